@@ -1,0 +1,1 @@
+"""Keyferry: message contracts, bus client, service runtime and command line."""
