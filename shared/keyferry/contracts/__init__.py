@@ -1,0 +1,1 @@
+"""What services say to each other. Start here: `topology` maps every subject to its message, speakers and hearers."""

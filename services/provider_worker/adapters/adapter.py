@@ -1,0 +1,75 @@
+"""What the worker asks of a provider's adapter.
+
+An adapter is pure: it builds the request from the caller's body, and reads the answer from bytes as they come, cut anywhere.
+The worker owns the network, the clock, the deadline and the accounting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure
+from keyferry.contracts.usage import Basis, TokenMeters
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One POST to make. `url` is absolute; `headers` hold no key."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer came to, once its body has ended or failed.
+
+    `failure` is null when the provider said that the answer is whole. `body` is the `chat.completion` JSON for the caller of
+    a request that was not streamed. `meters` hold what the provider reported, if it did.
+    """
+
+    failure: Failure | None = None
+    body: bytes = b""
+    finish_reason: str | None = None
+    model_served: str | None = None
+    meters: TokenMeters = field(default_factory=TokenMeters)
+    basis: Basis = Basis.NONE
+    reported_cost_usd: Decimal | None = None
+
+
+class RefusedByAdapter(Exception):
+    """The provider cannot do what is asked; nothing was sent."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class AnswerReader(Protocol):
+    """Reads one HTTP response."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The OpenAI `chat.completion.chunk` JSON texts (no newline inside) that `data` completes, for a stream; else none.
+
+        Never raises for what a provider sends: trouble is kept for `close` and makes `over` true.
+        """
+
+    @property
+    def over(self) -> bool:
+        """Whether reading on is useless: the terminal evidence has come, or an error has."""
+
+    def close(self) -> Answer:
+        """The end of the body, or of the worker's patience. A stream without terminal evidence is `truncated`."""
+
+
+class Adapter(Protocol):
+    """A provider's dialect, both ways."""
+
+    def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
+        """The provider's request for the caller's body. Raises RefusedByAdapter."""
+
+    def reader(self, run: AttemptRun, status: int, headers: Mapping[str, str]) -> AnswerReader:
+        """A reader for the response with this status and these headers (names in lower case)."""

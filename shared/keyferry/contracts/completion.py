@@ -1,0 +1,64 @@
+"""The OpenAI chat-completions request body, as far as its types can be checked before any provider is chosen.
+
+Source: the OpenAI API reference, `POST /v1/chat/completions`. Known parameters have their types checked so that a mistake
+is a 400 here and not a provider's bill; parameters that are not listed pass through, since OpenAI-compatible providers add
+their own. The body itself is forwarded as the caller's bytes: this model only looks at it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
+
+Number = StrictInt | StrictFloat
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+class ContentPart(_Body):
+    """A part of a message's content: text, image, audio or file."""
+
+    type: StrictStr
+
+
+class ChatMessage(_Body):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: StrictStr | list[ContentPart] | None = None
+    name: StrictStr | None = None
+    tool_call_id: StrictStr | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class StreamOptions(_Body):
+    """Options of a stream."""
+
+    include_usage: StrictBool | None = None
+
+
+class ChatCompletionBody(_Body):
+    """A chat completion request body."""
+
+    model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=300)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    n: Annotated[StrictInt, Field(ge=1, le=128)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    stop: StrictStr | list[StrictStr] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    seed: StrictInt | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: StrictStr | dict[str, Any] | None = None
+    parallel_tool_calls: StrictBool | None = None
+    response_format: dict[str, Any] | None = None
+    user: StrictStr | None = None
+    metadata: dict[str, StrictStr] | None = None

@@ -1,0 +1,66 @@
+"""The shape of every message on the hot path: one head line of JSON, a newline, and a body of bytes left as they came.
+
+The head holds what routing needs; the body is the caller's JSON, which only the worker parses. Messages that are read by
+services of two versions at once ignore fields they do not know and change only by optional additions.
+"""
+
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Message(BaseModel):
+    """What travels on the bus. Unknown fields are ignored, so that an older reader survives a newer writer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        """JSON without nulls, on one line."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Raises MalformedMessage, which names the fields at fault and never repeats their values."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise MalformedMessage(cls.__name__, describe(error)) from None
+
+
+class Command(Message):
+    """What a person or a program asks an owner to do. Unknown fields are refused: a misspelt setting must not pass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Head(Message):
+    """The head line of a message that carries a body."""
+
+    NEWLINE: ClassVar[bytes] = b"\n"
+
+    def with_body(self, body: bytes) -> bytes:
+        """The whole message: this head, a newline, the body untouched."""
+        return b"\n".join((self.encode(), body))
+
+    @classmethod
+    def split(cls, data: bytes) -> tuple[Self, bytes]:
+        """Head and body of a message. Raises MalformedMessage."""
+        head, newline, body = data.partition(cls.NEWLINE)
+        if not newline:
+            raise MalformedMessage(cls.__name__, "the head line has no end")
+        return cls.decode(head), body
+
+
+class MalformedMessage(ValueError):
+    """A message that does not fit its contract."""
+
+    def __init__(self, contract: str, reason: str) -> None:
+        super().__init__(f"{contract}: {reason}")
+        self.contract = contract
+        self.reason = reason
+
+
+def describe(error: ValidationError) -> str:
+    """The faults of a validation as `field: what is wrong`, without the values, which may be secret."""
+    faults = error.errors(include_input=False, include_context=False, include_url=False)
+    return "; ".join(f"{'.'.join(str(part) for part in fault['loc']) or 'message'}: {fault['msg']}" for fault in faults)

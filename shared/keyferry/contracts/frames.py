@@ -1,0 +1,109 @@
+"""Frames: how an answer travels from the worker (or a refusal from the router) to the caller's inbox.
+
+One byte tells the kind. Data frames are the hot ones, so their head is text, not JSON:
+
+    A{accepted}\\n                         the worker is about to call the provider
+    D<attempt_id> <seq>\\n<payload>        `seq` counts from 1 within the attempt
+    E{end}\\n<payload>                     exactly one per attempt; `count` is the number of data frames before it
+    R{refused}\\n                          no attempt was made for this request
+
+The payload of a stream is OpenAI `chat.completion.chunk` objects, one JSON text a line, the usage chunk included if the
+caller asked for it; otherwise it is the bytes of one `chat.completion` object, cut where the size limit needs it. A reader
+that sees a gap in `seq`, or an end whose `count` differs from what it has, must not treat the answer as whole.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from keyferry.contracts.envelope import MalformedMessage, Message
+from keyferry.contracts.failure import Failure
+from keyferry.contracts.usage import KeySource, Outcome
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+"""Largest payload of one frame: a burst of frames from many streams must fit the server's buffer for one subscriber."""
+
+
+class Accepted(Message):
+    """A worker took the attempt and is about to call the provider; control messages go to `boot_id`."""
+
+    attempt_id: str
+    boot_id: str
+    attempt_number: int
+    decision_id: str
+    provider: str
+    endpoint: str | None = None
+    model: str
+    key_source: KeySource
+
+    def to_frame(self) -> bytes:
+        """The frame's bytes."""
+        return b"A" + self.encode() + b"\n"
+
+
+class Data(Message):
+    """A piece of the answer."""
+
+    attempt_id: str
+    seq: int = Field(ge=1)
+    payload: bytes
+
+    def to_frame(self) -> bytes:
+        """The frame's bytes."""
+        return data_frame(self.attempt_id, self.seq, self.payload)
+
+
+class End(Message):
+    """The terminal state of the attempt; what the ledger records is the same."""
+
+    attempt_id: str
+    outcome: Outcome
+    count: int = Field(ge=0)
+    failure: Failure | None = None
+    payload: bytes = Field(default=b"", exclude=True)
+
+    def to_frame(self) -> bytes:
+        """The frame's bytes."""
+        return b"".join((b"E", self.encode(), b"\n", self.payload))
+
+
+class Refused(Message):
+    """The request ends before any attempt."""
+
+    request_id: str
+    decision_id: str | None = None
+    failure: Failure
+
+    def to_frame(self) -> bytes:
+        """The frame's bytes."""
+        return b"R" + self.encode() + b"\n"
+
+
+Frame = Accepted | Data | End | Refused
+FrameTag = Literal["A", "D", "E", "R"]
+
+
+def data_frame(attempt_id: str, seq: int, payload: bytes) -> bytes:
+    """A data frame without a model in between: the hot path of streaming."""
+    return b"D%b %d\n%b" % (attempt_id.encode(), seq, payload)
+
+
+def decode(frame: bytes) -> Frame:
+    """A frame from its bytes. Raises MalformedMessage."""
+    head, newline, payload = frame.partition(b"\n")
+    if not newline:
+        raise MalformedMessage("Frame", "the head line has no end")
+    tag = head[:1]
+    if tag == b"D":
+        attempt, _, seq = head[1:].partition(b" ")
+        if not seq.isdigit():
+            raise MalformedMessage("Frame", "a data frame without a sequence number")
+        return Data.model_construct(attempt_id=attempt.decode(), seq=int(seq), payload=payload)
+    if tag == b"A":
+        return Accepted.decode(head[1:])
+    if tag == b"E":
+        end = End.decode(head[1:])
+        return end.model_copy(update={"payload": payload}) if payload else end
+    if tag == b"R":
+        return Refused.decode(head[1:])
+    raise MalformedMessage("Frame", f"unknown tag {tag!r}")

@@ -1,0 +1,40 @@
+"""Exact money.
+
+Prices and costs are decimals of US dollars with at most twelve places: a price per million tokens with six places gives a
+cost per token with twelve, so no attempt's cost ever needs rounding. Floats are refused at every door, because a float that
+looks like 0.1 is already wrong.
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+PLACES = 12
+_QUANTUM = Decimal(1).scaleb(-PLACES)
+
+
+def usd(value: object) -> Decimal:
+    """`value` (str, int or Decimal) as dollars. Raises ValueError for floats, non-numbers and more than twelve places."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(f"money must be a decimal string, an integer or a Decimal, not {type(value).__name__}")
+    try:
+        amount = Decimal(value)
+    except ArithmeticError:
+        raise ValueError(f"{value!r} is not an amount of money") from None
+    if not amount.is_finite():
+        raise ValueError(f"{value!r} is not a finite amount of money")
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -PLACES and amount != amount.quantize(_QUANTUM):
+        raise ValueError(f"{value!r} has more than {PLACES} decimal places")
+    return amount
+
+
+def plain(amount: Decimal) -> str:
+    """Decimal text without an exponent and without trailing zeros: what APIs and messages carry."""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+Usd = Annotated[Decimal, BeforeValidator(usd), PlainSerializer(plain, return_type=str, when_used="json")]
+"""Dollars: a Decimal in Python, a decimal string on the wire."""

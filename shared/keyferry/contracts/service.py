@@ -1,0 +1,41 @@
+"""What every service says of itself, and how an owner refuses."""
+
+from enum import StrEnum
+
+from keyferry.contracts.envelope import Command, Message
+
+
+class ErrorCode(StrEnum):
+    """Why an owner did not do what it was asked."""
+
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class Refusal(Message):
+    """An owner's answer when it does not do what was asked; `message` says what to do about it."""
+
+    code: ErrorCode
+    message: str
+
+
+class Ping(Command):
+    """Ask every process of a service to report."""
+
+
+class ServiceReport(Message):
+    """One process of a service."""
+
+    service: str
+    slot: int
+    pid: int
+    boot_id: str
+    version: str
+    ready: bool
+    waiting_for: list[str]
+    """What keeps it from being ready."""
+    facts: dict[str, str] = {}
+    """A few figures that help an operator: view sizes, unconfirmed attempts."""

@@ -1,0 +1,108 @@
+"""Tenants and client tokens."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.ids import TenantId
+from keyferry.contracts.route import ModelName
+
+PLATFORM_TENANT = "platform"
+"""Reserved: the tenant that owns the platform's own keys."""
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Tier(StrEnum):
+    """What a tenant has bought; gates models and limits."""
+
+    FREE = "free"
+    STARTER = "starter"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+
+
+class Tenant(Message):
+    """A company that uses the gateway."""
+
+    tenant: TenantId
+    name: Label
+    tier: Tier
+    suspended: bool = False
+
+
+class ClientToken(Message):
+    """What is known of a client token. The token itself is known only to whoever minted it."""
+
+    token_id: str
+    tenant: TenantId
+    label: Label
+    last4: str
+    allowed_models: list[ModelName] | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class CreateTenant(Command):
+    """Add a tenant."""
+
+    tenant: TenantId
+    name: Label
+    tier: Tier = Tier.FREE
+
+
+class UpdateTenant(Command):
+    """Change a tenant; what is null stays."""
+
+    tenant: TenantId
+    name: Label | None = None
+    tier: Tier | None = None
+    suspended: bool | None = None
+
+
+class ListTenants(Command):
+    """Ask for all tenants."""
+
+
+class Tenants(Message):
+    """All tenants."""
+
+    tenants: list[Tenant]
+
+
+class CreateClientToken(Command):
+    """Register a client token that the caller has minted (`client_token.mint`).
+
+    Only its digest travels, so the token is never on the bus, in a log or in the database.
+    """
+
+    tenant: TenantId
+    label: Label
+    digest: Digest
+    last4: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{4}$")]
+    allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
+    expires_at: datetime | None = None
+
+
+class RevokeClientToken(Command):
+    """Revoke a client token everywhere."""
+
+    tenant: TenantId
+    token_id: str
+
+
+class ListClientTokens(Command):
+    """Ask for a tenant's client tokens."""
+
+    tenant: TenantId
+
+
+class ClientTokens(Message):
+    """A tenant's client tokens."""
+
+    tokens: list[ClientToken]

@@ -1,0 +1,177 @@
+"""Token meters, attempts and what is asked of the ledger."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from keyferry.contracts.envelope import Command, Head, Message
+from keyferry.contracts.failure import Failure
+from keyferry.contracts.ids import TenantId
+from keyferry.contracts.money import Usd
+
+
+class TokenMeters(Message):
+    """Tokens of one attempt, counted once each: the meters are disjoint and add up to the provider's total.
+
+    `input` are prompt tokens neither read from nor written to a cache and neither audio nor image; `output` are completion
+    tokens that are neither reasoning nor audio. Providers overlap these in different ways; adapters take them apart.
+    """
+
+    input: int = Field(default=0, ge=0)
+    cached_read: int = Field(default=0, ge=0)
+    cache_write: int = Field(default=0, ge=0)
+    output: int = Field(default=0, ge=0)
+    reasoning: int = Field(default=0, ge=0)
+    audio: int = Field(default=0, ge=0)
+    image: int = Field(default=0, ge=0)
+
+    @property
+    def total(self) -> int:
+        """The sum of all meters, in tokens."""
+        return (
+            self.input + self.cached_read + self.cache_write + self.output + self.reasoning + self.audio + self.image
+        )
+
+
+class Basis(StrEnum):
+    """Where the meters come from."""
+
+    REPORTED = "reported"
+    ESTIMATED = "estimated"
+    NONE = "none"
+    """Nothing was used, or nothing can be known."""
+
+
+class Outcome(StrEnum):
+    """The terminal state of an attempt; the same word on the wire and in the ledger."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INDETERMINATE = "indeterminate"
+
+
+class KeySource(StrEnum):
+    """Whose key an attempt used."""
+
+    PLATFORM = "platform"
+    BYOK = "byok"
+    CUSTOM = "custom"
+    NONE = "none"
+    """No key at all, as with the built-in echo provider."""
+
+
+class AttemptRecord(Message):
+    """One finished attempt: the unit of accounting. Failed, timed-out and cancelled ones included."""
+
+    attempt_id: str
+    request_id: str
+    decision_id: str
+    attempt_number: int = Field(ge=1)
+    tenant: TenantId
+    client_token_id: str | None = None
+    provider: str
+    endpoint: str | None = None
+    origin: str | None = None
+    """`scheme://host:port` that was called; null for built-in providers."""
+    model_asked: str
+    model: str
+    """The model name sent upstream."""
+    model_served: str | None = None
+    operation: str | None = None
+    key_source: KeySource
+    key_id: str | None = None
+    stream: bool
+    outcome: Outcome
+    failure: Failure | None = None
+    finish_reason: str | None = None
+    meters: TokenMeters = TokenMeters()
+    basis: Basis = Basis.NONE
+    reported_cost_usd: Usd | None = None
+    """What the provider says it charged, kept beside our own figure."""
+    started_at: datetime
+    latency_ms: int = Field(ge=0)
+    first_token_ms: int | None = Field(default=None, ge=0)
+    tags: dict[str, str] = Field(default_factory=dict)
+    traceparent: str | None = None
+    worker_id: str
+    spool_seq: int = Field(ge=1)
+
+
+class PackHead(Head):
+    """The head of a pack: `count` records follow, one JSON line each, so that a bad one can be set aside alone."""
+
+    producer: str
+    """The worker or router that made the records."""
+    spool_id: str | None = None
+    """Which life of the producer's spool the sequence numbers belong to."""
+    count: int = Field(ge=1)
+
+
+class AttemptsConfirmed(Message):
+    """The ledger has committed these records; the worker may forget them."""
+
+    worker_id: str
+    spool_id: str
+    spool_seqs: list[int]
+
+
+class SummarizeUsage(Command):
+    """Ask for the usage of a tenant. Times are inclusive start, exclusive end, UTC; no time means all of it."""
+
+    tenant: TenantId
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class UsageRow(Message):
+    """Usage of one provider and model."""
+
+    provider: str
+    model: str
+    attempts: int
+    completed: int
+    failed: int
+    cancelled: int
+    indeterminate: int
+    meters: TokenMeters
+    cost_usd: Usd
+    unpriced: int
+    """Attempts whose cost is unknown; they are not in `cost_usd`."""
+
+
+class UsageSummary(Message):
+    """Totals and the rows they add up from."""
+
+    tenant: TenantId
+    requests: int
+    attempts: int
+    cost_usd: Usd
+    unpriced: int
+    rows: list[UsageRow]
+
+
+class GetAttempts(Command):
+    """Ask for the attempts of one request, in order."""
+
+    tenant: TenantId
+    request_id: str
+
+
+class LedgerRow(Message):
+    """An attempt as the ledger stores it: the record, and what it cost at which prices."""
+
+    record: AttemptRecord
+    cost_usd: Usd | None
+    price_version: str | None
+    pricing: Literal["priced", "unpriced", "free"]
+    trace_id: str | None
+    recorded_at: datetime
+
+
+class Attempts(Message):
+    """The attempts of one request."""
+
+    rows: list[LedgerRow]
