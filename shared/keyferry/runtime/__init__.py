@@ -1,0 +1,1 @@
+"""How every service starts, subscribes, traces, logs and drains."""

@@ -1,0 +1,139 @@
+"""Make the streams, consumers and buckets of the topology; change those that differ, delete none.
+
+The only step with the right to do so: services bind to what is here. Running it again is harmless.
+
+    python -m deploy.nats.provision --url nats://127.0.0.1:4222 --seed-file FILE
+"""
+
+import argparse
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import nats
+import orjson
+from nats.aio.client import Client
+
+from keyferry.contracts.topology import BUCKETS, CONSUMERS, STREAMS, SUBJECTS, Bucket, Consumer, Role, Stream, inbox_prefix
+
+_TIMEOUT_SECONDS = 10.0
+
+
+class ProvisionError(Exception):
+    """The server refused a stream, consumer or bucket; the message repeats why."""
+
+
+async def provision(nats_url: str, seed_file: Path) -> None:
+    """Bring the server in line with the topology. Raises ProvisionError."""
+    client = await nats.connect(
+        nats_url,
+        nkeys_seed_str=seed_file.read_text().strip(),
+        inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
+        name=Role.PROVISIONER.value,
+        allow_reconnect=False,
+        connect_timeout=5,
+    )
+    try:
+        for stream in STREAMS:
+            await _stream(client, stream_config(stream))
+        for bucket in BUCKETS:
+            await _stream(client, bucket_config(bucket))
+        for consumer in CONSUMERS:
+            await _consumer(client, consumer)
+    finally:
+        await client.close()
+
+
+def stream_config(stream: Stream) -> dict[str, Any]:
+    """JetStream's configuration of a stream (fields: the server's STREAM.CREATE API)."""
+    config: dict[str, Any] = {
+        "name": stream.name,
+        "subjects": [subject.pattern() for subject in SUBJECTS if subject.stream == stream.name],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": _nanoseconds(stream.max_age),
+        "max_bytes": stream.max_bytes,
+        "duplicate_window": _nanoseconds(stream.duplicate_window),
+        "num_replicas": 1,
+        "allow_direct": True,
+        "compression": "s2",
+    }
+    return config if stream.synced else config | {"persist_mode": "async"}
+
+
+def bucket_config(bucket: Bucket) -> dict[str, Any]:
+    """JetStream's configuration of a KV bucket whose changes are republished for views."""
+    return {
+        "name": bucket.stream,
+        "subjects": [bucket.key_subject(">")],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_bytes": bucket.max_bytes,
+        "num_replicas": 1,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "republish": {"src": bucket.key_subject(">"), "dest": f"{bucket.view_prefix}>"},
+    }
+
+
+def consumer_config(consumer: Consumer) -> dict[str, Any]:
+    """JetStream's configuration of a durable pull consumer. Deliveries never run out: an outage must not lose records."""
+    return {
+        "durable_name": consumer.durable,
+        "ack_policy": "explicit",
+        "deliver_policy": "all",
+        "ack_wait": _nanoseconds(consumer.ack_wait),
+        "max_deliver": -1,
+        "max_ack_pending": consumer.max_ack_pending,
+    }
+
+
+async def _stream(client: Client, config: dict[str, Any]) -> None:
+    name = config["name"]
+    found = await _api(client, f"STREAM.INFO.{name}", {})
+    if "error" in found:
+        await _must(client, f"STREAM.CREATE.{name}", config)
+    elif any(found["config"].get(key) != value for key, value in config.items()):
+        await _must(client, f"STREAM.UPDATE.{name}", found["config"] | config)
+
+
+async def _consumer(client: Client, consumer: Consumer) -> None:
+    await _must(
+        client,
+        f"CONSUMER.DURABLE.CREATE.{consumer.stream}.{consumer.durable}",
+        {"stream_name": consumer.stream, "config": consumer_config(consumer)},
+    )
+
+
+async def _must(client: Client, verb: str, body: dict[str, Any]) -> None:
+    answer = await _api(client, verb, body)
+    if error := answer.get("error"):
+        raise ProvisionError(f"NATS refuses {verb}: {error.get('description')} ({error.get('err_code')})")
+
+
+async def _api(client: Client, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    reply = await client.request(f"$JS.API.{verb}", orjson.dumps(body), timeout=_TIMEOUT_SECONDS)
+    answer: dict[str, Any] = orjson.loads(reply.data)
+    return answer
+
+
+def _nanoseconds(span: timedelta) -> int:
+    return int(span / timedelta(microseconds=1)) * 1000
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Make the streams, consumers and buckets of the topology.")
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--seed-file", required=True, type=Path)
+    args = parser.parse_args()
+    asyncio.run(provision(args.url, args.seed_file))
+
+
+if __name__ == "__main__":
+    main()

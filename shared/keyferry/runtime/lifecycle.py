@@ -1,0 +1,173 @@
+"""One life for every service: start in order, say when ready, drain in order.
+
+    start   settings, logs, trace, bus, what the service opens (views, database, HTTP), subscriptions, ready
+    stop    not ready, leave the queue groups, finish what runs, flush what is queued, close
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+import uvloop
+from faststream import FastStream
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from keyferry.contracts.service import ServiceReport
+from keyferry.contracts.topology import SERVICE_PING, Role, reply_prefixes
+from keyferry.runtime import logs, notify
+from keyferry.runtime.bus import Bus, BusError
+from keyferry.runtime.schema_check import SchemaMismatch
+from keyferry.runtime.settings import ServiceSettings, SettingsError
+from keyferry.runtime.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+EXIT_CANNOT_START = 78
+"""EX_CONFIG of sysexits.h: starting again will not help until somebody changes something."""
+_READY_POLL_SECONDS = 0.02
+_STILL_WAITING_AFTER_SECONDS = 5.0
+
+Hook = Callable[[], Awaitable[None]]
+
+
+class Service:
+    """One process of one service. `app.py` fills it; `run` lives it."""
+
+    def __init__(self, role: Role, settings: ServiceSettings) -> None:
+        self.role = role
+        self.settings = settings
+        self.bus = Bus(role, settings)
+        self.telemetry = Telemetry(role.value)
+        self.facts: Callable[[], dict[str, str]] = dict
+        self._opens: list[tuple[Hook, Hook]] = []
+        self._drains: list[Hook] = []
+        self._conditions: list[tuple[str, Callable[[], bool]]] = []
+        self._draining = False
+        self._failure: Exception | None = None
+        self._stack = AsyncExitStack()
+        self.app = FastStream(
+            self.bus.broker,
+            on_startup=[self._guarded(self._open)],
+            after_startup=[self._guarded(self._subscribe)],
+            on_shutdown=[self._drain],
+            after_shutdown=[self._close],
+            logger=None,
+        )
+        self.bus.lane(SERVICE_PING, self._on_ping)
+
+    def opens(self, open_: Hook, close: Hook) -> None:
+        """Open something once the bus is connected, before messages come; closed in reverse order, after draining."""
+        self._opens.append((open_, close))
+
+    def drains(self, hook: Hook) -> None:
+        """Run `hook` when no new work comes any more and what ran is finished: to flush what is queued."""
+        self._drains.append(hook)
+
+    def needs(self, what: str, holds: Callable[[], bool]) -> None:
+        """The service is ready only while `holds()`; `what` is what a person reads while it does not."""
+        self._conditions.append((what, holds))
+
+    def waiting_for(self) -> list[str]:
+        """What keeps the service from being ready, in words; empty when it is."""
+        reasons = [] if self.bus.connected else ["the bus (NATS)"]
+        reasons += [what for what, holds in self._conditions if not holds()]
+        return reasons + (["nothing: it is draining"] if self._draining else [])
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should come here."""
+        return not self.waiting_for()
+
+    # --- life
+
+    async def run(self) -> None:
+        """Live until SIGTERM or SIGINT. Raises what kept the service from starting."""
+        await self.app.run()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guarded(self, step: Hook) -> Hook:
+        async def guarded() -> None:
+            if self._failure is not None:
+                return
+            try:
+                await step()
+            except Exception as error:  # the framework would log it and go on: stop, and let `run` raise it
+                self._failure = error
+                self.app.exit()
+
+        return guarded
+
+    async def _open(self) -> None:
+        await self.bus.connect()
+        for open_, close in self._opens:
+            await open_()
+            self._stack.push_async_callback(close)
+
+    async def _subscribe(self) -> None:
+        await self.bus.start()
+        await self._until_ready()
+        notify.ready()
+        _log.info("ready", extra={"slot": self.settings.slot, "boot_id": self.bus.boot_id})
+
+    async def _until_ready(self) -> None:
+        waited = 0.0
+        while not self.ready:
+            await asyncio.sleep(_READY_POLL_SECONDS)
+            waited += _READY_POLL_SECONDS
+            if waited >= _STILL_WAITING_AFTER_SECONDS:
+                _log.warning("not ready", extra={"waiting_for": self.waiting_for()})
+                waited = 0.0
+
+    async def _drain(self) -> None:
+        self._draining = True
+        notify.stopping()
+        _log.info("draining", extra={"in_flight": self.bus.in_flight})
+        await self.bus.leave()
+        if cut := await self.bus.finish(self.settings.drain_seconds):
+            _log.warning("work was cut off by the drain limit", extra={"pieces": cut})
+        for hook in self._drains:
+            await hook()
+
+    async def _close(self) -> None:
+        await self._stack.aclose()
+        self.telemetry.close()
+        _log.info("stopped")
+
+    async def _on_ping(self, message: Msg) -> None:
+        if not message.reply.startswith(reply_prefixes(SERVICE_PING)):
+            return
+        waiting = self.waiting_for()
+        report = ServiceReport(
+            service=self.role.value,
+            slot=self.settings.slot,
+            pid=os.getpid(),
+            boot_id=self.bus.boot_id,
+            version=version("keyferry"),
+            ready=not waiting,
+            waiting_for=waiting,
+            facts=self.facts(),
+        )
+        await message.respond(report.encode())
+
+
+def main(role: Role, create_app: Callable[[], Service]) -> None:
+    """Run a service as a process: exit 0 after a drain, EXIT_CANNOT_START with one plain message when it cannot start."""
+    logs.configure(role, os.environ.get("KEYFERRY_LOG_LEVEL", "INFO"))
+
+    async def live() -> None:
+        await create_app().run()
+
+    try:
+        uvloop.run(live())
+    except (SettingsError, BusError, SchemaMismatch) as error:
+        _log.critical(str(error))
+        sys.exit(EXIT_CANNOT_START)
+    except (OSError, NatsError) as error:
+        _log.critical("cannot start: %s", type(error).__name__)
+        sys.exit(1)

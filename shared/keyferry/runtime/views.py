@@ -1,0 +1,229 @@
+"""Views: every service's own copy of what another service owns, kept fresh by the bus.
+
+The owner writes a KV bucket; the server republishes each change to `kfview.<bucket>.>`. A reader subscribes there first and
+then takes a snapshot by direct get, so that nothing falls between; a gap in the sequence or a reconnect takes a new one. No
+consumer is created, which nobody but the provisioner may do. The owner writes the key `_complete` last: a snapshot without
+it never replaces a copy that has something.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+
+from keyferry.contracts.envelope import MalformedMessage, Message
+from keyferry.contracts.topology import Bucket
+from keyferry.runtime.bus import Bus
+
+_log = logging.getLogger(__name__)
+
+COMPLETE = "_complete"
+_PAGE = 256
+_SNAPSHOT_TIMEOUT_SECONDS = 5.0
+_RETRY_SECONDS = 0.25
+_DELETED = ("DEL", "PURGE")
+
+Entry = TypeVar("Entry", bound=Message)
+
+
+class SnapshotFailed(Exception):
+    """The bucket could not be read now."""
+
+
+async def snapshot(client: Client, bucket: Bucket) -> tuple[dict[str, bytes], int]:
+    """Every key and value of a bucket, and the bucket's last sequence. Raises SnapshotFailed."""
+    entries: dict[str, bytes] = {}
+    next_seq, last_seq = 1, 0
+    while True:
+        page, pending = await _page(client, bucket, next_seq)
+        for seq, key, value in page:
+            last_seq = max(last_seq, seq)
+            next_seq = seq + 1
+            if value is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = value
+        if not page or pending == 0:
+            return entries, last_seq
+
+
+async def _page(client: Client, bucket: Bucket, from_seq: int) -> tuple[list[tuple[int, str, bytes | None]], int]:
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox)
+    query = {"seq": from_seq, "batch": _PAGE, "next_by_subj": bucket.key_subject(">")}
+    rows: list[tuple[int, str, bytes | None]] = []
+    try:
+        await client.publish(f"$JS.API.DIRECT.GET.{bucket.stream}", orjson.dumps(query), reply=inbox)
+        async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
+            while True:
+                message = await subscription.next_msg(timeout=_SNAPSHOT_TIMEOUT_SECONDS)
+                headers = message.headers or {}
+                status = headers.get("Status")
+                if status == "204":
+                    return rows, int(headers.get("Nats-Num-Pending", "0"))
+                if status == "404":
+                    return rows, 0
+                if status is not None:
+                    raise SnapshotFailed(f"{bucket.name}: the server answers {status} {headers.get('Description', '')}")
+                rows.append(_row(bucket, headers, message.data))
+    except (NatsError, TimeoutError) as error:
+        raise SnapshotFailed(f"{bucket.name}: {type(error).__name__}") from None
+    finally:
+        if not client.is_closed:
+            await subscription.unsubscribe()
+
+
+def _row(bucket: Bucket, headers: Mapping[str, str], data: bytes) -> tuple[int, str, bytes | None]:
+    key = headers["Nats-Subject"][len(bucket.key_subject("")) :]
+    value = None if headers.get("KV-Operation") in _DELETED else data
+    return int(headers["Nats-Sequence"]), key, value
+
+
+class KvView(Generic[Entry]):
+    """A live, read-only copy of a bucket, decoded. Reading is a dict look-up; nothing on a request's path waits for it."""
+
+    def __init__(self, bus: Bus, bucket: Bucket, entry: type[Entry]) -> None:
+        self.bucket = bucket
+        self._bus = bus
+        self._entry = entry
+        self._entries: dict[str, Entry] = {}
+        self._seq = 0
+        self._complete = False
+        self._stale = asyncio.Event()
+        self._pending: list[Msg] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+        bus.on_reconnect(self._stale.set)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a whole snapshot has been seen."""
+        return self._complete
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[str, Entry]]:
+        return iter(self._entries.items())
+
+    def get(self, key: str) -> Entry | None:
+        """The entry under `key` as of now."""
+        return self._entries.get(key)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change, for what is derived from the whole."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Subscribe and begin to follow; `ready` tells when the first copy is whole."""
+        await self._bus.client.subscribe(f"{self.bucket.view_prefix}>", cb=self._on_update)
+        self._stale.set()
+        self._task = asyncio.create_task(self._follow(), name=f"view {self.bucket.name}")
+
+    async def stop(self) -> None:
+        """Stop following; the copy stays as it is."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                self._pending = []
+                entries, seq = await snapshot(self._bus.client, self.bucket)
+            except SnapshotFailed as error:
+                _log.info("no snapshot yet", extra={"view": self.bucket.name, "reason": str(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._stale.set()
+                continue
+            if not self._adopt(entries, seq):
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._stale.set()
+
+    def _adopt(self, raw: dict[str, bytes], seq: int) -> bool:
+        """Take a snapshot in, then the updates that came while it was made. False when it is not to be trusted yet."""
+        if raw.pop(COMPLETE, None) is None:
+            return False
+        self._entries = {key: entry for key, value in raw.items() if (entry := self._decode(key, value)) is not None}
+        self._seq = seq
+        self._complete = True
+        pending, self._pending = self._pending or [], None
+        for message in pending:
+            self._apply(message)
+        self._changed()
+        return True
+
+    async def _on_update(self, message: Msg) -> None:
+        if self._pending is not None:
+            self._pending.append(message)
+        elif self._apply(message):
+            self._changed()
+
+    def _apply(self, message: Msg) -> bool:
+        headers = message.headers or {}
+        seq = int(headers.get("Nats-Sequence", "0"))
+        if seq <= self._seq:
+            return False
+        if seq != self._seq + 1:
+            self._stale.set()
+        self._seq = seq
+        key = message.subject[len(self.bucket.view_prefix) :]
+        if key == COMPLETE:
+            return False
+        if headers.get("KV-Operation") in _DELETED:
+            self._entries.pop(key, None)
+        elif (entry := self._decode(key, message.data)) is not None:
+            self._entries[key] = entry
+        return True
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _decode(self, key: str, value: bytes) -> Entry | None:
+        try:
+            return self._entry.decode(value)
+        except MalformedMessage as error:
+            _log.error("an entry of a view cannot be read", extra={"view": self.bucket.name, "key": key, "why": error.reason})
+            return None
+
+
+class ViewWriter:
+    """The owner's side of a bucket. Each write waits for the server's acknowledgement; errors are nats-py's."""
+
+    def __init__(self, client: Client, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._client = client
+        self._jetstream: JetStreamContext = client.jetstream(timeout=_SNAPSHOT_TIMEOUT_SECONDS)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Write `key`."""
+        await self._jetstream.publish(self.bucket.key_subject(key), value)
+
+    async def delete(self, key: str) -> None:
+        """Delete `key`."""
+        await self._jetstream.publish(self.bucket.key_subject(key), b"", headers={"KV-Operation": "DEL"})
+
+    async def reconcile(self, wanted: Mapping[str, bytes]) -> int:
+        """Make the bucket hold exactly `wanted`, `_complete` last; the number of keys that had to change."""
+        present, _ = await snapshot(self._client, self.bucket)
+        complete = present.pop(COMPLETE, None)
+        changes = 0
+        for key, value in wanted.items():
+            if present.pop(key, None) != value:
+                await self.put(key, value)
+                changes += 1
+        for key in present:
+            await self.delete(key)
+            changes += 1
+        if complete is None:
+            await self.put(COMPLETE, b"{}")
+        return changes
