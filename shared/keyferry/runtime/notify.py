@@ -6,6 +6,7 @@ asked, and nothing is sent.
 
 import os
 import socket
+from contextlib import suppress
 
 
 def ready() -> None:
@@ -14,8 +15,9 @@ def ready() -> None:
 
 
 def stopping() -> None:
-    """The process drains. Raises OSError as `ready` does."""
-    _send("STOPPING=1")
+    """The process drains; that nobody listens any more is no reason not to."""
+    with suppress(OSError):
+        _send("STOPPING=1")
 
 
 def _send(state: str) -> None:
