@@ -1,0 +1,1 @@
+"""`make bench`: what the gateway costs beside a direct call and beside the barest system of the same shape."""

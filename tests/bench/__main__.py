@@ -1,0 +1,110 @@
+"""`python -m tests.bench`: runs the benchmark and prints what it found. Status 1 when anything went wrong."""
+
+import argparse
+import contextlib
+import datetime
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.bench import case, goals, machine, product, report, summary, tools, upstream
+from tests.bench.failure import BenchError
+from tests.bench.measure import Bench
+from tests.bench.spike import running as spike
+from tests.bench.system import System
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_SYSTEMS = ("direct", "spike", "product")
+_QUICK_SECONDS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark the command line asks for; returns the exit status."""
+    options = _options(arguments)
+    # An end by SIGTERM unwinds like Ctrl-C, so that every started process is ended.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    try:
+        found = _run(options)
+        print(report.as_text(found))
+        print(f"Written to {_store(options.output, found)}")
+        if options.write_docs:
+            report.write_docs(_REPOSITORY / "docs" / "benchmarks.md", found)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: stopped; every process it started has ended.", file=sys.stderr)
+        return 130
+    return 1 if found.problems else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=20, help="length of one load run (default 20)")
+    parser.add_argument("--runs", type=int, default=5, help="rounds; figures are medians over them (default 5)")
+    parser.add_argument("--quick", action="store_true", help=f"one round of {_QUICK_SECONDS} s, to see that it works")
+    parser.add_argument("--only", default=",".join(_SYSTEMS), help="systems, comma-separated (default: all three)")
+    parser.add_argument(
+        "--cases", help="cases, comma-separated, such as plain-1,stream-64,first-token-1 (default: all)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=_REPOSITORY / "build" / "bench", help="directory of the JSON file"
+    )
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.runs, options.seconds = 1, _QUICK_SECONDS
+    if options.runs < 1 or options.seconds < 1:
+        parser.error("--runs and --seconds are at least 1")
+    return options
+
+
+def _run(options: argparse.Namespace) -> report.Report:
+    cases = case.cases_named(options.cases) if options.cases else case.ALL_CASES
+    names = options.only.split(",")
+    if unknown := set(names) - set(_SYSTEMS):
+        raise BenchError(f"Unknown system {', '.join(sorted(unknown))}. Choose from: {', '.join(_SYSTEMS)}.")
+    nginx, wrk = tools.find("nginx"), tools.find("wrk")
+    described = machine.describe(nginx, wrk, datetime.datetime.now(datetime.UTC))
+    with contextlib.ExitStack() as stack:
+        systems = _start(names, nginx, stack)
+        bench = Bench(wrk, systems, options.seconds)
+        bench.warm_up(cases)
+        for number in range(1, options.runs + 1):
+            for one in cases:
+                print(f"round {number} of {options.runs}: {one}", file=sys.stderr, flush=True)
+                bench.round(one, number)
+    summaries = summary.summarize(bench.measurements)
+    summaries.sort(key=lambda one: (cases.index(one.case), _SYSTEMS.index(one.system)))
+    verdicts = goals.judge(summaries)
+    return report.Report(
+        described, options.seconds, options.runs, bench.measurements, summaries, verdicts, bench.problems
+    )
+
+
+def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:
+    root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyferry-bench-")))
+    rooms = {name: root / name for name in _SYSTEMS}
+    for room in rooms.values():
+        room.mkdir()
+    root.chmod(0o755)
+    origin = stack.enter_context(upstream.running(nginx, rooms["direct"]))
+    systems: list[System] = [origin] if "direct" in names else []
+    if "spike" in names:
+        systems.append(stack.enter_context(spike.running(rooms["spike"], origin.root_url, origin.pid)))
+    if "product" in names:
+        systems.append(stack.enter_context(product.running(rooms["product"] / "home", origin)))
+    return systems
+
+
+def _store(directory: Path, found: report.Report) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{found.machine.started_at.replace(':', '').replace('+0000', 'Z')}.json"
+    path.write_text(report.as_json(found))
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

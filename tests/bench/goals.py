@@ -1,0 +1,73 @@
+"""The numbers the product sets itself, and whether a run reached them on its machine."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from tests.bench.case import Case, Kind
+from tests.bench.summary import Summary
+
+_SYSTEM = "product"
+_BASELINE = "direct"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A goal and the figure found for it, both in `unit`."""
+
+    goal: str
+    limit: float
+    found: float
+    unit: str
+    met: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Goal:
+    text: str
+    case: Case
+    limit: float
+    unit: str
+    figure: Callable[[Summary], float | None]
+    at_least: bool = False
+
+
+def _per_second(summary: Summary) -> float:
+    return summary.per_second
+
+
+def _p50_ms(summary: Summary) -> float:
+    return summary.p50_us / 1000
+
+
+def _added_p50_ms(summary: Summary) -> float | None:
+    baseline = summary.against.get(_BASELINE)
+    return None if baseline is None else baseline.added_p50_us / 1000
+
+
+def _added_p99_ms(summary: Summary) -> float | None:
+    baseline = summary.against.get(_BASELINE)
+    return None if baseline is None else baseline.added_p99_us / 1000
+
+
+_GOALS = (
+    _Goal("requests at 64 clients", Case(Kind.PLAIN, 64), 2000, "/s", _per_second, at_least=True),
+    _Goal("added latency at one client, p50", Case(Kind.PLAIN, 1), 3, "ms", _added_p50_ms),
+    _Goal("added latency at one client, p99", Case(Kind.PLAIN, 1), 10, "ms", _added_p99_ms),
+    _Goal("added time to first token, p50", Case(Kind.FIRST_TOKEN, 1), 3, "ms", _added_p50_ms),
+    _Goal("added time to first token, p99", Case(Kind.FIRST_TOKEN, 1), 10, "ms", _added_p99_ms),
+    _Goal("streams of 50 chunks at 64 clients", Case(Kind.STREAM, 64), 600, "/s", _per_second, at_least=True),
+    _Goal("a whole stream at one client, p50", Case(Kind.STREAM, 1), 6, "ms", _p50_ms),
+)
+
+
+def judge(summaries: Sequence[Summary]) -> list[Verdict]:
+    """A verdict for every goal whose case was measured on the product, beside the baseline where the goal needs one."""
+    by_case = {summary.case: summary for summary in summaries if summary.system == _SYSTEM}
+    verdicts = []
+    for goal in _GOALS:
+        summary = by_case.get(goal.case)
+        found = None if summary is None else goal.figure(summary)
+        if found is not None:
+            met = found >= goal.limit if goal.at_least else found < goal.limit
+            verdicts.append(Verdict(goal.text, goal.limit, found, goal.unit, met))
+    return verdicts
