@@ -13,9 +13,18 @@ from typing import Any
 
 import nats
 import orjson
+from keyferry.contracts.topology import (
+    BUCKETS,
+    CONSUMERS,
+    STREAMS,
+    SUBJECTS,
+    Bucket,
+    Consumer,
+    Role,
+    Stream,
+    inbox_prefix,
+)
 from nats.aio.client import Client
-
-from keyferry.contracts.topology import BUCKETS, CONSUMERS, STREAMS, SUBJECTS, Bucket, Consumer, Role, Stream, inbox_prefix
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -26,9 +35,10 @@ class ProvisionError(Exception):
 
 async def provision(nats_url: str, seed_file: Path) -> None:
     """Bring the server in line with the topology. Raises ProvisionError."""
+    seed = await asyncio.to_thread(seed_file.read_text)
     client = await nats.connect(
         nats_url,
-        nkeys_seed_str=seed_file.read_text().strip(),
+        nkeys_seed_str=seed.strip(),
         inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
         name=Role.PROVISIONER.value,
         allow_reconnect=False,

@@ -17,7 +17,7 @@ _BASE32_LENGTH = 26
 REQUEST = "req"
 ATTEMPT = "att"
 DECISION = "dec"
-CLIENT_TOKEN = "tok"
+CLIENT_TOKEN = "tok"  # noqa: S105 - the prefix of an id, not a token
 BOOT = "boot"
 SPOOL = "spl"
 

@@ -78,7 +78,7 @@ class SaveEndpoint(Command):
     tenant: TenantId
     name: EndpointName
     base_url: Annotated[str, StringConstraints(min_length=8, max_length=2000)]
-    models: Annotated[list[ModelName], Field(max_length=1000)] = []
+    models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
     priority: int = Field(default=100, ge=0, le=1000)
     enabled: bool = True
 

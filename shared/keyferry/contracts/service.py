@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from keyferry.contracts.envelope import Command, Message
 
 
@@ -37,5 +39,5 @@ class ServiceReport(Message):
     ready: bool
     waiting_for: list[str]
     """What keeps it from being ready."""
-    facts: dict[str, str] = {}
+    facts: dict[str, str] = Field(default_factory=dict)
     """A few figures that help an operator: view sizes, unconfirmed attempts."""

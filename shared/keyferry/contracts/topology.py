@@ -226,9 +226,7 @@ def _request(template: str, message: type[BaseModel], reply: type[BaseModel], ow
 
 
 _DIRECTORY, _ROUTER, _LEDGER = Role.TENANT_DIRECTORY, Role.ROUTER, Role.USAGE_LEDGER
-TENANT_CREATE = _request(
-    "kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Tenant, _DIRECTORY, "Add a tenant."
-)
+TENANT_CREATE = _request("kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Tenant, _DIRECTORY, "Add a tenant.")
 TENANT_UPDATE = _request(
     "kf.v1.tenant.update", tenancy.UpdateTenant, tenancy.Tenant, _DIRECTORY, "Rename, re-tier, suspend a tenant."
 )
@@ -463,9 +461,10 @@ def contracts() -> Iterable[type[BaseModel]]:
     """Every message that travels, once each, in the order of this map."""
     seen: dict[str, type[BaseModel]] = {}
     for subject in SUBJECTS:
-        for model in (subject.message, subject.reply):
-            if model is not None:
-                seen.setdefault(model.__name__, model)
-    for model in (*FRAMES, usage.PackHead, *(bucket.message for bucket in BUCKETS)):
+        seen.setdefault(subject.message.__name__, subject.message)
+        if subject.reply is not None:
+            seen.setdefault(subject.reply.__name__, subject.reply)
+    others: list[type[BaseModel]] = [*FRAMES, usage.PackHead, *(bucket.message for bucket in BUCKETS)]
+    for model in others:
         seen.setdefault(model.__name__, model)
     return seen.values()

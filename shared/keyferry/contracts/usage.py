@@ -30,9 +30,7 @@ class TokenMeters(Message):
     @property
     def total(self) -> int:
         """The sum of all meters, in tokens."""
-        return (
-            self.input + self.cached_read + self.cache_write + self.output + self.reasoning + self.audio + self.image
-        )
+        return self.input + self.cached_read + self.cache_write + self.output + self.reasoning + self.audio + self.image
 
 
 class Basis(StrEnum):

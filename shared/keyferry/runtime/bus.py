@@ -75,7 +75,9 @@ class Bus:
         """Everything declared, for the test that compares it with the topology."""
         self.broker = NatsBroker(
             settings.nats_url,
-            security=NatsNKey.from_seed(read_secret(settings.nats_nkey_file).reveal()) if settings.nats_nkey_file else None,
+            security=NatsNKey.from_seed(read_secret(settings.nats_nkey_file).reveal())
+            if settings.nats_nkey_file
+            else None,
             name=f"{self.user}-{self.boot_id}",
             inbox_prefix=self.inbox_prefix,
             # A request buffered while the server is away would run after its caller gave up: fail at once instead.
@@ -185,7 +187,9 @@ class Bus:
         for subject, pattern, handler in self._hot:
             self._subscriptions.append(await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler))
         for consumer, batch_handler in self._pulls:
-            self._pullers.append(asyncio.create_task(self._pull(consumer, batch_handler), name=f"pull {consumer.stream}"))
+            self._pullers.append(
+                asyncio.create_task(self._pull(consumer, batch_handler), name=f"pull {consumer.stream}")
+            )
         await self.client.flush()
         await asyncio.sleep(_START_UP_ROUND_TRIP_SECONDS)
         if self._permission_errors:
@@ -196,7 +200,7 @@ class Bus:
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run `work` beside the lane that got it; `drain` waits for it."""
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]  # only coroutines are given
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
 
@@ -250,7 +254,7 @@ class Bus:
         while True:
             try:
                 batch = await subscription.fetch(_BATCH_SIZE, timeout=_PULL_WAIT_SECONDS)
-            except (NatsTimeoutError, asyncio.TimeoutError):
+            except (TimeoutError, NatsTimeoutError):
                 continue
             except NatsError as error:
                 _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
@@ -262,7 +266,9 @@ class Bus:
         try:
             await handler(batch)
         except Exception:  # the edge of the loop: nothing is acknowledged, so nothing is lost
-            _log.exception("a batch failed and will come again", extra={"stream": consumer.stream, "messages": len(batch)})
+            _log.exception(
+                "a batch failed and will come again", extra={"stream": consumer.stream, "messages": len(batch)}
+            )
             for message in batch:
                 with suppress(NatsError):
                     await message.nak(delay=_REDELIVERY_DELAY_SECONDS)
@@ -294,8 +300,10 @@ async def ask(
     try:
         reply = await client.request(subject.at(**values), question.encode(), timeout=timeout_seconds)
     except NoRespondersError:
-        raise BusError(f"nobody answers {subject.name}: is {subject.hearers[0]} running? `keyferry doctor` tells") from None
-    except (NatsTimeoutError, asyncio.TimeoutError):
+        raise BusError(
+            f"nobody answers {subject.name}: is {subject.hearers[0]} running? `keyferry doctor` tells"
+        ) from None
+    except (TimeoutError, NatsTimeoutError):
         raise BusError(f"no answer to {subject.name} within {timeout_seconds:g} s") from None
     if reply.data.startswith(_REFUSAL_KEY):
         refusal = Refusal.decode(reply.data[len(_REFUSAL_KEY) : -1])

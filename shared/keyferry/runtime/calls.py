@@ -78,7 +78,8 @@ class Assembly:
             raise self._hole()
         if frame.outcome is not Outcome.COMPLETED:
             raise self._failed(
-                frame.failure or Failure(failure_class=FailureClass.INTERNAL, message="the attempt ended without a reason")
+                frame.failure
+                or Failure(failure_class=FailureClass.INTERNAL, message="the attempt ended without a reason")
             )
         return Piece(frame.payload, last=True)
 

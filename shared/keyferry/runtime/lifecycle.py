@@ -1,7 +1,7 @@
 """One life for every service: start in order, say when ready, drain in order.
 
-    start   settings, logs, trace, bus, what the service opens (views, database, HTTP), subscriptions, ready
-    stop    not ready, leave the queue groups, finish what runs, flush what is queued, close
+start   settings, logs, trace, bus, what the service opens (views, database, HTTP), subscriptions, ready
+stop    not ready, leave the queue groups, finish what runs, flush what is queued, close
 """
 
 import asyncio

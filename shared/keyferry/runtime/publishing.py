@@ -107,8 +107,10 @@ class PackedPublisher:
             try:
                 await self._jetstream.publish(self._subject, pack, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
                 return
-            except (NatsError, APIError, asyncio.TimeoutError) as error:
-                _log.warning("a pack is not stored yet", extra={"subject": self._subject, "error": type(error).__name__})
+            except (TimeoutError, NatsError, APIError) as error:
+                _log.warning(
+                    "a pack is not stored yet", extra={"subject": self._subject, "error": type(error).__name__}
+                )
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY_SECONDS)
 

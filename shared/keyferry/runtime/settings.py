@@ -70,4 +70,6 @@ def load(kind: type[S]) -> S:
 
 
 def _named(faults: str) -> str:
-    return "; ".join(f"KEYFERRY_{name.upper()}:{rest}" for name, _, rest in (f.partition(":") for f in faults.split("; ")))
+    return "; ".join(
+        f"KEYFERRY_{name.upper()}:{rest}" for name, _, rest in (f.partition(":") for f in faults.split("; "))
+    )

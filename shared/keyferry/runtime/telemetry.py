@@ -28,7 +28,9 @@ def parse(traceparent: str | None) -> SpanContext | None:
     match = _TRACEPARENT.match(traceparent or "")
     if match is None:
         return None
-    context = SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
+    context = SpanContext(
+        int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16))
+    )
     return context if context.is_valid else None
 
 

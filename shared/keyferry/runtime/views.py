@@ -192,7 +192,9 @@ class KvView(Generic[Entry]):
         try:
             return self._entry.decode(value)
         except MalformedMessage as error:
-            _log.error("an entry of a view cannot be read", extra={"view": self.bucket.name, "key": key, "why": error.reason})
+            _log.error(
+                "an entry of a view cannot be read", extra={"view": self.bucket.name, "key": key, "why": error.reason}
+            )
             return None
 
 
