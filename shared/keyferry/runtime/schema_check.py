@@ -6,7 +6,7 @@ Migrations are files `NNNN_slug.py` whose revision id is `NNNN`, in one line; th
 import re
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import column, func, select, table
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -59,10 +59,10 @@ async def require_current_schema(engine: AsyncEngine, schema: str, versions_dir:
 
 
 async def _applied(engine: AsyncEngine, schema: str) -> str | None:
-    quoted = engine.dialect.identifier_preparer.quote_identifier(schema)
+    newest = select(func.max(column("version_num"))).select_from(table(VERSION_TABLE, schema=schema))
     try:
         async with engine.connect() as connection:
-            found = await connection.scalar(text(f"SELECT max(version_num) FROM {quoted}.{VERSION_TABLE}"))
+            found = await connection.scalar(newest)
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) in _UNDEFINED:
             return None

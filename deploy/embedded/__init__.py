@@ -1,0 +1,1 @@
+"""The whole system on one machine without containers: real NATS, real PostgreSQL, every service, one supervisor."""

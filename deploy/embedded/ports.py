@@ -1,0 +1,54 @@
+"""Which loopback ports the parts listen on: the asked-for one, or a free one that stays the same over restarts."""
+
+import errno
+import socket
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+_TAKEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
+
+
+class PortTaken(Exception):
+    """Somebody else listens on an asked-for port; the message names the way out."""
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno in _TAKEN:
+                return False
+            raise
+    return True
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def steady_port(memory: Path) -> int:
+    """The port remembered in the file `memory` while it is free, else a new one, remembered there."""
+    try:
+        port = int(memory.read_text())
+    except (FileNotFoundError, ValueError):
+        port = 0
+    if not (0 < port < 65536 and is_free(port)):
+        port = free_port()
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(f"{port}\n")
+    return port
+
+
+def require_free(port: int, variable: str, host: str = LOOPBACK) -> None:
+    """Pass when `port` is free. Raises PortTaken, naming the setting that moves it."""
+    if not is_free(port, host):
+        raise PortTaken(
+            f"port {port} on {host} is taken by another process, or not yours to use.\n"
+            f"Stop that process, or choose another port: {variable}={free_port()} make up"
+        )

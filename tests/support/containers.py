@@ -1,0 +1,115 @@
+"""The same servers from the official images, where a container engine answers. Loaded only when it is asked for."""
+
+import os
+import secrets
+import socket
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from keyferry.contracts.secret import Secret
+
+from deploy.embedded import nats, postgres
+from deploy.embedded.ports import free_port
+from tests.support.waiting import until
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # the NATS module itself uses what the package deprecates
+    from testcontainers.community.nats import NatsContainer
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.core.container import DockerContainer
+
+POSTGRES_IMAGE = "postgres:18"
+NATS_IMAGE = "nats:2.15"
+_DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+_PING_SECONDS = 2.0
+_USER = "postgres"
+
+
+class NoContainerEngine(Exception):
+    """Containers were asked for and no engine answers."""
+
+
+class _Container:
+    """A container as a server that a test may hurt."""
+
+    def __init__(self, container: DockerContainer, ready: Callable[[], bool]) -> None:
+        self._container = container.get_wrapped_container()
+        self._ready = ready
+
+    def kill(self) -> None:
+        self._container.kill()
+        self._container.wait()
+
+    def pause(self) -> None:
+        self._container.pause()
+
+    def resume(self) -> None:
+        self._container.unpause()
+
+    def restart(self) -> None:
+        self._container.start()
+        until("the container accepts clients", self._ready)
+
+    def stop(self) -> None:
+        self._container.stop()
+
+
+@contextmanager
+def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
+    """A PostgreSQL: its runner, port, superuser and password. Raises NoContainerEngine."""
+    _require_engine()
+    password, port = Secret(secrets.token_urlsafe(24)), free_port()
+    probe = postgres.driver_url(postgres.url(port, _USER, password, "postgres"))
+    container = PostgresContainer(POSTGRES_IMAGE, username=_USER, password=password.reveal(), dbname="postgres")
+    with container.with_bind_ports(5432, port):
+        runner = _Container(container, lambda: _accepts(probe))
+        until("the container accepts clients", lambda: _accepts(probe))
+        yield runner, port, _USER, password
+
+
+@contextmanager
+def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
+    """A NATS server with this configuration: its runner and URL. Raises NoContainerEngine."""
+    _require_engine()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        Path(name, "nats.conf").write_text(conf)
+        container = NatsContainer(NATS_IMAGE).with_bind_ports(4222, port)
+        container.with_volume_mapping(name, "/etc/keyferry").with_command("-c /etc/keyferry/nats.conf -p 4222")
+        with container:
+            yield _Container(container, lambda: nats.answers(port)), f"nats://127.0.0.1:{port}"
+
+
+def _require_engine() -> None:
+    """Ask the engine itself: a `docker` program on PATH says nothing about an engine behind it."""
+    address = urlsplit(os.environ.get("DOCKER_HOST", _DEFAULT_ENGINE))
+    local = address.scheme == "unix"
+    where: str | tuple[str, int] = address.path if local else (address.hostname or "", address.port or 2375)
+    try:
+        with socket.socket(socket.AF_UNIX if local else socket.AF_INET, socket.SOCK_STREAM) as client:
+            client.settimeout(_PING_SECONDS)
+            client.connect(where)
+            client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            if b" 200 " in client.makefile("rb").readline():
+                return
+        reason = "it does not answer as an engine does"
+    except OSError as error:
+        reason = str(error.strerror or error)
+    raise NoContainerEngine(
+        f"KEYFERRY_TEST_BACKEND=containers, but no container engine answers at {where}: {reason}. "
+        "Start one, or unset the variable to use the embedded servers"
+    )
+
+
+def _accepts(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
