@@ -119,29 +119,6 @@ class Cluster:
             shutil.copytree(found.base / part, self._copy_dir / part, symlinks=True, dirs_exist_ok=True)
         return replace(found, bin_dir=self._copy_dir / found.bin_dir.relative_to(found.base), base=self._copy_dir)
 
-    def initialised(self) -> bool:
-        """Whether there is a whole data directory."""
-        return (self.data_dir / "PG_VERSION").is_file()
-
-    @cached_property
-    def _identity(self) -> Identity:
-        if os.geteuid() != 0:
-            return Identity()
-        namespaced = Identity(own_user_namespace=True)
-        if succeeds(self._program("postgres", "--version", identity=namespaced, bin_dir=self._found.bin_dir)):
-            return namespaced
-        return Identity(user=_NOBODY)
-
-    @cached_property
-    def _install(self) -> Install:
-        """The installation, where the user who runs it can read it."""
-        if self._identity.user is None or _open_to_all(self._found.bin_dir):
-            return self._found
-        for part in self._found.bundle or (self._found.bin_dir.parent,):
-            if part.is_dir():
-                shutil.copytree(part, self._copy_dir / part.name, symlinks=True, dirs_exist_ok=True)
-        return replace(self._found, bin_dir=self._copy_dir / self._found.bin_dir.parent.name / "bin")
-
     def initialise(self, password: Secret) -> None:
         """Make the data directory, with `password` for the superuser ADMIN; it appears whole or not at all.
 
