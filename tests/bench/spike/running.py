@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import nats
+import nats.errors
 
 from tests.bench import payload
 from tests.bench.case import Kind
@@ -61,15 +62,19 @@ class Spike:
         return self._pids
 
     def accounted(self) -> int:
-        """Usage records the stream has confirmed."""
+        """Usage records the stream has confirmed.
+
+        Raises:
+            BenchError: the worker, which counts them, does not answer.
+        """
         return asyncio.run(self._count())
 
     async def _count(self) -> int:
-        client = await nats.connect(self._nats_url)
         try:
-            answer = await client.request(wire.COUNT_SUBJECT, timeout=_COUNT_TIMEOUT_SECONDS)
-        finally:
-            await client.close()
+            async with await nats.connect(self._nats_url) as client:
+                answer = await client.request(wire.COUNT_SUBJECT, timeout=_COUNT_TIMEOUT_SECONDS)
+        except nats.errors.Error as error:
+            raise BenchError(f"The spike's worker did not tell its count of records: {error}") from error
         return int(answer.data)
 
 
