@@ -1,0 +1,91 @@
+"""One schema and one login role per service with tables, so that none can read another's.
+
+Roles belong to the whole server while schemas belong to a database, therefore a role's name starts with the database's: two
+installations may share a server.
+"""
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+from keyferry.contracts.secret import Secret
+
+SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger")
+_PASSWORD_BYTES = 24
+
+
+def ensure(admin_url: Secret, secrets_dir: Path, services: Iterable[str]) -> dict[str, Path]:
+    """Make schema, role and URL file of each service, or bring them up to date; the URL files by service.
+
+    A known password is kept, and given to the role again, so a restored database or a moved port heals itself. Needs a
+    superuser's SQLAlchemy URL. Raises psycopg.Error.
+    """
+    admin = make_url(admin_url.reveal())
+    secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = {service: _url_file(admin, secrets_dir, service) for service in services}
+    with connect(admin) as connection:
+        _close_to_public(connection, str(admin.database))
+        for service, file in files.items():
+            _ensure_role(connection, service, make_url(file.read_text()))
+    return files
+
+
+def connect(url: URL) -> psycopg.Connection[tuple[object, ...]]:
+    """A psycopg connection in autocommit mode for a SQLAlchemy URL."""
+    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Put a secret file in place, whole from the start and for its owner only."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def _url_file(admin: URL, secrets_dir: Path, service: str) -> Path:
+    """The file with the service's URL. It is written before the role learns the password: a crash between is healed by
+    the next run, while the other order would lose the password."""
+    file = secrets_dir / f"{service}.url"
+    known = make_url(file.read_text().strip()).password if file.exists() else None
+    wanted = admin.set(
+        drivername="postgresql+psycopg",
+        username=f"{admin.database}_{service}",
+        password=known or secrets.token_urlsafe(_PASSWORD_BYTES),
+    ).render_as_string(hide_password=False)
+    if not file.exists() or file.read_text() != wanted:
+        write_secret(file, wanted)
+    return file
+
+
+def _close_to_public(connection: psycopg.Connection[tuple[object, ...]], database: str) -> None:
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+
+
+def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], service: str, url: URL) -> None:
+    role, password = str(url.username), str(url.password)
+    exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None
+    if not exists:
+        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+    # Hashed on this side, so that no statement that a server may log holds the password.
+    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    names = {
+        "role": sql.Identifier(role),
+        "schema": sql.Identifier(service),
+        "database": sql.Identifier(str(url.database)),
+        "verifier": sql.Literal(verifier),
+    }
+    for statement in (
+        "ALTER ROLE {role} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {verifier}",
+        "GRANT CONNECT ON DATABASE {database} TO {role}",
+        "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}",
+        "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}",
+    ):
+        connection.execute(sql.SQL(statement).format(**names))
