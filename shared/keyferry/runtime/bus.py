@@ -67,7 +67,7 @@ class Bus:
         self._permission_errors: list[str] = []
         self._hot: list[tuple[Subject, str, HotHandler]] = []
         self._pulls: list[tuple[Consumer, BatchHandler]] = []
-        self._subscriptions: list[Subscription] = []
+        self._work: list[Subscription] = []
         self._pullers: list[asyncio.Task[None]] = []
         self._reconnected: list[Callable[[], None]] = []
         self._running: set[asyncio.Task[None]] = set()
@@ -185,7 +185,9 @@ class Bus:
         BusError naming what was refused.
         """
         for subject, pattern, handler in self._hot:
-            self._subscriptions.append(await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler))
+            subscription = await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler)
+            if subject.queue:
+                self._work.append(subscription)
         for consumer, batch_handler in self._pulls:
             self._pullers.append(
                 asyncio.create_task(self._pull(consumer, batch_handler), name=f"pull {consumer.stream}")
@@ -215,18 +217,21 @@ class Bus:
         return len(self._running)
 
     async def leave(self) -> None:
-        """Take no new work: leave every queue group, and empty what has already been delivered here."""
+        """Take no new work: leave every queue group, and empty what has already been delivered here.
+
+        What is addressed to this process alone (control, confirmations) still comes, for the sake of what runs.
+        """
         for puller in self._pullers:
             puller.cancel()
         await asyncio.gather(*self._pullers, return_exceptions=True)
         framework = [getattr(subscriber, "subscription", None) for subscriber in self.broker.subscribers]
-        for subscription in [*self._subscriptions, *filter(None, framework)]:
+        for subscription in [*self._work, *filter(None, framework)]:
             with suppress(NatsError):
                 await subscription.drain()
         for subscriber in self.broker.subscribers:
             if getattr(subscriber, "subscription", None) is not None:
                 subscriber.subscription = None  # type: ignore[attr-defined]  # so that the framework does not unsubscribe again
-        self._subscriptions.clear()
+        self._work.clear()
 
     async def finish(self, within_seconds: float) -> int:
         """Wait for spawned work; cancel what is left after `within_seconds` and return how many pieces that were."""

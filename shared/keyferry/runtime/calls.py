@@ -8,7 +8,10 @@ import asyncio
 import secrets
 import time
 from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -43,6 +46,10 @@ class Piece:
 
     payload: bytes
     last: bool
+
+
+class CallAbandoned(Exception):
+    """Whoever wanted the answer is gone."""
 
 
 class Assembly:
@@ -97,7 +104,7 @@ class Assembly:
 
 
 class Call:
-    """One request under way: an async iterator of pieces. Leave it with `cancel` when the answer is no longer wanted."""
+    """One request under way. Leave it with `cancel` when the answer is no longer wanted."""
 
     def __init__(self, caller: "Caller", head: ChatRequest, body: bytes) -> None:
         self._caller = caller
@@ -110,6 +117,7 @@ class Call:
         self._give_up_at = time.monotonic() + head.deadline_ms / 1000
         self._resend_at = self._give_up_at
         self._sends = 0
+        self._abandoned = False
         self._over = False
 
     @property
@@ -122,34 +130,56 @@ class Call:
         self._caller.register(self._token, self)
         await self._send()
 
-    async def next_piece(self) -> Piece:
-        """The next piece. Raises CallFailed when there is no whole answer to be had."""
+    async def next_piece(self, patience_seconds: float | None = None) -> Piece | None:
+        """The next piece; None when none came within `patience_seconds`.
+
+        Raises CallFailed when there is no whole answer to be had, and CallAbandoned after `abandon`.
+        """
+        patient_until = None if patience_seconds is None else time.monotonic() + patience_seconds
         while True:
+            if self._abandoned:
+                raise CallAbandoned
             while self._arrived:
                 if (piece := self._take(self._arrived.popleft())) is not None:
                     return piece
-            if await self._wait(resend_at=self._resend_at if self.accepted is None else None):
+            if await self._wait(patient_until):
                 continue
+            if patient_until is not None and time.monotonic() >= patient_until:
+                return None
             if time.monotonic() >= self._give_up_at:
+                await self.cancel()
                 raise self._fail(FailureClass.EXPIRED, "the request's deadline passed before the answer was whole")
-            if self.accepted is None and self._sends == _MAX_SENDS:
+            if self._unanswered and self._sends == _MAX_SENDS:
                 raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
-            if self.accepted is None:
+            if self._unanswered:
                 await self._send()
 
+    def abandon(self) -> None:
+        """The answer is no longer wanted: `next_piece` raises CallAbandoned. Follow with `cancel`."""
+        self._abandoned = True
+        self._rouse()
+
     async def cancel(self) -> None:
-        """Tell the worker to stop, if it has not; harmless when the call is over."""
+        """Tell the worker to stop, if it has not; harmless when the call is over.
+
+        While nobody has taken the request there is nobody to tell: the call then stays until somebody does, or nobody can
+        any more.
+        """
         if self._over:
             return
+        if self.accepted is None and self._sends:
+            self._abandoned = True
+            asyncio.get_running_loop().call_later(_RESEND_AFTER_MS / 1000, self.close)
+            return
         self.close()
-        if accepted := self.accepted:
-            control = Control(kind=ControlKind.CANCEL, attempt_id=accepted.attempt_id)
-            try:
-                await self._caller.client.publish(
-                    WORKER_CONTROL.at(boot=accepted.boot_id, tenant=self._head.tenant), control.encode()
-                )
-            except NatsError:
-                return  # the worker notices by itself that nobody listens
+        if self.accepted is not None:
+            await self._tell_to_stop(self.accepted)
+
+    async def _tell_to_stop(self, accepted: frames.Accepted) -> None:
+        control = Control(kind=ControlKind.CANCEL, attempt_id=accepted.attempt_id)
+        subject = WORKER_CONTROL.at(boot=accepted.boot_id, tenant=self._head.tenant)
+        with suppress(NatsError):  # the bus is away: the worker notices by itself that nothing gets through
+            await self._caller.client.publish(subject, control.encode())
 
     def close(self) -> None:
         """Forget the call: frames that still come are dropped."""
@@ -160,9 +190,28 @@ class Call:
 
     def deliver(self, data: bytes | None) -> None:
         """A frame has arrived for this call; None when nobody listens to the request's subject."""
+        if self._abandoned and data is not None:
+            self._deliver_late(data)
+            return
         self._arrived.append(data)
+        self._rouse()
+
+    def _deliver_late(self, data: bytes) -> None:
+        """A frame for a call that is no longer wanted: all that matters is who to tell."""
+        with suppress(MalformedMessage):
+            frame = frames.decode(data)
+            if isinstance(frame, frames.Accepted):
+                self.close()
+                self._caller.spawn(self._tell_to_stop(frame))
+
+    def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    @property
+    def _unanswered(self) -> bool:
+        """Nobody has taken the request, and it is late enough that nobody will start on what was sent."""
+        return self.accepted is None and time.monotonic() >= self._resend_at
 
     def _take(self, data: bytes | None) -> Piece | None:
         if data is None:
@@ -195,26 +244,23 @@ class Call:
             self.close()
             raise self._fail(FailureClass.UNAVAILABLE, "the bus is away; try again in a moment") from None
 
-    async def _wait(self, resend_at: float | None) -> bool:
-        """Whether a frame arrived before the next thing to do."""
-        until = min(self._give_up_at, resend_at) if resend_at is not None else self._give_up_at
+    async def _wait(self, patient_until: float | None) -> bool:
+        """Sleep until something happens or has to be done; whether something happened."""
+        until = self._give_up_at if self.accepted is not None else min(self._give_up_at, self._resend_at)
+        if patient_until is not None:
+            until = min(until, patient_until)
         left = until - time.monotonic()
         if left <= 0:
             return False
         loop = asyncio.get_running_loop()
         self._wake = loop.create_future()
-        timer = loop.call_later(left, self._expire, self._wake)
+        timer = loop.call_later(left, self._rouse)
         try:
             await self._wake
         finally:
             timer.cancel()
             self._wake = None
-        return bool(self._arrived)
-
-    @staticmethod
-    def _expire(wake: "asyncio.Future[None]") -> None:
-        if not wake.done():
-            wake.set_result(None)
+        return bool(self._arrived) or self._abandoned
 
 
 class Caller:
@@ -224,6 +270,7 @@ class Caller:
         self.client = client
         self._prefix = f"{inbox_prefix}.{boot_id}."
         self._calls: dict[str, Call] = {}
+        self._errands: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Subscribe the inbox."""
@@ -249,6 +296,12 @@ class Caller:
     def forget(self, token: str) -> None:
         """Frames for `token` are dropped from now on."""
         self._calls.pop(token, None)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end, whoever leaves meanwhile."""
+        task = asyncio.ensure_future(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     async def _on_frame(self, message: Msg) -> None:
         call = self._calls.get(message.subject[len(self._prefix) :])

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from typing import Any
 
 import uvloop
 from faststream import FastStream
@@ -24,6 +25,7 @@ from keyferry.runtime.bus import Bus, BusError
 from keyferry.runtime.schema_check import SchemaMismatch
 from keyferry.runtime.settings import ServiceSettings, SettingsError
 from keyferry.runtime.telemetry import Telemetry
+from keyferry.runtime.views import KvView
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ EXIT_CANNOT_START = 78
 _READY_POLL_SECONDS = 0.02
 _STILL_WAITING_AFTER_SECONDS = 5.0
 
-Hook = Callable[[], Awaitable[None]]
+Hook = Callable[[], Awaitable[object]]
 
 
 class Service:
@@ -44,10 +46,12 @@ class Service:
         self.bus = Bus(role, settings)
         self.telemetry = Telemetry(role.value)
         self.facts: Callable[[], dict[str, str]] = dict
-        self._opens: list[tuple[Hook, Hook]] = []
+        self._opens: list[Hook] = []
+        self._leaves: list[Hook] = []
         self._drains: list[Hook] = []
         self._conditions: list[tuple[str, Callable[[], bool]]] = []
-        self._draining = False
+        self.draining = False
+        """Whether the process is on its way out: it finishes what it has."""
         self._failure: Exception | None = None
         self._stack = AsyncExitStack()
         self.app = FastStream(
@@ -60,9 +64,19 @@ class Service:
         )
         self.bus.lane(SERVICE_PING, self._on_ping)
 
-    def opens(self, open_: Hook, close: Hook) -> None:
+    def opens(self, open_: Hook, close: Hook | None = None) -> None:
         """Open something once the bus is connected, before messages come; closed in reverse order, after draining."""
-        self._opens.append((open_, close))
+        self._opens.append(open_)
+        if close is not None:
+            self.closes(close)
+
+    def closes(self, close: Hook) -> None:
+        """Close something after draining, in the reverse of the order in which this was called."""
+        self._stack.push_async_callback(close)
+
+    def leaves(self, hook: Hook) -> None:
+        """Run `hook` first of all when draining: a door that is not on the bus stops taking work, and finishes what it has."""
+        self._leaves.append(hook)
 
     def drains(self, hook: Hook) -> None:
         """Run `hook` when no new work comes any more and what ran is finished: to flush what is queued."""
@@ -72,16 +86,19 @@ class Service:
         """The service is ready only while `holds()`; `what` is what a person reads while it does not."""
         self._conditions.append((what, holds))
 
+    def needs_view(self, view: KvView[Any]) -> None:
+        """The service is ready only once it has a whole copy of `view`."""
+        self.needs(f"a whole copy of the {view.bucket.name} view", lambda: view.ready)
+
     def waiting_for(self) -> list[str]:
-        """What keeps the service from being ready, in words; empty when it is."""
+        """What the service cannot work without and does not have now, in words."""
         reasons = [] if self.bus.connected else ["the bus (NATS)"]
-        reasons += [what for what, holds in self._conditions if not holds()]
-        return reasons + (["nothing: it is draining"] if self._draining else [])
+        return reasons + [what for what, holds in self._conditions if not holds()]
 
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        return not self.waiting_for()
+        return not self.draining and not self.waiting_for()
 
     # --- life
 
@@ -105,9 +122,8 @@ class Service:
 
     async def _open(self) -> None:
         await self.bus.connect()
-        for open_, close in self._opens:
+        for open_ in self._opens:
             await open_()
-            self._stack.push_async_callback(close)
 
     async def _subscribe(self) -> None:
         await self.bus.start()
@@ -125,9 +141,11 @@ class Service:
                 waited = 0.0
 
     async def _drain(self) -> None:
-        self._draining = True
+        self.draining = True
         notify.stopping()
         _log.info("draining", extra={"in_flight": self.bus.in_flight})
+        for hook in self._leaves:
+            await hook()
         await self.bus.leave()
         if cut := await self.bus.finish(self.settings.drain_seconds):
             _log.warning("work was cut off by the drain limit", extra={"pieces": cut})
@@ -142,15 +160,14 @@ class Service:
     async def _on_ping(self, message: Msg) -> None:
         if not message.reply.startswith(reply_prefixes(SERVICE_PING)):
             return
-        waiting = self.waiting_for()
         report = ServiceReport(
             service=self.role.value,
             slot=self.settings.slot,
             pid=os.getpid(),
             boot_id=self.bus.boot_id,
             version=version("keyferry"),
-            ready=not waiting,
-            waiting_for=waiting,
+            ready=self.ready,
+            waiting_for=self.waiting_for(),
             facts=self.facts(),
         )
         await message.respond(report.encode())

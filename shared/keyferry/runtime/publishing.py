@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from nats.errors import Error as NatsError
@@ -30,12 +31,12 @@ class PackedPublisher:
 
     A pack is repeated with the same message id until the server has it. `capacity` bounds what is held in memory while the
     server is away; beyond it the oldest records are dropped and counted, so give a publisher of records that must not be
-    lost another home for them (the worker's spool).
+    lost another home for them (the worker's spool). `jetstream` is asked for at each publish, once the bus is connected.
     """
 
     def __init__(
         self,
-        jetstream: JetStreamContext,
+        jetstream: Callable[[], JetStreamContext],
         subject: str,
         *,
         producer: str,
@@ -105,7 +106,7 @@ class PackedPublisher:
         delay = _FIRST_RETRY_SECONDS
         while True:
             try:
-                await self._jetstream.publish(self._subject, pack, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
+                await self._jetstream().publish(self._subject, pack, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
                 return
             except (TimeoutError, NatsError, APIError) as error:
                 _log.warning(

@@ -1,0 +1,56 @@
+"""Wires the ingress: the only file here that names concrete things."""
+
+from datetime import datetime
+
+from keyferry.contracts.tenancy import ClientToken, Tenant
+from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.calls import Caller
+from keyferry.runtime.http_server import HttpServer
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.settings import load
+from keyferry.runtime.views import KvView
+from services.ingress.handlers import Doors
+from services.ingress.identity import Identity, identify
+from services.ingress.settings import IngressSettings
+
+
+def create_app(settings: IngressSettings | None = None) -> Service:
+    """The ingress as a service that is not started. Raises SettingsError."""
+    settings = settings or load(IngressSettings)
+    service = Service(Role.INGRESS, settings)
+    bus = service.bus
+    tenants = KvView(bus, TENANTS_VIEW, Tenant)
+    tokens = KvView(bus, CLIENT_TOKENS_VIEW, ClientToken)
+    callers: list[Caller] = []
+    pepper = settings.token_pepper()
+
+    def authenticate(authorization: str | None, now: datetime) -> Identity:
+        return identify(authorization, tokens=tokens.get, tenants=tenants.get, pepper=pepper, now=now)
+
+    async def open_caller() -> None:
+        callers.append(Caller(bus.client, bus.inbox_prefix, bus.boot_id))
+        await callers[0].start()
+
+    doors = Doors(
+        settings=settings,
+        bus=bus,
+        caller=lambda: callers[0],
+        authenticate=authenticate,
+        telemetry=service.telemetry,
+        waiting_for=service.waiting_for,
+        draining=lambda: service.draining,
+    )
+    server = HttpServer(doors, settings.http_host, settings.http_port, drain_seconds=settings.drain_seconds)
+
+    for view in (tenants, tokens):
+        service.opens(view.start, view.stop)
+        service.needs_view(view)
+    service.opens(open_caller)
+    service.opens(server.start)
+    service.leaves(server.drain)
+    service.facts = lambda: {
+        "url": f"http://{settings.http_host}:{settings.http_port}",
+        "open_calls": str(callers[0].open_calls),
+        "client_tokens": str(len(tokens)),
+    }
+    return service

@@ -1,0 +1,61 @@
+"""Who is calling: from an Authorization header to a tenant, by look-ups in this process's own copy of the directory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyferry.contracts import client_token
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.tenancy import ClientToken, Tenant
+
+TokenLookup = Callable[[str], ClientToken | None]
+"""A client token by its fingerprint."""
+TenantLookup = Callable[[str], Tenant | None]
+
+
+class Unauthenticated(Exception):
+    """The caller is not known; the message is for the caller."""
+
+
+class Suspended(Exception):
+    """The caller is known, and its tenant may not use the gateway now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller."""
+
+    tenant: Tenant
+    token: ClientToken
+
+
+def identify(
+    authorization: str | None, *, tokens: TokenLookup, tenants: TenantLookup, pepper: Secret, now: datetime
+) -> Identity:
+    """The caller behind a header value. Raises Unauthenticated and Suspended.
+
+    The checksum is judged first: a typing error is told apart without a look-up, and noise costs no more than a CRC.
+    """
+    if not authorization:
+        raise Unauthenticated("no client token: send `Authorization: Bearer kf_live_…`")
+    scheme, _, text = authorization.partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text:
+        raise Unauthenticated("the Authorization header must read `Bearer kf_live_…`")
+    if not client_token.is_well_formed(text):
+        raise Unauthenticated(
+            "that is not a Keyferry client token (its form or checksum is wrong); is it copied whole?"
+        )
+    token = tokens(client_token.fingerprint(client_token.digest(text), pepper))
+    if token is None:
+        raise Unauthenticated("the client token is not known here")
+    if token.revoked_at is not None:
+        raise Unauthenticated("the client token has been revoked; ask your administrator for a new one")
+    if token.expires_at is not None and token.expires_at <= now:
+        raise Unauthenticated(f"the client token expired at {token.expires_at.isoformat(timespec='seconds')}")
+    tenant = tenants(token.tenant)
+    if tenant is None:
+        raise Unauthenticated("the client token's tenant is not known here")
+    if tenant.suspended:
+        raise Suspended(f"the tenant {tenant.tenant} is suspended; ask the operator of this gateway")
+    return Identity(tenant, token)

@@ -1,0 +1,77 @@
+"""Sends an attempt's answer to the caller's inbox as frames: the first delta at once, later ones together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from keyferry.contracts import frames
+from keyferry.contracts.failure import Failure
+from keyferry.contracts.usage import Outcome
+
+COALESCE_DELTAS = 4
+COALESCE_SECONDS = 0.025
+
+Publish = Callable[[bytes], Awaitable[None]]
+
+
+class Delivery:
+    """The frames of one attempt, in order. `publish` sends bytes to the caller's inbox and raises when the bus is away."""
+
+    def __init__(self, attempt_id: str, publish: Publish) -> None:
+        self._attempt_id = attempt_id
+        self._publish = publish
+        self._waiting: list[bytes] = []
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushes: set[asyncio.Task[None]] = set()
+        self.deltas = 0
+
+    async def deltas_arrived(self, texts: list[bytes]) -> None:
+        """Deliver chunk texts: at once when they are the first or enough, else within COALESCE_SECONDS."""
+        first = self.deltas == 0
+        self.deltas += len(texts)
+        self._waiting += texts
+        if first or len(self._waiting) >= COALESCE_DELTAS:
+            await self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._flush_soon)
+
+    async def end(self, outcome: Outcome, failure: Failure | None = None, body: bytes = b"") -> None:
+        """Send what waits and the end frame. `body` is a whole answer that was not streamed."""
+        await self._flush()
+        while len(body) > frames.MAX_PAYLOAD_BYTES:
+            await self._send(body[: frames.MAX_PAYLOAD_BYTES])
+            body = body[frames.MAX_PAYLOAD_BYTES :]
+        end = frames.End(attempt_id=self._attempt_id, outcome=outcome, count=self._count, failure=failure, payload=body)
+        await self._publish(end.to_frame())
+
+    def _flush_soon(self) -> None:
+        self._timer = None
+        task = asyncio.ensure_future(self._flush())
+        self._flushes.add(task)
+        task.add_done_callback(self._flushed)
+
+    def _flushed(self, task: "asyncio.Task[None]") -> None:
+        self._flushes.discard(task)
+        if not task.cancelled():
+            task.exception()  # the bus is away: the end of the attempt meets the same and says so
+
+    async def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        texts, self._waiting = self._waiting, []
+        batch: list[bytes] = []
+        size = 0
+        for text in texts:
+            if batch and size + len(text) >= frames.MAX_PAYLOAD_BYTES:
+                await self._send(b"\n".join(batch))
+                batch, size = [], 0
+            batch.append(text)
+            size += len(text) + 1
+        if batch:
+            await self._send(b"\n".join(batch))
+
+    async def _send(self, payload: bytes) -> None:
+        # The number is taken and the frame handed over without a pause in between, so frames leave in their order.
+        self._count += 1
+        await self._publish(frames.data_frame(self._attempt_id, self._count, payload))

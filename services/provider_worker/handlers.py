@@ -1,0 +1,57 @@
+"""The worker's doors on the bus."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from nats.aio.msg import Msg
+
+from keyferry.contracts.chat import AttemptRun, Control, ControlKind
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.topology import ATTEMPT_RUN, reply_prefixes
+from keyferry.contracts.usage import AttemptsConfirmed
+from services.provider_worker.attempt import Attempts
+from services.provider_worker.spool import Spool
+
+_log = logging.getLogger(__name__)
+
+_CALLERS = reply_prefixes(ATTEMPT_RUN)
+
+
+class Doors:
+    """Hears attempts, control and confirmations."""
+
+    def __init__(self, attempts: Attempts, spool: Spool, spawn: Callable[[Awaitable[None]], None]) -> None:
+        self._attempts = attempts
+        self._spool = spool
+        self._spawn = spawn
+
+    async def on_attempt(self, message: Msg) -> None:
+        """An attempt to make. One whose answer would go elsewhere than to a caller's inbox is dropped."""
+        if not message.reply.startswith(_CALLERS):
+            _log.warning("dropped an attempt whose answer would go astray")
+            return
+        try:
+            run, body = AttemptRun.split(message.data)
+        except MalformedMessage as error:
+            _log.error("an attempt cannot be read", extra={"why": error.reason})
+            return
+        self._spawn(self._attempts.run(run, body, message.reply))
+
+    async def on_control(self, message: Msg) -> None:
+        """A caller's word on its own attempt; the tenant is in the subject, where the bus checks it."""
+        try:
+            control = Control.decode(message.data)
+        except MalformedMessage as error:
+            _log.error("a control message cannot be read", extra={"why": error.reason})
+            return
+        if control.kind is ControlKind.CANCEL:
+            self._attempts.cancel(control.attempt_id, message.subject.rpartition(".")[2])
+
+    async def on_confirmed(self, message: Msg) -> None:
+        """The ledger has committed records of ours."""
+        try:
+            confirmed = AttemptsConfirmed.decode(message.data)
+        except MalformedMessage as error:
+            _log.error("a confirmation cannot be read", extra={"why": error.reason})
+            return
+        self._spool.confirm(confirmed.spool_id, confirmed.spool_seqs)

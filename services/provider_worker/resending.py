@@ -1,0 +1,50 @@
+"""Publishes finished attempts again until the ledger has confirmed them."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+from keyferry.runtime.publishing import PackedPublisher
+from services.provider_worker.spool import Spool
+
+_LOOK_EVERY_SECONDS = 1.0
+_POLL_SECONDS = 0.01
+_AGAIN_AFTER_SECONDS = 20.0
+"""Longer than a ledger needs to restart, so that an ordinary restart repeats little."""
+
+
+class Resender:
+    """The retry of the whole way to the ledger's tables; the publisher itself retries only the way to the stream."""
+
+    def __init__(self, spool: Spool, publisher: PackedPublisher) -> None:
+        self._spool = spool
+        self._publisher = publisher
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Publish what an earlier process left, at once, and then whatever stays unconfirmed for too long."""
+        self._resend(older_than_seconds=0)
+        self._task = asyncio.create_task(self._run(), name="resend attempts")
+
+    async def stop(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def until_confirmed(self, within_seconds: float) -> int:
+        """Wait until the ledger has everything; the number of attempts it has not confirmed in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                while self._spool.unconfirmed:  # noqa: ASYNC110 - once, at the end of the process's life
+                    await asyncio.sleep(_POLL_SECONDS)
+        return self._spool.unconfirmed
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            self._resend(_AGAIN_AFTER_SECONDS)
+
+    def _resend(self, older_than_seconds: float) -> None:
+        for line in self._spool.due(time.monotonic(), older_than_seconds):
+            self._publisher.put(line)

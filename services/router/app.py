@@ -1,0 +1,97 @@
+"""Wires the router: the only file here that names concrete things."""
+
+from keyferry.contracts.route import Endpoint, ListEndpoints, ListModels, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.tenancy import Tenant
+from keyferry.contracts.topology import (
+    CHAT_REQUEST,
+    ENDPOINT_LIST,
+    ENDPOINT_REMOVE,
+    ENDPOINT_SAVE,
+    ENDPOINTS_VIEW,
+    MODEL_LIST,
+    REQUEST_DECIDED,
+    TENANTS_VIEW,
+    Role,
+)
+from keyferry.runtime.database import engine_for, open_database
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.outbox import Relay
+from keyferry.runtime.publishing import PackedPublisher
+from keyferry.runtime.settings import load
+from keyferry.runtime.views import KvView, ViewWriter
+from services.router.endpoints import EndpointIndex
+from services.router.handlers import ChatDoor, ManagementDoors
+from services.router.plan import Facts
+from services.router.settings import RouterSettings
+from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
+
+_DECISION_LINGER_SECONDS = 0.01
+_FLUSH_SECONDS = 5.0
+
+
+def create_app(settings: RouterSettings | None = None) -> Service:
+    """The router as a service that is not started. Raises SettingsError."""
+    settings = settings or load(RouterSettings)
+    service = Service(Role.ROUTER, settings)
+    bus = service.bus
+    tenants = KvView(bus, TENANTS_VIEW, Tenant)
+    endpoints = KvView(bus, ENDPOINTS_VIEW, Endpoint)
+    index = EndpointIndex()
+    endpoints.on_change(lambda: index.rebuild(entry for _, entry in endpoints))
+    engine = engine_for(settings)
+    store = PostgresEndpointStore(engine)
+
+    def facts_of(tenant: str) -> Facts:
+        return Facts(tenants.get(tenant), index.of(tenant))
+
+    async def publish(subject: str, data: bytes, reply: str) -> None:
+        await bus.client.publish(subject, data, reply=reply)
+
+    decisions = PackedPublisher(
+        lambda: bus.jetstream,
+        REQUEST_DECIDED.at(router=bus.user),
+        producer=bus.user,
+        linger_seconds=_DECISION_LINGER_SECONDS,
+        capacity=settings.decision_capacity,
+    )
+    chat = ChatDoor(
+        router=bus.user, facts_of=facts_of, publish=publish, decisions=decisions, telemetry=service.telemetry
+    )
+
+    async def open_decisions() -> None:
+        decisions.start()
+        service.closes(decisions.stop)
+
+    async def open_store() -> None:
+        await open_database(engine, SCHEMA, VERSIONS_DIR)
+        relay = Relay(
+            engine, OUTBOX, {ENDPOINTS_VIEW.name: ViewWriter(bus.client, ENDPOINTS_VIEW)}, store.view_contents
+        )
+        store.committed = relay.wake
+        bus.on_reconnect(relay.recheck)
+        relay.start()
+        service.closes(relay.stop)
+        service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", lambda: relay.synced)
+
+    async def open_views() -> None:
+        for view in (tenants, endpoints):
+            await view.start()
+            service.closes(view.stop)
+            service.needs_view(view)
+
+    service.closes(engine.dispose)
+    for step in (open_decisions, open_store, open_views):
+        service.opens(step)
+    service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
+    service.facts = lambda: {
+        "tenants": str(len(tenants)),
+        "endpoints": str(len(endpoints)),
+        "decisions_dropped": str(decisions.dropped),
+    }
+    bus.lane(CHAT_REQUEST, chat.on_request)
+    doors = ManagementDoors(store, facts_of)
+    bus.respond(ENDPOINT_SAVE, SaveEndpoint, doors.save_endpoint)
+    bus.respond(ENDPOINT_REMOVE, RemoveEndpoint, doors.remove_endpoint)
+    bus.respond(ENDPOINT_LIST, ListEndpoints, doors.list_endpoints)
+    bus.respond(MODEL_LIST, ListModels, doors.list_models)
+    return service

@@ -1,0 +1,83 @@
+"""From a chat request to the one message that follows: an attempt to run, or a refusal; and the decision record of it.
+
+Pure: the facts, the time and the fresh ids are arguments.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyferry.contracts import frames
+from keyferry.contracts.chat import AttemptRun, ChatRequest
+from keyferry.contracts.route import DecisionRecord
+from services.router.plan import Facts, Plan, Wanted, plan
+
+
+@dataclass(frozen=True, slots=True)
+class FreshIds:
+    """Ids made for one decision."""
+
+    decision_id: str
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided. Exactly one of `run` and `refused` is set."""
+
+    plan: Plan
+    run: AttemptRun | None
+    refused: frames.Refused | None
+
+
+def decide(request: ChatRequest, facts: Facts, fresh: FreshIds, *, traceparent: str | None) -> Decided:
+    """Plan the request and make the first attempt's message, or the refusal."""
+    made = plan(Wanted(request.tenant, request.model, request.allowed_models), facts)
+    if made.refusal is not None:
+        refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=made.refusal)
+        return Decided(made, None, refused)
+    index = made.order[0]
+    chosen = made.candidates[index]
+    endpoint = made.endpoints.get(index)
+    run = AttemptRun(
+        request_id=request.request_id,
+        tenant=request.tenant,
+        client_token_id=request.client_token_id,
+        model=chosen.model,
+        stream=request.stream,
+        include_usage=request.include_usage,
+        operation=request.operation,
+        tags=request.tags,
+        deadline_ms=request.deadline_ms,
+        start_by_unix_ms=request.start_by_unix_ms,
+        traceparent=traceparent,
+        attempt_id=fresh.attempt_id,
+        attempt_number=1,
+        decision_id=fresh.decision_id,
+        provider=chosen.provider,
+        endpoint=chosen.endpoint,
+        base_url=endpoint.base_url if endpoint else None,
+        model_asked=request.model,
+        key_source=chosen.key_source,
+    )
+    return Decided(made, run, None)
+
+
+def record(
+    request: ChatRequest, decided: Decided, fresh: FreshIds, *, router: str, now: datetime, duration_us: int, trace: str
+) -> DecisionRecord:
+    """What the ledger keeps of the decision."""
+    return DecisionRecord(
+        decision_id=fresh.decision_id,
+        request_id=request.request_id,
+        tenant=request.tenant,
+        client_token_id=request.client_token_id,
+        router=router,
+        model_asked=request.model,
+        stream=request.stream,
+        decided_at=now,
+        duration_us=duration_us,
+        candidates=decided.plan.candidates,
+        order=decided.plan.order,
+        refusal=decided.plan.refusal,
+        traceparent=trace,
+    )

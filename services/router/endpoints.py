@@ -1,0 +1,70 @@
+"""Tenants' own endpoints: what may be saved, and a tenant's endpoints out of the view."""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from keyferry.contracts.route import Endpoint, SaveEndpoint
+
+RESERVED = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
+"""Names that mean something else as the first part of a model name."""
+
+
+class InvalidEndpoint(ValueError):
+    """The endpoint cannot be saved; the message says what to change."""
+
+
+def checked(asked: SaveEndpoint) -> Endpoint:
+    """The endpoint to save. Raises InvalidEndpoint.
+
+    Only the form of the URL is judged here: which addresses may be reached is decided by the worker when it connects,
+    because a name can point elsewhere by then.
+    """
+    if asked.name in RESERVED:
+        raise InvalidEndpoint(f"an endpoint cannot be called {asked.name!r}: that name has a meaning of its own")
+    return Endpoint(
+        tenant=asked.tenant,
+        name=asked.name,
+        base_url=_base_url(asked.base_url),
+        models=list(dict.fromkeys(asked.models)),
+        priority=asked.priority,
+        enabled=asked.enabled,
+    )
+
+
+def _base_url(text: str) -> str:
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise InvalidEndpoint("the base URL contains a space or a control character")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise InvalidEndpoint("the base URL cannot be read; give one like https://llm.example.com/v1") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise InvalidEndpoint("the base URL must start with https:// (or http://) and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidEndpoint("the base URL must not contain a user name or password")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise InvalidEndpoint("the base URL must end with its path: no '?' and no '#'")
+    if port == 0:
+        raise InvalidEndpoint("the base URL names port 0")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise InvalidEndpoint("give the base URL without /chat/completions, which is added for each call")
+    return text.rstrip("/")
+
+
+class EndpointIndex:
+    """Endpoints by tenant, derived from the view whenever it changes."""
+
+    def __init__(self) -> None:
+        self._by_tenant: dict[str, list[Endpoint]] = {}
+
+    def rebuild(self, endpoints: Iterable[Endpoint]) -> None:
+        """Take the whole view in."""
+        fresh: dict[str, list[Endpoint]] = {}
+        for endpoint in endpoints:
+            fresh.setdefault(endpoint.tenant, []).append(endpoint)
+        self._by_tenant = fresh
+
+    def of(self, tenant: str) -> list[Endpoint]:
+        """A tenant's endpoints."""
+        return self._by_tenant.get(tenant, [])

@@ -1,0 +1,133 @@
+"""The router's doors on the bus: chat requests, and the management of endpoints and models."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from opentelemetry.trace import SpanKind
+
+from keyferry.contracts import ids
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.route import (
+    Endpoint,
+    Endpoints,
+    ListEndpoints,
+    ListModels,
+    Models,
+    RemoveEndpoint,
+    SaveEndpoint,
+)
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import ATTEMPT_RUN, CHAT_REQUEST, reply_prefixes
+from keyferry.runtime.bus import Refused
+from keyferry.runtime.publishing import PackedPublisher
+from keyferry.runtime.telemetry import Telemetry
+from services.router.decide import FreshIds, decide, record
+from services.router.endpoints import InvalidEndpoint, checked
+from services.router.plan import Facts, models
+from services.router.store import EndpointStore
+
+_log = logging.getLogger(__name__)
+
+_CALLERS = reply_prefixes(CHAT_REQUEST)
+
+Publish = Callable[[str, bytes, str], Awaitable[None]]
+"""Publishes (subject, data, reply); raises nats-py's errors when the bus is away."""
+FactsOf = Callable[[str], Facts]
+"""What the router knows of a tenant now."""
+
+
+class ChatDoor:
+    """Decides each chat request and sends one message on; the answer never comes back here."""
+
+    def __init__(
+        self, *, router: str, facts_of: FactsOf, publish: Publish, decisions: PackedPublisher, telemetry: Telemetry
+    ) -> None:
+        self._router = router
+        self._facts_of = facts_of
+        self._publish = publish
+        self._decisions = decisions
+        self._telemetry = telemetry
+
+    async def on_request(self, message: Msg) -> None:
+        """One request. What cannot be answered to a caller's inbox, or names another tenant than its subject, is dropped."""
+        started_ns = time.perf_counter_ns()
+        if not message.reply.startswith(_CALLERS):
+            _log.warning("dropped a request whose answer would go astray")
+            return
+        try:
+            request, body = ChatRequest.split(message.data)
+        except MalformedMessage as error:
+            _log.error("a chat request cannot be read", extra={"why": error.reason})
+            return
+        if request.tenant != message.subject.rpartition(".")[2]:
+            # The bus checks who may publish to which tenant's subject; the head must not say otherwise.
+            _log.warning("dropped a request whose head names another tenant", extra={"request_id": request.request_id})
+            return
+        await self._decide(request, body, message.reply, started_ns)
+
+    async def _decide(self, request: ChatRequest, body: bytes, inbox: str, started_ns: int) -> None:
+        fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
+        span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
+        decided = decide(request, self._facts_of(request.tenant), fresh, traceparent=span.traceparent)
+        try:
+            if decided.run is not None:
+                await self._publish(ATTEMPT_RUN.at(provider=decided.run.provider), decided.run.with_body(body), inbox)
+            elif decided.refused is not None:
+                await self._publish(inbox, decided.refused.to_frame(), "")
+        except NatsError:
+            _log.warning("a decision could not be sent on", extra={"request_id": request.request_id})
+        made = record(
+            request,
+            decided,
+            fresh,
+            router=self._router,
+            now=datetime.now(UTC),
+            duration_us=(time.perf_counter_ns() - started_ns) // 1000,
+            trace=span.traceparent,
+        )
+        self._decisions.put(made.encode())
+        if decided.refused is not None:
+            span.fail(decided.refused.failure.failure_class.value)
+        span.set(keyferry__request_id=request.request_id, keyferry__decision_id=fresh.decision_id)
+        span.end()
+
+
+class ManagementDoors:
+    """Answers the operator's requests."""
+
+    def __init__(self, store: EndpointStore, facts_of: FactsOf) -> None:
+        self._store = store
+        self._facts_of = facts_of
+
+    async def save_endpoint(self, asked: SaveEndpoint) -> Endpoint:
+        """Add or replace."""
+        if self._facts_of(asked.tenant).tenant is None:
+            raise Refused(
+                ErrorCode.NOT_FOUND, f"there is no tenant {asked.tenant}; add it with `keyferry tenants create`"
+            )
+        try:
+            endpoint = checked(asked)
+        except InvalidEndpoint as error:
+            raise Refused(ErrorCode.INVALID, str(error)) from None
+        await self._store.save(endpoint)
+        return endpoint
+
+    async def remove_endpoint(self, asked: RemoveEndpoint) -> Endpoint:
+        """Remove."""
+        removed = await self._store.remove(asked.tenant, asked.name)
+        if removed is None:
+            raise Refused(ErrorCode.NOT_FOUND, f"the tenant {asked.tenant} has no endpoint {asked.name}")
+        return removed
+
+    async def list_endpoints(self, asked: ListEndpoints) -> Endpoints:
+        """All of a tenant, in the order they are tried."""
+        return Endpoints(endpoints=await self._store.of_tenant(asked.tenant))
+
+    async def list_models(self, asked: ListModels) -> Models:
+        """What a tenant can call now."""
+        return Models(models=models(self._facts_of(asked.tenant), asked.allowed_models))
