@@ -134,4 +134,4 @@ class GetDecision(Command):
 class Decision(Message):
     """The decision record of a request; null while it has not arrived."""
 
-    record: DecisionRecord | None
+    record: DecisionRecord | None = None

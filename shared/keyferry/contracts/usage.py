@@ -162,10 +162,10 @@ class LedgerRow(Message):
     """An attempt as the ledger stores it: the record, and what it cost at which prices."""
 
     record: AttemptRecord
-    cost_usd: Usd | None
-    price_version: str | None
+    cost_usd: Usd | None = None
+    price_version: str | None = None
     pricing: Literal["priced", "unpriced", "free"]
-    trace_id: str | None
+    trace_id: str | None = None
     recorded_at: datetime
 
 
