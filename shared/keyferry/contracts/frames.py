@@ -22,6 +22,7 @@ from keyferry.contracts.usage import KeySource, Outcome
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Largest payload of one frame: a burst of frames from many streams must fit the server's buffer for one subscriber."""
+_MAX_SEQ_DIGITS = 18
 
 
 class Accepted(Message):
@@ -96,8 +97,10 @@ def decode(frame: bytes) -> Frame:
     tag = head[:1]
     if tag == b"D":
         attempt, _, seq = head[1:].partition(b" ")
-        if not seq.isdigit():
+        if not seq.isdigit() or len(seq) > _MAX_SEQ_DIGITS or seq.startswith(b"0"):
             raise MalformedMessage("Frame", "a data frame without a sequence number")
+        if not attempt or not attempt.isascii():
+            raise MalformedMessage("Frame", "a data frame without an attempt")
         return Data.model_construct(attempt_id=attempt.decode(), seq=int(seq), payload=payload)
     if tag == b"A":
         return Accepted.decode(head[1:])

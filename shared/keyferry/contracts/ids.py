@@ -51,4 +51,4 @@ def to_uuid(identifier: str) -> uuid.UUID:
 
 def is_tenant_id(text: str) -> bool:
     """Whether `text` can name a tenant."""
-    return _TENANT.match(text) is not None
+    return _TENANT.fullmatch(text) is not None

@@ -1,8 +1,9 @@
 """Exact money.
 
 Prices and costs are decimals of US dollars with at most twelve places: a price per million tokens with six places gives a
-cost per token with twelve, so no attempt's cost ever needs rounding. Floats are refused at every door, because a float that
-looks like 0.1 is already wrong.
+cost per token with twelve, so no attempt's cost ever needs rounding. Fifteen digits before the point and twelve after it fit
+the precision of Python's decimals (28), so sums are exact too. Floats are refused at every door, because a float that looks
+like 0.1 is already wrong.
 """
 
 from decimal import Decimal
@@ -11,11 +12,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 PLACES = 12
+WHOLE_DIGITS = 15
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 
 
 def usd(value: object) -> Decimal:
-    """`value` (str, int or Decimal) as dollars. Raises ValueError for floats, non-numbers and more than twelve places."""
+    """`value` (str, int or Decimal) as dollars. Raises ValueError for floats, non-numbers, over 12 places, from 10^15 on."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(f"money must be a decimal string, an integer or a Decimal, not {type(value).__name__}")
     try:
@@ -24,10 +26,15 @@ def usd(value: object) -> Decimal:
         raise ValueError(f"{value!r} is not an amount of money") from None
     if not amount.is_finite():
         raise ValueError(f"{value!r} is not a finite amount of money")
+    if amount.adjusted() >= WHOLE_DIGITS:
+        raise ValueError(f"an amount of money is too large: at most {WHOLE_DIGITS} digits before the decimal point")
     exponent = amount.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -PLACES and amount != amount.quantize(_QUANTUM):
+    if isinstance(exponent, int) and exponent >= -PLACES:
+        return amount
+    cut = amount.quantize(_QUANTUM)
+    if cut != amount:
         raise ValueError(f"{value!r} has more than {PLACES} decimal places")
-    return amount
+    return cut
 
 
 def plain(amount: Decimal) -> str:

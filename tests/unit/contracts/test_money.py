@@ -1,0 +1,80 @@
+"""Money is exact, or refused."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from keyferry.contracts.money import PLACES, Usd, plain, usd
+
+AMOUNTS = st.decimals(min_value=-(10**9), max_value=10**9, places=PLACES, allow_nan=False, allow_infinity=False)
+
+
+class Priced(BaseModel):
+    cost_usd: Usd
+
+
+@pytest.mark.parametrize("value", [0.1, 1.0, float("nan"), True, None, b"1", [1], 1 + 0j])
+def test_what_is_no_exact_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="money must be"):
+        usd(value)
+
+
+@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-inf", Decimal("NaN"), "", "1,5", "$1", "one"])
+def test_what_is_no_amount_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="amount of money"):
+        usd(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["0.0000000000001", "1e-13", Decimal("1.1234567890123"), "999999999999999.0000000000001"]
+)
+def test_more_than_twelve_places_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="more than 12 decimal places"):
+        usd(value)
+
+
+@pytest.mark.parametrize("value", ["1e15", "-1e15", 10**15, "1e999999999", "0e999999999", "1" * 40 + ".0000000000001"])
+def test_amounts_that_do_not_fit_exact_arithmetic_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="too large"):
+        usd(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0.1", "0.1"),
+        ("0.10000000000000000", "0.1"),
+        ("1e-12", "0.000000000001"),
+        ("999999999999999.999999999999", "999999999999999.999999999999"),
+        ("0e-999999999", "0"),
+        ("100", "100"),
+        ("1E+3", "1000"),
+        (7, "7"),
+        (Decimal("-2.50"), "-2.5"),
+    ],
+)
+def test_an_amount_is_written_plainly(value: object, text: str) -> None:
+    assert plain(usd(value)) == text
+
+
+@given(AMOUNTS)
+def test_an_amount_survives_the_wire(amount: Decimal) -> None:
+    text = Priced(cost_usd=amount).model_dump_json()
+    assert Priced.model_validate_json(text).cost_usd == amount
+
+
+@given(st.lists(AMOUNTS, max_size=50))
+def test_sums_are_exact(amounts: list[Decimal]) -> None:
+    assert Fraction(sum((usd(plain(amount)) for amount in amounts), Decimal())) == sum(map(Fraction, amounts))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"cost_usd": 0.1}', '{"cost_usd": 1.0}', '{"cost_usd": true}', '{"cost_usd": "1e99"}']
+)
+def test_a_message_with_inexact_money_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Priced.model_validate_json(text)

@@ -1,0 +1,201 @@
+"""A NATS user may do what the topology gives its role, and nothing else."""
+
+import itertools
+
+import pytest
+
+from keyferry.contracts import topology
+from keyferry.contracts.topology import (
+    BUCKETS,
+    CONSUMERS,
+    FRAME_INBOXES,
+    SERVICES,
+    STREAMS,
+    SUBJECTS,
+    Permissions,
+    Role,
+    Subject,
+    Transport,
+)
+
+SLOTS = 2
+USERS = [user for user in topology.users(SLOTS) if topology.role_of(user) is not Role.PROVISIONER]
+SPEAKERS_OWN = ("worker", "router", "service")
+"""Placeholders that hold the name of whoever speaks."""
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """NATS's own rule: `*` is one token, a trailing `>` one or more."""
+    wanted, given = pattern.split("."), subject.split(".")
+    for at, token in enumerate(wanted):
+        if token == ">":
+            return len(given) > at
+        if at >= len(given) or token not in ("*", given[at]):
+            return False
+    return len(given) == len(wanted)
+
+
+def may_publish(user: str, subject: str) -> bool:
+    return any(matches(pattern, subject) for pattern in topology.permissions(user).publish)
+
+
+def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
+    wanted = f"{pattern} {queue}" if queue else pattern
+    return wanted in topology.permissions(user).subscribe
+
+
+def said(subject: Subject, speaker: str) -> str:
+    """`subject` as `speaker` would say it, every other placeholder holding something."""
+    values = dict.fromkeys(("tenant", "provider", "boot", "worker", "router", "service"), "something")
+    return subject.at(**(values | dict.fromkeys(SPEAKERS_OWN, speaker)))
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_only_speakers_speak(user: str, subject: Subject) -> None:
+    speaks = topology.role_of(user) in subject.speakers
+    assert may_publish(user, said(subject, user)) == speaks
+
+
+@pytest.mark.parametrize(("user", "other"), list(itertools.permutations(USERS, 2)))
+def test_nobody_speaks_in_anothers_name(user: str, other: str) -> None:
+    for subject in SUBJECTS:
+        names_its_speaker = any(f"{{{name}}}" in subject.template for name in SPEAKERS_OWN)
+        if names_its_speaker and subject is not topology.ATTEMPT_CONFIRMED:  # which names the worker it is said to
+            assert not may_publish(user, said(subject, other)), subject.name
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_only_hearers_hear_and_only_in_their_queue(user: str, subject: Subject) -> None:
+    hears = topology.role_of(user) in subject.hearers and subject.transport is not Transport.STREAM
+    pattern = subject.pattern(**dict.fromkeys(SPEAKERS_OWN, user))
+    assert may_subscribe(user, pattern, subject.queue) == hears
+    if subject.queue:
+        assert not may_subscribe(user, pattern), "beside the queue it would hear what is another replica's"
+    heard = [entry.split(" ")[0] for entry in topology.permissions(user).subscribe]
+    assert any(matches(entry, said(subject, user)) for entry in heard) == hears
+
+
+@pytest.mark.parametrize(("user", "other"), list(itertools.permutations(USERS, 2)))
+def test_an_inbox_is_its_owners_alone(user: str, other: str) -> None:
+    inbox = f"{topology.inbox_prefix(other)}.x.y"
+    heard = [entry.split(" ")[0] for entry in topology.permissions(user).subscribe]
+    assert not any(matches(pattern, inbox) for pattern in heard)
+
+
+@pytest.mark.parametrize(("user", "other"), list(itertools.product(USERS, USERS)))
+def test_only_frame_speakers_publish_to_inboxes_and_only_to_callers(user: str, other: str) -> None:
+    inbox = f"{topology.inbox_prefix(other)}.x.y"
+    allowed = topology.role_of(user) in topology.FRAME_SPEAKERS and inbox.startswith(FRAME_INBOXES)
+    assert may_publish(user, inbox) == allowed
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_bucket_is_written_by_its_owner_and_read_by_its_readers(user: str) -> None:
+    role = topology.role_of(user)
+    for bucket in BUCKETS:
+        assert may_publish(user, bucket.key_subject("acme.key")) == (role is bucket.owner), bucket.name
+        assert may_publish(user, f"$JS.API.DIRECT.GET.{bucket.stream}") == (role in (bucket.owner, *bucket.readers))
+        assert may_subscribe(user, f"{bucket.view_prefix}>") == (role in bucket.readers), bucket.name
+        assert not may_publish(user, f"{bucket.view_prefix}acme"), "a forged update would reach every reader"
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_consumer_is_pulled_and_acknowledged_by_its_hearer_alone(user: str) -> None:
+    for consumer in CONSUMERS:
+        own = topology.role_of(user) is consumer.hearer
+        name = f"{consumer.stream}.{consumer.durable}"
+        for subject in (
+            f"$JS.API.CONSUMER.MSG.NEXT.{name}",
+            f"$JS.API.CONSUMER.INFO.{name}",
+            f"$JS.ACK.{name}.1.2.3.4.5",
+        ):
+            assert may_publish(user, subject) == own, subject
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "CONSUMER.CREATE.{0}",
+        "CONSUMER.CREATE.{0}.c",
+        "CONSUMER.CREATE.{0}.c.f",
+        "CONSUMER.DURABLE.CREATE.{0}.c",
+        "CONSUMER.DELETE.{0}.usage-ledger",
+        "STREAM.CREATE.{0}",
+        "STREAM.UPDATE.{0}",
+        "STREAM.DELETE.{0}",
+        "STREAM.PURGE.{0}",
+        "STREAM.MSG.DELETE.{0}",
+        "STREAM.MSG.GET.{0}",
+        "STREAM.SNAPSHOT.{0}",
+    ],
+)
+def test_nobody_but_the_provisioner_manages_streams(user: str, verb: str) -> None:
+    for stream in (*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)):
+        assert not may_publish(user, f"$JS.API.{verb.format(stream)}")
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_nothing_else_is_allowed(user: str) -> None:
+    """Each right has its reason in the map: none is left when those are taken away."""
+    role = topology.role_of(user)
+    own = dict.fromkeys(SPEAKERS_OWN, user)
+    spoken = {subject.pattern(**own) for subject in SUBJECTS} | {subject.pattern() for subject in SUBJECTS}
+    frames = {f"{prefix}>" for prefix in FRAME_INBOXES}
+    jetstream = {
+        f"{start}{consumer.stream}.{consumer.durable}{end}"
+        for consumer in CONSUMERS
+        for start, end in (("$JS.API.CONSUMER.MSG.NEXT.", ""), ("$JS.API.CONSUMER.INFO.", ""), ("$JS.ACK.", ".>"))
+    }
+    buckets = {f"$KV.{bucket.name}.>" for bucket in BUCKETS} | {
+        f"$JS.API.DIRECT.GET.KV_{bucket.name}" for bucket in BUCKETS
+    }
+    rights = topology.permissions(user)
+    assert set(rights.publish) <= spoken | frames | jetstream | buckets
+    heard = {
+        f"{pattern} {subject.queue}" if subject.queue else pattern
+        for subject in topology.heard_by(role)
+        for pattern in [subject.pattern(**own)]
+    }
+    views = {f"kfview.{bucket.name}.>" for bucket in BUCKETS}
+    assert set(rights.subscribe) <= heard | views | {f"{topology.inbox_prefix(user)}.>"}
+    assert not rights.unrestricted
+    for right in (*rights.publish, *rights.subscribe):
+        assert not right.startswith(("*", ">")), "a wildcard at the start reaches the server's own subjects"
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_one_time_right_to_answer_goes_to_who_is_asked(user: str) -> None:
+    asked = any(subject.transport is Transport.REQUEST for subject in topology.heard_by(topology.role_of(user)))
+    assert topology.permissions(user).responds == asked
+    assert asked == (topology.role_of(user) in SERVICES)
+
+
+def test_the_provisioner_alone_may_do_everything() -> None:
+    assert topology.permissions(Role.PROVISIONER) == Permissions((">",), (">",), responds=False, unrestricted=True)
+
+
+def test_users_are_one_for_each_role_and_one_for_each_worker_slot() -> None:
+    assert set(topology.users(SLOTS)) == (set(Role) - {Role.PROVIDER_WORKER}) | {
+        "provider-worker-1",
+        "provider-worker-2",
+    }
+    assert [topology.role_of(user) for user in ("provider-worker-2", "ingress")] == [Role.PROVIDER_WORKER, Role.INGRESS]
+    with pytest.raises(ValueError):
+        topology.role_of("stranger")
+
+
+def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
+    for subject in SUBJECTS:
+        prefixes = topology.reply_prefixes(subject)
+        assert all(prefix.startswith("_INBOX") and prefix.endswith(".") for prefix in prefixes)
+        if subject is not topology.ATTEMPT_RUN:
+            assert prefixes == tuple(f"{topology.inbox_prefix(role)}." for role in subject.speakers)
+
+
+def test_a_subject_needs_every_placeholder() -> None:
+    with pytest.raises(KeyError):
+        topology.CHAT_REQUEST.at()
+    assert topology.CHAT_REQUEST.at(tenant="acme") == "kf.v1.chat.request.acme"
