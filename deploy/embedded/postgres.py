@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from keyferry.contracts.secret import Secret
-
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import Identity, ProcessSpec, spawn, succeeds
+from keyferry.contracts.secret import Secret
 
 MINIMUM_MAJOR = 16
 ADMIN = "keyferry_admin"

@@ -70,7 +70,7 @@ def mismatch(schema: str, applied: str | None, head: str) -> str | None:
             )
 
 
-def applied_revision(schema: str) -> Select[tuple[str | None]]:
+def applied_revision(schema: str) -> Select[str | None]:
     """The query for the revision a schema is at; fails with one of UNDEFINED_TABLE before the first migration."""
     return select(func.max(column("version_num"))).select_from(table(VERSION_TABLE, schema=schema))
 

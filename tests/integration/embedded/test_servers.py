@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from keyferry.contracts.secret import Secret
 from sqlalchemy.engine import make_url
 
 from deploy.embedded import nats, postgres
 from deploy.embedded.ports import LOOPBACK, free_port
 from deploy.embedded.process import Identity, spawn
+from keyferry.contracts.secret import Secret
 from tests.support.containers import NoContainerEngine
 from tests.support.servers import nats_server, postgres_server, shared_postgres
 from tests.support.waiting import until

@@ -1,0 +1,119 @@
+"""Talking to a running system over a Unix socket: JSON lines, one request per connection.
+
+    -> {"command": "status"} | {"command": "restart", "service": NAME} | {"command": "stop"}
+    <- {"progress": TEXT}          any number of times
+    <- {"done": true, ...} or {"failed": TEXT}
+
+`status` answers with `http_url`, `pid` and `processes`. Only the owner of the home directory may connect.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
+Line: TypeAlias = dict[str, Value]
+Tell: TypeAlias = Callable[[Line], None]
+Command: TypeAlias = Callable[[Line, Tell], Awaitable[Line]]
+"""Carries a request out, telling lines on the way; the last line. Raises CommandFailed."""
+
+SOCKET = "control.sock"
+_REQUEST_SECONDS = 5.0
+_LINE_BYTES = 1 << 20
+_LONGEST_ADDRESS_BYTES = 100
+
+
+class CommandFailed(Exception):
+    """The command could not be carried out; the message is for the person who gave it."""
+
+
+class NotRunning(Exception):
+    """Nobody listens on the control socket of this home."""
+
+
+class ControlServer:
+    """Listens in `run_dir`, for its owner only."""
+
+    def __init__(self, run_dir: Path, commands: dict[str, Command]) -> None:
+        self._run_dir = run_dir
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> "ControlServer":
+        path = self._run_dir / SOCKET
+        path.unlink(missing_ok=True)
+        with _reachable(path) as address:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            before = os.umask(0o177)
+            try:
+                listener.bind(address)
+            finally:
+                os.umask(before)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_BYTES)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        (self._run_dir / SOCKET).unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def tell(line: Line) -> None:
+            if not writer.is_closing():
+                writer.write(json.dumps(line).encode() + b"\n")
+
+        try:
+            tell(await self._answer(reader, tell))
+            await writer.drain()
+        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, tell: Tell) -> Line:
+        try:
+            request = json.loads(await asyncio.wait_for(reader.readline(), _REQUEST_SECONDS))
+            command = self._commands[request["command"]]
+        except (ValueError, KeyError, TypeError):
+            return {"failed": f'send {{"command": ...}} with one of: {", ".join(self._commands)}'}
+        try:
+            return {"done": True, **await command(request, tell)}
+        except CommandFailed as error:
+            return {"failed": str(error)}
+
+
+def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> Iterator[Line]:
+    """Send a request and give each line of the answer. Raises NotRunning, CommandFailed, and TimeoutError where no line comes
+    within `timeout_seconds`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, _reachable(run_dir / SOCKET) as address:
+        client.settimeout(timeout_seconds)
+        try:
+            client.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning(f"nothing runs in {run_dir.parent}: start it with `make up`") from None
+        client.sendall(json.dumps(request).encode() + b"\n")
+        for raw in client.makefile("rb"):
+            line = json.loads(raw)
+            if "failed" in line:
+                raise CommandFailed(line["failed"])
+            yield line
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """An address for a socket whose path may be longer than unix(7) allows."""
+    if len(os.fsencode(path)) <= _LONGEST_ADDRESS_BYTES or not path.parent.is_dir():
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

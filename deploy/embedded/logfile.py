@@ -1,0 +1,50 @@
+"""Where a child's output goes: a file that is set aside when it grows too large, so that a loop cannot fill the disk."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_BYTES = 10_000_000
+KEPT = 3
+"""How many files set aside are kept: `<name>.log.1` is the youngest."""
+
+
+class LogFile:
+    """Append-only, at most about `max_bytes` plus one write. Errors of the disk pass through as OSError."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+        self._kept = kept
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._open()
+
+    def write(self, data: bytes) -> None:
+        """Append; files change only where a line ends."""
+        self._file.write(data)
+        if self._file.tell() >= self._max_bytes and data.endswith(b"\n"):
+            self._rotate()
+
+    def tail(self, max_bytes: int = 4000) -> str:
+        """The end of what was written, for an error message."""
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.path.stat().st_size - max_bytes))
+            return file.read().decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
+    def _open(self) -> BinaryIO:
+        return self.path.open("ab", buffering=0)
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for number in range(self._kept, 0, -1):
+            older = self._numbered(number)
+            newer = self._numbered(number - 1) if number > 1 else self.path
+            if newer.exists():
+                newer.replace(older)
+        self._file = self._open()
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")

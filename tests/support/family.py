@@ -1,0 +1,33 @@
+"""Which processes live, read from /proc."""
+
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that is dead and only not yet waited for does not."""
+    try:
+        return _fields(pid)[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descendants(pid: int) -> set[int]:
+    """The children of a process, theirs, and so on."""
+    parents: dict[int, int] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int(_fields(int(entry.name))[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def _fields(pid: int) -> list[str]:
+    """State, parent and what follows in /proc/<pid>/stat, after the name, which may hold anything (proc(5))."""
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

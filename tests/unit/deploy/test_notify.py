@@ -1,0 +1,40 @@
+"""Telling a supervisor."""
+
+import secrets
+import socket
+from pathlib import Path
+
+import pytest
+
+from keyferry.runtime import notify
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_ready_and_stopping_reach_whoever_asked(monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+    name = f"keyferry-test-{secrets.token_hex(8)}"
+    address = f"@{name}" if abstract else f"/tmp/{name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address.replace("@", "\0", 1))
+        listener.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        try:
+            notify.ready()
+            assert listener.recv(100) == b"READY=1"
+            notify.stopping()
+            assert listener.recv(100) == b"STOPPING=1"
+        finally:
+            if not abstract:
+                Path(address).unlink()
+
+
+def test_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify.ready()
+    notify.stopping()
+
+
+def test_a_supervisor_that_is_gone_stops_no_drain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError):
+        notify.ready()
+    notify.stopping()
