@@ -68,8 +68,10 @@ def models(facts: Facts, allowed_models: Sequence[str] | None) -> list[Model]:
                 for model in endpoint.models
                 for name in (model, f"{endpoint.name}/{model}")
             )
-    unique = {model.id: model for model in reversed(found)}
-    return [model for model in reversed(unique.values()) if allowed_models is None or model.id in allowed_models]
+    first: dict[str, Model] = {}
+    for model in found:
+        first.setdefault(model.id, model)
+    return [model for model in first.values() if allowed_models is None or model.id in allowed_models]
 
 
 _Verdict = tuple[DropReason, str] | None

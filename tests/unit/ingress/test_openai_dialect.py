@@ -1,0 +1,156 @@
+"""The OpenAI dialect: what is refused and how, statuses that SDKs act upon, and events."""
+
+import json
+from typing import Any
+
+import pytest
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.ingress.dialects import openai
+from services.ingress.problem import Problem
+
+GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def read(**changes: Any) -> openai.ChatAsked:
+    return openai.read_chat(json.dumps(GOOD | changes).encode())
+
+
+def test_what_the_ingress_needs_is_read() -> None:
+    assert read() == openai.ChatAsked("m", stream=False, include_usage=False)
+    assert read(stream=True, stream_options={"include_usage": True}) == openai.ChatAsked("m", True, True)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"temperature": 1, "top_p": 0.5, "n": 2, "seed": 3, "stop": ["a"], "max_completion_tokens": 5},
+        {"response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"provider": {"order": ["x"]}, "top_k": 40, "reasoning_effort": "low"},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]}]},
+        {"messages": [{"role": "assistant", "content": "x", "reasoning_content": "because"}]},
+        {"stream": None, "temperature": None},
+    ],
+)
+def test_everything_openai_knows_and_providers_add_passes(extra: dict[str, Any]) -> None:
+    read(**extra)
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model": 7}, "model"),
+        ({"model": ""}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "boss", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"stream": "yes"}, "stream"),
+        ({"temperature": "0.5"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"n": True}, "n"),
+        ({"stop": [1]}, "stop"),
+        ({"tools": {"type": "function"}}, "tools"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+    ],
+)
+def test_a_wrong_type_is_a_400_that_names_the_parameter(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read(**changes)
+    assert refused.value.status == 400
+    assert refused.value.type == "invalid_request_error"
+    assert refused.value.param == param
+    assert param in refused.value.message
+
+
+@pytest.mark.parametrize("missing", ["model", "messages"])
+def test_a_missing_parameter_is_named(missing: str) -> None:
+    body = {key: value for key, value in GOOD.items() if key != missing}
+    with pytest.raises(Problem, match=f"missing required parameter: {missing}"):
+        openai.read_chat(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1,", b'{"model": "m",}', b"\xff\xfe", b'{"a":"\x00"}'])
+def test_malformed_json_says_where(body: bytes) -> None:
+    with pytest.raises(Problem, match="line 1 column|not valid JSON") as refused:
+        openai.read_chat(body)
+    assert refused.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"3"])
+def test_a_body_that_is_no_object_says_so(body: bytes) -> None:
+    with pytest.raises(Problem, match="must be a JSON object"):
+        openai.read_chat(body)
+
+
+def test_values_are_never_repeated() -> None:
+    with pytest.raises(Problem) as refused:
+        read(temperature="sk-secret-in-the-wrong-place")
+    assert "secret" not in refused.value.message
+
+
+def test_deep_nesting_is_an_error_and_not_a_crash() -> None:
+    with pytest.raises(Problem):
+        openai.read_chat(b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+def failure(failure_class: FailureClass, where: Where = Where.HTTP_STATUS, **more: Any) -> Failure:
+    return Failure(failure_class=failure_class, message="why", where=where, **more)
+
+
+def test_every_failure_class_has_a_status() -> None:
+    for failure_class in FailureClass:
+        problem = openai.problem_of(failure(failure_class))
+        assert 400 <= problem.status < 600
+
+
+def test_a_refused_provider_key_is_never_a_401() -> None:
+    """Users take a 401 of the gateway for a bad client token."""
+    assert openai.problem_of(failure(FailureClass.AUTH, status=401)).status == 424
+
+
+@pytest.mark.parametrize("failure_class", [FailureClass.RATE_LIMIT, FailureClass.OVERLOADED, FailureClass.UNAVAILABLE])
+def test_every_429_and_503_says_when_to_come_back(failure_class: FailureClass) -> None:
+    assert int(openai.problem_of(failure(failure_class)).headers["retry-after"]) >= 1
+    hinted = openai.problem_of(failure(failure_class, retry_after_ms=2500)).headers
+    assert (hinted["retry-after"], hinted["retry-after-ms"]) == ("3", "2500")
+
+
+@pytest.mark.parametrize("where", [Where.NO_ANSWER, Where.HTTP_200_BODY, Where.MID_STREAM])
+def test_sdks_are_told_not_to_repeat_what_may_have_been_paid(where: Where) -> None:
+    assert openai.problem_of(failure(FailureClass.SERVER, where)).headers["x-should-retry"] == "false"
+    assert "x-should-retry" not in openai.problem_of(failure(FailureClass.SERVER, Where.HTTP_STATUS)).headers
+
+
+def test_the_error_object_has_the_four_fields_and_ours() -> None:
+    problem = openai.problem_of(failure(FailureClass.RATE_LIMIT, status=429, provider_code="slow_down"), decision_id="dec_1")
+    error = json.loads(openai.error_body(problem, "req_1"))["error"]
+    assert {"message", "type", "param", "code", "keyferry"} == error.keys()
+    assert error["code"] == "rate_limit_exceeded"
+    assert error["keyferry"] == {
+        "request_id": "req_1",
+        "decision_id": "dec_1",
+        "failure": "rate_limit",
+        "where": "http_status",
+        "provider_status": 429,
+        "provider_code": "slow_down",
+        "retryable": True,
+    }
+
+
+def test_each_line_of_a_payload_is_an_event() -> None:
+    assert openai.events(b'{"a":1}') == b'data: {"a":1}\n\n'
+    assert openai.events(b'{"a":1}\n{"b":2}') == b'data: {"a":1}\n\ndata: {"b":2}\n\n'
+
+
+def test_a_broken_stream_ends_with_an_error_and_no_done() -> None:
+    event = openai.error_event(openai.problem_of(failure(FailureClass.TRUNCATED, Where.MID_STREAM)), "req_1", 1)
+    assert b"[DONE]" not in event
+    chunk = json.loads(event.removeprefix(b"data: "))
+    assert chunk["choices"][0]["finish_reason"] == "error"
+    assert chunk["error"]["code"] == "answer_truncated"

@@ -1,0 +1,201 @@
+"""The spool keeps every attempt until the ledger has it, through any death of the process."""
+
+import errno
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
+from services.provider_worker import spool as spool_module
+from services.provider_worker.spool import Spool, SpoolLocked
+
+
+def record(seq: int, outcome: Outcome = Outcome.INDETERMINATE, **changes: object) -> AttemptRecord:
+    return AttemptRecord.model_validate(
+        {
+            "attempt_id": f"att_{seq}",
+            "request_id": f"req_{seq}",
+            "decision_id": "dec_1",
+            "attempt_number": 1,
+            "tenant": "acme",
+            "provider": "echo",
+            "model_asked": "echo",
+            "model": "echo",
+            "key_source": KeySource.NONE,
+            "stream": False,
+            "outcome": outcome,
+            "started_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "latency_ms": 0,
+            "worker_id": "provider-worker-1",
+            "spool_seq": seq,
+        }
+        | changes
+    )
+
+
+def opened(path: Path) -> Spool:
+    spool = Spool(path)
+    spool.open()
+    return spool
+
+
+def attempt(spool: Spool) -> int:
+    seq = spool.next_seq()
+    spool.intend(record(seq))
+    return seq
+
+
+def left_behind(path: Path) -> dict[int, AttemptRecord]:
+    """What a new process finds, by sequence number."""
+    spool = opened(path)
+    try:
+        records = [AttemptRecord.decode(line) for line in spool.due(now=1.0, older_than_seconds=0)]
+        assert len({found.spool_seq for found in records}) == len(records)
+        return {found.spool_seq: found for found in records}
+    finally:
+        spool.close()
+
+
+def test_an_intent_without_a_result_is_found_as_indeterminate(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    seq = attempt(spool)
+    spool.close()
+    assert left_behind(tmp_path)[seq].outcome is Outcome.INDETERMINATE
+
+
+def test_a_result_replaces_its_intent(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    seq = attempt(spool)
+    spool.finish(record(seq, Outcome.COMPLETED))
+    spool.close()
+    assert left_behind(tmp_path)[seq].outcome is Outcome.COMPLETED
+
+
+def test_only_a_confirmation_of_this_life_lets_go_and_only_of_what_has_ended(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    running, done = attempt(spool), attempt(spool)
+    spool.finish(record(done, Outcome.COMPLETED))
+    spool.confirm("spl_of_another_life", [running, done])
+    assert spool.unconfirmed == 1
+    spool.confirm(spool.spool_id, [running, done])
+    assert spool.unconfirmed == 0
+    spool.finish(record(running, Outcome.FAILED))
+    assert spool.unconfirmed == 1
+    spool.confirm(spool.spool_id, [running])
+    assert spool.unconfirmed == 0
+
+
+def test_numbers_are_never_used_twice_not_even_after_everything_was_confirmed(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    used = {attempt(spool) for _ in range(5)}
+    for seq in used:
+        spool.finish(record(seq, Outcome.COMPLETED))
+    spool.confirm(spool.spool_id, used)
+    spool.close()
+    again = opened(tmp_path)
+    assert again.next_seq() not in used
+    again.close()
+
+
+def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 2000)
+    spool = opened(tmp_path)
+    slow = attempt(spool)
+    seqs = [attempt(spool) for _ in range(20)]
+    for seq in seqs:
+        spool.finish(record(seq, Outcome.COMPLETED))
+    assert len(list(tmp_path.glob("*.log"))) > 3
+    spool.confirm(spool.spool_id, seqs)
+    assert len(list(tmp_path.glob("*.log"))) <= 2, "the slow attempt's segment and the one being written may stay"
+    spool.finish(record(slow, Outcome.COMPLETED))
+    spool.close()
+    left = left_behind(tmp_path)
+    assert left[slow].outcome is Outcome.COMPLETED
+    # What shares the slow attempt's segment comes again, as it stood there; the ledger has the results and keeps them.
+    assert left.keys() < {slow, *seqs}
+
+
+def test_due_waits_for_its_time_and_then_again(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    seq = attempt(spool)
+    line = spool.finish(record(seq, Outcome.COMPLETED))
+    spool.published(seq, now=100.0)
+    assert spool.due(now=110.0, older_than_seconds=20) == []
+    assert spool.due(now=120.0, older_than_seconds=20) == [line]
+    assert spool.due(now=121.0, older_than_seconds=20) == []
+    spool.close()
+
+
+def test_one_process_owns_a_slot(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    with pytest.raises(SpoolLocked, match="another worker"):
+        opened(tmp_path)
+    spool.close()
+    opened(tmp_path).close()
+
+
+def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    first, second = attempt(spool), attempt(spool)
+    spool.close()
+    segment = max(tmp_path.glob("*.log"))
+    segment.write_bytes(segment.read_bytes()[:-40])
+    assert left_behind(tmp_path).keys() == {first}
+    assert second > first
+
+
+def test_a_full_disk_refuses_the_attempt_and_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = opened(tmp_path)
+    kept = attempt(spool)
+    write = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        return write(descriptor, data[: len(data) // 2])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="full"):
+        spool.intend(record(spool.next_seq()))
+    monkeypatch.undo()
+    later = attempt(spool)
+    spool.close()
+    assert left_behind(tmp_path).keys() == {kept, later}
+
+
+def test_a_result_that_cannot_be_written_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = opened(tmp_path)
+    seq = attempt(spool)
+
+    def refuse(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", refuse)
+    line = spool.finish(record(seq, Outcome.COMPLETED))
+    assert AttemptRecord.decode(line).outcome is Outcome.COMPLETED
+    assert spool.due(now=50.0, older_than_seconds=1) == [line]
+    monkeypatch.undo()
+    spool.close()
+
+
+def test_kill_minus_nine_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from tests.unit.provider_worker.test_spool import attempt, opened, record
+from keyferry.contracts.usage import Outcome
+spool = opened(Path(sys.argv[1]))
+done = attempt(spool)
+spool.finish(record(done, Outcome.COMPLETED))
+attempt(spool)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    assert [found.outcome for _, found in sorted(left_behind(tmp_path).items())] == [
+        Outcome.COMPLETED,
+        Outcome.INDETERMINATE,
+    ]

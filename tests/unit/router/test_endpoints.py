@@ -1,0 +1,44 @@
+"""What may be saved as an endpoint."""
+
+import pytest
+
+from keyferry.contracts.route import SaveEndpoint
+from services.router.endpoints import InvalidEndpoint, checked
+
+
+def asked(base_url: str, name: str = "lab") -> SaveEndpoint:
+    return SaveEndpoint(tenant="acme", name=name, base_url=base_url, models=["a", "b", "a"])
+
+
+def test_the_trailing_slash_and_repeated_models_go() -> None:
+    saved = checked(asked("https://llm.example/v1/"))
+    assert saved.base_url == "https://llm.example/v1"
+    assert saved.models == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ftp://llm.example/v1", "https://"),
+        ("https:///v1", "name a host"),
+        ("https://user:secret@llm.example/v1", "user name or password"),
+        ("https://llm.example/v1?key=secret", "'?'"),
+        ("https://llm.example/v1#part", "'#'"),
+        ("https://llm.example/v1?", "'?'"),
+        ("https://llm.example:0/v1", "port 0"),
+        ("https://llm.example:99999/v1", "cannot be read"),
+        ("https://llm.example/v1\r\nHost: evil", "control character"),
+        ("https://llm.example/ v1", "space"),
+        ("https://llm.example/v1/chat/completions", "without /chat/completions"),
+        ("https://[::1/v1", "cannot be read"),
+    ],
+)
+def test_a_bad_url_is_refused_with_what_to_change_and_without_its_secrets(url: str, says: str) -> None:
+    with pytest.raises(InvalidEndpoint, match=says.replace("?", r"\?")) as refused:
+        checked(asked(url))
+    assert "secret" not in str(refused.value)
+
+
+def test_names_with_a_meaning_of_their_own_are_kept_free() -> None:
+    with pytest.raises(InvalidEndpoint, match="echo"):
+        checked(asked("https://llm.example/v1", name="echo"))

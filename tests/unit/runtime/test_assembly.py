@@ -1,0 +1,79 @@
+"""What counts as a whole answer."""
+
+import pytest
+
+from keyferry.contracts import frames
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.usage import KeySource, Outcome
+from keyferry.runtime.calls import Assembly, CallFailed, Piece
+
+
+def accepted(attempt: str = "att_1", number: int = 1) -> frames.Accepted:
+    return frames.Accepted(
+        attempt_id=attempt,
+        boot_id="boot_1",
+        attempt_number=number,
+        decision_id="dec_1",
+        provider="echo",
+        model="echo",
+        key_source=KeySource.NONE,
+    )
+
+
+def data(seq: int, payload: bytes = b"x", attempt: str = "att_1") -> frames.Data:
+    return frames.Data(attempt_id=attempt, seq=seq, payload=payload)
+
+
+def end(count: int, attempt: str = "att_1", outcome: Outcome = Outcome.COMPLETED, payload: bytes = b"") -> frames.End:
+    return frames.End(attempt_id=attempt, outcome=outcome, count=count, payload=payload)
+
+
+def test_pieces_come_in_order_and_the_end_is_the_last() -> None:
+    assembly = Assembly()
+    assert assembly.take(accepted()) is None
+    assert assembly.take(data(1, b"a")) == Piece(b"a", last=False)
+    assert assembly.take(data(2, b"b")) == Piece(b"b", last=False)
+    assert assembly.take(end(2, payload=b"c")) == Piece(b"c", last=True)
+
+
+@pytest.mark.parametrize("arriving", [[data(2)], [data(1), data(3)], [data(1), data(1)], [end(1)], [data(1), end(2)]])
+def test_a_gap_is_never_a_whole_answer(arriving: list[frames.Frame]) -> None:
+    assembly = Assembly()
+    assembly.take(accepted())
+    with pytest.raises(CallFailed) as failed:
+        for frame in arriving:
+            assembly.take(frame)
+    assert failed.value.failure.failure_class is FailureClass.TRUNCATED
+
+
+def test_frames_of_an_older_attempt_are_dropped_and_counting_starts_anew() -> None:
+    assembly = Assembly()
+    assembly.take(accepted())
+    assembly.take(accepted("att_2", number=2))
+    assert assembly.take(data(1)) is None
+    assert assembly.take(end(0)) is None
+    assert assembly.take(data(1, b"new", "att_2")) == Piece(b"new", last=False)
+    assert assembly.take(accepted("att_1", number=1)) is None
+    assert assembly.take(end(1, "att_2")) == Piece(b"", last=True)
+
+
+def test_a_frame_before_anybody_accepted_is_dropped() -> None:
+    assert Assembly().take(data(1)) is None
+
+
+def test_a_failed_end_carries_its_failure_and_decision() -> None:
+    assembly = Assembly()
+    assembly.take(accepted())
+    failure = Failure(failure_class=FailureClass.OVERLOADED, message="busy", status=503)
+    with pytest.raises(CallFailed) as failed:
+        assembly.take(frames.End(attempt_id="att_1", outcome=Outcome.FAILED, count=0, failure=failure))
+    assert failed.value.failure == failure
+    assert failed.value.decision_id == "dec_1"
+
+
+def test_a_refusal_ends_the_request() -> None:
+    failure = Failure(failure_class=FailureClass.NOT_FOUND, message="no such model")
+    with pytest.raises(CallFailed) as failed:
+        Assembly().take(frames.Refused(request_id="req_1", decision_id="dec_2", failure=failure))
+    assert failed.value.failure == failure
+    assert failed.value.decision_id == "dec_2"
