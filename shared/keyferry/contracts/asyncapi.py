@@ -1,0 +1,194 @@
+"""The AsyncAPI 3.0.0 document of the bus, made from the topology.
+
+Source of the form: the AsyncAPI specification 3.0.0 (channels, operations, reply objects). What it has no word for stands in
+`x-keyferry-` extensions: durability, and how a message is put into bytes where it is not plain JSON.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from keyferry.contracts.topology import (
+    ATTEMPT_FINISHED,
+    ATTEMPT_RUN,
+    BUCKETS,
+    CHAT_REQUEST,
+    FRAME_SPEAKERS,
+    FRAMES,
+    REQUEST_DECIDED,
+    SUBJECTS,
+    Bucket,
+    Subject,
+    Transport,
+    contracts,
+)
+from keyferry.contracts.usage import PackHead
+
+Json = dict[str, Any]
+
+FRAMES_CHANNEL = "frames"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PACKED = (ATTEMPT_FINISHED, REQUEST_DECIDED)
+"""Subjects whose messages are packs of records."""
+WITH_BODY = (CHAT_REQUEST, ATTEMPT_RUN)
+"""Subjects whose messages carry the caller's body after the head line."""
+
+_REPLY = """\
+The inbox that the request names, below the asker's own prefix. An owner that does not do what it is asked answers
+`{"refusal": Refusal}`."""
+_ENCODINGS = {
+    "json": "One JSON object, UTF-8, nulls left out.",
+    "head-body": "The payload described here as one line of JSON, a newline, and the caller's OpenAI-shaped body, byte for byte.",
+    "pack": "One line of JSON (PackHead), then `count` lines, each one JSON object as described here.",
+    "frame": (
+        "One byte tells the kind: A Accepted, D Data, E End, R Refused. Accepted, End and Refused follow as one line of JSON;"
+        " Data as `<attempt_id> <seq>`. After the newline come the payload's bytes (Data, End)."
+    ),
+}
+
+
+def document(version: str) -> Json:
+    """The whole document; `version` is the library's."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Keyferry bus",
+            "version": version,
+            "description": "What the services say to each other over NATS. Rendered from `keyferry.contracts.topology`.",
+        },
+        "defaultContentType": "application/json",
+        "servers": {"bus": {"host": "127.0.0.1:4222", "protocol": "nats", "description": "NATS with JetStream."}},
+        "channels": dict(sorted(_channels())),
+        "operations": dict(sorted(_operations())),
+        "components": {"messages": _messages(), "schemas": _schemas()},
+    }
+
+
+def encoding(subject: Subject) -> str:
+    """How messages on `subject` are put into bytes: a key of the encodings that the document explains."""
+    if subject in PACKED:
+        return "pack"
+    return "head-body" if subject in WITH_BODY else "json"
+
+
+def _channels() -> Iterator[tuple[str, Json]]:
+    for subject in SUBJECTS:
+        yield subject.name, _channel(subject)
+        if subject.reply is not None:
+            yield (
+                _reply_channel(subject),
+                {
+                    "address": None,
+                    "description": _REPLY,
+                    "messages": {
+                        subject.reply.__name__: _message_ref(subject.reply.__name__),
+                        "Refusal": _message_ref("Refusal"),
+                    },
+                },
+            )
+    yield (
+        FRAMES_CHANNEL,
+        {
+            "address": None,
+            "description": "The caller's inbox: the answer to a chat request, as frames.",
+            "messages": {model.__name__: _message_ref(model.__name__) for model in FRAMES},
+            "x-keyferry-encoding": _encoding("frame"),
+        },
+    )
+    for bucket in BUCKETS:
+        yield f"bucket.{bucket.name}", _bucket_channel(bucket, bucket.key_subject("{key}"), "Written by its owner.")
+        yield (
+            f"view.{bucket.name}",
+            _bucket_channel(bucket, f"{bucket.view_prefix}{{key}}", "Republished to its readers."),
+        )
+
+
+def _channel(subject: Subject) -> Json:
+    channel: Json = {
+        "address": subject.template,
+        "summary": subject.summary,
+        "messages": {subject.message.__name__: _message_ref(subject.message.__name__)},
+        "x-keyferry-durability": _durability(subject),
+        "x-keyferry-encoding": _encoding(encoding(subject)),
+    }
+    if subject in PACKED:
+        channel["messages"]["PackHead"] = _message_ref(PackHead.__name__)
+    if parameters := _PLACEHOLDER.findall(subject.template):
+        channel["parameters"] = {name: {"description": f"One subject token: the {name}."} for name in parameters}
+    return channel
+
+
+def _bucket_channel(bucket: Bucket, address: str, role: str) -> Json:
+    return {
+        "address": address,
+        "summary": f"{bucket.summary} {role}",
+        "parameters": {"key": {"description": "The key in the bucket; it may span several subject tokens."}},
+        "messages": {bucket.message.__name__: _message_ref(bucket.message.__name__)},
+        "x-keyferry-durability": f"KV bucket {bucket.name}",
+    }
+
+
+def _operations() -> Iterator[tuple[str, Json]]:
+    for subject in SUBJECTS:
+        for role in subject.speakers:
+            yield f"{role}.send.{subject.name}", _operation("send", subject)
+        for role in subject.hearers:
+            yield f"{role}.receive.{subject.name}", _operation("receive", subject)
+    for role in FRAME_SPEAKERS:
+        yield f"{role}.send.{FRAMES_CHANNEL}", _plain_operation("send", FRAMES_CHANNEL)
+    for role in CHAT_REQUEST.speakers:
+        yield f"{role}.receive.{FRAMES_CHANNEL}", _plain_operation("receive", FRAMES_CHANNEL)
+    for bucket in BUCKETS:
+        yield f"{bucket.owner}.send.bucket.{bucket.name}", _plain_operation("send", f"bucket.{bucket.name}")
+        for role in bucket.readers:
+            yield f"{role}.receive.view.{bucket.name}", _plain_operation("receive", f"view.{bucket.name}")
+
+
+def _operation(action: str, subject: Subject) -> Json:
+    operation = _plain_operation(action, subject.name) | {"summary": subject.summary}
+    if subject.queue and action == "receive":
+        operation["bindings"] = {"nats": {"queue": subject.queue}}
+    if subject.reply is not None:
+        operation["reply"] = {"channel": _channel_ref(_reply_channel(subject))}
+    elif subject in WITH_BODY:
+        operation["reply"] = {"channel": _channel_ref(FRAMES_CHANNEL)}
+    return operation
+
+
+def _plain_operation(action: str, channel: str) -> Json:
+    return {"action": action, "channel": _channel_ref(channel)}
+
+
+def _messages() -> Json:
+    names = sorted(model.__name__ for model in contracts())
+    return {name: {"name": name, "payload": {"$ref": f"#/components/schemas/{name}"}} for name in names}
+
+
+def _schemas() -> Json:
+    _, schema = models_json_schema(
+        [(model, "serialization") for model in contracts()], ref_template="#/components/schemas/{model}"
+    )
+    definitions: Json = schema["$defs"]
+    return dict(sorted(definitions.items()))
+
+
+def _durability(subject: Subject) -> str:
+    return f"stream {subject.stream}" if subject.transport is Transport.STREAM else subject.transport.value
+
+
+def _encoding(name: str) -> Json:
+    return {"name": name, "description": _ENCODINGS[name]}
+
+
+def _reply_channel(subject: Subject) -> str:
+    return f"{subject.name}.reply"
+
+
+def _message_ref(name: str) -> Json:
+    return {"$ref": f"#/components/messages/{name}"}
+
+
+def _channel_ref(name: str) -> Json:
+    return {"$ref": f"#/channels/{name}"}

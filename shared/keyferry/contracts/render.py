@@ -1,0 +1,93 @@
+"""Write what follows from the topology: message schemas, the AsyncAPI document and the tables of the architecture pages.
+
+python -m keyferry.contracts.render           write them
+python -m keyferry.contracts.render --check   exit 1 and name each file that is not what the topology says
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from keyferry.contracts import asyncapi, tables
+from keyferry.contracts.topology import contracts
+
+SCHEMAS_DIR = Path("shared/keyferry/contracts/schemas")
+ARCHITECTURE_DIR = Path("docs/architecture")
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def schemas(models: Iterable[type[BaseModel]]) -> dict[Path, str]:
+    """The JSON Schema of each message as it is written, by its path in the repository."""
+    return {
+        SCHEMAS_DIR / f"{model.__name__}.json": _text(model.model_json_schema(mode="serialization")) for model in models
+    }
+
+
+def rendered(models: Iterable[type[BaseModel]] | None = None) -> dict[Path, str]:
+    """Every rendered file's text by its path in the repository. `models` are the topology's unless a test gives others."""
+    return schemas(contracts() if models is None else models) | {
+        ARCHITECTURE_DIR / "asyncapi.json": _text(asyncapi.document(version("keyferry"))),
+        ARCHITECTURE_DIR / "subjects.md": tables.subjects_page(),
+        ARCHITECTURE_DIR / "permissions.md": tables.permissions_page(),
+    }
+
+
+def drifted(root: Path, files: dict[Path, str]) -> list[Path]:
+    """Files below `root` that differ from `files`, are missing, or are schemas of a message that is no more."""
+    different = [path for path, text in files.items() if _read(root / path) != text]
+    return sorted(different + [path for path in _schemas_on_disk(root) if path not in files])
+
+
+def write(root: Path, files: dict[Path, str]) -> list[Path]:
+    """Bring the files below `root` in line with `files`; those that were changed."""
+    changed = drifted(root, files)
+    for path in changed:
+        target = root / path
+        if path not in files:
+            target.unlink()
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(files[path], encoding="utf-8")
+    return changed
+
+
+def _schemas_on_disk(root: Path) -> list[Path]:
+    return [path.relative_to(root) for path in (root / SCHEMAS_DIR).glob("*.json")]
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m keyferry.contracts.render", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file has drifted")
+    parser.add_argument(
+        "--root", type=Path, default=REPOSITORY, help="the repository (default: the one of this module)"
+    )
+    args = parser.parse_args(argv)
+    if not (args.root / "shared").is_dir():
+        print(f"{args.root} is no checkout of the repository: give one with --root", file=sys.stderr)
+        return 2
+    if not args.check:
+        for path in write(args.root, rendered()):
+            print(f"wrote {path}")
+        return 0
+    found = drifted(args.root, rendered())
+    for path in found:
+        print(f"{path} is not what the topology says: run `python -m keyferry.contracts.render`", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The topology as tables in Markdown, for the architecture documents."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from keyferry.contracts.asyncapi import encoding
+from keyferry.contracts.topology import (
+    BUCKETS,
+    CONSUMERS,
+    FRAME_INBOXES,
+    FRAME_SPEAKERS,
+    FRAMES,
+    STREAMS,
+    SUBJECTS,
+    Role,
+    Subject,
+    Transport,
+    permissions,
+    worker_id,
+)
+
+_GENERATED = "<!-- Rendered from the topology by `python -m keyferry.contracts.render`; do not edit. -->"
+_MIB = 1024**2
+_SUBJECTS_INTRODUCTION = """\
+Every subject, its message, and who says it to whom. A placeholder in braces is one subject token. The messages' schemas are in
+`shared/keyferry/contracts/schemas/`; `asyncapi.json` beside this page says the same for programs. A request that its owner does
+not carry out is answered with `{"refusal": Refusal}`."""
+_PERMISSIONS_INTRODUCTION = """\
+Each process role is a NATS user with its own nkey; each worker slot is one, of which the first stands here. `subject queue`
+allows a subscription in that queue group only."""
+
+
+def subjects_page() -> str:
+    """Subjects, frames, streams, consumers and buckets."""
+    parts = [
+        _GENERATED,
+        "# What travels on the bus",
+        _SUBJECTS_INTRODUCTION,
+        _table(
+            ("Subject", "Message → answer", "From", "To", "Durability", "Queue", "What it is"), map(_subject, SUBJECTS)
+        ),
+        "## Frames",
+        _frames(),
+        "## Streams",
+        _table(
+            ("Stream", "Kept for", "At most", "On disk before it is acknowledged"),
+            (
+                (
+                    stream.name,
+                    _span(stream.max_age),
+                    f"{stream.max_bytes // _MIB} MiB",
+                    "yes" if stream.synced else "no",
+                )
+                for stream in STREAMS
+            ),
+        ),
+        "## Consumers",
+        _table(
+            ("Stream", "Consumer", "Offered again after", "Unacknowledged at most"),
+            (
+                (consumer.stream, _code(consumer.durable), _span(consumer.ack_wait), str(consumer.max_ack_pending))
+                for consumer in CONSUMERS
+            ),
+        ),
+        "## Buckets",
+        _table(
+            ("Bucket", "Message", "Owner", "Readers", "What it is"),
+            ((_code(b.name), b.message.__name__, b.owner.value, _roles(b.readers), b.summary) for b in BUCKETS),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def permissions_page() -> str:
+    """What each NATS user may publish and subscribe."""
+    parts = [
+        _GENERATED,
+        "# Who may do what on the bus",
+        _PERMISSIONS_INTRODUCTION,
+    ]
+    for user in (worker_id(1) if role is Role.PROVIDER_WORKER else role.value for role in Role):
+        rights = permissions(user)
+        parts += [
+            f"## {user}",
+            _table(
+                ("May publish", "May subscribe"),
+                _side_by_side([_code(s) for s in rights.publish], [_code(s) for s in rights.subscribe]),
+            ),
+        ]
+        if rights.responds:
+            parts.append("May answer a request once, to the inbox that the request names.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _subject(subject: Subject) -> tuple[str, ...]:
+    message = f"{subject.message.__name__}{_how(subject)}"
+    return (
+        _code(subject.template),
+        f"{message} → {subject.reply.__name__}" if subject.reply else message,
+        _roles(subject.speakers),
+        _roles(subject.hearers) or "nobody",
+        f"stream {subject.stream}" if subject.transport is Transport.STREAM else subject.transport.value,
+        _code(subject.queue) if subject.queue else "",
+        subject.summary,
+    )
+
+
+def _frames() -> str:
+    inboxes = ", ".join(_code(f"{prefix}>") for prefix in FRAME_INBOXES)
+    kinds = ", ".join(model.__name__ for model in FRAMES)
+    return f"Answers to chat requests go from {_roles(FRAME_SPEAKERS)} to the caller's inbox ({inboxes}) as frames: {kinds}."
+
+
+def _how(subject: Subject) -> str:
+    return {"pack": " (in packs)", "head-body": " + body"}.get(encoding(subject), "")
+
+
+def _roles(roles: Sequence[Role]) -> str:
+    return ", ".join(role.value for role in roles)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _span(span: timedelta) -> str:
+    return f"{span.days} days" if span.days else f"{span.seconds} s"
+
+
+def _side_by_side(left: Sequence[str], right: Sequence[str]) -> Iterable[tuple[str, str]]:
+    for index in range(max(len(left), len(right))):
+        yield (left[index] if index < len(left) else "", right[index] if index < len(right) else "")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
