@@ -1,0 +1,133 @@
+"""The chunks of one streamed answer: what each of them tells, and the form in which it goes on to the caller.
+
+A chunk that has OpenAI's shape already goes on as the provider's bytes. Every chunk is parsed all the same: orjson needs less
+than a microsecond for one, which is as cheap as searching it for the fields that matter, and broken JSON never reaches a caller.
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.choices import StreamedChoice
+from services.provider_worker.adapters.documents import JsonObject, as_objects, one_line, parse_object, render
+from services.provider_worker.adapters.failures import error_in, failure_in_choices, failure_of_error, plain_failure
+from services.provider_worker.adapters.meters import read_usage
+
+_MAX_CHOICES = 128
+"""OpenAI's largest `n`: more indices than that are a defect, not an answer."""
+
+_ENVELOPE = frozenset(
+    {
+        "id", "object", "created", "model", "provider", "choices", "usage",
+        "system_fingerprint", "service_tier", "obfuscation", "x_groq",
+    }
+)  # fmt: skip
+"""Fields that say nothing in a chunk without choices."""
+
+
+class ChunkRepair:
+    """Reads chunk after chunk. `failure` is set by what a provider says or breaks, and final."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self.failure: Failure | None = None
+        self.model_served: str | None = None
+        self.usage: object = None
+        """The last usage object: providers repeat it, some growing in every chunk, so it is never added up."""
+        self._include_usage = run.include_usage
+        self._call_id_prefix = f"call_{run.attempt_id}"
+        self._headers = headers
+        self._choices: dict[int, StreamedChoice] = {}
+
+    @property
+    def spoken(self) -> bool:
+        """Whether any answer has come: text, reasoning, a refusal, a tool call."""
+        return any(choice.spoken for choice in self._choices.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice has its finish reason."""
+        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason of the first choice."""
+        return self._choices[min(self._choices)].finish_reason if self._choices else None
+
+    def error(self, data: bytes) -> None:
+        """Reads the data of an event whose name is `error`."""
+        document = parse_object(data)
+        error = data.decode("utf-8", "replace") if document is None else error_in(document) or document
+        self.failure = failure_of_error(error, Where.MID_STREAM, self._headers)
+
+    def chunk(self, data: bytes) -> bytes | None:
+        """The chunk for the caller, or null where `data` holds nothing for it or is a failure."""
+        chunk = parse_object(data)
+        if chunk is None:
+            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+            return None
+        raw_choices = chunk.get("choices")
+        choices = as_objects(raw_choices)
+        model = chunk.get("model")
+        if self.model_served is None and isinstance(model, str) and model:
+            self.model_served = model
+        usage_changed = self._take_usage(chunk, choices)
+        error = error_in(chunk)
+        if error is not None:
+            self.failure = failure_of_error(error, Where.MID_STREAM, self._headers)
+        else:
+            self.failure = failure_in_choices(choices, Where.MID_STREAM, self._headers)
+        if self.failure is not None or not (choices or self._worth_sending(chunk)):
+            return None
+        changed = self._repair(choices) or choices != raw_choices
+        if changed:
+            chunk["choices"] = choices
+        return self._written(chunk if changed or usage_changed else None, data)
+
+    def _written(self, chunk: JsonObject | None, data: bytes) -> bytes | None:
+        if self.failure is not None:
+            return None
+        try:
+            return one_line(data) if chunk is None else render(chunk)
+        except ValueError:
+            self._fail("The provider sent a piece of its answer that is nested too deeply.")
+            return None
+
+    def _take_usage(self, chunk: JsonObject, choices: list[JsonObject]) -> bool:
+        """Keeps a chunk's usage and leaves in the chunk what the caller asked for; whether the chunk changed."""
+        usage, groq = chunk.get("usage"), chunk.get("x_groq")
+        in_groq = isinstance(groq, dict) and groq.pop("usage", None)
+        usage = usage or in_groq
+        if not usage:
+            return False
+        self.usage = usage
+        if not self._include_usage:
+            chunk.pop("usage", None)
+            return True
+        at_end = not choices or self.finished or any(choice.get("finish_reason") for choice in choices)
+        read = read_usage(usage) if at_end else None
+        chunk["usage"] = None if read is None else read.openai
+        return chunk["usage"] is not usage or bool(in_groq)
+
+    def _worth_sending(self, chunk: JsonObject) -> bool:
+        """Whether a chunk without choices tells the caller something: usage it asked for, or a field of the provider's own."""
+        return bool(chunk.get("usage")) or any(value for name, value in chunk.items() if name not in _ENVELOPE)
+
+    def _repair(self, choices: list[JsonObject]) -> bool:
+        changed = False
+        for choice in choices:
+            index = choice.get("index")
+            if not isinstance(index, int):
+                choice["index"] = index = 0
+                changed = True
+            state = self._choices.get(index)
+            if state is None:
+                if len(self._choices) >= _MAX_CHOICES:
+                    self._fail("The provider sent more choices than can be asked for.")
+                    break
+                prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
+                state = self._choices[index] = StreamedChoice(prefix)
+            changed = state.repair(choice) or changed
+        return changed
+
+    def _fail(self, message: str) -> None:
+        self.failure = plain_failure(FailureClass.SERVER, message, Where.MID_STREAM)

@@ -1,0 +1,118 @@
+"""The built-in `echo` provider: it answers with the last thing the user said, without a network and without a key.
+
+It lets a new installation prove itself and gives tests a provider with exact numbers. A token is a run of letters, digits and
+underscores, or any other single character that is not space; the prompt's tokens are those of all texts of all messages.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
+from services.provider_worker.adapters.documents import JsonObject, as_objects, parse_object, render
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_PIECE = re.compile(r"\s*(?:\w+|[^\w\s])(?:\s+\Z)?")
+"""A token with the space before it, and the last one with the space after it: the pieces of a text join to the text."""
+
+
+def count_tokens(text: str) -> int:
+    """The tokens of `text` by this provider's rule."""
+    return sum(1 for _ in _TOKEN.finditer(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """One answer: `chunks()` for a stream, `answer` for its end or, with its body, for a request that is not streamed."""
+
+    run: AttemptRun
+    created_unix_seconds: int
+    pieces: tuple[str, ...]
+    answer: Answer
+
+    def chunks(self) -> Iterator[bytes]:
+        """The `chat.completion.chunk` JSON texts: role, one per token, finish, and usage if the caller asked for it."""
+        yield self._chunk({"role": "assistant", "content": ""})
+        for piece in self.pieces:
+            yield self._chunk({"content": piece})
+        yield self._chunk({}, self.answer.finish_reason)
+        if self.run.include_usage:
+            envelope = _envelope(self.run, self.created_unix_seconds, "chat.completion.chunk")
+            yield render(envelope | {"choices": [], "usage": _usage(self.answer.meters)})
+
+    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> bytes:
+        envelope = _envelope(self.run, self.created_unix_seconds, "chat.completion.chunk")
+        return render(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+
+def echo(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Echo:
+    """The answer to the caller's body. Raises RefusedByAdapter for what it cannot echo: no user text, more than one choice."""
+    document = parse_object(body)
+    if document is None:
+        raise _refused("The request body is not a JSON object.", None)
+    if document.get("n") not in (None, 1):
+        raise _refused("The echo provider gives one choice only; leave `n` out or set it to 1.", "n")
+    messages = as_objects(document.get("messages"))
+    said = next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
+    if not said.strip():
+        raise _refused("The echo provider needs a user message with text to echo.", "messages")
+    pieces = _PIECE.findall(said)
+    kept = pieces[: _limit(document)]
+    finish_reason = "stop" if len(kept) == len(pieces) else "length"
+    meters = TokenMeters(input=sum(count_tokens(_text(message)) for message in messages), output=len(kept))
+    answer = Answer(
+        body=b"" if run.stream else _completion(run, created_unix_seconds, "".join(kept), finish_reason, meters),
+        finish_reason=finish_reason,
+        model_served=run.model,
+        meters=meters,
+        basis=Basis.REPORTED,
+    )
+    return Echo(run, created_unix_seconds, tuple(kept), answer)
+
+
+def _limit(document: JsonObject) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = document.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise _refused(f"`{name}` must be at least 1.", name)
+            return value
+    return None
+
+
+def _text(message: JsonObject) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "".join(str(part["text"]) for part in as_objects(content) if isinstance(part.get("text"), str))
+
+
+def _envelope(run: AttemptRun, created_unix_seconds: int, kind: str) -> JsonObject:
+    return {
+        "id": f"chatcmpl-{run.attempt_id}",
+        "object": kind,
+        "created": created_unix_seconds,
+        "model": run.model,
+    }
+
+
+def _completion(
+    run: AttemptRun, created_unix_seconds: int, text: str, finish_reason: str, meters: TokenMeters
+) -> bytes:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+    envelope = _envelope(run, created_unix_seconds, "chat.completion")
+    return render(envelope | {"choices": [choice], "usage": _usage(meters)})
+
+
+def _usage(meters: TokenMeters) -> JsonObject:
+    return {"prompt_tokens": meters.input, "completion_tokens": meters.output, "total_tokens": meters.total}
+
+
+def _refused(message: str, param: str | None) -> RefusedByAdapter:
+    return RefusedByAdapter(
+        Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=param)
+    )

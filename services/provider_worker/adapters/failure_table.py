@@ -1,0 +1,123 @@
+"""The one table from what a provider says to why an attempt failed.
+
+The status decides before any text does, because texts change. A code in the body refines the status where the table allows it,
+the words of the message only where no code did. Source of the codes: recorded traffic and the providers' API references.
+"""
+
+import re
+from collections.abc import Mapping
+
+from keyferry.contracts.failure import FailureClass
+
+C = FailureClass
+
+_BY_STATUS: Mapping[int, FailureClass] = {
+    401: C.AUTH,
+    402: C.QUOTA,
+    403: C.AUTH,
+    404: C.NOT_FOUND,
+    408: C.TIMEOUT,
+    410: C.NOT_FOUND,
+    429: C.RATE_LIMIT,
+    503: C.OVERLOADED,
+    504: C.TIMEOUT,
+    524: C.TIMEOUT,
+    529: C.OVERLOADED,
+}
+
+_BY_CODE: Mapping[str, FailureClass] = {
+    "invalid_api_key": C.AUTH,
+    "api_key_invalid": C.AUTH,
+    "incorrect_api_key": C.AUTH,
+    "authentication_error": C.AUTH,
+    "account_deactivated": C.AUTH,
+    "insufficient_quota": C.QUOTA,
+    "insufficient_balance": C.QUOTA,
+    "insufficient_credits": C.QUOTA,
+    "billing_not_active": C.QUOTA,
+    "billing_hard_limit_reached": C.QUOTA,
+    "exceeded_current_quota_error": C.QUOTA,
+    "payment_required": C.QUOTA,
+    "rate_limit_exceeded": C.RATE_LIMIT,
+    "rate_limit_error": C.RATE_LIMIT,
+    "rate_limited": C.RATE_LIMIT,
+    "ratelimitreached": C.RATE_LIMIT,
+    "too_many_requests": C.RATE_LIMIT,
+    "resource_exhausted": C.RATE_LIMIT,
+    "overloaded": C.OVERLOADED,
+    "overloaded_error": C.OVERLOADED,
+    "engine_overloaded": C.OVERLOADED,
+    "engine_overloaded_error": C.OVERLOADED,
+    "server_overloaded": C.OVERLOADED,
+    "service_unavailable": C.OVERLOADED,
+    "context_length_exceeded": C.CONTEXT_LENGTH,
+    "context_window_exceeded": C.CONTEXT_LENGTH,
+    "exceed_context_size_error": C.CONTEXT_LENGTH,
+    "too_many_prompt_tokens": C.CONTEXT_LENGTH,
+    "prompt_too_long": C.CONTEXT_LENGTH,
+    "content_filter": C.CONTENT_FILTER,
+    "content_policy_violation": C.CONTENT_FILTER,
+    "responsibleaipolicyviolation": C.CONTENT_FILTER,
+    "moderation_blocked": C.CONTENT_FILTER,
+    "data_inspection_failed": C.CONTENT_FILTER,
+    "model_not_found": C.NOT_FOUND,
+    "not_found_error": C.NOT_FOUND,
+    "deploymentnotfound": C.NOT_FOUND,
+    "model_not_available": C.NOT_FOUND,
+    "unsupported_country_region_territory": C.NOT_FOUND,
+    "invalid_request_error": C.BAD_REQUEST,
+    "tool_use_failed": C.BAD_REQUEST,
+    "timeout": C.TIMEOUT,
+    "server_error": C.SERVER,
+    "internal_server_error": C.SERVER,
+    "internal_error": C.SERVER,
+}
+
+_BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), failure_class)
+    for pattern, failure_class in (
+        ((r"maximum context length|context (?:length|window|size)|prompt is too long|too many (?:input |prompt )?tokens"
+         r"|input tokens? (?:count )?exceed|reduce the length of"), C.CONTEXT_LENGTH),
+        (r"content management policy|content (?:policy|filter)|requires moderation|flagged (?:for|by|as)", C.CONTENT_FILTER),
+        (r"credit balance is too low|insufficient (?:credits|balance|funds|quota)|exceeded your current quota", C.QUOTA),
+        (r"api key (?:not valid|is invalid|expired)|(?:invalid|incorrect) api key", C.AUTH),
+        ((r"model\b.{0,200}\b(?:does not exist|not found|is not available|decommissioned)|(?:invalid|unknown) model\b"
+         r"|not a valid model|supported api model names are"), C.NOT_FOUND),
+    )
+)  # fmt: skip
+
+_REQUEST_FAULTS = frozenset({C.CONTEXT_LENGTH, C.CONTENT_FILTER, C.NOT_FOUND})
+_REFINABLE: Mapping[int, frozenset[FailureClass]] = {
+    400: _REQUEST_FAULTS | {C.AUTH, C.QUOTA, C.RATE_LIMIT},
+    403: _REQUEST_FAULTS | {C.QUOTA, C.RATE_LIMIT},
+    404: frozenset({C.CONTENT_FILTER}),
+    413: frozenset({C.CONTEXT_LENGTH}),
+    422: _REQUEST_FAULTS,
+    429: frozenset({C.QUOTA, C.OVERLOADED}),
+    500: frozenset({C.OVERLOADED, C.RATE_LIMIT, C.CONTEXT_LENGTH}),
+}
+"""What a body may turn a status into. A status that is not named means what it means."""
+
+_TEXT_REFINES = frozenset({400, 403, 413, 422, 429})
+
+
+def classify(status: int | None, codes: list[str], text: str) -> FailureClass:
+    """The class of a failure from its status (null inside a 200), the codes and types of its body, and the body's messages."""
+    by_code = next(
+        (known for code in codes if (known := _BY_CODE.get(code.lower())) not in (None, C.BAD_REQUEST)), None
+    )
+    if status is None:
+        plain = next((known for code in codes if (known := _BY_CODE.get(code.lower()))), C.SERVER)
+        return by_code or _by_text(text) or plain
+    allowed = _REFINABLE.get(status, frozenset())
+    if by_code in allowed and by_code is not None:
+        return by_code
+    by_text = _by_text(text) if status in _TEXT_REFINES else None
+    if by_text in allowed and by_text is not None:
+        return by_text
+    return _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+
+
+def _by_text(text: str) -> FailureClass | None:
+    text = text[:4000]
+    return next((failure_class for pattern, failure_class in _BY_TEXT if pattern.search(text)), None)

@@ -1,0 +1,22 @@
+"""Which adapter speaks with which provider."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Adapter, RefusedByAdapter
+from services.provider_worker.adapters.compatible import CUSTOM, CompatibleAdapter
+
+_COMPATIBLE = (CUSTOM,)
+
+ADAPTERS: Mapping[str, Adapter] = MappingProxyType({row.name: CompatibleAdapter(row) for row in _COMPATIBLE})
+"""Provider name -> adapter. The built-in `echo` provider is not here: it makes no call (`echo.py`)."""
+
+
+def adapter_for(provider: str) -> Adapter:
+    """The adapter of `provider`. Raises RefusedByAdapter where this worker has none."""
+    adapter = ADAPTERS.get(provider)
+    if adapter is None:
+        message = f"This worker cannot call {provider!r}; update it, or choose one of: {', '.join(sorted(ADAPTERS))}."
+        raise RefusedByAdapter(Failure(failure_class=FailureClass.UNAVAILABLE, message=message, where=Where.NOT_SENT))
+    return adapter

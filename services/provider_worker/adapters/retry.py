@@ -1,0 +1,60 @@
+"""How long a provider asks to wait, in milliseconds.
+
+Sources: RFC 9110, section 10.2.3 (`Retry-After`: seconds or a date); `retry-after-ms` as the official OpenAI SDK reads it;
+OpenRouter's `X-RateLimit-Reset` (a moment in milliseconds) inside `error.metadata.headers`. Dates count from the answer's own
+`date` header, so that the clocks of two machines need not agree; without one a date says nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from services.provider_worker.adapters.documents import JsonObject
+
+MAX_RETRY_AFTER_MS = 7 * 24 * 3600 * 1000
+"""A longer wait is read as this one."""
+
+
+def from_headers(headers: Mapping[str, str]) -> int | None:
+    """The wait that response headers (names in lower case) ask for, or null."""
+    exact = _number(headers.get("retry-after-ms"))
+    if exact is not None:
+        return _bounded(exact)
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None:
+        return _bounded(seconds * 1000)
+    until, now = _moment(text), _moment(headers.get("date"))
+    return None if until is None or now is None else _bounded((until - now).total_seconds() * 1000)
+
+
+def from_error_headers(inner: JsonObject, headers: Mapping[str, str]) -> int | None:
+    """The wait that the headers quoted in an error body ask for, or null; `headers` are those of the answer."""
+    quoted = {str(name).lower(): str(value) for name, value in inner.items()}
+    wait_ms = from_headers(quoted)
+    if wait_ms is not None:
+        return wait_ms
+    reset_unix_ms, now = _number(quoted.get("x-ratelimit-reset")), _moment(headers.get("date"))
+    if reset_unix_ms is None or now is None:
+        return None
+    return _bounded(reset_unix_ms - now.timestamp() * 1000)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        return None
+    return number if number is not None and abs(number) < 1e15 else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _bounded(wait_ms: float) -> int:
+    return int(min(max(wait_ms, 0), MAX_RETRY_AFTER_MS))

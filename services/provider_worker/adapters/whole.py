@@ -1,0 +1,181 @@
+"""Reads answers that come as one document: plain JSON completions, and errors under any status."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.failures import (
+    error_in,
+    failure_in_choices,
+    failure_of_error,
+    failure_of_response,
+    plain_failure,
+)
+from services.provider_worker.adapters.finish import openai_finish
+from services.provider_worker.adapters.message import repair_message, says_something
+from services.provider_worker.adapters.meters import metered, read_usage
+from services.provider_worker.adapters.tool_calls import repair_whole_calls
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Largest answer that is kept in memory; base64 images and audio fit."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""What is read of an error body; an explanation is not longer."""
+
+
+class Collected:
+    """The bytes of a body, up to a limit."""
+
+    def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self.too_large = False
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, data: bytes) -> None:
+        """Adds `data`, or what of it still fits."""
+        if self.too_large:
+            return
+        self._pieces.append(data[: self._max_bytes - self._bytes])
+        self._bytes += len(data)
+        self.too_large = self._bytes > self._max_bytes
+
+    @property
+    def content(self) -> bytes:
+        """What was kept."""
+        return b"".join(self._pieces)
+
+
+class ErrorReader:
+    """Reads a response whose status is not 2xx."""
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        self._status = status
+        self._headers = headers
+        self._body = Collected(MAX_ERROR_BYTES)
+
+    @property
+    def over(self) -> bool:
+        """Whether more has come than is read of an error."""
+        return self._body.too_large
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Keeps `data`; an error has no chunks."""
+        self._body.add(data)
+        return []
+
+    def close(self) -> Answer:
+        """The failure."""
+        return Answer(failure=failure_of_response(self._status, self._headers, self._body.content))
+
+
+class WholeReader:
+    """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is no part of it."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._call_id_prefix = f"call_{run.attempt_id}"
+        self._headers = headers
+        self._body = Collected()
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is larger than can be kept."""
+        return self._body.too_large
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Keeps `data`; an answer that is not streamed has no chunks."""
+        self._body.add(data)
+        return []
+
+    def close(self) -> Answer:
+        """The completion, its bytes unchanged where they have OpenAI's shape already."""
+        if self._body.too_large:
+            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
+        content = self._body.content.strip()
+        document = parse_object(content)
+        if document is None:
+            return Answer(failure=_no_object(content))
+        choices = as_objects(document.get("choices"))
+        failure = self._failure_in(document, choices)
+        meters, basis, cost = metered(document.get("usage"))
+        model = document.get("model")
+        finish_reason, body = None, b""
+        if failure is None:
+            try:
+                body = render(document) if self._repair(document, choices) else content
+                finish_reason = str(choices[0]["finish_reason"])
+            except ValueError:
+                failure = _failure("The provider's answer is nested too deeply.")
+        return Answer(
+            failure=failure,
+            body=body,
+            finish_reason=finish_reason,
+            model_served=model if isinstance(model, str) and model else None,
+            meters=meters,
+            basis=basis,
+            reported_cost_usd=cost,
+        )
+
+    def _failure_in(self, document: JsonObject, choices: list[JsonObject]) -> Failure | None:
+        error = error_in(document)
+        if error is not None:
+            return failure_of_error(error, Where.HTTP_200_BODY, self._headers)
+        failure = failure_in_choices(choices, Where.HTTP_200_BODY, self._headers)
+        if failure is not None:
+            return failure
+        if not any(
+            choice.get("finish_reason") or says_something(as_object(choice.get("message"))) for choice in choices
+        ):
+            return _failure("The provider ended its answer without having said anything.")
+        return None
+
+    def _repair(self, document: JsonObject, choices: list[JsonObject]) -> bool:
+        """Puts a completion right in place; whether anything had to be changed."""
+        changed = choices != document.get("choices")
+        document["choices"] = choices
+        for choice in choices:
+            changed = self._repair_choice(choice) or changed
+        usage = document.get("usage")
+        read = read_usage(usage)
+        if read is not None and read.openai is not usage:
+            document["usage"] = read.openai
+            changed = True
+        return changed
+
+    def _repair_choice(self, choice: JsonObject) -> bool:
+        changed = not isinstance(choice.get("message"), dict)
+        message = as_object(choice.get("message")) or {"role": "assistant", "content": None}
+        choice["message"] = message
+        word = choice.get("finish_reason")
+        # A complete document is an ending by itself; OpenRouter leaves the word out now and then.
+        reason = openai_finish(word if isinstance(word, str) else "", calls_tools=bool(message.get("tool_calls")))
+        if reason != word:
+            choice["finish_reason"], changed = reason, True
+        changed = repair_message(message) or changed
+        return (
+            repair_whole_calls(message, self._call_id_prefix, cut_short=reason not in ("stop", "tool_calls")) or changed
+        )
+
+
+def document_failure(content: bytes, headers: Mapping[str, str]) -> Failure:
+    """The failure behind a document that came in place of an event stream, under status 200."""
+    document = parse_object(content)
+    error = None if document is None else error_in(document)
+    if error is not None:
+        return failure_of_error(error, Where.HTTP_200_BODY, headers)
+    return _failure("The provider answered a streaming request with something that is not an event stream.")
+
+
+def _no_object(content: bytes) -> Failure:
+    if content[:1] == b"{":
+        message = "The provider's answer stopped before it was complete."
+        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
+    if not content:
+        return _failure("The provider answered with status 200 and nothing else.")
+    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
+
+
+def _failure(message: str) -> Failure:
+    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

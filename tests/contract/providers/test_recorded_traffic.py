@@ -1,0 +1,110 @@
+"""The OpenAI-compatible adapter against recorded traffic, judged by the recordings' own judge.
+
+Tenants reach all these providers through a custom endpoint, so the row is `custom` for each of them.
+"""
+
+import json
+
+import pytest
+
+from keyferry.contracts.usage import Basis
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.failures import judged_class
+from services.provider_worker.adapters.registry import adapter_for
+from tests.support.attempt_runs import attempt_run
+from tests.support.provider_traffic import (
+    Case,
+    JsonObject,
+    chat_cases,
+    line_of_chunks,
+    line_of_completion,
+    line_of_error,
+    mismatches,
+    rechunked,
+)
+
+JUDGED = chat_cases("openai", "openrouter")
+FAMILY = chat_cases(
+    "groq", "azure", "mistral", "deepseek", "together", "xai", "ollama", "vllm", "llamacpp", "perplexity", "huggingface",
+    "openai_compatible",
+)  # fmt: skip
+SEEDS = 20
+
+
+def replay(case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:
+    run = attempt_run(stream=case.stream, include_usage=include_usage, model=case.model)
+    reader = adapter_for("custom").reader(run, case.status, case.headers)
+    chunks: list[bytes] = []
+    for piece in rechunked(case.body, seed):
+        chunks += reader.feed(piece)
+        if reader.over:
+            break
+    return chunks, reader.close()
+
+
+def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
+    if answer.failure is not None:
+        failure = answer.failure
+        return line_of_error(
+            case,
+            status=failure.status,
+            judged_class=judged_class(failure.failure_class),
+            where=failure.where,
+            retry_after_ms=failure.retry_after_ms,
+        )
+    if case.stream:
+        return line_of_chunks(case, [json.loads(chunk) for chunk in chunks])
+    return line_of_completion(case, json.loads(answer.body))
+
+
+def test_both_providers_are_recorded_in_full() -> None:
+    assert {case.provider for case in JUDGED} == {"openai", "openrouter"}
+    assert len(JUDGED) >= 28
+
+
+@pytest.mark.parametrize("case", [*JUDGED, *FAMILY], ids=str)
+def test_the_judge_accepts_what_the_adapter_makes_of_a_recording(case: Case) -> None:
+    for seed in range(SEEDS):
+        chunks, answer = replay(case, seed)
+        assert mismatches(case, judge_line(case, chunks, answer)) == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize("case", [*JUDGED, *FAMILY], ids=str)
+def test_the_meters_add_up_to_the_total_the_caller_sees(case: Case) -> None:
+    chunks, answer = replay(case, seed=1)
+    if answer.failure is not None or answer.basis is Basis.NONE:
+        assert answer.meters.total == 0 or answer.basis is Basis.REPORTED
+        return
+    line = judge_line(case, chunks, answer)
+    usage = line["usage"]
+    assert isinstance(usage, dict)
+    assert answer.meters.total == usage["total_tokens"]
+
+
+@pytest.mark.parametrize("case", [case for case in [*JUDGED, *FAMILY] if case.stream], ids=str)
+def test_a_caller_that_did_not_ask_for_usage_gets_none(case: Case) -> None:
+    asked, answer_asked = replay(case, seed=1)
+    chunks, answer = replay(case, seed=1, include_usage=False)
+    documents = [json.loads(chunk) for chunk in chunks]
+    assert [document for document in documents if document.get("usage")] == []
+    assert answer == answer_asked
+    line, line_asked = line_of_chunks(case, documents), line_of_chunks(case, [json.loads(chunk) for chunk in asked])
+    assert {**line, "usage": None} == {**line_asked, "usage": None}
+
+
+@pytest.mark.parametrize("case", [case for case in JUDGED if case.status >= 400], ids=str)
+def test_a_message_for_the_tenant_names_no_key_and_no_account(case: Case) -> None:
+    _, answer = replay(case, seed=0)
+    assert answer.failure is not None
+    assert answer.failure.message
+    for secret in ("sk-REDACTED", "user_REDACTED", "org-REDACTED"):
+        assert secret not in answer.failure.model_dump_json()
+
+
+def test_the_judge_sees_a_wrong_answer() -> None:
+    case = next(case for case in JUDGED if case.kind == "stream" and case.provider == "openrouter")
+    chunks, answer = replay(case, seed=0)
+    line = judge_line(case, chunks[:-1], answer)
+    assert mismatches(case, {**line, "text": "another text"}) != []
+    assert mismatches(case, {**line, "usage": {}}) != []
+    assert mismatches(case, line_of_error(case, status=500, judged_class="server", where="mid_stream", retry_after_ms=0)) != []
