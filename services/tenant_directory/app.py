@@ -1,0 +1,68 @@
+"""The tenant directory put together."""
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.database import engine_for, open_database
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.outbox import Relay, RelayState
+from keyferry.runtime.settings import load
+from keyferry.runtime.views import ViewWriter
+from services.tenant_directory.handlers import Handlers
+from services.tenant_directory.settings import DirectorySettings
+from services.tenant_directory.store import SCHEMA, DirectoryStore, outbox
+
+VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
+
+
+class Directory:
+    """What one process of the directory holds open: the database and the relay to the views."""
+
+    def __init__(self, service: Service, settings: DirectorySettings) -> None:
+        self._bus = service.bus
+        self.engine = engine_for(settings)
+        self.store = DirectoryStore(self.engine)
+        self._relay: Relay | None = None
+
+    @property
+    def state(self) -> RelayState:
+        """What the relay is doing."""
+        return self._relay.state if self._relay else RelayState.WAITING
+
+    def publishes(self) -> bool:
+        """Whether changes reach the views."""
+        return self._relay is not None and self._relay.synced
+
+    def committed(self) -> None:
+        """A change was committed: publish it at once."""
+        if self._relay is not None:
+            self._relay.wake()
+
+    async def open(self) -> None:
+        """Wait for the database, then begin to publish. Raises SchemaMismatch."""
+        await open_database(self.engine, SCHEMA, VERSIONS_DIR)
+        writers = {bucket.name: ViewWriter(self._bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
+        self._relay = Relay(self.engine, outbox, writers, self.store.views)
+        self._bus.on_reconnect(self._relay.recheck)
+        self._relay.start()
+
+    async def close(self) -> None:
+        """Stop publishing and disconnect; what is not published is in the outbox."""
+        if self._relay is not None:
+            await self._relay.stop()
+        await self.engine.dispose()
+
+
+def create_app(settings: DirectorySettings | None = None) -> Service:
+    """A process of the tenant directory, with `settings` or those of the environment. Raises SettingsError."""
+    settings = settings or load(DirectorySettings)
+    service = Service(Role.TENANT_DIRECTORY, settings)
+    directory = Directory(service, settings)
+    handlers = Handlers(directory.store, settings.token_pepper(), directory.committed, partial(datetime.now, UTC))
+    handlers.register(service.bus)
+    service.opens(directory.open, directory.close)
+    service.needs("PostgreSQL, and the views brought in line with it", directory.publishes)
+    service.facts = lambda: {"relay": directory.state.value}
+    return service

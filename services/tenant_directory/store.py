@@ -1,0 +1,212 @@
+"""Tenants and client tokens in PostgreSQL: the directory's only SQL.
+
+Every change of a row is committed together with the message for the view of it. A tenant is locked while it is changed or
+while a token is registered for it, so that no token is made for a tenant that is being suspended.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    Row,
+    SmallInteger,
+    Table,
+    Text,
+    Update,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    CreateClientToken,
+    CreateTenant,
+    RevokeClientToken,
+    Tenant,
+    Tier,
+    UpdateTenant,
+)
+from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW
+from keyferry.runtime.outbox import enqueue, outbox_table
+from services.tenant_directory import client_tokens, tenants
+
+SCHEMA = "tenant_directory"
+PEPPER_VERSION = 1
+"""Which pepper a fingerprint was made under, for the day when there are two."""
+
+metadata = MetaData(schema=SCHEMA)
+tenants_table = Table(
+    "tenants",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default="false"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint(
+        f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
+        name="tenants_tier_known",
+    ),
+)
+tokens_table = Table(
+    "client_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey(tenants_table.c.tenant), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("pepper_version", SmallInteger, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("allowed_models", ARRAY(Text)),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint("fingerprint ~ '^[0-9a-f]{64}$'", name="client_tokens_fingerprint_hex"),
+    CheckConstraint("expires_at > created_at", name="client_tokens_expire_later"),
+    CheckConstraint("cardinality(allowed_models) > 0", name="client_tokens_allow_something"),
+    Index("client_tokens_by_tenant", "tenant", "created_at"),
+)
+outbox = outbox_table(metadata)
+
+
+class DatabaseAway(Exception):
+    """PostgreSQL does not answer; whether the change was made is not known."""
+
+
+class DirectoryStore:
+    """The tables. Every method raises DatabaseAway, and Rejected where a rule of the directory says no."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def create_tenant(self, command: CreateTenant) -> Tenant:
+        """Add a tenant. Guard: the primary key."""
+        tenant = tenants.create(command)
+        async with self._transaction() as connection:
+            statement = upsert(tenants_table).values(**tenant.model_dump()).on_conflict_do_nothing()
+            if await connection.scalar(statement.returning(tenants_table.c.tenant)) is None:
+                raise tenants.exists_already(tenant.tenant)
+            await _publish_tenant(connection, tenant)
+        return tenant
+
+    async def update_tenant(self, command: UpdateTenant) -> Tenant:
+        """Change a tenant. Guard: the row's lock, from reading to commit."""
+        async with self._transaction() as connection:
+            tenant = tenants.update(await _locked_tenant(connection, command.tenant), command)
+            await connection.execute(_update_tenant(tenant))
+            await _publish_tenant(connection, tenant)
+        return tenant
+
+    async def all_tenants(self) -> list[Tenant]:
+        """Every tenant, by name of its id."""
+        async with self._transaction() as connection:
+            rows = await connection.execute(select(tenants_table).order_by(tenants_table.c.tenant))
+            return [_tenant(row) for row in rows]
+
+    async def register_token(
+        self, command: CreateClientToken, fingerprint: str, token_id: str, now: datetime
+    ) -> ClientToken:
+        """Add a client token. Guards: the unique fingerprint, and the tenant's lock."""
+        async with self._transaction() as connection:
+            owner = await _locked_tenant(connection, command.tenant)
+            token = client_tokens.register(command, owner, token_id, now)
+            row = token.model_dump() | {"fingerprint": fingerprint, "pepper_version": PEPPER_VERSION}
+            statement = upsert(tokens_table).values(**row).on_conflict_do_nothing(index_elements=["fingerprint"])
+            if await connection.scalar(statement.returning(tokens_table.c.token_id)) is None:
+                raise client_tokens.registered_already()
+            await _publish_token(connection, fingerprint, token)
+        return token
+
+    async def revoke_token(self, command: RevokeClientToken, now: datetime) -> ClientToken:
+        """Revoke a client token. Guard: the row's lock, from reading to commit."""
+        columns = tokens_table.c
+        chosen = (columns.tenant == command.tenant) & (columns.token_id == command.token_id)
+        async with self._transaction() as connection:
+            row = (await connection.execute(select(tokens_table).where(chosen).with_for_update())).one_or_none()
+            if row is None:
+                raise client_tokens.unknown(command)
+            token = client_tokens.revoke(_token(row), now)
+            await connection.execute(update(tokens_table).where(chosen).values(revoked_at=token.revoked_at))
+            await _publish_token(connection, row.fingerprint, token)
+        return token
+
+    async def tokens_of(self, tenant: str) -> list[ClientToken]:
+        """A tenant's client tokens, oldest first, revoked and expired ones included."""
+        columns = tokens_table.c
+        query = select(tokens_table).where(columns.tenant == tenant).order_by(columns.created_at, columns.token_id)
+        async with self._transaction() as connection:
+            if await connection.scalar(select(tenants_table.c.tenant).where(tenants_table.c.tenant == tenant)) is None:
+                raise tenants.unknown(tenant)
+            return [_token(row) for row in await connection.execute(query)]
+
+    async def views(self) -> Mapping[str, Mapping[str, bytes]]:
+        """What each view has to hold, by bucket name and key. For the relay, which wants SQLAlchemy's own errors."""
+        async with self._engine.connect() as connection:
+            tenant_rows = (await connection.execute(select(tenants_table))).all()
+            token_rows = (await connection.execute(select(tokens_table))).all()
+        return {
+            TENANTS_VIEW.name: {row.tenant: _tenant(row).encode() for row in tenant_rows},
+            CLIENT_TOKENS_VIEW.name: {row.fingerprint: _token(row).encode() for row in token_rows},
+        }
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise DatabaseAway(type(error).__name__) from None
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DatabaseAway(type(error).__name__) from None
+            raise
+
+
+async def _locked_tenant(connection: AsyncConnection, tenant: str) -> Tenant:
+    query = select(tenants_table).where(tenants_table.c.tenant == tenant).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise tenants.unknown(tenant)
+    return _tenant(row)
+
+
+def _update_tenant(tenant: Tenant) -> Update:
+    values = tenant.model_dump(exclude={"tenant"})
+    return update(tenants_table).where(tenants_table.c.tenant == tenant.tenant).values(**values)
+
+
+async def _publish_tenant(connection: AsyncConnection, tenant: Tenant) -> None:
+    await enqueue(connection, outbox, TENANTS_VIEW.name, tenant.tenant, tenant.encode())
+
+
+async def _publish_token(connection: AsyncConnection, fingerprint: str, token: ClientToken) -> None:
+    await enqueue(connection, outbox, CLIENT_TOKENS_VIEW.name, fingerprint, token.encode())
+
+
+def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
+    return Tenant.model_validate(dict(row._mapping))
+
+
+def _token(row: Row[tuple[object, ...]]) -> ClientToken:
+    token = ClientToken.model_validate(dict(row._mapping))
+    times = {name: _utc(getattr(token, name)) for name in ("created_at", "expires_at", "revoked_at")}
+    return token.model_copy(update=times)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """PostgreSQL answers in the session's time zone; a view has to hold the same bytes whatever that is."""
+    return None if moment is None else moment.astimezone(UTC)

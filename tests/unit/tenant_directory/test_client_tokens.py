@@ -1,0 +1,62 @@
+"""The rules of client tokens."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import CreateClientToken, Tenant, Tier
+from services.tenant_directory import client_tokens
+from services.tenant_directory.rejection import Rejected
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
+
+
+def command(expires_at: datetime | None = None) -> CreateClientToken:
+    return CreateClientToken(tenant="acme", label="ci", digest="ab" * 32, last4="wXyZ", expires_at=expires_at)
+
+
+def test_a_token_is_registered_for_its_owner() -> None:
+    token = client_tokens.register(command(), ACME, "tok_1", NOW)
+    assert (token.tenant, token.label, token.last4, token.token_id) == ("acme", "ci", "wXyZ", "tok_1")
+    assert (token.created_at, token.expires_at, token.revoked_at) == (NOW, None, None)
+
+
+def test_times_are_kept_in_utc() -> None:
+    elsewhere = timezone(timedelta(hours=5, minutes=30))
+    token = client_tokens.register(
+        command((NOW + timedelta(days=1)).astimezone(elsewhere)), ACME, "tok_1", NOW.astimezone(elsewhere)
+    )
+    in_utc = client_tokens.register(command(NOW + timedelta(days=1)), ACME, "tok_1", NOW)
+    assert token.encode() == in_utc.encode()
+
+
+@pytest.mark.parametrize("early", [timedelta(), timedelta(microseconds=1), timedelta(days=4000)])
+def test_an_expiry_that_is_over_is_refused(early: timedelta) -> None:
+    with pytest.raises(Rejected, match="in the past: give a later time") as caught:
+        client_tokens.register(command(NOW - early), ACME, "tok_1", NOW)
+    assert caught.value.code is ErrorCode.INVALID
+
+
+def test_an_expiry_without_a_time_zone_is_refused() -> None:
+    with pytest.raises(Rejected, match="time zone"):
+        client_tokens.register(command((NOW + timedelta(days=1)).replace(tzinfo=None)), ACME, "tok_1", NOW)
+
+
+def test_a_suspended_tenant_gets_no_token() -> None:
+    with pytest.raises(Rejected, match="End the suspension first") as caught:
+        client_tokens.register(command(), ACME.model_copy(update={"suspended": True}), "tok_1", NOW)
+    assert caught.value.code is ErrorCode.CONFLICT
+
+
+def test_nobody_calls_as_the_platform() -> None:
+    with pytest.raises(Rejected, match="calls nothing"):
+        client_tokens.register(command(), ACME.model_copy(update={"tenant": "platform"}), "tok_1", NOW)
+
+
+def test_a_token_keeps_the_time_of_its_first_revocation() -> None:
+    token = client_tokens.register(command(), ACME, "tok_1", NOW)
+    once = client_tokens.revoke(token, NOW + timedelta(seconds=1))
+    assert once.revoked_at == NOW + timedelta(seconds=1)
+    assert client_tokens.revoke(once, NOW + timedelta(days=1)) == once

@@ -1,0 +1,44 @@
+"""The rules of tenants."""
+
+import pytest
+
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier, UpdateTenant
+from services.tenant_directory import tenants
+from services.tenant_directory.rejection import Rejected
+
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
+
+
+def test_a_new_tenant_is_what_was_asked_for_and_not_suspended() -> None:
+    assert tenants.create(CreateTenant(tenant="acme", name="Acme", tier=Tier.STARTER)) == ACME
+
+
+def test_the_platforms_own_name_is_reserved() -> None:
+    with pytest.raises(Rejected, match="Choose another name") as caught:
+        tenants.create(CreateTenant(tenant="platform", name="Mine"))
+    assert caught.value.code is ErrorCode.INVALID
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (UpdateTenant(tenant="acme", name="New"), Tenant(tenant="acme", name="New", tier=Tier.STARTER)),
+        (UpdateTenant(tenant="acme", tier=Tier.FREE), Tenant(tenant="acme", name="Acme", tier=Tier.FREE)),
+        (UpdateTenant(tenant="acme", suspended=True), ACME.model_copy(update={"suspended": True})),
+        (UpdateTenant(tenant="acme", suspended=False), ACME),
+    ],
+)
+def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant) -> None:
+    assert tenants.update(ACME, command) == expected
+
+
+def test_an_update_of_nothing_is_a_mistake() -> None:
+    with pytest.raises(Rejected, match="name, tier and suspended"):
+        tenants.update(ACME, UpdateTenant(tenant="acme"))
+
+
+def test_the_platforms_own_tenant_cannot_be_suspended() -> None:
+    platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
+    with pytest.raises(Rejected, match="cannot be changed"):
+        tenants.update(platform, UpdateTenant(tenant="platform", suspended=True))
