@@ -1,0 +1,116 @@
+"""The doctor's checks over the bus: every service, one chat, its way into the ledger, the clocks."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from nats.errors import Error as NatsError
+
+from keyferry.cli.connection import Operator
+from keyferry.cli.exchange import Chatted, body, exchange, request
+from keyferry.cli.finding import Finding
+from keyferry.cli.story import Story, story_of, unfinished
+from keyferry.contracts.service import ServiceReport
+from keyferry.contracts.topology import CONSUMERS, SERVICES, Role
+from keyferry.runtime.bus import BusError, Refused
+
+MAX_SKEW = timedelta(milliseconds=500)
+"""Half of the second within which a provider call has to begin (`calls.START_WITHIN_MS`)."""
+_ECHO = "echo"
+
+
+async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> AsyncIterator[Finding]:
+    """Everything that can be seen over the bus. Makes one chat request as `tenant` to the built-in echo."""
+    try:
+        round_trip_seconds = await operator.client.rtt()
+    except NatsError:
+        yield Finding("bus", "the connection was lost", "Look at the log of nats, and run this again")
+        return
+    yield Finding("bus", f"NATS answers in {round_trip_seconds * 1000:.1f} ms and accepts the operator")
+    reports = await operator.roll_call()
+    for finding in service_findings(reports, worker_slots):
+        yield finding
+    async for finding in _journey(operator, tenant):
+        yield finding
+
+
+def service_findings(reports: Sequence[ServiceReport], worker_slots: int) -> Iterator[Finding]:
+    """For each service: whether it is there, in every slot, and ready."""
+    for role in SERVICES:
+        own = [report for report in reports if report.service == role.value]
+        expected = range(1, worker_slots + 1) if role is Role.PROVIDER_WORKER else range(1, 2)
+        absent = [slot for slot in expected if slot not in {report.slot for report in own}]
+        if absent and role is Role.PROVIDER_WORKER:
+            slots = ", ".join(map(str, absent))
+            yield Finding(role.value, f"slot {slots} does not answer", _look_at(role))
+        elif absent:
+            yield Finding(role.value, "does not answer", _look_at(role))
+        for report in own:
+            yield _service(role, report)
+
+
+def clock_finding(before: datetime, decided_at: datetime, after: datetime) -> Finding:
+    """Whether the router's clock agrees with ours: it decided between two moments of ours."""
+    skew = max(before - decided_at, decided_at - after, timedelta(0))
+    if skew > MAX_SKEW:
+        return Finding(
+            "clock",
+            f"the router's clock and this one differ by {skew / timedelta(milliseconds=1):.0f} ms or more",
+            "Synchronise the clocks of all machines (NTP): requests are refused as too late otherwise",
+        )
+    return Finding("clock", "the router's agrees with this one")
+
+
+def chat_finding(chatted: Chatted, text: str, tenant: str) -> Finding:
+    """Whether the echo came back whole."""
+    if chatted.failure is not None:
+        failure = chatted.failure.failure
+        return Finding(
+            "chat",
+            f"{tenant} got no answer from {_ECHO}: {failure.message} ({failure.failure_class})",
+            "See to the services above; `keyferry tenants list` shows the tenants, --tenant chooses one",
+        )
+    if text not in chatted.answer.text:
+        return Finding("chat", "the echo came back changed", "Look at the log of provider-worker")
+    return Finding("chat", f"{tenant} got a whole answer from {_ECHO}")
+
+
+def ledger_finding(story: Story, chatted: Chatted) -> Finding:
+    """Whether decision and attempt took their streams into the ledger."""
+    streams = ", ".join(consumer.stream for consumer in CONSUMERS)
+    if missing := story.missing(chatted.attempts):
+        problem = unfinished(missing)
+        return Finding(
+            "ledger",
+            problem.what,
+            f"Look at the log of {Role.USAGE_LEDGER}; the streams {streams} may be missing: `make up`",
+        )
+    ids = ", ".join(row.record.attempt_id for row in story.attempts) or "no attempt"
+    return Finding("ledger", f"the request arrived by the streams {streams}: {ids}")
+
+
+async def _journey(operator: Operator, tenant: str) -> AsyncIterator[Finding]:
+    text = "keyferry doctor"
+    head = request(tenant, _ECHO, stream=True, tags={"purpose": "doctor"})
+    before = datetime.now(UTC)
+    chatted = await exchange(operator, head, body(text, _ECHO, stream=True), lambda _: None)
+    after = datetime.now(UTC)
+    yield chat_finding(chatted, text, tenant)
+    try:
+        story = await story_of(operator, tenant, head.request_id, chatted.attempts)
+    except (BusError, Refused) as error:
+        yield Finding("ledger", str(error), _look_at(Role.USAGE_LEDGER))
+        return
+    yield ledger_finding(story, chatted)
+    if story.decision is not None:
+        yield clock_finding(before, story.decision.decided_at, after)
+
+
+def _service(role: Role, report: ServiceReport) -> Finding:
+    where = f"{role.value}, slot {report.slot}" if role is Role.PROVIDER_WORKER else role.value
+    if report.ready:
+        return Finding(where, f"ready, version {report.version}, pid {report.pid}")
+    return Finding(where, f"waits for {', '.join(report.waiting_for)}", _look_at(role))
+
+
+def _look_at(role: Role) -> str:
+    return f"Look at the log of {role.value}; `keyferry restart {role.value}` starts it anew"

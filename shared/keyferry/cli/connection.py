@@ -1,0 +1,128 @@
+"""The operator's connection to the bus: management requests, calls for chat answers, and the roll-call of the services."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import AuthorizationError
+from nats.errors import Error as NatsError
+
+from keyferry.cli.installation import START_IT, Installation, locate
+from keyferry.cli.problem import Problem
+from keyferry.contracts.envelope import MalformedMessage, Message
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.topology import SERVICE_PING, Role, Subject, inbox_prefix
+from keyferry.runtime import bus
+from keyferry.runtime.calls import Caller
+
+Answer = TypeVar("Answer", bound=Message)
+T = TypeVar("T")
+
+ROLL_CALL_SECONDS = 0.5
+_CONNECT_SECONDS = 3
+_ASK_SECONDS = 5.0
+
+
+class Operator:
+    """A connected operator."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._prefix = inbox_prefix(Role.OPERATOR.value)
+
+    async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
+        """A management request. Raises Refused, or BusError when nobody answers."""
+        return await bus.ask(self.client, subject, question, answer, timeout_seconds=_ASK_SECONDS)
+
+    async def caller(self) -> Caller:
+        """An inbox of its own for chat answers."""
+        caller = Caller(self.client, self._prefix, secrets.token_hex(8))
+        await caller.start()
+        return caller
+
+    async def roll_call(self, within_seconds: float = ROLL_CALL_SECONDS) -> list[ServiceReport]:
+        """Every process that reports itself within that time, by service and slot. What cannot be read is left out."""
+        reports: list[ServiceReport] = []
+
+        async def on_report(message: Msg) -> None:
+            try:
+                reports.append(ServiceReport.decode(message.data))
+            except MalformedMessage:
+                return  # also the server's word that nobody listens, which has no body
+
+        inbox = f"{self._prefix}.{secrets.token_hex(8)}"
+        subscription = await self.client.subscribe(inbox, cb=on_report)
+        await self.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+        await self.client.flush()
+        await asyncio.sleep(within_seconds)  # nobody knows how many will answer: the roll-call is a fixed time
+        await subscription.unsubscribe()
+        return sorted(reports, key=lambda report: (report.service, report.slot, report.boot_id))
+
+
+@asynccontextmanager
+async def operator(installation: Installation) -> AsyncIterator[Operator]:
+    """Connect as the operator. Raises Problem when there is no server, or when it does not let us in."""
+    client = await _connect(installation.nats_url, installation.nkey_file)
+    try:
+        yield Operator(client)
+    finally:
+        await client.close()
+
+
+def run(work: Callable[[Operator], Awaitable[T]], installation: Installation | None = None) -> T:
+    """`work` with the operator's connection to `installation` (default: the one here), and the connection closed again."""
+
+    async def connected() -> T:
+        async with operator(installation or locate()) as me:
+            return await work(me)
+
+    return asyncio.run(connected())
+
+
+async def _connect(url: str, nkey_file: Path | None) -> Client:
+    async def quiet(_: Exception) -> None:
+        """What goes wrong is raised where it matters; the library would print tracebacks."""
+
+    seed = _seed(nkey_file)
+    try:
+        return await nats.connect(
+            url,
+            nkeys_seed_str=seed,
+            inbox_prefix=inbox_prefix(Role.OPERATOR.value).encode(),
+            name="keyferry-cli",
+            allow_reconnect=False,
+            connect_timeout=_CONNECT_SECONDS,
+            error_cb=quiet,
+        )
+    except AuthorizationError:
+        raise _refused(url, nkey_file) from None
+    except (OSError, NatsError, TimeoutError) as error:
+        if "authorization violation" in str(error).lower():
+            raise _refused(url, nkey_file) from None
+        raise Problem(f"NATS does not answer at {url}", f"{START_IT}, or set KEYFERRY_NATS_URL") from None
+
+
+def _seed(nkey_file: Path | None) -> str | None:
+    if nkey_file is None:
+        return None
+    try:
+        return nkey_file.read_text().strip()
+    except OSError as error:
+        raise Problem(
+            f"cannot read the operator's seed {nkey_file}: {error.strerror}",
+            "Run this as the user who started the installation, or set KEYFERRY_NATS_NKEY_FILE",
+        ) from None
+
+
+def _refused(url: str, nkey_file: Path | None) -> Problem:
+    with_what = f"the operator's seed {nkey_file}" if nkey_file else "a connection without credentials"
+    return Problem(
+        f"NATS at {url} does not accept {with_what}",
+        "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed of this installation; `make up` renders the server's users anew",
+    )

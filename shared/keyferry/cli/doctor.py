@@ -1,0 +1,59 @@
+"""`keyferry doctor`."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+
+import click
+
+from keyferry.cli.bus_checks import bus_findings
+from keyferry.cli.connection import operator
+from keyferry.cli.finding import Finding
+from keyferry.cli.installation import Installation, locate
+from keyferry.cli.local_checks import local_findings
+from keyferry.cli.options import json_option, tenant_option
+from keyferry.cli.problem import Problem
+
+_EXIT_PROBLEMS = 1
+_SLOTS_ELSEWHERE = 1
+"""How many worker slots to expect of an installation whose launcher is not here to be asked."""
+
+
+@click.command()
+@tenant_option
+@json_option
+def command(tenant: str, as_json: bool) -> int:
+    """Check the installation from the disk to the ledger, say what is wrong and what to do about it.
+
+    Makes one chat request as the tenant to the built-in echo. Exits with 1 when something is wrong.
+    """
+    findings = asyncio.run(_examine(locate(), tenant, quiet=as_json))
+    problems = sum(not finding.ok for finding in findings)
+    if as_json:
+        rows = [{"subject": f.subject, "ok": f.ok, "detail": f.detail, "remedy": f.remedy or None} for f in findings]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo("all is well" if not problems else f"{problems} of {len(findings)} checks found a problem")
+    return _EXIT_PROBLEMS if problems else os.EX_OK
+
+
+async def _examine(installation: Installation, tenant: str, *, quiet: bool) -> list[Finding]:
+    found = []
+    async for finding in _findings(installation, tenant):
+        found.append(finding)
+        if not quiet:
+            click.echo("\n".join(finding.lines()))
+    return found
+
+
+async def _findings(installation: Installation, tenant: str) -> AsyncIterator[Finding]:
+    for finding in await asyncio.to_thread(lambda: list(local_findings(installation))):
+        yield finding
+    slots = installation.state.worker_slots if installation.state else _SLOTS_ELSEWHERE
+    try:
+        async with operator(installation) as me:
+            async for finding in bus_findings(me, tenant, slots):
+                yield finding
+    except Problem as problem:
+        yield Finding("bus", f"{problem.what}; what lies behind it could not be checked", problem.remedy)

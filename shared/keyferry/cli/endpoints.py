@@ -1,0 +1,63 @@
+"""`keyferry endpoints`: a tenant's own OpenAI-compatible servers."""
+
+import click
+
+from keyferry.cli.connection import run
+from keyferry.cli.options import json_option, tenant_option
+from keyferry.cli.tabular import table
+from keyferry.contracts.route import Endpoint, Endpoints, ListEndpoints, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.topology import ENDPOINT_LIST, ENDPOINT_REMOVE, ENDPOINT_SAVE
+
+
+@click.group()
+def command() -> None:
+    """A tenant's own OpenAI-compatible servers: vLLM, Ollama, a company gateway."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--base-url", required=True, help="Up to and including the version: http://localhost:11434/v1.")
+@click.option("--model", "models", multiple=True, help="A model it answers to by that name alone; repeat it.")
+@click.option("--priority", default=100, show_default=True, help="The lower is tried first, 0 to 1000.")
+@click.option("--disabled", is_flag=True, help="Keep it, but do not use it.")
+@tenant_option
+@json_option
+def add(
+    name: str, base_url: str, models: tuple[str, ...], priority: int, disabled: bool, tenant: str, as_json: bool
+) -> None:
+    """Add or replace the endpoint NAME. `NAME/<model>` then names its models, listed or not."""
+    asked = SaveEndpoint(
+        tenant=tenant, name=name, base_url=base_url, models=list(models), priority=priority, enabled=not disabled
+    )
+    saved = run(lambda me: me.ask(ENDPOINT_SAVE, asked, Endpoint))
+    click.echo(
+        saved.model_dump_json(indent=2) if as_json else f"saved {saved.name}: {saved.base_url}, {_models(saved)}"
+    )
+
+
+@command.command("list")
+@tenant_option
+@json_option
+def list_(tenant: str, as_json: bool) -> None:
+    """A tenant's endpoints, in the order they are tried."""
+    found = run(lambda me: me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant), Endpoints))
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+        return
+    rows = [(e.name, e.base_url, _models(e), str(e.priority), "on" if e.enabled else "off") for e in found.endpoints]
+    heads = ("NAME", "BASE URL", "MODELS", "PRIORITY", "STATE")
+    click.echo(table(heads, rows, empty=f"{tenant} has no endpoints: `keyferry endpoints add` adds one"))
+
+
+@command.command()
+@click.argument("name")
+@tenant_option
+@json_option
+def rm(name: str, tenant: str, as_json: bool) -> None:
+    """Remove the endpoint NAME."""
+    removed = run(lambda me: me.ask(ENDPOINT_REMOVE, RemoveEndpoint(tenant=tenant, name=name), Endpoint))
+    click.echo(removed.model_dump_json(indent=2) if as_json else f"removed {removed.name}")
+
+
+def _models(endpoint: Endpoint) -> str:
+    return ", ".join(endpoint.models) or f"{endpoint.name}/<model>"

@@ -1,0 +1,124 @@
+"""A request's story in words: which way it took and why, each attempt, what it used and cost, and where that is recorded."""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TypeAlias
+
+from keyferry.cli.story import Story
+from keyferry.cli.tabular import dollars, moment
+from keyferry.contracts.route import Candidate, DecisionRecord
+from keyferry.contracts.usage import Basis, KeySource, LedgerRow, TokenMeters
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+_KEYS = {
+    KeySource.PLATFORM: "the platform's key",
+    KeySource.BYOK: "the tenant's own key",
+    KeySource.CUSTOM: "the tenant's endpoint",
+    KeySource.NONE: "no key needed",
+}
+_BASES = {
+    Basis.REPORTED: "as the provider reported",
+    Basis.ESTIMATED: "estimated, as the provider reported none",
+    Basis.NONE: "not known",
+}
+
+
+def explanation(story: Story) -> list[str]:
+    """The story as lines. What has not reached the ledger is said to be missing."""
+    lines = [*_route(story.decision)]
+    if story.attempts:
+        lines.append("Attempts")
+        for row in story.attempts:
+            lines += (f"  {line}" for line in _attempt(row))
+    elif story.decision is None or story.decision.refusal is None:
+        lines.append("Attempts  none has reached the ledger")
+    lines.append(f"Trace     {story.trace_id or 'none'}")
+    lines.append(f"Request   {story.request_id}")
+    return lines
+
+
+def as_json(story: Story) -> dict[str, Json]:
+    """The same for programs."""
+    return {
+        "request_id": story.request_id,
+        "tenant": story.tenant,
+        "trace_id": story.trace_id,
+        "decision": story.decision.model_dump(mode="json") if story.decision else None,
+        "attempts": [row.model_dump(mode="json") for row in story.attempts],
+    }
+
+
+def _route(decision: DecisionRecord | None) -> Iterator[str]:
+    if decision is None:
+        yield "Route     the decision record has not reached the ledger"
+        return
+    yield (
+        f"Route     {decision.tenant} asked for {decision.model_asked};"
+        f" {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
+    )
+    for place, candidate in _ranked(decision):
+        yield f"  {_verdict(place)} {_name(candidate)}: {candidate.words}{_reason(candidate)}"
+    if decision.refusal is not None:
+        yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
+    elif decision.order:
+        chosen = decision.candidates[decision.order[0]]
+        yield f"  chosen: {_name(chosen)}, {_KEYS[chosen.key_source]}"
+
+
+def _ranked(decision: DecisionRecord) -> Iterable[tuple[int | None, Candidate]]:
+    """Candidates with their place in the plan: first those of the plan, in order, then the dropped ones."""
+    places = {index: place for place, index in enumerate(decision.order, start=1)}
+    listed = sorted(enumerate(decision.candidates), key=lambda item: places.get(item[0], len(places) + 1))
+    return [(places.get(index), candidate) for index, candidate in listed]
+
+
+def _verdict(place: int | None) -> str:
+    return "dropped" if place is None else f"kept {place}."
+
+
+def _name(candidate: Candidate) -> str:
+    owner = candidate.endpoint or candidate.provider
+    return owner if owner == candidate.model else f"{owner}/{candidate.model}"
+
+
+def _reason(candidate: Candidate) -> str:
+    return f" [{candidate.reason}]" if candidate.reason else ""
+
+
+def _attempt(row: LedgerRow) -> Iterator[str]:
+    record = row.record
+    owner = record.endpoint or record.provider
+    served = f", served as {record.model_served}" if record.model_served not in (None, record.model) else ""
+    finish = f" ({record.finish_reason})" if record.finish_reason else ""
+    yield f"{record.attempt_number}. {owner}, model {record.model}{served}: {record.outcome}{finish}"
+    if record.failure is not None:
+        status = f", status {record.failure.status}" if record.failure.status else ""
+        yield f"   failure  {record.failure.message} ({record.failure.failure_class}, {record.failure.where}{status})"
+    yield f"   tokens   {_tokens(record.meters)}, {_BASES[record.basis]}"
+    yield f"   cost     {_cost(row)}"
+    first = "no token" if record.first_token_ms is None else f"first token after {record.first_token_ms} ms"
+    yield f"   latency  {record.latency_ms} ms, {first}"
+    yield f"   ledger   {record.attempt_id}, recorded {moment(row.recorded_at)}, {_lag(row)} after the attempt ended"
+
+
+def _tokens(meters: TokenMeters) -> str:
+    used = [f"{name.replace('_', ' ')} {count}" for name, count in meters.model_dump().items() if count]
+    return ", ".join(used) or "none"
+
+
+def _cost(row: LedgerRow) -> str:
+    prices = f" at prices {row.price_version}" if row.price_version else ""
+    if row.pricing == "unpriced":
+        return f"unknown: nobody has given this model a price{prices.replace(' at', ' in')}"
+    free = ", free of charge" if row.pricing == "free" else ""
+    return f"{dollars(row.cost_usd)}{free}{prices}"
+
+
+def _lag(row: LedgerRow) -> str:
+    ended = row.record.started_at + timedelta(milliseconds=row.record.latency_ms)
+    return f"{max(0, (row.recorded_at - ended) // timedelta(milliseconds=1))} ms"
+
+
+def _milliseconds(duration_us: int) -> str:
+    return f"{duration_us // 1000}.{duration_us % 1000:03d} ms"

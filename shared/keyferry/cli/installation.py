@@ -1,0 +1,91 @@
+"""Which installation a command is about: its home directory, its bus and the operator's credentials."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from keyferry.cli.problem import Problem
+from keyferry.contracts.envelope import describe
+
+HOME_NAME = ".keyferry"
+STATE_FILE = Path("run", "state.json")
+OPERATOR_SEED = Path("secrets", "nkeys", "operator.seed")
+START_IT = "Start it with `make up`"
+
+
+class State(BaseModel):
+    """What the launcher writes about the running system into `run/state.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    nats_url: str
+    http_url: str
+    pid: int | None = None
+    token_file: Path | None = None
+    worker_slots: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where the bus is and with which seed to enter it; `home` and `state` only for one that runs on this machine."""
+
+    nats_url: str
+    nkey_file: Path | None
+    home: Path | None = None
+    state: State | None = None
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the launcher keeps its sockets. Raises Problem for an installation elsewhere."""
+        if self.home is None:
+            raise Problem(
+                "this needs the installation's home directory, and there is none here",
+                "Run it where `make up` ran, or set KEYFERRY_HOME",
+            )
+        return self.home / "run"
+
+
+def locate(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Installation:
+    """The installation that the environment or the directory `start` (default: the current one) names.
+
+    Raises Problem when there is none, or when it does not run.
+    """
+    url, seed = environment.get("KEYFERRY_NATS_URL"), environment.get("KEYFERRY_NATS_NKEY_FILE")
+    home = find_home(environment, start)
+    if url:
+        own_seed = home / OPERATOR_SEED if home else None
+        known = own_seed if own_seed is not None and own_seed.is_file() else None
+        return Installation(url, Path(seed) if seed else known, home)
+    if home is None:
+        raise Problem(
+            f"no installation here: no {HOME_NAME} in this directory or above it",
+            f"{START_IT}, change to its directory, or set KEYFERRY_HOME",
+        )
+    state = read_state(home)
+    return Installation(state.nats_url, Path(seed) if seed else home / OPERATOR_SEED, home, state)
+
+
+def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path | None:
+    """KEYFERRY_HOME, else the nearest `.keyferry` from `start` upwards; None without either."""
+    if named := environment.get("KEYFERRY_HOME"):
+        return Path(named)
+    here = (start or Path.cwd()).resolve()
+    return next((home for folder in (here, *here.parents) if (home := folder / HOME_NAME).is_dir()), None)
+
+
+def read_state(home: Path) -> State:
+    """The launcher's `run/state.json`. Raises Problem when it is missing or makes no sense."""
+    path = home / STATE_FILE
+    try:
+        return State.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise Problem(f"nothing runs in {home}: there is no {STATE_FILE}", START_IT) from None
+    except OSError as error:
+        raise Problem(f"cannot read {path}: {error.strerror}", "Run this as the user who started it") from None
+    except ValidationError as error:
+        raise Problem(
+            f"{path} makes no sense: {describe(error)}", "Stop it and start it again: `make down up`"
+        ) from None

@@ -1,0 +1,43 @@
+"""`keyferry status`."""
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from keyferry.cli.connection import run
+from keyferry.cli.installation import Installation, locate
+from keyferry.cli.options import json_option
+from keyferry.cli.tabular import table
+from keyferry.contracts.service import ServiceReport
+
+_HEADS = ("SERVICE", "SLOT", "PID", "VERSION", "STATE", "FACTS")
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """Every process that answers on the bus, what it waits for, and a few figures."""
+    installation = locate()
+    reports = run(lambda me: me.roll_call(), installation)
+    if as_json:
+        click.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
+        return
+    click.echo("\n".join(status_lines(installation, reports)))
+
+
+def status_lines(installation: Installation, reports: Sequence[ServiceReport]) -> list[str]:
+    """Where it is, and a row for each process."""
+    lines = [f"bus   {installation.nats_url}"]
+    if installation.state is not None:
+        lines.insert(0, f"http  {installation.state.http_url}")
+    if installation.home is not None:
+        lines.append(f"home  {installation.home}")
+    rows = [_row(report) for report in reports]
+    return [*lines, table(_HEADS, rows, empty="no service answers: `keyferry doctor` tells more")]
+
+
+def _row(report: ServiceReport) -> tuple[str, ...]:
+    facts = ", ".join(f"{name} {value}" for name, value in sorted(report.facts.items()))
+    state = "ready" if report.ready else f"waits for {', '.join(report.waiting_for)}"
+    return (report.service, str(report.slot), str(report.pid), report.version, state, facts)

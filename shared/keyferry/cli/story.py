@@ -1,0 +1,79 @@
+"""What the ledger knows of one request: its decision and its attempts, waited for until they are there."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from keyferry.cli.connection import Operator
+from keyferry.cli.problem import Problem
+from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
+from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
+from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow
+from keyferry.runtime.bus import BusError
+from keyferry.runtime.telemetry import trace_id
+
+PATIENCE_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LAST_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One request as the ledger tells it. `decision` is None and `attempts` lacks rows for what has not arrived."""
+
+    tenant: str
+    request_id: str
+    decision: DecisionRecord | None
+    attempts: list[LedgerRow]
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace of the request, 32 hex digits."""
+        of_attempts = next((row.trace_id for row in self.attempts if row.trace_id), None)
+        return of_attempts or trace_id(self.decision.traceparent if self.decision else None)
+
+    def missing(self, expected_attempts: int) -> list[str]:
+        """What has not arrived in the ledger; nothing when the story is whole."""
+        lacking = [] if self.decision is not None else ["the decision record"]
+        if len(self.attempts) < expected_attempts:
+            lacking.append("the attempt's row" if expected_attempts == 1 else "the rows of the attempts")
+        return lacking
+
+
+async def story_of(
+    operator: Operator, tenant: str, request_id: str, expected_attempts: int, within_seconds: float = PATIENCE_SECONDS
+) -> Story:
+    """Ask the ledger until the story is whole, or until `within_seconds` are over: then what there is.
+
+    Raises Refused for the ledger's refusal, and BusError when it never answered.
+    """
+    give_up = time.monotonic() + within_seconds
+    pause_seconds = _FIRST_PAUSE_SECONDS
+    while True:
+        late = time.monotonic() >= give_up
+        try:
+            story = await _ask(operator, tenant, request_id)
+        except BusError:
+            if late:
+                raise
+        else:
+            if late or not story.missing(expected_attempts):
+                return story
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, _LAST_PAUSE_SECONDS)
+
+
+def unfinished(missing: list[str], within_seconds: float = PATIENCE_SECONDS) -> Problem:
+    """What a person is told when the ledger does not have everything in time."""
+    return Problem(
+        f"after {within_seconds:g} s {' and '.join(missing)} of this request had not reached the ledger",
+        "Nothing is lost: workers keep records until the ledger has them. `keyferry doctor` tells what is in the way",
+    )
+
+
+async def _ask(operator: Operator, tenant: str, request_id: str) -> Story:
+    decision, attempts = await asyncio.gather(
+        operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id), Decision),
+        operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id), Attempts),
+    )
+    return Story(tenant, request_id, decision.record, attempts.rows)

@@ -1,0 +1,45 @@
+"""`keyferry usage`."""
+
+from datetime import UTC, datetime
+
+import click
+
+from keyferry.cli.connection import run
+from keyferry.cli.options import json_option, tenant_option
+from keyferry.cli.tabular import dollars, moment, parse_moment, table
+from keyferry.contracts.topology import USAGE_SUMMARIZE
+from keyferry.contracts.usage import SummarizeUsage, UsageRow, UsageSummary
+
+_HEADS = ("PROVIDER", "MODEL", "ATTEMPTS", "COMPLETED", "FAILED", "CANCELLED", "UNKNOWN", "TOKENS", "COST", "UNPRICED")
+
+
+@click.command()
+@tenant_option
+@click.option("--since", help="From then on: 2026-01-31, 2026-01-31T12:00 (UTC), or 24h, 7d before now.")
+@click.option("--until", help="Up to then, that moment excluded.")
+@json_option
+def command(tenant: str, since: str | None, until: str | None, as_json: bool) -> None:
+    """What a tenant used and what it cost, by provider and model."""
+    now = datetime.now(UTC)
+    asked = SummarizeUsage(
+        tenant=tenant,
+        since=parse_moment(since, now) if since else None,
+        until=parse_moment(until, now) if until else None,
+    )
+    found = run(lambda me: me.ask(USAGE_SUMMARIZE, asked, UsageSummary))
+    click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(summary_lines(found, asked)))
+
+
+def summary_lines(found: UsageSummary, asked: SummarizeUsage) -> list[str]:
+    """The table of a summary and its totals."""
+    when = f"{moment(asked.since)} to {moment(asked.until)}" if asked.since or asked.until else "all time"
+    lines = [f"{found.tenant}, {when}", table(_HEADS, [_row(row) for row in found.rows], empty="nothing was used")]
+    total = f"{found.requests} requests, {found.attempts} attempts, {dollars(found.cost_usd)}"
+    if found.unpriced:
+        total += f", and {found.unpriced} attempts whose cost is unknown, since their models have no price"
+    return [*lines, total]
+
+
+def _row(row: UsageRow) -> tuple[str, ...]:
+    counts = (row.attempts, row.completed, row.failed, row.cancelled, row.indeterminate, row.meters.total)
+    return (row.provider, row.model, *map(str, counts), dollars(row.cost_usd), str(row.unpriced))
