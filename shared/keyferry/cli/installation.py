@@ -5,27 +5,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keyferry.cli.problem import Problem
 from keyferry.contracts.envelope import describe
 
 HOME_NAME = ".keyferry"
 STATE_FILE = Path("run", "state.json")
+STARTING_FILE = Path("run", "endpoints.json")
+"""The same while the system starts and has not proven itself yet."""
 OPERATOR_SEED = Path("secrets", "nkeys", "operator.seed")
 START_IT = "Start it with `make up`"
+_WORKERS = "provider_worker"
+_USUAL_WORKER_SLOTS = 2
 
 
 class State(BaseModel):
-    """What the launcher writes about the running system into `run/state.json`."""
+    """What the launcher writes about the running system. `processes` are pids by name, one for each slot."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: str
     http_url: str
-    pid: int | None = None
-    token_file: Path | None = None
-    worker_slots: int = 2
+    operator_nkey_file: Path
+    token_file: Path
+    processes: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def worker_slots(self) -> int:
+        """How many provider workers there should be."""
+        return sum(name.startswith(_WORKERS) for name in self.processes) or _USUAL_WORKER_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def locate(environment: Mapping[str, str] = os.environ, start: Path | None = Non
             f"{START_IT}, change to its directory, or set KEYFERRY_HOME",
         )
     state = read_state(home)
-    return Installation(state.nats_url, Path(seed) if seed else home / OPERATOR_SEED, home, state)
+    return Installation(state.nats_url, Path(seed) if seed else state.operator_nkey_file, home, state)
 
 
 def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path | None:
@@ -77,15 +86,14 @@ def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = 
 
 
 def read_state(home: Path) -> State:
-    """The launcher's `run/state.json`. Raises Problem when it is missing or makes no sense."""
-    path = home / STATE_FILE
-    try:
-        return State.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise Problem(f"nothing runs in {home}: there is no {STATE_FILE}", START_IT) from None
-    except OSError as error:
-        raise Problem(f"cannot read {path}: {error.strerror}", "Run this as the user who started it") from None
-    except ValidationError as error:
-        raise Problem(
-            f"{path} makes no sense: {describe(error)}", "Stop it and start it again: `make down up`"
-        ) from None
+    """What the launcher wrote of the system in `home`. Raises Problem when it is missing or makes no sense."""
+    for path in (home / STATE_FILE, home / STARTING_FILE):
+        try:
+            return State.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Problem(f"cannot read {path}: {error.strerror}", "Run this as the user who started it") from None
+        except ValidationError as error:
+            raise Problem(f"{path} makes no sense: {describe(error)}", "Start anew: `make down up`") from None
+    raise Problem(f"nothing runs in {home}: there is no {STATE_FILE}", START_IT)

@@ -1,0 +1,186 @@
+"""The proof that the system works: one streamed chat over HTTP as the demo tenant, explained from the ledger.
+
+python -m deploy.embedded.proof HOME
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from deploy.embedded.failure import LaunchFailed
+from deploy.postgres.roles import write_secret
+from keyferry.cli.answer import AnswerText
+from keyferry.cli.connection import Operator, operator
+from keyferry.cli.explanation import explanation
+from keyferry.cli.installation import Installation, State, locate
+from keyferry.cli.problem import Problem
+from keyferry.cli.story import Story, story_of, unfinished
+from keyferry.cli.tokens import registration, state
+from keyferry.contracts import client_token
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    ClientTokens,
+    CreateTenant,
+    ListClientTokens,
+    ListTenants,
+    Tenant,
+    Tenants,
+    Tier,
+)
+from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TOKEN_CREATE, TOKEN_LIST
+from keyferry.runtime.bus import BusError, Refused
+
+DEMO = "demo"
+_MODEL = "echo"
+_LABEL = "demo, made by the launcher"
+_GREETING = (
+    "Hello from Keyferry: this sentence went over HTTP, the bus and a provider worker, and came back as a stream."
+)
+_ACCEPTED_WITHIN_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+_HTTP_TIMEOUT_SECONDS = 30.0
+_REQUEST_ID = "x-request-id"
+_ATTEMPTS = "x-keyferry-attempts"
+_DATA = "data: "
+_DONE = "[DONE]"
+
+
+def prove(home: Path) -> None:
+    """Show that the system in `home` answers: the answer as it comes, its route, its cost and its ledger row.
+
+    Makes the tenant `demo` and its client token where they are missing. Call it outside an event loop. Raises LaunchFailed.
+    """
+    try:
+        installation = locate({"KEYFERRY_HOME": str(home)})
+        assert installation.state is not None, "a home that is located this way has a state"
+        token = asyncio.run(_demo_token(installation, installation.state.token_file))
+        request_id, attempts = _chat(installation.state, token)
+        story = asyncio.run(_story(installation, request_id, attempts))
+    except Problem as problem:
+        raise LaunchFailed("\n".join(problem.lines())) from None
+    except (BusError, Refused, MalformedMessage) as error:
+        raise LaunchFailed(f"the first chat could not be made: {error}") from None
+    except httpx.HTTPError as error:
+        raise LaunchFailed(f"the HTTP API does not answer ({type(error).__name__}); see the log of ingress") from None
+    print("\n".join(explanation(story)), flush=True)
+
+
+# --- who asks
+
+
+async def _demo_token(installation: Installation, file: Path) -> Secret:
+    async with operator(installation) as me:
+        await _ensure_tenant(me)
+        found = await me.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO), ClientTokens)
+        kept = _kept(file)
+        if kept is not None and knows(found.tokens, kept, datetime.now(UTC)):
+            return kept
+        token = client_token.mint()
+        await me.ask(TOKEN_CREATE, registration(token, DEMO, _LABEL), ClientToken)
+    write_secret(file, token.reveal() + "\n")
+    return token
+
+
+async def _ensure_tenant(me: Operator) -> None:
+    tenants = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+    demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
+    if demo is None:
+        await me.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER), Tenant)
+    elif demo.suspended:
+        raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
+
+
+def knows(tokens: list[ClientToken], token: Secret, now: datetime) -> bool:
+    """Whether one of `tokens` is this one and active at `now`, as far as its last characters tell."""
+    return any(token.reveal().endswith(known.last4) and state(known, now) == "active" for known in tokens)
+
+
+def _kept(file: Path) -> Secret | None:
+    text = file.read_text().strip() if file.is_file() else ""
+    return Secret(text) if client_token.is_well_formed(text) else None
+
+
+# --- the chat
+
+
+def _chat(where: State, token: Secret) -> tuple[str, int]:
+    """Make the request, showing the answer as it comes; its id and how many attempts it took. Raises Problem."""
+    headers = {"authorization": f"Bearer {token.reveal()}"}
+    body = {"model": _MODEL, "stream": True, "messages": [{"role": "user", "content": _GREETING}]}
+    # No proxy of the environment stands between this process and loopback.
+    with httpx.Client(base_url=where.http_url, headers=headers, timeout=_HTTP_TIMEOUT_SECONDS, trust_env=False) as http:
+        _until_offered(http, where.token_file)
+        with http.stream("POST", "/v1/chat/completions", json=body) as response:
+            if response.status_code != httpx.codes.OK:
+                raise Problem(f"the first chat was answered with {_error(response)}", "See the logs of the services")
+            answer, whole = AnswerText(), False
+            for event in _events(response):
+                whole = event == _DONE
+                if not whole:
+                    print(answer.take(event.encode()), end="", flush=True)
+            print(flush=True)
+            request_id, attempts = response.headers[_REQUEST_ID], int(response.headers.get(_ATTEMPTS, "1"))
+    if not whole or _GREETING not in answer.text:
+        raise Problem("the first chat's answer was not whole", "See the log of provider_worker")
+    return request_id, attempts
+
+
+def _until_offered(http: httpx.Client, token_file: Path) -> None:
+    """Wait until ingress knows the token and the router the tenant: both hear of a new one a moment after it is stored."""
+    give_up = time.monotonic() + _ACCEPTED_WITHIN_SECONDS
+    while True:
+        response = http.get("/v1/models")
+        if response.status_code == httpx.codes.OK and any(m["id"] == _MODEL for m in response.json()["data"]):
+            return
+        if time.monotonic() > give_up:
+            offered = "a list without it" if response.status_code == httpx.codes.OK else _error(response)
+            raise Problem(
+                f"asked for the model {_MODEL} with the demo token, the API answers with {offered}",
+                f"If it does not know the token, remove {token_file} and start again; else see the logs",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _events(response: httpx.Response) -> Iterator[str]:
+    return (line.removeprefix(_DATA) for line in response.iter_lines() if line.startswith(_DATA))
+
+
+def _error(response: httpx.Response) -> str:
+    try:
+        message = json.loads(response.read())["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = "no error object"
+    return f"{response.status_code}: {message}"
+
+
+async def _story(installation: Installation, request_id: str, attempts: int) -> Story:
+    async with operator(installation) as me:
+        story = await story_of(me, DEMO, request_id, attempts)
+    if missing := story.missing(attempts):
+        raise unfinished(missing)
+    return story
+
+
+def main() -> int:
+    """Command line; the exit status."""
+    if len(sys.argv) != 2:
+        print("usage: python -m deploy.embedded.proof HOME", file=sys.stderr)
+        return 2
+    try:
+        prove(Path(sys.argv[1]))
+    except LaunchFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
