@@ -65,6 +65,28 @@ class ChunkRepair:
         if chunk is None:
             self._fail("The provider sent a piece of its answer that is not a JSON object.")
             return None
+        plain = self._repair_plain(chunk)
+        return self._chunk(chunk, data) if plain is None else self._written(chunk if plain else None, data)
+
+    def _repair_plain(self, chunk: JsonObject) -> bool | None:
+        """Whether a chunk changed that can hold nothing but a piece of a known choice, as nearly all do; null for others."""
+        choices = chunk.get("choices")
+        if (
+            type(choices) is not list
+            or len(choices) != 1
+            or chunk.get("usage")
+            or "error" in chunk
+            or "x_groq" in chunk
+        ):
+            return None
+        choice = choices[0]
+        if type(choice) is not dict or choice.get("finish_reason") or "error" in choice:
+            return None
+        index = choice.get("index")
+        state = self._choices.get(index) if type(index) is int else None
+        return None if state is None else state.repair(choice)
+
+    def _chunk(self, chunk: JsonObject, data: bytes) -> bytes | None:
         raw_choices = chunk.get("choices")
         choices = as_objects(raw_choices)
         model = chunk.get("model")

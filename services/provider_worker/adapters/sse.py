@@ -40,14 +40,24 @@ class EventParser:
             data = data[1:] if data[:1] == b"\n" else data
         if self.overflow or not data:
             return []
-        if b"\n" not in data and b"\r" not in data:
-            self._keep(data)
-            return []
+        if b"\r" not in data:
+            if b"\n" not in data:
+                self._keep(data)
+                return []
+            if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and self._is_idle(data):
+                # One event of one line, in one piece: what nearly all of them are, at a fraction of the cost.
+                return [Event(b"", data[6:-2])]
         return self._read_lines(data)
 
     def finish(self) -> list[Event]:
         """The end of the stream: the event that lacks its blank line, if there is one."""
         return [] if self.overflow else self._read_lines(b"\n\n")
+
+    def _is_idle(self, data: bytes) -> bool:
+        if self._pieces or self._lines or self._name or len(data) > self._max_event_bytes or data[-1] != 10:
+            return False
+        self._at_start = False
+        return True
 
     def _keep(self, piece: bytes) -> None:
         # Pieces are joined once per line: joining at every feed would be quadratic for a line that comes byte by byte.

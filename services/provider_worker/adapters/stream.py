@@ -6,6 +6,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.chunks import ChunkRepair
+from services.provider_worker.adapters.documents import parse_object
 from services.provider_worker.adapters.failures import plain_failure
 from services.provider_worker.adapters.meters import metered
 from services.provider_worker.adapters.sse import EventParser
@@ -64,7 +65,10 @@ class StreamReader:
         if not self.over:
             late: list[bytes] = []
             for name, event in self._events.finish():
-                self._read(name, event, late)
+                if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
+                    self._read(name, event, late)
+                else:
+                    late.append(event)
             if late and not finished and self._repair.failure is None:
                 # A piece that was completed by nothing but the end of the body can no longer be delivered.
                 self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")

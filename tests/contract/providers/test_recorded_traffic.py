@@ -107,4 +107,7 @@ def test_the_judge_sees_a_wrong_answer() -> None:
     line = judge_line(case, chunks[:-1], answer)
     assert mismatches(case, {**line, "text": "another text"}) != []
     assert mismatches(case, {**line, "usage": {}}) != []
-    assert mismatches(case, line_of_error(case, status=500, judged_class="server", where="mid_stream", retry_after_ms=0)) != []
+    assert (
+        mismatches(case, line_of_error(case, status=500, judged_class="server", where="mid_stream", retry_after_ms=0))
+        != []
+    )

@@ -1,0 +1,179 @@
+"""Usage objects, taken apart: disjoint, and as much as the total."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyferry.contracts.money import usd
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.meters import metered, read_usage, reported_cost
+
+OVERLAPPING = {
+    "prompt_tokens": 100,
+    "completion_tokens": 50,
+    "total_tokens": 150,
+    "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10, "audio_tokens": 5, "image_tokens": 1},
+    "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 4},
+}
+
+
+def test_details_are_taken_out_of_their_sums() -> None:
+    usage = read_usage(OVERLAPPING)
+    assert usage is not None
+    assert usage.meters == TokenMeters(
+        input=24, cached_read=60, cache_write=10, output=16, reasoning=30, audio=9, image=1
+    )
+    assert usage.openai is OVERLAPPING
+
+
+def test_reasoning_outside_of_the_completion_is_added_where_the_total_proves_it() -> None:
+    # xAI's shape, numbers from a recording.
+    node = {
+        "prompt_tokens": 331,
+        "completion_tokens": 11,
+        "total_tokens": 674,
+        "prompt_tokens_details": {"cached_tokens": 283},
+        "completion_tokens_details": {"reasoning_tokens": 332},
+        "cost_in_usd_ticks": 2071250,
+    }
+    usage = read_usage(node)
+    assert usage is not None
+    assert usage.meters == TokenMeters(input=48, cached_read=283, output=11, reasoning=332)
+    assert usage.openai["completion_tokens"] == 343
+    assert usage.openai["total_tokens"] == 674
+    assert usage.reported_cost_usd == Decimal("0.000207125")
+
+
+@pytest.mark.parametrize("total", [120, 270], ids=["total-without-cache", "total-with-cache"])
+def test_cached_tokens_outside_of_the_prompt_are_added(total: int) -> None:
+    # Hand-made after Grok on Azure, where more tokens are cached than the prompt has.
+    node = {
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "total_tokens": total,
+        "prompt_tokens_details": {"cached_tokens": 150},
+    }
+    usage = read_usage(node)
+    assert usage is not None
+    assert usage.meters == TokenMeters(input=100, cached_read=150, output=20)
+    assert usage.openai["prompt_tokens"] == 250
+    assert usage.openai["total_tokens"] == 270
+
+
+def test_cached_and_reasoning_tokens_can_both_be_outside() -> None:
+    # Hand-made.
+    node = {
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "total_tokens": 200,
+        "prompt_tokens_details": {"cached_tokens": 50},
+        "completion_tokens_details": {"reasoning_tokens": 30},
+    }
+    usage = read_usage(node)
+    assert usage is not None
+    assert usage.meters == TokenMeters(input=100, cached_read=50, output=20, reasoning=30)
+
+
+def test_tokens_that_only_the_total_knows_are_hidden_thinking() -> None:
+    # Hand-made after Gemini's compatible endpoint.
+    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40})
+    assert usage is not None
+    assert usage.meters == TokenMeters(input=10, output=5, reasoning=25)
+    assert usage.openai["completion_tokens_details"] == {"reasoning_tokens": 25}
+
+
+def test_cache_hits_at_the_top_level_are_read_and_shown_where_openai_has_them() -> None:
+    # Hand-made after older DeepSeek answers, which have no details.
+    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_cache_hit_tokens": 8})
+    assert usage is not None
+    assert usage.meters == TokenMeters(input=2, cached_read=8, output=1)
+    assert usage.openai["prompt_tokens_details"] == {"cached_tokens": 8}
+
+
+def test_a_missing_total_is_the_sum() -> None:
+    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 1})
+    assert usage is not None
+    assert usage.openai["total_tokens"] == usage.meters.total == 11
+
+
+@pytest.mark.parametrize(
+    "node", [None, [], "12", {}, {"prompt_tokens": None}, {"total_tokens": -1}, {"total_tokens": True}]
+)
+def test_what_is_no_usage_is_not_reported(node: object) -> None:
+    assert read_usage(node) is None
+    assert metered(node) == (TokenMeters(), Basis.NONE, None)
+
+
+@pytest.mark.parametrize(
+    ("cost", "amount"),
+    [
+        (0.00005025, "0.00005025"),
+        (1.4e-07, "0.00000014"),
+        (0.007637029, "0.007637029"),
+        (0, "0"),
+        ("0.25", "0.25"),
+        ({"total_cost": 0.00834}, "0.00834"),
+        (0.1234567890123456, "0.123456789012"),
+    ],
+)
+def test_the_reported_cost_is_the_text_the_provider_wrote(cost: object, amount: str) -> None:
+    read = reported_cost({"cost": cost})
+    assert read == Decimal(amount)
+    assert usd(read) == read
+
+
+@pytest.mark.parametrize("cost", [None, True, -1, float("nan"), float("inf"), "dear", 1e300, [], {}])
+def test_what_is_no_amount_is_no_cost(cost: object) -> None:
+    assert reported_cost({"cost": cost}) is None
+
+
+COUNTS = st.one_of(st.none(), st.integers(-5, 500), st.sampled_from([3.0, 2.5, True, "7", 10**30]))
+DETAILS = st.one_of(
+    st.none(),
+    st.dictionaries(
+        st.sampled_from(["cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens", "image_tokens"]),
+        COUNTS,
+    ),
+)
+
+
+@settings(deadline=None)
+@given(prompt=COUNTS, completion=COUNTS, total=COUNTS, prompts=DETAILS, completions=DETAILS)
+def test_meters_always_add_up_to_the_total_the_caller_is_shown(
+    prompt: object, completion: object, total: object, prompts: object, completions: object
+) -> None:
+    node: dict[str, object] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": total,
+        "prompt_tokens_details": prompts,
+        "completion_tokens_details": completions,
+    }
+    usage = read_usage(node)
+    if usage is None:
+        return
+    shown = usage.openai
+    assert usage.meters.total == shown["total_tokens"]
+    assert all(value >= 0 for value in usage.meters.model_dump().values())
+    again = read_usage(shown)
+    assert again is not None
+    assert again.openai is shown, "what is shown to the caller needs no more putting right"
+    assert again.meters == usage.meters
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_a_consistent_report_is_left_as_it_is(fresh: int, cached: int, output: int, reasoning: int) -> None:
+    node = {
+        "prompt_tokens": fresh + cached,
+        "completion_tokens": output + reasoning,
+        "total_tokens": fresh + cached + output + reasoning,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }
+    usage = read_usage(node)
+    assert usage is not None
+    assert usage.openai is node
+    assert usage.meters == TokenMeters(input=fresh, cached_read=cached, output=output, reasoning=reasoning)

@@ -1,0 +1,68 @@
+"""The request for an OpenAI-compatible endpoint, and which adapter makes it."""
+
+import json
+
+import pytest
+
+from keyferry.contracts.failure import FailureClass, Where
+from services.provider_worker.adapters.adapter import RefusedByAdapter
+from services.provider_worker.adapters.compatible import CUSTOM, CompatibleAdapter
+from services.provider_worker.adapters.registry import adapter_for
+from tests.support.attempt_runs import attempt_run
+
+ADAPTER = CompatibleAdapter(CUSTOM)
+
+
+def test_the_model_is_replaced_and_everything_else_stays() -> None:
+    body = b'{"model":"mine/x","messages":[{"role":"user","content":"\xc3\xa9"}],"top_p":0.30000000000000004,"own":{"a":[1,2.0]}}'
+    request = ADAPTER.request(attempt_run(model="x"), body)
+    assert json.loads(request.content) == {**json.loads(body), "model": "x"}
+    assert request.url == "http://127.0.0.1:9/v1/chat/completions"
+    assert request.headers == {"content-type": "application/json", "accept": "application/json"}
+
+
+def test_a_body_that_needs_no_change_goes_out_byte_for_byte() -> None:
+    body = b'{ "messages": [], "stream_options": {"include_usage": true}, "stream": true,  "model": "x" }'
+    request = ADAPTER.request(attempt_run(model="x", stream=True), body)
+    assert request.content is body
+    assert request.headers["accept"] == "text/event-stream"
+
+
+@pytest.mark.parametrize("options", [None, {}, {"include_usage": False, "include_obfuscation": False}])
+def test_usage_is_asked_for_in_every_stream(options: object) -> None:
+    body = json.dumps({"model": "x", "messages": [], "stream": True, "stream_options": options}).encode()
+    sent = json.loads(ADAPTER.request(attempt_run(model="x", stream=True), body).content)
+    assert sent["stream_options"] == {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    assert "stream_options" not in json.loads(ADAPTER.request(attempt_run(model="x"), b'{"model":"x"}').content)
+
+
+def test_numbers_and_letters_that_strict_readers_refuse_survive() -> None:
+    body = b'{"model":"a","seed":123456789012345678901234567890,"messages":[{"role":"user","content":"\\ud83d"}]}'
+    sent = ADAPTER.request(attempt_run(model="b"), body).content
+    assert b'"\\ud83d"' in sent
+    assert json.loads(sent)["messages"] == json.loads(body)["messages"]
+
+
+def test_a_slash_at_the_end_of_the_base_url_is_not_doubled() -> None:
+    assert (
+        ADAPTER.request(attempt_run(base_url="https://x.example/v1/"), b"{}").url
+        == "https://x.example/v1/chat/completions"
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null"])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(RefusedByAdapter) as caught:
+        ADAPTER.request(attempt_run(), body)
+    assert caught.value.failure.failure_class is FailureClass.BAD_REQUEST
+    assert caught.value.failure.where is Where.NOT_SENT
+
+
+def test_an_attempt_without_an_address_is_refused() -> None:
+    with pytest.raises(RefusedByAdapter):
+        ADAPTER.request(attempt_run(base_url=None), b"{}")
+
+
+def test_a_provider_without_an_adapter_is_refused_by_name() -> None:
+    with pytest.raises(RefusedByAdapter, match=r"'nobody'.*custom"):
+        adapter_for("nobody")

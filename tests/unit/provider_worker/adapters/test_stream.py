@@ -1,0 +1,404 @@
+"""Streams in shapes that no recording has. All bodies here are hand-made."""
+
+import json
+
+import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.stream import StreamReader
+from tests.support.attempt_runs import attempt_run
+from tests.unit.provider_worker.adapters.stream_bodies import (
+    DONE,
+    USAGE,
+    JsonObject,
+    delta,
+    event,
+    read,
+    read_bytes,
+    tool,
+)
+
+
+def sdk(chunks: list[JsonObject]) -> ChatCompletion:
+    """What OpenAI's own client puts together."""
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in chunks:
+        state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
+    return state.get_final_completion()
+
+
+def sdk_calls(chunks: list[JsonObject]) -> list[tuple[str, str, str]]:
+    calls = sdk(chunks).choices[0].message.tool_calls or []
+    assert all(call.type == "function" for call in calls)
+    return [(call.id, call.function.name, call.function.arguments) for call in calls if call.type == "function"]
+
+
+def test_openais_own_chunks_pass_byte_for_byte() -> None:
+    lines = [
+        b'{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}',
+        b'{"id":"c", "choices":[{"index":0,"delta":{"content":"\\u00e9"},"finish_reason":null}],"usage":null,"x":1.10}',
+        b'{"id":"c","choices":[{"index":0,"delta":{"refusal":"no"},"logprobs":null,"finish_reason":null}]}',
+        b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}',
+    ]
+    chunks, answer = read_bytes(b"".join(b"data: " + line + b"\n\n" for line in lines) + DONE)
+    assert chunks == lines
+    assert answer.failure is None
+    assert answer.finish_reason == "stop"
+    assert answer.basis is Basis.NONE
+
+
+def test_json_over_several_data_lines_becomes_one_line() -> None:
+    body = (
+        b'data: {"choices":[{"index":0,\ndata:  "delta":{"content":"a\\nb"},\ndata: "finish_reason":"stop"}]}\n\n'
+        + DONE
+    )
+    chunks, answer = read_bytes(body)
+    assert answer.failure is None
+    assert len(chunks) == 1
+    assert b"\n" not in chunks[0]
+    assert json.loads(chunks[0])["choices"][0]["delta"] == {"content": "a\nb"}
+
+
+def test_nothing_goes_out_before_there_is_an_answer() -> None:
+    reader = StreamReader(attempt_run(stream=True), {})
+    assert reader.feed(b": PROCESSING\n\n" + delta(None, role="assistant", content="")) == []
+    assert len(reader.feed(delta(None, content="x"))) == 2
+    assert len(reader.feed(delta(None, content=""))) == 1
+
+
+def test_an_error_after_the_role_has_delivered_nothing() -> None:
+    chunks, answer = read(delta(None, role="assistant", content=""), event({"error": {"code": 502, "message": "gone"}}))
+    assert chunks == []
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.SERVER
+    assert answer.failure.status == 502
+
+
+def test_an_endless_preamble_is_let_through() -> None:
+    chunks, _ = read(delta(None, role="assistant", content="") * 40)
+    assert len(chunks) == 40
+
+
+ERRORS = {
+    "top level": event({"error": {"code": 429, "message": "slow down"}}),
+    "beside choices": event(
+        {"error": {"code": 429, "message": "slow down"}, "choices": [{"index": 0, "delta": {"content": "z"}}]}
+    ),
+    "in a choice": event(
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": None, "error": {"code": 429, "message": "slow down"}}]}
+    ),
+    "beside a finish reason": event(
+        {
+            "choices": [
+                {"index": 0, "delta": {}, "finish_reason": "stop", "error": {"code": 429, "message": "slow down"}}
+            ]
+        }
+    ),
+    "named event": b'event: error\ndata: {"error":{"message":"slow down","type":"rate_limit_error","status_code":429}}\n\n',
+    "named event, bare": b'event: error\ndata: {"message":"slow down","code":429}\n\n',
+    "mistral": event({"object": "error", "message": "slow down", "type": "rate_limited", "code": 429}),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
+def test_an_error_in_mid_stream_is_a_failure(error: bytes) -> None:
+    reader = StreamReader(attempt_run(stream=True), {})
+    assert len(reader.feed(delta(None, content="half"))) == 1
+    assert not reader.over
+    assert reader.feed(error + delta("stop", content="more") + DONE) == []
+    assert reader.over
+    failure = reader.close().failure
+    assert failure is not None
+    assert (failure.failure_class, failure.where, failure.status) == (FailureClass.RATE_LIMIT, Where.MID_STREAM, 429)
+    assert failure.message == "slow down"
+
+
+def test_an_error_event_without_json_keeps_its_text() -> None:
+    _, answer = read(b"event: error\ndata: it broke\n\n")
+    assert answer.failure is not None
+    assert answer.failure.message == "it broke"
+
+
+@pytest.mark.parametrize("word", ["error", "abort", "network_error", "ERROR"])
+def test_a_finish_reason_can_be_a_failure(word: str) -> None:
+    chunks, answer = read(delta(None, content="x"), delta(word), DONE)
+    assert len(chunks) == 1
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.SERVER
+
+
+def test_usage_seen_before_a_failure_is_kept() -> None:
+    _, answer = read(delta(None, content="x"), event({"error": {"code": 500}, "usage": USAGE}))
+    assert answer.failure is not None
+    assert answer.meters == TokenMeters(input=3, output=2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        delta(None, content="half"),
+        delta(None, content="half") + b'data: {"choices":[{"ind',
+        delta(None, content="a") + delta("stop")[:-2],
+    ],
+    ids=["nothing", "half", "half a chunk", "an undelivered finish"],
+)
+def test_a_stream_that_merely_ends_is_truncated(body: bytes) -> None:
+    _, answer = read(body)
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.TRUNCATED
+
+
+def test_a_finish_reason_ends_a_stream_without_done() -> None:
+    _, answer = read(delta(None, content="x"), delta("stop"))
+    assert answer.failure is None
+    assert answer.finish_reason == "stop"
+
+
+def test_done_without_its_blank_line_ends_a_stream() -> None:
+    _, answer = read(delta(None, content="x"), b"data: [DONE]")
+    assert answer.failure is None
+
+
+def test_one_of_two_choices_unfinished_is_truncated() -> None:
+    second = event({"choices": [{"index": 1, "delta": {"content": "y"}, "finish_reason": None}]})
+    _, answer = read(delta(None, content="x"), second, delta("stop"))
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    "body", [DONE, delta(None, role="assistant", content="") + DONE], ids=["done", "role and done"]
+)
+def test_an_empty_answer_is_a_failure_and_delivers_nothing(body: bytes) -> None:
+    chunks, answer = read(body)
+    assert chunks == []
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.SERVER
+
+
+def test_an_answer_that_chose_to_say_nothing_is_whole() -> None:
+    chunks, answer = read(delta(None, role="assistant", content=""), delta("stop"), DONE)
+    assert len(chunks) == 2
+    assert answer.failure is None
+
+
+def test_a_piece_that_is_no_json_object_is_a_failure() -> None:
+    for data in (b"data: {broken\n\n", b"data: 7\n\n", b"data: [1]\n\n"):
+        chunks, answer = read(delta(None, content="x"), data, delta("stop"), DONE)
+        assert len(chunks) == 1
+        assert answer.failure is not None
+        assert answer.failure.where is Where.MID_STREAM
+
+
+@pytest.mark.parametrize(
+    ("body", "failure_class", "status"),
+    [
+        (b'{"error":{"code":401,"message":"no"}}', FailureClass.AUTH, 401),
+        (b'\n  {"error":"at capacity","code":"overloaded"}', FailureClass.OVERLOADED, None),
+        (b"<html>a portal</html>", FailureClass.SERVER, None),
+        (b'{"object":"chat.completion","choices":[]}', FailureClass.SERVER, None),
+    ],
+)
+def test_a_document_in_place_of_a_stream_is_a_failure(
+    body: bytes, failure_class: FailureClass, status: int | None
+) -> None:
+    chunks, answer = read(*(body[at : at + 3] for at in range(0, len(body), 3)))
+    assert chunks == []
+    assert answer.failure is not None
+    assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)
+    assert answer.failure.where is Where.HTTP_200_BODY
+
+
+def test_parallel_calls_that_share_an_index_are_told_apart() -> None:
+    pieces = [tool(0, f"call_{n}", "add", "") + tool(0, None, None, f'{{"n":{n}}}') for n in range(15)]
+    chunks, _ = read(*pieces, delta("tool_calls"), DONE)
+    assert sdk_calls(chunks) == [(f"call_{n}", "add", f'{{"n":{n}}}') for n in range(15)]
+
+
+def test_calls_without_index_or_id_get_one() -> None:
+    chunks, _ = read(
+        tool(None, None, "a", '{"x":'),
+        tool(None, None, None, "1}"),
+        tool(None, None, "b", "{}"),
+        delta("tool_calls"),
+        DONE,
+    )
+    calls = sdk_calls(chunks)
+    assert [(name, arguments) for _, name, arguments in calls] == [("a", '{"x":1}'), ("b", "{}")]
+    assert len({call_id for call_id, _, _ in calls}) == 2
+
+
+def test_an_id_or_a_name_that_is_repeated_is_not_joined() -> None:
+    chunks, _ = read(
+        tool(0, "call_1", "add", '{"x":'),
+        tool(0, "call_1", "add", "1"),
+        tool(0, "other", None, "}"),
+        delta("tool_calls"),
+        DONE,
+    )
+    assert sdk_calls(chunks) == [("call_1", "add", '{"x":1}')]
+
+
+def test_gaps_in_the_indices_are_closed() -> None:
+    chunks, _ = read(
+        tool(3, "a", "f", "{"), tool(3, None, None, "}"), tool(7, "b", "g", "{}"), delta("tool_calls"), DONE
+    )
+    assert sdk_calls(chunks) == [("a", "f", "{}"), ("b", "g", "{}")]
+
+
+@pytest.mark.parametrize("arguments", ["", None])
+def test_a_call_without_arguments_gets_the_empty_object(arguments: object) -> None:
+    chunks, _ = read(tool(0, "a", "now", arguments), tool(1, "b", "add", '{"x":1}'), delta("tool_calls"), DONE)
+    assert sdk_calls(chunks) == [("a", "now", "{}"), ("b", "add", '{"x":1}')]
+
+
+def test_a_call_that_was_cut_off_is_not_completed() -> None:
+    chunks, answer = read(tool(0, "a", "now", ""), delta("length"), DONE)
+    assert sdk_calls_without_finish(chunks) == [("a", "now", "")]
+    assert answer.finish_reason == "length"
+
+
+def sdk_calls_without_finish(chunks: list[JsonObject]) -> list[tuple[str, str, str]]:
+    # OpenAI's client refuses to hand out an answer that ended by length, so the reason is changed for it.
+    text = json.dumps(chunks).replace('"length"', '"stop"')
+    return sdk_calls(json.loads(text))
+
+
+def test_arguments_that_are_an_object_become_text() -> None:
+    chunks, _ = read(tool(0, "a", "add", {"x": 1}), delta("tool_calls"), DONE)
+    assert sdk_calls(chunks) == [("a", "add", '{"x":1}')]
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("eos", "stop"),
+        ("tool_call", "tool_calls"),
+        ("MAX_TOKENS", "length"),
+        ("safety", "content_filter"),
+        ("STOP", "stop"),
+        ("?", "stop"),
+    ],
+)
+def test_finish_reasons_are_openais(word: str, reason: str) -> None:
+    chunks, answer = read(delta(None, content="x"), delta(word), DONE)
+    assert answer.finish_reason == reason
+    assert ChatCompletionChunk.model_validate(chunks[-1]).choices[0].finish_reason == reason
+
+
+def test_an_unknown_ending_after_a_call_is_a_call() -> None:
+    assert read(tool(0, "a", "f", "{}"), delta("eos"), DONE)[1].finish_reason == "tool_calls"
+
+
+def test_a_second_finish_reason_does_not_hide_the_calls() -> None:
+    chunks, answer = read(tool(0, "a", "f", "{}"), delta("tool_calls"), delta("stop"), DONE)
+    assert answer.finish_reason == "tool_calls"
+    assert sdk(chunks).choices[0].finish_reason == "tool_calls"
+
+
+def test_reasoning_is_where_clients_look_for_it_and_where_it_was() -> None:
+    chunks, _ = read(delta(None, reasoning="hm"), delta("stop", content="x"), DONE)
+    assert chunks[0]["choices"] == [
+        {"index": 0, "delta": {"reasoning": "hm", "reasoning_content": "hm"}, "finish_reason": None}
+    ]
+
+
+def test_content_parts_become_text_and_reasoning() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "yes"},
+        {"type": "reference", "reference_ids": [1]},
+    ]
+    chunks, _ = read(delta("stop", content=parts), DONE)
+    assert chunks[0]["choices"] == [
+        {
+            "index": 0,
+            "delta": {"content": "yes", "reasoning_content": "hm", "content_parts": [parts[2]]},
+            "finish_reason": "stop",
+        }
+    ]
+
+
+def test_a_message_in_place_of_a_delta_is_the_delta() -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}
+    chunks, _ = read(event({"id": "c", "object": "x", "created": 1, "model": "m", "choices": [choice]}), DONE)
+    assert sdk([{**chunks[0], "object": "chat.completion.chunk"}]).choices[0].message.content == "whole"
+
+
+def usage_chunk(completion: int, choices: list[JsonObject] | None = None) -> bytes:
+    usage = {"prompt_tokens": 3, "completion_tokens": completion, "total_tokens": 3 + completion}
+    return event({"id": "c1", "model": "m-1", "choices": choices or [], "usage": usage})
+
+
+def test_repeated_usage_counts_once_and_the_last_one() -> None:
+    finish: list[JsonObject] = [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+    for include_usage in (True, False):
+        chunks, answer = read(
+            delta(None, content="x"),
+            usage_chunk(1, finish),
+            usage_chunk(2),
+            usage_chunk(2),
+            DONE,
+            include_usage=include_usage,
+        )
+        assert answer.meters == TokenMeters(input=3, output=2)
+        assert len(chunks) == (4 if include_usage else 2)
+
+
+def test_usage_that_grows_with_every_chunk_is_shown_at_the_end_only() -> None:
+    growing = [usage_chunk(n, [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]) for n in range(1, 4)]
+    chunks, _ = read(*growing, usage_chunk(4, [{"index": 0, "delta": {}, "finish_reason": "stop"}]), include_usage=True)
+    assert [bool(chunk["usage"]) for chunk in chunks] == [False, False, False, True]
+
+
+def test_usage_inside_of_groqs_own_field_is_found_and_shown_only_if_asked_for() -> None:
+    body = event(
+        {
+            "id": "c",
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+            "x_groq": {"id": "r", "usage": USAGE},
+        }
+    )
+    chunks, answer = read(delta(None, content="x"), body, DONE)
+    assert answer.meters.total == 5
+    assert chunks[1]["x_groq"] == {"id": "r"}
+    assert "usage" not in chunks[1]
+    assert read(delta(None, content="x"), body, DONE, include_usage=True)[0][1]["usage"] == USAGE
+
+
+def test_a_chunk_without_choices_goes_on_only_if_it_tells_something() -> None:
+    silent = event({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": None})
+    telling = event({"id": "c", "moderation": {"flagged": False}})
+    chunks, _ = read(delta(None, content="x"), silent, telling, delta("stop"), DONE)
+    assert len(chunks) == 3
+    assert chunks[1] == {"id": "c", "moderation": {"flagged": False}, "choices": []}
+
+
+def test_an_empty_model_name_is_not_the_model_served() -> None:
+    azure = event({"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
+    chunks, answer = read(azure, delta(None, content="x"), delta("stop"), DONE)
+    assert answer.model_served == "m-1"
+    assert len(chunks) == 3
+
+
+def test_half_a_character_survives() -> None:
+    # Hand-made: a surrogate pair cut in two by a provider that escapes token by token.
+    halves = b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n'
+    chunks, _ = read_bytes(halves, delta("stop"), DONE)
+    assert b"\\ud83d" in chunks[0]
+
+
+def test_a_huge_event_is_a_failure() -> None:
+    _, answer = read(delta(None, content="x"), b"data: " + b"y" * (2 * 1024 * 1024))
+    assert answer.failure is not None
+    assert "1 MiB" in answer.failure.message
+
+
+def test_more_choices_than_can_be_asked_for_are_a_failure() -> None:
+    choices = [{"index": n, "delta": {"content": "x"}} for n in range(200)]
+    _, answer = read(event({"choices": choices}), DONE)
+    assert answer.failure is not None
