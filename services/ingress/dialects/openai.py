@@ -125,6 +125,7 @@ def error_object(problem: Problem, request_id: str) -> dict[str, Any]:
             "where": failure.where.value,
             "provider_status": failure.status,
             "provider_code": failure.provider_code,
+            "retry_after_ms": failure.retry_after_ms,
             "retryable": problem.headers.get("x-should-retry") != "false" and problem.status in (429, 502, 503),
         }
     return {

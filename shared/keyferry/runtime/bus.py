@@ -71,6 +71,7 @@ class Bus:
         self._pullers: list[asyncio.Task[None]] = []
         self._reconnected: list[Callable[[], None]] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._leaving = False
         self.heard: list[Subject] = []
         """Everything declared, for the test that compares it with the topology."""
         self.broker = NatsBroker(
@@ -221,6 +222,7 @@ class Bus:
 
         What is addressed to this process alone (control, confirmations) still comes, for the sake of what runs.
         """
+        self._leaving = True
         for puller in self._pullers:
             puller.cancel()
         await asyncio.gather(*self._pullers, return_exceptions=True)
@@ -290,7 +292,8 @@ class Bus:
         _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
 
     async def _on_disconnected(self) -> None:
-        _log.warning("the bus is away")
+        if not self._leaving:
+            _log.warning("the bus is away")
 
     async def _on_reconnected(self) -> None:
         _log.info("the bus is back")

@@ -1,0 +1,110 @@
+"""Bad input over real HTTP: a clear message with the way out, and nothing half done."""
+
+import json
+import socket
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.support.system import KeyferrySystem
+from tests.support.waiting import until
+
+GOOD: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def post(system: KeyferrySystem, content: bytes, *, token: str | None = None) -> httpx.Response:
+    headers = {"authorization": f"Bearer {token or system.token}", "content-type": "application/json"}
+    return httpx.post(f"{system.http_url}/v1/chat/completions", content=content, headers=headers, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"[]", 400, "invalid_type"),
+        (json.dumps(GOOD | {"messages": 3}).encode(), 400, "invalid_value"),
+        (json.dumps(GOOD | {"stream": "no"}).encode(), 400, "invalid_value"),
+        (json.dumps({"messages": []}).encode(), 400, "missing_required_parameter"),
+        (json.dumps(GOOD | {"model": "gpt-99"}).encode(), 404, "model_not_found"),
+        (json.dumps(GOOD | {"n": 2}).encode(), 400, "bad_request"),
+        (json.dumps(GOOD | {"messages": [{"role": "system", "content": "x"}]}).encode(), 400, "bad_request"),
+    ],
+)
+def test_each_has_its_status_code_and_message(system: KeyferrySystem, content: bytes, status: int, code: str) -> None:
+    response = post(system, content)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert len(error["message"]) > 10
+    assert error["keyferry"]["request_id"] == response.headers["x-request-id"]
+
+
+def test_an_unknown_model_is_the_sdk_s_not_found(system: KeyferrySystem) -> None:
+    with pytest.raises(openai.NotFoundError, match="GET /v1/models lists: echo"):
+        system.openai().chat.completions.create(model="gpt-99", messages=[{"role": "user", "content": "x"}])
+
+
+def test_a_body_over_the_limit_is_a_413_that_names_it(system: KeyferrySystem) -> None:
+    big = json.dumps(GOOD | {"messages": [{"role": "user", "content": "x" * (6 * 1024 * 1024)}]}).encode()
+    response = post(system, big)
+    assert response.status_code == 413
+    assert "6291456 bytes" in response.json()["error"]["message"]
+
+
+def test_a_body_over_the_limit_without_a_length_is_noticed_too(system: KeyferrySystem) -> None:
+    def endless() -> Any:
+        for _ in range(200):
+            yield b" " * 65536
+
+    headers = {"authorization": f"Bearer {system.token}"}
+    response = httpx.post(f"{system.http_url}/v1/chat/completions", content=endless(), headers=headers, timeout=30)
+    assert response.status_code == 413
+
+
+def test_a_body_of_almost_the_limit_passes_every_hop(system: KeyferrySystem) -> None:
+    text = "word " * (1024 * 1024)
+    assert (
+        post(system, json.dumps(GOOD | {"messages": [{"role": "user", "content": text}]}).encode()).json()["choices"][
+            0
+        ]["message"]["content"]
+        == text
+    )
+
+
+@pytest.mark.parametrize("token", ["nonsense", "kf_live_" + "0" * 46, "sk-proj-1234567890abcdef"])
+def test_what_is_no_client_token_is_a_401_that_does_not_repeat_it(system: KeyferrySystem, token: str) -> None:
+    response = post(system, json.dumps(GOOD).encode(), token=token)
+    assert response.status_code == 401
+    assert token not in response.text
+
+
+def test_a_revoked_token_stops_working_and_says_so(system: KeyferrySystem) -> None:
+    made = json.loads(system.cli("tokens", "create", "--tenant", "demo", "--label", "to be revoked", "--json"))
+    token, token_id = made["token"], made["token_id"]
+    until("the new token works", lambda: post(system, json.dumps(GOOD).encode(), token=token).status_code == 200)
+    system.cli("tokens", "revoke", token_id, "--tenant", "demo")
+    until("the token is refused", lambda: post(system, json.dumps(GOOD).encode(), token=token).status_code == 401)
+    assert "revoked" in post(system, json.dumps(GOOD).encode(), token=token).text
+
+
+def test_unknown_paths_and_methods_are_told(system: KeyferrySystem) -> None:
+    headers = {"authorization": f"Bearer {system.token}"}
+    assert httpx.post(f"{system.http_url}/v1/nothing", headers=headers).json()["error"]["code"] == "unknown_url"
+    wrong = httpx.get(f"{system.http_url}/v1/chat/completions", headers=headers)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+def test_bad_headers_are_told(system: KeyferrySystem) -> None:
+    for name, value in (("X-Operation", "a b"), ("x-keyferry-tags", "novalue")):
+        headers = {"authorization": f"Bearer {system.token}", name: value}
+        response = httpx.post(f"{system.http_url}/v1/chat/completions", json=GOOD, headers=headers)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, name)
+
+
+def test_a_request_that_is_no_http_does_not_disturb_others(system: KeyferrySystem) -> None:
+    host, port = system.http_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(b"\x16\x03\x01 not http at all\r\n\r\n")
+        raw.recv(1000)
+    assert post(system, json.dumps(GOOD).encode()).status_code == 200

@@ -1,0 +1,80 @@
+"""Recorded OpenAI and OpenRouter answers through the running system, read with the official SDK, judged by their judge.
+
+The provider is a local server that answers with the recording, cut at random offsets.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from keyferry.contracts.failure import FailureClass
+from services.provider_worker.adapters.failures import judged_class
+from tests.support.provider_traffic import (
+    Case,
+    JsonObject,
+    chat_cases,
+    line_of_chunks,
+    line_of_completion,
+    line_of_error,
+    mismatches,
+    rechunked,
+)
+from tests.support.system import KeyferrySystem
+from tests.support.upstream import Asked, Reply, pieces_of, running_upstream
+
+CASES = {case.name: case for case in chat_cases("openai", "openrouter") if case.kind != "vision"}
+SEEDS = (1, 2)
+_OWN = ("model", "messages", "stream", "stream_options")
+_HOP_BY_HOP = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive"})
+
+
+def replayed(asked: Asked) -> Reply:
+    name, _, seed = asked.body["model"].rpartition("@")
+    case = CASES[name]
+    headers = {key: value for key, value in case.headers.items() if key not in _HOP_BY_HOP}
+    return Reply(case.status, headers, pieces_of(*rechunked(case.body, int(seed))))
+
+
+@pytest.fixture(scope="module")
+def recorded(system: KeyferrySystem) -> Iterator[KeyferrySystem]:
+    with running_upstream(replayed) as upstream:
+        system.add_endpoint("recorded", upstream.base_url, "recorded-probe")
+        yield system
+
+
+def test_every_chat_case_is_here() -> None:
+    assert len(CASES) == 27
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", list(CASES))
+def test_the_official_sdk_sees_what_the_provider_said(recorded: KeyferrySystem, name: str, seed: int) -> None:
+    case = CASES[name]
+    assert mismatches(case, outcome(recorded.openai(), case, f"recorded/{name}@{seed}")) == []
+
+
+def outcome(client: openai.OpenAI, case: Case, model: str) -> JsonObject:
+    """The judge's line for one call, from nothing but what the SDK gave."""
+    body = case.request_body
+    extra = {key: value for key, value in body.items() if key not in _OWN}
+    call: Any = client.chat.completions.create
+    arguments = {"model": model, "messages": body["messages"], "extra_body": extra}
+    try:
+        if not case.stream:
+            completion = call(**arguments)
+            return line_of_completion(case, json.loads(completion.model_dump_json()))
+        stream = call(**arguments, stream=True, stream_options={"include_usage": True})
+        return line_of_chunks(case, [json.loads(chunk.model_dump_json(exclude_unset=True)) for chunk in stream])
+    except openai.APIError as error:
+        body_of_error: Any = error.body
+        own = body_of_error["keyferry"]
+        return line_of_error(
+            case,
+            status=own.get("provider_status"),
+            judged_class=judged_class(FailureClass(own["failure"])),
+            where=own["where"],
+            retry_after_ms=own.get("retry_after_ms"),
+        )
