@@ -1,0 +1,218 @@
+"""Where an upstream call may go: which URLs are plain enough to call, and which addresses may be connected to. Pure.
+
+A URL is checked when it is used, an address when it is connected to: a check of a name's addresses before the connection is
+made would lose to a name server that answers differently the second time.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+STANDARD_PORTS = frozenset({443, 8443})
+"""The ports that may be called on any public address."""
+
+MAX_URL_CHARACTERS = 8192
+_MAX_HOST_CHARACTERS = 253
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_FORBIDDEN_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
+    (IPv4Network(network), reason)
+    for network, reason in (
+        # IANA IPv4 Special-Purpose Address Registry, multicast and class E. `ipaddress.is_global` is not used: it calls
+        # several of these global, and its answers differ between Python versions.
+        ("0.0.0.0/8", "this host"),
+        ("10.0.0.0/8", "private network"),
+        ("100.64.0.0/10", "shared address space"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local, cloud metadata"),
+        ("172.16.0.0/12", "private network"),
+        ("192.0.0.0/24", "protocol assignments, cloud metadata"),
+        ("192.0.2.0/24", "documentation"),
+        ("192.31.196.0/24", "AS112 sink"),
+        ("192.52.193.0/24", "multicast tunnelling"),
+        ("192.88.99.0/24", "6to4 relay"),
+        ("192.168.0.0/16", "private network"),
+        ("192.175.48.0/24", "AS112 sink"),
+        ("198.18.0.0/15", "benchmarking"),
+        ("198.51.100.0/24", "documentation"),
+        ("203.0.113.0/24", "documentation"),
+        ("224.0.0.0/3", "multicast, reserved or broadcast"),
+        # Public by the registry, and the host agent of every virtual machine of one large cloud.
+        ("168.63.129.16/32", "cloud host services"),
+    )
+)
+_GLOBAL_V6 = IPv6Network("2000::/3")
+"""All that IANA has opened for global unicast; everything outside is loopback, local, multicast, translated or unassigned."""
+_FORBIDDEN_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
+    (IPv6Network(network), reason)
+    for network, reason in (
+        ("2001::/23", "protocol assignments, Teredo"),
+        ("2001:db8::/32", "documentation"),
+        ("2620:4f:8000::/48", "AS112 sink"),
+        ("3fff::/20", "documentation"),
+    )
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""RFC 6052: the last 32 bits are an IPv4 address."""
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""RFC 8215: where the IPv4 address stands inside is each network's own choice, so it cannot be checked."""
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+"""RFC 3056: the 32 bits after the prefix are an IPv4 address."""
+
+
+class ForbiddenAddress(PermissionError):
+    """An address that must not be connected to. `reason` is for the operator's log: it tells what a name resolves to."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ForbiddenUrl(ValueError):
+    """A URL that must not be called. `reason` is fit to be shown: it repeats no part of the URL but its port."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """Which addresses may be connected to: public ones, and what the operator of the instance allows besides.
+
+    `allow` is the operator's and applies to every tenant; a tenant can never add to it.
+    """
+
+    allow: tuple[Network, ...] = ()
+
+    def check(self, address: Address, *, operator_only: bool = False) -> None:
+        """Nothing when `address` may be connected to. Raises ForbiddenAddress.
+
+        With `operator_only` being public is not enough: the address must be in `allow`.
+        """
+        if isinstance(address, IPv4Address):
+            self._check_v4(address, operator_only)
+        elif (mapped := address.ipv4_mapped) is not None:
+            self._check_v4(mapped, operator_only)
+        elif (carried := _carried_v4(address)) is not None:
+            # A translator delivers to the IPv4 address, which has to stand on its own beside the prefix being allowed.
+            if not self._allows(address):
+                raise ForbiddenAddress(f"{address} is translated to an IPv4 address")
+            self._check_v4(carried, operator_only)
+        else:
+            self._check_v6(address, operator_only)
+
+    def _check_v4(self, address: IPv4Address, operator_only: bool) -> None:
+        if self._allows(address):
+            return
+        for network, reason in _FORBIDDEN_V4:
+            if address in network:
+                raise ForbiddenAddress(f"{address} is in {network}: {reason}")
+        _refuse_unlisted(address, operator_only)
+
+    def _check_v6(self, address: IPv6Address, operator_only: bool) -> None:
+        if address in _LOCAL_NAT64:
+            raise ForbiddenAddress(f"{address} is in {_LOCAL_NAT64}: local NAT64")
+        if self._allows(address):
+            return
+        if address not in _GLOBAL_V6:
+            raise ForbiddenAddress(f"{address} is not global unicast")
+        for network, reason in _FORBIDDEN_V6:
+            if address in network:
+                raise ForbiddenAddress(f"{address} is in {network}: {reason}")
+        _refuse_unlisted(address, operator_only)
+
+    def _allows(self, address: Address) -> bool:
+        return any(address in network for network in self.allow)
+
+
+def _refuse_unlisted(address: Address, operator_only: bool) -> None:
+    if operator_only:
+        raise ForbiddenAddress(f"{address} is not among the networks that plain HTTP and unusual ports are for")
+
+
+def _carried_v4(address: IPv6Address) -> IPv4Address | None:
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address in _SIX_TO_FOUR:
+        return IPv4Address((int(address) >> 80) & 0xFFFF_FFFF)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The scheme, host and port of a URL; the host in lower case, an IPv6 host without its brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As RFC 6454 spells it: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
+
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?",
+    re.ASCII,
+)
+"""RFC 3986 without what has no place in an upstream's URL: user information and fragments."""
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+"""What resolvers read as part of an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker"""
+
+
+def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None = STANDARD_PORTS) -> Origin:
+    """The origin of an absolute URL that every parser reads alike. Raises ForbiddenUrl.
+
+    `ports` are the ports that may be called; null allows all, for a connector that checks the address instead.
+    """
+    if len(url) > MAX_URL_CHARACTERS:
+        raise ForbiddenUrl(f"it is longer than {MAX_URL_CHARACTERS} characters")
+    if (match := _URL.fullmatch(url)) is None:
+        raise ForbiddenUrl(
+            "it must read https://host/path in plain ASCII, without user name, password, fragment, spaces or backslashes"
+        )
+    scheme = match["scheme"].lower()
+    if scheme != "https" and not (scheme == "http" and allow_plain_http):
+        raise ForbiddenUrl("it must start with https://; http:// is only for networks that the operator allows")
+    port = int(match["port"] or _DEFAULT_PORTS[scheme])
+    if port > 65535:
+        raise ForbiddenUrl("its port is above 65535")
+    if ports is not None and port not in ports:
+        usual = ", ".join(map(str, sorted(ports)))
+        raise ForbiddenUrl(f"port {port} is only for networks that the operator allows; others are {usual}")
+    return Origin(scheme, _host(match["host"].lower()), port)
+
+
+def needs_operator(origin: Origin, ports: frozenset[int] = STANDARD_PORTS) -> bool:
+    """Whether only addresses that the operator allows may be called: the scheme is plain, or the port unusual."""
+    return origin.scheme != "https" or origin.port not in ports
+
+
+def _host(text: str) -> str:
+    if text.startswith("["):
+        return _canonical(text[1:-1], IPv6Address)
+    labels = text.split(".")
+    if _NUMERIC.fullmatch(labels[-1]):
+        # One spelling of an IPv4 address only: octal, hexadecimal, short and undotted forms mean different hosts to
+        # different parsers.
+        return _canonical(text, IPv4Address)
+    if len(text) > _MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
+        raise ForbiddenUrl("its host is not a host name")
+    return text
+
+
+def _canonical(text: str, kind: type[IPv4Address] | type[IPv6Address]) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        address = None
+    if not isinstance(address, kind):
+        raise ForbiddenUrl("its host is a number that is not an IP address in its usual form")
+    return str(address)

@@ -1,0 +1,317 @@
+"""The one door to providers over HTTP, and the one place where its errors get their meaning: was the request sent or not?"""
+
+import functools
+import logging
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from ssl import SSLContext
+
+import httpx
+from yarl import URL
+
+from services.provider_worker.upstream.addresses import (
+    STANDARD_PORTS,
+    AddressPolicy,
+    ForbiddenUrl,
+    Network,
+    Origin,
+    check_url,
+)
+from services.provider_worker.upstream.guard import Lookup, system_lookup
+from services.provider_worker.upstream.inflate import CannotInflate, Inflater
+from services.provider_worker.upstream.transport import (
+    MAX_CONNECTIONS,
+    AddressForbidden,
+    AiohttpTransport,
+    NameNotResolved,
+    Reply,
+    TlsFailed,
+)
+
+_log = logging.getLogger(__name__)
+
+_USER_AGENT = "keyferry"
+_STREAMED = ("text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+"""RFC 9110 section 5.6.2."""
+_OURS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers of the connection, which no caller or adapter sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each phase of a call may take."""
+
+    connect_seconds: float
+    """For name, TCP and TLS together, and for a connection of the pool to become free."""
+    first_byte_seconds: float
+    """For sending the body, and then for the response's head."""
+    between_bytes_seconds: float
+    """For a pause inside the response's body."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How large an answer may be, decompressed."""
+
+    json_bytes: int = 16 * 1024 * 1024
+    stream_bytes: int = 64 * 1024 * 1024
+
+
+class NotSentReason(StrEnum):
+    """Why a request was not sent."""
+
+    INVALID = "invalid"
+    FORBIDDEN = "forbidden"
+    NAME = "name"
+    CONNECT = "connect"
+    CONNECT_TIMEOUT = "connect_timeout"
+    TLS = "tls"
+    POOL = "pool"
+
+
+class UpstreamError(Exception):
+    """One of NotSent, SentNoAnswer and BrokenOffAnswer.
+
+    The text is fit to be shown to a tenant: it names the origin at most, never a path, query, header or resolved address.
+    """
+
+
+class NotSent(UpstreamError):
+    """No request has reached the provider: nothing can have been paid."""
+
+    def __init__(self, message: str, reason: NotSentReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SentNoAnswer(UpstreamError):
+    """The request may have reached the provider, and no answer began: it may have been paid."""
+
+    def __init__(self, message: str, *, timed_out: bool) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class BrokenOffAnswer(UpstreamError):
+    """The answer began and did not end as it should, or was too large to be read."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class UpstreamResponse:
+    """A response whose head has come. `headers` have lower-case names; repeated ones are joined, cookies are left out."""
+
+    __slots__ = ("_limits", "_reply", "headers", "origin", "status")
+
+    def __init__(self, reply: Reply, origin: str, limits: BodyLimits) -> None:
+        self.origin = origin
+        self.status = reply.status
+        self.headers: Mapping[str, str] = _readable(reply.headers)
+        self._reply = reply
+        self._limits = limits
+
+    def aiter_raw(self) -> AsyncIterator[bytes]:
+        """The body once, in pieces as they come, inflated where it was compressed unasked. Raises BrokenOffAnswer."""
+        streamed = self.headers.get("content-type", "").lower().startswith(_STREAMED)
+        limit_bytes = self._limits.stream_bytes if streamed else self._limits.json_bytes
+        return _Body(self._reply, self.origin, limit_bytes, self.headers)
+
+
+class _Body:
+    """An iterator and not a generator: a generator that is left early costs the loop a task to close it."""
+
+    __slots__ = ("_given_bytes", "_inflater", "_limit_bytes", "_origin", "_pieces", "_reply")
+
+    def __init__(self, reply: Reply, origin: str, limit_bytes: int, headers: Mapping[str, str]) -> None:
+        self._reply = reply
+        self._origin = origin
+        self._limit_bytes = limit_bytes
+        self._given_bytes = 0
+        self._pieces: Iterator[bytes] = iter(())
+        coding = headers.get("content-encoding", "identity")
+        try:
+            self._inflater = None if coding in ("", "identity") else Inflater(coding)
+        except CannotInflate as error:
+            raise self._broken_off(str(error)) from None
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > limit_bytes:
+            raise self._too_large()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece = await self._next()
+        except httpx.ReadTimeout:
+            raise self._broken_off("nothing more came for too long", timed_out=True) from None
+        except (httpx.TransportError, CannotInflate) as error:
+            raise self._broken_off(str(error)) from None
+        self._given_bytes += len(piece)
+        if self._given_bytes > self._limit_bytes:
+            raise self._too_large()
+        return piece
+
+    async def _next(self) -> bytes:
+        if self._inflater is None:
+            if data := await self._reply.read():
+                return data
+            raise StopAsyncIteration
+        while not (piece := next(self._pieces, b"")):
+            if not (data := await self._reply.read()):
+                self._inflater.close()
+                raise StopAsyncIteration
+            self._pieces = self._inflater.feed(data)
+        return piece
+
+    def _too_large(self) -> BrokenOffAnswer:
+        return self._broken_off(f"it is larger than {self._limit_bytes} bytes")
+
+    def _broken_off(self, what: str, *, timed_out: bool = False) -> BrokenOffAnswer:
+        return BrokenOffAnswer(f"the answer of {self._origin} broke off: {what}", timed_out=timed_out)
+
+
+class UpstreamClient:
+    """Calls providers. Never follows a redirect, keeps no cookie, uses no proxy, and retries nothing.
+
+    `allow` are the operator's networks, for every tenant: only there may an address be private, the scheme http, or the port
+    another than 443 and 8443. Opens nothing before the first call. `lookup` and `ssl_context` replace the system's resolver
+    and trust store.
+    """
+
+    def __init__(
+        self,
+        allow: tuple[Network, ...] = (),
+        *,
+        limits: BodyLimits | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        lookup: Lookup = system_lookup,
+        ssl_context: SSLContext | None = None,
+    ) -> None:
+        self._transport = AiohttpTransport(
+            AddressPolicy(allow), max_connections=max_connections, lookup=lookup, ssl_context=ssl_context
+        )
+        self._limits = limits or BodyLimits()
+        self._operator_networks = bool(allow)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes, timeouts: Timeouts
+    ) -> AsyncIterator[UpstreamResponse]:
+        """Make one call. Raises NotSent and SentNoAnswer on entering; `aiter_raw` raises BrokenOffAnswer.
+
+        Leaving the block with an error, or by cancellation, closes the connection.
+        """
+        origin, target = self._target(url)
+        try:
+            reply = await self._transport.send(
+                method,
+                target,
+                origin,
+                _sendable(headers),
+                content,
+                connect=timeouts.connect_seconds,
+                read=timeouts.first_byte_seconds,
+                write=timeouts.first_byte_seconds,
+                pool=timeouts.connect_seconds,
+                between=timeouts.between_bytes_seconds,
+            )
+        except httpx.TransportError as error:
+            raise _meaning(error, origin) from None
+        linger = False
+        try:
+            yield UpstreamResponse(reply, str(origin), self._limits)
+            linger = True
+        finally:
+            reply.close(linger=linger)
+
+    async def close(self) -> None:
+        """Close every connection; calls that are under way fail."""
+        await self._transport.aclose()
+
+    def _target(self, url: str) -> tuple[Origin, URL]:
+        try:
+            # A query may hold what should not be kept in memory, nor does it repeat.
+            return (_parse if "?" in url else _parse_cached)(url, self._operator_networks)
+        except ForbiddenUrl as error:
+            raise NotSent(f"the endpoint's URL cannot be called: {error.reason}", NotSentReason.INVALID) from None
+
+
+def _parse(url: str, operator_networks: bool) -> tuple[Origin, URL]:
+    # Where the operator has networks, the connection's address decides about plain HTTP and other ports.
+    origin = check_url(url, allow_plain_http=operator_networks, ports=None if operator_networks else STANDARD_PORTS)
+    return origin, URL(url, encoded=True)
+
+
+_parse_cached = functools.lru_cache(maxsize=1024)(_parse)
+
+
+def _sendable(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The headers to send. Raises NotSent for one that could end the head early or steer the connection."""
+    sendable = [("Accept-Encoding", "identity")]
+    if not any(name.lower() == "user-agent" for name in headers):
+        sendable.append(("User-Agent", _USER_AGENT))
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise NotSent("a header has characters that cannot be sent; is the key whole?", NotSentReason.INVALID)
+        if name.lower() in _OURS:
+            raise NotSent(f"the header {name.lower()} is the gateway's own to set", NotSentReason.INVALID)
+        sendable.append((name, value))
+    return sendable
+
+
+def _readable(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw_headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name != "set-cookie":
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _meaning(error: httpx.TransportError, origin: Origin) -> NotSent | SentNoAnswer:
+    if isinstance(error, AddressForbidden):
+        # What a name resolves to inside is the operator's to know.
+        _log.warning("refused to connect to a forbidden address", extra={"origin": str(origin), "why": str(error)})
+        return NotSent(
+            f"{origin} is at an address that this gateway does not call; its operator can allow the network "
+            "(KEYFERRY_EGRESS_ALLOW)",
+            NotSentReason.FORBIDDEN,
+        )
+    if isinstance(error, NameNotResolved):
+        return NotSent(f"the host of {origin} has no address; check the endpoint's URL", NotSentReason.NAME)
+    if isinstance(error, TlsFailed):
+        return NotSent(f"no trusted TLS connection to {origin}: {error}", NotSentReason.TLS)
+    if isinstance(error, httpx.ConnectTimeout):
+        return NotSent(f"{origin} did not take a connection in time", NotSentReason.CONNECT_TIMEOUT)
+    if isinstance(error, httpx.PoolTimeout):
+        return NotSent("all of this worker's connections are in use; try again", NotSentReason.POOL)
+    if isinstance(error, httpx.ConnectError):
+        return NotSent(f"could not connect to {origin}: {error}", NotSentReason.CONNECT)
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return NotSent(f"the request cannot be sent: {error}", NotSentReason.INVALID)
+    return SentNoAnswer(
+        f"{origin} took the request and did not answer: {error}", timed_out=isinstance(error, httpx.TimeoutException)
+    )
