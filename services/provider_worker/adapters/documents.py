@@ -1,10 +1,12 @@
 """JSON as providers send it: read leniently, written strictly.
 
-orjson is tried first because it is an order of magnitude faster. It refuses lone surrogates, NaN and integers that the standard
-library takes, and providers do send those (an emoji cut in two across tokens, a log probability of minus infinity).
+orjson is tried first because it is an order of magnitude faster. It refuses lone surrogates, NaN and infinities that the standard
+library takes, and providers do send those (an emoji cut in two across tokens, a log probability of minus infinity). Integers
+of more than 64 bits lose their last digits; no field of these APIs has any.
 """
 
 import json
+import math
 
 import orjson
 
@@ -17,10 +19,15 @@ def parse_object(data: bytes) -> JsonObject | None:
         document: object = orjson.loads(data)
     except ValueError:
         try:
-            document = json.loads(data, parse_constant=lambda _: None)
+            document = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
         except (ValueError, RecursionError):
             return None
     return document if isinstance(document, dict) else None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def render(document: JsonObject) -> bytes:

@@ -1,0 +1,40 @@
+"""JSON as providers send it."""
+
+import json
+
+import pytest
+
+from services.provider_worker.adapters.documents import one_line, parse_object, render
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a":NaN}', None),
+        (b'{"a":-Infinity}', None),
+        (b'{"a":1e400}', None),
+        (b'{"a":18446744073709551615}', 18446744073709551615),
+        (b'{"a":"\\ud83d"}', "\ud83d"),
+        (b'{"a":5.829126566113866e-6}', 5.829126566113866e-6),
+    ],
+)
+def test_what_is_read_can_be_written_as_strict_json(text: bytes, value: object) -> None:
+    document = parse_object(text)
+    assert document == {"a": value}
+    assert json.loads(render(document), parse_constant=pytest.fail) == document
+
+
+def test_infinity_beside_a_large_integer_is_still_no_json() -> None:
+    document = parse_object(b'{"a":1e400,"b":123456789012345678901234567890}')
+    assert document is not None
+    assert json.loads(render(document), parse_constant=pytest.fail) == {"a": None, "b": 123456789012345678901234567890}
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"7", b"null", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_object_is_nothing(text: bytes) -> None:
+    assert parse_object(text) is None
+
+
+def test_line_breaks_between_tokens_become_spaces() -> None:
+    assert one_line(b'{\r\n "a":\n1}') == b'{   "a": 1}'
+    assert one_line(b'{"a":1}') == b'{"a":1}'
