@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.logfile import LogFile
 from deploy.embedded.process import ProcessSpec
 
@@ -30,7 +31,7 @@ class State(StrEnum):
     GONE = "gone"
 
 
-class StartFailed(Exception):
+class StartFailed(LaunchFailed):
     """A process ended, or did not become ready in time; the message ends with what it last said."""
 
 
@@ -48,6 +49,7 @@ class Child:
         self._log = log
         self._probe = probe
         self._notify_path = notify_path
+        self._log_began_bytes = log.size_bytes
         self._became_ready = asyncio.Event()
         self._gone: asyncio.Task[int] | None = None
 
@@ -81,9 +83,9 @@ class Child:
         finally:
             ready.cancel()
         if gone.done():
-            raise StartFailed(f"{self.name} ended with {described(gone.result())} at its start:\n{self._log.tail()}")
+            raise StartFailed(f"{self.name} ended with {described(gone.result())} at its start:\n{self._last_words()}")
         if not ready.done() or ready.cancelled():
-            raise StartFailed(f"{self.name} is not ready after {patience_seconds:g} s; it said:\n{self._log.tail()}")
+            raise StartFailed(f"{self.name} is not ready after {patience_seconds:g} s; it said:\n{self._last_words()}")
         self._enter(State.READY)
 
     async def until_gone(self) -> int:
@@ -107,6 +109,9 @@ class Child:
     def kill(self) -> None:
         """SIGKILL, now."""
         self._send(signal.SIGKILL)
+
+    def _last_words(self) -> str:
+        return self._log.tail(self._log_began_bytes)
 
     def _send(self, number: signal.Signals) -> None:
         if self._gone is not None and not self._gone.done():

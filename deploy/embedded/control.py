@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from deploy.embedded.failure import LaunchFailed
+
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Line: TypeAlias = dict[str, Value]
 Tell: TypeAlias = Callable[[Line], None]
@@ -24,15 +26,16 @@ Command: TypeAlias = Callable[[Line, Tell], Awaitable[Line]]
 
 SOCKET = "control.sock"
 _REQUEST_SECONDS = 5.0
+_FAREWELL_SECONDS = 2.0
 _LINE_BYTES = 1 << 20
 _LONGEST_ADDRESS_BYTES = 100
 
 
-class CommandFailed(Exception):
+class CommandFailed(LaunchFailed):
     """The command could not be carried out; the message is for the person who gave it."""
 
 
-class NotRunning(Exception):
+class NotRunning(LaunchFailed):
     """Nobody listens on the control socket of this home."""
 
 
@@ -43,6 +46,7 @@ class ControlServer:
         self._run_dir = run_dir
         self._commands = commands
         self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "ControlServer":
         path = self._run_dir / SOCKET
@@ -54,13 +58,20 @@ class ControlServer:
                 listener.bind(address)
             finally:
                 os.umask(before)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_BYTES)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=_LINE_BYTES)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        if self._talks:
+            await asyncio.wait(self._talks, timeout=_FAREWELL_SECONDS)
         (self._run_dir / SOCKET).unlink(missing_ok=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.create_task(self._serve(reader, writer), name="control connection")
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def tell(line: Line) -> None:

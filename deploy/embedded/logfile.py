@@ -24,10 +24,16 @@ class LogFile:
         if self._file.tell() >= self._max_bytes and data.endswith(b"\n"):
             self._rotate()
 
-    def tail(self, max_bytes: int = 4000) -> str:
-        """The end of what was written, for an error message."""
+    @property
+    def size_bytes(self) -> int:
+        """Of the current file."""
+        return self.path.stat().st_size
+
+    def tail(self, since_bytes: int = 0, max_bytes: int = 4000) -> str:
+        """The end of what was written after `since_bytes`, for an error message."""
+        size = self.size_bytes
         with self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - max_bytes))
+            file.seek(max(0, size - max_bytes, since_bytes if since_bytes <= size else 0))
             return file.read().decode(errors="replace").strip()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import ProcessSpec
 
@@ -15,7 +16,7 @@ _PROGRAM = "nats-server"
 _GREETING_BYTES = 4096
 
 
-class NatsUnavailable(Exception):
+class NatsUnavailable(LaunchFailed):
     """No nats-server, or a configuration that it refuses; the message says what to do."""
 
 

@@ -4,11 +4,13 @@ import errno
 import socket
 from pathlib import Path
 
+from deploy.embedded.failure import LaunchFailed
+
 LOOPBACK = "127.0.0.1"
 _TAKEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 
 
-class PortTaken(Exception):
+class PortTaken(LaunchFailed):
     """Somebody else listens on an asked-for port; the message names the way out."""
 
 

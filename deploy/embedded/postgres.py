@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import Identity, ProcessSpec, spawn, succeeds
 from keyferry.contracts.secret import Secret
@@ -29,7 +30,7 @@ _NOBODY = 65534
 _BUILTIN_LOCALE_SINCE = 17
 
 
-class PostgresUnavailable(Exception):
+class PostgresUnavailable(LaunchFailed):
     """No usable PostgreSQL, or none that may run here; the message says what to do."""
 
 
@@ -125,6 +126,7 @@ class Cluster:
         """
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self._require_reachable()
+        self._require_no_other_major()
         with tempfile.TemporaryDirectory(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent) as scratch:
             workshop, password_file = Path(scratch), Path(scratch, "password")
             password_file.touch(mode=0o600)
@@ -194,6 +196,13 @@ class Cluster:
                 "Run as an ordinary user, or set KEYFERRY_HOME to a directory that others may enter"
             )
 
+    def _require_no_other_major(self) -> None:
+        for other in sorted(self.data_dir.parent.glob("pg[0-9]*/PG_VERSION")):
+            raise PostgresUnavailable(
+                f"{other.parent} holds data of another PostgreSQL, and this one is {self._found.major}. Use the version "
+                f"that made it to dump the data, or move {other.parent.name} away to start empty"
+            )
+
     def _own(self, directory: Path) -> None:
         """Give a tree to the user who runs the server, as a change between the two ways of not being root needs."""
         if os.geteuid() != 0:
@@ -205,18 +214,30 @@ class Cluster:
             os.chown(path, owner, owner, follow_symlinks=False)
 
     def _forget_stale_lock(self) -> None:
-        """Remove a lock file whose pid now belongs to a stranger, as after a restart of the machine.
+        """Remove a lock file whose pid belongs to no server of this directory.
 
-        PostgreSQL works in its data directory, so a process elsewhere is not the server that wrote the file.
+        After a restart of the machine it may be a stranger's; under an init that reaps nobody, as in many containers, it may
+        stay a zombie's for ever. PostgreSQL takes both for a running server. It still checks by itself that no process uses
+        the old shared memory.
         """
         lock = self.data_dir / "postmaster.pid"
         try:
-            pid = int(lock.read_text().splitlines()[0])
-            working_dir = Path(f"/proc/{pid}/cwd").readlink()
+            pid = int(lock.read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return
-        if working_dir != self.data_dir.resolve():
+        if not _works_in(pid, self.data_dir):
             lock.unlink(missing_ok=True)
+
+
+def _works_in(pid: int, directory: Path) -> bool:
+    """Whether a living process has this working directory, as every PostgreSQL has its data directory. True when unknown."""
+    process = Path("/proc", str(pid))
+    try:
+        if (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+        return (process / "cwd").readlink() == directory.resolve()
+    except (OSError, IndexError):
+        return True
 
 
 def _open_to_all(directory: Path) -> bool:

@@ -38,6 +38,8 @@ class Placement:
     probe: Probe | None = None
     after: tuple[str, ...] = ()
     """Services that must be ready before this one starts."""
+    cut_seconds: float = 0.0
+    """How long it may take to stop cleanly even when a stop is cut short: for servers that hold data."""
     handover: Handover = Handover.SUCCESSOR_FIRST
 
     @property
@@ -57,7 +59,16 @@ class Patience:
 class Seat:
     """Keeps one process alive: what crashes is started again after a pause; what is restarted hands over."""
 
-    def __init__(self, placement: Placement, *, log_dir: Path, notify_dir: Path, patience: Patience, say: Say) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        *,
+        log_dir: Path,
+        notify_dir: Path,
+        patience: Patience,
+        say: Say,
+        changed: Callable[[], None],
+    ) -> None:
         self.placement = placement
         self.name = placement.name
         self.restarts = 0
@@ -66,7 +77,9 @@ class Seat:
         self._log = LogFile(log_dir / f"{self.name}.log")
         self._notify_dir = notify_dir
         self._patience = patience
+        self._drain_seconds = patience.drain_seconds
         self._say = say
+        self._changed = changed
         self._starts = 0
         self._started_at = 0.0
         self._back_off = BackOff()
@@ -119,9 +132,12 @@ class Seat:
         self._log.close()
 
     def cut(self) -> None:
-        """Do not wait for the end of draining."""
-        for child in self._living:
-            child.kill()
+        """Wait no longer for a drain that has begun, nor for one to come."""
+        self._drain_seconds = self.placement.cut_seconds
+        if not self._drain_seconds:
+            for child in self._living:
+                if child.dismissed:
+                    child.kill()
 
     async def _launch(self) -> Child:
         """A new process that is ready. Raises StartFailed after having killed what was not."""
@@ -148,6 +164,7 @@ class Seat:
         self.child = child
         self.ready.set()
         self._spawn(self._watch(child))
+        self._changed()
 
     async def _watch(self, child: Child) -> None:
         status = await child.until_gone()
@@ -187,8 +204,8 @@ class Seat:
 
     async def _dismiss(self, child: Child, say: Say) -> None:
         say(f"{self.name}: pid {child.pid} drains")
-        if not await child.stop(self._patience.drain_seconds):
-            say(f"{self.name}: pid {child.pid} still ran after {self._patience.drain_seconds:g} s and was killed")
+        if not await child.stop(self._drain_seconds):
+            say(f"{self.name}: pid {child.pid} was killed, as it still ran after {self._drain_seconds:g} s")
         self._living.discard(child)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -3,19 +3,20 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TypedDict
 
 from deploy.embedded.child import StartFailed
+from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.seat import Patience, Placement, Say, Seat
 
 _LONGEST_SOCKET_DIR = 70
 """A Unix socket's path may have 107 bytes (unix(7)); the rest is for the file's name."""
 
 
-class UnknownService(Exception):
+class UnknownService(LaunchFailed):
     """No such service runs here; the message lists those that do."""
 
 
@@ -34,12 +35,15 @@ class SeatStatus(TypedDict):
 class Supervisor:
     """The seats of one system. Use it as an async context manager: leaving it stops everything."""
 
-    def __init__(self, *, log_dir: Path, run_dir: Path, patience: Patience, say: Say) -> None:
+    def __init__(
+        self, *, log_dir: Path, run_dir: Path, patience: Patience, say: Say, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._log_dir = log_dir
         self._run_dir = run_dir
         self._notify_dir = run_dir
         self._patience = patience
         self._say = say
+        self._changed = changed
         self._seats: list[Seat] = []
         self._restarting = asyncio.Lock()
 
@@ -82,7 +86,7 @@ class Supervisor:
         self._seats.clear()
 
     def cut(self) -> None:
-        """Kill what still runs; `stop` then returns at once."""
+        """Let `stop` wait for nothing but the clean end of the servers that hold data."""
         for seat in self._seats:
             seat.cut()
 
@@ -105,7 +109,12 @@ class Supervisor:
 
     def _seat(self, placement: Placement) -> Seat:
         return Seat(
-            placement, log_dir=self._log_dir, notify_dir=self._notify_dir, patience=self._patience, say=self._say
+            placement,
+            log_dir=self._log_dir,
+            notify_dir=self._notify_dir,
+            patience=self._patience,
+            say=self._say,
+            changed=self._changed,
         )
 
     async def _open(self, seat: Seat) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
-from keyferry.contracts.secret import Secret
 
 from deploy.embedded import nats, postgres
 from deploy.embedded.ports import free_port
+from keyferry.contracts.secret import Secret
 from tests.support.waiting import until
 
 with warnings.catch_warnings():

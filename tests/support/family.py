@@ -13,6 +13,12 @@ def alive(pid: int) -> bool:
         return False
 
 
+def frozen(pid: int) -> bool:
+    """Whether SIGSTOP has reached every thread of the process."""
+    threads = (_PROC / str(pid) / "task").glob("*/stat")
+    return all(_after_name(path)[0] == "T" for path in threads)
+
+
 def descendants(pid: int) -> set[int]:
     """The children of a process, theirs, and so on."""
     parents: dict[int, int] = {}
@@ -30,4 +36,8 @@ def descendants(pid: int) -> set[int]:
 
 def _fields(pid: int) -> list[str]:
     """State, parent and what follows in /proc/<pid>/stat, after the name, which may hold anything (proc(5))."""
-    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return _after_name(_PROC / str(pid) / "stat")
+
+
+def _after_name(stat: Path) -> list[str]:
+    return stat.read_text().rpartition(")")[2].split()

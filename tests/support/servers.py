@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
-from keyferry.contracts.secret import Secret
 
 from deploy.embedded import nats, postgres
 from deploy.embedded.ports import LOOPBACK, free_port
 from deploy.embedded.process import ProcessSpec, spawn
+from keyferry.contracts.secret import Secret
+from tests.support.family import frozen
 from tests.support.waiting import until
 
 _BACKEND_VARIABLE = "KEYFERRY_TEST_BACKEND"
@@ -210,6 +211,9 @@ class _Child:
 
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
+        if self._process is not None and self._process.poll() is None:
+            pid = self._process.pid
+            until("every thread of it stands still", lambda: frozen(pid))
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -22,8 +22,8 @@ STEADY = """
 import signal, sys
 from keyferry.runtime import notify
 signal.signal(signal.SIGTERM, lambda *_: (print("drained", flush=True), sys.exit(0)))
-notify.ready()
 print("up", flush=True)
+notify.ready()
 while True:
     signal.pause()
 """

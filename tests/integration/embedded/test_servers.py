@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from deploy.embedded.ports import LOOPBACK, free_port
 from deploy.embedded.process import Identity, spawn
 from keyferry.contracts.secret import Secret
 from tests.support.containers import NoContainerEngine
+from tests.support.family import alive
 from tests.support.servers import nats_server, postgres_server, shared_postgres
 from tests.support.waiting import until
 
@@ -155,3 +158,36 @@ def test_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYFERRY_TEST_BACKEND", "podman")
     with pytest.raises(ValueError, match="use `embedded` or `containers`"), nats_server():
         pass
+
+
+def test_a_lock_file_of_a_zombie_or_a_stranger_does_not_keep_postgresql_from_starting(tmp_path: Path) -> None:
+    cluster = postgres.Cluster(tmp_path)
+    cluster.initialise(Secret("p"))
+    lock = cluster.data_dir / "postmaster.pid"
+    zombie = subprocess.Popen(["true"])
+    until("it is a zombie", lambda: not alive(zombie.pid))
+    for pid in (zombie.pid, os.getpid()):
+        lock.write_text(f"{pid}\n{cluster.data_dir}\n")
+        cluster.server(1)
+        assert not lock.exists()
+    zombie.wait()
+
+
+def test_the_lock_file_of_a_running_postgresql_stays(tmp_path: Path) -> None:
+    cluster, password, port = postgres.Cluster(tmp_path), Secret("p"), free_port()
+    cluster.initialise(password)
+    child = spawn(cluster.server(port))
+    try:
+        until("an answer", lambda: _answer(postgres.url(port, postgres.ADMIN, password, "postgres"))).close()
+        assert cluster.server(port).stop_signal is signal.SIGINT
+        assert (cluster.data_dir / "postmaster.pid").exists()
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait()
+
+
+def test_data_of_another_major_are_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "pg9").mkdir()
+    (tmp_path / "pg9" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(postgres.PostgresUnavailable, match=r"pg9 holds data of another PostgreSQL.*move pg9 away"):
+        postgres.Cluster(tmp_path).initialise(Secret("p"))

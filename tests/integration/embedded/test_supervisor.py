@@ -205,17 +205,26 @@ async def test_what_does_not_drain_in_time_is_killed(tmp_path: Path, said: Say) 
     async with Supervisor(log_dir=tmp_path, run_dir=tmp_path, patience=patience, say=said.append) as supervisor:
         await supervisor.start([placement("stubborn", stubborn)])
         pid = _pid(supervisor, "stubborn")
-    assert said[-1] == f"stubborn: pid {pid} still ran after 0.2 s and was killed"
+    assert said[-1] == f"stubborn: pid {pid} was killed, as it still ran after 0.2 s"
     assert not alive(pid)
 
 
 async def test_a_cut_does_not_wait(supervisor: Supervisor, tmp_path: Path) -> None:
-    await supervisor.start([placement("stubborn", STEADY.replace("sys.exit(0)", "None"))])
+    stubborn = STEADY.replace("sys.exit(0)", "None")
+    await supervisor.start(
+        [
+            replace(placement("server"), cut_seconds=10),
+            placement("next", stubborn),
+            placement("stubborn", stubborn),
+        ]
+    )
     stopping = asyncio.create_task(supervisor.stop())
-    log = tmp_path / "log" / "stubborn.log"
-    await _eventually("it was asked to drain", lambda: "drained" in log.read_text())
+    log = tmp_path / "log"
+    await _eventually("it was asked to drain", lambda: "drained" in (log / "stubborn.log").read_text())
     supervisor.cut()
-    await stopping
+    async with asyncio.timeout(9):
+        await stopping
+    assert "drained" in (log / "server.log").read_text(), "what holds data stops cleanly all the same"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

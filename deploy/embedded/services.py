@@ -1,0 +1,111 @@
+"""Which services the embedded system runs, and what each of their processes is told.
+
+A secret never stands in the environment or in argv, only the path of its file.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.embedded.home import Home
+from deploy.embedded.process import ProcessSpec
+from deploy.embedded.seat import Handover, Placement
+
+ROOT = Path(__file__).parents[2]
+_PASSED_ON = ("KEYFERRY_", "OTEL_", "LC_")
+_ALSO_PASSED_ON = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """One service, run as `python -m services.<name>`."""
+
+    name: str
+    slots: int = 1
+    has_tables: bool = False
+    has_pepper: bool = False
+    has_spool: bool = False
+    has_http: bool = False
+    calls_providers: bool = False
+    handover: Handover = Handover.SUCCESSOR_FIRST
+
+
+SERVICES = (
+    ServiceRow(name="tenant_directory", has_tables=True, has_pepper=True),
+    ServiceRow(name="usage_ledger", has_tables=True),
+    ServiceRow(name="router", has_tables=True),
+    ServiceRow(name="provider_worker", slots=2, has_spool=True, calls_providers=True, handover=Handover.DRAIN_FIRST),
+    ServiceRow(name="ingress", has_pepper=True, has_http=True),
+)
+"""Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
+
+WORKER_SLOTS = next(row.slots for row in SERVICES if row.name == "provider_worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the parts listen."""
+
+    nats_url: str
+    http_host: str
+    http_port: int
+
+    @property
+    def http_url(self) -> str:
+        """What a client on this machine uses."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http_host, self.http_host)  # noqa: S104 - only compared
+        return f"http://{host}:{self.http_port}"
+
+
+def placements(home: Home, addresses: Addresses, environment: Mapping[str, str]) -> Iterator[Placement]:
+    """A seat for every process of every service."""
+    for row in SERVICES:
+        for slot in range(1, row.slots + 1):
+            yield _placement(row, slot, home, addresses, environment)
+
+
+def nats_user(row: ServiceRow, slot: int) -> str:
+    """The NATS user of a process: underscores become hyphens, and slots are users of their own."""
+    user = row.name.replace("_", "-")
+    return f"{user}-{slot}" if row.slots > 1 else user
+
+
+def _placement(
+    row: ServiceRow, slot: int, home: Home, addresses: Addresses, environment: Mapping[str, str]
+) -> Placement:
+    replicated = row.slots > 1
+    spec = ProcessSpec(
+        name=f"{row.name}-{slot}" if replicated else row.name,
+        argv=(sys.executable, "-m", f"services.{row.name}"),
+        env=_inherited(row, environment) | _own(row, slot, home, addresses),
+        cwd=ROOT,
+    )
+    return Placement(service=row.name, specify=lambda: spec, slot=slot, replicated=replicated, handover=row.handover)
+
+
+def _inherited(row: ServiceRow, environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings that a person may make, and what any program needs; nothing else, for it may hold secrets of others.
+
+    Proxies are for the calls to providers, and would be in the way of everything else.
+    """
+    wanted = _ALSO_PASSED_ON | (_PROXIES if row.calls_providers else set())
+    return {name: value for name, value in environment.items() if name in wanted or name.startswith(_PASSED_ON)}
+
+
+def _own(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> dict[str, str]:
+    told = {
+        "KEYFERRY_NATS_URL": addresses.nats_url,
+        "KEYFERRY_NATS_NKEY_FILE": str(home.seed_file(nats_user(row, slot))),
+        "KEYFERRY_SLOT": str(slot),
+    }
+    if row.has_tables:
+        told["KEYFERRY_DATABASE_URL_FILE"] = str(home.database_secrets / f"{row.name}.url")
+    if row.has_spool:
+        told["KEYFERRY_SPOOL_DIR"] = str(home.spool(slot))
+    if row.has_pepper:
+        told["KEYFERRY_TOKEN_PEPPER_FILE"] = str(home.pepper_file())
+    if row.has_http:
+        told |= {"KEYFERRY_HTTP_HOST": addresses.http_host, "KEYFERRY_HTTP_PORT": str(addresses.http_port)}
+    return told
