@@ -25,7 +25,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import Consumer, Lane, Role, Subject, inbox_prefix, reply_prefixes, worker_id
-from keyferry.runtime.settings import ServiceSettings, read_secret
+from keyferry.runtime.settings import CannotStart, ServiceSettings, read_secret
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _PULL_WAIT_SECONDS = 5.0
 _REDELIVERY_DELAY_SECONDS = 2.0
 
 
-class BusError(Exception):
+class BusError(CannotStart):
     """The bus cannot be used; the message says what to do."""
 
 

@@ -21,9 +21,8 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role, reply_prefixes
 from keyferry.runtime import logs, notify
-from keyferry.runtime.bus import Bus, BusError
-from keyferry.runtime.schema_check import SchemaMismatch
-from keyferry.runtime.settings import ServiceSettings, SettingsError
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.settings import CannotStart, ServiceSettings
 from keyferry.runtime.telemetry import Telemetry
 from keyferry.runtime.views import KvView
 
@@ -182,7 +181,7 @@ def main(role: Role, create_app: Callable[[], Service]) -> None:
 
     try:
         uvloop.run(live())
-    except (SettingsError, BusError, SchemaMismatch) as error:
+    except CannotStart as error:
         _log.critical(str(error))
         sys.exit(EXIT_CANNOT_START)
     except (OSError, NatsError) as error:

@@ -12,6 +12,8 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import Select
 
+from keyferry.runtime.settings import CannotStart
+
 VERSION_TABLE = "schema_version"
 """Table that holds the applied revision, one per schema."""
 UNDEFINED_TABLE = ("42P01", "3F000")
@@ -29,7 +31,7 @@ class SchemaState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class SchemaMismatch(Exception):
+class SchemaMismatch(CannotStart):
     """The tables are not those of this build; the message says what to do."""
 
 

@@ -10,7 +10,11 @@ from keyferry.contracts.envelope import describe
 from keyferry.contracts.secret import Secret
 
 
-class SettingsError(Exception):
+class CannotStart(Exception):
+    """Starting again will not help until somebody changes something; the message says what."""
+
+
+class SettingsError(CannotStart):
     """The environment does not make sense; the message names each variable and what is wrong with it."""
 
 
