@@ -1,0 +1,55 @@
+# Everything that a developer or an operator runs. `make` alone lists it.
+# Needs Python 3.11 or newer, make and coreutils; uv is taken from PATH or fetched by pip into the bootstrap directory.
+
+UV_VERSION := 0.13.9
+BOOTSTRAP := .keyferry/bootstrap
+UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),$(BOOTSTRAP)/bin/uv)
+PYTHON := $(or $(UV_PROJECT_ENVIRONMENT),.venv)/bin/python
+RUN := $(UV) run --frozen
+
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help env up down check test test-long bench schemas
+
+help: ## Show this list
+	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
+		printf '  make %-10s %s\n' "$${line%%:*}" "$${line##*"## "}";; esac; done < $(firstword $(MAKEFILE_LIST))
+
+env: $(UV) ## Install exactly what uv.lock says into .venv
+	@$(UV) sync --frozen
+
+up: env ## Start everything on this machine, without containers; Ctrl-C stops it
+	@exec $(PYTHON) -m deploy.embedded up
+
+down: ## Stop what `make up` started
+	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded down; else echo "nothing runs: there is no $(PYTHON)"; fi
+
+check: env ## Format, lint, types, import rules, house rules, schemas, lock
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) pytest -q tests/unit/test_house_rules.py
+	$(RUN) python -m keyferry.contracts.render --check
+	$(UV) lock --check
+
+test: env ## Run the tests, real servers included
+	$(RUN) pytest -m "not long"
+
+test-long: env ## Run all tests with the full counts of the property, chaos and claim tests
+	$(RUN) pytest
+
+bench: env ## Measure latency, rates and memory beside a direct call and a bare spike
+	$(RUN) python -m tests.bench
+
+schemas: env ## Render schemas, AsyncAPI and tables from the topology
+	$(RUN) python -m keyferry.contracts.render
+
+$(BOOTSTRAP)/bin/uv:
+	@echo "No uv on PATH: fetching uv $(UV_VERSION) into $(BOOTSTRAP)"
+	@python3 -m venv $(BOOTSTRAP) \
+		&& $(BOOTSTRAP)/bin/python -m pip install --disable-pip-version-check --quiet "uv==$(UV_VERSION)" \
+		|| { rm -rf $(BOOTSTRAP); \
+			echo "uv could not be installed. Install uv yourself, or Python's venv module (package python3-venv" \
+				"on Debian) and see that pip reaches its package index; then run make again" >&2; exit 1; }
