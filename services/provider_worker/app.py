@@ -18,6 +18,8 @@ from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 
 _log = logging.getLogger(__name__)
 
+_PACK_LINGER_SECONDS = 0.005
+"""A pack is one sync to disk: a few milliseconds of gathering spare most of them, and nobody waits for the ledger's row."""
 _FLUSH_SECONDS = 5.0
 _CONFIRM_SECONDS = 5.0
 
@@ -33,6 +35,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         ATTEMPT_FINISHED.at(worker=bus.user),
         producer=bus.user,
         spool_id=spool.spool_id,
+        linger_seconds=_PACK_LINGER_SECONDS,
     )
     resender = Resender(spool, publisher)
     client = UpstreamClient(allow=settings.egress_allow)

@@ -41,6 +41,7 @@ class HttpServer:
                 log_config=None,
                 server_header=False,
                 date_header=False,
+                proxy_headers=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(drain_seconds)),
