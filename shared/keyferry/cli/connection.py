@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
+from nkeys import NkeysError
 
 from keyferry.cli.installation import START_IT, Installation, locate
 from keyferry.cli.problem import Problem
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 ROLL_CALL_SECONDS = 0.5
 _CONNECT_SECONDS = 3
+_RETRY_SECONDS = 0.1
 _ASK_SECONDS = 5.0
 
 
@@ -97,11 +99,16 @@ async def _connect(url: str, nkey_file: Path | None) -> Client:
             inbox_prefix=inbox_prefix(Role.OPERATOR.value).encode(),
             name="keyferry-cli",
             allow_reconnect=False,
+            # For the first connection too the library tries as often as it would reconnect.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=_RETRY_SECONDS,
             connect_timeout=_CONNECT_SECONDS,
             error_cb=quiet,
         )
     except AuthorizationError:
         raise _refused(url, nkey_file) from None
+    except NkeysError:
+        raise Problem(f"{nkey_file} holds no nkey seed", "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed") from None
     except (OSError, NatsError, TimeoutError) as error:
         if "authorization violation" in str(error).lower():
             raise _refused(url, nkey_file) from None

@@ -22,6 +22,7 @@ class Problem(Exception):
 
 def explained(error: Exception) -> Problem:
     """Any error as a Problem. Looks only at types whose text is made for people; of others only the type is told."""
+    from nats.errors import Error as NatsError
     from pydantic import ValidationError
 
     from keyferry.contracts.envelope import MalformedMessage, describe
@@ -42,6 +43,8 @@ def explained(error: Exception) -> Problem:
             f"an answer could not be read: {error}",
             "This command and the services are of different versions: use the command of the running version",
         )
+    if isinstance(error, NatsError):
+        return Problem("the connection to the bus broke", "Try again; `keyferry doctor` tells what is missing")
     if isinstance(error, OSError):
         return Problem(f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "), _DEBUG_HINT)
     return Problem(f"unexpected: {type(error).__name__}", _DEBUG_HINT)

@@ -33,11 +33,11 @@ def parse_moment(text: str, now: datetime) -> datetime:
     Raises Problem.
     """
     count, unit = text[:-1], text[-1:]
-    if count.isdecimal() and unit in _SPANS:
-        return now - timedelta(**{_SPANS[unit]: int(count)})
     try:
+        if count.isdecimal() and unit in _SPANS:
+            return now - timedelta(**{_SPANS[unit]: int(count)})
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Problem(
             f"{text!r} is not a time", "Write 2026-01-31, 2026-01-31T12:00, or a span back from now: 30m, 24h, 7d, 2w"
         ) from None

@@ -1,0 +1,48 @@
+"""OpenAI-shaped answers as text."""
+
+import json
+
+import pytest
+
+from keyferry.cli.answer import AnswerText
+from keyferry.cli.problem import Problem
+
+
+def _chunk(delta: dict[str, object], finish_reason: str | None = None) -> bytes:
+    return json.dumps(
+        {"model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+    ).encode()
+
+
+def test_chunks_add_up() -> None:
+    answer = AnswerText()
+    chunks = [
+        _chunk({"role": "assistant", "content": None}),
+        _chunk({"content": "Hel"}),
+        _chunk({"content": "lo"}),
+        _chunk({}, "stop"),
+        json.dumps({"choices": [], "usage": {"total_tokens": 3}}).encode(),
+    ]
+    assert [answer.take(chunk) for chunk in chunks] == ["", "Hel", "lo", "", ""]
+    assert (answer.text, answer.finish_reason, answer.model) == ("Hello", "stop", "m")
+
+
+def test_a_completion_is_one_text() -> None:
+    answer = AnswerText()
+    completion = {
+        "model": "m",
+        "choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    }
+    assert answer.take(json.dumps(completion).encode(), "completion") == "Hi"
+    assert answer.finish_reason == "stop"
+
+
+def test_an_error_inside_a_stream_is_a_problem() -> None:
+    with pytest.raises(Problem, match="broke off: too busy"):
+        AnswerText().take(json.dumps({"choices": [], "error": {"message": "too busy"}}).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"choices": 3}'])
+def test_what_is_no_answer_is_a_problem(data: bytes) -> None:
+    with pytest.raises(Problem, match="not what the OpenAI API defines"):
+        AnswerText().take(data)

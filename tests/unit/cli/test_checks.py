@@ -1,0 +1,142 @@
+"""What the doctor makes of what it sees."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyferry.cli.bus_checks import chat_finding, clock_finding, ledger_finding, service_findings
+from keyferry.cli.control import Process
+from keyferry.cli.exchange import Chatted
+from keyferry.cli.finding import Finding
+from keyferry.cli.local_checks import MIN_FREE_BYTES, disk_finding, launcher_finding, secrets_finding
+from keyferry.cli.story import Story
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.frames import Accepted
+from keyferry.contracts.service import ServiceReport
+from keyferry.contracts.topology import SERVICES, Role
+from keyferry.contracts.usage import KeySource
+from keyferry.runtime.calls import CallFailed
+from tests.support.stories import AT, REQUEST_ID, decision, ledger_row
+
+
+def _report(role: Role, slot: int = 1, waiting_for: tuple[str, ...] = ()) -> ServiceReport:
+    return ServiceReport(
+        service=role.value,
+        slot=slot,
+        pid=100 + slot,
+        boot_id=f"boot_{slot}",
+        version="1",
+        ready=not waiting_for,
+        waiting_for=list(waiting_for),
+    )
+
+
+def _all() -> list[ServiceReport]:
+    return [*(_report(role) for role in SERVICES), _report(Role.PROVIDER_WORKER, 2)]
+
+
+def _problems(reports: list[ServiceReport], slots: int = 2) -> list[Finding]:
+    return [finding for finding in service_findings(reports, slots) if not finding.ok]
+
+
+def test_all_services_in_all_slots_are_well() -> None:
+    assert _problems(_all()) == []
+    assert len(list(service_findings(_all(), 2))) == len(SERVICES) + 1
+
+
+def test_a_service_that_is_silent_is_named() -> None:
+    (finding,) = _problems([report for report in _all() if report.service != Role.ROUTER.value])
+    assert (finding.subject, finding.detail) == ("router", "does not answer")
+    assert "keyferry restart router" in finding.remedy
+
+
+def test_a_worker_slot_that_is_silent_is_named() -> None:
+    (finding,) = _problems(_all(), slots=3)
+    assert (finding.subject, finding.detail) == ("provider-worker", "slot 3 does not answer")
+
+
+def test_a_service_that_waits_says_for_what() -> None:
+    reports = [r for r in _all() if r.service != Role.INGRESS.value] + [_report(Role.INGRESS, 1, ("the tenants view",))]
+    (finding,) = _problems(reports)
+    assert (finding.subject, finding.detail) == ("ingress", "waits for the tenants view")
+
+
+def test_two_processes_of_a_slot_during_a_restart_are_well() -> None:
+    assert _problems([*_all(), _report(Role.ROUTER)]) == []
+
+
+@pytest.mark.parametrize(("milliseconds", "ok"), [(-600, False), (-400, True), (5, True), (410, True), (700, False)])
+def test_the_router_decides_between_two_moments_of_ours(milliseconds: int, ok: bool) -> None:
+    finding = clock_finding(AT, AT + timedelta(milliseconds=milliseconds), AT + timedelta(milliseconds=10))
+    assert finding.ok == ok
+
+
+def test_a_refused_chat_tells_the_reason() -> None:
+    failure = Failure(failure_class=FailureClass.POLICY, message="the tenant demo is suspended or unknown")
+    finding = chat_finding(Chatted(REQUEST_ID, failure=CallFailed(failure)), "hello", "demo")
+    assert not finding.ok
+    assert "suspended or unknown (policy)" in finding.detail
+
+
+def test_an_echo_has_to_hold_what_was_said() -> None:
+    chatted = Chatted(REQUEST_ID)
+    assert not chat_finding(chatted, "hello", "demo").ok
+    chatted.answer.text = "You said: hello"
+    assert chat_finding(chatted, "hello", "demo").ok
+
+
+def test_the_ledger_has_to_have_the_decision_and_the_attempt() -> None:
+    accepted = Accepted(
+        attempt_id="att_1",
+        boot_id="boot_1",
+        attempt_number=1,
+        decision_id="dec_1",
+        provider="echo",
+        model="echo",
+        key_source=KeySource.NONE,
+    )
+    chatted = Chatted(REQUEST_ID, accepted=accepted)
+    whole = ledger_finding(Story("demo", REQUEST_ID, decision(), [ledger_row()]), chatted)
+    assert whole.ok
+    assert "att_1" in whole.detail
+    lacking = ledger_finding(Story("demo", REQUEST_ID, decision(), []), chatted)
+    assert "the attempt's row" in lacking.detail
+    assert "ATTEMPTS, DECISIONS" in lacking.remedy
+
+
+def test_secrets_that_others_may_read_are_named(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    assert not secrets_finding(secrets).ok
+    (secrets / "nkeys").mkdir(parents=True)
+    seed = secrets / "nkeys" / "operator.seed"
+    seed.write_text("seed")
+    for directory in (secrets, seed.parent):
+        directory.chmod(0o700)
+    seed.chmod(0o600)
+    assert secrets_finding(secrets) == Finding("secrets", "1 files, for their owner only")
+    seed.chmod(0o640)
+    finding = secrets_finding(secrets)
+    assert str(seed) in finding.detail
+    assert "chmod" in finding.remedy
+    seed.chmod(0o600)
+    seed.parent.chmod(0o711)
+    assert str(seed.parent) in secrets_finding(secrets).detail
+
+
+def test_a_process_that_is_not_ready_is_named() -> None:
+    well = [Process(name="router", pid=1, state="ready"), Process(name="nats", pid=2, state="ready", restarts=3)]
+    assert launcher_finding(well) == Finding("launcher", "2 processes ready; restarted so far: nats 3x")
+    ill = launcher_finding([*well, Process(name="ingress", pid=3, state="gone")])
+    assert ill.detail == "ingress is gone"
+    assert not ill.ok
+
+
+def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
+    assert disk_finding(tmp_path, MIN_FREE_BYTES).ok
+    assert not disk_finding(tmp_path, MIN_FREE_BYTES - 1).ok
+
+
+def test_a_finding_says_what_to_do_only_when_there_is_something_to_do() -> None:
+    assert Finding("disk", "fine").lines() == ["ok       disk: fine"]
+    assert Finding("disk", "full", "Make room").lines() == ["PROBLEM  disk: full", "         -> Make room"]

@@ -1,0 +1,134 @@
+"""The outermost edge: exit statuses, one line and what to do, never a traceback."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from nats.errors import ConnectionClosedError
+
+from keyferry.cli import main
+from keyferry.cli.problem import Problem, explained
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import CreateTenant
+from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.calls import CallFailed
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEYFERRY_HOME", "KEYFERRY_NATS_URL", "KEYFERRY_NATS_NKEY_FILE", "KEYFERRY_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_help_shows_every_command_without_loading_the_bus_library() -> None:
+    code = (
+        "import sys\nfrom keyferry.cli import main\nstatus = main.run(['--help'])\n"
+        "print(sorted({'nats', 'pydantic', 'faststream'} & set(sys.modules)), status)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[] 0"
+    for name in main._COMMANDS:
+        assert f"  {name} " in shown
+
+
+@pytest.mark.parametrize("name", list(main._COMMANDS))
+def test_every_command_of_the_table_is_there_and_documented(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = importlib.import_module(f"keyferry.cli.{name}").command
+    assert isinstance(command, click.Command)
+    assert command.help
+    assert main.run([name, "--help"]) == 0
+    assert "Usage: keyferry" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["doctor"], ["chat", "hi"], ["tokens", "list"], ["restart", "router"]]
+)
+def test_without_an_installation_each_command_says_what_to_do(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == 1
+    told = capsys.readouterr().err
+    assert told.splitlines()[0].startswith("keyferry: no installation here")
+    assert "make up" in told
+    assert "Traceback" not in told
+
+
+def test_a_bus_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KEYFERRY_NATS_URL", "nats://127.0.0.1:1")
+    assert main.run(["tenants", "list"]) == 1
+    assert "NATS does not answer at nats://127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_a_wrong_command_line_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["nonsense"]) == 2
+    assert main.run(["tenants", "create", "acme", "--tier", "golden"]) == 2
+    assert main.run(["chat"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_argument_that_no_contract_takes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["tenants", "create", "Not An Id"]) == 1
+    assert "tenant: String should match pattern" in capsys.readouterr().err
+
+
+def test_what_is_unexpected_is_one_line_and_a_traceback_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("secret words")
+
+    monkeypatch.setattr(main.cli, "main", fails)
+    assert main.run([]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("keyferry: unexpected: ZeroDivisionError\n")
+    assert "secret words" not in told
+    monkeypatch.setenv("KEYFERRY_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main.run([])
+
+
+def test_an_interruption_is_no_error_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.cli, "main", interrupted)
+    assert main.run([]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def _malformed() -> Exception:
+    return MalformedMessage("Tenant", "name: Field required")
+
+
+def _invalid() -> Exception:
+    with pytest.raises(ValueError) as caught:
+        CreateTenant(tenant="!", name="x")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (Problem("it is", "do that"), "it is"),
+        (BusError("nobody answers"), "nobody answers"),
+        (Refused(ErrorCode.CONFLICT, "there is one already"), "there is one already"),
+        (
+            CallFailed(Failure(failure_class=FailureClass.POLICY, message="not allowed")),
+            "no answer: not allowed (policy)",
+        ),
+        (ConnectionClosedError(), "the connection to the bus broke"),
+        (_malformed(), "an answer could not be read: Tenant: name: Field required"),
+        (_invalid(), "tenant: String should match pattern"),
+        (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory: /x"),
+        (RuntimeError("hidden"), "unexpected: RuntimeError"),
+    ],
+)
+def test_every_kind_of_error_is_explained(error: Exception, says: str) -> None:
+    assert says in explained(error).what
+    assert all("\n" not in line for line in explained(error).lines())

@@ -1,0 +1,70 @@
+"""Tables, moments, amounts and usage as a person reads them."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from keyferry.cli.problem import Problem
+from keyferry.cli.tabular import dollars, moment, parse_moment, table
+from keyferry.cli.usage import summary_lines
+from keyferry.contracts.usage import SummarizeUsage, TokenMeters, UsageRow, UsageSummary
+
+_NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def test_columns_line_up_without_trailing_blanks() -> None:
+    assert table(("A", "LONG"), [("wide", "x"), ("y", "")], empty="-").splitlines() == ["A     LONG", "wide  x", "y"]
+    assert table(("A",), [], empty="nothing") == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("30m", _NOW - timedelta(minutes=30)),
+        ("24h", _NOW - timedelta(hours=24)),
+        ("7d", _NOW - timedelta(days=7)),
+        ("2w", _NOW - timedelta(weeks=2)),
+        ("2026-01-01", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-01-01T10:00", datetime(2026, 1, 1, 10, tzinfo=UTC)),
+        ("2026-01-01T10:00+02:00", datetime(2026, 1, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_moments_are_read(text: str, meant: datetime) -> None:
+    assert parse_moment(text, _NOW) == meant
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "d", "-1d", "7y", "2026-13-01", "99999999999d"])
+def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(Problem, match="is not a time") as problem:
+        parse_moment(text, _NOW)
+    assert "7d" in problem.value.remedy
+
+
+def test_moments_and_amounts_are_shown_exactly() -> None:
+    assert moment(_NOW.astimezone()) == "2026-01-31 12:00:00Z"
+    assert moment(None) == "-"
+    assert dollars(Decimal("0.000000000001")) == "$0.000000000001"
+    assert dollars(None) == "unknown"
+
+
+def test_usage_tells_totals_and_what_has_no_price() -> None:
+    row = UsageRow(
+        provider="echo",
+        model="echo",
+        attempts=3,
+        completed=1,
+        failed=1,
+        cancelled=1,
+        indeterminate=0,
+        meters=TokenMeters(input=10, output=5),
+        cost_usd=Decimal("1.5"),
+        unpriced=2,
+    )
+    summary = UsageSummary(tenant="demo", requests=2, attempts=3, cost_usd=Decimal("1.5"), unpriced=2, rows=[row])
+    lines = "\n".join(summary_lines(summary, SummarizeUsage(tenant="demo", since=_NOW))).splitlines()
+    assert lines[0] == "demo, 2026-01-31 12:00:00Z to -"
+    assert lines[2].split() == ["echo", "echo", "3", "1", "1", "1", "0", "15", "$1.5", "2"]
+    assert lines[3].startswith("2 requests, 3 attempts, $1.5, and 2 attempts whose cost is unknown")
+    nothing = UsageSummary(tenant="demo", requests=0, attempts=0, cost_usd=Decimal(0), unpriced=0, rows=[])
+    assert summary_lines(nothing, SummarizeUsage(tenant="demo"))[:2] == ["demo, all time", "nothing was used"]
