@@ -1,0 +1,80 @@
+"""The ledger's doors: batches from the streams, and management requests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from keyferry.contracts.route import Decision, GetDecision
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import (
+    ATTEMPT_FINISHED,
+    ATTEMPT_LIST,
+    CONSUMERS,
+    DECISION_GET,
+    REQUEST_DECIDED,
+    USAGE_SUMMARIZE,
+    Consumer,
+    Role,
+    Subject,
+)
+from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, UsageSummary
+from keyferry.runtime.bus import Bus, Refused
+from services.usage_ledger.ingest import Ingest
+from services.usage_ledger.intake import zoned
+from services.usage_ledger.store import DatabaseAway, LedgerStore, SummaryTooLong
+
+
+class Handlers:
+    """Answers and batches of one process. Answers raise Refused where there is none."""
+
+    def __init__(self, store: LedgerStore, ingest: Ingest) -> None:
+        self._store = store
+        self._ingest = ingest
+
+    def register(self, bus: Bus) -> None:
+        """Hear on `bus` whatever the topology has the ledger hear."""
+        bus.pull(_consumer_of(ATTEMPT_FINISHED), ATTEMPT_FINISHED, self._ingest.on_attempts)
+        bus.pull(_consumer_of(REQUEST_DECIDED), REQUEST_DECIDED, self._ingest.on_decisions)
+        bus.respond(USAGE_SUMMARIZE, SummarizeUsage, self.summarize)
+        bus.respond(ATTEMPT_LIST, GetAttempts, self.list_attempts)
+        bus.respond(DECISION_GET, GetDecision, self.get_decision)
+
+    async def summarize(self, command: SummarizeUsage) -> UsageSummary:
+        """A tenant's usage; a tenant without any has a summary of zeros."""
+        since = zoned(command.since) if command.since else None
+        until = zoned(command.until) if command.until else None
+        if since and until and until <= since:
+            raise Refused(
+                ErrorCode.INVALID, "`until` must be later than `since`: the first is excluded, the second not"
+            )
+        command = command.model_copy(update={"since": since, "until": until})
+        async with _refusing():
+            return await self._store.summarize(command)
+
+    async def list_attempts(self, command: GetAttempts) -> Attempts:
+        """The attempts of one request that have arrived."""
+        async with _refusing():
+            return Attempts(rows=await self._store.attempts_of(command.tenant, command.request_id))
+
+    async def get_decision(self, command: GetDecision) -> Decision:
+        """The decision record of one request, once it has arrived."""
+        async with _refusing():
+            return Decision(record=await self._store.decision_of(command.tenant, command.request_id))
+
+
+def _consumer_of(subject: Subject) -> Consumer:
+    return next(item for item in CONSUMERS if item.stream == subject.stream and item.hearer is Role.USAGE_LEDGER)
+
+
+@asynccontextmanager
+async def _refusing() -> AsyncIterator[None]:
+    """Outages and limits as refusals."""
+    try:
+        yield
+    except DatabaseAway:
+        message = (
+            "the usage ledger cannot reach its database: ask again in a moment; `keyferry doctor` tells what is missing"
+        )
+        raise Refused(ErrorCode.UNAVAILABLE, message) from None
+    except SummaryTooLong:
+        message = "the summary has too many providers and models for one answer: ask for a shorter time"
+        raise Refused(ErrorCode.INVALID, message) from None

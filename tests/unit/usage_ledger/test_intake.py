@@ -1,0 +1,116 @@
+"""Packs are taken apart so that what is bad goes alone."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from keyferry.contracts.topology import ATTEMPT_FINISHED, RECORD_REJECTED, REQUEST_DECIDED
+from services.usage_ledger.dead_letter import MAX_KEPT_BYTES, DeadLetter, Rejected, dead_letter, message_id
+from services.usage_ledger.intake import attempts_of, decisions_of
+from tests.support.attempt_records import WORKER, attempt_record, decision_record, pack
+
+SUBJECT = ATTEMPT_FINISHED.at(worker=WORKER)
+
+
+def changed(**changes: object) -> bytes:
+    """An attempt whose JSON was tampered with."""
+    return json.dumps(json.loads(attempt_record().encode()) | changes).encode()
+
+
+def test_every_record_knows_where_it_came_from() -> None:
+    records = [attempt_record() for _ in range(3)]
+    arrivals = [
+        (SUBJECT, pack([records[0].encode(), records[1].encode()], spool_id="spl_1")),
+        (SUBJECT, pack([records[2].encode()], spool_id=None)),
+    ]
+    taken = attempts_of(arrivals)
+    assert [(item.record, item.producer, item.spool_id) for item in taken.received] == [
+        (records[0], WORKER, "spl_1"),
+        (records[1], WORKER, "spl_1"),
+        (records[2], WORKER, None),
+    ]
+    assert [item.line for item in taken.received] == [record.encode() for record in records]
+    assert taken.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "seq"),
+    [
+        (b"", "AttemptRecord: message: Invalid JSON", None),
+        (b"[1]", "AttemptRecord: message: Input should be an object", None),
+        (b'{"spool_seq": 7', "AttemptRecord: message: Invalid JSON", None),
+        (b"\xff\xfe", "AttemptRecord: message: Invalid JSON", None),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "AttemptRecord: message: Invalid JSON", None),
+        (changed(outcome="exploded", spool_seq=7), "AttemptRecord: outcome: Input should be", 7),
+        (changed(tenant="NOT ONE", spool_seq=8), "AttemptRecord: tenant: String should match", 8),
+        (changed(meters={"input": -1}, spool_seq=9), "AttemptRecord: meters.input: Input should be greater", 9),
+        (changed(reported_cost_usd=0.1, spool_seq=10), "AttemptRecord: reported_cost_usd: Value error", 10),
+        (changed(spool_seq=0), "AttemptRecord: spool_seq: Input should be greater", None),
+        (changed(spool_seq=True, stream=None), "AttemptRecord: stream: Input should be a valid boolean", None),
+        (changed(worker_id="provider-worker-2", spool_seq=11), "may not account for another worker", 11),
+    ],
+)
+def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> None:
+    good = [attempt_record() for _ in range(2)]
+    taken = attempts_of([(SUBJECT, pack([good[0].encode(), line, good[1].encode()]))])
+    assert [item.record for item in taken.received] == good
+    (rejected,) = taken.rejected
+    assert reason in rejected.reason
+    assert (rejected.original, rejected.producer, rejected.stream) == (line, WORKER, "ATTEMPTS")
+    assert (rejected.spool_id, rejected.spool_seq) == ("spl_1", seq)
+
+
+def test_a_reason_repeats_no_value() -> None:
+    taken = attempts_of([(SUBJECT, pack([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))])
+    assert "secret" not in taken.rejected[0].reason.lower()
+
+
+@pytest.mark.parametrize("data", [b"", b"no newline", b'{"count": 0, "producer": "p"}\n{}', b"{}\n{}", b"\x00\n\x00"])
+def test_an_unreadable_pack_goes_whole(data: bytes) -> None:
+    good = attempt_record()
+    taken = attempts_of([(SUBJECT, data), (SUBJECT, pack([good.encode()]))])
+    assert [item.record for item in taken.received] == [good]
+    (rejected,) = taken.rejected
+    assert (rejected.original, rejected.spool_id, rejected.spool_seq) == (data, None, None)
+    assert rejected.reason.startswith("PackHead: ")
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    naive = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - what is tested
+    east = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+    lines = [attempt_record(started_at=moment).encode() for moment in (naive, east)]
+    expected = naive.replace(tzinfo=UTC)
+    assert [item.record.started_at for item in attempts_of([(SUBJECT, pack(lines))]).received] == [expected] * 2
+    subject = REQUEST_DECIDED.at(router="router")
+    lines = [decision_record(decided_at=moment).encode() for moment in (naive, east)]
+    found = decisions_of([(subject, pack(lines, producer="router", spool_id=None))]).received
+    assert [item.record.decided_at for item in found] == [expected] * 2
+
+
+def test_a_bad_decision_goes_alone() -> None:
+    good = decision_record()
+    taken = decisions_of([(REQUEST_DECIDED.at(router="router"), pack([b"{}", good.encode()], producer="router"))])
+    assert [item.record for item in taken.received] == [good]
+    assert taken.rejected[0].reason.startswith("DecisionRecord: decision_id: Field required")
+    assert taken.rejected[0].stream == "DECISIONS"
+
+
+def test_a_dead_letter_holds_the_original_up_to_a_limit() -> None:
+    small = Rejected(original=b"\x00\xff", reason="why", producer=WORKER, stream="ATTEMPTS")
+    letter = DeadLetter.decode(dead_letter(small).encode())
+    assert (letter.message, letter.original, letter.original_size_bytes) == ("why", b"\x00\xff", 2)
+    large = Rejected(original=b"x" * (MAX_KEPT_BYTES + 1), reason="why", producer=WORKER, stream="ATTEMPTS")
+    letter = dead_letter(large)
+    assert (len(letter.original), letter.original_size_bytes) == (MAX_KEPT_BYTES, MAX_KEPT_BYTES + 1)
+    assert RECORD_REJECTED.message.model_validate_json(letter.encode()).model_dump(mode="json") == {
+        "code": "invalid",
+        "message": "why",
+    }
+
+
+def test_the_same_original_has_the_same_message_id() -> None:
+    first = Rejected(original=b"x", reason="one", producer=WORKER, stream="ATTEMPTS")
+    again = Rejected(original=b"x", reason="two", producer=WORKER, stream="ATTEMPTS", spool_seq=1)
+    other = Rejected(original=b"y", reason="one", producer=WORKER, stream="ATTEMPTS")
+    assert message_id(first) == message_id(again) != message_id(other)
