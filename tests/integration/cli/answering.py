@@ -1,0 +1,151 @@
+"""Stand-ins for the services, on a real bus with the services' own rights: they answer with what a test gives them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from nats.aio.msg import Msg
+
+from keyferry.contracts import frames
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.route import Decision, GetDecision
+from keyferry.contracts.service import ServiceReport
+from keyferry.contracts.topology import (
+    ATTEMPT_LIST,
+    CHAT_REQUEST,
+    DECISION_GET,
+    SERVICE_PING,
+    SERVICES,
+    Role,
+    Subject,
+    worker_id,
+)
+from keyferry.contracts.usage import Attempts, GetAttempts, KeySource, Outcome
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.settings import ServiceSettings
+from tests.support.bus import Installation
+from tests.support.stories import decision, ledger_row
+
+Declare = Callable[[Bus], None]
+Asked = TypeVar("Asked", bound=Message)
+Answer = TypeVar("Answer", bound=Message)
+
+
+@asynccontextmanager
+async def process(
+    bus_of: Installation, role: Role, declare: Declare, *, slot: int = 1, waiting_for: tuple[str, ...] = ()
+) -> AsyncIterator[Bus]:
+    """A process of `role` that answers pings, and whatever `declare` declares."""
+    seed = bus_of.seed_file(worker_id(slot) if role is Role.PROVIDER_WORKER else role.value)
+    bus = Bus(role, ServiceSettings(nats_url=bus_of.nats_url, nats_nkey_file=seed, slot=slot))
+    report = ServiceReport(
+        service=role.value,
+        slot=slot,
+        pid=1000 + slot,
+        boot_id=bus.boot_id,
+        version="1",
+        ready=not waiting_for,
+        waiting_for=list(waiting_for),
+        facts={"unconfirmed": "0"},
+    )
+
+    async def on_ping(message: Msg) -> None:
+        await message.respond(report.encode())
+
+    bus.lane(SERVICE_PING, on_ping)
+    declare(bus)
+    await bus.connect()
+    await bus.broker.start()
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.leave()
+        await bus.broker.stop()
+
+
+@asynccontextmanager
+async def owner(
+    bus_of: Installation,
+    role: Role,
+    subject: Subject,
+    asked: type[Asked],
+    answer: Callable[[Asked], Awaitable[Answer]],
+) -> AsyncIterator[Bus]:
+    """A process of `role` that answers one kind of management request."""
+    async with process(bus_of, role, lambda bus: bus.respond(subject, asked, answer)) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def whole_system(
+    bus_of: Installation, *, waiting: Role | None = None, without: Role | None = None, ledger_lags: int = 0
+) -> AsyncIterator[None]:
+    """Every service in every slot: the router echoes chats itself, the ledger tells of them after `ledger_lags` questions."""
+    declared: dict[Role, Declare] = {Role.ROUTER: _echoes, Role.USAGE_LEDGER: lambda bus: _tells(bus, ledger_lags)}
+    async with AsyncExitStack() as stack:
+        for role in SERVICES:
+            for slot in (1, 2) if role is Role.PROVIDER_WORKER else (1,):
+                if role is without:
+                    continue
+                missing = ("the tenants view",) if role is waiting else ()
+                declare = declared.get(role, _nothing_more)
+                await stack.enter_async_context(process(bus_of, role, declare, slot=slot, waiting_for=missing))
+        yield
+
+
+def _nothing_more(_: Bus) -> None:
+    """It only reports itself."""
+
+
+def _echoes(bus: Bus) -> None:
+    async def on_chat(message: Msg) -> None:
+        head, body = ChatRequest.split(message.data)
+        for frame in _answer(head, body):
+            await bus.client.publish(message.reply, frame)
+
+    bus.lane(CHAT_REQUEST, on_chat)
+
+
+def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
+    accepted = frames.Accepted(
+        attempt_id="att_1",
+        boot_id="boot_1",
+        attempt_number=1,
+        decision_id="dec_1",
+        provider="echo",
+        model="echo",
+        key_source=KeySource.NONE,
+    )
+    text = body.partition(b'"content": "')[2].partition(b'"')[0]
+    end = frames.End(attempt_id="att_1", outcome=Outcome.COMPLETED, count=0)
+    if not head.stream:
+        whole = b'{"model":"echo","choices":[{"message":{"content":"%b"},"finish_reason":"stop"}]}' % text
+        return [accepted.to_frame(), end.model_copy(update={"payload": whole}).to_frame()]
+    chunk = b'{"model":"echo","choices":[{"delta":{"content":"%b"},"finish_reason":null}]}'
+    last = b'{"model":"echo","choices":[{"delta":{},"finish_reason":"stop"}]}'
+    half = len(text) // 2
+    pieces = [chunk % text[:half] + b"\n" + chunk % text[half:], last]
+    return [
+        accepted.to_frame(),
+        *(frames.data_frame("att_1", seq, piece) for seq, piece in enumerate(pieces, start=1)),
+        end.model_copy(update={"count": len(pieces)}).to_frame(),
+    ]
+
+
+def _tells(bus: Bus, lags: int) -> None:
+    asked_of: list[str] = []
+
+    async def decided(question: GetDecision) -> Decision:
+        asked_of.append(question.request_id)
+        if len(asked_of) <= lags:
+            return Decision()
+        return Decision(record=decision(request_id=question.request_id, decided_at=datetime.now(UTC)))
+
+    async def attempted(question: GetAttempts) -> Attempts:
+        return Attempts(rows=[ledger_row(request_id=question.request_id)] if len(asked_of) > lags else [])
+
+    bus.respond(DECISION_GET, GetDecision, decided)
+    bus.respond(ATTEMPT_LIST, GetAttempts, attempted)

@@ -1,0 +1,49 @@
+"""`keyferry chat` over a real bus: the answer, the explanation, and the wait for the ledger."""
+
+import json
+from pathlib import Path
+
+from keyferry.contracts.topology import Role
+from tests.integration.cli.answering import whole_system
+from tests.integration.cli.command import keyferry, operator_of
+from tests.support.bus import Installation
+from tests.support.stories import TRACE_ID
+
+
+async def test_the_answer_and_its_story_once_the_ledger_has_it(bus: Installation, tmp_path: Path) -> None:
+    async with whole_system(bus, ledger_lags=3):
+        ran = await keyferry("chat", "hello there", "--explain", environment=operator_of(bus), cwd=tmp_path)
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[0] == "hello there"
+    assert "  chosen: echo, no key needed" in lines
+    assert "     cost     $0.000012 at prices 2026-01" in lines
+    assert f"Trace     {TRACE_ID}" in lines
+
+
+async def test_one_piece_and_json(bus: Installation, tmp_path: Path) -> None:
+    async with whole_system(bus):
+        whole = await keyferry("chat", "hello", "--no-stream", environment=operator_of(bus), cwd=tmp_path)
+        data = await keyferry("chat", "hello", "--json", "--explain", environment=operator_of(bus), cwd=tmp_path)
+    assert (whole.status, whole.out) == (0, "hello\n")
+    document = json.loads(data.out)
+    assert (document["text"], document["finish_reason"], document["failure"]) == ("hello", "stop", None)
+    assert document["story"]["request_id"] == document["request_id"]
+    assert document["story"]["attempts"][0]["cost_usd"] == "0.000012"
+
+
+async def test_a_bus_without_a_router_says_so(bus: Installation, tmp_path: Path) -> None:
+    async with whole_system(bus, without=Role.ROUTER):
+        ran = await keyferry("chat", "hello", environment=operator_of(bus), cwd=tmp_path)
+    assert ran.status == 1
+    assert "no router is running" in ran.err
+    assert "keyferry doctor" in ran.err
+
+
+async def test_a_ledger_that_never_hears_of_it_is_told_within_bounds(bus: Installation, tmp_path: Path) -> None:
+    async with whole_system(bus, ledger_lags=1_000_000):
+        ran = await keyferry("chat", "hello", "--explain", environment=operator_of(bus), cwd=tmp_path)
+    assert ran.status == 1
+    assert ran.out.splitlines()[0] == "hello"
+    assert "had not reached the ledger" in ran.err
+    assert "Nothing is lost" in ran.err
