@@ -17,7 +17,8 @@ help: ## Show this list
 		printf '  make %-10s %s\n' "$${line%%:*}" "$${line##*"## "}";; esac; done < $(firstword $(MAKEFILE_LIST))
 
 env: $(UV) ## Install exactly what uv.lock says into .venv
-	@$(UV) sync --frozen
+	@$(UV) sync --frozen || { echo "Trying again with the certificates that this system trusts"; \
+		UV_SYSTEM_CERTS=1 $(UV) sync --frozen; }
 
 up: env ## Start everything on this machine, without containers; Ctrl-C stops it
 	@exec $(PYTHON) -m deploy.embedded up

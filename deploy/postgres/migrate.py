@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
@@ -108,6 +106,10 @@ def _applied(engine: Engine, schema: str) -> str | None:
 
 
 def _upgrade(url: Secret, service: str, services_root: Path) -> None:
+    # Loaded here, because it costs more time than a start with current tables has for all of this.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", _escaped(Path(__file__).parent))
     config.set_main_option("version_locations", _escaped(versions_dir(service, services_root)))
