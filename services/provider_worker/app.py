@@ -18,7 +18,7 @@ from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 
 _log = logging.getLogger(__name__)
 
-_PACK_LINGER_SECONDS = 0.005
+_PACK_LINGER_SECONDS = 0.02
 """A pack is one sync to disk: a few milliseconds of gathering spare most of them, and nobody waits for the ledger's row."""
 _FLUSH_SECONDS = 5.0
 _CONFIRM_SECONDS = 5.0

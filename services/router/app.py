@@ -25,7 +25,7 @@ from services.router.plan import Facts
 from services.router.settings import RouterSettings
 from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
 
-_DECISION_LINGER_SECONDS = 0.01
+_DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
 
 
