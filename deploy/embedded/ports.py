@@ -1,12 +1,16 @@
 """Which loopback ports the parts listen on: the asked-for one, or a free one that stays the same over restarts."""
 
 import errno
+import random
 import socket
 from pathlib import Path
 
 from deploy.embedded.failure import LaunchFailed
 
 LOOPBACK = "127.0.0.1"
+_LOWEST = 16_384
+_IANA_EPHEMERAL = 49_152
+_TRIES = 100
 _TAKEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 
 
@@ -28,10 +32,26 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on now."""
+    """A loopback port nobody listens on now.
+
+    It lies below those that the kernel gives to outgoing connections, any of which may else take it before a server does, or
+    between two starts of the server.
+    """
+    candidates = range(_LOWEST, _first_ephemeral())
+    for port in random.sample(candidates, k=min(_TRIES, len(candidates))):
+        if is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _first_ephemeral() -> int:
+    """Where the kernel's range for outgoing connections begins (ip(7)); IANA's beginning where it does not say."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return _IANA_EPHEMERAL
 
 
 def steady_port(memory: Path) -> int:

@@ -42,3 +42,8 @@ def test_a_port_just_left_counts_as_free() -> None:
         with socket.create_connection((LOOPBACK, port)), server.accept()[0] as accepted:
             accepted.close()
     assert is_free(port)
+
+
+def test_a_free_port_is_none_that_an_outgoing_connection_could_take() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert {free_port() < first for _ in range(50)} == {True}
