@@ -28,6 +28,7 @@ class KeyferrySystem:
     home: Path
     environment: dict[str, str]
     launcher: "subprocess.Popen[str]"
+    _client: openai.OpenAI | None = None
 
     @property
     def state(self) -> dict[str, Any]:
@@ -44,21 +45,30 @@ class KeyferrySystem:
         """The demo tenant's client token."""
         return (self.home / "secrets" / "demo-client-token").read_text().strip()
 
-    def openai(self, **changes: Any) -> openai.OpenAI:
+    def openai(self) -> openai.OpenAI:
         """The official SDK with only base URL and key changed."""
-        settings: dict[str, Any] = {"base_url": f"{self.http_url}/v1", "api_key": self.token, "max_retries": 0}
-        return openai.OpenAI(**(settings | changes))
+        if self._client is None:
+            self._client = openai.OpenAI(base_url=f"{self.http_url}/v1", api_key=self.token, max_retries=0)
+        return self._client
+
+    def close(self) -> None:
+        """Close the SDK's connections."""
+        if self._client is not None:
+            self._client.close()
 
     def cli(self, *arguments: str, status: int = 0) -> str:
         """`keyferry` with these arguments; its standard output. Fails the test when it exits with another status."""
-        command = [sys.executable, "-m", "keyferry.cli.main", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = self._run(*arguments)
         assert done.returncode == status, (
             f"keyferry {' '.join(arguments)} exits {done.returncode}:\n{done.stdout}{done.stderr}"
         )
         return done.stdout if status == 0 else done.stdout + done.stderr
+
+    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "keyferry.cli.main", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def pid(self, process: str) -> int:
         """The process id of a part now."""
@@ -88,7 +98,10 @@ class KeyferrySystem:
 
     def usage_rows(self, request_id: str) -> list[dict[str, Any]]:
         """The ledger's rows of a request now."""
-        rows: list[dict[str, Any]] = json.loads(self.cli("attempts", request_id, "--tenant", "demo", "--json"))["rows"]
+        done = self._run("explain", request_id, "--tenant", "demo", "--json")
+        if done.returncode:
+            return []
+        rows: list[dict[str, Any]] = json.loads(done.stdout)["attempts"]
         return rows
 
 
@@ -121,7 +134,9 @@ def running_system(home: Path, settings: Mapping[str, str] | None = None) -> Ite
             return state.exists()
 
         until("the system is up", up, _START_SECONDS)
-        yield KeyferrySystem(home, environment, launcher)
+        system = KeyferrySystem(home, environment, launcher)
+        yield system
+        system.close()
     finally:
         launcher.send_signal(signal.SIGTERM)
         try:

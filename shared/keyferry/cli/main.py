@@ -10,6 +10,7 @@ import click
 
 _COMMANDS = {
     "chat": "Send one chat request over the bus and show the answer",
+    "explain": "Say which way a request took, why, and what it cost",
     "usage": "Show what a tenant used and what it cost",
     "tokens": "Create, list and revoke client tokens",
     "tenants": "Create, change and list tenants",
