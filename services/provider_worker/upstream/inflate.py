@@ -48,12 +48,12 @@ class Inflater:
             if piece:
                 yield piece
             data = self._machine.unconsumed_tail
-        if self._machine.unused_data:
+        if data or self._machine.unused_data:
             raise CannotInflate("the answer goes on after its compressed end")
 
     def close(self) -> None:
-        """The body has ended. Raises CannotInflate when the compressed data had not."""
-        if not self._machine.eof:
+        """The body has ended. Raises CannotInflate when the compressed data had begun and not ended."""
+        if self._received_bytes and not self._machine.eof:
             raise CannotInflate("the compressed answer ended before it was complete")
 
 

@@ -49,13 +49,14 @@ class AddressForbidden(httpx.ConnectError):
 
 
 class Upload(aiohttp.Payload):
-    """A request body of bytes that knows whether all of it was handed to the connection."""
+    """A request body of bytes, which may stand still for `pause_seconds`, and knows whether it was handed over whole."""
 
     _autoclose = True
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, pause_seconds: float | None) -> None:
         super().__init__(content)
         self._size = len(content)
+        self._pause_seconds = pause_seconds
         self.written = False
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -64,15 +65,16 @@ class Upload(aiohttp.Payload):
         return content.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write in pieces, so that a slow reader holds back the writer instead of filling memory."""
+        """Write in pieces, so that a slow reader holds back the writer. Raises TimeoutError, of which aiohttp has none."""
         content: bytes = self._value
         if len(content) <= _WRITE_PIECE_BYTES:
             await writer.write(content)
         else:
             view = memoryview(content)
             for start in range(0, len(content), _WRITE_PIECE_BYTES):
-                await writer.write(view[start : start + _WRITE_PIECE_BYTES])
-                await writer.drain()
+                async with asyncio.timeout(self._pause_seconds):
+                    await writer.write(view[start : start + _WRITE_PIECE_BYTES])
+                    await writer.drain()
         self.written = True
 
 
@@ -137,14 +139,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol("only http and https are supported")
         origin = Origin(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
-        reply = await self.send(
-            request.method,
-            URL(str(url), encoded=True),
-            origin,
-            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-            await request.aread(),
-            **request.extensions.get("timeout", {}),
-        )
+        try:
+            target = URL(str(url), encoded=True)
+        except ValueError as error:
+            raise _as_httpx(error) from error
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        times = request.extensions.get("timeout", {})
+        reply = await self.send(request.method, target, origin, headers, await request.aread(), **times)
         return httpx.Response(reply.status, headers=reply.headers, stream=_ReplyStream(reply))
 
     async def send(
@@ -164,14 +165,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """Send one request and await the head of its response. Raises httpx.TransportError.
 
         Same as `handle_async_request` without building httpx's request and response, which cost as much as sending. Times
-        are seconds: `connect` for name, TCP and TLS together, `write` for the whole body, `read` for any pause in the
-        response, `between` for a pause in its body when that differs.
+        are seconds: `connect` for name, TCP and TLS together, `write` for a pause in sending, `read` for a pause in the
+        response, `between` for a pause in its body when that differs; and all of them together for the head.
         """
         await self._take(pool)
-        upload = Upload(content)
+        upload = Upload(content, write)
         try:
             session = self._session(needs_operator(origin, self._ports))
-            # aiohttp has no limit on writing the body, and takes any byte of a head as progress.
+            # For heads that drip: aiohttp takes any byte as progress.
             async with asyncio.timeout(_total(connect, write, read)):
                 response = await session.request(
                     method,
@@ -188,6 +189,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise
         if between is not None and (connection := response.connection) is not None and connection.protocol is not None:
             connection.protocol.read_timeout = between
+            connection.protocol.start_timeout()
         return Reply(response, self._free.release)
 
     async def aclose(self) -> None:

@@ -1,0 +1,69 @@
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.provider_worker.upstream.inflate import STEP_BYTES, CannotInflate, Inflater
+
+
+def raw_deflate(data: bytes) -> bytes:
+    machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return machine.compress(data) + machine.flush()
+
+
+def whole(coding: str, data: bytes, cut: int) -> bytes:
+    inflater = Inflater(coding)
+    pieces = [piece for start in range(0, len(data), cut) for piece in inflater.feed(data[start : start + cut])]
+    inflater.close()
+    return b"".join(pieces)
+
+
+@given(st.binary(max_size=4096), st.integers(min_value=1, max_value=700))
+def test_every_coding_gives_back_the_body_however_it_is_cut(body: bytes, cut: int) -> None:
+    assert whole("gzip", gzip.compress(body), cut) == body
+    assert whole(" X-GZIP ", gzip.compress(body), cut) == body
+    assert whole("deflate", zlib.compress(body), cut) == body
+
+
+def test_raw_deflate_is_taken_for_deflate() -> None:
+    body = b'{"a": [' + b"1, " * 1000 + b"2]}"
+    assert whole("deflate", raw_deflate(body), 7) == body
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress", "identity;q=1", "none"])
+def test_other_codings_are_refused(coding: str) -> None:
+    with pytest.raises(CannotInflate):
+        Inflater(coding)
+
+
+def test_a_bomb_is_noticed_after_a_mebibyte_in_steps() -> None:
+    bomb = gzip.compress(bytes(8 * 1024 * 1024))
+    pieces = Inflater("gzip").feed(bomb[:2048])
+    sizes: list[int] = []
+    with pytest.raises(CannotInflate, match="200 times"):
+        sizes.extend(len(piece) for piece in pieces)
+    assert 0 < sum(sizes) <= 1024 * 1024
+    assert max(sizes) <= STEP_BYTES
+
+
+def test_honest_repetition_passes() -> None:
+    body = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n' * 2_000
+    assert whole("gzip", gzip.compress(body), 1000) == body
+
+
+def test_what_is_cut_off_or_goes_on_is_refused() -> None:
+    packed = gzip.compress(b"hello")
+    with pytest.raises(CannotInflate, match="before it was complete"):
+        whole("gzip", packed[:-3], 100)
+    with pytest.raises(CannotInflate, match="goes on"):
+        whole("gzip", packed + packed, 1000)
+    with pytest.raises(CannotInflate, match="goes on"):
+        whole("gzip", packed + b"x", 1)
+    with pytest.raises(CannotInflate, match="not compressed"):
+        whole("gzip", b"hello, world", 100)
+
+
+def test_no_body_needs_no_compressed_end() -> None:
+    assert whole("gzip", b"", 1) == b""
