@@ -33,12 +33,12 @@ async def _chat(
     show: Callable[[str], None] = _nothing if for_program else _as_it_comes
     chatted = await exchange(me, head, body(text, model, stream=stream), show)
     if not for_program and chatted.answer.text:
-        click.echo()
+        click.echo("\n" if explain else "")
     story = await story_of(me, tenant, head.request_id, chatted.attempts) if explain else None
     if for_program:
         click.echo(json.dumps(_document(chatted, story), indent=2))
     elif story is not None:
-        click.echo("\n".join(["", *explanation(story)]))
+        click.echo("\n".join(explanation(story)))
     if chatted.failure is not None:
         raise chatted.failure
     if story is not None and (missing := story.missing(chatted.attempts)):

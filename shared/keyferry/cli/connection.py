@@ -32,15 +32,25 @@ _ASK_SECONDS = 5.0
 
 
 class Operator:
-    """A connected operator."""
+    """A connected operator. `violations` grows with what the server refuses: it says so beside the connection, not in it."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, violations: list[str]) -> None:
         self.client = client
+        self._violations = violations
         self._prefix = inbox_prefix(Role.OPERATOR.value)
 
     async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
-        """A management request. Raises Refused, or BusError when nobody answers."""
-        return await bus.ask(self.client, subject, question, answer, timeout_seconds=_ASK_SECONDS)
+        """A management request. Raises Refused, BusError when nobody answers, and Problem when we may not ask."""
+        try:
+            return await bus.ask(self.client, subject, question, answer, timeout_seconds=_ASK_SECONDS)
+        except bus.BusError:
+            if self._violations:
+                raise Problem(
+                    f"the bus does not let us ask {subject.name}: {self._violations[0]}",
+                    "Use the operator's seed (KEYFERRY_NATS_NKEY_FILE); if it is, the server's permissions are of another"
+                    " version: `make up` renders them anew",
+                ) from None
+            raise
 
     async def caller(self) -> Caller:
         """An inbox of its own for chat answers."""
@@ -70,9 +80,10 @@ class Operator:
 @asynccontextmanager
 async def operator(installation: Installation) -> AsyncIterator[Operator]:
     """Connect as the operator. Raises Problem when there is no server, or when it does not let us in."""
-    client = await _connect(installation.nats_url, installation.nkey_file)
+    violations: list[str] = []
+    client = await _connect(installation.nats_url, installation.nkey_file, violations)
     try:
-        yield Operator(client)
+        yield Operator(client, violations)
     finally:
         await client.close()
 
@@ -87,9 +98,11 @@ def run(work: Callable[[Operator], Awaitable[T]], installation: Installation | N
     return asyncio.run(connected())
 
 
-async def _connect(url: str, nkey_file: Path | None) -> Client:
-    async def quiet(_: Exception) -> None:
-        """What goes wrong is raised where it matters; the library would print tracebacks."""
+async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> Client:
+    async def note(error: Exception) -> None:
+        """Other errors are raised where they matter; without a callback the library would print tracebacks."""
+        if "permissions violation" in str(error).lower():
+            violations.append(str(error))
 
     seed = _seed(nkey_file)
     try:
@@ -103,7 +116,7 @@ async def _connect(url: str, nkey_file: Path | None) -> Client:
             max_reconnect_attempts=1,
             reconnect_time_wait=_RETRY_SECONDS,
             connect_timeout=_CONNECT_SECONDS,
-            error_cb=quiet,
+            error_cb=note,
         )
     except AuthorizationError:
         raise _refused(url, nkey_file) from None

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from keyferry.cli.story import Story
 from keyferry.cli.tabular import dollars, moment
 from keyferry.contracts.route import Candidate, DecisionRecord
-from keyferry.contracts.usage import Basis, KeySource, LedgerRow, TokenMeters
+from keyferry.contracts.usage import AttemptRecord, Basis, KeySource, LedgerRow, TokenMeters
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
@@ -20,7 +20,6 @@ _KEYS = {
 _BASES = {
     Basis.REPORTED: "as the provider reported",
     Basis.ESTIMATED: "estimated, as the provider reported none",
-    Basis.NONE: "not known",
 }
 
 
@@ -95,16 +94,23 @@ def _attempt(row: LedgerRow) -> Iterator[str]:
     if record.failure is not None:
         status = f", status {record.failure.status}" if record.failure.status else ""
         yield f"   failure  {record.failure.message} ({record.failure.failure_class}, {record.failure.where}{status})"
-    yield f"   tokens   {_tokens(record.meters)}, {_BASES[record.basis]}"
+    yield f"   tokens   {_tokens(record.meters, record.basis)}"
     yield f"   cost     {_cost(row)}"
-    first = "no token" if record.first_token_ms is None else f"first token after {record.first_token_ms} ms"
-    yield f"   latency  {record.latency_ms} ms, {first}"
+    yield f"   latency  {record.latency_ms} ms, {_first_token(record)}"
     yield f"   ledger   {record.attempt_id}, recorded {moment(row.recorded_at)}, {_lag(row)} after the attempt ended"
 
 
-def _tokens(meters: TokenMeters) -> str:
+def _first_token(record: AttemptRecord) -> str:
+    if record.first_token_ms is not None:
+        return f"first token after {record.first_token_ms} ms"
+    return "no token came" if record.stream else "not streamed"
+
+
+def _tokens(meters: TokenMeters, basis: Basis) -> str:
+    if basis is Basis.NONE:
+        return "none, or none that can be known"
     used = [f"{name.replace('_', ' ')} {count}" for name, count in meters.model_dump().items() if count]
-    return ", ".join(used) or "none"
+    return f"{', '.join(used) or 'none'}, {_BASES[basis]}"
 
 
 def _cost(row: LedgerRow) -> str:

@@ -2,6 +2,17 @@
 
 from collections.abc import Iterator
 
+_DOCTOR = "`keyferry doctor` tells what is missing"
+_MODELS = "`keyferry models` lists what a tenant can call, `keyferry tenants list` the tenants"
+_REMEDIES = {
+    "unavailable": _DOCTOR,
+    "expired": _DOCTOR,
+    "internal": _DOCTOR,
+    "truncated": _DOCTOR,
+    "policy": _MODELS,
+    "not_found": _MODELS,
+}
+"""By failure class; what a provider said about the request itself needs no more words."""
 _DEBUG_HINT = "Run it again with KEYFERRY_DEBUG=1 to see where, and report it"
 
 
@@ -35,7 +46,9 @@ def explained(error: Exception) -> Problem:
     if isinstance(error, BusError | Refused | SettingsError):
         return Problem(str(error))
     if isinstance(error, CallFailed):
-        return Problem(f"no answer: {error} ({error.failure.failure_class})", "`keyferry doctor` tells what is missing")
+        return Problem(
+            f"no answer: {error} ({error.failure.failure_class})", _REMEDIES.get(error.failure.failure_class, "")
+        )
     if isinstance(error, ValidationError):
         return Problem(f"that cannot be sent: {describe(error)}", "Correct the argument; `--help` shows them all")
     if isinstance(error, MalformedMessage):

@@ -87,6 +87,14 @@ async def test_credentials_that_the_bus_does_not_know(bus: Installation, tmp_pat
     assert "no seed at all" not in ran.err
 
 
+async def test_credentials_of_somebody_else(bus: Installation, tmp_path: Path) -> None:
+    environment = {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("ingress"))}
+    ran = await keyferry("tenants", "list", environment=environment, cwd=tmp_path)
+    assert ran.status == 1
+    assert "the bus does not let us ask tenant.list" in ran.err
+    assert "Use the operator's seed" in ran.err
+
+
 def _registering(sent: list[CreateClientToken]) -> Callable[[CreateClientToken], Awaitable[ClientToken]]:
     async def register(command: CreateClientToken) -> ClientToken:
         sent.append(command)

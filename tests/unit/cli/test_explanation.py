@@ -7,7 +7,7 @@ from keyferry.cli.explanation import as_json, explanation
 from keyferry.cli.story import Story
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
-from keyferry.contracts.usage import LedgerRow, Outcome
+from keyferry.contracts.usage import Basis, LedgerRow, Outcome, TokenMeters
 from tests.support.stories import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
 
 
@@ -58,7 +58,7 @@ def test_a_failed_attempt_says_where_and_what_the_provider_said() -> None:
     lines = explanation(_story(decision(), failed, ledger_row(attempt_id="att_2", number=2)))
     assert "  1. echo, model echo: failed" in lines
     assert "     failure  the model is busy (overloaded, http_status, status 503)" in lines
-    assert "     latency  40 ms, no token" in lines
+    assert "     latency  40 ms, no token came" in lines
     assert "  2. echo, model echo: completed (stop)" in lines
 
 
@@ -67,6 +67,14 @@ def test_an_unknown_cost_is_not_zero_and_a_free_one_is_said_to_be_free() -> None
     assert "     cost     unknown: nobody has given this model a price in prices 2026-01" in unpriced
     free = explanation(_story(decision(), ledger_row(cost_usd=Decimal(0), pricing="free", price_version=None)))
     assert "     cost     $0, free of charge" in free
+
+
+def test_an_answer_in_one_piece_has_no_first_token_and_an_unknown_use_is_no_number() -> None:
+    row = ledger_row()
+    changes = {"stream": False, "first_token_ms": None, "meters": TokenMeters(), "basis": Basis.NONE}
+    lines = explanation(_story(decision(), row.model_copy(update={"record": row.record.model_copy(update=changes)})))
+    assert "     latency  40 ms, not streamed" in lines
+    assert "     tokens   none, or none that can be known" in lines
 
 
 def test_what_has_not_arrived_is_said_to_be_missing() -> None:
