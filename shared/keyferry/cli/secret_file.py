@@ -29,6 +29,6 @@ def secret_file(path: Path, secret: Secret) -> Iterator[None]:
         with os.fdopen(number, "w") as file:
             file.write(secret.reveal() + "\n")
         yield
-    except BaseException:
+    except BaseException:  # also Ctrl-C: no secret stays behind that nobody registered
         path.unlink(missing_ok=True)
         raise
