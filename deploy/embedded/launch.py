@@ -17,6 +17,8 @@ from deploy.embedded.system import Build, SettingsInvalid, System
 _DEFAULT_DRAIN_SECONDS = 30.0
 _KILL_MARGIN_SECONDS = 5.0
 """A service ends its own draining first; the kill is for one that hangs."""
+_SAME_SIGNAL_SECONDS = 0.5
+"""Programs that stop others often signal a process and then its group: that is no second, impatient request."""
 
 
 class Launch:
@@ -28,6 +30,7 @@ class Launch:
         self._screen = screen
         self._stop = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._told_at_seconds = 0.0
         self._proven = False
         self._supervisor = Supervisor(
             log_dir=home.log,
@@ -78,9 +81,12 @@ class Launch:
             raise results[0]
 
     def _told_to_stop(self) -> None:
+        now_seconds = asyncio.get_running_loop().time()
         if self._stop.is_set():
-            self._supervisor.cut()
+            if now_seconds - self._told_at_seconds > _SAME_SIGNAL_SECONDS:
+                self._supervisor.cut()
         else:
+            self._told_at_seconds = now_seconds
             self._screen.show("Stopping: work under way may finish, another Ctrl-C cuts it off")
             self._stop.set()
 
