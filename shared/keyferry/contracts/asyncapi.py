@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from keyferry.contracts.envelope import Head
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
-    ATTEMPT_RUN,
     BUCKETS,
     CHAT_REQUEST,
     FRAME_SPEAKERS,
@@ -32,8 +32,6 @@ FRAMES_CHANNEL = "frames"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 PACKED = (ATTEMPT_FINISHED, REQUEST_DECIDED)
 """Subjects whose messages are packs of records."""
-WITH_BODY = (CHAT_REQUEST, ATTEMPT_RUN)
-"""Subjects whose messages carry the caller's body after the head line."""
 
 _REPLY = """\
 The inbox that the request names, below the asker's own prefix. An owner that does not do what it is asked answers
@@ -70,7 +68,7 @@ def encoding(subject: Subject) -> str:
     """How messages on `subject` are put into bytes: a key of the encodings that the document explains."""
     if subject in PACKED:
         return "pack"
-    return "head-body" if subject in WITH_BODY else "json"
+    return "head-body" if issubclass(subject.message, Head) else "json"
 
 
 def _channels() -> Iterator[tuple[str, Json]]:
@@ -152,7 +150,7 @@ def _operation(action: str, subject: Subject) -> Json:
         operation["bindings"] = {"nats": {"queue": subject.queue}}
     if subject.reply is not None:
         operation["reply"] = {"channel": _channel_ref(_reply_channel(subject))}
-    elif subject in WITH_BODY:
+    elif issubclass(subject.message, Head):  # the answer to a request that carries a body comes as frames
         operation["reply"] = {"channel": _channel_ref(FRAMES_CHANNEL)}
     return operation
 
