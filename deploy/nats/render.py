@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from keyferry.contracts.topology import MAX_MESSAGE_BYTES, permissions
+from keyferry.contracts.permissions import permissions
+from keyferry.contracts.topology import MAX_MESSAGE_BYTES
 
 _QUOTED = '"{}"'
 

@@ -5,8 +5,12 @@ from enum import StrEnum
 from pydantic import Field
 
 from keyferry.contracts.envelope import Head, Message
+from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, TenantId
 from keyferry.contracts.usage import KeySource
+
+DEFAULT_CREDIT_BYTES = 256 * 1024
+"""Payload that a worker may send before the caller grants more, where the request does not say."""
 
 
 class RequestHead(Head):
@@ -28,14 +32,33 @@ class RequestHead(Head):
     tags: dict[str, str] = Field(default_factory=dict)
     deadline_ms: int = Field(ge=0)
     start_by_unix_ms: int
+    credit_bytes: int = Field(default=DEFAULT_CREDIT_BYTES, ge=1)
+    """Payload bytes that each attempt may send before the caller grants more; flow control from end to end."""
+    allowed_models: list[str] | None = None
+    """What the caller's client token may use; null is everything."""
     traceparent: str | None = None
+
+
+class Tried(Message):
+    """An attempt of this request that failed before anything was delivered."""
+
+    attempt_id: str
+    provider: str
+    endpoint: EndpointName | None = None
+    model: str
+    failure: Failure
 
 
 class ChatRequest(RequestHead):
     """Head of `chat.request`; the body is the caller's OpenAI-shaped JSON, byte for byte."""
 
-    allowed_models: list[str] | None = None
-    """What the caller's client token may use; null is everything."""
+
+class Reroute(RequestHead):
+    """Head of `request.reroute`: plan anew, without what was tried. `model` is what the caller asked for; body unchanged."""
+
+    decision_id: str
+    """The decision that chose the first attempt: all decisions of a request hang together by it."""
+    tried: list[Tried] = Field(min_length=1)
 
 
 class AttemptRun(RequestHead):
@@ -50,12 +73,16 @@ class AttemptRun(RequestHead):
     model_asked: str
     key_source: KeySource
     key_id: str | None = None
+    alternatives: int = Field(default=0, ge=0)
+    """How many other candidates the router still had: with none, a failed attempt ends the request."""
+    tried: list[Tried] = Field(default_factory=list)
 
 
 class ControlKind(StrEnum):
     """What a caller can tell a worker."""
 
     CANCEL = "cancel"
+    CREDIT = "credit"
 
 
 class Control(Message):
@@ -63,3 +90,18 @@ class Control(Message):
 
     kind: ControlKind
     attempt_id: str
+    credit_bytes: int = Field(default=0, ge=0)
+    """With `credit`: payload bytes that may be sent beyond what was granted before."""
+    traceparent: str | None = None
+
+
+class Probe(Message):
+    """From a caller to a worker process that has been silent: are these attempts still yours?"""
+
+    attempt_ids: list[str] = Field(min_length=1, max_length=5000)
+
+
+class Probed(Message):
+    """The worker's answer: the attempts that it does not have."""
+
+    unknown: list[str]

@@ -24,6 +24,10 @@ class DropReason(StrEnum):
     """The request names another endpoint."""
     MODEL_NOT_ALLOWED = "model_not_allowed"
     """The client token may not use this model."""
+    ALREADY_TRIED = "already_tried"
+    """An attempt of this request has failed there."""
+    UNHEALTHY = "unhealthy"
+    """Its circuit is open or it asked for patience."""
 
 
 class Candidate(Message):
@@ -55,6 +59,10 @@ class DecisionRecord(Message):
     order: list[int]
     """Indexes into `candidates`, best first: the plan."""
     refusal: Failure | None = None
+    attempt_id: str | None = None
+    """The attempt that this decision started."""
+    attempt_number: int = Field(default=1, ge=1)
+    """1 for the first decision of a request; one more after each attempt that failed."""
     traceparent: str | None = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from keyferry.contracts.asyncapi import encoding
+from keyferry.contracts.permissions import permissions
 from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
@@ -15,7 +16,6 @@ from keyferry.contracts.topology import (
     Role,
     Subject,
     Transport,
-    permissions,
     worker_id,
 )
 

@@ -1,19 +1,19 @@
 """Who says what to whom, over which subject, how durably. No subject is spelled anywhere else.
 
-From this map come the NATS streams, consumers, buckets and permissions, the AsyncAPI document and the table in the docs
-(`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative, events in the past
+From this map come the NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the table
+in the docs (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative, events in the past
 tense. A placeholder in braces is one subject token.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel
 
-from keyferry.contracts import chat, frames, route, service, tenancy, usage
+from keyferry.contracts import chat, frames, health, route, service, tenancy, usage
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -31,13 +31,21 @@ class Role(StrEnum):
     PROVIDER_WORKER = "provider-worker"
     USAGE_LEDGER = "usage-ledger"
     TENANT_DIRECTORY = "tenant-directory"
+    HEALTH_MONITOR = "health-monitor"
     OPERATOR = "operator"
     """The command line, with the installation's operator credentials."""
     PROVISIONER = "provisioner"
     """The step that makes streams, consumers and buckets; nobody else may."""
 
 
-SERVICES = (Role.TENANT_DIRECTORY, Role.USAGE_LEDGER, Role.ROUTER, Role.PROVIDER_WORKER, Role.INGRESS)
+SERVICES = (
+    Role.TENANT_DIRECTORY,
+    Role.USAGE_LEDGER,
+    Role.HEALTH_MONITOR,
+    Role.ROUTER,
+    Role.PROVIDER_WORKER,
+    Role.INGRESS,
+)
 
 
 class Transport(StrEnum):
@@ -164,6 +172,26 @@ ATTEMPT_RUN = Subject(
     lane=Lane.HOT,
     summary="Make this one provider call and answer the inbox, which the router passes on unchanged.",
 )
+REQUEST_REROUTE = Subject(
+    template="kf.v1.request.reroute.{tenant}",
+    message=chat.Reroute,
+    speakers=(Role.PROVIDER_WORKER,),
+    hearers=(Role.ROUTER,),
+    queue="router",
+    transport=Transport.CORE,
+    lane=Lane.HOT,
+    summary="An attempt failed before anything was delivered: plan anew with fresh facts; the reply inbox is the caller's.",
+)
+WORKER_PROBE = Subject(
+    template="kf.v1.worker.probe.{boot}",
+    message=chat.Probe,
+    reply=chat.Probed,
+    speakers=_ASKERS,
+    hearers=(Role.PROVIDER_WORKER,),
+    transport=Transport.REQUEST,
+    lane=Lane.HOT,
+    summary="From a caller to a silent worker process: does it still have these attempts?",
+)
 WORKER_CONTROL = Subject(
     template="kf.v1.worker.control.{boot}.{tenant}",
     message=chat.Control,
@@ -171,13 +199,13 @@ WORKER_CONTROL = Subject(
     hearers=(Role.PROVIDER_WORKER,),
     transport=Transport.CORE,
     lane=Lane.HOT,
-    summary="From a caller to the worker process that accepted its attempt: cancel.",
+    summary="From a caller to the worker process that accepted its attempt: cancel, grant credit.",
 )
 ATTEMPT_FINISHED = Subject(
     template="kf.v1.attempt.finished.{worker}",
     message=usage.AttemptRecord,
     speakers=(Role.PROVIDER_WORKER,),
-    hearers=(Role.USAGE_LEDGER,),
+    hearers=(Role.USAGE_LEDGER, Role.HEALTH_MONITOR),
     transport=Transport.STREAM,
     stream="ATTEMPTS",
     summary="Attempts that ended, in packs: a head line and one record a line.",
@@ -199,6 +227,15 @@ REQUEST_DECIDED = Subject(
     transport=Transport.STREAM,
     stream="DECISIONS",
     summary="What the router knew and chose, refusals included; in packs.",
+)
+HEALTH_CHANGED = Subject(
+    template="kf.v1.health.changed.{provider}",
+    message=health.Health,
+    speakers=(Role.HEALTH_MONITOR,),
+    hearers=(),
+    transport=Transport.STREAM,
+    stream="CHANGES",
+    summary="A circuit opened, began to cool or closed.",
 )
 RECORD_REJECTED = Subject(
     template="kf.v1.record.rejected.{service}",
@@ -272,6 +309,9 @@ ATTEMPT_LIST = _request(
 DECISION_GET = _request(
     "kf.v1.decision.get", route.GetDecision, route.Decision, _LEDGER, "The decision record of one request."
 )
+HEALTH_LIST = _request(
+    "kf.v1.health.list", health.ListHealth, health.HealthList, Role.HEALTH_MONITOR, "Health of what a tenant can reach."
+)
 SERVICE_PING = Subject(
     template="kf.v1.service.ping",
     message=service.Ping,
@@ -286,10 +326,13 @@ SERVICE_PING = Subject(
 SUBJECTS: tuple[Subject, ...] = (
     CHAT_REQUEST,
     ATTEMPT_RUN,
+    REQUEST_REROUTE,
     WORKER_CONTROL,
+    WORKER_PROBE,
     ATTEMPT_FINISHED,
     ATTEMPT_CONFIRMED,
     REQUEST_DECIDED,
+    HEALTH_CHANGED,
     RECORD_REJECTED,
     TENANT_CREATE,
     TENANT_UPDATE,
@@ -304,6 +347,7 @@ SUBJECTS: tuple[Subject, ...] = (
     USAGE_SUMMARIZE,
     ATTEMPT_LIST,
     DECISION_GET,
+    HEALTH_LIST,
     SERVICE_PING,
 )
 
@@ -315,10 +359,12 @@ GIB = 1024**3
 STREAMS: tuple[Stream, ...] = (
     Stream(name="ATTEMPTS", max_age=timedelta(days=7), max_bytes=8 * GIB, synced=True),
     Stream(name="DECISIONS", max_age=timedelta(days=2), max_bytes=4 * GIB, synced=False),
+    Stream(name="CHANGES", max_age=timedelta(days=2), max_bytes=GIB, synced=False),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
 CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="ATTEMPTS", hearer=Role.USAGE_LEDGER),
+    Consumer(stream="ATTEMPTS", hearer=Role.HEALTH_MONITOR),
     Consumer(stream="DECISIONS", hearer=Role.USAGE_LEDGER),
 )
 TENANTS_VIEW = Bucket(
@@ -342,7 +388,14 @@ ENDPOINTS_VIEW = Bucket(
     message=route.Endpoint,
     summary="Tenants' own endpoints, by `<tenant>.<name>`.",
 )
-BUCKETS: tuple[Bucket, ...] = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, ENDPOINTS_VIEW)
+HEALTH_VIEW = Bucket(
+    name="health",
+    owner=Role.HEALTH_MONITOR,
+    readers=(Role.ROUTER,),
+    message=health.Health,
+    summary="Targets that are not closed, by `Target.key`.",
+)
+BUCKETS: tuple[Bucket, ...] = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, ENDPOINTS_VIEW, HEALTH_VIEW)
 
 INGRESS_INBOX = "_INBOX_ingress"
 CALLER_INBOX = "_INBOX_c"
@@ -382,7 +435,7 @@ def reply_prefixes(subject: Subject) -> tuple[str, ...]:
 
     NATS does not check a publisher's right to the reply subject it names, so every responder has to.
     """
-    if subject is ATTEMPT_RUN:
+    if subject in (ATTEMPT_RUN, REQUEST_REROUTE):
         return FRAME_INBOXES
     return tuple(f"{inbox_prefix(speaker.value)}." for speaker in subject.speakers)
 
@@ -395,66 +448,6 @@ def heard_by(role: Role) -> list[Subject]:
 def spoken_by(role: Role) -> list[Subject]:
     """What a role says."""
     return [subject for subject in SUBJECTS if role in subject.speakers]
-
-
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """What a NATS user may do. A subscription with a queue is spelled `subject queue`, and is allowed only so."""
-
-    publish: tuple[str, ...]
-    subscribe: tuple[str, ...]
-    responds: bool
-    unrestricted: bool = field(default=False)
-
-
-def permissions(user: str) -> Permissions:
-    """The exact rights of a NATS user, from this map.
-
-    Nobody but the provisioner may create a consumer: who can, can have the server publish anywhere in its name.
-    """
-    role = role_of(user)
-    if role is Role.PROVISIONER:
-        return Permissions(publish=(">",), subscribe=(">",), responds=False, unrestricted=True)
-    return Permissions(
-        publish=tuple(dict.fromkeys(_publishable(role, user))),
-        subscribe=tuple(dict.fromkeys(_subscribable(role, user))),
-        responds=any(subject.transport is Transport.REQUEST for subject in heard_by(role)),
-    )
-
-
-def _own(user: str) -> dict[str, str]:
-    """Placeholders that stand for the speaker itself, so that nobody speaks in another's name."""
-    return {"worker": user, "router": user, "service": user}
-
-
-def _publishable(role: Role, user: str) -> Iterator[str]:
-    own = _own(user)
-    for subject in spoken_by(role):
-        yield subject.pattern() if subject is ATTEMPT_CONFIRMED else subject.pattern(**own)
-    if role in FRAME_SPEAKERS:
-        yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
-    for consumer in CONSUMERS:
-        if consumer.hearer is role:
-            yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
-            yield f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.durable}"
-            yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
-    for bucket in BUCKETS:
-        if bucket.owner is role:
-            yield bucket.key_subject(">")
-        if role is bucket.owner or role in bucket.readers:
-            yield f"$JS.API.DIRECT.GET.{bucket.stream}"
-
-
-def _subscribable(role: Role, user: str) -> Iterator[str]:
-    own = _own(user)
-    yield f"{inbox_prefix(user)}.>"
-    for subject in heard_by(role):
-        if subject.transport is not Transport.STREAM:
-            pattern = subject.pattern(**own)
-            yield f"{pattern} {subject.queue}" if subject.queue else pattern
-    for bucket in BUCKETS:
-        if role in bucket.readers:
-            yield f"{bucket.view_prefix}>"
 
 
 def contracts() -> Iterable[type[BaseModel]]:

@@ -107,7 +107,7 @@ class Telemetry:
         span = self.start(name, parent, kind=kind)
         try:
             yield span
-        except BaseException as error:
+        except BaseException as error:  # passed on: the span only notes it
             span.fail(type(error).__name__)
             raise
         finally:

@@ -1,0 +1,78 @@
+"""What each NATS user may do, derived from the topology and from nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keyferry.contracts.topology import (
+    ATTEMPT_CONFIRMED,
+    BUCKETS,
+    CONSUMERS,
+    FRAME_INBOXES,
+    FRAME_SPEAKERS,
+    Role,
+    Transport,
+    heard_by,
+    inbox_prefix,
+    role_of,
+    spoken_by,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a NATS user may do. A subscription with a queue is spelled `subject queue`, and is allowed only so."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    responds: bool
+    unrestricted: bool = False
+
+
+def permissions(user: str) -> Permissions:
+    """The exact rights of a NATS user, from this map.
+
+    Nobody but the provisioner may create a consumer: who can, can have the server publish anywhere in its name.
+    """
+    role = role_of(user)
+    if role is Role.PROVISIONER:
+        return Permissions(publish=(">",), subscribe=(">",), responds=False, unrestricted=True)
+    return Permissions(
+        publish=tuple(dict.fromkeys(_publishable(role, user))),
+        subscribe=tuple(dict.fromkeys(_subscribable(role, user))),
+        responds=any(subject.transport is Transport.REQUEST for subject in heard_by(role)),
+    )
+
+
+def _own(user: str) -> dict[str, str]:
+    """Placeholders that stand for the speaker itself, so that nobody speaks in another's name."""
+    return {"worker": user, "router": user, "service": user}
+
+
+def _publishable(role: Role, user: str) -> Iterator[str]:
+    own = _own(user)
+    for subject in spoken_by(role):
+        yield subject.pattern() if subject is ATTEMPT_CONFIRMED else subject.pattern(**own)
+    if role in FRAME_SPEAKERS:
+        yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
+    for consumer in CONSUMERS:
+        if consumer.hearer is role:
+            yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
+            yield f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.durable}"
+            yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
+    for bucket in BUCKETS:
+        if bucket.owner is role:
+            yield bucket.key_subject(">")
+        if role is bucket.owner or role in bucket.readers:
+            yield f"$JS.API.DIRECT.GET.{bucket.stream}"
+
+
+def _subscribable(role: Role, user: str) -> Iterator[str]:
+    own = _own(user)
+    yield f"{inbox_prefix(user)}.>"
+    for subject in heard_by(role):
+        if subject.transport is not Transport.STREAM:
+            pattern = subject.pattern(**own)
+            yield f"{pattern} {subject.queue}" if subject.queue else pattern
+    for bucket in BUCKETS:
+        if role in bucket.readers:
+            yield f"{bucket.view_prefix}>"
