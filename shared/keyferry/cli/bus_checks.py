@@ -76,7 +76,7 @@ def chat_finding(chatted: Chatted, text: str, tenant: str) -> Finding:
 
 def ledger_finding(story: Story, chatted: Chatted) -> Finding:
     """Whether decision and attempt took their streams into the ledger."""
-    streams = ", ".join(consumer.stream for consumer in CONSUMERS)
+    streams = ", ".join(consumer.stream for consumer in CONSUMERS if consumer.hearer is Role.USAGE_LEDGER)
     if missing := story.missing(chatted.attempts):
         problem = unfinished(missing)
         return Finding(
