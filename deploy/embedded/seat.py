@@ -153,7 +153,7 @@ class Seat:
         self._living.add(child)
         try:
             await child.until_ready(self._patience.ready_seconds)
-        except BaseException:
+        except BaseException:  # a cancelled start, too, must leave no process behind
             child.kill()
             await child.until_gone()
             self._living.discard(child)
