@@ -205,9 +205,13 @@ class Bus:
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run `work` beside the lane that got it; `drain` waits for it."""
+        self._started(work)
+
+    def _started(self, work: Awaitable[None]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -260,18 +264,22 @@ class Bus:
 
     async def _pull(self, consumer: Consumer, handler: BatchHandler) -> None:
         subscription = await self.jetstream.pull_subscribe_bind(consumer=consumer.durable, stream=consumer.stream)
-        while True:
-            try:
-                batch = await subscription.fetch(_BATCH_SIZE, timeout=_PULL_WAIT_SECONDS)
-            except (TimeoutError, NatsTimeoutError):
-                continue
-            except NatsError as error:
-                _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
-                await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
-                continue
-            await self._handle(consumer, handler, batch)
-            if len(batch) < _BATCH_SIZE:
-                await asyncio.sleep(_GATHER_SECONDS)
+        try:
+            while True:
+                try:
+                    batch = await subscription.fetch(_BATCH_SIZE, timeout=_PULL_WAIT_SECONDS)
+                except (TimeoutError, NatsTimeoutError):
+                    continue
+                except NatsError as error:
+                    _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
+                    await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
+                    continue
+                # Leaving cancels the puller; a batch that was begun goes on, and `finish` waits for it.
+                await asyncio.shield(self._started(self._handle(consumer, handler, batch)))
+                if len(batch) < _BATCH_SIZE:
+                    await asyncio.sleep(_GATHER_SECONDS)
+        finally:
+            await _give_back(subscription)
 
     async def _handle(self, consumer: Consumer, handler: BatchHandler, batch: list[Msg]) -> None:
         try:
@@ -303,6 +311,21 @@ class Bus:
         _log.info("the bus is back")
         for callback in self._reconnected:
             callback()
+
+
+async def _give_back(subscription: JetStreamContext.PullSubscription) -> None:
+    """Stop pulling, and let another process have at once what was delivered here and not taken.
+
+    Left in the buffer, it would come again only after the consumer's `ack_wait`, and the connection's drain would wait for
+    somebody to take it.
+    """
+    delivered = subscription._sub._pending_queue  # nats-py has no public way to what a pull subscription has buffered
+    with suppress(NatsError):
+        await subscription.unsubscribe()
+        while not delivered.empty():
+            message = delivered.get_nowait()
+            if message.reply:  # the server's own status messages have none
+                await message.nak()
 
 
 async def ask(
