@@ -400,6 +400,14 @@ async def test_an_answer_may_be_so_large(content_type: str, size: int, passes: b
         assert (await post(upstream, double.url()))[1] == body
 
 
+async def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
+    async def announces(call: Call) -> None:
+        await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n")
+        await call.gone()
+
+    assert "larger than" in str(await failing(announces, limits=SMALL))
+
+
 @pytest.mark.parametrize(("coding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 async def test_compression_that_nobody_asked_for_is_undone(coding: str, compress: Callable[[bytes], bytes]) -> None:
     body = b'{"choices": []}' * 100
