@@ -81,20 +81,33 @@ class Upload(aiohttp.Payload):
 class Reply:
     """A response whose head has come. Iterate for its body once; close it in every case."""
 
-    __slots__ = ("_free", "_response", "headers", "status")
+    __slots__ = ("_connection_error", "_free", "_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, free: Callable[[], None]) -> None:
         self.status: int = response.status
         self.headers = response.raw_headers
         self._response = response
         self._free: Callable[[], None] | None = free
+        connection = response.connection
+        protocol = None if connection is None else connection.protocol
+        self._connection_error = None if protocol is None else protocol.exception
 
     async def read(self) -> bytes:
         """The bytes that have come, decoded by nothing but the transfer coding; empty at the end. Raises httpx's errors."""
         try:
-            return await self._response.content.readany()
+            data = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _as_httpx(error) from error
+        if not data and self._was_reset():
+            raise httpx.ReadError("the connection broke")
+        return data
+
+    def _was_reset(self) -> bool:
+        """Whether the body's end is only that of its connection, and that a broken one, which aiohttp takes for an end."""
+        headers = self._response.headers
+        if "Content-Length" in headers or "Transfer-Encoding" in headers or self._connection_error is None:
+            return False
+        return isinstance(self._connection_error(), aiohttp.ClientOSError)
 
     def close(self, *, linger: bool = False) -> None:
         """Give the connection back when the body is over, else close it.
@@ -164,7 +177,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     ) -> Reply:
         """Send one request and await the head of its response. Raises httpx.TransportError.
 
-        Same as `handle_async_request` without building httpx's request and response, which cost as much as sending. Times
+        Same as `handle_async_request` without building httpx's request and response, which costs half as much as sending. Times
         are seconds: `connect` for name, TCP and TLS together, `write` for a pause in sending, `read` for a pause in the
         response, `between` for a pause in its body when that differs; and all of them together for the head.
         """

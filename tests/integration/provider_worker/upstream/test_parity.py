@@ -114,6 +114,25 @@ async def test_a_reset_within_the_body_is_an_error_after_the_send(transport: htt
             await post(transport, double.url())
 
 
+async def test_a_reset_is_no_end_of_a_body_that_ends_with_its_connection(transport: httpx.AsyncBaseTransport) -> None:
+    heard = asyncio.Event()
+
+    async def resets_once_heard(call: Call) -> None:
+        await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await heard.wait()
+        call.reset()
+
+    async with upstream_double(resets_once_heard) as double:
+        response = await transport.handle_async_request(httpx.Request("POST", double.url(), content=b"{}"))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        pieces = aiter(response.stream)
+        assert await anext(pieces) == b"data: 1\n\n"
+        heard.set()
+        with pytest.raises(httpx.ReadError):
+            await anext(pieces)
+        await response.aclose()
+
+
 async def test_refused_is_a_connect_error(transport: httpx.AsyncBaseTransport) -> None:
     with pytest.raises(httpx.TransportError) as caught:
         await post(transport, f"http://{LOOPBACK}:{free_port()}/")
