@@ -42,6 +42,7 @@ async def provision(nats_url: str, seed_file: Path) -> None:
         inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
         name=Role.PROVISIONER.value,
         allow_reconnect=False,
+        max_reconnect_attempts=1,
         connect_timeout=5,
     )
     try:

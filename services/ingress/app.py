@@ -30,6 +30,7 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     async def open_caller() -> None:
         callers.append(Caller(bus.client, bus.inbox_prefix, bus.boot_id))
         await callers[0].start()
+        service.closes(callers[0].stop)
 
     doors = Doors(
         settings=settings,

@@ -2,7 +2,14 @@
 
 import logging
 
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_FINISHED, ATTEMPT_RUN, WORKER_CONTROL, Role
+from keyferry.contracts.topology import (
+    ATTEMPT_CONFIRMED,
+    ATTEMPT_FINISHED,
+    ATTEMPT_RUN,
+    WORKER_CONTROL,
+    WORKER_PROBE,
+    Role,
+)
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.settings import SettingsError, load
@@ -50,13 +57,14 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         providers={"echo": echo_provider, **providers(ADAPTERS, client, timeouts)},
         spool=spool,
         publisher=publisher,
-        send=lambda inbox, frame: bus.client.publish(inbox, frame),
+        send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
         telemetry=service.telemetry,
         capacity=settings.max_attempts,
     )
     doors = Doors(attempts, spool, bus.spawn)
     bus.lane(ATTEMPT_RUN, doors.on_attempt)
     bus.lane(WORKER_CONTROL, doors.on_control, boot=bus.boot_id)
+    bus.lane(WORKER_PROBE, doors.on_probe, boot=bus.boot_id)
     bus.lane(ATTEMPT_CONFIRMED, doors.on_confirmed, worker=bus.user)
 
     async def start() -> None:

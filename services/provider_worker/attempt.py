@@ -17,18 +17,21 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import AttemptRecord, Outcome
+from keyferry.contracts.topology import REQUEST_REROUTE
+from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Span, Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
-from services.provider_worker.delivery import Delivery
+from services.provider_worker.delivery import CallerStarves, Delivery
+from services.provider_worker.estimate import estimate
+from services.provider_worker.fallback import reroute
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.client import BrokenOffAnswer, NotSent, SentNoAnswer
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[[str, bytes], Awaitable[None]]
-"""Publishes bytes to an inbox; raises nats-py's errors when the bus is away."""
+Send = Callable[[str, bytes, str], Awaitable[None]]
+"""Publishes (subject, data, reply); raises nats-py's errors when the bus is away."""
 
 _DIED = Failure(
     failure_class=FailureClass.INDETERMINATE,
@@ -68,6 +71,7 @@ Raises RefusedByAdapter, NotSent, SentNoAnswer and BrokenOffAnswer.
 class _Running:
     tenant: str
     task: asyncio.Task[None]
+    delivery: Delivery
     cancelled_by_caller: bool = False
 
 
@@ -117,7 +121,8 @@ class Attempts:
             return
         task = asyncio.current_task()
         assert task is not None
-        self._running[run.attempt_id] = running = _Running(run.tenant, task)
+        delivery = Delivery(run.attempt_id, lambda frame: self._send(inbox, frame, ""), run.credit_bytes)
+        self._running[run.attempt_id] = running = _Running(run.tenant, task, delivery)
         span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CLIENT)
         try:
             await self._live(run, body, inbox, intent, running, span)
@@ -134,33 +139,56 @@ class Attempts:
         running.task.cancel()
         return True
 
+    def grant(self, attempt_id: str, tenant: str, credit_bytes: int) -> None:
+        """The caller has room for more of this attempt's answer."""
+        running = self._running.get(attempt_id)
+        if running is not None and running.tenant == tenant:
+            running.delivery.grant(credit_bytes)
+
+    def unknown(self, attempt_ids: list[str]) -> list[str]:
+        """Those that are not under way here."""
+        return [attempt_id for attempt_id in attempt_ids if attempt_id not in self._running]
+
     # --- inside
 
     async def _live(
         self, run: AttemptRun, body: bytes, inbox: str, intent: AttemptRecord, running: _Running, span: Span
     ) -> None:
-        delivery = Delivery(run.attempt_id, lambda frame: self._send(inbox, frame))
-        progress = Progress(delivery, started=time.monotonic())
+        progress = Progress(running.delivery, started=time.monotonic())
         outcome, failure = await self._attempt(run, body, inbox, progress, running)
-        record = self._result(intent, progress, outcome, failure)
+        record = self._result(intent, progress, outcome, failure, body)
         self._publisher.put(self._spool.finish(record))
         self._spool.published(record.spool_seq, time.monotonic())
         _describe(span, record)
         try:
-            await delivery.end(outcome, failure, progress.answer.body if outcome is Outcome.COMPLETED else b"")
-        except NatsError:
+            await self._conclude(run, body, inbox, progress, record)
+        except (NatsError, CallerStarves):
             _log.warning("the end of an answer could not be delivered", extra={"attempt_id": run.attempt_id})
+
+    async def _conclude(
+        self, run: AttemptRun, body: bytes, inbox: str, progress: Progress, record: AttemptRecord
+    ) -> None:
+        """Tell the caller how it ended; or, while nothing was delivered, hand the request back to be planned anew."""
+        if record.failure is not None and record.outcome is Outcome.FAILED and not progress.delivery.deltas:
+            left_ms = run.deadline_ms - record.latency_ms
+            again = reroute(run, record.failure, left_ms=left_ms, now_unix_ms=time.time_ns() // 1_000_000)
+            if again is not None:
+                await self._send(REQUEST_REROUTE.at(tenant=run.tenant), again.with_body(body), inbox)
+                return
+        whole = progress.answer.body if record.outcome is Outcome.COMPLETED else b""
+        await progress.delivery.end(record.outcome, record.failure, whole)
 
     async def _attempt(
         self, run: AttemptRun, body: bytes, inbox: str, progress: Progress, running: _Running
     ) -> tuple[Outcome, Failure | None]:
         try:
-            await self._send(inbox, self._accepted(run))
+            await self._send(inbox, self._accepted(run), "")
             async with asyncio.timeout(run.deadline_ms / 1000):
                 progress.answer = await self._providers[run.provider](run, body, progress)
         except asyncio.CancelledError:
             if running.cancelled_by_caller:
-                return Outcome.CANCELLED, _failure(FailureClass.CANCELLED, "the caller went away", Where.GATEWAY)
+                where = Where.MID_STREAM if progress.delivery.deltas else Where.NO_ANSWER
+                return Outcome.CANCELLED, _failure(FailureClass.CANCELLED, "the caller went away", where)
             return Outcome.FAILED, _unavailable("the worker stopped before the answer was whole")
         except TimeoutError:
             return Outcome.FAILED, _failure(
@@ -170,6 +198,10 @@ class Attempts:
             return Outcome.FAILED, _of(error, progress.answer)
         except NatsError:
             return Outcome.CANCELLED, _unavailable("the bus went away while the answer was delivered")
+        except CallerStarves:
+            return Outcome.CANCELLED, _failure(
+                FailureClass.CANCELLED, "the caller stopped taking the answer", Where.GATEWAY
+            )
         except Exception:  # the edge of the attempt: a defect of ours must still end as a record and a frame
             _log.exception("an attempt failed", extra={"attempt_id": run.attempt_id, "request_id": run.request_id})
             return Outcome.FAILED, _failure(
@@ -195,7 +227,7 @@ class Attempts:
     async def _refuse(self, run: AttemptRun, inbox: str, failure: Failure) -> None:
         refused = frames.Refused(request_id=run.request_id, decision_id=run.decision_id, failure=failure)
         try:
-            await self._send(inbox, refused.to_frame())
+            await self._send(inbox, refused.to_frame(), "")
         except NatsError:
             _log.warning("a refusal could not be delivered", extra={"request_id": run.request_id})
 
@@ -238,9 +270,13 @@ class Attempts:
         )
 
     def _result(
-        self, intent: AttemptRecord, progress: Progress, outcome: Outcome, failure: Failure | None
+        self, intent: AttemptRecord, progress: Progress, outcome: Outcome, failure: Failure | None, body: bytes
     ) -> AttemptRecord:
         answer = progress.answer
+        meters, basis = answer.meters, answer.basis
+        if basis is Basis.NONE and _was_worked_on(outcome, failure, progress.delivery.deltas):
+            meters = estimate(body, deltas=progress.delivery.deltas, answer_body=answer.body)
+            basis = Basis.ESTIMATED
         return intent.model_copy(
             update={
                 "origin": progress.origin,
@@ -248,8 +284,8 @@ class Attempts:
                 "outcome": outcome,
                 "failure": failure,
                 "finish_reason": answer.finish_reason,
-                "meters": answer.meters,
-                "basis": answer.basis,
+                "meters": meters,
+                "basis": basis,
                 "reported_cost_usd": answer.reported_cost_usd,
                 "latency_ms": int((time.monotonic() - progress.started) * 1000),
                 "first_token_ms": None
@@ -276,6 +312,13 @@ def _of(error: RefusedByAdapter | NotSent | SentNoAnswer | BrokenOffAnswer, answ
     if isinstance(error, SentNoAnswer):
         return _failure(FailureClass.TIMEOUT if error.timed_out else FailureClass.SERVER, str(error), Where.NO_ANSWER)
     return answer.failure or _failure(FailureClass.TRUNCATED, str(error), Where.MID_STREAM)
+
+
+def _was_worked_on(outcome: Outcome, failure: Failure | None, deltas: int) -> bool:
+    """Whether the provider did something that it may charge for, though it reported no usage."""
+    if outcome is Outcome.COMPLETED or deltas:
+        return True
+    return failure is not None and failure.where in (Where.NO_ANSWER, Where.MID_STREAM)
 
 
 def _describe(span: Span, record: AttemptRecord) -> None:

@@ -1,4 +1,4 @@
-"""Sends an attempt's answer to the caller's inbox as frames: the first delta at once, later ones together."""
+"""Sends an attempt's answer to the caller's inbox as frames: the first delta at once, later ones together, within its credit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,24 +9,45 @@ from keyferry.contracts.usage import Outcome
 
 COALESCE_DELTAS = 4
 COALESCE_SECONDS = 0.025
+STARVED_SECONDS = 15.0
+"""A caller that grants nothing for so long is gone or stuck: longer than a process is frozen by accident."""
 
 Publish = Callable[[bytes], Awaitable[None]]
 
 
-class Delivery:
-    """The frames of one attempt, in order. `publish` sends bytes to the caller's inbox and raises when the bus is away."""
+class CallerStarves(Exception):
+    """The caller has stopped taking the answer."""
 
-    def __init__(self, attempt_id: str, publish: Publish) -> None:
+
+class Delivery:
+    """The frames of one attempt, in order. `publish` sends bytes to the caller's inbox and raises when the bus is away.
+
+    The bus has no back-pressure from end to end, so the caller grants bytes: a slow reader makes the worker stop reading
+    from the provider instead of filling buffers in between.
+    """
+
+    def __init__(self, attempt_id: str, publish: Publish, credit_bytes: int) -> None:
         self._attempt_id = attempt_id
         self._publish = publish
+        self._credit_bytes = credit_bytes
+        self._granted = asyncio.Event()
+        self._order = asyncio.Lock()
         self._waiting: list[bytes] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._flushes: set[asyncio.Task[None]] = set()
         self.deltas = 0
 
+    def grant(self, credit_bytes: int) -> None:
+        """The caller has taken so much and may be sent as much again."""
+        self._credit_bytes += credit_bytes
+        self._granted.set()
+
     async def deltas_arrived(self, texts: list[bytes]) -> None:
-        """Deliver chunk texts: at once when they are the first or enough, else within COALESCE_SECONDS."""
+        """Deliver chunk texts: at once when they are the first or enough, else within COALESCE_SECONDS.
+
+        Returns only when the caller has room for more. Raises CallerStarves.
+        """
         first = self.deltas == 0
         self.deltas += len(texts)
         self._waiting += texts
@@ -36,13 +57,16 @@ class Delivery:
             self._timer = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._flush_soon)
 
     async def end(self, outcome: Outcome, failure: Failure | None = None, body: bytes = b"") -> None:
-        """Send what waits and the end frame. `body` is a whole answer that was not streamed."""
+        """Send what waits and the end frame. `body` is a whole answer that was not streamed. Raises CallerStarves."""
         await self._flush()
-        while len(body) > frames.MAX_PAYLOAD_BYTES:
-            await self._send(body[: frames.MAX_PAYLOAD_BYTES])
-            body = body[frames.MAX_PAYLOAD_BYTES :]
-        end = frames.End(attempt_id=self._attempt_id, outcome=outcome, count=self._count, failure=failure, payload=body)
-        await self._publish(end.to_frame())
+        async with self._order:
+            while len(body) > frames.MAX_PAYLOAD_BYTES:
+                await self._send(body[: frames.MAX_PAYLOAD_BYTES])
+                body = body[frames.MAX_PAYLOAD_BYTES :]
+            end = frames.End(
+                attempt_id=self._attempt_id, outcome=outcome, count=self._count, failure=failure, payload=body
+            )
+            await self._publish(end.to_frame())
 
     def _flush_soon(self) -> None:
         self._timer = None
@@ -53,25 +77,37 @@ class Delivery:
     def _flushed(self, task: "asyncio.Task[None]") -> None:
         self._flushes.discard(task)
         if not task.cancelled():
-            task.exception()  # the bus is away: the end of the attempt meets the same and says so
+            task.exception()  # the bus or the caller is away: the end of the attempt meets the same and says so
 
     async def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        texts, self._waiting = self._waiting, []
-        batch: list[bytes] = []
-        size = 0
-        for text in texts:
-            if batch and size + len(text) >= frames.MAX_PAYLOAD_BYTES:
+        async with self._order:
+            texts, self._waiting = self._waiting, []
+            batch: list[bytes] = []
+            size = 0
+            for text in texts:
+                if batch and size + len(text) >= frames.MAX_PAYLOAD_BYTES:
+                    await self._send(b"\n".join(batch))
+                    batch, size = [], 0
+                batch.append(text)
+                size += len(text) + 1
+            if batch:
                 await self._send(b"\n".join(batch))
-                batch, size = [], 0
-            batch.append(text)
-            size += len(text) + 1
-        if batch:
-            await self._send(b"\n".join(batch))
 
     async def _send(self, payload: bytes) -> None:
-        # The number is taken and the frame handed over without a pause in between, so frames leave in their order.
+        if self._credit_bytes <= 0:
+            await self._room()
+        self._credit_bytes -= len(payload)
         self._count += 1
         await self._publish(frames.data_frame(self._attempt_id, self._count, payload))
+
+    async def _room(self) -> None:
+        try:
+            async with asyncio.timeout(STARVED_SECONDS):
+                while self._credit_bytes <= 0:
+                    self._granted.clear()
+                    await self._granted.wait()
+        except TimeoutError:
+            raise CallerStarves from None

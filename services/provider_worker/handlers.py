@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from nats.aio.msg import Msg
 
-from keyferry.contracts.chat import AttemptRun, Control, ControlKind
+from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, Probed
 from keyferry.contracts.envelope import MalformedMessage
-from keyferry.contracts.topology import ATTEMPT_RUN, reply_prefixes
+from keyferry.contracts.topology import ATTEMPT_RUN, WORKER_PROBE, reply_prefixes
 from keyferry.contracts.usage import AttemptsConfirmed
 from services.provider_worker.attempt import Attempts
 from services.provider_worker.spool import Spool
@@ -15,6 +15,7 @@ from services.provider_worker.spool import Spool
 _log = logging.getLogger(__name__)
 
 _CALLERS = reply_prefixes(ATTEMPT_RUN)
+_PROBERS = reply_prefixes(WORKER_PROBE)
 
 
 class Doors:
@@ -44,8 +45,24 @@ class Doors:
         except MalformedMessage as error:
             _log.error("a control message cannot be read", extra={"why": error.reason})
             return
-        if control.kind is ControlKind.CANCEL:
-            self._attempts.cancel(control.attempt_id, message.subject.rpartition(".")[2])
+        tenant = message.subject.rpartition(".")[2]
+        match control.kind:
+            case ControlKind.CANCEL:
+                self._attempts.cancel(control.attempt_id, tenant)
+            case ControlKind.CREDIT:
+                self._attempts.grant(control.attempt_id, tenant, control.credit_bytes)
+
+    async def on_probe(self, message: Msg) -> None:
+        """A caller has not heard from us for a while: tell which of its attempts are not (or no longer) here."""
+        if not message.reply.startswith(_PROBERS):
+            _log.warning("dropped a probe whose answer would go astray")
+            return
+        try:
+            probe = Probe.decode(message.data)
+        except MalformedMessage as error:
+            _log.error("a probe cannot be read", extra={"why": error.reason})
+            return
+        await message.respond(Probed(unknown=self._attempts.unknown(probe.attempt_ids)).encode())
 
     async def on_confirmed(self, message: Msg) -> None:
         """The ledger has committed records of ours."""

@@ -1,5 +1,8 @@
 """Wires the router: the only file here that names concrete things."""
 
+from datetime import UTC, datetime
+
+from keyferry.contracts.health import Health
 from keyferry.contracts.route import Endpoint, ListEndpoints, ListModels, RemoveEndpoint, SaveEndpoint
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import (
@@ -8,8 +11,10 @@ from keyferry.contracts.topology import (
     ENDPOINT_REMOVE,
     ENDPOINT_SAVE,
     ENDPOINTS_VIEW,
+    HEALTH_VIEW,
     MODEL_LIST,
     REQUEST_DECIDED,
+    REQUEST_REROUTE,
     TENANTS_VIEW,
     Role,
 )
@@ -24,6 +29,7 @@ from services.router.handlers import ChatDoor, ManagementDoors
 from services.router.plan import Facts
 from services.router.settings import RouterSettings
 from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
+from services.router.trials import TrialGate
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
@@ -41,8 +47,19 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     engine = engine_for(settings)
     store = PostgresEndpointStore(engine)
 
+    health = KvView(bus, HEALTH_VIEW, Health)
+    trials = TrialGate()
+    health.on_change(lambda: trials.forget_all_but({key for key, _ in health}))
+
     def facts_of(tenant: str) -> Facts:
-        return Facts(tenants.get(tenant), index.of(tenant))
+        now = datetime.now(UTC)
+        return Facts(
+            tenants.get(tenant),
+            index.of(tenant),
+            now,
+            health=lambda target: health.get(target.key),
+            trial=lambda target: trials.take(target.key, now),
+        )
 
     async def publish(subject: str, data: bytes, reply: str) -> None:
         await bus.client.publish(subject, data, reply=reply)
@@ -74,10 +91,11 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", lambda: relay.synced)
 
     async def open_views() -> None:
-        for view in (tenants, endpoints):
+        for view in (tenants, endpoints, health):
             await view.start()
             service.closes(view.stop)
-            service.needs_view(view)
+        for needed in (tenants, endpoints):
+            service.needs_view(needed)
 
     service.closes(engine.dispose)
     for step in (open_decisions, open_store, open_views):
@@ -86,9 +104,11 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     service.facts = lambda: {
         "tenants": str(len(tenants)),
         "endpoints": str(len(endpoints)),
+        "targets_resting": str(len(health)),
         "decisions_dropped": str(decisions.dropped),
     }
     bus.lane(CHAT_REQUEST, chat.on_request)
+    bus.lane(REQUEST_REROUTE, chat.on_reroute)
     doors = ManagementDoors(store, facts_of)
     bus.respond(ENDPOINT_SAVE, SaveEndpoint, doors.save_endpoint)
     bus.respond(ENDPOINT_REMOVE, RemoveEndpoint, doors.remove_endpoint)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, ChatRequest
+from keyferry.contracts.chat import AttemptRun, ChatRequest, Reroute
 from keyferry.contracts.route import DecisionRecord
 from services.router.plan import Facts, Plan, Wanted, plan
 
@@ -29,11 +29,19 @@ class Decided:
     refused: frames.Refused | None
 
 
-def decide(request: ChatRequest, facts: Facts, fresh: FreshIds, *, traceparent: str | None) -> Decided:
-    """Plan the request and make the first attempt's message, or the refusal."""
-    made = plan(Wanted(request.tenant, request.model, request.allowed_models), facts)
-    if made.refusal is not None:
-        refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=made.refusal)
+Request = ChatRequest | Reroute
+
+MAX_ATTEMPTS = 5
+"""Attempts of one request in all: each costs the caller time, and may cost money."""
+
+
+def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str | None) -> Decided:
+    """Plan the request and make the next attempt's message, or the refusal."""
+    tried = request.tried if isinstance(request, Reroute) else []
+    made = plan(Wanted(request.tenant, request.model, request.allowed_models, tried), facts)
+    if made.refusal is not None or len(tried) >= MAX_ATTEMPTS:
+        failure = made.refusal or tried[-1].failure
+        refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
         return Decided(made, None, refused)
     index = made.order[0]
     chosen = made.candidates[index]
@@ -49,21 +57,25 @@ def decide(request: ChatRequest, facts: Facts, fresh: FreshIds, *, traceparent: 
         tags=request.tags,
         deadline_ms=request.deadline_ms,
         start_by_unix_ms=request.start_by_unix_ms,
+        credit_bytes=request.credit_bytes,
+        allowed_models=request.allowed_models,
         traceparent=traceparent,
         attempt_id=fresh.attempt_id,
-        attempt_number=1,
+        attempt_number=len(tried) + 1,
         decision_id=fresh.decision_id,
         provider=chosen.provider,
         endpoint=chosen.endpoint,
         base_url=endpoint.base_url if endpoint else None,
         model_asked=request.model,
         key_source=chosen.key_source,
+        alternatives=min(len(made.order), MAX_ATTEMPTS - len(tried)) - 1,
+        tried=tried,
     )
     return Decided(made, run, None)
 
 
 def record(
-    request: ChatRequest, decided: Decided, fresh: FreshIds, *, router: str, now: datetime, duration_us: int, trace: str
+    request: Request, decided: Decided, fresh: FreshIds, *, router: str, now: datetime, duration_us: int, trace: str
 ) -> DecisionRecord:
     """What the ledger keeps of the decision."""
     return DecisionRecord(
@@ -78,6 +90,8 @@ def record(
         duration_us=duration_us,
         candidates=decided.plan.candidates,
         order=decided.plan.order,
-        refusal=decided.plan.refusal,
+        refusal=decided.refused.failure if decided.refused else None,
+        attempt_id=decided.run.attempt_id if decided.run else None,
+        attempt_number=len(request.tried) + 1 if isinstance(request, Reroute) else 1,
         traceparent=trace,
     )

@@ -10,7 +10,7 @@ from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.chat import ChatRequest, Reroute
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.route import (
     Endpoint,
@@ -26,7 +26,7 @@ from keyferry.contracts.topology import ATTEMPT_RUN, CHAT_REQUEST, reply_prefixe
 from keyferry.runtime.bus import Refused
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Telemetry
-from services.router.decide import FreshIds, decide, record
+from services.router.decide import FreshIds, Request, decide, record
 from services.router.endpoints import InvalidEndpoint, checked
 from services.router.plan import Facts, models
 from services.router.store import EndpointStore
@@ -54,13 +54,21 @@ class ChatDoor:
         self._telemetry = telemetry
 
     async def on_request(self, message: Msg) -> None:
-        """One request. What cannot be answered to a caller's inbox, or names another tenant than its subject, is dropped."""
+        """A new request."""
+        await self._on(message, ChatRequest)
+
+    async def on_reroute(self, message: Msg) -> None:
+        """A request whose attempt has failed before anything was delivered."""
+        await self._on(message, Reroute)
+
+    async def _on(self, message: Msg, kind: type[ChatRequest] | type[Reroute]) -> None:
+        """Drops what cannot be answered to a caller's inbox, or whose head names another tenant than its subject."""
         started_ns = time.perf_counter_ns()
         if not message.reply.startswith(_CALLERS):
             _log.warning("dropped a request whose answer would go astray")
             return
         try:
-            request, body = ChatRequest.split(message.data)
+            request, body = kind.split(message.data)
         except MalformedMessage as error:
             _log.error("a chat request cannot be read", extra={"why": error.reason})
             return
@@ -70,7 +78,7 @@ class ChatDoor:
             return
         await self._decide(request, body, message.reply, started_ns)
 
-    async def _decide(self, request: ChatRequest, body: bytes, inbox: str, started_ns: int) -> None:
+    async def _decide(self, request: Request, body: bytes, inbox: str, started_ns: int) -> None:
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
         span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
         decided = decide(request, self._facts_of(request.tenant), fresh, traceparent=span.traceparent)

@@ -1,9 +1,12 @@
 """From a request and the facts to an ordered plan of attempts, with a reason for every candidate, kept or dropped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from keyferry.contracts.chat import Tried
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.route import Candidate, DropReason, Endpoint, Model
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import KeySource
@@ -21,6 +24,16 @@ class Wanted:
     model: str
     allowed_models: Sequence[str] | None = None
     """What the client token may use; None is everything."""
+    tried: Sequence[Tried] = ()
+    """Attempts of this request that have failed."""
+
+
+def _healthy(target: Target) -> Health | None:
+    return None
+
+
+def _no_trial(target: Target) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,11 @@ class Facts:
 
     tenant: Tenant | None
     endpoints: Sequence[Endpoint]
+    now: datetime
+    health: Callable[[Target], Health | None] = _healthy
+    """What the health monitor says of a target; None is nothing bad."""
+    trial: Callable[[Target], bool] = _no_trial
+    """Whether a trial of a target whose time to rest is over may be made now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +61,59 @@ class Plan:
 
 
 def plan(wanted: Wanted, facts: Facts) -> Plan:
-    """Decide. Constraints first, then the order: a lower priority number first, then the name."""
+    """Decide. Constraints first, then health, then the order.
+
+    A lower priority number comes first, then the name. A target whose time to rest is over is tried first, once in a while,
+    since the next candidate answers if it fails again; otherwise it comes last until somebody's trial has succeeded.
+    """
     candidates: list[Candidate] = []
     endpoints: dict[int, Endpoint] = {}
+    ranks: dict[int, int] = {}
     ban = _ban(wanted, facts)
     candidates.append(_echo(wanted, ban))
     for endpoint in sorted(facts.endpoints, key=lambda e: (e.priority, e.name)):
-        endpoints[len(candidates)] = endpoint
-        candidates.append(_custom(wanted, endpoint, ban))
-    order = [index for index, candidate in enumerate(candidates) if candidate.kept]
+        index = len(candidates)
+        endpoints[index] = endpoint
+        candidate = _custom(wanted, endpoint, ban)
+        if candidate.kept:
+            candidate, ranks[index] = _judged(candidate, wanted, facts)
+        candidates.append(candidate)
+    kept = [index for index, candidate in enumerate(candidates) if candidate.kept]
+    order = sorted(kept, key=lambda index: ranks.get(index, _ORDINARY))
     refusal = None if order else _refusal(wanted, facts, candidates)
     return Plan(candidates, order, refusal, endpoints)
+
+
+_TRIAL, _ORDINARY, _RECOVERING = range(3)
+
+
+def _judged(candidate: Candidate, wanted: Wanted, facts: Facts) -> tuple[Candidate, int]:
+    """A candidate that the rules allow, judged by what happened to it: in this request, and lately in others."""
+    for tried in wanted.tried:
+        if (tried.provider, tried.endpoint, tried.model) == (candidate.provider, candidate.endpoint, candidate.model):
+            words = f"{candidate.endpoint} has failed for this request: {tried.failure.failure_class}"
+            return _drop(candidate, DropReason.ALREADY_TRIED, words), _ORDINARY
+    target = _target(candidate, wanted.tenant)
+    health = facts.health(target)
+    if health is None or health.state is CircuitState.CLOSED:
+        return candidate, _ORDINARY
+    if health.until is not None and health.until > facts.now:
+        rest = (health.until - facts.now).total_seconds()
+        words = f"{candidate.endpoint} is {health.state} for {rest:.1f} s more: {health.reason}"
+        return _drop(candidate, DropReason.UNHEALTHY, words), _ORDINARY
+    if facts.trial(target):
+        words = f"{candidate.words}; it was {health.state}, and this is the trial whether it is well again"
+        return candidate.model_copy(update={"words": words}), _TRIAL
+    words = f"{candidate.words}; it was {health.state}, and others come first until a trial has succeeded"
+    return candidate.model_copy(update={"words": words}), _RECOVERING
+
+
+def _target(candidate: Candidate, tenant: str) -> Target:
+    return Target(provider=candidate.provider, model=candidate.model, tenant=tenant, endpoint=candidate.endpoint)
+
+
+def _drop(candidate: Candidate, reason: DropReason, words: str) -> Candidate:
+    return candidate.model_copy(update={"kept": False, "reason": reason, "words": words})
 
 
 def models(facts: Facts, allowed_models: Sequence[str] | None) -> list[Model]:
@@ -129,14 +189,43 @@ def _dropped(
     )
 
 
-def _refusal(wanted: Wanted, facts: Facts, candidates: Iterable[Candidate]) -> Failure:
-    forbidding = (DropReason.TENANT_SUSPENDED, DropReason.MODEL_NOT_ALLOWED)
+def _refusal(wanted: Wanted, facts: Facts, candidates: Sequence[Candidate]) -> Failure:
+    """Why there is no candidate: what a rule forbids, what failed, what rests, what is switched off, what does not exist."""
+    by_reason: dict[DropReason | None, list[Candidate]] = {}
     for candidate in candidates:
-        if candidate.reason in forbidding:
-            return Failure(failure_class=FailureClass.POLICY, message=candidate.words, param="model")
-    disabled = [candidate.words for candidate in candidates if candidate.reason is DropReason.ENDPOINT_DISABLED]
-    if disabled:
-        return Failure(failure_class=FailureClass.UNAVAILABLE, message="; ".join(disabled), param="model")
+        by_reason.setdefault(candidate.reason, []).append(candidate)
+    for forbidding in (DropReason.TENANT_SUSPENDED, DropReason.MODEL_NOT_ALLOWED):
+        if forbidding in by_reason:
+            words = by_reason[forbidding][0].words
+            return Failure(failure_class=FailureClass.POLICY, message=words, param="model")
+    if wanted.tried:
+        return wanted.tried[-1].failure
+    if DropReason.UNHEALTHY in by_reason:
+        return _resting(by_reason[DropReason.UNHEALTHY], wanted, facts)
+    if DropReason.ENDPOINT_DISABLED in by_reason:
+        words = "; ".join(candidate.words for candidate in by_reason[DropReason.ENDPOINT_DISABLED])
+        return Failure(failure_class=FailureClass.UNAVAILABLE, message=words, param="model")
+    return _unknown(wanted, facts)
+
+
+def _resting(candidates: Iterable[Candidate], wanted: Wanted, facts: Facts) -> Failure:
+    """All that could answer rest: the caller is told when the first of them may be tried again."""
+    candidates = list(candidates)
+    untils = [
+        health.until
+        for candidate in candidates
+        if (health := facts.health(_target(candidate, wanted.tenant))) is not None and health.until is not None
+    ]
+    wait_ms = max(1, int((min(untils) - facts.now).total_seconds() * 1000)) if untils else None
+    return Failure(
+        failure_class=FailureClass.UNAVAILABLE,
+        message="; ".join(candidate.words for candidate in candidates),
+        param="model",
+        retry_after_ms=wait_ms,
+    )
+
+
+def _unknown(wanted: Wanted, facts: Facts) -> Failure:
     names = [model.id for model in models(facts, wanted.allowed_models)]
     shown = ", ".join(names[:_MAX_NAMED_MODELS]) + (", …" if len(names) > _MAX_NAMED_MODELS else "")
     return Failure(

@@ -56,9 +56,10 @@ class Handlers:
             return Attempts(rows=await self._store.attempts_of(command.tenant, command.request_id))
 
     async def get_decision(self, command: GetDecision) -> Decision:
-        """The decision record of one request, once it has arrived."""
+        """The decision records of one request, once they have arrived."""
         async with _refusing():
-            return Decision(record=await self._store.decision_of(command.tenant, command.request_id))
+            records = await self._store.decisions_of(command.tenant, command.request_id)
+            return Decision(record=records[0] if records else None, later=records[1:])
 
 
 def _consumer_of(subject: Subject) -> Consumer:

@@ -155,13 +155,13 @@ class LedgerStore:
             rows = await connection.execute(query.order_by(columns.attempt_number, columns.started_at))
             return [_ledger_row(row) for row in rows.mappings()]
 
-    async def decision_of(self, tenant: str, request_id: str) -> DecisionRecord | None:
-        """The latest decision about a request."""
+    async def decisions_of(self, tenant: str, request_id: str) -> list[DecisionRecord]:
+        """The decisions about a request: the first, and one more after each attempt that failed."""
         columns = decisions.c
         query = select(columns.record).where(columns.tenant == tenant, columns.request_id == request_id)
         async with self._transaction() as connection:
-            document = await connection.scalar(query.order_by(columns.decided_at.desc()).limit(1))
-        return None if document is None else DecisionRecord.model_validate(document)
+            documents = await connection.scalars(query.order_by(columns.decided_at, columns.decision_id))
+            return [DecisionRecord.model_validate(document) for document in documents]
 
     async def summarize(self, command: SummarizeUsage) -> UsageSummary:
         """A tenant's usage by provider and model, most expensive first. Raises SummaryTooLong."""

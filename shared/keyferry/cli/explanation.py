@@ -26,6 +26,8 @@ _BASES = {
 def explanation(story: Story) -> list[str]:
     """The story as lines. What has not reached the ledger is said to be missing."""
     lines = [*_route(story.decision)]
+    for decision in story.later:
+        lines += _route(decision)
     if story.attempts:
         lines.append("Attempts")
         for row in story.attempts:
@@ -44,6 +46,7 @@ def as_json(story: Story) -> dict[str, Json]:
         "tenant": story.tenant,
         "trace_id": story.trace_id,
         "decision": story.decision.model_dump(mode="json") if story.decision else None,
+        "later_decisions": [decision.model_dump(mode="json") for decision in story.later],
         "attempts": [row.model_dump(mode="json") for row in story.attempts],
     }
 
@@ -52,9 +55,11 @@ def _route(decision: DecisionRecord | None) -> Iterator[str]:
     if decision is None:
         yield "Route     the decision record has not reached the ledger"
         return
+    asked = f"{decision.tenant} asked for {decision.model_asked}"
+    if decision.attempt_number > 1:
+        asked = f"after attempt {decision.attempt_number - 1} had failed"
     yield (
-        f"Route     {decision.tenant} asked for {decision.model_asked};"
-        f" {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
+        f"Route     {asked}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
     )
     for place, candidate in _ranked(decision):
         yield f"  {_verdict(place)} {_name(candidate)}: {candidate.words}{_reason(candidate)}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyferry.cli.connection import Operator
 from keyferry.cli.problem import Problem
@@ -25,6 +25,8 @@ class Story:
     request_id: str
     decision: DecisionRecord | None
     attempts: list[LedgerRow]
+    later: list[DecisionRecord] = field(default_factory=list)
+    """The decisions after attempts that failed, in order."""
 
     @property
     def trace_id(self) -> str | None:
@@ -76,4 +78,4 @@ async def _ask(operator: Operator, tenant: str, request_id: str) -> Story:
         operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id), Decision),
         operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id), Attempts),
     )
-    return Story(tenant, request_id, decision.record, attempts.rows)
+    return Story(tenant, request_id, decision.record, attempts.rows, decision.later)

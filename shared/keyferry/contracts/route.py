@@ -143,3 +143,5 @@ class Decision(Message):
     """The decision record of a request; null while it has not arrived."""
 
     record: DecisionRecord | None = None
+    later: list[DecisionRecord] = Field(default_factory=list)
+    """The decisions after attempts that failed, in order."""

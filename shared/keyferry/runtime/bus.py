@@ -129,7 +129,7 @@ class Bus:
             if not message.reply_to.startswith(prefixes):
                 _log.warning("dropped a request whose answer would go astray", extra={"subject": subject.name})
                 return
-            data = await self._answer(subject, asked, handler, message.body)
+            data = await self._answer(subject, asked, handler, message.raw_message)
             await message.raw_message.respond(data)
 
         async def undecoded(message: NatsMessage) -> NatsMessage:
@@ -138,10 +138,13 @@ class Bus:
         self.broker.subscriber(subject.pattern(), subject.queue or "", decoder=undecoded, no_reply=True)(door)
 
     async def _answer(
-        self, subject: Subject, asked: type[Asked], handler: Callable[[Asked], Awaitable[Message]], body: bytes
+        self, subject: Subject, asked: type[Asked], handler: Callable[[Asked], Awaitable[Message]], message: Msg
     ) -> bytes:
         try:
-            return (await handler(asked.decode(body))).encode()
+            question = asked.decode(message.data)
+            if not subject.agrees(message.subject, question):
+                raise Refused(ErrorCode.INVALID, f"the message names another tenant or owner than {message.subject}")
+            return (await handler(question)).encode()
         except MalformedMessage as error:
             refusal = Refusal(code=ErrorCode.INVALID, message=error.reason)
         except Refused as error:
@@ -266,20 +269,25 @@ class Bus:
         subscription = await self.jetstream.pull_subscribe_bind(consumer=consumer.durable, stream=consumer.stream)
         try:
             while True:
-                try:
-                    batch = await subscription.fetch(_BATCH_SIZE, timeout=_PULL_WAIT_SECONDS)
-                except (TimeoutError, NatsTimeoutError):
-                    continue
-                except NatsError as error:
-                    _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
-                    await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
-                    continue
-                # Leaving cancels the puller; a batch that was begun goes on, and `finish` waits for it.
-                await asyncio.shield(self._started(self._handle(consumer, handler, batch)))
-                if len(batch) < _BATCH_SIZE:
-                    await asyncio.sleep(_GATHER_SECONDS)
+                await self._pull_once(subscription, consumer, handler)
         finally:
-            await _give_back(subscription)
+            with suppress(NatsError):  # or the server's last word on an unanswered pull would hold up the drain
+                await subscription.unsubscribe()
+
+    async def _pull_once(
+        self, subscription: JetStreamContext.PullSubscription, consumer: Consumer, handler: BatchHandler
+    ) -> None:
+        try:
+            batch = await subscription.fetch(_BATCH_SIZE, timeout=_PULL_WAIT_SECONDS)
+        except (NatsTimeoutError, TimeoutError):
+            return
+        except NatsError as error:
+            _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
+            await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
+            return
+        await self._handle(consumer, handler, batch)
+        if len(batch) < _BATCH_SIZE:
+            await asyncio.sleep(_GATHER_SECONDS)
 
     async def _handle(self, consumer: Consumer, handler: BatchHandler, batch: list[Msg]) -> None:
         try:
@@ -333,7 +341,7 @@ async def ask(
 ) -> Answer:
     """A management request over any connection. Raises Refused, or BusError when nobody answers."""
     try:
-        reply = await client.request(subject.at(**values), question.encode(), timeout=timeout_seconds)
+        reply = await client.request(subject.addressed(question, **values), question.encode(), timeout=timeout_seconds)
     except NoRespondersError:
         raise BusError(
             f"nobody answers {subject.name}: is {subject.hearers[0]} running? `keyferry doctor` tells"

@@ -5,6 +5,7 @@ waiting, and `Caller` the subscription.
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import deque
@@ -16,19 +17,30 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import ChatRequest, Control, ControlKind
+from keyferry.contracts.chat import DEFAULT_CREDIT_BYTES, ChatRequest, Control, ControlKind, Probe, Probed
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.topology import CHAT_REQUEST, WORKER_CONTROL
+from keyferry.contracts.topology import CHAT_REQUEST, WORKER_CONTROL, WORKER_PROBE
 from keyferry.contracts.usage import Outcome
 
 START_WITHIN_MS = 1000
 """A provider call has to begin within this time of the request being sent."""
 _RESEND_AFTER_MS = START_WITHIN_MS + 200
 _MAX_SENDS = 2
+MAX_CREDIT_BYTES = 16 * 1024 * 1024
+"""Granted by one process in all: what may lie in the server's buffer for it (64 MB) without the server cutting it off."""
+MIN_CREDIT_BYTES = 4 * 1024
+_PROBE_EVERY_SECONDS = 1.0
+_PROBE_MOST = 5000
+_FROZEN_SECONDS = 10.0
+"""A worker that does not answer for so long is treated as dead; shorter freezes only delay."""
 _NO_RESPONDERS = "503"
+
+
+_log = logging.getLogger(__name__)
 
 
 class CallFailed(Exception):
@@ -58,6 +70,11 @@ class Assembly:
     def __init__(self) -> None:
         self.accepted: frames.Accepted | None = None
         self._next_seq = 1
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of the attempt that counts have come."""
+        return self._next_seq - 1
 
     def take(self, frame: frames.Frame) -> Piece | None:
         """The piece that `frame` adds, if any. Raises CallFailed."""
@@ -108,8 +125,13 @@ class Call:
 
     def __init__(self, caller: "Caller", head: ChatRequest, body: bytes) -> None:
         self._caller = caller
-        self._head = head
+        self._credit_bytes = caller.credit_bytes()
+        self._head = head.model_copy(update={"credit_bytes": self._credit_bytes})
         self._body = body
+        self._handed_bytes = 0
+        self._taken_bytes = 0
+        self._heard_at = time.monotonic()
+        self._doubted = False
         self._token = secrets.token_urlsafe(12)
         self._arrived: deque[bytes | None] = deque()
         self._wake: asyncio.Future[None] | None = None
@@ -117,6 +139,7 @@ class Call:
         self._give_up_at = time.monotonic() + head.deadline_ms / 1000
         self._resend_at = self._give_up_at
         self._sends = 0
+        self._lost: str | None = None
         self._abandoned = False
         self._over = False
 
@@ -135,24 +158,40 @@ class Call:
 
         Raises CallFailed when there is no whole answer to be had, and CallAbandoned after `abandon`.
         """
+        await self._grant_what_was_taken()
         patient_until = None if patience_seconds is None else time.monotonic() + patience_seconds
         while True:
             if self._abandoned:
                 raise CallAbandoned
             while self._arrived:
                 if (piece := self._take(self._arrived.popleft())) is not None:
+                    self._handed_bytes = len(piece.payload)
                     return piece
+            if self._lost is not None:
+                raise self._gone(self._lost)
             if await self._wait(patient_until):
                 continue
             if patient_until is not None and time.monotonic() >= patient_until:
                 return None
-            if time.monotonic() >= self._give_up_at:
-                await self.cancel()
-                raise self._fail(FailureClass.EXPIRED, "the request's deadline passed before the answer was whole")
-            if self._unanswered and self._sends == _MAX_SENDS:
-                raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
-            if self._unanswered:
-                await self._send()
+            await self._overdue()
+
+    async def _overdue(self) -> None:
+        """A moment has passed by which something should have come. Raises CallFailed when it is too late."""
+        if time.monotonic() >= self._give_up_at:
+            await self.cancel()
+            raise self._fail(FailureClass.EXPIRED, "the request's deadline passed before the answer was whole")
+        if self._unanswered and self._sends == _MAX_SENDS:
+            raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
+        if self._unanswered:
+            await self._send()
+
+    async def _grant_what_was_taken(self) -> None:
+        """Let the worker send as much again as the reader has done with: it asks for the next piece, so it has."""
+        self._taken_bytes += self._handed_bytes
+        self._handed_bytes = 0
+        if 2 * self._taken_bytes >= self._credit_bytes and self.accepted is not None:
+            taken, self._taken_bytes = self._taken_bytes, 0
+            await self._tell(self.accepted, ControlKind.CREDIT, credit_bytes=taken)
 
     def abandon(self) -> None:
         """The answer is no longer wanted: `next_piece` raises CallAbandoned. Follow with `cancel`."""
@@ -173,10 +212,12 @@ class Call:
             return
         self.close()
         if self.accepted is not None:
-            await self._tell_to_stop(self.accepted)
+            await self._tell(self.accepted, ControlKind.CANCEL)
 
-    async def _tell_to_stop(self, accepted: frames.Accepted) -> None:
-        control = Control(kind=ControlKind.CANCEL, attempt_id=accepted.attempt_id)
+    async def _tell(self, accepted: frames.Accepted, kind: ControlKind, *, credit_bytes: int = 0) -> None:
+        control = Control(
+            kind=kind, attempt_id=accepted.attempt_id, credit_bytes=credit_bytes, traceparent=self._head.traceparent
+        )
         subject = WORKER_CONTROL.at(boot=accepted.boot_id, tenant=self._head.tenant)
         with suppress(NatsError):  # the bus is away: the worker notices by itself that nothing gets through
             await self._caller.client.publish(subject, control.encode())
@@ -194,6 +235,28 @@ class Call:
             self._deliver_late(data)
             return
         self._arrived.append(data)
+        self._heard_at = time.monotonic()
+        self._doubted = False
+        self._rouse()
+
+    def silent_since(self, moment: float) -> str | None:
+        """The boot id of the worker that has said nothing since `moment` (monotonic seconds), if one has the request."""
+        if self._over or self._abandoned or self.accepted is None or self._heard_at > moment or self._arrived:
+            return None
+        return self.accepted.boot_id
+
+    def doubt(self) -> None:
+        """The worker says that it does not have the attempt. The second time in a row it is lost.
+
+        Once may be chance: a request that is being planned anew belongs to nobody for a moment.
+        """
+        if self._doubted:
+            self.lose("the worker lost the request")
+        self._doubted = True
+
+    def lose(self, why: str) -> None:
+        """Nobody works on the request any more: `next_piece` raises."""
+        self._lost = why
         self._rouse()
 
     def _deliver_late(self, data: bytes) -> None:
@@ -202,7 +265,7 @@ class Call:
             frame = frames.decode(data)
             if isinstance(frame, frames.Accepted):
                 self.close()
-                self._caller.spawn(self._tell_to_stop(frame))
+                self._caller.spawn(self._tell(frame, ControlKind.CANCEL))
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -226,6 +289,16 @@ class Call:
         if piece is not None and piece.last:
             self.close()
         return piece
+
+    def _gone(self, why: str) -> CallFailed:
+        """Whether the provider was paid cannot be known now; the ledger says `indeterminate` once the worker is back."""
+        self.close()
+        failure = Failure(
+            failure_class=FailureClass.INDETERMINATE,
+            message=f"{why}; the answer is not whole",
+            where=Where.MID_STREAM if self._assembly.pieces else Where.NO_ANSWER,
+        )
+        return CallFailed(failure, decision_id=self.accepted.decision_id if self.accepted else None)
 
     def _fail(self, failure_class: FailureClass, message: str) -> CallFailed:
         return CallFailed(Failure(failure_class=failure_class, message=message))
@@ -260,7 +333,71 @@ class Call:
         finally:
             timer.cancel()
             self._wake = None
-        return bool(self._arrived) or self._abandoned
+        return bool(self._arrived) or self._abandoned or self._lost is not None
+
+
+class SilenceWatch:
+    """Asks workers that have been silent whether they still have what they took: once a second and worker process.
+
+    A worker that is gone has no subscription, and the server says so at once; one that restarted has another boot id; one
+    that is frozen does not answer, and gets some time.
+    """
+
+    def __init__(self, client: Client, calls: dict[str, Call]) -> None:
+        self._client = client
+        self._calls = calls
+        self._unanswered_since: dict[str, float] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="silence watch")
+
+    async def stop(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_PROBE_EVERY_SECONDS)
+            silent: dict[str, list[Call]] = {}
+            moment = time.monotonic() - _PROBE_EVERY_SECONDS
+            for call in list(self._calls.values()):
+                if (boot := call.silent_since(moment)) is not None:
+                    silent.setdefault(boot, []).append(call)
+            self._unanswered_since = {b: at for b, at in self._unanswered_since.items() if b in silent}
+            probes = (self._probe(boot, calls) for boot, calls in silent.items())
+            for error in await asyncio.gather(*probes, return_exceptions=True):
+                if isinstance(error, Exception):
+                    _log.error("a probe failed", exc_info=error)
+
+    async def _probe(self, boot: str, calls: list[Call]) -> None:
+        by_attempt = {call.accepted.attempt_id: call for call in calls[:_PROBE_MOST] if call.accepted is not None}
+        probe = Probe(attempt_ids=list(by_attempt))
+        try:
+            reply = await self._client.request(WORKER_PROBE.at(boot=boot), probe.encode(), timeout=_PROBE_EVERY_SECONDS)
+            unknown = Probed.decode(reply.data).unknown
+        except NoRespondersError:
+            for call in calls:
+                call.lose("the worker died in the middle of the answer")
+            return
+        except (NatsError, TimeoutError, MalformedMessage):
+            self._no_answer(boot, calls)
+            return
+        self._unanswered_since.pop(boot, None)
+        for attempt_id in unknown:
+            if (doubted := by_attempt.get(attempt_id)) is not None:
+                doubted.doubt()
+
+    def _no_answer(self, boot: str, calls: list[Call]) -> None:
+        if not self._client.is_connected:
+            return  # nobody can be asked: the bus itself is away
+        since = self._unanswered_since.setdefault(boot, time.monotonic())
+        if time.monotonic() - since > _FROZEN_SECONDS:
+            for call in calls:
+                call.lose("the worker does not answer any more")
 
 
 class Caller:
@@ -271,10 +408,20 @@ class Caller:
         self._prefix = f"{inbox_prefix}.{boot_id}."
         self._calls: dict[str, Call] = {}
         self._errands: set[asyncio.Task[None]] = set()
+        self._watch = SilenceWatch(client, self._calls)
 
     async def start(self) -> None:
-        """Subscribe the inbox."""
+        """Subscribe the inbox, and begin to watch for silence."""
         await self.client.subscribe(f"{self._prefix}*", cb=self._on_frame)
+        self._watch.start()
+
+    async def stop(self) -> None:
+        """Stop watching; calls that are open end by their deadlines."""
+        await self._watch.stop()
+
+    def credit_bytes(self) -> int:
+        """What a new call grants at first: all calls of the process together stay within MAX_CREDIT_BYTES."""
+        return max(MIN_CREDIT_BYTES, min(DEFAULT_CREDIT_BYTES, MAX_CREDIT_BYTES // (len(self._calls) + 1)))
 
     def call(self, head: ChatRequest, body: bytes) -> Call:
         """A request that is not sent yet. `head.deadline_ms` counts from here."""

@@ -1,5 +1,7 @@
 """Planning: every candidate has its reason, constraints come before order, and a refusal says what can be done."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from keyferry.contracts.failure import FailureClass
@@ -7,6 +9,7 @@ from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from services.router.plan import Facts, Wanted, models, plan
 
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
 
@@ -17,7 +20,7 @@ def endpoint(name: str, *offered: str, priority: int = 100, enabled: bool = True
 
 
 def facts(*endpoints: Endpoint, tenant: Tenant | None = ACME) -> Facts:
-    return Facts(tenant, endpoints)
+    return Facts(tenant, endpoints, NOW)
 
 
 def test_echo_is_there_without_any_configuration() -> None:

@@ -1,0 +1,55 @@
+"""Whether a failed attempt may be followed by another, and the message that asks the router for it. Pure.
+
+Only before anything was delivered: afterwards another provider's words would continue a sentence that it did not begin.
+"""
+
+from keyferry.contracts.chat import AttemptRun, Reroute, Tried
+from keyferry.contracts.failure import Failure, FailureClass
+
+START_WITHIN_MS = 1000
+_WORTH_TRYING_MS = 100
+"""With less left of the deadline another attempt could not answer."""
+
+ELSEWHERE = frozenset(
+    {
+        FailureClass.AUTH,
+        FailureClass.QUOTA,
+        FailureClass.RATE_LIMIT,
+        FailureClass.OVERLOADED,
+        FailureClass.CONTEXT_LENGTH,
+        FailureClass.CONTENT_FILTER,
+        FailureClass.NOT_FOUND,
+        FailureClass.TIMEOUT,
+        FailureClass.SERVER,
+        FailureClass.TRUNCATED,
+        FailureClass.UNREACHABLE,
+        FailureClass.INTERNAL,
+    }
+)
+"""Failures that another candidate may not have. A request that is simply wrong, forbidden, late or unwanted is not among them."""
+
+
+def reroute(run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int) -> Reroute | None:
+    """The request to plan anew, or None where the failure is final: no other candidate, no time, or the same everywhere."""
+    if failure.failure_class not in ELSEWHERE or not run.alternatives or left_ms < _WORTH_TRYING_MS:
+        return None
+    tried = Tried(
+        attempt_id=run.attempt_id, provider=run.provider, endpoint=run.endpoint, model=run.model, failure=failure
+    )
+    return Reroute(
+        request_id=run.request_id,
+        tenant=run.tenant,
+        client_token_id=run.client_token_id,
+        model=run.model_asked,
+        stream=run.stream,
+        include_usage=run.include_usage,
+        operation=run.operation,
+        tags=run.tags,
+        deadline_ms=left_ms,
+        start_by_unix_ms=now_unix_ms + START_WITHIN_MS,
+        credit_bytes=run.credit_bytes,
+        allowed_models=run.allowed_models,
+        traceparent=run.traceparent,
+        decision_id=run.decision_id,
+        tried=[*run.tried, tried],
+    )
