@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.embedded.home import Home
 from deploy.embedded.process import ProcessSpec
 from deploy.embedded.seat import Handover, Placement
+from keyferry.contracts.topology import internal_client
 
 ROOT = Path(__file__).parents[2]
 _PASSED_ON = ("KEYFERRY_", "OTEL_", "LC_")
@@ -41,6 +42,8 @@ SERVICES = (
 )
 """Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
 
+DEMO_CLIENT = internal_client("demo", "main")
+"""The NATS user with which a program of the demo tenant calls over the bus."""
 WORKER_SLOTS = next(row.slots for row in SERVICES if row.name == "provider_worker")
 
 

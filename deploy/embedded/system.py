@@ -97,6 +97,7 @@ class System:
             "operator_nkey_file": str(self.home.seed_file("operator")),
             "token_pepper_file": str(self.home.pepper_file()),
             "token_file": str(self.home.demo_token_file),
+            "client_nkey_file": str(self.home.seed_file(services.DEMO_CLIENT)),
         }
 
     async def _start_servers(self) -> Secret:
@@ -135,7 +136,8 @@ class System:
         from deploy.nats.render import server_conf
         from keyferry.contracts import topology
 
-        keys = {user: self.home.public_key(user) for user in topology.users(services.WORKER_SLOTS)}
+        everyone = topology.users(services.WORKER_SLOTS, [services.DEMO_CLIENT])
+        keys = {user: self.home.public_key(user) for user in everyone}
         configuration = self.home.run / "nats.conf"
         configuration.write_text(server_conf(keys, port=self._nats_port, store_dir=self.home.nats))
         return configuration

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +58,11 @@ class Installation:
 
 
 @asynccontextmanager
-async def installation(directory: Path, *, worker_slots: int = 2) -> AsyncIterator[Installation]:
+async def installation(
+    directory: Path, *, worker_slots: int = 2, internal_clients: Sequence[str] = ()
+) -> AsyncIterator[Installation]:
     """A bus of its own, from provisioned to stopped. Seeds stand in `directory`, one file per user."""
-    public_keys = {user: _new_user(directory, user) for user in users(worker_slots)}
+    public_keys = {user: _new_user(directory, user) for user in users(worker_slots, internal_clients)}
     with nats_server(server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
         found = Installation(server, directory)
         await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)

@@ -15,6 +15,7 @@ from keyferry.contracts.topology import (
     inbox_prefix,
     role_of,
     spoken_by,
+    tenant_of,
 )
 
 
@@ -44,8 +45,9 @@ def permissions(user: str) -> Permissions:
 
 
 def _own(user: str) -> dict[str, str]:
-    """Placeholders that stand for the speaker itself, so that nobody speaks in another's name."""
-    return {"worker": user, "router": user, "service": user}
+    """Placeholders that stand for the speaker itself, so that nobody speaks in another's name or another tenant's."""
+    tenant = tenant_of(user)
+    return {"worker": user, "router": user, "service": user} | ({"tenant": tenant} if tenant else {})
 
 
 def _publishable(role: Role, user: str) -> Iterator[str]:

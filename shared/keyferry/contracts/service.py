@@ -24,6 +24,19 @@ class Refusal(Message):
     message: str
 
 
+_REPLY_START = b'{"refusal":'
+
+
+def refusal_reply(refusal: Refusal) -> bytes:
+    """What goes to the asker's inbox in place of an answer: `{"refusal": Refusal}`."""
+    return _REPLY_START + refusal.encode() + b"}"
+
+
+def refusal_in(reply: bytes) -> Refusal | None:
+    """The refusal that a reply is, if it is one. Raises MalformedMessage."""
+    return Refusal.decode(reply[len(_REPLY_START) : -1]) if reply.startswith(_REPLY_START) else None
+
+
 class Ping(Command):
     """Ask every process of a service to report."""
 

@@ -16,6 +16,7 @@ from keyferry.contracts.topology import (
     Role,
     Subject,
     Transport,
+    internal_client,
     worker_id,
 )
 
@@ -26,8 +27,9 @@ Every subject, its message, and who says it to whom. A placeholder in braces is 
 `shared/keyferry/contracts/schemas/`; `asyncapi.json` beside this page says the same for programs. A request that its owner does
 not carry out is answered with `{"refusal": Refusal}`."""
 _PERMISSIONS_INTRODUCTION = """\
-Each process role is a NATS user with its own nkey; each worker slot is one, of which the first stands here. `subject queue`
-allows a subscription in that queue group only."""
+Each process role is a NATS user with its own nkey; each worker slot is one, of which the first stands here, and each
+program of a tenant, of which `crm` of `acme` stands here. `subject queue` allows a
+subscription in that queue group only."""
 
 
 def subjects_page() -> str:
@@ -78,7 +80,7 @@ def permissions_page() -> str:
         "# Who may do what on the bus",
         _PERMISSIONS_INTRODUCTION,
     ]
-    for user in (worker_id(1) if role is Role.PROVIDER_WORKER else role.value for role in Role):
+    for user in map(_example_user, Role):
         rights = permissions(user)
         parts += [
             f"## {user}",
@@ -90,6 +92,11 @@ def permissions_page() -> str:
         if rights.responds:
             parts.append("May answer a request once, to the inbox that the request names.")
     return "\n\n".join(parts) + "\n"
+
+
+def _example_user(role: Role) -> str:
+    several = {Role.PROVIDER_WORKER: worker_id(1), Role.INTERNAL_CLIENT: internal_client("acme", "crm")}
+    return several.get(role, role.value)
 
 
 def _subject(subject: Subject) -> tuple[str, ...]:

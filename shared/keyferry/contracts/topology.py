@@ -1,8 +1,8 @@
 """Who says what to whom, over which subject, how durably. No subject is spelled anywhere else.
 
 From this map come the NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the table
-in the docs (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative, events in the past
-tense. A placeholder in braces is one subject token.
+in the docs (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the
+imperative, events in the past tense. A placeholder in braces is one subject token.
 """
 
 import re
@@ -14,6 +14,7 @@ from enum import StrEnum
 from pydantic import BaseModel
 
 from keyferry.contracts import chat, frames, health, route, service, tenancy, usage
+from keyferry.contracts.ids import is_tenant_id
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -32,6 +33,8 @@ class Role(StrEnum):
     USAGE_LEDGER = "usage-ledger"
     TENANT_DIRECTORY = "tenant-directory"
     HEALTH_MONITOR = "health-monitor"
+    INTERNAL_CLIENT = "internal-client"
+    """A program of one tenant that calls over the bus instead of over HTTP; each is a user of its own."""
     OPERATOR = "operator"
     """The command line, with the installation's operator credentials."""
     PROVISIONER = "provisioner"
@@ -90,6 +93,25 @@ class Subject:
     def pattern(self, **values: str) -> str:
         """The subject to subscribe or permit: given values filled in, every other placeholder a wildcard."""
         return _PLACEHOLDER.sub(lambda match: values.get(match[1], "*"), self.template)
+
+    def addressed(self, message: BaseModel, **values: str) -> str:
+        """The subject that `message` goes to: a placeholder that is not in `values` is the message's field of that name.
+
+        Raises AttributeError for a placeholder that is neither.
+        """
+        return _PLACEHOLDER.sub(lambda match: values.get(match[1]) or str(getattr(message, match[1])), self.template)
+
+    def agrees(self, subject: str, message: BaseModel) -> bool:
+        """Whether `message` says the same as the subject it came on, wherever it has a field of a placeholder's name.
+
+        The bus checks who may publish to which tenant's subject, so the message must not say otherwise.
+        """
+        told = subject.split(".")
+        return all(
+            getattr(message, part[1:-1], told[at]) == told[at]
+            for at, part in enumerate(self.template.split("."))
+            if part.startswith("{")
+        )
 
     @property
     def name(self) -> str:
@@ -150,7 +172,7 @@ class Bucket:
         return f"kfview.{self.name}."
 
 
-_ASKERS = (Role.INGRESS, Role.OPERATOR)
+_ASKERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
 
 CHAT_REQUEST = Subject(
     template="kf.v1.chat.request.{tenant}",
@@ -291,7 +313,7 @@ ENDPOINT_LIST = _request(
     "kf.v1.endpoint.list", route.ListEndpoints, route.Endpoints, _ROUTER, "A tenant's own endpoints."
 )
 MODEL_LIST = Subject(
-    template="kf.v1.model.list",
+    template="kf.v1.model.list.{tenant}",
     message=route.ListModels,
     reply=route.Models,
     speakers=_ASKERS,
@@ -408,16 +430,38 @@ def worker_id(slot: int) -> str:
     return f"{Role.PROVIDER_WORKER}-{slot}"
 
 
+def internal_client(tenant: str, name: str) -> str:
+    """The NATS user of a tenant's program `name`. The dots part it beyond doubt: neither may hold one.
+
+    Raises ValueError for a tenant or a name that is none.
+    """
+    if not (is_tenant_id(tenant) and is_tenant_id(name)):
+        raise ValueError(f"{tenant!r} and {name!r} cannot name a client: want 1 to 63 of a-z 0-9 - for each")
+    return f"{Role.INTERNAL_CLIENT}.{tenant}.{name}"
+
+
+def tenant_of(user: str) -> str | None:
+    """The one tenant that a NATS user is bound to, if it is. Raises ValueError as `internal_client`."""
+    role, *rest = user.split(".")
+    if role != Role.INTERNAL_CLIENT:
+        return None
+    internal_client(*(rest if len(rest) == 2 else ("", "")))
+    return rest[0]
+
+
 def role_of(user: str) -> Role:
     """The role of a NATS user. Raises ValueError for a name that is no user's."""
+    if "." in user and tenant_of(user) is not None:
+        return Role.INTERNAL_CLIENT
     name, _, slot = user.rpartition("-")
     return Role(name) if slot.isdigit() else Role(user)
 
 
-def users(worker_slots: int) -> list[str]:
-    """Every NATS user of an installation with so many worker slots."""
+def users(worker_slots: int, internal_clients: Iterable[str] = ()) -> list[str]:
+    """Every NATS user of an installation with so many worker slots and these internal clients."""
     workers = [worker_id(slot) for slot in range(1, worker_slots + 1)]
-    return [role.value for role in Role if role is not Role.PROVIDER_WORKER] + workers
+    many = (Role.PROVIDER_WORKER, Role.INTERNAL_CLIENT)
+    return [role.value for role in Role if role not in many] + workers + list(internal_clients)
 
 
 def inbox_prefix(user: str) -> str:
@@ -425,7 +469,7 @@ def inbox_prefix(user: str) -> str:
     role = role_of(user)
     if role is Role.INGRESS:
         return INGRESS_INBOX
-    if role is Role.OPERATOR:
+    if role in (Role.OPERATOR, Role.INTERNAL_CLIENT):
         return f"{CALLER_INBOX}.{user}"
     return f"_INBOX_{user}"
 

@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 
 from keyferry.contracts import ids
 from keyferry.contracts.envelope import MalformedMessage, Message
-from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.service import ErrorCode, Refusal, refusal_in, refusal_reply
 from keyferry.contracts.topology import Consumer, Lane, Role, Subject, inbox_prefix, reply_prefixes, worker_id
 from keyferry.runtime.settings import CannotStart, ServiceSettings, read_secret
 
@@ -34,7 +34,6 @@ Answer = TypeVar("Answer", bound=Message)
 HotHandler = Callable[[Msg], Awaitable[None]]
 BatchHandler = Callable[[list[Msg]], Awaitable[None]]
 
-_REFUSAL_KEY = b'{"refusal":'
 _START_UP_ROUND_TRIP_SECONDS = 0.05
 """The server reports a refused subscription a moment after the subscription itself has succeeded."""
 _COMPLAIN_SECONDS = 3.0
@@ -152,7 +151,7 @@ class Bus:
         except Exception:  # the edge of the loop: whoever asked gets an answer, and the defect is in the log
             _log.exception("a request failed", extra={"subject": subject.name})
             refusal = Refusal(code=ErrorCode.INTERNAL, message=f"{subject.name} failed; see the log of {self.role}")
-        return _REFUSAL_KEY + refusal.encode() + b"}"
+        return refusal_reply(refusal)
 
     def lane(self, subject: Subject, handler: HotHandler, **own: str) -> None:
         """Hear `subject` on a raw subscription. Messages come one after the other: long work belongs into `spawn`."""
@@ -348,7 +347,6 @@ async def ask(
         ) from None
     except (TimeoutError, NatsTimeoutError):
         raise BusError(f"no answer to {subject.name} within {timeout_seconds:g} s") from None
-    if reply.data.startswith(_REFUSAL_KEY):
-        refusal = Refusal.decode(reply.data[len(_REFUSAL_KEY) : -1])
+    if (refusal := refusal_in(reply.data)) is not None:
         raise Refused(refusal.code, refusal.message)
     return answer.decode(reply.data)

@@ -19,7 +19,8 @@ from keyferry.contracts.topology import (
 )
 
 SLOTS = 2
-USERS = [user for user in topology.users(SLOTS) if topology.role_of(user) is not Role.PROVISIONER]
+CLIENTS = [topology.internal_client(tenant, name) for tenant, name in (("acme", "crm"), ("acme", "mail"), ("a-b", "c"))]
+USERS = [user for user in topology.users(SLOTS, CLIENTS) if topology.role_of(user) is not Role.PROVISIONER]
 SPEAKERS_OWN = ("worker", "router", "service")
 """Placeholders that hold the name of whoever speaks."""
 
@@ -46,7 +47,8 @@ def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
 
 def said(subject: Subject, speaker: str) -> str:
     """`subject` as `speaker` would say it, every other placeholder holding something."""
-    values = dict.fromkeys(("tenant", "provider", "boot", "worker", "router", "service"), "something")
+    values = dict.fromkeys(("provider", "boot", "worker", "router", "service"), "something")
+    values["tenant"] = topology.tenant_of(speaker) or "something"
     return subject.at(**(values | dict.fromkeys(SPEAKERS_OWN, speaker)))
 
 
@@ -63,6 +65,16 @@ def test_nobody_speaks_in_anothers_name(user: str, other: str) -> None:
         names_its_speaker = any(f"{{{name}}}" in subject.template for name in SPEAKERS_OWN)
         if names_its_speaker and subject is not topology.ATTEMPT_CONFIRMED:  # which names the worker it is said to
             assert not may_publish(user, said(subject, other)), subject.name
+
+
+@pytest.mark.parametrize("user", CLIENTS)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_an_internal_client_speaks_for_its_own_tenant_alone(user: str, subject: Subject) -> None:
+    values = dict.fromkeys(("provider", "boot", "worker", "router", "service"), "something")
+    if "{tenant}" in subject.template:
+        assert not may_publish(user, subject.at(**values, tenant="another"))
+    elif Role.INTERNAL_CLIENT in subject.speakers:
+        assert subject is topology.WORKER_PROBE, "a subject without a tenant needs a reason why it gives nothing away"
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -142,6 +154,11 @@ def test_nothing_else_is_allowed(user: str) -> None:
     """Each right has its reason in the map: none is left when those are taken away."""
     role = topology.role_of(user)
     own = dict.fromkeys(SPEAKERS_OWN, user)
+    if tenant := topology.tenant_of(user):
+        own["tenant"] = tenant
+        assert not any(
+            "tenant" in subject.template and subject.pattern() in permissions(user).publish for subject in SUBJECTS
+        )
     spoken = {subject.pattern(**own) for subject in SUBJECTS} | {subject.pattern() for subject in SUBJECTS}
     frames = {f"{prefix}>" for prefix in FRAME_INBOXES}
     jetstream = {
@@ -178,13 +195,39 @@ def test_the_provisioner_alone_may_do_everything() -> None:
 
 
 def test_users_are_one_for_each_role_and_one_for_each_worker_slot() -> None:
-    assert set(topology.users(SLOTS)) == (set(Role) - {Role.PROVIDER_WORKER}) | {
-        "provider-worker-1",
-        "provider-worker-2",
-    }
+    slots = {"provider-worker-1", "provider-worker-2"}
+    roles = set(Role) - {Role.PROVIDER_WORKER, Role.INTERNAL_CLIENT}
+    assert set(topology.users(SLOTS, CLIENTS)) == roles | slots | set(CLIENTS)
     assert [topology.role_of(user) for user in ("provider-worker-2", "ingress")] == [Role.PROVIDER_WORKER, Role.INGRESS]
+
+
+@pytest.mark.parametrize(
+    "user", ["stranger", "stranger.acme.crm", "internal-client.acme", "internal-client.acme.crm.x"]
+)
+def test_what_is_no_users_name_has_no_role(user: str) -> None:
     with pytest.raises(ValueError):
-        topology.role_of("stranger")
+        topology.role_of(user)
+
+
+@pytest.mark.parametrize(("tenant", "name"), [("a.b", "c"), ("*", "c"), ("a", ">"), ("", "c"), ("a", ""), ("A", "c")])
+def test_a_clients_name_cannot_reach_beyond_its_tenant(tenant: str, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a client"):
+        topology.internal_client(tenant, name)
+
+
+def test_an_internal_client_is_told_from_its_name() -> None:
+    user = topology.internal_client("a-b", "c-1")
+    assert (topology.role_of(user), topology.tenant_of(user)) == (Role.INTERNAL_CLIENT, "a-b")
+    assert topology.tenant_of("provider-worker-1") is None
+    assert topology.inbox_prefix(user) == "_INBOX_c.internal-client.a-b.c-1"
+
+
+def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() -> None:
+    asked = topology.route.ListModels(tenant="acme")
+    assert topology.MODEL_LIST.addressed(asked) == "kf.v1.model.list.acme"
+    assert topology.MODEL_LIST.agrees("kf.v1.model.list.acme", asked)
+    assert not topology.MODEL_LIST.agrees("kf.v1.model.list.other", asked)
+    assert topology.TENANT_LIST.agrees(topology.TENANT_LIST.at(), topology.tenancy.ListTenants())
 
 
 def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
