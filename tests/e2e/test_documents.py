@@ -1,0 +1,230 @@
+"""Whatever the documents tell a reader to type works, in the order in which they tell it."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from keyferry.cli.installation import HOME_NAME
+from tests.support.documents import (
+    PYTHON,
+    ROOT,
+    SHELL,
+    Block,
+    Document,
+    commands,
+    documented_messages,
+    documents,
+    says,
+)
+from tests.support.system import KeyferrySystem
+from tests.support.upstream import Asked, Reply, Upstream, completion, failing, running_upstream, stream_of
+from tests.support.waiting import until
+
+DOCUMENTS = documents()
+RUNNABLE = [document for document in DOCUMENTS if any(b.language in SHELL | PYTHON for b in document.blocks)]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_file())
+MAX_EXAMPLE_LINES = 20
+
+NOT_RUN_HERE = {
+    "make up": "tests/integration/embedded/test_up.py::test_it_starts_everything_and_stops_everything_in_order",
+    "make down": "tests/integration/embedded/test_up.py::test_a_second_start_finds_the_same_data_ports_and_secrets",
+    "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system.py::running_system",
+}
+"""Commands whose place is taken by the system that is running already, and what runs them instead."""
+
+_LAST_TOKEN_ID = (
+    '"$(keyferry tokens list --tenant acme --json'
+    " | python -c \"import json, sys; print(json.load(sys.stdin)['tokens'][-1]['token_id'])\")\""
+)
+EXPECTED = {
+    "README.md": ['"content":"Hello"', "\nHello\n", "Say hello", "cost", "requests"],
+    "docs/guides/first-request.md": [
+        '"content":"Hello"', "data: [DONE]", "['echo']", '" curl"', "Hello from the SDK", "tokens: ",
+        "Say hello", "chosen: echo", "MODEL", "created acme", '"owned_by":"echo"', "revoked tok_", "revoked",
+    ],
+    "docs/guides/own-endpoint.md": [
+        "saved ollama", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering", "chosen: ollama/llama3.2",
+        "unknown", "removed ollama",
+    ],
+    "docs/guides/operating.md": [
+        "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
+        '"message": "ready"', "all tables are current",
+    ],
+    "docs/guides/troubleshooting.md": ["all tables are current"],
+    "shared/README.md": ["kf.v1.chat.request.acme", "['echo'", "Usage: keyferry", "tenant-directory"],
+}  # fmt: skip
+"""What the reader sees, in this order."""
+
+
+def answering(asked: Asked) -> Reply:
+    """The model server on 11434 that the guide is written with."""
+    text = "Rayleigh scattering"
+    if asked.body.get("stream"):
+        return stream_of(["Rayleigh", " scattering"])
+    return completion(text, model=asked.body["model"])
+
+
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[Upstream]:
+    with running_upstream(answering) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def substitutions(system: KeyferrySystem, model_server: Upstream) -> dict[str, str]:
+    """What is the reader's in the documents, and the test's here."""
+    raw = system.openai().chat.completions.with_raw_response.create(
+        model="echo", messages=[{"role": "user", "content": "to be explained"}]
+    )
+    request_id = raw.headers["x-request-id"]
+    system.attempts(request_id)
+    return {
+        "127.0.0.1:8400": system.http_url.removeprefix("http://"),
+        "127.0.0.1:11434": f"127.0.0.1:{model_server.port}",
+        "REQUEST_ID": request_id,
+        "TOKEN_ID": _LAST_TOKEN_ID,
+    }
+
+
+@pytest.fixture
+def checkout(system: KeyferrySystem, substitutions: dict[str, str], tmp_path: Path) -> Path:
+    """A directory that looks like the repository in which `make up` runs."""
+    for entry in ROOT.iterdir():
+        if entry.name not in ("examples", HOME_NAME, ".venv", ".git"):
+            (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / HOME_NAME).symlink_to(system.home)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "examples").mkdir()
+    for name in EXAMPLES:
+        (tmp_path / "examples" / name).write_text(substituted((ROOT / "examples" / name).read_text(), substitutions))
+    return tmp_path
+
+
+def substituted(text: str, substitutions: dict[str, str]) -> str:
+    for documented, here in substitutions.items():
+        text = text.replace(documented, here)
+    return text
+
+
+def typed(block: Block) -> str:
+    """A block as lines of one shell session."""
+    if block.language in PYTHON:
+        return f"{shlex.quote(sys.executable)} - <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK"
+    return "\n".join(command for command in commands(block.text) if command not in NOT_RUN_HERE)
+
+
+def run(script: str, where: Path) -> subprocess.CompletedProcess[str]:
+    """Type it into a shell that knows nothing of this test run; curl fails on HTTP errors, and asks again for a while,
+    since a change takes a moment to reach every process."""
+    curl_home = where / "curl"
+    curl_home.mkdir(exist_ok=True)
+    (curl_home / ".curlrc").write_text(
+        "fail-with-body\nsilent\nshow-error\nretry 10\nretry-delay 1\nretry-all-errors\n"
+    )
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(where),
+        "CURL_HOME": str(curl_home),
+        "LANG": "C.UTF-8",
+    }
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=where,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("document", RUNNABLE, ids=lambda document: document.name)
+def test_every_command_works_in_the_order_of_the_page(
+    checkout: Path, substitutions: dict[str, str], document: Document
+) -> None:
+    blocks = [block for block in document.blocks if block.language in SHELL | PYTHON]
+    script = "\n".join(f"echo '--- {block.where}'\n{substituted(typed(block), substitutions)}" for block in blocks)
+    done = run(script, checkout)
+    assert done.returncode == 0, f"the last block below fails:\n{done.stdout}"
+    rest = done.stdout
+    for fragment in EXPECTED.get(document.name, []):
+        _, found, rest = rest.partition(fragment)
+        assert found, f"{document.name}: {fragment!r} is not to be seen, or not in its place:\n{done.stdout}"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_works_and_is_short(checkout: Path, name: str) -> None:
+    assert (ROOT / "examples" / name).read_text().count("\n") < MAX_EXAMPLE_LINES
+    program = "sh" if name.endswith(".sh") else sys.executable
+    done = run(f"{shlex.quote(program)} examples/{name}", checkout)
+    assert done.returncode == 0, done.stdout
+    assert "Hello" in done.stdout
+
+
+def test_what_is_not_run_here_is_run_elsewhere_and_still_documented() -> None:
+    present = {c for d in DOCUMENTS for b in d.blocks if b.language in SHELL for c in commands(b.text)}
+    assert NOT_RUN_HERE.keys() <= present, f"no document has {NOT_RUN_HERE.keys() - present} any more"
+    for command, instead in NOT_RUN_HERE.items():
+        file, _, function = instead.partition("::")
+        assert f"def {function}(" in (ROOT / file).read_text(), f"{instead} is gone; what runs {command!r} now?"
+    recipes = (ROOT / "Makefile").read_text()
+    for target in ("up", "down"):
+        assert f"-m deploy.embedded {target}" in recipes, "make does something else than what is run instead"
+
+
+# --- what goes wrong
+
+
+def refusing(asked: Asked) -> Reply:
+    status = int(asked.body["model"].rpartition("-")[2])
+    code = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}[status]
+    return failing(status, {"message": "the endpoint's own words", "type": "error", "code": code})
+
+
+@pytest.fixture(scope="module")
+def provoked(system: KeyferrySystem) -> Iterator[KeyferrySystem]:
+    with running_upstream(refusing) as upstream:
+        for name, base_url, more in (
+            ("documented-refusing", upstream.base_url, ()),
+            ("documented-forbidden", "http://10.255.255.1:8000/v1", ()),
+            ("documented-deaf", "http://127.0.0.1:1/v1", ()),
+            ("documented-off", upstream.base_url, ("--disabled",)),
+        ):
+            system.cli("endpoints", "add", name, "--base-url", base_url, "--model", f"{name}-model", *more)
+        until("all are offered", lambda: "documented-deaf-model" in {m.id for m in system.openai().models.list().data})
+        yield system
+        for name in ("refusing", "forbidden", "deaf", "off"):
+            system.cli("endpoints", "rm", f"documented-{name}")
+
+
+@pytest.mark.parametrize(
+    ("status", "model"),
+    [
+        (404, "gpt-99"),
+        (402, "documented-refusing/m-402"),
+        (424, "documented-refusing/m-401"),
+        (429, "documented-refusing/m-429"),
+        (502, "documented-forbidden/m"),
+        (502, "documented-deaf/m"),
+        (503, "documented-off/m"),
+    ],
+)
+def test_what_a_caller_meets_is_in_the_guide(provoked: KeyferrySystem, status: int, model: str) -> None:
+    def answer() -> dict[str, Any] | None:
+        body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+        headers = {"authorization": f"Bearer {provoked.token}"}
+        response = httpx.post(f"{provoked.http_url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+        error: dict[str, Any] = response.json()["error"]
+        return error if response.status_code == status else None
+
+    error = until(f"{model} is answered with {status}", answer)
+    rows = [row for row in documented_messages() if row.get("status") == str(status)]
+    assert any(says(text, row["message"]) for row in rows for text in (error["message"], error["code"])), error
