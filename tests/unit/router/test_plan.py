@@ -15,7 +15,12 @@ ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
 def endpoint(name: str, *offered: str, priority: int = 100, enabled: bool = True) -> Endpoint:
     return Endpoint(
-        tenant="acme", name=name, base_url=f"https://{name}.example/v1", models=list(offered), priority=priority, enabled=enabled
+        tenant="acme",
+        name=name,
+        base_url=f"https://{name}.example/v1",
+        models=list(offered),
+        priority=priority,
+        enabled=enabled,
     )
 
 

@@ -41,8 +41,7 @@ def test_a_gap_is_never_a_whole_answer(arriving: list[frames.Frame]) -> None:
     assembly = Assembly()
     assembly.take(accepted())
     with pytest.raises(CallFailed) as failed:
-        for frame in arriving:
-            assembly.take(frame)
+        list(map(assembly.take, arriving))
     assert failed.value.failure.failure_class is FailureClass.TRUNCATED
 
 

@@ -1,0 +1,47 @@
+"""Each service subscribes to exactly what the topology says: no more, or the bus refuses it; no less, or nobody answers."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from keyferry.contracts.topology import SERVICES, Lane, Role, Transport, heard_by
+from keyferry.runtime.lifecycle import Service
+
+
+def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """The service put together, connected to nothing."""
+    secret = folder / "secret"
+    secret.write_text("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
+    settings = {
+        "KEYFERRY_NATS_URL": "nats://127.0.0.1:9",
+        "KEYFERRY_DATABASE_URL_FILE": str(secret),
+        "KEYFERRY_TOKEN_PEPPER_FILE": str(secret),
+        "KEYFERRY_SPOOL_DIR": str(folder / "spool"),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    module = importlib.import_module(f"services.{role.replace('-', '_')}.app")
+    service: Service = module.create_app()
+    return service
+
+
+@pytest.mark.parametrize("role", SERVICES)
+def test_a_service_hears_what_the_topology_says(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = created(role, tmp_path, monkeypatch).bus.heard
+    assert len(heard) == len({subject.template for subject in heard}), "something is heard twice"
+    assert {subject.template for subject in heard} == {subject.template for subject in heard_by(role)}
+
+
+@pytest.mark.parametrize("role", SERVICES)
+def test_management_requests_are_framework_subscribers(
+    role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = created(role, tmp_path, monkeypatch)
+    subscribed = {subscriber.subject.broker_address for subscriber in service.bus.broker.subscribers}
+    expected = {
+        subject.pattern()
+        for subject in heard_by(role)
+        if subject.transport is Transport.REQUEST and subject.lane is Lane.FRAMEWORK
+    }
+    assert subscribed == expected

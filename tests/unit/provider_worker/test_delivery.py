@@ -1,0 +1,97 @@
+"""Frames leave in order, the first at once, later ones together, and never beyond what the caller granted."""
+
+import asyncio
+
+import pytest
+
+from keyferry.contracts import frames
+from keyferry.contracts.usage import Outcome
+from services.provider_worker import delivery as delivery_module
+from services.provider_worker.delivery import COALESCE_DELTAS, CallerStarves, Delivery
+
+
+class Inbox:
+    """What the caller's inbox receives."""
+
+    def __init__(self) -> None:
+        self.frames: list[frames.Frame] = []
+        self.arrived = asyncio.Event()
+
+    async def publish(self, data: bytes) -> None:
+        self.frames.append(frames.decode(data))
+        self.arrived.set()
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [frame.payload for frame in self.frames if isinstance(frame, frames.Data)]
+
+
+def made(credit_bytes: int = 1_000_000) -> tuple[Delivery, Inbox]:
+    inbox = Inbox()
+    return Delivery("att_1", inbox.publish, credit_bytes), inbox
+
+
+async def test_the_first_delta_goes_at_once_and_the_next_ones_together() -> None:
+    delivery, inbox = made()
+    await delivery.deltas_arrived([b"one"])
+    assert inbox.payloads == [b"one"]
+    for number in range(COALESCE_DELTAS):
+        await delivery.deltas_arrived([b"%d" % number])
+    assert inbox.payloads == [b"one", b"0\n1\n2\n3"]
+
+
+async def test_a_pause_flushes_what_waits() -> None:
+    delivery, inbox = made()
+    await delivery.deltas_arrived([b"one"])
+    inbox.arrived.clear()
+    await delivery.deltas_arrived([b"two"])
+    await asyncio.wait_for(inbox.arrived.wait(), 5)
+    assert inbox.payloads == [b"one", b"two"]
+
+
+async def test_the_end_counts_the_data_frames_and_flushes_first() -> None:
+    delivery, inbox = made()
+    await delivery.deltas_arrived([b"one"])
+    await delivery.deltas_arrived([b"two"])
+    await delivery.end(Outcome.COMPLETED)
+    end = inbox.frames[-1]
+    assert isinstance(end, frames.End)
+    assert end.count == 2
+    assert [frame.seq for frame in inbox.frames if isinstance(frame, frames.Data)] == [1, 2]
+
+
+async def test_a_large_body_is_cut_into_frames_that_join_to_it() -> None:
+    delivery, inbox = made(10_000_000)
+    body = bytes(range(256)) * 3000
+    await delivery.end(Outcome.COMPLETED, body=body)
+    end = inbox.frames[-1]
+    assert isinstance(end, frames.End)
+    assert b"".join(inbox.payloads) + end.payload == body
+    assert all(len(payload) <= frames.MAX_PAYLOAD_BYTES for payload in inbox.payloads)
+
+
+async def test_nothing_is_sent_beyond_the_credit_until_more_is_granted() -> None:
+    delivery, inbox = made(credit_bytes=10)
+    sending = asyncio.ensure_future(_send_all(delivery, [b"xx"] * 5))
+    for expected in range(1, 6):
+        while len(inbox.payloads) < expected:
+            inbox.arrived.clear()
+            await asyncio.wait_for(inbox.arrived.wait(), 5)
+        assert len(inbox.payloads) == expected
+        assert not sending.done() or expected == 5
+        delivery.grant(10)
+    await sending
+    assert [frame.seq for frame in inbox.frames if isinstance(frame, frames.Data)] == [1, 2, 3, 4, 5]
+
+
+async def _send_all(delivery: Delivery, texts: list[bytes]) -> None:
+    for text in texts:
+        await delivery.deltas_arrived([text] * COALESCE_DELTAS)
+
+
+async def test_a_caller_that_grants_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_module, "STARVED_SECONDS", 0.05)
+    delivery, _ = made(credit_bytes=1)
+    await delivery.deltas_arrived([b"xx"])
+    with pytest.raises(CallerStarves):
+        await delivery.end(Outcome.COMPLETED, body=b"y" * (frames.MAX_PAYLOAD_BYTES + 1))

@@ -1,0 +1,49 @@
+"""When a failed attempt is followed by another."""
+
+import pytest
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass
+from services.provider_worker.fallback import ELSEWHERE, reroute
+from tests.support.attempt_runs import attempt_run
+
+
+def run(alternatives: int = 1) -> AttemptRun:
+    return attempt_run(stream=True).model_copy(update={"alternatives": alternatives, "allowed_models": ["some-model"]})
+
+
+def failed(failure_class: FailureClass) -> Failure:
+    return Failure(failure_class=failure_class, message="why")
+
+
+@pytest.mark.parametrize("failure_class", FailureClass)
+def test_only_what_another_candidate_may_not_have_goes_elsewhere(failure_class: FailureClass) -> None:
+    again = reroute(run(), failed(failure_class), left_ms=5000, now_unix_ms=1_000)
+    assert (again is not None) == (failure_class in ELSEWHERE)
+
+
+def test_a_wrong_forbidden_late_or_unwanted_request_never_does() -> None:
+    never = {
+        FailureClass.BAD_REQUEST,
+        FailureClass.POLICY,
+        FailureClass.LIMIT,
+        FailureClass.EXPIRED,
+        FailureClass.CANCELLED,
+        FailureClass.INDETERMINATE,
+    }
+    assert not never & ELSEWHERE
+
+
+def test_without_another_candidate_or_time_the_failure_is_final() -> None:
+    assert reroute(run(alternatives=0), failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0) is None
+    assert reroute(run(), failed(FailureClass.SERVER), left_ms=50, now_unix_ms=0) is None
+
+
+def test_the_request_goes_back_as_it_came_with_what_was_tried() -> None:
+    again = reroute(run(), failed(FailureClass.SERVER), left_ms=4000, now_unix_ms=1_000)
+    assert again is not None
+    assert (again.model, again.deadline_ms, again.start_by_unix_ms) == ("some-model", 4000, 2_000)
+    assert again.allowed_models == ["some-model"]
+    assert [(tried.attempt_id, tried.failure.failure_class) for tried in again.tried] == [
+        ("att_test", FailureClass.SERVER)
+    ]

@@ -1,0 +1,81 @@
+"""A decision is one message: an attempt or a refusal; and its record tells the same."""
+
+from datetime import UTC, datetime
+
+from keyferry.contracts.chat import ChatRequest, Reroute, Tried
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.route import Endpoint
+from keyferry.contracts.tenancy import Tenant, Tier
+from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
+from services.router.plan import Facts
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+FRESH = FreshIds("dec_2", "att_2")
+
+
+def facts(*names: str) -> Facts:
+    endpoints = [
+        Endpoint(tenant="acme", name=name, base_url=f"https://{name}.example/v1", models=["m"]) for name in names
+    ]
+    return Facts(Tenant(tenant="acme", name="Acme", tier=Tier.STARTER), endpoints, NOW)
+
+
+def request(model: str = "m") -> ChatRequest:
+    return ChatRequest(
+        request_id="req_1",
+        tenant="acme",
+        model=model,
+        stream=True,
+        deadline_ms=5000,
+        start_by_unix_ms=7,
+        credit_bytes=9000,
+        tags={"team": "blue"},
+    )
+
+
+def again(*names: str) -> Reroute:
+    failure = Failure(failure_class=FailureClass.SERVER, message="broken", status=500)
+    tried = [
+        Tried(attempt_id=f"att_{name}", provider="custom", endpoint=name, model="m", failure=failure) for name in names
+    ]
+    return Reroute(**request().model_dump(), decision_id="dec_1", tried=tried)
+
+
+def test_the_attempt_carries_what_the_worker_needs() -> None:
+    decided = decide(request(), facts("a", "b"), FRESH, traceparent="t")
+    assert decided.refused is None
+    run = decided.run
+    assert run is not None
+    assert (run.endpoint, run.base_url, run.model, run.model_asked) == ("a", "https://a.example/v1", "m", "m")
+    assert (run.deadline_ms, run.start_by_unix_ms, run.credit_bytes, run.tags) == (5000, 7, 9000, {"team": "blue"})
+    assert (run.attempt_number, run.alternatives, run.tried) == (1, 1, [])
+
+
+def test_a_reroute_goes_on_with_the_next_and_remembers() -> None:
+    decided = decide(again("a"), facts("a", "b"), FRESH, traceparent=None)
+    run = decided.run
+    assert run is not None
+    assert (run.endpoint, run.attempt_number, run.alternatives) == ("b", 2, 0)
+    assert [tried.endpoint for tried in run.tried] == ["a"]
+    made = record(again("a"), decided, FRESH, router="router", now=NOW, duration_us=1, trace="t")
+    assert (made.attempt_number, made.attempt_id, made.refusal) == (2, "att_2", None)
+
+
+def test_attempts_end_somewhere() -> None:
+    names = [f"e{number}" for number in range(MAX_ATTEMPTS + 2)]
+    decided = decide(again(*names[:MAX_ATTEMPTS]), facts(*names), FRESH, traceparent=None)
+    assert decided.run is None
+    assert decided.refused is not None
+    assert decided.refused.failure.status == 500
+    last = decide(again(*names[: MAX_ATTEMPTS - 1]), facts(*names), FRESH, traceparent=None)
+    assert last.run is not None
+    assert last.run.alternatives == 0
+
+
+def test_a_refusal_is_in_the_record_with_its_candidates() -> None:
+    decided = decide(request("unknown"), facts("a"), FRESH, traceparent=None)
+    assert decided.run is None
+    made = record(request("unknown"), decided, FRESH, router="router", now=NOW, duration_us=1, trace="t")
+    assert made.refusal is not None
+    assert made.attempt_id is None
+    assert len(made.candidates) == 2

@@ -1,0 +1,105 @@
+"""Targets that fail are skipped, come back by a trial, and are not tried twice for one request."""
+
+from datetime import UTC, datetime, timedelta
+
+from keyferry.contracts.chat import Tried
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.health import CircuitState, Health, Target
+from keyferry.contracts.route import DropReason, Endpoint
+from keyferry.contracts.tenancy import Tenant, Tier
+from services.router.plan import Facts, Plan, Wanted, plan
+from services.router.trials import TRIAL_EVERY, TrialGate
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+FAILED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.HTTP_STATUS, status=503)
+
+
+def endpoint(name: str) -> Endpoint:
+    return Endpoint(tenant="acme", name=name, base_url="https://x.example/v1", models=["m"])
+
+
+def resting(name: str, *, seconds: float, state: CircuitState = CircuitState.OPEN) -> tuple[str, Health]:
+    target = Target(provider="custom", model="m", tenant="acme", endpoint=name)
+    until = NOW + timedelta(seconds=seconds)
+    return target.key, Health(target=target, state=state, reason="5 of 5 failed", until=until, changed_at=NOW)
+
+
+def planned(*health: tuple[str, Health], trials: bool = False, tried: tuple[Tried, ...] = ()) -> Plan:
+    known = dict(health)
+    facts = Facts(
+        Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
+        [endpoint("a"), endpoint("b")],
+        NOW,
+        health=lambda target: known.get(target.key),
+        trial=lambda _: trials,
+    )
+    return plan(Wanted("acme", "m", tried=tried), facts)
+
+
+def names(made: Plan) -> list[str | None]:
+    return [made.candidates[index].endpoint for index in made.order]
+
+
+def tried(name: str) -> Tried:
+    return Tried(attempt_id="att_1", provider="custom", endpoint=name, model="m", failure=FAILED)
+
+
+def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
+    made = planned(resting("a", seconds=4))
+    assert names(made) == ["b"]
+    dropped = next(candidate for candidate in made.candidates if candidate.endpoint == "a")
+    assert dropped.reason is DropReason.UNHEALTHY
+    assert "4.0 s more" in dropped.words
+    assert "5 of 5 failed" in dropped.words
+
+
+def test_after_its_rest_a_target_is_tried_first_when_a_trial_is_due_and_last_otherwise() -> None:
+    assert names(planned(resting("a", seconds=-1), trials=True)) == ["a", "b"]
+    assert names(planned(resting("a", seconds=-1), trials=False)) == ["b", "a"]
+
+
+def test_a_closed_entry_is_as_good_as_none() -> None:
+    assert names(planned(resting("a", seconds=9, state=CircuitState.CLOSED))) == ["a", "b"]
+
+
+def test_with_everything_resting_the_caller_is_told_when_to_come_back() -> None:
+    made = planned(resting("a", seconds=9), resting("b", seconds=3, state=CircuitState.COOLING))
+    assert made.refusal is not None
+    assert made.refusal.failure_class is FailureClass.UNAVAILABLE
+    assert made.refusal.retry_after_ms == 3000
+
+
+def test_what_was_tried_is_not_tried_again() -> None:
+    made = planned(tried=(tried("a"),))
+    assert names(made) == ["b"]
+    assert {candidate.reason for candidate in made.candidates if candidate.endpoint == "a"} == {
+        DropReason.ALREADY_TRIED
+    }
+
+
+def test_when_all_were_tried_the_last_failure_is_the_answer() -> None:
+    made = planned(tried=(tried("b"), tried("a")))
+    assert made.refusal == FAILED
+
+
+def test_another_tenant_s_health_does_not_count() -> None:
+    key, health = resting("a", seconds=9)
+    foreign = health.model_copy(update={"target": health.target.model_copy(update={"tenant": "other"})})
+    assert foreign.target.key != key
+    assert names(planned((foreign.target.key, foreign))) == ["a", "b"]
+
+
+def test_keys_hold_any_model_name_and_tell_them_apart() -> None:
+    keys = {Target(provider="p", model=model).key for model in ("a:b/c", "a.b.c", "A", "a", "a*>b")}
+    assert len(keys) == 5
+    assert all(set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-") for key in keys)
+
+
+def test_a_trial_gate_lets_one_through_at_a_time() -> None:
+    gate = TrialGate()
+    assert gate.take("k", NOW)
+    assert not gate.take("k", NOW)
+    assert gate.take("other", NOW)
+    assert gate.take("k", NOW + TRIAL_EVERY)
+    gate.forget_all_but(set())
+    assert gate.take("k", NOW + TRIAL_EVERY)

@@ -1,0 +1,241 @@
+"""Calling over the bus against a connection that a test scripts: sending again, credit, cancelling, losing a worker."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
+
+from keyferry.contracts import frames
+from keyferry.contracts.chat import ChatRequest, Control, ControlKind, Probed
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.usage import KeySource, Outcome
+from keyferry.runtime import calls
+from keyferry.runtime.calls import Call, CallAbandoned, Caller, CallFailed
+
+
+class ScriptedClient:
+    """Stands in for the connection: records what is published, and delivers what the test says."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, bytes, str]] = []
+        self.sent = asyncio.Event()
+        self.is_connected = True
+        self.on_frame: Callable[[Any], Any] | None = None
+        self.probe: Callable[[], bytes] = lambda: Probed(unknown=[]).encode()
+
+    async def subscribe(self, subject: str, cb: Callable[[Any], Any]) -> None:
+        self.on_frame = cb
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        self.published.append((subject, data, reply))
+        self.sent.set()
+
+    async def request(self, subject: str, data: bytes, timeout: float) -> Any:
+        return SimpleNamespace(data=self.probe())
+
+    async def deliver(self, frame: bytes, headers: dict[str, str] | None = None) -> None:
+        assert self.on_frame is not None
+        await self.on_frame(SimpleNamespace(subject=self.inbox, data=frame, headers=headers))
+
+    @property
+    def inbox(self) -> str:
+        return next(reply for _, _, reply in self.published if reply)
+
+    def requests(self) -> list[ChatRequest]:
+        return [ChatRequest.split(data)[0] for subject, data, _ in self.published if subject.startswith("kf.v1.chat")]
+
+    def controls(self, kind: ControlKind) -> list[Control]:
+        told = [Control.decode(data) for subject, data, _ in self.published if ".worker.control." in subject]
+        return [control for control in told if control.kind is kind]
+
+
+@pytest.fixture
+def client() -> ScriptedClient:
+    return ScriptedClient()
+
+
+@pytest.fixture
+async def caller(client: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(calls, "_PROBE_EVERY_SECONDS", 0.02)
+    made = Caller(cast(Client, client), "_INBOX_test", "boot_caller")
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def head(deadline_ms: int = 20_000) -> ChatRequest:
+    return ChatRequest(
+        request_id="req_1", tenant="acme", model="m", stream=True, deadline_ms=deadline_ms, start_by_unix_ms=0
+    )
+
+
+def accepted(attempt: str = "att_1", number: int = 1, boot: str = "boot_w") -> bytes:
+    return frames.Accepted(
+        attempt_id=attempt,
+        boot_id=boot,
+        attempt_number=number,
+        decision_id="dec_1",
+        provider="custom",
+        model="m",
+        key_source=KeySource.CUSTOM,
+    ).to_frame()
+
+
+def end(count: int) -> bytes:
+    return frames.End(attempt_id="att_1", outcome=Outcome.COMPLETED, count=count).to_frame()
+
+
+async def started(caller: Caller, deadline_ms: int = 20_000) -> Call:
+    call = caller.call(head(deadline_ms), b"{}")
+    await call.start()
+    return call
+
+
+async def test_an_answer_comes_piece_by_piece(caller: Caller, client: ScriptedClient) -> None:
+    call = await started(caller)
+    for frame in (accepted(), frames.data_frame("att_1", 1, b"a"), end(1)):
+        await client.deliver(frame)
+    first, last = await call.next_piece(), await call.next_piece()
+    assert first is not None
+    assert (first.payload, first.last) == (b"a", False)
+    assert last is not None
+    assert last.last
+    assert caller.open_calls == 0
+
+
+async def test_nobody_listening_is_told_at_once(caller: Caller, client: ScriptedClient) -> None:
+    call = await started(caller)
+    await client.deliver(b"", {"Status": "503"})
+    with pytest.raises(CallFailed) as failed:
+        await call.next_piece()
+    assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
+
+
+async def test_an_unanswered_request_is_sent_once_more_and_no_more(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
+    call = await started(caller)
+    with pytest.raises(CallFailed) as failed:
+        await call.next_piece()
+    assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
+    first, second = client.requests()
+    assert first.request_id == second.request_id
+    assert second.start_by_unix_ms > first.start_by_unix_ms
+    assert second.deadline_ms < first.deadline_ms
+
+
+async def test_an_accepted_request_is_never_sent_again(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
+    call = await started(caller, deadline_ms=200)
+    await client.deliver(accepted())
+    with pytest.raises(CallFailed) as failed:
+        await call.next_piece()
+    assert failed.value.failure.failure_class is FailureClass.EXPIRED
+    assert len(client.requests()) == 1
+    assert len(client.controls(ControlKind.CANCEL)) == 1
+
+
+async def test_patience_ends_without_ending_the_call(caller: Caller, client: ScriptedClient) -> None:
+    call = await started(caller)
+    assert await call.next_piece(patience_seconds=0.01) is None
+    await client.deliver(accepted())
+    await client.deliver(end(0))
+    piece = await call.next_piece(patience_seconds=5)
+    assert piece is not None
+    assert piece.last
+
+
+async def test_credit_is_granted_when_the_reader_has_done_with_half_of_it(
+    caller: Caller, client: ScriptedClient
+) -> None:
+    call = await started(caller)
+    granted_first = client.requests()[0].credit_bytes
+    await client.deliver(accepted())
+    half = b"x" * (granted_first // 2)
+    for seq in (1, 2):
+        await client.deliver(frames.data_frame("att_1", seq, half))
+    await call.next_piece()
+    assert client.controls(ControlKind.CREDIT) == []
+    await call.next_piece()
+    assert [control.credit_bytes for control in client.controls(ControlKind.CREDIT)] == [len(half)]
+
+
+async def test_many_calls_share_what_a_process_may_grant(caller: Caller, client: ScriptedClient) -> None:
+    open_calls = [await started(caller) for _ in range(300)]
+    granted = sum(request.credit_bytes for request in client.requests())
+    assert granted <= calls.MAX_CREDIT_BYTES * 6, "the first calls of a burst were granted more than the last"
+    assert client.requests()[-1].credit_bytes <= calls.MAX_CREDIT_BYTES // 300
+    for call in open_calls:
+        call.close()
+
+
+async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: Caller, client: ScriptedClient) -> None:
+    call = await started(caller)
+    call.abandon()
+    with pytest.raises(CallAbandoned):
+        await call.next_piece()
+    await call.cancel()
+    assert client.controls(ControlKind.CANCEL) == []
+    client.sent.clear()
+    await client.deliver(accepted())
+    await asyncio.wait_for(client.sent.wait(), 5)
+    assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
+
+
+async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: Caller, client: ScriptedClient) -> None:
+    def dead() -> bytes:
+        raise NoRespondersError
+
+    client.probe = dead
+    call = await started(caller)
+    await client.deliver(accepted())
+    await client.deliver(frames.data_frame("att_1", 1, b"a"))
+    await call.next_piece()
+    with pytest.raises(CallFailed) as failed:
+        await asyncio.wait_for(call.next_piece(), 10)
+    assert failed.value.failure.failure_class is FailureClass.INDETERMINATE
+    assert failed.value.failure.where is Where.MID_STREAM
+
+
+async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(caller: Caller, client: ScriptedClient) -> None:
+    asked = 0
+
+    def forgetful() -> bytes:
+        nonlocal asked
+        asked += 1
+        return Probed(unknown=["att_1"]).encode()
+
+    client.probe = forgetful
+    call = await started(caller)
+    await client.deliver(accepted())
+    with pytest.raises(CallFailed, match="lost the request"):
+        await asyncio.wait_for(call.next_piece(), 10)
+    assert asked >= 2
+
+
+async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(caller: Caller, client: ScriptedClient) -> None:
+    asked = asyncio.Event()
+    count = 0
+
+    def patient() -> bytes:
+        nonlocal count
+        count += 1
+        if count > 3:
+            asked.set()
+        return Probed(unknown=[]).encode()
+
+    client.probe = patient
+    call = await started(caller)
+    await client.deliver(accepted())
+    waiting = asyncio.ensure_future(call.next_piece())
+    await asyncio.wait_for(asked.wait(), 10)
+    assert not waiting.done()
+    await client.deliver(end(0))
+    assert (await waiting) is not None
