@@ -13,6 +13,8 @@ from typing import Any
 
 import nats
 import orjson
+from nats.aio.client import Client
+
 from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
@@ -24,7 +26,6 @@ from keyferry.contracts.topology import (
     Stream,
     inbox_prefix,
 )
-from nats.aio.client import Client
 
 _TIMEOUT_SECONDS = 10.0
 

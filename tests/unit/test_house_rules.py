@@ -60,9 +60,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("path", list(domain_files()), ids=lambda path: str(path.relative_to(ROOT)))
 def test_domain_files_think_and_do_nothing_else(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    forbidden = [
-        name for name in imports(tree) if name.split(".")[0] in IMPURE or name.startswith(IMPURE_INTERNAL)
-    ]
+    forbidden = [name for name in imports(tree) if name.split(".")[0] in IMPURE or name.startswith(IMPURE_INTERNAL)]
     assert not forbidden, f"{path.relative_to(ROOT)} is a domain file and imports {forbidden}"
     asynchronous = [node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
     assert not asynchronous, f"{path.relative_to(ROOT)} is a domain file and has async functions: {asynchronous}"
@@ -74,7 +72,9 @@ def test_domain_files_think_and_do_nothing_else(path: Path) -> None:
         and isinstance(node.func.value, ast.Name)
         and (node.func.value.id, node.func.attr) in CLOCKS
     ]
-    assert not clocks, f"{path.relative_to(ROOT)} is a domain file and reads a clock: {clocks}; take `now` as an argument"
+    assert not clocks, (
+        f"{path.relative_to(ROOT)} is a domain file and reads a clock: {clocks}; take `now` as an argument"
+    )
 
 
 def test_every_service_has_the_same_rooms() -> None:
@@ -90,7 +90,11 @@ def test_every_service_has_the_same_rooms() -> None:
 
 def test_no_file_is_called_for_anything_and_everything() -> None:
     vague = {"utils", "helpers", "common", "misc", "util", "helper", "base"}
-    found = [str(path.relative_to(ROOT)) for path in python_files("services", "shared", "deploy", "tests") if path.stem in vague]
+    found = [
+        str(path.relative_to(ROOT))
+        for path in python_files("services", "shared", "deploy", "tests")
+        if path.stem in vague
+    ]
     assert not found
 
 

@@ -49,7 +49,7 @@ def announce(directory: Path, role: str, text: str = "") -> None:
     """Write the file that says a spike process is ready, whole or not at all."""
     draft = directory / f"{role}.draft"
     draft.write_text(text)
-    os.replace(draft, directory / f"{role}.ready")
+    draft.replace(directory / f"{role}.ready")
 
 
 def announced(directory: Path, role: str) -> str | None:

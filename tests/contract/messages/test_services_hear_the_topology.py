@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -38,7 +39,8 @@ def test_management_requests_are_framework_subscribers(
     role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = created(role, tmp_path, monkeypatch)
-    subscribed = {subscriber.subject.broker_address for subscriber in service.bus.broker.subscribers}
+    subscribers = cast(list[Any], service.bus.broker.subscribers)
+    subscribed = {subscriber.subject.broker_address for subscriber in subscribers}
     expected = {
         subject.pattern()
         for subject in heard_by(role)

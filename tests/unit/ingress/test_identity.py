@@ -16,7 +16,9 @@ TENANT = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 TOKEN = ClientToken(token_id="tok_1", tenant="acme", label="app", last4=MINTED[-4:], created_at=NOW)
 
 
-def known(token: ClientToken = TOKEN, tenant: Tenant | None = TENANT, authorization: str | None = f"Bearer {MINTED}") -> Identity:
+def known(
+    token: ClientToken = TOKEN, tenant: Tenant | None = TENANT, authorization: str | None = f"Bearer {MINTED}"
+) -> Identity:
     tokens = {client_token.fingerprint(client_token.digest(MINTED), PEPPER): token}
     tenants = {tenant.tenant: tenant} if tenant else {}
     return identify(authorization, tokens=tokens.get, tenants=tenants.get, pepper=PEPPER, now=NOW)

@@ -77,7 +77,7 @@ def test_a_missing_parameter_is_named(missing: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1,", b'{"model": "m",}', b"\xff\xfe", b'{"a":"\x00"}'])
 def test_malformed_json_says_where(body: bytes) -> None:
-    with pytest.raises(Problem, match="line 1 column|not valid JSON") as refused:
+    with pytest.raises(Problem, match=r"line 1 column|not valid JSON") as refused:
         openai.read_chat(body)
     assert refused.value.code == "invalid_json"
 
@@ -128,7 +128,9 @@ def test_sdks_are_told_not_to_repeat_what_may_have_been_paid(where: Where) -> No
 
 
 def test_the_error_object_has_the_four_fields_and_ours() -> None:
-    problem = openai.problem_of(failure(FailureClass.RATE_LIMIT, status=429, provider_code="slow_down"), decision_id="dec_1")
+    problem = openai.problem_of(
+        failure(FailureClass.RATE_LIMIT, status=429, provider_code="slow_down"), decision_id="dec_1"
+    )
     error = json.loads(openai.error_body(problem, "req_1"))["error"]
     assert {"message", "type", "param", "code", "keyferry"} == error.keys()
     assert error["code"] == "rate_limit_exceeded"

@@ -148,7 +148,9 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
     assert second > first
 
 
-def test_a_full_disk_refuses_the_attempt_and_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_refuses_the_attempt_and_leaves_no_torn_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = opened(tmp_path)
     kept = attempt(spool)
     write = os.write
