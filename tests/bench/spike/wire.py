@@ -1,6 +1,5 @@
 """What the three spike processes say to each other: subjects, the first byte of a frame, and the readiness file."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
