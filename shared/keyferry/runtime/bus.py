@@ -267,11 +267,10 @@ class Bus:
     async def _pull(self, consumer: Consumer, handler: BatchHandler) -> None:
         subscription = await self.jetstream.pull_subscribe_bind(consumer=consumer.durable, stream=consumer.stream)
         try:
-            while True:
+            while not self._leaving:  # before Python 3.12, `wait_for` can lose a cancellation
                 await self._pull_once(subscription, consumer, handler)
         finally:
-            with suppress(NatsError):  # or the server's last word on an unanswered pull would hold up the drain
-                await subscription.unsubscribe()
+            await _give_back(subscription)
 
     async def _pull_once(
         self, subscription: JetStreamContext.PullSubscription, consumer: Consumer, handler: BatchHandler
@@ -284,7 +283,8 @@ class Bus:
             _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
             await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
             return
-        await self._handle(consumer, handler, batch)
+        # Leaving cancels the puller; a batch that was begun goes on, and `finish` waits for it.
+        await asyncio.shield(self._started(self._handle(consumer, handler, batch)))
         if len(batch) < _BATCH_SIZE:
             await asyncio.sleep(_GATHER_SECONDS)
 
