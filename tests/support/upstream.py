@@ -32,6 +32,10 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     pieces: Pieces
+    before: Callable[[], Awaitable[None]] | None = None
+    """Awaited before the status line is sent."""
+    hang_up: bool = False
+    """Close the connection in place of any answer."""
 
 
 Answerer = Callable[[Asked], Reply]
@@ -44,6 +48,11 @@ class Call:
     asked: Asked
     finished: bool = False
     """Whether the whole reply was written; a client that went away leaves it false."""
+    over: bool = False
+    """Whether nothing more happens, however it ended."""
+    pieces: int = 0
+    """How many pieces of the reply were written so far."""
+    written_bytes: int = 0
 
 
 @dataclass
@@ -62,11 +71,24 @@ class Upstream:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(Asked(request.path, dict(request.headers), json.loads(await request.read())))
         self.calls.append(call)
-        reply = self.answer(call.asked)
+        try:
+            return await self._reply(request, call, self.answer(call.asked))
+        finally:
+            call.over = True
+
+    async def _reply(self, request: web.Request, call: Call, reply: Reply) -> web.StreamResponse:
+        if reply.before is not None:
+            await reply.before()
         response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
+        if reply.hang_up:
+            assert request.transport is not None
+            request.transport.close()
+            return response
         await response.prepare(request)
         async for piece in reply.pieces:
             await response.write(piece)
+            call.pieces += 1
+            call.written_bytes += len(piece)
         await response.write_eof()
         call.finished = True
         return response
