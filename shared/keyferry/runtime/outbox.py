@@ -27,6 +27,7 @@ POLL_SECONDS = 0.5
 RECONCILE_SECONDS = 300.0
 """How long a bucket may differ from the tables without a cause that shows, such as a write by a relay that lost its lock."""
 _RETRY_SECONDS = 0.5
+_STOP_SECONDS = 10.0
 _COMPLAIN_SECONDS = 5.0
 _BATCH_SIZE = 500
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
@@ -94,6 +95,7 @@ class Relay:
         self._state = RelayState.WAITING
         self._wake = asyncio.Event()
         self._doubtful = False
+        self._stopping = asyncio.Event()
         self._complained_at: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -112,14 +114,20 @@ class Relay:
 
     def start(self) -> None:
         """Begin, in a task of its own."""
+        self._stopping.clear()
         self._task = asyncio.create_task(self._run(), name=f"relay {self._table.fullname}")
 
     async def stop(self) -> None:
-        """Stop and give up the lock; what is not published yet stays in the outbox."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """Finish what is being written and give up the lock; what is not published yet stays in the outbox."""
+        self._stopping.set()
+        self._wake.set()
+        task, self._task = self._task, None
+        if task is not None:
+            await asyncio.wait({task}, timeout=_STOP_SECONDS)
+            # `asyncio.wait_for` of Python 3.11, which nats-py uses, loses a cancellation that comes together with a result.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
         self._state = RelayState.WAITING
 
     def wake(self) -> None:
@@ -134,10 +142,10 @@ class Relay:
     # --- inside
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 async with self._session() as connection:
-                    while not await self._take_lock(connection):
+                    while not self._stopping.is_set() and not await self._take_lock(connection):
                         self._state = RelayState.FOLLOWING
                         await self._pause()
                     self._state = RelayState.WAITING
@@ -172,16 +180,18 @@ class Relay:
         clock = asyncio.get_running_loop().time
         self._doubtful = True
         reconciled_at = 0.0
-        while True:
+        while not self._stopping.is_set():
             if self._doubtful or clock() - reconciled_at >= self._reconcile_seconds:
                 self._doubtful = False
                 await self._reconcile_all(connection)
                 reconciled_at = clock()
-            while await self._publish_batch(connection):
+            while not self._stopping.is_set() and await self._publish_batch(connection):
                 pass
             self._state = RelayState.LEADING
             self._complained_at = None
             await self._pause()
+        # The end of the session would do, but PostgreSQL notices that only after a moment, and a successor waits.
+        await connection.execute(text("SELECT pg_advisory_unlock_all()"))
 
     async def _reconcile_all(self, connection: AsyncConnection) -> None:
         # Read before the tables are: what these rows say is part of what the tables say, and publishing them afterwards would
@@ -226,9 +236,10 @@ class Relay:
             await connection.execute(delete(self._table).where(self._table.c.id.in_(ids)))
 
     async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_seconds):
-                await self._wake.wait()
+        if not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._wake.wait()
         self._wake.clear()
 
     def _complain(self, error: Exception) -> None:

@@ -1,0 +1,187 @@
+"""A tenant directory with real servers, and what stands around it: an operator who asks and an ingress that follows."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from nats.aio.msg import Msg
+
+from keyferry.contracts import client_token
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.tenancy import ClientToken, CreateClientToken, CreateTenant, RevokeClientToken, Tenant
+from keyferry.contracts.topology import (
+    CLIENT_TOKENS_VIEW,
+    SERVICE_PING,
+    TENANT_CREATE,
+    TENANTS_VIEW,
+    TOKEN_CREATE,
+    TOKEN_REVOKE,
+    Role,
+    Subject,
+)
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.views import KvView
+from services.tenant_directory.app import create_app
+from services.tenant_directory.settings import DirectorySettings
+from tests.support.bus import Installation
+
+Answer = TypeVar("Answer", bound=Message)
+
+PATIENCE_SECONDS = 30.0
+ASK_SECONDS = 10.0
+PEPPER = Secret("a pepper for tests, nothing else")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The servers of one test, and the files that open them."""
+
+    bus: Installation
+    admin_url: Secret
+    database_url_file: Path
+    pepper_file: Path
+
+    def settings(self) -> DirectorySettings:
+        return DirectorySettings(
+            nats_url=self.bus.nats_url,
+            nats_nkey_file=self.bus.seed_file(Role.TENANT_DIRECTORY),
+            database_url_file=self.database_url_file,
+            token_pepper_file=self.pepper_file,
+            drain_seconds=5,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The same for a process of its own."""
+        settings = self.settings()
+        return {
+            "KEYFERRY_NATS_URL": settings.nats_url,
+            "KEYFERRY_NATS_NKEY_FILE": str(settings.nats_nkey_file),
+            "KEYFERRY_DATABASE_URL_FILE": str(settings.database_url_file),
+            "KEYFERRY_TOKEN_PEPPER_FILE": str(settings.token_pepper_file),
+        }
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator[Service]:
+        """A directory in this process, from ready to drained."""
+        async with self.starting() as service, self.connected(Role.OPERATOR) as bus:
+            await until_it_reports_ready(bus, service.bus.boot_id)
+            yield service
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncIterator[Service]:
+        service = create_app(self.settings())
+        life = asyncio.create_task(service.run())
+        try:
+            yield service
+        finally:
+            service.app.exit()
+            await asyncio.wait_for(life, PATIENCE_SECONDS)
+
+    @asynccontextmanager
+    async def connected(self, role: Role) -> AsyncIterator[Bus]:
+        """Another user of the bus."""
+        bus = Bus(role, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(role)))
+        await bus.connect()
+        try:
+            yield bus
+        finally:
+            await bus.broker.stop()
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator["Operator"]:
+        async with self.connected(Role.OPERATOR) as bus:
+            yield Operator(bus)
+
+    @asynccontextmanager
+    async def ingress(self) -> AsyncIterator["Follower"]:
+        async with self.connected(Role.INGRESS) as bus:
+            follower = Follower(bus)
+            await follower.tenants.start()
+            await follower.tokens.start()
+            try:
+                yield follower
+            finally:
+                await follower.tenants.stop()
+                await follower.tokens.stop()
+
+
+class Follower:
+    """What the ingress follows."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.tenants = KvView(bus, TENANTS_VIEW, Tenant)
+        self.tokens = KvView(bus, CLIENT_TOKENS_VIEW, ClientToken)
+
+    @property
+    def ready(self) -> bool:
+        return self.tenants.ready and self.tokens.ready
+
+
+class Operator:
+    """Whoever holds the operator's credentials."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
+        return await self.bus.ask(subject, question, answer, timeout_seconds=ASK_SECONDS)
+
+    async def create_tenant(self, tenant: str) -> Tenant:
+        return await self.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant.title()), Tenant)
+
+    async def create_token(self, tenant: str, digest: str = "") -> tuple[ClientToken, str]:
+        """The token as registered and its key in the view."""
+        digest = digest or new_digest()
+        token = await self.ask(TOKEN_CREATE, token_command(tenant, digest), ClientToken)
+        return token, client_token.fingerprint(digest, PEPPER)
+
+    async def revoke(self, token: ClientToken) -> ClientToken:
+        return await self.ask(
+            TOKEN_REVOKE, RevokeClientToken(tenant=token.tenant, token_id=token.token_id), ClientToken
+        )
+
+
+async def until_it_reports_ready(operator: Bus, boot_id: str) -> None:
+    """Ask every process to report until this one says that it is ready: then it hears requests, too."""
+    reports: list[ServiceReport] = []
+
+    async def note(message: Msg) -> None:
+        if message.data:
+            reports.append(ServiceReport.decode(message.data))
+
+    inbox = operator.client.new_inbox()
+    await operator.client.subscribe(inbox, cb=note)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not any(report.ready and report.boot_id == boot_id for report in reports):
+                await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never ready; the last report: {reports[-1:]}") from None
+
+
+def token_command(tenant: str, digest: str) -> CreateClientToken:
+    return CreateClientToken(tenant=tenant, label="test", digest=digest, last4="wXyZ")
+
+
+def new_digest() -> str:
+    return secrets.token_hex(32)
+
+
+async def eventually(what: str, condition: Callable[[], object]) -> None:
+    """Return when `condition()` holds. Raises AssertionError naming `what` when it never does."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"never happened: {what}") from None

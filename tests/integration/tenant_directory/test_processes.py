@@ -1,0 +1,195 @@
+"""Several processes of the directory, processes that are killed, and a database that goes away."""
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import CreateTenant, ListTenants, Tenant, Tenants
+from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST
+from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.schema_check import SchemaMismatch
+from services.tenant_directory.app import create_app
+from tests.integration.tenant_directory.directory import Follower, Operator, Surroundings, eventually
+
+KILLS = 5
+
+
+def relays(*services: Service) -> list[str]:
+    return [service.facts()["relay"] for service in services]
+
+
+def execute(surroundings: Surroundings, statement: str) -> None:
+    """Run a statement as the database's superuser."""
+    url = make_url(surroundings.admin_url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+async def test_of_two_replicas_one_publishes_and_the_other_takes_over(surroundings: Surroundings) -> None:
+    async with (
+        surroundings.operator() as operator,
+        surroundings.ingress() as ingress,
+        surroundings.process() as first,
+        surroundings.process() as second,
+    ):
+        assert relays(first, second) == ["leading", "following"]
+        await create_many(operator, ingress, "both")
+        assert relays(first, second) == ["leading", "following"]
+        first.app.exit()
+        await eventually("the other takes over", lambda: relays(second) == ["leading"])
+        await create_many(operator, ingress, "one")
+
+
+async def create_many(operator: Operator, ingress: Follower, prefix: str) -> None:
+    names = [f"{prefix}-{number}" for number in range(20)]
+    await asyncio.gather(*(operator.create_tenant(name) for name in names))
+    await eventually("all are in the view", lambda: all(ingress.tenants.get(name) for name in names))
+
+
+async def test_a_relay_that_loses_its_connection_takes_the_lock_again(surroundings: Surroundings) -> None:
+    async with (
+        surroundings.process() as service,
+        surroundings.operator() as operator,
+        surroundings.ingress() as ingress,
+    ):
+        execute(
+            surroundings,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        await eventually("the relay notices", lambda: not service.ready)
+        await eventually("it leads again", lambda: relays(service) == ["leading"])
+        await create_many(operator, ingress, "after")
+
+
+async def test_a_database_that_goes_away_is_said_and_survived(
+    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = make_url(surroundings.admin_url.reveal()).database
+    async with (
+        surroundings.process() as service,
+        surroundings.operator() as operator,
+        surroundings.ingress() as ingress,
+    ):
+        execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
+        execute_elsewhere(
+            surroundings, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+        )
+        await eventually("it is not ready", lambda: not service.ready)
+        for subject, question in ((TENANT_LIST, ListTenants()), (TENANT_CREATE, CreateTenant(tenant="a", name="A"))):
+            with pytest.raises(Refused, match="cannot reach its database") as caught:
+                await operator.ask(subject, question, Tenant)
+            assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
+        assert "because of PostgreSQL" in caplog.text
+        execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+        await eventually("it is ready again", lambda: service.ready)
+        await create_many(operator, ingress, "after")
+
+
+def execute_elsewhere(surroundings: Surroundings, statement: str) -> None:
+    """The same over a connection to another database."""
+    url = make_url(surroundings.admin_url.reveal()).set(drivername="postgresql", database="postgres")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+async def test_tables_of_another_build_keep_it_from_starting(surroundings: Surroundings) -> None:
+    execute(surroundings, "UPDATE tenant_directory.schema_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch, match="newer than this build"):
+        await create_app(surroundings.settings()).run()
+
+
+async def test_what_was_answered_is_published_although_the_process_is_killed(surroundings: Surroundings) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    delays = random.Random(seed)
+    created: list[str] = []
+    async with surroundings.operator() as operator, surroundings.ingress() as ingress:
+        for life in range(KILLS):
+            async with child(surroundings) as process:
+                await until_it_answers(operator)
+                creating = asyncio.create_task(create_until_it_dies(operator, f"life-{life}", created))
+                wanted = len(created) + 1
+                await eventually("it has answered once", partial(has_grown_to, created, wanted))
+                await asyncio.sleep(delays.random() * 0.1)
+                process.kill()
+                await creating
+        async with surroundings.process():
+            await eventually("the views are whole", lambda: ingress.ready)
+            await eventually("all are in the view", lambda: all(ingress.tenants.get(name) for name in created))
+            listed = await operator.ask(TENANT_LIST, ListTenants(), Tenants)
+            await eventually(
+                "the view is the table",
+                lambda: dict(ingress.tenants) == {tenant.tenant: tenant for tenant in listed.tenants},
+            )
+
+
+def has_grown_to(names: list[str], count: int) -> bool:
+    return len(names) >= count
+
+
+async def create_until_it_dies(operator: Operator, prefix: str, created: list[str]) -> None:
+    """Create tenants one after the other, and note each that was answered."""
+    for number in range(10_000):
+        name = f"{prefix}-{number}"
+        try:
+            command = CreateTenant(tenant=name, name=name)
+            await operator.bus.ask(TENANT_CREATE, command, Tenant, timeout_seconds=1.0)
+        except BusError:
+            return
+        created.append(name)
+    raise AssertionError("it was never killed")
+
+
+async def until_it_answers(operator: Operator) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(BusError):
+                await operator.ask(TENANT_LIST, ListTenants(), Tenants)
+                return
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def child(surroundings: Surroundings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The directory as a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.tenant_directory",
+        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | surroundings.environment(),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_a_process_drains_and_exits_cleanly(surroundings: Surroundings) -> None:
+    async with surroundings.operator() as operator, child(surroundings) as process:
+        await until_it_answers(operator)
+        await operator.create_tenant("acme")
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+async def test_a_process_waits_for_the_database(surroundings: Surroundings, caplog: pytest.LogCaptureFixture) -> None:
+    database = make_url(surroundings.admin_url.reveal()).database
+    execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
+    async with surroundings.starting() as service:
+        await eventually("it says what it waits for", lambda: "PostgreSQL" in caplog.text)
+        assert "make up" in caplog.text
+        execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+        await eventually("it is ready", lambda: service.ready)

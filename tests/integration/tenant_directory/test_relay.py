@@ -1,0 +1,129 @@
+"""One relay by itself: when it publishes, reconciles, and lets go."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nats.aio.msg import Msg
+from sqlalchemy import func, select
+
+from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier
+from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.database import engine_for
+from keyferry.runtime.outbox import Relay, RelayState
+from keyferry.runtime.views import ViewWriter
+from services.tenant_directory.store import DirectoryStore, outbox
+from tests.integration.tenant_directory.directory import Follower, Surroundings, eventually
+
+NEVER_SECONDS = 3600.0
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
+
+
+@asynccontextmanager
+async def relay(
+    surroundings: Surroundings,
+    bus: Bus,
+    *,
+    poll_seconds: float = NEVER_SECONDS,
+    reconcile_seconds: float = NEVER_SECONDS,
+) -> AsyncIterator[tuple[Relay, DirectoryStore]]:
+    """A relay and the store it publishes for; its engine outlives it."""
+    engine = engine_for(surroundings.settings())
+    store = DirectoryStore(engine)
+    writers = {bucket.name: ViewWriter(bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
+    relay = Relay(engine, outbox, writers, store.views, poll_seconds=poll_seconds, reconcile_seconds=reconcile_seconds)
+    relay.start()
+    try:
+        yield relay, store
+    finally:
+        await relay.stop()
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def users(surroundings: Surroundings) -> AsyncIterator[tuple[Bus, Follower]]:
+    async with surroundings.connected(Role.TENANT_DIRECTORY) as bus, surroundings.ingress() as ingress:
+        yield bus, ingress
+
+
+async def test_it_publishes_when_it_is_woken(surroundings: Surroundings) -> None:
+    async with users(surroundings) as (bus, ingress), relay(surroundings, bus) as (woken, store):
+        await eventually("it leads", lambda: woken.state is RelayState.LEADING)
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        woken.wake()
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == ACME)
+
+
+async def test_it_looks_by_itself_now_and_then(surroundings: Surroundings) -> None:
+    async with users(surroundings) as (bus, ingress), relay(surroundings, bus, poll_seconds=0.05) as (polling, store):
+        await eventually("it leads", lambda: polling.state is RelayState.LEADING)
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == ACME)
+
+
+async def test_it_repairs_a_bucket_now_and_then(surroundings: Surroundings) -> None:
+    written: list[str] = []
+
+    async def note(message: Msg) -> None:
+        written.append(message.subject.removeprefix(TENANTS_VIEW.view_prefix))
+
+    async with (
+        users(surroundings) as (bus, ingress),
+        relay(surroundings, bus, poll_seconds=0.05, reconcile_seconds=0.1) as (_, store),
+    ):
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == ACME)
+        await ingress.bus.client.subscribe(f"{TENANTS_VIEW.view_prefix}>", cb=note)
+        await ingress.bus.client.flush()
+        writer = ViewWriter(bus.client, TENANTS_VIEW)
+        await writer.put("acme", ACME.model_copy(update={"suspended": True}).encode())
+        await writer.put("intruder", ACME.encode())
+        await writer.delete("platform")
+        await eventually(
+            "each wrong write is followed by a right one",
+            lambda: all(written.count(key) == 2 for key in ("acme", "intruder", "platform")),
+        )
+        await eventually("the view is right again", lambda: ingress.tenants.get("acme") == ACME)
+        await eventually("and whole", lambda: {key for key, _ in ingress.tenants} == {"acme", "platform"})
+
+
+async def test_it_repairs_a_bucket_when_it_is_told_to(surroundings: Surroundings) -> None:
+    async with users(surroundings) as (bus, ingress), relay(surroundings, bus) as (told, _):
+        await eventually("it leads", lambda: told.state is RelayState.LEADING)
+        await ViewWriter(bus.client, TENANTS_VIEW).put("intruder", ACME.encode())
+        await eventually("the intruder is seen", lambda: ingress.tenants.get("intruder"))
+        told.recheck()
+        await eventually("the intruder is gone", lambda: ingress.tenants.get("intruder") is None)
+
+
+async def test_it_lets_the_lock_go_when_it_stops(surroundings: Surroundings) -> None:
+    async with (
+        users(surroundings) as (bus, _),
+        relay(surroundings, bus, poll_seconds=0.05) as (first, store),
+        relay(surroundings, bus, poll_seconds=0.05) as (second, _),
+    ):
+        await eventually("one leads", lambda: RelayState.LEADING in (first.state, second.state))
+        await eventually("the other follows", lambda: RelayState.FOLLOWING in (first.state, second.state))
+        leader, follower = (first, second) if first.state is RelayState.LEADING else (second, first)
+        assert leader.synced
+        assert follower.synced
+        await leader.stop()
+        assert not leader.synced
+        await eventually("the follower leads", lambda: follower.state is RelayState.LEADING)
+        # The pool of the stopped one is still open and still works.
+        assert [tenant.tenant for tenant in await store.all_tenants()] == ["platform"]
+
+
+async def test_stopped_it_publishes_nothing_and_forgets_nothing(surroundings: Surroundings) -> None:
+    async with users(surroundings) as (bus, ingress), relay(surroundings, bus) as (stopped, store):
+        await eventually("it leads", lambda: stopped.state is RelayState.LEADING)
+        await stopped.stop()
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        stopped.wake()
+        engine = engine_for(surroundings.settings())
+        async with engine.connect() as connection:
+            assert await connection.scalar(select(func.count()).select_from(outbox)) == 1
+        await engine.dispose()
+        assert ingress.tenants.get("acme") is None
+        stopped.start()
+        await eventually("started again it publishes", lambda: ingress.tenants.get("acme") == ACME)

@@ -1,0 +1,154 @@
+"""What an operator asks of the directory over the bus, and what it is told."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from keyferry.contracts import client_token
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    ClientTokens,
+    CreateTenant,
+    ListClientTokens,
+    ListTenants,
+    RevokeClientToken,
+    Tenant,
+    Tenants,
+    Tier,
+    UpdateTenant,
+)
+from keyferry.contracts.topology import (
+    TENANT_CREATE,
+    TENANT_LIST,
+    TENANT_UPDATE,
+    TOKEN_CREATE,
+    TOKEN_LIST,
+    TOKEN_REVOKE,
+    Role,
+    Subject,
+    heard_by,
+)
+from keyferry.runtime.bus import Refused
+from tests.integration.tenant_directory.directory import Operator, Surroundings, new_digest, token_command
+
+
+@pytest.fixture
+async def operator(surroundings: Surroundings) -> AsyncIterator[Operator]:
+    async with surroundings.process(), surroundings.operator() as operator:
+        yield operator
+
+
+async def refusal(operator: Operator, subject: Subject, question: Message) -> tuple[ErrorCode, str]:
+    with pytest.raises(Refused) as caught:
+        await operator.ask(subject, question, Message)
+    return caught.value.refusal.code, caught.value.refusal.message
+
+
+async def test_it_hears_what_the_topology_says(surroundings: Surroundings) -> None:
+    async with surroundings.starting() as service:
+        assert sorted(subject.name for subject in service.bus.heard) == sorted(
+            subject.name for subject in heard_by(Role.TENANT_DIRECTORY)
+        )
+
+
+async def test_tenants(operator: Operator) -> None:
+    created = await operator.ask(TENANT_CREATE, CreateTenant(tenant="acme", name="Acme", tier=Tier.STARTER), Tenant)
+    assert created == Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
+    changed = await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", tier=Tier.ENTERPRISE), Tenant)
+    assert changed == Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
+    platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
+    assert await operator.ask(TENANT_LIST, ListTenants(), Tenants) == Tenants(tenants=[changed, platform])
+
+
+async def test_client_tokens(operator: Operator) -> None:
+    await operator.create_tenant("acme")
+    await operator.create_tenant("other")
+    expires_at = datetime.now(UTC) + timedelta(days=1)
+    command = token_command("acme", new_digest()).model_copy(
+        update={"expires_at": expires_at, "allowed_models": ["gpt-x", "claude-y"]}
+    )
+    token = await operator.ask(TOKEN_CREATE, command, ClientToken)
+    assert re.fullmatch(r"tok_[0-9a-v]{26}", token.token_id)
+    assert (token.tenant, token.label, token.last4) == ("acme", "test", "wXyZ")
+    assert (token.expires_at, token.allowed_models, token.revoked_at) == (expires_at, ["gpt-x", "claude-y"], None)
+    second, _ = await operator.create_token("acme")
+    revoked = await operator.revoke(token)
+    assert revoked.revoked_at is not None
+    assert await operator.revoke(token) == revoked
+    listed = await operator.ask(TOKEN_LIST, ListClientTokens(tenant="acme"), ClientTokens)
+    assert listed == ClientTokens(tokens=[revoked, second])
+    assert await operator.ask(TOKEN_LIST, ListClientTokens(tenant="other"), ClientTokens) == ClientTokens(tokens=[])
+
+
+async def test_a_tenant_is_created_once(operator: Operator) -> None:
+    await operator.create_tenant("acme")
+    for name in ("Acme", "Another"):
+        code, message = await refusal(operator, TENANT_CREATE, CreateTenant(tenant="acme", name=name))
+        assert code is ErrorCode.CONFLICT
+        assert "'acme' exists already: update it" in message
+    assert (await operator.ask(TENANT_LIST, ListTenants(), Tenants)).tenants[0].name == "Acme"
+
+
+async def test_a_token_is_registered_once_whoever_asks(operator: Operator) -> None:
+    await operator.create_tenant("acme")
+    await operator.create_tenant("other")
+    digest = new_digest()
+    await operator.create_token("acme", digest)
+    for tenant in ("acme", "other"):
+        code, message = await refusal(operator, TOKEN_CREATE, token_command(tenant, digest))
+        assert code is ErrorCode.CONFLICT
+        assert message == "this client token is registered already. Mint another one and register that"
+
+
+async def test_refusals_say_what_to_do(operator: Operator) -> None:
+    await operator.create_tenant("acme")
+    await operator.create_tenant("stopped")
+    token, _ = await operator.create_token("acme")
+    await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="stopped", suspended=True), Tenant)
+    past = token_command("acme", new_digest()).model_copy(update={"expires_at": datetime(2020, 1, 1, tzinfo=UTC)})
+    cases: list[tuple[Subject, Message, ErrorCode, str]] = [
+        (TENANT_CREATE, CreateTenant(tenant="platform", name="P"), ErrorCode.INVALID, "Choose another name"),
+        (TENANT_UPDATE, UpdateTenant(tenant="nobody", name="N"), ErrorCode.NOT_FOUND, "list the tenants"),
+        (TENANT_UPDATE, UpdateTenant(tenant="acme"), ErrorCode.INVALID, "give at least one of"),
+        (TOKEN_CREATE, token_command("nobody", new_digest()), ErrorCode.NOT_FOUND, "create it first"),
+        (TOKEN_CREATE, token_command("stopped", new_digest()), ErrorCode.CONFLICT, "End the suspension first"),
+        (TOKEN_CREATE, past, ErrorCode.INVALID, "give a later time"),
+        (TOKEN_LIST, ListClientTokens(tenant="nobody"), ErrorCode.NOT_FOUND, "no tenant 'nobody'"),
+        (TOKEN_REVOKE, RevokeClientToken(tenant="acme", token_id="tok_x"), ErrorCode.NOT_FOUND, "list its tokens"),
+        (
+            TOKEN_REVOKE,
+            RevokeClientToken(tenant="stopped", token_id=token.token_id),
+            ErrorCode.NOT_FOUND,
+            "list its tokens",
+        ),
+    ]
+    for subject, question, code, words in cases:
+        assert (await refusal(operator, subject, question))[0] is code, question
+        assert words in (await refusal(operator, subject, question))[1]
+
+
+async def test_an_unknown_setting_is_refused_by_name(operator: Operator) -> None:
+    reply = await operator.bus.client.request(
+        TENANT_CREATE.at(), b'{"tenant": "acme", "name": "Acme", "teir": "free"}', timeout=10
+    )
+    assert b"teir: Extra inputs are not permitted" in reply.data
+
+
+async def test_the_database_never_holds_what_opens_the_gateway(operator: Operator, surroundings: Surroundings) -> None:
+    await operator.create_tenant("acme")
+    minted = client_token.mint().reveal()
+    await operator.create_token("acme", client_token.digest(minted))
+    url = make_url(surroundings.admin_url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url) as connection:
+        rows = str(connection.execute("SELECT t::text FROM tenant_directory.client_tokens t").fetchall())
+        rows += str(connection.execute("SELECT o::text FROM tenant_directory.outbox o").fetchall())
+    assert "acme" in rows
+    assert minted not in rows
+    assert minted[:20] not in rows
+    assert client_token.digest(minted) not in rows

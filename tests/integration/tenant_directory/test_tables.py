@@ -1,0 +1,93 @@
+"""The tables that the migrations make."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.engine import make_url
+
+from keyferry.runtime.schema_check import VERSION_TABLE
+from services.tenant_directory.store import SCHEMA, metadata
+from tests.integration.tenant_directory.directory import Surroundings
+
+TOKEN = {
+    "token_id": "'tok_1'",
+    "tenant": "'platform'",
+    "label": "'l'",
+    "fingerprint": "repeat('ab', 32)",
+    "pepper_version": "1",
+    "last4": "'wXyZ'",
+    "created_at": "now()",
+}
+
+
+@pytest.fixture
+def connection(surroundings: Surroundings) -> Iterator[psycopg.Connection]:
+    """As the service's own role."""
+    url = make_url(surroundings.database_url_file.read_text().strip()).set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
+        yield connection
+
+
+def insert(connection: psycopg.Connection, **changed: str) -> None:
+    row = TOKEN | changed
+    statement = f"INSERT INTO {SCHEMA}.client_tokens ({', '.join(row)}) VALUES ({', '.join(row.values())})"
+    connection.execute(statement.encode())
+
+
+def test_migrations_make_what_the_store_expects(surroundings: Surroundings) -> None:
+    # With another default schema the comparison sees the tables under the name of theirs.
+    engine = create_engine(
+        surroundings.database_url_file.read_text().strip(),
+        poolclass=NullPool,
+        connect_args={"options": "-c search_path=public"},
+    )
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_name": lambda name, kind, parents: kind != "schema" or name == SCHEMA,
+                "include_object": lambda thing, name, kind, reflected, compared: name != VERSION_TABLE,
+                "compare_type": True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_right_row_is_taken(connection: psycopg.Connection) -> None:
+    insert(connection)
+    insert(connection, token_id="'tok_2'", fingerprint="repeat('cd', 32)", allowed_models="ARRAY['gpt-x']")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fingerprint": "'AB'"},
+        {"fingerprint": "repeat('AB', 32)"},
+        {"fingerprint": "NULL"},
+        {"tenant": "'nobody'"},
+        {"allowed_models": "ARRAY[]::text[]"},
+        {"expires_at": "now() - interval '1 day'"},
+        {"pepper_version": "NULL"},
+    ],
+    ids=str,
+)
+def test_a_wrong_row_is_not(connection: psycopg.Connection, wrong: dict[str, str]) -> None:
+    with pytest.raises(psycopg.IntegrityError):
+        insert(connection, **wrong)
+
+
+def test_no_two_tokens_share_a_fingerprint(connection: psycopg.Connection) -> None:
+    insert(connection)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert(connection, token_id="'tok_2'")
+
+
+def test_a_tier_is_a_known_one(connection: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute("INSERT INTO tenant_directory.tenants (tenant, name, tier) VALUES ('a', 'A', 'golden')")

@@ -1,0 +1,269 @@
+"""What others see of the directory: at once, and right after whatever went wrong in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+from nats.aio.msg import Msg
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.nats.provision import provision
+from keyferry.contracts import client_token, ids
+from keyferry.contracts.tenancy import ClientToken, CreateTenant, RevokeClientToken, Tenant, Tier, UpdateTenant
+from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANT_UPDATE, TENANTS_VIEW, Bucket, Role
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.database import engine_for
+from keyferry.runtime.outbox import enqueue
+from keyferry.runtime.views import COMPLETE, ViewWriter, snapshot
+from services.tenant_directory.store import DirectoryStore, outbox
+from tests.integration.tenant_directory.directory import (
+    PEPPER,
+    Follower,
+    Surroundings,
+    eventually,
+    new_digest,
+    token_command,
+)
+
+REVOCATIONS = 10
+
+
+@asynccontextmanager
+async def tables(surroundings: Surroundings) -> AsyncIterator[tuple[DirectoryStore, AsyncEngine]]:
+    """The tables as a process would see them that dies after each commit, before it publishes anything."""
+    engine = engine_for(surroundings.settings())
+    yield DirectoryStore(engine), engine
+    await engine.dispose()
+
+
+async def waiting_rows(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return await connection.scalar(select(func.count()).select_from(outbox)) or 0
+
+
+async def bucket_is(bus: Bus, bucket: Bucket, wanted: dict[str, bytes]) -> bool:
+    entries, _ = await snapshot(bus.client, bucket)
+    return entries == {**wanted, COMPLETE: b"{}"}
+
+
+async def buckets_agree(store: DirectoryStore, bus: Bus) -> bool:
+    wanted = await store.views()
+    return all(
+        [await bucket_is(bus, bucket, dict(wanted[bucket.name])) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
+    )
+
+
+def holds(ingress: Follower, fingerprint: str, token: ClientToken) -> bool:
+    return ingress.tokens.get(fingerprint) == token
+
+
+async def test_a_revocation_is_seen_by_the_ingress(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.operator() as operator, surroundings.ingress() as ingress:
+        await operator.create_tenant("acme")
+        for _ in range(REVOCATIONS):
+            token, fingerprint = await operator.create_token("acme")
+            await eventually("the token is in the view", partial(ingress.tokens.get, fingerprint))
+            assert ingress.tokens.get(fingerprint) == token
+            revoked = await operator.revoke(token)
+            assert revoked.revoked_at is not None
+            await eventually("its revocation is, too", partial(holds, ingress, fingerprint, revoked))
+
+
+async def test_a_suspension_is_seen_by_ingress_and_router(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.operator() as operator, surroundings.ingress() as ingress:
+        tenant = await operator.create_tenant("acme")
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == tenant)
+        await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", suspended=True), Tenant)
+        await eventually("it is suspended", lambda: ingress.tenants.get("acme") != tenant)
+        assert ingress.tenants.get("acme") == tenant.model_copy(update={"suspended": True})
+
+
+async def test_the_platforms_tenant_is_there_from_the_start(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.ingress() as ingress:
+        await eventually("the views are whole", lambda: ingress.ready)
+        assert dict(ingress.tenants) == {"platform": Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)}
+        assert len(ingress.tokens) == 0
+
+
+async def test_nobody_is_ready_before_the_first_reconciliation(surroundings: Surroundings) -> None:
+    async with surroundings.ingress() as ingress:
+        async with tables(surroundings) as (store, _):
+            await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        assert not ingress.ready
+        async with surroundings.process():
+            await eventually("the views are whole", lambda: ingress.ready)
+
+
+async def test_what_is_committed_while_nats_is_away_is_published_when_it_is_back(surroundings: Surroundings) -> None:
+    async with (
+        surroundings.process() as service,
+        surroundings.ingress() as ingress,
+        tables(surroundings) as (
+            store,
+            engine,
+        ),
+    ):
+        await eventually("the views are whole", lambda: ingress.ready)
+        states: list[bytes] = []
+
+        async def note(message: Msg) -> None:
+            states.append(message.data)
+
+        await ingress.bus.client.subscribe(f"{CLIENT_TOKENS_VIEW.view_prefix}>", cb=note)
+        surroundings.bus.server.kill()
+        await eventually("the directory notices", lambda: not service.ready)
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        fingerprint = client_token.fingerprint(digest := new_digest(), PEPPER)
+        token = await store.register_token(
+            token_command("acme", digest), fingerprint, ids.new(ids.CLIENT_TOKEN), datetime.now(UTC)
+        )
+        await store.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id), datetime.now(UTC))
+        assert await waiting_rows(engine) == 3
+        surroundings.bus.server.restart()
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
+        await eventually("so is the token", lambda: ingress.tokens.get(fingerprint))
+        assert all(b"revoked_at" in state for state in states), "an older state must not show up after the newer one"
+        await eventually("the directory is ready again", lambda: service.ready)
+        assert await waiting_rows(engine) == 0
+
+
+async def test_a_successor_publishes_what_its_predecessor_committed(surroundings: Surroundings) -> None:
+    async with tables(surroundings) as (store, engine), surroundings.connected(Role.TENANT_DIRECTORY) as bus:
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        assert await waiting_rows(engine) == 1
+        async with surroundings.process():
+            assert await waiting_rows(engine) == 0
+            assert await buckets_agree(store, bus)
+
+
+async def test_a_commit_of_another_process_is_published_without_a_word_from_it(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, _):
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
+
+
+async def test_a_rolled_back_change_is_never_published(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, engine):
+        async with engine.begin() as connection:
+            await enqueue(connection, outbox, TENANTS_VIEW.name, "ghost", b"{}")
+            await connection.rollback()
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
+        assert {key for key, _ in ingress.tenants} == {"acme", "platform"}
+
+
+async def test_a_null_deletes_and_order_is_kept(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, engine):
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
+        async with engine.begin() as connection:
+            for number in range(1200):
+                value = Tenant(tenant="acme", name=f"Acme {number}", tier=Tier.FREE).encode()
+                await enqueue(connection, outbox, TENANTS_VIEW.name, "acme", value)
+            await enqueue(connection, outbox, TENANTS_VIEW.name, "platform", None)
+        await eventually("the key is gone", lambda: ingress.tenants.get("platform") is None)
+        last = ingress.tenants.get("acme")
+        assert last is not None
+        assert last.name == "Acme 1199"
+
+
+async def test_a_row_for_a_view_of_another_build_does_not_stop_the_others(surroundings: Surroundings) -> None:
+    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, engine):
+        async with engine.begin() as connection:
+            await enqueue(connection, outbox, "unheard_of", "key", b"{}")
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
+
+
+async def test_a_tampered_bucket_is_repaired_at_the_start(surroundings: Surroundings) -> None:
+    async with tables(surroundings) as (store, _), surroundings.connected(Role.TENANT_DIRECTORY) as bus:
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        await store.create_tenant(CreateTenant(tenant="other", name="Other"))
+        async with surroundings.process():
+            assert await buckets_agree(store, bus)
+        writer = ViewWriter(bus.client, TENANTS_VIEW)
+        await writer.put("acme", Tenant(tenant="acme", name="Mine now", tier=Tier.ENTERPRISE).encode())
+        await writer.put("intruder", Tenant(tenant="intruder", name="Intruder", tier=Tier.ENTERPRISE).encode())
+        await writer.delete("other")
+        assert not await buckets_agree(store, bus)
+        async with surroundings.process():
+            assert await buckets_agree(store, bus)
+
+
+async def test_nothing_is_written_at_a_start_when_nothing_differs(surroundings: Surroundings) -> None:
+    async with surroundings.connected(Role.TENANT_DIRECTORY) as bus:
+        async with surroundings.process(), surroundings.operator() as operator:
+            await operator.create_tenant("acme")
+            token, _ = await operator.create_token("acme")
+            await operator.revoke(token)
+            async with tables(surroundings) as (_, engine):
+                await until_published(engine)
+        before = [await snapshot(bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
+        async with surroundings.process():
+            after = [await snapshot(bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
+        assert after == before
+
+
+async def test_a_lost_bucket_is_filled_again_complete_last(surroundings: Surroundings) -> None:
+    written: list[str] = []
+
+    async def note(message: Msg) -> None:
+        written.append(message.subject)
+
+    async with tables(surroundings) as (store, _), surroundings.connected(Role.PROVISIONER) as bus:
+        for name in ("acme", "other", "third"):
+            await store.create_tenant(CreateTenant(tenant=name, name=name))
+        async with surroundings.process():
+            assert await buckets_agree(store, bus)
+        await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
+        await provision(surroundings.bus.nats_url, surroundings.bus.seed_file(Role.PROVISIONER))
+        assert (await snapshot(bus.client, TENANTS_VIEW))[0] == {}
+        await bus.client.subscribe(f"{TENANTS_VIEW.view_prefix}>", cb=note)
+        async with surroundings.process():
+            await eventually("the bucket is whole", lambda: f"{TENANTS_VIEW.view_prefix}{COMPLETE}" in written)
+            assert await buckets_agree(store, bus)
+        assert sorted(written) == sorted(
+            f"{TENANTS_VIEW.view_prefix}{key}" for key in ("acme", "other", "third", "platform", COMPLETE)
+        )
+        assert written[-1] == f"{TENANTS_VIEW.view_prefix}{COMPLETE}"
+
+
+async def test_a_bucket_that_is_missing_is_said_and_awaited(
+    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with surroundings.connected(Role.PROVISIONER) as bus:
+        await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
+        async with surroundings.starting() as service:
+            await eventually("it says so", lambda: "because of NATS" in caplog.text)
+            assert service.waiting_for() == ["PostgreSQL, and the views brought in line with it"]
+            await provision(surroundings.bus.nats_url, surroundings.bus.seed_file(Role.PROVISIONER))
+            await eventually("it becomes ready", lambda: service.ready)
+            async with tables(surroundings) as (store, _):
+                assert await buckets_agree(store, bus)
+
+
+async def test_a_server_that_comes_back_with_an_older_bucket_is_brought_up_to_date(
+    surroundings: Surroundings,
+) -> None:
+    async with surroundings.process() as service, tables(surroundings) as (store, _):
+        await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
+        async with surroundings.connected(Role.PROVISIONER) as bus:
+            async with tables(surroundings) as (_, engine):
+                await until_published(engine)
+            # What a restored backup would do, while the directory runs and has nothing to publish.
+            await bus.jetstream.purge_stream(TENANTS_VIEW.stream)
+        surroundings.bus.server.kill()
+        await eventually("the directory notices", lambda: not service.ready)
+        surroundings.bus.server.restart()
+        async with surroundings.ingress() as ingress:
+            await eventually("the view is whole", lambda: ingress.tenants.get("acme"))
+
+
+async def until_published(engine: AsyncEngine) -> None:
+    async with asyncio.timeout(30):
+        while await waiting_rows(engine):  # noqa: ASYNC110  # a row in a table has no event to wait for
+            await asyncio.sleep(0.01)
