@@ -1,0 +1,73 @@
+"""The typed client with which a tenant's own programs call Keyferry over the bus.
+
+    async with connect(nats_url, tenant="acme", name="crm", nkey_file=seed) as client:
+        answer = await client.chat(model="echo", messages=[{"role": "user", "content": "hello"}])
+        async with client.stream(model="echo", messages=[{"role": "user", "content": "hello"}]) as stream:
+            async for delta in stream:
+                print(delta.text, end="")
+        print(stream.answer.usage)
+
+Leaving a stream early, and cancelling the task that waits for an answer, stop the provider's work. `keyferry.client.testing` has
+a fake with the same behaviour for the tests of such programs.
+"""
+
+from keyferry.client.answer import ChatAnswer, Delta, Route, ToolCall, ToolCallPiece, Usage
+from keyferry.client.client import Client
+from keyferry.client.connection import connect
+from keyferry.client.errors import (
+    ERRORS,
+    BadRequest,
+    Cancelled,
+    CannotConnect,
+    ContentFiltered,
+    ContextTooLong,
+    Indeterminate,
+    Internal,
+    KeyferryError,
+    LimitReached,
+    ModelNotFound,
+    NotAllowed,
+    Overloaded,
+    ProviderFailed,
+    ProviderKeyRefused,
+    QuotaExhausted,
+    RateLimited,
+    TimedOut,
+    Truncated,
+    Unavailable,
+    Unreachable,
+)
+from keyferry.client.stream import ChatStream
+
+__all__ = [
+    "ERRORS",
+    "BadRequest",
+    "Cancelled",
+    "CannotConnect",
+    "ChatAnswer",
+    "ChatStream",
+    "Client",
+    "ContentFiltered",
+    "ContextTooLong",
+    "Delta",
+    "Indeterminate",
+    "Internal",
+    "KeyferryError",
+    "LimitReached",
+    "ModelNotFound",
+    "NotAllowed",
+    "Overloaded",
+    "ProviderFailed",
+    "ProviderKeyRefused",
+    "QuotaExhausted",
+    "RateLimited",
+    "Route",
+    "TimedOut",
+    "ToolCall",
+    "ToolCallPiece",
+    "Truncated",
+    "Unavailable",
+    "Unreachable",
+    "Usage",
+    "connect",
+]

@@ -1,0 +1,197 @@
+"""The way onto the bus for a tenant's own program."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import nats
+from nats.aio.client import Client as NatsClient
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nkeys import NkeysError
+
+from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
+from keyferry.client.errors import CannotConnect, error_of
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.route import ListModels, Models
+from keyferry.contracts.service import ErrorCode, refusal_in
+from keyferry.contracts.topology import MODEL_LIST, inbox_prefix, internal_client
+from keyferry.runtime.calls import Call, Caller
+
+_log = logging.getLogger(__name__)
+
+_RECONNECT_SECONDS = 0.25
+_PING_SECONDS = 10
+_ASK_SECONDS = 5.0
+_FLUSH_SECONDS = 2
+_LAST_WORDS_SECONDS = 1.5
+"""A request that nobody has taken when it is given up may still be taken within this time, and has to be stopped then."""
+_POLL_SECONDS = 0.01
+
+_REFUSED = {
+    ErrorCode.INVALID: FailureClass.BAD_REQUEST,
+    ErrorCode.NOT_FOUND: FailureClass.NOT_FOUND,
+    ErrorCode.CONFLICT: FailureClass.BAD_REQUEST,
+    ErrorCode.UNAVAILABLE: FailureClass.UNAVAILABLE,
+    ErrorCode.INTERNAL: FailureClass.INTERNAL,
+}
+
+
+@asynccontextmanager
+async def connect(
+    nats_url: str,
+    *,
+    tenant: str,
+    nkey_file: Path | str | None = None,
+    name: str = "main",
+    max_retries: int = DEFAULT_MAX_RETRIES,
+    connect_timeout_seconds: float = 5.0,
+) -> AsyncIterator[Client]:
+    """Connect as the program `name` of `tenant`, whose nkey seed stands in `nkey_file`; at the end close the connection.
+
+    A lost connection is made anew for as long as it takes; what is asked meanwhile fails at once with Unavailable. Raises
+    CannotConnect, and ValueError for a tenant or a name that is none.
+    """
+    user = internal_client(tenant, name)
+    connection = _Connection(nats_url, user, None if nkey_file is None else Path(nkey_file))
+    nats_client = await connection.open(connect_timeout_seconds)
+    caller = Caller(nats_client, inbox_prefix(user), secrets.token_hex(8))
+    try:
+        await caller.start()
+        await connection.require_inbox(nats_client)
+    except BaseException:
+        # Nobody else knows of the connection yet.
+        await caller.stop()
+        await nats_client.close()
+        raise
+    async with Client(BusTransport(nats_client, caller), tenant=tenant, max_retries=max_retries) as client:
+        yield client
+
+
+class BusTransport:
+    """Calls and questions over one connection."""
+
+    def __init__(self, client: NatsClient, caller: Caller) -> None:
+        self._client = client
+        self._caller = caller
+
+    def call(self, head: ChatRequest, body: bytes) -> Call:
+        """A try that is not sent yet."""
+        return self._caller.call(head, body)
+
+    async def models(self, tenant: str) -> Models:
+        """What the tenant can call now. Raises KeyferryError."""
+        question = ListModels(tenant=tenant)
+        try:
+            reply = await self._client.request(MODEL_LIST.addressed(question), question.encode(), timeout=_ASK_SECONDS)
+            if (refusal := refusal_in(reply.data)) is not None:
+                raise error_of(Failure(failure_class=_REFUSED[refusal.code], message=refusal.message))
+            return Models.decode(reply.data)
+        except NoRespondersError:
+            raise error_of(_unavailable("no router is running; try again in a moment")) from None
+        except (NatsError, TimeoutError):
+            raise error_of(_unavailable(f"no answer from the bus within {_ASK_SECONDS:g} s; try again")) from None
+        except MalformedMessage as error:
+            raise error_of(Failure(failure_class=FailureClass.INTERNAL, message=str(error))) from None
+
+    async def close(self) -> None:
+        """Leave, once the workers of calls that were given up have been told."""
+        give_up = time.monotonic() + _LAST_WORDS_SECONDS
+        while self._caller.open_calls and time.monotonic() < give_up:  # noqa: ASYNC110 - nothing tells of the last
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._caller.stop()
+        with suppress(NatsError, TimeoutError):  # the bus is away: there is nobody to be told
+            await self._client.flush(_FLUSH_SECONDS)
+        await self._client.close()
+
+
+class _Connection:
+    """Opens one connection, and says what is wrong when that cannot be done."""
+
+    def __init__(self, url: str, user: str, nkey_file: Path | None) -> None:
+        self._url = url
+        self._user = user
+        self._nkey_file = nkey_file
+        self._violations: list[str] = []
+        self._rejected: asyncio.Future[NatsClient] | None = None
+        """Cancelled when the server rejects the credentials."""
+
+    async def open(self, timeout_seconds: float) -> NatsClient:
+        """A connection that reconnects by itself. Raises CannotConnect.
+
+        The library tries its first connection as patiently as a lost one, even where the server rejects the credentials; so
+        both are watched from here.
+        """
+        self._rejected = asyncio.get_running_loop().create_future()
+        opening = asyncio.ensure_future(self._connect(_seed(self._nkey_file)))
+        try:
+            await asyncio.wait({opening, self._rejected}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                return opening.result()
+        except NkeysError:
+            raise _cannot(f"{self._nkey_file} holds no nkey seed; give the file of {self._user}") from None
+        except (OSError, ValueError, NatsError) as error:
+            raise _cannot(f"NATS cannot be used at {self._url}: {error}; check the address") from None
+        finally:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        if self._rejected.done():
+            raise _cannot(
+                f"NATS at {self._url} does not accept the seed {self._nkey_file}: use the one that the installation's"
+                f" operator made for {self._user}"
+            )
+        raise _cannot(f"NATS does not answer at {self._url} within {timeout_seconds:g} s; is it running?")
+
+    async def require_inbox(self, client: NatsClient) -> None:
+        """Raises CannotConnect when the server has refused the subscription of the inbox."""
+        await client.flush(_FLUSH_SECONDS)  # the server's complaints come before its pong
+        if self._violations:
+            raise _cannot(
+                f"NATS does not let this seed be {self._user}: {self._violations[0]}. Check `tenant` and `name`, or have the"
+                " operator render the server's users anew"
+            )
+
+    async def _connect(self, seed: str | None) -> NatsClient:
+        return await nats.connect(
+            self._url,
+            nkeys_seed_str=seed,
+            inbox_prefix=inbox_prefix(self._user).encode(),
+            name=self._user,
+            # A request buffered while the server is away would run after its caller gave up: fail at once instead.
+            pending_size=0,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_SECONDS,
+            ping_interval=_PING_SECONDS,
+            error_cb=self._on_error,
+        )
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error)
+        if "permissions violation" in text.lower():
+            self._violations.append(text)
+        elif "authorization violation" in text.lower() and self._rejected is not None:
+            self._rejected.cancel()
+        _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
+
+
+def _seed(nkey_file: Path | None) -> str | None:
+    if nkey_file is None:
+        return None
+    try:
+        return nkey_file.read_text().strip()
+    except OSError as error:
+        raise _cannot(f"the nkey seed {nkey_file} cannot be read: {error.strerror}") from None
+
+
+def _unavailable(message: str) -> Failure:
+    return Failure(failure_class=FailureClass.UNAVAILABLE, message=message, where=Where.NOT_SENT)
+
+
+def _cannot(message: str) -> CannotConnect:
+    return CannotConnect(_unavailable(message))

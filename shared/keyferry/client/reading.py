@@ -1,0 +1,194 @@
+"""From OpenAI's objects to a `ChatAnswer`: one `chat.completion`, or the chunks of a stream put together to one.
+
+Source of the shapes: the OpenAI API reference, "The chat completion object" and "The chat completion chunk object". Reasoning is
+read from `reasoning_content`, where the provider workers put it.
+"""
+
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from keyferry.client.answer import ChatAnswer, Delta, JsonObject, Route, ToolCall, ToolCallPiece, Usage
+
+_RAW = TypeAdapter(dict[str, JsonValue])
+
+
+class NotOpenAI(ValueError):
+    """What came is not what the OpenAI API defines."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Function(_Part):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(_Part):
+    index: int = 0
+    id: str | None = None
+    function: _Function = _Function()
+
+
+class _Message(_Part):
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
+
+
+class _Choice(_Part):
+    index: int = 0
+    message: _Message = _Message()
+    delta: _Message = _Message()
+    finish_reason: str | None = None
+
+
+class _Details(_Part):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(_Part):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+    def told(self) -> Usage:
+        prompt = self.prompt_tokens_details or _Details()
+        completion = self.completion_tokens_details or _Details()
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            total_tokens=self.total_tokens,
+            cached_tokens=prompt.cached_tokens or 0,
+            reasoning_tokens=completion.reasoning_tokens or 0,
+        )
+
+
+class _Object(_Part):
+    id: str | None = None
+    created: int | None = None
+    model: str | None = None
+    choices: tuple[_Choice, ...] = ()
+    usage: dict[str, JsonValue] | None = None
+
+
+def whole(data: bytes) -> JsonObject:
+    """The object in `data`. Raises NotOpenAI."""
+    try:
+        return _RAW.validate_json(data)
+    except ValidationError:
+        raise NotOpenAI("the answer is not a JSON object") from None
+
+
+def answer_of(raw: JsonObject, *, request_id: str, route: Route) -> ChatAnswer:
+    """The answer in a `chat.completion` object. Raises NotOpenAI."""
+    try:
+        read = _Object.model_validate(raw)
+        usage = None if read.usage is None else _Usage.model_validate(read.usage).told()
+    except ValidationError as error:
+        raise NotOpenAI(f"the answer has {error.error_count()} fields of a wrong type") from None
+    if not read.choices:
+        raise NotOpenAI("the answer has no choices")
+    choice = read.choices[0]
+    calls = choice.message.tool_calls or ()
+    return ChatAnswer(
+        text=choice.message.content or "",
+        reasoning=choice.message.reasoning_content or "",
+        tool_calls=tuple(
+            ToolCall(call.id or "", call.function.name or "", call.function.arguments or "") for call in calls
+        ),
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        model=read.model or route.model,
+        request_id=request_id,
+        route=route,
+        raw=raw,
+    )
+
+
+@dataclass(slots=True)
+class _StreamedCall:
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _StreamedChoice:
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: dict[int, _StreamedCall] = field(default_factory=dict)
+    finish_reason: str | None = None
+
+    def add(self, delta: Delta) -> None:
+        self.text.append(delta.text)
+        self.reasoning.append(delta.reasoning)
+        for piece in delta.tool_calls:
+            call = self.calls.setdefault(piece.index, _StreamedCall())
+            call.id = call.id or piece.id or ""
+            call.name = call.name or piece.name or ""
+            call.arguments.append(piece.arguments)
+
+    def written(self, index: int) -> dict[str, JsonValue]:
+        message: dict[str, JsonValue] = {"role": "assistant", "content": "".join(self.text) or None}
+        if reasoning := "".join(self.reasoning):
+            message["reasoning_content"] = reasoning
+        if self.calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": "".join(call.arguments)},
+                }
+                for _, call in sorted(self.calls.items())
+            ]
+        return {"index": index, "message": message, "finish_reason": self.finish_reason}
+
+
+class StreamAssembly:
+    """Puts the chunks of one stream together."""
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _StreamedChoice] = {}
+        self._envelope: dict[str, JsonValue] = {"object": "chat.completion"}
+
+    def take(self, chunk: bytes) -> list[Delta]:
+        """What one `chat.completion.chunk` adds for the reader: nothing, where it holds only a role or the usage.
+
+        Raises NotOpenAI.
+        """
+        try:
+            read = _Object.model_validate_json(chunk)
+        except ValidationError:
+            raise NotOpenAI("a piece of the stream is not a chat.completion.chunk") from None
+        told = {"id": read.id, "created": read.created, "model": read.model, "usage": read.usage}
+        self._envelope |= {name: value for name, value in told.items() if value is not None}
+        deltas = []
+        for choice in read.choices:
+            streamed = self._choices.setdefault(choice.index, _StreamedChoice())
+            streamed.finish_reason = choice.finish_reason or streamed.finish_reason
+            if (delta := _delta(choice)) is not None:
+                streamed.add(delta)
+                deltas.append(delta)
+        return deltas
+
+    def completion(self) -> JsonObject:
+        """The `chat.completion` object that says the same as the whole stream."""
+        choices: list[JsonValue] = [choice.written(index) for index, choice in sorted(self._choices.items())]
+        return {**self._envelope, "choices": choices}
+
+
+def _delta(choice: _Choice) -> Delta | None:
+    said = choice.delta
+    if not (said.content or said.reasoning_content or said.tool_calls):
+        return None
+    pieces = tuple(
+        ToolCallPiece(call.index, call.id, call.function.name, call.function.arguments or "")
+        for call in said.tool_calls or ()
+    )
+    return Delta(said.content or "", said.reasoning_content or "", pieces, choice.index)

@@ -1,0 +1,111 @@
+"""A chat request before it is sent: checked here, so that a mistake is told at once and costs nothing."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from pydantic import ValidationError
+
+from keyferry.client.errors import BadRequest
+from keyferry.contracts import ids
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.completion import ChatCompletionBody
+from keyferry.contracts.envelope import describe
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
+
+_OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TAG_VALUE = re.compile(r"[^,=\x00-\x1f]{0,256}")
+_MAX_TAGS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A checked request, to be sent once or, while nothing was paid, again."""
+
+    model: str
+    body: bytes
+    stream: bool
+    timeout_seconds: float
+    operation: str | None
+    tags: Mapping[str, str]
+    traceparent: str | None
+
+    def head(self, tenant: str, deadline_ms: int) -> ChatRequest:
+        """The head of one try, with an id of its own. Who sends it sets until when it may start."""
+        return ChatRequest(
+            request_id=ids.new(ids.REQUEST),
+            tenant=tenant,
+            model=self.model,
+            stream=self.stream,
+            include_usage=self.stream,
+            operation=self.operation,
+            tags=dict(self.tags),
+            deadline_ms=deadline_ms,
+            start_by_unix_ms=0,
+            traceparent=self.traceparent,
+        )
+
+
+def asked(
+    *,
+    model: str,
+    messages: Sequence[Mapping[str, object]],
+    stream: bool,
+    timeout_seconds: float,
+    operation: str | None,
+    tags: Mapping[str, str] | None,
+    traceparent: str | None,
+    parameters: Mapping[str, object],
+) -> Asked:
+    """Check a request; `parameters` are those of OpenAI's chat completions. Raises BadRequest."""
+    if timeout_seconds <= 0:
+        raise _wrong("timeout_seconds", "must be more than 0")
+    if given := parameters.keys() & {"stream", "stream_options"}:
+        raise _wrong(given.pop(), "is not given: use `chat` for a whole answer and `stream` for a streamed one")
+    if operation is not None and not _OPERATION.fullmatch(operation):
+        raise _wrong("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
+    tags = tags or {}
+    if len(tags) > _MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
+        raise _wrong("tags", f"takes up to {_MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
+    document: dict[str, object] = {"model": model, "messages": list(messages), **parameters}
+    if stream:
+        document |= {"stream": True, "stream_options": {"include_usage": True}}
+    return Asked(
+        model=model,
+        body=_body(document),
+        stream=stream,
+        timeout_seconds=timeout_seconds,
+        operation=operation,
+        tags=tags,
+        traceparent=traceparent,
+    )
+
+
+def _is_tag(name: str, value: str) -> bool:
+    return _OPERATION.fullmatch(name) is not None and _TAG_VALUE.fullmatch(value) is not None
+
+
+def _body(document: Mapping[str, object]) -> bytes:
+    try:
+        body = orjson.dumps(document)
+        ChatCompletionBody.model_validate_json(body)
+    except TypeError as error:
+        raise _refused(f"the request cannot be written as JSON: {error}") from None
+    except ValidationError as error:
+        raise _refused(describe(error), ".".join(str(part) for part in error.errors()[0]["loc"][:1])) from None
+    if len(body) > MAX_REQUEST_BODY_BYTES:
+        raise _refused(
+            f"the request has {len(body)} bytes, more than the gateway's limit of {MAX_REQUEST_BODY_BYTES}", "messages"
+        )
+    return body
+
+
+def _wrong(param: str, words: str) -> BadRequest:
+    return _refused(f"{param} {words}", param)
+
+
+def _refused(message: str, param: str | None = None) -> BadRequest:
+    failure = Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, param=param)
+    return BadRequest(failure)

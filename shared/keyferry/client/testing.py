@@ -1,0 +1,309 @@
+"""A fake for the tests of programs that use `keyferry.client`: the same client, with scripted answers in place of the bus.
+
+    fake = FakeKeyferry(tenant="acme", models=["gpt"])
+    fake.reply("Hello, ", "world")
+    answer = await program_under_test(fake)
+    assert fake.requests[0].operation == "greeting"
+
+What is not scripted is echoed, as the built-in model `echo` does. It never waits between retries, only notes for how long it
+would have. Tests of this package run the same scenarios against the fake and a real system.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from keyferry.client.answer import JsonObject
+from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
+from keyferry.client.exchange import Answering
+from keyferry.client.reading import whole
+from keyferry.contracts import ids
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.frames import Accepted
+from keyferry.contracts.route import Model, Models
+from keyferry.contracts.usage import KeySource
+from keyferry.runtime.calls import CallAbandoned, CallFailed, Piece
+
+ECHO = "echo"
+CUSTOM = "custom"
+ENDPOINT = "fake"
+"""The tenant's own endpoint that all other models seem to be at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A step of a reply: one piece of text, reasoning or a tool call, as one delta."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_call_id: str = ""
+    tool_name: str = ""
+    tool_arguments: str = ""
+
+    def delta(self) -> dict[str, object]:
+        """The delta of a `chat.completion.chunk`."""
+        delta: dict[str, object] = {}
+        if self.text:
+            delta["content"] = self.text
+        if self.reasoning:
+            delta["reasoning_content"] = self.reasoning
+        if self.tool_name or self.tool_arguments:
+            function = {"name": self.tool_name or None, "arguments": self.tool_arguments}
+            delta["tool_calls"] = [{"index": 0, "id": self.tool_call_id or None, "function": function}]
+        return delta
+
+
+Step = str | Say | asyncio.Event | Failure
+"""Text (a delta of it), anything else to say, an event to wait for, or the failure that ends the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one request gets: its steps in order, then, unless a failure ends them, the end of a whole answer."""
+
+    steps: tuple[Step, ...]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def refused(self) -> Failure | None:
+        """A failure of the gateway in the first step: then no worker takes the request."""
+        first = self.steps[0] if self.steps else None
+        return first if isinstance(first, Failure) and first.where is Where.GATEWAY else None
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A request that was made. One that was retried stands here once for each try."""
+
+    head: ChatRequest
+    body: JsonObject
+    cancelled: bool = False
+    """Whether it was given up before its answer was whole."""
+
+    @property
+    def model(self) -> str:
+        """What was asked for."""
+        return self.head.model
+
+    @property
+    def operation(self) -> str | None:
+        """What it was for."""
+        return self.head.operation
+
+
+def failure(
+    kind: FailureClass,
+    message: str = "as scripted",
+    *,
+    where: Where = Where.HTTP_STATUS,
+    retry_after_seconds: float | None = None,
+    status: int | None = None,
+) -> Failure:
+    """A failure as a step of a reply. With `where=Where.GATEWAY` as the first step no worker takes the request."""
+    delay_ms = None if retry_after_seconds is None else round(retry_after_seconds * 1000)
+    return Failure(failure_class=kind, message=message, where=where, status=status, retry_after_ms=delay_ms)
+
+
+class FakeKeyferry(Client):
+    """A client whose answers are scripted. Use it as it is, or in an `async with` block."""
+
+    def __init__(
+        self, *, tenant: str = "test", models: Sequence[str] = (), max_retries: int = DEFAULT_MAX_RETRIES
+    ) -> None:
+        self._bus = _ScriptedTransport([ECHO, *models])
+        self.waited_seconds: list[float] = []
+        """The waits between retries that a real client would have made."""
+        super().__init__(self._bus, tenant=tenant, max_retries=max_retries, sleep=self._note_wait)
+
+    @property
+    def requests(self) -> list[Recorded]:
+        """Every request so far, retries included."""
+        return self._bus.requests
+
+    async def requested(self, count: int = 1) -> None:
+        """Wait until so many requests have been made, retries included."""
+        while len(self.requests) < count:
+            self._bus.called.clear()
+            await self._bus.called.wait()
+
+    def reply(self, *steps: Step, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """Script the next request that is not scripted yet. Retries are requests of their own."""
+        self._bus.replies.append(Reply(steps, prompt_tokens, completion_tokens))
+
+    async def _note_wait(self, seconds: float) -> None:
+        self.waited_seconds.append(seconds)
+        await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class _ScriptedTransport:
+    names: list[str]
+    requests: list[Recorded] = field(default_factory=list)
+    replies: deque[Reply] = field(default_factory=deque)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def call(self, head: ChatRequest, body: bytes) -> Answering:
+        recorded = Recorded(head, whole(body))
+        return _ScriptedCall(recorded, self._reply_to(recorded))
+
+    def _reply_to(self, recorded: Recorded) -> Reply:
+        self.requests.append(recorded)
+        self.called.set()
+        if recorded.model not in self.names:
+            offered = ", ".join(self.names)
+            message = f"the model {recorded.model!r} is not offered to this tenant; it offers: {offered}"
+            return Reply((failure(FailureClass.NOT_FOUND, message, where=Where.GATEWAY),))
+        return self.replies.popleft() if self.replies else _echo(recorded.body)
+
+    async def models(self, tenant: str) -> Models:
+        echo = Model(id=ECHO, provider=ECHO, key_source=KeySource.NONE)
+        others = [
+            Model(id=name, provider=CUSTOM, endpoint=ENDPOINT, key_source=KeySource.CUSTOM) for name in self.names[1:]
+        ]
+        return Models(models=[echo, *others])
+
+    async def close(self) -> None:
+        """There is nothing to leave."""
+
+
+class _ScriptedCall:
+    """One try. The whole of a reply is one piece unless a stream was asked for."""
+
+    def __init__(self, recorded: Recorded, reply: Reply) -> None:
+        self.accepted: Accepted | None = None
+        self._recorded = recorded
+        self._reply = reply
+        self._steps = deque(reply.steps)
+        self._said: list[Say] = []
+        self._decision_id = ids.new(ids.DECISION)
+        self._give_up_at = time.monotonic() + recorded.head.deadline_ms / 1000
+        self._abandoned = asyncio.Event()
+        self._over = False
+
+    async def start(self) -> None:
+        if self._reply.refused is None:
+            self.accepted = _accepted(self._recorded.head, self._decision_id)
+
+    async def next_piece(self) -> Piece | None:
+        while self._steps:
+            if self._abandoned.is_set():
+                raise CallAbandoned
+            said = await self._take(self._steps.popleft())
+            if said is not None and self._recorded.head.stream:
+                return Piece(self._chunk({"delta": said.delta()}), last=False)
+        self._over = True
+        return Piece(self._end_of_stream() if self._recorded.head.stream else self._completion(), last=True)
+
+    async def cancel(self) -> None:
+        self._recorded.cancelled = self._recorded.cancelled or not self._over
+        self._over = True
+        self._abandoned.set()
+
+    def abandon(self) -> None:
+        self._abandoned.set()
+
+    async def _take(self, step: Step) -> Say | None:
+        if isinstance(step, Failure):
+            self._over = True
+            raise CallFailed(step, decision_id=self._decision_id)
+        if isinstance(step, asyncio.Event):
+            await self._wait_for(step)
+            return None
+        said = Say(step) if isinstance(step, str) else step
+        self._said.append(said)
+        return said
+
+    async def _wait_for(self, event: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(each.wait()) for each in (event, self._abandoned)]
+        try:
+            left = self._give_up_at - time.monotonic()
+            done, _ = await asyncio.wait(waits, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._abandoned.is_set():
+            raise CallAbandoned
+        if not done:
+            await self.cancel()
+            words = "the request's deadline passed before the answer was whole"
+            raise CallFailed(Failure(failure_class=FailureClass.EXPIRED, message=words))
+
+    # --- what goes over the wire
+
+    def _chunk(self, choice: dict[str, object] | None, **more: object) -> bytes:
+        choices = [] if choice is None else [{"index": 0, "finish_reason": None, **choice}]
+        return orjson.dumps({**self._envelope("chat.completion.chunk"), "choices": choices, **more})
+
+    def _end_of_stream(self) -> bytes:
+        finish = self._chunk({"delta": {}, "finish_reason": self._finish_reason})
+        return finish + b"\n" + self._chunk(None, usage=self._usage)
+
+    def _completion(self) -> bytes:
+        message: dict[str, object] = {"role": "assistant", "content": "".join(say.text for say in self._said) or None}
+        if reasoning := "".join(say.reasoning for say in self._said):
+            message["reasoning_content"] = reasoning
+        if calls := _tool_calls(self._said):
+            message["tool_calls"] = calls
+        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
+        return orjson.dumps({**self._envelope("chat.completion"), "choices": [choice], "usage": self._usage})
+
+    def _envelope(self, kind: str) -> dict[str, object]:
+        return {"id": f"chatcmpl-{self._recorded.head.request_id}", "object": kind, "created": 0} | {
+            "model": self._recorded.model
+        }
+
+    @property
+    def _finish_reason(self) -> str:
+        return "tool_calls" if _tool_calls(self._said) else "stop"
+
+    @property
+    def _usage(self) -> dict[str, int]:
+        prompt, completion = self._reply.prompt_tokens, self._reply.completion_tokens
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _tool_calls(said: Iterable[Say]) -> list[dict[str, object]]:
+    """The one tool call that a reply can make, put together from its pieces."""
+    pieces = [say for say in said if say.tool_name or say.tool_arguments]
+    if not pieces:
+        return []
+    name = next((say.tool_name for say in pieces if say.tool_name), "")
+    call_id = next((say.tool_call_id for say in pieces if say.tool_call_id), "")
+    arguments = "".join(say.tool_arguments for say in pieces)
+    return [{"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}]
+
+
+def _accepted(head: ChatRequest, decision_id: str) -> Accepted:
+    echo = head.model == ECHO
+    return Accepted(
+        attempt_id=ids.new(ids.ATTEMPT),
+        boot_id=ids.new(ids.BOOT),
+        attempt_number=1,
+        decision_id=decision_id,
+        provider=ECHO if echo else CUSTOM,
+        endpoint=None if echo else ENDPOINT,
+        model=head.model,
+        key_source=KeySource.NONE if echo else KeySource.CUSTOM,
+    )
+
+
+def _echo(body: JsonObject) -> Reply:
+    """The text of the last user message, a word for each delta and token."""
+    messages = body["messages"]
+    assert isinstance(messages, list), "the client has checked it"
+    said = [
+        content
+        for message in messages
+        if isinstance(message, dict)
+        and message.get("role") == "user"
+        and isinstance(content := message["content"], str)
+    ]
+    words = said[-1].split(" ") if said else [""]
+    pieces = [word if at == 0 else f" {word}" for at, word in enumerate(words)]
+    return Reply(tuple(pieces), prompt_tokens=len(words), completion_tokens=len(words))

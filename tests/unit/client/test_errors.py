@@ -1,0 +1,37 @@
+"""Every failure has its class, and every class tells what a program needs."""
+
+import pytest
+
+from keyferry import client
+from keyferry.client.errors import ERRORS, error_of
+from keyferry.contracts.failure import Failure, FailureClass
+
+
+def test_the_table_has_every_failure_and_nothing_else() -> None:
+    assert set(ERRORS) == set(FailureClass)
+
+
+@pytest.mark.parametrize("kind", FailureClass)
+def test_each_is_a_keyferry_error_that_the_package_shows(kind: FailureClass) -> None:
+    raised = error_of(Failure(failure_class=kind, message="why"), request_id="req_1", decision_id="dec_1")
+    assert isinstance(raised, client.KeyferryError)
+    assert type(raised).__name__ in client.__all__
+    assert (raised.failure.failure_class, raised.request_id, raised.decision_id) == (kind, "req_1", "dec_1")
+    assert str(raised) == "why (req_1)"
+
+
+def test_classes_differ_except_where_chance_decides() -> None:
+    same = {FailureClass.EXPIRED, FailureClass.TIMEOUT}
+    others = [ERRORS[kind] for kind in FailureClass if kind not in same]
+    assert len(set(others)) == len(others)
+    assert client.TimedOut not in others
+
+
+def test_a_limit_of_the_gateway_is_caught_with_the_provider_s() -> None:
+    assert issubclass(client.LimitReached, client.RateLimited)
+
+
+@pytest.mark.parametrize(("delay_ms", "seconds"), [(None, None), (0, 0.0), (1500, 1.5)])
+def test_retry_after_is_in_seconds(delay_ms: int | None, seconds: float | None) -> None:
+    failure = Failure(failure_class=FailureClass.RATE_LIMIT, message="later", retry_after_ms=delay_ms)
+    assert error_of(failure).retry_after_seconds == seconds

@@ -1,0 +1,94 @@
+"""An answer says the same whether it came whole or in chunks, and what is none is told."""
+
+import json
+
+import pytest
+
+from keyferry.client.answer import Delta, JsonObject, Route, ToolCall, ToolCallPiece, Usage
+from keyferry.client.reading import NotOpenAI, StreamAssembly, answer_of, whole
+from keyferry.contracts.usage import KeySource
+
+ROUTE = Route("custom", "mine", "m", KeySource.CUSTOM, "att_1", 1, "dec_1")
+
+
+def chunk(delta: dict[str, object] | None, finish_reason: str | None = None, index: int = 0, **more: object) -> bytes:
+    choices = [] if delta is None else [{"index": index, "delta": delta, "finish_reason": finish_reason}]
+    return json.dumps(
+        {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m-1", "choices": choices, **more}
+    ).encode()
+
+
+def tool(index: int, arguments: str, **first: str) -> dict[str, object]:
+    name = {"name": first["name"]} if first else {}
+    return {"index": index, **({"id": first["id"]} if first else {}), "function": {**name, "arguments": arguments}}
+
+
+def assembled(*chunks: bytes) -> tuple[list[Delta], JsonObject]:
+    assembly = StreamAssembly()
+    deltas = [delta for piece in chunks for delta in assembly.take(piece)]
+    return deltas, assembly.completion()
+
+
+def test_a_whole_answer() -> None:
+    document = {
+        "id": "c1",
+        "model": "m-1",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 9,
+            "completion_tokens": 4,
+            "total_tokens": 13,
+            "prompt_tokens_details": {"cached_tokens": 5},
+            "completion_tokens_details": {"reasoning_tokens": 3, "audio_tokens": None},
+        },
+        "extra": [1],
+    }
+    answer = answer_of(whole(json.dumps(document).encode()), request_id="req_1", route=ROUTE)
+    assert (answer.text, answer.finish_reason, answer.model, answer.request_id) == ("Hi", "stop", "m-1", "req_1")
+    assert answer.usage == Usage(9, 4, 13, cached_tokens=5, reasoning_tokens=3)
+    assert answer.raw == document
+
+
+def test_chunks_add_up_to_the_same_answer() -> None:
+    deltas, raw = assembled(
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"reasoning_content": "hm"}),
+        chunk({"content": "Hel"}),
+        chunk({"content": "lo"}),
+        chunk({"tool_calls": [tool(0, "{", id="call_1", name="look"), tool(1, "[]", id="call_2", name="find")]}),
+        chunk({"tool_calls": [tool(0, "}")]}),
+        chunk({}, "tool_calls"),
+        chunk(None, usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}),
+    )
+    assert [delta.text for delta in deltas] == ["", "Hel", "lo", "", ""]
+    assert deltas[0].reasoning == "hm"
+    assert deltas[3].tool_calls[1] == ToolCallPiece(1, "call_2", "find", "[]")
+    assert deltas[4].tool_calls == (ToolCallPiece(0, None, None, "}"),)
+    answer = answer_of(raw, request_id="req_1", route=ROUTE)
+    assert (answer.text, answer.reasoning, answer.finish_reason) == ("Hello", "hm", "tool_calls")
+    assert answer.tool_calls == (ToolCall("call_1", "look", "{}"), ToolCall("call_2", "find", "[]"))
+    assert answer.usage == Usage(1, 2, 3)
+    assert (raw["object"], raw["id"], raw["model"]) == ("chat.completion", "c1", "m-1")
+
+
+def test_several_choices_stay_apart() -> None:
+    deltas, raw = assembled(chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({"content": "c"}))
+    assert [(delta.choice, delta.text) for delta in deltas] == [(0, "a"), (1, "b"), (0, "c")]
+    choices = raw["choices"]
+    assert isinstance(choices, list)
+    assert len(choices) == 2
+    assert answer_of(raw, request_id="r", route=ROUTE).text == "ac"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"nothing", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}']
+)
+def test_what_is_no_completion_is_told(data: bytes) -> None:
+    with pytest.raises(NotOpenAI):
+        answer_of(whole(data), request_id="r", route=ROUTE)
+
+
+@pytest.mark.parametrize("data", [b"x", b"3", b'{"choices": 3}'])
+def test_what_is_no_chunk_is_told(data: bytes) -> None:
+    with pytest.raises(NotOpenAI):
+        StreamAssembly().take(data)

@@ -1,0 +1,86 @@
+"""A mistake is told before anything is sent, with the parameter that is wrong."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from keyferry.client import BadRequest
+from keyferry.client.request import Asked, asked
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def ask(
+    *,
+    model: str = "m",
+    messages: list[Mapping[str, object]] | None = None,
+    stream: bool = False,
+    timeout_seconds: float = 60,
+    operation: str | None = None,
+    tags: dict[str, str] | None = None,
+    **parameters: object,
+) -> Asked:
+    return asked(
+        model=model,
+        messages=HELLO if messages is None else messages,
+        stream=stream,
+        timeout_seconds=timeout_seconds,
+        operation=operation,
+        tags=tags,
+        traceparent=None,
+        parameters=parameters,
+    )
+
+
+def test_the_body_is_openai_s() -> None:
+    assert json.loads(ask(temperature=0.5).body) == {"model": "m", "messages": HELLO, "temperature": 0.5}
+
+
+def test_a_stream_asks_for_its_usage() -> None:
+    whole, stream = ask(), ask(stream=True)
+    assert json.loads(stream.body)["stream_options"] == {"include_usage": True}
+    assert stream.head("acme", 10).include_usage
+    assert not whole.head("acme", 10).include_usage
+
+
+def test_each_try_has_an_id_of_its_own() -> None:
+    request = ask(operation="research", tags={"lead": "42"})
+    first, second = request.head("acme", 1000), request.head("acme", 900)
+    assert first.request_id != second.request_id
+    assert (first.tenant, first.deadline_ms, second.deadline_ms) == ("acme", 1000, 900)
+    assert (first.operation, first.tags) == ("research", {"lead": "42"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "nobody"}]}, "messages"),
+        ({"model": ""}, "model"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"stream_options": {}}, "stream_options"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"operation": "a b"}, "operation"),
+        ({"tags": {"a": "b=c"}}, "tags"),
+        ({"tags": {"": "b"}}, "tags"),
+        ({"tags": {str(number): "" for number in range(17)}}, "tags"),
+        ({"messages": [{"role": "user", "content": "x" * MAX_REQUEST_BODY_BYTES}]}, "messages"),
+        ({"seed": {1, 2}}, None),
+    ],
+)
+def test_what_is_wrong_is_named(wrong: dict[str, object], param: str | None) -> None:
+    with pytest.raises(BadRequest) as raised:
+        ask(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+    failure = raised.value.failure
+    assert (failure.failure_class, failure.where, failure.param) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, param)
+    assert raised.value.request_id is None
+
+
+def test_a_fault_does_not_repeat_what_was_said() -> None:
+    with pytest.raises(BadRequest) as raised:
+        ask(messages=[{"role": "user", "content": {"secret": "hunter2"}}])
+    assert "hunter2" not in str(raised.value)

@@ -1,0 +1,82 @@
+"""A request is made again by itself only where nobody can have been paid for it, and only within its deadline."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.client.retrying import unpaid, wait_seconds
+from keyferry.contracts.failure import Failure, FailureClass, Where
+
+C, W = FailureClass, Where
+PAID_PERHAPS = (W.NO_ANSWER, W.HTTP_200_BODY, W.MID_STREAM)
+
+
+def failed(kind: FailureClass, where: Where, retry_after_ms: int | None = None) -> Failure:
+    return Failure(failure_class=kind, message="m", where=where, retry_after_ms=retry_after_ms)
+
+
+@pytest.mark.parametrize("kind", FailureClass)
+@pytest.mark.parametrize("where", PAID_PERHAPS)
+@pytest.mark.parametrize("taken", [False, True])
+def test_never_where_the_provider_may_have_charged(kind: FailureClass, where: Where, taken: bool) -> None:
+    assert not unpaid(failed(kind, where, 10), taken=taken)
+
+
+@pytest.mark.parametrize("kind", FailureClass)
+def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) -> None:
+    assert not unpaid(failed(kind, W.GATEWAY, 10), taken=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "retry_after_ms", "again"),
+    [
+        (C.UNREACHABLE, W.NOT_SENT, None, True),
+        (C.BAD_REQUEST, W.NOT_SENT, None, False),
+        (C.UNAVAILABLE, W.GATEWAY, None, True),
+        (C.OVERLOADED, W.GATEWAY, None, True),
+        (C.LIMIT, W.GATEWAY, 10, True),
+        (C.LIMIT, W.GATEWAY, None, False),
+        (C.RATE_LIMIT, W.HTTP_STATUS, 10, True),
+        (C.RATE_LIMIT, W.HTTP_STATUS, None, False),
+        (C.OVERLOADED, W.HTTP_STATUS, 10, True),
+        (C.SERVER, W.HTTP_STATUS, 10, False),
+        (C.UNAVAILABLE, W.HTTP_STATUS, 10, False),
+        (C.POLICY, W.GATEWAY, None, False),
+        (C.NOT_FOUND, W.GATEWAY, None, False),
+        (C.EXPIRED, W.GATEWAY, None, False),
+        (C.INTERNAL, W.GATEWAY, None, False),
+    ],
+)
+def test_what_passes_and_was_not_paid(
+    kind: FailureClass, where: Where, retry_after_ms: int | None, again: bool
+) -> None:
+    assert unpaid(failed(kind, where, retry_after_ms), taken=False) == again
+
+
+def wait(failure: Failure, retries: int = 0, left_seconds: float = 60, chance: float = 0.5) -> float | None:
+    return wait_seconds(failure, taken=False, retries=retries, max_retries=2, left_seconds=left_seconds, chance=chance)
+
+
+def test_retries_are_bounded() -> None:
+    failure = failed(C.UNAVAILABLE, W.GATEWAY)
+    assert [wait(failure, retries) is None for retries in range(4)] == [False, False, True, True]
+
+
+def test_what_lies_beyond_the_deadline_is_not_awaited() -> None:
+    failure = failed(C.LIMIT, W.GATEWAY, 30_000)
+    assert wait(failure, left_seconds=29) is None
+    assert wait(failure, left_seconds=60) is not None
+
+
+@given(st.integers(0, 100_000), st.floats(0, 1), st.integers(0, 1))
+def test_nobody_comes_back_before_it_was_asked_to(retry_after_ms: int, chance: float, retries: int) -> None:
+    waited = wait(failed(C.LIMIT, W.GATEWAY, retry_after_ms), retries, left_seconds=1000, chance=chance)
+    assert waited is not None
+    assert retry_after_ms / 1000 <= waited <= retry_after_ms / 1000 * 1.25
+
+
+@given(st.floats(0, 1), st.integers(0, 1))
+def test_waits_without_advice_are_short_and_spread(chance: float, retries: int) -> None:
+    waited = wait(failed(C.UNAVAILABLE, W.GATEWAY), retries, chance=chance)
+    assert waited is not None
+    assert 0.05 <= waited <= 0.2
