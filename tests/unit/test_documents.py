@@ -52,6 +52,14 @@ def test_every_guide_and_page_is_in_the_index() -> None:
     assert pages - decisions <= linked
 
 
+def test_every_service_is_introduced() -> None:
+    pages = {path.parent / "README.md" for path in (ROOT / "services").glob("*/app.py")}
+    for name in ("docs/README.md", "docs/architecture/overview.md"):
+        document = Document(name)
+        linked = {(document.path.parent / link).resolve() for link in document.links}
+        assert pages <= linked, f"{name} does not link {[str(page) for page in pages - linked]}"
+
+
 def service_defaults() -> dict[str, str]:
     """Every variable of every service, with its default as the documents write it."""
     found: dict[str, str] = {}
