@@ -109,7 +109,6 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     )
     Handlers(database.store, ingest).register(bus)
     service.opens(database.open, database.close)
-    service.drains(ingest.finish)
     service.needs("PostgreSQL", lambda: database.answers)
     service.facts = lambda: {
         "recorded": str(ingest.figures.recorded),

@@ -4,18 +4,16 @@ Commit first, then set aside what cannot be kept, then confirm; acknowledging co
 breaks in between, the batch comes again and finds its rows by their ids.
 """
 
-import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 
-from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.runtime.telemetry import Telemetry, trace_id
@@ -47,7 +45,7 @@ class Figures:
 
 
 class Ingest:
-    """Handlers of batches. Every one raises when something is to come again; `finish` waits for what runs."""
+    """Handlers of batches. Every one raises when something is to come again."""
 
     def __init__(
         self,
@@ -65,44 +63,35 @@ class Ingest:
         self._set_aside = set_aside
         self._telemetry = telemetry
         self._clock = clock
-        self._running: set[asyncio.Task[None]] = set()
         self.figures = Figures()
 
     async def on_attempts(self, messages: list[Msg]) -> None:
         """Record packs of attempts."""
-        await self._to_its_end(self._attempts(messages))
+        for part in _parts(messages):
+            await self._attempts(part)
 
     async def on_decisions(self, messages: list[Msg]) -> None:
         """Record packs of decisions."""
-        await self._to_its_end(self._decisions(messages))
-
-    async def finish(self) -> None:
-        """Wait until every batch that was begun is committed and confirmed, or has failed."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        for part in _parts(messages):
+            await self._decisions(part)
 
     # --- inside
 
-    async def _to_its_end(self, work: Coroutine[None, None, None]) -> None:
-        """Await `work`, which goes on when the puller is cancelled: a drain must not cut a transaction."""
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        await asyncio.shield(task)
-
-    async def _attempts(self, messages: list[Msg]) -> None:
-        for part in _parts(messages):
-            taken = intake.attempts_of((message.subject, message.data) for message in part)
-            refused = await self._record(taken.received)
-            await self._reject(taken.rejected + refused)
-            for confirmation in _confirmations(taken.received, taken.rejected):
-                await self._confirm(confirmation)
+    async def _attempts(self, part: list[Msg]) -> None:
+        taken = intake.attempts_of((message.subject, message.data) for message in part)
+        refused = await self._record(taken.received)
+        await self._reject(taken.rejected + refused)
+        for confirmation in _confirmations(taken.received, taken.rejected):
+            await self._confirm(confirmation)
 
     async def _record(self, received: list[Received[AttemptRecord]]) -> list[Rejected]:
         """Price and insert; what PostgreSQL refuses."""
         began_ns = time.time_ns()
         rows = self._priced(received)
         recorded = await self._store.record_attempts(rows)
-        new = [row for row in rows if row.record.attempt_id in recorded.new]
+        # By id, since a record can be in a batch more than once.
+        by_id = {row.record.attempt_id: row for row in rows}
+        new = [by_id[attempt_id] for attempt_id in recorded.new]
         for row in new:
             self._trace(row, began_ns)
         self.figures.recorded += len(new)
@@ -141,16 +130,14 @@ class Ingest:
         )
         span.end()
 
-    async def _decisions(self, messages: list[Msg]) -> None:
-        for part in _parts(messages):
-            taken = intake.decisions_of((message.subject, message.data) for message in part)
-            records: list[DecisionRecord] = [item.record for item in taken.received]
-            recorded = await self._store.record_decisions(records, self._clock())
-            self.figures.decisions += len(recorded.new)
-            refused = (
-                intake.refused(taken.received[at], reason, REQUEST_DECIDED) for at, reason in recorded.refused.items()
-            )
-            await self._reject([*taken.rejected, *refused])
+    async def _decisions(self, part: list[Msg]) -> None:
+        taken = intake.decisions_of((message.subject, message.data) for message in part)
+        recorded = await self._store.record_decisions([item.record for item in taken.received], self._clock())
+        self.figures.decisions += len(recorded.new)
+        refused = (
+            intake.refused(taken.received[at], reason, REQUEST_DECIDED) for at, reason in recorded.refused.items()
+        )
+        await self._reject([*taken.rejected, *refused])
 
     async def _reject(self, rejected: Iterable[Rejected]) -> None:
         for item in rejected:
