@@ -112,22 +112,13 @@ class Attempts:
         if (refusal := self._refusal(run)) is not None:
             await self._refuse(run, inbox, refusal)
             return
-        intent = self._intent(run)
-        try:
-            self._spool.intend(intent)
-        except OSError as error:
-            _log.error("the spool cannot be written", extra={"error": str(error)})
-            await self._refuse(run, inbox, _unavailable("this worker cannot keep accounts: its disk is full or broken"))
-            return
-        task = asyncio.current_task()
-        assert task is not None
-        delivery = Delivery(run.attempt_id, lambda frame: self._send(inbox, frame, ""), run.credit_bytes)
-        self._running[run.attempt_id] = running = _Running(run.tenant, task, delivery)
         span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CLIENT)
+        if span.traceparent != run.traceparent:
+            # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
+            run = run.model_copy(update={"traceparent": span.traceparent})
         try:
-            await self._live(run, body, inbox, intent, running, span)
+            await self._account(run, body, inbox, span)
         finally:
-            del self._running[run.attempt_id]
             span.end()
 
     def cancel(self, attempt_id: str, tenant: str) -> bool:
@@ -150,6 +141,24 @@ class Attempts:
         return [attempt_id for attempt_id in attempt_ids if attempt_id not in self._running]
 
     # --- inside
+
+    async def _account(self, run: AttemptRun, body: bytes, inbox: str, span: Span) -> None:
+        intent = self._intent(run)
+        try:
+            self._spool.intend(intent)
+        except OSError as error:
+            _log.error("the spool cannot be written", extra={"error": str(error)})
+            span.fail(FailureClass.UNAVAILABLE.value)
+            await self._refuse(run, inbox, _unavailable("this worker cannot keep accounts: its disk is full or broken"))
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        delivery = Delivery(run.attempt_id, lambda frame: self._send(inbox, frame, ""), run.credit_bytes)
+        self._running[run.attempt_id] = running = _Running(run.tenant, task, delivery)
+        try:
+            await self._live(run, body, inbox, intent, running, span)
+        finally:
+            del self._running[run.attempt_id]
 
     async def _live(
         self, run: AttemptRun, body: bytes, inbox: str, intent: AttemptRecord, running: _Running, span: Span
