@@ -122,7 +122,7 @@ class Doors:
         span.set(keyferry__request_id=request_id, keyferry__tenant=identity.tenant.tenant)
         try:
             head = self._head(exchange, request_id, identity, asked, span)
-            await self._answer(exchange, self._caller().call(head, body), asked.stream, request_id)
+            await self._answer(exchange, self._caller().call(head, body), asked.stream, request_id, span)
         except Problem as problem:
             span.fail(problem.failure.failure_class.value if problem.failure else problem.code)
             raise
@@ -158,12 +158,12 @@ class Doors:
             traceparent=span.traceparent,
         )
 
-    async def _answer(self, exchange: Exchange, call: Call, stream: bool, request_id: str) -> None:
+    async def _answer(self, exchange: Exchange, call: Call, stream: bool, request_id: str, span: Span) -> None:
         watch = asyncio.ensure_future(_abandon_when_gone(exchange, call))
         try:
             await call.start()
             if stream:
-                await self._stream(exchange, call, request_id)
+                await self._stream(exchange, call, request_id, span)
             else:
                 await self._whole(exchange, call, request_id)
         except CallAbandoned:
@@ -185,7 +185,7 @@ class Doors:
         headers = {"x-request-id": request_id, **_route_headers(call.accepted)}
         await exchange.respond(200, b"".join(parts), headers)
 
-    async def _stream(self, exchange: Exchange, call: Call, request_id: str) -> None:
+    async def _stream(self, exchange: Exchange, call: Call, request_id: str, span: Span) -> None:
         """Until the first piece there is no status line, so that an early failure gets its real status.
 
         Unless the provider thinks for longer than a proxy waits: then the stream begins with a comment.
@@ -197,6 +197,7 @@ class Doors:
             except CallFailed as error:
                 if not exchange.started:
                     raise
+                span.fail(error.failure.failure_class.value)
                 problem = openai.problem_of(error.failure, call.accepted, error.decision_id)
                 await exchange.send_events(openai.error_event(problem, request_id, int(time.time())), last=True)
                 return
