@@ -57,7 +57,9 @@ EXPECTED = {
         '"message": "ready"', "all tables are current",
     ],
     "docs/guides/troubleshooting.md": ["all tables are current"],
-    "shared/README.md": ["kf.v1.chat.request.acme", "Hello over the bus Usage(", "Hello over the bus", "Usage: keyferry", "tenant-directory"],
+    "shared/README.md": [
+        "kf.v1.chat.request.acme", "Hello over the bus Usage(", "Hello over the bus", "Usage: keyferry", "tenant-directory",
+    ],
 }  # fmt: skip
 """What the reader sees, in this order."""
 
