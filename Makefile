@@ -16,11 +16,17 @@ help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
 		printf '  make %-10s %s\n' "$${line%%:*}" "$${line##*"## "}";; esac; done < $(firstword $(MAKEFILE_LIST))
 
-env: $(UV) ## Install exactly what uv.lock says into .venv
-	@$(UV) sync --frozen || { echo "Trying again with the certificates that this system trusts"; \
-		UV_SYSTEM_CERTS=1 $(UV) sync --frozen; }
+define sync
+@$(UV) sync --frozen $(1) || { echo "Trying again with the certificates that this system trusts"; \
+	UV_SYSTEM_CERTS=1 $(UV) sync --frozen $(1); }
+endef
 
-up: env ## Start everything on this machine, without containers; Ctrl-C stops it
+env: $(UV) ## Install exactly what uv.lock says into .venv
+	$(call sync)
+
+# What a developer needs besides is neither fetched nor removed here.
+up: $(UV) ## Start everything on this machine, without containers; Ctrl-C stops it
+	$(call sync,--inexact --no-group dev)
 	@exec $(PYTHON) -m deploy.embedded up
 
 down: ## Stop what `make up` started
