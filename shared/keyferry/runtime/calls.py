@@ -141,6 +141,7 @@ class Call:
         self._sends = 0
         self._lost: str | None = None
         self._abandoned = False
+        self._cancelled = False
         self._over = False
 
     @property
@@ -156,8 +157,15 @@ class Call:
     async def next_piece(self, patience_seconds: float | None = None) -> Piece | None:
         """The next piece; None when none came within `patience_seconds`.
 
-        Raises CallFailed when there is no whole answer to be had, and CallAbandoned after `abandon`.
+        Raises CallFailed when there is no whole answer to be had, which cancels the call, and CallAbandoned after `abandon`.
         """
+        try:
+            return await self._next_piece(patience_seconds)
+        except CallFailed:
+            await self.cancel()
+            raise
+
+    async def _next_piece(self, patience_seconds: float | None) -> Piece | None:
         await self._grant_what_was_taken()
         patient_until = None if patience_seconds is None else time.monotonic() + patience_seconds
         while True:
@@ -178,7 +186,6 @@ class Call:
     async def _overdue(self) -> None:
         """A moment has passed by which something should have come. Raises CallFailed when it is too late."""
         if time.monotonic() >= self._give_up_at:
-            await self.cancel()
             raise self._fail(FailureClass.EXPIRED, "the request's deadline passed before the answer was whole")
         if self._unanswered and self._sends == _MAX_SENDS:
             raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
@@ -201,16 +208,20 @@ class Call:
     async def cancel(self) -> None:
         """Tell the worker to stop, if it has not; harmless when the call is over.
 
-        While nobody has taken the request there is nobody to tell: the call then stays until somebody does, or nobody can
-        any more.
+        The call stays for a moment: somebody may only now take the request, or take it up again where an attempt has just
+        failed, and has to be told as well. After that moment nobody starts on it any more.
         """
+        if self._over or self._cancelled:
+            return
+        self._abandoned = self._cancelled = True
+        self._rouse()
+        if not self._sends:
+            self.close()
+        while self._arrived and not self._over:
+            self._learn(self._arrived.popleft())
         if self._over:
             return
-        if self.accepted is None and self._sends:
-            self._abandoned = True
-            asyncio.get_running_loop().call_later(_RESEND_AFTER_MS / 1000, self.close)
-            return
-        self.close()
+        asyncio.get_running_loop().call_later(_RESEND_AFTER_MS / 1000, self.close)
         if self.accepted is not None:
             await self._tell(self.accepted, ControlKind.CANCEL)
 
@@ -231,8 +242,9 @@ class Call:
 
     def deliver(self, data: bytes | None) -> None:
         """A frame has arrived for this call; None when nobody listens to the request's subject."""
-        if self._abandoned and data is not None:
-            self._deliver_late(data)
+        if self._abandoned:
+            if (accepted := self._learn(data)) is not None:
+                self._caller.spawn(self._tell(accepted, ControlKind.CANCEL))
             return
         self._arrived.append(data)
         self._heard_at = time.monotonic()
@@ -259,13 +271,21 @@ class Call:
         self._lost = why
         self._rouse()
 
-    def _deliver_late(self, data: bytes) -> None:
-        """A frame for a call that is no longer wanted: all that matters is who to tell."""
+    def _learn(self, data: bytes | None) -> frames.Accepted | None:
+        """A frame for a call that is no longer wanted: all that matters is who to tell, and whether it is over."""
         with suppress(MalformedMessage):
-            frame = frames.decode(data)
+            frame = frames.decode(data or b"")
             if isinstance(frame, frames.Accepted):
+                self._assembly.take(frame)
+                return frame
+            if isinstance(frame, frames.Refused) or self._ends(frame):
                 self.close()
-                self._caller.spawn(self._tell(frame, ControlKind.CANCEL))
+        return None
+
+    def _ends(self, frame: frames.Frame) -> bool:
+        return (
+            isinstance(frame, frames.End) and self.accepted is not None and frame.attempt_id == self.accepted.attempt_id
+        )
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -280,11 +300,14 @@ class Call:
         if data is None:
             raise self._fail(FailureClass.UNAVAILABLE, "no router is running; try again in a moment")
         try:
-            piece = self._assembly.take(frames.decode(data))
+            frame = frames.decode(data)
         except MalformedMessage as error:
             raise self._fail(FailureClass.INTERNAL, f"a frame could not be read: {error.reason}") from None
+        try:
+            piece = self._assembly.take(frame)
         except CallFailed:
-            self.close()
+            if not isinstance(frame, frames.Data):  # behind a hole in the data the worker is still at it
+                self.close()
             raise
         if piece is not None and piece.last:
             self.close()
@@ -292,7 +315,6 @@ class Call:
 
     def _gone(self, why: str) -> CallFailed:
         """Whether the provider was paid cannot be known now; the ledger says `indeterminate` once the worker is back."""
-        self.close()
         failure = Failure(
             failure_class=FailureClass.INDETERMINATE,
             message=f"{why}; the answer is not whole",

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from keyferry.contracts import frames
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.usage import Outcome
 from services.provider_worker import delivery as delivery_module
 from services.provider_worker.delivery import COALESCE_DELTAS, CallerStarves, Delivery
@@ -95,3 +96,31 @@ async def test_a_caller_that_grants_nothing_is_given_up(monkeypatch: pytest.Monk
     await delivery.deltas_arrived([b"xx"])
     with pytest.raises(CallerStarves):
         await delivery.end(Outcome.COMPLETED, body=b"y" * (frames.MAX_PAYLOAD_BYTES + 1))
+
+
+async def test_texts_that_were_given_up_are_never_followed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_module, "STARVED_SECONDS", 0.05)
+    delivery, inbox = made(credit_bytes=1)
+    await delivery.deltas_arrived([b"one"])
+    await delivery.deltas_arrived([b"two"])  # is flushed in the background, and starves there
+    async with asyncio.timeout(10):
+        while delivery._broken is None:  # noqa: ASYNC110 - it happens beside every caller
+            await asyncio.sleep(0.005)
+    delivery.grant(1000)
+    with pytest.raises(CallerStarves):
+        await delivery.deltas_arrived([b"three"] * COALESCE_DELTAS)
+    with pytest.raises(CallerStarves):
+        await delivery.end(Outcome.COMPLETED)
+    assert inbox.payloads == [b"one"]
+
+
+async def test_a_starved_caller_is_still_told_how_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_module, "STARVED_SECONDS", 0.05)
+    delivery, inbox = made(credit_bytes=1)
+    with pytest.raises(CallerStarves):
+        await _send_all(delivery, [b"xx"] * 3)
+    failure = Failure(failure_class=FailureClass.CANCELLED, message="the caller stopped taking the answer")
+    await delivery.end(Outcome.CANCELLED, failure)
+    end = inbox.frames[-1]
+    assert isinstance(end, frames.End)
+    assert end.failure == failure

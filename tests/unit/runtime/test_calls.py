@@ -189,6 +189,56 @@ async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: Call
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
 
 
+async def test_leaving_while_the_request_is_planned_anew_cancels_the_next_attempt_too(
+    caller: Caller, client: ScriptedClient
+) -> None:
+    call = await started(caller)
+    await client.deliver(accepted())
+    assert await call.next_piece(patience_seconds=0.01) is None
+    await call.cancel()
+    client.sent.clear()
+    await client.deliver(accepted("att_2", number=2, boot="boot_x"))
+    await asyncio.wait_for(client.sent.wait(), 5)
+    assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1", "att_2"]
+    ended = frames.End(attempt_id="att_2", outcome=Outcome.CANCELLED, count=0)
+    await client.deliver(ended.to_frame())
+    assert caller.open_calls == 0
+
+
+async def test_a_cancelled_call_is_forgotten_when_nobody_can_take_it_any_more(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 20)
+    call = await started(caller)
+    await client.deliver(accepted())
+    await call.cancel()
+    async with asyncio.timeout(10):
+        while caller.open_calls:  # noqa: ASYNC110 - the caller has no event for it
+            await asyncio.sleep(0.005)
+    await client.deliver(accepted("att_2", number=2))
+    assert len(client.controls(ControlKind.CANCEL)) == 1
+
+
+async def test_a_worker_whose_answer_has_a_hole_is_told_to_stop(caller: Caller, client: ScriptedClient) -> None:
+    call = await started(caller)
+    await client.deliver(accepted())
+    await client.deliver(frames.data_frame("att_1", 2, b"b"))
+    with pytest.raises(CallFailed) as failed:
+        await call.next_piece()
+    assert failed.value.failure.failure_class is FailureClass.TRUNCATED
+    assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
+
+
+async def test_leaving_with_an_acceptance_unread_still_tells_the_worker(caller: Caller, client: ScriptedClient) -> None:
+    call = await started(caller)
+    await client.deliver(accepted())
+    call.abandon()
+    with pytest.raises(CallAbandoned):
+        await call.next_piece()
+    await call.cancel()
+    assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
+
+
 async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: Caller, client: ScriptedClient) -> None:
     def dead() -> bytes:
         raise NoRespondersError
