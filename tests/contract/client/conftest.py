@@ -1,0 +1,13 @@
+"""The two sides of the parity test: the fake, and a real system with a scripted provider behind it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.system import KeyferrySystem, running_system
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyferrySystem]:
+    with running_system(tmp_path_factory.mktemp("client") / "home") as running:
+        yield running

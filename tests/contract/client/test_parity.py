@@ -1,0 +1,227 @@
+"""The fake and the real system show a program the same: answers, deltas, errors, and what becomes of what is given up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import pytest
+
+from keyferry.client import ChatAnswer, Delta, KeyferryError
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.usage import KeySource
+from tests.support.client_sides import Script, Side, connect_demo, fake_side, real_side
+from tests.support.system import KeyferrySystem
+
+HELLO = [{"role": "user", "content": "hello there"}]
+WORDS = ("Hel", "lo, ", "world")
+
+Open = Callable[[int], AbstractAsyncContextManager[Side]]
+"""A side whose client makes at most so many retries."""
+
+
+@pytest.fixture(params=["fake", "real"])
+def opened(request: pytest.FixtureRequest, system: KeyferrySystem) -> Open:
+    if request.param == "fake":
+        return lambda retries: fake_side(max_retries=retries)
+    return lambda retries: real_side(system, max_retries=retries)
+
+
+@pytest.fixture
+async def side(opened: Open) -> AsyncIterator[Side]:
+    async with opened(0) as found:
+        yield found
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a program can see of an error, but for its words."""
+
+    kind: str
+    where: str
+    status: int | None
+    retry_after_seconds: float | None
+    has_request_id: bool
+    has_decision_id: bool
+    attempt_number: int | None
+
+
+def seen(error: KeyferryError) -> Seen:
+    return Seen(
+        kind=type(error).__name__,
+        where=error.failure.where.value,
+        status=error.failure.status,
+        retry_after_seconds=error.retry_after_seconds,
+        has_request_id=(error.request_id or "").startswith("req_"),
+        has_decision_id=(error.decision_id or "").startswith("dec_"),
+        attempt_number=error.route.attempt_number if error.route else None,
+    )
+
+
+async def whole(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
+    return await side.client.chat(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
+
+
+async def streamed(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
+    opened = side.client.stream(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
+    async with opened as stream:
+        deltas = [delta async for delta in stream]
+    assert "".join(delta.text for delta in deltas) == stream.answer.text
+    return stream.answer
+
+
+Ask = Callable[..., Awaitable[ChatAnswer]]
+both_ways = pytest.mark.parametrize("ask", [whole, streamed])
+
+
+@both_ways
+async def test_an_answer(side: Side, ask: Ask) -> None:
+    side.script(Script(WORDS))
+    answer = await ask(side)
+    assert (answer.text, answer.finish_reason, answer.tool_calls) == ("Hello, world", "stop", ())
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (3, 3, 6)
+    assert answer.request_id.startswith("req_")
+    assert answer.raw["object"] == "chat.completion"
+    route = answer.route
+    assert (route.provider, route.model, route.key_source) == ("custom", side.model, KeySource.CUSTOM)
+    assert (route.attempt_number, route.attempt_id[:4], route.decision_id[:4]) == (1, "att_", "dec_")
+    assert route.endpoint
+
+
+async def test_the_deltas_of_a_stream(side: Side) -> None:
+    side.script(Script(WORDS))
+    async with side.client.stream(model=side.model, messages=HELLO) as stream:
+        deltas = [delta async for delta in stream]
+        assert stream.route == stream.answer.route
+    assert deltas == [Delta(word) for word in WORDS]
+
+
+@both_ways
+async def test_the_echo(opened: Open, ask: Ask) -> None:
+    async with opened(0) as side:
+        answer = await ask(side, "echo")
+        assert (answer.text, answer.model, answer.finish_reason) == ("hello there", "echo", "stop")
+        assert answer.usage is not None
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (2, 2)
+        assert (answer.route.provider, answer.route.endpoint, answer.route.key_source) == ("echo", None, KeySource.NONE)
+        assert side.tries() == 0
+
+
+async def test_models(side: Side) -> None:
+    offered = {model.id: model for model in await side.client.models()}
+    assert {"echo", side.model} <= offered.keys()
+    assert (offered["echo"].provider, offered["echo"].key_source) == ("echo", KeySource.NONE)
+    assert (offered[side.model].provider, offered[side.model].key_source) == ("custom", KeySource.CUSTOM)
+
+
+async def test_leaving_a_stream_stops_the_provider(side: Side) -> None:
+    side.script(Script(WORDS, hangs=True))
+    async with side.client.stream(model=side.model, messages=HELLO) as stream:
+        assert (await anext(stream)).text == "Hel"
+    await side.given_up()
+
+
+@both_ways
+async def test_cancelling_the_task_stops_the_provider(side: Side, ask: Ask) -> None:
+    side.script(Script(WORDS, hangs=True))
+    task = asyncio.ensure_future(ask(side))
+    await side.asked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await side.given_up()
+
+
+@both_ways
+async def test_the_deadline(side: Side, ask: Ask) -> None:
+    side.script(Script(hangs=True))
+    with pytest.raises(KeyferryError) as raised:
+        await ask(side, timeout_seconds=0.5)
+    error = seen(raised.value)
+    assert (error.kind, error.has_request_id, error.attempt_number) == ("TimedOut", True, 1)
+    await side.given_up()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (Script(status=429, retry_after_seconds=7), Seen("RateLimited", "http_status", 429, 7.0, True, True, 1)),
+        (Script(status=500), Seen("ProviderFailed", "http_status", 500, None, True, True, 1)),
+    ],
+    ids=["429", "500"],
+)
+@both_ways
+async def test_a_refusal_of_the_provider(side: Side, ask: Ask, script: Script, expected: Seen) -> None:
+    side.script(script)
+    with pytest.raises(KeyferryError) as raised:
+        await ask(side)
+    assert seen(raised.value) == expected
+    assert side.tries() == 1
+
+
+@both_ways
+async def test_an_unknown_model(side: Side, ask: Ask) -> None:
+    with pytest.raises(KeyferryError) as raised:
+        await ask(side, "unheard-of")
+    assert seen(raised.value) == Seen("ModelNotFound", "gateway", None, None, True, True, None)
+    assert raised.value.failure.failure_class is FailureClass.NOT_FOUND
+    assert side.tries() == 0
+
+
+async def test_a_truncated_stream(side: Side) -> None:
+    side.script(Script(WORDS, breaks_off=True))
+    got: list[str] = []
+    with pytest.raises(KeyferryError) as raised:
+        await _collect(side, got)
+    assert got == [*WORDS]
+    assert seen(raised.value) == Seen("Truncated", "mid_stream", None, None, True, True, 1)
+
+
+async def _collect(side: Side, got: list[str]) -> None:
+    async with side.client.stream(model=side.model, messages=HELLO) as stream:
+        async for delta in stream:
+            got.append(delta.text)
+
+
+@both_ways
+async def test_patience_when_the_provider_asks_for_it(opened: Open, ask: Ask) -> None:
+    async with opened(1) as side:
+        side.script(Script(status=429, retry_after_seconds=1))
+        side.script(Script(WORDS))
+        answer = await ask(side)
+        assert (answer.text, side.tries()) == ("Hello, world", 2)
+
+
+@both_ways
+async def test_no_patience_beyond_the_deadline(opened: Open, ask: Ask) -> None:
+    async with opened(1) as side:
+        side.script(Script(status=429, retry_after_seconds=60))
+        with pytest.raises(KeyferryError) as raised:
+            await ask(side, timeout_seconds=20)
+        assert (seen(raised.value).kind, side.tries()) == ("RateLimited", 1)
+
+
+async def test_what_a_program_did_is_in_the_ledger(system: KeyferrySystem) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with connect_demo(system) as client:
+        answer = await client.chat(
+            model="echo",
+            messages=HELLO,
+            operation="research",
+            tags={"lead": "42"},
+            traceparent=f"00-{trace}-b7ad6b7169203331-01",
+        )
+    (row,) = await asyncio.to_thread(system.attempts, answer.request_id)
+    record = row["record"]
+    assert (record["tenant"], record["operation"], record["tags"]) == ("demo", "research", {"lead": "42"})
+    assert (record["attempt_id"], row["trace_id"]) == (answer.route.attempt_id, trace)
+
+
+async def test_a_cancelled_stream_is_cancelled_in_the_ledger(system: KeyferrySystem) -> None:
+    async with real_side(system, max_retries=0) as side:
+        side.script(Script(WORDS, hangs=True))
+        async with side.client.stream(model=side.model, messages=HELLO) as stream:
+            await anext(stream)
+        (row,) = await asyncio.to_thread(system.attempts, stream.request_id)
+        assert row["record"]["outcome"] == "cancelled"
