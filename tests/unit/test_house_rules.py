@@ -15,6 +15,7 @@ EFFECTS = {
     "ingress": {"exchange.py"},
     "provider_worker": {"attempt.py", "calling.py", "delivery.py", "echoing.py", "resending.py", "spool.py"},
     "usage_ledger": {"ingest.py", "intake.py", "prices.py", "confirming.py"},
+    "health_monitor": {"intake.py", "publication.py"},
     "router": set(),
     "tenant_directory": set(),
 }

@@ -1,0 +1,142 @@
+"""What one attempt says about the target that it went to.
+
+A target is judged by what it did itself. A refused key is the key's matter, a refused request the request's, and a caller
+who leaves, or who gives a target no time, says nothing about it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pydantic import ValidationError
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.health import Target
+from keyferry.contracts.ids import NAME_PATTERN
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
+
+_C = FailureClass
+
+COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
+    _C.SERVER: True,
+    _C.OVERLOADED: True,
+    _C.TIMEOUT: True,
+    _C.TRUNCATED: True,
+    _C.UNREACHABLE: True,
+    _C.INDETERMINATE: True,
+    _C.AUTH: False,
+    _C.QUOTA: False,
+    _C.RATE_LIMIT: False,
+    _C.CONTEXT_LENGTH: False,
+    _C.CONTENT_FILTER: False,
+    _C.NOT_FOUND: False,
+    _C.BAD_REQUEST: False,
+    _C.POLICY: False,
+    _C.LIMIT: False,
+    _C.UNAVAILABLE: False,
+    _C.EXPIRED: False,
+    _C.CANCELLED: False,
+    _C.INTERNAL: False,
+}
+"""Every class stands here, so that a new one is a decision."""
+
+_ECHO = "echo"
+_TOKEN = re.compile(NAME_PATTERN)
+_MAX_MODEL_BYTES = 200
+"""As long as the router lets a model name be; a key of the view is 1.6 times that."""
+
+
+class Weight(StrEnum):
+    """What an attempt says."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    PATIENCE = "patience"
+    """The target works, and asks to be left alone for a time that it names."""
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An attempt as health sees it. Times have a zone."""
+
+    attempt_id: str
+    target: Target
+    started_at: datetime
+    ended_at: datetime
+    latency_ms: int
+    weight: Weight
+    failure_class: FailureClass | None = None
+    retry_after: timedelta = timedelta(0)
+    """How long the target asks to be left alone; more than zero exactly where the weight is `PATIENCE`."""
+    reached: bool = True
+    """Whether it is certain that somebody took the connection."""
+
+
+def attempt_of(record: AttemptRecord, *, stored_at: datetime, hasty: timedelta) -> Attempt | None:
+    """What `record` says; None where it has no target to judge: the built-in echo, or names that no key of the view can hold.
+
+    `stored_at` is when the bus stored the record: an attempt cannot have ended later, whatever the worker's clock says.
+    `hasty`: a caller's deadline shorter than this proves nothing about a target that did not answer in time.
+    """
+    target = _target_of(record)
+    if target is None:
+        return None
+    weight, failure_class = _weighed(record, target, hasty)
+    failure = record.failure
+    started_at = record.started_at if record.started_at.tzinfo else record.started_at.replace(tzinfo=UTC)
+    patience_ms = failure.retry_after_ms if failure is not None and weight is Weight.PATIENCE else None
+    answered = failure is not None and failure.status is not None
+    return Attempt(
+        attempt_id=record.attempt_id,
+        target=target,
+        started_at=started_at,
+        ended_at=min(started_at + timedelta(milliseconds=record.latency_ms), stored_at),
+        latency_ms=record.latency_ms,
+        weight=weight,
+        failure_class=failure_class,
+        retry_after=timedelta(milliseconds=patience_ms or 0),
+        reached=failure_class is not _C.UNREACHABLE and (answered or weight is not Weight.NOTHING),
+    )
+
+
+def _target_of(record: AttemptRecord) -> Target | None:
+    if record.key_source is KeySource.NONE or record.provider == _ECHO:
+        return None
+    if record.key_source is KeySource.CUSTOM and record.endpoint is None:
+        return None
+    if not _TOKEN.fullmatch(record.provider) or not 1 <= len(record.model.encode()) <= _MAX_MODEL_BYTES:
+        return None
+    owner = record.tenant if record.endpoint is not None else None
+    try:
+        return Target(provider=record.provider, model=record.model, tenant=owner, endpoint=record.endpoint)
+    except ValidationError:
+        return None
+
+
+def _weighed(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[Weight, FailureClass | None]:
+    if record.outcome is Outcome.COMPLETED:
+        return Weight.SUCCESS, None
+    if record.outcome is Outcome.CANCELLED or record.failure is None:
+        return Weight.NOTHING, None
+    failure = record.failure
+    failure_class = failure.failure_class
+    if failure.retry_after_ms and failure_class in (_C.RATE_LIMIT, _C.OVERLOADED):
+        # A rate limit is one key's; only behind a tenant's own endpoint are key and target the same thing.
+        others = failure_class is _C.RATE_LIMIT and target.endpoint is None
+        return (Weight.NOTHING if others else Weight.PATIENCE), failure_class
+    if not COUNTS_AGAINST_TARGET[failure_class] or _caller_was_hasty(record, failure, hasty):
+        return Weight.NOTHING, failure_class
+    return Weight.FAILURE, failure_class
+
+
+def _caller_was_hasty(record: AttemptRecord, failure: Failure, hasty: timedelta) -> bool:
+    """Whether a deadline ended what may have been a good answer.
+
+    Deadlines are the callers' own: without this, one tenant could have a provider that others share taken for broken.
+    """
+    if failure.failure_class is not _C.TIMEOUT or failure.where is Where.HTTP_STATUS:
+        return False
+    return record.first_token_ms is not None or record.latency_ms < hasty / timedelta(milliseconds=1)

@@ -1,0 +1,68 @@
+"""The monitor's doors: packs of attempts from the stream, and the question of what is well."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from nats.aio.msg import Msg
+
+from keyferry.contracts.health import Health, HealthList, ListHealth
+from keyferry.contracts.topology import ATTEMPT_FINISHED, CONSUMERS, HEALTH_LIST, Role
+from keyferry.runtime.bus import Bus
+from services.health_monitor.board import Board
+from services.health_monitor.intake import attempts_in
+
+Clock = Callable[[], datetime]
+
+
+class Handlers:
+    """Packs and answers of one process.
+
+    `changed` takes every change of a target's health and does not block. `clock` gives the time in UTC, `jitter` numbers
+    from 0 to 1. `hasty` as in `evidence.attempt_of`.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        changed: Callable[[Health], None],
+        hasty: timedelta,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._board = board
+        self._changed = changed
+        self._hasty = hasty
+        self._clock = clock
+        self._jitter = jitter
+
+    def register(self, bus: Bus) -> None:
+        """Hear on `bus` whatever the topology has the monitor hear."""
+        consumer = next(
+            item for item in CONSUMERS if item.stream == ATTEMPT_FINISHED.stream and item.hearer is Role.HEALTH_MONITOR
+        )
+        bus.pull(consumer, ATTEMPT_FINISHED, self.on_attempts)
+        bus.respond(HEALTH_LIST, ListHealth, self.list_health)
+
+    async def on_attempts(self, messages: list[Msg]) -> None:
+        """Take in packs of attempts. Never raises for what they say, so that all are acknowledged."""
+        for message in messages:
+            self._take(message)
+            # A batch can hold tens of thousands of records, and somebody may be asking.
+            await asyncio.sleep(0)
+
+    async def list_health(self, command: ListHealth) -> HealthList:
+        """The health of the targets that were seen lately and that the tenant can reach."""
+        return HealthList(targets=self._board.known_to(command.tenant, self._clock()))
+
+    def _take(self, message: Msg) -> None:
+        now, stored_at = self._clock(), message.metadata.timestamp
+        if self._board.is_stale(stored_at, now):
+            # After a long absence there are days of packs, and nothing in them is news.
+            self._board.figures.stale += 1
+            return
+        for attempt in attempts_in(message.subject, message.data, stored_at=stored_at, hasty=self._hasty):
+            change = self._board.observe(attempt, now=now, jitter=self._jitter())
+            if change is not None:
+                self._changed(change)

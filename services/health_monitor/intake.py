@@ -1,0 +1,38 @@
+"""Takes packs apart into attempts.
+
+What does not fit is passed over: the ledger hears the same stream, and sets aside what is broken. Health is not a reason to
+keep anything.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.usage import AttemptRecord
+from keyferry.runtime.publishing import records_of
+from services.health_monitor.evidence import Attempt, attempt_of
+
+_log = logging.getLogger(__name__)
+
+
+def attempts_in(subject: str, data: bytes, *, stored_at: datetime, hasty: timedelta) -> Iterator[Attempt]:
+    """The attempts in a pack that say something about a target. `stored_at` and `hasty` as in `evidence.attempt_of`.
+
+    A worker accounts for itself only: the subject, which the bus guards, has to agree with the record.
+    """
+    producer = subject.rpartition(".")[2]
+    try:
+        _, lines = records_of(data)
+    except MalformedMessage as error:
+        _log.warning("passed over a pack", extra={"producer": producer, "reason": str(error)})
+        return
+    for line in lines:
+        try:
+            record = AttemptRecord.decode(line)
+        except MalformedMessage as error:
+            _log.warning("passed over a record", extra={"producer": producer, "reason": str(error)})
+            continue
+        attempt = attempt_of(record, stored_at=stored_at, hasty=hasty) if record.worker_id == producer else None
+        if attempt is not None:
+            yield attempt

@@ -1,0 +1,207 @@
+"""What the monitor tells others: entries in the bucket `health`, and an event for every change.
+
+The bucket is also the monitor's memory: a process that starts takes over what it holds, and one that runs looks at it every few
+seconds, so that two processes agree on what is open. No request waits for any of this. While the bus is away changes gather
+here, and an entry that cannot be taken back says itself until when it holds.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from nats.errors import Error as NatsError
+
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.health import Health, Target
+from keyferry.contracts.topology import HEALTH_CHANGED, HEALTH_VIEW
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
+from services.health_monitor.board import Board
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+_FOLLOW_SECONDS = 2.0
+_FOLLOW_SHARE = 20
+"""A look at the bucket may take a twentieth of the time: deleted keys leave marks behind, which are read as well."""
+_PUBLISH_TIMEOUT_SECONDS = 5.0
+_FIRST_RETRY_SECONDS = 0.25
+_LAST_RETRY_SECONDS = 5.0
+_MAX_WAITING_EVENTS = 10_000
+_AWAY = (NatsError, SnapshotFailed, OSError, TimeoutError)
+"""What is raised while the bus cannot be used; `TimeoutError` is also what nats-py's own time-outs are."""
+
+
+class Publication:
+    """Keeps the bucket in line with the board and publishes its changes. `clock` gives the time in UTC."""
+
+    def __init__(self, bus: Bus, board: Board, clock: Callable[[], datetime]) -> None:
+        self._bus = bus
+        self._board = board
+        self._clock = clock
+        self._unwritten: dict[str, Target] = {}
+        self._events: deque[Health] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._wake = asyncio.Event()
+        self._event_came = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._follow_at = 0.0
+        self.synced = False
+        """Whether the bucket has been brought in line since the start."""
+
+    @property
+    def waiting(self) -> int:
+        """Entries and events that are still to be published."""
+        return len(self._unwritten) + len(self._events)
+
+    def changed(self, health: Health) -> None:
+        """Publish a change of the board soon. Never blocks; of more than 10,000 waiting events the oldest are dropped."""
+        self._unwritten[health.target.key] = health.target
+        self._events.append(health)
+        self._idle.clear()
+        self._wake.set()
+        self._event_came.set()
+        _log.info(
+            "health changed",
+            extra={
+                "provider": health.target.provider,
+                "endpoint": health.target.endpoint,
+                "tenant": health.target.tenant,
+                "model": health.target.model,
+                "state": health.state.value,
+                "reason": health.reason,
+            },
+        )
+
+    async def start(self) -> None:
+        """Begin; `synced` tells when the bucket is right."""
+        self._tasks = [
+            asyncio.create_task(self._keep_bucket(), name="keep the health bucket"),
+            asyncio.create_task(self._announce(), name="announce health"),
+        ]
+
+    async def flush(self, within_seconds: float) -> None:
+        """Wait until everything has been published, for so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                while self.waiting:
+                    self._idle.clear()
+                    self._wake.set()
+                    await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Stop; the bucket stays as it is."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- inside: the bucket
+
+    async def _keep_bucket(self) -> None:
+        delay = _FIRST_RETRY_SECONDS
+        while True:
+            self._tick()
+            try:
+                if not self.synced:
+                    await self._begin()
+                await self._write()
+                await self._follow()
+            except _AWAY as error:
+                _log.warning("the health bucket is not up to date", extra={"error": type(error).__name__})
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+                continue
+            delay = _FIRST_RETRY_SECONDS
+            self._settle()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _tick(self) -> None:
+        for health in self._board.tick(self._clock()):
+            self.changed(health)
+
+    async def _begin(self) -> None:
+        """Take over what an earlier life has left, close what is long over, and say that the bucket is whole."""
+        writer = ViewWriter(self._bus.client, HEALTH_VIEW)
+        await self._take_over()
+        self._tick()
+        changes = await writer.reconcile({key: entry.encode() for key, entry in self._board.entries().items()})
+        self.synced = True
+        _log.info("the health bucket is in line", extra={"changes": changes, "entries": len(self._board.entries())})
+
+    async def _follow(self) -> None:
+        """Look at what the bucket holds, now and then: another process writes it too while one takes over from the other."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        if began < self._follow_at:
+            return
+        if not await self._take_over():
+            self.synced = False
+        self._follow_at = clock() + max(_FOLLOW_SECONDS, (clock() - began) * _FOLLOW_SHARE)
+
+    async def _take_over(self) -> bool:
+        """Have the board learn what the bucket holds; whether the bucket says that it is whole."""
+        raw, _ = await snapshot(self._bus.client, HEALTH_VIEW)
+        whole = raw.pop(COMPLETE, None) is not None
+        entries = {key: entry for key, value in raw.items() if (entry := _entry(key, value)) is not None}
+        self._board.adopt(entries, now=self._clock(), ours=self._unwritten)
+        return whole
+
+    async def _write(self) -> None:
+        writer = ViewWriter(self._bus.client, HEALTH_VIEW)
+        while self._unwritten:
+            key, target = next(iter(self._unwritten.items()))
+            entry = self._board.entry(target)
+            if entry is None:
+                await writer.delete(key)
+            else:
+                await writer.put(key, entry.encode())
+            if self._board.entry(target) is entry:
+                del self._unwritten[key]
+
+    # --- inside: events
+
+    async def _announce(self) -> None:
+        delay = _FIRST_RETRY_SECONDS
+        while True:
+            await self._event_came.wait()
+            self._event_came.clear()
+            while self._events:
+                health = self._events[0]
+                try:
+                    await self._publish(health)
+                except _AWAY as error:
+                    _log.warning("a change of health is not stored yet", extra={"error": type(error).__name__})
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, _LAST_RETRY_SECONDS)
+                    continue
+                delay = _FIRST_RETRY_SECONDS
+                if self._events and self._events[0] is health:
+                    self._events.popleft()
+            self._settle()
+
+    async def _publish(self, health: Health) -> None:
+        message_id = f"{health.target.key}.{health.state}.{health.changed_at.isoformat()}"
+        await self._bus.jetstream.publish(
+            HEALTH_CHANGED.at(provider=health.target.provider),
+            health.encode(),
+            timeout=_PUBLISH_TIMEOUT_SECONDS,
+            headers={"Nats-Msg-Id": message_id},
+        )
+
+    def _settle(self) -> None:
+        if not self.waiting:
+            self._idle.set()
+
+
+def _entry(key: str, value: bytes) -> Health | None:
+    try:
+        return Health.decode(value)
+    except MalformedMessage as error:
+        _log.error("an entry of the health bucket cannot be read", extra={"key": key, "why": error.reason})
+        return None

@@ -1,0 +1,16 @@
+"""A bus for the health monitor, with the deployed permissions."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.health_monitor.monitor import Surroundings
+from tests.support.bus import installation
+
+
+@pytest.fixture
+async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
+    """Provisioned, without any service."""
+    async with installation(tmp_path) as bus:
+        yield Surroundings(bus)

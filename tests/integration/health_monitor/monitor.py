@@ -1,0 +1,237 @@
+"""A health monitor on a real bus, and what stands around it: a worker, a router that follows the view, an operator."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.errors import NotFoundError
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.health import CircuitState, Health, HealthList, ListHealth, Target
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.topology import ATTEMPT_FINISHED, HEALTH_LIST, HEALTH_VIEW, SERVICE_PING, Role
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.views import KvView
+from services.health_monitor.app import create_app
+from services.health_monitor.settings import HealthSettings
+from tests.support.attempt_records import WORKER, attempt_record, pack
+from tests.support.bus import Installation
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 60.0
+ASK_SECONDS = 10.0
+SHORT_REST_SECONDS = 0.5
+OWN = Target(provider="custom", model="llama:8b", tenant="acme", endpoint="ollama")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The bus of one test."""
+
+    installation: Installation
+
+    @asynccontextmanager
+    async def monitor(self, **settings: float) -> AsyncIterator[Service]:
+        """A monitor in this process, from ready to drained. Unless told otherwise its circuits rest for a short time."""
+        values: dict[str, object] = {
+            "nats_url": self.installation.nats_url,
+            "nats_nkey_file": self.installation.seed_file(Role.HEALTH_MONITOR),
+            "drain_seconds": 5,
+            "circuit_open_seconds": SHORT_REST_SECONDS,
+            **settings,
+        }
+        service = create_app(HealthSettings.model_validate(values))
+        life = asyncio.create_task(service.run())
+        try:
+            async with self.operator() as operator:
+                await operator.report_of(service.bus.boot_id)
+            yield service
+        finally:
+            service.app.exit()
+            await asyncio.wait_for(life, PATIENCE_SECONDS)
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator["Worker"]:
+        """Whoever reports attempts."""
+        async with self.installation.client(WORKER) as client:
+            yield Worker(client)
+
+    @asynccontextmanager
+    async def router(self) -> AsyncIterator[KvView[Health]]:
+        """The view that a router follows."""
+        async with self._connected(Role.ROUTER) as bus:
+            view = KvView(bus, HEALTH_VIEW, Health)
+            await view.start()
+            try:
+                yield view
+            finally:
+                await view.stop()
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator["Operator"]:
+        """Whoever holds the operator's credentials."""
+        async with self._connected(Role.OPERATOR) as bus:
+            yield Operator(bus)
+
+    async def events(self) -> list[Health]:
+        """Every `health.changed` that the stream holds."""
+        found = []
+        async with self.installation.client(Role.PROVISIONER) as client:
+            jetstream = client.jetstream()
+            state = (await jetstream.stream_info("CHANGES")).state
+            for seq in range(state.first_seq or 1, state.last_seq + 1):
+                try:
+                    message = await jetstream.get_msg("CHANGES", seq)
+                except NotFoundError:
+                    continue
+                assert (message.subject or "").startswith("kf.v1.health.changed.")
+                found.append(Health.decode(message.data or b""))
+        return found
+
+    async def acknowledged(self) -> bool:
+        """Whether the monitor has taken in every pack of the stream."""
+        async with self.installation.client(Role.PROVISIONER) as client:
+            consumer = await client.jetstream().consumer_info("ATTEMPTS", Role.HEALTH_MONITOR)
+        return not consumer.num_pending and not consumer.num_ack_pending
+
+    @asynccontextmanager
+    async def _connected(self, role: Role) -> AsyncIterator[Bus]:
+        settings = ServiceSettings(
+            nats_url=self.installation.nats_url, nats_nkey_file=self.installation.seed_file(role)
+        )
+        bus = Bus(role, settings)
+        await bus.connect()
+        try:
+            yield bus
+        finally:
+            await bus.broker.stop()
+
+
+@dataclass
+class Worker:
+    """A worker that publishes packs."""
+
+    client: Client
+
+    async def report(self, records: Iterable[AttemptRecord]) -> None:
+        await self.send(pack([record.encode() for record in records]))
+
+    async def send(self, data: bytes) -> None:
+        await self.client.jetstream().publish(ATTEMPT_FINISHED.at(worker=WORKER), data, timeout=20)
+
+
+@dataclass
+class Operator:
+    """Asks on behalf of a person."""
+
+    bus: Bus
+
+    async def health(self, tenant: str) -> dict[Target, Health]:
+        question = ListHealth(tenant=tenant)
+        answer = await self.bus.ask(HEALTH_LIST, question, HealthList, timeout_seconds=ASK_SECONDS)
+        return {health.target: health for health in answer.targets}
+
+    async def report_of(self, boot_id: str) -> ServiceReport:
+        """The report of one process, once it says that it is ready."""
+        found: dict[str, ServiceReport] = {}
+
+        async def note(message: Msg) -> None:
+            if message.data:
+                report = ServiceReport.decode(message.data)
+                found[report.boot_id] = report
+
+        inbox = self.bus.client.new_inbox()
+        subscription = await self.bus.client.subscribe(inbox, cb=note)
+
+        async def asked() -> ServiceReport | None:
+            await self.bus.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+            report = found.get(boot_id)
+            return report if report is not None and report.ready else None
+
+        try:
+            return await eventually_asked("it reports that it is ready", asked)
+        finally:
+            await subscription.unsubscribe()
+
+
+def ended(failure_class: FailureClass | None = None, /, **changes: object) -> AttemptRecord:
+    """An attempt at the tenant's own endpoint that has just ended: well, or with a failure of this class."""
+    failure = None
+    if failure_class is not None:
+        retry_after_ms = changes.pop("retry_after_ms", None)
+        failure = Failure.model_validate(
+            {
+                "failure_class": failure_class,
+                "message": "no",
+                "where": Where.HTTP_STATUS,
+                "retry_after_ms": retry_after_ms,
+            }
+        )
+    values: dict[str, object] = {
+        "provider": OWN.provider,
+        "tenant": OWN.tenant,
+        "endpoint": OWN.endpoint,
+        "model": OWN.model,
+        "key_source": KeySource.CUSTOM,
+        "outcome": Outcome.COMPLETED if failure is None else Outcome.FAILED,
+        "failure": failure,
+        "started_at": datetime.now(UTC) - timedelta(milliseconds=20),
+        "latency_ms": 20,
+        "first_token_ms": None,
+    }
+    return attempt_record(**(values | changes))
+
+
+def failing(count: int, **changes: object) -> list[AttemptRecord]:
+    """So many attempts that the server itself has failed."""
+    return [ended(FailureClass.SERVER, **changes) for _ in range(count)]
+
+
+async def state(view: KvView[Health], wanted: CircuitState, target: Target = OWN) -> Health:
+    """The entry of `target` once it is in this state."""
+
+    def entry() -> Health | None:
+        found = view.get(target.key)
+        return found if found is not None and found.state is wanted else None
+
+    return await eventually(f"{target.key} is {wanted}", entry)
+
+
+async def gone(view: KvView[Health], target: Target = OWN) -> None:
+    """Return once the view has no entry of `target`."""
+    await eventually(f"{target.key} is closed", lambda: view.get(target.key) is None)
+
+
+async def until_rested(health: Health) -> None:
+    """Return when the target may be tried again."""
+    assert health.until is not None
+    until = health.until
+    await eventually("its rest is over", lambda: datetime.now(UTC) > until)
+
+
+async def eventually(what: str, condition: Callable[[], T | None]) -> T:
+    """The first truthy value of `condition()`. Raises AssertionError naming `what` when it never comes."""
+
+    async def asked() -> T | None:
+        return condition()
+
+    return await eventually_asked(what, asked)
+
+
+async def eventually_asked(what: str, condition: Callable[[], Awaitable[T | None]]) -> T:
+    """The same for a condition that has to be asked for."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (value := await condition()):  # noqa: ASYNC110  # a condition of any kind has no event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never happened: {what}") from None
+    return value

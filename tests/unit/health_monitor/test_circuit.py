@@ -1,0 +1,196 @@
+"""When circuits open, for how long, and what closes them."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.health import CircuitState, Health
+from services.health_monitor.circuit import LONGEST_COOLING, Circuit, Rules, Seen, adopted, after, later
+from services.health_monitor.evidence import Attempt, Weight
+from services.health_monitor.window import Tally
+from tests.unit.health_monitor.attempts import NOON, OWN, attempt, seconds
+
+RULES = Rules()
+CLOSED, OPEN, COOLING = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.COOLING
+CALM = Seen(tally=Tally(1, 0), unreachable_in_a_row=0)
+TROUBLE = Seen(tally=Tally(6, 4), unreachable_in_a_row=0)
+jitters = st.floats(0, 1)
+
+
+def judged(circuit: Circuit, seen: Attempt, figures: Seen, now: datetime, jitter: float = 0.0) -> Circuit:
+    return after(circuit, seen, figures, now=now, jitter=jitter, rules=RULES)
+
+
+def opened(jitter: float = 0.0) -> Circuit:
+    circuit = judged(Circuit(), attempt(Weight.FAILURE, NOON), TROUBLE, NOON, jitter)
+    assert circuit.state is OPEN
+    return circuit
+
+
+def trial(circuit: Circuit, weight: Weight, jitter: float = 0.0) -> Circuit:
+    """The circuit after an attempt that began when its rest was over."""
+    ended_at = circuit.until + seconds(0.3)
+    return judged(circuit, attempt(weight, ended_at, lasted=seconds(0.2)), CALM, ended_at, jitter)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), jitters)
+def test_it_opens_exactly_when_enough_of_enough_attempts_failed(attempts: int, failures: int, jitter: float) -> None:
+    figures = Seen(tally=Tally(attempts, min(failures, attempts)), unreachable_in_a_row=0)
+    circuit = judged(Circuit(), attempt(Weight.FAILURE, NOON), figures, NOON, jitter)
+    enough = attempts >= RULES.min_attempts and 2 * min(failures, attempts) >= attempts
+    assert circuit.state is (OPEN if enough else CLOSED)
+
+
+def test_the_reason_has_the_figures() -> None:
+    reason = opened().reason
+    assert "4 of 6 attempts within 10 s failed, the last with server" in reason
+    assert "50 % of at least 5" in reason
+    assert "rests for 5 s" in reason
+
+
+@pytest.mark.parametrize("in_a_row", [1, 2, 3, 4])
+def test_nobody_to_talk_to_several_times_in_a_row_opens_at_once(in_a_row: int) -> None:
+    unreachable = attempt(Weight.FAILURE, NOON, failure_class=FailureClass.UNREACHABLE)
+    figures = Seen(tally=Tally(in_a_row, in_a_row), unreachable_in_a_row=in_a_row)
+    circuit = judged(Circuit(), unreachable, figures, NOON)
+    assert circuit.state is (OPEN if in_a_row >= 3 else CLOSED)
+    if in_a_row >= 3:
+        assert f"the last {in_a_row} attempts could not connect" in circuit.reason
+
+
+@pytest.mark.parametrize("weight", [Weight.SUCCESS, Weight.NOTHING])
+def test_a_success_or_an_attempt_without_a_say_opens_nothing(weight: Weight) -> None:
+    circuit = Circuit()
+    assert judged(circuit, attempt(weight, NOON), TROUBLE, NOON) is circuit
+
+
+@given(jitters)
+def test_a_success_of_a_trial_closes_and_the_next_opening_begins_from_the_shortest_rest(jitter: float) -> None:
+    closed = trial(trial(opened(jitter), Weight.FAILURE, jitter), Weight.SUCCESS)
+    assert (closed.state, closed.openings) == (CLOSED, 0)
+    assert "a trial succeeded in 200 ms" in closed.reason
+    now = closed.changed_at
+    again = judged(closed, attempt(Weight.FAILURE, now), TROUBLE, now)
+    assert again.until - now == RULES.first_rest
+
+
+@given(st.lists(jitters, min_size=1, max_size=12))
+def test_each_failed_trial_rests_longer_until_a_minute_and_until_never_goes_back(fractions: list[float]) -> None:
+    circuit, rest, longest = opened(fractions[0]), seconds(0), seconds(60)
+    for jitter in fractions:
+        assert circuit.state is OPEN
+        before, rest = circuit, circuit.until - circuit.changed_at
+        assert seconds(4) <= rest <= longest
+        circuit = trial(before, Weight.FAILURE, jitter)
+        assert circuit.until > before.until
+        next_rest = circuit.until - circuit.changed_at
+        assert next_rest > rest or next_rest >= longest * 0.8
+    assert f"opening {len(fractions) + 1} in a row" in circuit.reason
+
+
+def test_what_was_on_its_way_when_it_opened_decides_nothing() -> None:
+    circuit = opened()
+    ended_at = circuit.until + seconds(1)
+    for weight in (Weight.FAILURE, Weight.SUCCESS):
+        old = attempt(weight, ended_at, lasted=seconds(30))
+        assert judged(circuit, old, TROUBLE, ended_at) is circuit
+    assert circuit.counts_from <= circuit.until
+
+
+@given(st.integers(1, 10**7), st.integers(0, 20))
+def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(asked: int, ago: int) -> None:
+    now = NOON
+    refused = attempt(Weight.PATIENCE, now - seconds(ago), retry_after=seconds(asked))
+    circuit = judged(Circuit(), refused, TROUBLE, now)
+    if asked <= ago:
+        assert circuit.state is CLOSED
+        return
+    assert circuit.state is COOLING
+    assert circuit.until == min(now - seconds(ago) + seconds(asked), now - seconds(ago) + LONGEST_COOLING)
+    assert f"asked for {asked} s of patience" in circuit.reason
+    assert ("it gets 600 s" in circuit.reason) == (asked > 600)
+
+
+def test_no_setting_lets_it_cool_for_longer() -> None:
+    rules = replace(RULES, longest_cooling=seconds(86_400))
+    refused = attempt(Weight.PATIENCE, NOON, retry_after=seconds(86_400))
+    assert after(Circuit(), refused, CALM, now=NOON, jitter=0, rules=rules).until == NOON + LONGEST_COOLING
+
+
+def test_a_burst_of_refusals_is_one_change_and_a_longer_one_extends() -> None:
+    circuit = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    soon = NOON + seconds(0.5)
+    assert judged(circuit, attempt(Weight.PATIENCE, soon, retry_after=seconds(30)), CALM, soon) is circuit
+    assert judged(circuit, attempt(Weight.PATIENCE, soon, retry_after=seconds(9)), CALM, soon) is circuit
+    longer = judged(circuit, attempt(Weight.PATIENCE, soon, retry_after=seconds(40)), CALM, soon)
+    assert (longer.state, longer.until) == (COOLING, soon + seconds(40))
+
+
+def test_cooling_ends_by_itself_and_not_by_a_success() -> None:
+    circuit = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    assert judged(circuit, attempt(Weight.SUCCESS, NOON), CALM, NOON) is circuit
+    assert later(circuit, now=NOON + seconds(29.9), rules=RULES) is circuit
+    assert later(circuit, now=NOON + seconds(30), rules=RULES).state is CLOSED
+
+
+def test_failures_while_it_cools_open_it_for_no_shorter() -> None:
+    cooling = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    circuit = judged(cooling, attempt(Weight.FAILURE, NOON), TROUBLE, NOON)
+    assert (circuit.state, circuit.until) == (OPEN, cooling.until)
+
+
+def test_an_open_target_that_asks_for_patience_stays_open_for_so_long() -> None:
+    circuit = opened()
+    asked = judged(circuit, attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    assert (asked.state, asked.until, asked.openings) == (OPEN, NOON + seconds(30), circuit.openings)
+
+
+def test_a_trial_that_is_asked_for_patience_found_somebody_there() -> None:
+    circuit = opened()
+    now = circuit.until + seconds(1)
+    asked = judged(circuit, attempt(Weight.PATIENCE, now, retry_after=seconds(30)), CALM, now)
+    assert (asked.state, asked.until) == (COOLING, now + seconds(30))
+
+
+def test_an_open_circuit_waits_for_a_trial_and_is_forgotten_long_after() -> None:
+    circuit = opened()
+    assert later(circuit, now=circuit.until + seconds(599), rules=RULES) is circuit
+    forgotten = later(circuit, now=circuit.until + seconds(600), rules=RULES)
+    assert forgotten.state is CLOSED
+    assert "nobody has tried for 600 s" in forgotten.reason
+
+
+def entry(circuit: Circuit) -> Health:
+    return Health(
+        target=OWN,
+        state=circuit.state,
+        reason=circuit.reason,
+        until=None if circuit.state is CLOSED else circuit.until,
+        changed_at=circuit.changed_at,
+    )
+
+
+@given(st.integers(0, 6), jitters)
+def test_a_successor_goes_on_where_the_entry_stands(failed_trials: int, jitter: float) -> None:
+    circuit = opened(jitter)
+    for _ in range(failed_trials):
+        circuit = trial(circuit, Weight.FAILURE, jitter)
+    taken = adopted(entry(circuit), now=circuit.changed_at, rules=RULES)
+    assert replace(taken, openings=circuit.openings) == circuit
+    mine, theirs = trial(circuit, Weight.FAILURE), trial(taken, Weight.FAILURE)
+    assert mine.until == theirs.until
+    assert trial(taken, Weight.SUCCESS).state is CLOSED
+
+
+def test_a_successor_takes_over_what_cools() -> None:
+    circuit = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    assert adopted(entry(circuit), now=NOON, rules=RULES) == circuit
+
+
+def test_an_entry_from_a_wrong_clock_does_not_rest_for_ever() -> None:
+    far = replace(opened(), until=NOON + seconds(10**8))
+    assert adopted(entry(far), now=NOON, rules=RULES).until == NOON + LONGEST_COOLING
