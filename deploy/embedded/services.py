@@ -36,6 +36,7 @@ class ServiceRow:
 SERVICES = (
     ServiceRow(name="tenant_directory", has_tables=True, has_pepper=True),
     ServiceRow(name="usage_ledger", has_tables=True),
+    ServiceRow(name="health_monitor"),
     ServiceRow(name="router", has_tables=True),
     ServiceRow(name="provider_worker", slots=2, has_spool=True, calls_providers=True, handover=Handover.DRAIN_FIRST),
     ServiceRow(name="ingress", has_pepper=True, has_http=True),

@@ -23,6 +23,7 @@ PROCESSES = (
     "router",
     "provider_worker-1",
     "usage_ledger",
+    "health_monitor",
     "tenant_directory",
     "nats",
     "postgres",

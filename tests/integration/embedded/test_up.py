@@ -91,7 +91,7 @@ def test_it_starts_everything_and_stops_everything_in_order(up: Up) -> None:
     assert re.search(r"^ +\d+\.\d s  initialising PostgreSQL$", up.said(), re.MULTILINE)
     assert f"http://{LOOPBACK}:{up.http_port}/v1" in up.said()
     assert "kf_demo" in up.said()
-    names = ["postgres", "nats", "tenant_directory", "usage_ledger", "router"]
+    names = ["postgres", "nats", "tenant_directory", "usage_ledger", "health_monitor", "router"]
     assert list(up.pids()) == [*names, "provider_worker-1", "provider_worker-2", "ingress"]
     with urllib.request.urlopen(str(up.state()["http_url"])) as answer:
         assert answer.status == 204
@@ -104,6 +104,7 @@ def test_it_starts_everything_and_stops_everything_in_order(up: Up) -> None:
         "provider_worker",
         "provider_worker",
         "router",
+        "health_monitor",
         "usage_ledger",
         "tenant_directory",
         "nats",
