@@ -5,6 +5,7 @@ Nothing between the socket and the judgement repairs or hides anything, and a cl
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -90,6 +91,7 @@ class Exchange(asyncio.Protocol):
 
     request: bytes
     ended: "asyncio.Future[Ending]"
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
     cut_after_bytes: int | None = None
     """Hang up once so many bytes of the answer, its head included, have come."""
     received_bytes: int = 0
@@ -109,6 +111,7 @@ class Exchange(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end()
+        self.closed.set()
 
     def hang_up(self) -> None:
         """Close at once, without a word."""
@@ -166,6 +169,7 @@ class StreamClients:
         assert parts.port is not None
         self._host, self._port = parts.hostname, parts.port
         self._token = token
+        self._asked: list[Asking] = []
         self._thread = threading.Thread(target=self.loop.run_forever, name="clients", daemon=True)
 
     def ask(
@@ -176,35 +180,57 @@ class StreamClients:
         stream: bool = True,
         operation: str | None = None,
         cut_after_bytes: int | None = None,
+        receive_buffer_bytes: int | None = None,
     ) -> Asking:
         """Send a chat request. `operation` is kept with the attempt in the ledger."""
         body = {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
         asking = Asking(Future(), self)
-        work = self._exchange(asking, self._request(json.dumps(body).encode(), operation), cut_after_bytes)
+        request = self._request(json.dumps(body).encode(), operation)
+        work = self._exchange(asking, request, cut_after_bytes, receive_buffer_bytes)
         asyncio.run_coroutine_threadsafe(work, self.loop)
+        self._asked.append(asking)
         return asking
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
+        for asking in self._asked:
+            if not asking.ending.done() and asking.exchange is not None:
+                asking.hang_up()
+                asking.result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
 
-    async def _exchange(self, asking: Asking, request: bytes, cut_after_bytes: int | None) -> None:
+    async def _exchange(
+        self, asking: Asking, request: bytes, cut_after_bytes: int | None, receive_buffer_bytes: int | None
+    ) -> None:
         ended: asyncio.Future[Ending] = self.loop.create_future()
-        exchange = Exchange(request, ended, cut_after_bytes)
+        exchange = Exchange(request, ended, cut_after_bytes=cut_after_bytes)
         try:
-            await self.loop.create_connection(lambda: exchange, self._host, self._port)
+            await self.loop.create_connection(lambda: exchange, sock=await self._connected(receive_buffer_bytes))
         except OSError:
-            exchange.end()
+            exchange.connection_lost(None)
         asking.exchange = exchange
         timer = self.loop.call_later(_GIVE_UP_SECONDS, lambda: exchange.end(timed_out=True))
         ending = await ended
         timer.cancel()
         exchange.hang_up()
+        await exchange.closed.wait()
         asking.ending.set_result(ending)
+
+    async def _connected(self, receive_buffer_bytes: int | None) -> socket.socket:
+        connection = socket.socket()
+        connection.setblocking(False)
+        try:
+            if receive_buffer_bytes is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            await self.loop.sock_connect(connection, (self._host, self._port))
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
     def _request(self, body: bytes, operation: str | None) -> bytes:
         lines = [

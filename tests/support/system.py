@@ -74,11 +74,12 @@ class KeyferrySystem:
         """The process id of a part now."""
         return int(self.state["processes"][process])
 
-    def kill(self, process: str) -> None:
-        """kill -9, and wait until the supervisor has another one ready."""
+    def kill(self, process: str, *, wait: bool = True) -> None:
+        """kill -9, and (unless told not to) wait until the supervisor has another one ready."""
         before = self.pid(process)
         os.kill(before, signal.SIGKILL)
-        until(f"{process} is back", lambda: self.pid(process) != before)
+        if wait:
+            until(f"{process} is back", lambda: self.pid(process) != before)
 
     def add_endpoint(self, name: str, base_url: str, *models: str) -> None:
         """Add an endpoint of the demo tenant and wait until the router offers it."""

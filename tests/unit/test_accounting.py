@@ -1,0 +1,48 @@
+"""The judge of the chaos tests finds what it is there to find."""
+
+import pytest
+
+from tests.support.accounting import disagreements
+from tests.support.ledger_table import LedgerAttempt
+from tests.support.stream_clients import Ending
+
+WHOLE = Ending(200, {"content-type": "text/event-stream"}, b"data: [DONE]\n\n", closed_well=True)
+BROKEN = Ending(0, {}, b"", closed_well=False)
+
+
+def attempt(outcome: str, where: str | None = None) -> LedgerAttempt:
+    failure = None if where is None else {"failure_class": "server", "where": where}
+    return LedgerAttempt("att", "req", 1, "a", "words", "m", outcome, failure, "reported", "worker", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "calls", "attempts"),
+    [
+        (WHOLE, 1, [attempt("completed")]),
+        (BROKEN, 1, [attempt("completed")]),
+        (BROKEN, 1, [attempt("indeterminate", "no_answer")]),
+        (BROKEN, 0, [attempt("indeterminate", "no_answer")]),
+        (BROKEN, 0, [attempt("failed", "not_sent")]),
+        (BROKEN, 0, []),
+        (BROKEN, 1, [attempt("cancelled", "mid_stream")]),
+        (WHOLE, 1, [attempt("indeterminate", "no_answer"), attempt("completed")]),
+    ],
+)
+def test_what_fits(ending: Ending, calls: int, attempts: list[LedgerAttempt]) -> None:
+    assert list(disagreements({"a": ending}, {"a": calls}, {"a": attempts})) == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "calls", "attempts", "said"),
+    [
+        (WHOLE, 1, [], "called 1 times and has 0"),
+        (BROKEN, 1, [], "called 1 times and has 0"),
+        (WHOLE, 1, [attempt("cancelled", "mid_stream")], "delivered whole"),
+        (WHOLE, 2, [attempt("completed"), attempt("indeterminate")], "paid 2 times"),
+        (BROKEN, 0, [attempt("completed")], "answered and 0 calls"),
+        (BROKEN, 1, [attempt("failed", "mid_stream"), attempt("completed")], "2 attempts that were answered"),
+        (WHOLE, 2, [attempt("completed"), attempt("completed")], "completed 2 times"),
+    ],
+)
+def test_what_does_not_fit(ending: Ending, calls: int, attempts: list[LedgerAttempt], said: str) -> None:
+    assert said in "; ".join(disagreements({"a": ending}, {"a": calls}, {"a": attempts}))
