@@ -40,7 +40,7 @@ class Up:
     def started(self, **settings: str) -> subprocess.Popen[bytes]:
         """Start it and wait until it is up."""
         process = self.start(**settings)
-        until("it is up", lambda: process.poll() is not None or "Keyferry is up" in self.said())
+        until("it is up and has said all of it", lambda: process.poll() is not None or "Ctrl-C or" in self.said())
         assert process.poll() is None, self.said()
         return process
 
