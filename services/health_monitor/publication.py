@@ -109,8 +109,8 @@ class Publication:
                     await self._begin()
                 await self._write()
                 await self._follow()
-            except _AWAY as error:
-                _log.warning("the health bucket is not up to date", extra={"error": type(error).__name__})
+            except Exception as error:  # the edge of the loop: the board still knows what is to be written
+                _complain("the health bucket is not up to date, trying on", error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY_SECONDS)
                 continue
@@ -175,8 +175,8 @@ class Publication:
                 health = self._events[0]
                 try:
                     await self._publish(health)
-                except _AWAY as error:
-                    _log.warning("a change of health is not stored yet", extra={"error": type(error).__name__})
+                except Exception as error:  # the edge of the loop: the event is still the first of those that wait
+                    _complain("a change of health is not stored yet, trying on", error)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, _LAST_RETRY_SECONDS)
                     continue
@@ -197,6 +197,12 @@ class Publication:
     def _settle(self) -> None:
         if not self.waiting:
             self._idle.set()
+
+
+def _complain(what: str, error: Exception) -> None:
+    """Log a failure: with its trace where it is not just the bus that is away."""
+    away = isinstance(error, _AWAY)
+    _log.warning(what, extra={"error": type(error).__name__}, exc_info=None if away else error)
 
 
 def _entry(key: str, value: bytes) -> Health | None:
