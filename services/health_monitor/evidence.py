@@ -25,7 +25,6 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
     _C.TIMEOUT: True,
     _C.TRUNCATED: True,
     _C.UNREACHABLE: True,
-    _C.INDETERMINATE: True,
     _C.AUTH: False,
     _C.QUOTA: False,
     _C.RATE_LIMIT: False,
@@ -39,6 +38,8 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
     _C.EXPIRED: False,
     _C.CANCELLED: False,
     _C.INTERNAL: False,
+    # It is our worker that died: its streams all end so at once, and their target had no part in it.
+    _C.INDETERMINATE: False,
 }
 """Every class stands here, so that a new one is a decision."""
 

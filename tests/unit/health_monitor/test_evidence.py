@@ -45,7 +45,7 @@ def test_every_failure_class_is_decided_upon() -> None:
 
 @pytest.mark.parametrize("failure_class", list(FailureClass))
 def test_what_counts_against_the_target(failure_class: FailureClass) -> None:
-    blamed = {"server", "overloaded", "timeout", "truncated", "unreachable", "indeterminate"}
+    blamed = {"server", "overloaded", "timeout", "truncated", "unreachable"}
     attempt = seen(OWN_ENDPOINT, failure_of(failure_class))
     assert attempt.weight is (Weight.FAILURE if failure_class.value in blamed else Weight.NOTHING)
     assert attempt.failure_class is failure_class
