@@ -1,5 +1,7 @@
 """Wires the ingress: the only file here that names concrete things."""
 
+import asyncio
+from contextlib import suppress
 from datetime import datetime
 
 from keyferry.contracts.tenancy import ClientToken, Tenant
@@ -12,6 +14,10 @@ from keyferry.runtime.views import KvView
 from services.ingress.handlers import Doors
 from services.ingress.identity import Identity, identify
 from services.ingress.settings import IngressSettings
+
+_LISTEN_ANYWAY_SECONDS = 10.0
+"""Then the door opens without what it needs, and its 503 says what that is."""
+_POLL_SECONDS = 0.01
 
 
 def create_app(settings: IngressSettings | None = None) -> Service:
@@ -41,12 +47,21 @@ def create_app(settings: IngressSettings | None = None) -> Service:
         waiting_for=service.waiting_for,
         draining=lambda: service.draining,
     )
+
+    async def until_it_can_answer() -> None:
+        """A successor shares the port with the process that it replaces: listening means taking requests from it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LISTEN_ANYWAY_SECONDS):
+                while service.waiting_for():  # noqa: ASYNC110 - once, at the start of the process's life
+                    await asyncio.sleep(_POLL_SECONDS)
+
     server = HttpServer(doors, settings.http_host, settings.http_port, drain_seconds=settings.drain_seconds)
 
     for view in (tenants, tokens):
         service.opens(view.start, view.stop)
         service.needs_view(view)
     service.opens(open_caller)
+    service.opens(until_it_can_answer)
     service.opens(server.start)
     service.leaves(server.drain)
     service.facts = lambda: {
