@@ -1,0 +1,88 @@
+"""`keyferry restart` under load: nobody notices.
+
+The short version asks less often and for shorter answers; the long one is the claim: 100 requests a second, answers of up to
+ten seconds.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.accounting import until_accounted
+from tests.support.chaos_seed import chaos_seed
+from tests.support.ledger_table import LedgerTable
+from tests.support.scripted_words import Script, by_script
+from tests.support.steady_load import Making, Request, SteadyLoad, verdicts
+from tests.support.stream_clients import StreamClients, stream_clients
+from tests.support.system import KeyferrySystem, running_system
+from tests.support.upstream import Upstream, running_upstream
+from tests.support.waiting import until
+
+SERVICES = ("router", "provider_worker", "ingress")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much load, and for how long the longest answer lasts."""
+
+    rate_per_second: float
+    longest_seconds: float
+    words: int
+
+
+SHORT = Size(rate_per_second=20, longest_seconds=2, words=20)
+LONG = Size(rate_per_second=100, longest_seconds=10, words=20)
+SIZES = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
+
+
+@dataclass
+class Stage:
+    """The running system, its provider and its clients."""
+
+    system: KeyferrySystem
+    upstream: Upstream
+    clients: StreamClients
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    home: Path = tmp_path_factory.mktemp("restart") / "home"
+    with ExitStack() as stack:
+        upstream = stack.enter_context(running_upstream(by_script))
+        system = stack.enter_context(running_system(home))
+        system.add_endpoint("words", upstream.base_url, "m")
+        clients = stack.enter_context(stream_clients(system.http_url, system.token))
+        yield Stage(system, upstream, clients)
+
+
+def answers_of(size: Size) -> Making:
+    def make(name: str, numbers: random.Random) -> Request:
+        pause_seconds = numbers.uniform(0, size.longest_seconds) / (size.words + 4)
+        return Request(Script(name, size.words, pause_seconds=pause_seconds))
+
+    return make
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_rolling_restart_fails_no_request(stage: Stage, service: str, size: Size) -> None:
+    seed = chaos_seed()
+    some = int(2 * size.rate_per_second)
+    name = f"restart-{service}-{size.rate_per_second:g}".replace("_", "-")
+    with SteadyLoad(stage.clients, "words/m", name, size.rate_per_second, answers_of(size), seed) as load:
+        until("answers before the restart", lambda: load.whole >= some, 60)
+        stage.system.cli("restart", service)
+        so_far = load.whole
+        until("answers after the restart", lambda: load.whole >= so_far + some, 60)
+    told = verdicts(load)
+    print(f"restart of {service}, seed {seed}: {dict(told)}")
+    assert told == Counter(whole=len(load.asked)), [
+        (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
+    ]
+    until_accounted(load.endings(), stage.upstream, LedgerTable(stage.system.home))

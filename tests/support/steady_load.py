@@ -1,0 +1,94 @@
+"""Requests at a steady rate, whatever the system does meanwhile, and what each of them came to."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from tests.support.scripted_words import Script
+from tests.support.stream_clients import Asking, Ending, StreamClients
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a load. `cut_after_bytes` is where its client hangs up, if it does."""
+
+    script: Script
+    stream: bool = True
+    cut_after_bytes: int | None = None
+
+
+Making = Callable[[str, random.Random], Request]
+"""Makes the request with this name, from nothing but the random numbers it is given."""
+
+
+@dataclass
+class SteadyLoad:
+    """Asks `rate_per_second` times a second while its block lasts; an open loop, so a slow system gets no mercy."""
+
+    clients: StreamClients
+    model: str
+    name: str
+    rate_per_second: float
+    making: Making
+    seed: int
+    asked: list[tuple[Request, Asking]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "SteadyLoad":
+        self._thread = threading.Thread(target=self._run, name=f"load {self.name}", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(30)
+
+    @property
+    def whole(self) -> int:
+        """How many answers have come whole so far."""
+        ended = [asking.ending for _, asking in list(self.asked) if asking.ending.done()]
+        return sum(ending.result().whole for ending in ended)
+
+    def endings(self) -> dict[str, Ending]:
+        """What every request came to, by the name of its script; waits for the last of them."""
+        return {request.script.name: asking.result() for request, asking in self.asked}
+
+    def _run(self) -> None:
+        numbers = random.Random(self.seed)
+        started = time.monotonic()
+        while not self._stop.wait(max(0.0, started + len(self.asked) / self.rate_per_second - time.monotonic())):
+            request = self.making(f"{self.name}-{len(self.asked)}", numbers)
+            asking = self.clients.ask(
+                self.model,
+                request.script.prompt,
+                stream=request.stream,
+                operation=request.script.name,
+                cut_after_bytes=request.cut_after_bytes,
+            )
+            self.asked.append((request, asking))
+
+
+def verdict(request: Request, ending: Ending) -> str:
+    """What a client was told, in a word. Fails where an answer looks whole and is not, or where a client never heard an end."""
+    script = request.script
+    assert not ending.timed_out, f"{script.name} never ended"
+    if ending.whole:
+        assert ending.text == script.text, f"{script.name} was delivered as whole with a hole in it"
+        return "whole"
+    if ending.told_of_failure:
+        assert script.text.startswith(ending.text), f"{script.name} got words that are not the beginning of its answer"
+        return f"status {ending.status}" if ending.status != 200 else "error event"
+    assert not ending.done, f"{script.name} was told that it has everything and has not"
+    return "hung up" if request.cut_after_bytes is not None else "connection lost"
+
+
+def verdicts(load: SteadyLoad) -> Counter[str]:
+    """The verdicts of all requests of a load."""
+    endings = load.endings()
+    return Counter(verdict(request, endings[request.script.name]) for request, _ in load.asked)
