@@ -1,0 +1,194 @@
+"""Everything that a user of the bus can try, and what the server says to it.
+
+Subjects come from the topology: each one with every user's name in it, and beside it whatever NATS itself offers.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import nats
+from nats.aio.client import Client
+
+from keyferry.contracts import topology
+from keyferry.contracts.topology import BUCKETS, STREAMS, SUBJECTS, Role, Subject
+from tests.support.bus import Installation
+
+WORKER_SLOTS = 2
+CLIENTS = [topology.internal_client(tenant, name) for tenant, name in (("acme", "crm"), ("acme", "mail"), ("a-b", "c"))]
+USERS = topology.users(WORKER_SLOTS, CLIENTS)
+WRONG_QUEUE = "eavesdroppers"
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_STRANGER = "stranger"
+_TENANTS = ("acme", "a-b", _STRANGER)
+_NAMES = (*USERS, _STRANGER)
+_VALUES = {"tenant": _TENANTS, "worker": _NAMES, "router": _NAMES, "service": _NAMES}
+_STREAM_VERBS = (
+    "STREAM.CREATE.{0}",
+    "STREAM.UPDATE.{0}",
+    "STREAM.DELETE.{0}",
+    "STREAM.INFO.{0}",
+    "STREAM.PURGE.{0}",
+    "STREAM.MSG.DELETE.{0}",
+    "STREAM.MSG.GET.{0}",
+    "STREAM.SNAPSHOT.{0}",
+    "STREAM.RESTORE.{0}",
+    "CONSUMER.CREATE.{0}",
+    "CONSUMER.CREATE.{0}.mine",
+    "CONSUMER.CREATE.{0}.mine.filter",
+    "CONSUMER.DURABLE.CREATE.{0}.mine",
+    "CONSUMER.NAMES.{0}",
+    "CONSUMER.LIST.{0}",
+    "DIRECT.GET.{0}",
+    "DIRECT.GET.{0}.some.subject",
+)
+_CONSUMER_VERBS = ("MSG.NEXT", "INFO", "DELETE", "PAUSE", "UNPIN", "RESET")
+_SERVERS_OWN = (
+    "$JS.API.INFO",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.TEMPLATE.NAMES",
+    "$JS.FC.some.flow",
+    "$JS.EVENT.ADVISORY.API",
+    "$SYS.REQ.SERVER.PING",
+    "$SYS.REQ.USER.INFO",
+    "$SYS.ACCOUNT.KEYFERRY.CONNECT",
+    "$SYS._INBOX.x",
+    "$SRV.PING",
+    "$O.bucket.C.object",
+    "$MQTT.sub.x",
+    "_INBOX.x.y",
+    "_R_.x.y",
+    "some.subject",
+    "kf.v1.no.such",
+    "kf.v2.chat.request.acme",
+)
+_WIDE = (
+    *(">", "*", "*.>", "*.*", "kf.>", "kf.*.>", "kf.v1.>", "kf.v1.*.*", "kf.v1.*.*.*", "*.v1.service.ping"),
+    *("kfview.>", "kfview.*.>", "$KV.>", "$KV.*.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SYS.>", "$SRV.>"),
+    *("_INBOX.>", "_INBOX_c.>", "_INBOX_c.*.>", "_INBOX_c.internal-client.>", "_INBOX_c.internal-client.acme.>"),
+)
+
+
+def named(subject: Subject) -> Iterator[str]:
+    """This subject with every combination of the names that its placeholders can hold."""
+    placeholders = _PLACEHOLDER.findall(subject.template)
+    for values in itertools.product(*(_VALUES.get(name, ("something",)) for name in placeholders)):
+        yield subject.at(**dict(zip(placeholders, values, strict=True)))
+
+
+def literal_subjects() -> list[str]:
+    """Every literal subject that is tried, once each."""
+    return list(
+        dict.fromkeys(
+            itertools.chain(
+                itertools.chain.from_iterable(map(named, SUBJECTS)), _inboxes(), _jetstream(), _buckets(), _SERVERS_OWN
+            )
+        )
+    )
+
+
+def subscriptions() -> list[tuple[str, str | None]]:
+    """Every pattern that is tried, with no queue, with each queue that exists and with one that does not."""
+    literal = literal_subjects()
+    whole = [subject.pattern() for subject in SUBJECTS]
+    patterns = dict.fromkeys([*literal, *whole, *itertools.chain.from_iterable(map(_widened, literal)), *_WIDE])
+    return [(pattern, queue) for pattern in patterns for queue in _queues(pattern)]
+
+
+async def refused_publications(bus: Installation, user: str, subjects: Iterable[str]) -> set[str]:
+    """Which of these the server refuses to take from `user`."""
+    tried = {_key("publish", subject): subject for subject in subjects}
+    async with Connection(bus, user) as connection:
+        for subject in tried.values():
+            await connection.client.publish(subject, b"")
+        return {tried[refusal] for refusal in await connection.refusals()}
+
+
+async def refused_subscriptions(
+    bus: Installation, user: str, wanted: Iterable[tuple[str, str | None]]
+) -> set[tuple[str, str | None]]:
+    """Which of these, each a pattern and its queue, the server refuses to give to `user`."""
+    tried = {_key("subscription", pattern, queue): (pattern, queue) for pattern, queue in wanted}
+    async with Connection(bus, user) as connection:
+        for pattern, queue in tried.values():
+            await connection.client.subscribe(pattern, queue=queue or "")
+        return {tried[refusal] for refusal in await connection.refusals()}
+
+
+@dataclass
+class Connection:
+    """One user's connection, and what the server refuses on it."""
+
+    bus: Installation
+    user: str
+
+    async def __aenter__(self) -> "Connection":
+        self._refused: list[str] = []
+        self.client: Client = await nats.connect(
+            self.bus.nats_url,
+            nkeys_seed_str=self.bus.seed_file(self.user).read_text(),
+            inbox_prefix=topology.inbox_prefix(self.user).encode(),
+            allow_reconnect=False,
+            error_cb=self._note,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.close()
+
+    async def _note(self, error: Exception) -> None:
+        self._refused.append(str(error))
+
+    async def refusals(self) -> list[str]:
+        """All of them: the server answers a ping after every refusal of what came before it, and nats-py reads in order.
+
+        `flush` sends its ping ahead of what is still in the client's own buffer, so that has to be empty first.
+        """
+        while self.client.pending_data_size:
+            await self.client.flush(timeout=60)
+        await self.client.flush(timeout=60)
+        assert self.client.is_connected, f"the server turned {self.user} out: {self._refused[-1:]}"
+        return self._refused
+
+
+def _key(kind: str, subject: str, queue: str | None = None) -> str:
+    """The server's words for a refusal, as nats-py passes them on: in lower case."""
+    in_queue = f' using queue "{queue}"' if queue else ""
+    return f'nats: permissions violation for {kind} to "{subject}"{in_queue}'.lower()
+
+
+def _inboxes() -> Iterator[str]:
+    for user in USERS:
+        yield from (f"{topology.inbox_prefix(user)}.x", f"{topology.inbox_prefix(user)}.x.y")
+        yield f"{topology.inbox_prefix(user)}x.y"
+
+
+def _jetstream() -> Iterator[str]:
+    for stream in (*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)):
+        yield from (f"$JS.API.{verb.format(stream)}" for verb in _STREAM_VERBS)
+        for durable in (*Role, "mine"):
+            yield from (f"$JS.API.CONSUMER.{verb}.{stream}.{durable}" for verb in _CONSUMER_VERBS)
+            yield f"$JS.ACK.{stream}.{durable}.1.2.3.4.5"
+
+
+def _buckets() -> Iterator[str]:
+    for bucket in BUCKETS:
+        yield from (f"$KV.{bucket.name}.acme", f"$KV.{bucket.name}.acme.key", f"{bucket.view_prefix}acme")
+
+
+def _widened(subject: str) -> Iterator[str]:
+    """The same with a wildcard in place of each token, and cut off at each token."""
+    tokens = subject.split(".")
+    for at in range(1, len(tokens)):
+        yield ".".join([*tokens[:at], "*", *tokens[at + 1 :]])
+        yield ".".join([*tokens[:at], ">"])
+
+
+def _queues(pattern: str) -> Iterator[str | None]:
+    """None, a wrong one, and the right one where the pattern is about a subject that has one."""
+    yield from (None, WRONG_QUEUE)
+    about = ".".join(pattern.split(".")[2:4])
+    yield from {subject.queue for subject in SUBJECTS if subject.name == about and subject.queue}

@@ -1,0 +1,115 @@
+"""The server allows each user exactly what the topology gives its role: every user tries every subject."""
+
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from keyferry.contracts.permissions import permissions
+from keyferry.contracts.topology import BUCKETS, CONSUMERS, SUBJECTS, Role
+from tests.integration.permissions.attempts import (
+    CLIENTS,
+    USERS,
+    WORKER_SLOTS,
+    literal_subjects,
+    named,
+    refused_publications,
+    refused_subscriptions,
+    subscriptions,
+)
+from tests.integration.permissions.expectations import should_publish, should_subscribe
+from tests.support.bus import Installation, installation
+
+RESTRICTED = [user for user in USERS if user != Role.PROVISIONER]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    """One bus for all: what restricted users may do changes nobody's rights."""
+    directory = tmp_path_factory.mktemp("bus")
+    async with installation(directory, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as found:
+        yield found
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """NATS's own rule for a right and what is asked for: `*` is one token, a trailing `>` one or more.
+
+    What is asked for is taken token by token, so a right on `a.*` covers a subscription to `a.>`.
+    """
+    wanted, given = pattern.split("."), subject.split(".")
+    for at, token in enumerate(wanted):
+        if token == ">":
+            return len(given) > at
+        if at >= len(given) or token not in ("*", given[at]):
+            return False
+    return len(given) == len(wanted)
+
+
+def granted(user: str, pattern: str, queue: str | None) -> bool:
+    """Whether a right of `permissions(user)` covers this subscription: one with a queue is for that queue only."""
+    for right in permissions(user).subscribe:
+        allowed, _, only_queue = right.partition(" ")
+        if matches(allowed, pattern) and only_queue in ("", queue):
+            return True
+    return False
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("user", RESTRICTED)
+async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bus: Installation, user: str) -> None:
+    tried = literal_subjects()
+    taken = set(tried) - await refused_publications(bus, user, tried)
+    assert taken == {subject for subject in tried if should_publish(user, subject)}
+    assert taken == {
+        subject for subject in tried if any(matches(right, subject) for right in permissions(user).publish)
+    }
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("user", RESTRICTED)
+async def test_the_server_gives_to_each_user_what_its_role_hears_and_no_more(bus: Installation, user: str) -> None:
+    tried = subscriptions()
+    given = set(tried) - await refused_subscriptions(bus, user, tried)
+    assert given == {(pattern, queue) for pattern, queue in tried if should_subscribe(user, pattern, queue)}
+    assert given == {(pattern, queue) for pattern, queue in tried if granted(user, pattern, queue)}
+
+
+async def test_the_provisioner_alone_may_do_everything(tmp_path: Path) -> None:
+    """On a bus of its own, since it deletes every stream on the way."""
+    async with installation(tmp_path, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as bus:
+        assert await refused_subscriptions(bus, Role.PROVISIONER, subscriptions()) == set()
+        assert await refused_publications(bus, Role.PROVISIONER, literal_subjects()) == set()
+
+
+def test_everything_of_the_topology_is_tried() -> None:
+    tried, patterns = set(literal_subjects()), set(subscriptions())
+    assert len({subject.lower() for subject in tried}) == len(tried), (
+        "a refusal comes in lower case and must say whose it is"
+    )
+    for subject in SUBJECTS:
+        assert set(named(subject)) <= tried
+        assert (subject.pattern(), subject.queue) in patterns
+    assert {consumer.durable for consumer in CONSUMERS} <= {role.value for role in Role}
+    assert {f"$KV.{bucket.name}.acme" for bucket in BUCKETS} <= tried
+
+
+def test_no_subject_lies_below_another() -> None:
+    """The server lets whoever may hear `a.*` subscribe to `a.>`: that must reach nothing more."""
+    for upper, lower in itertools.permutations(SUBJECTS, 2):
+        below = ".".join(lower.pattern().split(".")[: upper.pattern().count(".") + 1])
+        deeper = lower.pattern().count(".") > upper.pattern().count(".")
+        assert not (deeper and matches(upper.pattern(), below)), f"{lower.name} lies below {upper.name}"
+
+
+def test_every_right_is_tried() -> None:
+    """No right of any user goes without a subject that it is needed for."""
+    tried, patterns = literal_subjects(), subscriptions()
+    for user in RESTRICTED:
+        rights = permissions(user)
+        for right in rights.publish:
+            assert any(matches(right, subject) for subject in tried), f"{user} may publish {right}, which nobody tries"
+        for right in rights.subscribe:
+            allowed, _, queue = right.partition(" ")
+            assert any(matches(allowed, pattern) and (queue or None) == tried_in for pattern, tried_in in patterns)

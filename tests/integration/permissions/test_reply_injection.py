@@ -1,0 +1,252 @@
+"""An answer goes to an inbox of somebody who may ask, or nowhere.
+
+NATS does not check a publisher's right to the reply subject that it names, and lets a responder answer there. So a caller could
+have a responder write into a stream, a bucket or another's inbox, if the responder did not look.
+"""
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.postgres.migrate import migrate
+from keyferry.contracts import topology
+from keyferry.contracts.chat import AttemptRun, ChatRequest, Probe, Reroute, Tried
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.route import ListEndpoints, ListModels
+from keyferry.contracts.service import ErrorCode, Ping, ServiceReport
+from keyferry.contracts.tenancy import ListTenants
+from keyferry.contracts.topology import FRAME_INBOXES, SUBJECTS, Lane, Role, Subject, Transport, inbox_prefix
+from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.settings import ServiceSettings
+from services.provider_worker import app as provider_worker
+from services.provider_worker.settings import ProviderWorkerSettings
+from services.router import app as router
+from services.router.settings import RouterSettings
+from services.tenant_directory import app as tenant_directory
+from services.tenant_directory.settings import DirectorySettings
+from tests.integration.permissions.attempts import CLIENTS, USERS, Connection
+from tests.integration.permissions.watching import PATIENCE_SECONDS, Watcher, watching
+from tests.support.attempt_runs import attempt_run
+from tests.support.bus import Installation, installation
+from tests.support.servers import shared_postgres
+
+ASTRAY = (
+    *(f"{inbox_prefix(user)}.stolen.1" for user in USERS),
+    *(f"{prefix}x.stolen.1" for prefix in (topology.INGRESS_INBOX, topology.CALLER_INBOX)),
+    "_INBOX.stolen.1",
+    "kf.v1.attempt.finished.provider-worker-2",
+    "kf.v1.attempt.run.stolen",
+    "$KV.tenants.stolen",
+    "$JS.API.STREAM.PURGE.ATTEMPTS",
+    "some.subject",
+)
+"""Inboxes of everybody, things that look like inboxes, a stream, a bucket, JetStream itself."""
+MANAGED = [subject for subject in SUBJECTS if subject.transport is Transport.REQUEST and subject.lane is Lane.FRAMEWORK]
+CHAT = {
+    "request_id": "req_test",
+    "tenant": "acme",
+    "model": "echo",
+    "stream": False,
+    "deadline_ms": 60_000,
+    "start_by_unix_ms": 2_000_000_000_000,
+}
+BODY = b'{"model": "echo", "messages": [{"role": "user", "content": "hello"}]}'
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that a speaker may say and that is answered."""
+
+    subject: Subject
+    speaker: str
+    at: str
+    data: bytes
+
+    def astray(self) -> list[str]:
+        """Where no answer to it may go."""
+        return [reply for reply in ASTRAY if not reply.startswith(self.own())]
+
+    def own(self) -> tuple[str, ...]:
+        """Prefixes of those who may ask; what callers have asked is passed on, and is still theirs."""
+        if self.speaker.startswith((Role.ROUTER, Role.PROVIDER_WORKER)):
+            return FRAME_INBOXES
+        roles = [user for user in USERS if topology.role_of(user) in self.subject.speakers]
+        return tuple(f"{inbox_prefix(user)}." for user in roles)
+
+    def proper(self) -> str:
+        """An inbox to which the answer does go."""
+        asker = self.speaker if topology.role_of(self.speaker) in topology.CHAT_REQUEST.speakers else Role.OPERATOR
+        return f"{inbox_prefix(asker)}.{secrets.token_hex(8)}.1"
+
+
+async def ask_in_every_way(bus: Installation, watcher: Watcher, question: Question) -> None:
+    """Ask with every reply that is wrong and then with a right one, which is answered last."""
+    async with Connection(bus, question.speaker) as connection:
+        for reply in question.astray():
+            await connection.client.publish(question.at, question.data, reply=reply)
+        proper = question.proper()
+        await connection.client.publish(question.at, question.data, reply=proper)
+        await watcher.until_heard(proper)
+        assert await connection.refusals() == []
+    went_astray = {reply: watcher.heard[reply] for reply in question.astray() if reply in watcher.heard}
+    assert not went_astray
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
+    async with installation(tmp_path, internal_clients=CLIENTS) as found:
+        yield found
+
+
+async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(bus: Installation) -> None:
+    async def refuse(_: Message) -> Message:
+        raise Refused(ErrorCode.CONFLICT, "an answer")
+
+    async with AsyncExitStack() as stack:
+        watcher = await stack.enter_async_context(watching(bus))
+        for role in dict.fromkeys(itertools.chain.from_iterable(subject.hearers for subject in MANAGED)):
+            responder = Bus(role, ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(role)))
+            for subject in MANAGED:
+                if role in subject.hearers:
+                    assert issubclass(subject.message, Message)
+                    responder.respond(subject, subject.message, refuse)
+            await responder.connect()
+            stack.push_async_callback(responder.broker.stop)
+            await responder.broker.start()
+            await responder.start()
+        for subject in MANAGED:
+            for speaker in (user for user in USERS if topology.role_of(user) in subject.speakers):
+                tenant = topology.tenant_of(speaker) or "acme"
+                placeholders = dict.fromkeys(("provider", "boot", "worker", "router", "service"), "something")
+                at = subject.at(**placeholders, tenant=tenant)
+                await ask_in_every_way(bus, watcher, Question(subject, speaker, at, b"{}"))
+
+
+QUESTIONS = (
+    Question(topology.TENANT_LIST, Role.OPERATOR, topology.TENANT_LIST.at(), ListTenants().encode()),
+    Question(topology.ENDPOINT_LIST, Role.OPERATOR, topology.ENDPOINT_LIST.at(), ListEndpoints(tenant="acme").encode()),
+    Question(
+        topology.MODEL_LIST, Role.INGRESS, topology.MODEL_LIST.at(tenant="acme"), ListModels(tenant="acme").encode()
+    ),
+    Question(topology.SERVICE_PING, Role.OPERATOR, topology.SERVICE_PING.at(), Ping().encode()),
+    Question(
+        topology.WORKER_PROBE,
+        CLIENTS[0],
+        "kf.v1.worker.probe.{boot}",
+        Probe(attempt_ids=["att_test"]).encode(),
+    ),
+    Question(
+        topology.CHAT_REQUEST,
+        CLIENTS[0],
+        topology.CHAT_REQUEST.at(tenant="acme"),
+        ChatRequest.model_validate(CHAT).with_body(BODY),
+    ),
+    Question(
+        topology.REQUEST_REROUTE,
+        "provider-worker-2",
+        topology.REQUEST_REROUTE.at(tenant="acme"),
+        Reroute(
+            **CHAT,
+            decision_id="dec_test",
+            tried=[
+                Tried(
+                    attempt_id="att_test",
+                    provider="echo",
+                    model="echo",
+                    failure=Failure(failure_class=FailureClass.OVERLOADED, message="busy"),
+                )
+            ],
+        ).with_body(BODY),
+    ),
+    Question(
+        topology.ATTEMPT_RUN,
+        Role.ROUTER,
+        topology.ATTEMPT_RUN.at(provider="echo"),
+        attempt_run(model="echo", base_url=None).model_copy(update={"provider": "echo"}).with_body(BODY),
+    ),
+)
+
+
+async def test_the_real_doors_of_the_services_answer_callers_and_nobody_else(bus: Installation, tmp_path: Path) -> None:
+    async with watching(bus) as watcher, running(bus, tmp_path, watcher) as worker:
+        for question in QUESTIONS:
+            at = question.at.format(boot=worker.bus.boot_id)
+            asked = Question(question.subject, question.speaker, at, question.data)
+            await ask_in_every_way(bus, watcher, asked)
+
+
+def test_the_real_doors_are_all_that_answer() -> None:
+    """What these three services answer beside their other management requests, which all have the same door."""
+    roles = {Role.ROUTER, Role.TENANT_DIRECTORY, Role.PROVIDER_WORKER}
+    asked = {question.subject for question in QUESTIONS}
+    for subject in SUBJECTS:
+        answered = subject.reply is not None or subject.message in (ChatRequest, Reroute, AttemptRun)
+        if roles.intersection(subject.hearers) and answered and subject not in MANAGED:
+            assert subject in asked, subject.name
+
+
+@asynccontextmanager
+async def running(bus: Installation, directory: Path, watcher: Watcher) -> AsyncIterator[Service]:
+    """The real tenant directory, router and worker, ready; the worker."""
+    url_files = migrate(
+        shared_postgres().new_database(), directory / "database", services=["tenant_directory", "router"]
+    )
+    pepper_file = directory / "pepper"
+    pepper_file.write_text("a pepper for tests, nothing else")
+    (directory / "spool").mkdir()
+    worker = provider_worker.create_app(
+        ProviderWorkerSettings(
+            nats_url=bus.nats_url,
+            nats_nkey_file=bus.seed_file("provider-worker-1"),
+            spool_dir=directory / "spool",
+            drain_seconds=5,
+        )
+    )
+    services = (
+        tenant_directory.create_app(
+            DirectorySettings(
+                nats_url=bus.nats_url,
+                nats_nkey_file=bus.seed_file(Role.TENANT_DIRECTORY),
+                database_url_file=url_files["tenant_directory"],
+                token_pepper_file=pepper_file,
+                drain_seconds=5,
+            )
+        ),
+        router.create_app(
+            RouterSettings(
+                nats_url=bus.nats_url,
+                nats_nkey_file=bus.seed_file(Role.ROUTER),
+                database_url_file=url_files["router"],
+                drain_seconds=5,
+            )
+        ),
+        worker,
+    )
+    lives = [asyncio.create_task(service.run()) for service in services]
+    try:
+        await _ready(watcher, {service.bus.boot_id for service in services})
+        yield worker
+    finally:
+        for service in services:
+            service.app.exit()
+        await asyncio.wait_for(asyncio.gather(*lives), PATIENCE_SECONDS)
+
+
+async def _ready(watcher: Watcher, boot_ids: set[str]) -> None:
+    """Ask for reports until each of these has said that it is ready: then it hears everything."""
+    inbox = f"{inbox_prefix(Role.OPERATOR)}.ready.1"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            reports = map(ServiceReport.decode, watcher.heard[inbox])
+            if boot_ids <= {report.boot_id for report in reports if report.ready}:
+                return
+            await watcher.client.publish(topology.SERVICE_PING.at(), Ping().encode(), reply=inbox)
+            await asyncio.sleep(0.05)
