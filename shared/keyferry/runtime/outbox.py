@@ -18,6 +18,7 @@ from sqlalchemy import BigInteger, Column, Identity, LargeBinary, MetaData, Tabl
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from keyferry.runtime.tasks import cancel_and_wait
 from keyferry.runtime.views import SnapshotFailed, ViewWriter
 
 _log = logging.getLogger(__name__)
@@ -124,10 +125,7 @@ class Relay:
         task, self._task = self._task, None
         if task is not None:
             await asyncio.wait({task}, timeout=_STOP_SECONDS)
-            # `asyncio.wait_for` of Python 3.11, which nats-py uses, loses a cancellation that comes together with a result.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=1.0)
+            await cancel_and_wait(task)
         self._state = RelayState.WAITING
 
     def wake(self) -> None:

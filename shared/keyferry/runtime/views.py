@@ -9,6 +9,7 @@ it never replaces a copy that has something.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import orjson
@@ -20,6 +21,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.topology import Bucket
 from keyferry.runtime.bus import Bus
+from keyferry.runtime.tasks import cancel_and_wait
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ async def _page(client: Client, bucket: Bucket, from_seq: int) -> tuple[list[tup
     except (NatsError, TimeoutError) as error:
         raise SnapshotFailed(f"{bucket.name}: {type(error).__name__}") from None
     finally:
-        if not client.is_closed:
+        with suppress(NatsError):  # closed or draining, the connection has forgotten it already
             await subscription.unsubscribe()
 
 
@@ -129,8 +131,7 @@ class KvView(Generic[Entry]):
     async def stop(self) -> None:
         """Stop following; the copy stays as it is."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait(self._task)
 
     async def _follow(self) -> None:
         while True:

@@ -1,0 +1,39 @@
+"""A task ends when it is told to, even where a library loses the word."""
+
+import asyncio
+
+import pytest
+
+from keyferry.runtime.tasks import cancel_and_wait
+
+
+async def test_a_cancellation_that_was_lost_is_repeated() -> None:
+    lost = 0
+
+    async def stubborn() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost == 1:
+                    raise
+                lost += 1
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await cancel_and_wait(task)
+    assert task.cancelled()
+    assert lost == 1
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("failed")])
+async def test_a_task_that_is_over_is_left_alone(error: Exception | None) -> None:
+    async def over() -> None:
+        if error is not None:
+            raise error
+
+    task = asyncio.create_task(over())
+    await asyncio.wait({task})
+    await cancel_and_wait(task)
+    assert task.exception() is error
