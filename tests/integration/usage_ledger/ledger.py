@@ -1,0 +1,246 @@
+"""A ledger with real servers, and what stands around it: a worker, a router and an operator."""
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.errors import NotFoundError
+from psycopg.rows import TupleRow
+from sqlalchemy.engine import make_url
+
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_FINISHED, REQUEST_DECIDED, SERVICE_PING, Role
+from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.settings import ServiceSettings
+from services.usage_ledger.app import create_app
+from services.usage_ledger.dead_letter import DeadLetter
+from services.usage_ledger.settings import LedgerSettings
+from tests.support.attempt_records import WORKER, pack
+from tests.support.bus import Installation
+
+PATIENCE_SECONDS = 60.0
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class Process:
+    """A ledger as an operating system process of its own."""
+
+    child: asyncio.subprocess.Process
+    stderr: Path
+
+    def log(self) -> str:
+        return self.stderr.read_text()
+
+    def kill(self) -> None:
+        self.child.kill()
+
+    def terminate(self) -> None:
+        self.child.send_signal(signal.SIGTERM)
+
+    async def exited(self) -> int:
+        return await asyncio.wait_for(self.child.wait(), PATIENCE_SECONDS)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The servers of one test, and the files that open them."""
+
+    installation: Installation
+    admin_url: Secret
+    database_url_file: Path
+    directory: Path
+
+    def settings(self) -> LedgerSettings:
+        return LedgerSettings(
+            nats_url=self.installation.nats_url,
+            nats_nkey_file=self.installation.seed_file(Role.USAGE_LEDGER),
+            database_url_file=self.database_url_file,
+            drain_seconds=5,
+        )
+
+    @asynccontextmanager
+    async def in_process(self) -> AsyncIterator[Service]:
+        """A ledger in this process, from ready to drained."""
+        service = create_app(self.settings())
+        life = asyncio.create_task(service.run())
+        try:
+            async with self.operator() as operator:
+                await reports(operator, 1)
+            yield service
+        finally:
+            service.app.exit()
+            await asyncio.wait_for(life, PATIENCE_SECONDS)
+
+    @asynccontextmanager
+    async def process(self, **environment: str) -> AsyncIterator[Process]:
+        """A ledger in a process of its own; killed at the end if it is still there."""
+        settings = self.settings()
+        stderr = self.directory / f"ledger-{secrets.token_hex(4)}.log"
+        with stderr.open("wb") as log:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "services.usage_ledger",
+                cwd=ROOT,
+                stderr=log,
+                env={
+                    "PATH": os.defpath,
+                    "KEYFERRY_NATS_URL": settings.nats_url,
+                    "KEYFERRY_NATS_NKEY_FILE": str(settings.nats_nkey_file),
+                    "KEYFERRY_DATABASE_URL_FILE": str(settings.database_url_file),
+                }
+                | environment,
+            )
+        try:
+            yield Process(child, stderr)
+        finally:
+            if child.returncode is None:
+                child.kill()
+            await child.wait()
+
+    @asynccontextmanager
+    async def worker(self, user: str = WORKER) -> AsyncIterator["Worker"]:
+        """What a worker does towards the ledger, with a worker's rights."""
+        async with self.installation.client(user) as client:
+            worker = Worker(user, client)
+            await client.subscribe(ATTEMPT_CONFIRMED.at(worker=user), cb=worker.on_confirmed)
+            await client.flush()
+            yield worker
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[Bus]:
+        """Whoever holds the operator's credentials."""
+        settings = ServiceSettings(
+            nats_url=self.installation.nats_url, nats_nkey_file=self.installation.seed_file(Role.OPERATOR)
+        )
+        bus = Bus(Role.OPERATOR, settings)
+        await bus.connect()
+        try:
+            yield bus
+        finally:
+            await bus.broker.stop()
+
+    async def decide(self, lines: Sequence[bytes]) -> None:
+        """Publish decisions as a router does."""
+        async with self.installation.client(Role.ROUTER) as client:
+            await client.jetstream().publish(
+                REQUEST_DECIDED.at(router=Role.ROUTER), pack(lines, producer=Role.ROUTER, spool_id=None)
+            )
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Everything that was set aside."""
+        found: list[DeadLetter] = []
+        async with self.installation.client(Role.PROVISIONER) as client:
+            jetstream = client.jetstream()
+            state = (await jetstream.stream_info("DEAD_LETTERS")).state
+            for seq in range(state.first_seq or 1, state.last_seq + 1):
+                try:
+                    message = await jetstream.get_msg("DEAD_LETTERS", seq)
+                except NotFoundError:
+                    continue
+                found.append(DeadLetter.decode(message.data or b""))
+        return found
+
+    def database(self) -> str:
+        """The name of the test's database."""
+        return str(make_url(self.admin_url.reveal()).database)
+
+    def query(self, statement: str, database: str | None = None) -> list[TupleRow]:
+        """Rows as the database's superuser sees them."""
+        url = make_url(self.admin_url.reveal()).set(drivername="postgresql", database=database or self.database())
+        conninfo = url.render_as_string(hide_password=False)
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def recorded(self) -> list[str]:
+        """The ids of all attempts in the table, in order; with repetitions if the table had any."""
+        return [row[0] for row in self.query("SELECT attempt_id FROM usage_ledger.attempts ORDER BY attempt_id")]
+
+
+@dataclass
+class Worker:
+    """A worker that publishes packs and notes what it is told to forget."""
+
+    user: str
+    client: Client
+    confirmed: dict[str, list[int]] = field(default_factory=dict)
+    """Spool numbers as often as they were confirmed, by spool."""
+
+    async def on_confirmed(self, message: Msg) -> None:
+        found = AttemptsConfirmed.decode(message.data)
+        assert found.worker_id == self.user
+        self.confirmed.setdefault(found.spool_id, []).extend(found.spool_seqs)
+
+    async def publish(self, lines: Sequence[bytes], *, spool_id: str = "spl_1") -> None:
+        await self.send(pack(lines, producer=self.user, spool_id=spool_id))
+
+    async def send(self, data: bytes) -> None:
+        await self.client.jetstream().publish(ATTEMPT_FINISHED.at(worker=self.user), data, timeout=20)
+
+    async def until_confirmed(self, records: Iterable[AttemptRecord], *, spool_id: str = "spl_1") -> None:
+        wanted = {record.spool_seq for record in records}
+        await eventually(
+            "everything is confirmed",
+            lambda: wanted <= set(self.confirmed.get(spool_id, ())),
+        )
+
+
+def shuffled_packs(records: Sequence[AttemptRecord], seed: int) -> list[list[bytes]]:
+    """Every record one to five times, in any order, in packs of any size up to 64."""
+    chance = random.Random(seed)
+    lines = [record.encode() for record in records for _ in range(chance.randint(1, 5))]
+    chance.shuffle(lines)
+    packs = []
+    while lines:
+        size = chance.randint(1, 64)
+        packs.append(lines[:size])
+        lines = lines[size:]
+    return packs
+
+
+async def eventually(what: str, condition: Callable[[], object]) -> None:
+    """Return when `condition()` holds. Raises AssertionError naming `what` when it never does."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never happened: {what}") from None
+
+
+async def reports(operator: Bus, processes: int) -> list[ServiceReport]:
+    """The reports of so many ledgers, once all of them say that they are ready."""
+    found: dict[str, ServiceReport] = {}
+
+    async def note(message: Msg) -> None:
+        if message.data:
+            report = ServiceReport.decode(message.data)
+            found[report.boot_id] = report
+
+    inbox = operator.client.new_inbox()
+    subscription = await operator.client.subscribe(inbox, cb=note)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while sum(report.ready for report in found.values()) < processes:
+                await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"never ready; the last reports: {found}") from None
+    finally:
+        await subscription.unsubscribe()
+    return [report for report in found.values() if report.ready]

@@ -1,0 +1,134 @@
+"""What no table can take is set aside alone, with its reason, and its worker may forget it."""
+
+import json
+import secrets
+from functools import partial
+
+from keyferry.contracts.topology import Role
+from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
+from services.usage_ledger.dead_letter import DeadLetter
+from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually
+from tests.support.attempt_records import WORKER, attempt_record, decision_record
+
+HUGE = 2**70
+
+
+def tampered(**changes: object) -> bytes:
+    return json.dumps(json.loads(attempt_record().encode()) | changes).encode()
+
+
+BAD_LINES = {
+    "no JSON": (b"}{", "Invalid JSON"),
+    "unknown outcome": (tampered(outcome="exploded"), "outcome: "),
+    "in another's name": (tampered(worker_id="provider-worker-2"), "may not account for another worker"),
+    "NUL in a text": (tampered(model_served="a\x00b"), "PostgreSQL refuses it: UntranslatableCharacter (22P05"),
+    "NUL in a tag": (tampered(tags={"a": "\x00"}), "PostgreSQL refuses it: UntranslatableCharacter (22P05"),
+    "number beyond the column": (tampered(latency_ms=HUGE), "PostgreSQL refuses it: NumericValueOutOfRange (22003"),
+    "cost beyond the column": (
+        tampered(meters={"input": 10**18, "output": 9 * 10**18}),
+        "NumericValueOutOfRange (22003",
+    ),
+    "meter beyond the column": (tampered(meters={"input": HUGE}), "NumericValueOutOfRange (22003"),
+    "implausible time": (tampered(started_at="9999-12-31T23:59:59Z"), "attempts_started_at_plausible"),
+    "key too long for an index": (tampered(request_id=secrets.token_hex(20_000)), "ProgramLimitExceeded (54000"),
+}
+
+
+def seq_of(line: bytes) -> int | None:
+    try:
+        return int(json.loads(line)["spool_seq"])
+    except ValueError:
+        return None
+
+
+async def test_a_bad_record_goes_alone(surroundings: Surroundings) -> None:
+    good: list[AttemptRecord] = []
+    async with surroundings.in_process(), surroundings.worker() as worker:
+        for name, (line, words) in BAD_LINES.items():
+            fresh = [attempt_record() for _ in range(40)]
+            good += fresh
+            lines = [record.encode() for record in fresh]
+            await worker.publish([*lines[:13], line, *lines[13:]])
+            await worker.until_confirmed(fresh)
+            if (seq := seq_of(line)) is not None:
+                await eventually(f"{name}: it is confirmed, too", partial(is_confirmed, worker, seq))
+            letter = (await surroundings.dead_letters())[-1]
+            assert words in letter.message, name
+            assert (letter.original, letter.producer, letter.stream) == (line, WORKER, "ATTEMPTS"), name
+        assert len(await surroundings.dead_letters()) == len(BAD_LINES)
+        assert surroundings.recorded() == sorted(record.attempt_id for record in good)
+
+
+def is_confirmed(worker: Worker, seq: int) -> bool:
+    return seq in worker.confirmed["spl_1"]
+
+
+async def test_many_bad_records_in_one_batch(surroundings: Surroundings) -> None:
+    good = [attempt_record() for _ in range(300)]
+    bad = [line for line, _ in BAD_LINES.values()]
+    async with surroundings.worker() as worker:
+        for at in range(0, 300, 10):
+            await worker.publish([*(record.encode() for record in good[at : at + 10]), bad[at // 10 % len(bad)]])
+        async with surroundings.in_process():
+            await worker.until_confirmed(good)
+            assert surroundings.recorded() == sorted(record.attempt_id for record in good)
+            letters = await surroundings.dead_letters()
+            assert sorted(letter.original for letter in letters) == sorted(bad)
+
+
+async def test_an_unreadable_pack_goes_whole_and_holds_up_nothing(surroundings: Surroundings) -> None:
+    record = attempt_record()
+    async with surroundings.in_process() as service, surroundings.worker() as worker:
+        await worker.send(b"\x00 no pack")
+        await worker.publish([record.encode()])
+        await worker.until_confirmed([record])
+        letters = await surroundings.dead_letters()
+        assert [(letter.original, letter.message) for letter in letters] == [
+            (b"\x00 no pack", "PackHead: the head line has no end")
+        ]
+        assert service.facts()["set_aside"] == "1"
+
+
+async def test_nothing_is_confirmed_that_is_neither_stored_nor_set_aside(surroundings: Surroundings) -> None:
+    """The stream of dead letters is full: the batch waits, and is there once there is room."""
+    record = attempt_record()
+    line = tampered(outcome="exploded")
+    await limit_dead_letters(surroundings, max_bytes=1)
+    async with surroundings.in_process(), surroundings.worker() as worker:
+        await worker.publish([record.encode(), line])
+        await eventually("the good one is stored", surroundings.recorded)
+        assert worker.confirmed == {}
+        await limit_dead_letters(surroundings, max_bytes=-1)
+        await worker.until_confirmed([record])
+        await eventually("the bad one is confirmed", lambda: seq_of(line) in worker.confirmed["spl_1"])
+        letters: list[DeadLetter] = await surroundings.dead_letters()
+        assert [letter.original for letter in letters] == [line]
+        assert surroundings.recorded() == [record.attempt_id]
+
+
+async def limit_dead_letters(surroundings: Surroundings, max_bytes: int) -> None:
+    """Let the stream of dead letters hold no more than `max_bytes`; -1 is no limit."""
+    async with surroundings.installation.client(Role.PROVISIONER) as client:
+        config = (await client.jetstream().stream_info("DEAD_LETTERS")).config
+        await client.jetstream().update_stream(config, max_bytes=max_bytes)
+
+
+async def test_a_bad_decision_goes_alone(surroundings: Surroundings) -> None:
+    good = [decision_record() for _ in range(5)]
+    nul = decision_record(router="a\x00b")
+    async with surroundings.in_process() as service:
+        await surroundings.decide([b"{}", *(record.encode() for record in good), nul.encode()])
+        await eventually("both are set aside", lambda: service.facts()["set_aside"] == "2")
+        assert {letter.original for letter in await surroundings.dead_letters()} == {b"{}", nul.encode()}
+        held = {row[0] for row in surroundings.query("SELECT decision_id FROM usage_ledger.decisions")}
+        assert held == {record.decision_id for record in good}
+
+
+async def test_what_cannot_be_known_is_stored_without_a_cost(surroundings: Surroundings) -> None:
+    died: AttemptRecord = attempt_record(outcome=Outcome.INDETERMINATE, basis=Basis.NONE, meters={})
+    async with surroundings.in_process(), surroundings.worker() as worker:
+        await worker.publish([died.encode()])
+        await worker.until_confirmed([died])
+        assert surroundings.query("SELECT pricing, cost_usd, price_version FROM usage_ledger.attempts") == [
+            ("unpriced", None, None)
+        ]

@@ -1,0 +1,183 @@
+"""Every attempt is in the table exactly once, whatever happens on the way."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from deploy.nats.provision import consumer_config
+from deploy.postgres.migrate import migrate
+from keyferry.contracts.topology import CONSUMERS, Role
+from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
+from keyferry.runtime.bus import Bus
+from services.usage_ledger import app
+from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually, reports, shuffled_packs
+from tests.support.attempt_records import attempt_record
+from tests.support.bus import installation
+from tests.support.servers import PostgresServer, postgres_server
+
+SECOND_NS = 1_000_000_000
+
+
+def ids_of(records: list[AttemptRecord]) -> list[str]:
+    return sorted(record.attempt_id for record in records)
+
+
+async def publish_all(worker: Worker, records: list[AttemptRecord], seed: int) -> int:
+    """Publish every record one to five times; the number of lines."""
+    packs = shuffled_packs(records, seed)
+    for lines in packs:
+        await worker.publish(lines)
+    return sum(map(len, packs))
+
+
+async def test_repeated_and_shuffled_records(surroundings: Surroundings) -> None:
+    records = [attempt_record() for _ in range(500)]
+    async with surroundings.in_process() as service, surroundings.worker() as worker:
+        lines = await publish_all(worker, records, seed=1)
+        await eventually("every line is confirmed", lambda: len(worker.confirmed.get("spl_1", ())) == lines)
+        await worker.until_confirmed(records)
+        assert surroundings.recorded() == ids_of(records)
+        facts = service.facts()
+        assert (facts["recorded"], facts["repeated"]) == ("500", str(lines - 500))
+
+
+async def test_a_repetition_is_confirmed_and_changes_nothing(surroundings: Surroundings) -> None:
+    record = attempt_record()
+    later = record.model_copy(update={"latency_ms": record.latency_ms + 1})
+    async with surroundings.in_process(), surroundings.worker() as worker:
+        await worker.publish([record.encode()])
+        await worker.until_confirmed([record])
+        await worker.publish([later.encode()], spool_id="spl_2")
+        await worker.until_confirmed([later], spool_id="spl_2")
+        assert surroundings.query("SELECT attempt_id, latency_ms FROM usage_ledger.attempts") == [
+            (record.attempt_id, record.latency_ms)
+        ]
+
+
+async def test_a_failure_between_commit_and_acknowledgement(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [attempt_record() for _ in range(100)]
+    confirm = app._confirm
+    committed: list[int] = []
+
+    async def fails_once(bus: Bus, confirmation: AttemptsConfirmed) -> None:
+        if not committed:
+            committed.append(len(surroundings.recorded()))
+            raise ConnectionError("gone after the commit")
+        await confirm(bus, confirmation)
+
+    monkeypatch.setattr(app, "_confirm", fails_once)
+    async with surroundings.in_process(), surroundings.worker() as worker:
+        await worker.publish([record.encode() for record in records])
+        await worker.until_confirmed(records)
+        assert committed == [100]
+        assert surroundings.recorded() == ids_of(records)
+
+
+async def test_a_killed_process_is_survived(surroundings: Surroundings) -> None:
+    await redeliver_soon(surroundings)
+    records = [attempt_record() for _ in range(3000)]
+    async with surroundings.worker() as worker, surroundings.operator() as operator:
+        async with surroundings.process() as first:
+            await reports(operator, 1)
+            publishing = asyncio.create_task(publish_all(worker, records, seed=2))
+            await eventually("something is recorded", surroundings.recorded)
+            first.kill()
+            await first.exited()
+        told = set(worker.confirmed.get("spl_1", ()))
+        held = set(surroundings.recorded())
+        assert {record.attempt_id for record in records if record.spool_seq in told} <= held
+        async with surroundings.process():
+            await publishing
+            await worker.until_confirmed(records)
+        assert surroundings.recorded() == ids_of(records)
+
+
+async def test_two_processes_do_not_double(surroundings: Surroundings) -> None:
+    records = [attempt_record() for _ in range(2000)]
+    async with (
+        surroundings.worker() as worker,
+        surroundings.operator() as operator,
+        surroundings.process() as one,
+        surroundings.process() as two,
+    ):
+        await reports(operator, 2)
+        await publish_all(worker, records, seed=3)
+        await publish_all(worker, records, seed=4)
+        await worker.until_confirmed(records)
+        assert surroundings.recorded() == ids_of(records)
+        found = await reports(operator, 2)
+        assert sum(int(report.facts["recorded"]) for report in found) == len(records)
+        assert all(int(report.facts["recorded"]) + int(report.facts["repeated"]) > 0 for report in found)
+        for process in (one, two):
+            process.terminate()
+            assert await process.exited() == 0
+            assert "a batch failed" not in process.log()
+
+
+async def test_a_drain_loses_nothing(surroundings: Surroundings) -> None:
+    await redeliver_soon(surroundings)
+    records = [attempt_record() for _ in range(2000)]
+    async with surroundings.worker() as worker, surroundings.operator() as operator:
+        async with surroundings.process() as first:
+            await reports(operator, 1)
+            publishing = asyncio.create_task(publish_all(worker, records, seed=5))
+            await eventually("something is recorded", surroundings.recorded)
+            first.terminate()
+            assert await first.exited() == 0
+        await worker.client.flush()
+        told = set(worker.confirmed.get("spl_1", ()))
+        held = set(surroundings.recorded())
+        assert {record.spool_seq for record in records if record.attempt_id in held} == told
+        async with surroundings.process():
+            await publishing
+            await worker.until_confirmed(records)
+        assert surroundings.recorded() == ids_of(records)
+
+
+@pytest.fixture(scope="module")
+def mortal_postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServer, tmp_path: Path, how: str) -> None:
+    admin_url = mortal_postgres.new_database()
+    url_file = migrate(admin_url, tmp_path / "database", services=["usage_ledger"])["usage_ledger"]
+    records = [attempt_record() for _ in range(2000)]
+    early, late = records[:1000], records[1000:]
+    async with installation(tmp_path) as bus:
+        surroundings = Surroundings(bus, admin_url, url_file, tmp_path)
+        async with surroundings.worker() as worker, surroundings.in_process() as service:
+            publishing = asyncio.create_task(publish_all(worker, early, seed=6))
+            await eventually("something is recorded", surroundings.recorded)
+            getattr(mortal_postgres, how)()
+            told = set(worker.confirmed.get("spl_1", ()))
+            await publishing
+            await publish_all(worker, late, seed=7)
+            await eventually("it says that it is not ready", lambda: service.waiting_for() == ["PostgreSQL"])
+            mortal_postgres.restart()  # from this thread: the server ends with the thread that started it
+            held = set(surroundings.recorded())
+            assert {record.attempt_id for record in records if record.spool_seq in told} <= held
+            await eventually("it is ready again", lambda: service.ready)
+            await worker.until_confirmed(records)
+            assert surroundings.recorded() == ids_of(records)
+
+
+async def redeliver_soon(surroundings: Surroundings) -> None:
+    """Have the server offer a dead process's messages again after a second instead of a minute."""
+    wanted = ("ATTEMPTS", Role.USAGE_LEDGER)
+    (consumer,) = (item for item in CONSUMERS if (item.stream, item.hearer) == wanted)
+    config = consumer_config(consumer) | {"ack_wait": SECOND_NS}
+    async with surroundings.installation.client(Role.PROVISIONER) as client:
+        reply = await client.request(
+            f"$JS.API.CONSUMER.DURABLE.CREATE.ATTEMPTS.{consumer.durable}",
+            orjson.dumps({"stream_name": "ATTEMPTS", "config": config}),
+            timeout=10,
+        )
+    assert b'"error"' not in reply.data, reply.data

@@ -1,0 +1,247 @@
+"""What an operator asks of the ledger over the bus, and what it is told."""
+
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.route import Decision, GetDecision
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMARIZE, Role, heard_by
+from keyferry.contracts.usage import (
+    AttemptRecord,
+    Attempts,
+    Basis,
+    GetAttempts,
+    KeySource,
+    Outcome,
+    SummarizeUsage,
+    TokenMeters,
+    UsageRow,
+    UsageSummary,
+)
+from keyferry.runtime.bus import Bus, Refused
+from services.usage_ledger.app import create_app
+from tests.integration.usage_ledger.ledger import Surroundings, eventually
+from tests.support.attempt_records import attempt_record, decision_record
+
+BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+PRICES = {
+    ("echo", "echo"): (Decimal("0.10"), Decimal("0.40")),
+    ("openai", "gpt-4o"): (Decimal("2.50"), Decimal("10.00")),
+    ("openai", "gpt-4.1-mini"): (Decimal("0.40"), Decimal("1.60")),
+}
+"""Dollars per million tokens of input and output, written down a second time."""
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+async def operator(surroundings: Surroundings) -> AsyncIterator[Bus]:
+    async with surroundings.in_process(), surroundings.operator() as operator:
+        yield operator
+
+
+async def summary(operator: Bus, tenant: str, **limits: datetime) -> UsageSummary:
+    question = SummarizeUsage(tenant=tenant, **limits)
+    return await operator.ask(USAGE_SUMMARIZE, question, UsageSummary, timeout_seconds=10)
+
+
+async def record(surroundings: Surroundings, records: list[AttemptRecord]) -> None:
+    async with surroundings.worker() as worker:
+        for at in range(0, len(records), 64):
+            await worker.publish([record.encode() for record in records[at : at + 64]])
+        await worker.until_confirmed(records)
+
+
+def some_attempts(count: int, seed: int) -> list[AttemptRecord]:
+    """Attempts of two tenants over ten hours, with every outcome, at priced models and at one without a price."""
+    chance = random.Random(seed)
+    models = [*PRICES, ("custom", "llama")]
+    requests = [f"req_{number}" for number in range(count // 2)]
+    records = []
+    for _ in range(count):
+        provider, model = chance.choice(models)
+        outcome = chance.choice(list(Outcome))
+        nothing = outcome is Outcome.FAILED and chance.random() < 0.5
+        meters = (
+            TokenMeters() if nothing else TokenMeters(input=chance.randint(1, 10**6), output=chance.randint(0, 10**5))
+        )
+        records.append(
+            attempt_record(
+                tenant=chance.choice(["acme", "other"]),
+                request_id=chance.choice(requests),
+                provider=provider,
+                model=model,
+                outcome=outcome,
+                meters=meters,
+                basis=Basis.NONE if nothing else Basis.REPORTED,
+                first_token_ms=None,
+                started_at=BEGIN + timedelta(minutes=10 * chance.randint(0, 59)),
+            )
+        )
+    return records
+
+
+def cost(item: AttemptRecord) -> Decimal | None:
+    """The cost by the rules, computed without the ledger's code."""
+    if item.outcome is Outcome.INDETERMINATE:
+        return None
+    if item.outcome is Outcome.FAILED and item.meters.total == 0:
+        return Decimal(0)
+    if (item.provider, item.model) not in PRICES:
+        return None
+    for_input, for_output = PRICES[item.provider, item.model]
+    return (item.meters.input * for_input + item.meters.output * for_output) / 1_000_000
+
+
+async def test_it_hears_what_the_topology_says(surroundings: Surroundings) -> None:
+    heard = sorted(subject.name for subject in create_app(surroundings.settings()).bus.heard)
+    assert heard == sorted(subject.name for subject in heard_by(Role.USAGE_LEDGER))
+
+
+async def test_a_summary_is_the_sum_of_its_attempts(surroundings: Surroundings, operator: Bus) -> None:
+    everything = some_attempts(800, seed=11)
+    await record(surroundings, everything)
+    for since, until in ((None, None), (0, 600), (100, 200), (590, None), (None, 1), (300, 301), (295, 310)):
+        limits = {
+            name: BEGIN + timedelta(minutes=minute)
+            for name, minute in (("since", since), ("until", until))
+            if minute is not None
+        }
+        chosen = [
+            item
+            for item in everything
+            if item.tenant == "acme"
+            and limits.get("since", BEGIN) <= item.started_at < limits.get("until", BEGIN + timedelta(days=1))
+        ]
+        assert chosen
+        assert_sums(await summary(operator, "acme", **limits), chosen)
+
+
+def assert_sums(found: UsageSummary, chosen: list[AttemptRecord]) -> None:
+    costs = [cost(item) for item in chosen]
+    assert found.attempts == len(chosen)
+    assert found.requests == len({item.request_id for item in chosen})
+    assert found.cost_usd == sum(amount for amount in costs if amount is not None)
+    assert found.unpriced == costs.count(None)
+    assert {(row.provider, row.model) for row in found.rows} == {(item.provider, item.model) for item in chosen}
+    assert [row.cost_usd for row in found.rows] == sorted((row.cost_usd for row in found.rows), reverse=True)
+    for row in found.rows:
+        assert_row(row, [item for item in chosen if (item.provider, item.model) == (row.provider, row.model)])
+
+
+def assert_row(row: UsageRow, mine: list[AttemptRecord]) -> None:
+    amounts = [cost(item) for item in mine]
+    assert row.attempts == len(mine)
+    for outcome in Outcome:
+        assert getattr(row, outcome.value) == sum(item.outcome is outcome for item in mine)
+    for meter in TokenMeters.model_fields:
+        assert getattr(row.meters, meter) == sum(getattr(item.meters, meter) for item in mine)
+    assert row.cost_usd == sum(amount for amount in amounts if amount is not None)
+    assert row.unpriced == amounts.count(None)
+
+
+async def test_a_tenant_without_usage(operator: Bus) -> None:
+    assert await summary(operator, "nobody") == UsageSummary(
+        tenant="nobody", requests=0, attempts=0, cost_usd=Decimal(0), unpriced=0, rows=[]
+    )
+
+
+async def test_a_time_that_ends_before_it_begins_is_refused(operator: Bus) -> None:
+    for until in (BEGIN, BEGIN - timedelta(hours=1)):
+        with pytest.raises(Refused, match="`until` must be later than `since`") as caught:
+            await summary(operator, "acme", since=BEGIN, until=until)
+        assert caught.value.refusal.code is ErrorCode.INVALID
+
+
+async def test_a_time_without_a_zone_is_utc(surroundings: Surroundings, operator: Bus) -> None:
+    await record(surroundings, [attempt_record(started_at=BEGIN)])
+    naive = BEGIN.replace(tzinfo=None)
+    assert (await summary(operator, "acme", since=naive, until=naive + timedelta(seconds=1))).attempts == 1
+    assert (await summary(operator, "acme", since=naive + timedelta(seconds=1))).attempts == 0
+
+
+async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundings, operator: Bus) -> None:
+    failure = Failure(
+        failure_class=FailureClass.OVERLOADED,
+        message="try later",
+        where=Where.HTTP_STATUS,
+        status=529,
+        retry_after_ms=7,
+    )
+    failed = attempt_record(
+        request_id="req_1",
+        outcome=Outcome.FAILED,
+        failure=failure,
+        finish_reason=None,
+        meters={},
+        basis=Basis.NONE,
+        first_token_ms=None,
+        client_token_id=None,
+        tags={},
+    )
+    full = attempt_record(
+        request_id="req_1",
+        attempt_number=2,
+        provider="openai",
+        endpoint="main",
+        origin="https://api.example:443",
+        model_asked="best",
+        model="gpt-4o",
+        model_served="gpt-4o-2024-08-06",
+        operation="chat",
+        key_source=KeySource.BYOK,
+        key_id="key_1",
+        meters={"input": 1, "cached_read": 2, "output": 3, "reasoning": 4},
+        reported_cost_usd="123.000000000001",
+        tags={"team": "blue", "ümlaut": "☃"},
+        traceparent=TRACEPARENT,
+        started_at=datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC),
+    )
+    await record(surroundings, [full, failed, attempt_record(request_id="req_1", tenant="other")])
+    question = GetAttempts(tenant="acme", request_id="req_1")
+    rows = (await operator.ask(ATTEMPT_LIST, question, Attempts, timeout_seconds=10)).rows
+    assert [row.record for row in rows] == [failed, full]
+    assert [(row.pricing, row.cost_usd, row.price_version, row.trace_id) for row in rows] == [
+        ("free", 0, None, None),
+        ("priced", Decimal("0.000075"), "2025-04-14", "0af7651916cd43dd8448eb211c80319c"),
+    ]
+    assert all(timedelta(0) <= datetime.now(UTC) - row.recorded_at < timedelta(minutes=5) for row in rows)
+    assert surroundings.query("SELECT failure_class FROM usage_ledger.attempts WHERE failure IS NOT NULL") == [
+        ("overloaded",)
+    ]
+    nothing = GetAttempts(tenant="acme", request_id="req_2")
+    assert (await operator.ask(ATTEMPT_LIST, nothing, Attempts, timeout_seconds=10)).rows == []
+
+
+async def test_decisions(surroundings: Surroundings, operator: Bus) -> None:
+    first = decision_record(request_id="req_1", traceparent=TRACEPARENT)
+    later = decision_record(request_id="req_1", decided_at=first.decided_at + timedelta(seconds=1))
+    foreign = decision_record(request_id="req_1", tenant="other", decided_at=first.decided_at + timedelta(seconds=2))
+    question = GetDecision(tenant="acme", request_id="req_1")
+
+    async def decision() -> Decision:
+        return await operator.ask(DECISION_GET, question, Decision, timeout_seconds=10)
+
+    assert await decision() == Decision(record=None)
+    for lines in ([first.encode()], [first.encode()], [later.encode(), first.encode(), foreign.encode()]):
+        await surroundings.decide(lines)
+    count = "SELECT count(*) FROM usage_ledger.decisions"
+    await eventually("all are recorded", lambda: surroundings.query(count) == [(3,)])
+    assert await decision() == Decision(record=first, later=[later])
+
+
+async def test_an_outage_is_said(surroundings: Surroundings, operator: Bus) -> None:
+    database = surroundings.database()
+    surroundings.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false", "postgres")
+    surroundings.query(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'", "postgres"
+    )
+    with pytest.raises(Refused, match="cannot reach its database: ask again") as caught:
+        await summary(operator, "acme")
+    assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
+    surroundings.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true", "postgres")
+    assert (await summary(operator, "acme")).attempts == 0
