@@ -21,6 +21,7 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role, Subject, inbox_prefix
 from keyferry.runtime import bus
 from keyferry.runtime.calls import Caller
+from keyferry.runtime.settings import without_credentials
 
 Answer = TypeVar("Answer", bound=Message)
 T = TypeVar("T")
@@ -125,7 +126,9 @@ async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> C
     except (OSError, NatsError, TimeoutError) as error:
         if "authorization violation" in str(error).lower():
             raise _refused(url, nkey_file) from None
-        raise Problem(f"NATS does not answer at {url}", f"{START_IT}, or set KEYFERRY_NATS_URL") from None
+        raise Problem(
+            f"NATS does not answer at {without_credentials(url)}", f"{START_IT}, or set KEYFERRY_NATS_URL"
+        ) from None
 
 
 def _seed(nkey_file: Path | None) -> str | None:
@@ -134,15 +137,16 @@ def _seed(nkey_file: Path | None) -> str | None:
     try:
         return nkey_file.read_text().strip()
     except OSError as error:
+        # The name is not repeated: the seed itself is easily set where the path of its file belongs.
         raise Problem(
-            f"cannot read the operator's seed {nkey_file}: {error.strerror}",
-            "Run this as the user who started the installation, or set KEYFERRY_NATS_NKEY_FILE",
+            f"cannot read the file with the operator's seed: {error.strerror}",
+            "Run this as the user who started the installation, or set KEYFERRY_NATS_NKEY_FILE to the path of the file",
         ) from None
 
 
 def _refused(url: str, nkey_file: Path | None) -> Problem:
     with_what = f"the operator's seed {nkey_file}" if nkey_file else "a connection without credentials"
     return Problem(
-        f"NATS at {url} does not accept {with_what}",
+        f"NATS at {without_credentials(url)} does not accept {with_what}",
         "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed of this installation; `make up` renders the server's users anew",
     )

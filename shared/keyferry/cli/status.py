@@ -10,6 +10,7 @@ from keyferry.cli.installation import Installation, locate
 from keyferry.cli.options import json_option
 from keyferry.cli.tabular import table
 from keyferry.contracts.service import ServiceReport
+from keyferry.runtime.settings import without_credentials
 
 _HEADS = ("SERVICE", "SLOT", "PID", "VERSION", "STATE", "FACTS")
 
@@ -28,7 +29,7 @@ def command(as_json: bool) -> None:
 
 def status_lines(installation: Installation, reports: Sequence[ServiceReport]) -> list[str]:
     """Where it is, and a row for each process."""
-    lines = [f"bus   {installation.nats_url}"]
+    lines = [f"bus   {without_credentials(installation.nats_url)}"]
     if installation.state is not None:
         lines.insert(0, f"http  {installation.state.http_url}")
     if installation.home is not None:

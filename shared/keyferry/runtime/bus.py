@@ -25,7 +25,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_in, refusal_reply
 from keyferry.contracts.topology import Consumer, Lane, Role, Subject, inbox_prefix, reply_prefixes, worker_id
-from keyferry.runtime.settings import CannotStart, ServiceSettings, read_secret
+from keyferry.runtime.settings import CannotStart, ServiceSettings, read_secret, without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Bus:
             await asyncio.sleep(_COMPLAIN_SECONDS)
             _log.warning(
                 "NATS does not answer at %s: start it (`make up` does) or set KEYFERRY_NATS_URL; trying on",
-                self._settings.nats_url,
+                without_credentials(self._settings.nats_url),
             )
 
     async def start(self) -> None:

@@ -20,7 +20,8 @@ class SettingsError(CannotStart):
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError(f"no file at {path}")
+        # The value is not repeated: a secret itself is easily set where the path of its file belongs.
+        raise ValueError("there is no such file; set the path of a file that holds the secret")
     return path
 
 
@@ -38,6 +39,16 @@ def read_secret(path: Path) -> Secret:
     if not text:
         raise SettingsError(f"the secret file {path} is empty")
     return Secret(text)
+
+
+def without_credentials(urls: str) -> str:
+    """Addresses of servers, separated by commas, as they may be shown: without user name, password and token."""
+    return ",".join(_without_credentials(url.strip()) for url in urls.split(","))
+
+
+def _without_credentials(url: str) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 class ServiceSettings(BaseSettings):
