@@ -7,9 +7,10 @@ import click
 
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
+from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
 from keyferry.cli.tabular import moment, parse_moment, table
-from keyferry.contracts import client_token
+from keyferry.contracts import client_token, ids
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, ClientTokens, CreateClientToken, ListClientTokens, RevokeClientToken
 from keyferry.contracts.topology import TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
@@ -78,6 +79,12 @@ def list_(tenant: str, as_json: bool) -> None:
 @json_option
 def revoke(token_id: str, tenant: str, as_json: bool) -> None:
     """Make TOKEN_ID (`keyferry tokens list`) open nothing any more."""
+    if not token_id.startswith(f"{ids.CLIENT_TOKEN}_"):
+        # Nothing is sent or repeated: what was given may be the token itself.
+        raise Problem(
+            f"that is no token id, which begins with {ids.CLIENT_TOKEN}_",
+            f"`keyferry tokens list --tenant {tenant}` shows each token's id beside its last characters",
+        )
     revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id), ClientToken))
     click.echo(
         revoked.model_dump_json(indent=2)
