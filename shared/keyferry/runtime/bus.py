@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from faststream.exceptions import IncorrectState
 from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
@@ -110,7 +111,7 @@ class Bus:
         """Whether the server is there now."""
         try:
             return self.client.is_connected
-        except AttributeError:
+        except IncorrectState:  # not connected yet, or not any more
             return False
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:

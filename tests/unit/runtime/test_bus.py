@@ -1,0 +1,19 @@
+"""A bus that was never connected says so instead of raising: readiness is asked before the first connection."""
+
+from keyferry.contracts.topology import Role
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.settings import ServiceSettings
+
+
+def test_a_bus_is_not_connected_before_it_connects() -> None:
+    bus = Bus(Role.ROUTER, ServiceSettings(nats_url="nats://127.0.0.1:9"))
+    assert bus.connected is False
+    assert bus.in_flight == 0
+
+
+def test_each_process_has_a_name_of_its_own_and_a_worker_its_slot() -> None:
+    settings = ServiceSettings(nats_url="nats://127.0.0.1:9", slot=2)
+    first, second = Bus(Role.PROVIDER_WORKER, settings), Bus(Role.PROVIDER_WORKER, settings)
+    assert first.user == second.user == "provider-worker-2"
+    assert first.boot_id != second.boot_id
+    assert first.inbox_prefix == "_INBOX_provider-worker-2"
