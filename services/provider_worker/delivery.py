@@ -36,6 +36,8 @@ class Delivery:
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._flushes: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None
+        """Why taken texts were not delivered: what came after them would hide the hole."""
         self.deltas = 0
 
     def grant(self, credit_bytes: int) -> None:
@@ -57,8 +59,15 @@ class Delivery:
             self._timer = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._flush_soon)
 
     async def end(self, outcome: Outcome, failure: Failure | None = None, body: bytes = b"") -> None:
-        """Send what waits and the end frame. `body` is a whole answer that was not streamed. Raises CallerStarves."""
-        await self._flush()
+        """Send what waits and the end frame. `body` is a whole answer that was not streamed.
+
+        Raises CallerStarves. What was lost on the way is never called whole: an attempt that is not completed still ends
+        with its failure, since the end frame needs no credit.
+        """
+        if self._broken is None:
+            await self._flush()
+        elif outcome is Outcome.COMPLETED:
+            raise self._broken
         async with self._order:
             while len(body) > frames.MAX_PAYLOAD_BYTES:
                 await self._send(body[: frames.MAX_PAYLOAD_BYTES])
@@ -77,24 +86,33 @@ class Delivery:
     def _flushed(self, task: "asyncio.Task[None]") -> None:
         self._flushes.discard(task)
         if not task.cancelled():
-            task.exception()  # the bus or the caller is away: the end of the attempt meets the same and says so
+            task.exception()  # the bus or the caller is away: the next piece or the end meets the same and says so
 
     async def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         async with self._order:
+            if self._broken is not None:
+                raise self._broken
             texts, self._waiting = self._waiting, []
-            batch: list[bytes] = []
-            size = 0
-            for text in texts:
-                if batch and size + len(text) >= frames.MAX_PAYLOAD_BYTES:
-                    await self._send(b"\n".join(batch))
-                    batch, size = [], 0
-                batch.append(text)
-                size += len(text) + 1
-            if batch:
+            try:
+                await self._send_together(texts)
+            except BaseException as error:  # also when cancelled: the texts are taken and not delivered
+                self._broken = error
+                raise
+
+    async def _send_together(self, texts: list[bytes]) -> None:
+        batch: list[bytes] = []
+        size = 0
+        for text in texts:
+            if batch and size + len(text) >= frames.MAX_PAYLOAD_BYTES:
                 await self._send(b"\n".join(batch))
+                batch, size = [], 0
+            batch.append(text)
+            size += len(text) + 1
+        if batch:
+            await self._send(b"\n".join(batch))
 
     async def _send(self, payload: bytes) -> None:
         if self._credit_bytes <= 0:
