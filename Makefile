@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down check test test-long bench schemas
+.PHONY: help env up down check test test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -49,6 +49,10 @@ test-long: env ## Run all tests with the full counts of the property, chaos and 
 
 bench: env ## Measure latency, rates and memory beside a direct call and a bare spike
 	$(RUN) python -m tests.bench
+
+examples: env ## Run the examples against what `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up` runs
+	@for example in examples/*; do echo "--- $$example"; \
+		case "$$example" in *.sh) sh "$$example";; *.py) $(PYTHON) "$$example";; esac || exit 1; done
 
 schemas: env ## Render schemas, AsyncAPI and tables from the topology
 	$(RUN) python -m keyferry.contracts.render

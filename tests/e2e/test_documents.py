@@ -29,7 +29,7 @@ from tests.support.waiting import until
 DOCUMENTS = documents()
 RUNNABLE = [document for document in DOCUMENTS if any(b.language in SHELL | PYTHON for b in document.blocks)]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_file())
-MAX_EXAMPLE_LINES = 20
+MAX_EXAMPLE_LINES = 60
 
 NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_it_starts_everything_and_stops_everything_in_order",
