@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -159,11 +160,14 @@ async def until_it_reports_ready(operator: Bus, boot_id: str) -> None:
             reports.append(ServiceReport.decode(message.data))
 
     inbox = operator.client.new_inbox()
-    await operator.client.subscribe(inbox, cb=note)
+    await operator.client.subscribe(f"{inbox}.*", cb=note)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not any(report.ready and report.boot_id == boot_id for report in reports):
-                await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+            for number in count():
+                if any(report.ready and report.boot_id == boot_id for report in reports):
+                    return
+                # An inbox for each question: the server lets one answer through to each.
+                await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=f"{inbox}.{number}")
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"never ready; the last report: {reports[-1:]}") from None
