@@ -26,7 +26,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_in, refusal_reply
 from keyferry.contracts.topology import Consumer, Lane, Role, Subject, inbox_prefix, reply_prefixes, worker_id
-from keyferry.runtime.settings import CannotStart, ServiceSettings, read_secret, without_credentials
+from keyferry.runtime.settings import CannotStart, ServiceSettings, SettingsError, read_secret, without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +78,7 @@ class Bus:
         """Everything declared, for the test that compares it with the topology."""
         self.broker = NatsBroker(
             settings.nats_url,
-            security=NatsNKey.from_seed(read_secret(settings.nats_nkey_file).reveal())
-            if settings.nats_nkey_file
-            else None,
+            security=_security(settings),
             name=f"{self.user}-{self.boot_id}",
             inbox_prefix=self.inbox_prefix,
             # A request buffered while the server is away would run after its caller gave up: fail at once instead.
@@ -184,20 +182,26 @@ class Bus:
                 without_credentials(self._settings.nats_url),
             )
 
-    async def start(self) -> None:
-        """Subscribe to everything declared.
+    async def start(self, until_ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Subscribe to everything declared; to work that is shared with other processes only after `until_ready()`.
 
         The server tells a refused subscription only asynchronously and a service would wait for ever: so ask, and raise
         BusError naming what was refused.
         """
-        for subject, pattern, handler in self._hot:
-            subscription = await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler)
-            if subject.queue:
-                self._work.append(subscription)
+        await self._listen([hot for hot in self._hot if not hot[0].queue])
         for consumer, batch_handler in self._pulls:
             self._pullers.append(
                 asyncio.create_task(self._pull(consumer, batch_handler), name=f"pull {consumer.stream}")
             )
+        if until_ready is not None:
+            await until_ready()
+        await self._listen([hot for hot in self._hot if hot[0].queue])
+
+    async def _listen(self, lanes: list[tuple[Subject, str, HotHandler]]) -> None:
+        for subject, pattern, handler in lanes:
+            subscription = await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler)
+            if subject.queue:
+                self._work.append(subscription)
         await self.client.flush()
         await asyncio.sleep(_START_UP_ROUND_TRIP_SECONDS)
         if self._permission_errors:
@@ -307,9 +311,13 @@ class Bus:
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error)
-        if "permissions violation" in text.lower():
+        refused = "permissions violation" in text.lower()
+        if refused:
             self._permission_errors.append(text)
-        _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
+        # While the server is away each vain attempt to reconnect is an error, several times a second: that it is away
+        # was said when it went.
+        if refused or self.connected:
+            _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
 
     async def _on_disconnected(self) -> None:
         if not self._leaving:
@@ -334,6 +342,16 @@ async def _give_back(subscription: JetStreamContext.PullSubscription) -> None:
             message = delivered.get_nowait()
             if message.reply:  # the server's own status messages have none
                 await message.nak()
+
+
+def _security(settings: ServiceSettings) -> NatsNKey | None:
+    if settings.nats_nkey_file is None:
+        return None
+    if settings.nats_url != without_credentials(settings.nats_url):
+        raise SettingsError(
+            "KEYFERRY_NATS_URL holds a user name, password or token, and KEYFERRY_NATS_NKEY_FILE names an nkey: use only one"
+        )
+    return NatsNKey.from_seed(read_secret(settings.nats_nkey_file).reveal())
 
 
 async def ask(

@@ -1,8 +1,12 @@
 """A bus that was never connected says so instead of raising: readiness is asked before the first connection."""
 
+from pathlib import Path
+
+import pytest
+
 from keyferry.contracts.topology import Role
 from keyferry.runtime.bus import Bus
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.settings import ServiceSettings, SettingsError
 
 
 def test_a_bus_is_not_connected_before_it_connects() -> None:
@@ -17,3 +21,11 @@ def test_each_process_has_a_name_of_its_own_and_a_worker_its_slot() -> None:
     assert first.user == second.user == "provider-worker-2"
     assert first.boot_id != second.boot_id
     assert first.inbox_prefix == "_INBOX_provider-worker-2"
+
+
+def test_two_kinds_of_credentials_are_refused_without_repeating_them(tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    seed.write_text("SU")
+    with pytest.raises(SettingsError, match="use only one") as refused:
+        Bus(Role.ROUTER, ServiceSettings(nats_url="nats://user:hush@127.0.0.1:9", nats_nkey_file=seed))
+    assert "hush" not in str(refused.value)
