@@ -6,6 +6,10 @@ import pytest
 
 from keyferry.contracts import topology
 from keyferry.contracts.permissions import Permissions, permissions
+from keyferry.contracts.route import ListModels
+from keyferry.contracts.tenancy import ListTenants
+from keyferry.contracts.route import ListModels
+from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
@@ -223,11 +227,11 @@ def test_an_internal_client_is_told_from_its_name() -> None:
 
 
 def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() -> None:
-    asked = topology.route.ListModels(tenant="acme")
+    asked = ListModels(tenant="acme")
     assert topology.MODEL_LIST.addressed(asked) == "kf.v1.model.list.acme"
     assert topology.MODEL_LIST.agrees("kf.v1.model.list.acme", asked)
     assert not topology.MODEL_LIST.agrees("kf.v1.model.list.other", asked)
-    assert topology.TENANT_LIST.agrees(topology.TENANT_LIST.at(), topology.tenancy.ListTenants())
+    assert topology.TENANT_LIST.agrees(topology.TENANT_LIST.at(), ListTenants())
 
 
 def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
