@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 
 from keyferry.runtime.publishing import PackedPublisher
+from keyferry.runtime.tasks import cancel_and_wait
 from services.provider_worker.spool import Spool
 
 _LOOK_EVERY_SECONDS = 1.0
@@ -29,8 +30,7 @@ class Resender:
     async def stop(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait(self._task)
 
     async def until_confirmed(self, within_seconds: float) -> int:
         """Wait until the ledger has everything; the number of attempts it has not confirmed in time."""

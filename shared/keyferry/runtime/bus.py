@@ -312,7 +312,8 @@ class Bus:
     async def _on_error(self, error: Exception) -> None:
         text = str(error)
         refused = "permissions violation" in text.lower()
-        if refused:
+        # A refused answer is one answer less; only a refused subscription leaves a service deaf.
+        if refused and "subscription" in text.lower():
             self._permission_errors.append(text)
         # While the server is away each vain attempt to reconnect is an error, several times a second: that it is away
         # was said when it went.

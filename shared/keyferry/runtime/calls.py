@@ -25,6 +25,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import CHAT_REQUEST, WORKER_CONTROL, WORKER_PROBE
 from keyferry.contracts.usage import Outcome
+from keyferry.runtime.tasks import cancel_and_wait
 
 START_WITHIN_MS = 1000
 """A provider call has to begin within this time of the request being sent."""
@@ -378,8 +379,7 @@ class SilenceWatch:
     async def stop(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         while True:

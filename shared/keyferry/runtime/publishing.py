@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from keyferry.contracts.usage import PackHead
+from keyferry.runtime.tasks import cancel_and_wait
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +79,7 @@ class PackedPublisher:
     async def stop(self) -> None:
         """Stop publishing; what is still queued stays unpublished."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         while True:
