@@ -1,6 +1,6 @@
 """One life for every service: start in order, say when ready, drain in order.
 
-start   settings, logs, trace, bus, what the service opens (views, database, HTTP), subscriptions, ready
+start   settings, logs, trace, bus, what the service opens (views, database, HTTP), ready, a share of the work
 stop    not ready, leave the queue groups, finish what runs, flush what is queued, close
 """
 
@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -33,6 +33,8 @@ EXIT_CANNOT_START = 78
 """EX_CONFIG of sysexits.h: starting again will not help until somebody changes something."""
 _READY_POLL_SECONDS = 0.02
 _STILL_WAITING_AFTER_SECONDS = 5.0
+_SUBSCRIBE_ANYWAY_SECONDS = 10.0
+"""Then a service that is not ready can at least be asked by an operator what it waits for."""
 
 _COLLECT_AFTER_ALLOCATIONS = 20_000
 """Python's own figure is 700, made for short programs; requests leave few cycles behind."""
@@ -127,10 +129,13 @@ class Service:
         await self.bus.connect()
         for open_ in self._opens:
             await open_()
+        # Once subscribed, this process gets its share of the questions: it should know the answers, if that takes no age.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SUBSCRIBE_ANYWAY_SECONDS):
+                await self._until_ready()
 
     async def _subscribe(self) -> None:
-        await self.bus.start()
-        await self._until_ready()
+        await self.bus.start(self._until_ready)
         _spare_the_collector()
         notify.ready()
         _log.info("ready", extra={"slot": self.settings.slot, "boot_id": self.bus.boot_id})
