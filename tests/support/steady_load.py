@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -36,6 +37,8 @@ class SteadyLoad:
     making: Making
     seed: int
     asked: list[tuple[Request, Asking]] = field(default_factory=list)
+    whole: int = 0
+    """How many answers have come whole so far."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -48,12 +51,6 @@ class SteadyLoad:
         self._stop.set()
         assert self._thread is not None
         self._thread.join(30)
-
-    @property
-    def whole(self) -> int:
-        """How many answers have come whole so far."""
-        ended = [asking.ending for _, asking in list(self.asked) if asking.ending.done()]
-        return sum(ending.result().whole for ending in ended)
 
     def endings(self) -> dict[str, Ending]:
         """What every request came to, by the name of its script; waits for the last of them."""
@@ -71,7 +68,11 @@ class SteadyLoad:
                 operation=request.script.name,
                 cut_after_bytes=request.cut_after_bytes,
             )
+            asking.ending.add_done_callback(self._count)
             self.asked.append((request, asking))
+
+    def _count(self, ending: "Future[Ending]") -> None:
+        self.whole += ending.result().whole
 
 
 def verdict(request: Request, ending: Ending) -> str:

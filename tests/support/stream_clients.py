@@ -162,13 +162,14 @@ class Asking:
 class StreamClients:
     """Clients of one ingress with one token."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, give_up_seconds: float) -> None:
         self.loop = asyncio.new_event_loop()
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         self._host, self._port = parts.hostname, parts.port
         self._token = token
+        self._give_up_seconds = give_up_seconds
         self._asked: list[Asking] = []
         self._thread = threading.Thread(target=self.loop.run_forever, name="clients", daemon=True)
 
@@ -213,7 +214,7 @@ class StreamClients:
         except OSError:
             exchange.connection_lost(None)
         asking.exchange = exchange
-        timer = self.loop.call_later(_GIVE_UP_SECONDS, lambda: exchange.end(timed_out=True))
+        timer = self.loop.call_later(self._give_up_seconds, lambda: exchange.end(timed_out=True))
         ending = await ended
         timer.cancel()
         exchange.hang_up()
@@ -247,9 +248,9 @@ class StreamClients:
 
 
 @contextmanager
-def stream_clients(url: str, token: str) -> Iterator[StreamClients]:
+def stream_clients(url: str, token: str, give_up_seconds: float = _GIVE_UP_SECONDS) -> Iterator[StreamClients]:
     """Clients for as long as the block lasts."""
-    clients = StreamClients(url, token)
+    clients = StreamClients(url, token, give_up_seconds)
     clients.start()
     try:
         yield clients

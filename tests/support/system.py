@@ -19,6 +19,7 @@ from tests.support.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
+_RESTART_SECONDS = 180.0
 
 
 @dataclass
@@ -59,15 +60,29 @@ class KeyferrySystem:
     def cli(self, *arguments: str, status: int = 0) -> str:
         """`keyferry` with these arguments; its standard output. Fails the test when it exits with another status."""
         done = self._run(*arguments)
+        self._assert_status(arguments, done, status)
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+    def restart(self, service: str) -> None:
+        """`keyferry restart SERVICE`, however long the old processes take to finish what they have."""
+        arguments = ("restart", service)
+        self._assert_status(arguments, self._run(*arguments, timeout_seconds=_RESTART_SECONDS), 0)
+
+    def _assert_status(self, arguments: tuple[str, ...], done: "subprocess.CompletedProcess[str]", status: int) -> None:
         assert done.returncode == status, (
             f"keyferry {' '.join(arguments)} exits {done.returncode}:\n{done.stdout}{done.stderr}"
         )
-        return done.stdout if status == 0 else done.stdout + done.stderr
 
-    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def _run(self, *arguments: str, timeout_seconds: float = 60) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "keyferry.cli.main", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
         )
 
     def pid(self, process: str) -> int:

@@ -1,0 +1,161 @@
+"""Faults of every kind at random, and then nothing may be missing, paid twice, or left without an end.
+
+The test owns the whole system, a provider with its own log, and clients that write down what they were told. A seeded schedule
+kills and freezes processes every few seconds; then everything is healed, and clients, provider and ledger have to agree.
+"""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.accounting import until_accounted
+from tests.support.chaos_seed import chaos_seed
+from tests.support.family import descendants
+from tests.support.ledger_table import LedgerTable
+from tests.support.scripted_words import Script, by_script
+from tests.support.steady_load import Request, SteadyLoad, verdicts
+from tests.support.stream_clients import StreamClients, stream_clients
+from tests.support.system import KeyferrySystem, running_system
+from tests.support.upstream import Upstream, running_upstream
+from tests.support.waiting import until
+
+KINDS = ("kill", "freeze")
+DEADLINE_SECONDS = 20.0
+"""The system's own deadline of a request: no client may wait much longer for its end."""
+BETWEEN_FAULTS_SECONDS = (1.0, 5.0)
+FREEZE_SECONDS = (1.0, 3.0)
+HEALED_WITHIN_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line of the schedule."""
+
+    after_seconds: float
+    process: str
+    kind: str
+    freeze_seconds: float
+
+
+def schedule(numbers: random.Random, processes: Sequence[str], seconds: float) -> Iterator[Fault]:
+    """Faults of these processes, one after the other, for about so long."""
+    left = seconds
+    while left > 0:
+        fault = Fault(
+            after_seconds=numbers.uniform(*BETWEEN_FAULTS_SECONDS),
+            process=numbers.choice(processes),
+            kind=numbers.choice(KINDS),
+            freeze_seconds=numbers.uniform(*FREEZE_SECONDS),
+        )
+        left -= fault.after_seconds + (fault.freeze_seconds if fault.kind == "freeze" else 0)
+        yield fault
+
+
+@dataclass
+class Mischief:
+    """Carries a schedule out. Only processes whose parent is the system's launcher are ever touched."""
+
+    system: KeyferrySystem
+    done: Counter[str] = field(default_factory=Counter)
+    _pause: threading.Event = field(default_factory=threading.Event)
+
+    def carry_out(self, faults: Iterator[Fault]) -> None:
+        for fault in faults:
+            self._pause.wait(fault.after_seconds)
+            pid = self.system.pid(fault.process)
+            if pid not in descendants(self.system.launcher.pid):
+                continue  # it is down already
+            if fault.kind == "kill":
+                os.kill(pid, signal.SIGKILL)
+            else:
+                self._freeze(pid, fault.freeze_seconds)
+            self.done[f"{fault.kind} {fault.process}"] += 1
+
+    def _freeze(self, pid: int, seconds: float) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self._pause.wait(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+@dataclass
+class Stage:
+    """The running system, its provider and its clients."""
+
+    system: KeyferrySystem
+    upstream: Upstream
+    clients: StreamClients
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    settings = {"KEYFERRY_REQUEST_DEADLINE_SECONDS": str(DEADLINE_SECONDS)}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(running_upstream(by_script))
+        system = stack.enter_context(running_system(tmp_path / "home", settings))
+        system.add_endpoint("words", upstream.base_url, "m")
+        clients = stack.enter_context(stream_clients(system.http_url, system.token))
+        yield Stage(system, upstream, clients)
+
+
+def of_all_kinds(name: str, numbers: random.Random) -> Request:
+    """Streamed and not, quick and slow; one client in ten hangs up somewhere."""
+    words = numbers.randrange(1, 40)
+    script = Script(name, words, pause_seconds=numbers.uniform(0, 2) / (words + 4))
+    cut = numbers.randrange(1, 4000) if numbers.random() < 0.1 else None
+    return Request(script, stream=numbers.random() < 0.7, cut_after_bytes=cut)
+
+
+def unhandled(home: Path) -> list[str]:
+    """What no part of the system has caught, from all logs: bare tracebacks, and what asyncio and our own edges report."""
+    found = []
+    for log in sorted((home / "log").glob("*.log")):
+        for line in log.read_text(errors="replace").splitlines():
+            if line.startswith("Traceback (most recent call last)"):
+                found.append(f"{log.name}: {line}")
+            elif line.startswith("{") and _uncaught(json.loads(line)):
+                found.append(f"{log.name}: {line[:2000]}")
+    return found
+
+
+def _uncaught(record: dict[str, object]) -> bool:
+    return record.get("logger") == "asyncio" or record.get("message") in (
+        "work failed",
+        "a request failed",
+        "an attempt failed",
+    )
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("seconds", "rate_per_second"),
+    [pytest.param(25.0, 20.0, id="short"), pytest.param(300.0, 40.0, id="long", marks=pytest.mark.long)],
+)
+def test_whatever_breaks_nothing_is_missing_or_there_twice(
+    stage: Stage, seconds: float, rate_per_second: float
+) -> None:
+    seed = chaos_seed()
+    mischief = Mischief(stage.system)
+    with SteadyLoad(stage.clients, "words/m", "chaos", rate_per_second, of_all_kinds, seed) as load:
+        until("the first answers", lambda: load.whole >= 20)
+        mischief.carry_out(schedule(random.Random(seed), sorted(stage.system.state["processes"]), seconds))
+        healed_at = time.monotonic()
+        so_far = load.whole
+        until("service is back", lambda: load.whole >= so_far + 100, HEALED_WITHIN_SECONDS)
+        print(f"healed within {time.monotonic() - healed_at:.1f} s")
+    told = verdicts(load)
+    print(f"{sum(mischief.done.values())} faults: {dict(mischief.done)}\n{len(load.asked)} requests: {dict(told)}")
+    attempts = until_accounted(load.endings(), stage.upstream, LedgerTable(stage.system.home), HEALED_WITHIN_SECONDS)
+    print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
+    assert unhandled(stage.system.home) == []
