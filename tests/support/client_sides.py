@@ -118,13 +118,13 @@ class RealSide:
 
     async def _until_gone(self, pieces: upstream.Pieces, *, last: bool = False) -> upstream.Pieces:
         """The pieces with endless waiting after them, or before them."""
-        if last:
-            async for piece in pieces:
-                yield piece
         try:
+            if last:
+                async for piece in pieces:
+                    yield piece
             await asyncio.Event().wait()
         finally:
-            self.gone.set()
+            self.gone.set()  # also where it went in the middle of a piece
 
     async def asked(self) -> None:
         assert await asyncio.to_thread(self.reached.wait, _PATIENCE_SECONDS), "the provider was never asked"

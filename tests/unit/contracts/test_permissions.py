@@ -8,8 +8,6 @@ from keyferry.contracts import topology
 from keyferry.contracts.permissions import Permissions, permissions
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import ListTenants
-from keyferry.contracts.route import ListModels
-from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
