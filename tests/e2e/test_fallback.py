@@ -6,6 +6,7 @@ Each case has a model name of its own, so that what one case does to the health 
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -109,7 +110,17 @@ CASES = (
 )
 RUNS = [(case, stream) for case in CASES for stream in case.streams]
 BY_NAME = {case.name: case for case in CASES}
-FINAL = {"answers-400": answers_400, "breaks-after-words": breaks_after_words}
+COOLING = "asks-for-patience"
+_well_again = threading.Event()
+
+
+def asks_for_patience(asked: Asked) -> Reply:
+    if _well_again.is_set():
+        return completion("well again", asked.body["model"])
+    return failing(429, {"message": "slow down", "code": "rate_limit_exceeded"}, {"retry-after": "4"})
+
+
+FINAL = {"answers-400": answers_400, "breaks-after-words": breaks_after_words, COOLING: asks_for_patience}
 
 
 def model_of(case: str, stream: bool) -> str:
@@ -247,3 +258,27 @@ def test_nothing_is_retried_after_the_first_delivered_word(pair: Pair) -> None:
     assert (attempt.outcome, attempt.failure_class) == ("failed", "truncated")
     assert attempt.basis == "estimated"
     assert attempt.output_tokens >= 2
+
+
+def test_an_endpoint_that_asks_for_patience_is_skipped_and_comes_back(pair: Pair) -> None:
+    model = model_of(COOLING, stream=False)
+    first = pair.ask(model, stream=False)
+    assert (first.text, first.headers["x-keyferry-attempts"]) == (TEXT, "2")
+
+    def skipped() -> Ending | None:
+        ending = pair.ask(model, stream=False)
+        return ending if ending.headers["x-keyferry-attempts"] == "1" else None
+
+    ending = until("it is known to be cooling", skipped)
+    _well_again.set()
+    assert ending.headers["x-keyferry-provider"] == SECOND
+    pair.attempts(ending.request_id, 1)
+
+    def told() -> str | None:
+        text = pair.system.cli("explain", ending.request_id, "--tenant", "demo")
+        return text if f"dropped {FIRST}" in text else None
+
+    assert "is cooling for" in until("explain tells why it was skipped", told)
+    called = pair.called(model).count("first")
+    until("it is asked again", lambda: pair.ask(model, stream=False).headers["x-keyferry-provider"] == FIRST)
+    assert pair.called(model).count("first") == called + 1
