@@ -33,6 +33,7 @@ _FLUSH_SECONDS = 2
 _LAST_WORDS_SECONDS = 1.5
 """A request that nobody has taken when it is given up may still be taken within this time, and has to be stopped then."""
 _POLL_SECONDS = 0.01
+_CANCEL_AGAIN_SECONDS = 0.5
 
 _REFUSED = {
     ErrorCode.INVALID: FailureClass.BAD_REQUEST,
@@ -139,8 +140,9 @@ class _Connection:
         except (OSError, ValueError, NatsError) as error:
             raise _cannot(f"NATS cannot be used at {self._url}: {error}; check the address") from None
         finally:
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+            await _stop(opening)
+        if not opening.cancelled() and opening.exception() is None:
+            await opening.result().close()  # it came when nobody waited for it any more
         if self._rejected.done():
             raise _cannot(
                 f"NATS at {self._url} does not accept the seed {self._nkey_file}: use the one that the installation's"
@@ -178,6 +180,13 @@ class _Connection:
         elif "authorization violation" in text.lower() and self._rejected is not None:
             self._rejected.cancel()
         _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
+
+
+async def _stop(opening: asyncio.Task[NatsClient]) -> None:
+    """End it for certain: the waits of nats-py on Python 3.11 lose a cancellation that comes together with a result."""
+    while not opening.done():
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def _seed(nkey_file: Path | None) -> str | None:
