@@ -18,6 +18,8 @@ from services.ingress.settings import IngressSettings
 _LISTEN_ANYWAY_SECONDS = 10.0
 """Then the door opens without what it needs, and its 503 says what that is."""
 _POLL_SECONDS = 0.01
+_LAST_WORDS_SECONDS = 2.0
+"""To tell the clients that are still there when the drain time is over."""
 
 
 def create_app(settings: IngressSettings | None = None) -> Service:
@@ -55,7 +57,17 @@ def create_app(settings: IngressSettings | None = None) -> Service:
                 while service.waiting_for():  # noqa: ASYNC110 - once, at the start of the process's life
                     await asyncio.sleep(_POLL_SECONDS)
 
-    server = HttpServer(doors, settings.http_host, settings.http_port, drain_seconds=settings.drain_seconds)
+    server = HttpServer(
+        doors, settings.http_host, settings.http_port, drain_seconds=settings.drain_seconds + _LAST_WORDS_SECONDS
+    )
+
+    async def drain() -> None:
+        """Answers that take longer than the drain time end with an error that says so, and not with their connection."""
+        draining = asyncio.ensure_future(server.drain())
+        await asyncio.wait({draining}, timeout=settings.drain_seconds)
+        if not draining.done():
+            callers[0].lose_all("the gateway restarts and could not wait for the end of the answer")
+        await draining
 
     for view in (tenants, tokens):
         service.opens(view.start, view.stop)
@@ -63,7 +75,7 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     service.opens(open_caller)
     service.opens(until_it_can_answer)
     service.opens(server.start)
-    service.leaves(server.drain)
+    service.leaves(drain)
     service.facts = lambda: {
         "url": f"http://{settings.http_host}:{settings.http_port}",
         "open_calls": str(callers[0].open_calls),

@@ -86,3 +86,21 @@ def test_a_rolling_restart_fails_no_request(stage: Stage, service: str, size: Si
         (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
     ]
     until_accounted(load.endings(), stage.upstream, LedgerTable(stage.system.home))
+
+
+def test_an_answer_that_outlasts_the_drain_time_ends_with_an_error_event(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        upstream = stack.enter_context(running_upstream(by_script))
+        system = stack.enter_context(running_system(tmp_path / "home", {"KEYFERRY_DRAIN_SECONDS": "1"}))
+        system.add_endpoint("words", upstream.base_url, "m")
+        clients = stack.enter_context(stream_clients(system.http_url, system.token))
+        for service in ("ingress", "provider_worker"):
+            script = Script(f"outlasts-{service}", 600, pause_seconds=0.1)
+            asking = clients.ask("words/m", script.prompt, operation=script.name)
+            until("it is being answered", lambda asking=asking: asking.received_bytes > 1000)  # type: ignore[misc]
+            system.restart(service)
+            ending = asking.result()
+            assert ending.told_of_failure, (service, ending.status, ending.closed_well, ending.body[-300:])
+            (attempt,) = LedgerTable(system.home).of_operation(script.name)
+            assert attempt.outcome in ("cancelled", "failed")
+            assert attempt.output_tokens > 0

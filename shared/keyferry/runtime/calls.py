@@ -441,6 +441,11 @@ class Caller:
         """Stop watching; calls that are open end by their deadlines."""
         await self._watch.stop()
 
+    def lose_all(self, why: str) -> None:
+        """The process cannot wait for its open calls any longer: each of them fails, and its worker is told to stop."""
+        for call in list(self._calls.values()):
+            call.lose(why)
+
     def credit_bytes(self) -> int:
         """What a new call grants at first: all calls of the process together stay within MAX_CREDIT_BYTES."""
         return max(MIN_CREDIT_BYTES, min(DEFAULT_CREDIT_BYTES, MAX_CREDIT_BYTES // (len(self._calls) + 1)))

@@ -289,3 +289,14 @@ async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(caller: 
     assert not waiting.done()
     await client.deliver(end(0))
     assert (await waiting) is not None
+
+
+async def test_a_process_that_cannot_wait_fails_its_calls_and_tells_their_workers(
+    caller: Caller, client: ScriptedClient
+) -> None:
+    call = await started(caller)
+    await client.deliver(accepted())
+    caller.lose_all("it ends")
+    with pytest.raises(CallFailed, match="it ends"):
+        await call.next_piece()
+    assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
