@@ -50,10 +50,10 @@ def server(binary: Path, configuration: Path, *, port: int | None = None) -> Pro
     )
 
 
-def answers(port: int, timeout_seconds: float = 1.0) -> bool:
-    """Whether a NATS server with JetStream greets clients on this loopback port."""
+def answers(port: int, timeout_seconds: float = 1.0, *, host: str = LOOPBACK) -> bool:
+    """Whether a NATS server with JetStream greets clients on this port, of loopback if nothing else is said."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout_seconds) as client:
+        with socket.create_connection((host, port), timeout_seconds) as client:
             greeting = client.makefile("rb").readline(_GREETING_BYTES)
     except OSError:
         return False

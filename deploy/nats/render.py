@@ -8,8 +8,16 @@ from keyferry.contracts.topology import MAX_MESSAGE_BYTES
 _QUOTED = '"{}"'
 
 
-def server_conf(public_keys: dict[str, str], *, port: int, store_dir: Path, http_port: int | None = None) -> str:
-    """A configuration file for one server on loopback. `public_keys` are the users' public nkeys by user name.
+def server_conf(
+    public_keys: dict[str, str],
+    *,
+    port: int,
+    store_dir: Path,
+    host: str = "127.0.0.1",
+    http_port: int | None = None,
+) -> str:
+    """A configuration file for one server, on loopback if nothing else is said. `public_keys` are the users' public nkeys by
+    user name.
 
     `sync_interval: always`, because an acknowledged record of a paid call must survive a power cut; streams that may lose a
     little opt out one by one. A frozen subscriber must not slow its publishers (`no_fast_producer_stall`), and the buffer
@@ -18,7 +26,7 @@ def server_conf(public_keys: dict[str, str], *, port: int, store_dir: Path, http
     users = "\n".join(_user(name, key) for name, key in sorted(public_keys.items()))
     monitoring = f'http: "127.0.0.1:{http_port}"' if http_port is not None else ""
     return f"""server_name: keyferry
-listen: "127.0.0.1:{port}"
+listen: "{host}:{port}"
 {monitoring}
 max_payload: {MAX_MESSAGE_BYTES}
 max_pending: 64MB

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import LOOPBACK, free_port
 from keyferry.contracts.secret import Secret
 from tests.support.waiting import until
 
@@ -66,7 +66,8 @@ def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
     password, port = Secret(secrets.token_urlsafe(24)), free_port()
     probe = postgres.driver_url(postgres.url(port, _USER, password, "postgres"))
     container = PostgresContainer(POSTGRES_IMAGE, username=_USER, password=password.reveal(), dbname="postgres")
-    with container.with_bind_ports(5432, port):
+    _bind(container, "5432", port)
+    with container:
         runner = _Container(container, lambda: _accepts(probe))
         until("the container accepts clients", lambda: _accepts(probe))
         yield runner, port, _USER, password
@@ -80,10 +81,19 @@ def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         Path(name, "nats.conf").write_text(conf)
-        container = NatsContainer(NATS_IMAGE).with_bind_ports(4222, port)
-        container.with_volume_mapping(name, "/etc/keyferry").with_command("-c /etc/keyferry/nats.conf -p 4222")
+        container = NatsContainer(NATS_IMAGE)
+        _bind(container, "4222", port)
+        # The configuration names the loopback of this machine; inside, that would be the container's own.
+        container.with_volume_mapping(name, "/etc/keyferry").with_command(
+            "-c /etc/keyferry/nats.conf -a 0.0.0.0 -p 4222"
+        )
         with container:
             yield _Container(container, lambda: nats.answers(port)), f"nats://127.0.0.1:{port}"
+
+
+def _bind(container: DockerContainer, inside: str, port: int) -> None:
+    """Let this machine reach a container's port: `with_bind_ports` would let every other in as well."""
+    container.ports[inside] = (LOOPBACK, port)  # type: ignore[assignment]  # narrower than what the engine's client takes
 
 
 def _require_engine() -> None:

@@ -1,0 +1,217 @@
+"""Containers, embedded mode and the topology say the same: who runs, with what, and who may see it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.docker.setup import SetupSettings
+from deploy.embedded import launch, postgres
+from deploy.embedded.home import Home
+from deploy.embedded.services import WORKER_SLOTS, Addresses, placements
+from deploy.embedded.system import DATABASE, DEFAULT_HTTP_PORT
+from keyferry.contracts import topology
+from keyferry.runtime.settings import ServiceSettings
+from tests.contract.deploy.composition import (
+    PROCESSES,
+    ROOT,
+    Container,
+    compose_file,
+    containers,
+    services,
+    settings_class,
+)
+from tests.support import containers as test_containers
+
+_PREFIX = "KEYFERRY_"
+_UID = "10001"
+
+
+def test_every_process_of_the_embedded_system_is_a_container_of_the_same_name() -> None:
+    assert set(services()) == set(PROCESSES)
+    for name, (row, _) in PROCESSES.items():
+        assert services()[name].texts("command") == ["python", "-m", f"services.{row.name}"]
+    assert {topology.role_of(name) for name in services()} == set(topology.SERVICES)
+    assert sum(topology.role_of(name) is topology.Role.PROVIDER_WORKER for name in services()) == WORKER_SLOTS
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_container_is_told_what_the_embedded_process_is_told(name: str, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    row, slot = PROCESSES[name]
+    addresses = Addresses(nats_url="nats://nats:4222", http_host="0.0.0.0", http_port=DEFAULT_HTTP_PORT)
+    seats = {(seat.service, seat.slot): seat.specify().env for seat in placements(home, addresses, {})}
+    embedded, told = seats[row.name, slot], services()[name].environment
+    assert set(told) == set(embedded)
+    for variable in set(told) - {v for v in told if v.endswith(("_FILE", "_DIR"))}:
+        assert told[variable] == embedded[variable], variable
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_every_setting_exists_and_every_required_one_is_set(name: str) -> None:
+    fields = settings_class(PROCESSES[name][0]).model_fields
+    told = {variable.removeprefix(_PREFIX).lower() for variable in services()[name].environment}
+    assert told <= set(fields)
+    assert {field for field, info in fields.items() if info.is_required()} <= told
+
+
+@pytest.mark.parametrize("name", ["prepare", "provision"])
+def test_the_setup_is_told_all_that_it_needs(name: str) -> None:
+    told = {variable.removeprefix(_PREFIX).lower() for variable in containers()[name].environment}
+    fields = SetupSettings.model_fields
+    assert {field for field, info in fields.items() if info.is_required()} <= told <= set(fields)
+    assert containers()[name].texts("command") == ["python", "-m", "deploy.docker.setup", name]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_secrets_come_as_files_of_a_volume_that_nobody_else_sees(name: str) -> None:
+    container = services()[name]
+    [secrets] = [mount for mount in container.mounts if mount.target == "/run/keyferry"]
+    assert secrets.read_only
+    others = {
+        (other.name, mount.target)
+        for other in containers().values()
+        for mount in other.mounts
+        if mount.volume == secrets.volume and other.name != name
+    }
+    assert others == {("provision", f"/handout/{name}")}
+    files = [value for variable, value in container.environment.items() if variable.endswith("_FILE")]
+    assert files
+    assert all(value.startswith("/run/keyferry/") for value in files)
+
+
+def test_each_worker_has_a_spool_of_its_own() -> None:
+    spools = {}
+    for name, (row, slot) in PROCESSES.items():
+        if row.has_spool:
+            container = services()[name]
+            [spool] = [m for m in container.mounts if m.target == container.environment["KEYFERRY_SPOOL_DIR"]]
+            spools[spool.volume] = slot
+            assert not spool.read_only
+    assert spools == {f"spool-{slot}": slot for slot in range(1, WORKER_SLOTS + 1)}
+    prepared = {mount.volume: mount.target for mount in containers()["prepare"].mounts}
+    assert all(prepared[volume] == f"/handout/{volume}" for volume in spools)
+
+
+def test_only_the_ingress_is_reached_from_outside_and_only_from_this_machine() -> None:
+    publishing = {name: c.texts("ports") for name, c in containers().items() if c.content.get("ports")}
+    assert publishing == {"ingress": [f"127.0.0.1:${{KEYFERRY_HTTP_PORT:-{DEFAULT_HTTP_PORT}}}:{DEFAULT_HTTP_PORT}"]}
+    ingress = containers()["ingress"]
+    assert ingress.environment["KEYFERRY_HTTP_PORT"] == str(DEFAULT_HTTP_PORT)
+    assert f"http://127.0.0.1:{DEFAULT_HTTP_PORT}/readyz" in str(ingress.mapping("healthcheck")["test"])
+    assert all(container.text("network_mode") in ("", "none") for container in containers().values())
+
+
+@pytest.mark.parametrize("container", containers().values(), ids=lambda container: container.name)
+def test_no_container_may_more_than_it_needs(container: Container) -> None:
+    assert container.content["read_only"] is True
+    assert "no-new-privileges:true" in container.texts("security_opt")
+    assert not {"privileged", "devices", "pid", "ipc"} & set(container.content)
+    if container.name == "postgres":
+        return  # the image changes to its own user by itself, which needs the engine's usual rights
+    assert container.texts("cap_drop") == ["ALL"]
+    if container.name in ("prepare", "provision"):
+        assert container.texts("cap_add") == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+        assert container.text("restart") == "no"
+    else:
+        assert container.text("user") == f"{_UID}:{_UID}"
+        assert not container.texts("cap_add")
+
+
+def test_what_stops_has_longer_than_its_drain() -> None:
+    drain_seconds = ServiceSettings.model_fields["drain_seconds"].default
+    assert drain_seconds == launch._DEFAULT_DRAIN_SECONDS
+    for container in services().values():
+        grace = re.fullmatch(r"(\d+)s", container.text("stop_grace_period"))
+        assert grace is not None
+        assert int(grace[1]) > drain_seconds + launch._KILL_MARGIN_SECONDS
+        assert container.text("restart") == "unless-stopped"
+
+
+def test_everything_starts_in_order() -> None:
+    done, up, well = "service_completed_successfully", "service_started", "service_healthy"
+    found = {name: container.waits_for for name, container in containers().items()}
+    assert found["prepare"] == {}
+    assert found["nats"] == found["postgres"] == {"prepare": done}
+    assert found["provision"] == {"nats": up, "postgres": well}
+    assert all(found[name] == {"provision": done} for name in (*PROCESSES, "cli"))
+    assert found["first-chat"] == dict.fromkeys(PROCESSES, up) | {"ingress": well}
+    healthy = {name for waits in found.values() for name, until in waits.items() if until == well}
+    assert all("healthcheck" in containers()[name].content for name in healthy)
+
+
+def test_every_volume_is_declared_and_used() -> None:
+    used = {mount.volume for container in containers().values() for mount in container.mounts}
+    assert compose_file()["volumes"] == dict.fromkeys(used)
+
+
+def test_the_servers_find_what_the_setup_makes_for_them() -> None:
+    told = containers()["prepare"].environment
+    assert told == containers()["provision"].environment
+    mounts = {name: {m.volume: m.target for m in container.mounts} for name, container in containers().items()}
+    assert mounts["prepare"]["installation"] == mounts["provision"]["installation"] == told["KEYFERRY_HOME"]
+    assert mounts["prepare"]["nats-config"] == f"{told['KEYFERRY_HANDOUT_DIR']}/nats"
+    assert containers()["nats"].texts("command") == ["--config", f"{mounts['nats']['nats-config']}/nats.conf"]
+    assert mounts["nats"]["nats-data"] == told["KEYFERRY_NATS_STORE_DIR"]
+    assert told["KEYFERRY_NATS_LISTEN"].rpartition(":")[2] == told["KEYFERRY_NATS_URL"].rpartition(":")[2]
+    assert told["KEYFERRY_NATS_URL"] == containers()["router"].environment["KEYFERRY_NATS_URL"] == "nats://nats:4222"
+    assert told["KEYFERRY_HTTP_URL"] == f"http://ingress:{DEFAULT_HTTP_PORT}"
+    assert told["KEYFERRY_OWNER_UID"] == _UID
+    assert mounts["first-chat"]["operator"] == mounts["cli"]["operator"] == told["KEYFERRY_OPERATOR_HOME"]
+    assert containers()["first-chat"].texts("command")[-1] == told["KEYFERRY_OPERATOR_HOME"]
+    assert containers()["cli"].environment == {"KEYFERRY_HOME": told["KEYFERRY_OPERATOR_HOME"]}
+
+
+def test_postgres_is_set_as_the_embedded_one(tmp_path: Path) -> None:
+    cluster, container = postgres.Cluster(tmp_path), containers()["postgres"]
+    embedded = {option for option in cluster.server(1).argv if "=" in option}
+    own = ("listen_addresses", "port", "unix_socket_directories")  # a container has an address and a socket of its own
+    wanted = {f"-c{option}" for option in embedded if not option.startswith(own)}
+    assert container.texts("command") == ["postgres", *container.texts("command")[1:]]
+    assert set(container.texts("command")[1:]) == wanted
+    told = container.environment
+    initdb = cluster._initdb(tmp_path / "data", tmp_path / "password").argv[1:]
+    assert f"--username={told['POSTGRES_USER']}" in initdb
+    of_the_image = ("--pgdata", "--username", "--pwfile")
+    assert set(told["POSTGRES_INITDB_ARGS"].split()) == {o for o in initdb if not o.startswith(of_the_image)}
+    assert (told["POSTGRES_USER"], told["POSTGRES_DB"]) == (postgres.ADMIN, DATABASE)
+    secrets = {mount.target: mount for mount in container.mounts}["/run/keyferry"]
+    assert secrets.read_only
+    assert told["POSTGRES_PASSWORD_FILE"] == "/run/keyferry/admin-password"
+    assert cluster.data_dir.name == f"pg{container.text('image').partition(':')[2]}", "the same major"
+
+
+def test_tests_in_containers_use_the_images_that_are_deployed() -> None:
+    assert containers()["postgres"].text("image") == test_containers.POSTGRES_IMAGE
+    assert containers()["nats"].text("image") == test_containers.NATS_IMAGE
+    for image in (test_containers.POSTGRES_IMAGE, test_containers.NATS_IMAGE):
+        assert re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image), "an image is pinned by its tag"
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    for container in containers().values():
+        for name, value in container.environment.items():
+            if re.search("PASSWORD|SECRET|TOKEN|SEED|NKEY|PEPPER|DATABASE_URL", name):
+                assert name.endswith("_FILE")
+                assert value.startswith("/run/keyferry/")
+
+
+def test_docker_itself_accepts_the_file_where_it_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Reading the file needs no engine, only the client with its Compose plugin; without them nothing is claimed."""
+    docker = shutil.which("docker")
+    version = subprocess.run([docker or "false", "compose", "version"], capture_output=True, text=True, check=False)
+    if version.returncode == 0 and docker is not None:
+        judged = subprocess.run(
+            [docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert judged.returncode == 0, judged.stderr
+        return
+    reason = (
+        "there is no docker client" if docker is None else (version.stderr or version.stdout).strip().splitlines()[0]
+    )
+    assert docker is None or "compose" in reason, reason
+    with capsys.disabled():
+        print(f"\n  unrun: docker compose config ({reason})")

@@ -1,0 +1,145 @@
+"""The image holds what the services need and nothing else, and runs them as nobody in particular."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.services import SERVICES
+from tests.contract.deploy.composition import ROOT, containers
+
+_TEXT = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+STEPS = [
+    (word, rest)
+    for word, _, rest in (
+        line.partition(" ") for line in re.sub(r"\\\n\s*", "", _TEXT).splitlines() if line and not line.startswith("#")
+    )
+]
+
+
+def arguments(word: str) -> list[str]:
+    return [rest for step, rest in STEPS if step == word]
+
+
+def copied() -> list[tuple[list[str], str]]:
+    """What is copied from the repository, and where to."""
+    return [(rest.split()[:-1], rest.split()[-1]) for rest in arguments("COPY") if not rest.startswith("--from")]
+
+
+def ignored(path: str) -> bool:
+    """Whether .dockerignore keeps this file out of the build; the last line that matches decides, as Docker has it."""
+    out = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern, keep = line.removeprefix("!"), line.startswith("!")
+        if any(
+            Path(part).match(pattern.removeprefix("**/")) for part in _parts(path, anywhere=pattern.startswith("**/"))
+        ):
+            out = not keep
+    return out
+
+
+def _parts(path: str, *, anywhere: bool) -> list[str]:
+    """The path and its parents, or only the names in it when a pattern may match anywhere."""
+    pieces = path.split("/")
+    return pieces if anywhere else pieces[:1]
+
+
+def test_the_base_is_pinned_and_runs_what_the_project_asks_for() -> None:
+    images = {rest.split()[0] for rest in arguments("FROM")}
+    assert images == {"python:3.11-slim"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11"
+
+
+def test_the_same_uv_installs_exactly_what_the_lock_says() -> None:
+    version = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert version is not None
+    assert any(f"uv=={version[1]}" in run for run in arguments("RUN"))
+    syncs = [run for run in arguments("RUN") if "uv sync" in run]
+    assert syncs
+    assert all("--frozen --no-dev --no-default-groups" in sync for sync in syncs)
+
+
+def test_it_runs_as_an_ordinary_user_the_one_of_the_compose_file() -> None:
+    [user] = arguments("USER")
+    assert user == containers()["router"].text("user") == "10001:10001"
+    [create] = [run for run in arguments("RUN") if "useradd" in run]
+    assert "--uid 10001 --gid 10001" in create
+    words = [word for word, _ in STEPS]
+    assert words.index("CMD") > words.index("USER"), "nothing runs as root at the end"
+
+
+def test_one_recipe_runs_any_service() -> None:
+    assert arguments("ARG") == ["SERVICE=ingress"]
+    assert arguments("CMD") == ['["sh", "-c", "exec python -m services.$SERVICE"]']
+    assert "ENTRYPOINT" not in dict(STEPS), "the Compose file names the module in its command"
+
+
+def test_no_secret_can_get_into_a_layer() -> None:
+    for sources, _ in copied():
+        assert not {".", "./", "*"} & set(sources), "only what is named goes in"
+    for secret in (
+        ".keyferry/secrets/token-pepper",
+        "deploy/.keyferry/x",
+        "shared/router.seed",
+        "services/.env.local",
+        ".git",
+    ):
+        assert ignored(secret), secret
+    assert ignored("tests/support/bus.py")
+    assert not re.search(r"(?i)password|token|secret=|seed=", " ".join(arguments("ENV") + arguments("ARG")))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's part of the image's /app, copied as the Dockerfile and .dockerignore say."""
+    app = tmp_path_factory.mktemp("app")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for sources, target in copied():
+        for source in sources:
+            files = [name for name in listed if name == source or name.startswith(f"{source}/")]
+            assert files, f"{source} is copied and does not exist"
+            for name in filter(lambda name: not ignored(name) and (ROOT / name).is_file(), files):
+                inside = Path(name).relative_to(source) if name != source else Path(name).name
+                place = app / target / inside
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, place)
+    return app
+
+
+@pytest.mark.parametrize("module", [*(f"services.{row.name}" for row in SERVICES), "deploy.docker.setup"])
+def test_everything_that_starts_is_in_the_image(tree: Path, module: str) -> None:
+    """Started without settings, each says what it lacks: so all its own code is there."""
+    started = subprocess.run(
+        [sys.executable, "-m", module, *(["prepare"] if module.startswith("deploy") else [])],
+        cwd=tree,
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "KEYFERRY_NATS_URL" in started.stderr, started.stderr
+    assert started.returncode == (1 if module.startswith("deploy") else 78)
+
+
+def test_data_files_and_migrations_are_in_the_image(tree: Path) -> None:
+    for row in SERVICES:
+        migrations = sorted((ROOT / "services" / row.name).glob("migrations/versions/*.py"))
+        assert bool(migrations) == row.has_tables
+        assert all((tree / path.relative_to(ROOT)).is_file() for path in migrations)
+    for path in (ROOT / "services").rglob("*.toml"):
+        assert (tree / path.relative_to(ROOT)).is_file()
+    assert not (tree / "tests").exists()

@@ -1,0 +1,251 @@
+"""The setup of the containers for real: its two steps around real servers, then every container's command with its files.
+
+Each container becomes a process with a directory for its root: where Compose mounts a volume, a link leads to that volume's
+directory, and the paths and host names in the environment are changed accordingly. All else is as docker-compose.yml says.
+"""
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploy.embedded import nats, postgres
+from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.process import ProcessSpec, spawn
+from deploy.embedded.services import DEMO_CLIENT, WORKER_SLOTS
+from deploy.embedded.system import DATABASE
+from keyferry.contracts import topology
+from keyferry.contracts.secret import Secret
+from tests.contract.deploy.composition import PROCESSES, ROOT, Container, containers, services
+from tests.support.waiting import until
+
+OWNER_UID = int(containers()["prepare"].environment["KEYFERRY_OWNER_UID"]) if os.geteuid() == 0 else os.geteuid()
+_STEP_SECONDS = 120
+_STOP_SECONDS = 60
+
+
+@dataclass
+class Machine:
+    """An engine's part: volumes, addresses, and containers as processes."""
+
+    base: Path
+    nats_port: int = field(default_factory=free_port)
+    postgres_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+
+    def volume(self, name: str) -> Path:
+        path = self.base / "volumes" / name
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return path
+
+    def root(self, container: Container) -> Path:
+        """What the container sees as `/`, as far as volumes go."""
+        root = self.base / "containers" / container.name
+        for mount in container.mounts:
+            point = root / mount.target.lstrip("/")
+            if not point.is_symlink():
+                point.parent.mkdir(parents=True, exist_ok=True)
+                point.symlink_to(self.volume(mount.volume))
+        return root
+
+    def argv(self, container: Container) -> list[str]:
+        python, *rest = container.texts("command")
+        assert python == "python"
+        return [sys.executable, *(self._there(part, container) for part in rest)]
+
+    def environment(self, container: Container) -> dict[str, str]:
+        told = {name: self._there(value, container) for name, value in container.environment.items()}
+        told |= {
+            "KEYFERRY_OWNER_UID": str(OWNER_UID),
+            "KEYFERRY_HTTP_HOST": LOOPBACK,
+            "KEYFERRY_HTTP_PORT": str(self.http_port),
+            "KEYFERRY_OPERATOR_HOME": str(self.root(containers()["first-chat"]) / "run/keyferry"),
+            "KEYFERRY_NATS_STORE_DIR": str(self.volume("nats-data")),
+        }
+        own = {name: told[name] for name in container.environment}
+        return own | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+
+    def _there(self, value: str, container: Container) -> str:
+        """The same on this machine: a path below the container's root, a loopback address."""
+        ports = {"nats:4222": self.nats_port, "postgres:5432": self.postgres_port, "ingress:8400": self.http_port}
+        for name, port in ports.items():
+            value = value.replace(name, f"{LOOPBACK}:{port}")
+        value = value.replace("0.0.0.0:4222", f"{LOOPBACK}:{self.nats_port}")
+        return f"{self.root(container)}{value}" if value.startswith("/") else value
+
+    def run(self, name: str) -> "subprocess.CompletedProcess[str]":
+        """A one-shot container."""
+        container = containers()[name]
+        return subprocess.run(
+            self.argv(container),
+            cwd=ROOT,
+            env=self.environment(container),
+            capture_output=True,
+            text=True,
+            timeout=_STEP_SECONDS,
+            check=False,
+        )
+
+    def done(self, name: str) -> str:
+        """The same, which must succeed; what it says."""
+        result = self.run(name)
+        assert result.returncode == 0, f"{name} exits {result.returncode}:\n{result.stdout}{result.stderr}"
+        return result.stdout
+
+    @contextmanager
+    def servers(self) -> Iterator[None]:
+        """PostgreSQL and NATS with what `prepare` has made for them, as their images use it."""
+        cluster = postgres.Cluster(self.base / "postgres-data")
+        password = Secret((self.volume("postgres-secrets") / "admin-password").read_text())
+        cluster.initialise(password)
+        configuration = self.volume("nats-config") / "nats.conf"
+        with (
+            _running(cluster.server(self.postgres_port), self.base / "postgres.log"),
+            _running(nats.server(nats.find_nats_server(), configuration), self.base / "nats.log"),
+        ):
+            url = postgres.driver_url(postgres.url(self.postgres_port, postgres.ADMIN, password, "postgres"))
+            until("PostgreSQL is there", lambda: _made_database(url))
+            yield
+
+    @contextmanager
+    def service(self, name: str) -> Iterator[None]:
+        """A service's container. It must end cleanly when it is stopped."""
+        container = services()[name]
+        spec = ProcessSpec(name=name, argv=tuple(self.argv(container)), env=self.environment(container), cwd=ROOT)
+        with _running(spec, self.base / f"{name}.log"):
+            yield
+
+    def healthy(self) -> bool:
+        """What the ingress's health check finds."""
+        [kind, python, *check] = [str(part) for part in self._test_of("ingress")]
+        assert (kind, python) == ("CMD", "python")
+        check = [part.replace(":8400/", f":{self.http_port}/") for part in check]
+        return subprocess.run([sys.executable, *check], capture_output=True, timeout=30, check=False).returncode == 0
+
+    @staticmethod
+    def _test_of(name: str) -> list[object]:
+        test = containers()[name].mapping("healthcheck")["test"]
+        assert isinstance(test, list)
+        return test
+
+
+@contextmanager
+def _running(spec: ProcessSpec, log: Path) -> Iterator[None]:
+    with log.open("ab") as output:
+        process = spawn(spec, output=output)
+    try:
+        yield
+        assert process.poll() is None, f"{spec.name} has ended:\n{log.read_text()}"
+        process.send_signal(spec.stop_signal)
+        process.wait(_STOP_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    if spec.name in PROCESSES:
+        assert process.returncode == 0, f"{spec.name} ends with {process.returncode}:\n{log.read_text()}"
+
+
+def _made_database(url: str) -> bool:
+    """What the image does with POSTGRES_DB when it starts for the first time."""
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
+            connection.execute(f"CREATE DATABASE {DATABASE}".encode())
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """In a directory that others may pass through: PostgreSQL may run as another user."""
+    with tempfile.TemporaryDirectory(prefix="keyferry-containers-") as name:
+        base = Path(name)
+        base.chmod(0o711)
+        (base / "postgres-data").mkdir(mode=0o711)
+        yield Machine(base)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+def test_prepare_makes_what_the_servers_need(machine: Machine) -> None:
+    machine.done("prepare")
+    configuration = machine.volume("nats-config") / "nats.conf"
+    nats.check_configuration(nats.find_nats_server(), configuration)
+    rendered = configuration.read_text()
+    everyone = topology.users(WORKER_SLOTS, [DEMO_CLIENT])
+    assert all(f"# {user}\n" in rendered for user in everyone)
+    assert rendered.count("nkey: U") == len(everyone)
+    installation = machine.volume("installation")
+    seeds = {path.stem: path.read_text() for path in (installation / "secrets" / "nkeys").iterdir()}
+    assert set(seeds) == set(everyone)
+    assert not [user for user, seed in seeds.items() if seed in rendered]
+    for path in (installation / "secrets").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    for data in ("nats-data", *(f"spool-{slot}" for slot in range(1, WORKER_SLOTS + 1))):
+        mode = machine.volume(data).stat()
+        assert (mode.st_uid, stat.S_IMODE(mode.st_mode)) == (OWNER_UID, 0o700)
+
+    before = files(machine.base / "volumes")
+    machine.done("prepare")
+    assert files(machine.base / "volumes") == before
+
+
+def test_provision_says_who_does_not_come(machine: Machine) -> None:
+    machine.done("prepare")
+    container = containers()["provision"]
+    environment = machine.environment(container) | {"KEYFERRY_SERVERS_WITHIN_SECONDS": "0.2"}
+    result = subprocess.run(
+        machine.argv(container), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "NATS does not answer at nats://" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.timeout(300)
+def test_every_container_works_with_what_the_setup_made(machine: Machine) -> None:
+    machine.done("prepare")
+    with machine.servers():
+        assert "every process has its files" in machine.done("provision")
+        for name, (row, _) in PROCESSES.items():
+            handed_out = machine.volume(f"{name}-secrets")
+            assert (handed_out.stat().st_uid, stat.S_IMODE(handed_out.stat().st_mode)) == (OWNER_UID, 0o700)
+            wanted = {"nkey.seed"} | ({"database.url"} if row.has_tables else set())
+            assert set(files(handed_out)) == wanted | ({"token-pepper"} if row.has_pepper else set())
+            for path in handed_out.iterdir():
+                assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (OWNER_UID, 0o400), path
+
+        before = files(machine.base / "volumes")
+        machine.done("provision")
+        after = files(machine.base / "volumes")
+        assert {name: text for name, text in after.items() if "nats-data" not in name} == {
+            name: text for name, text in before.items() if "nats-data" not in name
+        }
+
+        with ExitStack() as stack:
+            for name in services():
+                stack.enter_context(machine.service(name))
+            until("the ingress is healthy", machine.healthy, 90)
+            said = until("the first chat", lambda: _said(machine), 120)
+            assert "Hello from Keyferry" in said
+            operator = machine.volume("operator")
+            token = operator / "secrets" / "demo-client-token"
+            assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+def _said(machine: Machine) -> str | None:
+    """What the first chat says when it succeeds; its container is started again when it does not."""
+    result = machine.run("first-chat")
+    return result.stdout if result.returncode == 0 else None
