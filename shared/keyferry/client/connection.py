@@ -16,12 +16,13 @@ from nkeys import NkeysError
 
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
 from keyferry.client.errors import CannotConnect, error_of
-from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts import ids
+from keyferry.contracts.chat import ChatRequest, Probe
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import ListModels, Models
 from keyferry.contracts.service import ErrorCode, refusal_in
-from keyferry.contracts.topology import MODEL_LIST, inbox_prefix, internal_client
+from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
 from keyferry.runtime.calls import Call, Caller
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _RECONNECT_SECONDS = 0.25
 _PING_SECONDS = 10
 _ASK_SECONDS = 5.0
 _FLUSH_SECONDS = 2
+_INBOX_SECONDS = 2
 _LAST_WORDS_SECONDS = 1.5
 """A request that nobody has taken when it is given up may still be taken within this time, and has to be stopped then."""
 _POLL_SECONDS = 0.01
@@ -151,13 +153,24 @@ class _Connection:
         raise _cannot(f"NATS does not answer at {self._url} within {timeout_seconds:g} s; is it running?")
 
     async def require_inbox(self, client: NatsClient) -> None:
-        """Raises CannotConnect when the server has refused the subscription of the inbox."""
-        await client.flush(_FLUSH_SECONDS)  # the server's complaints come before its pong
-        if self._violations:
-            raise _cannot(
-                f"NATS does not let this seed be {self._user}: {self._violations[0]}. Check `tenant` and `name`, or have the"
-                " operator render the server's users anew"
-            )
+        """Raises CannotConnect when answers do not reach the inbox, because the server has refused the subscription.
+
+        The server says so only beside the connection and at its leisure. But it answers a question to a worker process that
+        does not exist at once, and to the inbox: that nobody is there.
+        """
+        probe = Probe(attempt_ids=[ids.new(ids.ATTEMPT)]).encode()
+        try:
+            await client.request(WORKER_PROBE.at(boot=ids.new(ids.BOOT)), probe, timeout=_INBOX_SECONDS)
+        except NoRespondersError:
+            return
+        except (NatsError, TimeoutError):
+            why = self._violations[0] if self._violations else f"no answer within {_INBOX_SECONDS} s"
+        else:
+            why = "somebody answers for a worker that does not exist"
+        raise _cannot(
+            f"NATS does not let this seed be {self._user}: {why}. Check `tenant` and `name`, or have the operator render the"
+            " server's users anew"
+        )
 
     async def _connect(self, seed: str | None) -> NatsClient:
         return await nats.connect(
