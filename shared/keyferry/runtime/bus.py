@@ -202,6 +202,8 @@ class Bus:
             subscription = await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler)
             if subject.queue:
                 self._work.append(subscription)
+        while self.client.pending_data_size:  # noqa: ASYNC110 - a flush overtakes what waits to be written
+            await asyncio.sleep(0)
         await self.client.flush()
         await asyncio.sleep(_START_UP_ROUND_TRIP_SECONDS)
         if self._permission_errors:
