@@ -105,7 +105,7 @@ class Attempts:
 
     async def run(self, run: AttemptRun, body: bytes, inbox: str) -> None:
         """Make one attempt, from the check that it may still start to its record. Never raises for the provider's faults."""
-        if time.time_ns() // 1_000_000 > run.start_by_unix_ms:
+        if _too_late(run):
             # Silence is the answer: by now the caller may have sent the request again, and only one of them may be paid.
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
             return
@@ -192,6 +192,11 @@ class Attempts:
     ) -> tuple[Outcome, Failure | None]:
         try:
             await self._send(inbox, self._accepted(run), "")
+            # The connection writes in a task of its own. Only a caller that can hear of the acceptance will not ask again.
+            await asyncio.sleep(0)
+            if _too_late(run):
+                message = "the worker stood still for too long and called nobody; try again"
+                return Outcome.FAILED, _failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT)
             async with asyncio.timeout(run.deadline_ms / 1000):
                 progress.answer = await self._providers[run.provider](run, body, progress)
         except asyncio.CancelledError:
@@ -302,6 +307,10 @@ class Attempts:
                 else int((progress.first_token - progress.started) * 1000),
             }
         )
+
+
+def _too_late(run: AttemptRun) -> bool:
+    return time.time_ns() // 1_000_000 > run.start_by_unix_ms
 
 
 def _failure(failure_class: FailureClass, message: str, where: Where) -> Failure:
