@@ -1,7 +1,6 @@
 """Calling for an answer over the bus: one wildcard inbox for a whole process, one `Call` for each request.
 
-`Assembly` holds the rules (which attempt counts, which frame comes next, what is whole) without any I/O; `Call` adds the
-waiting, and `Caller` the subscription.
+`Assembly` holds the rules without any I/O; `Call` adds the waiting, and `Caller` the subscription.
 """
 
 import asyncio
@@ -11,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
@@ -24,7 +23,9 @@ from keyferry.contracts.chat import DEFAULT_CREDIT_BYTES, ChatRequest, Control, 
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import CHAT_REQUEST, WORKER_CONTROL, WORKER_PROBE
-from keyferry.contracts.usage import Outcome
+from keyferry.runtime.assembly import Assembly, CallFailed, Piece
+
+__all__ = ["Assembly", "Call", "CallAbandoned", "CallFailed", "Caller", "Piece", "SilenceWatch"]
 from keyferry.runtime.tasks import cancel_and_wait
 
 START_WITHIN_MS = 1000
@@ -38,87 +39,18 @@ _PROBE_EVERY_SECONDS = 1.0
 _PROBE_MOST = 5000
 _FROZEN_SECONDS = 10.0
 """A worker that does not answer for so long is treated as dead; shorter freezes only delay."""
+_CATCH_UP_SECONDS = 0.05
+"""Within this time of the bus's own answer everything comes that was under way to it from others."""
+_CATCH_UP_ROUNDS = 3
+_NEVER_SECONDS = 3600
 _NO_RESPONDERS = "503"
 
 
 _log = logging.getLogger(__name__)
 
 
-class CallFailed(Exception):
-    """The request has ended without a whole answer."""
-
-    def __init__(self, failure: Failure, *, decision_id: str | None = None) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-        self.decision_id = decision_id
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of the answer to deliver; `last` when the answer is whole with it."""
-
-    payload: bytes
-    last: bool
-
-
 class CallAbandoned(Exception):
     """Whoever wanted the answer is gone."""
-
-
-class Assembly:
-    """Puts the frames of one request together. A gap is a failure: what is missing a piece must not look whole."""
-
-    def __init__(self) -> None:
-        self.accepted: frames.Accepted | None = None
-        self._next_seq = 1
-
-    @property
-    def pieces(self) -> int:
-        """How many pieces of the attempt that counts have come."""
-        return self._next_seq - 1
-
-    def take(self, frame: frames.Frame) -> Piece | None:
-        """The piece that `frame` adds, if any. Raises CallFailed."""
-        if isinstance(frame, frames.Accepted):
-            self._accept(frame)
-            return None
-        if isinstance(frame, frames.Refused):
-            raise CallFailed(frame.failure, decision_id=frame.decision_id)
-        if self.accepted is None or frame.attempt_id != self.accepted.attempt_id:
-            return None
-        if isinstance(frame, frames.Data):
-            if frame.seq != self._next_seq:
-                raise self._hole()
-            self._next_seq += 1
-            return Piece(frame.payload, last=False)
-        return self._end(frame)
-
-    def _accept(self, frame: frames.Accepted) -> None:
-        if self.accepted is None or frame.attempt_number > self.accepted.attempt_number:
-            self.accepted = frame
-            self._next_seq = 1
-
-    def _end(self, frame: frames.End) -> Piece:
-        if frame.count != self._next_seq - 1:
-            raise self._hole()
-        if frame.outcome is not Outcome.COMPLETED:
-            raise self._failed(
-                frame.failure
-                or Failure(failure_class=FailureClass.INTERNAL, message="the attempt ended without a reason")
-            )
-        return Piece(frame.payload, last=True)
-
-    def _hole(self) -> CallFailed:
-        return self._failed(
-            Failure(
-                failure_class=FailureClass.TRUNCATED,
-                message="a part of the answer was lost between the services",
-                where=Where.MID_STREAM,
-            )
-        )
-
-    def _failed(self, failure: Failure) -> CallFailed:
-        return CallFailed(failure, decision_id=self.accepted.decision_id if self.accepted else None)
 
 
 class Call:
@@ -188,10 +120,14 @@ class Call:
         """A moment has passed by which something should have come. Raises CallFailed when it is too late."""
         if time.monotonic() >= self._give_up_at:
             raise self._fail(FailureClass.EXPIRED, "the request's deadline passed before the answer was whole")
-        if self._unanswered and self._sends == _MAX_SENDS:
+        if not self._unanswered:
+            return
+        await self._caller.catch_up()
+        if self._arrived:
+            return
+        if self._sends == _MAX_SENDS:
             raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
-        if self._unanswered:
-            await self._send()
+        await self._send()
 
     async def _grant_what_was_taken(self) -> None:
         """Let the worker send as much again as the reader has done with: it asks for the next piece, so it has."""
@@ -257,6 +193,10 @@ class Call:
         if self._over or self._abandoned or self.accepted is None or self._heard_at > moment or self._arrived:
             return None
         return self.accepted.boot_id
+
+    def heard_since(self, moment: float) -> str | None:
+        """The boot id of the worker that has said something after `moment` (monotonic seconds), if one has."""
+        return self.accepted.boot_id if self.accepted is not None and self._heard_at > moment else None
 
     def doubt(self) -> None:
         """The worker says that it does not have the attempt. The second time in a row it is lost.
@@ -385,11 +325,14 @@ class SilenceWatch:
         while True:
             await asyncio.sleep(_PROBE_EVERY_SECONDS)
             silent: dict[str, list[Call]] = {}
+            heard: set[str | None] = set()
             moment = time.monotonic() - _PROBE_EVERY_SECONDS
             for call in list(self._calls.values()):
+                heard.add(call.heard_since(moment))
                 if (boot := call.silent_since(moment)) is not None:
                     silent.setdefault(boot, []).append(call)
-            self._unanswered_since = {b: at for b, at in self._unanswered_since.items() if b in silent}
+            # A worker whose frames come is alive, though its answer to a probe may wait behind thousands of them.
+            self._unanswered_since = {b: t for b, t in self._unanswered_since.items() if b in silent and b not in heard}
             probes = (self._probe(boot, calls) for boot, calls in silent.items())
             for error in await asyncio.gather(*probes, return_exceptions=True):
                 if isinstance(error, Exception):
@@ -431,10 +374,11 @@ class Caller:
         self._calls: dict[str, Call] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._watch = SilenceWatch(client, self._calls)
+        self._inbox: Subscription | None = None
 
     async def start(self) -> None:
         """Subscribe the inbox, and begin to watch for silence."""
-        await self.client.subscribe(f"{self._prefix}*", cb=self._on_frame)
+        self._inbox = await self.client.subscribe(f"{self._prefix}*", cb=self._on_frame)
         self._watch.start()
 
     async def stop(self) -> None:
@@ -470,6 +414,34 @@ class Caller:
     def forget(self, token: str) -> None:
         """Frames for `token` are dropped from now on."""
         self._calls.pop(token, None)
+
+    async def catch_up(self) -> None:
+        """Return when what was sent to this process so far has been handed out, and the bus answers as quickly as it should.
+
+        This process, or the bus, may just have stood still for longer than a request waits for its acceptance. The acceptance
+        is then about to come, and whoever sends the request again without having looked pays twice.
+        """
+        for _ in range(_CATCH_UP_ROUNDS):
+            started = time.monotonic()
+            if not await self._round_trip():
+                return
+            await asyncio.sleep(_CATCH_UP_SECONDS)
+            while self._inbox is not None and self._inbox.pending_msgs:  # noqa: ASYNC110 - the library has no event for it
+                await asyncio.sleep(0)
+            if time.monotonic() - started < 3 * _CATCH_UP_SECONDS:
+                return
+
+    async def _round_trip(self) -> bool:
+        """Whether the bus has answered; as long as it is connected it gets time for that."""
+        # nats-py fails when the answer to a flush comes after its own time-out, so it gets one that is never reached.
+        flushed = asyncio.ensure_future(self.client.flush(timeout=_NEVER_SECONDS))
+        while self.client.is_connected:
+            await asyncio.wait({flushed}, timeout=_PROBE_EVERY_SECONDS)
+            if flushed.done():
+                return flushed.exception() is None
+        flushed.cancel()
+        await asyncio.wait({flushed})
+        return False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` to its end, whoever leaves meanwhile."""

@@ -24,11 +24,18 @@ class ScriptedClient:
         self.published: list[tuple[str, bytes, str]] = []
         self.sent = asyncio.Event()
         self.is_connected = True
+        self.late: list[bytes] = []
+        """Frames that come with the answer to a flush: they were on their way while somebody stood still."""
         self.on_frame: Callable[[Any], Any] | None = None
         self.probe: Callable[[], bytes] = lambda: Probed(unknown=[]).encode()
 
-    async def subscribe(self, subject: str, cb: Callable[[Any], Any]) -> None:
+    async def subscribe(self, subject: str, cb: Callable[[Any], Any]) -> Any:
         self.on_frame = cb
+        return SimpleNamespace(pending_msgs=0)
+
+    async def flush(self, timeout: float) -> None:
+        for frame in self.late:
+            await self.deliver(frame)
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         self.published.append((subject, data, reply))
@@ -37,9 +44,9 @@ class ScriptedClient:
     async def request(self, subject: str, data: bytes, timeout: float) -> Any:
         return SimpleNamespace(data=self.probe())
 
-    async def deliver(self, frame: bytes, headers: dict[str, str] | None = None) -> None:
+    async def deliver(self, frame: bytes, headers: dict[str, str] | None = None, inbox: str | None = None) -> None:
         assert self.on_frame is not None
-        await self.on_frame(SimpleNamespace(subject=self.inbox, data=frame, headers=headers))
+        await self.on_frame(SimpleNamespace(subject=inbox or self.inbox, data=frame, headers=headers))
 
     @property
     def inbox(self) -> str:
@@ -140,6 +147,46 @@ async def test_an_accepted_request_is_never_sent_again(
     assert failed.value.failure.failure_class is FailureClass.EXPIRED
     assert len(client.requests()) == 1
     assert len(client.controls(ControlKind.CANCEL)) == 1
+
+
+async def test_an_acceptance_that_was_only_late_is_found_before_sending_again(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
+    call = await started(caller)
+    client.late = [accepted(), frames.data_frame("att_1", 1, b"a")]
+    piece = await call.next_piece()
+    assert piece is not None
+    assert piece.payload == b"a"
+    assert len(client.requests()) == 1
+
+
+async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswered(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_FROZEN_SECONDS", 0.1)
+    asked = 0
+
+    def overloaded() -> bytes:
+        nonlocal asked
+        asked += 1
+        raise TimeoutError
+
+    client.probe = overloaded
+    silent = await started(caller)
+    await client.deliver(accepted("att_1"))
+    waiting = asyncio.ensure_future(silent.next_piece())
+    talking = await started(caller)
+    await client.deliver(accepted("att_2"), inbox=client.published[-1][2])
+    seq = 0
+    while asked < 20:
+        seq += 1
+        await client.deliver(frames.data_frame("att_2", seq, b"a"), inbox=caller.inbox(talking._token))
+        await talking.next_piece()
+        await asyncio.sleep(0.005)
+    assert not waiting.done()
+    await client.deliver(end(0))
+    assert (await waiting) is not None
 
 
 async def test_patience_ends_without_ending_the_call(caller: Caller, client: ScriptedClient) -> None:

@@ -1,0 +1,80 @@
+"""What counts as a whole answer: which attempt counts, which frame comes next, when it is over. Pure."""
+
+from dataclasses import dataclass
+
+from keyferry.contracts import frames
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import Outcome
+
+
+class CallFailed(Exception):
+    """The request has ended without a whole answer."""
+
+    def __init__(self, failure: Failure, *, decision_id: str | None = None) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.decision_id = decision_id
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of the answer to deliver; `last` when the answer is whole with it."""
+
+    payload: bytes
+    last: bool
+
+
+class Assembly:
+    """Puts the frames of one request together. A gap is a failure: what is missing a piece must not look whole."""
+
+    def __init__(self) -> None:
+        self.accepted: frames.Accepted | None = None
+        self._next_seq = 1
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of the attempt that counts have come."""
+        return self._next_seq - 1
+
+    def take(self, frame: frames.Frame) -> Piece | None:
+        """The piece that `frame` adds, if any. Raises CallFailed."""
+        if isinstance(frame, frames.Accepted):
+            self._accept(frame)
+            return None
+        if isinstance(frame, frames.Refused):
+            raise CallFailed(frame.failure, decision_id=frame.decision_id)
+        if self.accepted is None or frame.attempt_id != self.accepted.attempt_id:
+            return None
+        if isinstance(frame, frames.Data):
+            if frame.seq != self._next_seq:
+                raise self._hole()
+            self._next_seq += 1
+            return Piece(frame.payload, last=False)
+        return self._end(frame)
+
+    def _accept(self, frame: frames.Accepted) -> None:
+        if self.accepted is None or frame.attempt_number > self.accepted.attempt_number:
+            self.accepted = frame
+            self._next_seq = 1
+
+    def _end(self, frame: frames.End) -> Piece:
+        if frame.count != self._next_seq - 1:
+            raise self._hole()
+        if frame.outcome is not Outcome.COMPLETED:
+            raise self._failed(
+                frame.failure
+                or Failure(failure_class=FailureClass.INTERNAL, message="the attempt ended without a reason")
+            )
+        return Piece(frame.payload, last=True)
+
+    def _hole(self) -> CallFailed:
+        return self._failed(
+            Failure(
+                failure_class=FailureClass.TRUNCATED,
+                message="a part of the answer was lost between the services",
+                where=Where.MID_STREAM,
+            )
+        )
+
+    def _failed(self, failure: Failure) -> CallFailed:
+        return CallFailed(failure, decision_id=self.accepted.decision_id if self.accepted else None)
