@@ -1,0 +1,89 @@
+"""An attempt begins in time or not at all, and its caller can hear of it before the provider does."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from nats.js import JetStreamContext
+
+from keyferry.contracts import frames
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.usage import AttemptRecord, Outcome
+from keyferry.runtime.publishing import PackedPublisher
+from keyferry.runtime.telemetry import Telemetry
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.attempt import Attempts, Progress
+from services.provider_worker.spool import Spool
+from tests.support.attempt_runs import attempt_run
+
+
+class Worker:
+    """A worker's attempts with a real spool, a connection that writes in a task of its own, and a provider that counts."""
+
+    def __init__(self, directory: Path, stands_still_seconds: float = 0.0) -> None:
+        self.spool = Spool(directory)
+        self.spool.open()
+        self.written: list[frames.Frame] = []
+        self.heard_before_the_call: list[frames.Frame] | None = None
+        self._stands_still_seconds = stands_still_seconds
+        self.attempts = Attempts(
+            worker_id="worker-1",
+            boot_id="boot_1",
+            providers={"custom": self._provider},
+            spool=self.spool,
+            publisher=PackedPublisher(self._no_bus, "attempts", producer="worker-1"),
+            send=self._send,
+            telemetry=Telemetry("provider_worker"),
+            capacity=10,
+        )
+
+    @property
+    def records(self) -> list[AttemptRecord]:
+        return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, 0)]
+
+    async def _provider(self, run: AttemptRun, body: bytes, progress: Progress) -> Answer:
+        self.heard_before_the_call = list(self.written)
+        return Answer(body=b"{}")
+
+    async def _send(self, subject: str, data: bytes, reply: str) -> None:
+        asyncio.get_running_loop().call_soon(self.written.append, frames.decode(data))
+        if self._stands_still_seconds:
+            await asyncio.sleep(self._stands_still_seconds)
+
+    def _no_bus(self) -> JetStreamContext:
+        raise AssertionError("nothing is published here")
+
+
+def starting_within(milliseconds: int) -> AttemptRun:
+    now_ms = time.time_ns() // 1_000_000
+    return attempt_run().model_copy(update={"start_by_unix_ms": now_ms + milliseconds})
+
+
+async def test_the_acceptance_is_written_before_the_provider_is_called(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
+    assert worker.heard_before_the_call is not None
+    assert [type(frame) for frame in worker.heard_before_the_call] == [frames.Accepted]
+    assert [record.outcome for record in worker.records] == [Outcome.COMPLETED]
+
+
+async def test_a_worker_that_stood_still_after_accepting_calls_nobody(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, stands_still_seconds=0.2)
+    await worker.attempts.run(starting_within(100), b"{}", "_INBOX_test.1")
+    assert worker.heard_before_the_call is None
+    (record,) = worker.records
+    assert record.outcome is Outcome.FAILED
+    assert record.failure is not None
+    assert (record.failure.failure_class, record.failure.where) == (FailureClass.UNAVAILABLE, Where.NOT_SENT)
+    assert record.meters.total == 0
+
+
+@pytest.mark.parametrize("late_by_ms", [1, 5000])
+async def test_what_comes_too_late_is_answered_with_silence(tmp_path: Path, late_by_ms: int) -> None:
+    worker = Worker(tmp_path)
+    await worker.attempts.run(starting_within(-late_by_ms), b"{}", "_INBOX_test.1")
+    assert worker.heard_before_the_call is None
+    assert worker.written == []
+    assert worker.records == []
