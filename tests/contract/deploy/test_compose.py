@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,8 @@ def test_no_secret_stands_in_the_file() -> None:
 def test_docker_itself_accepts_the_file_where_it_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     """Reading the file needs no engine, only the client with its Compose plugin; without them nothing is claimed."""
     docker = shutil.which("docker")
-    version = subprocess.run([docker or "false", "compose", "version"], capture_output=True, text=True, check=False)
+    asked = [docker or sys.executable, *(("compose", "version") if docker else ("-c", "raise SystemExit(1)"))]
+    version = subprocess.run(asked, capture_output=True, text=True, check=False)
     if version.returncode == 0 and docker is not None:
         judged = subprocess.run(
             [docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.embedded.services import SERVICES
 from tests.contract.deploy.composition import ROOT, containers
+from tests.support.tree import repository_files
 
 _TEXT = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
 STEPS = [
@@ -100,13 +101,7 @@ def test_no_secret_can_get_into_a_layer() -> None:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's part of the image's /app, copied as the Dockerfile and .dockerignore say."""
     app = tmp_path_factory.mktemp("app")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    listed = [name.as_posix() for name in repository_files()]
     for sources, target in copied():
         for source in sources:
             files = [name for name in listed if name == source or name.startswith(f"{source}/")]

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -157,5 +159,7 @@ def _broken_since_last_tag(repository: Path, now: dict[str, Schema]) -> list[str
 
 
 def _git(repository: Path, *arguments: str, fails: bool = False) -> str:
-    done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, check=not fails)
+    git = shutil.which("git") or shutil.which("git", path=os.defpath)
+    assert git is not None, "git is needed to read the schemas of the last tag"
+    done = subprocess.run([git, *arguments], cwd=repository, capture_output=True, text=True, check=not fails)
     return done.stdout.strip() if done.returncode == 0 else ""
