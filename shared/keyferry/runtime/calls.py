@@ -42,7 +42,8 @@ _FROZEN_SECONDS = 10.0
 _CATCH_UP_SECONDS = 0.05
 """Within this time of the bus's own answer everything comes that was under way to it from others."""
 _CATCH_UP_ROUNDS = 3
-_NEVER_SECONDS = 3600
+_BUS_PATIENCE_SECONDS = 5.0
+_LONGER_THAN_A_CONNECTION_SECONDS = 60
 _NO_RESPONDERS = "503"
 
 
@@ -122,9 +123,11 @@ class Call:
             raise self._fail(FailureClass.EXPIRED, "the request's deadline passed before the answer was whole")
         if not self._unanswered:
             return
-        await self._caller.catch_up()
+        caught_up = await self._caller.catch_up()
         if self._arrived:
             return
+        if not caught_up:
+            raise self._fail(FailureClass.UNAVAILABLE, "the bus does not answer; try again in a moment")
         if self._sends == _MAX_SENDS:
             raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
         await self._send()
@@ -372,7 +375,7 @@ class Caller:
         self.client = client
         self._prefix = f"{inbox_prefix}.{boot_id}."
         self._calls: dict[str, Call] = {}
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[Any]] = set()
         self._watch = SilenceWatch(client, self._calls)
         self._inbox: Subscription | None = None
 
@@ -415,33 +418,38 @@ class Caller:
         """Frames for `token` are dropped from now on."""
         self._calls.pop(token, None)
 
-    async def catch_up(self) -> None:
-        """Return when what was sent to this process so far has been handed out, and the bus answers as quickly as it should.
+    async def catch_up(self) -> bool:
+        """Return when what was sent to this process so far has been handed out; False where the bus does not answer.
 
         This process, or the bus, may just have stood still for longer than a request waits for its acceptance. The acceptance
         is then about to come, and whoever sends the request again without having looked pays twice.
         """
+        patient_until = time.monotonic() + _BUS_PATIENCE_SECONDS
         for _ in range(_CATCH_UP_ROUNDS):
             started = time.monotonic()
-            if not await self._round_trip():
-                return
+            flushed = asyncio.ensure_future(self._flushed())
+            self._errands.add(flushed)
+            flushed.add_done_callback(self._errands.discard)
+            await asyncio.wait({flushed}, timeout=patient_until - started)
+            if not flushed.done() or not flushed.result():
+                return False
             await asyncio.sleep(_CATCH_UP_SECONDS)
             while self._inbox is not None and self._inbox.pending_msgs:  # noqa: ASYNC110 - the library has no event for it
                 await asyncio.sleep(0)
             if time.monotonic() - started < 3 * _CATCH_UP_SECONDS:
-                return
+                break
+        return True
 
-    async def _round_trip(self) -> bool:
-        """Whether the bus has answered; as long as it is connected it gets time for that."""
-        # nats-py fails when the answer to a flush comes after its own time-out, so it gets one that is never reached.
-        flushed = asyncio.ensure_future(self.client.flush(timeout=_NEVER_SECONDS))
-        while self.client.is_connected:
-            await asyncio.wait({flushed}, timeout=_PROBE_EVERY_SECONDS)
-            if flushed.done():
-                return flushed.exception() is None
-        flushed.cancel()
-        await asyncio.wait({flushed})
-        return False
+    async def _flushed(self) -> bool:
+        """Whether the bus has answered a ping.
+
+        nats-py breaks when the answer comes after this has given up: so that is later than the connection is given up.
+        """
+        try:
+            await self.client.flush(timeout=_LONGER_THAN_A_CONNECTION_SECONDS)
+        except (NatsError, TimeoutError, OSError):
+            return False
+        return True
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` to its end, whoever leaves meanwhile."""

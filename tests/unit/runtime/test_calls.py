@@ -24,6 +24,8 @@ class ScriptedClient:
         self.published: list[tuple[str, bytes, str]] = []
         self.sent = asyncio.Event()
         self.is_connected = True
+        self.thawed = asyncio.Event()
+        self.thawed.set()
         self.late: list[bytes] = []
         """Frames that come with the answer to a flush: they were on their way while somebody stood still."""
         self.on_frame: Callable[[Any], Any] | None = None
@@ -34,6 +36,7 @@ class ScriptedClient:
         return SimpleNamespace(pending_msgs=0)
 
     async def flush(self, timeout: float) -> None:
+        await self.thawed.wait()
         for frame in self.late:
             await self.deliver(frame)
 
@@ -159,6 +162,19 @@ async def test_an_acceptance_that_was_only_late_is_found_before_sending_again(
     assert piece is not None
     assert piece.payload == b"a"
     assert len(client.requests()) == 1
+
+
+async def test_a_bus_that_stands_still_ends_the_wait_and_gets_nothing_twice(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
+    monkeypatch.setattr(calls, "_BUS_PATIENCE_SECONDS", 0.05)
+    client.thawed.clear()
+    call = await started(caller)
+    with pytest.raises(CallFailed, match="the bus does not answer"):
+        await call.next_piece()
+    assert len(client.requests()) == 1
+    client.thawed.set()
 
 
 async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswered(
