@@ -1,5 +1,6 @@
 """`make examples`, as a reader runs it: every example works, and shows what it says."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ def test_make_examples_runs_them_all_and_they_show_what_they_say(system: Keyferr
         # The environment is the test's already: nothing is to be installed.
         ["make", "-o", "env", "examples", f"PYTHON={sys.executable}"],
         cwd=_checkout(system, tmp_path),
+        # A reader has curl, wherever this test run was started from.
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/local/bin:/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=110,
