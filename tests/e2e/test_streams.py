@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.accounting import until_accounted
+from tests.support.chaos_seed import VARIABLE
 from tests.support.family import frozen
 from tests.support.ledger_table import LedgerTable
 from tests.support.scripted_words import Script, by_script, calls_of
@@ -23,7 +24,7 @@ from tests.support.system import KeyferrySystem, running_system
 from tests.support.upstream import Call, Upstream, running_upstream
 from tests.support.waiting import until
 
-SEED = int(os.environ.get("KEYFERRY_TEST_SEED", "20260901"))
+SEED = int(os.environ.get(VARIABLE, "20260901"))
 MODEL = "words/m"
 WORKERS = ("provider_worker-1", "provider_worker-2")
 DEAD_WORKER_SECONDS = 10.0
