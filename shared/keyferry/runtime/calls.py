@@ -35,6 +35,7 @@ _MAX_SENDS = 2
 MAX_CREDIT_BYTES = 16 * 1024 * 1024
 """Granted by one process in all: what may lie in the server's buffer for it (64 MB) without the server cutting it off."""
 MIN_CREDIT_BYTES = 4 * 1024
+_SHARES = 16
 _PROBE_EVERY_SECONDS = 1.0
 _PROBE_MOST = 5000
 _FROZEN_SECONDS = 10.0
@@ -59,8 +60,9 @@ class Call:
 
     def __init__(self, caller: "Caller", head: ChatRequest, body: bytes) -> None:
         self._caller = caller
-        self._credit_bytes = caller.credit_bytes()
-        self._head = head.model_copy(update={"credit_bytes": self._credit_bytes})
+        self.granted_bytes = caller.credit_bytes()
+        """Payload that the worker may be ahead of the reader by."""
+        self._head = head.model_copy(update={"credit_bytes": self.granted_bytes})
         self._body = body
         self._handed_bytes = 0
         self._taken_bytes = 0
@@ -136,7 +138,7 @@ class Call:
         """Let the worker send as much again as the reader has done with: it asks for the next piece, so it has."""
         self._taken_bytes += self._handed_bytes
         self._handed_bytes = 0
-        if 2 * self._taken_bytes >= self._credit_bytes and self.accepted is not None:
+        if 2 * self._taken_bytes >= self.granted_bytes and self.accepted is not None:
             taken, self._taken_bytes = self._taken_bytes, 0
             await self._tell(self.accepted, ControlKind.CREDIT, credit_bytes=taken)
 
@@ -375,6 +377,7 @@ class Caller:
         self.client = client
         self._prefix = f"{inbox_prefix}.{boot_id}."
         self._calls: dict[str, Call] = {}
+        self._granted_bytes = 0
         self._errands: set[asyncio.Task[Any]] = set()
         self._watch = SilenceWatch(client, self._calls)
         self._inbox: Subscription | None = None
@@ -394,8 +397,12 @@ class Caller:
             call.lose(why)
 
     def credit_bytes(self) -> int:
-        """What a new call grants at first: all calls of the process together stay within MAX_CREDIT_BYTES."""
-        return max(MIN_CREDIT_BYTES, min(DEFAULT_CREDIT_BYTES, MAX_CREDIT_BYTES // (len(self._calls) + 1)))
+        """What a new call grants at first: a share of what is left, so that all calls together stay within MAX_CREDIT_BYTES.
+
+        When next to nothing is left a call still gets MIN_CREDIT_BYTES, for it could not go on without.
+        """
+        left_bytes = MAX_CREDIT_BYTES - self._granted_bytes
+        return max(MIN_CREDIT_BYTES, min(DEFAULT_CREDIT_BYTES, left_bytes // _SHARES))
 
     def call(self, head: ChatRequest, body: bytes) -> Call:
         """A request that is not sent yet. `head.deadline_ms` counts from here."""
@@ -413,10 +420,12 @@ class Caller:
     def register(self, token: str, call: Call) -> None:
         """From now on frames for `token` go to `call`."""
         self._calls[token] = call
+        self._granted_bytes += call.granted_bytes
 
     def forget(self, token: str) -> None:
         """Frames for `token` are dropped from now on."""
-        self._calls.pop(token, None)
+        if (call := self._calls.pop(token, None)) is not None:
+            self._granted_bytes -= call.granted_bytes
 
     async def catch_up(self) -> bool:
         """Return when what was sent to this process so far has been handed out; False where the bus does not answer.
