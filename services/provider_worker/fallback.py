@@ -3,10 +3,9 @@
 Only before anything was delivered: afterwards another provider's words would continue a sentence that it did not begin.
 """
 
-from keyferry.contracts.chat import AttemptRun, Reroute, Tried
+from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun, Reroute, Tried
 from keyferry.contracts.failure import Failure, FailureClass
 
-START_WITHIN_MS = 1000
 _WORTH_TRYING_MS = 100
 """With less left of the deadline another attempt could not answer."""
 

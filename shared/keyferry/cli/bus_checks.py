@@ -14,7 +14,7 @@ from keyferry.contracts.topology import CONSUMERS, SERVICES, Role
 from keyferry.runtime.bus import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)
-"""Half of the second within which a provider call has to begin (`calls.START_WITHIN_MS`)."""
+"""Half of the second within which a provider call has to begin (`contracts.chat.START_WITHIN_MS`)."""
 _ECHO = "echo"
 
 

@@ -11,6 +11,8 @@ from keyferry.contracts.usage import KeySource
 
 DEFAULT_CREDIT_BYTES = 256 * 1024
 """Payload that a worker may send before the caller grants more, where the request does not say."""
+START_WITHIN_MS = 1000
+"""A provider call has to begin within this time of its request being sent or handed back: `start_by_unix_ms` is that moment."""
 
 
 class RequestHead(Head):

@@ -19,7 +19,15 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import DEFAULT_CREDIT_BYTES, ChatRequest, Control, ControlKind, Probe, Probed
+from keyferry.contracts.chat import (
+    DEFAULT_CREDIT_BYTES,
+    START_WITHIN_MS,
+    ChatRequest,
+    Control,
+    ControlKind,
+    Probe,
+    Probed,
+)
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import CHAT_REQUEST, WORKER_CONTROL, WORKER_PROBE
@@ -28,8 +36,6 @@ from keyferry.runtime.assembly import Assembly, CallFailed, Piece
 __all__ = ["Assembly", "Call", "CallAbandoned", "CallFailed", "Caller", "Piece", "SilenceWatch"]
 from keyferry.runtime.tasks import cancel_and_wait
 
-START_WITHIN_MS = 1000
-"""A provider call has to begin within this time of the request being sent."""
 _RESEND_AFTER_MS = START_WITHIN_MS + 200
 _MAX_SENDS = 2
 MAX_CREDIT_BYTES = 16 * 1024 * 1024
