@@ -18,7 +18,7 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import REQUEST_REROUTE
-from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
+from keyferry.contracts.usage import AttemptRecord, Basis, Outcome, RequestKind
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Span, Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
@@ -60,11 +60,21 @@ class Progress:
         await self.delivery.deltas_arrived(texts)
 
 
-Provider = Callable[[AttemptRun, bytes, Progress], Awaitable[Answer]]
-"""Makes the call: delivers deltas to the progress, keeps `progress.answer` at what is known so far, returns the whole answer.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that can be made. Nothing has been sent."""
 
-Raises RefusedByAdapter, NotSent, SentNoAnswer and BrokenOffAnswer.
-"""
+    call: Callable[[Progress], Awaitable[Answer]]
+    """Makes it: delivers deltas to the progress, keeps `progress.answer` at what is known so far, returns the whole answer.
+
+    Raises RefusedByAdapter, NotSent, SentNoAnswer and BrokenOffAnswer.
+    """
+    dropped: tuple[str, ...] = ()
+    """Fields of the caller's body that it leaves out."""
+
+
+Provider = Callable[[AttemptRun, bytes], Prepared]
+"""Prepares the call for the caller's body. Raises RefusedByAdapter."""
 
 
 @dataclass(slots=True)
@@ -191,14 +201,15 @@ class Attempts:
         self, run: AttemptRun, body: bytes, inbox: str, progress: Progress, running: _Running
     ) -> tuple[Outcome, Failure | None]:
         try:
-            await self._send(inbox, self._accepted(run), "")
+            prepared = self._providers[run.provider](run, body)
+            await self._send(inbox, self._accepted(run, prepared.dropped), "")
             # The connection writes in a task of its own. Only a caller that can hear of the acceptance will not ask again.
             await asyncio.sleep(0)
             if _too_late(run):
                 message = "the worker stood still for too long and called nobody; try again"
                 return Outcome.FAILED, _failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT)
             async with asyncio.timeout(run.deadline_ms / 1000):
-                progress.answer = await self._providers[run.provider](run, body, progress)
+                progress.answer = await prepared.call(progress)
         except asyncio.CancelledError:
             if running.cancelled_by_caller:
                 where = Where.MID_STREAM if progress.delivery.deltas else Where.NO_ANSWER
@@ -245,7 +256,7 @@ class Attempts:
         except NatsError:
             _log.warning("a refusal could not be delivered", extra={"request_id": run.request_id})
 
-    def _accepted(self, run: AttemptRun) -> bytes:
+    def _accepted(self, run: AttemptRun, dropped: tuple[str, ...]) -> bytes:
         return frames.Accepted(
             attempt_id=run.attempt_id,
             boot_id=self._boot_id,
@@ -255,12 +266,14 @@ class Attempts:
             endpoint=run.endpoint,
             model=run.model,
             key_source=run.key_source,
+            dropped=list(dropped),
         ).to_frame()
 
     def _intent(self, run: AttemptRun) -> AttemptRecord:
         return AttemptRecord(
             attempt_id=run.attempt_id,
             request_id=run.request_id,
+            kind=run.kind,
             decision_id=run.decision_id,
             attempt_number=run.attempt_number,
             tenant=run.tenant,
@@ -298,6 +311,7 @@ class Attempts:
                 "outcome": outcome,
                 "failure": failure,
                 "finish_reason": answer.finish_reason,
+                "service_tier": answer.service_tier,
                 "meters": meters,
                 "basis": basis,
                 "reported_cost_usd": answer.reported_cost_usd,
@@ -342,12 +356,12 @@ def _was_worked_on(outcome: Outcome, failure: Failure | None, deltas: int) -> bo
 def _describe(span: Span, record: AttemptRecord) -> None:
     """Attributes of the GenAI semantic conventions, and our own ids; no content."""
     span.set(
-        gen_ai__operation__name="chat",
+        gen_ai__operation__name="embeddings" if record.kind is RequestKind.EMBEDDING else "chat",
         gen_ai__provider__name=record.provider,
         gen_ai__request__model=record.model,
         gen_ai__response__model=record.model_served,
-        gen_ai__usage__input_tokens=record.meters.input + record.meters.cached_read + record.meters.cache_write,
-        gen_ai__usage__output_tokens=record.meters.output + record.meters.reasoning,
+        gen_ai__usage__input_tokens=record.meters.prompt,
+        gen_ai__usage__output_tokens=record.meters.completion,
         keyferry__tenant=record.tenant,
         keyferry__request_id=record.request_id,
         keyferry__attempt_id=record.attempt_id,

@@ -6,14 +6,18 @@ import time
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.echo import echo
-from services.provider_worker.attempt import Progress
+from services.provider_worker.attempt import Prepared, Progress
 
 
-async def echo_provider(run: AttemptRun, body: bytes, progress: Progress) -> Answer:
+def echo_provider(run: AttemptRun, body: bytes) -> Prepared:
     """The answer to the caller's body; streamed word by word when a stream was asked for. Raises RefusedByAdapter."""
     echoed = echo(run, body, int(time.time()))
-    if run.stream:
-        for text in echoed.chunks():
-            await progress.deliver([text])
-            await asyncio.sleep(0)  # a long echo must not keep others waiting, and can be cancelled
-    return echoed.answer
+
+    async def call(progress: Progress) -> Answer:
+        if run.stream:
+            for text in echoed.chunks():
+                await progress.deliver([text])
+                await asyncio.sleep(0)  # a long echo must not keep others waiting, and can be cancelled
+        return echoed.answer
+
+    return Prepared(call)

@@ -6,8 +6,8 @@ It runs in a thread with its own event loop, so that a test may block while it s
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,13 +85,24 @@ class Upstream:
             request.transport.close()
             return response
         await response.prepare(request)
-        async for piece in reply.pieces:
-            await response.write(piece)
-            call.pieces += 1
-            call.written_bytes += len(piece)
+        # Closed at once where a write fails: whoever made the pieces hears of it then and not at some collection of garbage.
+        async with _closed_in_the_end(reply.pieces) as pieces:
+            async for piece in pieces:
+                await response.write(piece)
+                call.pieces += 1
+                call.written_bytes += len(piece)
         await response.write_eof()
         call.finished = True
         return response
+
+
+@asynccontextmanager
+async def _closed_in_the_end(pieces: Pieces) -> AsyncIterator[Pieces]:
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 @contextmanager

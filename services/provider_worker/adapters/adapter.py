@@ -15,12 +15,38 @@ from keyferry.contracts.usage import Basis, TokenMeters
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderAuth:
+    """A key goes into the header `name`, after `prefix`."""
+
+    name: str = "authorization"
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class SigV4Auth:
+    """The request is signed with the key by AWS Signature Version 4, unless the key is a bearer token of its own."""
+
+    service: str
+    region: str
+
+
+Auth = HeaderAuth | SigV4Auth
+"""How a key, where the attempt has one, is attached. Adapters never see it: the HTTP layer does that, for its origin only."""
+BEARER = HeaderAuth()
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """One POST to make. `url` is absolute; `headers` hold no key."""
 
     url: str
     headers: Mapping[str, str]
     content: bytes
+    auth: Auth = BEARER
+    dropped: tuple[str, ...] = ()
+    """Fields of the caller's body that the provider cannot take and that were left out; only with `run.drop_unsupported`."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What the adapter itself has to remember for reading the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +54,15 @@ class Answer:
     """What an answer came to, once its body has ended or failed.
 
     `failure` is null when the provider said that the answer is whole. `body` is the `chat.completion` JSON for the caller of
-    a request that was not streamed. `meters` hold what the provider reported, if it did.
+    a request that was not streamed, or the `list` of embeddings. `meters` hold what the provider reported, if it did.
     """
 
     failure: Failure | None = None
     body: bytes = b""
     finish_reason: str | None = None
     model_served: str | None = None
+    service_tier: str | None = None
+    """The processing tier that the provider says it used (`flex`, `priority`, `batch`), where prices differ by it."""
     meters: TokenMeters = field(default_factory=TokenMeters)
     basis: Basis = Basis.NONE
     reported_cost_usd: Decimal | None = None
@@ -69,7 +97,9 @@ class Adapter(Protocol):
     """A provider's dialect, both ways."""
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The provider's request for the caller's body. Raises RefusedByAdapter."""
+        """The provider's request for the caller's body, a chat's or embeddings' by `run.kind`. Raises RefusedByAdapter."""
 
-    def reader(self, run: AttemptRun, status: int, headers: Mapping[str, str]) -> AnswerReader:
-        """A reader for the response with this status and these headers (names in lower case)."""
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""

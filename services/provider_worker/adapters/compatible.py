@@ -47,8 +47,10 @@ class CompatibleAdapter:
             content=self._content(run, body),
         )
 
-    def reader(self, run: AttemptRun, status: int, headers: Mapping[str, str]) -> AnswerReader:
-        """A reader for the response with this status and these headers (names in lower case)."""
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
             return ErrorReader(status, headers)
         return StreamReader(run, headers) if run.stream else WholeReader(run, headers)

@@ -136,8 +136,8 @@ def _disjoint(counts: _Counts) -> TokenMeters:
     image = prompt.take(counts.prompt_image)
     completion = _Share(counts.completion)
     reasoning = completion.take(counts.reasoning or 0)
-    audio += completion.take(counts.completion_audio)
-    image += completion.take(counts.completion_image)
+    audio_output = completion.take(counts.completion_audio)
+    image_output = completion.take(counts.completion_image)
     return TokenMeters(
         input=prompt.rest,
         cached_read=cached_read,
@@ -146,6 +146,8 @@ def _disjoint(counts: _Counts) -> TokenMeters:
         reasoning=reasoning,
         audio=audio,
         image=image,
+        audio_output=audio_output,
+        image_output=image_output,
     )
 
 

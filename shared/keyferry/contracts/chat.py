@@ -7,7 +7,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, TenantId
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.usage import KeySource, RequestKind
 
 DEFAULT_CREDIT_BYTES = 256 * 1024
 """Payload that a worker may send before the caller grants more, where the request does not say."""
@@ -24,6 +24,7 @@ class RequestHead(Head):
     """
 
     request_id: str
+    kind: RequestKind = RequestKind.CHAT
     tenant: TenantId
     client_token_id: str | None = None
     model: str
@@ -55,6 +56,13 @@ class ChatRequest(RequestHead):
     """Head of `chat.request`; the body is the caller's OpenAI-shaped JSON, byte for byte."""
 
 
+class EmbeddingRequest(RequestHead):
+    """Head of `embedding.request`; the body is the caller's OpenAI-shaped JSON, byte for byte. Never streamed."""
+
+    kind: RequestKind = RequestKind.EMBEDDING
+    stream: bool = False
+
+
 class Reroute(RequestHead):
     """Head of `request.reroute`: plan anew, without what was tried. `model` is what the caller asked for; body unchanged."""
 
@@ -75,6 +83,14 @@ class AttemptRun(RequestHead):
     model_asked: str
     key_source: KeySource
     key_id: str | None = None
+    """The provider key that pays, to be leased from the vault; null where the endpoint needs none."""
+    key_owner: TenantId | None = None
+    """Whose key that is: the tenant, or `platform`."""
+    key_version: int | None = None
+    key_fields: dict[str, str] = Field(default_factory=dict)
+    """What the provider needs beside the key and is no secret: `region`, `deployment`, `api_version`, `project`, …"""
+    drop_unsupported: bool = False
+    """Whether the tenant lets fields that the provider cannot take be left out and reported, instead of being refused."""
     alternatives: int = Field(default=0, ge=0)
     """How many other candidates the router still had: with none, a failed attempt ends the request."""
     tried: list[Tried] = Field(default_factory=list)

@@ -36,6 +36,8 @@ class Accepted(Message):
     endpoint: str | None = None
     model: str
     key_source: KeySource
+    dropped: list[str] = Field(default_factory=list)
+    """Fields of the caller's body that the provider cannot take and that were left out, as its tenant allows."""
 
     def to_frame(self) -> bytes:
         """The frame's bytes."""

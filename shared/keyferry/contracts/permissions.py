@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyferry.contracts.topology import (
-    ATTEMPT_CONFIRMED,
     BUCKETS,
     CONSUMERS,
     FRAME_INBOXES,
@@ -45,15 +44,19 @@ def permissions(user: str) -> Permissions:
 
 
 def _own(user: str) -> dict[str, str]:
-    """Placeholders that stand for the speaker itself, so that nobody speaks in another's name or another tenant's."""
-    tenant = tenant_of(user)
-    return {"worker": user, "router": user, "service": user} | ({"tenant": tenant} if tenant else {})
+    """Placeholders that stand for the user itself, so that nobody speaks in another's name or another tenant's.
+
+    Each stands for the users of one role: for anybody else it is a wildcard, such as the worker that the ledger confirms to.
+    """
+    role, tenant = role_of(user), tenant_of(user)
+    named = {Role.PROVIDER_WORKER: {"worker": user}, Role.ROUTER: {"router": user}}.get(role, {})
+    return named | {"service": user} | ({"tenant": tenant} if tenant else {})
 
 
 def _publishable(role: Role, user: str) -> Iterator[str]:
     own = _own(user)
     for subject in spoken_by(role):
-        yield subject.pattern() if subject is ATTEMPT_CONFIRMED else subject.pattern(**own)
+        yield subject.pattern(**own)
     if role in FRAME_SPEAKERS:
         yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
     for consumer in CONSUMERS:

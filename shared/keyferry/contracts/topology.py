@@ -184,6 +184,16 @@ CHAT_REQUEST = Subject(
     lane=Lane.HOT,
     summary="A chat completion is wanted; the answer goes to the reply inbox as frames.",
 )
+EMBEDDING_REQUEST = Subject(
+    template="kf.v1.embedding.request.{tenant}",
+    message=chat.EmbeddingRequest,
+    speakers=_ASKERS,
+    hearers=(Role.ROUTER,),
+    queue="router",
+    transport=Transport.CORE,
+    lane=Lane.HOT,
+    summary="Embeddings are wanted; the answer goes to the reply inbox as frames, as a chat's does.",
+)
 ATTEMPT_RUN = Subject(
     template="kf.v1.attempt.run.{provider}",
     message=chat.AttemptRun,
@@ -347,6 +357,7 @@ SERVICE_PING = Subject(
 
 SUBJECTS: tuple[Subject, ...] = (
     CHAT_REQUEST,
+    EMBEDDING_REQUEST,
     ATTEMPT_RUN,
     REQUEST_REROUTE,
     WORKER_CONTROL,

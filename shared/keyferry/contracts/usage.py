@@ -16,21 +16,36 @@ class TokenMeters(Message):
     """Tokens of one attempt, counted once each: the meters are disjoint and add up to the provider's total.
 
     `input` are prompt tokens neither read from nor written to a cache and neither audio nor image; `output` are completion
-    tokens that are neither reasoning nor audio. Providers overlap these in different ways; adapters take them apart.
+    tokens that are neither reasoning nor audio nor image. `cache_write` are writes that are kept for the provider's shortest
+    time (Anthropic: 5 minutes), `cache_write_1h` those kept for an hour. `audio` and `image` are of the prompt, `audio_output`
+    and `image_output` of the completion. Providers overlap these in different ways; adapters take them apart.
     """
 
     input: int = Field(default=0, ge=0)
     cached_read: int = Field(default=0, ge=0)
     cache_write: int = Field(default=0, ge=0)
+    cache_write_1h: int = Field(default=0, ge=0)
     output: int = Field(default=0, ge=0)
     reasoning: int = Field(default=0, ge=0)
     audio: int = Field(default=0, ge=0)
     image: int = Field(default=0, ge=0)
+    audio_output: int = Field(default=0, ge=0)
+    image_output: int = Field(default=0, ge=0)
+
+    @property
+    def prompt(self) -> int:
+        """All tokens of the prompt, as OpenAI counts `prompt_tokens`."""
+        return self.input + self.cached_read + self.cache_write + self.cache_write_1h + self.audio + self.image
+
+    @property
+    def completion(self) -> int:
+        """All tokens of the completion, as OpenAI counts `completion_tokens`."""
+        return self.output + self.reasoning + self.audio_output + self.image_output
 
     @property
     def total(self) -> int:
         """The sum of all meters, in tokens."""
-        return self.input + self.cached_read + self.cache_write + self.output + self.reasoning + self.audio + self.image
+        return self.prompt + self.completion
 
 
 class Basis(StrEnum):
@@ -51,6 +66,13 @@ class Outcome(StrEnum):
     INDETERMINATE = "indeterminate"
 
 
+class RequestKind(StrEnum):
+    """What a request wants of a model."""
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"
+
+
 class KeySource(StrEnum):
     """Whose key an attempt used."""
 
@@ -66,6 +88,7 @@ class AttemptRecord(Message):
 
     attempt_id: str
     request_id: str
+    kind: RequestKind = RequestKind.CHAT
     decision_id: str
     attempt_number: int = Field(ge=1)
     tenant: TenantId
@@ -85,6 +108,8 @@ class AttemptRecord(Message):
     outcome: Outcome
     failure: Failure | None = None
     finish_reason: str | None = None
+    service_tier: str | None = None
+    """The processing tier that the provider says it used, where its prices differ by it."""
     meters: TokenMeters = TokenMeters()
     basis: Basis = Basis.NONE
     reported_cost_usd: Usd | None = None

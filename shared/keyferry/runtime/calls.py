@@ -25,12 +25,14 @@ from keyferry.contracts.chat import (
     ChatRequest,
     Control,
     ControlKind,
+    EmbeddingRequest,
     Probe,
     Probed,
 )
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.topology import CHAT_REQUEST, WORKER_CONTROL, WORKER_PROBE
+from keyferry.contracts.topology import CHAT_REQUEST, EMBEDDING_REQUEST, WORKER_CONTROL, WORKER_PROBE
+from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.assembly import Assembly, CallFailed, Piece
 
 __all__ = ["Assembly", "Call", "CallAbandoned", "CallFailed", "Caller", "Piece", "SilenceWatch"]
@@ -64,7 +66,7 @@ class CallAbandoned(Exception):
 class Call:
     """One request under way. Leave it with `cancel` when the answer is no longer wanted."""
 
-    def __init__(self, caller: "Caller", head: ChatRequest, body: bytes) -> None:
+    def __init__(self, caller: "Caller", head: ChatRequest | EmbeddingRequest, body: bytes) -> None:
         self._caller = caller
         self.granted_bytes = caller.credit_bytes()
         """Payload that the worker may be ahead of the reader by."""
@@ -81,6 +83,8 @@ class Call:
         self._give_up_at = time.monotonic() + head.deadline_ms / 1000
         self._resend_at = self._give_up_at
         self._sends = 0
+        self._sent_over: int | None = None
+        """Which connection of this process the request was first sent over, counted by reconnects."""
         self._lost: str | None = None
         self._abandoned = False
         self._cancelled = False
@@ -136,6 +140,12 @@ class Call:
             return
         if not caught_up:
             raise self._fail(FailureClass.UNAVAILABLE, "the bus does not answer; try again in a moment")
+        if self._caller.connection != self._sent_over:
+            # An acceptance that was under way is gone with the connection: somebody may be calling the provider by now.
+            raise self._fail(
+                FailureClass.UNAVAILABLE,
+                "the bus went away before a provider worker could say that it had taken the request; try again",
+            )
         if self._sends == _MAX_SENDS:
             raise self._fail(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
         await self._send()
@@ -278,14 +288,17 @@ class Call:
         return CallFailed(Failure(failure_class=failure_class, message=message))
 
     async def _send(self) -> None:
+        if self._sent_over is None:
+            self._sent_over = self._caller.connection
         self._sends += 1
         start_by = time.time_ns() // 1_000_000 + START_WITHIN_MS
         left_ms = max(0, int((self._give_up_at - time.monotonic()) * 1000))
         self._resend_at = time.monotonic() + _RESEND_AFTER_MS / 1000
         head = self._head.model_copy(update={"start_by_unix_ms": start_by, "deadline_ms": left_ms})
+        subject = EMBEDDING_REQUEST if head.kind is RequestKind.EMBEDDING else CHAT_REQUEST
         try:
             await self._caller.client.publish(
-                CHAT_REQUEST.at(tenant=head.tenant), head.with_body(self._body), reply=self._caller.inbox(self._token)
+                subject.at(tenant=head.tenant), head.with_body(self._body), reply=self._caller.inbox(self._token)
             )
         except NatsError:
             self.close()
@@ -410,7 +423,7 @@ class Caller:
         left_bytes = MAX_CREDIT_BYTES - self._granted_bytes
         return max(MIN_CREDIT_BYTES, min(DEFAULT_CREDIT_BYTES, left_bytes // _SHARES))
 
-    def call(self, head: ChatRequest, body: bytes) -> Call:
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Call:
         """A request that is not sent yet. `head.deadline_ms` counts from here."""
         return Call(self, head, body)
 
@@ -418,6 +431,11 @@ class Caller:
     def open_calls(self) -> int:
         """Calls that are not over."""
         return len(self._calls)
+
+    @property
+    def connection(self) -> int:
+        """Which connection to the bus this is, counted by reconnects: what was under way over another may be lost."""
+        return self.client.stats["reconnects"]
 
     def inbox(self, token: str) -> str:
         """Where frames for this call go."""

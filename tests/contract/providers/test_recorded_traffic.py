@@ -8,7 +8,7 @@ import json
 import pytest
 
 from keyferry.contracts.usage import Basis
-from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.adapter import Answer, UpstreamRequest
 from services.provider_worker.adapters.failures import judged_class
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
@@ -33,7 +33,8 @@ SEEDS = 20
 
 def replay(case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:
     run = attempt_run(stream=case.stream, include_usage=include_usage, model=case.model)
-    reader = adapter_for("custom").reader(run, case.status, case.headers)
+    adapter = adapter_for("custom")
+    reader = adapter.reader(run, UpstreamRequest("https://provider.test", {}, b""), case.status, case.headers)
     chunks: list[bytes] = []
     for piece in rechunked(case.body, seed):
         chunks += reader.feed(piece)

@@ -14,7 +14,7 @@ from keyferry.contracts.usage import AttemptRecord, Outcome
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Telemetry
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.attempt import Attempts, Progress
+from services.provider_worker.attempt import Attempts, Prepared, Progress
 from services.provider_worker.spool import Spool
 from tests.support.attempt_runs import attempt_run
 
@@ -43,7 +43,10 @@ class Worker:
     def records(self) -> list[AttemptRecord]:
         return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, 0)]
 
-    async def _provider(self, run: AttemptRun, body: bytes, progress: Progress) -> Answer:
+    def _provider(self, run: AttemptRun, body: bytes) -> Prepared:
+        return Prepared(self._call)
+
+    async def _call(self, progress: Progress) -> Answer:
         self.heard_before_the_call = list(self.written)
         return Answer(body=b"{}")
 

@@ -24,6 +24,7 @@ class ScriptedClient:
         self.published: list[tuple[str, bytes, str]] = []
         self.sent = asyncio.Event()
         self.is_connected = True
+        self.stats = {"reconnects": 0}
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.late: list[bytes] = []
@@ -137,6 +138,21 @@ async def test_an_unanswered_request_is_sent_once_more_and_no_more(
     assert first.request_id == second.request_id
     assert second.start_by_unix_ms > first.start_by_unix_ms
     assert second.deadline_ms < first.deadline_ms
+
+
+async def test_nothing_is_sent_again_over_another_connection(
+    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
+    call = caller.call(head(), b"{}")
+    await call.start()
+    client.stats["reconnects"] += 1
+    with pytest.raises(CallFailed, match="the bus went away before") as failed:
+        await call.next_piece()
+    assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
+    assert len(client.requests()) == 1, (
+        "whoever took the request before the connection broke would have been paid twice"
+    )
 
 
 async def test_an_accepted_request_is_never_sent_again(

@@ -23,7 +23,7 @@ def test_details_are_taken_out_of_their_sums() -> None:
     usage = read_usage(OVERLAPPING)
     assert usage is not None
     assert usage.meters == TokenMeters(
-        input=24, cached_read=60, cache_write=10, output=16, reasoning=30, audio=9, image=1
+        input=24, cached_read=60, cache_write=10, output=16, reasoning=30, audio=5, image=1, audio_output=4
     )
     assert usage.openai is OVERLAPPING
 

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.provider_worker.adapters.adapter import Answer, AnswerReader
+from services.provider_worker.adapters.adapter import Answer, AnswerReader, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.stream_bodies import DONE, delta, event, tool
@@ -53,7 +53,10 @@ CHOICES = st.fixed_dictionaries(
 
 def reader(*, stream: bool, include_usage: bool = True, status: int = 200) -> AnswerReader:
     return adapter_for("custom").reader(
-        attempt_run(stream=stream, include_usage=include_usage), status, {"retry-after": "1"}
+        attempt_run(stream=stream, include_usage=include_usage),
+        UpstreamRequest("https://provider.test", {}, b""),
+        status,
+        {"retry-after": "1"},
     )
 
 
