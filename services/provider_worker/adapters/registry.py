@@ -5,11 +5,15 @@ from types import MappingProxyType
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Adapter, RefusedByAdapter
-from services.provider_worker.adapters.compatible import CUSTOM, CompatibleAdapter
+from services.provider_worker.adapters.compatible import FAMILY
+from services.provider_worker.adapters.compatible_adapter import CompatibleAdapter
 
-_COMPATIBLE = (CUSTOM,)
+_TRANSLATED: Mapping[str, Adapter] = {}
+"""Providers with a dialect of their own: name -> the object of its file."""
 
-ADAPTERS: Mapping[str, Adapter] = MappingProxyType({row.name: CompatibleAdapter(row) for row in _COMPATIBLE})
+ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
+    {**{row.name: CompatibleAdapter(row) for row in FAMILY}, **_TRANSLATED}
+)
 """Provider name -> adapter. The built-in `echo` provider is not here: it makes no call (`echo.py`)."""
 
 

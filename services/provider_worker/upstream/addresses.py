@@ -1,22 +1,14 @@
-"""Where an upstream call may go: which URLs are plain enough to call, and which addresses may be connected to. Pure.
+"""Which addresses an upstream call may connect to. Pure.
 
-A URL is checked when it is used, an address when it is connected to: a check of a name's addresses before the connection is
-made would lose to a name server that answers differently the second time.
+An address is checked when it is connected to: a check of a name's addresses before the connection is made would lose to a name
+server that answers differently the second time.
 """
 
-import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-
-STANDARD_PORTS = frozenset({443, 8443})
-"""The ports that may be called on any public address."""
-
-MAX_URL_CHARACTERS = 8192
-_MAX_HOST_CHARACTERS = 253
-_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _FORBIDDEN_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
     (IPv4Network(network), reason)
@@ -65,14 +57,6 @@ _SIX_TO_FOUR = IPv6Network("2002::/16")
 
 class ForbiddenAddress(PermissionError):
     """An address that must not be connected to. `reason` is for the operator's log: it tells what a name resolves to."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class ForbiddenUrl(ValueError):
-    """A URL that must not be called. `reason` is fit to be shown: it repeats no part of the URL but its port."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -140,79 +124,3 @@ def _carried_v4(address: IPv6Address) -> IPv4Address | None:
     if address in _SIX_TO_FOUR:
         return IPv4Address((int(address) >> 80) & 0xFFFF_FFFF)
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The scheme, host and port of a URL; the host in lower case, an IPv6 host without its brackets."""
-
-    scheme: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """As RFC 6454 spells it: the port only where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
-
-
-_URL = re.compile(
-    r"(?P<scheme>[A-Za-z]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?"
-    r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?",
-    re.ASCII,
-)
-"""RFC 3986 without what has no place in an upstream's URL: user information and fragments."""
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-"""What resolvers read as part of an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker"""
-
-
-def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None = STANDARD_PORTS) -> Origin:
-    """The origin of an absolute URL that every parser reads alike. Raises ForbiddenUrl.
-
-    `ports` are the ports that may be called; null allows all, for a connector that checks the address instead.
-    """
-    if len(url) > MAX_URL_CHARACTERS:
-        raise ForbiddenUrl(f"it is longer than {MAX_URL_CHARACTERS} characters")
-    if (match := _URL.fullmatch(url)) is None:
-        raise ForbiddenUrl(
-            "it must read https://host/path in plain ASCII, without user name, password, fragment, spaces or backslashes"
-        )
-    scheme = match["scheme"].lower()
-    if scheme != "https" and not (scheme == "http" and allow_plain_http):
-        raise ForbiddenUrl("it must start with https://; http:// is only for networks that the operator allows")
-    port = int(match["port"] or _DEFAULT_PORTS[scheme])
-    if port > 65535:
-        raise ForbiddenUrl("its port is above 65535")
-    if ports is not None and port not in ports:
-        usual = ", ".join(map(str, sorted(ports)))
-        raise ForbiddenUrl(f"port {port} is only for networks that the operator allows; others are {usual}")
-    return Origin(scheme, _host(match["host"].lower()), port)
-
-
-def needs_operator(origin: Origin, ports: frozenset[int] = STANDARD_PORTS) -> bool:
-    """Whether only addresses that the operator allows may be called: the scheme is plain, or the port unusual."""
-    return origin.scheme != "https" or origin.port not in ports
-
-
-def _host(text: str) -> str:
-    if text.startswith("["):
-        return _canonical(text[1:-1], IPv6Address)
-    labels = text.split(".")
-    if _NUMERIC.fullmatch(labels[-1]):
-        # One spelling of an IPv4 address only: octal, hexadecimal, short and undotted forms mean different hosts to
-        # different parsers.
-        return _canonical(text, IPv4Address)
-    if len(text) > _MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
-        raise ForbiddenUrl("its host is not a host name")
-    return text
-
-
-def _canonical(text: str, kind: type[IPv4Address] | type[IPv6Address]) -> str:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        address = None
-    if not isinstance(address, kind):
-        raise ForbiddenUrl("its host is a number that is not an IP address in its usual form")
-    return str(address)

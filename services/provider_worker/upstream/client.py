@@ -12,14 +12,8 @@ from ssl import SSLContext
 import httpx
 from yarl import URL
 
-from services.provider_worker.upstream.addresses import (
-    STANDARD_PORTS,
-    AddressPolicy,
-    ForbiddenUrl,
-    Network,
-    Origin,
-    check_url,
-)
+from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url
+from services.provider_worker.upstream.addresses import AddressPolicy, Network
 from services.provider_worker.upstream.guard import Lookup, system_lookup
 from services.provider_worker.upstream.inflate import CannotInflate, Inflater
 from services.provider_worker.upstream.transport import (

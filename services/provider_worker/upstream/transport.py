@@ -16,13 +16,8 @@ import httpx
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from services.provider_worker.upstream.addresses import (
-    STANDARD_PORTS,
-    AddressPolicy,
-    ForbiddenAddress,
-    Origin,
-    needs_operator,
-)
+from keyferry.contracts.origin import STANDARD_PORTS, Origin, needs_operator
+from services.provider_worker.upstream.addresses import AddressPolicy, ForbiddenAddress
 from services.provider_worker.upstream.guard import Lookup, guarded_connector, system_lookup
 
 MAX_CONNECTIONS: Final = 4096

@@ -18,6 +18,9 @@ REQUEST = "req"
 ATTEMPT = "att"
 DECISION = "dec"
 CLIENT_TOKEN = "tok"  # noqa: S105 - the prefix of an id, not a token
+PROVIDER_KEY = "key"
+DATA_KEY = "dek"
+AUDIT_EVENT = "aud"
 BOOT = "boot"
 SPOOL = "spl"
 

@@ -26,6 +26,17 @@ class Tier(StrEnum):
     ENTERPRISE = "enterprise"
 
 
+class KeyPolicy(StrEnum):
+    """Whose provider keys may pay for a tenant's requests, in which order."""
+
+    PLATFORM = "platform"
+    """The platform's only."""
+    OWN = "own"
+    """The tenant's own only: without one that works a request is refused."""
+    OWN_THEN_PLATFORM = "own_then_platform"
+    """The tenant's own first, then the platform's."""
+
+
 class Tenant(Message):
     """A company that uses the gateway."""
 
@@ -33,6 +44,10 @@ class Tenant(Message):
     name: Label
     tier: Tier
     suspended: bool = False
+    key_policy: KeyPolicy | None = None
+    """Null: the tenant's own keys only as soon as it has one for the provider, the platform's before."""
+    drop_unsupported: bool = False
+    """Whether request fields that a provider cannot take are left out and reported, instead of being refused."""
 
 
 class ClientToken(Message):
@@ -63,6 +78,8 @@ class UpdateTenant(Command):
     name: Label | None = None
     tier: Tier | None = None
     suspended: bool | None = None
+    key_policy: KeyPolicy | None = None
+    drop_unsupported: bool | None = None
 
 
 class ListTenants(Command):

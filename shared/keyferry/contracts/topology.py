@@ -5,171 +5,34 @@ in the docs (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>
 imperative, events in the past tense. A placeholder in braces is one subject token.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from pydantic import BaseModel
 
-from keyferry.contracts import chat, frames, health, route, service, tenancy, usage
-from keyferry.contracts.ids import is_tenant_id
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+from keyferry.contracts import audit, chat, frames, health, key, route, service, tenancy, usage
+from keyferry.contracts.channels import SERVICES as SERVICES
+from keyferry.contracts.channels import Bucket as Bucket
+from keyferry.contracts.channels import Consumer as Consumer
+from keyferry.contracts.channels import Lane as Lane
+from keyferry.contracts.channels import Role as Role
+from keyferry.contracts.channels import Stream as Stream
+from keyferry.contracts.channels import Subject as Subject
+from keyferry.contracts.channels import Transport as Transport
+from keyferry.contracts.users import CALLER_INBOX as CALLER_INBOX
+from keyferry.contracts.users import FRAME_INBOXES as FRAME_INBOXES
+from keyferry.contracts.users import INGRESS_INBOX as INGRESS_INBOX
+from keyferry.contracts.users import inbox_prefix as inbox_prefix
+from keyferry.contracts.users import internal_client as internal_client
+from keyferry.contracts.users import role_of as role_of
+from keyferry.contracts.users import tenant_of as tenant_of
+from keyferry.contracts.users import users as users
+from keyferry.contracts.users import worker_id as worker_id
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """`max_payload` of the server."""
 MAX_REQUEST_BODY_BYTES = 6 * 1024 * 1024
 """Largest body of a chat request: leaves room for the head and for growth on the way."""
-
-
-class Role(StrEnum):
-    """Who connects to the bus. Each process role is a NATS user of its own; worker slots are one user each."""
-
-    INGRESS = "ingress"
-    ROUTER = "router"
-    PROVIDER_WORKER = "provider-worker"
-    USAGE_LEDGER = "usage-ledger"
-    TENANT_DIRECTORY = "tenant-directory"
-    HEALTH_MONITOR = "health-monitor"
-    INTERNAL_CLIENT = "internal-client"
-    """A program of one tenant that calls over the bus instead of over HTTP; each is a user of its own."""
-    OPERATOR = "operator"
-    """The command line, with the installation's operator credentials."""
-    PROVISIONER = "provisioner"
-    """The step that makes streams, consumers and buckets; nobody else may."""
-
-
-SERVICES = (
-    Role.TENANT_DIRECTORY,
-    Role.USAGE_LEDGER,
-    Role.HEALTH_MONITOR,
-    Role.ROUTER,
-    Role.PROVIDER_WORKER,
-    Role.INGRESS,
-)
-
-
-class Transport(StrEnum):
-    """How a message travels and what survives."""
-
-    CORE = "core"
-    """Held by nobody; a caller waits or does without."""
-    REQUEST = "request"
-    """Core, with a reply to the caller's inbox."""
-    STREAM = "stream"
-    """Kept by JetStream until its limits."""
-
-
-class Lane(StrEnum):
-    """How a service subscribes."""
-
-    FRAMEWORK = "framework"
-    """A FastStream subscriber."""
-    HOT = "hot"
-    """A raw subscription on the same connection: the framework's pipeline costs several times the work itself there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """One kind of message and its way."""
-
-    template: str
-    message: type[BaseModel]
-    speakers: tuple[Role, ...]
-    hearers: tuple[Role, ...]
-    transport: Transport
-    summary: str
-    reply: type[BaseModel] | None = None
-    queue: str | None = None
-    stream: str | None = None
-    lane: Lane = Lane.FRAMEWORK
-
-    def at(self, **values: str) -> str:
-        """The subject for these placeholder values. Raises KeyError for a missing one."""
-        return _PLACEHOLDER.sub(lambda match: values[match[1]], self.template)
-
-    def pattern(self, **values: str) -> str:
-        """The subject to subscribe or permit: given values filled in, every other placeholder a wildcard."""
-        return _PLACEHOLDER.sub(lambda match: values.get(match[1], "*"), self.template)
-
-    def addressed(self, message: BaseModel, **values: str) -> str:
-        """The subject that `message` goes to: a placeholder that is not in `values` is the message's field of that name.
-
-        Raises AttributeError for a placeholder that is neither.
-        """
-        return _PLACEHOLDER.sub(lambda match: values.get(match[1]) or str(getattr(message, match[1])), self.template)
-
-    def agrees(self, subject: str, message: BaseModel) -> bool:
-        """Whether `message` says the same as the subject it came on, wherever it has a field of a placeholder's name.
-
-        The bus checks who may publish to which tenant's subject, so the message must not say otherwise.
-        """
-        told = subject.split(".")
-        return all(
-            getattr(message, part[1:-1], told[at]) == told[at]
-            for at, part in enumerate(self.template.split("."))
-            if part.startswith("{")
-        )
-
-    @property
-    def name(self) -> str:
-        """`noun.verb`."""
-        return ".".join(self.template.split(".")[2:4])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
-    """A JetStream stream. Retention is always by limits, so that a second reader and a replay stay possible."""
-
-    name: str
-    max_age: timedelta
-    max_bytes: int
-    synced: bool
-    """Whether every acknowledged message is on disk. The server syncs always; a stream that is not synced opts out."""
-    duplicate_window: timedelta = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consumer:
-    """A durable pull consumer."""
-
-    stream: str
-    hearer: Role
-    ack_wait: timedelta = timedelta(seconds=60)
-    max_ack_pending: int = 2000
-
-    @property
-    def durable(self) -> str:
-        """Its name."""
-        return self.hearer.value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """A KV bucket that its owner writes and that others follow as a view (`kfview.<name>.>`)."""
-
-    name: str
-    owner: Role
-    readers: tuple[Role, ...]
-    message: type[BaseModel]
-    summary: str
-    max_bytes: int = 256 * 1024 * 1024
-
-    @property
-    def stream(self) -> str:
-        """The JetStream stream behind it."""
-        return f"KV_{self.name}"
-
-    def key_subject(self, key: str) -> str:
-        """The subject that writes `key`."""
-        return f"$KV.{self.name}.{key}"
-
-    @property
-    def view_prefix(self) -> str:
-        """What republished keys start with."""
-        return f"kfview.{self.name}."
 
 
 _ASKERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
@@ -237,7 +100,7 @@ ATTEMPT_FINISHED = Subject(
     template="kf.v1.attempt.finished.{worker}",
     message=usage.AttemptRecord,
     speakers=(Role.PROVIDER_WORKER,),
-    hearers=(Role.USAGE_LEDGER, Role.HEALTH_MONITOR),
+    hearers=(Role.USAGE_LEDGER, Role.HEALTH_MONITOR, Role.KEY_VAULT),
     transport=Transport.STREAM,
     stream="ATTEMPTS",
     summary="Attempts that ended, in packs: a head line and one record a line.",
@@ -281,12 +144,12 @@ RECORD_REJECTED = Subject(
 
 
 def _request(template: str, message: type[BaseModel], reply: type[BaseModel], owner: Role, summary: str) -> Subject:
-    """A management request: from the operator to the owner, any one process of it."""
+    """A management request: from the operator or the console to the owner, any one process of it."""
     return Subject(
         template=template,
         message=message,
         reply=reply,
-        speakers=(Role.OPERATOR,),
+        speakers=(Role.OPERATOR, Role.CONSOLE),
         hearers=(owner,),
         queue=owner.value,
         transport=Transport.REQUEST,
@@ -326,7 +189,7 @@ MODEL_LIST = Subject(
     template="kf.v1.model.list.{tenant}",
     message=route.ListModels,
     reply=route.Models,
-    speakers=_ASKERS,
+    speakers=(*_ASKERS, Role.CONSOLE),
     hearers=(Role.ROUTER,),
     queue="router",
     transport=Transport.REQUEST,
@@ -344,6 +207,87 @@ DECISION_GET = _request(
 HEALTH_LIST = _request(
     "kf.v1.health.list", health.ListHealth, health.HealthList, Role.HEALTH_MONITOR, "Health of what a tenant can reach."
 )
+_VAULT = Role.KEY_VAULT
+KEY_INTAKE = _request(
+    "kf.v1.key.intake", key.GetIntakeKey, key.IntakeKey, _VAULT, "The public key that provider keys are sealed to."
+)
+KEY_ADD = _request("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Store a provider key, sealed.")
+KEY_TRY = _request("kf.v1.key.try", key.TryKey, key.KeyCheck, _VAULT, "Test a provider key without storing it.")
+KEY_TEST = _request("kf.v1.key.test", key.TestKey, key.ProviderKey, _VAULT, "Test a stored provider key.")
+KEY_ROTATE = _request(
+    "kf.v1.key.rotate", key.RotateKey, key.ProviderKey, _VAULT, "Replace a provider key, with overlap."
+)
+KEY_REVERT = _request("kf.v1.key.revert", key.RevertKey, key.ProviderKey, _VAULT, "Undo the last rotation of a key.")
+KEY_EDIT = _request("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Change what is known of a provider key.")
+KEY_REMOVE = _request("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
+KEY_LIST = _request("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "A tenant's provider keys, masked.")
+VAULT_ROTATE = _request(
+    "kf.v1.vault.rotate", key.RotateSealingKey, key.SealingKeyRotation, _VAULT, "Rewrap data keys; or how far that is."
+)
+VAULT_RESEAL = _request(
+    "kf.v1.vault.reseal", key.RotateDataKeys, key.VaultReport, _VAULT, "Seal a tenant's keys under a fresh data key."
+)
+VAULT_VERIFY = _request("kf.v1.vault.verify", key.VerifyVault, key.VaultReport, _VAULT, "Open every record.")
+VAULT_SHRED = _request("kf.v1.vault.shred", key.ShredTenant, key.Shredded, _VAULT, "Destroy a tenant's data keys.")
+WORKER_REGISTER = Subject(
+    template="kf.v1.worker.register.{worker}",
+    message=key.WorkerRegistration,
+    reply=key.Registered,
+    speakers=(Role.PROVIDER_WORKER,),
+    hearers=(Role.KEY_VAULT,),
+    queue="key-vault",
+    transport=Transport.REQUEST,
+    summary="A worker process shows its short-lived public key, signed with the slot's identity key.",
+)
+KEY_LEASE = Subject(
+    template="kf.v1.key.lease.{worker}",
+    message=key.LeaseKey,
+    reply=key.SealedKey,
+    speakers=(Role.PROVIDER_WORKER,),
+    hearers=(Role.KEY_VAULT,),
+    queue="key-vault",
+    transport=Transport.REQUEST,
+    lane=Lane.HOT,
+    summary="A worker asks for the key of an attempt; the answer is sealed to it and signed.",
+)
+KEY_CHECK = Subject(
+    template="kf.v1.key.check.{worker}",
+    message=key.CheckKey,
+    reply=key.KeyCheck,
+    speakers=(Role.KEY_VAULT,),
+    hearers=(Role.PROVIDER_WORKER,),
+    transport=Transport.REQUEST,
+    summary="The vault has a worker test a key against its provider; it calls nobody itself.",
+)
+KEY_CHANGED = Subject(
+    template="kf.v1.key.changed.{tenant}",
+    message=key.KeyChanged,
+    speakers=(Role.KEY_VAULT,),
+    hearers=(),
+    transport=Transport.STREAM,
+    stream="CHANGES",
+    summary="A provider key was added, tested, rotated, removed, or changed its status.",
+)
+KEY_SPENT = Subject(
+    template="kf.v1.key.spent.{tenant}",
+    message=key.KeySpend,
+    speakers=(Role.USAGE_LEDGER,),
+    hearers=(Role.KEY_VAULT,),
+    transport=Transport.STREAM,
+    stream="SPEND",
+    summary="What a provider key's calls came to this month.",
+)
+AUDIT_RECORDED = Subject(
+    template="kf.v1.audit.recorded.{service}",
+    message=audit.AuditEvent,
+    speakers=(Role.KEY_VAULT,),
+    hearers=(Role.USAGE_LEDGER,),
+    transport=Transport.STREAM,
+    stream="AUDIT",
+    summary="Somebody did something that has to be accounted for; on disk before it takes effect.",
+)
+AUDIT_LIST = _request("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _LEDGER, "A tenant's audit.")
+AUDIT_VERIFY = _request("kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerdict, _LEDGER, "Recompute the chains.")
 SERVICE_PING = Subject(
     template="kf.v1.service.ping",
     message=service.Ping,
@@ -381,6 +325,27 @@ SUBJECTS: tuple[Subject, ...] = (
     ATTEMPT_LIST,
     DECISION_GET,
     HEALTH_LIST,
+    KEY_INTAKE,
+    KEY_ADD,
+    KEY_TRY,
+    KEY_TEST,
+    KEY_ROTATE,
+    KEY_REVERT,
+    KEY_EDIT,
+    KEY_REMOVE,
+    KEY_LIST,
+    VAULT_ROTATE,
+    VAULT_RESEAL,
+    VAULT_VERIFY,
+    VAULT_SHRED,
+    WORKER_REGISTER,
+    KEY_LEASE,
+    KEY_CHECK,
+    KEY_CHANGED,
+    KEY_SPENT,
+    AUDIT_RECORDED,
+    AUDIT_LIST,
+    AUDIT_VERIFY,
     SERVICE_PING,
 )
 
@@ -393,17 +358,22 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="ATTEMPTS", max_age=timedelta(days=7), max_bytes=8 * GIB, synced=True),
     Stream(name="DECISIONS", max_age=timedelta(days=2), max_bytes=4 * GIB, synced=False),
     Stream(name="CHANGES", max_age=timedelta(days=2), max_bytes=GIB, synced=False),
+    Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
+    Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
 CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="ATTEMPTS", hearer=Role.USAGE_LEDGER),
     Consumer(stream="ATTEMPTS", hearer=Role.HEALTH_MONITOR),
     Consumer(stream="DECISIONS", hearer=Role.USAGE_LEDGER),
+    Consumer(stream="AUDIT", hearer=Role.USAGE_LEDGER),
+    Consumer(stream="ATTEMPTS", hearer=Role.KEY_VAULT),
+    Consumer(stream="SPEND", hearer=Role.KEY_VAULT),
 )
 TENANTS_VIEW = Bucket(
     name="tenants",
     owner=Role.TENANT_DIRECTORY,
-    readers=(Role.INGRESS, Role.ROUTER),
+    readers=(Role.INGRESS, Role.ROUTER, Role.KEY_VAULT),
     message=tenancy.Tenant,
     summary="Every tenant, by id.",
 )
@@ -428,61 +398,28 @@ HEALTH_VIEW = Bucket(
     message=health.Health,
     summary="Targets that are not closed, by `Target.key`.",
 )
-BUCKETS: tuple[Bucket, ...] = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, ENDPOINTS_VIEW, HEALTH_VIEW)
-
-INGRESS_INBOX = "_INBOX_ingress"
-CALLER_INBOX = "_INBOX_c"
-"""Inboxes of everybody who calls over the bus: the command line and internal services."""
-FRAME_INBOXES = (f"{INGRESS_INBOX}.", f"{CALLER_INBOX}.")
-
-
-def worker_id(slot: int) -> str:
-    """The stable name of a worker slot; also its NATS user."""
-    return f"{Role.PROVIDER_WORKER}-{slot}"
-
-
-def internal_client(tenant: str, name: str) -> str:
-    """The NATS user of a tenant's program `name`. The dots part it beyond doubt: neither may hold one.
-
-    Raises ValueError for a tenant or a name that is none.
-    """
-    if not (is_tenant_id(tenant) and is_tenant_id(name)):
-        raise ValueError(f"{tenant!r} and {name!r} cannot name a client: want 1 to 63 of a-z 0-9 - for each")
-    return f"{Role.INTERNAL_CLIENT}.{tenant}.{name}"
-
-
-def tenant_of(user: str) -> str | None:
-    """The one tenant that a NATS user is bound to, if it is. Raises ValueError as `internal_client`."""
-    role, *rest = user.split(".")
-    if role != Role.INTERNAL_CLIENT:
-        return None
-    internal_client(*(rest if len(rest) == 2 else ("", "")))
-    return rest[0]
-
-
-def role_of(user: str) -> Role:
-    """The role of a NATS user. Raises ValueError for a name that is no user's."""
-    if "." in user and tenant_of(user) is not None:
-        return Role.INTERNAL_CLIENT
-    name, _, slot = user.rpartition("-")
-    return Role(name) if slot.isdigit() else Role(user)
-
-
-def users(worker_slots: int, internal_clients: Iterable[str] = ()) -> list[str]:
-    """Every NATS user of an installation with so many worker slots and these internal clients."""
-    workers = [worker_id(slot) for slot in range(1, worker_slots + 1)]
-    many = (Role.PROVIDER_WORKER, Role.INTERNAL_CLIENT)
-    return [role.value for role in Role if role not in many] + workers + list(internal_clients)
-
-
-def inbox_prefix(user: str) -> str:
-    """What every inbox of this user starts with, without the trailing dot."""
-    role = role_of(user)
-    if role is Role.INGRESS:
-        return INGRESS_INBOX
-    if role in (Role.OPERATOR, Role.INTERNAL_CLIENT):
-        return f"{CALLER_INBOX}.{user}"
-    return f"_INBOX_{user}"
+PROVIDER_KEYS_VIEW = Bucket(
+    name="provider_keys",
+    owner=Role.KEY_VAULT,
+    readers=(Role.ROUTER, Role.PROVIDER_WORKER),
+    message=key.KeyFacts,
+    summary="Provider keys without the keys, by `<tenant>.<key_id>`; what leaves it is revoked.",
+)
+AUDIT_HEADS = Bucket(
+    name="audit_heads",
+    owner=Role.USAGE_LEDGER,
+    readers=(),
+    message=audit.AuditHead,
+    summary="The signed end of each tenant's audit chain, by tenant: kept apart from the table, so that a cut shows.",
+)
+BUCKETS: tuple[Bucket, ...] = (
+    TENANTS_VIEW,
+    CLIENT_TOKENS_VIEW,
+    ENDPOINTS_VIEW,
+    HEALTH_VIEW,
+    PROVIDER_KEYS_VIEW,
+    AUDIT_HEADS,
+)
 
 
 def reply_prefixes(subject: Subject) -> tuple[str, ...]:

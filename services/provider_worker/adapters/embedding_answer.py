@@ -1,0 +1,104 @@
+"""Reads an OpenAI-shaped list of embeddings, and gives it on in the encoding that the caller asked for."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.embeddings import FLOAT, NotAVector, encoded
+from services.provider_worker.adapters.failures import error_in, failure_of_error, plain_failure
+from services.provider_worker.adapters.meters import metered
+from services.provider_worker.adapters.whole import Collected
+
+
+class EmbeddingReader:
+    """Reads one `list` of embeddings. `notes` are those of `embeddings.notes_of`."""
+
+    def __init__(self, notes: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        self._count = int(notes["count"])
+        self._encoding_format = notes.get("encoding_format", FLOAT)
+        self._headers = headers
+        self._body = Collected()
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is larger than can be kept."""
+        return self._body.too_large
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Keeps `data`; embeddings have no chunks."""
+        self._body.add(data)
+        return []
+
+    def close(self) -> Answer:
+        """The list, its bytes unchanged where it is what the caller asked for already."""
+        if self._body.too_large:
+            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
+        content = self._body.content.strip()
+        document = parse_object(content)
+        if document is None:
+            return Answer(failure=_no_object(content))
+        meters, basis, cost = metered(document.get("usage"))
+        failure, changed = self._take(document)
+        model = document.get("model")
+        return Answer(
+            failure=failure,
+            body=b"" if failure is not None else render(document) if changed else content,
+            model_served=model if isinstance(model, str) and model else None,
+            meters=meters,
+            basis=basis,
+            reported_cost_usd=cost,
+        )
+
+    def _take(self, document: JsonObject) -> tuple[Failure | None, bool]:
+        """The failure in a document, or whether it had to be changed."""
+        error = error_in(document)
+        if error is not None and not document.get("data"):
+            return failure_of_error(error, Where.HTTP_200_BODY, self._headers), False
+        rows = as_objects(document.get("data"))
+        if len(rows) != self._count:
+            return _failure(f"The provider gave {len(rows)} embeddings for {self._count} inputs."), False
+        try:
+            changed = self._repair(document, rows)
+        except NotAVector:
+            return _failure("The provider's answer holds something that is not an embedding."), False
+        return None, changed
+
+    def _repair(self, document: JsonObject, rows: list[JsonObject]) -> bool:
+        places = [row.get("index") for row in rows]
+        in_order = places == list(range(len(rows)))
+        if not in_order and sorted(map(str, places)) == sorted(map(str, range(len(rows)))):
+            rows = sorted(rows, key=lambda row: int(str(row["index"])))
+        changed = not in_order
+        for index, row in enumerate(rows):
+            vector = encoded(row.get("embedding"), self._encoding_format)
+            if vector is not row.get("embedding") or row.get("object") != "embedding" or row.get("index") != index:
+                row["object"], row["index"], row["embedding"] = "embedding", index, vector
+                changed = True
+        if changed:
+            document["data"] = rows
+        return _repair_envelope(document) or changed
+
+
+def _repair_envelope(document: JsonObject) -> bool:
+    changed = document.get("object") != "list"
+    document["object"] = "list"
+    usage = document.get("usage")
+    meters, _, _ = metered(usage)
+    counts = {"prompt_tokens": meters.total, "total_tokens": meters.total}
+    if any(as_object(usage).get(name) != count for name, count in counts.items()):
+        # OpenAI's shape has these two always; where the provider reports nothing they are zero, and the ledger estimates.
+        document["usage"] = as_object(usage) | counts
+        changed = True
+    return changed
+
+
+def _no_object(content: bytes) -> Failure:
+    if content[:1] == b"{":
+        message = "The provider's answer stopped before it was complete."
+        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
+    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
+
+
+def _failure(message: str) -> Failure:
+    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

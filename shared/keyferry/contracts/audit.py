@@ -1,0 +1,85 @@
+"""The audit: who did what to what, written before it takes effect and chained so that a change to the past shows."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.ids import TenantId
+
+
+class AuditOutcome(StrEnum):
+    """Whether it was done."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
+class AuditEvent(Message):
+    """One act. `details` hold ids, names and counts, never a secret.
+
+    `sequence` counts the events of `service` without a hole, so that the ledger can tell a lost one.
+    """
+
+    event_id: str
+    service: str
+    sequence: int = Field(ge=1)
+    tenant: TenantId
+    actor: str
+    action: Annotated[str, StringConstraints(pattern=r"^[a-z]+(?:[._][a-z_]+)*$")]
+    """`key.add`, `key.lease`, `vault.shred`, …"""
+    target: str
+    outcome: AuditOutcome
+    details: dict[str, str] = Field(default_factory=dict)
+    at: datetime
+
+
+class ListAudit(Command):
+    """Ask for a tenant's audit, newest first. `before` is a position in its chain; null starts at the end."""
+
+    tenant: TenantId
+    before: int | None = Field(default=None, ge=1)
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class AuditEntry(Message):
+    """An event in its tenant's chain. `digest` covers the event, its position and `previous` (SHA-256, hex)."""
+
+    position: int = Field(ge=1)
+    event: AuditEvent
+    previous: str
+    digest: str
+    recorded_at: datetime
+
+
+class AuditEntries(Message):
+    """A page of a tenant's audit."""
+
+    entries: list[AuditEntry]
+
+
+class VerifyAudit(Command):
+    """Recompute the chains: of one tenant, or of all."""
+
+    tenant: TenantId | None = None
+
+
+class AuditVerdict(Message):
+    """What a verification found: nothing in `faults` is a whole, unchanged audit."""
+
+    tenants: int = Field(ge=0)
+    entries: int = Field(ge=0)
+    faults: list[str] = Field(default_factory=list)
+    """Where a chain breaks, for people: edited, missing, reordered, cut off."""
+
+
+class AuditHead(Message):
+    """The end of a tenant's chain, signed by the ledger (Ed25519) and kept apart from the table."""
+
+    tenant: TenantId
+    position: int = Field(ge=0)
+    digest: str
+    at: datetime
+    signature: str

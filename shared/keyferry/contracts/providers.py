@@ -1,0 +1,184 @@
+"""The providers whose keys can be stored: what a key looks like, where to get one, and what is needed beside it.
+
+One row each, for the vault's intake, the command line, the console and the adapters' default addresses. Formats only help to
+catch the key of another provider: length is never checked, the longest prefix wins, and a provider without a trusted format
+takes whatever is plausible. Sources: the providers' own documentation, linked from each row.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+_PLAUSIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
+"""What can stand in an HTTP header without being quoted: anything else is a slip of the clipboard."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyField:
+    """Something that is no secret and that calls with the key need."""
+
+    name: str
+    words: str
+    """What it is, for people."""
+    example: str
+    pattern: str = r"[A-Za-z0-9._-]{1,200}"
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """What is particular to the keys of one provider."""
+
+    name: str
+    title: str
+    base_url: str | None
+    """Where its API is. A name in braces is one of `fields`; null where whoever adds the key has to say it."""
+    key_url: str
+    """Where to get a key."""
+    docs_url: str
+    prefixes: tuple[str, ...] = ()
+    """What its keys start with; none where no format can be trusted."""
+    key_words: str = "an API key"
+    fields: tuple[KeyField, ...] = ()
+    test_model: str | None = None
+    """A cheap model that every account has, for the last step of a key's test; null where there is none such."""
+    key_optional: bool = False
+    """Whether calls work without a key."""
+
+
+_REGION = KeyField("region", "the AWS region that is called", "eu-central-1", r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
+_DEPLOYMENT = KeyField("deployment", "the deployment's name, if all calls go to one", "gpt-4o-prod", required=False)
+_API_VERSION = KeyField(
+    "api_version", "the API version, for endpoints of the older form", "2024-10-21", r"[0-9a-z.-]{1,40}", required=False
+)
+_PROJECT = KeyField("project", "the Google Cloud project", "my-project-1", r"[a-z0-9.:-]{1,100}")
+_LOCATION = KeyField("location", "the Google Cloud location", "europe-west4", r"[a-z0-9-]{1,40}")
+_SITE_URL = KeyField(
+    "site_url", "your site, as it is shown to OpenRouter", "https://example.com", r"https?://\S{1,200}", False
+)
+_SITE_NAME = KeyField(
+    "site_name", "your site's name, as it is shown to OpenRouter", "Example", r"[^\x00-\x1f]{1,100}", False
+)
+
+_ROWS = (
+    ProviderFacts(
+        "openai", "OpenAI", "https://api.openai.com/v1", "https://platform.openai.com/api-keys",
+        "https://platform.openai.com/docs/api-reference", ("sk-", "sk-proj-", "sk-svcacct-"), test_model="gpt-4o-mini",
+    ),
+    ProviderFacts(
+        "anthropic", "Anthropic", "https://api.anthropic.com", "https://console.anthropic.com/settings/keys",
+        "https://docs.anthropic.com/en/api", ("sk-ant-",), test_model="claude-haiku-4-5",
+    ),
+    ProviderFacts(
+        "gemini", "Google Gemini", "https://generativelanguage.googleapis.com/v1beta", "https://aistudio.google.com/apikey",
+        "https://ai.google.dev/api", ("AIza",), test_model="gemini-2.5-flash-lite",
+    ),
+    ProviderFacts(
+        "vertex", "Google Vertex AI",
+        "https://{location}-aiplatform.googleapis.com/v1/projects/{project}/locations/{location}/publishers/google",
+        "https://console.cloud.google.com/vertex-ai", "https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest",
+        key_words="an access token or an express-mode API key", fields=(_PROJECT, _LOCATION), test_model="gemini-2.5-flash-lite",
+    ),
+    ProviderFacts(
+        "mistral", "Mistral", "https://api.mistral.ai/v1", "https://console.mistral.ai/api-keys", "https://docs.mistral.ai/api",
+        test_model="mistral-small-latest",
+    ),
+    ProviderFacts(
+        "cohere", "Cohere", "https://api.cohere.com", "https://dashboard.cohere.com/api-keys",
+        "https://docs.cohere.com/reference/chat", test_model="command-r7b-12-2024",
+    ),
+    ProviderFacts(
+        "xai", "xAI", "https://api.x.ai/v1", "https://console.x.ai", "https://docs.x.ai/docs/api-reference", ("xai-",),
+        test_model="grok-3-mini",
+    ),
+    ProviderFacts(
+        "groq", "Groq", "https://api.groq.com/openai/v1", "https://console.groq.com/keys",
+        "https://console.groq.com/docs/api-reference", ("gsk_",), test_model="llama-3.1-8b-instant",
+    ),
+    ProviderFacts(
+        "together", "Together", "https://api.together.xyz/v1", "https://api.together.xyz/settings/api-keys",
+        "https://docs.together.ai/reference", test_model="meta-llama/Llama-3.2-3B-Instruct-Turbo",
+    ),
+    ProviderFacts(
+        "fireworks", "Fireworks", "https://api.fireworks.ai/inference/v1", "https://app.fireworks.ai/settings/users/api-keys",
+        "https://docs.fireworks.ai/api-reference", ("fw_",),
+        test_model="accounts/fireworks/models/llama-v3p1-8b-instruct",
+    ),
+    ProviderFacts(
+        "deepinfra", "DeepInfra", "https://api.deepinfra.com/v1/openai", "https://deepinfra.com/dash/api_keys",
+        "https://deepinfra.com/docs", test_model="meta-llama/Meta-Llama-3.1-8B-Instruct",
+    ),
+    ProviderFacts(
+        "perplexity", "Perplexity", "https://api.perplexity.ai", "https://www.perplexity.ai/settings/api",
+        "https://docs.perplexity.ai/api-reference", ("pplx-",), test_model="sonar",
+    ),
+    ProviderFacts(
+        "huggingface", "Hugging Face", "https://router.huggingface.co/v1", "https://huggingface.co/settings/tokens",
+        "https://huggingface.co/docs/inference-providers", ("hf_",), test_model="meta-llama/Llama-3.1-8B-Instruct",
+    ),
+    ProviderFacts(
+        "openrouter", "OpenRouter", "https://openrouter.ai/api/v1", "https://openrouter.ai/settings/keys",
+        "https://openrouter.ai/docs/api-reference", ("sk-or-",), fields=(_SITE_URL, _SITE_NAME), test_model="openai/gpt-4o-mini",
+    ),
+    ProviderFacts(
+        "deepseek", "DeepSeek", "https://api.deepseek.com/v1", "https://platform.deepseek.com/api_keys",
+        "https://api-docs.deepseek.com", test_model="deepseek-chat",
+    ),
+    ProviderFacts(
+        "azure", "Azure OpenAI", None, "https://portal.azure.com", "https://learn.microsoft.com/azure/ai-services/openai/reference",
+        key_words="a key of the Azure OpenAI resource", fields=(_DEPLOYMENT, _API_VERSION),
+    ),
+    ProviderFacts(
+        "bedrock", "AWS Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", "https://console.aws.amazon.com/bedrock",
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference", ("ABSK", "bedrock-api-key-", "AKIA", "ASIA"),
+        key_words="a Bedrock API key, or ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]", fields=(_REGION,),
+    ),
+    ProviderFacts("vllm", "vLLM", None, "https://docs.vllm.ai", "https://docs.vllm.ai", key_optional=True),
+    ProviderFacts("ollama", "Ollama", None, "https://docs.ollama.com", "https://docs.ollama.com", key_optional=True),
+    ProviderFacts(
+        "llamacpp", "llama.cpp", None, "https://github.com/ggml-org/llama.cpp", "https://github.com/ggml-org/llama.cpp",
+        key_optional=True,
+    ),
+    ProviderFacts(
+        "custom", "Any OpenAI-compatible endpoint", None, "", "", key_words="whatever the endpoint takes as a bearer token",
+        key_optional=True,
+    ),
+)  # fmt: skip
+
+PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType({row.name: row for row in _ROWS})
+"""Provider name -> facts, in the order in which they are shown."""
+
+
+class ImplausibleKey(ValueError):
+    """A text that cannot be a key of the provider it was given for. The message is fit to be shown: it holds no part of it."""
+
+
+def check_format(provider: str, text: str) -> None:
+    """Nothing when `text` may be a key of `provider`. Raises ImplausibleKey, and KeyError for an unknown provider.
+
+    Of all prefixes that fit, the longest tells whose key it is: `sk-ant-…` starts like an OpenAI key and is none.
+    """
+    facts = PROVIDERS[provider]
+    if not text:
+        raise ImplausibleKey("the key is empty")
+    if _PLAUSIBLE.fullmatch(text) is None:
+        raise ImplausibleKey(
+            "the key has spaces, line breaks or characters outside ASCII; copy it again, without quotes and line ends"
+        )
+    owner = owner_of(text)
+    if owner is not None and owner != provider and (facts.prefixes or provider not in _TAKES_ANY):
+        raise ImplausibleKey(f"this looks like a key of {PROVIDERS[owner].title}, not of {facts.title}")
+    if facts.prefixes and not text.startswith(facts.prefixes):
+        known = " or ".join(f"{prefix}…" for prefix in facts.prefixes)
+        raise ImplausibleKey(f"a key of {facts.title} starts with {known}; get one at {facts.key_url}")
+
+
+_TAKES_ANY = frozenset({"custom", "azure", "vllm", "ollama", "llamacpp"})
+"""Gateways of companies and local servers hand out keys in any format, other providers' included."""
+
+
+def owner_of(text: str) -> str | None:
+    """The provider whose longest prefix `text` starts with; null where none does."""
+    fits = [(len(prefix), row.name) for row in _ROWS for prefix in row.prefixes if text.startswith(prefix)]
+    return max(fits)[1] if fits else None
