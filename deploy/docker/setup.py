@@ -149,8 +149,7 @@ def _hand_out_process(row: ServiceRow, slot: int, home: Home, settings: SetupSet
     files = {"nkey.seed": home.seed_file(user)}
     if row.has_tables:
         files["database.url"] = home.database_secrets / f"{row.name}.url"
-    if row.has_pepper:
-        files["token-pepper"] = home.pepper_file()
+    files |= {secret.name: secret.path(home, slot) for secret in row.secrets}
     for name, source in files.items():
         _hand_out(settings.handout_dir / user / name, source.read_text(), settings.owner_uid)
 

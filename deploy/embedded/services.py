@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.embedded.home import Home
 from deploy.embedded.process import ProcessSpec
+from deploy.embedded.secret_files import PEPPER, SecretFile
 from deploy.embedded.seat import Handover, Placement
 from keyferry.contracts.topology import internal_client
 
@@ -26,7 +27,8 @@ class ServiceRow:
     name: str
     slots: int = 1
     has_tables: bool = False
-    has_pepper: bool = False
+    secrets: tuple[SecretFile, ...] = ()
+    """Files beside its nkey seed and its database URL."""
     has_spool: bool = False
     has_http: bool = False
     calls_providers: bool = False
@@ -34,12 +36,12 @@ class ServiceRow:
 
 
 SERVICES = (
-    ServiceRow(name="tenant_directory", has_tables=True, has_pepper=True),
+    ServiceRow(name="tenant_directory", has_tables=True, secrets=(PEPPER,)),
     ServiceRow(name="usage_ledger", has_tables=True),
     ServiceRow(name="health_monitor"),
     ServiceRow(name="router", has_tables=True),
     ServiceRow(name="provider_worker", slots=2, has_spool=True, calls_providers=True, handover=Handover.DRAIN_FIRST),
-    ServiceRow(name="ingress", has_pepper=True, has_http=True),
+    ServiceRow(name="ingress", secrets=(PEPPER,), has_http=True),
 )
 """Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
 
@@ -108,8 +110,7 @@ def _own(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> dict[s
         told["KEYFERRY_DATABASE_URL_FILE"] = str(home.database_secrets / f"{row.name}.url")
     if row.has_spool:
         told["KEYFERRY_SPOOL_DIR"] = str(home.spool(slot))
-    if row.has_pepper:
-        told["KEYFERRY_TOKEN_PEPPER_FILE"] = str(home.pepper_file())
+    told |= {secret.setting: str(secret.path(home, slot)) for secret in row.secrets}
     if row.has_http:
         told |= {"KEYFERRY_HTTP_HOST": addresses.http_host, "KEYFERRY_HTTP_PORT": str(addresses.http_port)}
     return told

@@ -223,7 +223,7 @@ def test_every_container_works_with_what_the_setup_made(machine: Machine) -> Non
             handed_out = machine.volume(f"{name}-secrets")
             assert (handed_out.stat().st_uid, stat.S_IMODE(handed_out.stat().st_mode)) == (OWNER_UID, 0o700)
             wanted = {"nkey.seed"} | ({"database.url"} if row.has_tables else set())
-            assert set(files(handed_out)) == wanted | ({"token-pepper"} if row.has_pepper else set())
+            assert set(files(handed_out)) == wanted | {secret.name for secret in row.secrets}
             for path in handed_out.iterdir():
                 assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (OWNER_UID, 0o400), path
 
