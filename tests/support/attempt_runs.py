@@ -1,7 +1,9 @@
 """Attempts for tests of provider adapters."""
 
+from collections.abc import Mapping
+
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.usage import KeySource, RequestKind
 
 
 def attempt_run(
@@ -10,8 +12,12 @@ def attempt_run(
     include_usage: bool = False,
     model: str = "some-model",
     base_url: str | None = "http://127.0.0.1:9/v1",
+    provider: str = "custom",
+    kind: RequestKind = RequestKind.CHAT,
+    drop_unsupported: bool = False,
+    key_fields: Mapping[str, str] | None = None,
 ) -> AttemptRun:
-    """One attempt at a custom endpoint; nothing listens at its address."""
+    """One attempt, unless told otherwise at a custom endpoint; nothing listens at its address."""
     return AttemptRun(
         request_id="req_test",
         tenant="acme",
@@ -24,7 +30,10 @@ def attempt_run(
         attempt_id="att_test",
         attempt_number=1,
         decision_id="dec_test",
-        provider="custom",
+        provider=provider,
+        kind=kind,
+        drop_unsupported=drop_unsupported,
+        key_fields=dict(key_fields or {}),
         base_url=base_url,
         key_source=KeySource.CUSTOM,
     )

@@ -31,7 +31,7 @@ class CompatibleProvider:
     embeddings_path: str = "/embeddings"
     auth: HeaderAuth = BEARER
     url: Url = plain_url
-    chat: Chat = Chat()
+    chat: Chat = field(default_factory=Chat)
     embeddings: Embeddings | None = None
     """Null where it has none."""
     extras: frozenset[str] = frozenset()

@@ -1,7 +1,7 @@
 """An OpenAI-shaped embeddings request, fitted to one provider of the family; and vectors in both of OpenAI's encodings.
 
-Source: the OpenAI API reference, `POST /v1/embeddings`. Base64 is that of little-endian 32-bit floats, which the official SDK asks
-for unless told otherwise.
+Source: the OpenAI API reference, `POST /v1/embeddings`. Base64 is that of little-endian 32-bit floats, which the official
+SDK asks for unless told otherwise.
 """
 
 import base64

@@ -1,0 +1,293 @@
+"""What the rows of the OpenAI family make of a request: where it goes, what it is called there, what is refused or dropped."""
+
+import json
+
+import pytest
+
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.providers import PROVIDERS
+from services.provider_worker.adapters.adapter import HeaderAuth, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.adapters.compatible import FAMILY
+from services.provider_worker.adapters.registry import adapter_for
+from tests.support.attempt_runs import attempt_run
+
+JsonObject = dict[str, object]
+HELLO: list[JsonObject] = [{"role": "user", "content": "hello"}]
+NAMES = [row.name for row in FAMILY]
+ELSEWHERE = "https://own.example/v1"
+
+
+def ask(
+    provider: str,
+    /,
+    *,
+    drop: bool = False,
+    fields: dict[str, str] | None = None,
+    base_url: str | None = None,
+    **body: object,
+) -> UpstreamRequest:
+    default = None if PROVIDERS[provider].base_url else ELSEWHERE
+    stream = body.get("stream") is True
+    run = attempt_run(
+        provider=provider,
+        model="m",
+        stream=stream,
+        base_url=base_url or default,
+        drop_unsupported=drop,
+        key_fields=fields,
+    )
+    return adapter_for(provider).request(run, json.dumps({"model": "m", "messages": HELLO, **body}).encode())
+
+
+def sent(request: UpstreamRequest) -> JsonObject:
+    document: JsonObject = json.loads(request.content)
+    return document
+
+
+def refusal(provider: str, /, **body: object) -> str | None:
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask(provider, **body)
+    failure = caught.value.failure
+    assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
+    assert failure.param is not None
+    assert failure.param.split(".")[-1] in failure.message
+    return failure.param
+
+
+def test_the_family_is_whole() -> None:
+    assert set(NAMES) == {
+        "openai", "openrouter", "xai", "groq", "together", "fireworks", "deepinfra", "mistral", "deepseek", "perplexity",
+        "huggingface", "azure", "vllm", "ollama", "llamacpp", "custom",
+    }  # fmt: skip
+    assert all(name in PROVIDERS for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plain_request_goes_out_byte_for_byte(name: str) -> None:
+    body = b'{"model": "m",  "messages": [{"role": "user", "content": "hello"}], "temperature": 0.2, "own_field": {"a": 1}}'
+    run = attempt_run(provider=name, model="m", base_url=ELSEWHERE)
+    assert adapter_for(name).request(run, body).content is body
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("openai", "https://api.openai.com/v1/chat/completions"),
+        ("openrouter", "https://openrouter.ai/api/v1/chat/completions"),
+        ("groq", "https://api.groq.com/openai/v1/chat/completions"),
+        ("deepinfra", "https://api.deepinfra.com/v1/openai/chat/completions"),
+        ("fireworks", "https://api.fireworks.ai/inference/v1/chat/completions"),
+        ("perplexity", "https://api.perplexity.ai/chat/completions"),
+        ("huggingface", "https://router.huggingface.co/v1/chat/completions"),
+        ("vllm", "https://own.example/v1/chat/completions"),
+    ],
+)
+def test_each_has_its_address(name: str, url: str) -> None:
+    assert ask(name).url == url
+
+
+def test_an_attempt_s_own_base_url_comes_before_the_provider_s() -> None:
+    assert ask("openai", base_url="https://proxy.example/v1").url == "https://proxy.example/v1/chat/completions"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_travel_as_bearer_tokens_but_at_azure(name: str) -> None:
+    assert ask(name).auth == (HeaderAuth("api-key", "") if name == "azure" else HeaderAuth("authorization", "Bearer "))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "fields", "url", "model"),
+    [
+        ("https://r.openai.azure.com", {}, "https://r.openai.azure.com/openai/v1/chat/completions", "m"),
+        ("https://r.openai.azure.com/openai/v1/", {}, "https://r.openai.azure.com/openai/v1/chat/completions", "m"),
+        (
+            "https://r.openai.azure.com/",
+            {"api_version": "2024-10-21"},
+            "https://r.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21",
+            "m",
+        ),
+        (
+            "https://r.openai.azure.com",
+            {"api_version": "2024-10-21", "deployment": "a b"},
+            "https://r.openai.azure.com/openai/deployments/a%20b/chat/completions?api-version=2024-10-21",
+            "a b",
+        ),
+        (
+            "https://r.openai.azure.com",
+            {"deployment": "mine"},
+            "https://r.openai.azure.com/openai/v1/chat/completions",
+            "mine",
+        ),
+        (
+            "https://r.services.ai.azure.com/models",
+            {},
+            "https://r.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview",
+            "m",
+        ),
+    ],
+)
+def test_azure_is_called_in_each_of_its_forms(base_url: str, fields: dict[str, str], url: str, model: str) -> None:
+    request = ask("azure", base_url=base_url, fields=fields)
+    assert request.url == url
+    assert sent(request)["model"] == model
+
+
+@pytest.mark.parametrize(
+    "name", ["together", "fireworks", "deepinfra", "mistral", "deepseek", "perplexity", "ollama", "llamacpp"]
+)
+def test_the_newer_limit_goes_by_its_older_name(name: str) -> None:
+    assert sent(ask(name, max_completion_tokens=7)) == {"model": "m", "messages": HELLO, "max_tokens": 7}
+    assert sent(ask(name, max_completion_tokens=7, max_tokens=9))["max_tokens"] == 7
+    assert sent(ask(name, max_completion_tokens=None, max_tokens=9))["max_tokens"] == 9
+
+
+@pytest.mark.parametrize("name", ["openai", "azure", "openrouter", "xai", "groq", "custom"])
+def test_where_it_is_known_the_newer_limit_stays(name: str) -> None:
+    assert sent(ask(name, max_completion_tokens=7))["max_completion_tokens"] == 7
+
+
+def test_mistral_s_seed_has_a_name_of_its_own() -> None:
+    assert sent(ask("mistral", seed=5)) == {"model": "m", "messages": HELLO, "random_seed": 5}
+
+
+def test_developer_messages_become_system_messages_where_the_role_is_unknown() -> None:
+    messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}, *HELLO]
+    assert sent(ask("mistral", messages=messages))["messages"] == [{"role": "system", "content": "be brief"}, *HELLO]
+    assert sent(ask("openai", messages=messages))["messages"] == messages
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "field"),
+    [
+        ("groq", {"n": 2}, "n"),
+        ("groq", {"logprobs": True}, "logprobs"),
+        ("groq", {"logit_bias": {"1": 2}}, "logit_bias"),
+        ("deepseek", {"seed": 0}, "seed"),
+        ("deepseek", {"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+        ("perplexity", {"tools": [{"type": "function"}]}, "tools"),
+        ("perplexity", {"response_format": {"type": "json_object"}}, "response_format"),
+        ("ollama", {"tool_choice": "required"}, "tool_choice"),
+        ("ollama", {"tool_choice": "none", "tools": [{"type": "function"}]}, "tool_choice"),
+        ("mistral", {"logit_bias": {"1": 2}}, "logit_bias"),
+        ("together", {"parallel_tool_calls": False}, "parallel_tool_calls"),
+        ("xai", {"modalities": ["text", "audio"]}, "modalities"),
+        ("groq", {"provider": {"order": ["x"]}}, "provider"),
+        ("openai", {"models": ["a", "b"]}, "models"),
+        ("openrouter", {"search_domain_filter": ["x.example"]}, "search_domain_filter"),
+    ],
+)
+def test_what_a_provider_cannot_do_is_refused_by_name_or_dropped_and_reported(
+    name: str, body: JsonObject, field: str
+) -> None:
+    assert refusal(name, **body) == field
+    request = ask(name, drop=True, **body)
+    assert request.dropped == (field,)
+    assert field not in sent(request)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neutral_defaults_are_never_refused(name: str) -> None:
+    neutral: JsonObject = {
+        "n": 1,
+        "logprobs": False,
+        "top_logprobs": 0,
+        "logit_bias": {},
+        "presence_penalty": 0,
+        "frequency_penalty": 0.0,
+        "tools": [],
+        "tool_choice": "none",
+        "parallel_tool_calls": True,
+        "response_format": {"type": "text"},
+        "modalities": ["text"],
+        "metadata": {},
+        "store": False,
+        "service_tier": "auto",
+        "seed": None,
+        "stop": [],
+        "user": None,
+    }
+    request = ask(name, **neutral)
+    assert request.dropped == ()
+    assert sent(request)["messages"] == HELLO
+
+
+def test_unknown_fields_pass_to_everyone() -> None:
+    for name in NAMES:
+        assert sent(ask(name, own_field={"a": [1]}))["own_field"] == {"a": [1]}
+
+
+def test_openrouter_s_own_parameters_reach_openrouter_and_custom_endpoints_only() -> None:
+    extras: JsonObject = {"provider": {"order": ["x"]}, "models": ["a"], "route": "fallback", "transforms": []}
+    assert extras.items() <= sent(ask("openrouter", **extras)).items()
+    assert extras.items() <= sent(ask("custom", **extras)).items()
+    for name in set(NAMES) - {"openrouter", "custom"}:
+        request = ask(name, drop=True, **extras)
+        assert set(request.dropped) == set(extras)
+        assert not extras.keys() & sent(request).keys()
+
+
+def test_openrouter_hears_whose_site_it_is() -> None:
+    fields = {"site_url": "https://acme.example", "site_name": "Acme"}
+    assert {"http-referer": "https://acme.example", "x-title": "Acme"}.items() <= ask(
+        "openrouter", fields=fields
+    ).headers.items()
+    assert "http-referer" not in ask("openai", fields=fields).headers
+    assert "http-referer" not in ask("openrouter").headers
+
+
+def test_parts_that_cannot_be_taken_are_refused_by_place() -> None:
+    image: JsonObject = {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}
+    messages = [*HELLO, {"role": "user", "content": [{"type": "text", "text": "what?"}, image]}]
+    assert refusal("deepseek", messages=messages) == "messages[1].content[1].image_url"
+    request = ask("deepseek", drop=True, messages=messages)
+    assert request.dropped == ("messages[1].content[1].image_url",)
+    assert sent(request)["messages"] == [*HELLO, {"role": "user", "content": [{"type": "text", "text": "what?"}]}]
+    assert sent(ask("openai", messages=messages))["messages"] == messages
+
+
+def test_a_message_of_nothing_but_dropped_parts_is_refused_all_the_same() -> None:
+    audio: JsonObject = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask("groq", drop=True, messages=[{"role": "user", "content": [audio]}])
+    assert caught.value.failure.param == "messages[0].content"
+
+
+def test_ollama_takes_images_but_no_links() -> None:
+    def message(url: str) -> list[JsonObject]:
+        return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+
+    data = message("data:image/png;base64,AAAA")
+    assert sent(ask("ollama", messages=data))["messages"] == data
+    assert refusal("ollama", messages=message("https://x.example/a.png")) == "messages[0].content[0].image_url"
+
+
+def test_mistral_takes_audio_as_text() -> None:
+    audio: JsonObject = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    messages = sent(ask("mistral", messages=[{"role": "user", "content": [audio]}]))["messages"]
+    assert messages == [{"role": "user", "content": [{"type": "input_audio", "input_audio": "AAAA"}]}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"logprobs": True, "top_logprobs": 3}, {"logprobs": 3}),
+        ({"logprobs": True}, {"logprobs": 1}),
+        ({"logprobs": False, "top_logprobs": 0}, {}),
+        ({"logprobs": 2}, {"logprobs": 2}),
+    ],
+)
+def test_together_counts_log_probabilities(asked: JsonObject, expected: JsonObject) -> None:
+    assert sent(ask("together", **asked)) == {"model": "m", "messages": HELLO, **expected}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_streams_report_their_tokens(name: str) -> None:
+    options = sent(ask(name, stream=True, stream_options={"include_usage": False})).get("stream_options")
+    assert options == (None if name in ("mistral", "perplexity") else {"include_usage": True})
+
+
+def test_the_caller_s_body_is_never_changed_in_place() -> None:
+    messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}]
+    first = ask("mistral", messages=messages, seed=1, n=1)
+    assert sent(ask("mistral", messages=messages, seed=1, n=1)) == sent(first)
+    assert messages == [{"role": "developer", "content": "be brief"}]

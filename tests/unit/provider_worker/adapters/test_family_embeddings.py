@@ -1,0 +1,178 @@
+"""Embeddings of the OpenAI family: what is asked upstream, and what the caller gets in which encoding."""
+
+import base64
+import json
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.usage import Basis, RequestKind, TokenMeters
+from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.adapters.embeddings import encoded
+from services.provider_worker.adapters.registry import adapter_for
+from tests.support.attempt_runs import attempt_run
+
+JsonObject = dict[str, object]
+USAGE = {"prompt_tokens": 4, "total_tokens": 4}
+
+
+def ask(provider: str = "custom", *, drop: bool = False, **body: object) -> UpstreamRequest:
+    run = attempt_run(
+        provider=provider,
+        model="e",
+        base_url="https://own.example/v1",
+        kind=RequestKind.EMBEDDING,
+        drop_unsupported=drop,
+    )
+    return adapter_for(provider).request(run, json.dumps({"model": "e", "input": "hi", **body}).encode())
+
+
+def answered(content: bytes, *, status: int = 200, **body: object) -> Answer:
+    run = attempt_run(model="e", kind=RequestKind.EMBEDDING)
+    reader = adapter_for("custom").reader(run, ask(**body), status, {})
+    for at in range(0, len(content), 7):
+        assert reader.feed(content[at : at + 7]) == []
+    return reader.close()
+
+
+def listed(*vectors: object, **more: object) -> bytes:
+    rows = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+    return json.dumps({"object": "list", "data": rows, "model": "e-1", "usage": USAGE, **more}).encode()
+
+
+def packed(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def first(answer: Answer) -> object:
+    return json.loads(answer.body)["data"][0]["embedding"]
+
+
+def test_the_request_goes_out_byte_for_byte() -> None:
+    body = b'{"input": ["a", "b"],  "model": "e", "encoding_format": "base64", "dimensions": 8}'
+    run = attempt_run(model="e", base_url="https://own.example/v1", kind=RequestKind.EMBEDDING)
+    request = adapter_for("custom").request(run, body)
+    assert request.content is body
+    assert request.url == "https://own.example/v1/embeddings"
+
+
+@pytest.mark.parametrize("given", ["hi", ["a", "b"], [1, 2, 3], [[1, 2], [3]]])
+def test_text_and_tokens_pass(given: object) -> None:
+    assert json.loads(ask(input=given).content)["input"] == given
+
+
+@pytest.mark.parametrize("given", ["", [], None, 3, [1, "a"], [[]], [[1], "a"], [1.5], [True], {"a": 1}])
+def test_an_input_that_is_neither_is_refused(given: object) -> None:
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask(input=given)
+    assert caught.value.failure.param == "input"
+
+
+def test_each_provider_hears_it_in_its_words() -> None:
+    assert json.loads(ask("mistral", dimensions=8).content) == {"model": "e", "input": "hi", "output_dimension": 8}
+    assert json.loads(ask("together", encoding_format="base64").content) == {"model": "e", "input": "hi"}
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask("together", dimensions=8)
+    assert caught.value.failure.param == "dimensions"
+    assert ask("together", dimensions=8, drop=True).dropped == ("dimensions",)
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask("mistral", input=[1, 2])
+    assert caught.value.failure.param == "input"
+
+
+@pytest.mark.parametrize("provider", ["groq", "xai", "deepseek", "perplexity", "huggingface"])
+def test_a_provider_without_embeddings_says_so(provider: str) -> None:
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask(provider)
+    assert caught.value.failure.param == "model"
+    assert "no embeddings" in caught.value.failure.message
+
+
+def test_azure_has_its_own_address() -> None:
+    assert ask("azure").url == "https://own.example/openai/v1/embeddings"
+
+
+def test_an_unknown_encoding_is_refused() -> None:
+    with pytest.raises(RefusedByAdapter) as caught:
+        ask(encoding_format="hex")
+    assert caught.value.failure.param == "encoding_format"
+
+
+def test_an_answer_that_is_as_asked_goes_on_as_the_provider_s_bytes() -> None:
+    content = listed([0.1, -0.25])
+    answer = answered(content)
+    assert answer.failure is None
+    assert answer.body == content
+    assert answer.meters == TokenMeters(input=4)
+    assert answer.basis is Basis.REPORTED
+    assert answer.model_served == "e-1"
+    as_text = listed(packed(0.5, -2.0))
+    assert answered(as_text, encoding_format="base64").body == as_text
+
+
+def test_numbers_become_base64_and_back() -> None:
+    assert first(answered(listed([0.5, -2.0]), encoding_format="base64")) == packed(0.5, -2.0)
+    assert first(answered(listed(packed(0.5, -2.0)))) == [0.5, -2.0]
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
+def test_the_encodings_say_the_same(numbers: list[float]) -> None:
+    text = encoded(numbers, "base64")
+    assert text == packed(*numbers)
+    assert encoded(text, "float") == numbers
+
+
+def test_rows_come_in_the_order_of_the_inputs() -> None:
+    document = json.loads(listed([1.0], [2.0], [3.0]))
+    document["data"].reverse()
+    answer = answered(json.dumps(document).encode(), input=["a", "b", "c"])
+    rows = json.loads(answer.body)["data"]
+    assert [(row["index"], row["embedding"]) for row in rows] == [(0, [1.0]), (1, [2.0]), (2, [3.0])]
+
+
+def test_missing_indices_objects_and_usage_are_filled_in() -> None:
+    answer = answered(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', input=["a", "b"])
+    assert json.loads(answer.body) == {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": 0, "embedding": [1.0]},
+            {"object": "embedding", "index": 1, "embedding": [2.0]},
+        ],
+        "usage": {"prompt_tokens": 0, "total_tokens": 0},
+    }
+    assert answer.basis is Basis.NONE
+
+
+@pytest.mark.parametrize(
+    ("content", "failure_class"),
+    [
+        (b'{"error": {"message": "slow down", "code": 429}}', FailureClass.RATE_LIMIT),
+        (b'{"object": "list", "data": [], "usage": {}}', FailureClass.SERVER),
+        (b'{"object": "list"}', FailureClass.SERVER),
+        (listed([1.0], [2.0]), FailureClass.SERVER),
+        (listed([]), FailureClass.SERVER),
+        (listed([None, 1.0]), FailureClass.SERVER),
+        (listed("not base64!"), FailureClass.SERVER),
+        (listed("AAA="), FailureClass.SERVER),
+        (listed([[1.0], [2.0]]), FailureClass.SERVER),
+        (b'{"data": [{"embedding": [1.0', FailureClass.TRUNCATED),
+        (b"<html>", FailureClass.SERVER),
+        (b"", FailureClass.SERVER),
+    ],
+)
+def test_what_is_no_list_of_that_many_embeddings_is_a_failure(content: bytes, failure_class: FailureClass) -> None:
+    answer = answered(content)
+    assert answer.failure is not None
+    assert answer.failure.failure_class is failure_class
+    assert answer.failure.where is Where.HTTP_200_BODY
+    assert answer.body == b""
+
+
+def test_an_error_status_is_read_as_for_chats() -> None:
+    answer = answered(b'{"error": {"message": "no such model"}}', status=404)
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.NOT_FOUND
+    assert answer.failure.where is Where.HTTP_STATUS
