@@ -148,6 +148,10 @@ class IntakeKey(Message):
     suite: str
     public_key: Base64
     fingerprint: str
+    base_urls: dict[Provider, str] = Field(default_factory=dict)
+    """Where the operator has keys of a provider used instead of at the provider's own address."""
+    private_networks: bool = False
+    """Whether the operator allows private networks, and with them plain http and unusual ports."""
 
 
 class KeyCommand(Command):

@@ -1,0 +1,90 @@
+"""Where a provider key is used: worked out alike by whoever seals the key and by the vault that opens it.
+
+The address is part of what a key is sealed for, so both sides have to come to the same origin.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, check_url
+from keyferry.contracts.providers import PROVIDERS, ProviderFacts
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class UnusableAddress(ValueError):
+    """No address follows from what was given. The message is fit to be shown and says what to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAddress:
+    """`base_url` without a slash at its end, and its `origin` as `scheme://host[:port]`."""
+
+    base_url: str
+    origin: str
+
+
+def key_address(
+    provider: str,
+    base_url: str | None,
+    fields: Mapping[str, str],
+    *,
+    operator_urls: Mapping[str, str],
+    private_networks: bool,
+) -> KeyAddress:
+    """Where a key of `provider` is used. Raises UnusableAddress.
+
+    `base_url` goes before `operator_urls` (provider -> the company gateway that stands in for it), and these before the
+    provider's own address. `private_networks` says that the operator allows some: only then plain http and unusual ports pass.
+    """
+    facts = _known(provider)
+    _check_fields(facts, fields)
+    text = base_url or operator_urls.get(provider) or _own(facts, fields)
+    if "?" in text or "#" in text:
+        raise UnusableAddress("the base URL must end with its path: no '?' and no '#'")
+    if text.rstrip("/").endswith("/chat/completions"):
+        raise UnusableAddress("give the base URL without /chat/completions, which is added for each call")
+    try:
+        origin = check_url(text, allow_plain_http=private_networks, ports=None if private_networks else STANDARD_PORTS)
+    except ForbiddenUrl as error:
+        raise UnusableAddress(f"the base URL cannot be used: {error.reason}") from None
+    return KeyAddress(text.rstrip("/"), str(origin))
+
+
+def _known(provider: str) -> ProviderFacts:
+    facts = PROVIDERS.get(provider)
+    if facts is None:
+        raise UnusableAddress(
+            f"there is no provider of that name; known are {', '.join(PROVIDERS)}. For any other OpenAI-compatible"
+            " endpoint use custom and give its base URL"
+        )
+    return facts
+
+
+def _check_fields(facts: ProviderFacts, fields: Mapping[str, str]) -> None:
+    known = {field.name: field for field in facts.fields}
+    if unknown := sorted(fields.keys() - known.keys()):
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise UnusableAddress(f"{facts.title} has no field {', '.join(unknown)}: {takes}")
+    for field in facts.fields:
+        value = fields.get(field.name)
+        if value is None and field.required:
+            raise UnusableAddress(
+                f"a key of {facts.title} needs {field.name}: {field.words}, such as {field.name}={field.example}"
+            )
+        if value is not None and re.fullmatch(field.pattern, value, re.ASCII) is None:
+            raise UnusableAddress(f"{field.name} is {field.words}, such as {field.example}")
+
+
+def _own(facts: ProviderFacts, fields: Mapping[str, str]) -> str:
+    if facts.base_url is None:
+        raise UnusableAddress(f"{facts.title} has no address of its own: give a base URL such as {_example(facts)}")
+    return _PLACEHOLDER.sub(lambda match: fields[match[1]], facts.base_url)
+
+
+def _example(facts: ProviderFacts) -> str:
+    return {
+        "azure": "https://RESOURCE.openai.azure.com",
+        "ollama": "http://localhost:11434/v1",
+    }.get(facts.name, "https://llm.example.com/v1")
