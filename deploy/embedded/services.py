@@ -10,8 +10,8 @@ from pathlib import Path
 
 from deploy.embedded.home import Home
 from deploy.embedded.process import ProcessSpec
-from deploy.embedded.secret_files import PEPPER, SecretFile
 from deploy.embedded.seat import Handover, Placement
+from deploy.embedded.secret_files import PEPPER, SecretFile
 from keyferry.contracts.topology import internal_client
 
 ROOT = Path(__file__).parents[2]

@@ -35,7 +35,7 @@ no_fast_producer_stall: true
 jetstream {{
   store_dir: "{store_dir}"
   max_memory_store: 256MB
-  max_file_store: 20GB
+  max_file_store: 24GB
   sync_interval: always
 }}
 accounts {{
