@@ -1,0 +1,57 @@
+"""The adapter for Anthropic's Messages API."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import AnswerReader, HeaderAuth, UpstreamRequest
+from services.provider_worker.adapters.anthropic.answer import WholeReader
+from services.provider_worker.adapters.anthropic.failures import AnthropicErrorReader
+from services.provider_worker.adapters.anthropic.request import translated
+from services.provider_worker.adapters.anthropic.stream import StreamReader
+from services.provider_worker.adapters.anthropic.unsupported import refused
+from services.provider_worker.adapters.documents import parse_object, render
+
+BASE_URL = "https://api.anthropic.com"
+API_VERSION = "2023-06-01"
+"""The version of the API whose requests and answers this package knows."""
+_AUTH = HeaderAuth(name="x-api-key", prefix="")
+
+
+class AnthropicAdapter:
+    """Anthropic's dialect. A base URL of the attempt's own replaces Anthropic's, with or without its `/v1`."""
+
+    def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
+        """The Messages request for the caller's body. Raises RefusedByAdapter."""
+        if run.kind is not RequestKind.CHAT:
+            raise refused("model", "Anthropic has no embeddings; choose a model of another provider.")
+        document = parse_object(body)
+        if document is None:
+            raise refused(None, "The request body is not a JSON object.")
+        translation = translated(run, document)
+        try:
+            content = render(translation.body)
+        except ValueError:
+            raise refused(None, "The request body is nested too deeply.") from None
+        base_url = (run.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
+        return UpstreamRequest(
+            url=f"{base_url}/v1/messages",
+            headers={
+                "content-type": "application/json",
+                "accept": "text/event-stream" if run.stream else "application/json",
+                "anthropic-version": API_VERSION,
+            },
+            content=content,
+            auth=_AUTH,
+            dropped=translation.dropped,
+            notes={} if translation.json_tool is None else {"json_tool": translation.json_tool},
+        )
+
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        if not 200 <= status < 300:
+            return AnthropicErrorReader(status, headers)
+        json_tool = request.notes.get("json_tool")
+        return StreamReader(run, json_tool) if run.stream else WholeReader(run, json_tool)

@@ -1,0 +1,119 @@
+"""Anthropic's content blocks as the message of a chat completion.
+
+OpenAI's shape holds text, reasoning and tool calls, each kind by itself. Beyond it, a message has:
+
+`reasoning_details`: one object for each block of thinking, to be sent back with a follow-up turn: `{"type": "reasoning.text",
+"text", "signature", "format", "index"}` or, where Anthropic hides the thinking, `{"type": "reasoning.encrypted", "data",
+"format", "index"}`. `history.py` restores the blocks from them.
+`annotations`: web citations, in OpenAI's own form.
+`content_parts`: all of Anthropic's blocks, where their order or kind does not fit the shape: server tools, citations, thinking
+between texts. They are sent back in the same way.
+"""
+
+from services.provider_worker.adapters.anthropic.history import REASONING_FORMAT
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, render
+
+THINKING = ("thinking", "redacted_thinking")
+
+_FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    # A turn with server tools that Anthropic interrupted: not finished, so no `stop`; sent back, it is continued.
+    "pause_turn": "length",
+    "refusal": "content_filter",
+}
+
+
+def finish_reason(stop_reason: str, *, calls_tools: bool) -> str:
+    """OpenAI's word for `stop_reason`. `calls_tools` says whether the caller has tool calls to make.
+
+    A `tool_use` without any comes from the tool that gives the answer its form, and is a plain end.
+    """
+    if stop_reason == "tool_use" and not calls_tools:
+        return "stop"
+    return _FINISH_REASONS.get(stop_reason) or ("tool_calls" if calls_tools else "stop")
+
+
+def cut_short(reason: str) -> bool:
+    """Whether an answer with this finish reason ended before it was complete."""
+    return reason not in ("stop", "tool_calls")
+
+
+def reasoning_detail(block: JsonObject, index: int) -> JsonObject:
+    """The reasoning detail for a whole block of thinking, the one with this `index` among them."""
+    if block.get("type") == "redacted_thinking":
+        detail: JsonObject = {"type": "reasoning.encrypted", "data": as_text(block.get("data"))}
+    else:
+        detail = {"type": "reasoning.text", "text": as_text(block.get("thinking"))}
+        detail["signature"] = as_text(block.get("signature"))
+    return detail | {"format": REASONING_FORMAT, "index": index}
+
+
+def beyond_the_shape(blocks: list[JsonObject], json_tool: str | None) -> JsonObject:
+    """`annotations` and `content_parts` for an answer of these whole blocks, where it needs them."""
+    made: JsonObject = {}
+    annotations = _annotations(blocks)
+    if annotations:
+        made["annotations"] = annotations
+    if not _fits(blocks) and not any(is_answer_by_tool(block, json_tool) for block in blocks):
+        made["content_parts"] = blocks
+    return made
+
+
+def is_answer_by_tool(block: JsonObject, json_tool: str | None) -> bool:
+    """Whether `block` is the call of the tool whose arguments are the answer."""
+    return json_tool is not None and block.get("type") == "tool_use" and block.get("name") == json_tool
+
+
+def refusal_of(stop_details: object) -> str | None:
+    """Why the model refused, in Anthropic's words, where it says so."""
+    details = as_object(stop_details)
+    return as_text(details.get("explanation")) or None if details.get("type") == "refusal" else None
+
+
+def arguments_of(block: JsonObject) -> str:
+    """The arguments of a whole tool call as JSON text. Raises ValueError where they are nested too deeply."""
+    arguments = block.get("input")
+    if isinstance(arguments, str):
+        return arguments
+    return render(as_object(arguments)).decode()
+
+
+def _fits(blocks: list[JsonObject]) -> bool:
+    """Whether the blocks are thinking, then plain texts, then plain tool calls."""
+    stage = 0
+    for block in blocks:
+        place = _place(block)
+        if place is None or place < stage:
+            return False
+        stage = place
+    return True
+
+
+def _place(block: JsonObject) -> int | None:
+    kind = block.get("type")
+    if kind in THINKING:
+        return 0
+    if kind == "text":
+        return None if block.get("citations") else 1
+    if kind == "tool_use":
+        return 2 if as_object(block.get("caller")).get("type") in (None, "direct") else None
+    return None
+
+
+def _annotations(blocks: list[JsonObject]) -> list[JsonObject]:
+    found: list[JsonObject] = []
+    end = 0
+    for block in blocks:
+        if block.get("type") != "text":
+            continue
+        start, end = end, end + len(as_text(block.get("text")))
+        for citation in as_objects(block.get("citations")):
+            if as_text(citation.get("url")):
+                place = {"start_index": start, "end_index": end}
+                about = {"url": citation["url"], "title": as_text(citation.get("title"))}
+                found.append({"type": "url_citation", "url_citation": place | about})
+    return found

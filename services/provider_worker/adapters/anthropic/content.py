@@ -1,0 +1,119 @@
+"""Parts of OpenAI messages as Anthropic's content blocks.
+
+Source: the content blocks of Anthropic's Messages API reference. `cache_control` beside a part is Anthropic's own and goes along.
+"""
+
+import base64
+import binascii
+import re
+
+from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+
+_IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^,;]*)*),", re.IGNORECASE)
+
+
+class ContentTranslator:
+    """Translates the content of messages; what Anthropic cannot read is said to `unsupported`."""
+
+    def __init__(self, unsupported: Unsupported) -> None:
+        self._unsupported = unsupported
+
+    def blocks(self, content: object, field: str, *, text_only: bool = False) -> list[JsonObject]:
+        """The blocks for `content`, a string or a list of parts, which stands at `field`. Empty texts are left out.
+
+        Raises RefusedByAdapter.
+        """
+        if content is None:
+            return []
+        if isinstance(content, str):
+            return [text_block(content)] if content else []
+        if not isinstance(content, list):
+            raise refused(field, f"`{field}` has to be a string or a list of content parts.")
+        blocks: list[JsonObject] = []
+        for position, part in enumerate(content):
+            block = self._block(part, f"{field}[{position}]", text_only=text_only)
+            if block is not None:
+                blocks.append(block)
+        return blocks
+
+    def _block(self, part: object, field: str, *, text_only: bool) -> JsonObject | None:
+        if isinstance(part, str):
+            return text_block(part) if part else None
+        if not isinstance(part, dict):
+            raise refused(field, f"`{field}` has to be a content part: an object with a `type`.")
+        block = self._typed_block(part, field, text_only=text_only)
+        if block is not None and part.get("cache_control") is not None:
+            block["cache_control"] = part["cache_control"]
+        return block
+
+    def _typed_block(self, part: JsonObject, field: str, *, text_only: bool) -> JsonObject | None:
+        kind = part.get("type")
+        if kind in ("text", "refusal"):
+            text = as_text(part.get(str(kind)))
+            return text_block(text) if text else None
+        if kind == "image_url" and not text_only:
+            return self._image(part, field)
+        if kind == "file" and not text_only:
+            return self._document(as_object(part.get("file")), field)
+        here = " in this message" if text_only else ""
+        self._unsupported.cannot(field, f"Anthropic cannot read a content part of type {kind!r}{here}.")
+        return None
+
+    def _image(self, part: JsonObject, field: str) -> JsonObject:
+        image = part.get("image_url")
+        url = image if isinstance(image, str) else as_text(as_object(image).get("url"))
+        if as_object(image).get("detail") not in (None, "auto", "high"):
+            self._unsupported.cannot(f"{field}.image_url.detail", "Anthropic always reads images in full detail.")
+        if url.startswith("https://"):
+            return {"type": "image", "source": {"type": "url", "url": url}}
+        media_type, data = _base64_data(url, f"{field}.image_url.url")
+        if media_type == "image/jpg":
+            media_type = "image/jpeg"
+        if media_type not in _IMAGE_TYPES:
+            raise refused(
+                f"{field}.image_url.url",
+                f"Anthropic reads JPEG, PNG, GIF and WebP images, not {media_type!r}; convert the image.",
+            )
+        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+    def _document(self, file: JsonObject, field: str) -> JsonObject | None:
+        file_data = as_text(file.get("file_data"))
+        if not file_data:
+            self._unsupported.cannot(f"{field}.file", "Anthropic needs the file itself, in `file_data`.")
+            return None
+        block: JsonObject = {"type": "document", "source": _document_source(file_data, f"{field}.file.file_data")}
+        if as_text(file.get("filename")):
+            block["title"] = file["filename"]
+        return block
+
+
+def text_block(text: str) -> JsonObject:
+    """A block of text."""
+    return {"type": "text", "text": text}
+
+
+def _document_source(file_data: str, field: str) -> JsonObject:
+    if file_data.startswith("https://"):
+        return {"type": "url", "url": file_data}
+    media_type, data = _base64_data(file_data, field)
+    if media_type == "application/pdf":
+        return {"type": "base64", "media_type": media_type, "data": data}
+    if media_type.startswith("text/"):
+        try:
+            text = base64.b64decode(data, validate=True).decode("utf-8")
+        except (binascii.Error, ValueError):
+            raise refused(field, f"`{field}` is not base64 of UTF-8 text.") from None
+        return {"type": "text", "media_type": "text/plain", "data": text}
+    raise refused(field, f"Anthropic reads PDF and plain text files, not {media_type!r}; convert the file.")
+
+
+def _base64_data(url: str, field: str) -> tuple[str, str]:
+    """Media type and base64 text of a data URL. Raises RefusedByAdapter."""
+    head = _DATA_URL.match(url)
+    if head is None or ";base64" not in (head[2] or "").lower():
+        raise refused(
+            field, f"`{field}` has to be an https URL or a data URL with base64 (`data:<type>;base64,<data>`)."
+        )
+    return (head[1] or "text/plain").lower(), url[head.end() :]

@@ -1,0 +1,281 @@
+"""The events of one streamed message: what each of them tells, and the chunks that it becomes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.anthropic.answer import envelope
+from services.provider_worker.adapters.anthropic.blocks import (
+    THINKING,
+    arguments_of,
+    beyond_the_shape,
+    cut_short,
+    finish_reason,
+    is_answer_by_tool,
+    reasoning_detail,
+    refusal_of,
+)
+from services.provider_worker.adapters.anthropic.failures import failure_of_event
+from services.provider_worker.adapters.anthropic.usage import UsageTally
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text, parse_object, render
+from services.provider_worker.adapters.failures import plain_failure
+
+_PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
+"""Deltas of text -> the field of the delta, which is also the field of the block."""
+
+
+@dataclass(slots=True)
+class _Block:
+    """One content block on its way: what its start said, and the pieces of its fields since."""
+
+    start: JsonObject
+    call_index: int | None = None
+    """Its place among the tool calls of the answer, where it is one."""
+    by_tool: bool = False
+    """Whether its arguments are the answer."""
+    filled: bool = False
+    """Whether any of its arguments have gone out."""
+    stopped: bool = False
+    pieces: dict[str, list[str]] = field(default_factory=dict)
+    citations: list[object] = field(default_factory=list)
+
+    def add(self, name: str, piece: str) -> None:
+        self.pieces.setdefault(name, []).append(piece)
+
+    def whole(self) -> JsonObject:
+        """The block as it would stand in an answer that is not streamed."""
+        made = dict(self.start)
+        for name, pieces in self.pieces.items():
+            text = "".join(pieces)
+            if name == "input":
+                arguments = parse_object(text.encode("utf-8", "replace"))
+                made["input"] = made.get("input") if arguments is None else arguments
+            else:
+                made[name] = as_text(made.get(name)) + text
+        if self.citations:
+            made["citations"] = self.citations
+        return made
+
+
+class MessageEvents:
+    """Reads event after event; the chunks they become are collected by `take`. `failure` is final."""
+
+    def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
+        self.failure: Failure | None = None
+        self.finished = False
+        """Whether the stop reason has come, which is the evidence that the answer is whole."""
+        self._run = run
+        self._json_tool = json_tool
+        self._usage = UsageTally()
+        self._stopped = False
+        self._spoken = False
+        self._finish_reason: str | None = None
+        self._model_served: str | None = None
+        self._envelope = envelope(run, {}, "chat.completion.chunk")
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+        self._details = 0
+        self._chunks: list[bytes] = []
+        self._readers: dict[str, Callable[[JsonObject], None]] = {
+            "message_start": self._message_start,
+            "content_block_start": self._block_start,
+            "content_block_delta": self._block_delta,
+            "content_block_stop": self._block_stop,
+            "message_delta": self._message_delta,
+            "message_stop": self._message_stop,
+            "error": self.error,
+        }
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that follows matters."""
+        return self._stopped or self.failure is not None
+
+    def take(self) -> list[bytes]:
+        """The chunks that have become complete since the last call."""
+        chunks, self._chunks = self._chunks, []
+        return chunks
+
+    def read(self, event: JsonObject) -> None:
+        """Reads one event."""
+        reader = self._readers.get(as_text(event.get("type")))
+        if reader is not None:
+            reader(event)
+        elif "error" in event:
+            self.error(event)
+
+    def error(self, error: object) -> None:
+        """Reads the data of an error event, an object or a text."""
+        self.failure = failure_of_event(error, Where.MID_STREAM if self._spoken else Where.HTTP_200_BODY)
+
+    def fail(self, failure_class: FailureClass, message: str) -> None:
+        """Ends the answer for a fault that was found here."""
+        self.failure = plain_failure(failure_class, message, Where.MID_STREAM)
+
+    def answer(self) -> Answer:
+        """What the events came to."""
+        if self.failure is None and not self.finished:
+            if self._stopped and not self._spoken:
+                message = "The provider ended its answer without having said anything."
+                self.failure = plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+            elif not self._stopped:
+                self.fail(FailureClass.TRUNCATED, "The provider's answer stopped before it was complete.")
+        return Answer(
+            failure=self.failure,
+            finish_reason=self._finish_reason,
+            model_served=self._model_served,
+            service_tier=self._usage.service_tier,
+            meters=self._usage.meters,
+            basis=self._usage.basis,
+        )
+
+    def _message_start(self, event: JsonObject) -> None:
+        message = as_object(event.get("message"))
+        self._usage.take(message.get("usage"))
+        self._model_served = as_text(message.get("model")) or self._model_served
+        self._envelope = envelope(self._run, message, "chat.completion.chunk")
+
+    def _block_start(self, event: JsonObject) -> None:
+        block = _Block(as_object(event.get("content_block")))
+        self._blocks[_index(event)] = block
+        start = block.start
+        kind = start.get("type")
+        if kind == "tool_use":
+            block.by_tool = is_answer_by_tool(start, self._json_tool)
+            if not block.by_tool:
+                self._begin_call(block)
+        elif kind == "text":
+            self._speak("content", as_text(start.get("text")))
+        elif kind == "thinking":
+            self._speak("reasoning_content", as_text(start.get("thinking")))
+
+    def _begin_call(self, block: _Block) -> None:
+        block.call_index = self._calls
+        self._calls += 1
+        call_id = as_text(block.start.get("id")) or f"call_{self._run.attempt_id}_{block.call_index}"
+        function = {"name": as_text(block.start.get("name")), "arguments": ""}
+        call: JsonObject = {"index": block.call_index, "id": call_id, "type": "function", "function": function}
+        self._send({"tool_calls": [call]})
+
+    def _block_delta(self, event: JsonObject) -> None:
+        delta = as_object(event.get("delta"))
+        kind = as_text(delta.get("type"))
+        block = self._blocks.get(_index(event))
+        if block is None:
+            block = self._blocks[_index(event)] = _Block(_implied_start(kind))
+        name = _PIECES.get(kind)
+        if name is not None:
+            piece = as_text(delta.get(name))
+            block.add(name, piece)
+            if name != "signature":
+                self._speak("content" if name == "text" else "reasoning_content", piece)
+        elif kind == "input_json_delta":
+            self._arguments(block, as_text(delta.get("partial_json")))
+        elif kind == "citations_delta":
+            block.citations.append(delta.get("citation"))
+
+    def _arguments(self, block: _Block, piece: str) -> None:
+        if not piece:
+            return
+        block.add("input", piece)
+        if block.by_tool:
+            block.filled = True
+            self._speak("content", piece)
+        elif block.call_index is not None:
+            block.filled = True
+            self._send({"tool_calls": [{"index": block.call_index, "function": {"arguments": piece}}]})
+        elif not block.start:
+            self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that it had not begun.")
+
+    def _block_stop(self, event: JsonObject) -> None:
+        block = self._blocks.get(_index(event))
+        if block is None or block.stopped:
+            return
+        block.stopped = True
+        if block.start.get("type") in THINKING:
+            self._send({"reasoning_details": [reasoning_detail(block.whole(), self._details)]})
+            self._details += 1
+
+    def _message_delta(self, event: JsonObject) -> None:
+        self._usage.take(event.get("usage"))
+        delta = as_object(event.get("delta"))
+        stop_reason = as_text(delta.get("stop_reason"))
+        if stop_reason and not self.finished:
+            self._finish(stop_reason, refusal_of(delta.get("stop_details")))
+
+    def _finish(self, stop_reason: str, refusal: str | None) -> None:
+        reason = finish_reason(stop_reason, calls_tools=self._calls > 0)
+        try:
+            last = self._last_delta(reason, refusal)
+        except ValueError:
+            self._too_deep()
+            return
+        self.finished = True
+        self._finish_reason = reason
+        self._send(last, reason, stop_reason)
+        if self._run.include_usage and self._usage.reported:
+            self._write({"choices": [], "usage": self._usage.openai()})
+
+    def _last_delta(self, reason: str, refusal: str | None) -> JsonObject:
+        """What only the end of an answer tells. Raises ValueError where it is nested too deeply."""
+        blocks = [block.whole() for _, block in sorted(self._blocks.items())]
+        delta = beyond_the_shape(blocks, self._json_tool)
+        unfilled = [] if cut_short(reason) else self._unfilled()
+        if unfilled:
+            delta["tool_calls"] = unfilled
+        for block in self._blocks.values():
+            if block.by_tool and not block.filled and not cut_short(reason):
+                delta["content"] = arguments_of(block.start)
+        if refusal is not None:
+            delta["refusal"] = refusal
+        return delta
+
+    def _unfilled(self) -> list[JsonObject]:
+        """Pieces that give calls whose arguments never came those of their start, most often the empty object."""
+        return [
+            {"index": block.call_index, "function": {"arguments": arguments_of(block.start)}}
+            for block in self._blocks.values()
+            if block.call_index is not None and not block.filled
+        ]
+
+    def _message_stop(self, event: JsonObject) -> None:
+        self._stopped = True
+        if self._spoken and not self.finished:
+            # The end of the message is evidence enough, even without the reason for it.
+            self._finish("", None)
+
+    def _speak(self, name: str, text: str) -> None:
+        if text:
+            self._send({name: text})
+
+    def _send(self, delta: JsonObject, reason: str | None = None, stop_reason: str | None = None) -> None:
+        if not self._spoken:
+            self._spoken = True
+            delta = {"role": "assistant", **delta}
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if stop_reason:
+            choice["native_finish_reason"] = stop_reason
+        self._write({"choices": [choice]})
+
+    def _write(self, fields: JsonObject) -> None:
+        try:
+            self._chunks.append(render(self._envelope | fields))
+        except ValueError:
+            self._too_deep()
+
+    def _too_deep(self) -> None:
+        self.fail(FailureClass.SERVER, "The provider sent a piece of its answer that is nested too deeply.")
+
+
+def _index(event: JsonObject) -> int:
+    index = event.get("index")
+    return index if type(index) is int else 0
+
+
+def _implied_start(kind: str) -> JsonObject:
+    """The start of a block that begins with a delta."""
+    if kind in ("text_delta", "citations_delta"):
+        return {"type": "text"}
+    return {"type": "thinking"} if kind in ("thinking_delta", "signature_delta") else {}

@@ -1,0 +1,124 @@
+"""OpenAI's chat request as a request to Anthropic's Messages API.
+
+Source: both API references. Every field of the caller's is either translated, neutral, or said to be unsupported: nothing is
+lost in silence. Anthropic's own `thinking`, `top_k`, `cache_control` and `output_config` pass as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.anthropic.messages import Conversation
+from services.provider_worker.adapters.anthropic.models import claude_model
+from services.provider_worker.adapters.anthropic.thinking import Depth
+from services.provider_worker.adapters.anthropic.tools import ToolTranslator
+from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.documents import JsonObject, as_object
+
+_READ = frozenset(
+    {
+        "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k",
+        "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "thinking", "user",
+        "safety_identifier", "metadata", "service_tier", "cache_control", "output_config",
+    }
+)  # fmt: skip
+"""Fields that are translated."""
+
+_NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "store": (False,),
+    "modalities": (["text"],),
+    "verbosity": ("medium",),
+    "function_call": ("auto", "none"),
+}
+"""Values of OpenAI's fields that ask for nothing Anthropic does not do anyway."""
+
+_ADVICE: Mapping[str, str] = {
+    "n": "Anthropic gives one answer to a request; ask several times.",
+    "functions": "Functions are the older form of tools; use `tools`.",
+    "function_call": "This is the older form of `tool_choice`; use that.",
+    "metadata": "Anthropic keeps no metadata but a `user_id`.",
+    "seed": "Anthropic has no seed: its answers cannot be repeated.",
+}
+_SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What to send, what was left out of it, and the tool whose arguments are the answer, if there is one."""
+
+    body: JsonObject
+    dropped: tuple[str, ...]
+    json_tool: str | None
+
+
+def translated(run: AttemptRun, document: JsonObject) -> Translation:
+    """The Messages request for the caller's `document`. Raises RefusedByAdapter naming the field that stands in the way."""
+    unsupported = Unsupported(drop=run.drop_unsupported)
+    for name, value in document.items():
+        if name not in _READ and value not in (None, [], {}) and value not in _NEUTRAL.get(name, ()):
+            unsupported.cannot(name, _ADVICE.get(name, f"Anthropic has no `{name}`."))
+    model = claude_model(run.model)
+    conversation = Conversation(unsupported)
+    conversation.add_all(document.get("messages"))
+    tools = ToolTranslator(model, unsupported)
+    tools.read(document)
+    depth = Depth(model, unsupported)
+    body: JsonObject = {"model": run.model, "messages": conversation.messages}
+    body |= depth.fields(document, forced_tool=tools.forced)
+    if conversation.system:
+        body["system"] = conversation.system
+    body |= tools.fields()
+    body |= _stop_sequences(document)
+    body |= _metadata(document, unsupported)
+    body |= _service_tier(document, unsupported)
+    body |= _output_config(document, tools.output_format, depth.effort)
+    if document.get("cache_control") is not None:
+        body["cache_control"] = document["cache_control"]
+    if run.stream:
+        body["stream"] = True
+    return Translation(body, unsupported.dropped, tools.json_tool)
+
+
+def _stop_sequences(document: JsonObject) -> JsonObject:
+    stop = document.get("stop")
+    sequences = [stop] if isinstance(stop, str) else stop
+    if sequences is not None and not isinstance(sequences, list):
+        raise refused("stop", "`stop` has to be a string or a list of strings.")
+    return {"stop_sequences": sequences} if sequences else {}
+
+
+def _metadata(document: JsonObject, unsupported: Unsupported) -> JsonObject:
+    metadata = as_object(document.get("metadata"))
+    if any(name != "user_id" and value is not None for name, value in metadata.items()):
+        unsupported.cannot("metadata", _ADVICE["metadata"])
+    users = (metadata.get("user_id"), document.get("safety_identifier"), document.get("user"))
+    user = next((user for user in users if user), None)
+    return {} if user is None else {"metadata": {"user_id": user}}
+
+
+def _service_tier(document: JsonObject, unsupported: Unsupported) -> JsonObject:
+    tier = document.get("service_tier")
+    if tier is None:
+        return {}
+    known = _SERVICE_TIERS.get(tier) if isinstance(tier, str) else None
+    if known is None:
+        unsupported.cannot("service_tier", "Anthropic's service tiers are `auto` and `standard_only`.")
+        return {}
+    return {"service_tier": known}
+
+
+def _output_config(document: JsonObject, output_format: JsonObject | None, effort: str | None) -> JsonObject:
+    own = document.get("output_config")
+    if own is not None and not isinstance(own, dict):
+        raise refused("output_config", "`output_config` has to be an object as in Anthropic's Messages API.")
+    config: JsonObject = dict(own or {})
+    if output_format is not None:
+        config["format"] = output_format
+    if effort is not None and config.get("effort") is None:
+        config["effort"] = effort
+    return {"output_config": config} if config else {}

@@ -1,0 +1,54 @@
+"""JSON schemas as Anthropic's structured outputs take them.
+
+Source: Anthropic's documentation of structured outputs, section on limitations, and the rules its SDK applies. Objects are
+closed, `oneOf` is `anyOf`, and constraints on numbers, lengths and most formats are unknown. A constraint that cannot be
+enforced goes into the description, where the model still reads it; closing an object only narrows what was allowed.
+"""
+
+import json
+
+from services.provider_worker.adapters.documents import JsonObject, as_text
+
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+_KEPT = frozenset({"type", "enum", "const", "$ref", "description", "title", "default"})
+_MAX_DEPTH = 64
+
+
+def enforceable(schema: JsonObject, depth: int = 0) -> JsonObject:
+    """`schema` in the dialect of structured outputs. Raises ValueError where it is nested too deeply."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("the schema is nested too deeply")
+    made: JsonObject = {}
+    unknown: JsonObject = {}
+    for name, value in schema.items():
+        _take(name, value, made, unknown, depth)
+    if made.get("type") == "object" or "properties" in made:
+        made["additionalProperties"] = False
+    if unknown:
+        constraints = json.dumps(unknown, ensure_ascii=False)
+        made["description"] = f"{as_text(made.get('description'))}\n\nConstraints: {constraints}".strip()
+    return made
+
+
+def _take(name: str, value: object, made: JsonObject, unknown: JsonObject, depth: int) -> None:
+    if name in ("properties", "$defs", "definitions") and isinstance(value, dict):
+        made[name] = {key: _inner(inner, depth) for key, inner in value.items()}
+    elif name in ("anyOf", "oneOf", "allOf") and isinstance(value, list):
+        made["anyOf" if name == "oneOf" else name] = [_inner(inner, depth) for inner in value]
+    elif name == "items":
+        made[name] = _inner(value, depth)
+    elif name == "additionalProperties":
+        if isinstance(value, dict):
+            unknown[name] = value
+    elif name in _KEPT or name == "required" or _is_known_constraint(name, value):
+        made[name] = value
+    elif not name.startswith("$"):
+        unknown[name] = value
+
+
+def _is_known_constraint(name: str, value: object) -> bool:
+    return (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1))
+
+
+def _inner(value: object, depth: int) -> object:
+    return enforceable(value, depth + 1) if isinstance(value, dict) else value

@@ -1,0 +1,83 @@
+"""Reads the event stream of the Messages API and makes OpenAI's chunks of it.
+
+Source: Anthropic's documentation of streaming. Events and deltas of unknown kinds are passed over, as it asks for. A chunk goes
+out only once there is something of an answer in it, so a provider that fails before has delivered nothing.
+"""
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import FailureClass
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.anthropic.answer import document_failure
+from services.provider_worker.adapters.anthropic.events import MessageEvents
+from services.provider_worker.adapters.documents import parse_object
+from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.whole import MAX_ANSWER_BYTES, Collected
+
+
+class StreamReader:
+    """Reads one event stream. `json_tool` is the tool whose arguments are the answer, if there is one."""
+
+    def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
+        self._parser = EventParser()
+        self._events = MessageEvents(run, json_tool)
+        self._begun = False
+        self._bytes = 0
+        self._document: Collected | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether `message_stop` has come, or an error."""
+        return self._events.over or (self._document is not None and self._document.too_large)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The chunks that `data` completes, one JSON text each."""
+        if not self._begun:
+            self._begin(data)
+        if self._document is not None:
+            self._document.add(data)
+            return []
+        if self.over:
+            return []
+        self._bytes += len(data)
+        for name, event in self._parser.feed(data):
+            self._read(name, event)
+            if self.over:
+                return self._events.take()
+        if self._parser.overflow:
+            self._events.fail(FailureClass.SERVER, "The provider sent a piece of its answer that is larger than 1 MiB.")
+        elif self._bytes > MAX_ANSWER_BYTES:
+            self._events.fail(FailureClass.SERVER, "The provider's answer is larger than the gateway reads (32 MiB).")
+        return self._events.take()
+
+    def close(self) -> Answer:
+        """What the stream came to. Without a stop reason it is `truncated`."""
+        if self._document is not None:
+            return Answer(failure=document_failure(self._document.content))
+        if not self.over:
+            finished = self._events.finished
+            for name, event in self._parser.finish():
+                if name == b"error" or parse_object(event) is not None:
+                    self._read(name, event)
+            if self._events.take() and not finished:
+                # A piece that was completed by nothing but the end of the body can no longer be delivered.
+                self._events.fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+        return self._events.answer()
+
+    def _begin(self, data: bytes) -> None:
+        first = data.lstrip()[:1]
+        if first:
+            self._begun = True
+            if first in b"{[<":
+                # No event stream begins like this: it is one document, most likely an error under status 200.
+                self._document = Collected()
+
+    def _read(self, name: bytes, event: bytes) -> None:
+        if not event.strip():
+            return
+        document = parse_object(event)
+        if name == b"error":
+            self._events.error(event.decode("utf-8", "replace") if document is None else document)
+        elif document is None:
+            self._events.fail(FailureClass.SERVER, "The provider sent a piece of its answer that is not a JSON object.")
+        else:
+            self._events.read(document)

@@ -1,0 +1,148 @@
+"""How much a model thinks, how long its answer may be, and how it samples: on Claude, the three depend on each other.
+
+Source: Anthropic's documentation of extended thinking (a budget of at least 1,024 tokens, below `max_tokens`; neither temperature
+nor top_k beside it, top_p from 0.95; no forced tools), of adaptive thinking and of effort. OpenAI's efforts have no
+counterpart in tokens; the budgets below are this adapter's choice.
+"""
+
+from services.provider_worker.adapters.anthropic.models import ClaudeModel
+from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.documents import JsonObject, as_object
+
+MIN_BUDGET_TOKENS = 1024
+_BUDGET_TOKENS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 28_672}
+_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_LEAST_TOP_P = 0.95
+
+
+class Depth:
+    """Fills `max_tokens`, `thinking` and the sampling parameters of a request, and finds the effort."""
+
+    def __init__(self, model: ClaudeModel, unsupported: Unsupported) -> None:
+        self.effort: str | None = None
+        self._model = model
+        self._unsupported = unsupported
+
+    def fields(self, document: JsonObject, *, forced_tool: bool) -> JsonObject:
+        """The fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter."""
+        max_tokens = _limit(document)
+        made: JsonObject = {"max_tokens": self._model.default_max_tokens if max_tokens is None else max_tokens}
+        thinking = self._thinking(document, made)
+        if thinking is None and forced_tool and self._model.thinks_by_default and not self._model.always_thinks:
+            # It would think by default, which forbids the tool that the caller asks for; it did not ask for thinking.
+            thinking = {"type": self._model.thinking_off}
+        elif forced_tool and _on(thinking):
+            name = "thinking" if document.get("thinking") is not None else "reasoning_effort"
+            self._unsupported.cannot(name, "Claude cannot think where a tool call or a JSON answer is forced.")
+            thinking, self.effort = None, None
+            made["max_tokens"] = self._model.default_max_tokens if max_tokens is None else max_tokens
+        if thinking is not None:
+            made["thinking"] = thinking
+        return made | self._sampling(document, thinks=_on(thinking))
+
+    def _thinking(self, document: JsonObject, made: JsonObject) -> JsonObject | None:
+        own, effort = document.get("thinking"), document.get("reasoning_effort")
+        if own is None:
+            return None if effort is None else self._by_effort(effort, document, made)
+        if not isinstance(own, dict):
+            raise refused("thinking", "`thinking` has to be an object as in Anthropic's Messages API.")
+        if effort is not None:
+            self._unsupported.cannot("reasoning_effort", "`thinking` says already how much Claude is to think.")
+        budget = own.get("budget_tokens")
+        if type(budget) is int and _limit(document) is None and isinstance(made["max_tokens"], int):
+            made["max_tokens"] = max(made["max_tokens"], budget + self._model.default_max_tokens // 8)
+        return own
+
+    def _by_effort(self, effort: object, document: JsonObject, made: JsonObject) -> JsonObject | None:
+        if effort == "none":
+            return self._off()
+        if not isinstance(effort, str) or effort not in _EFFORTS:
+            known = ", ".join(("none", *_EFFORTS))
+            raise refused("reasoning_effort", f"`reasoning_effort` has to be one of: {known}.")
+        if not self._model.can_think:
+            self._unsupported.cannot("reasoning_effort", "This Claude model cannot think before it answers.")
+            return None
+        if self._model.thinks_adaptively:
+            return self._adaptive(effort)
+        limit = made["max_tokens"]
+        if not isinstance(limit, int) or limit <= MIN_BUDGET_TOKENS:
+            why = f"Thinking takes {MIN_BUDGET_TOKENS} tokens at least and the answer may have {limit}; allow it more."
+            self._unsupported.cannot("reasoning_effort", why)
+            return None
+        # A fifth of the limit stays for the answer itself, where that leaves enough to think at all.
+        budget = max(min(_BUDGET_TOKENS[effort], limit * 4 // 5), MIN_BUDGET_TOKENS)
+        return {"type": "enabled", "budget_tokens": budget}
+
+    def _off(self) -> JsonObject | None:
+        if self._model.always_thinks:
+            self._unsupported.cannot("reasoning_effort", "This Claude model always thinks; `low` is its least effort.")
+            return None
+        return {"type": self._model.thinking_off} if self._model.thinks_by_default else None
+
+    def _adaptive(self, effort: str) -> JsonObject | None:
+        if effort == "xhigh" and not self._model.takes_highest_efforts:
+            self._unsupported.cannot(
+                "reasoning_effort", "This Claude model knows the efforts low, medium, high and max."
+            )
+            return None
+        self.effort = _EFFORTS[effort]
+        thinking: JsonObject = {"type": "adaptive"}
+        if self._model.omits_thinking_text:
+            thinking["display"] = "summarized"
+        return thinking
+
+    def _sampling(self, document: JsonObject, *, thinks: bool) -> JsonObject:
+        made: JsonObject = {}
+        temperature, top_p = _number(document, "temperature"), _number(document, "top_p")
+        top_k = document.get("top_k")
+        if temperature not in (None, 1) and self._takes("temperature", thinks=thinks):
+            if not 0 <= (temperature or 0) <= 1:
+                self._unsupported.cannot("temperature", "Anthropic takes temperatures from 0 to 1.")
+            else:
+                made["temperature"] = document["temperature"]
+        if top_p not in (None, 1) and self._takes_top_p(top_p, made, thinks=thinks):
+            made["top_p"] = document["top_p"]
+        if top_k is not None and self._takes("top_k", thinks=thinks):
+            made["top_k"] = top_k
+        return made
+
+    def _takes(self, field: str, *, thinks: bool) -> bool:
+        if not self._model.takes_sampling:
+            self._unsupported.cannot(field, f"This Claude model takes no `{field}`.")
+        elif thinks:
+            self._unsupported.cannot(field, f"Claude takes no `{field}` while it thinks.")
+        return self._model.takes_sampling and not thinks
+
+    def _takes_top_p(self, top_p: float | None, made: JsonObject, *, thinks: bool) -> bool:
+        if thinks and self._model.takes_sampling and top_p is not None and top_p >= _LEAST_TOP_P:
+            return True
+        if not self._takes("top_p", thinks=thinks):
+            return False
+        if "temperature" in made and self._model.takes_one_of_temperature_and_top_p:
+            self._unsupported.cannot("top_p", "This Claude model takes either `temperature` or `top_p`.")
+            return False
+        return True
+
+
+def _limit(document: JsonObject) -> int | None:
+    """The caller's own limit of the answer, in tokens. Raises RefusedByAdapter."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = document.get(name)
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise refused(name, f"`{name}` has to be a whole number above zero.")
+            return value
+    return None
+
+
+def _number(document: JsonObject, name: str) -> float | None:
+    value = document.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refused(name, f"`{name}` has to be a number.")
+    return value
+
+
+def _on(thinking: JsonObject | None) -> bool:
+    return as_object(thinking).get("type") in ("enabled", "adaptive")

@@ -1,0 +1,101 @@
+"""Anthropic's usage objects as disjoint meters and as OpenAI's usage.
+
+Source: the Messages API reference and the documentation of prompt caching. `input_tokens` leave out what was read from or written
+to a cache; `output_tokens` include thinking, which newer models tell apart. In a stream `message_start` and `message_delta`
+both carry usage, cumulative: the last value of each field counts, and none is ever added to another.
+"""
+
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.documents import JsonObject, as_object
+
+_MAX_TOKENS = 10**12
+"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
+
+_TIERS_WITH_PRICES = frozenset({"priority", "batch", "flex"})
+
+
+class UsageTally:
+    """The usage of one answer, from one report or several."""
+
+    def __init__(self) -> None:
+        self._fields: JsonObject = {}
+
+    def take(self, usage: object) -> None:
+        """Takes what `usage` says; anything but an object says nothing."""
+        self._fields |= {name: value for name, value in as_object(usage).items() if value is not None}
+
+    @property
+    def reported(self) -> bool:
+        """Whether any count of tokens has come."""
+        return self._count("input_tokens") is not None or self._count("output_tokens") is not None
+
+    @property
+    def basis(self) -> Basis:
+        """Where the meters come from."""
+        return Basis.REPORTED if self.reported else Basis.NONE
+
+    @property
+    def service_tier(self) -> str | None:
+        """The tier that was used, where prices differ by it."""
+        tier = self._fields.get("service_tier")
+        return tier if isinstance(tier, str) and tier in _TIERS_WITH_PRICES else None
+
+    @property
+    def meters(self) -> TokenMeters:
+        """The meters; they add up to all tokens of the prompt and the completion."""
+        written = self._written()
+        for_an_hour = min(
+            _count(as_object(self._fields.get("cache_creation")), "ephemeral_1h_input_tokens") or 0, written
+        )
+        output = self._count("output_tokens") or 0
+        reasoning = min(self._reasoning() or 0, output)
+        return TokenMeters(
+            input=self._count("input_tokens") or 0,
+            cached_read=self._count("cache_read_input_tokens") or 0,
+            cache_write=written - for_an_hour,
+            cache_write_1h=for_an_hour,
+            output=output - reasoning,
+            reasoning=reasoning,
+        )
+
+    def openai(self) -> JsonObject:
+        """OpenAI's usage object; details that Anthropic did not tell are left out of it."""
+        meters = self.meters
+        usage: JsonObject = {
+            "prompt_tokens": meters.prompt,
+            "completion_tokens": meters.completion,
+            "total_tokens": meters.total,
+        }
+        prompt: JsonObject = {}
+        if self._count("cache_read_input_tokens") is not None:
+            prompt["cached_tokens"] = meters.cached_read
+        if self._count("cache_creation_input_tokens") is not None or meters.cache_write or meters.cache_write_1h:
+            prompt["cache_write_tokens"] = meters.cache_write + meters.cache_write_1h
+        if prompt:
+            usage["prompt_tokens_details"] = prompt
+        if self._reasoning() is not None:
+            usage["completion_tokens_details"] = {"reasoning_tokens": meters.reasoning}
+        if as_object(self._fields.get("server_tool_use")):
+            usage["server_tool_use"] = self._fields["server_tool_use"]
+        return usage
+
+    def _written(self) -> int:
+        split = as_object(self._fields.get("cache_creation"))
+        parts = sum(_count(split, f"ephemeral_{time}_input_tokens") or 0 for time in ("5m", "1h"))
+        total = self._count("cache_creation_input_tokens")
+        return parts if total is None else total
+
+    def _reasoning(self) -> int | None:
+        return _count(as_object(self._fields.get("output_tokens_details")), "thinking_tokens")
+
+    def _count(self, name: str) -> int | None:
+        return _count(self._fields, name)
+
+
+def _count(fields: JsonObject, name: str) -> int | None:
+    value = fields.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= _MAX_TOKENS else None
