@@ -1,0 +1,153 @@
+"""A provider key on its way to a worker: sealed to the one process that registered for it, and signed by the vault.
+
+The seal keeps it secret; the signature keeps it true. Without a signature anyone on the bus could hand a worker a key of their
+own and read in their own account what tenants ask. The seal's info and the signature cover everything that the message says, and
+what it is for: a key delivered for an attempt is not one delivered for a test.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyferry.contracts.key import KeyFacts, LeaseKey, SealedKey, WorkerRegistration
+from keyferry.contracts.secret import Secret
+from keyferry.sealing.framing import framed, from_base64, to_base64
+from keyferry.sealing.leased import LeasedKey
+from keyferry.sealing.suite import CannotOpen, UnknownSuite, known, seal, unseal
+
+NONCE_BYTES = 16
+MAX_LEASE_MS = 300_000
+
+
+class Purpose(StrEnum):
+    """What a key is delivered for; part of what is sealed and signed."""
+
+    LEASE = "keyferry/lease/v1"
+    CHECK = "keyferry/check/v1"
+
+    @property
+    def signature_context(self) -> str:
+        """What the signature's bytes begin with: no seal's info does."""
+        return f"{self.value}/signature"
+
+
+class NotDelivered(ValueError):
+    """A sealed key that is not taken: forged, for another process, for another purpose, or changed. Fit to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A worker process as it takes deliveries: who it is, the private keys that still open, and the vault it trusts."""
+
+    worker_id: str
+    boot_id: str
+    private_keys: tuple[X25519PrivateKey, ...]
+    """The newest first."""
+    vault: Ed25519PublicKey
+
+
+def seal_to_worker(
+    key: Secret,
+    signer: Ed25519PrivateKey,
+    worker: WorkerRegistration,
+    facts: KeyFacts,
+    *,
+    purpose: Purpose,
+    tenant: str,
+    nonce: str,
+    not_after_unix_ms: int,
+) -> SealedKey:
+    """`key`, of which `facts` are known, for a request of `tenant`, to a worker whose registration was verified.
+
+    Raises UnknownSuite, and ValueError for a public key that is none.
+    """
+    unsealed = SealedKey(
+        worker_id=worker.worker_id,
+        boot_id=worker.boot_id,
+        suite=worker.suite,
+        tenant=tenant,
+        owner=facts.tenant,
+        provider=facts.provider,
+        key_id=facts.key_id,
+        version=facts.version,
+        origin=facts.origin,
+        nonce=nonce,
+        not_after_unix_ms=not_after_unix_ms,
+        sealed="unsealed",
+        signature="unsigned",
+    )
+    sealed = seal(worker.suite, from_base64(worker.public_key), _info(unsealed, purpose), key.reveal().encode())
+    unsigned = unsealed.model_copy(update={"sealed": to_base64(sealed)})
+    return unsigned.model_copy(update={"signature": to_base64(signer.sign(_signed(unsigned, purpose)))})
+
+
+def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> LeasedKey:
+    """The key in a delivery that the vault made for this process and purpose. Raises NotDelivered.
+
+    Whether it was asked for (`answers`), and is taken once only, is for the caller to see to.
+    """
+    if (sealed.worker_id, sealed.boot_id) != (recipient.worker_id, recipient.boot_id):
+        raise NotDelivered("the key was sealed to another worker process")
+    try:
+        known(sealed.suite)
+        recipient.vault.verify(from_base64(sealed.signature), _signed(sealed, purpose))
+    except UnknownSuite as error:
+        raise NotDelivered(str(error)) from None
+    except (InvalidSignature, ValueError):
+        raise NotDelivered("the delivered key is not signed by the vault that this worker trusts") from None
+    return LeasedKey(
+        owner=sealed.owner,
+        provider=sealed.provider,
+        key_id=sealed.key_id,
+        version=sealed.version,
+        origin=sealed.origin,
+        not_after_unix_ms=sealed.not_after_unix_ms,
+        key=_opened(sealed, recipient.private_keys, purpose),
+    )
+
+
+def answers(sealed: SealedKey, asked: LeaseKey) -> None:
+    """Nothing when `sealed` answers exactly what was asked, for no longer than a lease may last. Raises NotDelivered."""
+    for name in ("boot_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"):
+        if getattr(sealed, name) != getattr(asked, name):
+            raise NotDelivered(f"the delivered key answers another question: its {name} is not what was asked for")
+    if not asked.sent_at_unix_ms < sealed.not_after_unix_ms <= asked.sent_at_unix_ms + MAX_LEASE_MS:
+        raise NotDelivered("the delivered key's lease is over, or longer than a lease may be")
+
+
+def _opened(sealed: SealedKey, private_keys: Iterable[X25519PrivateKey], purpose: Purpose) -> Secret:
+    info = _info(sealed, purpose)
+    for private_key in private_keys:
+        try:
+            return Secret(unseal(sealed.suite, private_key, info, from_base64(sealed.sealed)).decode())
+        except (CannotOpen, ValueError):
+            continue
+    raise NotDelivered("the delivered key does not open: it was sealed to a public key that this process no longer has")
+
+
+def _parts(sealed: SealedKey) -> tuple[str | int, ...]:
+    return (
+        sealed.suite,
+        sealed.worker_id,
+        sealed.boot_id,
+        sealed.tenant,
+        sealed.owner,
+        sealed.provider,
+        sealed.key_id,
+        sealed.version,
+        sealed.origin,
+        sealed.nonce,
+        sealed.not_after_unix_ms,
+    )
+
+
+def _info(sealed: SealedKey, purpose: Purpose) -> bytes:
+    return framed(purpose.value, *_parts(sealed))
+
+
+def _signed(sealed: SealedKey, purpose: Purpose) -> bytes:
+    return framed(purpose.signature_context, *_parts(sealed), sealed.sealed)

@@ -1,0 +1,54 @@
+"""A provider key in the hands of a worker: it knows the one origin it may be sent to, and says itself to no other."""
+
+from typing import NoReturn
+
+from keyferry.contracts.secret import Secret
+
+
+class ForeignOrigin(Exception):
+    """Somebody wants to send a key to another place than its own. The message is fit to be shown."""
+
+
+class LeasedKey:
+    """One version of a provider key, until `not_after_unix_ms`. It cannot be printed, pickled or compared."""
+
+    __slots__ = ("__key", "key_id", "not_after_unix_ms", "origin", "owner", "provider", "version")
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        provider: str,
+        key_id: str,
+        version: int,
+        origin: str,
+        not_after_unix_ms: int,
+        key: Secret,
+    ) -> None:
+        self.owner = owner
+        self.provider = provider
+        self.key_id = key_id
+        self.version = version
+        self.origin = origin
+        self.not_after_unix_ms = not_after_unix_ms
+        self.__key = key
+
+    def for_origin(self, origin: str) -> Secret:
+        """The key, for a request to `origin` (`scheme://host[:port]` as `keyferry.contracts.origin` spells it).
+
+        Raises ForeignOrigin for any other origin than the key's own.
+        """
+        if origin != self.origin:
+            raise ForeignOrigin(
+                f"the key {self.key_id} belongs to {self.origin} and is not sent to {origin}; add the key again for that address"
+            )
+        return self.__key
+
+    def __repr__(self) -> str:
+        return f"LeasedKey({self.key_id} v{self.version} for {self.origin})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a LeasedKey cannot be pickled or copied")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a LeasedKey cannot be pickled or copied")

@@ -1,0 +1,205 @@
+"""A sealed key opens at the process it was sealed to, for what it was sealed for, and only as the vault signed it."""
+
+import pickle
+import random
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyferry.contracts.key import SealedKey
+from keyferry.contracts.secret import Secret
+from keyferry.sealing import delivery
+from keyferry.sealing.delivery import (
+    MAX_LEASE_MS,
+    NotDelivered,
+    Purpose,
+    Recipient,
+    answers,
+    open_sealed,
+    seal_to_worker,
+)
+from keyferry.sealing.framing import from_base64, to_base64
+from keyferry.sealing.leased import ForeignOrigin, LeasedKey
+from tests.unit.sealing.deliveries import FACTS, KEY, NOW, ORIGIN, VAULT, Process, delivered, new_nonce
+
+ATTEMPTS = 10_000
+CHANGES: dict[str, Callable[[SealedKey], object]] = {
+    "worker_id": lambda sealed: "provider-worker-2",
+    "boot_id": lambda sealed: "boot_2",
+    "suite": lambda sealed: "another",
+    "tenant": lambda sealed: "other",
+    "owner": lambda sealed: "platform",
+    "provider": lambda sealed: "groq",
+    "key_id": lambda sealed: "key_0002",
+    "version": lambda sealed: sealed.version + 1,
+    "origin": lambda sealed: "https://evil.example",
+    "nonce": lambda sealed: new_nonce(),
+    "not_after_unix_ms": lambda sealed: sealed.not_after_unix_ms + 1,
+    "sealed": lambda sealed: flipped(sealed.sealed),
+    "signature": lambda sealed: flipped(sealed.signature),
+}
+
+
+def flipped(text: str) -> str:
+    raw = bytearray(from_base64(text))
+    raw[random.randrange(len(raw))] ^= 1 << random.randrange(8)
+    return to_base64(bytes(raw))
+
+
+def changed(sealed: SealedKey, name: str) -> SealedKey:
+    return sealed.model_copy(update={name: CHANGES[name](sealed)})
+
+
+def test_the_worker_that_asked_opens_it() -> None:
+    process = Process()
+    asked = process.asks()
+    sealed = delivered(process, asked)
+    answers(sealed, asked)
+    leased = open_sealed(sealed, process.recipient, Purpose.LEASE)
+    assert leased.for_origin(ORIGIN) == KEY
+    assert (leased.key_id, leased.version, leased.owner) == (FACTS.key_id, FACTS.version, FACTS.tenant)
+
+
+def test_every_field_of_a_delivery_is_covered() -> None:
+    assert set(CHANGES) == set(SealedKey.model_fields)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_of_any_field_is_seen(name: str) -> None:
+    process = Process()
+    sealed = changed(delivered(process, process.asks()), name)
+    with pytest.raises(NotDelivered):
+        open_sealed(sealed, process.recipient, Purpose.LEASE)
+
+
+def test_ten_thousand_foreign_or_changed_deliveries_open_nowhere() -> None:
+    opened, sealed, others = 0, [], [Process("provider-worker-2"), Process(boot_id="boot_2"), Process()]
+    process = Process()
+    for _ in range(20):
+        sealed.append(delivered(process, process.asks()))
+    for number in range(ATTEMPTS):
+        one = sealed[number % len(sealed)]
+        recipient = process.recipient
+        match number % 3:
+            case 0:
+                recipient = others[number % len(others)].recipient
+            case 1:
+                one = changed(one, random.choice(sorted(CHANGES)))
+            case 2:  # believed to be of this process, in another's hands
+                recipient = Recipient(
+                    recipient.worker_id, recipient.boot_id, others[number % 3].recipient.private_keys, recipient.vault
+                )
+        opened += opens(one, recipient)
+    assert opened == 0
+    assert all(opens(one, process.recipient) for one in sealed), "the same deliveries, unchanged and at home"
+
+
+def opens(sealed: SealedKey, recipient: Recipient) -> bool:
+    try:
+        open_sealed(sealed, recipient, Purpose.LEASE)
+    except NotDelivered:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["tenant", "owner", "origin", "nonce", "version"])
+def test_without_binding_and_signature_the_changes_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_parts", lambda sealed: ())
+    process = Process()
+    assert opens(changed(delivered(process, process.asks()), name), process.recipient)
+
+
+def test_nobody_but_the_vault_delivers() -> None:
+    """Anyone on the bus can seal to a worker's public key: an attacker's own key must not be taken for the tenant's."""
+    process = Process()
+    forged = delivered(process, process.asks(), signer=Ed25519PrivateKey.generate())
+    with pytest.raises(NotDelivered, match="not signed by the vault"):
+        open_sealed(forged, process.recipient, Purpose.LEASE)
+
+
+def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
+    process = Process()
+    for made, used in ((Purpose.CHECK, Purpose.LEASE), (Purpose.LEASE, Purpose.CHECK)):
+        sealed = delivered(process, process.asks(), purpose=made)
+        with pytest.raises(NotDelivered):
+            open_sealed(sealed, process.recipient, used)
+        open_sealed(sealed, process.recipient, made)
+
+
+@pytest.mark.parametrize("name", ["boot_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"])
+def test_an_answer_to_another_question_is_refused(name: str) -> None:
+    process = Process()
+    asked = process.asks()
+    with pytest.raises(NotDelivered, match=name):
+        answers(delivered(process, asked), asked.model_copy(update={name: "other"}))
+
+
+@pytest.mark.parametrize("valid_ms", [-1, 0, MAX_LEASE_MS + 1])
+def test_a_lease_that_is_over_or_too_long_is_refused(valid_ms: int) -> None:
+    process = Process()
+    asked = process.asks()
+    sealed = seal_to_worker(
+        KEY,
+        VAULT,
+        process.registration,
+        FACTS,
+        purpose=Purpose.LEASE,
+        tenant=asked.tenant,
+        nonce=asked.nonce,
+        not_after_unix_ms=NOW + valid_ms,
+    )
+    with pytest.raises(NotDelivered, match="lease"):
+        answers(sealed, asked)
+
+
+def test_the_key_before_the_last_still_opens_while_it_is_kept() -> None:
+    process = Process()
+    sealed = delivered(process, process.asks())
+    fresh = X25519PrivateKey.generate()
+    kept = Recipient("provider-worker-1", "boot_1", (fresh, process.private_key), VAULT.public_key())
+    assert open_sealed(sealed, kept, Purpose.LEASE).for_origin(ORIGIN) == KEY
+    gone = Recipient("provider-worker-1", "boot_1", (fresh,), VAULT.public_key())
+    with pytest.raises(NotDelivered, match="no longer has"):
+        open_sealed(sealed, gone, Purpose.LEASE)
+
+
+# --- the key in a worker's hands
+
+
+def leased() -> LeasedKey:
+    return LeasedKey(
+        owner="acme",
+        provider="openai",
+        key_id="key_0001",
+        version=1,
+        origin=ORIGIN,
+        not_after_unix_ms=NOW,
+        key=Secret("sk-canary-0123456789"),
+    )
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "http://api.openai.com",
+        "https://api.openai.com:8443",
+        "https://api.openai.com.evil.example",
+        "https://API.openai.com",
+        "https://api.openai.com/",
+    ],
+)
+def test_a_key_says_itself_to_its_own_origin_only(origin: str) -> None:
+    with pytest.raises(ForeignOrigin, match="belongs to https://api") as refused:
+        leased().for_origin(origin)
+    assert "canary" not in str(refused.value)
+
+
+def test_a_leased_key_cannot_be_printed_or_pickled() -> None:
+    key = leased()
+    assert "canary" not in f"{key!r} {key} {[key]}"
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+    assert not hasattr(key, "__dict__")

@@ -1,0 +1,37 @@
+"""Different parts are different bytes, whatever the parts are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.sealing.framing import framed, from_base64, to_base64
+
+PARTS = st.lists(st.text(max_size=20), max_size=6)
+
+
+@given(PARTS, PARTS)
+def test_two_lists_of_parts_never_become_the_same_bytes(one: list[str], other: list[str]) -> None:
+    assert (framed("context", *one) == framed("context", *other)) == (one == other)
+
+
+def test_a_boundary_cannot_slide() -> None:
+    slid = [("tenantA", "openai"), ("tenantAo", "penai"), ("tenantAopenai", ""), ("tenantAopenai",)]
+    assert len({framed("c", *parts) for parts in slid}) == len(slid)
+    assert len({"".join(("c", *parts)) for parts in slid}) == 1, "without lengths all of them are the same"
+
+
+def test_the_bytes_are_what_is_written_down() -> None:
+    assert framed("ab", 12, b"\xff") == b"\0\0\0\x02ab\0\0\0\x0212\0\0\0\x01\xff"
+
+
+@given(st.binary(max_size=100))
+def test_base64_comes_back(data: bytes) -> None:
+    assert from_base64(to_base64(data)) == data
+
+
+@pytest.mark.parametrize("text", ["YQ==", "YR", "AAAAA", "a+b/", "a b", "ä", "YWI\n", "===="])
+def test_one_spelling_only(text: str) -> None:
+    """`YR` decodes to what `YQ` does, and would be a second text for the same bytes."""
+    with pytest.raises(ValueError, match="base64url") as failed:
+        from_base64(text)
+    assert text not in str(failed.value)

@@ -1,0 +1,74 @@
+"""A key that is sealed for one tenant, provider and origin is none for any other, and none for another vault."""
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyferry.contracts.secret import Secret
+from keyferry.sealing import intake
+from keyferry.sealing.framing import from_base64, to_base64
+from keyferry.sealing.intake import IntakeOpener, NotSealedForUs, seal_key
+from keyferry.sealing.private_keys import fingerprint
+from keyferry.sealing.suite import UnknownSuite
+
+KEY = Secret("sk-proj-0123456789")
+ADDRESS = ("acme", "openai", "https://api.openai.com")
+FOREIGN = [
+    ("other", "openai", "https://api.openai.com"),
+    ("acme", "groq", "https://api.openai.com"),
+    ("acme", "openai", "https://api.openai.com:8443"),
+    ("acmeo", "penai", "https://api.openai.com"),
+    ("", "", ""),
+]
+
+
+def test_the_vault_opens_what_was_sealed_for_it() -> None:
+    opener = IntakeOpener(X25519PrivateKey.generate())
+    assert opener.open(seal_key(opener.intake_key.public_key, *ADDRESS, KEY), *ADDRESS) == KEY
+
+
+@pytest.mark.parametrize("address", FOREIGN)
+def test_it_opens_for_nothing_else(address: tuple[str, str, str]) -> None:
+    opener = IntakeOpener(X25519PrivateKey.generate())
+    sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
+    with pytest.raises(NotSealedForUs, match="another tenant, provider or address"):
+        opener.open(sealed, *address)
+
+
+def test_without_the_binding_it_would_open_for_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "framed", lambda context, suite, *address: b"")
+    opener = IntakeOpener(X25519PrivateKey.generate())
+    sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
+    assert [opener.open(sealed, *address) for address in FOREIGN] == [KEY] * len(FOREIGN)
+
+
+def test_another_vault_and_a_changed_byte_open_nothing() -> None:
+    opener = IntakeOpener(X25519PrivateKey.generate())
+    sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
+    with pytest.raises(NotSealedForUs):
+        IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
+    raw = from_base64(sealed)
+    for at in range(len(raw)):
+        changed = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+        with pytest.raises(NotSealedForUs):
+            opener.open(to_base64(changed), *ADDRESS)
+
+
+@pytest.mark.parametrize("sealed", ["", "AAAA", "sk-proj-0123456789", "nö", "A" * 4000])
+def test_what_is_not_sealed_at_all_is_refused_without_repeating_it(sealed: str) -> None:
+    with pytest.raises(NotSealedForUs) as refused:
+        IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
+    assert not sealed or sealed not in str(refused.value)
+
+
+def test_the_fingerprint_stands_for_suite_and_key() -> None:
+    given = IntakeOpener(X25519PrivateKey.generate()).intake_key
+    assert given.fingerprint == fingerprint(given.suite, given.public_key)
+    assert given.fingerprint != fingerprint("another", given.public_key)
+    assert given.fingerprint != IntakeOpener(X25519PrivateKey.generate()).intake_key.fingerprint
+    assert len(given.fingerprint) == 64
+
+
+def test_an_unknown_suite_seals_nothing() -> None:
+    given = IntakeOpener(X25519PrivateKey.generate()).intake_key
+    with pytest.raises(UnknownSuite):
+        seal_key(given.public_key, *ADDRESS, KEY, suite="rot13")
