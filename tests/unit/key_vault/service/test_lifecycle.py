@@ -8,48 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.key import USABLE, KeyCheck, KeyStatus, ProviderKey, Verdict
+from keyferry.contracts.key import USABLE, KeyStatus, Verdict
 from services.key_vault import lifecycle
 from services.key_vault.lifecycle import Event
+from tests.unit.key_vault.service.stored_keys import NOW, check, key
 
-NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 STATUSES = st.sampled_from(KeyStatus)
 EVENTS = st.sampled_from(Event)
 JITTER = st.floats(0, 1)
 NO_CONDITION = (KeyStatus.UNTESTED, KeyStatus.VALID, KeyStatus.DEGRADED, KeyStatus.INVALID)
 RESTING = st.sampled_from(NO_CONDITION)
 FAILURES = st.none() | st.sampled_from(FailureClass)
-
-
-def check(verdict: Verdict = Verdict.VALID, failure: FailureClass | None = None, at: datetime = NOW) -> KeyCheck:
-    return KeyCheck(verdict=verdict, failure_class=failure, steps=[], duration_ms=5, checked_at=at)
-
-
-def key(
-    status: KeyStatus = KeyStatus.VALID,
-    last: KeyCheck | None = None,
-    expires_at: datetime | None = None,
-    next_check_at: datetime | None = None,
-    over_limit: bool = False,
-) -> ProviderKey:
-    return ProviderKey(
-        key_id="key_1abc",
-        tenant="acme",
-        provider="openai",
-        label="main",
-        status=status,
-        version=1,
-        origin="https://api.openai.com",
-        base_url="https://api.openai.com/v1",
-        masked="sk-…A9f2",
-        fingerprint="0" * 16,
-        created_at=NOW - timedelta(days=30),
-        created_by="operator",
-        last_check=last,
-        expires_at=expires_at,
-        next_check_at=next_check_at,
-        over_limit=over_limit,
-    )
 
 
 @given(STATUSES, EVENTS, RESTING)
@@ -80,7 +49,7 @@ def test_no_other_failure_than_authentication_condemns(failure: FailureClass | N
 def test_trouble_at_the_provider_leaves_every_status(
     failure: FailureClass, verdict: Verdict, status: KeyStatus
 ) -> None:
-    assert lifecycle.tested(key(status), check(verdict, failure), 0.5).status is status
+    assert lifecycle.tested(key(status=status), check(verdict, failure), 0.5).status is status
 
 
 @given(STATUSES, EVENTS, RESTING)
@@ -147,7 +116,7 @@ def test_jitter_spreads_keys_that_were_added_together() -> None:
 
 
 def test_a_switched_off_key_is_tested_after_ninety_days() -> None:
-    off = lifecycle.rescheduled(key(KeyStatus.DISABLED, check()), NOW, 0.5)
+    off = lifecycle.rescheduled(key(status=KeyStatus.DISABLED, last=check()), NOW, 0.5)
     assert off.next_check_at == NOW + timedelta(days=90)
 
 
@@ -158,7 +127,7 @@ def test_an_inconclusive_test_is_repeated_within_the_hour_or_so() -> None:
 
 
 def test_an_untested_key_that_is_switched_on_is_tested_at_once() -> None:
-    assert lifecycle.rescheduled(key(KeyStatus.UNTESTED), NOW, 0.5).next_check_at == NOW
+    assert lifecycle.rescheduled(key(status=KeyStatus.UNTESTED), NOW, 0.5).next_check_at == NOW
 
 
 def test_the_vault_looks_when_a_keys_date_comes() -> None:
@@ -167,11 +136,14 @@ def test_the_vault_looks_when_a_keys_date_comes() -> None:
     assert looked_at.next_check_at == soon
     assert not lifecycle.over_time(looked_at, soon - timedelta(seconds=1))
     assert lifecycle.over_time(looked_at, soon)
-    assert not lifecycle.over_time(key(KeyStatus.EXPIRED, expires_at=NOW), NOW), "once is enough"
+    assert not lifecycle.over_time(key(status=KeyStatus.EXPIRED, expires_at=NOW), NOW), "once is enough"
 
 
 def test_an_expired_key_is_left_alone() -> None:
-    assert lifecycle.rescheduled(key(KeyStatus.EXPIRED, check(), expires_at=NOW), NOW, 0.5).next_check_at is None
+    assert (
+        lifecycle.rescheduled(key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW), NOW, 0.5).next_check_at
+        is None
+    )
 
 
 def test_a_key_over_its_limit_is_looked_at_when_the_month_ends() -> None:
@@ -216,4 +188,4 @@ def test_a_401_from_before_the_last_test_is_no_news() -> None:
 
 @pytest.mark.parametrize("status", [KeyStatus.INVALID, KeyStatus.DISABLED, KeyStatus.EXPIRED])
 def test_a_401_of_a_key_that_is_not_used_any_more_is_no_news(status: KeyStatus) -> None:
-    assert lifecycle.refused_upstream(key(status), NOW, NOW) is None
+    assert lifecycle.refused_upstream(key(status=status), NOW, NOW) is None

@@ -1,0 +1,51 @@
+"""Who may keep provider keys, how many, and what those who may not are told."""
+
+import pytest
+
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
+from services.key_vault.admission import ByokSwitch, admit, require_room
+from services.key_vault.rejection import Rejected
+from tests.unit.key_vault.service.stored_keys import key
+
+
+def tenant(tier: Tier, suspended: bool = False) -> Tenant:
+    return Tenant(tenant="acme", name="Acme", tier=tier, suspended=suspended)
+
+
+def test_the_free_tier_is_told_what_to_upgrade_to() -> None:
+    with pytest.raises(Rejected, match=r"upgrade acme to starter \(one key per provider\) or professional"):
+        admit("acme", tenant(Tier.FREE), ByokSwitch())
+
+
+@pytest.mark.parametrize("tier", [Tier.STARTER, Tier.PROFESSIONAL, Tier.ENTERPRISE])
+def test_other_tiers_may_have_keys(tier: Tier) -> None:
+    admit("acme", tenant(tier), ByokSwitch())
+    require_room("acme", tenant(tier), "openai", [])
+
+
+def test_the_starter_tier_has_one_key_per_provider() -> None:
+    stored = [key(key_id="key_7", label="old")]
+    with pytest.raises(Rejected, match=r"has 1 key per provider, and acme has one for OpenAI: key_7 \(old\)"):
+        require_room("acme", tenant(Tier.STARTER), "openai", stored)
+    require_room("acme", tenant(Tier.STARTER), "anthropic", stored)
+    require_room("acme", tenant(Tier.PROFESSIONAL), "openai", stored)
+
+
+def test_the_platform_is_never_refused() -> None:
+    admit(PLATFORM_TENANT, None, ByokSwitch(enabled=False))
+    require_room(PLATFORM_TENANT, None, "openai", [key(tenant=PLATFORM_TENANT)] * 9)
+
+
+def test_the_switch_is_for_everybody_or_for_some() -> None:
+    rich = tenant(Tier.ENTERPRISE)
+    for switch in (ByokSwitch(enabled=False), ByokSwitch(tenants=frozenset({"globex"}))):
+        with pytest.raises(Rejected, match="switched off for acme: the operator switches them on with KEYFERRY_BYOK"):
+            admit("acme", rich, switch)
+    admit("acme", rich, ByokSwitch(tenants=frozenset({"acme"})))
+
+
+def test_unknown_and_suspended_tenants_are_refused() -> None:
+    with pytest.raises(Rejected, match="no tenant acme"):
+        admit("acme", None, ByokSwitch())
+    with pytest.raises(Rejected, match="acme is suspended"):
+        admit("acme", tenant(Tier.ENTERPRISE, suspended=True), ByokSwitch())
