@@ -1,0 +1,192 @@
+"""Prices of the package: the same as its own arithmetic wherever that can express the case, exact, and never guessed."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
+
+import pytest
+from genai_prices.data import providers
+from genai_prices.types import ModelInfo, ModelPrice, Usage
+from genai_prices.types import Provider as PricedProvider
+
+from keyferry.contracts.usage import TokenMeters
+from services.usage_ledger import price_package
+from services.usage_ledger.prices import BUNDLED_PRICES, load_prices
+from services.usage_ledger.tariff import METERS, Tariff
+from tests.support.attempt_records import attempt_record
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+OURS = {theirs: ours for ours, theirs in price_package._IDS.items() if ours != "vertex"}
+_COMPARABLE = {
+    "input_mtok",
+    "output_mtok",
+    "cache_read_mtok",
+    "cache_write_mtok",
+    "cache_write_1h_mtok",
+    "requests_kcount",
+    "web_searches_kcount",
+}
+"""Prices whose units our meters tell apart exactly as the package does."""
+
+
+def comparable_models() -> Iterator[tuple[str, PricedProvider, ModelInfo]]:
+    for provider in providers:
+        for model in provider.models if provider.id in OURS else ():
+            yield OURS[provider.id], provider, model
+
+
+def _priced(price: ModelPrice) -> set[str]:
+    return {name for name, value in vars(price).items() if value is not None}
+
+
+def test_every_price_agrees_with_the_packages_own_arithmetic() -> None:
+    chance, compared = random.Random(20), 0
+    for ours, provider, model in comparable_models():
+        price = model.get_prices(NOW)
+        tariff = price_package.listed(ours, model.id, NOW, None)
+        if tariff is None or provider.find_model(model.id) is not model or not _priced(price) <= _COMPARABLE:
+            continue
+        counts = {meter: chance.randrange(300_000) for meter in ("input", "cached_read", "output")}
+        if "cache_write_mtok" in _priced(price):
+            counts["cache_write"] = chance.randrange(1000)
+        if "cache_write_1h_mtok" in _priced(price):
+            counts["cache_write_1h"] = chance.randrange(1000)
+        meters = TokenMeters(**counts)
+        usage = Usage(
+            input_tokens=meters.prompt,
+            output_tokens=meters.completion,
+            cache_read_tokens=meters.cached_read,
+            cache_write_tokens=meters.cache_write + meters.cache_write_1h,
+            cache_write_1h_tokens=meters.cache_write_1h,
+        )
+        with localcontext(prec=60):
+            theirs = model.calc_price(usage, provider, genai_request_timestamp=NOW).total_price
+        mine = tariff.cost(meters)
+        if mine is None:  # completion tokens of a model that has no price for them
+            continue
+        assert abs(mine - theirs) < Decimal("1e-9"), f"{ours} {model.id}: {mine} and not {theirs}"
+        compared += 1
+    assert compared > 500, "hardly anything was compared"
+
+
+def _independent(tariff: Tariff, meters: TokenMeters) -> Decimal | None:
+    """The cost once more, the slow way: dollars per million from the rates, no stand-ins but the documented ones."""
+    with localcontext(prec=60):
+        total = Decimal(tariff.per_request) / 10**12
+        for meter in METERS:
+            count = int(getattr(meters, meter))
+            rate = tariff.rates.get(meter) or tariff.rates.get(
+                {"cached_read": "input", "image": "input", "reasoning": "output"}.get(meter, meter)
+            )
+            if count and rate is None:
+                return None
+            if count and rate is not None:
+                price = rate.base
+                for start, higher in rate.steps:
+                    price = higher if meters.prompt > start else price
+                total += Decimal(count) * (Decimal(price) / 10**6) / 10**6
+        return total
+
+
+def _agree_on(combinations: int, seed: int) -> None:
+    chance = random.Random(seed)
+    tariffs = [
+        tariff for ours, _, model in comparable_models() if (tariff := price_package.listed(ours, model.id, NOW, None))
+    ]
+    priced = 0
+    for _ in range(combinations):
+        tariff = chance.choice(tariffs)
+        listed = [meter for meter in METERS if tariff.rate_of(meter) is not None]
+        # One time in ten any meter, priced or not.
+        among = METERS if not listed or chance.random() < 0.1 else listed
+        used = chance.sample(among, chance.randint(1, min(5, len(among))))
+        meters = TokenMeters.model_construct(
+            **(dict.fromkeys(METERS, 0) | {meter: chance.randrange(10 ** chance.randint(1, 9)) for meter in used})
+        )
+        cost, expected = tariff.cost(meters), _independent(tariff, meters)
+        assert cost == expected, f"{tariff} {meters}"
+        priced += cost is not None
+    assert priced > combinations // 2
+
+
+def test_costs_equal_an_independent_computation() -> None:
+    _agree_on(20_000, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_costs_equal_an_independent_computation_a_million_times() -> None:
+    _agree_on(1_000_000, seed=2)
+
+
+def test_an_hours_cache_writes_cost_more_than_five_minutes() -> None:
+    tariff = price_package.listed("anthropic", "claude-haiku-4-5", NOW, None)
+    assert tariff is not None
+    short, long = (tariff.cost(TokenMeters(**{meter: 1_000_000})) for meter in ("cache_write", "cache_write_1h"))
+    assert (short, long) == (Decimal("1.25"), Decimal(2))
+
+
+def test_a_long_prompt_changes_the_price_of_every_token() -> None:
+    tariff = price_package.listed("gemini", "gemini-2.5-pro", NOW, None)
+    assert tariff is not None
+    assert tariff.cost(TokenMeters(input=200_000, output=10)) == Decimal("0.2501")
+    assert tariff.cost(TokenMeters(input=200_001, output=10)) == Decimal("0.5001525")
+
+
+def test_batch_and_tiers_have_prices_of_their_own() -> None:
+    plain, batch = (price_package.listed("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
+    assert plain is not None
+    assert batch is not None
+    meters = TokenMeters(input=1_000_000)
+    assert (plain.cost(meters), batch.cost(meters)) == (Decimal("2.5"), Decimal("1.25"))
+
+
+def test_a_price_holds_from_its_day_on() -> None:
+    dated = next(
+        (ours, model, price.constraint)
+        for ours, _, model in comparable_models()
+        if isinstance(model.prices, list)
+        for price in model.prices[1:]
+        if hasattr(price.constraint, "start_date")
+    )
+    ours, model, constraint = dated
+    first = datetime.combine(constraint.start_date, datetime.min.time(), UTC)
+    assert price_package.listed(ours, model.id, first, None) is not None
+    before = model.get_prices(first - timedelta(days=1))
+    assert before is not model.get_prices(first)
+
+
+def test_what_only_estimates_could_price_is_unpriced() -> None:
+    tariff = price_package.listed("openai", "gpt-4o", NOW, None)
+    assert tariff is not None
+    for meter in ("audio", "audio_output", "image_output", "cache_write", "cache_write_1h"):
+        assert tariff.cost(TokenMeters(input=5, **{meter: 1})) is None, f"{meter} was guessed"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "text-embedding-3-small"),
+        ("bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("bedrock", "us.amazon.nova-pro-v1:0"),
+        ("huggingface", "openai/gpt-oss-120b:groq"),
+        ("perplexity", "sonar"),
+    ],
+)
+def test_names_that_need_a_second_look_are_priced(provider: str, model: str) -> None:
+    tariff = price_package.listed(provider, model, NOW, None)
+    assert tariff is not None
+    assert tariff.cost(TokenMeters(input=10))
+
+
+def test_the_model_that_was_served_sets_the_price() -> None:
+    table = load_prices(BUNDLED_PRICES)
+    record = attempt_record(
+        provider="openrouter",
+        model="openrouter/auto",
+        model_served="openai/gpt-4o-mini",
+        meters=TokenMeters(input=1_000_000),
+    )
+    priced = table.price(record.model_copy(update={"started_at": NOW}))
+    assert (priced.cost_usd, priced.version) == (Decimal("0.15"), price_package.VERSION)
