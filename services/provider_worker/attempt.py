@@ -201,8 +201,7 @@ class Attempts:
         self, run: AttemptRun, body: bytes, inbox: str, progress: Progress, running: _Running
     ) -> tuple[Outcome, Failure | None]:
         try:
-            prepared = self._providers[run.provider](run, body)
-            await self._send(inbox, self._accepted(run, prepared.dropped), "")
+            prepared = await self._prepare(run, body, inbox)
             # The connection writes in a task of its own. Only a caller that can hear of the acceptance will not ask again.
             await asyncio.sleep(0)
             if _too_late(run):
@@ -235,6 +234,16 @@ class Attempts:
         if progress.answer.failure is not None:
             return Outcome.FAILED, progress.answer.failure
         return Outcome.COMPLETED, None
+
+    async def _prepare(self, run: AttemptRun, body: bytes, inbox: str) -> Prepared:
+        """Tell the caller that the attempt is taken, also where it ends here: a caller knows no end without a beginning."""
+        try:
+            prepared = self._providers[run.provider](run, body)
+        except RefusedByAdapter:
+            await self._send(inbox, self._accepted(run, ()), "")
+            raise
+        await self._send(inbox, self._accepted(run, prepared.dropped), "")
+        return prepared
 
     def _refusal(self, run: AttemptRun) -> Failure | None:
         if run.provider not in self._providers:

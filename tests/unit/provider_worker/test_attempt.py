@@ -9,11 +9,11 @@ from nats.js import JetStreamContext
 
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import AttemptRecord, Outcome
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Telemetry
-from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.attempt import Attempts, Prepared, Progress
 from services.provider_worker.spool import Spool
 from tests.support.attempt_runs import attempt_run
@@ -44,6 +44,8 @@ class Worker:
         return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, 0)]
 
     def _provider(self, run: AttemptRun, body: bytes) -> Prepared:
+        if body == b"refuse":
+            raise RefusedByAdapter(Failure(failure_class=FailureClass.BAD_REQUEST, message="no", where=Where.NOT_SENT))
         return Prepared(self._call)
 
     async def _call(self, progress: Progress) -> Answer:
@@ -70,6 +72,17 @@ async def test_the_acceptance_is_written_before_the_provider_is_called(tmp_path:
     assert worker.heard_before_the_call is not None
     assert [type(frame) for frame in worker.heard_before_the_call] == [frames.Accepted]
     assert [record.outcome for record in worker.records] == [Outcome.COMPLETED]
+
+
+async def test_a_refusal_has_a_beginning_as_well_or_the_caller_would_not_believe_its_end(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.attempts.run(starting_within(60_000), b"refuse", "_INBOX_test.1")
+    await asyncio.sleep(0)
+    assert [type(frame) for frame in worker.written] == [frames.Accepted, frames.End]
+    assert worker.heard_before_the_call is None
+    (record,) = worker.records
+    assert record.failure is not None
+    assert record.failure.failure_class is FailureClass.BAD_REQUEST
 
 
 async def test_a_worker_that_stood_still_after_accepting_calls_nobody(tmp_path: Path) -> None:
