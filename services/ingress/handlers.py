@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import ListModels, Models
 from keyferry.contracts.topology import MODEL_LIST
@@ -59,6 +59,7 @@ class Doors:
         self._draining = draining
         self._routes: dict[str, tuple[str, Callable[[Exchange, str], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", self._chat),
+            "/v1/embeddings": ("POST", self._embeddings),
             "/v1/models": ("GET", self._models),
             "/healthz": ("GET", self._healthz),
             "/readyz": ("GET", self._readyz),
@@ -112,16 +113,28 @@ class Doors:
         headers = {"x-request-id": request_id, **problem.headers, **_route_headers(problem.accepted)}
         await exchange.respond(problem.status, openai.error_body(problem, request_id), headers)
 
-    # --- chat
+    # --- chat and embeddings
 
     async def _chat(self, exchange: Exchange, request_id: str) -> None:
+        await self._ask(exchange, request_id, ChatRequest, openai.read_chat)
+
+    async def _embeddings(self, exchange: Exchange, request_id: str) -> None:
+        await self._ask(exchange, request_id, EmbeddingRequest, openai.read_embedding)
+
+    async def _ask(
+        self,
+        exchange: Exchange,
+        request_id: str,
+        head_type: type[ChatRequest] | type[EmbeddingRequest],
+        read: Callable[[bytes], openai.Asked],
+    ) -> None:
         identity = self._identify(exchange)
         body = await exchange.body(self._settings.max_body_bytes, self._settings.upload_timeout_seconds)
-        asked = openai.read_chat(body)
-        span = self._telemetry.start("POST /v1/chat/completions", exchange.header(b"traceparent"), kind=SpanKind.SERVER)
+        asked = read(body)
+        span = self._telemetry.start(f"POST {exchange.path}", exchange.header(b"traceparent"), kind=SpanKind.SERVER)
         span.set(keyferry__request_id=request_id, keyferry__tenant=identity.tenant.tenant)
         try:
-            head = self._head(exchange, request_id, identity, asked, span)
+            head = self._head(head_type, exchange, request_id, identity, asked, span)
             await self._answer(exchange, self._caller().call(head, body), asked.stream, request_id, span)
         except Problem as problem:
             span.fail(problem.failure.failure_class.value if problem.failure else problem.code)
@@ -141,9 +154,15 @@ class Doors:
             raise Problem(403, "permission_error", "tenant_suspended", str(error)) from None
 
     def _head(
-        self, exchange: Exchange, request_id: str, identity: Identity, asked: openai.ChatAsked, span: Span
-    ) -> ChatRequest:
-        return ChatRequest(
+        self,
+        head_type: type[ChatRequest] | type[EmbeddingRequest],
+        exchange: Exchange,
+        request_id: str,
+        identity: Identity,
+        asked: openai.Asked,
+        span: Span,
+    ) -> ChatRequest | EmbeddingRequest:
+        return head_type(
             request_id=request_id,
             tenant=identity.tenant.tenant,
             client_token_id=identity.token.token_id,
@@ -259,6 +278,7 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-credential": accepted.key_source.value,
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,
+        **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
     }
 
 

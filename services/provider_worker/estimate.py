@@ -38,6 +38,10 @@ def _prompt_texts(document: Any) -> Iterator[str]:
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict):
             yield from _content_texts(message.get("content"))
+    given = document.get("input") if isinstance(document, dict) else None
+    for text in given if isinstance(given, list) else (given,):
+        if isinstance(text, str):
+            yield text
 
 
 def _answer_texts(document: Any) -> Iterator[str]:

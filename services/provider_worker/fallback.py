@@ -37,6 +37,7 @@ def reroute(run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int
     )
     return Reroute(
         request_id=run.request_id,
+        kind=run.kind,
         tenant=run.tenant,
         client_token_id=run.client_token_id,
         model=run.model_asked,

@@ -7,6 +7,7 @@ from keyferry.contracts.route import Endpoint, ListEndpoints, ListModels, Remove
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import (
     CHAT_REQUEST,
+    EMBEDDING_REQUEST,
     ENDPOINT_LIST,
     ENDPOINT_REMOVE,
     ENDPOINT_SAVE,
@@ -108,6 +109,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         "decisions_dropped": str(decisions.dropped),
     }
     bus.lane(CHAT_REQUEST, chat.on_request)
+    bus.lane(EMBEDDING_REQUEST, chat.on_embedding)
     bus.lane(REQUEST_REROUTE, chat.on_reroute)
     doors = ManagementDoors(store, facts_of)
     bus.respond(ENDPOINT_SAVE, SaveEndpoint, doors.save_endpoint)

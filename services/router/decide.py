@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, ChatRequest, Reroute
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.route import DecisionRecord
 from services.router.plan import Facts, Plan, Wanted, plan
 
@@ -29,7 +29,7 @@ class Decided:
     refused: frames.Refused | None
 
 
-Request = ChatRequest | Reroute
+Request = ChatRequest | EmbeddingRequest | Reroute
 
 MAX_ATTEMPTS = 5
 """Attempts of one request in all: each costs the caller time, and may cost money."""
@@ -48,6 +48,7 @@ def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str 
     endpoint = made.endpoints.get(index)
     run = AttemptRun(
         request_id=request.request_id,
+        kind=request.kind,
         tenant=request.tenant,
         client_token_id=request.client_token_id,
         model=chosen.model,

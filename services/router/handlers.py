@@ -10,7 +10,7 @@ from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest, Reroute
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.route import (
     Endpoint,
@@ -42,7 +42,7 @@ FactsOf = Callable[[str], Facts]
 
 
 class ChatDoor:
-    """Decides each chat request and sends one message on; the answer never comes back here."""
+    """Decides each request and sends one message on; the answer never comes back here."""
 
     def __init__(
         self, *, router: str, facts_of: FactsOf, publish: Publish, decisions: PackedPublisher, telemetry: Telemetry
@@ -57,11 +57,15 @@ class ChatDoor:
         """A new request."""
         await self._on(message, ChatRequest)
 
+    async def on_embedding(self, message: Msg) -> None:
+        """A new request for embeddings."""
+        await self._on(message, EmbeddingRequest)
+
     async def on_reroute(self, message: Msg) -> None:
         """A request whose attempt has failed before anything was delivered."""
         await self._on(message, Reroute)
 
-    async def _on(self, message: Msg, kind: type[ChatRequest] | type[Reroute]) -> None:
+    async def _on(self, message: Msg, kind: type[ChatRequest] | type[EmbeddingRequest] | type[Reroute]) -> None:
         """Drops what cannot be answered to a caller's inbox, or whose head names another tenant than its subject."""
         started_ns = time.perf_counter_ns()
         if not message.reply.startswith(_CALLERS):
@@ -70,7 +74,7 @@ class ChatDoor:
         try:
             request, body = kind.split(message.data)
         except MalformedMessage as error:
-            _log.error("a chat request cannot be read", extra={"why": error.reason})
+            _log.error("a request cannot be read", extra={"why": error.reason})
             return
         if request.tenant != message.subject.rpartition(".")[2]:
             # The bus checks who may publish to which tenant's subject; the head must not say otherwise.

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from keyferry.contracts.completion import ChatCompletionBody
+from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
@@ -48,15 +48,15 @@ _PAID_MAYBE = (Where.NO_ANSWER, Where.HTTP_200_BODY, Where.MID_STREAM)
 
 
 @dataclass(frozen=True, slots=True)
-class ChatAsked:
-    """What a chat completion body asks, as far as the ingress needs to know."""
+class Asked:
+    """What a body asks, as far as the ingress needs to know."""
 
     model: str
     stream: bool
     include_usage: bool
 
 
-def read_chat(body: bytes) -> ChatAsked:
+def read_chat(body: bytes) -> Asked:
     """Check a chat completion body. Raises Problem with the status, the parameter and what is wrong with it."""
     try:
         asked = ChatCompletionBody.model_validate_json(body)
@@ -67,7 +67,26 @@ def read_chat(body: bytes) -> ChatAsked:
             400, _INVALID, "invalid_value", "stream_options is only allowed when stream is true", param="stream_options"
         )
     usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-    return ChatAsked(asked.model, bool(asked.stream), usage)
+    return Asked(asked.model, bool(asked.stream), usage)
+
+
+_INPUT_FORMS = (
+    "invalid value for input: it should be a text, a list of texts, a list of token ids, or a list of such lists; none of "
+    "them empty, and no more than 2048 inputs"
+)
+
+
+def read_embedding(body: bytes) -> Asked:
+    """Check an embeddings body. Raises Problem with the status, the parameter and what is wrong."""
+    try:
+        asked = EmbeddingBody.model_validate_json(body)
+    except ValidationError as error:
+        problem = _invalid(error)
+        if problem.code == "invalid_value" and (problem.param or "").startswith("input"):
+            # Of a union every branch has its own complaint; the caller is told what all of them amount to.
+            problem = Problem(400, _INVALID, "invalid_value", _INPUT_FORMS, param="input")
+        raise problem from None
+    return Asked(asked.model, stream=False, include_usage=False)
 
 
 def _invalid(error: ValidationError) -> Problem:

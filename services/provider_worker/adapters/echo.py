@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import Basis, RequestKind, TokenMeters
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.adapters.documents import JsonObject, as_objects, parse_object, render
 
@@ -49,7 +49,9 @@ class Echo:
 
 
 def echo(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Echo:
-    """The answer to the caller's body. Raises RefusedByAdapter for what it cannot echo: no user text, more than one choice."""
+    """The answer to the caller's body. Raises RefusedByAdapter for what it cannot do: no user text, more choices, embeddings."""
+    if run.kind is RequestKind.EMBEDDING:
+        raise _refused("The echo provider has no embeddings; choose a model that has.", "model")
     document = parse_object(body)
     if document is None:
         raise _refused("The request body is not a JSON object.", None)

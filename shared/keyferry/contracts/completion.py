@@ -1,8 +1,8 @@
-"""The OpenAI chat-completions request body, as far as its types can be checked before any provider is chosen.
+"""The OpenAI request bodies, as far as their types can be checked before any provider is chosen.
 
-Source: the OpenAI API reference, `POST /v1/chat/completions`. Known parameters have their types checked so that a mistake
-is a 400 here and not a provider's bill; parameters that are not listed pass through, since OpenAI-compatible providers add
-their own. The body itself is forwarded as the caller's bytes: this model only looks at it.
+Source: the OpenAI API reference, `POST /v1/chat/completions` and `POST /v1/embeddings`. Known parameters have their types
+checked so that a mistake is a 400 here and not a provider's bill; parameters that are not listed pass through, since
+OpenAI-compatible providers add their own. The body itself is forwarded as the caller's bytes: the models only look at it.
 """
 
 from typing import Annotated, Any, Literal
@@ -62,3 +62,26 @@ class ChatCompletionBody(_Body):
     response_format: dict[str, Any] | None = None
     user: StrictStr | None = None
     metadata: dict[str, StrictStr] | None = None
+
+
+TokenId = Annotated[StrictInt, Field(ge=0)]
+Text = Annotated[StrictStr, StringConstraints(min_length=1)]
+MAX_EMBEDDING_INPUTS = 2048
+"""OpenAI's largest batch."""
+
+
+class EmbeddingBody(_Body):
+    """An embeddings request body: `input` is a text, texts, the token ids of one text, or such lists."""
+
+    model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=300)]
+    input: (
+        Text
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
+        | Annotated[list[TokenId], Field(min_length=1)]
+        | Annotated[
+            list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)
+        ]
+    )
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[StrictInt, Field(ge=1)] | None = None
+    user: StrictStr | None = None

@@ -12,13 +12,13 @@ from services.ingress.problem import Problem
 GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def read(**changes: Any) -> openai.ChatAsked:
+def read(**changes: Any) -> openai.Asked:
     return openai.read_chat(json.dumps(GOOD | changes).encode())
 
 
 def test_what_the_ingress_needs_is_read() -> None:
-    assert read() == openai.ChatAsked("m", stream=False, include_usage=False)
-    assert read(stream=True, stream_options={"include_usage": True}) == openai.ChatAsked("m", True, True)
+    assert read() == openai.Asked("m", stream=False, include_usage=False)
+    assert read(stream=True, stream_options={"include_usage": True}) == openai.Asked("m", True, True)
 
 
 @pytest.mark.parametrize(
@@ -156,3 +156,38 @@ def test_a_broken_stream_ends_with_an_error_and_no_done() -> None:
     chunk = json.loads(event.removeprefix(b"data: "))
     assert chunk["choices"][0]["finish_reason"] == "error"
     assert chunk["error"]["code"] == "answer_truncated"
+
+
+@pytest.mark.parametrize("given", ["hi", ["a", "b"], [1, 2], [[1, 2], [3]], ["x"] * 2048])
+def test_every_form_of_embedding_input_passes(given: Any) -> None:
+    body = json.dumps({"model": "m", "input": given, "dimensions": 8, "encoding_format": "base64", "own": 1}).encode()
+    assert openai.read_embedding(body) == openai.Asked("m", stream=False, include_usage=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"input": ""}, "input"),
+        ({"input": []}, "input"),
+        ({"input": ["a", ""]}, "input"),
+        ({"input": [1, "a"]}, "input"),
+        ({"input": [[]]}, "input"),
+        ({"input": ["x"] * 2049}, "input"),
+        ({"input": None}, "input"),
+        ({"model": ""}, "model"),
+        ({"dimensions": 0}, "dimensions"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+    ],
+)
+def test_a_wrong_embedding_request_is_told_by_its_parameter(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(Problem) as caught:
+        openai.read_embedding(json.dumps({"model": "m", "input": "hi"} | changes).encode())
+    assert (caught.value.status, caught.value.param) == (400, param)
+    if param == "input":
+        assert "list of texts" in caught.value.message
+
+
+def test_an_embedding_request_without_input_says_what_is_missing() -> None:
+    with pytest.raises(Problem) as caught:
+        openai.read_embedding(b'{"model": "m"}')
+    assert (caught.value.code, caught.value.param) == ("missing_required_parameter", "input")

@@ -33,3 +33,9 @@ def test_what_cannot_be_read_counts_nothing(body: bytes) -> None:
 @given(st.binary(max_size=200), st.integers(0, 1000))
 def test_no_bytes_break_it(body: bytes, deltas: int) -> None:
     assert estimate(body, deltas=deltas, answer_body=body).total >= deltas
+
+
+@pytest.mark.parametrize("texts", ["x" * 40, ["x" * 20, "y" * 20]])
+def test_the_texts_of_an_embedding_request_are_its_prompt(texts: object) -> None:
+    meters = estimate(json.dumps({"model": "m", "input": texts}).encode(), deltas=0)
+    assert (meters.input, meters.output) == (10, 0)

@@ -4,6 +4,7 @@ import pytest
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.usage import RequestKind
 from services.provider_worker.fallback import ELSEWHERE, reroute
 from tests.support.attempt_runs import attempt_run
 
@@ -47,3 +48,10 @@ def test_the_request_goes_back_as_it_came_with_what_was_tried() -> None:
     assert [(tried.attempt_id, tried.failure.failure_class) for tried in again.tried] == [
         ("att_test", FailureClass.SERVER)
     ]
+
+
+def test_embeddings_stay_embeddings() -> None:
+    embedding = run().model_copy(update={"kind": RequestKind.EMBEDDING, "stream": False})
+    again = reroute(embedding, failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0)
+    assert again is not None
+    assert again.kind is RequestKind.EMBEDDING

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
-from keyferry.contracts.chat import ChatRequest, Reroute, Tried
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute, Tried
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.contracts.usage import RequestKind
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
 from services.router.plan import Facts
 
@@ -79,3 +80,10 @@ def test_a_refusal_is_in_the_record_with_its_candidates() -> None:
     assert made.refusal is not None
     assert made.attempt_id is None
     assert len(made.candidates) == 2
+
+
+def test_an_embedding_request_becomes_an_attempt_at_embeddings() -> None:
+    asked = EmbeddingRequest(request_id="req_1", tenant="acme", model="m", deadline_ms=5000, start_by_unix_ms=7)
+    decided = decide(asked, facts("a"), FRESH, traceparent=None)
+    assert decided.run is not None
+    assert (decided.run.kind, decided.run.stream) == (RequestKind.EMBEDDING, False)

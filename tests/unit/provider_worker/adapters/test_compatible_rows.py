@@ -19,6 +19,7 @@ ELSEWHERE = "https://own.example/v1"
 
 def ask(
     provider: str,
+    given: JsonObject | None = None,
     /,
     *,
     drop: bool = False,
@@ -26,6 +27,7 @@ def ask(
     base_url: str | None = None,
     **body: object,
 ) -> UpstreamRequest:
+    body = {**(given or {}), **body}
     default = None if PROVIDERS[provider].base_url else ELSEWHERE
     stream = body.get("stream") is True
     run = attempt_run(
@@ -44,9 +46,9 @@ def sent(request: UpstreamRequest) -> JsonObject:
     return document
 
 
-def refusal(provider: str, /, **body: object) -> str | None:
+def refusal(provider: str, given: JsonObject | None = None, /, **body: object) -> str | None:
     with pytest.raises(RefusedByAdapter) as caught:
-        ask(provider, **body)
+        ask(provider, {**(given or {}), **body})
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
     assert failure.param is not None
@@ -179,8 +181,8 @@ def test_developer_messages_become_system_messages_where_the_role_is_unknown() -
 def test_what_a_provider_cannot_do_is_refused_by_name_or_dropped_and_reported(
     name: str, body: JsonObject, field: str
 ) -> None:
-    assert refusal(name, **body) == field
-    request = ask(name, drop=True, **body)
+    assert refusal(name, body) == field
+    request = ask(name, body, drop=True)
     assert request.dropped == (field,)
     assert field not in sent(request)
 
@@ -206,7 +208,7 @@ def test_neutral_defaults_are_never_refused(name: str) -> None:
         "stop": [],
         "user": None,
     }
-    request = ask(name, **neutral)
+    request = ask(name, neutral)
     assert request.dropped == ()
     assert sent(request)["messages"] == HELLO
 
@@ -218,10 +220,10 @@ def test_unknown_fields_pass_to_everyone() -> None:
 
 def test_openrouter_s_own_parameters_reach_openrouter_and_custom_endpoints_only() -> None:
     extras: JsonObject = {"provider": {"order": ["x"]}, "models": ["a"], "route": "fallback", "transforms": []}
-    assert extras.items() <= sent(ask("openrouter", **extras)).items()
-    assert extras.items() <= sent(ask("custom", **extras)).items()
+    assert extras.items() <= sent(ask("openrouter", extras)).items()
+    assert extras.items() <= sent(ask("custom", extras)).items()
     for name in set(NAMES) - {"openrouter", "custom"}:
-        request = ask(name, drop=True, **extras)
+        request = ask(name, extras, drop=True)
         assert set(request.dropped) == set(extras)
         assert not extras.keys() & sent(request).keys()
 
@@ -277,7 +279,7 @@ def test_mistral_takes_audio_as_text() -> None:
     ],
 )
 def test_together_counts_log_probabilities(asked: JsonObject, expected: JsonObject) -> None:
-    assert sent(ask("together", **asked)) == {"model": "m", "messages": HELLO, **expected}
+    assert sent(ask("together", asked)) == {"model": "m", "messages": HELLO, **expected}
 
 
 @pytest.mark.parametrize("name", NAMES)

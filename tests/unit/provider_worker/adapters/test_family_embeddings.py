@@ -4,8 +4,8 @@ import base64
 import json
 import struct
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
@@ -30,9 +30,9 @@ def ask(provider: str = "custom", *, drop: bool = False, **body: object) -> Upst
     return adapter_for(provider).request(run, json.dumps({"model": "e", "input": "hi", **body}).encode())
 
 
-def answered(content: bytes, *, status: int = 200, **body: object) -> Answer:
+def answered(content: bytes, *, status: int = 200, given: object = "hi", encoding_format: object = None) -> Answer:
     run = attempt_run(model="e", kind=RequestKind.EMBEDDING)
-    reader = adapter_for("custom").reader(run, ask(**body), status, {})
+    reader = adapter_for("custom").reader(run, ask(input=given, encoding_format=encoding_format), status, {})
     for at in range(0, len(content), 7):
         assert reader.feed(content[at : at + 7]) == []
     return reader.close()
@@ -118,7 +118,7 @@ def test_numbers_become_base64_and_back() -> None:
     assert first(answered(listed(packed(0.5, -2.0)))) == [0.5, -2.0]
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
+@hypothesis.given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_the_encodings_say_the_same(numbers: list[float]) -> None:
     text = encoded(numbers, "base64")
     assert text == packed(*numbers)
@@ -128,13 +128,13 @@ def test_the_encodings_say_the_same(numbers: list[float]) -> None:
 def test_rows_come_in_the_order_of_the_inputs() -> None:
     document = json.loads(listed([1.0], [2.0], [3.0]))
     document["data"].reverse()
-    answer = answered(json.dumps(document).encode(), input=["a", "b", "c"])
+    answer = answered(json.dumps(document).encode(), given=["a", "b", "c"])
     rows = json.loads(answer.body)["data"]
     assert [(row["index"], row["embedding"]) for row in rows] == [(0, [1.0]), (1, [2.0]), (2, [3.0])]
 
 
 def test_missing_indices_objects_and_usage_are_filled_in() -> None:
-    answer = answered(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', input=["a", "b"])
+    answer = answered(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', given=["a", "b"])
     assert json.loads(answer.body) == {
         "object": "list",
         "data": [

@@ -1,0 +1,132 @@
+"""The HTTP doors with a scripted bus behind them: which request goes out, and which headers come back."""
+
+import asyncio
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.frames import Accepted
+from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
+from keyferry.contracts.usage import KeySource, RequestKind
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.calls import Caller, Piece
+from keyferry.runtime.telemetry import Telemetry
+from services.ingress.handlers import Doors
+from services.ingress.identity import Identity
+from services.ingress.settings import IngressSettings
+
+
+@dataclass
+class ScriptedCall:
+    accepted: Accepted
+    pieces: "deque[bytes]"
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    async def next_piece(self, patience_seconds: float | None = None) -> Piece:
+        return Piece(self.pieces.popleft(), last=not self.pieces)
+
+    async def cancel(self) -> None:
+        await asyncio.sleep(0)
+
+    def abandon(self) -> None:
+        self.pieces.clear()
+
+
+@dataclass
+class ScriptedCaller:
+    """Answers every request alike."""
+
+    pieces: tuple[bytes, ...]
+    dropped: tuple[str, ...] = ()
+    asked: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
+
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> ScriptedCall:
+        self.asked.append((head, body))
+        accepted = Accepted(
+            attempt_id="att_1",
+            boot_id="boot_1",
+            attempt_number=1,
+            decision_id="dec_1",
+            provider="groq",
+            model="m",
+            key_source=KeySource.BYOK,
+            dropped=list(self.dropped),
+        )
+        return ScriptedCall(accepted, deque(self.pieces))
+
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+IDENTITY = Identity(
+    Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
+    ClientToken(token_id="ct_1", tenant="acme", label="test", last4="abcd", created_at=NOW),
+)
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> IngressSettings:
+    pepper = tmp_path / "pepper"
+    pepper.write_text("pepper")
+    pepper.chmod(0o600)
+    return IngressSettings(nats_url="nats://127.0.0.1:1", token_pepper_file=pepper)
+
+
+async def post(settings: IngressSettings, caller: ScriptedCaller, path: str, body: dict[str, Any]) -> httpx.Response:
+    doors = Doors(
+        settings=settings,
+        bus=cast(Bus, None),
+        caller=lambda: cast(Caller, caller),
+        authenticate=lambda authorization, now: IDENTITY,
+        telemetry=Telemetry("ingress", {}),
+        waiting_for=list,
+        draining=lambda: False,
+    )
+    transport = httpx.ASGITransport(app=cast(Any, doors))
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingress.test") as client:
+        return await client.post(path, json=body, headers={"x-operation": "search", "x-keyferry-tags": "team=blue"})
+
+
+async def test_embeddings_go_out_as_such_with_the_caller_s_bytes(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b'{"object":', b'"list"}'))
+    response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": ["a", "b"]})
+    assert (response.status_code, response.json()) == (200, {"object": "list"})
+    head, body = caller.asked[0]
+    assert isinstance(head, EmbeddingRequest)
+    assert (head.kind, head.stream, head.model, head.tenant) == (RequestKind.EMBEDDING, False, "m", "acme")
+    assert (head.operation, head.tags, head.client_token_id) == ("search", {"team": "blue"}, "ct_1")
+    assert json.loads(body) == {"model": "m", "input": ["a", "b"]}
+    assert response.headers["x-keyferry-provider"] == "groq"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_was_dropped_stands_in_a_header_of_the_answer(settings: IngressSettings, stream: bool) -> None:
+    caller = ScriptedCaller((b'{"object":"x"}',), dropped=("n", "messages[0].content[1].file"))
+    response = await post(settings, caller, "/v1/chat/completions", {**CHAT, "stream": stream})
+    assert response.headers["x-keyferry-dropped"] == "n,messages[0].content[1].file"
+
+
+async def test_embeddings_tell_what_was_dropped(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b"{}",), dropped=("dimensions",))
+    response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": "a", "dimensions": 2})
+    assert response.headers["x-keyferry-dropped"] == "dimensions"
+
+
+async def test_nothing_dropped_is_no_header(settings: IngressSettings) -> None:
+    response = await post(settings, ScriptedCaller((b"{}",)), "/v1/chat/completions", CHAT)
+    assert "x-keyferry-dropped" not in response.headers
+
+
+async def test_a_wrong_embedding_request_reaches_nobody(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b"{}",))
+    response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": []})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "input")
+    assert caller.asked == []
