@@ -58,6 +58,17 @@ def chat_cases(*providers: str) -> list[Case]:
     return cases
 
 
+def recorded_cases(*providers: str) -> list[Case]:
+    """Everything recorded from `providers`, whatever the endpoint, in a fixed order. Raises FileNotFoundError where one has none."""
+    cases: list[Case] = []
+    for provider in providers:
+        paths = sorted((folder() / "cases" / provider).glob("*.json"))
+        if not paths:
+            raise FileNotFoundError(f"no recorded traffic of {provider}")
+        cases += [_load(path) for path in paths]
+    return cases
+
+
 def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
     """`data` cut at random offsets: many tiny pieces with some seeds, few large ones with others, whole with seed 0."""
     source = random.Random(seed)
