@@ -1,0 +1,1 @@
+"""AWS Bedrock: Converse and ConverseStream for chats, InvokeModel for embeddings."""

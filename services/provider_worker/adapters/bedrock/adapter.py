@@ -1,0 +1,81 @@
+"""The adapter for AWS Bedrock.
+
+A tenant's key is an access key with its secret, with which the HTTP layer signs, or a Bedrock API key, which it sends as a bearer
+token. The region is a field of the key: it is part of the host's name and of the signature.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest
+from services.provider_worker.adapters.bedrock.answer import converse_answer
+from services.provider_worker.adapters.bedrock.embedding import embedding_answer, embedding_body
+from services.provider_worker.adapters.bedrock.failures import failure_of_response
+from services.provider_worker.adapters.bedrock.request import converse_body
+from services.provider_worker.adapters.bedrock.stream import ConverseStreamReader
+from services.provider_worker.adapters.dialect.document_reader import DocumentReader
+from services.provider_worker.adapters.dialect.embeddings import ENCODING_NOTE
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request, content_of
+from services.provider_worker.adapters.whole import MAX_ERROR_BYTES
+
+PROVIDER = "AWS Bedrock"
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-\d{1,2}", re.ASCII)
+_EVENT_STREAM = "application/vnd.amazon.eventstream"
+
+
+class BedrockAdapter:
+    """Bedrock's Converse API for chats, InvokeModel for embeddings."""
+
+    def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
+        """The signed-to-be request for the caller's body. Raises RefusedByAdapter."""
+        region = _region_of(run)
+        fields = CallerFields(run, body, PROVIDER)
+        notes: dict[str, str] = {}
+        if run.kind is RequestKind.EMBEDDING:
+            operation = "invoke"
+            document, notes[ENCODING_NOTE] = embedding_body(run, fields)
+        else:
+            operation = "converse-stream" if run.stream else "converse"
+            document = converse_body(run, fields)
+        base_url = run.base_url or _base_url(region)
+        return UpstreamRequest(
+            url=f"{base_url.rstrip('/')}/model/{quote(run.model, safe='')}/{operation}",
+            headers={
+                "content-type": "application/json",
+                "accept": _EVENT_STREAM if operation == "converse-stream" else "application/json",
+            },
+            content=content_of(document),
+            auth=SigV4Auth("bedrock", region),
+            dropped=tuple(fields.dropped),
+            notes=notes,
+        )
+
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        if not 200 <= status < 300:
+            return DocumentReader(
+                lambda content: Answer(failure=failure_of_response(status, headers, content)), MAX_ERROR_BYTES
+            )
+        if run.kind is RequestKind.EMBEDDING:
+            encoding = request.notes.get(ENCODING_NOTE, "float")
+            return DocumentReader(lambda content: embedding_answer(run, headers, encoding, content))
+        if run.stream:
+            return ConverseStreamReader(run, headers)
+        return DocumentReader(lambda content: converse_answer(run, headers, content))
+
+
+def _region_of(run: AttemptRun) -> str:
+    region = run.key_fields.get("region", "")
+    if not _REGION.fullmatch(region):
+        raise bad_request("The key for AWS Bedrock names no AWS region; give it one, such as `eu-central-1`.", "region")
+    return region
+
+
+def _base_url(region: str) -> str:
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://bedrock-runtime.{region}.{domain}"

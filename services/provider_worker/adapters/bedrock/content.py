@@ -1,0 +1,129 @@
+"""Content blocks of Converse for the parts of the caller's messages.
+
+Images, documents and audio go as bytes only: Converse fetches nothing but objects of the account's own S3 buckets. Source of
+the formats: the AWS API reference, ContentBlock, ImageBlock, DocumentBlock, AudioBlock and CachePointBlock.
+"""
+
+import re
+from collections.abc import Mapping
+
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
+from services.provider_worker.adapters.dialect.messages import Media, media_of, parts_of
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+
+_IMAGES: Mapping[str, str] = {
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+}
+_DOCUMENTS: Mapping[str, str] = {
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "application/msword": "doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "text/html": "html",
+    "text/plain": "txt",
+    "text/markdown": "md",
+}
+_NAME = re.compile(r"[^\w \-()\[\]]|_", re.ASCII)
+_MAX_NAME_CHARACTERS = 190
+"""Ten below the limit of Bedrock, for a number where two documents are called the same."""
+
+
+class ContentTranslator:
+    """Translates the parts of one request: documents are told apart by names, which have to be unique in it."""
+
+    def __init__(self, fields: CallerFields) -> None:
+        self._fields = fields
+        self._names: dict[str, int] = {}
+
+    def blocks(self, path: str, content: object) -> list[JsonObject]:
+        """The blocks for a message's content. Raises RefusedByAdapter for parts that Bedrock cannot take.
+
+        Empty texts are left out: Bedrock refuses them, and they say nothing.
+        """
+        blocks: list[JsonObject] = []
+        for place, kind, part in parts_of(path, content):
+            block = self._block(place, kind, part)
+            if block is not None:
+                blocks.append(block)
+            blocks += cache_points(place, part)
+        return blocks
+
+    def _block(self, place: str, kind: str, part: JsonObject) -> JsonObject | None:
+        if kind in ("text", "refusal"):
+            text = as_text(part.get(kind))
+            return {"text": text} if text.strip() else None
+        if kind == "image_url":
+            return self._image(place, part)
+        if kind == "file":
+            return self._document(place, as_object(part.get("file")))
+        if kind == "input_audio":
+            audio = as_object(part.get("input_audio"))
+            if not as_text(audio.get("data")) or not as_text(audio.get("format")):
+                raise bad_request(f"`{place}.input_audio` must have `data` in base64 and a `format`.", place)
+            return {"audio": {"format": audio["format"], "source": {"bytes": audio["data"]}}}
+        raise bad_request(f"AWS Bedrock does not support content parts of this type: `{place}.type`.", f"{place}.type")
+
+    def _image(self, place: str, part: JsonObject) -> JsonObject:
+        given = part.get("image_url")
+        image = as_object(given) or {"url": given}
+        if image.get("detail") not in (None, "auto"):
+            self._fields.unsupported(f"{place}.image_url.detail")
+        media = media_of(image.get("url"))
+        if media is None:
+            raise bad_request(
+                "AWS Bedrock takes images as bytes only; send this one as a `data:` URL with base64.",
+                f"{place}.image_url.url",
+            )
+        return {"image": {"format": _format(media, _IMAGES, "image", place), "source": {"bytes": media.base64}}}
+
+    def _document(self, place: str, file: JsonObject) -> JsonObject:
+        media = media_of(file.get("file_data"))
+        if media is None:
+            raise bad_request(
+                "AWS Bedrock takes files as bytes only; send this one as `file_data` with a `data:` URL in base64.",
+                f"{place}.file.file_data",
+            )
+        return {
+            "document": {
+                "format": _format(media, _DOCUMENTS, "file", place),
+                "name": self._name(as_text(file.get("filename"))),
+                "source": {"bytes": media.base64},
+            }
+        }
+
+    def _name(self, filename: str) -> str:
+        """A name that Bedrock accepts: letters, digits, single spaces, hyphens, brackets; and none twice."""
+        stem = filename.rpartition(".")[0] or filename
+        name = " ".join(_NAME.sub(" ", stem).split())[:_MAX_NAME_CHARACTERS] or "document"
+        self._names[name] = self._names.get(name, 0) + 1
+        return name if self._names[name] == 1 else f"{name} ({self._names[name]})"
+
+
+def cache_points(place: str, part: JsonObject) -> list[JsonObject]:
+    """The cache point after a part or tool with `cache_control`, Anthropic's field for it. Raises RefusedByAdapter."""
+    control = part.get("cache_control")
+    if not control:
+        return []
+    ttl = as_object(control).get("ttl")
+    if as_object(control).get("type") != "ephemeral" or ttl not in (None, "5m", "1h"):
+        raise bad_request(
+            f"`{place}.cache_control` must be of type `ephemeral`, with a `ttl` of `5m` or `1h` or none.",
+            f"{place}.cache_control",
+        )
+    return [{"cachePoint": {"type": "default"} | ({} if ttl is None else {"ttl": ttl})}]
+
+
+def _format(media: Media, formats: Mapping[str, str], what: str, place: str) -> str:
+    known = formats.get(media.media_type)
+    if known is None:
+        raise bad_request(
+            f"AWS Bedrock takes no {what} of this media type; it takes: {', '.join(sorted(set(formats.values())))}.",
+            place,
+        )
+    return known

@@ -1,0 +1,89 @@
+"""The caller's messages as Converse's `system` and `messages`.
+
+Converse wants user and assistant in turns, tool results in the user's: neighbours of one role become one message. System and
+developer messages go before all others, wherever they stood: Converse has them apart.
+"""
+
+import hashlib
+import re
+
+from services.provider_worker.adapters.bedrock.content import ContentTranslator
+from services.provider_worker.adapters.bedrock.reasoning import blocks_of
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
+from services.provider_worker.adapters.dialect.messages import calls_of, messages_of
+from services.provider_worker.adapters.documents import JsonObject, as_text
+
+_CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+_NOT_IN_CALL_ID = re.compile(r"[^a-zA-Z0-9_.:-]")
+
+
+class Conversation:
+    """What one request's messages come to."""
+
+    def __init__(self, fields: CallerFields) -> None:
+        """Raises RefusedByAdapter for messages that cannot be translated."""
+        self.system: list[JsonObject] = []
+        self.messages: list[JsonObject] = []
+        self.calls_tools = False
+        """Whether there are calls or results of tools, which Converse accepts only beside a `toolConfig`."""
+        self._content = ContentTranslator(fields)
+        for path, message in messages_of(fields):
+            self._add(path, message)
+        if not self.messages:
+            raise bad_request("`messages` must hold a message that is not empty, beside the system's.", "messages")
+
+    def _add(self, path: str, message: JsonObject) -> None:
+        role = message["role"]
+        if role in ("system", "developer"):
+            blocks = self._content.blocks(path, message.get("content"))
+            if any("text" not in block and "cachePoint" not in block for block in blocks):
+                raise bad_request(f"`{path}.content` may hold nothing but text: it is the system's.", f"{path}.content")
+            self.system += blocks
+        elif role == "assistant":
+            self._append("assistant", self._assistant(path, message))
+        elif role == "tool":
+            self._append("user", self._result(path, message))
+        else:
+            self._append("user", self._content.blocks(path, message.get("content")))
+
+    def _assistant(self, path: str, message: JsonObject) -> list[JsonObject]:
+        blocks = blocks_of(message) + self._content.blocks(path, message.get("content"))
+        refusal = as_text(message.get("refusal"))
+        if refusal:
+            blocks.append({"text": refusal})
+        for call in calls_of(path, message):
+            self.calls_tools = True
+            use = {"toolUseId": call_id_of(call.id), "name": call.name, "input": call.arguments_object}
+            blocks.append({"toolUse": use})
+        return blocks
+
+    def _result(self, path: str, message: JsonObject) -> list[JsonObject]:
+        call_id = as_text(message.get("tool_call_id"))
+        if not call_id:
+            raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
+        self.calls_tools = True
+        blocks = self._content.blocks(path, message.get("content"))
+        # A cache point stands beside a tool's result, not in it.
+        points = [block for block in blocks if "cachePoint" in block]
+        content = [block for block in blocks if "cachePoint" not in block]
+        if any("audio" in block for block in content):
+            raise bad_request(f"AWS Bedrock takes no audio as a tool's result: `{path}.content`.", f"{path}.content")
+        return [{"toolResult": {"toolUseId": call_id_of(call_id), "content": content}}, *points]
+
+    def _append(self, role: str, blocks: list[JsonObject]) -> None:
+        if not blocks:
+            return
+        if self.messages and self.messages[-1]["role"] == role:
+            content = self.messages[-1]["content"]
+            assert isinstance(content, list)
+            content += blocks
+        else:
+            self.messages.append({"role": role, "content": blocks})
+
+
+def call_id_of(call_id: str) -> str:
+    """`call_id` where Bedrock accepts it, else one made from it: the same for a call and its result, and for no other call."""
+    if _CALL_ID.fullmatch(call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{_NOT_IN_CALL_ID.sub('_', call_id)[:50]}_{digest}"

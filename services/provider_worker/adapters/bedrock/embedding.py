@@ -1,0 +1,106 @@
+"""Embeddings through InvokeModel, whose bodies are each model family's own.
+
+Source of the shapes: the AWS documentation, "Amazon Titan Embeddings text" and "Cohere Embed models". The count of tokens of
+both stands in the answer's header `x-amzn-bedrock-input-token-count`.
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.bedrock.failures import failure_of_document
+from services.provider_worker.adapters.dialect.counts import count
+from services.provider_worker.adapters.dialect.embeddings import (
+    dimensions_of,
+    embedding_list,
+    encoding_of,
+    texts_of,
+    vectors_in,
+)
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
+from services.provider_worker.adapters.documents import JsonObject, as_object, parse_object
+from services.provider_worker.adapters.failures import plain_failure
+
+_COUNT_HEADER = "x-amzn-bedrock-input-token-count"
+
+
+def embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
+    """The body of InvokeModel, and the encoding that the caller wants. Raises RefusedByAdapter for what Bedrock cannot do."""
+    encoding = encoding_of(fields)
+    texts, dimensions = texts_of(fields), dimensions_of(fields)
+    if "titan-embed" in run.model:
+        body = _titan(run, fields, texts, dimensions)
+    elif "cohere.embed" in run.model:
+        body = _cohere(run, fields, texts, dimensions)
+    else:
+        raise bad_request(
+            "The gateway embeds with Amazon Titan and Cohere models on AWS Bedrock; this model is neither.", "model"
+        )
+    fields.refuse_rest()
+    return body, encoding
+
+
+def _titan(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
+    if len(texts) > 1:
+        raise bad_request("Amazon Titan embeds one text per request; send each text of `input` by itself.", "input")
+    body: JsonObject = {"inputText": texts[0]}
+    first_version = "embed-text-v1" in run.model or "embed-g1" in run.model
+    if dimensions is not None and first_version:
+        fields.unsupported("dimensions", "This Titan model has a fixed number of dimensions: `dimensions`.")
+    elif dimensions is not None:
+        body["dimensions"] = dimensions
+    return body if first_version else body | fields.native(("normalize",))
+
+
+def _cohere(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
+    body: JsonObject = {"texts": texts, "input_type": fields.take("input_type") or "search_document"}
+    body["embedding_types"] = ["float"]
+    if dimensions is not None and "v3" in run.model:
+        fields.unsupported("dimensions", "This Cohere model has a fixed number of dimensions: `dimensions`.")
+    elif dimensions is not None:
+        body["output_dimension"] = dimensions
+    return body | fields.native(("truncate", "max_tokens"))
+
+
+def embedding_answer(run: AttemptRun, headers: Mapping[str, str], encoding: str, content: bytes) -> Answer:
+    """What an answer of InvokeModel comes to."""
+    document = parse_object(content)
+    if document is None:
+        return _failed("The provider's answer is not a JSON object.")
+    failure = failure_of_document(document, Where.HTTP_200_BODY)
+    if failure is not None:
+        return Answer(failure=failure)
+    vectors = _vectors(document)
+    if vectors is None:
+        return _failed("The provider's answer holds no embeddings, or embeddings of different lengths.")
+    tokens = _tokens(headers, document)
+    try:
+        body = embedding_list(run, vectors, encoding, tokens)
+    except ValueError:
+        return _failed("The provider's embeddings hold a number that is no 32-bit float.")
+    return Answer(
+        body=body,
+        meters=TokenMeters(input=tokens or 0),
+        basis=Basis.NONE if tokens is None else Basis.REPORTED,
+    )
+
+
+def _vectors(document: JsonObject) -> list[list[float]] | None:
+    """Titan's one vector, or Cohere's list of them: plain, or by type where types were asked for."""
+    if "embedding" in document:
+        return vectors_in([document["embedding"]])
+    given = document.get("embeddings")
+    return vectors_in(as_object(given).get("float")) if isinstance(given, dict) else vectors_in(given)
+
+
+def _tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:
+    header = headers.get(_COUNT_HEADER, "")
+    if header.isascii() and header.isdigit() and len(header) <= 12:
+        return count(int(header))
+    return count(document.get("inputTextTokenCount"))
+
+
+def _failed(message: str) -> Answer:
+    return Answer(failure=plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))

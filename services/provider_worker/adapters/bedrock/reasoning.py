@@ -1,0 +1,45 @@
+"""Bedrock's reasoning blocks as entries of `reasoning_details`, and back.
+
+A follow-up turn is accepted by a reasoning model only if it repeats the model's reasoning with its signature, or the redacted
+block, unchanged. OpenAI's message has no place for either, so they travel in the extra field `reasoning_details`, whose entries
+have the shape that OpenRouter documents: `{"type": "reasoning.text", "text", "signature"}` or
+`{"type": "reasoning.encrypted", "data"}` (base64), each with its `index` and its `format`. A caller echoes the message as it is.
+"""
+
+from services.provider_worker.adapters.dialect.messages import reasoning_details
+from services.provider_worker.adapters.documents import JsonObject, as_text
+
+CLAUDE_FORMAT = "anthropic-claude-v1"
+OWN_FORMAT = "amazon-bedrock-v1"
+_FORMATS = frozenset({CLAUDE_FORMAT, OWN_FORMAT})
+
+
+def format_of(model: str) -> str:
+    """Whose signatures those of `model` are: Claude's are good at Anthropic and on Bedrock alike."""
+    return CLAUDE_FORMAT if "claude" in model else OWN_FORMAT
+
+
+def signed_detail(model: str, index: int, text: str, signature: str) -> JsonObject:
+    """The entry for a block of reasoning that came with a signature."""
+    return _entry(model, index) | {"type": "reasoning.text", "text": text, "signature": signature}
+
+
+def redacted_detail(model: str, index: int, data: str) -> JsonObject:
+    """The entry for reasoning that is kept from the caller; `data` is base64."""
+    return _entry(model, index) | {"type": "reasoning.encrypted", "data": data}
+
+
+def blocks_of(message: JsonObject) -> list[JsonObject]:
+    """The content blocks that an echoed message's `reasoning_details` came from."""
+    blocks: list[JsonObject] = []
+    for entry in reasoning_details(message, _FORMATS):
+        text, signature, data = (as_text(entry.get(name)) for name in ("text", "signature", "data"))
+        if entry.get("type") == "reasoning.encrypted" and data:
+            blocks.append({"reasoningContent": {"redactedContent": data}})
+        elif entry.get("type") == "reasoning.text" and signature:
+            blocks.append({"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}})
+    return blocks
+
+
+def _entry(model: str, index: int) -> JsonObject:
+    return {"index": index, "format": format_of(model)}

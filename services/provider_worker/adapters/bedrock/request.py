@@ -1,0 +1,173 @@
+"""The caller's chat as a Converse request.
+
+Source of the shape: the AWS API reference, "Converse".
+"""
+
+from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.bedrock.content import cache_points
+from services.provider_worker.adapters.bedrock.conversation import Conversation
+from services.provider_worker.adapters.bedrock.thinking import thinking_fields
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request, content_of
+from services.provider_worker.adapters.dialect.sampling import effort_of, max_tokens_of, stop_of
+from services.provider_worker.adapters.dialect.tools import Tool, ToolChoice, answer_format_of, choice_of, tools_of
+from services.provider_worker.adapters.documents import JsonObject, as_object
+
+NATIVE = (
+    "additionalModelRequestFields", "additionalModelResponseFieldPaths", "guardrailConfig", "performanceConfig",
+    "promptVariables", "requestMetadata", "serviceTier", "outputConfig",
+)  # fmt: skip
+"""Fields of Converse's own that a caller may send beside OpenAI's; they win over what is made of OpenAI's."""
+
+_MODEL_FIELDS = ("thinking", "top_k")
+"""Fields of models' own that callers send at the top, as with other providers."""
+
+
+def converse_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
+    """The body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock cannot do."""
+    conversation = Conversation(fields)
+    native = _native(fields)
+    max_tokens = max_tokens_of(fields)
+    tools = tools_of(fields)
+    choice = choice_of(fields, tools)
+    thinking, effort = _thinking(fields, run.model, max_tokens)
+    made: JsonObject = {
+        "system": conversation.system,
+        "inferenceConfig": _inference(fields, max_tokens),
+        "toolConfig": _tool_config(fields, tools, choice, conversation),
+        "additionalModelRequestFields": thinking
+        | _one_call_at_most(fields, run.model, tools, choice)
+        | _model_fields(fields, run.model),
+        "outputConfig": _output_format(fields) | effort,
+        "requestMetadata": _metadata(fields),
+        "serviceTier": _service_tier(fields),
+    }
+    fields.refuse_rest()
+    body: JsonObject = {"messages": conversation.messages}
+    body |= {name: value for name, value in made.items() if value}
+    return body | {name: _over(body.get(name), value) for name, value in native.items()}
+
+
+def _native(fields: CallerFields) -> JsonObject:
+    native = fields.native(NATIVE)
+    for name, value in native.items():
+        kind, said = (list, "a list") if name == "additionalModelResponseFieldPaths" else (dict, "an object")
+        if not isinstance(value, kind):
+            raise bad_request(f"`{name}` must be {said}.", name)
+    return native
+
+
+def _over(made: object, native: object) -> object:
+    return made | native if isinstance(made, dict) and isinstance(native, dict) else native
+
+
+def _thinking(fields: CallerFields, model: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
+    effort = effort_of(fields)
+    return ({}, {}) if effort is None else thinking_fields(fields, model, effort, max_tokens)
+
+
+def _inference(fields: CallerFields, max_tokens: int | None) -> JsonObject:
+    given = {
+        "maxTokens": max_tokens,
+        "temperature": fields.take("temperature"),
+        "topP": fields.take("top_p"),
+        "stopSequences": stop_of(fields) or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, conversation: Conversation) -> JsonObject:
+    if not tools:
+        if conversation.calls_tools:
+            raise bad_request(
+                "AWS Bedrock needs `tools` beside messages that hold tool calls or their results; send the tools again.",
+                "tools",
+            )
+        return {}
+    if choice.mode == "none" and not conversation.calls_tools:
+        # Without tools the model cannot call one, which is what `none` asks for.
+        return {}
+    entries: list[JsonObject] = []
+    for position, tool in enumerate(tools):
+        entries.append({"toolSpec": _tool_spec(tool)})
+        entries += cache_points(f"tools[{position}]", tool.declared)
+    config: JsonObject = {"tools": entries}
+    if choice.mode == "none":
+        fields.unsupported(
+            "tool_choice",
+            "AWS Bedrock cannot forbid calls where the messages hold tool calls: `tool_choice` is `none`.",
+        )
+    elif choice.mode == "required":
+        config["toolChoice"] = {"any": {}}
+    elif choice.mode == "function":
+        config["toolChoice"] = {"tool": {"name": choice.name}}
+    return config
+
+
+def _tool_spec(tool: Tool) -> JsonObject:
+    spec: JsonObject = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
+    if tool.description:
+        spec["description"] = tool.description
+    if tool.strict:
+        spec["strict"] = True
+    return spec
+
+
+def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choice: ToolChoice) -> JsonObject:
+    """`parallel_tool_calls: false`, which Converse has only as a field of Claude's own, and not beside a `toolChoice`."""
+    if fields.take("parallel_tool_calls") is not False or not tools or choice.mode == "none":
+        return {}
+    if "claude" in model and choice.mode == "auto":
+        return {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+    fields.unsupported(
+        "parallel_tool_calls",
+        "AWS Bedrock can forbid parallel tool calls only to Claude models, and only where `tool_choice` is `auto`.",
+    )
+    return {}
+
+
+def _model_fields(fields: CallerFields, model: str) -> JsonObject:
+    given = fields.native(_MODEL_FIELDS)
+    if "top_k" in given and "nova" in model:
+        # Amazon's own models have it inside an inferenceConfig of their own.
+        given["inferenceConfig"] = {"topK": given.pop("top_k")}
+    return given
+
+
+def _output_format(fields: CallerFields) -> JsonObject:
+    wanted = answer_format_of(fields)
+    if wanted is None:
+        return {}
+    if wanted.schema is None:
+        fields.unsupported(
+            "response_format",
+            "AWS Bedrock has no `response_format` of type `json_object`; use `json_schema`.",
+        )
+        return {}
+    schema: JsonObject = {"schema": content_of(wanted.schema).decode()}
+    if wanted.name:
+        schema["name"] = wanted.name
+    if wanted.description:
+        schema["description"] = wanted.description
+    return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
+
+
+def _metadata(fields: CallerFields) -> JsonObject:
+    """`metadata` and `user`, which Bedrock writes beside the request into its invocation logs."""
+    metadata, user = fields.take("metadata"), fields.take("user")
+    given = dict(as_object(metadata))
+    if not all(isinstance(value, str) for value in given.values()) or (metadata is not None and not given):
+        raise bad_request("`metadata` must be an object whose values are texts.", "metadata")
+    if user is not None:
+        given["user"] = user
+    return given
+
+
+def _service_tier(fields: CallerFields) -> JsonObject:
+    """OpenAI's tiers have the names of Bedrock's, but for `auto`, which is the default."""
+    tier = fields.take("service_tier")
+    if tier is None or tier == "auto":
+        return {}
+    if tier not in ("default", "flex", "priority"):
+        fields.unsupported("service_tier", "AWS Bedrock knows the tiers `default`, `flex` and `priority`.")
+        return {}
+    return {"type": tier}

@@ -1,0 +1,217 @@
+"""Reads the event stream of ConverseStream.
+
+Source of the events: the AWS API reference, "ConverseStream". Only tool calls have a `contentBlockStart`; text and reasoning
+begin with their first delta. The stream has ended well once `messageStop` has come; `metadata` with the usage follows it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.bedrock.answer import SERVER_TOOL, model_in, tier_of, told_beside
+from services.provider_worker.adapters.bedrock.eventstream import Frame, FrameParser
+from services.provider_worker.adapters.bedrock.failures import failure_of_document, failure_of_exception
+from services.provider_worker.adapters.bedrock.reasoning import redacted_detail, signed_detail
+from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
+from services.provider_worker.adapters.dialect.completion import ChunkWriter
+from services.provider_worker.adapters.dialect.counts import NOTHING
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text, parse_object, render
+from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
+
+_MAX_BLOCKS = 1024
+"""More content blocks than that in one answer are a defect."""
+
+
+@dataclass(slots=True)
+class _Block:
+    """One content block that has begun."""
+
+    is_call: bool = False
+    reasoning: list[str] = field(default_factory=list)
+    signature: str = ""
+    redacted: str = ""
+
+
+class ConverseStreamReader:
+    """Reads one event stream; `headers` have names in lower case."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._model = run.model
+        self._frames = FrameParser()
+        self._writer = ChunkWriter(run, headers)
+        self._writer.answer_id = headers.get("x-amzn-requestid", "")
+        self._begun = False
+        self._document: Collected | None = None
+        self._blocks: dict[object, _Block] = {}
+        self._details = 0
+        self._failure: Failure | None = None
+        self._usage = NOTHING
+        self._model_served: str | None = None
+        self._tier: str | None = None
+        self._metadata_read = False
+
+    @property
+    def over(self) -> bool:
+        """Whether everything has come, or an error."""
+        finished = self._writer.finish_reason is not None and self._metadata_read
+        return finished or self._failure is not None or (self._document is not None and self._document.too_large)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The chunks that `data` completes."""
+        if data and not self._begun:
+            self._begun = True
+            # A frame begins with its length, whose first byte is 0: this is a document, most likely an error under status 200.
+            self._document = Collected(MAX_ERROR_BYTES) if data[:1] in b"{[<\r\n\t " else None
+        if self._document is not None:
+            self._document.add(data)
+            return []
+        if self.over:
+            return []
+        for frame in self._frames.feed(data):
+            self._read(frame)
+            if self.over:
+                break
+        if self._frames.damage is not None and not self.over:
+            self._fail(FailureClass.SERVER, self._frames.damage)
+        return self._writer.take()
+
+    def close(self) -> Answer:
+        """What the stream came to. Without `messageStop` it is `truncated`."""
+        return Answer(
+            failure=self._failure or self._missing_end(),
+            finish_reason=self._writer.finish_reason,
+            model_served=self._model_served,
+            service_tier=self._tier,
+            meters=self._usage.meters,
+            basis=self._usage.basis,
+        )
+
+    def _missing_end(self) -> Failure | None:
+        if self._document is not None:
+            document = parse_object(self._document.content)
+            known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
+            message = "The provider answered a streaming request with something that is not an event stream."
+            return known or plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+        if self._writer.finish_reason is not None:
+            return None
+        message = "The provider's answer stopped before it was complete."
+        return plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+
+    def _read(self, frame: Frame) -> None:
+        kind = frame.headers.get(":message-type", "event")
+        if kind == "exception":
+            self._failure = failure_of_exception(frame.headers.get(":exception-type", ""), frame.payload)
+        elif kind == "error":
+            told = render({"message": frame.headers.get(":error-message", "")})
+            self._failure = failure_of_exception(frame.headers.get(":error-code", ""), told)
+        else:
+            payload = parse_object(frame.payload) if frame.payload else {}
+            if payload is None:
+                self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is not a JSON object.")
+                return
+            self._event(frame.headers.get(":event-type", ""), payload)
+            if self._writer.too_deep:
+                self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is nested too deeply.")
+
+    def _event(self, name: str, payload: JsonObject) -> None:
+        key = self._key(payload)
+        if name == "contentBlockStart":
+            self._start(key, as_object(payload.get("start")))
+        elif name == "contentBlockDelta":
+            self._delta(key, as_object(payload.get("delta")))
+        elif name == "contentBlockStop":
+            self._close_block(self._blocks.pop(key, None))
+        elif name == "messageStop":
+            self._stop(payload)
+        elif name == "metadata":
+            self._metadata(payload)
+        elif name.lower().endswith("exception"):
+            # Some proxies relay an exception as an event of its name.
+            self._failure = failure_of_exception(name, render_or_empty(payload))
+
+    def _key(self, payload: JsonObject) -> int:
+        index = payload.get("contentBlockIndex")
+        return index if isinstance(index, int) else 0
+
+    def _block(self, key: int) -> _Block:
+        block = self._blocks.get(key)
+        if block is None:
+            if len(self._blocks) >= _MAX_BLOCKS:
+                self._fail(FailureClass.SERVER, "The provider sent more content blocks than an answer can have.")
+            block = self._blocks[key] = _Block()
+        return block
+
+    def _start(self, key: int, start: JsonObject) -> None:
+        use = as_object(start.get("toolUse"))
+        if use and use.get("type") != SERVER_TOOL:
+            self._block(key).is_call = True
+            self._writer.begin_call(key, as_text(use.get("toolUseId")), as_text(use.get("name")))
+        elif start:
+            self._writer.delta({"content_parts": [start]})
+
+    def _delta(self, key: int, delta: JsonObject) -> None:
+        for name, value in delta.items():
+            if name == "text" and isinstance(value, str):
+                self._writer.text(value)
+            elif name == "toolUse" and self._block(key).is_call:
+                self._writer.fill_call(key, as_text(as_object(value).get("input")))
+            elif name == "reasoningContent":
+                self._reason(self._block(key), as_object(value))
+            elif name == "citation" and isinstance(value, dict):
+                self._writer.delta({"citations": [value]})
+            elif value:
+                self._writer.delta({"content_parts": [{name: value}]})
+
+    def _reason(self, block: _Block, delta: JsonObject) -> None:
+        text = as_text(delta.get("text"))
+        block.reasoning.append(text)
+        block.signature += as_text(delta.get("signature"))
+        block.redacted += as_text(delta.get("redactedContent"))
+        self._writer.reasoning(text)
+
+    def _close_block(self, block: _Block | None) -> None:
+        """Sends what a follow-up turn has to repeat of a block of reasoning, in one piece."""
+        if block is None:
+            return
+        if block.signature:
+            self._detail(signed_detail(self._model, self._details, "".join(block.reasoning), block.signature))
+        if block.redacted:
+            self._detail(redacted_detail(self._model, self._details, block.redacted))
+
+    def _detail(self, detail: JsonObject) -> None:
+        self._details += 1
+        self._writer.delta({"reasoning_details": [detail]})
+
+    def _stop(self, payload: JsonObject) -> None:
+        for key in list(self._blocks):
+            self._close_block(self._blocks.pop(key))
+        reason = payload.get("stopReason")
+        if reason in MALFORMED:
+            self._fail(FailureClass.SERVER, f"The provider gave up: its stop reason is {reason!r}.")
+            return
+        if self._writer.finish_reason is None:
+            self._writer.finish(finish_of(reason, calls_tools=self._writer.calls > 0))
+            beside = told_beside(payload)
+            if beside:
+                self._writer.end(None, beside)
+
+    def _metadata(self, payload: JsonObject) -> None:
+        self._metadata_read = True
+        self._usage = counted(payload.get("usage"))
+        self._model_served, self._tier = model_in(payload), tier_of(payload)
+        extra = told_beside(payload) | ({} if self._tier is None else {"service_tier": self._tier})
+        self._writer.end(self._usage.openai, extra)
+
+    def _fail(self, failure_class: FailureClass, message: str) -> None:
+        self._failure = plain_failure(failure_class, message, Where.MID_STREAM)
+
+
+def render_or_empty(document: JsonObject) -> bytes:
+    """`document` as JSON, or an empty object where it is nested too deeply to be written."""
+    try:
+        return render(document)
+    except ValueError:
+        return b"{}"

@@ -1,0 +1,71 @@
+"""How much a model is to think, in the fields of its family: Converse has no field of its own for all of them.
+
+Source: the AWS documentation of each family ("Extended thinking", "Adaptive thinking", Amazon Nova 2 `reasoningConfig`, OpenAI
+gpt-oss), and Anthropic's of adaptive thinking, which takes the place of token budgets from Claude 4.6 on.
+"""
+
+import re
+from collections.abc import Mapping
+
+from services.provider_worker.adapters.dialect.fields import CallerFields
+from services.provider_worker.adapters.documents import JsonObject
+
+_BUDGET_TOKENS: Mapping[str, int] = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16384,
+    "xhigh": 24576,
+    "max": 31999,
+}
+"""What an effort may think at most, in tokens, with models that take a budget. Ours: OpenAI's words have no such definition."""
+_MIN_BUDGET_TOKENS = 1024
+"""Claude's least budget."""
+
+_THREE: Mapping[str, str] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+_ADAPTIVE: Mapping[str, str] = {**_THREE, "xhigh": "max", "max": "max"}
+_CLAUDE = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
+_ADAPTIVE_SINCE = (4, 6)
+
+
+def thinking_fields(
+    fields: CallerFields, model: str, effort: str, max_tokens: int | None
+) -> tuple[JsonObject, JsonObject]:
+    """`additionalModelRequestFields` and `outputConfig` for this effort. Raises RefusedByAdapter for models that cannot."""
+    if effort == "none" and "claude" in model:
+        return {}, {}
+    if "claude" in model:
+        return _claude(fields, model, effort, max_tokens)
+    if "nova-2" in model:
+        if effort == "none":
+            return {"reasoningConfig": {"type": "disabled"}}, {}
+        return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": _THREE[effort]}}, {}
+    if "gpt-oss" in model and effort != "none":
+        return {"reasoning_effort": _THREE[effort]}, {}
+    if effort != "none":
+        fields.unsupported("reasoning_effort", "This model of AWS Bedrock has no `reasoning_effort`.")
+    return {}, {}
+
+
+def _claude(fields: CallerFields, model: str, effort: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
+    version = _CLAUDE.search(model)
+    if version is not None and (int(version[1]), int(version[2] or 0)) >= _ADAPTIVE_SINCE:
+        return {"thinking": {"type": "adaptive"}}, {"effort": _ADAPTIVE[effort]}
+    budget_tokens = _BUDGET_TOKENS[effort]
+    if max_tokens is not None:
+        # Thinking is part of the completion's bound; half of it stays for the answer.
+        budget_tokens = min(budget_tokens, max(max_tokens // 2, _MIN_BUDGET_TOKENS))
+        if max_tokens <= budget_tokens:
+            fields.unsupported(
+                "reasoning_effort",
+                f"This model thinks with at least {_MIN_BUDGET_TOKENS} tokens, and `max_tokens` leaves no more than that.",
+            )
+            return {}, {}
+    return {"thinking": {"type": "enabled", "budget_tokens": budget_tokens}}, {}

@@ -1,0 +1,68 @@
+"""Bedrock's token counts, and why its models stopped.
+
+`inputTokens` leaves out what was read from and written to the prompt cache: in recorded traffic `totalTokens` is the sum of
+all four counts. Each cache count comes under two names (`…Tokens` and `…TokenCount`), which are one and the same. Tokens of
+reasoning are inside `outputTokens` and not told apart.
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.usage import TokenMeters
+from services.provider_worker.adapters.dialect.counts import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.documents import JsonObject, as_objects
+
+_FINISH: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+"""Source: the AWS API reference, ConverseResponse `stopReason`."""
+MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""Stop reasons that say that the model's output cannot be used."""
+
+
+def finish_of(reason: object, *, calls_tools: bool) -> str:
+    """A stop reason in OpenAI's words. A word that is not known means that the model ended by itself."""
+    known = _FINISH.get(reason) if isinstance(reason, str) else None
+    if known in ("length", "content_filter"):
+        return known
+    return "tool_calls" if calls_tools else "stop"
+
+
+def counted(usage: object) -> Counted:
+    """What `usage` of an answer, or of a stream's metadata, comes to."""
+    if not isinstance(usage, dict):
+        return NOTHING
+    prompt, completion = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
+    if prompt is None and completion is None:
+        return NOTHING
+    prompt, completion = prompt or 0, completion or 0
+    read, write = _cache(usage, "Read"), _cache(usage, "Write")
+    cached = (read or 0) + (write or 0)
+    total = count(usage.get("totalTokens"))
+    if total is not None and cached and total == prompt + completion and cached <= prompt:
+        # The total proves that this model counts its cache inside the input.
+        prompt -= cached
+    hour = min(_written_for_an_hour(usage), write or 0)
+    meters = TokenMeters(
+        input=prompt,
+        cached_read=read or 0,
+        cache_write=(write or 0) - hour,
+        cache_write_1h=hour,
+        output=completion,
+    )
+    return Counted(meters, usage_object(meters, cached=read, cache_write=write))
+
+
+def _cache(usage: JsonObject, which: str) -> int | None:
+    tokens = count(usage.get(f"cache{which}InputTokens"))
+    return count(usage.get(f"cache{which}InputTokenCount")) if tokens is None else tokens
+
+
+def _written_for_an_hour(usage: JsonObject) -> int:
+    details = as_objects(usage.get("cacheDetails"))
+    return sum(count(entry.get("inputTokens")) or 0 for entry in details if entry.get("ttl") == "1h")

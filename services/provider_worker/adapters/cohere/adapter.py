@@ -1,0 +1,58 @@
+"""The adapter for Cohere."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import BEARER, Answer, AnswerReader, UpstreamRequest
+from services.provider_worker.adapters.cohere.answer import chat_answer, embed_answer
+from services.provider_worker.adapters.cohere.failures import failure_of_response
+from services.provider_worker.adapters.cohere.request import chat_body, embed_body
+from services.provider_worker.adapters.cohere.stream import ChatStreamReader
+from services.provider_worker.adapters.dialect.document_reader import DocumentReader
+from services.provider_worker.adapters.dialect.embeddings import ENCODING_NOTE
+from services.provider_worker.adapters.dialect.fields import CallerFields, content_of
+from services.provider_worker.adapters.whole import MAX_ERROR_BYTES
+
+PROVIDER = "Cohere"
+_BASE_URL = "https://api.cohere.com"
+
+
+class CohereAdapter:
+    """Cohere's `v2/chat` and `v2/embed`."""
+
+    def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
+        """The request for the caller's body. Raises RefusedByAdapter."""
+        fields = CallerFields(run, body, PROVIDER)
+        notes: dict[str, str] = {}
+        if run.kind is RequestKind.EMBEDDING:
+            path = "v2/embed"
+            document, notes[ENCODING_NOTE] = embed_body(run, fields)
+        else:
+            path = "v2/chat"
+            document = chat_body(run, fields)
+        streams = run.stream and run.kind is RequestKind.CHAT
+        return UpstreamRequest(
+            url=f"{(run.base_url or _BASE_URL).rstrip('/')}/{path}",
+            headers={
+                "content-type": "application/json",
+                "accept": "text/event-stream" if streams else "application/json",
+            },
+            content=content_of(document),
+            auth=BEARER,
+            dropped=tuple(fields.dropped),
+            notes=notes,
+        )
+
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        if not 200 <= status < 300:
+            return DocumentReader(
+                lambda body: Answer(failure=failure_of_response(status, headers, body)), MAX_ERROR_BYTES
+            )
+        if run.kind is RequestKind.EMBEDDING:
+            encoding = request.notes.get(ENCODING_NOTE, "float")
+            return DocumentReader(lambda body: embed_answer(run, encoding, body))
+        return ChatStreamReader(run, headers) if run.stream else DocumentReader(lambda b: chat_answer(run, headers, b))

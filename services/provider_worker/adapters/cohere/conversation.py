@@ -1,0 +1,103 @@
+"""The caller's messages as Cohere's, and the reasoning that a follow-up turn repeats.
+
+Cohere reasons in two places: a `tool_plan` before tool calls, and `thinking` parts of the content. OpenAI's message has no place
+for either, so both come to the caller as `reasoning_content`, and once more, apart, in the extra field `reasoning_details`:
+`{"type": "reasoning.text", "format", "index", "text"}`, whose `format` says which of the two it was. A caller echoes the message
+as it is, and Cohere gets back what it said. Source of the shapes: Cohere's API reference, "Chat".
+"""
+
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
+from services.provider_worker.adapters.dialect.messages import (
+    calls_of,
+    messages_of,
+    parts_of,
+    reasoning_details,
+    text_of,
+)
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+
+THINKING = "cohere-thinking-v1"
+TOOL_PLAN = "cohere-tool-plan-v1"
+_FORMATS = frozenset({THINKING, TOOL_PLAN})
+
+
+def detail(form: str, index: int, text: str) -> JsonObject:
+    """One entry of `reasoning_details`; `form` is THINKING or TOOL_PLAN."""
+    return {"index": index, "type": "reasoning.text", "format": form, "text": text}
+
+
+def cohere_messages(fields: CallerFields) -> list[JsonObject]:
+    """The messages for Cohere. Raises RefusedByAdapter for what cannot be translated."""
+    translated: list[JsonObject] = []
+    for path, message in messages_of(fields):
+        role = message["role"]
+        if role in ("system", "developer"):
+            translated.append({"role": "system", "content": text_of(path, message.get("content"))})
+        elif role == "assistant":
+            translated.append(_assistant(path, message))
+        elif role == "tool":
+            translated.append(_result(path, message))
+        else:
+            translated.append({"role": "user", "content": _user(path, message.get("content"))})
+    if not translated:
+        raise bad_request("`messages` must be a list with at least one message.", "messages")
+    return translated
+
+
+def _user(path: str, content: object) -> object:
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts: list[JsonObject] = []
+    for place, kind, part in parts_of(path, content):
+        if kind == "text":
+            parts.append({"type": "text", "text": as_text(part.get("text"))})
+        elif kind == "image_url":
+            parts.append({"type": "image_url", "image_url": _image(place, part)})
+        else:
+            raise bad_request(f"Cohere does not support content parts of this type: `{place}.type`.", f"{place}.type")
+    return parts
+
+
+def _image(place: str, part: JsonObject) -> JsonObject:
+    given = part.get("image_url")
+    image = as_object(given) or {"url": given}
+    if not as_text(image.get("url")):
+        raise bad_request(f"`{place}.image_url.url` must be an `https:` or `data:` URL.", f"{place}.image_url.url")
+    known = {name: image[name] for name in ("url", "detail") if image.get(name) is not None}
+    return dict(known)
+
+
+def _assistant(path: str, message: JsonObject) -> JsonObject:
+    text = text_of(path, message.get("content")) + as_text(message.get("refusal"))
+    calls = calls_of(path, message)
+    details = reasoning_details(message, _FORMATS)
+    thinking = [as_text(entry.get("text")) for entry in details if entry.get("format") == THINKING]
+    plan = "".join(as_text(entry.get("text")) for entry in details if entry.get("format") == TOOL_PLAN)
+    if calls and not details and not message.get("reasoning_details"):
+        # A client that keeps only the reasoning's text has kept the plan that led to these calls.
+        plan = as_text(message.get("reasoning_content"))
+    translated: JsonObject = {"role": "assistant"}
+    parts: list[JsonObject] = [{"type": "thinking", "thinking": thought} for thought in thinking if thought]
+    if parts:
+        translated["content"] = parts + ([{"type": "text", "text": text}] if text else [])
+    elif text or not calls:
+        translated["content"] = text
+    if plan:
+        translated["tool_plan"] = plan
+    if calls:
+        translated["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+            for call in calls
+        ]
+    return translated
+
+
+def _result(path: str, message: JsonObject) -> JsonObject:
+    call_id = as_text(message.get("tool_call_id"))
+    if not call_id:
+        raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
+    content = message.get("content")
+    if not isinstance(content, list):
+        return {"role": "tool", "tool_call_id": call_id, "content": text_of(path, content)}
+    parts = [{"type": "text", "text": text_of(f"{path}.content[{at}]", [part])} for at, part in enumerate(content)]
+    return {"role": "tool", "tool_call_id": call_id, "content": parts}

@@ -1,0 +1,105 @@
+"""The caller's chat and embeddings as Cohere's requests.
+
+Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2.
+"""
+
+from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.cohere.conversation import cohere_messages
+from services.provider_worker.adapters.dialect.embeddings import dimensions_of, encoding_of, texts_of
+from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
+from services.provider_worker.adapters.dialect.sampling import effort_of, max_tokens_of, stop_of
+from services.provider_worker.adapters.dialect.tools import Tool, answer_format_of, choice_of, tools_of
+from services.provider_worker.adapters.documents import JsonObject
+
+NATIVE = ("documents", "citation_options", "safety_mode", "k", "thinking", "priority", "strict_tools")
+"""Fields of Cohere's own that a caller may send beside OpenAI's; they win over what is made of OpenAI's."""
+
+_SAME = ("temperature", "seed", "frequency_penalty", "presence_penalty", "logprobs")
+_THINKING_TOKENS = {"minimal": 512, "low": 2048, "medium": 8192}
+"""What an effort may think at most, in tokens; more effort than that has no bound. Ours: Cohere has budgets and no efforts."""
+
+
+def chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
+    """The body of `v2/chat`. Raises RefusedByAdapter for what Cohere cannot do."""
+    body: JsonObject = {"model": run.model, "messages": cohere_messages(fields), "stream": run.stream}
+    max_tokens = max_tokens_of(fields)
+    given = {name: fields.take(name) for name in _SAME}
+    given |= {"p": fields.take("top_p"), "k": fields.take("top_k"), "max_tokens": max_tokens}
+    given |= {"stop_sequences": stop_of(fields) or None, "thinking": _thinking(fields, max_tokens)}
+    given |= {"response_format": _response_format(fields)}
+    body |= {name: value for name, value in given.items() if value is not None}
+    body |= _tools(fields)
+    body |= fields.native(NATIVE)
+    fields.refuse_rest()
+    return body
+
+
+def _thinking(fields: CallerFields, max_tokens: int | None) -> JsonObject | None:
+    effort = effort_of(fields)
+    if effort is None:
+        return None
+    if effort == "none":
+        return {"type": "disabled"}
+    budget_tokens = _THINKING_TOKENS.get(effort)
+    if budget_tokens is None:
+        return {"type": "enabled"}
+    # Thinking is part of the completion's bound; half of it stays for the answer.
+    bound = budget_tokens if max_tokens is None else max(min(budget_tokens, max_tokens // 2), 1)
+    return {"type": "enabled", "token_budget": bound}
+
+
+def _response_format(fields: CallerFields) -> JsonObject | None:
+    wanted = answer_format_of(fields)
+    if wanted is None:
+        return None
+    return {"type": "json_object"} | ({} if wanted.schema is None else {"json_schema": wanted.schema})
+
+
+def _tools(fields: CallerFields) -> JsonObject:
+    tools = tools_of(fields)
+    choice = choice_of(fields, tools)
+    if not tools:
+        return {}
+    if choice.mode == "function":
+        # Cohere can require a call but not name its function: with this one alone on offer, it is the one that is called.
+        tools = [tool for tool in tools if tool.name == choice.name]
+    body: JsonObject = {"tools": [_tool(tool) for tool in tools]}
+    strict = [tool.strict for tool in tools]
+    if all(strict):
+        body["strict_tools"] = True
+    elif any(strict):
+        fields.unsupported(
+            "tools[].function.strict", "Cohere is strict with all tools or with none: set `strict` on each or on none."
+        )
+    if choice.mode != "auto":
+        body["tool_choice"] = "NONE" if choice.mode == "none" else "REQUIRED"
+    return body
+
+
+def _tool(tool: Tool) -> JsonObject:
+    function: JsonObject = {"name": tool.name, "parameters": tool.parameters}
+    if tool.description:
+        function["description"] = tool.description
+    return {"type": "function", "function": function}
+
+
+def embed_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
+    """The body of `v2/embed`, and the encoding that the caller wants. Raises RefusedByAdapter for what Cohere cannot do.
+
+    Floats are asked for always, and packed here where the caller wants base64: not every model of Cohere's has that type.
+    """
+    encoding = encoding_of(fields)
+    body: JsonObject = {"model": run.model, "texts": texts_of(fields), "embedding_types": ["float"]}
+    body["input_type"] = fields.take("input_type") or "search_document"
+    dimensions = dimensions_of(fields)
+    if dimensions is not None:
+        body["output_dimension"] = dimensions
+    types = fields.take("embedding_types")
+    if types is not None and types != ["float"]:
+        raise bad_request(
+            "The gateway asks Cohere for `embedding_types` of `float` only; use `encoding_format` for base64.",
+            "embedding_types",
+        )
+    body |= fields.native(("truncate", "max_tokens", "priority", "output_dimension"))
+    fields.refuse_rest()
+    return body, encoding

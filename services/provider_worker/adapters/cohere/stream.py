@@ -1,0 +1,179 @@
+"""Reads the event stream of Cohere's `v2/chat`.
+
+Source of the events: Cohere's API reference, "Chat", streaming. Content and tool calls are objects, not lists, inside deltas.
+`message-end` ends the answer, well or not: it holds the finish reason, the usage, and the error where there is one.
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.cohere.answer import logprobs_of
+from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
+from services.provider_worker.adapters.cohere.failures import failure_of_document, failure_of_finish
+from services.provider_worker.adapters.cohere.usage import counted, finish_of
+from services.provider_worker.adapters.dialect.completion import ChunkWriter
+from services.provider_worker.adapters.dialect.counts import NOTHING
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
+from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
+
+_MAX_CALLS = 1024
+"""More tool calls than that in one answer are a defect."""
+
+
+class ChatStreamReader:
+    """Reads one event stream; `headers` have names in lower case."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._events = EventParser()
+        self._writer = ChunkWriter(run, headers)
+        self._begun = False
+        self._document: Collected | None = None
+        self._thinking: list[str] = []
+        self._plan: list[str] = []
+        self._details = 0
+        self._failure: Failure | None = None
+        self._usage = NOTHING
+
+    @property
+    def over(self) -> bool:
+        """Whether the provider has said that the answer is over, or an error."""
+        ended = self._writer.finish_reason is not None or self._failure is not None
+        return ended or (self._document is not None and self._document.too_large)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The chunks that `data` completes."""
+        first = data.lstrip()[:1]
+        if first and not self._begun:
+            self._begun = True
+            # No event stream begins like this: it is one document, most likely an error under status 200.
+            self._document = Collected(MAX_ERROR_BYTES) if first in b"{[<" else None
+        if self._document is not None:
+            self._document.add(data)
+            return []
+        if self.over:
+            return []
+        for _, event in self._events.feed(data):
+            self._read(event)
+            if self.over:
+                break
+        if self._events.overflow and not self.over:
+            self._fail("The provider sent a piece of its answer that is larger than 1 MiB.")
+        return self._writer.take()
+
+    def close(self) -> Answer:
+        """What the stream came to. Without `message-end` it is `truncated`."""
+        if self._document is None and not self.over:
+            self._read_last()
+        return Answer(
+            failure=self._failure or self._missing_end(),
+            finish_reason=self._writer.finish_reason,
+            meters=self._usage.meters,
+            basis=self._usage.basis,
+        )
+
+    def _read_last(self) -> None:
+        """An event that only the end of the body completes can no longer be delivered; an error in it still counts."""
+        for _, event in self._events.finish():
+            if parse_object(event) is not None:
+                self._read(event)
+        if self._writer.take() and self._failure is None:
+            message = "The provider's answer stopped in the middle of a piece."
+            self._failure = plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+
+    def _missing_end(self) -> Failure | None:
+        if self._document is not None:
+            document = parse_object(self._document.content)
+            known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
+            message = "The provider answered a streaming request with something that is not an event stream."
+            return known or plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+        if self._writer.finish_reason is not None:
+            return None
+        message = "The provider's answer stopped before it was complete."
+        return plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+
+    def _read(self, data: bytes) -> None:
+        if data.startswith(b"[DONE]") or not data.strip():
+            return
+        event = parse_object(data)
+        if event is None:
+            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+            return
+        self._event(event)
+        if self._writer.too_deep:
+            self._fail("The provider sent a piece of its answer that is nested too deeply.")
+
+    def _event(self, event: JsonObject) -> None:
+        kind = event.get("type")
+        delta = as_object(event.get("delta"))
+        message = as_object(delta.get("message"))
+        if kind == "message-start":
+            self._writer.answer_id = as_text(event.get("id"))
+        elif kind in ("content-start", "content-delta"):
+            self._content(as_object(message.get("content")), event.get("logprobs") or delta.get("logprobs"))
+        elif kind == "content-end":
+            self._end_thinking()
+        elif kind == "tool-plan-delta":
+            self._plan.append(as_text(message.get("tool_plan")))
+            self._writer.reasoning(self._plan[-1])
+        elif kind in ("tool-call-start", "tool-call-delta"):
+            self._call(event.get("index"), message, begins=kind == "tool-call-start")
+        elif kind == "citation-start":
+            self._citations(as_objects(message.get("citations")))
+        elif kind == "message-end":
+            self._end(delta)
+        elif not isinstance(kind, str) or kind in ("error", "stream-error"):
+            self._failure = failure_of_document(event, Where.MID_STREAM)
+
+    def _content(self, content: JsonObject, logprobs: object) -> None:
+        thinking = as_text(content.get("thinking"))
+        if thinking:
+            self._thinking.append(thinking)
+            self._writer.reasoning(thinking)
+        self._writer.text(as_text(content.get("text")), logprobs_of(logprobs))
+
+    def _call(self, index: object, message: JsonObject, *, begins: bool) -> None:
+        self._end_plan()
+        key = index if isinstance(index, int) else 0
+        for call in as_objects(message.get("tool_calls")):
+            function = as_object(call.get("function"))
+            if begins and self._writer.calls >= _MAX_CALLS:
+                self._fail("The provider sent more tool calls than an answer can have.")
+                return
+            if begins:
+                self._writer.begin_call(key, as_text(call.get("id")), as_text(function.get("name")))
+            self._writer.fill_call(key, as_text(function.get("arguments")))
+
+    def _citations(self, citations: list[JsonObject]) -> None:
+        if citations:
+            self._writer.delta({"citations": citations})
+
+    def _end(self, delta: JsonObject) -> None:
+        self._usage = counted(delta.get("usage"))
+        reason = delta.get("finish_reason")
+        self._failure = failure_of_finish(reason, delta, Where.MID_STREAM)
+        if self._failure is None:
+            self._end_thinking()
+            self._end_plan()
+            self._writer.finish(finish_of(reason, calls_tools=self._writer.calls > 0))
+            self._writer.end(self._usage.openai, {})
+
+    def _end_thinking(self) -> None:
+        self._thinking = self._detail(THINKING, self._thinking)
+
+    def _end_plan(self) -> None:
+        self._plan = self._detail(TOOL_PLAN, self._plan)
+
+    def _detail(self, form: str, pieces: list[str]) -> list[str]:
+        """Sends what a follow-up turn has to repeat, in one piece; what is left of it is nothing."""
+        text = "".join(pieces)
+        if text:
+            self._writer.delta({"reasoning_details": [detail(form, self._details, text)]})
+            self._details += 1
+        return []
+
+    def _fail(self, message: str) -> None:
+        self._failure = plain_failure(FailureClass.SERVER, message, Where.MID_STREAM)

@@ -1,0 +1,46 @@
+"""Cohere's token counts, and why its models stopped.
+
+Cohere reports `tokens`, what the model read and wrote, and `billed_units`, what it charges for: a fifth of the tokens in some
+recorded calls, because the instructions that Cohere adds to a prompt are free. The meters and the caller's usage hold `tokens`,
+which are what limits, context windows and other providers count; `billed_units` go on to the caller inside the usage object.
+`cached_tokens` is part of the input tokens, `reasoning_tokens` of the output tokens.
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.usage import TokenMeters
+from services.provider_worker.adapters.dialect.counts import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.documents import as_object
+
+_FINISH: Mapping[str, str] = {
+    "COMPLETE": "stop",
+    "STOP_SEQUENCE": "stop",
+    "MAX_TOKENS": "length",
+    "TOOL_CALL": "tool_calls",
+}
+"""Source: Cohere's API reference, "Chat", `finish_reason`."""
+
+
+def finish_of(reason: object, *, calls_tools: bool) -> str:
+    """A finish reason in OpenAI's words. A word that is not known means that the model ended by itself."""
+    known = _FINISH.get(reason) if isinstance(reason, str) else None
+    if known == "length":
+        return known
+    return "tool_calls" if calls_tools else "stop"
+
+
+def counted(usage: object) -> Counted:
+    """What the `usage` of an answer comes to."""
+    if not isinstance(usage, dict):
+        return NOTHING
+    billed, tokens = as_object(usage.get("billed_units")), as_object(usage.get("tokens"))
+    told = tokens if count(tokens.get("input_tokens")) is not None or "output_tokens" in tokens else billed
+    prompt, completion = count(told.get("input_tokens")), count(told.get("output_tokens"))
+    if prompt is None and completion is None:
+        return NOTHING
+    prompt, completion = prompt or 0, completion or 0
+    cached, reasoning = count(usage.get("cached_tokens")), count(tokens.get("reasoning_tokens"))
+    read, thought = min(cached or 0, prompt), min(reasoning or 0, completion)
+    meters = TokenMeters(input=prompt - read, cached_read=read, output=completion - thought, reasoning=thought)
+    openai = usage_object(meters, cached=cached, reasoning=reasoning)
+    return Counted(meters, openai | ({"billed_units": billed} if billed else {}))
