@@ -1,0 +1,1 @@
+"""Google's generateContent dialect, as AI Studio and Vertex AI speak it."""

@@ -1,0 +1,142 @@
+"""The adapter for Google's generateContent, in the two places where Google has it.
+
+AI Studio takes an API key. Vertex takes an access token for a project and a location, or an API key of its express mode; what it
+needs beside the key are the key fields `project` and `location`, and for an API key together with a project `auth: api_key`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import BEARER, AnswerReader, Auth, HeaderAuth, UpstreamRequest
+from services.provider_worker.adapters.documents import JsonObject, parse_object, render
+from services.provider_worker.adapters.gemini.embeddings import EmbeddingReader, embedding_call
+from services.provider_worker.adapters.gemini.failures import ErrorReader
+from services.provider_worker.adapters.gemini.media import MediaRules
+from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.request import ChatTranslation, Target
+from services.provider_worker.adapters.gemini.stream import StreamReader
+from services.provider_worker.adapters.gemini.whole import WholeReader
+
+_GOOGLE_KEY = HeaderAuth("x-goog-api-key", "")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,62}")
+_LOCATION = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_VERSION = re.compile(r"v1(?:beta1)?")
+_MULTI_REGIONS = frozenset({"us", "eu"})
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiProvider:
+    """One of Google's two APIs."""
+
+    name: str
+    vertex: bool
+    base_url: str | None = None
+    """Where the API is if the attempt does not say; null where that follows from the key fields."""
+
+
+AI_STUDIO = GeminiProvider("gemini", vertex=False, base_url="https://generativelanguage.googleapis.com/v1beta")
+VERTEX = GeminiProvider("vertex", vertex=True)
+
+
+class GeminiAdapter:
+    """Google's dialect, spoken with AI Studio or Vertex."""
+
+    def __init__(self, provider: GeminiProvider) -> None:
+        self._provider = provider
+
+    def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
+        """The call for the caller's body, a chat's or embeddings' by `run.kind`. Raises RefusedByAdapter."""
+        document = parse_object(body)
+        if document is None:
+            raise refused("body", "the request body is not a JSON object.")
+        refusals = Refusals(drop=run.drop_unsupported)
+        model = run.model.removeprefix("models/")
+        notes: dict[str, str] = {}
+        base_url, auth = self._address(run)
+        if run.kind is RequestKind.EMBEDDING:
+            call = embedding_call(document, model, vertex=self._provider.vertex, refusals=refusals)
+            method, content, notes = call.method, call.content, call.notes
+        else:
+            method = "streamGenerateContent?alt=sse" if run.stream else "generateContent"
+            content = ChatTranslation(self._target(model, base_url), refusals).request(document)
+        return UpstreamRequest(
+            url=f"{base_url}/{_model_path(model)}:{method}",
+            headers={
+                "content-type": "application/json",
+                "accept": "text/event-stream" if run.stream else "application/json",
+            },
+            content=_rendered(content),
+            auth=auth,
+            dropped=refusals.dropped,
+            notes=notes,
+        )
+
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        if not 200 <= status < 300:
+            return ErrorReader(status, headers)
+        if run.kind is RequestKind.EMBEDDING:
+            return EmbeddingReader(run, request.notes)
+        return StreamReader(run, headers) if run.stream else WholeReader(run, headers)
+
+    def _target(self, model: str, base_url: str) -> Target:
+        vertex = self._provider.vertex
+        rules = MediaRules(needs_media_type=vertex, files_url=None if vertex else base_url)
+        return Target(model, rules, takes_labels=vertex)
+
+    def _address(self, run: AttemptRun) -> tuple[str, Auth]:
+        """The base URL and how the key is attached. Raises RefusedByAdapter where a key field cannot be part of a URL."""
+        if not self._provider.vertex:
+            return (run.base_url or self._provider.base_url or "").rstrip("/"), _GOOGLE_KEY
+        project, location = run.key_fields.get("project"), run.key_fields.get("location") or "global"
+        auth = _GOOGLE_KEY if project is None or run.key_fields.get("auth") == "api_key" else BEARER
+        if run.base_url:
+            return run.base_url.rstrip("/"), auth
+        version = run.key_fields.get("api_version") or "v1"
+        if not _VERSION.fullmatch(version):
+            raise refused(
+                "api_version",
+                "the key's field `api_version` has to be v1 or v1beta1; save the key again with one of them.",
+            )
+        if project is None:
+            return f"https://aiplatform.googleapis.com/{version}/publishers/google", auth
+        if not _PROJECT.fullmatch(project):
+            raise refused(
+                "project",
+                "the key's field `project` is no Google Cloud project id; save the key again with the right one.",
+            )
+        if not _LOCATION.fullmatch(location):
+            raise refused(
+                "location",
+                "the key's field `location` is no Google Cloud location; save the key again with the right one.",
+            )
+        where = f"{version}/projects/{project}/locations/{location}/publishers/google"
+        return f"https://{_host(location)}/{where}", auth
+
+
+def _host(location: str) -> str:
+    if location == "global":
+        return "aiplatform.googleapis.com"
+    if location in _MULTI_REGIONS:
+        return f"aiplatform.{location}.rep.googleapis.com"
+    return f"{location}-aiplatform.googleapis.com"
+
+
+def _model_path(model: str) -> str:
+    """`models/<name>`, with nothing in the name that would end the path; AI Studio's tuned models have a folder of their own."""
+    if model.startswith("tunedModels/"):
+        return f"tunedModels/{quote(model.removeprefix('tunedModels/'), safe='')}"
+    return f"models/{quote(model, safe='')}"
+
+
+def _rendered(content: JsonObject) -> bytes:
+    try:
+        return render(content)
+    except ValueError:
+        raise refused("body", "the request body is nested too deeply.") from None

@@ -1,0 +1,178 @@
+"""One candidate of an answer, as the message or the deltas of an OpenAI choice.
+
+Beside OpenAI's own fields a choice carries what a follow-up turn or a display needs of Google's:
+
+- `reasoning_content`: the thought summaries, where they were asked for.
+- `reasoning_details`: thought signatures, in the form that OpenRouter introduced: `{"type": "reasoning.encrypted", "format":
+  "google-gemini-v1", "data": <signature>}` with `content_end`, the number of characters of `content` at which the signed part
+  ends, or `id`, the tool call that is signed; `{"type": "reasoning.text", …, "text", "signature"}` for a signed thought.
+- `tool_calls[].extra_content.google.thought_signature`: the same on the call itself, as Google's own OpenAI layer has it.
+- `images`: `image_url` parts with data URLs. `content_parts`: Google's parts of other kinds (executed code), as they came.
+- `native_finish_reason`, and `extra_content.google` of the choice: grounding, citations and safety ratings, as they came.
+"""
+
+import math
+
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, render
+
+SIGNATURE_FORMAT = "google-gemini-v1"
+
+_FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "ESCALATION": "content_filter",
+    "JAILBREAK": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+}
+"""`Candidate.finishReason` in OpenAI's words. Words that are not here mean that the model ended by itself: malformed calls too,
+which leave the caller an answer without calls, paid for like any other; `native_finish_reason` says what happened."""
+
+_METADATA = {
+    "groundingMetadata": "grounding_metadata",
+    "urlContextMetadata": "url_context_metadata",
+    "citationMetadata": "citation_metadata",
+    "safetyRatings": "safety_ratings",
+    "finishMessage": "finish_message",
+}
+
+
+def openai_finish(word: str, *, calls_tools: bool) -> str:
+    """`word`, a `finishReason`, in OpenAI's closed set. Google says STOP where the model calls functions."""
+    reason = _FINISH.get(word.upper(), "stop")
+    return "tool_calls" if reason == "stop" and calls_tools else reason
+
+
+class Candidate:
+    """Follows one candidate. `call_id_prefix` starts the ids of calls without one, as Gemini 2.5 and Vertex send them."""
+
+    def __init__(self, call_id_prefix: str) -> None:
+        self.spoken = False
+        """Whether any answer has come: text, thoughts, a call, an image."""
+        self.finish_word: str | None = None
+        self._prefix = call_id_prefix
+        self._call_ids: set[str] = set()
+        self._characters = 0
+
+    @property
+    def finish_reason(self) -> str | None:
+        """OpenAI's finish reason, once Google has said one."""
+        if self.finish_word is None:
+            return None
+        return openai_finish(self.finish_word, calls_tools=bool(self._call_ids))
+
+    def delta(self, candidate: JsonObject) -> JsonObject:
+        """What `candidate`, a whole one or a piece of a stream, adds. Raises ValueError where a call is nested too deeply."""
+        word = candidate.get("finishReason")
+        if isinstance(word, str) and word and word != "FINISH_REASON_UNSPECIFIED":
+            self.finish_word = word
+        delta: JsonObject = {}
+        for part in as_objects(as_object(candidate.get("content")).get("parts")):
+            self._add(part, delta)
+        self.spoken = self.spoken or bool(delta)
+        return delta
+
+    def _add(self, part: JsonObject, delta: JsonObject) -> None:
+        text, call = part.get("text"), part.get("functionCall")
+        signature = as_text(part.get("thoughtSignature"))
+        if isinstance(call, dict):
+            self._add_call(call, signature, delta)
+        elif isinstance(text, str):
+            self._add_text(text, bool(part.get("thought")), signature, delta)
+        else:
+            _add_other(part, delta)
+            if signature:
+                _append(delta, "reasoning_details", _encrypted(signature, {"content_end": self._characters}))
+
+    def _add_text(self, text: str, thought: bool, signature: str, delta: JsonObject) -> None:
+        name = "reasoning_content" if thought else "content"
+        if text:
+            delta[name] = as_text(delta.get(name)) + text
+        if thought and signature:
+            detail: JsonObject = {"type": "reasoning.text", "format": SIGNATURE_FORMAT, "text": text}
+            _append(delta, "reasoning_details", detail | {"signature": signature})
+            return
+        if not thought:
+            self._characters += len(text)
+        if signature:
+            _append(delta, "reasoning_details", _encrypted(signature, {"content_end": self._characters}))
+
+    def _add_call(self, call: JsonObject, signature: str, delta: JsonObject) -> None:
+        index = len(self._call_ids)
+        call_id = as_text(call.get("id"))
+        if not call_id or call_id in self._call_ids:
+            call_id = f"{self._prefix}_{index}"
+        self._call_ids.add(call_id)
+        arguments = render(as_object(call.get("args"))).decode()
+        piece: JsonObject = {
+            "index": index,
+            "id": call_id,
+            "type": "function",
+            "function": {"name": as_text(call.get("name")), "arguments": arguments},
+        }
+        if signature:
+            piece["extra_content"] = {"google": {"thought_signature": signature}}
+            _append(delta, "reasoning_details", _encrypted(signature, {"id": call_id}))
+        _append(delta, "tool_calls", piece)
+
+
+def metadata_of(candidate: JsonObject) -> JsonObject:
+    """`{"extra_content": {"google": …}}` for a choice: grounding, citations, ratings as they came; empty without any."""
+    found = {ours: value for name, ours in _METADATA.items() if (value := candidate.get(name))}
+    return {"extra_content": {"google": found}} if found else {}
+
+
+def logprobs_of(candidate: JsonObject) -> JsonObject | None:
+    """OpenAI's `logprobs` object from Google's `logprobsResult`, or null where there is none."""
+    result = as_object(candidate.get("logprobsResult"))
+    chosen = as_objects(result.get("chosenCandidates"))
+    if not chosen:
+        return None
+    tops = as_objects(result.get("topCandidates"))
+    content: list[object] = []
+    for position, token in enumerate(chosen):
+        top = as_objects(tops[position].get("candidates")) if position < len(tops) else []
+        content.append(_logprob(token) | {"top_logprobs": [_logprob(other) for other in top]})
+    return {"content": content, "refusal": None}
+
+
+def _logprob(token: JsonObject) -> JsonObject:
+    text, logprob = as_text(token.get("token")), token.get("logProbability")
+    number = isinstance(logprob, int | float) and not isinstance(logprob, bool) and math.isfinite(logprob)
+    # A missing value is zero in Google's JSON: the certain token.
+    return {
+        "token": text,
+        "logprob": logprob if number else 0.0 if logprob is None else -9999.0,
+        "bytes": list(text.encode("utf-8", "replace")),
+    }
+
+
+def _add_other(part: JsonObject, delta: JsonObject) -> None:
+    blob = as_object(part.get("inlineData"))
+    media_type, data = as_text(blob.get("mimeType")), as_text(blob.get("data"))
+    if media_type.startswith("image/") and data:
+        image: JsonObject = {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
+        _append(delta, "images", image)
+        return
+    rest = {name: value for name, value in part.items() if name not in ("thought", "thoughtSignature") and value}
+    if rest:
+        _append(delta, "content_parts", rest)
+
+
+def _encrypted(signature: str, place: JsonObject) -> JsonObject:
+    return {"type": "reasoning.encrypted", "format": SIGNATURE_FORMAT, "data": signature} | place
+
+
+def _append(delta: JsonObject, name: str, item: JsonObject) -> None:
+    items = delta.setdefault(name, [])
+    if isinstance(items, list):
+        items.append(item)

@@ -1,0 +1,165 @@
+"""The messages of an OpenAI request as Gemini's `contents` and `systemInstruction`."""
+
+from dataclasses import dataclass, field
+
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
+from services.provider_worker.adapters.gemini.candidates import SIGNATURE_FORMAT
+from services.provider_worker.adapters.gemini.media import MediaRules, parts_of, text_of
+from services.provider_worker.adapters.gemini.models import needs_signatures
+from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+
+NO_SIGNATURE = "skip_thought_signature_validator"
+"""What Google documents for calls of a history that another model made: Gemini 3 refuses a call without any signature."""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What the messages came to."""
+
+    contents: list[JsonObject] = field(default_factory=list)
+    system: list[JsonObject] = field(default_factory=list)
+    """Parts of the system instruction. Gemini has one, before everything; later system messages join it in order."""
+
+
+class MessageReader:
+    """Turns messages into contents, one after the other."""
+
+    def __init__(self, model: str, rules: MediaRules, refusals: Refusals) -> None:
+        self.conversation = Conversation()
+        self._model = model
+        self._rules = rules
+        self._refusals = refusals
+        self._names: dict[str, str] = {}
+        """Call id -> function name: Gemini wants the name with the result."""
+        self._results: list[JsonObject] | None = None
+        """Parts of the content that collects the results of the calls before: Gemini wants those of one turn together."""
+
+    def read(self, messages: object) -> Conversation:
+        """The conversation. Raises RefusedByAdapter."""
+        if not isinstance(messages, list) or not messages:
+            raise refused("messages", "it has to be a list of at least one message.")
+        for position, message in enumerate(messages):
+            self._read(as_object(message), f"messages[{position}]")
+        return self.conversation
+
+    def _read(self, message: JsonObject, param: str) -> None:
+        role = message.get("role")
+        if role != "tool":
+            self._results = None
+        if message.get("name"):
+            self._refusals.cannot(f"{param}.name", "messages have no names; put the name into the text.")
+        match role:
+            case "system" | "developer":
+                self.conversation.system.append({"text": text_of(message.get("content"), f"{param}.content")})
+            case "user":
+                self._add("user", parts_of(message.get("content"), f"{param}.content", self._rules))
+            case "assistant":
+                self._assistant(message, param)
+            case "tool":
+                self._tool(message, param)
+            case _:
+                raise refused(f"{param}.role", "it has to be system, developer, user, assistant or tool.")
+
+    def _add(self, role: str, parts: list[JsonObject]) -> None:
+        self.conversation.contents.append({"role": role, "parts": parts})
+
+    def _assistant(self, message: JsonObject, param: str) -> None:
+        for name in ("function_call", "audio"):
+            if message.get(name):
+                self._refusals.cannot(f"{param}.{name}", "send tool_calls, and what was said as text.")
+        # `reasoning_content` is not sent back: Gemini goes by its signatures, and summaries are for people.
+        details = [
+            detail
+            for detail in as_objects(message.get("reasoning_details"))
+            if detail.get("format") == SIGNATURE_FORMAT
+        ]
+        text = text_of(message.get("content"), f"{param}.content") or as_text(message.get("refusal"))
+        parts = _thoughts(details) + _signed_text(text, details)
+        calls = message.get("tool_calls")
+        if calls is not None and not isinstance(calls, list):
+            raise refused(f"{param}.tool_calls", "it has to be a list.")
+        call_parts = [
+            self._call(as_object(call), f"{param}.tool_calls[{position}]", details)
+            for position, call in enumerate(calls or [])
+        ]
+        if call_parts and needs_signatures(self._model):
+            call_parts[0].setdefault("thoughtSignature", NO_SIGNATURE)
+        parts += call_parts
+        if parts:
+            self._add("model", parts)
+
+    def _call(self, call: JsonObject, param: str, details: list[JsonObject]) -> JsonObject:
+        function, call_id = as_object(call.get("function")), as_text(call.get("id"))
+        name, arguments = as_text(function.get("name")), function.get("arguments")
+        if not name:
+            raise refused(f"{param}.function.name", "a call names the function that was called.")
+        args = {} if arguments in (None, "") else parse_object(as_text(arguments).encode("utf-8", "surrogatepass"))
+        if args is None:
+            raise refused(f"{param}.function.arguments", "it has to be a JSON object, as text.")
+        made: JsonObject = {"name": name, "args": args}
+        if call_id:
+            self._names[call_id] = name
+            made["id"] = call_id
+        google = as_object(as_object(call.get("extra_content")).get("google"))
+        signature = as_text(google.get("thought_signature")) or next(
+            (as_text(detail.get("data")) for detail in details if call_id and detail.get("id") == call_id), ""
+        )
+        part: JsonObject = {"functionCall": made}
+        return part | {"thoughtSignature": signature} if signature else part
+
+    def _tool(self, message: JsonObject, param: str) -> None:
+        call_id = as_text(message.get("tool_call_id"))
+        name = self._names.get(call_id)
+        if name is None:
+            raise refused(f"{param}.tool_call_id", "no assistant message before this one has a tool call with this id.")
+        result: JsonObject = {"id": call_id, "name": name, "response": {}}
+        content = message.get("content")
+        text = self._result_text(content, result, f"{param}.content") if isinstance(content, list) else content
+        if text is not None and not isinstance(text, str):
+            raise refused(f"{param}.content", "it has to be a string or a list of parts.")
+        document = parse_object((text or "").encode("utf-8", "surrogatepass"))
+        # Google reads a whole object as the function's output; anything else goes under the key that it names for output.
+        result["response"] = {"output": text or ""} if document is None else document
+        if self._results is None:
+            self._results = []
+            self._add("user", self._results)
+        self._results.append({"functionResponse": result})
+
+    def _result_text(self, content: list[object], result: JsonObject, param: str) -> str:
+        """The text of a result's parts; media goes into the result, which Gemini 3 takes."""
+        media: list[JsonObject] = []
+        texts: list[str] = []
+        for part, position in zip(parts_of(content, param, self._rules), range(len(content)), strict=True):
+            if "text" in part:
+                texts.append(as_text(part["text"]))
+            elif "inlineData" in part and needs_signatures(self._model):
+                media.append(part)
+            else:
+                raise refused(
+                    f"{param}[{position}]", "results of tools may be text; Gemini 3 takes base64 images and PDFs too."
+                )
+        if media:
+            result["parts"] = media
+        return "".join(texts)
+
+
+def _thoughts(details: list[JsonObject]) -> list[JsonObject]:
+    return [
+        {"text": as_text(detail.get("text")), "thought": True, "thoughtSignature": as_text(detail.get("signature"))}
+        for detail in details
+        if detail.get("type") == "reasoning.text" and as_text(detail.get("signature"))
+    ]
+
+
+def _signed_text(text: str, details: list[JsonObject]) -> list[JsonObject]:
+    """`text` cut into the parts that Gemini had signed; a part may be empty. What was not signed joins what follows it."""
+    parts: list[JsonObject] = []
+    start = 0
+    for detail in details:
+        end, signature = detail.get("content_end"), as_text(detail.get("data"))
+        if not signature or not isinstance(end, int) or isinstance(end, bool):
+            continue
+        end = min(max(end, start), len(text))
+        parts.append({"text": text[start:end], "thoughtSignature": signature})
+        start = end
+    return [*parts, {"text": text[start:]}] if start < len(text) else parts

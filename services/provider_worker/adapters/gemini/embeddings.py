@@ -1,0 +1,177 @@
+"""Embeddings: OpenAI's request as Google's, and the answer back.
+
+AI Studio embeds a batch by `batchEmbedContents`. Vertex has two forms: `predict` for its text-embedding models, `embedContent`
+and `batchEmbedContents` for Gemini's. Beside OpenAI's fields a caller may use Google's `task_type` and `title`.
+"""
+
+import base64
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
+from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.usage import token_count
+from services.provider_worker.adapters.gemini.whole import no_object
+from services.provider_worker.adapters.whole import Collected
+
+_HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingCall:
+    """What to send, and what the reader of the answer has to know."""
+
+    method: str
+    content: JsonObject
+    notes: dict[str, str]
+
+
+def embedding_call(body: JsonObject, model: str, *, vertex: bool, refusals: Refusals) -> EmbeddingCall:
+    """The call for an OpenAI embeddings request. Raises RefusedByAdapter, also for token arrays, which Gemini cannot read."""
+    body = {name: value for name, value in body.items() if value is not None}
+    texts = _texts(body.get("input"))
+    if body.get("user"):
+        refusals.cannot("user", "there is no field for the end user.")
+    refusals.unknown(name for name in body if name not in _HANDLED and name != "user")
+    encoding = body.get("encoding_format", "float")
+    if encoding not in ("float", "base64"):
+        raise refused("encoding_format", "it has to be float or base64.")
+    options: JsonObject = {"taskType": body.get("task_type", body.get("taskType")), "title": body.get("title")}
+    options["outputDimensionality"] = body.get("dimensions")
+    options = {name: value for name, value in options.items() if value is not None}
+    method, content = _vertex(texts, model, options) if vertex else _ai_studio(texts, model, options)
+    return EmbeddingCall(method, content, {"encoding_format": str(encoding), "inputs": str(len(texts))})
+
+
+def _texts(value: object) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        raise refused("input", "it has to be a text or a list of texts.")
+    if any(not isinstance(text, str) for text in texts):
+        raise refused("input", "Gemini cannot take token arrays; send the texts themselves.")
+    return texts
+
+
+def _content(text: str) -> JsonObject:
+    return {"parts": [{"text": text}]}
+
+
+def _ai_studio(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
+    requests = [{"model": f"models/{model}", "content": _content(text)} | options for text in texts]
+    return "batchEmbedContents", {"requests": requests}
+
+
+def _vertex(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
+    # Vertex cuts texts that are too long unless it is told not to; OpenAI refuses them.
+    if "gemini" in model:
+        config = options | {"autoTruncate": False}
+        if len(texts) == 1:
+            return "embedContent", {"content": _content(texts[0]), "embedContentConfig": config}
+        requests = [{"content": _content(text), "embedContentConfig": config} for text in texts]
+        return "batchEmbedContents", {"requests": requests}
+    parameters = {name: options[name] for name in ("outputDimensionality",) if name in options}
+    names = {"taskType": "task_type", "title": "title"}
+    extra: JsonObject = {vertex: options[name] for name, vertex in names.items() if name in options}
+    instances = [{"content": text} | extra for text in texts]
+    return "predict", {"instances": instances, "parameters": parameters | {"autoTruncate": False}}
+
+
+class EmbeddingReader:
+    """Reads the answer of each of the three methods into OpenAI's `list` of embeddings."""
+
+    def __init__(self, run: AttemptRun, notes: Mapping[str, str]) -> None:
+        self._model = run.model
+        self._base64 = notes.get("encoding_format") == "base64"
+        self._inputs = notes.get("inputs")
+        self._body = Collected()
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is larger than can be kept."""
+        return self._body.too_large
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Keeps `data`; embeddings are never streamed."""
+        self._body.add(data)
+        return []
+
+    def close(self) -> Answer:
+        """The list, in the order of the inputs. A number of vectors other than that of the inputs is a failure."""
+        if self._body.too_large:
+            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
+        content = self._body.content.strip()
+        document = parse_object(content)
+        if document is None:
+            return Answer(failure=no_object(content))
+        error = error_in(document)
+        if error is not None:
+            return Answer(failure=failure_of_error(error, Where.HTTP_200_BODY))
+        vectors = [_vector(embedding) for embedding in _embeddings(document)]
+        if not vectors or any(vector is None for vector in vectors):
+            return Answer(failure=_failure("The provider's answer holds no embeddings."))
+        if self._inputs is not None and str(len(vectors)) != self._inputs:
+            return Answer(failure=_failure("The provider sent another number of embeddings than it was given texts."))
+        tokens = _tokens(document)
+        data = [
+            {"object": "embedding", "index": index, "embedding": self._encoded(vector or [])}
+            for index, vector in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
+        return Answer(
+            body=render({"object": "list", "data": data, "model": self._model, "usage": usage}),
+            model_served=self._model,
+            meters=TokenMeters(input=tokens or 0),
+            basis=Basis.NONE if tokens is None else Basis.REPORTED,
+        )
+
+    def _encoded(self, vector: list[float]) -> object:
+        """The numbers, or their 32-bit forms, low byte first, in base64."""
+        if not self._base64:
+            return vector
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+
+
+def _embeddings(document: JsonObject) -> list[JsonObject]:
+    if "predictions" in document:
+        return [as_object(prediction.get("embeddings")) for prediction in as_objects(document["predictions"])]
+    return as_objects(document.get("embeddings")) or as_objects(document.get("embedding"))
+
+
+def _vector(embedding: JsonObject) -> list[float] | None:
+    values = embedding.get("values")
+    if not isinstance(values, list) or not values:
+        return None
+    numbers: list[float] = []
+    for value in values:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or abs(value) > 1e38
+        ):
+            return None
+        numbers.append(value)
+    return numbers
+
+
+def _tokens(document: JsonObject) -> int | None:
+    """Tokens of the inputs: of the whole answer, or added up over its embeddings; null where neither is told."""
+    reported = token_count(as_object(document.get("usageMetadata")).get("promptTokenCount"))
+    if reported is not None:
+        return reported
+    statistics = [as_object(embedding.get("statistics")) for embedding in _embeddings(document)]
+    counts = [token_count(each.get("token_count", each.get("tokenCount"))) for each in statistics]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _failure(message: str) -> Failure:
+    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

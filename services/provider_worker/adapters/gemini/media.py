@@ -1,0 +1,120 @@
+"""OpenAI content parts as Gemini parts: text, images, audio, video and files, inline or by address."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.gemini.refusals import refused
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)((?:;[\w=.+-]+)*);base64,", re.IGNORECASE)
+
+_TYPE_BY_ENDING = {
+    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif",
+    "heic": "image/heic", "heif": "image/heif", "bmp": "image/bmp",
+    "wav": "audio/wav", "mp3": "audio/mp3", "aac": "audio/aac", "flac": "audio/flac", "ogg": "audio/ogg",
+    "aiff": "audio/aiff", "m4a": "audio/m4a",
+    "mp4": "video/mp4", "mov": "video/mov", "webm": "video/webm", "mpeg": "video/mpeg", "avi": "video/avi",
+    "pdf": "application/pdf", "txt": "text/plain", "md": "text/md", "csv": "text/csv", "html": "text/html",
+    "json": "application/json", "xml": "text/xml",
+}  # fmt: skip
+"""Media types of the Gemini API's documentation by file ending; Python's own table depends on the machine it runs on."""
+
+_AUDIO_FORMATS = frozenset({"wav", "mp3", "aac", "flac", "ogg", "aiff", "m4a"})
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRules:
+    """What differs between Google's two APIs."""
+
+    needs_media_type: bool
+    """Whether an address needs its media type beside it (Vertex)."""
+    files_url: str | None
+    """Where uploaded files (`files/…`) are; null where there are none (Vertex reads from Cloud Storage)."""
+
+
+def text_of(content: object, param: str) -> str:
+    """The text of a message's `content`, which may be a string or a list of text parts. Raises RefusedByAdapter."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise refused(param, "it has to be a string or a list of parts.")
+    texts: list[str] = []
+    for position, part in enumerate(content):
+        kind = as_object(part).get("type")
+        if kind not in ("text", "refusal"):
+            raise refused(f"{param}[{position}].type", "only text is possible in this role.")
+        texts.append(as_text(as_object(part).get(str(kind))))
+    return "".join(texts)
+
+
+def parts_of(content: object, param: str, rules: MediaRules) -> list[JsonObject]:
+    """The parts for a user's `content`. Raises RefusedByAdapter naming the part that Gemini cannot take."""
+    if isinstance(content, str):
+        return [{"text": content}]
+    if not isinstance(content, list):
+        raise refused(param, "it has to be a string or a list of parts.")
+    return [part_of(as_object(part), f"{param}[{position}]", rules) for position, part in enumerate(content)]
+
+
+def part_of(part: JsonObject, param: str, rules: MediaRules) -> JsonObject:
+    """One part. Raises RefusedByAdapter."""
+    kind = part.get("type")
+    match kind:
+        case "text":
+            return {"text": as_text(part.get("text"))}
+        case "image_url" | "video_url":
+            url = as_object(part.get(kind)).get("url")
+            return _by_url(as_text(url), f"{param}.{kind}.url", rules)
+        case "input_audio":
+            return _audio(as_object(part.get("input_audio")), f"{param}.input_audio")
+        case "file":
+            return _file(as_object(part.get("file")), f"{param}.file", rules)
+    raise refused(f"{param}.type", "it has to be text, image_url, video_url, input_audio or file.")
+
+
+def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
+    inline = _DATA_URL.match(url[:400])
+    if inline:
+        # Parameters of the media type (`;charset=utf-8`) are no part of what Gemini calls a MIME type.
+        return {"inlineData": {"mimeType": inline[1].lower(), "data": url[inline.end() :]}}
+    try:
+        address = urlsplit(url)
+    except ValueError:
+        raise refused(param, "it is no valid URL.") from None
+    if address.scheme not in ("https", "http", "gs"):
+        raise refused(param, "it has to be a data URL with base64, or an https (for Vertex also gs) address.")
+    media_type = _TYPE_BY_ENDING.get(address.path.rpartition(".")[2].lower())
+    if media_type is None and rules.needs_media_type:
+        raise refused(
+            param, "Vertex needs the media type, and the address has no known ending; send the file as a data URL."
+        )
+    return {"fileData": {"fileUri": url} | ({"mimeType": media_type} if media_type else {})}
+
+
+def _audio(audio: JsonObject, param: str) -> JsonObject:
+    audio_format = as_text(audio.get("format")).lower()
+    if audio_format not in _AUDIO_FORMATS:
+        raise refused(f"{param}.format", f"it has to be one of {', '.join(sorted(_AUDIO_FORMATS))}.")
+    return {"inlineData": {"mimeType": _TYPE_BY_ENDING[audio_format], "data": as_text(audio.get("data"))}}
+
+
+def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
+    # The file's name is left behind: Gemini takes one only beside built-in tools.
+    file_id, data = as_text(file.get("file_id")), as_text(file.get("file_data"))
+    if file_id.startswith("files/") and rules.files_url:
+        return {"fileData": {"fileUri": f"{rules.files_url}/{file_id}"}}
+    if file_id:
+        if not file_id.startswith(("https://", "gs://")):
+            raise refused(
+                f"{param}.file_id", "Gemini knows only its own files (`files/…`) and addresses; send `file_data`."
+            )
+        return {"fileData": {"fileUri": file_id}} if not rules.needs_media_type else _by_url(file_id, param, rules)
+    if data.startswith("data:"):
+        return _by_url(data, f"{param}.file_data", rules)
+    media_type = _TYPE_BY_ENDING.get(as_text(file.get("filename")).rpartition(".")[2].lower())
+    if not data or media_type is None:
+        raise refused(
+            f"{param}.file_data", "it has to be a data URL with base64, or base64 beside a `filename` with an ending."
+        )
+    return {"inlineData": {"mimeType": media_type, "data": data}}

@@ -1,0 +1,250 @@
+"""An OpenAI chat request as a GenerateContentRequest.
+
+Beside OpenAI's fields a caller may use Gemini's own, in Google's spelling or in snake case: `cached_content`, `safety_settings`,
+`thinking_config`, `top_k`, `media_resolution`, `labels`; at the top, in `google`, or in `extra_body.google` as for Google's
+OpenAI layer. Source of what Gemini can do: the Gemini API reference, `GenerateContentRequest` and `GenerationConfig`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text
+from services.provider_worker.adapters.gemini.contents import MessageReader
+from services.provider_worker.adapters.gemini.media import MediaRules
+from services.provider_worker.adapters.gemini.models import takes_json_schema
+from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.schema import openapi_schema
+from services.provider_worker.adapters.gemini.thinking import thinking_config
+from services.provider_worker.adapters.gemini.tools import ToolReader
+
+_SAME = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "seed": "seed",
+    "max_tokens": "maxOutputTokens",
+    "max_completion_tokens": "maxOutputTokens",
+}
+"""OpenAI field -> field of `generationConfig` that means the same. Of the two limits the newer one comes last and wins."""
+
+_NATIVE = {
+    "cached_content": "cachedContent",
+    "safety_settings": "safetySettings",
+    "labels": "labels",
+}
+_NATIVE_GENERATION = {"top_k": "topK", "thinking_config": "thinkingConfig", "media_resolution": "mediaResolution"}
+_BY_GOOGLES_NAME = {google: ours for ours, google in (_NATIVE | _NATIVE_GENERATION).items()}
+
+_UNSUPPORTED: Mapping[str, tuple[tuple[object, ...], str]] = {
+    "parallel_tool_calls": ((True,), "the model may always call several functions at once."),
+    "logit_bias": (({},), "there is no bias per token."),
+    "store": ((False,), "nothing is stored at the provider."),
+    "user": ((), "there is no field for the end user."),
+    "safety_identifier": ((), "there is no field for the end user."),
+    "prompt_cache_key": ((), "prompts are cached by their beginning; for an explicit cache use `cached_content`."),
+    "prompt_cache_retention": (("in_memory",), "for a cache with a lifetime use `cached_content`."),
+    "prediction": ((), "there are no predicted outputs."),
+    "verbosity": (("medium",), "say in the prompt how long the answer should be."),
+    "audio": ((), "speech is not available over this interface."),
+    "functions": (([],), "use `tools`."),
+    "function_call": (("auto", "none"), "use `tool_choice`."),
+}
+"""OpenAI's fields that Gemini has nothing for: the values that ask for nothing, and what to do instead."""
+
+_HANDLED = frozenset(
+    {
+        "model", "messages", "stream", "stream_options", "stop", "presence_penalty", "frequency_penalty", "logprobs",
+        "top_logprobs", "n", "tools", "tool_choice", "response_format", "reasoning_effort", "service_tier", "modalities",
+        "metadata", "web_search_options", "google", "extra_body",
+    }
+)  # fmt: skip
+
+_TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
+_RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
+_LABEL = re.compile(r"[a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom the request is for."""
+
+    model: str
+    rules: MediaRules
+    takes_labels: bool
+    """Whether requests can carry labels (Vertex, for its bills)."""
+
+
+class ChatTranslation:
+    """Translates one request body. Every method raises RefusedByAdapter for what it cannot translate."""
+
+    def __init__(self, target: Target, refusals: Refusals) -> None:
+        self._target = target
+        self._refusals = refusals
+        self._generation: JsonObject = {}
+        self._request: JsonObject = {}
+
+    def request(self, body: JsonObject) -> JsonObject:
+        """The GenerateContentRequest for `body`."""
+        # A null means a field that was left out, as everywhere in OpenAI's API.
+        body = {name: value for name, value in body.items() if value is not None}
+        conversation = MessageReader(self._target.model, self._target.rules, self._refusals).read(body.get("messages"))
+        self._request["contents"] = conversation.contents
+        if conversation.system:
+            self._request["systemInstruction"] = {"parts": conversation.system}
+        for step in (
+            self._sampling,
+            self._tools,
+            self._format,
+            self._thinking,
+            self._detail,
+            self._service,
+            self._others,
+        ):
+            step(body)
+        self._natives(self._native_fields(body))
+        if self._generation:
+            self._request["generationConfig"] = self._generation
+        return self._request
+
+    def _sampling(self, body: JsonObject) -> None:
+        for name, google in _SAME.items():
+            if name in body:
+                self._generation[google] = body[name]
+        for name, google in (("presence_penalty", "presencePenalty"), ("frequency_penalty", "frequencyPenalty")):
+            # Models without penalties refuse even one of zero.
+            if body.get(name):
+                self._generation[google] = body[name]
+        if body.get("n", 1) != 1:
+            self._generation["candidateCount"] = body["n"]
+        stop = body.get("stop")
+        if stop:
+            self._generation["stopSequences"] = [stop] if isinstance(stop, str) else stop
+        if body.get("logprobs"):
+            self._generation["responseLogprobs"] = True
+            if body.get("top_logprobs"):
+                self._generation["logprobs"] = body["top_logprobs"]
+        elif body.get("top_logprobs"):
+            raise refused("top_logprobs", "it needs `logprobs` to be true.")
+
+    def _tools(self, body: JsonObject) -> None:
+        reader = ToolReader(self._target.model, self._refusals)
+        tools = reader.tools(body.get("tools"))
+        config = reader.config(body.get("tool_choice"))
+        search = body.get("web_search_options")
+        if search is not None:
+            for name, value in as_object(search).items():
+                if value is not None and (name, value) != ("search_context_size", "medium"):
+                    self._refusals.cannot(f"web_search_options.{name[:80]}", "Google's search takes no options.")
+            tools.append({"googleSearch": {}})
+        if tools:
+            self._request["tools"] = tools
+        if config is not None and any("functionDeclarations" in tool for tool in tools):
+            self._request["toolConfig"] = config
+        elif body.get("tool_choice") not in (None, "auto", "none"):
+            raise refused("tool_choice", "there is no function to choose; send `tools`.")
+
+    def _format(self, body: JsonObject) -> None:
+        response_format = as_object(body.get("response_format"))
+        kind = response_format.get("type")
+        if "response_format" not in body or kind == "text":
+            return
+        if kind not in ("json_object", "json_schema"):
+            raise refused("response_format.type", "it has to be text, json_object or json_schema.")
+        self._generation["responseMimeType"] = "application/json"
+        if kind == "json_schema":
+            schema = as_object(response_format.get("json_schema")).get("schema")
+            param = "response_format.json_schema.schema"
+            if not isinstance(schema, dict):
+                raise refused(param, "it has to be a JSON schema.")
+            if takes_json_schema(self._target.model):
+                self._generation["responseJsonSchema"] = schema
+            else:
+                self._generation["responseSchema"] = openapi_schema(schema, param)
+
+    def _thinking(self, body: JsonObject) -> None:
+        if "reasoning_effort" in body:
+            config = thinking_config(body["reasoning_effort"], self._target.model, self._refusals)
+            if config is not None:
+                self._generation["thinkingConfig"] = config
+
+    def _detail(self, body: JsonObject) -> None:
+        """`image_url.detail`: models before Gemini 3 have one resolution for all media of a request, so that is what is set."""
+        details: dict[str, str] = {}
+        for position, message in enumerate(as_objects(body.get("messages"))):
+            parts = message.get("content")
+            for number, part in enumerate(as_objects(parts) if isinstance(parts, list) else []):
+                detail = as_text(as_object(part.get("image_url")).get("detail"))
+                if detail not in ("", "auto"):
+                    details.setdefault(detail, f"messages[{position}].content[{number}].image_url.detail")
+        if not details:
+            return
+        first, *others = details
+        for other in others:
+            self._refusals.cannot(details[other], "all images of a request have the same resolution.")
+        if first in _RESOLUTIONS:
+            self._generation["mediaResolution"] = _RESOLUTIONS[first]
+        else:
+            self._refusals.cannot(details[first], "it has to be auto, low or high.")
+
+    def _service(self, body: JsonObject) -> None:
+        tier = body.get("service_tier", "auto")
+        if tier != "auto":
+            if isinstance(tier, str) and tier in _TIERS:
+                self._request["serviceTier"] = _TIERS[tier]
+            else:
+                self._refusals.cannot("service_tier", "it has to be auto, default, flex or priority.")
+        modalities = body.get("modalities") or ["text"]
+        if modalities != ["text"]:
+            if isinstance(modalities, list) and all(modality in ("text", "image") for modality in modalities):
+                self._generation["responseModalities"] = [str(modality).upper() for modality in modalities]
+            else:
+                self._refusals.cannot("modalities", "answers are text, or text and images.")
+        metadata = body.get("metadata")
+        if metadata:
+            self._metadata(metadata)
+
+    def _metadata(self, metadata: object) -> None:
+        labels = as_object(metadata)
+        fits = labels and all(
+            isinstance(value, str) and _LABEL.fullmatch(name) and _LABEL.fullmatch(value) and name[:1].isalpha()
+            for name, value in labels.items()
+        )
+        if self._target.takes_labels and fits:
+            self._request["labels"] = labels
+        elif self._target.takes_labels:
+            self._refusals.cannot("metadata", "labels are lower-case letters, digits, `-` and `_`, 63 at most.")
+        else:
+            self._refusals.cannot("metadata", "requests carry no metadata; only Vertex has labels.")
+
+    def _others(self, body: JsonObject) -> None:
+        """Fields that Gemini has nothing for, and fields that nobody knows."""
+        for name, (neutral, advice) in _UNSUPPORTED.items():
+            if name in body and body[name] not in neutral:
+                self._refusals.cannot(name, advice)
+        known = _HANDLED | _SAME.keys() | _UNSUPPORTED.keys() | _NATIVE.keys() | _NATIVE_GENERATION.keys()
+        self._refusals.unknown(name for name in body if name not in known and name not in _BY_GOOGLES_NAME)
+
+    def _native_fields(self, body: JsonObject) -> JsonObject:
+        """Gemini's own fields of the body, by our names."""
+        found = {_BY_GOOGLES_NAME.get(name, name): value for name, value in body.items()}
+        extra = as_object(body.get("extra_body"))
+        self._refusals.unknown(f"extra_body.{name}" for name in extra if name != "google")
+        for prefix, google in (("google", body.get("google")), ("extra_body.google", extra.get("google"))):
+            for name, value in as_object(google).items():
+                ours = _BY_GOOGLES_NAME.get(name, name)
+                if ours in _NATIVE or ours in _NATIVE_GENERATION:
+                    found[ours] = value
+                else:
+                    self._refusals.unknown([f"{prefix}.{name}"])
+        return found
+
+    def _natives(self, fields: JsonObject) -> None:
+        for name, google in _NATIVE.items():
+            if fields.get(name):
+                self._request[google] = fields[name]
+        for name, google in _NATIVE_GENERATION.items():
+            if fields.get(name) is None:
+                continue
+            if name == "thinking_config" and "thinkingConfig" in self._generation:
+                raise refused("thinking_config", "it says the same as `reasoning_effort`; send one of them.")
+            self._generation[google] = fields[name]

@@ -1,0 +1,89 @@
+"""JSON Schema as Google's `Schema`, the subset of OpenAPI 3.0 that models before Gemini 2.5 take.
+
+Source: the Gemini API reference, `Schema`. Definitions are put in where they are referred to, a type that may be null becomes
+`nullable`, a constant an enumeration of one. What the subset cannot say is refused, not forgotten.
+"""
+
+from services.provider_worker.adapters.adapter import RefusedByAdapter
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.gemini.refusals import refused
+
+_KEPT = frozenset(
+    {
+        "title", "description", "format", "default", "example", "enum", "required", "minimum", "maximum", "minItems",
+        "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "pattern", "nullable",
+    }
+)  # fmt: skip
+_SILENT = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "examples", "additionalProperties", "type"})
+"""Keywords that say nothing of a valid value, and those that are handled apart. Google's subset always closes objects."""
+_MAX_DEPTH = 32
+
+
+def openapi_schema(schema: JsonObject, param: str) -> JsonObject:
+    """`schema` in Google's subset. Raises RefusedByAdapter where the subset cannot say it."""
+    definitions = as_object(schema.get("$defs")) or as_object(schema.get("definitions"))
+    return _Translation(definitions, param).of(schema, 0)
+
+
+class _Translation:
+    """One schema and its definitions."""
+
+    def __init__(self, definitions: JsonObject, param: str) -> None:
+        self._definitions = definitions
+        self._param = param
+
+    def of(self, schema: JsonObject, depth: int) -> JsonObject:
+        if depth > _MAX_DEPTH:
+            raise self._cannot("a schema that refers to itself, or is nested more than 32 levels deep")
+        if "$ref" in schema:
+            name = as_text(schema["$ref"]).rpartition("/")[2]
+            target = as_object(self._definitions.get(name))
+            if not target:
+                raise self._cannot(f"the reference to {name[:80]!r}")
+            return self.of(target | {key: value for key, value in schema.items() if key != "$ref"}, depth + 1)
+        made: JsonObject = {}
+        for keyword, value in schema.items():
+            self._keyword(keyword, value, made, depth)
+        self._type(schema.get("type"), made)
+        return made
+
+    def _keyword(self, keyword: str, value: object, made: JsonObject, depth: int) -> None:
+        if keyword in _KEPT:
+            made[keyword] = value
+        elif keyword == "const":
+            made["enum"] = [value]
+        elif keyword == "properties":
+            properties = as_object(value)
+            made["properties"] = {name: self.of(as_object(inner), depth + 1) for name, inner in properties.items()}
+            # Without an order of its own the model writes the fields in alphabetical order.
+            made["propertyOrdering"] = list(properties)
+        elif keyword == "items":
+            made["items"] = self.of(as_object(value), depth + 1)
+        elif keyword in ("anyOf", "oneOf"):
+            self._any_of(value, made, depth)
+        elif keyword not in _SILENT or (keyword == "additionalProperties" and isinstance(value, dict)):
+            raise self._cannot(f"the keyword {keyword[:80]!r}")
+
+    def _any_of(self, value: object, made: JsonObject, depth: int) -> None:
+        branches = [as_object(branch) for branch in value] if isinstance(value, list) else []
+        others = [self.of(branch, depth + 1) for branch in branches if branch.get("type") != "null"]
+        if len(others) < len(branches):
+            made["nullable"] = True
+        if len(others) == 1:
+            made.update(others[0] | made)
+        else:
+            made["anyOf"] = others
+
+    def _type(self, value: object, made: JsonObject) -> None:
+        names = [name for name in value if name != "null"] if isinstance(value, list) else [value] if value else []
+        if isinstance(value, list) and len(names) < len(value):
+            made["nullable"] = True
+        if len(names) > 1:
+            made["anyOf"] = [{"type": str(name).upper()} for name in names]
+        elif names:
+            made["type"] = str(names[0]).upper()
+
+    def _cannot(self, what: str) -> RefusedByAdapter:
+        return refused(
+            self._param, f"models before Gemini 2.5 cannot take {what}; simplify the schema or take a newer model."
+        )

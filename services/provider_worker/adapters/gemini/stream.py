@@ -1,0 +1,235 @@
+"""Reads a streamed answer: events, or the list that comes in their place, into `chat.completion.chunk` objects.
+
+The terminal evidence is the finish reason of every candidate, or a refused prompt. Google sends no other end mark, and some
+models say STOP in every piece, so what comes after a finish reason still counts.
+"""
+
+import re
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
+from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
+from services.provider_worker.adapters.gemini.failures import document_of, error_in, failure_of_error
+from services.provider_worker.adapters.gemini.json_array import ArrayParser
+from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
+from services.provider_worker.adapters.gemini.whole import blocked_choice, no_object
+from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.whole import Collected
+
+MAX_PIECE_BYTES = 16 * 1024 * 1024
+"""Largest piece of a stream: an image comes whole in one, as base64."""
+
+_MAX_CANDIDATES = 128
+"""More indices than OpenAI's largest `n` are a defect, not an answer."""
+
+_MAX_TAIL_BYTES = 16 * 1024
+_BARE_ERROR = re.compile(rb'(?:^|[\r\n])[\s\[]*(\{\s*"error".*)', re.DOTALL)
+"""An error that Google writes into an event stream without making an event of it; its SDK looks for the same."""
+
+
+class StreamReader:
+    """Reads one stream. A piece without any answer makes no chunk, so a failure before the first token delivers nothing."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._chunks = ChunkMaker(run, headers)
+        self._events = EventParser(MAX_PIECE_BYTES)
+        self._array: ArrayParser | None = None
+        self._document: Collected | None = None
+        self._begun = False
+        self._done = False
+        self._tail = b""
+
+    @property
+    def over(self) -> bool:
+        """Whether the provider has said an error, or reading on is useless for another reason."""
+        too_large = self._document is not None and self._document.too_large
+        return self._done or self._chunks.failure is not None or too_large
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The chunks that `data` completes, one JSON text each."""
+        if not self._begun:
+            self._begin(data)
+        if self.over:
+            return []
+        if self._document is not None:
+            self._document.add(data)
+            return []
+        chunks: list[bytes] = []
+        for piece in self._array.feed(data) if self._array is not None else self._read_events(data):
+            chunks += self._chunks.read(piece)
+            if self.over:
+                return chunks
+        if self._events.overflow or (self._array is not None and self._array.overflow):
+            self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is larger than 16 MiB.")
+        elif self._array is not None and self._array.closed:
+            self._done = True
+        return chunks
+
+    def close(self) -> Answer:
+        """What the stream came to. Without the terminal evidence it is `truncated`."""
+        if self._document is not None:
+            return Answer(failure=no_object(self._document.content.strip()))
+        finished = self._chunks.finished
+        if not self.over and self._array is None:
+            late = [chunk for _, event in self._events.finish() for chunk in self._chunks.read_late(event)]
+            if late and not finished:
+                # A piece that was completed by nothing but the end of the body can no longer be delivered.
+                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+        maker = self._chunks
+        usage = read_usage(maker.usage)
+        return Answer(
+            failure=maker.failure or self._missing_end(),
+            finish_reason=maker.finish_reason,
+            model_served=maker.envelope.model_served,
+            service_tier=usage.service_tier,
+            meters=usage.meters,
+            basis=usage.basis,
+        )
+
+    def _begin(self, data: bytes) -> None:
+        first = data.lstrip()[:1]
+        if first:
+            self._begun = True
+            if first in b"{[":
+                self._array = ArrayParser(MAX_PIECE_BYTES)
+                self._chunks.where = Where.HTTP_200_BODY
+            elif first == b"<":
+                self._document = Collected()
+
+    def _read_events(self, data: bytes) -> list[bytes]:
+        self._tail = (self._tail + data)[-_MAX_TAIL_BYTES:]
+        events: list[bytes] = []
+        for _, event in self._events.feed(data):
+            if event.startswith(b"[DONE]"):
+                self._done = True
+                break
+            if event.strip():
+                events.append(event)
+        return events
+
+    def _missing_end(self) -> Failure | None:
+        if self._chunks.finished:
+            return None
+        bare = _BARE_ERROR.search(self._tail)
+        error = error_in(document_of(bare[1])) if bare else None
+        if error is not None:
+            return failure_of_error(error, Where.MID_STREAM)
+        if self._done and not self._chunks.spoken:
+            message = "The provider ended its answer without having said anything."
+            return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+        message = "The provider's answer stopped before it was complete."
+        return plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+
+    def _fail(self, failure_class: FailureClass, message: str) -> None:
+        self._chunks.failure = plain_failure(failure_class, message, Where.MID_STREAM)
+
+
+class ChunkMaker:
+    """Makes chunks of GenerateContentResponses. `failure` is set by what a provider says or breaks, and final."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self.failure: Failure | None = None
+        self.usage: JsonObject = {}
+        """The last `usageMetadata`: every piece repeats it and it grows, so it is never added up."""
+        self.envelope = Envelope(run, headers)
+        self.where = Where.MID_STREAM
+        self._include_usage = run.include_usage
+        self._call_id_prefix = f"call_{run.attempt_id}"
+        self._candidates: dict[int, Candidate] = {}
+        self._finished: dict[int, str] = {}
+        """Index -> the finish reason that the caller has been told."""
+        self._usage_sent: JsonObject | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every candidate has its finish reason."""
+        return bool(self._finished) and self._finished.keys() >= self._candidates.keys()
+
+    @property
+    def spoken(self) -> bool:
+        """Whether any answer has come."""
+        return any(candidate.spoken for candidate in self._candidates.values())
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason of the first candidate."""
+        return self._finished[min(self._finished)] if self._finished else None
+
+    def read_late(self, data: bytes) -> list[bytes]:
+        """Reads a piece that the end of the body completed: usage and errors count, half a piece of JSON does not."""
+        return self.read(data) if parse_object(data) is not None else [data]
+
+    def read(self, data: bytes) -> list[bytes]:
+        """The chunks for one piece of the stream."""
+        document = parse_object(data)
+        if document is None:
+            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+            return []
+        error = error_in(document)
+        if error is not None:
+            self.failure = failure_of_error(error, self.where)
+            return []
+        self.envelope.read(document)
+        usage = as_object(document.get("usageMetadata"))
+        if has_counts(usage):
+            self.usage = usage
+        try:
+            chunks = [render(self._chunk([choice])) for choice in self._choices(document)] + self._usage_chunk()
+        except ValueError:
+            self._fail("The provider sent a piece of its answer that is nested too deeply.")
+            return []
+        if chunks:
+            self.where = Where.MID_STREAM
+        return chunks
+
+    def _choices(self, document: JsonObject) -> list[JsonObject]:
+        candidates = as_objects(document.get("candidates"))
+        reason = block_reason(document)
+        if not candidates and reason is not None and not self._finished:
+            self._finished[0] = "content_filter"
+            return [blocked_choice("delta", {} if self._candidates else {"role": "assistant"}, reason)]
+        return [choice for candidate in candidates for choice in self._choices_of(candidate)]
+
+    def _choices_of(self, candidate: JsonObject) -> list[JsonObject]:
+        """A choice with what the piece adds, if anything, and one with the finish reason, if it is new."""
+        index = candidate.get("index")
+        index = index if isinstance(index, int) and not isinstance(index, bool) else 0
+        state = self._candidates.get(index)
+        if state is None:
+            if len(self._candidates) >= _MAX_CANDIDATES:
+                self._fail("The provider sent more candidates than can be asked for.")
+                return []
+            prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
+            state = self._candidates[index] = Candidate(prefix)
+        first = not state.spoken and index not in self._finished
+        delta = state.delta(candidate)
+        choices: list[JsonObject] = []
+        if delta:
+            logprobs = logprobs_of(candidate)
+            said: JsonObject = {"role": "assistant"} | delta if first else delta
+            choices.append({"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None})
+        reason = state.finish_reason
+        if reason is not None and self._finished.get(index) != reason:
+            self._finished[index] = reason
+            opening: JsonObject = {"role": "assistant"} if first and not delta else {}
+            ending: JsonObject = {"index": index, "delta": opening, "logprobs": None, "finish_reason": reason}
+            choices.append(ending | {"native_finish_reason": state.finish_word} | metadata_of(candidate))
+        return choices
+
+    def _usage_chunk(self) -> list[bytes]:
+        if not (self._include_usage and self.finished and self.usage) or self.usage == self._usage_sent:
+            return []
+        self._usage_sent = self.usage
+        return [render(self._chunk([]) | {"usage": read_usage(self.usage).openai})]
+
+    def _chunk(self, choices: list[JsonObject]) -> JsonObject:
+        chunk = self.envelope.around("chat.completion.chunk") | {"choices": choices}
+        return chunk | {"usage": None} if self._include_usage else chunk
+
+    def _fail(self, message: str) -> None:
+        self.failure = plain_failure(FailureClass.SERVER, message, Where.MID_STREAM)

@@ -1,0 +1,40 @@
+"""OpenAI's `reasoning_effort` as Gemini's `thinkingConfig`.
+
+Source of the figures: the table of the Gemini API's page on OpenAI compatibility.
+"""
+
+from services.provider_worker.adapters.documents import JsonObject
+from services.provider_worker.adapters.gemini.models import generation, takes_thinking_level
+from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+
+_BUDGETS_TOKENS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+_LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"}
+_FIRST_THINKING = (2, 5)
+
+
+def thinking_config(effort: object, model: str, refusals: Refusals) -> JsonObject | None:
+    """The `thinkingConfig` for `effort`, with thought summaries wherever there is thinking; null where it is left out.
+
+    A model whose name tells no generation gets a budget: Gemini 3 takes those too. Raises RefusedByAdapter.
+    """
+    if not isinstance(effort, str) or effort not in (*_BUDGETS_TOKENS, "xhigh", "max"):
+        raise refused("reasoning_effort", "it has to be none, minimal, low, medium or high.")
+    version = generation(model)
+    advice = None
+    if version is not None and version < _FIRST_THINKING:
+        if effort == "none":
+            return None
+        advice = f"{model} does not think; take a newer model."
+    elif effort not in _BUDGETS_TOKENS:
+        advice = "it has to be none, minimal, low, medium or high."
+    elif effort == "none" and (takes_thinking_level(model) or "2.5-pro" in model):
+        advice = f"{model} always thinks; take `minimal` or `low`."
+    if advice is not None:
+        refusals.cannot("reasoning_effort", advice)
+        return None
+    if takes_thinking_level(model):
+        # The Pro models know no level below low.
+        level = "LOW" if effort == "minimal" and "-pro" in model else _LEVELS[effort]
+        return {"thinkingLevel": level, "includeThoughts": True}
+    budget = _BUDGETS_TOKENS[effort]
+    return {"thinkingBudget": budget, "includeThoughts": True} if budget else {"thinkingBudget": 0}

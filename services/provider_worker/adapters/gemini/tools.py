@@ -1,0 +1,89 @@
+"""OpenAI's `tools` and `tool_choice` as Gemini's `tools` and `toolConfig`."""
+
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text
+from services.provider_worker.adapters.gemini.models import takes_json_schema
+from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.schema import openapi_schema
+
+_BUILT_IN = frozenset(
+    {
+        "google_search", "googleSearch", "google_search_retrieval", "googleSearchRetrieval", "url_context", "urlContext",
+        "code_execution", "codeExecution", "google_maps", "googleMaps", "file_search", "fileSearch", "computer_use",
+        "computerUse", "enterprise_web_search", "enterpriseWebSearch", "retrieval",
+    }
+)  # fmt: skip
+"""Google's own tools, as entries of `tools` in Google's form (`{"google_search": {}}`): an extension of the OpenAI request."""
+
+
+class ToolReader:
+    """Reads the tools of one request."""
+
+    def __init__(self, model: str, refusals: Refusals) -> None:
+        self._model = model
+        self._refusals = refusals
+        self._strict = False
+
+    def tools(self, tools: object) -> list[JsonObject]:
+        """Gemini's `tools`: all functions in one entry, built-in tools in entries of their own. Raises RefusedByAdapter."""
+        if tools is not None and not isinstance(tools, list):
+            raise refused("tools", "it has to be a list.")
+        declarations: list[object] = []
+        built_in: list[JsonObject] = []
+        for position, tool in enumerate(map(as_object, tools or [])):
+            if tool and "type" not in tool and tool.keys() <= _BUILT_IN:
+                built_in.append(tool)
+            elif tool.get("type") == "function":
+                function = as_object(tool.get("function"))
+                declarations.append(self._declaration(function, f"tools[{position}].function"))
+            else:
+                raise refused(
+                    f"tools[{position}].type", "it has to be a function, or one of Gemini's own tools in Gemini's form."
+                )
+        functions: list[JsonObject] = [{"functionDeclarations": declarations}] if declarations else []
+        return functions + built_in
+
+    def config(self, choice: object) -> JsonObject | None:
+        """Gemini's `toolConfig` for `tool_choice`, or null where nothing has to be said. Raises RefusedByAdapter."""
+        mode, names = self._mode(choice)
+        if mode == "AUTO" and (self._strict or names):
+            # The only mode in which the model is free and its calls still keep to their schemas or to a choice of functions.
+            mode = "VALIDATED"
+        elif choice is None:
+            return None
+        config: JsonObject = {"mode": mode}
+        return {"functionCallingConfig": config | {"allowedFunctionNames": names} if names else config}
+
+    def _declaration(self, function: JsonObject, param: str) -> JsonObject:
+        name = as_text(function.get("name"))
+        if not name:
+            raise refused(f"{param}.name", "a function needs a name.")
+        made: JsonObject = {"name": name}
+        if function.get("description"):
+            made["description"] = function["description"]
+        schema = as_object(function.get("parameters"))
+        if takes_json_schema(self._model):
+            self._strict = self._strict or function.get("strict") is True
+            return made | {"parametersJsonSchema": schema} if schema else made
+        if function.get("strict") is True:
+            self._refusals.cannot(f"{param}.strict", "models before Gemini 2.5 do not keep strictly to a schema.")
+        # Google's subset has no object without properties; a function without parameters has no schema.
+        return (
+            made | {"parameters": openapi_schema(schema, f"{param}.parameters")} if schema.get("properties") else made
+        )
+
+    def _mode(self, choice: object) -> tuple[str, list[str]]:
+        match choice:
+            case None | "auto":
+                return "AUTO", []
+            case "none":
+                return "NONE", []
+            case "required":
+                return "ANY", []
+            case {"type": "function", "function": {"name": str(name)}}:
+                return "ANY", [name]
+            case {"type": "allowed_tools", "allowed_tools": dict(allowed)}:
+                names = [
+                    as_text(as_object(tool.get("function")).get("name")) for tool in as_objects(allowed.get("tools"))
+                ]
+                return ("ANY" if allowed.get("mode") == "required" else "AUTO"), [name for name in names if name]
+        raise refused("tool_choice", "it has to be auto, none, required, a function or allowed_tools.")

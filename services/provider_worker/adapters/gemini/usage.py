@@ -1,0 +1,150 @@
+"""Gemini's `usageMetadata`, taken apart into disjoint token meters.
+
+Google's rules (API reference, `UsageMetadata`): `promptTokenCount` includes the cached tokens; `toolUsePromptTokenCount` is what
+built-in tools added to the prompt and `thoughtsTokenCount` what was thought, both outside the other counts; `totalTokenCount` is
+the sum. A count that is zero is left out.
+"""
+
+from dataclasses import dataclass
+
+from keyferry.contracts.usage import Basis, TokenMeters
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text
+
+_MAX_TOKENS = 10**12
+"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
+
+_TIERS = {"flex": "flex", "priority": "priority", "on_demand_flex": "flex", "on_demand_priority": "priority"}
+"""`serviceTier` (AI Studio) and `trafficType` (Vertex) where prices differ by them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was reported: the meters, where they come from, and OpenAI's `usage` object for the caller."""
+
+    meters: TokenMeters
+    basis: Basis
+    openai: JsonObject
+    service_tier: str | None
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Counts with everything that belongs to the prompt in `prompt`, and thoughts in `completion`."""
+
+    prompt: int
+    completion: int
+    reasoning: int
+
+
+def has_counts(node: JsonObject) -> bool:
+    """Whether a `usageMetadata` object counts anything; that of a blocked prompt may not."""
+    return any(
+        token_count(node.get(name)) is not None
+        for name in ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
+    )
+
+
+def read_usage(node: JsonObject) -> Usage:
+    """The usage in `node`, a `usageMetadata` object; zeros and no basis where it counts nothing. Never raises."""
+    counts = _counts(node)
+    meters = _meters(node, counts)
+    return Usage(
+        meters=meters,
+        basis=Basis.REPORTED if has_counts(node) else Basis.NONE,
+        openai=_openai(meters),
+        service_tier=_TIERS.get(as_text(node.get("serviceTier")).lower())
+        or _TIERS.get(as_text(node.get("trafficType")).lower()),
+    )
+
+
+def _counts(node: JsonObject) -> _Counts:
+    prompt = token_count(node.get("promptTokenCount")) or 0
+    tool_use = token_count(node.get("toolUsePromptTokenCount")) or 0
+    # `responseTokenCount` is what the field is called in some of Google's other answers.
+    candidates = token_count(node.get("candidatesTokenCount")) or token_count(node.get("responseTokenCount")) or 0
+    thoughts = token_count(node.get("thoughtsTokenCount")) or 0
+    total = token_count(node.get("totalTokenCount"))
+    counts = _Counts(prompt + tool_use, candidates + thoughts, thoughts)
+    if total is None:
+        return counts
+    missing = total - counts.prompt - counts.completion
+    if missing > 0:
+        # Tokens of the total that stand nowhere else are hidden thinking: nothing else is billed and left out of both sums.
+        return _Counts(counts.prompt, counts.completion + missing, thoughts + missing)
+    if thoughts and -missing == thoughts <= candidates:
+        return _Counts(counts.prompt, candidates, thoughts)
+    if tool_use and -missing == tool_use <= prompt:
+        return _Counts(prompt, counts.completion, thoughts)
+    return counts
+
+
+def _meters(node: JsonObject, counts: _Counts) -> TokenMeters:
+    prompts = _by_modality(node, "promptTokensDetails", "toolUsePromptTokensDetails")
+    cached_details = _by_modality(node, "cacheTokensDetails")
+    completions = _by_modality(node, "candidatesTokensDetails", "responseTokensDetails")
+    prompt, completion = _Share(counts.prompt), _Share(counts.completion)
+    cached = prompt.take(token_count(node.get("cachedContentTokenCount")) or 0)
+    audio = prompt.take(max(prompts.get("AUDIO", 0) - cached_details.get("AUDIO", 0), 0))
+    image = prompt.take(max(prompts.get("IMAGE", 0) - cached_details.get("IMAGE", 0), 0))
+    reasoning = completion.take(counts.reasoning)
+    audio_output = completion.take(completions.get("AUDIO", 0))
+    image_output = completion.take(completions.get("IMAGE", 0))
+    return TokenMeters(
+        input=prompt.rest,
+        cached_read=cached,
+        output=completion.rest,
+        reasoning=reasoning,
+        audio=audio,
+        image=image,
+        audio_output=audio_output,
+        image_output=image_output,
+    )
+
+
+def _openai(meters: TokenMeters) -> JsonObject:
+    """OpenAI's `usage`: its details are parts of `prompt_tokens` and `completion_tokens`."""
+    prompts: JsonObject = {"cached_tokens": meters.cached_read}
+    completions: JsonObject = {"reasoning_tokens": meters.reasoning}
+    for details, audio, image in (
+        (prompts, meters.audio, meters.image),
+        (completions, meters.audio_output, meters.image_output),
+    ):
+        details.update({name: count for name, count in (("audio_tokens", audio), ("image_tokens", image)) if count})
+    return {
+        "prompt_tokens": meters.prompt,
+        "completion_tokens": meters.completion,
+        "total_tokens": meters.total,
+        "prompt_tokens_details": prompts,
+        "completion_tokens_details": completions,
+    }
+
+
+class _Share:
+    """A sum from which parts are taken, never more than is left: details may overlap, the meters may not."""
+
+    def __init__(self, tokens: int) -> None:
+        self.rest = tokens
+
+    def take(self, tokens: int) -> int:
+        taken = min(tokens, self.rest)
+        self.rest -= taken
+        return taken
+
+
+def _by_modality(node: JsonObject, *names: str) -> dict[str, int]:
+    """Tokens per modality (`TEXT`, `IMAGE`, `AUDIO`, …), added up over the lists of these names."""
+    tokens: dict[str, int] = {}
+    for name in names:
+        for entry in as_objects(node.get(name)):
+            modality = as_text(as_object(entry).get("modality")).upper()
+            tokens[modality] = tokens.get(modality, 0) + (token_count(entry.get("tokenCount")) or 0)
+    return tokens
+
+
+def token_count(value: object) -> int | None:
+    """`value` where it is a possible number of tokens, else null."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= _MAX_TOKENS else None
