@@ -113,6 +113,15 @@ def line_of_chunks(case: Case, chunks: Iterable[JsonObject]) -> JsonObject:
     return _line(case, message, [calls[index] for index in sorted(calls)], finish_reason, usage)
 
 
+def line_of_embeddings(case: Case, document: JsonObject) -> JsonObject:
+    """The judge's line for a `list` of embeddings whose vectors are lists of numbers."""
+    rows = [_list(_dict(row)["embedding"]) for row in _list(document["data"])]
+    line = _line(case, {}, [], None, document.get("usage"))
+    # An answer of embeddings has no completion, and says so by leaving the count out.
+    line["usage"] = {"completion_tokens": 0} | {k: v for k, v in _dict(line["usage"]).items() if v is not None}
+    return line | {"embeddings": {"count": len(rows), "dim": len(rows[0]), "head": [row[:3] for row in rows]}}
+
+
 def line_of_error(
     case: Case, *, status: int | None, judged_class: str, where: str, retry_after_ms: int | None
 ) -> JsonObject:
