@@ -1,6 +1,7 @@
 """A chat request on its way: the request, the attempt, and control."""
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,6 +14,10 @@ DEFAULT_CREDIT_BYTES = 256 * 1024
 """Payload that a worker may send before the caller grants more, where the request does not say."""
 START_WITHIN_MS = 1000
 """A provider call has to begin within this time of its request being sent or handed back: `start_by_unix_ms` is that moment."""
+
+
+OwnKeys = Literal["first", "last", "only"]
+"""Where a request wants the tenant's own keys: before the platform's, after them, or alone."""
 
 
 class RequestHead(Head):
@@ -39,6 +44,8 @@ class RequestHead(Head):
     """Payload bytes that each attempt may send before the caller grants more; flow control from end to end."""
     allowed_models: list[str] | None = None
     """What the caller's client token may use; null is everything."""
+    prefer_own_keys: OwnKeys | None = None
+    """The caller's wish about whose key pays: it narrows or reorders what the tenant's policy allows, and never widens it."""
     traceparent: str | None = None
 
 
@@ -49,6 +56,8 @@ class Tried(Message):
     provider: str
     endpoint: EndpointName | None = None
     model: str
+    key_id: str | None = None
+    """The provider key that was used, where there was one."""
     failure: Failure
 
 

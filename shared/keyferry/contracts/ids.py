@@ -32,6 +32,9 @@ TenantId = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 
 EndpointName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+"""What callers or providers call a model: printable ASCII without spaces."""
+
 _TENANT = re.compile(TENANT_PATTERN)
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, TenantId
+from keyferry.contracts.ids import ModelName as ModelName
+from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import KeySource
-
-ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
 class DropReason(StrEnum):
@@ -28,6 +29,23 @@ class DropReason(StrEnum):
     """An attempt of this request has failed there."""
     UNHEALTHY = "unhealthy"
     """Its circuit is open or it asked for patience."""
+    WRONG_KIND = "wrong_kind"
+    """The model does not do what is asked: a chat of an embedding model, or the other way round."""
+    NOT_IN_CATALOG = "not_in_catalog"
+    """The model is not approved, and no key of the tenant's own lists it."""
+    NO_KEY = "no_key"
+    """Neither the tenant nor the platform has a key for the provider."""
+    KEY_POLICY = "key_policy"
+    """The tenant, or the request, does not want keys of this owner to pay."""
+    KEY_UNUSABLE = "key_unusable"
+    """The key is invalid, expired, disabled, or cannot be opened."""
+    KEY_LIMIT_SPENT = "key_limit_spent"
+    KEY_NOT_FOR_MODEL = "key_not_for_model"
+    """The key may not be used for this model."""
+    KEY_ELSEWHERE = "key_elsewhere"
+    """The key's region does not have this offering."""
+    TIER_TOO_LOW = "tier_too_low"
+    """The tenant's tier does not include this model on the platform's keys."""
 
 
 class Candidate(Message):
@@ -37,6 +55,10 @@ class Candidate(Message):
     endpoint: EndpointName | None = None
     model: str
     key_source: KeySource
+    key_id: str | None = None
+    """The provider key that would pay, where the candidate has one."""
+    region: str | None = None
+    """Which of the provider's offerings it is, where they differ by region."""
     kept: bool
     reason: DropReason | None = None
     words: str
@@ -111,10 +133,24 @@ class Endpoints(Message):
 
 
 class ListModels(Command):
-    """Ask what a tenant can call now, through a client token where one is given."""
+    """Ask what a tenant can call now, through a client token where one is given. What is null does not filter."""
 
     tenant: TenantId
     allowed_models: list[str] | None = None
+    eu: bool | None = None
+    """True: only what can be called inside the European Union."""
+    recommended: str | None = None
+    """Only what is recommended for this operation; `any` takes every operation."""
+    provider: str | None = None
+    tier: Tier | None = None
+    model_class: ModelClass | None = None
+    capability: Capability | None = None
+    unavailable: bool | None = None
+    """True: also approved models that the tenant cannot call, marked as such."""
+    unapproved: bool | None = None
+    """True: also what the tenant's own keys list beyond the catalog, marked as such."""
+    sort: ModelSort | None = None
+    """Null is by popularity."""
 
 
 class Model(Message):
@@ -122,8 +158,32 @@ class Model(Message):
 
     id: str
     provider: str
+    """Of the offering that would be tried first."""
     endpoint: EndpointName | None = None
     key_source: KeySource
+    """Whose key would be tried first."""
+    providers: list[str] = Field(default_factory=list)
+    """Every provider that can be called for it now."""
+    key_sources: list[KeySource] = Field(default_factory=list)
+    """Whose keys can be used for it now."""
+    available: bool = True
+    """Whether the tenant can call it now."""
+    approved: bool = True
+    """Whether the catalog, or the tenant's own endpoint, lists it; false for what only a key was seen to list."""
+    eu: bool = False
+    """Whether one of the ways to call it stays inside the European Union."""
+    maker: str | None = None
+    title: str | None = None
+    description: str | None = None
+    best_for: list[str] = Field(default_factory=list)
+    model_class: ModelClass | None = None
+    capabilities: list[Capability] = Field(default_factory=list)
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    dimensions: int | None = None
+    tier: Tier | None = None
+    recommended: list[str] = Field(default_factory=list)
+    default: bool = False
 
 
 class Models(Message):

@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from keyferry.contracts.envelope import Command, Message
-from keyferry.contracts.ids import TenantId
-from keyferry.contracts.route import ModelName
+from keyferry.contracts.ids import ModelName, TenantId
 
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""

@@ -1,0 +1,86 @@
+"""The catalog in memory: a model name as a caller writes it, to what is asked for and who offers it. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from keyferry.contracts.catalog import CatalogModel, Offering
+from keyferry.contracts.providers import PROVIDERS
+
+SELF_HOSTED = frozenset({"custom", "vllm", "ollama", "llamacpp"})
+"""Providers that are a tenant's own servers: nobody but the tenant knows which models they have."""
+NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
+"""Providers where tenants give the names that are called: their own servers, and Azure's deployments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model name means."""
+
+    name: str
+    """As the caller wrote it."""
+    model: CatalogModel | None
+    """Null where the catalog does not have it."""
+    offerings: tuple[Offering, ...]
+    """Who could serve it. Of an unlisted model the one that the name spells out; empty for an unknown name."""
+    provider: str | None = None
+    """The provider that the name insists on."""
+
+
+class Catalog:
+    """Approved models, in the order of the catalog's files."""
+
+    def __init__(self, models: Iterable[CatalogModel]) -> None:
+        self._models = tuple(models)
+        self._by_name: dict[str, CatalogModel] = {}
+        self._by_offering: dict[tuple[str, str], CatalogModel] = {}
+        self._asked: dict[str, Asked] = {}
+        for model in self._models:
+            for offering in model.offerings:
+                self._by_offering.setdefault((offering.provider, offering.upstream), model)
+        for model in self._models:
+            for name in (model.id, *model.aliases):
+                self._by_name[name] = model
+                self._asked[name] = Asked(name, model, tuple(model.offerings))
+
+    def __iter__(self) -> Iterator[CatalogModel]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def resolve(self, name: str) -> Asked:
+        """What `name` asks for: a name of the catalog, or `provider/model` (`provider:model` is tolerated).
+
+        The provider ends at the first slash or colon, because the names behind it have both: `openrouter/openai/gpt-4o:free`.
+        """
+        if (known := self._asked.get(name)) is not None:
+            return known
+        provider, rest = split_provider(name)
+        if provider is None:
+            return Asked(name, None, ())
+        model = self.offered_by(provider, rest)
+        if model is None:
+            return Asked(name, None, (Offering(provider=provider, upstream=rest),), provider)
+        return Asked(name, model, _at(model, provider, rest), provider)
+
+    def offered_by(self, provider: str, name: str) -> CatalogModel | None:
+        """The model that `provider` has under the catalog's or under its own name for it."""
+        model = self._by_name.get(name)
+        if model is not None and any(offering.provider == provider for offering in model.offerings):
+            return model
+        return self._by_offering.get((provider, name)) or self._by_offering.get((provider, f"{provider}/{name}"))
+
+
+def _at(model: CatalogModel, provider: str, name: str) -> tuple[Offering, ...]:
+    """Its offerings at a provider; the one alone whose upstream name was spelled out, as that is what is wanted."""
+    offerings = tuple(offering for offering in model.offerings if offering.provider == provider)
+    spelled = tuple(offering for offering in offerings if offering.upstream == name)
+    return spelled or offerings
+
+
+def split_provider(name: str) -> tuple[str | None, str]:
+    """The provider that a name begins with and the rest; (null, `name`) where it begins with none."""
+    at = min((place for place in (name.find("/"), name.find(":")) if place > 0), default=-1)
+    if at < 0 or name[:at] not in PROVIDERS or not name[at + 1 :]:
+        return None, name
+    return name[:at], name[at + 1 :]
