@@ -1,0 +1,1 @@
+"""Whatever holds the sealing keys, behind one protocol."""

@@ -1,0 +1,155 @@
+"""Sealing keys in a file: the default. Lines of `name base64url(32 bytes)`; the first one is primary.
+
+The file is the whole protection of every key here, so it has to be its owner's alone. It is read again when a data key names a
+sealing key that is not known: another process may have begun a rotation already.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from keyferry.runtime.settings import SettingsError
+from keyferry.sealing.framing import from_base64
+from services.key_vault.sealing import Undecryptable
+from services.key_vault.sealing_keys.protocol import (
+    Context,
+    Description,
+    SealingKeyMissing,
+    SealingKeyUnavailable,
+    WrappedDataKey,
+    context_bytes,
+)
+
+PROVIDER = "file"
+SEALING_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class Keyring:
+    """Sealing keys in memory, by name; `lines` is a keyring's text, and `source` is what to call it in a message.
+
+    Raises SettingsError for a text that is not a keyring.
+    """
+
+    def __init__(self, lines: str, source: str, provider: str = PROVIDER) -> None:
+        self._source = source
+        self._provider = provider
+        self._keys = _parsed(lines, source)
+
+    async def refresh(self) -> None:
+        """Nothing can have changed."""
+
+    async def wrap(self, data_key: bytes, context: Context) -> bytes:
+        """See SealingKeys."""
+        name, nonce = self.describe().primary, os.urandom(_NONCE_BYTES)
+        ciphertext = nonce + AESGCM(self._keys[name]).encrypt(nonce, data_key, context_bytes(context))
+        return WrappedDataKey(self._provider, name, ciphertext).encode()
+
+    async def unwrap(self, blob: bytes, context: Context) -> bytes:
+        """See SealingKeys."""
+        wrapped = WrappedDataKey.decode(blob, self._provider)
+        if wrapped.sealing_key not in self._keys:
+            await self._look_again()
+        if (sealing_key := self._keys.get(wrapped.sealing_key)) is None:
+            raise SealingKeyMissing(wrapped.sealing_key, f"put its line back into {self._source}")
+        nonce, ciphertext = wrapped.ciphertext[:_NONCE_BYTES], wrapped.ciphertext[_NONCE_BYTES:]
+        try:
+            return AESGCM(sealing_key).decrypt(nonce, ciphertext, context_bytes(context))
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce or a tag
+            raise Undecryptable(
+                f"a data key does not unwrap with the sealing key {wrapped.sealing_key!r} of {self._source}: that is"
+                " another key of the same name, or the data key was changed or moved"
+            ) from None
+
+    async def _look_again(self) -> None:
+        try:
+            await self.refresh()
+        except SettingsError as error:
+            raise SealingKeyUnavailable(str(error)) from None
+
+    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+        """See SealingKeys."""
+        return await self.wrap(await self.unwrap(blob, context), context)
+
+    def describe(self) -> Description:
+        """See SealingKeys."""
+        names = tuple(self._keys)
+        return Description(self._provider, names[0], names)
+
+    def name_of(self, blob: bytes) -> str:
+        """See SealingKeys."""
+        return WrappedDataKey.decode(blob, self._provider).sealing_key
+
+
+class FileKeyring(Keyring):
+    """The keyring in a file. Raises SettingsError where it cannot be read, is open to others, or makes no sense."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        super().__init__(_read(file), f"the keyring {file}")
+
+    async def refresh(self) -> None:
+        """Read the file again. A file that makes no sense leaves the keys as they are, and raises SettingsError."""
+        self._keys = _parsed(_read(self._file), self._source)
+
+
+def environment_keyring(variables: Mapping[str, str], name: str = "KEYFERRY_SEALING_KEYS") -> Keyring:
+    """A keyring from a variable, for trying things out. Raises SettingsError in production, where anybody who can see the
+    process's environment would have every key."""
+    if variables.get("KEYFERRY_ENV") == "prod":
+        raise SettingsError(
+            f"{name} is not taken from the environment while KEYFERRY_ENV is prod: put the lines into a file of mode 0600"
+            " and set KEYFERRY_SEALING_KEYS_FILE"
+        )
+    return Keyring(variables.get(name, ""), name, "env")
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open() as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            if mode & _OTHERS:
+                raise SettingsError(
+                    f"the keyring {file} can be used by others than its owner (mode {stat.S_IMODE(mode):04o}):"
+                    f" `chmod 600 {file}`, and rotate the sealing key if anybody may have read it"
+                )
+            return opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the keyring {file}: {type(error).__name__}") from None
+
+
+def _parsed(text: str, source: str) -> dict[str, bytes]:
+    keys: dict[str, bytes] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, sealing_key = _line(line, f"{source}, line {number}")
+        if name in keys:
+            raise SettingsError(f"{source}, line {number}: there are two sealing keys called {name!r}; rename one")
+        keys[name] = sealing_key
+    if not keys:
+        raise SettingsError(
+            f"{source} holds no sealing key: want lines of `name base64url(32 bytes)`, the primary first"
+        )
+    return keys
+
+
+def _line(line: str, where: str) -> tuple[str, bytes]:
+    """A line's name and key. Errors repeat nothing of the line: what stands in the wrong place may be the secret."""
+    parts = line.split()
+    if len(parts) != 2 or _NAME.fullmatch(parts[0]) is None:
+        raise SettingsError(f"{where}: want a name (letters, digits, `.`, `_`, `-`), a space, and a sealing key")
+    try:
+        sealing_key = from_base64(parts[1])
+    except ValueError as error:
+        raise SettingsError(f"{where}: the sealing key cannot be read: {error}") from None
+    if len(sealing_key) != SEALING_KEY_BYTES:
+        raise SettingsError(f"{where}: a sealing key has {SEALING_KEY_BYTES} bytes, this one has {len(sealing_key)}")
+    return parts[0], sealing_key

@@ -1,0 +1,192 @@
+"""The vault's tables, and how a row becomes what it stands for.
+
+Two of them hold what would have to be stolen together with a sealing key to be of any use: `data_keys`, wrapped, and
+`key_records`, sealed. Nothing else here is secret.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Row,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from keyferry.contracts.key import KeyFacts, KeyStatus, ProviderKey
+from keyferry.contracts.money import PLACES
+from keyferry.runtime.event_outbox import event_outbox_table
+from keyferry.runtime.outbox import outbox_table
+
+SCHEMA = "key_vault"
+
+metadata = MetaData(schema=SCHEMA)
+_Timestamp = DateTime(timezone=True)
+_Usd = Numeric(27, PLACES)
+provider_keys = Table(
+    "provider_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("fields", JSONB, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("allowed_models", ARRAY(Text)),
+    Column("expires_at", _Timestamp),
+    Column("over_limit", Boolean, nullable=False),
+    Column("models", ARRAY(Text), nullable=False),
+    Column("masked", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", _Timestamp, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("last_check", JSONB(none_as_null=True)),
+    Column("next_check_at", _Timestamp),
+    Column("last_used_at", _Timestamp),
+    Column("monthly_limit_usd", _Usd),
+    Column("spent_usd", _Usd),
+    Column("spend_month", Text),
+    Column("revert_until", _Timestamp),
+    CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in KeyStatus)})", name="provider_keys_status_known"),
+    CheckConstraint("fingerprint ~ '^[0-9a-f]{16}$'", name="provider_keys_fingerprint_hex"),
+    CheckConstraint("version >= 1", name="provider_keys_version_positive"),
+    Index("provider_keys_once", "tenant", "provider", "fingerprint", unique=True),
+    Index("provider_keys_by_tenant", "tenant", "priority", "created_at"),
+    Index("provider_keys_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+)
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("data_key_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("sealing_key", Text, nullable=False),
+    Column("is_primary", Boolean, nullable=False),
+    Column("created_at", _Timestamp, nullable=False, server_default=func.now()),
+    Index("data_keys_one_primary", "tenant", unique=True, postgresql_where=text("is_primary")),
+    Index("data_keys_by_tenant", "tenant"),
+    Index("data_keys_by_sealing_key", "sealing_key", "data_key_id"),
+)
+key_records = Table(
+    "key_records",
+    metadata,
+    Column("key_id", Text, ForeignKey(provider_keys.c.key_id, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("data_key_id", Text, ForeignKey(data_keys.c.data_key_id), nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Index("key_records_by_data_key", "data_key_id"),
+)
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("boot_id", Text, primary_key=True),
+    Column("registration", JSONB, nullable=False),
+    Column("not_after", _Timestamp, nullable=False),
+    Column("registered_at", _Timestamp, nullable=False, server_default=func.now()),
+)
+lease_nonces = Table(
+    "lease_nonces",
+    metadata,
+    Column("nonce", Text, primary_key=True),
+    Column("not_after", _Timestamp, nullable=False),
+    Index("lease_nonces_by_age", "not_after"),
+)
+spend = Table(
+    "spend",
+    metadata,
+    Column("key_id", Text, ForeignKey(provider_keys.c.key_id, ondelete="CASCADE"), primary_key=True),
+    Column("month", Text, primary_key=True),
+    Column("spent_usd", _Usd, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
+    Column("last_used_at", _Timestamp, nullable=False),
+)
+audit_sequence = Table(
+    "audit_sequence",
+    metadata,
+    Column("only_row", SmallInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    CheckConstraint("only_row = 1", name="audit_sequence_has_one_row"),
+)
+outbox = outbox_table(metadata)
+event_outbox = event_outbox_table(metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A provider key at rest: the data key that it is sealed under, and the record."""
+
+    data_key_id: str
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeyRow:
+    """A wrapped data key, and the sealing key that wraps it."""
+
+    data_key_id: str
+    tenant: str
+    wrapped: bytes
+    sealing_key: str
+
+
+def facts_of(key: ProviderKey) -> KeyFacts:
+    """What routers and workers may know of a key."""
+    return KeyFacts.model_validate(key.model_dump(include=set(KeyFacts.model_fields)))
+
+
+def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:
+    """The key of a row of `provider_keys`, its times in UTC whatever the session's time zone is."""
+    values = {name: _utc(value) for name, value in row._mapping.items() if name in ProviderKey.model_fields}
+    return ProviderKey.model_validate(values)
+
+
+def columns_of(key: ProviderKey) -> dict[str, object]:
+    """The values of a key's row; its month of spending is recorded apart."""
+    values: dict[str, object] = key.model_dump(exclude={"last_check"})
+    values["status"] = key.status.value
+    values["last_check"] = None if key.last_check is None else key.last_check.model_dump(mode="json")
+    return values
+
+
+def sealed_of(row: Row[tuple[object, ...]]) -> Sealed:
+    """The record of a row that has `data_key_id` and `record`."""
+    found = row._mapping
+    return Sealed(cast(str, found["data_key_id"]), bytes(cast(bytes, found["record"])))
+
+
+def data_key_of(row: Row[tuple[object, ...]]) -> DataKeyRow:
+    """The data key of a row of `data_keys`."""
+    found = row._mapping
+    return DataKeyRow(
+        data_key_id=cast(str, found["data_key_id"]),
+        tenant=cast(str, found["tenant"]),
+        wrapped=bytes(cast(bytes, found["wrapped"])),
+        sealing_key=cast(str, found["sealing_key"]),
+    )
+
+
+def _utc(value: object) -> object:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

@@ -1,0 +1,69 @@
+"""The rows about the way to the workers: who is registered, and which lease requests were answered already."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keyferry.contracts.key import WorkerRegistration
+from services.key_vault.tables import lease_nonces, workers
+from services.key_vault.transactions import Transactions
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Replayed(Exception):
+    """A lease request that was answered before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """What makes a lease request good once. After `not_after` the request is refused for its age, and need not be known."""
+
+    value: str
+    not_after: datetime
+
+
+class WorkerRows(Transactions):
+    """The tables `workers` and `lease_nonces`. Every method raises DatabaseAway."""
+
+    async def register_worker(self, registration: WorkerRegistration) -> None:
+        """Know a worker process from now on. Guard: none, the newest registration of a process counts.
+
+        Forgets on the way what has run out by the vault's clock.
+        """
+        values = {
+            "registration": registration.model_dump(mode="json"),
+            "not_after": _EPOCH + timedelta(milliseconds=registration.not_after_unix_ms),
+            "registered_at": self._clock(),
+        }
+        statement = upsert(workers).values(worker_id=registration.worker_id, boot_id=registration.boot_id, **values)
+        async with self._transaction() as connection:
+            now = self._clock()
+            await connection.execute(delete(workers).where(workers.c.not_after <= now))
+            await connection.execute(delete(lease_nonces).where(lease_nonces.c.not_after <= now))
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=["worker_id", "boot_id"], set_=values)
+            )
+
+    async def workers(self, now: datetime) -> list[WorkerRegistration]:
+        """Whose registration has not run out, the newest first."""
+        query = select(workers.c.registration).where(workers.c.not_after > now).order_by(workers.c.registered_at.desc())
+        async with self._transaction() as connection:
+            return [WorkerRegistration.model_validate(found) for found in await connection.scalars(query)]
+
+    async def worker(self, worker_id: str, boot_id: str) -> WorkerRegistration | None:
+        """The registration of one worker process, run out or not."""
+        query = select(workers.c.registration).where(workers.c.worker_id == worker_id, workers.c.boot_id == boot_id)
+        async with self._transaction() as connection:
+            found = await connection.scalar(query)
+        return None if found is None else WorkerRegistration.model_validate(found)
+
+
+async def use_nonce(connection: AsyncConnection, nonce: Nonce) -> None:
+    """Take a nonce. Guard: the primary key. Raises Replayed."""
+    statement = upsert(lease_nonces).values(nonce=nonce.value, not_after=nonce.not_after).on_conflict_do_nothing()
+    if await connection.scalar(statement.returning(lease_nonces.c.nonce)) is None:
+        raise Replayed("this lease request was answered before")
