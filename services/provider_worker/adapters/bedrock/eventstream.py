@@ -47,13 +47,14 @@ class FrameParser:
             return []
         self._buffer += data
         frames: list[Frame] = []
-        while self.damage is None and self._prelude_read() and len(self._buffer) >= self._frame_bytes:
+        while self._prelude_read() and len(self._buffer) >= self._frame_bytes:
             content = bytes(self._buffer[: self._frame_bytes])
             del self._buffer[: self._frame_bytes]
-            frame = self._frame(content)
             self._frame_bytes = 0
-            if frame is not None:
-                frames.append(frame)
+            frame = self._frame(content)
+            if frame is None:
+                break
+            frames.append(frame)
         return frames
 
     def _prelude_read(self) -> bool:

@@ -54,7 +54,8 @@ def _message(run: AttemptRun, said: JsonObject) -> JsonObject:
     if plan:
         details.append(detail(TOOL_PLAN, 0, plan))
     content = said.get("content")
-    for part in [{"type": "text", "text": content}] if isinstance(content, str) else as_objects(content):
+    parts: list[JsonObject] = [{"type": "text", "text": content}] if isinstance(content, str) else as_objects(content)
+    for part in parts:
         if part.get("type") == "thinking":
             details.append(detail(THINKING, len(details), as_text(part.get("thinking"))))
         elif isinstance(part.get("text"), str):
