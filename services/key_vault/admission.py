@@ -53,13 +53,16 @@ def admit(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch) -> None:
         )
 
 
+def keys_per_provider(tenant_id: str, tenant: Tenant | None) -> int | None:
+    """How many keys of one provider the admitted tenant may have; null is any number."""
+    return None if tenant_id == PLATFORM_TENANT or tenant is None else KEYS_PER_PROVIDER[tenant.tier]
+
+
 def require_room(tenant_id: str, tenant: Tenant | None, provider: str, stored: Iterable[ProviderKey]) -> None:
     """Nothing when the admitted tenant may have one more key of `provider` beside those `stored`. Raises Rejected."""
-    if tenant_id == PLATFORM_TENANT or tenant is None:
-        return
-    limit = KEYS_PER_PROVIDER[tenant.tier]
+    limit = keys_per_provider(tenant_id, tenant)
     present = [key for key in stored if key.provider == provider]
-    if limit is not None and len(present) >= limit:
+    if tenant is not None and limit is not None and len(present) >= limit:
         named = ", ".join(f"{key.key_id} ({key.label})" for key in present)
         raise Rejected(
             ErrorCode.CONFLICT,

@@ -151,8 +151,6 @@ def scheduled(key: ProviderKey, since: datetime, after: timedelta | None, jitter
     times = [] if after is None else [since + after * (1 - _SPREAD + 2 * _SPREAD * jitter)]
     if key.expires_at is not None and happened(key, Event.RAN_OUT) is not key.status:
         times.append(key.expires_at)
-    if key.over_limit:
-        times.append(next_month(since))
     return key.model_copy(update={"next_check_at": min(times, default=None)})
 
 
@@ -161,12 +159,6 @@ def rescheduled(key: ProviderKey, now: datetime, jitter: float) -> ProviderKey:
     if key.last_check is None:
         return scheduled(key, now, None if _until_next_test(key) is None else timedelta(), jitter)
     return scheduled(key, key.last_check.checked_at, _until_next_test(key), jitter)
-
-
-def next_month(now: datetime) -> datetime:
-    """When the next calendar month begins (UTC)."""
-    first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return (first + timedelta(days=32)).replace(day=1)
 
 
 def month_of(now: datetime) -> str:

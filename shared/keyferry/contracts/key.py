@@ -186,6 +186,8 @@ class AddKey(NewKey):
     monthly_limit_usd: Usd | None = None
     save_untested: bool = False
     """Store it also where its test could not tell anything; it is then marked as untested."""
+    once: bool = False
+    """Refuse a platform key that was stored before, also where it was removed since: imports must not bring it back."""
 
 
 class NamedKey(KeyCommand):

@@ -1,6 +1,6 @@
 """The state machine: what condemns a key, what does not, and when the vault looks again."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
@@ -146,24 +146,9 @@ def test_an_expired_key_is_left_alone() -> None:
     )
 
 
-def test_a_key_over_its_limit_is_looked_at_when_the_month_ends() -> None:
-    assert lifecycle.tested(key(over_limit=True), check(at=NOW), 0.5).next_check_at is not None
-    late = datetime(2026, 3, 30, tzinfo=UTC)
-    over = lifecycle.tested(key(over_limit=True), check(at=late), 0.5)
-    assert over.next_check_at == datetime(2026, 4, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("now", "first"),
-    [
-        (datetime(2026, 12, 31, 23, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
-        (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)),
-        (datetime(2028, 2, 29, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC)),
-    ],
-)
-def test_months_end(now: datetime, first: datetime) -> None:
-    assert lifecycle.next_month(now) == first
-    assert lifecycle.month_of(first - timedelta(microseconds=1)) == lifecycle.month_of(now)
+def test_months_are_of_utc() -> None:
+    east = timezone(timedelta(hours=3))
+    assert lifecycle.month_of(datetime(2027, 1, 1, 1, tzinfo=east)) == "2026-12"
 
 
 def test_a_401_in_a_call_asks_for_a_test_at_once() -> None:
