@@ -14,8 +14,16 @@ SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path /
 OUTER_ROOMS = frozenset({"app.py", "handlers.py", "store.py", "settings.py", "__main__.py", "__init__.py"})
 EFFECTS = {
     "ingress": {"exchange.py"},
-    "provider_worker": {"attempt.py", "calling.py", "delivery.py", "echoing.py", "resending.py", "spool.py"},
-    "usage_ledger": {"ingest.py", "intake.py", "prices.py", "confirming.py"},
+    "provider_worker": {
+        "attempt.py",
+        "calling.py",
+        "delivery.py",
+        "echoing.py",
+        "playing.py",
+        "resending.py",
+        "spool.py",
+    },
+    "usage_ledger": {"audit_store.py", "auditing.py", "ingest.py", "intake.py", "prices.py", "spending.py"},
     "health_monitor": {"intake.py", "publication.py"},
     "router": set(),
     "tenant_directory": set(),

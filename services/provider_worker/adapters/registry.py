@@ -5,10 +5,11 @@ from types import MappingProxyType
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Adapter, RefusedByAdapter
+from services.provider_worker.adapters.anthropic.adapter import AnthropicAdapter
 from services.provider_worker.adapters.compatible import FAMILY
 from services.provider_worker.adapters.compatible_adapter import CompatibleAdapter
 
-_TRANSLATED: Mapping[str, Adapter] = {}
+_TRANSLATED: Mapping[str, Adapter] = {"anthropic": AnthropicAdapter()}
 """Providers with a dialect of their own: name -> the object of its file."""
 
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType(

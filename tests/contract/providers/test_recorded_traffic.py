@@ -1,26 +1,27 @@
-"""The OpenAI-compatible adapter against recorded traffic, judged by the recordings' own judge.
-
-Tenants reach all these providers through a custom endpoint, so the row is `custom` for each of them.
-"""
+"""The OpenAI-compatible adapter against recorded traffic, judged by the recordings' own judge: each provider by its own row."""
 
 import json
 
 import pytest
 
-from keyferry.contracts.usage import Basis
+from keyferry.contracts.usage import Basis, RequestKind
 from services.provider_worker.adapters.adapter import Answer, UpstreamRequest
 from services.provider_worker.adapters.failures import judged_class
-from services.provider_worker.adapters.registry import adapter_for
+from services.provider_worker.adapters.registry import ADAPTERS, adapter_for
+from services.provider_worker.replay.outcome import outcome
+from services.provider_worker.replay.recording import caller_body, recording
 from tests.support.attempt_runs import attempt_run
 from tests.support.provider_traffic import (
     Case,
     JsonObject,
     chat_cases,
+    folder,
     line_of_chunks,
     line_of_completion,
     line_of_error,
     mismatches,
     rechunked,
+    recorded_cases,
 )
 
 JUDGED = chat_cases("openai", "openrouter")
@@ -28,12 +29,13 @@ FAMILY = chat_cases(
     "groq", "azure", "mistral", "deepseek", "together", "xai", "ollama", "vllm", "llamacpp", "perplexity", "huggingface",
     "openai_compatible",
 )  # fmt: skip
-SEEDS = 20
+EMBEDDINGS = [case for case in recorded_cases("openrouter", "ollama", "vllm", "llamacpp") if "embed" in case.endpoint]
+SEEDS = 50
 
 
 def replay(case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:
     run = attempt_run(stream=case.stream, include_usage=include_usage, model=case.model)
-    adapter = adapter_for("custom")
+    adapter = adapter_for(case.provider if case.provider in ADAPTERS else "custom")
     reader = adapter.reader(run, UpstreamRequest("https://provider.test", {}, b""), case.status, case.headers)
     chunks: list[bytes] = []
     for piece in rechunked(case.body, seed):
@@ -68,6 +70,24 @@ def test_the_judge_accepts_what_the_adapter_makes_of_a_recording(case: Case) -> 
     for seed in range(SEEDS):
         chunks, answer = replay(case, seed)
         assert mismatches(case, judge_line(case, chunks, answer)) == [], f"seed {seed}"
+
+
+def test_the_family_is_recorded_in_full() -> None:
+    assert len([*JUDGED, *FAMILY, *EMBEDDINGS]) >= 84
+    assert len(EMBEDDINGS) >= 4
+
+
+@pytest.mark.parametrize("case", EMBEDDINGS, ids=str)
+def test_the_judge_accepts_what_the_adapter_makes_of_embeddings(case: Case) -> None:
+    recorded = recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
+    run = attempt_run(model=case.model, kind=RequestKind.EMBEDDING)
+    adapter = adapter_for(case.provider)
+    request = adapter.request(run, caller_body(recorded))
+    for seed in range(SEEDS):
+        reader = adapter.reader(run, request, case.status, case.headers)
+        for piece in rechunked(case.body, seed):
+            assert reader.feed(piece) == []
+        assert mismatches(case, outcome(recorded, [], reader.close())) == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize("case", [*JUDGED, *FAMILY], ids=str)

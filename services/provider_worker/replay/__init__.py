@@ -1,0 +1,33 @@
+"""Feeds recorded exchanges with providers through the real adapters, to judge them: the tool to add a provider with.
+
+    uv run python -m services.provider_worker.replay FILE... [--json] [--seed N] [--provider NAME]
+
+Each recording is answered by a real HTTP server on loopback, cut at random offsets (which ones, `--seed` decides), to a call made
+by the worker's own HTTP client, and read by the adapter of the recording's provider. A provider that has none is read as
+`custom`, with a note on standard error. Files may be anywhere. A file that cannot be read is told on standard error; the others
+are replayed all the same, and the exit status is 2.
+
+A recording is one JSON object:
+
+    case        a name for it; the file's name where it is missing
+    provider    one of the worker's providers, or a name of its own; `adapter` may name the dialect that it speaks
+    endpoint    `chat.completions`, `embeddings`, `messages`, `generateContent`, `converse`, `v2/chat`, ...
+    kind        `chat`, `stream`, `tools`, `embeddings`, `error`, ...: what it is an example of
+    stream      whether the answer was streamed
+    model       the model that was called
+    request     what was sent: `body`, in the provider's own format
+    response    `status`, `headers`, and one of `body` (JSON), `body_text` (text as it came) and `body_b64` (bytes as they came)
+
+With `--json` one line is printed for each file, in the order of the files: what the caller would have got, in OpenAI's terms.
+
+    case, text, reasoning_text, refusal, choices_text
+    tool_calls      `name` and `arguments`, parsed where they are JSON, else the text
+    finish_reason
+    usage           `prompt_tokens`, `completion_tokens`, `total_tokens`, `cached_tokens`, `reasoning_tokens`,
+                    `cache_write_tokens`
+    embeddings      `count`, `dim`, and `head`: the first three numbers of the first three
+    error           null, or `status` (the failure's own, also inside a 200), `class`, `where`, `retry_after_s`
+
+`error.class` is one of auth, rate_limit, context_length, not_found, bad_request, overloaded, content_filter, server;
+`error.where` is `http_status`, `http_200_body` or `mid_stream`.
+"""

@@ -1,0 +1,96 @@
+"""The command line of the replay; what it does stands in the package's docstring."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import services.provider_worker.replay as tool
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects
+from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.replay.choosing import CUSTOM, provider_of
+from services.provider_worker.replay.outcome import outcome
+from services.provider_worker.replay.playing import loopback_client, play
+from services.provider_worker.replay.recording import NotARecording, Recording, recording
+
+_BAD_FILE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Replay the files named by the arguments; the exit status, 2 where one could not be read."""
+    asked = _parser().parse_args(arguments)
+    if asked.provider is not None and asked.provider not in ADAPTERS:
+        _tell(f"there is no provider {asked.provider!r}; there are {', '.join(sorted(ADAPTERS))}")
+        return _BAD_FILE
+    return asyncio.run(_replay(asked.files, asked.seed, asked.provider, as_json=asked.json))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.provider_worker.replay",
+        description=tool.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="recorded exchanges")
+    parser.add_argument("--json", action="store_true", help="print one JSON line for each file")
+    parser.add_argument("--seed", type=int, default=0, help="which offsets the answers are cut at (default 0)")
+    parser.add_argument("--provider", help="read every file as this provider's")
+    return parser
+
+
+async def _replay(files: Sequence[Path], seed: int, provider: str | None, *, as_json: bool) -> int:
+    status = 0
+    client = loopback_client()
+    try:
+        for file in files:
+            try:
+                recorded = recording(file.read_bytes(), file.stem)
+            except OSError as error:
+                _tell(f"{file}: it cannot be read: {error.strerror}")
+                status = _BAD_FILE
+                continue
+            except NotARecording as error:
+                _tell(f"{file}: {error}")
+                status = _BAD_FILE
+                continue
+            chosen = provider or _chosen(recorded, file)
+            chunks, answer = await play(recorded, ADAPTERS[chosen], chosen, client, seed)
+            line = outcome(recorded, chunks, answer)
+            sys.stdout.write((json.dumps(line, ensure_ascii=False) if as_json else _words(line)) + "\n")
+    finally:
+        await client.close()
+    return status
+
+
+def _chosen(recorded: Recording, file: Path) -> str:
+    provider = provider_of(recorded, ADAPTERS)
+    if provider is None:
+        _tell(f"{file}: no adapter for {recorded.provider!r}; read as an OpenAI-compatible one")
+    return provider or CUSTOM
+
+
+def _tell(note: str) -> None:
+    sys.stderr.write(f"{note}\n")
+
+
+def _words(line: JsonObject) -> str:
+    """One line for people."""
+    if line["error"] is not None:
+        error = as_object(line["error"])
+        return f"{line['case']}: {error['class']} ({error['status']}, {error['where']}): {error['message']}"
+    if line["embeddings"] is not None:
+        vectors = as_object(line["embeddings"])
+        return f"{line['case']}: {vectors['count']} embeddings of {vectors['dim']} numbers"
+    usage = as_object(line["usage"])
+    told = [
+        f"{len(str(line['text'] or ''))} characters",
+        *(f"calls {call['name']}" for call in as_objects(line["tool_calls"])),
+        f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens",
+    ]
+    return f"{line['case']}: {line['finish_reason']}: {', '.join(told)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

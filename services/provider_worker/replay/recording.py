@@ -1,0 +1,108 @@
+"""Reads one recorded exchange. Pure."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+
+_CONNECTION = frozenset(
+    {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "trailer", "upgrade", "te"}
+)
+"""Headers of the recorded connection: the body is stored decoded, and the replayed one is a connection of its own."""
+
+
+class NotARecording(ValueError):
+    """The file holds no recorded exchange; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One exchange. `headers` have names in lower case; `body` is what the provider sent, whole."""
+
+    case: str
+    provider: str
+    dialect: str
+    """The provider whose dialect it speaks, where the recording says it; else empty."""
+    kind: RequestKind
+    stream: bool
+    model: str
+    inputs: int
+    """How many texts were to be embedded; 1 where that cannot be told."""
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def recording(data: bytes, name: str) -> Recording:
+    """The exchange in a file of that name. Raises NotARecording."""
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise NotARecording(f"it is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise NotARecording("it holds no JSON object")
+    response = document.get("response")
+    if not isinstance(response, dict):
+        raise NotARecording("it has no `response` object")
+    status = response.get("status")
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise NotARecording("`response.status` is no HTTP status from 200 to 599")
+    return Recording(
+        case=as_text(document.get("case")) or name,
+        provider=as_text(document.get("provider")) or "custom",
+        dialect=as_text(document.get("adapter")),
+        kind=_kind(document),
+        stream=document.get("stream") is True,
+        model=as_text(document.get("model")) or "recorded",
+        inputs=_inputs(as_object(as_object(document.get("request")).get("body"))),
+        status=status,
+        headers=_headers(response.get("headers")),
+        body=_body(response),
+    )
+
+
+def caller_body(recorded: Recording) -> bytes:
+    """The shortest OpenAI-shaped request that could have been answered so."""
+    if recorded.kind is RequestKind.EMBEDDING:
+        return json.dumps({"model": recorded.model, "input": ["replay"] * recorded.inputs}).encode()
+    body: JsonObject = {"model": recorded.model, "messages": [{"role": "user", "content": "replay"}]}
+    if recorded.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(body).encode()
+
+
+def _kind(document: JsonObject) -> RequestKind:
+    embeds = document.get("kind") == "embeddings" or "embed" in as_text(document.get("endpoint")).lower()
+    return RequestKind.EMBEDDING if embeds else RequestKind.CHAT
+
+
+def _inputs(body: JsonObject) -> int:
+    """The number of texts in a request for embeddings, in the words of whichever provider."""
+    for name in ("input", "texts", "requests", "inputs"):
+        given = body.get(name)
+        if isinstance(given, list) and given:
+            return 1 if all(isinstance(item, int) for item in given) else len(given)
+    return 1
+
+
+def _headers(given: object) -> dict[str, str]:
+    if not isinstance(given, dict):
+        raise NotARecording("`response.headers` is no object")
+    return {name.lower(): str(value) for name, value in given.items() if name.lower() not in _CONNECTION}
+
+
+def _body(response: JsonObject) -> bytes:
+    if response.get("body_b64") is not None:
+        try:
+            return base64.b64decode(as_text(response["body_b64"]), validate=True)
+        except binascii.Error as error:
+            raise NotARecording(f"`response.body_b64` is not base64: {error}") from None
+    if response.get("body_text") is not None:
+        return as_text(response["body_text"]).encode()
+    if "body" not in response:
+        raise NotARecording("`response` has none of `body`, `body_text` and `body_b64`")
+    return json.dumps(response["body"]).encode()

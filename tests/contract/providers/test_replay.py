@@ -1,0 +1,177 @@
+"""The replay tool: every recording through the real client, server and adapter, judged as acceptance judges it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.provider_worker.adapters.compatible import FAMILY
+from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.replay.__main__ import main
+from services.provider_worker.replay.choosing import provider_of
+from services.provider_worker.replay.playing import rechunked
+from services.provider_worker.replay.recording import recording
+from tests.support.judged import JUDGED, judged, matrix
+from tests.support.provider_traffic import REPOSITORY, Case, folder, mismatches, recorded_cases
+
+JsonObject = dict[str, object]
+SEEDS = (0, 1, 2)
+CHOICE: JsonObject = {"index": 0, "message": {"role": "assistant", "content": "hé"}, "finish_reason": "stop"}
+USAGE: JsonObject = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+
+
+def files_of(provider: str) -> list[Path]:
+    return sorted((folder() / "cases" / provider).glob("*.json"))
+
+
+def known(provider: str) -> bool:
+    file = files_of(provider)[0]
+    return provider_of(recording(file.read_bytes(), file.stem), ADAPTERS) is not None
+
+
+PROVIDERS = [provider for path in sorted((folder() / "cases").iterdir()) if known(provider := path.name)]
+
+
+def lines(output: str) -> list[JsonObject]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def written(path: Path, **changes: object) -> Path:
+    """A recording of our own making."""
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [CHOICE], "usage": USAGE}
+    response = {"status": 200, "headers": {"Content-Type": "application/json", "Content-Length": "9"}, "body": body}
+    record = {"case": "own", "provider": "groq", "kind": "chat", "stream": False, "model": "m", "response": response}
+    path.write_text(json.dumps(record | changes))
+    return path
+
+
+def test_the_recordings_of_the_whole_family_are_replayed() -> None:
+    recorded = {path.name for path in (folder() / "cases").iterdir()}
+    assert {*PROVIDERS} >= {row.name for row in FAMILY} & recorded | {"openai_compatible"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_recording_is_judged_right(
+    provider: str, seed: int, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
+) -> None:
+    assert main([*map(str, files_of(provider)), "--json", "--seed", str(seed)]) == 0
+    told = {str(line["case"]): line for line in lines(capsys.readouterr().out)}
+    faults: dict[str, list[str]] = {}
+    for case in recorded_cases(provider):
+        wrong = mismatches(case, told[case.name])
+        record_property(JUDGED, judged(provider, case.kind, right=not wrong))
+        if wrong:
+            faults[case.name] = wrong
+    assert faults == {}
+    assert len(told) == len(recorded_cases(provider))
+
+
+def test_the_judge_sees_a_wrong_line(capsys: pytest.CaptureFixture[str]) -> None:
+    case: Case = next(case for case in recorded_cases("openai") if case.kind == "tools")
+    main([str(folder() / "cases" / "openai" / f"{case.name}.json"), "--json"])
+    [line] = lines(capsys.readouterr().out)
+    assert mismatches(case, line) == []
+    assert mismatches(case, {**line, "tool_calls": []}) != []
+    assert mismatches(case, {**line, "usage": {}}) != []
+
+
+def test_a_file_outside_the_project_is_replayed_by_the_command(tmp_path: Path) -> None:
+    file = written(tmp_path / "own.json")
+    command = [sys.executable, "-m", "services.provider_worker.replay", str(file), "--json", "--seed", "7"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = lines(done.stdout)
+    assert (line["case"], line["text"], line["finish_reason"], line["error"]) == ("own", "hé", "stop", None)
+    assert line["usage"] == {
+        **USAGE,
+        "cached_tokens": None,
+        "cache_write_tokens": None,
+        "reasoning_tokens": None,
+    }
+
+
+def test_without_json_it_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(written(tmp_path / "own.json"))]) == 0
+    assert capsys.readouterr().out == "own: stop: 2 characters, 3 + 1 tokens\n"
+
+
+def test_a_stream_is_put_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def event(delta: JsonObject, finish_reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        return "data: " + json.dumps({"object": "chat.completion.chunk", "choices": [choice]}) + "\n\n"
+
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a"'}}
+    rest = {"index": 0, "function": {"arguments": ": 1}"}}
+    text = event({"content": "h"}) + event({"tool_calls": [call]}) + event({"tool_calls": [rest]})
+    text += event({}, "tool_calls") + "data: [DONE]\n\n"
+    response = {"status": 200, "headers": {"content-type": "text/event-stream"}, "body_text": text}
+    file = written(tmp_path / "own.json", stream=True, kind="tools_stream", response=response)
+    assert main([str(file), "--json", "--seed", "3"]) == 0
+    [line] = lines(capsys.readouterr().out)
+    assert (line["text"], line["finish_reason"]) == ("h", "tool_calls")
+    assert line["tool_calls"] == [{"name": "f", "arguments": {"a": 1}}]
+
+
+def test_an_unknown_provider_is_read_as_a_compatible_one_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(written(tmp_path / "own.json", provider="nobody")), "--json"]) == 0
+    told = capsys.readouterr()
+    assert "no adapter for 'nobody'" in told.err
+    assert lines(told.out)[0]["text"] == "hé"
+
+
+def test_a_dialect_that_is_named_is_spoken_without_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(written(tmp_path / "own.json", provider="nobody", adapter="openai_compatible")), "--json"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no JSON object"),
+        ("{}", "no `response`"),
+        ('{"response": {"status": "ok"}}', "no HTTP status"),
+        ('{"response": {"status": 200}}', "`response.headers`"),
+        ('{"response": {"status": 200, "headers": {}}}', "none of `body`"),
+        ('{"response": {"status": 200, "headers": {}, "body_b64": "?"}}', "not base64"),
+    ],
+)
+def test_a_file_that_is_no_recording_is_told_and_the_others_are_replayed(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text(text)
+    assert main([str(bad), str(written(tmp_path / "own.json")), "--json"]) == 2
+    told = capsys.readouterr()
+    assert words in told.err
+    assert str(bad) in told.err
+    assert [line["case"] for line in lines(told.out)] == ["own"]
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.json"), "--json"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cuts_lose_nothing_and_depend_on_the_seed(seed: int) -> None:
+    data = bytes(range(256)) * 40
+    assert b"".join(rechunked(data, seed)) == data
+    assert list(rechunked(data, seed)) == list(rechunked(data, seed))
+    assert list(rechunked(data, seed)) != list(rechunked(data, seed + 1))
+
+
+def test_the_matrix_counts() -> None:
+    told = [judged("a", "chat", right=True), judged("a", "chat", right=False), judged("b", "error", right=True)]
+    assert [line.split() for line in matrix(told).splitlines()] == [
+        ["provider", "chat", "error"],
+        ["a", "1/2", "."],
+        ["b", ".", "1/1"],
+        ["2", "right", "of", "3"],
+    ]
