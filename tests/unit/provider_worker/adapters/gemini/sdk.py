@@ -1,0 +1,44 @@
+"""What Google's own SDK sends to a server on loopback."""
+
+import json
+from collections.abc import Callable
+
+from google import genai
+from google.auth.credentials import AnonymousCredentials
+
+from tests.support.upstream import Asked, Pieces, Reply, pieces_of, running_upstream
+
+VECTOR = {"values": [1.0]}
+ANSWERS: dict[str, object] = {
+    "generateContent": {
+        "candidates": [{"content": {"parts": [{"text": "ok"}], "role": "model"}, "finishReason": "STOP"}]
+    },
+    "batchEmbedContents": {"embeddings": [VECTOR]},
+    "embedContent": {"embedding": VECTOR},
+    "predict": {"predictions": [{"embeddings": VECTOR}]},
+}
+ANSWERS["streamGenerateContent"] = ANSWERS["generateContent"]
+
+
+def asked_by_sdk(use: Callable[[genai.Client], object], *, vertex: bool = False, stream: bool = False) -> Asked:
+    """The request that `use` makes with a client; raises what the SDK raises for what it will not send."""
+
+    def answer(asked: Asked) -> Reply:
+        body = json.dumps(ANSWERS[asked.path.rpartition(":")[2]]).encode()
+        pieces: Pieces = pieces_of(b"data: " + body + b"\r\n\r\n" if stream else body)
+        return Reply(200, {"content-type": "text/event-stream" if stream else "application/json"}, pieces)
+
+    with running_upstream(answer) as upstream:
+        options = genai.types.HttpOptions(base_url=f"http://127.0.0.1:{upstream.port}", timeout=10_000)
+        if vertex:
+            credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+            credentials.token = "ya29.test"
+            client = genai.Client(
+                vertexai=True, project="acme-1", location="europe-west4", credentials=credentials, http_options=options
+            )
+        else:
+            client = genai.Client(api_key="AIza-test", http_options=options)
+        with client:
+            use(client)
+        assert len(upstream.calls) == 1
+        return upstream.calls[0].asked
