@@ -1,0 +1,129 @@
+"""The vault's tables with a real PostgreSQL, and provider keys to put into them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from deploy.postgres.migrate import migrate
+from keyferry.contracts import ids
+from keyferry.contracts.key import KeyStatus, ProviderKey
+from keyferry.contracts.secret import Secret
+from keyferry.sealing.framing import to_base64
+from services.key_vault.custody import Custody
+from services.key_vault.data_keys import DataKeys
+from services.key_vault.sealing_keys.file import FileKeyring
+from services.key_vault.store import Act, KeyStore
+from tests.support.servers import shared_postgres
+
+DEPLOYMENT = "dep_test"
+PROVIDER, ORIGIN = "openai", "https://api.openai.com"
+CREATED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FINGERPRINT_KEY = bytes(range(32))
+
+
+@dataclass
+class Vault:
+    """One process of the vault, as far as its tables and keys go."""
+
+    engine: AsyncEngine
+    url: str
+    """libpq's, of the service's own role."""
+    keyring_file: Path
+    store: KeyStore
+    sealing_keys: FileKeyring
+    data_keys: DataKeys
+    custody: Custody
+
+    def restarted(self, *, ttl_seconds: float = 60.0, deployment: str = DEPLOYMENT) -> "Vault":
+        """Another process on the same tables: nothing in memory, the keyring read again."""
+        store, sealing_keys = KeyStore(self.engine), FileKeyring(self.keyring_file)
+        data_keys = DataKeys(store, sealing_keys, deployment, ttl_seconds=ttl_seconds)
+        custody = Custody(data_keys, deployment, FINGERPRINT_KEY)
+        return Vault(self.engine, self.url, self.keyring_file, store, sealing_keys, data_keys, custody)
+
+    async def add(self, tenant: str, secret: Secret | None = None) -> tuple[ProviderKey, Secret]:
+        """Store a key as the service does."""
+        secret = secret or Secret(f"sk-{secrets.token_hex(16)}")
+        key = provider_key(tenant, fingerprint=self.custody.fingerprint(tenant, secret))
+        sealed = await self.custody.keep(tenant, PROVIDER, key.key_id, key.version, ORIGIN, secret)
+        await self.store.insert(key, sealed, act("key.add", key), "A key was added.")
+        return key, secret
+
+    async def read(self, key: ProviderKey) -> Secret:
+        """Open a stored key; fails the test where its record is not there."""
+        sealed = await self.store.sealed(key.tenant, key.key_id, key.version)
+        assert sealed is not None
+        return await self.custody.open(key, sealed)
+
+    def rows(self, query: str) -> list[dict[str, object]]:
+        """What a query answers, past the store."""
+        with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def execute(self, statement: str, *values: object) -> None:
+        """Meddle with the tables."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode(), values)
+
+
+@asynccontextmanager
+async def running_vault(directory: Path) -> AsyncIterator[Vault]:
+    """A vault on a database of its own."""
+    admin_url = shared_postgres().new_database()
+    url_files = migrate(admin_url, directory / "database", services=["key_vault"])
+    url = url_files["key_vault"].read_text()
+    engine = create_async_engine(url, pool_size=10, hide_parameters=True)
+    keyring_file = directory / "sealing-keys"
+    write_keyring(keyring_file, keyring_line("first"))
+    store, sealing_keys = KeyStore(engine), FileKeyring(keyring_file)
+    data_keys = DataKeys(store, sealing_keys, DEPLOYMENT)
+    custody = Custody(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
+    libpq_url = url.replace("postgresql+psycopg", "postgresql")
+    try:
+        yield Vault(engine, libpq_url, keyring_file, store, sealing_keys, data_keys, custody)
+    finally:
+        await engine.dispose()
+
+
+def keyring_line(name: str) -> str:
+    """A fresh sealing key as a line of a keyring."""
+    return f"{name} {to_base64(secrets.token_bytes(32))}"
+
+
+def write_keyring(file: Path, *lines: str) -> None:
+    """A keyring of these lines, the first one primary; for its owner only."""
+    draft = file.with_name(f"{file.name}.draft")
+    draft.touch(mode=0o600)
+    draft.write_text("".join(f"{line}\n" for line in lines))
+    draft.replace(file)
+
+
+def provider_key(tenant: str, *, fingerprint: str = "", **changes: object) -> ProviderKey:
+    """A valid key of `tenant`."""
+    key = ProviderKey(
+        key_id=ids.new(ids.PROVIDER_KEY),
+        tenant=tenant,
+        provider=PROVIDER,
+        label="main",
+        status=KeyStatus.VALID,
+        version=1,
+        origin=ORIGIN,
+        base_url=f"{ORIGIN}/v1",
+        masked="sk-…A9f2",
+        fingerprint=fingerprint or secrets.token_hex(8),
+        created_at=CREATED_AT,
+        created_by="operator",
+    )
+    return key.model_copy(update=changes)
+
+
+def act(action: str, key: ProviderKey) -> Act:
+    """What the operator does with a key."""
+    return Act(actor="operator", action=action, tenant=key.tenant, target=key.key_id)
