@@ -94,11 +94,12 @@ class Subject:
     def agrees(self, subject: str, message: BaseModel) -> bool:
         """Whether `message` says the same as the subject it came on, wherever it has a field of a placeholder's name.
 
-        The bus checks who may publish to which tenant's subject, so the message must not say otherwise.
+        `{worker}` is told by a field `worker` or `worker_id`. The bus checks who may publish to which tenant's or worker's
+        subject, so the message must not say otherwise.
         """
         told = subject.split(".")
         return all(
-            getattr(message, part[1:-1], told[at]) == told[at]
+            getattr(message, part[1:-1], getattr(message, f"{part[1:-1]}_id", told[at])) == told[at]
             for at, part in enumerate(self.template.split("."))
             if part.startswith("{")
         )

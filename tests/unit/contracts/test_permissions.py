@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from keyferry.contracts import topology
+from keyferry.contracts.key import WorkerRegistration
 from keyferry.contracts.permissions import Permissions, permissions
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import ListTenants
@@ -230,6 +231,11 @@ def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() ->
     assert topology.MODEL_LIST.agrees("kf.v1.model.list.acme", asked)
     assert not topology.MODEL_LIST.agrees("kf.v1.model.list.other", asked)
     assert topology.TENANT_LIST.agrees(topology.TENANT_LIST.at(), ListTenants())
+    registered = WorkerRegistration(
+        worker_id="provider-worker-1", boot_id="b", suite="s", public_key="k", not_after_unix_ms=1, signature="s"
+    )
+    assert topology.WORKER_REGISTER.agrees("kf.v1.worker.register.provider-worker-1", registered)
+    assert not topology.WORKER_REGISTER.agrees("kf.v1.worker.register.provider-worker-2", registered)
 
 
 def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
