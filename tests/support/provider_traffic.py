@@ -59,7 +59,10 @@ def chat_cases(*providers: str) -> list[Case]:
 
 
 def recorded_cases(*providers: str) -> list[Case]:
-    """Everything recorded from `providers`, whatever the endpoint, in a fixed order. Raises FileNotFoundError where one has none."""
+    """Everything recorded from `providers`, whatever the endpoint, in a fixed order.
+
+    Raises FileNotFoundError where one of them has nothing.
+    """
     cases: list[Case] = []
     for provider in providers:
         paths = sorted((folder() / "cases" / provider).glob("*.json"))

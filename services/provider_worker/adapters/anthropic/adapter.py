@@ -14,7 +14,8 @@ from services.provider_worker.adapters.documents import parse_object, render
 
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
-"""The version of the API whose requests and answers this package knows."""
+"""The version of the API that this package speaks. The next one, 2026-10-21, takes no temperature, top_p or top_k at all, which
+the models before Claude 4.7 still have."""
 _AUTH = HeaderAuth(name="x-api-key", prefix="")
 
 
