@@ -1,6 +1,6 @@
 """The rows about the keys that the platform ever had, so that an import does not bring a removed one back."""
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,11 @@ class FingerprintRows(Transactions):
         query = select(columns.provider).where(columns.provider == key.provider, columns.fingerprint == key.fingerprint)
         async with self._transaction() as connection:
             return key.tenant == PLATFORM_TENANT and await connection.scalar(query) is not None
+
+    async def forget_fingerprints(self) -> None:
+        """Know nothing of the platform's keys any more."""
+        async with self._transaction() as connection:
+            await connection.execute(delete(platform_fingerprints))
 
 
 async def remember_fingerprint(connection: AsyncConnection, key: ProviderKey) -> None:

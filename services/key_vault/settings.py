@@ -1,16 +1,30 @@
 """Settings of the key vault."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_settings import NoDecode
 
 from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Provider
-from keyferry.runtime.settings import DatabaseSettings, SecretFile
+from keyferry.contracts.secret import Secret
+from keyferry.runtime.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
+from keyferry.sealing.framing import from_base64
+from keyferry.sealing.intake import IntakeOpener
+from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
 from services.key_vault.admission import ByokSwitch
+from services.key_vault.registrations import BadEnrolment, EnrolledWorkers
+from services.key_vault.sealing_keys.file import FileKeyring
+from services.key_vault.sealing_keys.protocol import SealingKeys
+
+T = TypeVar("T")
+
+_FINGERPRINT_KEY_BYTES = 32
 
 
 def _listed(text: str) -> list[str]:
@@ -64,6 +78,8 @@ class VaultSettings(DatabaseSettings):
     """Whether tenants may have provider keys of their own."""
     byok_tenants: TenantSet = frozenset()
     """Which tenants may; none named is all of them."""
+    start_undecryptable: bool = False
+    """Start although stored keys cannot be opened; they are marked as undecryptable."""
 
     def byok(self) -> ByokSwitch:
         """Whether tenants may use keys of their own."""
@@ -72,3 +88,43 @@ class VaultSettings(DatabaseSettings):
     def revert_after(self) -> timedelta:
         """How long the key before a rotation is kept."""
         return timedelta(seconds=self.revert_seconds)
+
+    def sealing_keys(self) -> SealingKeys:
+        """Whoever holds the sealing keys. Raises SettingsError."""
+        return FileKeyring(self.sealing_keys_file)
+
+    def intake_opener(self) -> IntakeOpener:
+        """What opens arriving keys. Raises SettingsError."""
+        return IntakeOpener(_key_in(self.intake_key_file, opening_key))
+
+    def signing_key(self) -> Ed25519PrivateKey:
+        """What deliveries are signed with. Raises SettingsError."""
+        return _key_in(self.signing_key_file, signing_key)
+
+    def fingerprint_key(self) -> bytes:
+        """What fingerprints are made under: 32 bytes. Raises SettingsError."""
+        return _key_in(self.fingerprint_key_file, _raw_key)
+
+    def enrolled_workers(self) -> EnrolledWorkers:
+        """The workers that may have keys. Raises SettingsError."""
+        try:
+            return EnrolledWorkers.parse(read_secret(self.enrolled_workers_file).reveal())
+        except BadEnrolment as error:
+            raise SettingsError(f"{self.enrolled_workers_file}: {error}") from None
+
+
+def _key_in(file: Path, parse: Callable[[Secret], T]) -> T:
+    try:
+        return parse(read_secret(file))
+    except BadKeyFile as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _raw_key(text: Secret) -> bytes:
+    try:
+        raw = from_base64(text.reveal())
+    except ValueError as error:
+        raise BadKeyFile(f"the key cannot be read: {error}") from None
+    if len(raw) != _FINGERPRINT_KEY_BYTES:
+        raise BadKeyFile(f"the key has {len(raw)} bytes and not {_FINGERPRINT_KEY_BYTES}")
+    return raw

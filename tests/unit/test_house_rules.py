@@ -27,9 +27,27 @@ EFFECTS = {
     "health_monitor": {"intake.py", "publication.py"},
     "router": set(),
     "tenant_directory": set(),
+    "key_vault": {
+        "checks.py",
+        "custody.py",
+        "data_key_rows.py",
+        "data_keys.py",
+        "delivery.py",
+        "fingerprint_rows.py",
+        "management.py",
+        "refusals.py",
+        "retest.py",
+        "rotation.py",
+        "spending.py",
+        "stewardship.py",
+        "tables.py",
+        "transactions.py",
+        "verification.py",
+        "worker_rows.py",
+    },
 }
 """Files that do something and are neither a door nor storage. A name here is a decision."""
-EFFECT_FOLDERS = {"upstream", "migrations"}
+EFFECT_FOLDERS = {"upstream", "migrations", "sealing_keys"}
 
 IMPURE = frozenset(
     {"asyncio", "faststream", "nats", "httpx", "aiohttp", "sqlalchemy", "psycopg", "uvicorn", "opentelemetry", "socket"}

@@ -1,0 +1,161 @@
+"""The key vault put together."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from keyferry.contracts.tenancy import Tenant
+from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.database import engine_for, open_database
+from keyferry.runtime.event_outbox import EventRelay
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.outbox import Relay, RelayState
+from keyferry.runtime.settings import CannotStart, load
+from keyferry.runtime.views import KvView, ViewWriter
+from services.key_vault.arrivals import Arrivals, IntakeRules
+from services.key_vault.checks import Checks
+from services.key_vault.custody import Custody
+from services.key_vault.data_keys import DataKeys
+from services.key_vault.delivery import Delivery, over_bus
+from services.key_vault.handlers import Handlers, Rooms
+from services.key_vault.management import KeyManagement
+from services.key_vault.refusals import Refusals
+from services.key_vault.retest import KeyWatch, Retester
+from services.key_vault.rotation import Rotation
+from services.key_vault.sealing_keys.protocol import SealingKeys, SealingKeyUnavailable
+from services.key_vault.settings import VaultSettings
+from services.key_vault.spending import Spending
+from services.key_vault.stewardship import Stewardship
+from services.key_vault.store import SCHEMA, KeyStore, event_outbox, outbox
+from services.key_vault.verification import Verification
+
+VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
+_POOL_SIZE = 12
+"""Two relays and the watch over the keys hold one connection each; leases must not wait for those."""
+
+Clock = Callable[[], datetime]
+
+
+class Vault:
+    """What one process of the vault holds open: the database, the relays, the view of tenants, the watch over the keys."""
+
+    def __init__(self, service: Service, settings: VaultSettings, clock: Clock) -> None:
+        self._bus = service.bus
+        self._settings = settings
+        self.engine = engine_for(settings, pool_size=_POOL_SIZE)
+        self.store = KeyStore(self.engine, clock)
+        self.tenants = KvView(service.bus, TENANTS_VIEW, Tenant)
+        self.sealing_keys: SealingKeys = settings.sealing_keys()
+        self.data_keys = DataKeys(self.store, self.sealing_keys, settings.deployment_id)
+        self.custody = Custody(self.data_keys, settings.deployment_id, settings.fingerprint_key())
+        self.verification = Verification(self.store, self.sealing_keys, self.data_keys, self.custody)
+        self.rotation = Rotation(self.store, self.sealing_keys, self.data_keys)
+        self.delivery = Delivery(
+            self.store,
+            self.custody,
+            settings.signing_key(),
+            settings.enrolled_workers(),
+            clock,
+            over_bus(service.bus),
+            lease_seconds=settings.lease_seconds,
+        )
+        self.checks = Checks(self.delivery, clock)
+        self.retester = Retester(self.store, self.custody, self.checks, clock, random.random)
+        self.watch = KeyWatch(self.store, self.retester, clock)
+        self._relay: Relay | None = None
+        self._events: EventRelay | None = None
+
+    @property
+    def state(self) -> RelayState:
+        """What the relay to the view is doing."""
+        return self._relay.state if self._relay else RelayState.WAITING
+
+    def publishes(self) -> bool:
+        """Whether changes reach the view and the streams."""
+        return self._relay is not None and self._relay.synced and self._events is not None and self._events.synced
+
+    def committed(self) -> None:
+        """Something was committed: publish it at once."""
+        if self._relay is not None and self._events is not None:
+            self._relay.wake()
+            self._events.wake()
+
+    async def open(self) -> None:
+        """Wait for the database, see that every record can be opened, then publish. Raises CannotStart."""
+        await open_database(self.engine, SCHEMA, VERSIONS_DIR)
+        try:
+            await self.verification.at_start(start_anyway=self._settings.start_undecryptable)
+        except SealingKeyUnavailable as error:
+            raise CannotStart(f"whoever holds the sealing keys does not answer: {error}") from None
+        await self.tenants.start()
+        writers = {PROVIDER_KEYS_VIEW.name: ViewWriter(self._bus.client, PROVIDER_KEYS_VIEW)}
+        self._relay = Relay(self.engine, outbox, writers, self.store.view_contents)
+        self._events = EventRelay(self.engine, event_outbox, lambda: self._bus.jetstream)
+        self._bus.on_reconnect(self._relay.recheck)
+        self._relay.start()
+        self._events.start()
+        self.watch.start(self.committed)
+
+    async def close(self) -> None:
+        """Stop what runs and disconnect; what is not published is in the outboxes."""
+        await self.watch.stop()
+        await self.rotation.stop()
+        if self._relay is not None and self._events is not None:
+            await self._relay.stop()
+            await self._events.stop()
+        await self.tenants.stop()
+        await self.engine.dispose()
+
+
+def create_app(settings: VaultSettings | None = None) -> Service:
+    """A process of the key vault, with `settings` or those of the environment. Raises SettingsError."""
+    settings = settings or load(VaultSettings)
+    service = Service(Role.KEY_VAULT, settings)
+    clock: Clock = partial(datetime.now, UTC)
+    vault = Vault(service, settings, clock)
+    rules = IntakeRules(
+        byok=settings.byok(),
+        operator_urls=settings.provider_urls,
+        private_networks=bool(settings.egress_allow),
+        revert_after=settings.revert_after(),
+    )
+    opener = settings.intake_opener()
+    management = KeyManagement(
+        store=vault.store,
+        custody=vault.custody,
+        checks=vault.checks,
+        retester=vault.retester,
+        arrivals=Arrivals(opener, vault.custody.fingerprint, rules),
+        tenant_of=vault.tenants.get,
+        rules=rules,
+        clock=clock,
+        jitter=random.random,
+    )
+    stewardship = Stewardship(
+        store=vault.store,
+        custody=vault.custody,
+        data_keys=vault.data_keys,
+        rotation=vault.rotation,
+        verification=vault.verification,
+    )
+    told = {"base_urls": settings.provider_urls, "private_networks": rules.private_networks}
+    rooms = Rooms(
+        management=management,
+        stewardship=stewardship,
+        delivery=vault.delivery,
+        refusals=Refusals(vault.store, clock),
+        spending=Spending(vault.store, vault.committed, clock),
+        intake_key=opener.intake_key.model_copy(update=told),
+    )
+    Handlers(rooms, vault.committed).register(service.bus)
+    service.opens(vault.open, vault.close)
+    service.needs_view(vault.tenants)
+    service.needs("PostgreSQL, and the view of provider keys brought in line with it", vault.publishes)
+    service.facts = lambda: {
+        "relay": vault.state.value,
+        "sealing_key": vault.sealing_keys.describe().primary,
+        "enrolled_workers": str(len(settings.enrolled_workers())),
+    }
+    return service

@@ -1,0 +1,205 @@
+"""The vault's doors: management requests, workers that register and lease, and what the streams tell of keys."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from keyferry.contracts.key import (
+    AddKey,
+    EditKey,
+    GetIntakeKey,
+    IntakeKey,
+    KeyCheck,
+    KeyRemoved,
+    ListKeys,
+    ProviderKey,
+    ProviderKeys,
+    Registered,
+    RemoveKey,
+    RevertKey,
+    RotateDataKeys,
+    RotateKey,
+    RotateSealingKey,
+    SealingKeyRotation,
+    Shredded,
+    ShredTenant,
+    TestKey,
+    TryKey,
+    VaultReport,
+    VerifyVault,
+    WorkerRegistration,
+)
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import (
+    ATTEMPT_FINISHED,
+    CONSUMERS,
+    KEY_ADD,
+    KEY_EDIT,
+    KEY_INTAKE,
+    KEY_LEASE,
+    KEY_LIST,
+    KEY_REMOVE,
+    KEY_REVERT,
+    KEY_ROTATE,
+    KEY_SPENT,
+    KEY_TEST,
+    KEY_TRY,
+    VAULT_RESEAL,
+    VAULT_ROTATE,
+    VAULT_SHRED,
+    VAULT_VERIFY,
+    WORKER_REGISTER,
+    Consumer,
+    Role,
+    Subject,
+)
+from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.settings import SettingsError
+from services.key_vault.delivery import Delivery, LeaseDoor
+from services.key_vault.management import KeyManagement
+from services.key_vault.refusals import Refusals
+from services.key_vault.rejection import Rejected
+from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
+from services.key_vault.spending import Spending
+from services.key_vault.stewardship import Stewardship
+from services.key_vault.store import DatabaseAway
+
+_CHANGED = "so nobody knows whether the change was made: look at the list before asking again"
+_READ = "so it cannot tell: ask again in a moment"
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What stands behind the doors."""
+
+    management: KeyManagement
+    stewardship: Stewardship
+    delivery: Delivery
+    refusals: Refusals
+    spending: Spending
+    intake_key: IntakeKey
+
+
+class Handlers:
+    """Answers for one process. `committed` is called after whatever may have changed something.
+
+    Every method raises Refused where the answer is no.
+    """
+
+    def __init__(self, rooms: Rooms, committed: Callable[[], None]) -> None:
+        self._rooms = rooms
+        self._committed = committed
+
+    def register(self, bus: Bus) -> None:
+        """Hear on `bus` whatever the topology has the vault hear."""
+        bus.respond(KEY_INTAKE, GetIntakeKey, self.intake_key)
+        bus.respond(KEY_ADD, AddKey, self.add)
+        bus.respond(KEY_TRY, TryKey, self.try_)
+        bus.respond(KEY_TEST, TestKey, self.test)
+        bus.respond(KEY_ROTATE, RotateKey, self.rotate)
+        bus.respond(KEY_REVERT, RevertKey, self.revert)
+        bus.respond(KEY_EDIT, EditKey, self.edit)
+        bus.respond(KEY_REMOVE, RemoveKey, self.remove)
+        bus.respond(KEY_LIST, ListKeys, self.list_)
+        bus.respond(VAULT_ROTATE, RotateSealingKey, self.rotate_sealing_key)
+        bus.respond(VAULT_RESEAL, RotateDataKeys, self.reseal)
+        bus.respond(VAULT_VERIFY, VerifyVault, self.verify)
+        bus.respond(VAULT_SHRED, ShredTenant, self.shred)
+        bus.respond(WORKER_REGISTER, WorkerRegistration, self.register_worker)
+        bus.lane(KEY_LEASE, LeaseDoor(self._rooms.delivery, bus.spawn).on_lease)
+        bus.pull(_consumer(ATTEMPT_FINISHED), ATTEMPT_FINISHED, self._rooms.refusals.on_attempts)
+        bus.pull(_consumer(KEY_SPENT), KEY_SPENT, self._rooms.spending.on_spent)
+
+    async def intake_key(self, command: GetIntakeKey) -> IntakeKey:
+        """The public key that provider keys are sealed to."""
+        return self._rooms.intake_key
+
+    async def add(self, command: AddKey) -> ProviderKey:
+        """Store a key."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.management.add(command)
+
+    async def try_(self, command: TryKey) -> KeyCheck:
+        """Test a key without storing it."""
+        async with self._answering(_READ):
+            return await self._rooms.management.try_(command)
+
+    async def test(self, command: TestKey) -> ProviderKey:
+        """Test a stored key."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.management.test(command)
+
+    async def rotate(self, command: RotateKey) -> ProviderKey:
+        """Replace a key, with overlap."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.management.rotate(command)
+
+    async def revert(self, command: RevertKey) -> ProviderKey:
+        """Undo the last rotation of a key."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.management.revert(command)
+
+    async def edit(self, command: EditKey) -> ProviderKey:
+        """Change what is known of a key."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.management.edit(command)
+
+    async def remove(self, command: RemoveKey) -> KeyRemoved:
+        """Destroy a key."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.management.remove(command)
+
+    async def list_(self, command: ListKeys) -> ProviderKeys:
+        """A tenant's keys, masked."""
+        async with self._answering(_READ):
+            return ProviderKeys(keys=await self._rooms.management.all_of(command.tenant))
+
+    async def rotate_sealing_key(self, command: RotateSealingKey) -> SealingKeyRotation:
+        """Rewrap data keys, or tell how far that is."""
+        async with self._answering(_READ):
+            return await self._rooms.stewardship.rotate(command)
+
+    async def reseal(self, command: RotateDataKeys) -> VaultReport:
+        """Seal a tenant's keys under a fresh data key."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.stewardship.reseal(command)
+
+    async def verify(self, command: VerifyVault) -> VaultReport:
+        """Open every record."""
+        async with self._answering(_READ):
+            return await self._rooms.stewardship.verify(command)
+
+    async def shred(self, command: ShredTenant) -> Shredded:
+        """Destroy a tenant's data keys."""
+        async with self._answering(_CHANGED):
+            return await self._rooms.stewardship.shred(command)
+
+    async def register_worker(self, registration: WorkerRegistration) -> Registered:
+        """Know a worker process by its short-lived public key."""
+        async with self._answering(_READ):
+            return await self._rooms.delivery.register(registration)
+
+    @asynccontextmanager
+    async def _answering(self, then: str) -> AsyncIterator[None]:
+        """Rules and outages as refusals. Also a refusal has written something down that is to be told."""
+        try:
+            yield
+        except Rejected as error:
+            raise Refused(error.code, error.message) from None
+        except DatabaseAway:
+            raise Refused(
+                ErrorCode.UNAVAILABLE,
+                f"the vault cannot reach its database, {then}; `keyferry doctor` tells what is missing",
+            ) from None
+        except SealingKeyUnavailable as error:
+            raise Refused(
+                ErrorCode.UNAVAILABLE, f"whoever holds the sealing keys does not answer: {error}. Ask again in a moment"
+            ) from None
+        except SettingsError as error:
+            raise Refused(ErrorCode.UNAVAILABLE, str(error)) from None
+        finally:
+            self._committed()
+
+
+def _consumer(subject: Subject) -> Consumer:
+    return next(item for item in CONSUMERS if item.stream == subject.stream and item.hearer is Role.KEY_VAULT)

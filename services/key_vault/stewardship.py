@@ -1,0 +1,84 @@
+"""What the operator does with the vault as a whole: rotate, seal anew, verify, shred."""
+
+from keyferry.contracts.audit import AuditOutcome
+from keyferry.contracts.key import (
+    RotateDataKeys,
+    RotateSealingKey,
+    SealingKeyRotation,
+    Shredded,
+    ShredTenant,
+    VaultReport,
+    VerifyVault,
+)
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from services.key_vault.custody import Custody
+from services.key_vault.data_keys import DataKeys
+from services.key_vault.rejection import Rejected
+from services.key_vault.rotation import Rotation, reseal_tenant
+from services.key_vault.sealing import Undecryptable
+from services.key_vault.store import Act, KeyStore
+from services.key_vault.verification import Verification
+
+_SHRED = "vault.shred"
+
+
+class Stewardship:
+    """Carries out what the operator asks. Every method raises DatabaseAway and SealingKeyUnavailable."""
+
+    def __init__(
+        self,
+        *,
+        store: KeyStore,
+        custody: Custody,
+        data_keys: DataKeys,
+        rotation: Rotation,
+        verification: Verification,
+    ) -> None:
+        self._store = store
+        self._custody = custody
+        self._data_keys = data_keys
+        self._rotation = rotation
+        self._verification = verification
+
+    async def rotate(self, command: RotateSealingKey) -> SealingKeyRotation:
+        """Begin to rewrap every data key, or tell how far that is. Raises SettingsError for sealing keys that make no sense."""
+        return await (self._rotation.start(command.actor) if command.start else self._rotation.progress())
+
+    async def reseal(self, command: RotateDataKeys) -> VaultReport:
+        """Seal a tenant's keys under a fresh data key. Raises Rejected where there is nothing to seal."""
+        if not await self._store.of_tenant(command.tenant):
+            raise Rejected(
+                ErrorCode.NOT_FOUND, f"{command.tenant} has no provider keys, so there is nothing to seal anew"
+            )
+        try:
+            return await reseal_tenant(
+                command.tenant,
+                command.actor,
+                store=self._store,
+                data_keys=self._data_keys,
+                custody=self._custody,
+                verification=self._verification,
+            )
+        except Undecryptable as error:
+            raise Rejected(ErrorCode.CONFLICT, f"the fresh data key cannot be used: {error}") from None
+
+    async def verify(self, command: VerifyVault) -> VaultReport:
+        """Open every record, or a tenant's."""
+        return await self._verification.every_record(command.tenant)
+
+    async def shred(self, command: ShredTenant) -> Shredded:
+        """Destroy a tenant's data keys, and with them its provider keys. Raises Rejected unless the tenant is named twice."""
+        if command.confirm != command.tenant:
+            reason = (
+                f"to destroy every key of {command.tenant} for good, confirm with the same name: nothing was destroyed"
+            )
+            await self._store.act(
+                Act(command.actor, _SHRED, command.tenant, command.tenant, AuditOutcome.REFUSED, {"reason": reason})
+            )
+            raise Rejected(ErrorCode.INVALID, reason)
+        shredded = await self._store.shred(command.tenant, Act(command.actor, _SHRED, command.tenant, command.tenant))
+        self._custody.forget(command.tenant)
+        if command.tenant == PLATFORM_TENANT:
+            await self._store.forget_fingerprints()
+        return shredded
