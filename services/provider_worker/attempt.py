@@ -50,6 +50,8 @@ class Progress:
     origin: str | None = None
     first_token: float | None = None
     answer: Answer = field(default_factory=Answer)
+    no_key: bool = False
+    """Whether the attempt ended before anything was sent, because its key could not be had."""
 
     async def deliver(self, texts: list[bytes]) -> None:
         """Pass chunk texts on, and note when the first one came."""
@@ -190,7 +192,13 @@ class Attempts:
         """Tell the caller how it ended; or, while nothing was delivered, hand the request back to be planned anew."""
         if record.failure is not None and record.outcome is Outcome.FAILED and not progress.delivery.deltas:
             left_ms = run.deadline_ms - record.latency_ms
-            again = reroute(run, record.failure, left_ms=left_ms, now_unix_ms=time.time_ns() // 1_000_000)
+            again = reroute(
+                run,
+                record.failure,
+                left_ms=left_ms,
+                now_unix_ms=time.time_ns() // 1_000_000,
+                no_key=progress.no_key,
+            )
             if again is not None:
                 await self._send(REQUEST_REROUTE.at(tenant=run.tenant), again.with_body(body), inbox)
                 return

@@ -1,21 +1,37 @@
 """Calls a provider over HTTP through its adapter."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 from keyferry.contracts.chat import AttemptRun
-from services.provider_worker.adapters.adapter import Adapter, Answer
+from keyferry.sealing.leased import LeasedKey
+from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.attempt import Prepared, Progress, Provider
+from services.provider_worker.keys.leasing import NoKey
+from services.provider_worker.upstream.attaching import METHOD, attached, origin_of
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 
+Lease = Callable[[AttemptRun, str], Awaitable[LeasedKey]]
+"""Gets the key of an attempt for a request to an origin. Raises NoKey."""
 
-def http_provider(adapter: Adapter, client: UpstreamClient, timeouts: Timeouts) -> Provider:
-    """A provider behind HTTP."""
+
+async def no_keys(run: AttemptRun, origin: str) -> LeasedKey:
+    """A worker that the vault does not know. Raises NoKey."""
+    raise NoKey(
+        "this worker has no identity with the key vault; its operator can set KEYFERRY_IDENTITY_KEY_FILE and"
+        " KEYFERRY_VAULT_PUBLIC_KEY_FILE"
+    )
+
+
+def http_provider(adapter: Adapter, client: UpstreamClient, timeouts: Timeouts, lease: Lease = no_keys) -> Provider:
+    """A provider behind HTTP. The key of an attempt is leased within the attempt's deadline, just before it is used."""
 
     def prepare(run: AttemptRun, body: bytes) -> Prepared:
         request = adapter.request(run, body)
 
         async def call(progress: Progress) -> Answer:
-            async with client.stream("POST", request.url, request.headers, request.content, timeouts) as response:
+            headers = await _with_key(run, request, lease, progress)
+            async with client.stream(METHOD, request.url, headers, request.content, timeouts) as response:
                 progress.origin = response.origin
                 reader = adapter.reader(run, request, response.status, response.headers)
                 try:
@@ -34,6 +50,20 @@ def http_provider(adapter: Adapter, client: UpstreamClient, timeouts: Timeouts) 
     return prepare
 
 
-def providers(adapters: Mapping[str, Adapter], client: UpstreamClient, timeouts: Timeouts) -> dict[str, Provider]:
+async def _with_key(run: AttemptRun, request: UpstreamRequest, lease: Lease, progress: Progress) -> Mapping[str, str]:
+    """The headers to send. Raises NoKey, and NotAttached where the key does not belong to where the request goes."""
+    if run.key_id is None:
+        return request.headers
+    try:
+        key = await lease(run, origin_of(request.url))
+    except NoKey:
+        progress.no_key = True
+        raise
+    return attached(request, key, datetime.now(UTC))
+
+
+def providers(
+    adapters: Mapping[str, Adapter], client: UpstreamClient, timeouts: Timeouts, lease: Lease = no_keys
+) -> dict[str, Provider]:
     """Every provider that is reached over HTTP, by name."""
-    return {name: http_provider(adapter, client, timeouts) for name, adapter in adapters.items()}
+    return {name: http_provider(adapter, client, timeouts, lease) for name, adapter in adapters.items()}

@@ -28,12 +28,23 @@ ELSEWHERE = frozenset(
 """Failures that another candidate may not have. A request that is simply wrong, forbidden, late or unwanted is not among them."""
 
 
-def reroute(run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int) -> Reroute | None:
-    """The request to plan anew, or None where the failure is final: no other candidate, no time, or the same everywhere."""
-    if failure.failure_class not in ELSEWHERE or not run.alternatives or left_ms < _WORTH_TRYING_MS:
+def reroute(
+    run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int, no_key: bool = False
+) -> Reroute | None:
+    """The request to plan anew, or None where the failure is final: no other candidate, no time, or the same everywhere.
+
+    `no_key` says that the key for the attempt could not be had, whatever class its failure is of: another may have one.
+    """
+    elsewhere = no_key or failure.failure_class in ELSEWHERE
+    if not elsewhere or not run.alternatives or left_ms < _WORTH_TRYING_MS:
         return None
     tried = Tried(
-        attempt_id=run.attempt_id, provider=run.provider, endpoint=run.endpoint, model=run.model, failure=failure
+        attempt_id=run.attempt_id,
+        provider=run.provider,
+        endpoint=run.endpoint,
+        model=run.model,
+        key_id=run.key_id,
+        failure=failure,
     )
     return Reroute(
         request_id=run.request_id,
@@ -49,6 +60,7 @@ def reroute(run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int
         start_by_unix_ms=now_unix_ms + START_WITHIN_MS,
         credit_bytes=run.credit_bytes,
         allowed_models=run.allowed_models,
+        prefer_own_keys=run.prefer_own_keys,
         traceparent=run.traceparent,
         decision_id=run.decision_id,
         tried=[*run.tried, tried],

@@ -19,6 +19,8 @@ EFFECTS = {
         "calling.py",
         "delivery.py",
         "echoing.py",
+        "leasing.py",
+        "registering.py",
         "playing.py",
         "resending.py",
         "spool.py",

@@ -108,6 +108,11 @@ class KvView(Generic[Entry]):
         """Whether a whole snapshot has been seen."""
         return self._complete
 
+    @property
+    def current(self) -> bool:
+        """Whether the copy is whole and follows the bus now, with nothing known to be missing in it."""
+        return self._complete and self._bus.connected and not self._stale.is_set() and self._pending is None
+
     def __len__(self) -> int:
         return len(self._entries)
 

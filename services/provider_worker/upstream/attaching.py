@@ -1,0 +1,79 @@
+"""Puts a leased key on a request, if the request goes to the key's own origin. The one place where a key meets a URL.
+
+The origin is read from the very URL that is called next, with the reader that the connector itself uses, and redirects are never
+followed: so whatever a job, an adapter or an answer says, the key is not sent anywhere else.
+"""
+
+import re
+from datetime import datetime
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.origin import ForbiddenUrl, check_url
+from keyferry.contracts.secret import Secret
+from keyferry.sealing.leased import ForeignOrigin, LeasedKey
+from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.upstream.signing import BadAccessKey, access_key_in, signed
+
+_SENDABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
+"""RFC 9110 section 5.5 without space: a key with anything else could end its header and begin another."""
+METHOD = "POST"
+
+
+class NotAttached(RefusedByAdapter):
+    """A key that does not go with this request, so nothing is sent. Its failure never repeats the key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            Failure(failure_class=FailureClass.INTERNAL, message=f"nothing was sent: {message}", where=Where.NOT_SENT)
+        )
+
+
+def origin_of(url: str) -> str:
+    """Where a request to `url` goes, as `scheme://host[:port]`. Raises NotAttached for a URL that cannot be called.
+
+    Which schemes, ports and addresses may be called is the connector's to say; here it is only what the URL names.
+    """
+    try:
+        return str(check_url(url, allow_plain_http=True, ports=None))
+    except ForbiddenUrl as error:
+        raise NotAttached(f"the endpoint's URL cannot be called: {error.reason}") from None
+
+
+def attached(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[str, str]:
+    """The request's headers with the key in them, for a POST to `request.url`. `now` is the time of a signature (UTC).
+
+    Raises NotAttached where the URL's origin is not the key's own, or the key cannot be sent as it is.
+    """
+    try:
+        secret = key.for_origin(origin_of(request.url))
+    except ForeignOrigin as error:
+        raise NotAttached(str(error)) from None
+    if _SENDABLE.fullmatch(secret.reveal()) is None:
+        raise NotAttached(f"the key {key.key_id} has characters that no header can carry; add it again")
+    if isinstance(request.auth, HeaderAuth):
+        return _in_header(request, request.auth, secret)
+    try:
+        access_key = access_key_in(secret)
+    except BadAccessKey as error:
+        raise NotAttached(f"the key {key.key_id} cannot be used: {error}") from None
+    if access_key is None:
+        return _in_header(request, BEARER, secret)
+    return signed(
+        METHOD,
+        request.url,
+        _without(request, "authorization"),
+        request.content,
+        access_key=access_key,
+        service=request.auth.service,
+        region=request.auth.region,
+        now=now,
+    )
+
+
+def _in_header(request: UpstreamRequest, auth: HeaderAuth, secret: Secret) -> dict[str, str]:
+    return _without(request, auth.name.lower()) | {auth.name: f"{auth.prefix}{secret.reveal()}"}
+
+
+def _without(request: UpstreamRequest, name: str) -> dict[str, str]:
+    """The request's headers but that one: two of a name would leave the choice between them to the provider."""
+    return {given: value for given, value in request.headers.items() if given.lower() != name}
