@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
@@ -34,6 +35,8 @@ class Script:
     breaks_off: bool = False
     status: int = 200
     retry_after_seconds: int | None = None
+    vectors: tuple[tuple[float, ...], ...] = ()
+    """For a request for embeddings."""
 
 
 class Side(Protocol):
@@ -67,6 +70,9 @@ class FakeSide:
     model: str
 
     def script(self, script: Script) -> None:
+        if script.vectors:
+            self.client.reply_embeddings(*script.vectors, prompt_tokens=PROMPT_TOKENS)
+            return
         steps: list[Step] = [*script.words]
         if script.hangs:
             steps.append(asyncio.Event())
@@ -110,6 +116,8 @@ class RealSide:
             delay = script.retry_after_seconds
             headers = {} if delay is None else {"retry-after": str(delay)}
             return upstream.failing(script.status, {"message": "as scripted"}, headers)
+        if script.vectors:
+            return _embedded(script, self.model)
         if not asked.body.get("stream"):
             whole = upstream.completion("".join(script.words), self.model, PROMPT_TOKENS, len(script.words))
             return upstream.Reply(200, whole.headers, self._until_gone(whole.pieces)) if script.hangs else whole
@@ -135,6 +143,13 @@ class RealSide:
 
     def tries(self) -> int:
         return len(self.provider.calls)
+
+
+def _embedded(script: Script, model: str) -> upstream.Reply:
+    rows = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(script.vectors)]
+    usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
+    body = json.dumps({"object": "list", "data": rows, "model": model, "usage": usage}).encode()
+    return upstream.Reply(200, {"content-type": "application/json"}, upstream.pieces_of(body))
 
 
 @asynccontextmanager

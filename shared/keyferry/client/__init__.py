@@ -6,12 +6,13 @@
             async for delta in stream:
                 print(delta.text, end="")
         print(stream.answer.usage)
+        embedded = await client.embed(model="some-embedding-model", input=["one text", "another"])
 
 Leaving a stream early, and cancelling the task that waits for an answer, stop the provider's work. `keyferry.client.testing` has
 a fake with the same behaviour for the tests of such programs.
 """
 
-from keyferry.client.answer import ChatAnswer, Delta, Route, ToolCall, ToolCallPiece, Usage
+from keyferry.client.answer import ChatAnswer, Delta, Embeddings, Route, ToolCall, ToolCallPiece, Usage
 from keyferry.client.client import Client
 from keyferry.client.connection import connect
 from keyferry.client.errors import (
@@ -50,6 +51,7 @@ __all__ = [
     "ContentFiltered",
     "ContextTooLong",
     "Delta",
+    "Embeddings",
     "Indeterminate",
     "Internal",
     "KeyferryError",

@@ -81,6 +81,20 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of texts, in the order of the texts; `raw` is the whole `list` object, with the vectors as it came."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None
+    """Null where the provider reports none."""
+    model: str
+    """The model that answered, as the provider names it."""
+    request_id: str
+    route: Route
+    raw: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
 class ChatAnswer:
     """A whole answer. Texts are those of the first choice; `raw` is the whole `chat.completion` object."""
 

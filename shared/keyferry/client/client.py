@@ -1,12 +1,12 @@
-"""The client itself: whole answers, streams, models."""
+"""The client itself: whole answers, streams, embeddings, models."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from keyferry.client import reading, request
-from keyferry.client.answer import ChatAnswer
+from keyferry.client.answer import ChatAnswer, Embeddings, JsonObject, Route
 from keyferry.client.exchange import Exchange, Sleep, Transport
 from keyferry.client.stream import ChatStream
 from keyferry.client.tracing import current_traceparent
@@ -16,6 +16,9 @@ DEFAULT_TIMEOUT_SECONDS = 60.0
 DEFAULT_MAX_RETRIES = 2
 
 Messages = Sequence[Mapping[str, object]]
+
+_Answer = TypeVar("_Answer")
+_Answer_co = TypeVar("_Answer_co", covariant=True)
 
 
 class Client:
@@ -54,11 +57,7 @@ class Client:
         exchange = self._exchange(
             model, messages, False, timeout_seconds, operation, tags, traceparent, parameters=parameters
         )
-        try:
-            return await _whole(exchange)
-        finally:
-            self._open.discard(exchange)
-            await exchange.end()
+        return await self._ended(exchange, reading.answer_of)
 
     def stream(
         self,
@@ -78,6 +77,32 @@ class Client:
             model, messages, True, timeout_seconds, operation, tags, traceparent, parameters=parameters
         )
         return ChatStream(exchange, self._open.discard)
+
+    async def embed(
+        self,
+        *,
+        model: str,
+        input: request.Input,  # noqa: A002 - OpenAI's name of the parameter
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        operation: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
+        **parameters: object,
+    ) -> Embeddings:
+        """The vectors of one text or several. `parameters` are those of OpenAI's embeddings: `dimensions`, `user`.
+
+        Deadline, retries and traces are those of `chat`. Raises KeyferryError.
+        """
+        asked = request.asked_embeddings(
+            model=model,
+            given=input,
+            timeout_seconds=timeout_seconds,
+            operation=operation,
+            tags=tags,
+            traceparent=traceparent or current_traceparent(),
+            parameters=parameters,
+        )
+        return await self._ended(self._opened(asked), reading.embeddings_of)
 
     async def models(self) -> list[Model]:
         """What the tenant can call now. Raises KeyferryError."""
@@ -121,12 +146,28 @@ class Client:
             traceparent=traceparent or current_traceparent(),
             parameters=parameters,
         )
+        return self._opened(asked)
+
+    def _opened(self, asked: request.Asked) -> Exchange:
         exchange = Exchange(self._transport, self.tenant, asked, max_retries=self._max_retries, sleep=self._sleep)
         self._open.add(exchange)
         return exchange
 
+    async def _ended(self, exchange: Exchange, read: "_Read[_Answer]") -> _Answer:
+        try:
+            return await _whole(exchange, read)
+        finally:
+            self._open.discard(exchange)
+            await exchange.end()
 
-async def _whole(exchange: Exchange) -> ChatAnswer:
+
+class _Read(Protocol[_Answer_co]):
+    """Reads a whole answer. Raises NotOpenAI."""
+
+    def __call__(self, raw: JsonObject, *, request_id: str, route: Route) -> _Answer_co: ...
+
+
+async def _whole(exchange: Exchange, read: _Read[_Answer]) -> _Answer:
     parts: list[bytes] = []
     while True:
         piece = await exchange.next_piece()
@@ -136,6 +177,6 @@ async def _whole(exchange: Exchange) -> ChatAnswer:
     route = exchange.route
     assert route is not None, "who answers has taken the request"
     try:
-        return reading.answer_of(reading.whole(b"".join(parts)), request_id=exchange.request_id, route=route)
+        return read(reading.whole(b"".join(parts)), request_id=exchange.request_id, route=route)
     except reading.NotOpenAI as error:
         raise exchange.broken(str(error)) from None

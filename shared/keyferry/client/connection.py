@@ -17,7 +17,7 @@ from nkeys import NkeysError
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
 from keyferry.client.errors import CannotConnect, error_of
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest, Probe
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Probe
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import ListModels, Models
@@ -84,7 +84,7 @@ class BusTransport:
         self._client = client
         self._caller = caller
 
-    def call(self, head: ChatRequest, body: bytes) -> Call:
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Call:
         """A try that is not sent yet."""
         return self._caller.call(head, body)
 

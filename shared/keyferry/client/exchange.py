@@ -9,7 +9,7 @@ from keyferry.client.answer import Route
 from keyferry.client.errors import KeyferryError, error_of
 from keyferry.client.request import Asked
 from keyferry.client.retrying import wait_seconds
-from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
@@ -42,7 +42,7 @@ class Answering(Protocol):
 class Transport(Protocol):
     """The way to the services."""
 
-    def call(self, head: ChatRequest, body: bytes) -> Answering:
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Answering:
         """A try that is not sent yet."""
 
     async def models(self, tenant: str) -> Models:

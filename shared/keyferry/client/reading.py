@@ -1,15 +1,19 @@
-"""From OpenAI's objects to a `ChatAnswer`: one `chat.completion`, or the chunks of a stream put together to one.
+"""From OpenAI's objects to a `ChatAnswer` or `Embeddings`: one `chat.completion`, or the chunks of a stream put together to one.
 
-Source of the shapes: the OpenAI API reference, "The chat completion object" and "The chat completion chunk object". Reasoning is
-read from `reasoning_content`, where the provider workers put it.
+Source of the shapes: the OpenAI API reference, "The chat completion object" and "The chat completion chunk object" and "The
+embedding object". Reasoning is read from `reasoning_content`, where the provider workers put it.
 """
 
+import base64
+import binascii
+import struct
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from keyferry.client.answer import ChatAnswer, Delta, JsonObject, Route, ToolCall, ToolCallPiece, Usage
+from keyferry.client.answer import ChatAnswer, Delta, Embeddings, JsonObject, Route, ToolCall, ToolCallPiece, Usage
 
+_FLOAT_BYTES = 4
 _RAW = TypeAdapter(dict[str, JsonValue])
 
 
@@ -109,6 +113,36 @@ def answer_of(raw: JsonObject, *, request_id: str, route: Route) -> ChatAnswer:
         route=route,
         raw=raw,
     )
+
+
+class _Row(_Part):
+    index: int = 0
+    embedding: str | list[float]
+
+    def vector(self) -> tuple[float, ...]:
+        if isinstance(self.embedding, list):
+            return tuple(self.embedding)
+        data = base64.b64decode(self.embedding, validate=True)
+        return struct.unpack(f"<{len(data) // _FLOAT_BYTES}f", data)
+
+
+class _List(_Part):
+    model: str | None = None
+    data: tuple[_Row, ...]
+    usage: dict[str, JsonValue] | None = None
+
+
+def embeddings_of(raw: JsonObject, *, request_id: str, route: Route) -> Embeddings:
+    """The vectors in a `list` of embeddings, numbers or base64 of little-endian 32-bit floats. Raises NotOpenAI."""
+    try:
+        read = _List.model_validate(raw)
+        usage = None if read.usage is None else _Usage.model_validate(read.usage).told()
+        vectors = tuple(row.vector() for row in sorted(read.data, key=lambda row: row.index))
+    except ValidationError as error:
+        raise NotOpenAI(f"the answer has {error.error_count()} fields of a wrong type") from None
+    except (binascii.Error, struct.error):
+        raise NotOpenAI("the answer holds an embedding that cannot be decoded") from None
+    return Embeddings(vectors, usage, read.model or route.model, request_id, route, raw)
 
 
 @dataclass(slots=True)

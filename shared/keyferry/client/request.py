@@ -1,4 +1,4 @@
-"""A chat request before it is sent: checked here, so that a mistake is told at once and costs nothing."""
+"""A request before it is sent: checked here, so that a mistake is told at once and costs nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,19 @@ from pydantic import ValidationError
 
 from keyferry.client.errors import BadRequest
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest
-from keyferry.contracts.completion import ChatCompletionBody
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
+from keyferry.contracts.usage import RequestKind
 
 _OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TAG_VALUE = re.compile(r"[^,=\x00-\x1f]{0,256}")
 _MAX_TAGS = 16
+
+Input = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+"""What to embed: a text, texts, the token ids of one text, or those of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,12 @@ class Asked:
     operation: str | None
     tags: Mapping[str, str]
     traceparent: str | None
+    kind: RequestKind = RequestKind.CHAT
 
-    def head(self, tenant: str, deadline_ms: int) -> ChatRequest:
+    def head(self, tenant: str, deadline_ms: int) -> ChatRequest | EmbeddingRequest:
         """The head of one try, with an id of its own. Who sends it sets until when it may start."""
-        return ChatRequest(
+        head_type = EmbeddingRequest if self.kind is RequestKind.EMBEDDING else ChatRequest
+        return head_type(
             request_id=ids.new(ids.REQUEST),
             tenant=tenant,
             model=self.model,
@@ -60,21 +66,16 @@ def asked(
     parameters: Mapping[str, object],
 ) -> Asked:
     """Check a request; `parameters` are those of OpenAI's chat completions. Raises BadRequest."""
-    if timeout_seconds <= 0:
-        raise _wrong("timeout_seconds", "must be more than 0")
     if given := parameters.keys() & {"stream", "stream_options"}:
         raise _wrong(given.pop(), "is not given: use `chat` for a whole answer and `stream` for a streamed one")
-    if operation is not None and not _OPERATION.fullmatch(operation):
-        raise _wrong("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
     tags = tags or {}
-    if len(tags) > _MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
-        raise _wrong("tags", f"takes up to {_MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
+    _check(timeout_seconds, operation, tags)
     document: dict[str, object] = {"model": model, "messages": list(messages), **parameters}
     if stream:
         document |= {"stream": True, "stream_options": {"include_usage": True}}
     return Asked(
         model=model,
-        body=_body(document),
+        body=_body(document, ChatCompletionBody),
         stream=stream,
         timeout_seconds=timeout_seconds,
         operation=operation,
@@ -83,21 +84,63 @@ def asked(
     )
 
 
+def asked_embeddings(
+    *,
+    model: str,
+    given: Input,
+    timeout_seconds: float,
+    operation: str | None,
+    tags: Mapping[str, str] | None,
+    traceparent: str | None,
+    parameters: Mapping[str, object],
+) -> Asked:
+    """Check a request for embeddings; `parameters` are those of OpenAI's embeddings. Raises BadRequest.
+
+    It asks for base64, a third of the bytes that the numbers would take as text.
+    """
+    if "encoding_format" in parameters:
+        raise _wrong("encoding_format", "is not given: the client gives numbers")
+    tags = tags or {}
+    _check(timeout_seconds, operation, tags)
+    texts = given if isinstance(given, str) else list(given)
+    document = {"model": model, "input": texts, "encoding_format": "base64", **parameters}
+    return Asked(
+        model=model,
+        body=_body(document, EmbeddingBody),
+        stream=False,
+        timeout_seconds=timeout_seconds,
+        operation=operation,
+        tags=tags,
+        traceparent=traceparent,
+        kind=RequestKind.EMBEDDING,
+    )
+
+
+def _check(timeout_seconds: float, operation: str | None, tags: Mapping[str, str]) -> None:
+    if timeout_seconds <= 0:
+        raise _wrong("timeout_seconds", "must be more than 0")
+    if operation is not None and not _OPERATION.fullmatch(operation):
+        raise _wrong("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
+    if len(tags) > _MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
+        raise _wrong("tags", f"takes up to {_MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
+
+
 def _is_tag(name: str, value: str) -> bool:
     return _OPERATION.fullmatch(name) is not None and _TAG_VALUE.fullmatch(value) is not None
 
 
-def _body(document: Mapping[str, object]) -> bytes:
+def _body(document: Mapping[str, object], shape: type[ChatCompletionBody] | type[EmbeddingBody]) -> bytes:
     try:
         body = orjson.dumps(document)
-        ChatCompletionBody.model_validate_json(body)
+        shape.model_validate_json(body)
     except TypeError as error:
         raise _refused(f"the request cannot be written as JSON: {error}") from None
     except ValidationError as error:
         raise _refused(describe(error), ".".join(str(part) for part in error.errors()[0]["loc"][:1])) from None
     if len(body) > MAX_REQUEST_BODY_BYTES:
         raise _refused(
-            f"the request has {len(body)} bytes, more than the gateway's limit of {MAX_REQUEST_BODY_BYTES}", "messages"
+            f"the request has {len(body)} bytes, more than the gateway's limit of {MAX_REQUEST_BODY_BYTES}",
+            "messages" if shape is ChatCompletionBody else "input",
         )
     return body
 

@@ -5,11 +5,14 @@
     answer = await program_under_test(fake)
     assert fake.requests[0].operation == "greeting"
 
-What is not scripted is echoed, as the built-in model `echo` does. It never waits between retries, only notes for how long it
-would have. Tests of this package run the same scenarios against the fake and a real system.
+What is not scripted is echoed, as the built-in model `echo` does; embeddings have to be scripted, for `echo` has none. It never
+waits between retries, only notes for how long it would have. Tests of this package run the same scenarios against the fake and a
+real system.
 """
 
 import asyncio
+import base64
+import struct
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -22,11 +25,11 @@ from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
 from keyferry.client.exchange import Answering
 from keyferry.client.reading import whole
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Model, Models
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.calls import CallAbandoned, CallFailed, Piece
 
 ECHO = "echo"
@@ -69,6 +72,8 @@ class Reply:
     steps: tuple[Step, ...]
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    vectors: tuple[tuple[float, ...], ...] = ()
+    """What a request for embeddings gets, unless a step fails it."""
 
     @property
     def refused(self) -> Failure | None:
@@ -81,7 +86,7 @@ class Reply:
 class Recorded:
     """A request that was made. One that was retried stands here once for each try."""
 
-    head: ChatRequest
+    head: ChatRequest | EmbeddingRequest
     body: JsonObject
     cancelled: bool = False
     """Whether it was given up before its answer was whole."""
@@ -136,6 +141,10 @@ class FakeKeyferry(Client):
         """Script the next request that is not scripted yet. Retries are requests of their own."""
         self._bus.replies.append(Reply(steps, prompt_tokens, completion_tokens))
 
+    def reply_embeddings(self, *vectors: Sequence[float], prompt_tokens: int = 0) -> None:
+        """Script the next request that is not scripted yet, which asks for as many embeddings."""
+        self._bus.replies.append(Reply((), prompt_tokens, vectors=tuple(tuple(vector) for vector in vectors)))
+
     async def _note_wait(self, seconds: float) -> None:
         self.waited_seconds.append(seconds)
         await asyncio.sleep(0)
@@ -148,7 +157,7 @@ class _ScriptedTransport:
     replies: deque[Reply] = field(default_factory=deque)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def call(self, head: ChatRequest, body: bytes) -> Answering:
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Answering:
         recorded = Recorded(head, whole(body))
         return _ScriptedCall(recorded, self._reply_to(recorded))
 
@@ -159,7 +168,9 @@ class _ScriptedTransport:
             offered = ", ".join(self.names)
             message = f"the model {recorded.model!r} is not offered to this tenant; it offers: {offered}"
             return Reply((failure(FailureClass.NOT_FOUND, message, where=Where.GATEWAY),))
-        return self.replies.popleft() if self.replies else _echo(recorded.body)
+        if self.replies:
+            return self.replies.popleft()
+        return _NO_EMBEDDINGS if _embeds(recorded) else _echo(recorded.body)
 
     async def models(self, tenant: str) -> Models:
         echo = Model(id=ECHO, provider=ECHO, key_source=KeySource.NONE)
@@ -198,6 +209,8 @@ class _ScriptedCall:
             if said is not None and self._recorded.head.stream:
                 return Piece(self._chunk({"delta": said.delta()}), last=False)
         self._over = True
+        if _embeds(self._recorded):
+            return Piece(self._embeddings(), last=True)
         return Piece(self._end_of_stream() if self._recorded.head.stream else self._completion(), last=True)
 
     async def cancel(self) -> None:
@@ -253,6 +266,14 @@ class _ScriptedCall:
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
         return orjson.dumps({**self._envelope("chat.completion"), "choices": [choice], "usage": self._usage})
 
+    def _embeddings(self) -> bytes:
+        rows = [
+            {"object": "embedding", "index": index, "embedding": _packed(vector)}
+            for index, vector in enumerate(self._reply.vectors)
+        ]
+        usage = {"prompt_tokens": self._reply.prompt_tokens, "total_tokens": self._reply.prompt_tokens}
+        return orjson.dumps({"object": "list", "data": rows, "model": self._recorded.model, "usage": usage})
+
     def _envelope(self, kind: str) -> dict[str, object]:
         return {"id": f"chatcmpl-{self._recorded.head.request_id}", "object": kind, "created": 0} | {
             "model": self._recorded.model
@@ -268,6 +289,28 @@ class _ScriptedCall:
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+_NO_EMBEDDINGS = Reply(
+    (
+        Failure(
+            failure_class=FailureClass.BAD_REQUEST,
+            message="The echo provider has no embeddings; choose a model that has, and script it with `reply_embeddings`.",
+            where=Where.NOT_SENT,
+            status=400,
+            param="model",
+        ),
+    )
+)
+
+
+def _embeds(recorded: Recorded) -> bool:
+    return recorded.head.kind is RequestKind.EMBEDDING
+
+
+def _packed(vector: Sequence[float]) -> str:
+    """OpenAI's base64: little-endian 32-bit floats."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+
+
 def _tool_calls(said: Iterable[Say]) -> list[dict[str, object]]:
     """The one tool call that a reply can make, put together from its pieces."""
     pieces = [say for say in said if say.tool_name or say.tool_arguments]
@@ -279,7 +322,7 @@ def _tool_calls(said: Iterable[Say]) -> list[dict[str, object]]:
     return [{"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}]
 
 
-def _accepted(head: ChatRequest, decision_id: str) -> Accepted:
+def _accepted(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepted:
     echo = head.model == ECHO
     return Accepted(
         attempt_id=ids.new(ids.ATTEMPT),

@@ -108,6 +108,31 @@ async def test_the_echo(opened: Open, ask: Ask) -> None:
         assert side.tries() == 0
 
 
+async def test_embeddings(side: Side) -> None:
+    side.script(Script(vectors=((0.5, -2.0), (1.0, 0.25))))
+    answer = await side.client.embed(model=side.model, input=["one", "two"], dimensions=2)
+    assert answer.vectors == ((0.5, -2.0), (1.0, 0.25))
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (3, 0, 3)
+    assert (answer.model, answer.raw["object"], answer.request_id[:4]) == (side.model, "list", "req_")
+    assert (answer.route.provider, answer.route.key_source) == ("custom", KeySource.CUSTOM)
+
+
+async def test_embeddings_fail_as_chats_do(side: Side) -> None:
+    side.script(Script(status=429, retry_after_seconds=7))
+    with pytest.raises(KeyferryError) as raised:
+        await side.client.embed(model=side.model, input="one")
+    assert (seen(raised.value).kind, seen(raised.value).retry_after_seconds) == ("RateLimited", 7)
+
+
+async def test_the_echo_has_no_embeddings(side: Side) -> None:
+    with pytest.raises(KeyferryError) as raised:
+        await side.client.embed(model="echo", input="one")
+    error = raised.value
+    assert (type(error).__name__, error.failure.param, error.failure.where.value) == ("BadRequest", "model", "not_sent")
+    assert error.route is not None
+
+
 async def test_models(side: Side) -> None:
     offered = {model.id: model for model in await side.client.models()}
     assert {"echo", side.model} <= offered.keys()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keyferry.client.answer import Delta, JsonObject, Route, ToolCall, ToolCallPiece, Usage
-from keyferry.client.reading import NotOpenAI, StreamAssembly, answer_of, whole
+from keyferry.client.reading import NotOpenAI, StreamAssembly, answer_of, embeddings_of, whole
 from keyferry.contracts.usage import KeySource
 
 ROUTE = Route("custom", "mine", "m", KeySource.CUSTOM, "att_1", 1, "dec_1")
@@ -92,3 +92,25 @@ def test_what_is_no_completion_is_told(data: bytes) -> None:
 def test_what_is_no_chunk_is_told(data: bytes) -> None:
     with pytest.raises(NotOpenAI):
         StreamAssembly().take(data)
+
+
+def test_vectors_are_read_from_numbers_and_from_base64_in_the_order_of_their_indices() -> None:
+    raw: JsonObject = {"data": [{"index": 1, "embedding": [0.5, 1]}, {"index": 0, "embedding": "AAAAPwAAAMA="}]}
+    answer = embeddings_of(raw, request_id="req_1", route=ROUTE)
+    assert answer.vectors == ((0.5, -2.0), (0.5, 1.0))
+    assert (answer.model, answer.usage) == (ROUTE.model, None)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"data": [{"index": 0}]},
+        {"data": [{"embedding": "not base64!"}]},
+        {"data": [{"embedding": "AAA="}]},
+        {"data": 1},
+    ],
+)
+def test_what_is_no_list_of_embeddings_is_said_so(raw: JsonObject) -> None:
+    with pytest.raises(NotOpenAI):
+        embeddings_of(raw, request_id="req_1", route=ROUTE)

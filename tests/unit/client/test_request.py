@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from keyferry.client import BadRequest
-from keyferry.client.request import Asked, asked
+from keyferry.client.request import Asked, Input, asked, asked_embeddings
+from keyferry.contracts.chat import EmbeddingRequest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 
@@ -84,3 +85,45 @@ def test_a_fault_does_not_repeat_what_was_said() -> None:
     with pytest.raises(BadRequest) as raised:
         ask(messages=[{"role": "user", "content": {"secret": "hunter2"}}])
     assert "hunter2" not in str(raised.value)
+
+
+def embeddings(given: Input = "hello", **changes: object) -> Asked:
+    return asked_embeddings(
+        model="m",
+        given=given,
+        timeout_seconds=60,
+        operation=None,
+        tags=None,
+        traceparent=None,
+        parameters=changes,
+    )
+
+
+@pytest.mark.parametrize("given", ["hello", ("a", "b"), [1, 2], [[1], [2]]])
+def test_a_request_for_embeddings_asks_for_base64(given: Input) -> None:
+    asked = embeddings(given, dimensions=8)
+    told = json.loads(asked.body)
+    assert told["encoding_format"] == "base64"
+    assert told["dimensions"] == 8
+    assert told["input"] == (given if isinstance(given, str) else list(given))
+    head = asked.head("acme", 5000)
+    assert isinstance(head, EmbeddingRequest)
+    assert not head.stream
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "param"),
+    [
+        ("", {}, "input"),
+        ([], {}, "input"),
+        ("a", {"encoding_format": "float"}, "encoding_format"),
+        ("a", {"dimensions": 0}, "dimensions"),
+        (["x" * (7 * 1024 * 1024)], {}, "input"),
+    ],
+)
+def test_a_wrong_request_for_embeddings_is_told_before_it_is_sent(
+    given: Input, changes: dict[str, object], param: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        embeddings(given, **changes)
+    assert caught.value.failure.param == param
