@@ -4,8 +4,9 @@ Beside OpenAI's own fields a choice carries what a follow-up turn or a display n
 
 - `reasoning_content`: the thought summaries, where they were asked for.
 - `reasoning_details`: thought signatures, in the form that OpenRouter introduced: `{"type": "reasoning.encrypted", "format":
-  "google-gemini-v1", "data": <signature>}` with `content_end`, the number of characters of `content` at which the signed part
-  ends, or `id`, the tool call that is signed; `{"type": "reasoning.text", …, "text", "signature"}` for a signed thought.
+  "google-gemini-v1", "data": <signature>}` with `content_start` and `content_end`, the characters of `content` that were signed
+  (none, where Google signs an empty part), or with `id`, the tool call that was; `{"type": "reasoning.text", …, "text",
+  "signature"}` for a signed thought.
 - `tool_calls[].extra_content.google.thought_signature`: the same on the call itself, as Google's own OpenAI layer has it.
 - `images`: `image_url` parts with data URLs. `content_parts`: Google's parts of other kinds (executed code), as they came.
 - `native_finish_reason`, and `extra_content.google` of the choice: grounding, citations and safety ratings, as they came.
@@ -91,7 +92,7 @@ class Candidate:
         else:
             _add_other(part, delta)
             if signature:
-                _append(delta, "reasoning_details", _encrypted(signature, {"content_end": self._characters}))
+                _append(delta, "reasoning_details", _encrypted(signature, self._span(0)))
 
     def _add_text(self, text: str, thought: bool, signature: str, delta: JsonObject) -> None:
         name = "reasoning_content" if thought else "content"
@@ -104,7 +105,11 @@ class Candidate:
         if not thought:
             self._characters += len(text)
         if signature:
-            _append(delta, "reasoning_details", _encrypted(signature, {"content_end": self._characters}))
+            _append(delta, "reasoning_details", _encrypted(signature, self._span(len(text))))
+
+    def _span(self, characters: int) -> JsonObject:
+        """Where the last `characters` of the content are."""
+        return {"content_start": self._characters - characters, "content_end": self._characters}
 
     def _add_call(self, call: JsonObject, signature: str, delta: JsonObject) -> None:
         index = len(self._call_ids)

@@ -152,14 +152,18 @@ def _thoughts(details: list[JsonObject]) -> list[JsonObject]:
 
 
 def _signed_text(text: str, details: list[JsonObject]) -> list[JsonObject]:
-    """`text` cut into the parts that Gemini had signed; a part may be empty. What was not signed joins what follows it."""
+    """`text` cut into the parts that Gemini had: a signed part, which may be empty, is never joined with another."""
     parts: list[JsonObject] = []
-    start = 0
+    told = 0
     for detail in details:
-        end, signature = detail.get("content_end"), as_text(detail.get("data"))
-        if not signature or not isinstance(end, int) or isinstance(end, bool):
+        start, end, signature = detail.get("content_start"), detail.get("content_end"), as_text(detail.get("data"))
+        if not signature or not isinstance(start, int) or not isinstance(end, int):
             continue
+        # A client may have shortened the text.
+        start = min(max(start, told), len(text))
         end = min(max(end, start), len(text))
+        if start > told:
+            parts.append({"text": text[told:start]})
         parts.append({"text": text[start:end], "thoughtSignature": signature})
-        start = end
-    return [*parts, {"text": text[start:]}] if start < len(text) else parts
+        told = end
+    return [*parts, {"text": text[told:]}] if told < len(text) else parts

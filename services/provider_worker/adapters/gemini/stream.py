@@ -61,7 +61,10 @@ class StreamReader:
             return []
         chunks: list[bytes] = []
         for piece in self._array.feed(data) if self._array is not None else self._read_events(data):
-            chunks += self._chunks.read(piece)
+            if piece.startswith(b"[DONE]"):
+                self._done = True
+            elif piece.strip():
+                chunks += self._chunks.read(piece)
             if self.over:
                 return chunks
         if self._events.overflow or (self._array is not None and self._array.overflow):
@@ -103,14 +106,7 @@ class StreamReader:
 
     def _read_events(self, data: bytes) -> list[bytes]:
         self._tail = (self._tail + data)[-_MAX_TAIL_BYTES:]
-        events: list[bytes] = []
-        for _, event in self._events.feed(data):
-            if event.startswith(b"[DONE]"):
-                self._done = True
-                break
-            if event.strip():
-                events.append(event)
-        return events
+        return [event for _, event in self._events.feed(data)]
 
     def _missing_end(self) -> Failure | None:
         if self._chunks.finished:

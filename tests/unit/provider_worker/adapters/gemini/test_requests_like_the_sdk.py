@@ -292,7 +292,9 @@ def meaning(value: Any) -> Any:
     alphabet; a role says nothing where there is only one, and the order of tools nothing at all.
     """
     if isinstance(value, dict):
-        plain = {re.sub(r"_(\w)", lambda found: found[1].upper(), name): meaning(inner) for name, inner in value.items()}
+        plain = {
+            re.sub(r"_(\w)", lambda found: found[1].upper(), name): meaning(inner) for name, inner in value.items()
+        }
         plain["tools"] = sorted(plain.get("tools", []), key=json.dumps)
         if not plain["tools"]:
             del plain["tools"]
