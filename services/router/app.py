@@ -1,10 +1,12 @@
 """Wires the router: the only file here that names concrete things."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from keyferry.contracts.health import Health
+from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Endpoint, ListEndpoints, ListModels, RemoveEndpoint, SaveEndpoint
-from keyferry.contracts.tenancy import Tenant
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
 from keyferry.contracts.topology import (
     CHAT_REQUEST,
     EMBEDDING_REQUEST,
@@ -14,6 +16,7 @@ from keyferry.contracts.topology import (
     ENDPOINTS_VIEW,
     HEALTH_VIEW,
     MODEL_LIST,
+    PROVIDER_KEYS_VIEW,
     REQUEST_DECIDED,
     REQUEST_REROUTE,
     TENANTS_VIEW,
@@ -25,26 +28,33 @@ from keyferry.runtime.outbox import Relay
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.settings import load
 from keyferry.runtime.views import KvView, ViewWriter
+from services.router.catalog.reading import read_catalog
 from services.router.endpoints import EndpointIndex
+from services.router.facts import Facts
 from services.router.handlers import ChatDoor, ManagementDoors
-from services.router.plan import Facts
+from services.router.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
 from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
 from services.router.trials import TrialGate
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
+_CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
 def create_app(settings: RouterSettings | None = None) -> Service:
-    """The router as a service that is not started. Raises SettingsError."""
+    """The router as a service that is not started. Raises SettingsError, and InvalidCatalog."""
     settings = settings or load(RouterSettings)
+    catalog = read_catalog({path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")})
     service = Service(Role.ROUTER, settings)
     bus = service.bus
     tenants = KvView(bus, TENANTS_VIEW, Tenant)
     endpoints = KvView(bus, ENDPOINTS_VIEW, Endpoint)
     index = EndpointIndex()
     endpoints.on_change(lambda: index.rebuild(entry for _, entry in endpoints))
+    keys = KvView(bus, PROVIDER_KEYS_VIEW, KeyFacts)
+    key_index = KeyIndex()
+    keys.on_change(lambda: key_index.rebuild(key for _, key in keys))
     engine = engine_for(settings)
     store = PostgresEndpointStore(engine)
 
@@ -60,6 +70,9 @@ def create_app(settings: RouterSettings | None = None) -> Service:
             now,
             health=lambda target: health.get(target.key),
             trial=lambda target: trials.take(target.key, now),
+            catalog=catalog,
+            own_keys=key_index.of(tenant),
+            platform_keys=key_index.of(PLATFORM_TENANT),
         )
 
     async def publish(subject: str, data: bytes, reply: str) -> None:
@@ -92,7 +105,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", lambda: relay.synced)
 
     async def open_views() -> None:
-        for view in (tenants, endpoints, health):
+        for view in (tenants, endpoints, keys, health):
             await view.start()
             service.closes(view.stop)
         for needed in (tenants, endpoints):
@@ -105,6 +118,8 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     service.facts = lambda: {
         "tenants": str(len(tenants)),
         "endpoints": str(len(endpoints)),
+        "provider_keys": str(len(keys)),
+        "models": str(len(catalog)),
         "targets_resting": str(len(health)),
         "decisions_dropped": str(decisions.dropped),
     }

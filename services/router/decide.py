@@ -9,7 +9,8 @@ from datetime import datetime
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.route import DecisionRecord
-from services.router.plan import Facts, Plan, Wanted, plan
+from services.router.facts import Facts, Plan, Wanted
+from services.router.plan import plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,14 @@ MAX_ATTEMPTS = 5
 def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str | None) -> Decided:
     """Plan the request and make the next attempt's message, or the refusal."""
     tried = request.tried if isinstance(request, Reroute) else []
-    made = plan(Wanted(request.tenant, request.model, request.allowed_models, tried), facts)
+    made = plan(_wanted(request), facts)
     if made.refusal is not None or len(tried) >= MAX_ATTEMPTS:
         failure = made.refusal or tried[-1].failure
         refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
         return Decided(made, None, refused)
     index = made.order[0]
     chosen = made.candidates[index]
-    endpoint = made.endpoints.get(index)
+    endpoint, key = made.endpoints.get(index), made.keys.get(index)
     run = AttemptRun(
         request_id=request.request_id,
         kind=request.kind,
@@ -66,13 +67,31 @@ def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str 
         decision_id=fresh.decision_id,
         provider=chosen.provider,
         endpoint=chosen.endpoint,
-        base_url=endpoint.base_url if endpoint else None,
+        base_url=endpoint.base_url if endpoint else key.base_url if key else None,
         model_asked=request.model,
+        prefer_own_keys=request.prefer_own_keys,
         key_source=chosen.key_source,
+        key_id=key.key_id if key else None,
+        key_owner=key.tenant if key else None,
+        key_version=key.version if key else None,
+        key_fields=key.fields if key else {},
+        drop_unsupported=facts.tenant is not None and facts.tenant.drop_unsupported,
         alternatives=min(len(made.order), MAX_ATTEMPTS - len(tried)) - 1,
         tried=tried,
     )
     return Decided(made, run, None)
+
+
+def _wanted(request: Request) -> Wanted:
+    return Wanted(
+        request.tenant,
+        request.model,
+        request.allowed_models,
+        request.tried if isinstance(request, Reroute) else (),
+        request.kind,
+        request.prefer_own_keys,
+        request.request_id,
+    )
 
 
 def record(

@@ -28,7 +28,8 @@ from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Telemetry
 from services.router.decide import FreshIds, Request, decide, record
 from services.router.endpoints import InvalidEndpoint, checked
-from services.router.plan import Facts, models
+from services.router.facts import Facts
+from services.router.offered import offered
 from services.router.store import EndpointStore
 
 _log = logging.getLogger(__name__)
@@ -142,4 +143,4 @@ class ManagementDoors:
 
     async def list_models(self, asked: ListModels) -> Models:
         """What a tenant can call now."""
-        return Models(models=models(self._facts_of(asked.tenant), asked.allowed_models))
+        return Models(models=offered(self._facts_of(asked.tenant), asked))

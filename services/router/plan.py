@@ -1,156 +1,126 @@
 """From a request and the facts to an ordered plan of attempts, with a reason for every candidate, kept or dropped."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
-from keyferry.contracts.chat import Tried
-from keyferry.contracts.failure import Failure, FailureClass
-from keyferry.contracts.health import CircuitState, Health, Target
-from keyferry.contracts.route import Candidate, DropReason, Endpoint, Model
-from keyferry.contracts.tenancy import Tenant
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.route import Candidate, DropReason, Endpoint
+from keyferry.contracts.usage import KeySource, RequestKind
+from services.router.catalog.lookup import Asked
+from services.router.facts import Facts, Plan, Wanted
+from services.router.key_candidates import KeyCandidate, key_candidates, payers
+from services.router.provider_keys import Verdict
+from services.router.refusal import refusal
+from services.router.standing import Judge
 
 ECHO = "echo"
 CUSTOM = "custom"
-_MAX_NAMED_MODELS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request asks for."""
-
-    tenant: str
-    model: str
-    allowed_models: Sequence[str] | None = None
-    """What the client token may use; None is everything."""
-    tried: Sequence[Tried] = ()
-    """Attempts of this request that have failed."""
-
-
-def _healthy(target: Target) -> Health | None:
-    return None
-
-
-def _no_trial(target: Target) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the router knows of the tenant at this moment."""
-
-    tenant: Tenant | None
-    endpoints: Sequence[Endpoint]
-    now: datetime
-    health: Callable[[Target], Health | None] = _healthy
-    """What the health monitor says of a target; None is nothing bad."""
-    trial: Callable[[Target], bool] = _no_trial
-    """Whether a trial of a target whose time to rest is over may be made now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Candidates and the order to try them in; or why there is none."""
-
-    candidates: list[Candidate]
-    order: list[int]
-    refusal: Failure | None
-    endpoints: dict[int, Endpoint]
-    """The endpoint behind a candidate's index, where it has one."""
 
 
 def plan(wanted: Wanted, facts: Facts) -> Plan:
-    """Decide. Constraints first, then health, then the order.
+    """Decide. Constraints first, then whose key pays, then health, then the order.
 
-    A lower priority number comes first, then the name. A target whose time to rest is over is tried first, once in a while,
-    since the next candidate answers if it fails again; otherwise it comes last until somebody's trial has succeeded.
+    The echo and the tenant's own endpoints come first, the lower priority number before the name; then its provider keys
+    and the platform's, in the order of its policy. A target whose time to rest is over is tried first among those, once in
+    a while, since the next candidate answers if it fails again; otherwise it comes last until a trial has succeeded.
     """
-    candidates: list[Candidate] = []
-    endpoints: dict[int, Endpoint] = {}
-    ranks: dict[int, int] = {}
-    ban = _ban(wanted, facts)
-    candidates.append(_echo(wanted, ban))
+    asked = facts.catalog.resolve(wanted.model)
+    building = _Building(wanted, facts, asked)
+    building.add_echo()
     for endpoint in sorted(facts.endpoints, key=lambda e: (e.priority, e.name)):
-        index = len(candidates)
-        endpoints[index] = endpoint
-        candidate = _custom(wanted, endpoint, ban)
+        building.add_endpoint(endpoint)
+    building.add_keys()
+    return building.finished()
+
+
+class _Building:
+    """A plan while it is made."""
+
+    def __init__(self, wanted: Wanted, facts: Facts, asked: Asked) -> None:
+        self._wanted = wanted
+        self._facts = facts
+        self._asked = asked
+        self._ban = _ban(wanted, facts, (wanted.model,))
+        self._judge = Judge(wanted, facts)
+        self._candidates: list[Candidate] = []
+        self._endpoints: dict[int, Endpoint] = {}
+        self._keys: dict[int, KeyFacts] = {}
+        self._order: list[tuple[tuple[int | float, ...], int]] = []
+        self._shadowed = False
+        """Whether the name means an endpoint of the tenant's own, and nothing of the catalog."""
+        self._endpoint_offers = False
+
+    def add_echo(self) -> None:
+        """The built-in echo."""
+        candidate = _echo(self._wanted, self._ban)
         if candidate.kept:
-            candidate, ranks[index] = _judged(candidate, wanted, facts)
-        candidates.append(candidate)
-    kept = [index for index, candidate in enumerate(candidates) if candidate.kept]
-    order = sorted(kept, key=lambda index: ranks.get(index, _ORDINARY))
-    refusal = None if order else _refusal(wanted, facts, candidates)
-    return Plan(candidates, order, refusal, endpoints)
+            self._order.append(((0,), 0))
+        self._candidates.append(candidate)
+
+    def add_endpoint(self, endpoint: Endpoint) -> None:
+        """One of the tenant's own endpoints."""
+        index = len(self._candidates)
+        self._endpoints[index] = endpoint
+        candidate, named = _custom(self._wanted, endpoint, self._ban)
+        self._shadowed = self._shadowed or named
+        self._endpoint_offers = self._endpoint_offers or candidate.reason is not DropReason.MODEL_NOT_OFFERED
+        if candidate.kept:
+            candidate, standing = self._judge.judged(candidate, may_try=True)
+            if candidate.kept:
+                self._order.append(((0, standing, index), index))
+        self._candidates.append(candidate)
+
+    def add_keys(self) -> None:
+        """What provider keys can pay for, unless the name belongs to one of the tenant's endpoints.
+
+        A request that names an endpoint must not reach a provider that happens to be called the same; and vectors of an
+        endpoint cannot be told to be those of the catalog's model.
+        """
+        embeds_itself = self._wanted.kind is RequestKind.EMBEDDING and self._endpoint_offers
+        if self._shadowed or embeds_itself or not self._asked.offerings:
+            return
+        if self._facts.tenant is None:
+            self._candidates.append(_unknown_tenant(self._wanted, self._asked))
+            return
+        names = (self._wanted.model, self._asked.model.id) if self._asked.model else (self._wanted.model,)
+        ban = _ban(self._wanted, self._facts, names)
+        paying = payers(self._wanted, self._facts, self._asked, has_own_way=self._endpoint_offers)
+        made = list(key_candidates(self._wanted, self._facts, self._asked, ban, paying))
+        for rank in range(len(paying)):
+            leading = not self._order
+            for candidate in made:
+                if candidate.payer == rank:
+                    self._add_key(candidate, may_try=leading)
+
+    def _add_key(self, found: KeyCandidate, *, may_try: bool) -> None:
+        index = len(self._candidates)
+        candidate = found.candidate
+        if found.key is not None:
+            self._keys[index] = found.key
+        if candidate.kept:
+            candidate, standing = self._judge.judged(candidate, may_try=may_try)
+            if candidate.kept:
+                place = (1 + found.payer, standing, *found.rank(self._wanted.request_id))
+                self._order.append((place, index))
+        self._candidates.append(candidate)
+
+    def finished(self) -> Plan:
+        """The plan, or why there is none."""
+        order = [index for _, index in sorted(self._order)]
+        failure = None if order else refusal(self._wanted, self._facts, self._asked, self._candidates)
+        return Plan(self._candidates, order, failure, self._endpoints, self._keys)
 
 
-_TRIAL, _ORDINARY, _RECOVERING = range(3)
-
-
-def _judged(candidate: Candidate, wanted: Wanted, facts: Facts) -> tuple[Candidate, int]:
-    """A candidate that the rules allow, judged by what happened to it: in this request, and lately in others."""
-    for tried in wanted.tried:
-        if (tried.provider, tried.endpoint, tried.model) == (candidate.provider, candidate.endpoint, candidate.model):
-            words = f"{candidate.endpoint} has failed for this request: {tried.failure.failure_class}"
-            return _drop(candidate, DropReason.ALREADY_TRIED, words), _ORDINARY
-    target = _target(candidate, wanted.tenant)
-    health = facts.health(target)
-    if health is None or health.state is CircuitState.CLOSED:
-        return candidate, _ORDINARY
-    if health.until is not None and health.until > facts.now:
-        rest = (health.until - facts.now).total_seconds()
-        words = f"{candidate.endpoint} is {health.state} for {rest:.1f} s more: {health.reason}"
-        return _drop(candidate, DropReason.UNHEALTHY, words), _ORDINARY
-    if facts.trial(target):
-        words = f"{candidate.words}; it was {health.state}, and this is the trial whether it is well again"
-        return candidate.model_copy(update={"words": words}), _TRIAL
-    words = f"{candidate.words}; it was {health.state}, and others come first until a trial has succeeded"
-    return candidate.model_copy(update={"words": words}), _RECOVERING
-
-
-def _target(candidate: Candidate, tenant: str) -> Target:
-    return Target(provider=candidate.provider, model=candidate.model, tenant=tenant, endpoint=candidate.endpoint)
-
-
-def _drop(candidate: Candidate, reason: DropReason, words: str) -> Candidate:
-    return candidate.model_copy(update={"kept": False, "reason": reason, "words": words})
-
-
-def models(facts: Facts, allowed_models: Sequence[str] | None) -> list[Model]:
-    """What the tenant can call now, under every name it can use."""
-    if facts.tenant is None or facts.tenant.suspended:
-        return []
-    found = [Model(id=ECHO, provider=ECHO, key_source=KeySource.NONE)]
-    for endpoint in sorted(facts.endpoints, key=lambda e: (e.priority, e.name)):
-        if endpoint.enabled:
-            found += (
-                Model(id=name, provider=CUSTOM, endpoint=endpoint.name, key_source=KeySource.CUSTOM)
-                for model in endpoint.models
-                for name in (model, f"{endpoint.name}/{model}")
-            )
-    first: dict[str, Model] = {}
-    for model in found:
-        first.setdefault(model.id, model)
-    return [model for model in first.values() if allowed_models is None or model.id in allowed_models]
-
-
-_Verdict = tuple[DropReason, str] | None
-
-
-def _ban(wanted: Wanted, facts: Facts) -> _Verdict:
-    """What forbids every candidate alike, if anything does."""
+def _ban(wanted: Wanted, facts: Facts, names: tuple[str, ...]) -> Verdict:
+    """What forbids every candidate alike, if anything does. `names` are those that a client token may know it by."""
     if facts.tenant is None or facts.tenant.suspended:
         return DropReason.TENANT_SUSPENDED, f"the tenant {wanted.tenant} is suspended or unknown"
-    if wanted.allowed_models is not None and wanted.model not in wanted.allowed_models:
+    if wanted.allowed_models is not None and not any(name in wanted.allowed_models for name in names):
         return DropReason.MODEL_NOT_ALLOWED, f"the client token may not use {wanted.model}"
     return None
 
 
-def _echo(wanted: Wanted, ban: _Verdict) -> Candidate:
+def _echo(wanted: Wanted, ban: Verdict) -> Candidate:
     if wanted.model != ECHO:
-        return _dropped(
-            ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, "the built-in echo only answers to `echo`"
-        )
+        words = "the built-in echo only answers to `echo`"
+        return _dropped(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, words)
     if ban is not None:
         return _dropped(ECHO, None, ECHO, KeySource.NONE, *ban)
     return Candidate(
@@ -158,27 +128,35 @@ def _echo(wanted: Wanted, ban: _Verdict) -> Candidate:
     )
 
 
-def _custom(wanted: Wanted, endpoint: Endpoint, ban: _Verdict) -> Candidate:
+def _custom(wanted: Wanted, endpoint: Endpoint, ban: Verdict) -> tuple[Candidate, bool]:
+    """The endpoint as a candidate, and whether the request names it."""
     owner, slash, rest = wanted.model.partition("/")
     named = bool(slash) and owner == endpoint.name and bool(rest)
     model = rest if named else wanted.model
     listed = wanted.model in endpoint.models
     if not named and not listed:
         reason, words = DropReason.MODEL_NOT_OFFERED, f"the endpoint {endpoint.name} does not list {wanted.model}"
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, words)
+        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, words), named
     if not endpoint.enabled:
         reason, words = DropReason.ENDPOINT_DISABLED, f"the endpoint {endpoint.name} is switched off"
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, words)
+        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, words), named
     if ban is not None:
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, *ban)
+        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, *ban), named
     words = (
         f"the request names the endpoint {endpoint.name}"
         if named and not listed
         else f"the endpoint {endpoint.name} lists {wanted.model} (priority {endpoint.priority})"
     )
-    return Candidate(
+    candidate = Candidate(
         provider=CUSTOM, endpoint=endpoint.name, model=model, key_source=KeySource.CUSTOM, kept=True, words=words
     )
+    return candidate, named
+
+
+def _unknown_tenant(wanted: Wanted, asked: Asked) -> Candidate:
+    verdict = DropReason.TENANT_SUSPENDED, f"the tenant {wanted.tenant} is suspended or unknown"
+    offering = asked.offerings[0]
+    return _dropped(offering.provider, None, offering.upstream, KeySource.PLATFORM, *verdict)
 
 
 def _dropped(
@@ -186,50 +164,4 @@ def _dropped(
 ) -> Candidate:
     return Candidate(
         provider=provider, endpoint=endpoint, model=model, key_source=key_source, kept=False, reason=reason, words=words
-    )
-
-
-def _refusal(wanted: Wanted, facts: Facts, candidates: Sequence[Candidate]) -> Failure:
-    """Why there is no candidate: what a rule forbids, what failed, what rests, what is switched off, what does not exist."""
-    by_reason: dict[DropReason | None, list[Candidate]] = {}
-    for candidate in candidates:
-        by_reason.setdefault(candidate.reason, []).append(candidate)
-    for forbidding in (DropReason.TENANT_SUSPENDED, DropReason.MODEL_NOT_ALLOWED):
-        if forbidding in by_reason:
-            words = by_reason[forbidding][0].words
-            return Failure(failure_class=FailureClass.POLICY, message=words, param="model")
-    if wanted.tried:
-        return wanted.tried[-1].failure
-    if DropReason.UNHEALTHY in by_reason:
-        return _resting(by_reason[DropReason.UNHEALTHY], wanted, facts)
-    if DropReason.ENDPOINT_DISABLED in by_reason:
-        words = "; ".join(candidate.words for candidate in by_reason[DropReason.ENDPOINT_DISABLED])
-        return Failure(failure_class=FailureClass.UNAVAILABLE, message=words, param="model")
-    return _unknown(wanted, facts)
-
-
-def _resting(candidates: Iterable[Candidate], wanted: Wanted, facts: Facts) -> Failure:
-    """All that could answer rest: the caller is told when the first of them may be tried again."""
-    candidates = list(candidates)
-    untils = [
-        health.until
-        for candidate in candidates
-        if (health := facts.health(_target(candidate, wanted.tenant))) is not None and health.until is not None
-    ]
-    wait_ms = max(1, int((min(untils) - facts.now).total_seconds() * 1000)) if untils else None
-    return Failure(
-        failure_class=FailureClass.UNAVAILABLE,
-        message="; ".join(candidate.words for candidate in candidates),
-        param="model",
-        retry_after_ms=wait_ms,
-    )
-
-
-def _unknown(wanted: Wanted, facts: Facts) -> Failure:
-    names = [model.id for model in models(facts, wanted.allowed_models)]
-    shown = ", ".join(names[:_MAX_NAMED_MODELS]) + (", …" if len(names) > _MAX_NAMED_MODELS else "")
-    return Failure(
-        failure_class=FailureClass.NOT_FOUND,
-        message=f"the model {wanted.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}",
-        param="model",
     )

@@ -4,11 +4,16 @@ from datetime import UTC, datetime
 
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute, Tried
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.contracts.usage import KeySource
+from services.provider_worker.fallback import reroute
 from keyferry.contracts.usage import RequestKind
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
-from services.router.plan import Facts
+from services.router.facts import Facts
+from services.router.provider_keys import KeyIndex
+from tests.support.key_facts import catalog, key_facts, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FRESH = FreshIds("dec_2", "att_2")
@@ -87,3 +92,44 @@ def test_an_embedding_request_becomes_an_attempt_at_embeddings() -> None:
     decided = decide(asked, facts("a"), FRESH, traceparent=None)
     assert decided.run is not None
     assert (decided.run.kind, decided.run.stream) == (RequestKind.EMBEDDING, False)
+
+
+def key_request(**changes: object) -> ChatRequest:
+    return request("gpt-4o").model_copy(update=changes)
+
+
+def key_facts_of(*keys: KeyFacts, drop_unsupported: bool = False) -> Facts:
+    index = KeyIndex()
+    index.rebuild(keys)
+    tenant = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=drop_unsupported)
+    return Facts(tenant, (), NOW, catalog=catalog(), own_keys=index.of("acme"), platform_keys=index.of("platform"))
+
+
+def test_the_attempt_names_the_key_that_pays_its_owner_and_where_it_goes() -> None:
+    key = key_facts("openrouter", version=3, fields={"site_name": "Acme"})
+    decided = decide(key_request(), key_facts_of(key, drop_unsupported=True), FRESH, traceparent=None)
+    run = decided.run
+    assert run is not None
+    assert (run.provider, run.model, run.model_asked) == ("openrouter", "openai/gpt-4o", "gpt-4o")
+    assert (run.key_id, run.key_owner, run.key_version, run.key_source) == ("key_1", "acme", 3, KeySource.BYOK)
+    assert (run.base_url, run.key_fields) == ("https://openrouter.example/v1", {"site_name": "Acme"})
+    assert run.drop_unsupported
+
+
+def test_a_platform_key_is_the_platforms() -> None:
+    decided = decide(request("gpt-4o-mini"), key_facts_of(platform_key("openai")), FRESH, traceparent=None)
+    run = decided.run
+    assert run is not None
+    assert (run.key_id, run.key_owner, run.key_source) == ("key_p", "platform", KeySource.PLATFORM)
+    assert not run.drop_unsupported
+
+
+def test_the_wish_about_keys_travels_with_the_attempt_so_that_a_reroute_still_knows_it() -> None:
+    decided = decide(key_request(prefer_own_keys="only"), key_facts_of(key_facts("openai")), FRESH, traceparent=None)
+    run = decided.run
+    assert run is not None
+    failure = Failure(failure_class=FailureClass.AUTH, message="no")
+    again = reroute(run.model_copy(update={"alternatives": 1}), failure, left_ms=1000, now_unix_ms=0)
+    assert again is not None
+    assert again.prefer_own_keys == "only"
+    assert [tried.key_id for tried in again.tried] == ["key_1"]

@@ -7,7 +7,8 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.plan import Facts, Plan, Wanted, plan
+from services.router.facts import Facts, Plan, Wanted
+from services.router.plan import plan
 from services.router.trials import TRIAL_EVERY, TrialGate
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

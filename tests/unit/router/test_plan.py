@@ -7,7 +7,9 @@ import pytest
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.plan import Facts, Wanted, models, plan
+from services.router.facts import Facts, Wanted
+from services.router.offered import callable_models as models
+from services.router.plan import plan
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)

@@ -1,0 +1,82 @@
+"""Why a request gets no attempt, told so that somebody can do something about it. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.route import Candidate, DropReason
+from services.router.catalog.lookup import Asked
+from services.router.facts import Facts, Wanted
+from services.router.offered import callable_models
+from services.router.standing import target_of
+
+_MAX_NAMED = 8
+"""Names or reasons in one message: enough to act upon."""
+_OF_KEYS = frozenset(
+    {
+        DropReason.NO_KEY,
+        DropReason.KEY_POLICY,
+        DropReason.KEY_UNUSABLE,
+        DropReason.KEY_LIMIT_SPENT,
+        DropReason.KEY_NOT_FOR_MODEL,
+        DropReason.KEY_ELSEWHERE,
+        DropReason.TIER_TOO_LOW,
+        DropReason.NOT_IN_CATALOG,
+    }
+)
+
+
+def refusal(wanted: Wanted, facts: Facts, asked: Asked, candidates: Sequence[Candidate]) -> Failure:
+    """What a rule forbids, what failed, what rests, what is switched off, what no key pays for, what does not exist."""
+    by_reason: dict[DropReason | None, list[Candidate]] = {}
+    for candidate in candidates:
+        by_reason.setdefault(candidate.reason, []).append(candidate)
+    for forbidding in (DropReason.TENANT_SUSPENDED, DropReason.MODEL_NOT_ALLOWED):
+        if forbidding in by_reason:
+            return _because(FailureClass.POLICY, by_reason[forbidding][0].words)
+    if wanted.tried:
+        return wanted.tried[-1].failure
+    if DropReason.UNHEALTHY in by_reason:
+        return _resting(by_reason[DropReason.UNHEALTHY], wanted, facts)
+    if DropReason.ENDPOINT_DISABLED in by_reason:
+        return _because(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
+    if DropReason.WRONG_KIND in by_reason:
+        return _because(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].words)
+    if of_keys := [candidate for candidate in candidates if candidate.reason in _OF_KEYS]:
+        return _no_key_pays(asked, of_keys)
+    return _unknown(wanted, facts)
+
+
+def _because(failure_class: FailureClass, message: str) -> Failure:
+    return Failure(failure_class=failure_class, message=message, param="model")
+
+
+def _reasons(candidates: Iterable[Candidate]) -> str:
+    words = list(dict.fromkeys(candidate.words for candidate in candidates))
+    return "; ".join(words[:_MAX_NAMED]) + ("; …" if len(words) > _MAX_NAMED else "")
+
+
+def _no_key_pays(asked: Asked, candidates: Sequence[Candidate]) -> Failure:
+    if asked.model is None:
+        words = (
+            f"the model {asked.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}"
+        )
+        return _because(FailureClass.NOT_FOUND, words)
+    return _because(FailureClass.POLICY, f"no key may pay for {asked.name!r}: {_reasons(candidates)}")
+
+
+def _resting(candidates: Sequence[Candidate], wanted: Wanted, facts: Facts) -> Failure:
+    """All that could answer rest: the caller is told when the first of them may be tried again."""
+    targets = {target for candidate in candidates if (target := target_of(candidate, wanted.tenant)) is not None}
+    untils = [
+        health.until for target in targets if (health := facts.health(target)) is not None and health.until is not None
+    ]
+    wait_ms = max(1, int((min(untils) - facts.now).total_seconds() * 1000)) if untils else None
+    failure = _because(FailureClass.UNAVAILABLE, _reasons(candidates))
+    return failure.model_copy(update={"retry_after_ms": wait_ms})
+
+
+def _unknown(wanted: Wanted, facts: Facts) -> Failure:
+    names = [model.id for model in callable_models(facts, wanted.allowed_models)]
+    shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
+    words = f"the model {wanted.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}"
+    return _because(FailureClass.NOT_FOUND, words)

@@ -1,0 +1,99 @@
+"""How a candidate stands by what happened to it: in this request, and lately in others. Pure."""
+
+from enum import IntEnum
+
+from keyferry.contracts.chat import Tried
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.health import CircuitState, Target
+from keyferry.contracts.route import Candidate, DropReason
+from services.router.catalog.lookup import NAMED_BY_TENANT
+from services.router.facts import Facts, Wanted
+
+OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
+"""Failures that another key of the same provider may not have: its account, its limits, the models it may see."""
+
+
+class Standing(IntEnum):
+    """Where health puts a candidate among those of the same owner; the lower is tried first."""
+
+    TRIAL = 0
+    """Its time to rest is over, and this is the trial: the next candidate answers if it fails again."""
+    ORDINARY = 1
+    RECOVERING = 2
+    """Its time to rest is over, and somebody else's trial has not succeeded yet."""
+
+
+def target_of(candidate: Candidate, tenant: str) -> Target | None:
+    """What the health monitor calls it; None where nothing is known.
+
+    Servers at an address of the tenant's own are known by their endpoint; behind a provider key of such a server, an
+    Azure resource included, tenants share nothing but the provider's name, and one must not be judged by another's.
+    """
+    if candidate.endpoint is not None:
+        return Target(provider=candidate.provider, model=candidate.model, tenant=tenant, endpoint=candidate.endpoint)
+    if candidate.provider in NAMED_BY_TENANT:
+        return None
+    return Target(provider=candidate.provider, model=candidate.model)
+
+
+_UNKNOWN = (Standing.ORDINARY, "")
+
+
+class Judge:
+    """Judges the candidates of one plan. A target's trial is taken once, for all keys behind it."""
+
+    def __init__(self, wanted: Wanted, facts: Facts) -> None:
+        self._wanted = wanted
+        self._facts = facts
+        self._seen: dict[tuple[str, str | None, str], tuple[Standing, str] | str] = {}
+
+    def judged(self, candidate: Candidate, *, may_try: bool) -> tuple[Candidate, Standing]:
+        """The candidate, dropped where it must not be tried now, and its standing.
+
+        `may_try`: whether it would really be tried first, so that a trial is not taken for nothing.
+        """
+        for tried in self._wanted.tried:
+            if failed_with(candidate, tried):
+                name = candidate.endpoint or candidate.provider
+                words = f"{name} has failed for this request: {tried.failure.failure_class}"
+                return dropped(candidate, DropReason.ALREADY_TRIED, words), Standing.ORDINARY
+        behind = (candidate.provider, candidate.endpoint, candidate.model)
+        seen = self._seen.get(behind)
+        if seen is None:
+            target = target_of(candidate, self._wanted.tenant)
+            seen = _UNKNOWN if target is None else self._health(target, may_try)
+            self._seen[behind] = seen
+        if isinstance(seen, str):
+            return dropped(candidate, DropReason.UNHEALTHY, seen), Standing.ORDINARY
+        standing, words = seen
+        if words:
+            candidate = candidate.model_copy(update={"words": f"{candidate.words}; {words}"})
+        return candidate, standing
+
+    def _health(self, target: Target, may_try: bool) -> tuple[Standing, str] | str:
+        health = self._facts.health(target)
+        if health is None or health.state is CircuitState.CLOSED:
+            return Standing.ORDINARY, ""
+        if health.until is not None and health.until > self._facts.now:
+            rest_seconds = (health.until - self._facts.now).total_seconds()
+            name = target.endpoint or f"{target.provider}'s {target.model}"
+            return f"{name} is {health.state} for {rest_seconds:.1f} s more: {health.reason}"
+        if may_try and self._facts.trial(target):
+            return Standing.TRIAL, f"it was {health.state}, and this is the trial whether it is well again"
+        return Standing.RECOVERING, f"it was {health.state}, and others come first until a trial has succeeded"
+
+
+def failed_with(candidate: Candidate, tried: Tried) -> bool:
+    """Whether this attempt's failure is to be expected of the candidate, too."""
+    if (tried.provider, tried.endpoint, tried.model) != (candidate.provider, candidate.endpoint, candidate.model):
+        return False
+    if candidate.key_id is None or tried.key_id is None or candidate.key_id == tried.key_id:
+        return True
+    if candidate.provider in NAMED_BY_TENANT:
+        return False  # another key of these is another server
+    return tried.failure.failure_class not in OF_THE_KEY
+
+
+def dropped(candidate: Candidate, reason: DropReason, words: str) -> Candidate:
+    """The candidate, not to be tried for this reason."""
+    return candidate.model_copy(update={"kept": False, "reason": reason, "words": words})

@@ -1,0 +1,38 @@
+"""Provider keys as routers see them, and the catalog as the router loads it."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from keyferry.contracts.key import KeyFacts, KeyStatus
+from services.router.catalog.lookup import Catalog
+from services.router.catalog.reading import read_catalog
+
+MODELS_DIR = Path(__file__).resolve().parents[2] / "services" / "router" / "catalog" / "models"
+
+
+def key_facts(provider: str, key_id: str = "key_1", /, *, tenant: str = "acme", **changes: Any) -> KeyFacts:
+    """A valid key of `tenant`, with `changes` to any of its facts."""
+    origin = f"https://{provider}.example"
+    facts: dict[str, Any] = {
+        "key_id": key_id,
+        "tenant": tenant,
+        "provider": provider,
+        "label": f"{provider} {key_id}",
+        "status": KeyStatus.VALID,
+        "version": 1,
+        "origin": origin,
+        "base_url": f"{origin}/v1",
+    }
+    return KeyFacts(**(facts | changes))
+
+
+def platform_key(provider: str, key_id: str = "key_p", /, **changes: Any) -> KeyFacts:
+    """A valid key of the platform."""
+    return key_facts(provider, key_id, tenant="platform", **changes)
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalog of the files that are shipped."""
+    return read_catalog({path.name: path.read_text(encoding="utf-8") for path in MODELS_DIR.glob("*.toml")})

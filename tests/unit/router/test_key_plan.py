@@ -1,0 +1,347 @@
+"""Planning over provider keys: whose key pays for which offering, in which order, and why not."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyferry.contracts.chat import Tried
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.health import CircuitState, Health, Target
+from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.route import DropReason, Endpoint
+from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
+from keyferry.contracts.usage import KeySource, RequestKind
+from services.router.facts import Facts, Plan, Wanted
+from services.router.plan import plan
+from services.router.provider_keys import KeyIndex
+from tests.support.key_facts import catalog, key_facts, platform_key
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+_D = DropReason
+
+
+def planned(
+    model: str,
+    *keys: KeyFacts,
+    policy: KeyPolicy | None = None,
+    tier: Tier = Tier.ENTERPRISE,
+    endpoints: tuple[Endpoint, ...] = (),
+    health: dict[str, Health] | None = None,
+    trial: bool = False,
+    **wanted: Any,
+) -> Plan:
+    index = KeyIndex()
+    index.rebuild(keys)
+    known = health or {}
+    facts = Facts(
+        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy),
+        endpoints,
+        NOW,
+        health=lambda target: known.get(target.key),
+        trial=lambda _: trial,
+        catalog=catalog(),
+        own_keys=index.of("acme"),
+        platform_keys=index.of("platform"),
+    )
+    return plan(Wanted("acme", model, **wanted), facts)
+
+
+def order(made: Plan) -> list[str | None]:
+    return [made.candidates[index].key_id for index in made.order]
+
+
+def reasons(made: Plan) -> dict[str | None, DropReason | None]:
+    return {candidate.key_id: candidate.reason for candidate in made.candidates if candidate.provider != "echo"}
+
+
+def refused(made: Plan) -> Failure:
+    assert made.refusal is not None
+    assert not made.order
+    return made.refusal
+
+
+OWN, PLATFORM = key_facts("openai", "key_own"), platform_key("openai", "key_plat")
+
+
+@pytest.mark.parametrize(
+    ("policy", "prefer", "expected"),
+    [
+        (None, None, ["key_own"]),
+        (None, "first", ["key_own"]),
+        (None, "last", ["key_own"]),
+        (None, "only", ["key_own"]),
+        (KeyPolicy.OWN, None, ["key_own"]),
+        (KeyPolicy.OWN, "first", ["key_own"]),
+        (KeyPolicy.OWN, "last", ["key_own"]),
+        (KeyPolicy.OWN, "only", ["key_own"]),
+        (KeyPolicy.PLATFORM, None, ["key_plat"]),
+        (KeyPolicy.PLATFORM, "first", ["key_plat"]),
+        (KeyPolicy.PLATFORM, "last", ["key_plat"]),
+        (KeyPolicy.PLATFORM, "only", []),
+        (KeyPolicy.OWN_THEN_PLATFORM, None, ["key_own", "key_plat"]),
+        (KeyPolicy.OWN_THEN_PLATFORM, "first", ["key_own", "key_plat"]),
+        (KeyPolicy.OWN_THEN_PLATFORM, "last", ["key_plat", "key_own"]),
+        (KeyPolicy.OWN_THEN_PLATFORM, "only", ["key_own"]),
+    ],
+)
+def test_the_policy_says_whose_key_pays_and_a_request_only_narrows_it(
+    policy: KeyPolicy | None, prefer: Any, expected: list[str]
+) -> None:
+    made = planned("openai/gpt-4o", OWN, PLATFORM, policy=policy, prefer_own_keys=prefer)
+    assert order(made) == expected
+    if not expected:
+        assert refused(made).failure_class is FailureClass.POLICY
+
+
+def test_without_a_policy_and_without_an_own_key_the_platform_pays() -> None:
+    assert order(planned("gpt-4o", PLATFORM)) == ["key_plat"]
+    assert order(planned("gpt-4o", PLATFORM, key_facts("groq"))) == ["key_plat"]
+
+
+def test_without_a_policy_an_own_key_that_does_not_work_is_not_replaced_silently() -> None:
+    broken = key_facts("openrouter", "key_own", status=KeyStatus.INVALID)
+    failure = refused(planned("gpt-4o", broken, PLATFORM))
+    assert failure.failure_class is FailureClass.POLICY
+    assert "invalid" in failure.message
+    assert "keyferry tenants set --keys own-then-platform" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "says"),
+    [
+        ({"status": KeyStatus.INVALID}, _D.KEY_UNUSABLE, "keyferry keys rotate"),
+        ({"status": KeyStatus.EXPIRED}, _D.KEY_UNUSABLE, "expired"),
+        ({"status": KeyStatus.DISABLED}, _D.KEY_UNUSABLE, "keyferry keys enable"),
+        ({"status": KeyStatus.UNDECRYPTABLE}, _D.KEY_UNUSABLE, "vault verify"),
+        ({"expires_at": NOW}, _D.KEY_UNUSABLE, "expired"),
+        ({"over_limit": True}, _D.KEY_LIMIT_SPENT, "monthly limit"),
+        ({"allowed_models": ["gpt-4.1"]}, _D.KEY_NOT_FOR_MODEL, "not allowed for gpt-4o"),
+    ],
+)
+def test_a_key_that_may_not_be_used_says_why(changes: dict[str, Any], reason: DropReason, says: str) -> None:
+    made = planned("gpt-4o", key_facts("openai", **changes))
+    assert reasons(made)["key_1"] is reason
+    failure = refused(made)
+    assert failure.failure_class is FailureClass.POLICY
+    assert says in failure.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": KeyStatus.UNTESTED},
+        {"status": KeyStatus.DEGRADED},
+        {"expires_at": NOW + timedelta(seconds=1)},
+        {"allowed_models": ["gpt-4o"]},
+        {"allowed_models": ["openai/gpt-4o"]},
+    ],
+)
+def test_a_key_that_may_be_used_is(changes: dict[str, Any]) -> None:
+    assert order(planned("openai/gpt-4o", key_facts("openai", **changes))) == ["key_1"]
+
+
+def test_the_tier_gates_the_platforms_keys_and_never_ones_own() -> None:
+    low = planned("claude-opus-4-5", platform_key("anthropic"), tier=Tier.STARTER)
+    assert reasons(low)["key_p"] is _D.TIER_TOO_LOW
+    assert "needs the tier enterprise; this tenant's is starter" in refused(low).message
+    assert order(planned("claude-opus-4-5", platform_key("anthropic"), tier=Tier.ENTERPRISE)) == ["key_p"]
+    assert order(planned("claude-opus-4-5", key_facts("anthropic"), tier=Tier.FREE)) == ["key_1"]
+
+
+def test_a_bare_name_is_tried_at_every_provider_in_the_catalogs_order_and_priority_overrides_it() -> None:
+    keys = [key_facts("openrouter", "key_or"), key_facts("anthropic", "key_an")]
+    assert order(planned("claude-sonnet-4-5", *keys)) == ["key_an", "key_or"]
+    keys[0] = keys[0].model_copy(update={"priority": 10})
+    assert order(planned("claude-sonnet-4-5", *keys)) == ["key_or", "key_an"]
+
+
+def test_a_degraded_key_comes_after_the_valid_ones_whatever_its_priority() -> None:
+    short = key_facts("openai", "key_short", status=KeyStatus.DEGRADED, priority=1)
+    assert order(planned("gpt-4o", short, key_facts("openai", "key_good"))) == ["key_good", "key_short"]
+
+
+def test_keys_of_one_priority_share_by_weight_and_one_request_is_always_planned_alike() -> None:
+    keys = [key_facts("openai", "key_a", weight=3), key_facts("openai", "key_b", weight=1)]
+    firsts = Counter(order(planned("openai/gpt-4o", *keys, request_id=f"req_{n}"))[0] for n in range(2000))
+    assert 0.70 < firsts["key_a"] / 2000 < 0.80
+    assert order(planned("gpt-4o", *keys, request_id="req_1")) == order(planned("gpt-4o", *keys, request_id="req_1"))
+
+
+@pytest.mark.parametrize(
+    ("region", "upstream"),
+    [
+        ("eu-central-1", "eu.anthropic.claude-haiku-4-5-20251001-v1:0"),
+        ("us-east-1", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+        ("ap-south-1", "global.anthropic.claude-haiku-4-5-20251001-v1:0"),
+    ],
+)
+def test_the_keys_region_chooses_the_offering(region: str, upstream: str) -> None:
+    made = planned("claude-haiku-4-5", key_facts("bedrock", fields={"region": region}))
+    assert [made.candidates[index].model for index in made.order] == [upstream]
+
+
+def test_a_region_without_the_model_says_so() -> None:
+    made = planned("nova-pro", key_facts("bedrock", fields={"region": "ap-south-1"}))
+    assert reasons(made)["key_1"] is _D.KEY_ELSEWHERE
+    assert "ap-south-1" in refused(made).message
+
+
+def test_an_unlisted_model_goes_with_an_own_key_that_lists_it_and_with_no_platform_key() -> None:
+    tuned = "openai/ft:gpt-4o:acme::abc"
+    listed = key_facts("openai", models=["ft:gpt-4o:acme::abc"])
+    made = planned(tuned, listed, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM)
+    assert order(made) == ["key_1"]
+    assert made.candidates[made.order[0]].model == "ft:gpt-4o:acme::abc"
+    assert reasons(made)["key_plat"] is _D.NOT_IN_CATALOG
+    unlisted = refused(planned(tuned, key_facts("openai")))
+    assert unlisted.failure_class is FailureClass.NOT_FOUND
+    assert "did not list ft:gpt-4o:acme::abc" in unlisted.message
+    assert refused(planned("openai/gpt-99", PLATFORM)).failure_class is FailureClass.NOT_FOUND
+
+
+@pytest.mark.parametrize("provider", ["custom", "vllm", "ollama", "llamacpp"])
+def test_a_tenants_own_server_is_asked_for_whatever_its_name_is_followed_by(provider: str) -> None:
+    made = planned(f"{provider}/org/llama:8b", key_facts(provider))
+    chosen = made.candidates[made.order[0]]
+    assert (chosen.model, chosen.key_source) == ("org/llama:8b", KeySource.CUSTOM)
+
+
+def test_azures_deployments_are_the_tenants_own_names() -> None:
+    made = planned("azure/our-prod-4o", key_facts("azure"))
+    assert [(made.candidates[i].model, made.candidates[i].key_source) for i in made.order] == [
+        ("our-prod-4o", KeySource.BYOK)
+    ]
+
+
+def test_a_model_without_any_key_says_which_to_add() -> None:
+    failure = refused(planned("claude-sonnet-4-5"))
+    assert failure.failure_class is FailureClass.POLICY
+    assert "keyferry keys add anthropic" in failure.message
+    platform_only = refused(planned("openai/gpt-4o", policy=KeyPolicy.PLATFORM))
+    assert "the platform has no key for OpenAI" in platform_only.message
+
+
+def test_virtual_and_unknown_names_are_unknown() -> None:
+    for name in ("auto", "eco", "gpt-99", "nobody/model"):
+        assert refused(planned(name, OWN, PLATFORM)).failure_class is FailureClass.NOT_FOUND
+
+
+def test_chat_and_embedding_models_are_told_apart() -> None:
+    keys = [key_facts("openai")]
+    chat_of_vectors = refused(planned("text-embedding-3-small", *keys))
+    assert (chat_of_vectors.failure_class, chat_of_vectors.param) == (FailureClass.BAD_REQUEST, "model")
+    assert "/v1/embeddings" in chat_of_vectors.message
+    vectors_of_chat = refused(planned("openai/gpt-4o", *keys, kind=RequestKind.EMBEDDING))
+    assert vectors_of_chat.failure_class is FailureClass.BAD_REQUEST
+    assert order(planned("text-embedding-3-small", *keys, kind=RequestKind.EMBEDDING)) == ["key_1"]
+
+
+def endpoint(name: str, *models: str, enabled: bool = True) -> Endpoint:
+    return Endpoint(tenant="acme", name=name, base_url="https://own.example/v1", models=list(models), enabled=enabled)
+
+
+def test_an_own_endpoint_comes_first_and_the_platform_follows_only_where_that_is_allowed() -> None:
+    lab = (endpoint("lab", "llama-3.3-70b"),)
+    keys = [key_facts("groq"), platform_key("together")]
+    made = planned("llama-3.3-70b", *keys, endpoints=lab, policy=KeyPolicy.OWN_THEN_PLATFORM)
+    assert [made.candidates[i].endpoint or made.candidates[i].key_id for i in made.order] == ["lab", "key_1", "key_p"]
+    alone = planned("llama-3.3-70b", platform_key("together"), endpoints=lab)
+    assert [made.candidates[i].endpoint for i in alone.order] == ["lab"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_request_that_names_an_endpoint_never_reaches_a_provider_of_that_name(enabled: bool) -> None:
+    made = planned("openai/gpt-4o", OWN, endpoints=(endpoint("openai", enabled=enabled),))
+    assert all(candidate.key_id is None for candidate in made.candidates)
+
+
+def test_vectors_of_an_endpoint_are_not_mixed_with_the_catalogs() -> None:
+    lab = (endpoint("lab", "text-embedding-3-small"),)
+    made = planned("text-embedding-3-small", OWN, endpoints=lab, kind=RequestKind.EMBEDDING)
+    assert [made.candidates[index].endpoint for index in made.order] == ["lab"]
+
+
+def tried(failure_class: FailureClass, key_id: str | None = "key_a", provider: str = "openai") -> Tried:
+    failure = Failure(failure_class=failure_class, message="no")
+    return Tried(attempt_id="att_1", provider=provider, model="gpt-4o", key_id=key_id, failure=failure)
+
+
+@pytest.mark.parametrize("failure_class", [FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT])
+def test_what_is_the_keys_fault_lets_the_next_key_be_tried(failure_class: FailureClass) -> None:
+    keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
+    made = planned("openai/gpt-4o", *keys, tried=[tried(failure_class)])
+    assert order(made) == ["key_b"]
+    assert reasons(made)["key_a"] is _D.ALREADY_TRIED
+
+
+@pytest.mark.parametrize("failure_class", [FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.CONTEXT_LENGTH])
+def test_what_is_the_providers_fault_goes_to_another_provider(failure_class: FailureClass) -> None:
+    keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
+    assert order(planned("gpt-4o", *keys, tried=[tried(failure_class)])) == ["key_or"]
+
+
+def test_another_key_of_azure_is_another_server() -> None:
+    keys = [key_facts("azure", "key_a"), key_facts("azure", "key_b")]
+    again = tried(FailureClass.SERVER, provider="azure")
+    assert order(planned("azure/gpt-4o", *keys, tried=[again])) == ["key_b"]
+
+
+def test_an_attempt_of_an_older_build_that_does_not_name_its_key_counts_for_all() -> None:
+    made = planned("openai/gpt-4o", key_facts("openai", "key_a"), tried=[tried(FailureClass.AUTH, None)])
+    assert refused(made).failure_class is FailureClass.AUTH
+
+
+def resting(provider: str, model: str, seconds: float) -> dict[str, Health]:
+    target = Target(provider=provider, model=model)
+    until = NOW + timedelta(seconds=seconds)
+    health = Health(target=target, state=CircuitState.OPEN, reason="5 of 5 failed", until=until, changed_at=NOW)
+    return {target.key: health}
+
+
+def test_a_provider_that_rests_is_passed_over_for_all_its_keys() -> None:
+    keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
+    made = planned("gpt-4o", *keys, health=resting("openai", "gpt-4o", 9))
+    assert order(made) == ["key_or"]
+    alone = refused(planned("openai/gpt-4o", *keys, health=resting("openai", "gpt-4o", 9)))
+    assert (alone.failure_class, alone.retry_after_ms) == (FailureClass.UNAVAILABLE, 9000)
+
+
+def test_a_trial_is_made_with_the_first_payers_keys_and_never_moves_the_platform_before_the_tenant() -> None:
+    rested = resting("openai", "gpt-4o", -1)
+    own = [key_facts("anthropic", "key_x"), key_facts("openrouter", "key_or")]
+    both = planned("gpt-4o", *own, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, health=rested, trial=True)
+    assert order(both) == ["key_or", "key_plat"]
+    firsts = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, trial=True)
+    assert order(firsts) == ["key_a", "key_or"]
+    waiting = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, trial=False)
+    assert order(waiting) == ["key_or", "key_a"]
+
+
+def test_the_health_of_other_peoples_azure_says_nothing() -> None:
+    made = planned("azure/gpt-4o", key_facts("azure"), health=resting("azure", "gpt-4o", 9))
+    assert order(made) == ["key_1"]
+
+
+def test_a_client_token_may_use_its_models_under_the_names_that_mean_less() -> None:
+    assert order(planned("openai/gpt-4o", OWN, allowed_models=["gpt-4o"])) == ["key_own"]
+    wider = refused(planned("gpt-4o", OWN, allowed_models=["openai/gpt-4o"]))
+    assert wider.failure_class is FailureClass.POLICY
+    assert "may not use gpt-4o" in wider.message
+
+
+def test_the_platforms_labels_are_not_told() -> None:
+    secretive = platform_key("openai", label="account of the boss", status=KeyStatus.INVALID)
+    assert "boss" not in refused(planned("openai/gpt-4o", secretive)).message
+    healthy = planned("openai/gpt-4o", platform_key("openai", label="account of the boss"))
+    assert all("boss" not in candidate.words for candidate in healthy.candidates)
+
+
+def test_an_unknown_tenant_gets_nothing() -> None:
+    index = KeyIndex()
+    index.rebuild([OWN, PLATFORM])
+    facts = Facts(None, (), NOW, catalog=catalog(), own_keys=index.of("acme"), platform_keys=index.of("platform"))
+    made = plan(Wanted("acme", "gpt-4o"), facts)
+    assert refused(made).failure_class is FailureClass.POLICY
+    assert all(candidate.key_id is None for candidate in made.candidates)

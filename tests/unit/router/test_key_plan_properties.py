@@ -1,0 +1,131 @@
+"""What holds for every plan, whatever the tenant, its keys, its policy and the request."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyferry.contracts.chat import Tried
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
+from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
+from keyferry.contracts.usage import KeySource, RequestKind
+from services.router.facts import Facts, Plan, Wanted
+from services.router.plan import plan
+from services.router.provider_keys import KeyIndex
+from tests.support.key_facts import catalog, key_facts
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+PROVIDERS = ("openai", "anthropic", "openrouter", "bedrock", "vllm", "azure")
+MODELS = (
+    "gpt-4o", "openai/gpt-4o", "claude-haiku-4-5", "openrouter/auto", "openai/unlisted", "vllm/own", "azure/mine",
+    "text-embedding-3-small", "nothing",
+)  # fmt: skip
+NAMES = st.sampled_from((*MODELS, "unlisted"))
+
+
+@st.composite
+def keys(draw: st.DrawFn) -> list[KeyFacts]:
+    count = draw(st.integers(0, 8))
+    return [
+        key_facts(
+            draw(st.sampled_from(PROVIDERS)),
+            f"key_{number}",
+            tenant=draw(st.sampled_from(("acme", "other", "platform"))),
+            status=draw(st.sampled_from(list(KeyStatus))),
+            priority=draw(st.integers(0, 3)),
+            weight=draw(st.integers(1, 5)),
+            over_limit=draw(st.booleans()),
+            expires_at=draw(st.sampled_from((None, NOW, NOW + timedelta(days=1)))),
+            allowed_models=draw(st.none() | st.lists(NAMES, max_size=3)),
+            models=draw(st.lists(st.sampled_from(("unlisted", "gpt-4o")), max_size=2)),
+            fields={"region": draw(st.sampled_from(("eu-west-1", "us-east-1", "ap-south-1")))},
+        )
+        for number in range(count)
+    ]
+
+
+@st.composite
+def tries(draw: st.DrawFn) -> list[Tried]:
+    return [
+        Tried(
+            attempt_id="att_1",
+            provider=draw(st.sampled_from(PROVIDERS)),
+            model=draw(NAMES),
+            key_id=draw(st.sampled_from((None, "key_0", "key_1"))),
+            failure=Failure(failure_class=draw(st.sampled_from(list(FailureClass))), message="no"),
+        )
+        for _ in range(draw(st.integers(0, 2)))
+    ]
+
+
+WANTED = st.builds(
+    Wanted,
+    tenant=st.just("acme"),
+    model=st.sampled_from(MODELS),
+    allowed_models=st.none() | st.lists(st.sampled_from(MODELS), max_size=3),
+    tried=tries(),
+    kind=st.sampled_from(list(RequestKind)),
+    prefer_own_keys=st.sampled_from((None, "first", "last", "only")),
+    request_id=st.sampled_from(("req_1", "req_2")),
+)
+POLICIES = st.none() | st.sampled_from(list(KeyPolicy))
+
+
+def planned(wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier) -> Plan:
+    index = KeyIndex()
+    index.rebuild(found)
+    tenant = Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy)
+    # The lookup of foreign keys is what a broken view would do: the plan has to hold against that, too.
+    own = {
+        provider: [*index.of("acme").get(provider, ()), *index.of("other").get(provider, ())] for provider in PROVIDERS
+    }
+    facts = Facts(tenant, (), NOW, catalog=catalog(), own_keys=own, platform_keys=index.of("platform"))
+    return plan(wanted, facts)
+
+
+@settings(max_examples=400, deadline=None)
+@given(wanted=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)))
+def test_what_holds_for_every_plan(wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier) -> None:
+    made = planned(wanted, found, policy, tier)
+    by_id = {key.key_id: key for key in found}
+    assert (made.refusal is None) == bool(made.order)
+    assert len(set(made.order)) == len(made.order)
+    assert all(candidate.words for candidate in made.candidates)
+    assert all(candidate.kept == (candidate.reason is None) for candidate in made.candidates)
+    assert {index for index, candidate in enumerate(made.candidates) if candidate.kept} == set(made.order)
+    for candidate in made.candidates:
+        assert candidate.key_id is None or by_id[candidate.key_id].tenant in ("acme", "platform")
+    for index in made.order:
+        candidate, key = made.candidates[index], made.keys[index]
+        assert (candidate.key_id, candidate.provider) == (key.key_id, key.provider)
+        assert key.status in USABLE
+        assert not key.over_limit
+        assert key.expires_at is None or key.expires_at > NOW
+        assert (candidate.key_source is KeySource.PLATFORM) == (key.tenant == "platform")
+        _assert_allowed(key, wanted, policy, tier)
+
+
+def _assert_allowed(key: KeyFacts, wanted: Wanted, policy: KeyPolicy | None, tier: Tier) -> None:
+    if key.tenant == "platform":
+        assert policy is not KeyPolicy.OWN
+        assert wanted.prefer_own_keys != "only"
+        model = catalog().resolve(wanted.model).model
+        assert model is not None
+        assert list(Tier).index(tier) >= list(Tier).index(model.tier)
+    else:
+        assert key.tenant == "acme"
+        assert policy is not KeyPolicy.PLATFORM
+    again = [tried for tried in wanted.tried if tried.key_id == key.key_id and tried.provider == key.provider]
+    resolved = {offering.upstream for offering in catalog().resolve(wanted.model).offerings}
+    assert not [tried for tried in again if resolved == {tried.model}]
+
+
+@settings(max_examples=100, deadline=None)
+@given(wanted=WANTED, found=keys(), policy=POLICIES)
+def test_the_same_question_has_the_same_answer_however_the_view_is_ordered(
+    wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None
+) -> None:
+    there = planned(wanted, found, policy, Tier.ENTERPRISE)
+    back = planned(wanted, list(reversed(found)), policy, Tier.ENTERPRISE)
+    assert [there.candidates[i].key_id for i in there.order] == [back.candidates[i].key_id for i in back.order]

@@ -1,0 +1,148 @@
+"""What a tenant is told that it can call: what a request for it would find, with what the catalog knows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.route import Endpoint, ListModels, Model
+from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
+from keyferry.contracts.usage import KeySource, RequestKind
+from services.router.facts import Facts, Wanted
+from services.router.offered import offered
+from services.router.plan import plan
+from services.router.provider_keys import KeyIndex
+from tests.support.key_facts import catalog, key_facts, platform_key
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def facts(*keys: KeyFacts, policy: KeyPolicy | None = None, tier: Tier = Tier.STARTER) -> Facts:
+    index = KeyIndex()
+    index.rebuild(keys)
+    return Facts(
+        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy),
+        [Endpoint(tenant="acme", name="lab", base_url="https://lab.example/v1", models=["house-model"])],
+        NOW,
+        catalog=catalog(),
+        own_keys=index.of("acme"),
+        platform_keys=index.of("platform"),
+    )
+
+
+def listed(known: Facts, **query: Any) -> dict[str, Model]:
+    return {model.id: model for model in offered(known, ListModels(tenant="acme", **query))}
+
+
+def test_without_keys_there_is_the_echo_and_the_own_endpoint() -> None:
+    assert list(listed(facts())) == ["echo", "house-model", "lab/house-model"]
+
+
+def test_a_key_brings_its_providers_models_with_what_is_known_of_them() -> None:
+    found = listed(facts(key_facts("anthropic")))
+    haiku = found["claude-haiku-4-5"]
+    assert (haiku.provider, haiku.key_source, haiku.providers) == ("anthropic", KeySource.BYOK, ["anthropic"])
+    assert (haiku.maker, haiku.context_tokens, haiku.model_class) == ("Anthropic", 200_000, ModelClass.BUDGET)
+    assert "gpt-4o" not in found
+
+
+def test_what_is_listed_can_be_called_and_nothing_else_can() -> None:
+    known = facts(
+        key_facts("openrouter", "key_or"),
+        key_facts("bedrock", "key_b", fields={"region": "eu-west-1"}),
+        platform_key("groq", "key_g"),
+        platform_key("anthropic", "key_a"),
+        policy=KeyPolicy.OWN_THEN_PLATFORM,
+    )
+    found = listed(known)
+    for model in catalog():
+        kind = RequestKind.EMBEDDING if Capability.EMBEDDINGS in model.capabilities else RequestKind.CHAT
+        made = plan(Wanted("acme", model.id, kind=kind), known)
+        assert (model.id in found) == bool(made.order), model.id
+        if made.order:
+            first = made.candidates[made.order[0]]
+            assert (found[model.id].provider, found[model.id].key_source) == (first.provider, first.key_source)
+
+
+def test_the_tier_and_the_policy_decide_about_the_platforms_models() -> None:
+    keys = (platform_key("anthropic"),)
+    assert "claude-haiku-4-5" in listed(facts(*keys))
+    assert "claude-opus-4-5" not in listed(facts(*keys))
+    assert "claude-opus-4-5" in listed(facts(*keys, tier=Tier.ENTERPRISE))
+    assert "claude-haiku-4-5" not in listed(facts(*keys, policy=KeyPolicy.OWN))
+
+
+def test_a_client_token_sees_its_models_under_its_names() -> None:
+    found = listed(facts(key_facts("openai")), allowed_models=["gpt-4o", "openai/gpt-5-mini", "gpt-99"])
+    assert list(found) == ["gpt-4o", "openai/gpt-5-mini"]
+    assert found["openai/gpt-5-mini"].title == "GPT-5 mini"
+
+
+def test_what_cannot_be_called_is_shown_on_request_and_marked() -> None:
+    found = listed(facts(), unavailable=True)
+    assert len(found) == len(catalog()) + 3
+    assert not found["gpt-4o"].available
+    assert found["gpt-4o"].providers == []
+    assert found["echo"].available
+
+
+def test_what_only_a_key_lists_is_shown_on_request_and_marked() -> None:
+    known = facts(
+        key_facts("openai", models=["gpt-4o", "ft:gpt-4o:acme::1"]), platform_key("groq", models=["secret-1"])
+    )
+    assert "openai/ft:gpt-4o:acme::1" not in listed(known)
+    found = listed(known, unapproved=True)
+    assert not found["openai/ft:gpt-4o:acme::1"].approved
+    assert "openai/gpt-4o" not in found
+    assert not any("secret-1" in name for name in found)
+
+
+def test_models_of_an_own_server_need_nobodys_approval() -> None:
+    found = listed(facts(key_facts("vllm", models=["llama"])))
+    assert found["vllm/llama"].approved
+    assert found["vllm/llama"].key_source is KeySource.CUSTOM
+    assert "vllm/llama" not in listed(facts(key_facts("vllm", models=["llama"], status=KeyStatus.DISABLED)))
+
+
+@pytest.mark.parametrize(
+    ("query", "some", "never"),
+    [
+        ({"eu": True}, "claude-haiku-4-5", "gpt-4o"),
+        ({"recommended": "qualification"}, "gpt-5-mini", "gpt-4o"),
+        ({"recommended": "any"}, "gpt-4o-mini", "gpt-4o"),
+        ({"provider": "bedrock"}, "claude-haiku-4-5", "gpt-4o"),
+        ({"provider": "lab"}, "lab/house-model", "gpt-4o"),
+        ({"tier": Tier.ENTERPRISE}, "claude-opus-4-5", "gpt-4o"),
+        ({"model_class": ModelClass.BUDGET}, "gpt-4o-mini", "gpt-4o"),
+        ({"capability": Capability.AUDIO_INPUT}, "gpt-audio", "gpt-4o"),
+        ({"capability": Capability.EMBEDDINGS}, "text-embedding-3-small", "gpt-4o"),
+    ],
+)
+def test_filters(query: dict[str, Any], some: str, never: str) -> None:
+    found = listed(
+        facts(key_facts("openai", "key_1"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})), **query
+    )
+    assert some in found
+    assert never not in found
+    assert "echo" not in found
+
+
+def test_eu_is_said_of_the_way_and_not_of_the_model() -> None:
+    def haiku(region: str) -> Model:
+        return listed(facts(key_facts("bedrock", fields={"region": region})))["claude-haiku-4-5"]
+
+    assert haiku("eu-west-1").eu
+    assert not haiku("us-east-1").eu
+
+
+def test_orders() -> None:
+    known = facts(key_facts("openai"))
+    names = list(listed(known, sort=ModelSort.NAME))
+    assert names == sorted(names)
+    contexts = [model.context_tokens or 0 for model in listed(known, sort=ModelSort.CONTEXT).values()]
+    assert contexts == sorted(contexts, reverse=True)
+    assert contexts[0] > 1_000_000
+    popular = [name for name in listed(known, sort=ModelSort.POPULARITY) if "gpt" in name]
+    assert popular == [model.id for model in catalog() if model.id in popular]
