@@ -7,9 +7,8 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.usage import KeySource, RequestKind
 from services.provider_worker.fallback import reroute
-from keyferry.contracts.usage import RequestKind
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
 from services.router.facts import Facts
 from services.router.provider_keys import KeyIndex
