@@ -1,6 +1,7 @@
 """Recorded exchanges fed through an adapter, and their outcomes in the form that the recordings' judge reads."""
 
 import json
+from typing import TypedDict
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
@@ -15,6 +16,19 @@ from tests.support.provider_traffic import (
     line_of_error,
     rechunked,
 )
+
+
+class Embedded(TypedDict):
+    """One vector of a `list`, as numbers."""
+
+    embedding: list[float]
+
+
+class Listed(TypedDict):
+    """A `list` of embeddings."""
+
+    data: list[Embedded]
+    usage: dict[str, int]
 
 
 def run_of(case: Case, *, include_usage: bool = True) -> AttemptRun:
@@ -54,15 +68,14 @@ def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
     return line_of_completion(case, json.loads(answer.body))
 
 
-def line_of_embeddings(case: Case, document: dict[str, list[dict[str, list[float]]]]) -> JsonObject:
+def line_of_embeddings(case: Case, document: Listed) -> JsonObject:
     """The judge's line for a `list` of embeddings that are lists of numbers."""
     rows = [row["embedding"] for row in document["data"]]
-    usage = dict(document["usage"])
     return {
         "case": case.name,
         "text": None,
         "tool_calls": [],
-        "usage": usage | {"completion_tokens": 0},
+        "usage": {**document["usage"], "completion_tokens": 0},
         "embeddings": {"count": len(rows), "dim": len(rows[0]), "head": [row[:3] for row in rows[:3]]},
         "error": None,
     }

@@ -25,7 +25,7 @@ def converse_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     document = parse_object(content)
     if document is None:
         return Answer(failure=_no_object(content))
-    reason = document.get("stopReason")
+    reason = as_text(document.get("stopReason"))
     usage = counted(document.get("usage"))
     message = as_object(as_object(document.get("output")).get("message"))
     failure = None

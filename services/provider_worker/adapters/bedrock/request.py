@@ -168,6 +168,6 @@ def _service_tier(fields: CallerFields) -> JsonObject:
     if tier is None or tier == "auto":
         return {}
     if tier not in ("default", "flex", "priority"):
-        fields.unsupported("service_tier", "AWS Bedrock knows the tiers `default`, `flex` and `priority`.")
+        fields.unsupported("service_tier", "AWS Bedrock knows no `service_tier` but `default`, `flex` and `priority`.")
         return {}
     return {"type": tier}

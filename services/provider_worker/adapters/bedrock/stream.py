@@ -118,6 +118,8 @@ class ConverseStreamReader:
 
     def _event(self, name: str, payload: JsonObject) -> None:
         key = self._key(payload)
+        if name.startswith("contentBlock") and self._writer.finish_reason is not None:
+            return
         if name == "contentBlockStart":
             self._start(key, as_object(payload.get("start")))
         elif name == "contentBlockDelta":
@@ -188,7 +190,7 @@ class ConverseStreamReader:
     def _stop(self, payload: JsonObject) -> None:
         for key in list(self._blocks):
             self._close_block(self._blocks.pop(key))
-        reason = payload.get("stopReason")
+        reason = as_text(payload.get("stopReason"))
         if reason in MALFORMED:
             self._fail(FailureClass.SERVER, f"The provider gave up: its stop reason is {reason!r}.")
             return

@@ -25,9 +25,9 @@ MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 """Stop reasons that say that the model's output cannot be used."""
 
 
-def finish_of(reason: object, *, calls_tools: bool) -> str:
+def finish_of(reason: str, *, calls_tools: bool) -> str:
     """A stop reason in OpenAI's words. A word that is not known means that the model ended by itself."""
-    known = _FINISH.get(reason) if isinstance(reason, str) else None
+    known = _FINISH.get(reason)
     if known in ("length", "content_filter"):
         return known
     return "tool_calls" if calls_tools else "stop"

@@ -122,4 +122,4 @@ def reasoning_details(message: JsonObject, formats: frozenset[str]) -> list[Json
     """
     details = message.get("reasoning_details")
     entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
-    return [entry for entry in entries if entry.get("format") is None or entry.get("format") in formats]
+    return [entry for entry in entries if entry.get("format") is None or as_text(entry.get("format")) in formats]

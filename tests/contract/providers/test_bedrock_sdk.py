@@ -1,0 +1,269 @@
+"""What the adapter sends to Bedrock, against what boto3 sends for the same request; and boto3's reading of hand-made streams."""
+
+import json
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.validate import ParamValidator
+from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import UpstreamRequest
+from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
+from tests.support.attempt_runs import attempt_run
+from tests.support.aws_frames import START, delta, ending, event, stop
+from tests.support.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+
+JsonObject = dict[str, object]
+
+MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+PNG = "iVBORw0KGgo="
+STREAM = b"".join(
+    [
+        START,
+        delta(0, text="Hel"),
+        delta(0, text="lo"),
+        stop(0),
+        event("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t", "name": "f"}}}),
+        delta(1, toolUse={"input": '{"x":'}),
+        delta(1, toolUse={"input": "1}"}),
+        stop(1),
+        ending("tool_use"),
+    ]
+)
+
+
+def answer(asked: Asked) -> Reply:
+    if asked.path.endswith("/converse-stream"):
+        return Reply(200, {"content-type": "application/vnd.amazon.eventstream"}, pieces_of(STREAM))
+    message = {"role": "assistant", "content": [{"text": "Hi"}]}
+    counts = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
+    whole = {"output": {"message": message}, "stopReason": "end_turn", "usage": counts, "metrics": {"latencyMs": 1}}
+    return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(whole).encode()))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with running_upstream(answer) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(upstream: Upstream) -> Iterator[BedrockRuntimeClient]:
+    made = boto3.client(
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{upstream.port}",
+        aws_access_key_id="access",
+        aws_secret_access_key="secret",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    yield made
+    made.close()
+
+
+def made(upstream: Upstream, stream: bool = False, **fields: object) -> UpstreamRequest:
+    run = attempt_run(model=MODEL, stream=stream, base_url=f"http://127.0.0.1:{upstream.port}")
+    run = run.model_copy(update={"key_fields": {"region": "us-east-1"}, "kind": RequestKind.CHAT})
+    return BedrockAdapter().request(run, json.dumps(fields).encode())
+
+
+def compare(upstream: Upstream, request: UpstreamRequest) -> None:
+    asked = upstream.calls[-1].asked
+    assert json.loads(request.content) == asked.body
+    assert unquote(urlsplit(request.url).path) == unquote(asked.path)
+    assert asked.headers["Content-Type"] == request.headers["content-type"]
+
+
+def valid(client: BedrockRuntimeClient, request: UpstreamRequest) -> None:
+    shape = client.meta.service_model.operation_model("Converse").input_shape
+    assert shape is not None
+    report = ParamValidator().validate(json.loads(request.content) | {"modelId": MODEL}, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_a_whole_request(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    client.converse(
+        modelId=MODEL,
+        system=[{"text": "Be brief."}, {"text": "In English."}],
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"text": "What is this?"},
+                    {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}},
+                    {"document": {"format": "pdf", "name": "paper", "source": {"bytes": b"%PDF-"}}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": [
+                    {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}},
+                    {"text": "Let me see."},
+                    {"toolUse": {"toolUseId": "c1", "name": "look", "input": {"x": 1.5, "y": [None, True]}}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "toolResult": {
+                            "toolUseId": "c1",
+                            "content": [
+                                {"text": "a cat"},
+                                {"image": {"format": "jpeg", "source": {"bytes": b"\xff\xd8"}}},
+                            ],
+                        }
+                    },
+                    {"text": "Sure?"},
+                ],
+            },
+        ],
+        inferenceConfig={"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END", "."]},
+        toolConfig={
+            "tools": [
+                {
+                    "toolSpec": {
+                        "name": "look",
+                        "description": "Looks.",
+                        "inputSchema": {"json": {"type": "object", "properties": {"x": {"type": "number"}}}},
+                        "strict": True,
+                    }
+                },
+                {"toolSpec": {"name": "wait", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
+            ],
+            "toolChoice": {"tool": {"name": "look"}},
+        },
+        outputConfig={
+            "textFormat": {
+                "type": "json_schema",
+                "structure": {"jsonSchema": {"schema": '{"type":"object"}', "name": "cat", "description": "A cat."}},
+            }
+        },
+        requestMetadata={"team": "a", "user": "u1"},
+        serviceTier={"type": "flex"},
+        additionalModelRequestFields={"top_k": 4},
+    )
+    look = {"type": "object", "properties": {"x": {"type": "number"}}}
+    details = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}]
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"x": 1.5, "y": [null, true]}'}}
+    request = made(
+        upstream,
+        model="anything",
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "auto"}},
+                    {
+                        "type": "file",
+                        "file": {"filename": "paper.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+                    },
+                ],
+            },
+            {"role": "developer", "content": [{"type": "text", "text": "In English."}]},
+            {"role": "assistant", "content": "Let me see.", "reasoning_details": details, "tool_calls": [call]},
+            {
+                "role": "tool",
+                "tool_call_id": "c1",
+                "content": [
+                    {"type": "text", "text": "a cat"},
+                    {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9g="}},
+                ],
+            },
+            {"role": "user", "content": "Sure?"},
+        ],
+        max_completion_tokens=100,
+        temperature=0.5,
+        top_p=0.9,
+        stop=["END", "."],
+        tools=[
+            {
+                "type": "function",
+                "function": {"name": "look", "description": "Looks.", "parameters": look, "strict": True},
+            },
+            {"type": "function", "function": {"name": "wait"}},
+        ],
+        tool_choice={"type": "function", "function": {"name": "look"}},
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "cat", "description": "A cat.", "schema": {"type": "object"}, "strict": True},
+        },
+        metadata={"team": "a"},
+        user="u1",
+        service_tier="flex",
+        top_k=4,
+        n=1,
+        seed=None,
+    )
+    compare(upstream, request)
+    valid(client, request)
+
+
+def test_the_smallest_request_and_a_required_call(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    client.converse(modelId=MODEL, messages=[{"role": "user", "content": [{"text": "Hi"}]}])
+    request = made(upstream, messages=[{"role": "user", "content": "Hi"}])
+    compare(upstream, request)
+    client.converse(
+        modelId=MODEL,
+        messages=[{"role": "user", "content": [{"text": "Hi"}]}],
+        inferenceConfig={"stopSequences": ["."]},
+        toolConfig={
+            "tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}],
+            "toolChoice": {"any": {}},
+        },
+        additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 2048}},
+    )
+    request = made(
+        upstream,
+        messages=[{"role": "user", "content": "Hi"}],
+        stop=".",
+        tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        tool_choice="required",
+        reasoning_effort="low",
+    )
+    compare(upstream, request)
+    valid(client, request)
+
+
+def test_audio(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    client.converse(
+        modelId=MODEL,
+        messages=[{"role": "user", "content": [{"audio": {"format": "wav", "source": {"bytes": b"RIFF"}}}]}],
+    )
+    part = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    request = made(upstream, messages=[{"role": "user", "content": [part]}])
+    compare(upstream, request)
+    valid(client, request)
+
+
+def test_a_stream_is_asked_for_and_read_as_boto3_does(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    """Hand-made stream: that boto3 takes it proves that its frames are what Bedrock's are."""
+    streamed = client.converse_stream(modelId=MODEL, messages=[{"role": "user", "content": [{"text": "Hi"}]}])
+    text, arguments = "", ""
+    for one in streamed["stream"]:
+        piece = one.get("contentBlockDelta", {}).get("delta", {})
+        text += piece.get("text", "")
+        arguments += piece.get("toolUse", {}).get("input", "")
+    request = made(upstream, stream=True, messages=[{"role": "user", "content": "Hi"}])
+    compare(upstream, request)
+    run = attempt_run(model=MODEL, stream=True)
+    reader = BedrockAdapter().reader(run, request, 200, {})
+    deltas = [choice["delta"] for chunk in reader.feed(STREAM) for choice in json.loads(chunk)["choices"]]
+    assert "".join(one.get("content") or "" for one in deltas) == text == "Hello"
+    pieces = [piece["function"]["arguments"] for one in deltas for piece in one.get("tool_calls", [])]
+    assert "".join(pieces) == arguments == '{"x":1}'
+
+
+def test_an_embedding(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    body = {"texts": ["a"], "input_type": "search_document", "embedding_types": ["float"]}
+    given = client.invoke_model(modelId="cohere.embed-v4:0", body=json.dumps(body), contentType="application/json")
+    given["body"].read()
+    run = attempt_run(model="cohere.embed-v4:0", base_url=f"http://127.0.0.1:{upstream.port}")
+    run = run.model_copy(update={"key_fields": {"region": "us-east-1"}, "kind": RequestKind.EMBEDDING})
+    compare(upstream, BedrockAdapter().request(run, b'{"input":"a"}'))
