@@ -83,12 +83,16 @@ async def rotate(vault: Vault, key: ProviderKey, *, revert_until: datetime | Non
 
 
 async def test_the_migration_makes_the_tables_that_the_store_uses(vault: Vault) -> None:
-    engine = create_engine(str(vault.engine.url.render_as_string(hide_password=False)), poolclass=NullPool)
+    # With another default schema the comparison sees the tables under the name of theirs.
+    url = vault.engine.url.render_as_string(hide_password=False)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"options": "-c search_path=public"})
     with engine.connect() as connection:
         options = {
             "include_schemas": True,
-            "version_table_schema": SCHEMA,
-            "include_name": lambda name, kind, _: name == SCHEMA if kind == "schema" else name != VERSION_TABLE,
+            "include_name": lambda name, kind, parents: kind != "schema" or name == SCHEMA,
+            "include_object": lambda thing, name, kind, reflected, compared: name != VERSION_TABLE,
+            "compare_type": True,
+            "compare_server_default": True,
         }
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
