@@ -1,0 +1,357 @@
+"""The key of an attempt: asked for once, kept while it may be, and taken only as the vault gave it for this very question."""
+
+import asyncio
+import logging
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.key import CheckKey, KeyStatus, LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.bus import BusError, Refused
+from keyferry.sealing import registration as registrations
+from keyferry.sealing.delivery import NotDelivered, Purpose, seal_to_worker
+from keyferry.sealing.framing import to_base64
+from services.provider_worker.keys import leasing
+from services.provider_worker.keys.leasing import NoKey
+from tests.support.attempt_runs import attempt_run
+from tests.support.vault_double import BOOT_ID, WORKER_ID, VaultDouble, key_facts, worker_side
+
+ORIGIN = "https://api.openai.com"
+KEY = Secret("sk-canary-0123456789abcdef")
+FACTS = key_facts()
+REPLAYS = 10_000
+
+
+def run_with(key_id: str = FACTS.key_id, owner: str | None = "acme") -> AttemptRun:
+    return attempt_run(provider="openai").model_copy(update={"key_id": key_id, "key_owner": owner})
+
+
+def vault_with_a_key() -> VaultDouble:
+    vault = VaultDouble()
+    vault.put(FACTS, KEY)
+    return vault
+
+
+async def test_the_first_call_asks_and_the_next_ones_need_not() -> None:
+    vault = vault_with_a_key()
+    ring = worker_side(vault).ring
+    for _ in range(5):
+        leased = await ring.lease(run_with(), ORIGIN)
+        assert leased.for_origin(ORIGIN) == KEY
+    (asked,) = vault.asked
+    assert (asked.owner, asked.tenant, asked.attempt_id, asked.boot_id) == ("acme", "acme", "att_test", BOOT_ID)
+
+
+async def test_attempts_at_the_same_time_share_one_request() -> None:
+    vault = vault_with_a_key()
+    ring = worker_side(vault).ring
+    leased = await asyncio.gather(*(ring.lease(run_with(), ORIGIN) for _ in range(100)))
+    assert len(vault.asked) == 1
+    assert len(set(map(id, leased))) == 1
+
+
+async def test_one_attempt_that_gives_up_does_not_take_the_key_from_the_others() -> None:
+    vault, answer = vault_with_a_key(), asyncio.Event()
+
+    async def slow(asked: LeaseKey) -> SealedKey:
+        await answer.wait()
+        return await vault.lease(asked)
+
+    ring = worker_side(vault, ask=slow).ring
+    first, second = (asyncio.create_task(ring.lease(run_with(), ORIGIN)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    answer.set()
+    assert (await second).for_origin(ORIGIN) == KEY
+    assert first.cancelled()
+
+
+async def test_a_lease_ends() -> None:
+    vault = vault_with_a_key()
+    moment = [1_900_000_000_000]
+    vault_now = lambda: moment[0]  # noqa: E731
+    ring = worker_side(vault, unix_ms=vault_now).ring
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tests.support.vault_double.verify", lambda *_: None)
+        await ring.lease(run_with(), ORIGIN)
+        moment[0] += vault.lease_ms - 1
+        await ring.lease(run_with(), ORIGIN)
+        assert len(vault.asked) == 1
+        moment[0] += 1
+        await ring.lease(run_with(), ORIGIN)
+    assert len(vault.asked) == 2
+
+
+# --- revocation
+
+
+@pytest.mark.parametrize("change", ["removed", "rotated", "disabled", "moved"])
+async def test_what_the_view_takes_back_is_dropped_at_once(change: str) -> None:
+    vault = vault_with_a_key()
+    ring = worker_side(vault).ring
+    await ring.lease(run_with(), ORIGIN)
+    assert len(ring) == 1
+    match change:
+        case "removed":
+            del vault.view["acme.key_0001"]
+        case "rotated":
+            vault.put(key_facts(version=2), Secret("sk-the-next-one"))
+        case "disabled":
+            vault.put(key_facts(status=KeyStatus.DISABLED), KEY)
+        case "moved":
+            vault.put(key_facts(origin="https://gateway.example"), KEY)
+    ring.view_changed()
+    assert len(ring) == 0
+
+
+async def test_a_rotated_key_is_the_new_one_from_the_next_attempt_on() -> None:
+    vault = vault_with_a_key()
+    ring = worker_side(vault).ring
+    await ring.lease(run_with(), ORIGIN)
+    vault.put(key_facts(version=2), Secret("sk-the-next-one"))
+    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == Secret("sk-the-next-one")
+
+
+async def test_without_looking_at_the_view_the_old_key_would_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.provider_worker.keys.cache.still_good", lambda *_: True)
+    vault = vault_with_a_key()
+    ring = worker_side(vault).ring
+    await ring.lease(run_with(), ORIGIN)
+    del vault.view["acme.key_0001"]
+    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+
+
+async def test_a_view_that_may_have_missed_something_allows_nothing_to_be_kept() -> None:
+    vault = vault_with_a_key()
+    ring = worker_side(vault).ring
+    await ring.lease(run_with(), ORIGIN)
+    vault.connected = False
+    await ring.lease(run_with(), ORIGIN)
+    assert len(vault.asked) == 2
+    assert len(ring) == 0, "nor is what was asked for meanwhile"
+    vault.connected = True
+    await ring.lease(run_with(), ORIGIN)
+    assert len(vault.asked) == 3
+    assert len(ring) == 1
+    ring.forget_all()
+    assert len(ring) == 0
+
+
+async def test_a_key_that_is_revoked_while_it_is_asked_for_is_not_kept() -> None:
+    vault = vault_with_a_key()
+
+    async def revoked_on_the_way(asked: LeaseKey) -> SealedKey:
+        sealed = await vault.lease(asked)
+        del vault.view["acme.key_0001"]
+        return sealed
+
+    ring = worker_side(vault, ask=revoked_on_the_way).ring
+    await ring.lease(run_with(), ORIGIN)
+    assert len(ring) == 0
+
+
+# --- no key
+
+
+async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.LogCaptureFixture) -> None:
+    ring = worker_side(VaultDouble()).ring
+    with pytest.raises(NoKey, match="acme has no key key_0001") as refused:
+        await ring.lease(run_with(), ORIGIN)
+    assert refused.value.failure.failure_class is FailureClass.UNAVAILABLE
+    assert refused.value.failure.where is Where.NOT_SENT
+
+
+@pytest.mark.parametrize("error", [BusError("nobody answers key.lease"), TimeoutError()])
+async def test_a_vault_that_is_away_leaves_the_attempt_to_others(error: Exception) -> None:
+    async def fails(asked: LeaseKey) -> SealedKey:
+        raise error
+
+    with pytest.raises(NoKey, match="the key vault does not answer"):
+        await worker_side(vault_with_a_key(), ask=fails).ring.lease(run_with(), ORIGIN)
+
+
+async def test_a_vault_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leasing, "LEASE_SECONDS", 0.05)
+
+    async def hangs(asked: LeaseKey) -> SealedKey:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    with pytest.raises(NoKey, match="does not answer"):
+        await worker_side(vault_with_a_key(), ask=hangs).ring.lease(run_with(), ORIGIN)
+
+
+async def test_a_process_that_the_vault_forgot_registers_again_and_asks_once_more() -> None:
+    vault = vault_with_a_key()
+    calls = 0
+
+    async def forgets_once(asked: LeaseKey) -> SealedKey:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise Refused(ErrorCode.CONFLICT, "this process is not registered")
+        return await vault.lease(asked)
+
+    ring = worker_side(vault, ask=forgets_once).ring
+    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert calls == 2
+
+
+async def test_neither_failures_nor_logs_repeat_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    vault = vault_with_a_key()
+    vault.signer, told = Ed25519PrivateKey.generate(), []
+    side = worker_side(vault)
+    vault.signer = Ed25519PrivateKey.generate()
+    for origin in (ORIGIN, "https://evil.example"):
+        with pytest.raises(NoKey) as refused:
+            await side.ring.lease(run_with(), origin)
+        told.append(f"{refused.value!r} {refused.value.failure!r}")
+    assert "canary" not in caplog.text + "".join(told)
+    assert "not taken" in caplog.text
+
+
+# --- a bus that is hostile
+
+
+async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_hands() -> None:
+    """Everything that was ever delivered comes again in place of the answer: for this question or for others."""
+    vault = vault_with_a_key()
+    vault.put(key_facts("key_0002"), Secret("sk-of-another"))
+    honest = worker_side(vault)
+    for key_id in ("key_0001", "key_0002") * 10:
+        honest.ring.forget_all()
+        await honest.ring.lease(run_with(key_id), ORIGIN)
+    recorded = list(vault.delivered)
+    played = 0
+
+    async def replays(asked: LeaseKey) -> SealedKey:
+        nonlocal played
+        played += 1
+        return recorded[played % len(recorded)]
+
+    # The very process that the deliveries were sealed to, with the keys that open them.
+    honest.ring._ask = replays
+    honest.ring.forget_all()
+    taken = 0
+    for number in range(REPLAYS):
+        try:
+            await honest.ring.lease(run_with(f"key_000{1 + number % 2}"), ORIGIN)
+            taken += 1
+        except NoKey:
+            pass
+    assert (taken, played) == (0, REPLAYS)
+
+
+async def test_without_the_check_of_the_question_a_replay_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = vault_with_a_key()
+    side = worker_side(vault)
+    await side.ring.lease(run_with(), ORIGIN)
+    (recorded,) = vault.delivered
+
+    async def replays(asked: LeaseKey) -> SealedKey:
+        return recorded
+
+    side.ring._ask = replays
+    side.ring.forget_all()
+    monkeypatch.setattr(leasing, "answers", lambda sealed, asked: None)
+    assert (await side.ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+
+
+async def test_a_key_of_the_attackers_own_is_not_taken_for_the_tenants() -> None:
+    """The attacker on the bus knows every message, and answers each question with a well-formed delivery."""
+    vault = vault_with_a_key()
+    attacker = Ed25519PrivateKey.generate()
+
+    async def substitutes(asked: LeaseKey) -> SealedKey:
+        return seal_to_worker(
+            Secret("sk-of-the-attacker"),
+            attacker,
+            vault.registrations[-1],
+            FACTS,
+            purpose=Purpose.LEASE,
+            tenant=asked.tenant,
+            nonce=asked.nonce,
+            not_after_unix_ms=asked.sent_at_unix_ms + 60_000,
+        )
+
+    ring = worker_side(vault, ask=substitutes).ring
+    with pytest.raises(NoKey, match="not signed by the vault"):
+        await ring.lease(run_with(), ORIGIN)
+    ring._registrar._vault = attacker.public_key()
+    leased = await ring.lease(run_with(), ORIGIN)
+    assert leased.for_origin(ORIGIN) == Secret("sk-of-the-attacker"), "the pinned key is all that stands in between"
+
+
+async def test_a_registration_that_the_bus_puts_in_place_of_ours_gains_nothing() -> None:
+    """The bus registers a public key of its own under the worker's name: without the identity's signature."""
+    vault = vault_with_a_key()
+    stolen = X25519PrivateKey.generate()
+    accepted: list[Registered] = []
+
+    async def replaces(registration: WorkerRegistration) -> Registered:
+        forged = registrations.sign(
+            Ed25519PrivateKey.generate(),
+            worker_id=WORKER_ID,
+            boot_id=BOOT_ID,
+            public_key=stolen.public_key().public_bytes_raw(),
+            not_after_unix_ms=registration.not_after_unix_ms,
+        )
+        for attempt in (
+            forged,
+            forged.model_copy(update={"signature": registration.signature}),
+            registration.model_copy(update={"public_key": forged.public_key}),
+        ):
+            with pytest.raises(registrations.BadRegistration):
+                await vault.register(attempt)
+        accepted.append(await vault.register(registration))
+        return accepted[-1]
+
+    side = worker_side(vault)
+    side.registrar._ask = replaces
+    assert (await side.ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert len(accepted) == 1
+    (sealed,) = vault.delivered
+    assert vault.registrations[-1].public_key != to_base64(stolen.public_key().public_bytes_raw())
+    assert sealed.boot_id == BOOT_ID
+
+
+# --- a key to test
+
+
+def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.CHECK, nonce: str = "AAAA") -> CheckKey:
+    sealed = seal_to_worker(
+        KEY,
+        vault.signer,
+        vault.registrations[-1],
+        FACTS,
+        purpose=purpose,
+        tenant="acme",
+        nonce=nonce,
+        not_after_unix_ms=vault.registrations[-1].not_after_unix_ms,
+    )
+    return CheckKey(key=sealed, base_url=FACTS.base_url)
+
+
+async def test_a_key_to_test_is_taken_once() -> None:
+    vault = vault_with_a_key()
+    side = worker_side(vault)
+    await side.registrar.register()
+    check = check_for(vault)
+    assert side.ring.open_check(check).for_origin(ORIGIN) == KEY
+    with pytest.raises(NotDelivered, match="asked for before"):
+        side.ring.open_check(check)
+    assert side.ring.open_check(check_for(vault, nonce="BBBB")).for_origin(ORIGIN) == KEY
+
+
+async def test_a_lease_is_not_taken_for_a_test() -> None:
+    vault = vault_with_a_key()
+    side = worker_side(vault)
+    await side.registrar.register()
+    with pytest.raises(NotDelivered, match="not signed by the vault"):
+        side.ring.open_check(check_for(vault, purpose=Purpose.LEASE))
