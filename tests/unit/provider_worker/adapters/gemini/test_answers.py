@@ -136,7 +136,7 @@ def test_usage_may_come_after_the_finish_reason_or_only_before_it() -> None:
 
 
 def test_thoughts_images_and_executed_code_have_places() -> None:
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"text": "Hm. ", "thought": True},
         {"text": "So.", "thought": True},
         {"executableCode": {"language": "PYTHON", "code": "1+1"}},
@@ -302,7 +302,7 @@ def test_the_list_that_comes_without_alt_sse_reads_like_the_events(form: str) ->
     ],
 )
 def test_failures_inside_a_stream(body: bytes, failure_class: str, where: Where) -> None:
-    for cuts in ([], range(len(body))):
+    for cuts in (range(0), range(len(body))):
         chunks, answer = read(body, stream=True, cuts=cuts)
         assert answer.failure is not None
         assert (answer.failure.failure_class, answer.failure.where) == (failure_class, where)
