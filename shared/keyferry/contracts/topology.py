@@ -429,7 +429,9 @@ def reply_prefixes(subject: Subject) -> tuple[str, ...]:
     """
     if subject in (ATTEMPT_RUN, REQUEST_REROUTE):
         return FRAME_INBOXES
-    return tuple(f"{inbox_prefix(speaker.value)}." for speaker in subject.speakers)
+    # Each worker slot is a user of its own, whose inbox begins with the role's and a hyphen.
+    ends = {Role.PROVIDER_WORKER: "-"}
+    return tuple(f"{inbox_prefix(speaker.value)}{ends.get(speaker, '.')}" for speaker in subject.speakers)
 
 
 def heard_by(role: Role) -> list[Subject]:

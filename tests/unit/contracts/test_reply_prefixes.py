@@ -1,0 +1,31 @@
+"""An answer may go to the inbox of whoever may ask, and to no other."""
+
+import pytest
+
+from keyferry.contracts.topology import (
+    KEY_ADD,
+    KEY_LEASE,
+    SUBJECTS,
+    WORKER_REGISTER,
+    Role,
+    Subject,
+    inbox_prefix,
+    reply_prefixes,
+    users,
+)
+from keyferry.contracts.users import role_of
+
+_USERS = users(worker_slots=12, internal_clients=["internal-client.acme.app"])
+
+
+@pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.reply is not None], ids=lambda s: s.name)
+def test_every_asker_can_be_answered_and_nobody_else(subject: Subject) -> None:
+    answered = {user for user in _USERS if f"{inbox_prefix(user)}.x1".startswith(reply_prefixes(subject))}
+    assert answered == {user for user in _USERS if role_of(user) in subject.speakers}
+
+
+def test_workers_of_every_slot_are_answered() -> None:
+    for subject in (KEY_LEASE, WORKER_REGISTER):
+        assert f"{inbox_prefix('provider-worker-12')}.x1".startswith(reply_prefixes(subject))
+    assert not f"{inbox_prefix('provider-worker-1')}.x1".startswith(reply_prefixes(KEY_ADD))
+    assert Role.OPERATOR in KEY_ADD.speakers
