@@ -23,6 +23,7 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: dict[str, Any]
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        call = Call(Asked(request.path, dict(request.headers), json.loads(await request.read())))
+        call = Call(Asked(request.path, dict(request.headers), json.loads(await request.read()), request.query_string))
         self.calls.append(call)
         try:
             return await self._reply(request, call, self.answer(call.asked))
