@@ -25,6 +25,7 @@ class Exchange:
     def __init__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         self.method = scope["method"]
         self.path = scope["path"]
+        self.query = scope["query_string"].decode("latin-1")
         self._headers = scope["headers"]
         self._receive = receive
         self._send = send

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -14,12 +13,13 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
-from keyferry.contracts.route import ListModels, Models
+from keyferry.contracts.route import Models
 from keyferry.contracts.topology import MODEL_LIST
 from keyferry.runtime.bus import Bus, BusError
 from keyferry.runtime.calls import Call, CallAbandoned, Caller, CallFailed, Piece
 from keyferry.runtime.telemetry import Span, Telemetry
-from services.ingress.dialects import openai
+from services.ingress import request_headers
+from services.ingress.dialects import model_list, openai
 from services.ingress.exchange import ClientGone, Exchange
 from services.ingress.identity import Identity, Suspended, Unauthenticated
 from services.ingress.problem import Problem
@@ -28,9 +28,6 @@ from services.ingress.settings import IngressSettings
 _log = logging.getLogger(__name__)
 
 _MODELS_TIMEOUT_SECONDS = 2.0
-_OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_TAG = re.compile(r"([A-Za-z0-9_.-]{1,64})=([^,=\x00-\x1f]{0,256})")
-_MAX_TAGS = 16
 
 Authenticate = Callable[[str | None, datetime], Identity]
 """Raises Unauthenticated and Suspended."""
@@ -170,8 +167,9 @@ class Doors:
             model=asked.model,
             stream=asked.stream,
             include_usage=asked.include_usage,
-            operation=_operation(exchange.header(b"x-operation")),
-            tags=_tags(exchange.header(b"x-keyferry-tags")),
+            operation=request_headers.operation(exchange.header(b"x-operation")),
+            tags=request_headers.tags(exchange.header(b"x-keyferry-tags")),
+            prefer_own_keys=request_headers.own_keys(exchange.header(b"x-prefer-byok")),
             deadline_ms=int(self._settings.request_deadline_seconds * 1000),
             start_by_unix_ms=0,
             traceparent=span.traceparent,
@@ -229,17 +227,17 @@ class Doors:
     # --- models and health
 
     async def _models(self, exchange: Exchange, request_id: str) -> None:
-        models = await self._offered(exchange)
-        await exchange.respond(200, openai.model_list(models), {"x-request-id": request_id})
+        models = await self._offered(exchange, exchange.query)
+        await exchange.respond(200, model_list.listed(models), {"x-request-id": request_id})
 
     async def _model(self, exchange: Exchange, request_id: str) -> None:
-        models = await self._offered(exchange)
-        body = openai.model_object(models, exchange.path.removeprefix("/v1/models/"))
+        """Whoever names a model may see it, though a list would leave it out for not being approved."""
+        models = await self._offered(exchange, "approved=all")
+        body = model_list.one(models, exchange.path.removeprefix("/v1/models/"))
         await exchange.respond(200, body, {"x-request-id": request_id})
 
-    async def _offered(self, exchange: Exchange) -> Models:
-        identity = self._identify(exchange)
-        question = ListModels(tenant=identity.tenant.tenant, allowed_models=identity.token.allowed_models)
+    async def _offered(self, exchange: Exchange, query: str) -> Models:
+        question = model_list.question(self._identify(exchange).token, query)
         try:
             return await self._bus.ask(MODEL_LIST, question, Models, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
         except BusError as error:
@@ -280,30 +278,3 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-decision-id": accepted.decision_id,
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
     }
-
-
-def _operation(text: str | None) -> str | None:
-    if text is not None and not _OPERATION.fullmatch(text):
-        raise Problem(
-            400,
-            "invalid_request_error",
-            "invalid_header",
-            "X-Operation takes 1 to 64 of A-Z a-z 0-9 _ . -",
-            param="X-Operation",
-        )
-    return text
-
-
-def _tags(text: str | None) -> dict[str, str]:
-    if not text:
-        return {}
-    matches = [_TAG.fullmatch(part.strip()) for part in text.split(",")]
-    if len(matches) > _MAX_TAGS or not all(matches):
-        raise Problem(
-            400,
-            "invalid_request_error",
-            "invalid_header",
-            f"x-keyferry-tags takes up to {_MAX_TAGS} name=value pairs, separated by commas",
-            param="x-keyferry-tags",
-        )
-    return {match[1]: match[2] for match in matches if match}

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
-from keyferry.contracts.route import Models
 from services.ingress.problem import Problem
 
 DONE = b"data: [DONE]\n\n"
@@ -177,24 +176,3 @@ def error_event(problem: Problem, request_id: str, created_unix: int) -> bytes:
         "error": error_object(problem, request_id),
     }
     return events(orjson.dumps(chunk))
-
-
-def model_list(models: Models) -> bytes:
-    """The body of `GET /v1/models`."""
-    return orjson.dumps(
-        {"object": "list", "data": [_model(model.id, model.endpoint or model.provider) for model in models.models]}
-    )
-
-
-def model_object(models: Models, model_id: str) -> bytes:
-    """The body of `GET /v1/models/{id}`. Raises Problem 404."""
-    for model in models.models:
-        if model.id == model_id:
-            return orjson.dumps(_model(model.id, model.endpoint or model.provider))
-    raise Problem(
-        404, _INVALID, "model_not_found", f"the model {model_id!r} is not offered to this tenant", param="model"
-    )
-
-
-def _model(model_id: str, owned_by: str) -> dict[str, Any]:
-    return {"id": model_id, "object": "model", "created": 0, "owned_by": owned_by}

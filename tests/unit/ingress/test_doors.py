@@ -80,7 +80,9 @@ def settings(tmp_path: Path) -> IngressSettings:
     return IngressSettings(nats_url="nats://127.0.0.1:1", token_pepper_file=pepper)
 
 
-async def post(settings: IngressSettings, caller: ScriptedCaller, path: str, body: dict[str, Any]) -> httpx.Response:
+async def post(
+    settings: IngressSettings, caller: ScriptedCaller, path: str, body: dict[str, Any], **headers: str
+) -> httpx.Response:
     doors = Doors(
         settings=settings,
         bus=cast(Bus, None),
@@ -92,7 +94,8 @@ async def post(settings: IngressSettings, caller: ScriptedCaller, path: str, bod
     )
     transport = httpx.ASGITransport(app=cast(Any, doors))
     async with httpx.AsyncClient(transport=transport, base_url="http://ingress.test") as client:
-        return await client.post(path, json=body, headers={"x-operation": "search", "x-keyferry-tags": "team=blue"})
+        usual = {"x-operation": "search", "x-keyferry-tags": "team=blue"}
+        return await client.post(path, json=body, headers=usual | headers)
 
 
 async def test_embeddings_go_out_as_such_with_the_caller_s_bytes(settings: IngressSettings) -> None:
@@ -130,3 +133,13 @@ async def test_a_wrong_embedding_request_reaches_nobody(settings: IngressSetting
     response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": []})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "input")
     assert caller.asked == []
+
+
+async def test_the_wish_about_keys_travels_with_the_request(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b"{}",))
+    assert (await post(settings, caller, "/v1/chat/completions", CHAT)).status_code == 200
+    assert (await post(settings, caller, "/v1/chat/completions", CHAT, **{"X-Prefer-BYOK": "only"})).status_code == 200
+    assert [head.prefer_own_keys for head, _ in caller.asked] == [None, "only"]
+    wrong = await post(settings, caller, "/v1/chat/completions", CHAT, **{"X-Prefer-BYOK": "maybe"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Prefer-BYOK")
+    assert len(caller.asked) == 2
