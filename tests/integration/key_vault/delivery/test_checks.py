@@ -1,0 +1,70 @@
+"""The vault has a live worker test a key: the key is sealed to that process, for a test and nothing else."""
+
+from datetime import UTC, datetime
+
+import pytest
+from nats.aio.msg import Msg
+
+from keyferry.contracts.key import CheckKey, KeyCheck, Verdict
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
+from keyferry.contracts.topology import KEY_CHECK
+from keyferry.sealing.delivery import Purpose, open_sealed
+from services.key_vault.delivery import NoWorker
+from tests.integration.key_vault.at_rest.vault import provider_key
+from tests.integration.key_vault.delivery.way import Way, WorkerEnd
+
+KEY = Secret("sk-canary-0123456789abcdef")
+FACTS = provider_key("acme")
+
+
+async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tuple[CheckKey, Secret]]:
+    """Let a worker answer tests; what it was given, as it comes."""
+    given: list[tuple[CheckKey, Secret]] = []
+
+    async def on_check(message: Msg) -> None:
+        check = CheckKey.decode(message.data)
+        if refuses:
+            await message.respond(refusal_reply(Refusal(code=ErrorCode.UNAVAILABLE, message="draining")))
+            return
+        key = open_sealed(check.key, worker.recipient, Purpose.CHECK)
+        given.append((check, key.for_origin(FACTS.origin)))
+        answer = KeyCheck(verdict=Verdict.VALID, steps=[], duration_ms=1, checked_at=datetime.now(UTC))
+        await message.respond(answer.encode())
+
+    await worker.bus.client.subscribe(KEY_CHECK.at(worker=worker.bus.user), cb=on_check)
+    await worker.bus.client.flush()
+    return given
+
+
+async def test_a_live_worker_tests_a_key_that_is_not_stored(way: Way) -> None:
+    async with way.vault_process() as delivery, way.worker() as worker:
+        given = await hears_checks(worker)
+        answer = await delivery.check(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
+    assert answer.verdict is Verdict.VALID
+    ((check, key),) = given
+    assert key == KEY
+    assert (check.base_url, check.fields, check.model) == (FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
+    assert "canary" not in check.model_dump_json()
+
+
+async def test_the_next_worker_is_asked_when_one_is_gone_or_refuses(way: Way) -> None:
+    async with way.vault_process() as delivery, way.worker(1) as one:
+        given = await hears_checks(one)
+        async with way.worker(2):
+            pass  # it registered last, and is gone
+        await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+        async with way.worker(2) as two:
+            await hears_checks(two, refuses=True)
+            await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+    assert len(given) == 2
+
+
+async def test_without_a_worker_nothing_is_known(way: Way) -> None:
+    async with way.vault_process() as delivery:
+        with pytest.raises(NoWorker):
+            await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+        async with way.worker():
+            pass
+        with pytest.raises(NoWorker):
+            await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
