@@ -35,6 +35,7 @@ from keyferry.contracts.tenancy import (
     ClientToken,
     CreateClientToken,
     CreateTenant,
+    KeyPolicy,
     RevokeClientToken,
     Tenant,
     Tier,
@@ -57,9 +58,15 @@ tenants_table = Table(
     Column("tier", Text, nullable=False),
     Column("suspended", Boolean, nullable=False, server_default="false"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("key_policy", Text),
+    Column("drop_unsupported", Boolean, nullable=False, server_default="false"),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
         name="tenants_tier_known",
+    ),
+    CheckConstraint(
+        f"key_policy IN ({', '.join(repr(policy.value) for policy in KeyPolicy)})",
+        name="tenants_key_policy_known",
     ),
 )
 tokens_table = Table(

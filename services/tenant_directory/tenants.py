@@ -24,7 +24,10 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
         )
     changes = command.model_dump(exclude={"tenant"}, exclude_none=True)
     if not changes:
-        raise Rejected(ErrorCode.INVALID, "nothing to change: give at least one of name, tier and suspended")
+        raise Rejected(
+            ErrorCode.INVALID,
+            "nothing to change: give at least one of name, tier, suspended, key_policy and drop_unsupported",
+        )
     return current.model_copy(update=changes)
 
 

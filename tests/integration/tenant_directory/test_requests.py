@@ -15,6 +15,7 @@ from keyferry.contracts.tenancy import (
     ClientToken,
     ClientTokens,
     CreateTenant,
+    KeyPolicy,
     ListClientTokens,
     ListTenants,
     RevokeClientToken,
@@ -64,6 +65,17 @@ async def test_tenants(operator: Operator) -> None:
     assert changed == Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
     platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
     assert await operator.ask(TENANT_LIST, ListTenants(), Tenants) == Tenants(tenants=[changed, platform])
+
+
+async def test_whose_keys_pay_is_kept_with_the_tenant(operator: Operator) -> None:
+    created = await operator.create_tenant("acme")
+    assert (created.key_policy, created.drop_unsupported) == (None, False)
+    command = UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, drop_unsupported=True)
+    changed = await operator.ask(TENANT_UPDATE, command, Tenant)
+    assert (changed.key_policy, changed.drop_unsupported) == (KeyPolicy.OWN_THEN_PLATFORM, True)
+    renamed = await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", name="New"), Tenant)
+    assert renamed == changed.model_copy(update={"name": "New"})
+    assert renamed in (await operator.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
 
 
 async def test_client_tokens(operator: Operator) -> None:

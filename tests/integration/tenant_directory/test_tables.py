@@ -91,3 +91,8 @@ def test_no_two_tokens_share_a_fingerprint(connection: psycopg.Connection) -> No
 def test_a_tier_is_a_known_one(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute("INSERT INTO tenant_directory.tenants (tenant, name, tier) VALUES ('a', 'A', 'golden')")
+
+
+def test_a_policy_about_keys_is_a_known_one(connection: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute("UPDATE tenant_directory.tenants SET key_policy = 'everybody'")

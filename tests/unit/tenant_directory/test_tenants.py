@@ -3,7 +3,7 @@
 import pytest
 
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
 from services.tenant_directory import tenants
 from services.tenant_directory.rejection import Rejected
 
@@ -27,6 +27,12 @@ def test_the_platforms_own_name_is_reserved() -> None:
         (UpdateTenant(tenant="acme", tier=Tier.FREE), Tenant(tenant="acme", name="Acme", tier=Tier.FREE)),
         (UpdateTenant(tenant="acme", suspended=True), ACME.model_copy(update={"suspended": True})),
         (UpdateTenant(tenant="acme", suspended=False), ACME),
+        (
+            UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN),
+            ACME.model_copy(update={"key_policy": KeyPolicy.OWN}),
+        ),
+        (UpdateTenant(tenant="acme", drop_unsupported=True), ACME.model_copy(update={"drop_unsupported": True})),
+        (UpdateTenant(tenant="acme", drop_unsupported=False), ACME),
     ],
 )
 def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant) -> None:
@@ -34,7 +40,7 @@ def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant
 
 
 def test_an_update_of_nothing_is_a_mistake() -> None:
-    with pytest.raises(Rejected, match="name, tier and suspended"):
+    with pytest.raises(Rejected, match="name, tier, suspended, key_policy and drop_unsupported"):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 
 
