@@ -5,19 +5,76 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.tabular import table
-from keyferry.contracts.route import ListModels, Models
+from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import MODEL_LIST
 
 
 @click.command()
+@click.option("--eu", is_flag=True, help="Only what can be called inside the European Union.")
+@click.option("--recommended", metavar="OPERATION", help="Only what is recommended for OPERATION (`any` takes all).")
+@click.option("--provider", metavar="NAME", help="Only what this provider or endpoint has.")
+@click.option("--tier", type=click.Choice([each.value for each in Tier]), help="Only models of this tier.")
+@click.option(
+    "--class", "model_class", type=click.Choice([each.value for each in ModelClass]), help="Only models of this class."
+)
+@click.option(
+    "--capability", type=click.Choice([each.value for each in Capability]), help="Only models that can do this."
+)
+@click.option("--all", "unavailable", is_flag=True, help="Approved models, too, that nobody's key can pay for.")
+@click.option("--unapproved", is_flag=True, help="What the tenant's own keys list beyond the catalog, too.")
+@click.option("--sort", type=click.Choice([each.value for each in ModelSort]), help="The order (default: popularity).")
 @tenant_option
 @json_option
-def command(tenant: str, as_json: bool) -> None:
+def command(
+    eu: bool,
+    recommended: str | None,
+    provider: str | None,
+    tier: str | None,
+    model_class: str | None,
+    capability: str | None,
+    unavailable: bool,
+    unapproved: bool,
+    sort: str | None,
+    tenant: str,
+    as_json: bool,
+) -> None:
     """What a tenant can call now."""
-    found = run(lambda me: me.ask(MODEL_LIST, ListModels(tenant=tenant), Models))
+    question = ListModels(
+        tenant=tenant,
+        eu=eu or None,
+        recommended=recommended,
+        provider=provider,
+        tier=Tier(tier) if tier else None,
+        model_class=ModelClass(model_class) if model_class else None,
+        capability=Capability(capability) if capability else None,
+        unavailable=unavailable or None,
+        unapproved=unapproved or None,
+        sort=ModelSort(sort) if sort else None,
+    )
+    found = run(lambda me: me.ask(MODEL_LIST, question, Models))
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        click.echo(found.model_dump_json(indent=2, exclude_none=True))
         return
-    rows = [(model.id, model.endpoint or model.provider, model.key_source.value) for model in found.models]
-    empty = f"{tenant} can call nothing: it is unknown or suspended (`keyferry tenants list`)"
-    click.echo(table(("MODEL", "FROM", "KEY"), rows, empty=empty))
+    empty = f"{tenant} can call nothing of the kind; without filters nothing means that it is unknown or suspended"
+    heads = ("MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "NOTES")
+    click.echo(table(heads, [_row(model) for model in found.models], empty=f"{empty} (`keyferry tenants list`)"))
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    """Every way to it in one line, the first first."""
+    return (
+        model.id,
+        model.endpoint or ", ".join(model.providers) or model.provider,
+        ", ".join(model.key_sources) or model.key_source,
+        model.model_class or "-",
+        "-" if model.context_tokens is None else f"{model.context_tokens:,}",
+        model.tier or "-",
+        ", ".join(_notes(model)),
+    )
+
+
+def _notes(model: Model) -> list[str]:
+    told = {"no key": not model.available, "not approved": not model.approved, "eu": model.eu, "default": model.default}
+    return [note for note, holds in told.items() if holds]

@@ -6,10 +6,17 @@ from keyferry.cli.connection import run
 from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.tabular import table
-from keyferry.contracts.tenancy import CreateTenant, ListTenants, Tenant, Tenants, Tier, UpdateTenant
+from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, ListTenants, Tenant, Tenants, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TENANT_UPDATE
 
 _TIERS = click.Choice([tier.value for tier in Tier])
+_POLICIES = {policy.value.replace("_", "-"): policy for policy in KeyPolicy}
+_PAYING = {
+    None: "its own keys where it has any, else the platform's",
+    KeyPolicy.PLATFORM: "the platform's keys only",
+    KeyPolicy.OWN: "its own keys only",
+    KeyPolicy.OWN_THEN_PLATFORM: "its own keys, then the platform's",
+}
 
 
 @click.group()
@@ -42,6 +49,29 @@ def update(tenant: str, name: str | None, tier: str | None, suspended: bool | No
     _show(run(lambda me: me.ask(TENANT_UPDATE, asked, Tenant)), "changed", as_json)
 
 
+@command.command("set")
+@click.argument("tenant")
+@click.option("--keys", type=click.Choice(list(_POLICIES)), help="Whose provider keys may pay for its requests.")
+@click.option(
+    "--drop-unsupported/--no-drop-unsupported",
+    default=None,
+    help="Leave out and report request fields that a provider cannot take, or refuse such requests.",
+)
+@json_option
+def set_(tenant: str, keys: str | None, drop_unsupported: bool | None, as_json: bool) -> None:
+    """Set how TENANT's requests are treated; what is not given stays."""
+    if keys is None and drop_unsupported is None:
+        raise Problem("nothing to set", "Give --keys, --drop-unsupported or --no-drop-unsupported")
+    policy = _POLICIES[keys] if keys else None
+    asked = UpdateTenant(tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported)
+    changed = run(lambda me: me.ask(TENANT_UPDATE, asked, Tenant))
+    if as_json:
+        click.echo(changed.model_dump_json(indent=2))
+        return
+    fields = "left out and reported" if changed.drop_unsupported else "refused"
+    click.echo(f"set {changed.tenant}: {_PAYING[changed.key_policy]} pay; fields a provider cannot take are {fields}")
+
+
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:
@@ -50,8 +80,9 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
-    rows = [(t.tenant, t.name, t.tier.value, _state(t)) for t in found.tenants]
-    click.echo(table(("TENANT", "NAME", "TIER", "STATE"), rows, empty="no tenants: `keyferry tenants create` adds one"))
+    rows = [(t.tenant, t.name, t.tier.value, _keys(t), _state(t)) for t in found.tenants]
+    heads = ("TENANT", "NAME", "TIER", "KEYS", "STATE")
+    click.echo(table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
 
 
 def _show(tenant: Tenant, done: str, as_json: bool) -> None:
@@ -63,3 +94,7 @@ def _show(tenant: Tenant, done: str, as_json: bool) -> None:
 
 def _state(tenant: Tenant) -> str:
     return "suspended" if tenant.suspended else "active"
+
+
+def _keys(tenant: Tenant) -> str:
+    return "default" if tenant.key_policy is None else tenant.key_policy.value.replace("_", "-")

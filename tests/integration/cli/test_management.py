@@ -6,9 +6,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from keyferry.contracts import client_token
+from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.route import ListModels, Model, Models
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import ClientToken, CreateClientToken, CreateTenant, Tenant, Tier
-from keyferry.contracts.topology import TENANT_CREATE, TOKEN_CREATE, Role
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    CreateClientToken,
+    CreateTenant,
+    KeyPolicy,
+    Tenant,
+    Tier,
+    UpdateTenant,
+)
+from keyferry.contracts.topology import MODEL_LIST, TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE, Role
+from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus import Refused
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import keyferry, operator_of
@@ -28,7 +39,95 @@ async def test_a_tenant_is_created_as_asked(bus: Installation, tmp_path: Path) -
         as_data = await keyferry(*arguments, "--json", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.out) == (0, "created acme: Acme Ltd, tier starter, active\n")
     assert asked[0] == CreateTenant(tenant="acme", name="Acme Ltd", tier=Tier.STARTER)
-    assert json.loads(as_data.out) == {"tenant": "acme", "name": "Acme Ltd", "tier": "starter", "suspended": False}
+    assert json.loads(as_data.out) == {
+        "tenant": "acme",
+        "name": "Acme Ltd",
+        "tier": "starter",
+        "suspended": False,
+        "key_policy": None,
+        "drop_unsupported": False,
+    }
+
+
+async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: Installation, tmp_path: Path) -> None:
+    asked: list[UpdateTenant] = []
+
+    async def update(command: UpdateTenant) -> Tenant:
+        asked.append(command)
+        return Tenant(
+            tenant=command.tenant,
+            name="Acme",
+            tier=Tier.STARTER,
+            key_policy=command.key_policy,
+            drop_unsupported=bool(command.drop_unsupported),
+        )
+
+    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_UPDATE, UpdateTenant, update):
+        both = ("tenants", "set", "acme", "--keys", "own-then-platform", "--drop-unsupported")
+        ran = await keyferry(*both, environment=operator_of(bus), cwd=tmp_path)
+        refusing = ("tenants", "set", "acme", "--no-drop-unsupported")
+        other = await keyferry(*refusing, environment=operator_of(bus), cwd=tmp_path)
+        nothing = await keyferry("tenants", "set", "acme", environment=operator_of(bus), cwd=tmp_path)
+    assert (ran.status, ran.err) == (0, "")
+    assert "its own keys, then the platform's pay" in ran.out
+    assert "left out and reported" in ran.out
+    assert "are refused" in other.out
+    assert asked == [
+        UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, drop_unsupported=True),
+        UpdateTenant(tenant="acme", drop_unsupported=False),
+    ]
+    assert nothing.status == 1
+    assert "nothing to set" in nothing.err
+
+
+async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
+    bus: Installation, tmp_path: Path
+) -> None:
+    asked: list[ListModels] = []
+    found = [
+        Model(
+            id="claude-haiku-4-5",
+            provider="anthropic",
+            key_source=KeySource.BYOK,
+            providers=["anthropic", "bedrock"],
+            key_sources=[KeySource.BYOK, KeySource.PLATFORM],
+            eu=True,
+            model_class=ModelClass.BUDGET,
+            context_tokens=200_000,
+            tier=Tier.STARTER,
+        ),
+        Model(id="openai/ft:mine", provider="openai", key_source=KeySource.BYOK, approved=False),
+    ]
+
+    async def models(question: ListModels) -> Models:
+        asked.append(question)
+        return Models(models=found)
+
+    async with owner(bus, Role.ROUTER, MODEL_LIST, ListModels, models):
+        filters = ("--eu", "--provider", "bedrock", "--class", "budget", "--capability", "vision", "--unapproved")
+        ran = await keyferry("models", *filters, "--sort", "context", environment=operator_of(bus), cwd=tmp_path)
+        plain = await keyferry("models", "--json", environment=operator_of(bus), cwd=tmp_path)
+    assert ran.err == ""
+    first, second = ran.out.splitlines()[1:]
+    assert first.split("  ")[0] == "claude-haiku-4-5"
+    assert "anthropic, bedrock" in first
+    assert "byok, platform" in first
+    assert "200,000" in first
+    assert first.endswith("eu")
+    assert second.endswith("not approved")
+    assert asked == [
+        ListModels(
+            tenant="demo",
+            eu=True,
+            provider="bedrock",
+            model_class=ModelClass.BUDGET,
+            capability=Capability.VISION,
+            unapproved=True,
+            sort=ModelSort.CONTEXT,
+        ),
+        ListModels(tenant="demo"),
+    ]
+    assert Models.model_validate_json(plain.out).models == found
 
 
 async def test_an_owners_refusal_is_one_line(bus: Installation, tmp_path: Path) -> None:
