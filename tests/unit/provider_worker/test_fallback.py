@@ -35,6 +35,16 @@ def test_a_wrong_forbidden_late_or_unwanted_request_never_does() -> None:
     assert not never & ELSEWHERE
 
 
+def test_an_attempt_whose_key_cannot_be_had_goes_back_and_one_that_stood_still_does_not() -> None:
+    """Both are `unavailable`; a worker that stood still may have been given up by its caller, who asks again himself."""
+    unavailable = failed(FailureClass.UNAVAILABLE)
+    assert reroute(run(), unavailable, left_ms=5000, now_unix_ms=0) is None
+    again = reroute(run(), unavailable, left_ms=5000, now_unix_ms=0, no_key=True)
+    assert again is not None
+    assert again.tried[-1].failure.failure_class is FailureClass.UNAVAILABLE
+    assert reroute(run(alternatives=0), unavailable, left_ms=5000, now_unix_ms=0, no_key=True) is None
+
+
 def test_without_another_candidate_or_time_the_failure_is_final() -> None:
     assert reroute(run(alternatives=0), failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0) is None
     assert reroute(run(), failed(FailureClass.SERVER), left_ms=50, now_unix_ms=0) is None
