@@ -6,10 +6,19 @@ from types import MappingProxyType
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Adapter, RefusedByAdapter
 from services.provider_worker.adapters.anthropic.adapter import AnthropicAdapter
+from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
+from services.provider_worker.adapters.cohere.adapter import CohereAdapter
 from services.provider_worker.adapters.compatible import FAMILY
 from services.provider_worker.adapters.compatible_adapter import CompatibleAdapter
+from services.provider_worker.adapters.gemini.adapter import AI_STUDIO, VERTEX, GeminiAdapter
 
-_TRANSLATED: Mapping[str, Adapter] = {"anthropic": AnthropicAdapter()}
+_TRANSLATED: Mapping[str, Adapter] = {
+    "anthropic": AnthropicAdapter(),
+    "bedrock": BedrockAdapter(),
+    "cohere": CohereAdapter(),
+    "gemini": GeminiAdapter(AI_STUDIO),
+    "vertex": GeminiAdapter(VERTEX),
+}
 """Providers with a dialect of their own: name -> the object of its file."""
 
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
