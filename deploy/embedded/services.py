@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.embedded.home import Home
 from deploy.embedded.process import ProcessSpec
 from deploy.embedded.seat import Handover, Placement
-from deploy.embedded.secret_files import PEPPER, SecretFile
+from deploy.embedded.secret_files import AUDIT_KEY, PEPPER, SecretFile
 from keyferry.contracts.topology import internal_client
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ class ServiceRow:
 
 SERVICES = (
     ServiceRow(name="tenant_directory", has_tables=True, secrets=(PEPPER,)),
-    ServiceRow(name="usage_ledger", has_tables=True),
+    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY,)),
     ServiceRow(name="health_monitor"),
     ServiceRow(name="router", has_tables=True),
     ServiceRow(name="provider_worker", slots=2, has_spool=True, calls_providers=True, handover=Handover.DRAIN_FIRST),

@@ -6,17 +6,23 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, RECORD_REJECTED, Role
+from keyferry.contracts.audit import AuditHead
+from keyferry.contracts.key import KeySpend
+from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, RECORD_REJECTED, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.runtime.bus import Bus
 from keyferry.runtime.database import engine_for, open_database
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.settings import SettingsError, load
+from keyferry.runtime.views import ViewWriter, snapshot
+from services.usage_ledger.audit_store import AuditStore
+from services.usage_ledger.auditing import Auditing
 from services.usage_ledger.dead_letter import Rejected, dead_letter, message_id
 from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.ingest import Ingest
 from services.usage_ledger.prices import load_prices
 from services.usage_ledger.settings import LedgerSettings
+from services.usage_ledger.spending import Spending
 from services.usage_ledger.store import SCHEMA, DatabaseAway, LedgerStore, NotDurable
 
 _log = logging.getLogger(__name__)
@@ -36,6 +42,7 @@ class Database:
         self._watch: asyncio.Task[None] | None = None
         self._complained_at = 0.0
         self.store = LedgerStore(self._engine)
+        self.audit = AuditStore(self._engine)
         self.answers = False
 
     async def open(self) -> None:
@@ -92,6 +99,19 @@ async def _set_aside(bus: Bus, rejected: Rejected) -> None:
     )
 
 
+async def _tell_spending(bus: Bus, spend: KeySpend) -> None:
+    await bus.jetstream.publish(KEY_SPENT.at(tenant=spend.tenant), spend.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
+
+
+async def _keep_head(bus: Bus, head: AuditHead) -> None:
+    await ViewWriter(bus.client, AUDIT_HEADS).put(head.tenant, head.encode())
+
+
+async def _read_heads(bus: Bus) -> dict[str, AuditHead]:
+    entries, _ = await snapshot(bus.client, AUDIT_HEADS)
+    return {tenant: AuditHead.decode(value) for tenant, value in entries.items()}
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """A process of the usage ledger, with `settings` or those of the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -99,6 +119,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     database = Database(settings)
+    spending = Spending(database.store, partial(_tell_spending, bus))
     ingest = Ingest(
         store=database.store,
         prices=prices,
@@ -106,9 +127,19 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         set_aside=partial(_set_aside, bus),
         telemetry=service.telemetry,
         clock=partial(datetime.now, UTC),
+        recorded=spending.changed_by,
     )
-    Handlers(database.store, ingest).register(bus)
+    auditing = Auditing(
+        store=database.audit,
+        key=settings.audit_key(),
+        keep_head=partial(_keep_head, bus),
+        read_heads=partial(_read_heads, bus),
+        set_aside=partial(_set_aside, bus),
+        clock=partial(datetime.now, UTC),
+    )
+    Handlers(database.store, ingest, auditing).register(bus)
     service.opens(database.open, database.close)
+    service.opens(spending.start, spending.stop)
     service.needs("PostgreSQL", lambda: database.answers)
     service.facts = lambda: {
         "recorded": str(ingest.figures.recorded),

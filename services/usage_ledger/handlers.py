@@ -3,11 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from nats.errors import Error as NatsError
+
+from keyferry.contracts.audit import AuditEntries, AuditVerdict, ListAudit, VerifyAudit
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     ATTEMPT_LIST,
+    AUDIT_LIST,
+    AUDIT_RECORDED,
+    AUDIT_VERIFY,
     CONSUMERS,
     DECISION_GET,
     REQUEST_DECIDED,
@@ -18,6 +24,8 @@ from keyferry.contracts.topology import (
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, UsageSummary
 from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.views import SnapshotFailed
+from services.usage_ledger.auditing import Auditing
 from services.usage_ledger.ingest import Ingest
 from services.usage_ledger.intake import zoned
 from services.usage_ledger.store import DatabaseAway, LedgerStore, SummaryTooLong
@@ -26,14 +34,18 @@ from services.usage_ledger.store import DatabaseAway, LedgerStore, SummaryTooLon
 class Handlers:
     """Answers and batches of one process. Answers raise Refused where there is none."""
 
-    def __init__(self, store: LedgerStore, ingest: Ingest) -> None:
+    def __init__(self, store: LedgerStore, ingest: Ingest, auditing: Auditing) -> None:
         self._store = store
         self._ingest = ingest
+        self._auditing = auditing
 
     def register(self, bus: Bus) -> None:
         """Hear on `bus` whatever the topology has the ledger hear."""
         bus.pull(_consumer_of(ATTEMPT_FINISHED), ATTEMPT_FINISHED, self._ingest.on_attempts)
         bus.pull(_consumer_of(REQUEST_DECIDED), REQUEST_DECIDED, self._ingest.on_decisions)
+        bus.pull(_consumer_of(AUDIT_RECORDED), AUDIT_RECORDED, self._auditing.on_events)
+        bus.respond(AUDIT_LIST, ListAudit, self.list_audit)
+        bus.respond(AUDIT_VERIFY, VerifyAudit, self.verify_audit)
         bus.respond(USAGE_SUMMARIZE, SummarizeUsage, self.summarize)
         bus.respond(ATTEMPT_LIST, GetAttempts, self.list_attempts)
         bus.respond(DECISION_GET, GetDecision, self.get_decision)
@@ -61,6 +73,16 @@ class Handlers:
             records = await self._store.decisions_of(command.tenant, command.request_id)
             return Decision(record=records[0] if records else None, later=records[1:])
 
+    async def list_audit(self, command: ListAudit) -> AuditEntries:
+        """A page of a tenant's audit, newest first."""
+        async with _refusing():
+            return await self._auditing.entries(command)
+
+    async def verify_audit(self, command: VerifyAudit) -> AuditVerdict:
+        """Whether the audit is whole and unchanged."""
+        async with _refusing():
+            return await self._auditing.verify(command)
+
 
 def _consumer_of(subject: Subject) -> Consumer:
     return next(item for item in CONSUMERS if item.stream == subject.stream and item.hearer is Role.USAGE_LEDGER)
@@ -71,6 +93,9 @@ async def _refusing() -> AsyncIterator[None]:
     """Outages and limits as refusals."""
     try:
         yield
+    except (SnapshotFailed, NatsError):
+        message = "the signed ends of the audit chains cannot be read from the bus now: ask again in a moment"
+        raise Refused(ErrorCode.UNAVAILABLE, message) from None
     except DatabaseAway:
         message = (
             "the usage ledger cannot reach its database: ask again in a moment; `keyferry doctor` tells what is missing"

@@ -29,6 +29,8 @@ _PART_BYTES = 2 * 1024 * 1024
 """How much goes into one transaction: some thousands of records, so that neither memory nor the event loop is held long."""
 
 Confirm = Callable[[AttemptsConfirmed], Awaitable[None]]
+Recorded = Callable[[list[LedgerRow]], None]
+"""Hears of attempts that are in the tables now and were not before."""
 SetAside = Callable[[Rejected], Awaitable[None]]
 """Raises when the dead letter is not stored."""
 
@@ -56,8 +58,10 @@ class Ingest:
         set_aside: SetAside,
         telemetry: Telemetry,
         clock: Callable[[], datetime],
+        recorded: Recorded,
     ) -> None:
         self._store = store
+        self._recorded = recorded
         self._prices = prices
         self._confirm = confirm
         self._set_aside = set_aside
@@ -92,6 +96,7 @@ class Ingest:
         # By id, since a record can be in a batch more than once.
         by_id = {row.record.attempt_id: row for row in rows}
         new = [by_id[attempt_id] for attempt_id in recorded.new]
+        self._recorded(new)
         for row in new:
             self._trace(row, began_ns)
         self.figures.recorded += len(new)

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from keyferry.runtime.settings import DatabaseSettings
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from keyferry.runtime.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
+from keyferry.sealing.framing import from_base64
 from services.usage_ledger.prices import BUNDLED_PRICES
 
 
@@ -10,4 +13,15 @@ class LedgerSettings(DatabaseSettings):
     """What the usage ledger needs."""
 
     price_file: Path = BUNDLED_PRICES
-    """List prices, as in the bundled `prices.toml`."""
+    """Overrides of list prices, as in the bundled `prices.toml`."""
+    audit_key_file: SecretFile
+    """The Ed25519 key, raw and in base64url, that signs the ends of audit chains."""
+
+    def audit_key(self) -> Ed25519PrivateKey:
+        """The key itself. Raises SettingsError."""
+        try:
+            return Ed25519PrivateKey.from_private_bytes(from_base64(read_secret(self.audit_key_file).reveal()))
+        except ValueError:
+            raise SettingsError(
+                f"{self.audit_key_file} holds no audit key: 32 bytes in base64url without padding are wanted"
+            ) from None

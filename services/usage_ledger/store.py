@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    case,
     cast,
     column,
     func,
@@ -36,10 +37,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from keyferry.contracts.key import KeySpend
 from keyferry.contracts.money import PLACES
 from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.usage import (
     AttemptRecord,
+    KeySource,
     LedgerRow,
     Outcome,
     SummarizeUsage,
@@ -135,11 +139,30 @@ class Recorded:
     """Why PostgreSQL does not take a row, by its index in the batch; without its values."""
 
 
-class LedgerStore:
-    """The tables. Every method raises DatabaseAway."""
+class Transactions:
+    """A database in which something can be done as a whole."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """All of the block, or none of it. Raises DatabaseAway."""
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if _refusal(error) is None and (
+                isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+            ):
+                raise DatabaseAway(type(error).__name__) from None
+            raise
+        except (PoolTimeout, OSError) as error:
+            raise DatabaseAway(type(error).__name__) from None
+
+
+class LedgerStore(Transactions):
+    """The tables. Every method raises DatabaseAway."""
 
     async def record_attempts(self, rows: Sequence[LedgerRow]) -> Recorded:
         """Insert attempts. Guard: the primary key, so a row that is there already stays as it is."""
@@ -153,7 +176,7 @@ class LedgerStore:
         """The attempts of a request, in order."""
         columns = attempts.c
         query = select(attempts).where(columns.tenant == tenant, columns.request_id == request_id)
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             rows = await connection.execute(query.order_by(columns.attempt_number, columns.started_at))
             return [_ledger_row(row) for row in rows.mappings()]
 
@@ -161,13 +184,13 @@ class LedgerStore:
         """The decisions about a request: the first, and one more after each attempt that failed."""
         columns = decisions.c
         query = select(columns.record).where(columns.tenant == tenant, columns.request_id == request_id)
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             documents = await connection.scalars(query.order_by(columns.decided_at, columns.decision_id))
             return [DecisionRecord.model_validate(document) for document in documents]
 
     async def summarize(self, command: SummarizeUsage) -> UsageSummary:
         """A tenant's usage by provider and model, most expensive first. Raises SummaryTooLong."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             found = (await connection.execute(_summary(command))).mappings().all()
         if len(found) > _MAX_SUMMARY_ROWS:
             raise SummaryTooLong
@@ -181,14 +204,59 @@ class LedgerStore:
             rows=[_usage_row(row) for row in found if not row["is_total"]],
         )
 
+    async def spent(self, keys: Sequence[tuple[str, str]]) -> list[KeySpend]:
+        """What calls with each of these provider keys came to in these calendar months (UTC)."""
+        columns = attempts.c
+        month = func.to_char(func.timezone("UTC", columns.started_at), "YYYY-MM")
+        query = (
+            select(
+                columns.key_id,
+                month.label("month"),
+                # A platform key's calls are made for many tenants; it belongs to none of them.
+                func.max(case((columns.key_source == KeySource.PLATFORM.value, PLATFORM_TENANT), else_=columns.tenant)),
+                func.coalesce(func.sum(columns.cost_usd), 0),
+                func.count(),
+                func.count().filter(columns.pricing == "unpriced"),
+                func.max(columns.started_at),
+            )
+            .where(columns.key_id.in_({key_id for key_id, _ in keys}), columns.started_at >= _first_day(keys))
+            .group_by(columns.key_id, month)
+        )
+        async with self.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            KeySpend(
+                key_id=key_id,
+                month=in_month,
+                tenant=tenant,
+                spent_usd=cost,
+                attempts=count,
+                unpriced=unpriced,
+                last_used_at=last.astimezone(UTC),
+            )
+            for key_id, in_month, tenant, cost, count, unpriced, last in rows
+            if (key_id, in_month) in keys
+        ]
+
+    async def keys_used_this_month(self) -> set[tuple[str, str]]:
+        """Key id and month of every provider key that was used in the current calendar month (UTC)."""
+        now = datetime.now(UTC)
+        columns = attempts.c
+        query = select(columns.key_id).distinct().where(
+            columns.key_id.is_not(None),
+            columns.started_at >= now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+        )
+        async with self.transaction() as connection:
+            return {(key_id, now.strftime("%Y-%m")) for key_id in await connection.scalars(query)}
+
     async def ping(self) -> None:
         """Pass when PostgreSQL answers."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def require_durability(self) -> None:
         """Pass when a commit is on disk before it is acknowledged; else raise NotDurable."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             commit = await connection.scalar(text("SHOW synchronous_commit"))
             sync = await connection.scalar(text("SHOW fsync"))
         if commit not in _DURABLE_COMMITS:
@@ -221,23 +289,13 @@ class LedgerStore:
         return recorded
 
     async def _insert(self, statement: Executable, rows: Sequence[Mapping[str, object]]) -> set[str]:
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             result = await connection.execute(statement, {"rows": to_json(rows).decode()})
             return set(result.scalars())
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            if _refusal(error) is None and (
-                isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-            ):
-                raise DatabaseAway(type(error).__name__) from None
-            raise
-        except (PoolTimeout, OSError) as error:
-            raise DatabaseAway(type(error).__name__) from None
+
+def _first_day(keys: Sequence[tuple[str, str]]) -> datetime:
+    return datetime.strptime(min(month for _, month in keys), "%Y-%m").replace(tzinfo=UTC)
 
 
 def _refusal(error: DBAPIError) -> str | None:

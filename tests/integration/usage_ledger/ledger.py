@@ -25,6 +25,7 @@ from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
 from keyferry.runtime.bus import Bus
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.settings import ServiceSettings
+from keyferry.sealing.framing import to_base64
 from services.usage_ledger.app import create_app
 from services.usage_ledger.dead_letter import DeadLetter
 from services.usage_ledger.settings import LedgerSettings
@@ -69,8 +70,16 @@ class Surroundings:
             nats_url=self.installation.nats_url,
             nats_nkey_file=self.installation.seed_file(Role.USAGE_LEDGER),
             database_url_file=self.database_url_file,
+            audit_key_file=self.audit_key_file(),
             drain_seconds=5,
         )
+
+    def audit_key_file(self) -> Path:
+        """The key that signs the ends of audit chains; made when first asked for."""
+        file = self.directory / "audit-key"
+        if not file.exists():
+            file.write_text(to_base64(secrets.token_bytes(32)))
+        return file
 
     @asynccontextmanager
     async def in_process(self) -> AsyncIterator[Service]:
@@ -102,6 +111,7 @@ class Surroundings:
                     "KEYFERRY_NATS_URL": settings.nats_url,
                     "KEYFERRY_NATS_NKEY_FILE": str(settings.nats_nkey_file),
                     "KEYFERRY_DATABASE_URL_FILE": str(settings.database_url_file),
+                    "KEYFERRY_AUDIT_KEY_FILE": str(settings.audit_key_file),
                 }
                 | environment,
             )

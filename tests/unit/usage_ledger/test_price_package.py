@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 
 import pytest
 from genai_prices.data import providers
-from genai_prices.types import ModelInfo, ModelPrice, Usage
+from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, Usage
 from genai_prices.types import Provider as PricedProvider
 
 from keyferry.contracts.usage import TokenMeters
@@ -101,7 +101,7 @@ def _agree_on(combinations: int, seed: int) -> None:
         # One time in ten any meter, priced or not.
         among = METERS if not listed or chance.random() < 0.1 else listed
         used = chance.sample(among, chance.randint(1, min(5, len(among))))
-        meters = TokenMeters.model_construct(
+        meters = TokenMeters(
             **(dict.fromkeys(METERS, 0) | {meter: chance.randrange(10 ** chance.randint(1, 9)) for meter in used})
         )
         cost, expected = tariff.cost(meters), _independent(tariff, meters)
@@ -144,14 +144,14 @@ def test_batch_and_tiers_have_prices_of_their_own() -> None:
 
 def test_a_price_holds_from_its_day_on() -> None:
     dated = next(
-        (ours, model, price.constraint)
+        (ours, model, price.constraint.start_date)
         for ours, _, model in comparable_models()
         if isinstance(model.prices, list)
         for price in model.prices[1:]
-        if hasattr(price.constraint, "start_date")
+        if isinstance(price.constraint, StartDateConstraint)
     )
-    ours, model, constraint = dated
-    first = datetime.combine(constraint.start_date, datetime.min.time(), UTC)
+    ours, model, start_date = dated
+    first = datetime.combine(start_date, datetime.min.time(), UTC)
     assert price_package.listed(ours, model.id, first, None) is not None
     before = model.get_prices(first - timedelta(days=1))
     assert before is not model.get_prices(first)

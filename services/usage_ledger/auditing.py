@@ -1,0 +1,96 @@
+"""From the audit stream into the chains, and the signed ends of the chains into a bucket apart from the tables."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nats.aio.msg import Msg
+
+from keyferry.contracts.audit import AuditEntries, AuditEvent, AuditHead, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.topology import AUDIT_RECORDED
+from services.usage_ledger.audit_chain import ChainCheck, sign
+from services.usage_ledger.audit_store import AuditStore
+from services.usage_ledger.dead_letter import Rejected
+
+_log = logging.getLogger(__name__)
+
+_MAX_FAULTS = 100
+"""More are not told at once: the first ones say where to look."""
+
+KeepHead = Callable[[AuditHead], Awaitable[None]]
+ReadHeads = Callable[[], Awaitable[dict[str, AuditHead]]]
+SetAside = Callable[[Rejected], Awaitable[None]]
+
+
+class Auditing:
+    """Batches of events, and what is asked about them."""
+
+    def __init__(
+        self,
+        *,
+        store: AuditStore,
+        key: Ed25519PrivateKey,
+        keep_head: KeepHead,
+        read_heads: ReadHeads,
+        set_aside: SetAside,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._keep_head = keep_head
+        self._read_heads = read_heads
+        self._set_aside = set_aside
+        self._clock = clock
+
+    async def on_events(self, messages: list[Msg]) -> None:
+        """Chain a batch. Raises when it is to come again; what is there already is found by its id."""
+        events: list[AuditEvent] = []
+        for message in messages:
+            try:
+                event = AuditEvent.decode(message.data)
+                if not AUDIT_RECORDED.agrees(message.subject, event):
+                    raise MalformedMessage("AuditEvent", "a service may not write another's audit")
+            except MalformedMessage as error:
+                await self._reject(message, str(error))
+                continue
+            events.append(event)
+        if events:
+            for head in await self._store.append(events, self._clock()):
+                await self._keep_head(sign(head, self._key))
+
+    async def entries(self, command: ListAudit) -> AuditEntries:
+        """A page of a tenant's audit, newest first. Raises DatabaseAway."""
+        return AuditEntries(entries=await self._store.page(command.tenant, command.before, command.limit))
+
+    async def verify(self, command: VerifyAudit) -> AuditVerdict:
+        """Recompute the chains. Raises DatabaseAway, and nats-py's errors where the signed ends cannot be read."""
+        heads = await self._read_heads()
+        wanted = [command.tenant] if command.tenant else sorted({*await self._store.tenants(), *heads})
+        faults: list[str] = []
+        entries = 0
+        for tenant in wanted:
+            check = ChainCheck(tenant, heads.get(tenant))
+            async for page in self._store.chain(tenant):
+                check.feed(page)
+                entries += len(page)
+            check.close(self._key.public_key())
+            faults += check.faults
+        if command.tenant is None:
+            missing = await self._store.missing()
+            faults += [f"{count} events of the {service} are missing" for service, count in missing.items()]
+        return AuditVerdict(tenants=len(wanted), entries=entries, faults=faults[:_MAX_FAULTS])
+
+    async def _reject(self, message: Msg, reason: str) -> None:
+        _log.error("an audit event was set aside", extra={"subject": message.subject, "reason": reason})
+        await self._set_aside(
+            Rejected(
+                original=message.data,
+                reason=reason,
+                producer=message.subject.rpartition(".")[2],
+                stream=AUDIT_RECORDED.stream or "",
+                spool_id=None,
+                spool_seq=None,
+            )
+        )

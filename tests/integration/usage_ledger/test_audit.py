@@ -1,0 +1,138 @@
+"""The audit from the stream to the chains, and what `verify` sees of tampering with the tables."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import psycopg
+import pytest
+from nats.aio.client import Client
+
+from keyferry.contracts import ids
+from keyferry.contracts.audit import (
+    AuditEntries,
+    AuditEvent,
+    AuditOutcome,
+    AuditVerdict,
+    ListAudit,
+    VerifyAudit,
+)
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_RECORDED, AUDIT_VERIFY, Role
+from keyferry.runtime.bus import Bus
+from tests.integration.usage_ledger.ledger import PATIENCE_SECONDS, Surroundings
+
+T = TypeVar("T")
+SERVICE = Role.KEY_VAULT.value
+
+
+def event(sequence: int, tenant: str = "acme", event_id: str | None = None) -> AuditEvent:
+    return AuditEvent(
+        event_id=event_id or ids.new(ids.AUDIT_EVENT),
+        service=SERVICE,
+        sequence=sequence,
+        tenant=tenant,
+        actor="operator",
+        action="key.add",
+        target=f"key_{sequence}",
+        outcome=AuditOutcome.DONE,
+        details={"provider": "openai"},
+        at=datetime.now(UTC),
+    )
+
+
+async def say(vault: Client, *events: AuditEvent) -> None:
+    for item in events:
+        await vault.jetstream().publish(AUDIT_RECORDED.at(service=SERVICE), item.encode())
+
+
+async def listed(operator: Bus, tenant: str = "acme") -> AuditEntries:
+    return await operator.ask(AUDIT_LIST, ListAudit(tenant=tenant), AuditEntries, timeout_seconds=5)
+
+
+async def verified(operator: Bus) -> AuditVerdict:
+    return await operator.ask(AUDIT_VERIFY, VerifyAudit(), AuditVerdict, timeout_seconds=5)
+
+
+async def eventually(what: str, asked: Callable[[], Awaitable[T | None]]) -> T:
+    """The first truthy answer. Raises AssertionError naming `what` when it never comes."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not (answer := await asked()):
+        assert time.monotonic() < give_up_at, f"never happened: {what}"
+        await asyncio.sleep(0.02)
+    return answer
+
+
+async def arrived(operator: Bus, count: int, tenant: str = "acme") -> AuditEntries:
+    async def there() -> AuditEntries | None:
+        found = await listed(operator, tenant)
+        return found if len(found.entries) >= count else None
+
+    return await eventually(f"{count} entries of {tenant}", there)
+
+
+async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> None:
+    async with (
+        surroundings.in_process(),
+        surroundings.operator() as operator,
+        surroundings.installation.client(SERVICE) as vault,
+    ):
+        first, second, other = event(1), event(2), event(3, tenant="other")
+        await say(vault, first, second, other, first, second)
+        await arrived(operator, 1, "other")
+        found = (await arrived(operator, 2)).entries
+        assert [entry.event.event_id for entry in found] == [second.event_id, first.event_id]
+        assert [entry.position for entry in found] == [2, 1]
+        assert found[0].previous == found[1].digest
+
+        async def whole() -> bool:
+            return await verified(operator) == AuditVerdict(tenants=2, entries=3, faults=[])
+
+        await eventually("the signed ends are kept", whole)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (
+            "UPDATE audit_entries SET event = jsonb_set(event, '{actor}', '\"nobody\"') WHERE position = 2",
+            "was changed",
+        ),
+        ("DELETE FROM audit_entries WHERE position = 2", "missing or out of order"),
+        ("DELETE FROM audit_entries WHERE position > 1", "cut off"),
+        ("DELETE FROM audit_entries", "cut off"),
+    ],
+)
+async def test_tampering_with_the_table_shows(surroundings: Surroundings, statement: str, words: str) -> None:
+    async with (
+        surroundings.in_process(),
+        surroundings.operator() as operator,
+        surroundings.installation.client(SERVICE) as vault,
+    ):
+        await say(vault, *(event(number) for number in (1, 2, 3)))
+        await arrived(operator, 3)
+
+        async def whole() -> bool:
+            return not (await verified(operator)).faults
+
+        await eventually("an audit that nobody touched is whole", whole)
+        url = surroundings.database_url_file.read_text().strip().replace("postgresql+psycopg://", "postgresql://")
+        with psycopg.connect(url, autocommit=True) as connection:
+            with pytest.raises(psycopg.errors.RaiseException):
+                connection.execute(statement)
+            connection.execute("ALTER TABLE audit_entries DISABLE TRIGGER audit_entries_append_only")
+            connection.execute(statement)
+        faults = (await verified(operator)).faults
+        assert any(words in fault for fault in faults), faults
+
+
+async def test_an_event_that_never_arrived_is_missed(surroundings: Surroundings) -> None:
+    async with (
+        surroundings.in_process(),
+        surroundings.operator() as operator,
+        surroundings.installation.client(SERVICE) as vault,
+    ):
+        await say(vault, event(1), event(3))
+        await arrived(operator, 2)
+        assert f"1 events of the {SERVICE} are missing" in (await verified(operator)).faults

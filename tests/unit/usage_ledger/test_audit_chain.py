@@ -1,0 +1,135 @@
+"""Whatever is done to the past of an audit shows."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, AuditOutcome
+from services.usage_ledger.audit_chain import BEGINNING, ChainCheck, digest, is_signed, sign
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+KEY = Ed25519PrivateKey.from_private_bytes(b"a" * 32)
+LENGTH = 40
+
+
+def event(number: int, tenant: str = "acme") -> AuditEvent:
+    return AuditEvent(
+        event_id=f"aud_{number}",
+        service="key-vault",
+        sequence=number,
+        tenant=tenant,
+        actor="operator",
+        action="key.lease",
+        target=f"key_{number}",
+        outcome=AuditOutcome.DONE,
+        details={"worker": "provider-worker-1"},
+        at=NOW + timedelta(seconds=number),
+    )
+
+
+def chained(length: int = LENGTH) -> list[AuditEntry]:
+    entries: list[AuditEntry] = []
+    previous = BEGINNING
+    for position in range(1, length + 1):
+        entry_digest = digest(position, previous, event(position))
+        entries.append(
+            AuditEntry(
+                position=position, event=event(position), previous=previous, digest=entry_digest, recorded_at=NOW
+            )
+        )
+        previous = entry_digest
+    return entries
+
+
+def head_of(entries: list[AuditEntry]) -> AuditHead:
+    last = entries[-1]
+    return sign(AuditHead(tenant="acme", position=last.position, digest=last.digest, at=NOW, signature=""), KEY)
+
+
+def faults(entries: list[AuditEntry], head: AuditHead | None) -> list[str]:
+    check = ChainCheck("acme", head)
+    check.feed(entries)
+    check.close(KEY.public_key())
+    return check.faults
+
+
+def rechained(entries: list[AuditEntry]) -> list[AuditEntry]:
+    """What somebody with the code and the table can do: compute every position and digest anew."""
+    previous, again = BEGINNING, []
+    for position, entry in enumerate(entries, 1):
+        entry_digest = digest(position, previous, entry.event)
+        again.append(entry.model_copy(update={"position": position, "previous": previous, "digest": entry_digest}))
+        previous = entry_digest
+    return again
+
+
+def edited(entries: list[AuditEntry], at: int) -> list[AuditEntry]:
+    changed = entries[at].event.model_copy(update={"actor": "nobody"})
+    return [*entries[:at], entries[at].model_copy(update={"event": changed}), *entries[at + 1 :]]
+
+
+def removed(entries: list[AuditEntry], at: int) -> list[AuditEntry]:
+    return [*entries[:at], *entries[at + 1 :]]
+
+
+def swapped(entries: list[AuditEntry], at: int) -> list[AuditEntry]:
+    other = (at + 1) % len(entries)
+    copy = list(entries)
+    copy[at], copy[other] = copy[other], copy[at]
+    return copy
+
+
+def cut(entries: list[AuditEntry], at: int) -> list[AuditEntry]:
+    return entries[:at]
+
+
+TAMPERING: list[Callable[[list[AuditEntry], int], list[AuditEntry]]] = [edited, removed, swapped, cut]
+
+
+def test_an_audit_that_nobody_touched_is_whole() -> None:
+    entries = chained()
+    assert faults(entries, head_of(entries)) == []
+    assert faults(entries, head_of(entries[:-3])) == [], "a head may lag behind the table"
+
+
+@pytest.mark.parametrize("tamper", TAMPERING)
+def test_every_tampering_shows_at_every_place(tamper: Callable[[list[AuditEntry], int], list[AuditEntry]]) -> None:
+    entries = chained()
+    for at in range(LENGTH):
+        assert faults(tamper(entries, at), head_of(entries)), f"{tamper.__name__} at {at} went unseen"
+
+
+@pytest.mark.parametrize("tamper", TAMPERING)
+def test_computing_the_chain_anew_does_not_help(tamper: Callable[[list[AuditEntry], int], list[AuditEntry]]) -> None:
+    entries = chained()
+    for at in range(LENGTH):
+        forged = rechained(tamper(entries, at))
+        assert faults(forged, head_of(entries)), f"{tamper.__name__} at {at}, computed anew, went unseen"
+
+
+def test_without_the_signed_end_a_cut_would_go_unseen() -> None:
+    """The defence that this proves: with the end taken from the table itself, a cut chain looks whole."""
+    entries = chained()
+    shorter = entries[:-5]
+    assert faults(shorter, head_of(shorter)) == []
+    assert faults(shorter, head_of(entries)) != []
+    assert faults(entries, None) == ["acme: its signed end is missing"]
+
+
+def test_a_head_that_was_changed_is_not_signed() -> None:
+    head = head_of(chained())
+    assert is_signed(head, KEY.public_key())
+    chance = random.Random(3)
+    for change in (
+        {"position": 1},
+        {"digest": "0" * 64},
+        {"tenant": "other"},
+        {"at": NOW + timedelta(1)},
+        {"signature": "AA"},
+    ):
+        assert not is_signed(head.model_copy(update=change), KEY.public_key())
+    other = Ed25519PrivateKey.from_private_bytes(chance.randbytes(32))
+    assert not is_signed(head, other.public_key())
