@@ -40,10 +40,12 @@ class Operator:
         self._violations = violations
         self._prefix = inbox_prefix(Role.OPERATOR.value)
 
-    async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
+    async def ask(
+        self, subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float = _ASK_SECONDS
+    ) -> Answer:
         """A management request. Raises Refused, BusError when nobody answers, and Problem when we may not ask."""
         try:
-            return await bus.ask(self.client, subject, question, answer, timeout_seconds=_ASK_SECONDS)
+            return await bus.ask(self.client, subject, question, answer, timeout_seconds=timeout_seconds)
         except bus.BusError:
             if self._violations:
                 raise Problem(

@@ -21,8 +21,8 @@ class Ran:
     err: str
 
 
-async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path) -> Ran:
-    """Run it in `cwd` with no KEYFERRY_ variables but those of `environment`."""
+async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path, stdin: str | None = None) -> Ran:
+    """Run it in `cwd` with no KEYFERRY_ variables but those of `environment`; `stdin` is what is piped into it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYFERRY_")}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -31,12 +31,14 @@ async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path) -
         *arguments,
         env=clean | dict(environment),
         cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(child.communicate(), _PATIENCE_SECONDS)
+        out, err = await asyncio.wait_for(
+            child.communicate(None if stdin is None else stdin.encode()), _PATIENCE_SECONDS
+        )
     except TimeoutError:
         child.kill()
         await child.wait()

@@ -1,0 +1,102 @@
+"""The platform's keys out of the environment variables that the providers' own tools read."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import click
+
+from keyferry.cli.connection import Operator, run
+from keyferry.cli.key_sealing import intake_key, seal
+from keyferry.cli.key_words import line
+from keyferry.cli.problem import Problem
+from keyferry.contracts.key import AddKey, IntakeKey, ProviderKey
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.topology import KEY_ADD
+from keyferry.runtime.bus import Refused
+
+VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
+    "xai": ("XAI_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "together": ("TOGETHER_API_KEY",),
+    "fireworks": ("FIREWORKS_API_KEY",),
+    "deepinfra": ("DEEPINFRA_API_KEY",),
+    "perplexity": ("PERPLEXITY_API_KEY",),
+    "huggingface": ("HF_TOKEN",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+}
+"""Provider -> the variables that may hold its key, the usual one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key in the environment."""
+
+    provider: str
+    variable: str
+    key: Secret
+
+
+def in_environment(environment: Mapping[str, str] = os.environ) -> Iterator[Found]:
+    """Every key there is, one for each provider; the same key under two names is one."""
+    for provider, variables in VARIABLES.items():
+        for variable in variables:
+            if text := environment.get(variable, "").strip():
+                yield Found(provider, variable, Secret(text))
+                break
+
+
+def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -> int:
+    """Add each key of the environment as the platform's, and say of each what became of it; 1 when any was refused."""
+    found = list(in_environment())
+    if not found:
+        names = ", ".join(name for variables in VARIABLES.values() for name in variables)
+        raise Problem("no provider key is in the environment", f"Set some of {names}")
+
+    async def work(me: Operator) -> list[tuple[Found, ProviderKey | str]]:
+        intake = await intake_key(me)
+        return [(one, await _added(me, intake, one, save_untested, timeout_seconds)) for one in found]
+
+    results = run(work)
+    if as_json:
+        import json
+
+        click.echo(json.dumps([_told(one, result) for one, result in results], indent=2))
+    else:
+        for one, result in results:
+            text = line(result) if isinstance(result, ProviderKey) else f"not imported: {result}"
+            click.echo(f"{one.variable}: {text}")
+    return int(any(isinstance(result, str) for _, result in results))
+
+
+async def _added(
+    me: Operator, intake: IntakeKey, found: Found, save_untested: bool, timeout_seconds: float
+) -> ProviderKey | str:
+    try:
+        asked = AddKey(
+            tenant=PLATFORM_TENANT,
+            provider=found.provider,
+            sealed=seal(intake, PLATFORM_TENANT, found.provider, None, {}, found.key),
+            label=found.variable,
+            save_untested=save_untested,
+            once=True,
+        )
+        return await me.ask(KEY_ADD, asked, ProviderKey, timeout_seconds=timeout_seconds)
+    except Refused as error:
+        return error.refusal.message
+    except Problem as problem:
+        return problem.what
+
+
+def _told(found: Found, result: ProviderKey | str) -> dict[str, object]:
+    known: dict[str, object] = {"variable": found.variable, "provider": found.provider}
+    if isinstance(result, ProviderKey):
+        return known | {"key": result.model_dump(mode="json")}
+    return known | {"refused": result}

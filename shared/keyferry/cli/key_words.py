@@ -1,0 +1,112 @@
+"""Provider keys and their tests as a person reads them."""
+
+from collections.abc import Iterable, Sequence
+
+from keyferry.cli.tabular import dollars, moment, table
+from keyferry.contracts.key import USABLE, CheckStep, KeyCheck, KeyStatus, ProviderKey, StepResult, Verdict
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
+
+_STEPS = {
+    CheckStep.REACHABLE: "reachable",
+    CheckStep.ACCEPTED: "accepted",
+    CheckStep.CREDIT: "has credit",
+    CheckStep.MODEL: "model or region",
+}
+_MARKS = {True: "yes", False: "NO", None: "-"}
+_VERDICTS = {
+    Verdict.VALID: "the key works",
+    Verdict.DEGRADED: "the provider accepts the key, but it falls short",
+    Verdict.INVALID: "the provider does not accept the key",
+    Verdict.INCONCLUSIVE: "nothing could be told about the key",
+}
+_HEADS = (
+    "KEY ID",
+    "PROVIDER",
+    "LABEL",
+    "KEY",
+    "STATUS",
+    "PRIORITY",
+    "WEIGHT",
+    "SPENT",
+    "TESTED",
+    "LAST USED",
+    "EXPIRES",
+)
+
+
+def steps(check: KeyCheck) -> str:
+    """The four steps of a test, one line each, with their times, and what follows."""
+    rows = [_step(step) for step in check.steps]
+    left = "" if check.credit_left_usd is None else f"; {dollars(check.credit_left_usd)} of credit left"
+    verdict = f"{_VERDICTS[check.verdict]} ({check.verdict}, {check.duration_ms} ms in all{left})"
+    return "\n".join([table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was reached"), verdict])
+
+
+def listed(keys: Sequence[ProviderKey], tenant: str) -> str:
+    """A tenant's keys as a table."""
+    return table(
+        _HEADS, [_row(key) for key in keys], empty=f"{tenant} has no provider keys: `keyferry keys add` adds one"
+    )
+
+
+def line(key: ProviderKey) -> str:
+    """One key on one line."""
+    return f"{key.key_id} ({PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {state(key)}"
+
+
+def state(key: ProviderKey) -> str:
+    """Its status, and what else keeps it from being used."""
+    return f"{key.status}, over its limit" if key.over_limit else key.status.value
+
+
+def who_pays_next(
+    removed: ProviderKey, policy: KeyPolicy | None, own: Iterable[ProviderKey], platform: Iterable[ProviderKey]
+) -> str:
+    """What happens to a tenant's requests to the provider of a key that was removed. `policy` is the tenant's `key_policy`."""
+    title = PROVIDERS[removed.provider].title
+    own_left = _usable(own, removed.provider)
+    if removed.tenant == PLATFORM_TENANT:
+        return _platform_next(title, own_left)
+    if policy is not KeyPolicy.PLATFORM and own_left:
+        return f"{title} requests go on with {removed.tenant}'s own {own_left[0].label} ({own_left[0].masked})"
+    if policy is KeyPolicy.OWN:
+        return f"{title} requests of {removed.tenant} are refused from now on: its policy allows its own keys only"
+    if left := _usable(platform, removed.provider):
+        return f"{title} requests of {removed.tenant} are paid for by the platform's key {left[0].label} from now on"
+    return f"{title} requests of {removed.tenant} are refused from now on: neither it nor the platform has a usable key"
+
+
+def _platform_next(title: str, left: Sequence[ProviderKey]) -> str:
+    if left:
+        return f"{title} requests of tenants without a key go on with the platform's {left[0].label} ({left[0].masked})"
+    return f"{title} requests of tenants without a key of their own are refused from now on"
+
+
+def _usable(keys: Iterable[ProviderKey], provider: str) -> list[ProviderKey]:
+    """Those that may pay now, as they are used: degraded ones after the others."""
+    found = [key for key in keys if key.provider == provider and key.status in USABLE and not key.over_limit]
+    return sorted(found, key=lambda key: (key.status is KeyStatus.DEGRADED, key.priority))
+
+
+def _step(step: StepResult) -> tuple[str, str, str, str]:
+    took = "-" if step.duration_ms is None else f"{step.duration_ms} ms"
+    return _STEPS[step.step], _MARKS[step.passed], took, step.words
+
+
+def _row(key: ProviderKey) -> tuple[str, ...]:
+    limit = "" if key.monthly_limit_usd is None else f" of {dollars(key.monthly_limit_usd)}"
+    spent = "-" if key.spent_usd is None and not limit else f"{dollars(key.spent_usd)}{limit}"
+    return (
+        key.key_id,
+        key.provider,
+        key.label,
+        key.masked,
+        state(key),
+        str(key.priority),
+        str(key.weight),
+        spent,
+        moment(key.last_check.checked_at if key.last_check else None),
+        moment(key.last_used_at),
+        moment(key.expires_at),
+    )

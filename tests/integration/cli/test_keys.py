@@ -1,0 +1,267 @@
+"""`keyferry keys`, `vault` and `audit` against a running vault and a worker that tests keys as it is told."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from deploy.postgres.migrate import migrate
+from keyferry.contracts.audit import (
+    AuditEntries,
+    AuditEntry,
+    AuditEvent,
+    AuditOutcome,
+    AuditVerdict,
+    ListAudit,
+    VerifyAudit,
+)
+from keyferry.contracts.tenancy import KeyPolicy, ListTenants, Tenant, Tenants, Tier
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANT_LIST, Role
+from keyferry.sealing.private_keys import public_text_of
+from tests.integration.cli.answering import owner
+from tests.integration.cli.command import Ran, keyferry, operator_of
+from tests.integration.key_vault.service.surroundings import (
+    KeyFiles,
+    Surroundings,
+    Worker,
+    openai_key,
+    rejected,
+    unreachable,
+)
+from tests.support.bus import Installation
+from tests.support.servers import shared_postgres
+
+
+@dataclass
+class Scene:
+    """A vault, a worker, and somebody at a terminal of the installation."""
+
+    surroundings: Surroundings
+    worker: Worker
+    home: Path
+
+    async def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ran:
+        known = operator_of(self.surroundings.bus) | {"KEYFERRY_HOME": str(self.home)}
+        return await keyferry(*arguments, environment=known | environment, cwd=self.home, stdin=stdin)
+
+    async def added(self, name: str, tenant: str = "acme", *more: str) -> dict[str, object]:
+        arguments = ("keys", "add", "--provider", "openai", "--tenant", tenant, "--key-file", "-", "--json", *more)
+        ran = await self.run(*arguments, stdin=f"{openai_key(name).reveal()}\n")
+        assert ran.status == 0, ran.err
+        found: dict[str, object] = json.loads(ran.out)
+        return found
+
+
+@pytest.fixture
+async def scene(bus: Installation, tmp_path: Path) -> AsyncIterator[Scene]:
+    url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
+    surroundings = Surroundings(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
+    pinned = tmp_path / "home" / "secrets" / "vault" / "intake-key.pub"
+    pinned.parent.mkdir(parents=True)
+    pinned.write_text(public_text_of(surroundings.files.intake) + "\n")
+    async with surroundings.vault(), surroundings.worker() as worker:
+        yield Scene(surroundings, worker, tmp_path / "home")
+
+
+async def test_a_key_from_standard_input_is_tested_and_shown_masked(scene: Scene) -> None:
+    key = openai_key("first").reveal()
+    arguments = ("keys", "add", "--provider", "openai", "--tenant", "acme", "--key-file", "-", "--label", "production")
+    ran = await scene.run(*arguments, stdin=f"{key}\n")
+    assert ran.status == 0, ran.err
+    assert "added key_" in ran.out
+    assert "sk-proj-…A9f2): valid" in ran.out
+    for step in ("reachable", "accepted", "has credit", "model or region"):
+        assert f"{step} " in ran.out
+    assert "5 ms" in ran.out
+    listed = await scene.run("keys", "list", "--tenant", "acme")
+    assert "production" in listed.out
+    assert key not in ran.out + ran.err + listed.out
+    assert scene.worker.tested[0][0].reveal() == key
+
+
+async def test_a_key_from_a_file(scene: Scene) -> None:
+    file = scene.home / "key"
+    file.write_text(openai_key("file").reveal() + "\r\n")
+    ran = await scene.run("keys", "try", "--provider", "openai", "--tenant", "acme", "--key-file", str(file))
+    assert (ran.status, "the key works (valid" in ran.out) == (0, True)
+    assert "no provider keys" in (await scene.run("keys", "list", "--tenant", "acme")).out
+
+
+async def test_a_key_is_never_taken_from_the_command_line(scene: Scene) -> None:
+    key = openai_key("argv").reveal()
+    for arguments in (
+        ("keys", "rotate", key),
+        ("keys", "rm", "--yes", key),
+        ("keys", "add", "--provider", "openai", key),
+    ):
+        ran = await scene.run(*arguments)
+        assert ran.status in (1, 2)
+    given_as_file = await scene.run("keys", "add", "--provider", "openai", "--key-file", key)
+    assert given_as_file.status == 1
+    assert key not in given_as_file.err
+    asked = await scene.run("keys", "add", "--provider", "openai")
+    assert "there is no terminal to ask for the key" in asked.err
+    assert scene.worker.tested == []
+
+
+async def test_what_the_provider_rejects_is_told_with_its_steps(scene: Scene) -> None:
+    scene.worker.says = lambda _: rejected()
+    arguments = ("--provider", "openai", "--tenant", "acme", "--key-file", "-")
+    tried = await scene.run("keys", "try", *arguments, stdin=openai_key().reveal())
+    assert tried.status == 1
+    assert "the provider does not accept the key (invalid" in tried.out
+    added = await scene.run("keys", "add", *arguments, stdin=openai_key().reveal())
+    assert added.status == 1
+    assert "OpenAI does not accept this key, so nothing was stored" in added.err
+
+
+async def test_a_provider_that_is_away(scene: Scene) -> None:
+    scene.worker.says = lambda _: unreachable()
+    arguments = ("keys", "add", "--provider", "openai", "--tenant", "acme", "--key-file", "-")
+    refused = await scene.run(*arguments, stdin=openai_key("a").reveal())
+    assert (refused.status, "--save-untested" in refused.err) == (1, True)
+    saved = await scene.run(*arguments, "--save-untested", stdin=openai_key("a").reveal())
+    assert (saved.status, ": untested" in saved.out) == (0, True)
+
+
+async def test_nothing_is_sealed_to_a_key_that_is_not_pinned(scene: Scene) -> None:
+    pinned = scene.home / "secrets" / "vault" / "intake-key.pub"
+    pinned.write_text(public_text_of(X25519PrivateKey.generate()))
+    ran = await scene.run("keys", "add", "--provider", "openai", "--key-file", "-", stdin=openai_key().reveal())
+    assert ran.status == 1
+    assert "is not the pinned one, so nothing was sealed or sent" in ran.err
+    pinned.unlink()
+    ran = await scene.run("keys", "add", "--provider", "openai", "--key-file", "-", stdin=openai_key().reveal())
+    assert "cannot read the pinned intake key" in ran.err
+
+
+_SLIPS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("--provider", "chatgpt"), "there is no provider 'chatgpt'"),
+    (("--provider", "anthropic"), "looks like a key of OpenAI, not of Anthropic"),
+    (("--provider", "bedrock"), "needs region: the AWS region"),
+    (("--provider", "azure"), "give a base URL such as https://RESOURCE.openai.azure.com"),
+    (("--provider", "openai", "--field", "region"), "a field must read NAME=VALUE"),
+    (("--provider", "openai", "--monthly-limit", "ten"), "is not an amount of US dollars"),
+)
+
+
+async def test_slips_are_told_before_anything_is_sent(scene: Scene) -> None:
+    for arguments, says in _SLIPS:
+        ran = await scene.run("keys", "add", *arguments, "--key-file", "-", stdin=openai_key().reveal())
+        assert ran.status == 1
+        assert says in ran.err
+    assert scene.worker.tested == []
+
+
+async def test_a_life_from_the_command_line(scene: Scene) -> None:
+    key_id = str((await scene.added("old"))["key_id"])
+    rotated = await scene.run(
+        "keys", "rotate", key_id, "--tenant", "acme", "--key-file", "-", stdin=openai_key("new").reveal()
+    )
+    assert rotated.out.startswith(f"rotated {key_id}"), rotated.err
+    reverted = await scene.run("keys", "revert", key_id, "--tenant", "acme", "--json")
+    assert json.loads(reverted.out)["version"] == 3
+    assert scene.worker.tested[-1][0] == openai_key("old")
+    for verb, status in (("disable", "disabled"), ("enable", "valid"), ("test", "valid")):
+        ran = await scene.run("keys", verb, key_id, "--tenant", "acme")
+        assert f": {status}" in ran.out, ran.err
+    edited = await scene.run("keys", "edit", key_id, "--tenant", "acme", "--monthly-limit", "25", "--label", "spare")
+    assert "spare" in edited.out
+    assert "nothing to change" in (await scene.run("keys", "edit", key_id)).err
+    assert "of $25" in (await scene.run("keys", "list", "--tenant", "acme")).out
+    gone = await scene.run("keys", "test", key_id, "--tenant", "globex")
+    assert f"globex has no key {key_id}" in gone.err
+
+
+async def test_removing_says_who_pays_next(scene: Scene) -> None:
+    async def tenants(_: ListTenants) -> Tenants:
+        return Tenants(
+            tenants=[
+                Tenant(tenant="acme", name="Acme", tier=Tier.PROFESSIONAL, key_policy=KeyPolicy.OWN),
+                Tenant(tenant="globex", name="Globex", tier=Tier.ENTERPRISE, key_policy=KeyPolicy.OWN_THEN_PLATFORM),
+            ]
+        )
+
+    await scene.added("platform", "platform", "--label", "shared")
+    acme = str((await scene.added("one", "acme", "--label", "one"))["key_id"])
+    spare = str((await scene.added("two", "acme", "--label", "two"))["key_id"])
+    globex = str((await scene.added("three", "globex", "--label", "three"))["key_id"])
+    async with owner(scene.surroundings.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
+        first = await scene.run("keys", "rm", acme, "--tenant", "acme", "--yes")
+        second = await scene.run("keys", "rm", spare, "--tenant", "acme", "--yes")
+        third = await scene.run("keys", "rm", globex, "--tenant", "globex", "--yes")
+    assert "OpenAI requests go on with acme's own two" in first.out
+    assert "are refused from now on: its policy allows its own keys only" in second.out
+    assert "are paid for by the platform's key shared from now on" in third.out
+    unsure = await scene.run("keys", "rm", acme, "--tenant", "acme")
+    assert unsure.status == 130, "without --yes it asks, and nobody is there to answer"
+
+
+async def test_the_platforms_keys_are_imported_once(scene: Scene) -> None:
+    variables = {"OPENAI_API_KEY": openai_key("env").reveal(), "ANTHROPIC_API_KEY": "sk-proj-not-anthropics"}
+    first = await scene.run("keys", "import", **variables)
+    assert first.status == 1
+    assert "OPENAI_API_KEY: key_" in first.out
+    assert "ANTHROPIC_API_KEY: not imported: this looks like a key of OpenAI, not of Anthropic" in first.out
+    again = await scene.run("keys", "import", "--json", OPENAI_API_KEY=variables["OPENAI_API_KEY"])
+    assert (
+        "stored already" in json.loads(again.out)[0]["refused"]
+        or "stored before" in json.loads(again.out)[0]["refused"]
+    )
+    assert variables["OPENAI_API_KEY"] not in first.out + first.err + again.out
+
+
+async def test_the_vault_as_a_whole(scene: Scene) -> None:
+    await scene.added("one")
+    files = scene.surroundings.files
+    old = files["sealing-keys"].read_text()
+    files.write("sealing-keys", "second " + "A" * 43 + "\n" + old)
+    rotated = await scene.run("vault", "rotate-kek")
+    assert rotated.status == 0, rotated.err
+    assert "all 1 data keys are wrapped by second" in rotated.out
+    assert "second       primary  1" in (await scene.run("vault", "status")).out
+    resealed = await scene.run("vault", "rotate-data-keys", "--tenant", "acme")
+    assert "every one of them can be opened" in resealed.out, resealed.err
+    assert (await scene.run("vault", "verify")).status == 0
+    wrong = await scene.run("vault", "shred", "--tenant", "acme", "--confirm", "acm")
+    assert "so nothing was destroyed" in wrong.err
+    shredded = await scene.run("vault", "shred", "--tenant", "acme", "--confirm", "acme")
+    assert "destroyed 1 provider keys and 1 data keys of acme" in shredded.out
+    assert "acme has no provider keys" in (await scene.run("keys", "list", "--tenant", "acme")).out
+
+
+async def test_the_audit(bus: Installation, tmp_path: Path) -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    event = AuditEvent(
+        event_id="aud_1",
+        service="key-vault",
+        sequence=1,
+        tenant="acme",
+        actor="operator",
+        action="key.add",
+        target="key_1",
+        outcome=AuditOutcome.DONE,
+        details={"label": "main"},
+        at=at,
+    )
+    entry = AuditEntry(position=1, event=event, previous="0", digest="1", recorded_at=at)
+
+    async def entries(asked: ListAudit) -> AuditEntries:
+        return AuditEntries(entries=[entry] if asked.tenant == "acme" else [])
+
+    async def verdict(asked: VerifyAudit) -> AuditVerdict:
+        return AuditVerdict(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if asked.tenant else [])
+
+    environment = operator_of(bus)
+    async with owner(bus, Role.USAGE_LEDGER, AUDIT_LIST, ListAudit, entries):
+        ran = await keyferry("audit", "list", "--tenant", "acme", environment=environment, cwd=tmp_path)
+    assert "operator  key.add  key_1   done     label=main" in ran.out
+    async with owner(bus, Role.USAGE_LEDGER, AUDIT_VERIFY, VerifyAudit, verdict):
+        whole = await keyferry("audit", "verify", environment=environment, cwd=tmp_path)
+        broken = await keyferry("audit", "verify", "--tenant", "acme", environment=environment, cwd=tmp_path)
+    assert (whole.status, "the audit is whole" in whole.out) == (0, True)
+    assert (broken.status, "FAULT: acme: entry 1 was edited" in broken.out) == (1, True)
