@@ -114,7 +114,11 @@ class VaultTransit:
 
     async def _call(self, call: Callable[[], Answer]) -> Answer:
         """One call, in a thread: hvac blocks. The status decides what an error means, never its words."""
-        from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
+        from hvac.exceptions import (  # type: ignore[import-untyped]
+            InvalidPath,
+            InvalidRequest,
+            VaultError,
+        )
         from requests.exceptions import RequestException
 
         try:

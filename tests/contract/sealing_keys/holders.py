@@ -8,7 +8,7 @@ from typing import Protocol
 import boto3
 import pytest
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.kms.models import kms_backends
 
 from deploy.embedded.ports import free_port

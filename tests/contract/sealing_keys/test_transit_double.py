@@ -5,7 +5,12 @@ from collections.abc import Iterator
 
 import hvac  # type: ignore[import-untyped]
 import pytest
-from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultDown
+from hvac.exceptions import (  # type: ignore[import-untyped]
+    Forbidden,
+    InvalidPath,
+    InvalidRequest,
+    VaultDown,
+)
 
 from tests.contract.sealing_keys.transit_double import TransitDouble, transit_double
 

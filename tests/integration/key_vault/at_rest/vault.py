@@ -1,7 +1,7 @@
 """The vault's tables with a real PostgreSQL, and provider keys to put into them."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,10 @@ DEPLOYMENT = "dep_test"
 PROVIDER, ORIGIN = "openai", "https://api.openai.com"
 CREATED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FINGERPRINT_KEY = bytes(range(32))
+
+
+TABLES = ("data_keys", "provider_keys", "key_records", "workers", "lease_nonces", "spend", "event_outbox", "outbox")
+"""In an order in which they can be filled."""
 
 
 @dataclass
@@ -66,6 +70,25 @@ class Vault:
         """What a query answers, past the store."""
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
             return connection.execute(query.encode()).fetchall()
+
+    def dump(self) -> dict[str, bytes]:
+        """The contents of every table, as a backup has them."""
+        return {table: b"".join(self._copied_out(table)) for table in TABLES}
+
+    def restore(self, dump: Mapping[str, bytes], *tables: str) -> None:
+        """Put tables back as a backup has them; all of them where none is named."""
+        with psycopg.connect(self.url) as connection:
+            for table in reversed(tables or TABLES):
+                connection.execute(f"DELETE FROM key_vault.{table}".encode())
+            for table in tables or TABLES:
+                with connection.cursor() as cursor, cursor.copy(f"COPY key_vault.{table} FROM STDIN".encode()) as copy:
+                    copy.write(dump[table])
+
+    def _copied_out(self, table: str) -> Iterator[bytes]:
+        statement = f"COPY key_vault.{table} TO STDOUT".encode()
+        with psycopg.connect(self.url) as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in copy:
+                yield bytes(row)
 
     def execute(self, statement: str, *values: object) -> None:
         """Meddle with the tables."""

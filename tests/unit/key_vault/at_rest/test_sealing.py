@@ -174,13 +174,23 @@ def test_moved_boundaries_would_open_a_record_whose_parts_have_no_lengths() -> N
     assert accepted(OURS, iter(ours), data_key) == (0, len(ours))
 
 
+ELSEWHERE = {
+    "deployment": replace(CONTEXT, deployment="elsewhere"),
+    "tenant": replace(CONTEXT, tenant="elsewhere"),
+    "provider": replace(CONTEXT, provider="elsewhere"),
+    "key_id": replace(CONTEXT, key_id="elsewhere"),
+    "version": replace(CONTEXT, version=4),
+    "origin": replace(CONTEXT, origin="elsewhere"),
+    "data_key_id": replace(CONTEXT, data_key_id="elsewhere"),
+}
+
+
 @pytest.mark.parametrize("name", [part.name for part in fields(RecordContext)])
 def test_each_part_of_the_context_is_bound(name: str) -> None:
     data_key = new_data_key()
     record = seal(data_key, CONTEXT, PLAINTEXT)
-    elsewhere = replace(CONTEXT, **{name: 4 if name == "version" else "elsewhere"})
     with pytest.raises(Undecryptable, match="belongs to another key, tenant, provider or origin"):
-        open_record(data_key, elsewhere, record)
+        open_record(data_key, ELSEWHERE[name], record)
 
 
 def wrong_keys_rejected_before_decryption(
