@@ -4,50 +4,32 @@ A secret never stands in the environment or in argv, only the path of its file.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.embedded.home import Home
 from deploy.embedded.process import ProcessSpec
 from deploy.embedded.seat import Handover, Placement
-from deploy.embedded.secret_files import AUDIT_KEY, PEPPER, SecretFile
+from deploy.embedded.secret_files import (
+    AUDIT_KEY,
+    DEPLOYMENT_ID,
+    FINGERPRINT_KEY,
+    IDENTITY_KEY,
+    INTAKE_KEY,
+    PEPPER,
+    SEALING_KEYS,
+    SIGNING_KEY,
+    VAULT_PUBLIC_KEY,
+    SecretFile,
+    enrolling,
+)
 from keyferry.contracts.topology import internal_client
 
 ROOT = Path(__file__).parents[2]
 _PASSED_ON = ("KEYFERRY_", "OTEL_", "LC_")
 _ALSO_PASSED_ON = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceRow:
-    """One service, run as `python -m services.<name>`."""
-
-    name: str
-    slots: int = 1
-    has_tables: bool = False
-    secrets: tuple[SecretFile, ...] = ()
-    """Files beside its nkey seed and its database URL."""
-    has_spool: bool = False
-    has_http: bool = False
-    calls_providers: bool = False
-    handover: Handover = Handover.SUCCESSOR_FIRST
-
-
-SERVICES = (
-    ServiceRow(name="tenant_directory", has_tables=True, secrets=(PEPPER,)),
-    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY,)),
-    ServiceRow(name="health_monitor"),
-    ServiceRow(name="router", has_tables=True),
-    ServiceRow(name="provider_worker", slots=2, has_spool=True, calls_providers=True, handover=Handover.DRAIN_FIRST),
-    ServiceRow(name="ingress", secrets=(PEPPER,), has_http=True),
-)
-"""Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
-
-DEMO_CLIENT = internal_client("demo", "main")
-"""The NATS user with which a program of the demo tenant calls over the bus."""
-WORKER_SLOTS = next(row.slots for row in SERVICES if row.name == "provider_worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +45,49 @@ class Addresses:
         """What a client on this machine uses."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http_host, self.http_host)  # noqa: S104 - only compared
         return f"http://{host}:{self.http_port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """One service, run as `python -m services.<name>`."""
+
+    name: str
+    slots: int = 1
+    has_tables: bool = False
+    secrets: tuple[SecretFile, ...] = ()
+    """Files beside its nkey seed and its database URL."""
+    has_spool: bool = False
+    http_port: Callable[[Addresses], int] | None = None
+    """Where it listens, for a service with an HTTP face."""
+    calls_providers: bool = False
+    handover: Handover = Handover.SUCCESSOR_FIRST
+
+
+WORKER_SLOTS = 2
+SERVICES = (
+    ServiceRow(name="tenant_directory", has_tables=True, secrets=(PEPPER,)),
+    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY,)),
+    ServiceRow(name="health_monitor"),
+    ServiceRow(
+        name="key_vault",
+        has_tables=True,
+        secrets=(DEPLOYMENT_ID, SEALING_KEYS, INTAKE_KEY, SIGNING_KEY, FINGERPRINT_KEY, enrolling(WORKER_SLOTS)),
+    ),
+    ServiceRow(name="router", has_tables=True),
+    ServiceRow(
+        name="provider_worker",
+        slots=WORKER_SLOTS,
+        has_spool=True,
+        secrets=(IDENTITY_KEY, VAULT_PUBLIC_KEY),
+        calls_providers=True,
+        handover=Handover.DRAIN_FIRST,
+    ),
+    ServiceRow(name="ingress", secrets=(PEPPER,), http_port=lambda addresses: addresses.http_port),
+)
+"""Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
+
+DEMO_CLIENT = internal_client("demo", "main")
+"""The NATS user with which a program of the demo tenant calls over the bus."""
 
 
 def placements(home: Home, addresses: Addresses, environment: Mapping[str, str]) -> Iterator[Placement]:
@@ -111,6 +136,6 @@ def _own(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> dict[s
     if row.has_spool:
         told["KEYFERRY_SPOOL_DIR"] = str(home.spool(slot))
     told |= {secret.setting: str(secret.path(home, slot)) for secret in row.secrets}
-    if row.has_http:
-        told |= {"KEYFERRY_HTTP_HOST": addresses.http_host, "KEYFERRY_HTTP_PORT": str(addresses.http_port)}
+    if row.http_port is not None:
+        told |= {"KEYFERRY_HTTP_HOST": addresses.http_host, "KEYFERRY_HTTP_PORT": str(row.http_port(addresses))}
     return told

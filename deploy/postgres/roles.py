@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, make_url
 
 from keyferry.contracts.secret import Secret
 
-SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger")
+SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger", "key_vault")
 _PASSWORD_BYTES = 24
 
 

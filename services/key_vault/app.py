@@ -86,6 +86,7 @@ class Vault:
         """Wait for the database, see that every record can be opened, then publish. Raises CannotStart."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
         try:
+            await self.sealing_keys.refresh()
             await self.verification.at_start(start_anyway=self._settings.start_undecryptable)
         except SealingKeyUnavailable as error:
             raise CannotStart(f"whoever holds the sealing keys does not answer: {error}") from None

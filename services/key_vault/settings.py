@@ -1,13 +1,15 @@
 """Settings of the key vault."""
 
+import os
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from keyferry.contracts.ids import TenantId
@@ -19,10 +21,12 @@ from keyferry.sealing.intake import IntakeOpener
 from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
 from services.key_vault.admission import ByokSwitch
 from services.key_vault.registrations import BadEnrolment, EnrolledWorkers
-from services.key_vault.sealing_keys.file import FileKeyring
+from services.key_vault.sealing_keys import aws_kms, vault_transit
+from services.key_vault.sealing_keys.file import FileKeyring, environment_keyring
 from services.key_vault.sealing_keys.protocol import SealingKeys
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _FINGERPRINT_KEY_BYTES = 32
 
@@ -51,16 +55,24 @@ def _urls(value: object) -> object:
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 TenantSet = Annotated[frozenset[TenantId], NoDecode, BeforeValidator(_tenants)]
 ProviderUrls = Annotated[dict[Provider, str], NoDecode, BeforeValidator(_urls)]
-DeploymentId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
+_DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class VaultSettings(DatabaseSettings):
     """What the key vault needs. Every secret is in a file that only its owner may read."""
 
-    deployment_id: DeploymentId
-    """Part of what every record is sealed for: no other installation opens it, whatever keys it has."""
-    sealing_keys_file: SecretFile
-    """The keyring: a line `name base64url(32 bytes)` each, the first is the primary one."""
+    deployment_id_file: SecretFile
+    """This installation's name, part of what every record is sealed for: no other opens it, whatever keys it has."""
+    sealing_provider: Literal["file", "env", "aws_kms", "vault_transit"] = "file"
+    """Who holds the sealing keys."""
+    sealing_keys_file: SecretFile | None = None
+    """With `file`: the keyring, a line `name base64url(32 bytes)` each, the first is the primary one."""
+    aws_kms_key: str | None = None
+    """With `aws_kms`: id, ARN or alias of the key; region and credentials as boto3 finds them."""
+    vault_transit_url: str | None = None
+    vault_transit_key: str | None = None
+    vault_transit_token_file: SecretFile | None = None
+    """With `vault_transit`: the server, the key's name, and a file with a token that an agent keeps fresh."""
     intake_key_file: SecretFile
     signing_key_file: SecretFile
     fingerprint_key_file: SecretFile
@@ -91,7 +103,25 @@ class VaultSettings(DatabaseSettings):
 
     def sealing_keys(self) -> SealingKeys:
         """Whoever holds the sealing keys. Raises SettingsError."""
-        return FileKeyring(self.sealing_keys_file)
+        if self.sealing_provider == "env":
+            return environment_keyring(os.environ)
+        if self.sealing_provider == "aws_kms":
+            return aws_kms.connect(_needed(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms"))
+        if self.sealing_provider == "vault_transit":
+            return vault_transit.connect(
+                _needed(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
+                _needed(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
+                _needed(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
+            )
+        return FileKeyring(_needed(self.sealing_keys_file, "KEYFERRY_SEALING_KEYS_FILE", "file"))
+
+    @property
+    def deployment_id(self) -> str:
+        """This installation's name. Raises SettingsError."""
+        name = read_secret(self.deployment_id_file).reveal()
+        if not _DEPLOYMENT_ID.fullmatch(name):
+            raise SettingsError(f"{self.deployment_id_file}: an installation's name is 1 to 100 of A-Z a-z 0-9 . _ -")
+        return name
 
     def intake_opener(self) -> IntakeOpener:
         """What opens arriving keys. Raises SettingsError."""
@@ -111,6 +141,12 @@ class VaultSettings(DatabaseSettings):
             return EnrolledWorkers.parse(read_secret(self.enrolled_workers_file).reveal())
         except BadEnrolment as error:
             raise SettingsError(f"{self.enrolled_workers_file}: {error}") from None
+
+
+def _needed(value: V | None, name: str, provider: str) -> V:
+    if value is None:
+        raise SettingsError(f"{name} is missing: KEYFERRY_SEALING_PROVIDER={provider} needs it")
+    return value
 
 
 def _key_in(file: Path, parse: Callable[[Secret], T]) -> T:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nats.aio.msg import Msg
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from keyferry.contracts.audit import AuditEvent
@@ -88,6 +88,7 @@ class KeyFiles:
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
         contents = {
+            "deployment-id": "dep_test",
             "sealing-keys": f"first {to_base64(secrets.token_bytes(32))}\n",
             "intake-key": text_of(self.intake).reveal(),
             "signing-key": text_of(self.signer).reveal(),
@@ -119,7 +120,7 @@ class Surroundings:
             "nats_url": self.bus.nats_url,
             "nats_nkey_file": self.bus.seed_file(Role.KEY_VAULT),
             "database_url_file": self.database_url_file,
-            "deployment_id": "dep_test",
+            "deployment_id_file": self.files["deployment-id"],
             "sealing_keys_file": self.files["sealing-keys"],
             "intake_key_file": self.files["intake-key"],
             "signing_key_file": self.files["signing-key"],
@@ -212,6 +213,15 @@ class Surroundings:
             except TimeoutError:
                 return found
         return found
+
+    async def execute(self, sql: str) -> None:
+        """Change the tables behind the vault's back."""
+        engine = create_async_engine(self.database_url_file.read_text().strip())
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(text(sql))
+        finally:
+            await engine.dispose()
 
     async def _published(self) -> None:
         engine = create_async_engine(self.database_url_file.read_text().strip())
