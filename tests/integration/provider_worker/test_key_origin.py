@@ -206,14 +206,15 @@ async def test_no_redirect_is_followed(stage: Scene, status: int) -> None:
 
 async def test_a_name_that_turns_elsewhere_takes_no_key_with_it() -> None:
     """DNS rebinding: the name of the key's origin leads to the foreign listener, at once, later, or sometimes."""
-    for answers in (
+    turns: list[list[list[str]]] = [
         [[FOREIGN_HOST]],
         [[OWN_HOST, FOREIGN_HOST]],
         [[FOREIGN_HOST, OWN_HOST]],
         [["::ffff:127.0.0.2"]],
         [["10.0.0.1"]],
         [[]],
-    ):
+    ]
+    for answers in turns:
         async with scene(NAME, iter(answers)) as made:
             assert not await made.call(f"{made.origin}/v1")
             assert (made.leaked, made.own.requests) == (0, [])

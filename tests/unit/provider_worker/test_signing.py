@@ -3,6 +3,7 @@
 import random
 import string
 from datetime import UTC, datetime
+from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
@@ -32,20 +33,10 @@ PATHS = [
 ]
 
 
-class _FixedTime(SigV4Auth):
-    """Signs at NOW: the stamp is all that the library takes from its clock."""
-
-    def add_auth(self, request: AWSRequest) -> None:
-        request.context["timestamp"] = NOW.strftime("%Y%m%dT%H%M%SZ")
-        self._modify_request_before_signing(request)
-        canonical_request = self.canonical_request(request)
-        string_to_sign = self.string_to_sign(request, canonical_request)
-        self._inject_signature_to_request(request, self.signature(string_to_sign, request))
-
-
 def theirs(url: str, headers: dict[str, str], content: bytes, token: str | None) -> str:
     request = AWSRequest(method="POST", url=url, headers=headers, data=content)
-    _FixedTime(Credentials(ACCESS_KEY_ID, SECRET, token), "bedrock", "eu-central-1").add_auth(request)
+    with patch("botocore.auth.get_current_datetime", return_value=NOW):
+        SigV4Auth(Credentials(ACCESS_KEY_ID, SECRET, token), "bedrock", "eu-central-1").add_auth(request)
     return str(request.headers["Authorization"])
 
 

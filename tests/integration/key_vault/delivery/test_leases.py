@@ -1,6 +1,7 @@
 """A registered worker gets the key it asks for, sealed to it, once, and written down before; everybody else gets the reason."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ async def test_a_tenants_request_may_use_a_key_of_the_platform(way: Way) -> None
     ],
 )
 async def test_what_is_not_given_out_is_refused_with_the_reason_and_written_down(
-    way: Way, stored: dict[str, object], asked: dict[str, object], code: ErrorCode, words: str
+    way: Way, stored: dict[str, Any], asked: dict[str, object], code: ErrorCode, words: str
 ) -> None:
     key = await way.add(KEY, **stored)
     async with way.vault_process(), way.worker() as worker:

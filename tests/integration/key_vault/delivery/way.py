@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -94,7 +95,7 @@ class Way:
                 await worker.register()
             yield worker
 
-    async def add(self, secret: Secret, tenant: str = "acme", **changes: object) -> ProviderKey:
+    async def add(self, secret: Secret, tenant: str = "acme", **changes: Any) -> ProviderKey:
         """Store a key as the service does, and have the view say so."""
         key = provider_key(tenant, fingerprint=self.vault.custody.fingerprint(tenant, secret), **changes)
         sealed = await self.vault.custody.keep(tenant, key.provider, key.key_id, key.version, key.origin, secret)
