@@ -95,13 +95,13 @@ class KeyFiles:
             "fingerprint-key": to_base64(secrets.token_bytes(32)),
             "enrolled-workers": json.dumps({WORKER: public_text_of(self.identity)}),
         }
-        for name, text in contents.items():
-            self.write(name, text)
+        for name, content in contents.items():
+            self.write(name, content)
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str) -> None:
         file = self.folder / name
         file.touch(mode=0o600)
-        file.write_text(text)
+        file.write_text(content)
 
     def __getitem__(self, name: str) -> Path:
         return self.folder / name

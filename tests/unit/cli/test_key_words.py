@@ -1,0 +1,90 @@
+"""Who pays when a key is gone, which variables hold keys, and where a key may be read from."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from keyferry.cli import key_words
+from keyferry.cli.key_importing import VARIABLES, in_environment
+from keyferry.cli.key_input import read_key
+from keyferry.cli.problem import Problem
+from keyferry.contracts.key import KeyStatus, ProviderKey
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.tenancy import KeyPolicy
+from tests.unit.key_vault.service.stored_keys import check, key
+
+REMOVED = key(key_id="key_gone")
+PLATFORM = key(tenant="platform", label="shared")
+
+
+def after(policy: KeyPolicy | None, own: list[ProviderKey], platform: list[ProviderKey]) -> str:
+    return key_words.who_pays_next(REMOVED, policy, own, platform)
+
+
+@pytest.mark.parametrize("policy", [None, KeyPolicy.OWN, KeyPolicy.OWN_THEN_PLATFORM])
+def test_its_own_next_key_pays(policy: KeyPolicy | None) -> None:
+    assert "go on with acme's own spare" in after(policy, [key(label="spare")], [PLATFORM])
+
+
+def test_a_key_that_cannot_be_used_pays_for_nothing() -> None:
+    unusable = [
+        key(status=KeyStatus.INVALID),
+        key(status=KeyStatus.DISABLED),
+        key(over_limit=True),
+        key(provider="anthropic"),
+    ]
+    assert "refused from now on: its policy" in after(KeyPolicy.OWN, unusable, [PLATFORM])
+    assert "platform's key shared" in after(None, unusable, [PLATFORM])
+    assert "neither it nor the platform" in after(None, unusable, unusable)
+
+
+def test_valid_keys_pay_before_degraded_ones() -> None:
+    own = [key(label="short", status=KeyStatus.DEGRADED, priority=1), key(label="good", priority=9)]
+    assert "own good" in after(None, own, [])
+
+
+def test_the_platform_pays_where_the_policy_says_so() -> None:
+    assert "platform's key shared" in after(KeyPolicy.PLATFORM, [key(label="spare")], [PLATFORM])
+    assert "are refused from now on" in key_words.who_pays_next(PLATFORM, None, [], [])
+    assert "platform's shared" in key_words.who_pays_next(PLATFORM, None, [PLATFORM], [PLATFORM])
+
+
+def test_the_steps_of_a_test_have_their_times() -> None:
+    lines = key_words.steps(check()).splitlines()
+    assert lines[1].split() == ["reachable", "yes", "12", "ms", "the", "provider", "answers"]
+    assert lines[-1] == "the key works (valid, 46 ms in all)"
+
+
+def test_every_variable_is_of_a_known_provider() -> None:
+    assert set(VARIABLES) <= set(PROVIDERS)
+    environment = {"GEMINI_API_KEY": " AIzaOne ", "GOOGLE_API_KEY": "", "OPENAI_API_KEY": "sk-1", "HF_TOKEN": "hf_1"}
+    assert [(one.variable, one.key.reveal()) for one in in_environment(environment)] == [
+        ("OPENAI_API_KEY", "sk-1"),
+        ("GEMINI_API_KEY", "AIzaOne"),
+        ("HF_TOKEN", "hf_1"),
+    ]
+
+
+def test_a_key_is_read_from_a_file_or_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("sk-abc\r\n")
+    assert read_key(str(tmp_path / "key"), "") == Secret("sk-abc")
+    monkeypatch.setattr("sys.stdin", io.StringIO("sk-abc\n"))
+    assert read_key("-", "") == Secret("sk-abc")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "the key is empty"), (b"\n", "the key is empty"), (b"a" * 20_000, "too long"), (b"\xff\xfe", "is not text")],
+)
+def test_a_file_that_holds_no_key(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(Problem, match=says):
+        read_key(str(tmp_path / "key"), "")
+
+
+def test_a_key_given_as_a_files_name_is_not_repeated() -> None:
+    with pytest.raises(Problem) as problem:
+        read_key("sk-proj-secret", "")
+    assert "sk-proj-secret" not in " ".join(problem.value.lines())
