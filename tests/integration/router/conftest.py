@@ -1,0 +1,20 @@
+"""Servers for the router: a database of the test's own and a bus with the deployed permissions."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.postgres.migrate import migrate
+from tests.integration.router.routing import Surroundings
+from tests.support.bus import installation
+from tests.support.servers import shared_postgres
+
+
+@pytest.fixture
+async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
+    """An installation's servers, provisioned and migrated, without any service."""
+    admin_url = shared_postgres().new_database()
+    url_files = migrate(admin_url, tmp_path / "database", services=["router"])
+    async with installation(tmp_path) as bus:
+        yield Surroundings(bus, url_files["router"])

@@ -1,0 +1,186 @@
+"""A router with real servers, and what stands around it: the owners of its views, a caller, and workers that note attempts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from keyferry.contracts import frames
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute, Tried
+from keyferry.contracts.envelope import Head, Message
+from keyferry.contracts.failure import Failure
+from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.tenancy import Tenant
+from keyferry.contracts.topology import (
+    ATTEMPT_RUN,
+    CHAT_REQUEST,
+    EMBEDDING_REQUEST,
+    MODEL_LIST,
+    PROVIDER_KEYS_VIEW,
+    REQUEST_REROUTE,
+    SERVICE_PING,
+    TENANTS_VIEW,
+    Bucket,
+    Role,
+    worker_id,
+)
+from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.views import ViewWriter
+from services.router.app import create_app
+from services.router.settings import RouterSettings
+from tests.support.bus import Installation
+
+PATIENCE_SECONDS = 30.0
+_FAR_AWAY_UNIX_MS = 4_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The servers of one test, and the files that open them."""
+
+    bus: Installation
+    database_url_file: Path
+
+    @asynccontextmanager
+    async def router(self, tenants: Iterable[Tenant], keys: Iterable[KeyFacts]) -> AsyncIterator["Routing"]:
+        """A router in this process that knows these tenants and keys."""
+        await self.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
+        await self.fill(PROVIDER_KEYS_VIEW, {f"{key.tenant}.{key.key_id}": key for key in keys})
+        settings = RouterSettings(
+            nats_url=self.bus.nats_url,
+            nats_nkey_file=self.bus.seed_file(Role.ROUTER),
+            database_url_file=self.database_url_file,
+            drain_seconds=5,
+        )
+        service = create_app(settings)
+        life = asyncio.create_task(service.run())
+        try:
+            async with self.bus.client(Role.INGRESS) as ingress, self.bus.client(worker_id(1)) as worker:
+                routing = Routing(service, ingress, worker)
+                await routing.listen()
+                await self._until_ready(service.bus.boot_id)
+                yield routing
+        finally:
+            service.app.exit()
+            await asyncio.wait_for(life, PATIENCE_SECONDS)
+
+    async def _until_ready(self, boot_id: str) -> None:
+        """Return once the router says that it has its views."""
+        async with self.bus.client(Role.OPERATOR) as operator, asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                with suppress(NatsError):
+                    reply = await operator.request(SERVICE_PING.at(), Ping().encode(), timeout=1)
+                    report = ServiceReport.decode(reply.data)
+                    if report.ready and report.boot_id == boot_id:
+                        return
+                await asyncio.sleep(0.02)
+
+    async def fill(self, bucket: Bucket, entries: Mapping[str, Message]) -> None:
+        """Make a view hold exactly these, as its owner would."""
+        async with self.bus.client(bucket.owner) as owner:
+            await ViewWriter(owner, bucket).reconcile({key: entry.encode() for key, entry in entries.items()})
+
+
+@dataclass
+class Routing:
+    """What a router does, seen from around it."""
+
+    service: Service
+    ingress: Client
+    worker: Client
+    attempts: list[tuple[AttemptRun, bytes]] = field(default_factory=list)
+    refusals: list[frames.Refused] = field(default_factory=list)
+    unheard: bool = False
+    _numbers: "count[int]" = field(default_factory=count)
+
+    async def listen(self) -> None:
+        """Note every attempt and every frame."""
+        await self.worker.subscribe(ATTEMPT_RUN.pattern(), queue=Role.PROVIDER_WORKER.value, cb=self._on_attempt)
+        self._inbox = self.ingress.new_inbox()
+        await self.ingress.subscribe(self._inbox, cb=self._on_frame)
+        await self.worker.flush()
+        await self.ingress.flush()
+
+    async def knows(self, *models: str) -> dict[str, Model]:
+        """What the tenant `acme` can call, once these models are among it."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                found = await self.models()
+                if set(models) <= found.keys():
+                    return found
+                await asyncio.sleep(0.02)
+
+    async def models(self) -> dict[str, Model]:
+        """What the tenant `acme` can call now; nothing while no router answers."""
+        question = ListModels(tenant="acme").encode()
+        try:
+            reply = await self.ingress.request(MODEL_LIST.at(tenant="acme"), question, timeout=1)
+        except NatsError:
+            return {}
+        return {model.id: model for model in Models.decode(reply.data).models}
+
+    async def chat(self, model: str, **changes: object) -> tuple[AttemptRun | None, Failure | None]:
+        """What the router makes of a chat request: the attempt or the refusal."""
+        head = ChatRequest.model_validate(self._head(model) | changes)
+        return await self._outcome(CHAT_REQUEST.at(tenant="acme"), head)
+
+    async def embed(self, model: str) -> tuple[AttemptRun | None, Failure | None]:
+        """The same for embeddings."""
+        head = EmbeddingRequest.model_validate(self._head(model) | {"kind": "embedding"})
+        return await self._outcome(EMBEDDING_REQUEST.at(tenant="acme"), head)
+
+    async def hand_back(self, run: AttemptRun, failure: Failure) -> tuple[AttemptRun | None, Failure | None]:
+        """What the router makes of an attempt that a worker hands back."""
+        tried = Tried(
+            attempt_id=run.attempt_id, provider=run.provider, model=run.model, key_id=run.key_id, failure=failure
+        )
+        changes = {"kind": run.kind, "decision_id": run.decision_id, "tried": [*run.tried, tried]}
+        head = Reroute.model_validate(self._head(run.model_asked) | changes)
+        return await self._outcome(REQUEST_REROUTE.at(tenant="acme"), head, speaker=self.worker)
+
+    def _head(self, model: str) -> dict[str, object]:
+        return {
+            "request_id": f"req_{next(self._numbers)}",
+            "tenant": "acme",
+            "model": model,
+            "stream": False,
+            "deadline_ms": 60_000,
+            "start_by_unix_ms": _FAR_AWAY_UNIX_MS,
+        }
+
+    async def _outcome(
+        self, subject: str, head: Head, speaker: Client | None = None
+    ) -> tuple[AttemptRun | None, Failure | None]:
+        attempts, refusals, self.unheard = len(self.attempts), len(self.refusals), True
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.unheard:
+                self.unheard = False
+                await (speaker or self.ingress).publish(subject, head.with_body(b'{"body":1}'), reply=self._inbox)
+                while not (self.unheard or len(self.attempts) > attempts or len(self.refusals) > refusals):  # noqa: ASYNC110 - what callbacks fill has no event of its own
+                    await asyncio.sleep(0.005)
+        if len(self.refusals) > refusals:
+            return None, self.refusals[-1].failure
+        run, body = self.attempts[-1]
+        assert body == b'{"body":1}'
+        return run, None
+
+    async def _on_attempt(self, message: Msg) -> None:
+        run, body = AttemptRun.split(message.data)
+        assert message.subject == ATTEMPT_RUN.at(provider=run.provider)
+        self.attempts.append((run, body))
+
+    async def _on_frame(self, message: Msg) -> None:
+        if not message.data:
+            self.unheard = True  # the server's word that nobody hears the subject: a router that has just started
+            return
+        frame = frames.decode(message.data)
+        assert isinstance(frame, frames.Refused)
+        self.refusals.append(frame)
