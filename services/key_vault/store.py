@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.key import KeyChange, KeySpend, ProviderKey
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW
 from services.key_vault.data_key_rows import DataKeyRows
+from services.key_vault.fingerprint_rows import FingerprintRows, remember_fingerprint
 from services.key_vault.tables import (
     SCHEMA,
     Sealed,
@@ -71,7 +72,7 @@ class NoRoom(Conflict):
     """The tenant has as many keys of the provider as it may have."""
 
 
-class KeyStore(DataKeyRows, WorkerRows):
+class KeyStore(DataKeyRows, WorkerRows, FingerprintRows):
     """The vault's tables. Every method raises DatabaseAway."""
 
     # --- reading
@@ -354,6 +355,7 @@ async def _put_record(connection: AsyncConnection, key: ProviderKey, sealed: Sea
     await _require_data_key(connection, sealed.data_key_id)
     values = {"data_key_id": sealed.data_key_id, "record": sealed.record}
     await connection.execute(insert(key_records).values(key_id=key.key_id, version=key.version, **values))
+    await remember_fingerprint(connection, key)
 
 
 async def _drop_old_records(connection: AsyncConnection, before: ProviderKey, after: ProviderKey) -> None:

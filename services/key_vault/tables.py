@@ -130,6 +130,13 @@ audit_sequence = Table(
     Column("last", BigInteger, nullable=False),
     CheckConstraint("only_row = 1", name="audit_sequence_has_one_row"),
 )
+platform_fingerprints = Table(
+    "platform_fingerprints",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+)
+"""Of every key that the platform ever had: one that was removed must not come back with the next import."""
 outbox = outbox_table(metadata)
 event_outbox = event_outbox_table(metadata)
 
@@ -171,7 +178,7 @@ def columns_of(key: ProviderKey) -> dict[str, object]:
     return values
 
 
-def sealed_of(row: Row[tuple[object, ...]]) -> Sealed:
+def sealed_of(row: Row[*tuple[object, ...]]) -> Sealed:
     """The record of a row that has `data_key_id` and `record`."""
     found = row._mapping
     return Sealed(cast(str, found["data_key_id"]), bytes(cast(bytes, found["record"])))

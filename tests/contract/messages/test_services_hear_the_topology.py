@@ -14,7 +14,20 @@ def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Servic
     """The service put together, connected to nothing."""
     secret = folder / "secret"
     secret.write_text("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
+    sealing = {
+        "KEYFERRY_SEALING_KEYS_FILE": f"first {'A' * 43}",
+        "KEYFERRY_INTAKE_KEY_FILE": "A" * 43,
+        "KEYFERRY_SIGNING_KEY_FILE": "A" * 43,
+        "KEYFERRY_FINGERPRINT_KEY_FILE": "A" * 43,
+        "KEYFERRY_ENROLLED_WORKERS_FILE": "{}",
+    }
+    for name, content in sealing.items():
+        file = folder / name.lower()
+        file.touch(mode=0o600)
+        file.write_text(content)
+        monkeypatch.setenv(name, str(file))
     settings = {
+        "KEYFERRY_DEPLOYMENT_ID": "dep_test",
         "KEYFERRY_NATS_URL": "nats://127.0.0.1:9",
         "KEYFERRY_DATABASE_URL_FILE": str(secret),
         "KEYFERRY_TOKEN_PEPPER_FILE": str(secret),
