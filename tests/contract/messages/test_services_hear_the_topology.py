@@ -6,34 +6,25 @@ from typing import Any, cast
 
 import pytest
 
+from deploy.embedded.home import Home
+from deploy.embedded.services import SERVICES as SERVICES_RUN
 from keyferry.contracts.topology import SERVICES, Lane, Role, Transport, heard_by
 from keyferry.runtime.lifecycle import Service
 
 
 def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     """The service put together, connected to nothing."""
-    secret = folder / "secret"
-    secret.write_text("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
-    sealing = {
-        "KEYFERRY_SEALING_KEYS_FILE": f"first {'A' * 43}",
-        "KEYFERRY_INTAKE_KEY_FILE": "A" * 43,
-        "KEYFERRY_SIGNING_KEY_FILE": "A" * 43,
-        "KEYFERRY_FINGERPRINT_KEY_FILE": "A" * 43,
-        "KEYFERRY_ENROLLED_WORKERS_FILE": "{}",
-    }
-    for name, content in sealing.items():
-        file = folder / name.lower()
-        file.touch(mode=0o600)
-        file.write_text(content)
-        monkeypatch.setenv(name, str(file))
+    home = Home(folder)
+    home.prepare()
+    row = next(row for row in SERVICES_RUN if row.name == role.replace("-", "_"))
+    database = folder / "database.url"
+    database.write_text("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
     settings = {
-        "KEYFERRY_DEPLOYMENT_ID": "dep_test",
         "KEYFERRY_NATS_URL": "nats://127.0.0.1:9",
-        "KEYFERRY_DATABASE_URL_FILE": str(secret),
-        "KEYFERRY_TOKEN_PEPPER_FILE": str(secret),
+        "KEYFERRY_DATABASE_URL_FILE": str(database),
         "KEYFERRY_SPOOL_DIR": str(folder / "spool"),
     }
-    for name, value in settings.items():
+    for name, value in (settings | {secret.setting: str(secret.path(home, 1)) for secret in row.secrets}).items():
         monkeypatch.setenv(name, value)
     module = importlib.import_module(f"services.{role.replace('-', '_')}.app")
     service: Service = module.create_app()

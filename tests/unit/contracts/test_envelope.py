@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from keyferry.contracts import topology
 from keyferry.contracts.envelope import Command, Head, MalformedMessage, Message
 from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier
-from keyferry.contracts.topology import SUBJECTS, WORKER_PROBE, Transport
+from keyferry.contracts.topology import SUBJECTS, WORKER_PROBE, Role, Transport
 from keyferry.contracts.usage import PackHead
 
 CANARY = "canary-7f3a9c51"
@@ -43,7 +43,9 @@ def test_every_contract_is_frozen_and_says_what_it_does_with_unknown_fields(cont
 def test_management_requests_are_commands_and_everything_else_is_a_message() -> None:
     for subject in SUBJECTS:
         assert issubclass(subject.message, Message)
-        managed = subject.transport is Transport.REQUEST and subject is not WORKER_PROBE
+        managed = (
+            subject.transport is Transport.REQUEST and Role.OPERATOR in subject.speakers and subject is not WORKER_PROBE
+        )
         assert issubclass(subject.message, Command) == managed, subject.name
         assert (subject.reply is not None) == (subject.transport is Transport.REQUEST), subject.name
         assert subject.reply is None or not issubclass(subject.reply, Command), subject.name
