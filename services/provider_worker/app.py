@@ -11,6 +11,7 @@ from keyferry.contracts.topology import (
     ATTEMPT_CONFIRMED,
     ATTEMPT_FINISHED,
     ATTEMPT_RUN,
+    KEY_CHECK,
     KEY_LEASE,
     PROVIDER_KEYS_VIEW,
     WORKER_CONTROL,
@@ -27,7 +28,8 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.attempt import Attempts
 from services.provider_worker.calling import no_keys, providers
 from services.provider_worker.echoing import echo_provider
-from services.provider_worker.handlers import Doors
+from services.provider_worker.handlers import CheckDoor, Doors
+from services.provider_worker.key_check.checking import KeyChecker
 from services.provider_worker.keys.leasing import LEASE_SECONDS, KeyRing
 from services.provider_worker.keys.registering import Registrar
 from services.provider_worker.resending import Resender
@@ -83,6 +85,8 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     bus.lane(WORKER_CONTROL, doors.on_control, boot=bus.boot_id)
     bus.lane(WORKER_PROBE, doors.on_probe, boot=bus.boot_id)
     bus.lane(ATTEMPT_CONFIRMED, doors.on_confirmed, worker=bus.user)
+    checks = CheckDoor(KeyChecker(client), None if ring is None else ring.open_check, bus.spawn)
+    bus.lane(KEY_CHECK, checks.on_check, worker=bus.user)
 
     async def start() -> None:
         publisher.start()

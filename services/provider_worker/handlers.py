@@ -7,15 +7,21 @@ from nats.aio.msg import Msg
 
 from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, Probed
 from keyferry.contracts.envelope import MalformedMessage
-from keyferry.contracts.topology import ATTEMPT_RUN, WORKER_PROBE, reply_prefixes
+from keyferry.contracts.key import CheckKey
+from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
+from keyferry.contracts.topology import ATTEMPT_RUN, KEY_CHECK, WORKER_PROBE, reply_prefixes
 from keyferry.contracts.usage import AttemptsConfirmed
+from keyferry.sealing.delivery import NotDelivered
+from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.attempt import Attempts
+from services.provider_worker.key_check.checking import KeyChecker
 from services.provider_worker.spool import Spool
 
 _log = logging.getLogger(__name__)
 
 _CALLERS = reply_prefixes(ATTEMPT_RUN)
 _PROBERS = reply_prefixes(WORKER_PROBE)
+_CHECK_ASKERS = reply_prefixes(KEY_CHECK)
 
 
 class Doors:
@@ -72,3 +78,45 @@ class Doors:
             _log.error("a confirmation cannot be read", extra={"why": error.reason})
             return
         self._spool.confirm(confirmed.spool_id, confirmed.spool_seqs)
+
+
+class CheckDoor:
+    """Hears the vault's tests of keys. `open_check` gives the key in one and raises NotDelivered; null where none can be had."""
+
+    def __init__(
+        self,
+        checker: KeyChecker,
+        open_check: Callable[[CheckKey], LeasedKey] | None,
+        spawn: Callable[[Awaitable[None]], None],
+    ) -> None:
+        self._checker = checker
+        self._open_check = open_check
+        self._spawn = spawn
+
+    async def on_check(self, message: Msg) -> None:
+        """A test to make, beside everything else. One whose answer would go elsewhere than to the vault is dropped."""
+        if not message.reply.startswith(_CHECK_ASKERS):
+            _log.warning("dropped a test of a key whose answer would go astray")
+            return
+        self._spawn(self._answer(message))
+
+    async def _answer(self, message: Msg) -> None:
+        await message.respond(await self._answered(message.data))
+
+    async def _answered(self, data: bytes) -> bytes:
+        try:
+            asked = CheckKey.decode(data)
+            if self._open_check is None:
+                why = "this worker has no identity with the key vault, so it can be given no key to test"
+                return refusal_reply(Refusal(code=ErrorCode.UNAVAILABLE, message=why))
+            key = self._open_check(asked)
+            return (await self._checker.check(asked, key)).encode()
+        except MalformedMessage as error:
+            refusal = Refusal(code=ErrorCode.INVALID, message=error.reason)
+        except NotDelivered as error:
+            _log.error("a key to test was not taken", extra={"why": str(error)})
+            refusal = Refusal(code=ErrorCode.INVALID, message=str(error))
+        except Exception:  # the edge of the lane: the vault gets an answer, and the defect is in the log
+            _log.exception("a test of a key failed")
+            refusal = Refusal(code=ErrorCode.INTERNAL, message="the test failed; see the log of provider-worker")
+        return refusal_reply(refusal)

@@ -17,6 +17,7 @@ EFFECTS = {
     "provider_worker": {
         "attempt.py",
         "calling.py",
+        "checking.py",
         "delivery.py",
         "echoing.py",
         "leasing.py",

@@ -257,6 +257,7 @@ KEY_CHECK = Subject(
     speakers=(Role.KEY_VAULT,),
     hearers=(Role.PROVIDER_WORKER,),
     transport=Transport.REQUEST,
+    lane=Lane.HOT,
     summary="The vault has a worker test a key against its provider; it calls nobody itself.",
 )
 KEY_CHANGED = Subject(

@@ -1,0 +1,104 @@
+"""What a key's test asks of each provider before its chat: one row each. Pure.
+
+A chat with one token is what a key is for, and has the last word. Before it comes what is cheaper and tells more: whether the key
+is known, what money is left, which models it may call. How a key is attached is the adapter's to say, so no row does.
+
+Sources: the providers' API references, linked from `keyferry.contracts.providers`. A list of models that is public, or of which
+nobody says whether it is, proves nothing about the key.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import quote
+
+_ANTHROPIC_VERSION = "2023-06-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """One GET. `url` makes its address from the key's base URL (without a slash at its end) and fields."""
+
+    url: Callable[[str, Mapping[str, str]], str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    proves: bool = True
+    """Whether an answer of 2xx shows that the provider accepts the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked of one provider."""
+
+    models: Get | None = None
+    """The models that the key may call."""
+    credit: tuple[Get, ...] = ()
+    """What is left of its money, or of its own limit; the first is asked first of all."""
+    names_are_callable: bool = True
+    """Whether calls name models as that list does."""
+
+
+def _below(path: str, *also: str) -> Callable[[str, Mapping[str, str]], str]:
+    """The path below the base URL, or below what is left of it without one of the ends in `also`."""
+
+    def url(base_url: str, fields: Mapping[str, str]) -> str:
+        for end in also:
+            base_url = base_url.removesuffix(end)
+        return f"{base_url}{path}"
+
+    return url
+
+
+def _azure_models(base_url: str, fields: Mapping[str, str]) -> str:
+    endpoint = base_url.removesuffix("/v1").removesuffix("/openai")
+    version = fields.get("api_version")
+    return (
+        f"{endpoint}/openai/models?api-version={quote(version, safe='')}" if version else f"{endpoint}/openai/v1/models"
+    )
+
+
+_MODELS = Get(_below("/models"))
+_PUBLIC_MODELS = Get(_below("/models"), proves=False)
+_OPENAI_LIKE = Plan(models=_MODELS)
+_PUBLIC = Plan(models=_PUBLIC_MODELS)
+
+PLANS: Mapping[str, Plan] = MappingProxyType(
+    {
+        "openai": _OPENAI_LIKE,
+        "anthropic": Plan(
+            models=Get(
+                _below("/v1/models?limit=1000", "/v1"), MappingProxyType({"anthropic-version": _ANTHROPIC_VERSION})
+            )
+        ),
+        "gemini": Plan(models=Get(_below("/models?pageSize=1000"))),
+        # Its lists are of Google's models for everybody, and below another path than the calls.
+        "vertex": Plan(),
+        "mistral": _OPENAI_LIKE,
+        "cohere": Plan(models=Get(_below("/v1/models?page_size=1000&endpoint=chat"))),
+        "xai": _OPENAI_LIKE,
+        "groq": _OPENAI_LIKE,
+        "together": _OPENAI_LIKE,
+        "fireworks": _OPENAI_LIKE,
+        "deepinfra": _PUBLIC,
+        "perplexity": Plan(),
+        "huggingface": _PUBLIC,
+        "openrouter": Plan(models=_PUBLIC_MODELS, credit=(Get(_below("/key")), Get(_below("/credits")))),
+        "deepseek": Plan(models=_MODELS, credit=(Get(_below("/user/balance", "/v1")),)),
+        # It lists what could be deployed; what can be called are deployments.
+        "azure": Plan(models=Get(_azure_models), names_are_callable=False),
+        # Its lists are on another host, where a key that is bound to this one must not go.
+        "bedrock": Plan(),
+        "vllm": _OPENAI_LIKE,
+        "ollama": _PUBLIC,
+        "llamacpp": _PUBLIC,
+        "custom": _PUBLIC,
+    }
+)
+"""Provider -> what is asked of it."""
+
+
+def plan_of(provider: str, base_url: str) -> Plan:
+    """The plan for a key of `provider` that is used at `base_url`; one without questions for a provider that has no row."""
+    if provider == "azure" and base_url.rstrip("/").endswith("/models"):
+        # Azure AI Foundry's endpoint of the same kind of key, which has no list.
+        return Plan()
+    return PLANS.get(provider, Plan())
