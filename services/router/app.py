@@ -108,7 +108,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         for view in (tenants, endpoints, keys, health):
             await view.start()
             service.closes(view.stop)
-        for needed in (tenants, endpoints):
+        for needed in (tenants, endpoints, keys):
             service.needs_view(needed)
 
     service.closes(engine.dispose)

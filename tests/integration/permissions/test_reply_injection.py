@@ -26,6 +26,7 @@ from keyferry.contracts.topology import FRAME_INBOXES, SUBJECTS, Lane, Role, Sub
 from keyferry.runtime.bus import Bus, Refused
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.views import ViewWriter
 from services.provider_worker import app as provider_worker
 from services.provider_worker.settings import ProviderWorkerSettings
 from services.router import app as router
@@ -230,6 +231,9 @@ async def running(bus: Installation, directory: Path, watcher: Watcher) -> Async
         ),
         worker,
     )
+    async with bus.client(Role.KEY_VAULT) as vault:
+        # The router waits for the vault's first view, and no vault runs here.
+        await ViewWriter(vault, topology.PROVIDER_KEYS_VIEW).reconcile({})
     lives = [asyncio.create_task(service.run()) for service in services]
     try:
         await _ready(watcher, {service.bus.boot_id for service in services})
