@@ -1,0 +1,154 @@
+"""Provider keys over HTTP: each route asks the vault, and no answer of it holds a key."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as InPath
+
+from keyferry.contracts.key import (
+    AddKey,
+    EditKey,
+    GetIntakeKey,
+    IntakeKey,
+    KeyCheck,
+    KeyId,
+    KeyRemoved,
+    ListKeys,
+    ProviderKey,
+    ProviderKeys,
+    RemoveKey,
+    RevertKey,
+    RotateKey,
+    TestKey,
+    TryKey,
+)
+from keyferry.contracts.topology import (
+    KEY_ADD,
+    KEY_EDIT,
+    KEY_INTAKE,
+    KEY_LIST,
+    KEY_REMOVE,
+    KEY_REVERT,
+    KEY_ROTATE,
+    KEY_TEST,
+    KEY_TRY,
+)
+from services.console.acting import Acting, For
+from services.console.asking import KEY_TEST_SECONDS, Questions
+from services.console.bodies import AddKeyBody, EditKeyBody, Paging, RotateKeyBody, TryKeyBody
+from services.console.paging import page
+from services.console.problem import not_found
+from services.console.sealing import Sealer
+from services.console.views import ProviderKeyPage, ProviderKeySummary, summary
+
+NamedKey = Annotated[KeyId, InPath(description="A provider key's id, as the list shows it")]
+
+
+class KeyRoutes:
+    """The routes below `/provider-keys`. `clock` gives the time in UTC."""
+
+    def __init__(self, questions: Questions, sealer: Sealer, clock: Callable[[], datetime]) -> None:
+        self._questions = questions
+        self._sealer = sealer
+        self._clock = clock
+
+    def register(self, router: APIRouter) -> None:
+        """Add the routes; fixed names stand before the key's id, which would take them for its own."""
+        base, one = "/provider-keys", "/provider-keys/{key_id}"
+        router.add_api_route(base, self.list_, methods=["GET"], name="list_provider_keys")
+        router.add_api_route(base, self.add, methods=["POST"], name="add_provider_key", status_code=201)
+        router.add_api_route(f"{base}/test", self.try_, methods=["POST"], name="try_provider_key")
+        router.add_api_route(f"{base}/summary", self.summary, methods=["GET"], name="summarize_provider_keys")
+        router.add_api_route(f"{base}/intake-key", self.intake_key, methods=["GET"], name="get_intake_key")
+        router.add_api_route(one, self.get, methods=["GET"], name="get_provider_key")
+        router.add_api_route(one, self.edit, methods=["PATCH"], name="edit_provider_key")
+        router.add_api_route(one, self.remove, methods=["DELETE"], name="remove_provider_key")
+        router.add_api_route(f"{one}/test", self.test, methods=["POST"], name="test_provider_key")
+        router.add_api_route(f"{one}/rotate", self.rotate, methods=["POST"], name="rotate_provider_key")
+        router.add_api_route(f"{one}/revert", self.revert, methods=["POST"], name="revert_provider_key")
+
+    async def list_(self, who: For, query: Annotated[Paging, Query()]) -> ProviderKeyPage:
+        """A tenant's provider keys, masked, in the order in which they are used."""
+        keys = await self._keys(who)
+        data, following = page(keys, lambda key: key.key_id, query.limit, query.after)
+        return ProviderKeyPage(data=data, next=following)
+
+    async def add(self, who: For, body: AddKeyBody, request: Request, response: Response) -> ProviderKey:
+        """Store a provider key: tested against its provider first, then sealed. Give it as `sealed`, or as `key` in clear."""
+        known = body.model_dump(exclude={"key", "sealed"})
+        command = AddKey(tenant=who.tenant, actor=who.actor, sealed=await self._sealed(who, body), **known)
+        added = await self._questions.change(KEY_ADD, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+        response.headers["location"] = f"{request.url.path}/{added.key_id}"
+        return added
+
+    async def try_(self, who: For, body: TryKeyBody) -> KeyCheck:
+        """Test a provider key without storing it."""
+        known = body.model_dump(exclude={"key", "sealed"})
+        command = TryKey(tenant=who.tenant, actor=who.actor, sealed=await self._sealed(who, body), **known)
+        return await self._questions.read(KEY_TRY, command, KeyCheck, timeout_seconds=KEY_TEST_SECONDS)
+
+    async def summary(self, who: For) -> ProviderKeySummary:
+        """A tenant's provider keys in figures."""
+        return summary(await self._keys(who), self._clock())
+
+    async def intake_key(self, who: For) -> IntakeKey:
+        """The key that clients seal provider keys to. Compare it with the one that the operator has published."""
+        return await self._intake_key()
+
+    async def get(self, who: For, key_id: NamedKey) -> ProviderKey:
+        """One provider key, masked."""
+        return await self._named(who, key_id)
+
+    async def edit(self, who: For, key_id: NamedKey, body: EditKeyBody) -> ProviderKey:
+        """Change what is known of a provider key; null takes a restriction away."""
+        command = EditKey.model_validate({"tenant": who.tenant, "actor": who.actor, "key_id": key_id, **body.changes()})
+        return await self._questions.change(KEY_EDIT, command, ProviderKey)
+
+    async def remove(self, who: For, key_id: NamedKey) -> KeyRemoved:
+        """Destroy a provider key. Nothing brings it back."""
+        command = RemoveKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
+        return await self._questions.change(KEY_REMOVE, command, KeyRemoved)
+
+    async def test(self, who: For, key_id: NamedKey) -> ProviderKey:
+        """Test a stored provider key now; `last_check` says how each step went."""
+        command = TestKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
+        return await self._questions.read(KEY_TEST, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+
+    async def rotate(self, who: For, key_id: NamedKey, body: RotateKeyBody) -> ProviderKey:
+        """Put another key in a stored one's place. The former one is kept for a while, to go back to."""
+        if body.sealed is not None:
+            sealed = body.sealed
+        else:
+            assert body.key is not None, "a body has one of both"
+            stored = await self._named(who, key_id)
+            sealed = self._sealer.seal_replacement(await self._intake_key(), stored, body.key)
+        command = RotateKey(
+            tenant=who.tenant, actor=who.actor, key_id=key_id, sealed=sealed, save_untested=body.save_untested
+        )
+        return await self._questions.change(KEY_ROTATE, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+
+    async def revert(self, who: For, key_id: NamedKey) -> ProviderKey:
+        """Go back to what a provider key was before its last rotation."""
+        command = RevertKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
+        return await self._questions.change(KEY_REVERT, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+
+    async def _sealed(self, who: Acting, body: TryKeyBody) -> str:
+        if body.sealed is not None:
+            return body.sealed
+        assert body.key is not None, "a body has one of both"
+        intake = await self._intake_key()
+        return self._sealer.seal_new(intake, who.tenant, body.provider, body.base_url, body.fields, body.key)
+
+    async def _intake_key(self) -> IntakeKey:
+        return self._sealer.trusted(await self._questions.read(KEY_INTAKE, GetIntakeKey(), IntakeKey))
+
+    async def _keys(self, who: Acting) -> list[ProviderKey]:
+        return (await self._questions.read(KEY_LIST, ListKeys(tenant=who.tenant), ProviderKeys)).keys
+
+    async def _named(self, who: Acting, key_id: str) -> ProviderKey:
+        for key in await self._keys(who):
+            if key.key_id == key_id:
+                return key
+        raise not_found("the tenant has no such provider key; the list shows every key's id")
