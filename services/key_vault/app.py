@@ -45,6 +45,7 @@ class Vault:
         self._bus = service.bus
         self._settings = settings
         self.engine = engine_for(settings, pool_size=_POOL_SIZE)
+        self.enrolled = settings.enrolled_workers()
         self.store = KeyStore(self.engine, clock)
         self.tenants = KvView(service.bus, TENANTS_VIEW, Tenant)
         self.sealing_keys: SealingKeys = settings.sealing_keys()
@@ -56,7 +57,7 @@ class Vault:
             self.store,
             self.custody,
             settings.signing_key(),
-            settings.enrolled_workers(),
+            self.enrolled,
             clock,
             over_bus(service.bus),
             lease_seconds=settings.lease_seconds,
@@ -157,6 +158,6 @@ def create_app(settings: VaultSettings | None = None) -> Service:
     service.facts = lambda: {
         "relay": vault.state.value,
         "sealing_key": vault.sealing_keys.describe().primary,
-        "enrolled_workers": str(len(settings.enrolled_workers())),
+        "enrolled_workers": str(len(vault.enrolled)),
     }
     return service
