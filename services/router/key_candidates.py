@@ -74,7 +74,7 @@ def _platform_forbidden(wanted: Wanted, tenant: Tenant, *, has_own: bool) -> Ver
     if tenant.key_policy is None and has_own:
         words = (
             "the tenant has its own way to this model and has not allowed the platform's keys beside it"
-            " (`keyferry tenants set --keys own-then-platform`)"
+            f" (`keyferry tenants set {tenant.tenant} --keys own-then-platform`)"
         )
         return DropReason.KEY_POLICY, words
     return None
@@ -168,7 +168,7 @@ def _no_key_words(provider: str, paying: Sequence[Payer]) -> str:
     title = title_of(provider)
     if all(payer.owner == PLATFORM_TENANT or payer.forbidden for payer in paying):
         return f"the platform has no key for {title}"
-    return f"there is no key for {title}: add one with `keyferry keys add {provider}`"
+    return f"there is no key for {title}: add one with `keyferry keys add --provider {provider}`"
 
 
 def draw(request_id: str, key: KeyFacts) -> float:

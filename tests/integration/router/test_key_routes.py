@@ -56,7 +56,7 @@ async def test_when_the_key_goes_the_policy_decides(surroundings: Surroundings) 
         assert "X-Prefer-BYOK" in failure.message
         await surroundings.fill(TENANTS_VIEW, {"acme": ACME.model_copy(update={"key_policy": KeyPolicy.OWN})})
         own_only = await _until_refused(routing.chat, "gpt-4o-mini")
-        assert "keyferry keys add openai" in own_only.message
+        assert "keyferry keys add --provider openai" in own_only.message
 
 
 async def test_embeddings_keep_to_their_model_and_chats_to_theirs(surroundings: Surroundings) -> None:

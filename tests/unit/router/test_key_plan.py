@@ -105,7 +105,7 @@ def test_without_a_policy_an_own_key_that_does_not_work_is_not_replaced_silently
     failure = refused(planned("gpt-4o", broken, PLATFORM))
     assert failure.failure_class is FailureClass.POLICY
     assert "invalid" in failure.message
-    assert "keyferry tenants set --keys own-then-platform" in failure.message
+    assert "keyferry tenants set acme --keys own-then-platform" in failure.message
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_azures_deployments_are_the_tenants_own_names() -> None:
 def test_a_model_without_any_key_says_which_to_add() -> None:
     failure = refused(planned("claude-sonnet-4-5"))
     assert failure.failure_class is FailureClass.POLICY
-    assert "keyferry keys add anthropic" in failure.message
+    assert "keyferry keys add --provider anthropic" in failure.message
     platform_only = refused(planned("openai/gpt-4o", policy=KeyPolicy.PLATFORM))
     assert "the platform has no key for OpenAI" in platform_only.message
 
