@@ -57,9 +57,14 @@ class KeyferrySystem:
         if self._client is not None:
             self._client.close()
 
-    def cli(self, *arguments: str, status: int = 0) -> str:
-        """`keyferry` with these arguments; its standard output. Fails the test when it exits with another status."""
-        done = self._run(*arguments)
+    def cli(
+        self, *arguments: str, status: int = 0, stdin: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> str:
+        """`keyferry` with these arguments; its standard output. Fails the test when it exits with another status.
+
+        `stdin` is what is piped into it, `settings` are environment variables beside the system's own.
+        """
+        done = self._run(*arguments, stdin=stdin, settings=settings)
         self._assert_status(arguments, done, status)
         return done.stdout if status == 0 else done.stdout + done.stderr
 
@@ -73,12 +78,19 @@ class KeyferrySystem:
             f"keyferry {' '.join(arguments)} exits {done.returncode}:\n{done.stdout}{done.stderr}"
         )
 
-    def _run(self, *arguments: str, timeout_seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+    def _run(
+        self,
+        *arguments: str,
+        timeout_seconds: float = 60,
+        stdin: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "keyferry.cli.main", *arguments]
         return subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment,
+            env={**self.environment, **(settings or {})},
+            input=stdin or "",
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
@@ -112,9 +124,9 @@ class KeyferrySystem:
 
         return until(f"{count} ledger rows of {request_id}", rows)
 
-    def usage_rows(self, request_id: str) -> list[dict[str, Any]]:
+    def usage_rows(self, request_id: str, tenant: str = "demo") -> list[dict[str, Any]]:
         """The ledger's rows of a request now."""
-        done = self._run("explain", request_id, "--tenant", "demo", "--json")
+        done = self._run("explain", request_id, "--tenant", tenant, "--json")
         if done.returncode:
             return []
         rows: list[dict[str, Any]] = json.loads(done.stdout)["attempts"]

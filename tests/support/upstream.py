@@ -6,6 +6,7 @@ It runs in a thread with its own event loop, so that a test may block while it s
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: dict[str, Any]
+    """Empty where nothing was sent."""
     query: str = ""
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Call:
     """One line of the provider's own log."""
 
     asked: Asked
+    at: float = field(default_factory=time.monotonic)
+    """When it arrived, by the monotonic clock (seconds)."""
     finished: bool = False
     """Whether the whole reply was written; a client that went away leaves it false."""
     over: bool = False
@@ -70,7 +75,9 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        call = Call(Asked(request.path, dict(request.headers), json.loads(await request.read()), request.query_string))
+        at, sent = time.monotonic(), await request.read()
+        body = json.loads(sent) if sent else {}
+        call = Call(Asked(request.path, dict(request.headers), body, request.query_string, request.method), at)
         self.calls.append(call)
         try:
             return await self._reply(request, call, self.answer(call.asked))
@@ -108,14 +115,14 @@ async def _closed_in_the_end(pieces: Pieces) -> AsyncIterator[Pieces]:
 
 @contextmanager
 def running_upstream(answer: Answerer) -> Iterator[Upstream]:
-    """Serve `POST` on any path until the block ends."""
+    """Serve any path until the block ends."""
     upstream = Upstream(answer)
     loop = asyncio.new_event_loop()
     started, stop = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
         app = web.Application(client_max_size=16 * 1024 * 1024)
-        app.router.add_post("/{path:.*}", upstream.handle)
+        app.router.add_route("*", "/{path:.*}", upstream.handle)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

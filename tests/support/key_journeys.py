@@ -1,0 +1,163 @@
+"""What people do with provider keys in a running system: from the command line, and as tenants that send requests."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+
+from tests.support.provider_double import CHAT_MODEL, ProviderDouble, running_provider
+from tests.support.system import KeyferrySystem, running_system
+from tests.support.waiting import until
+
+_CHAT: Mapping[str, object] = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@dataclass
+class Buyer:
+    """A tenant of the system: it has a client token, and may have keys of its own."""
+
+    desk: "KeyDesk"
+    tenant: str
+    token: str
+    _client: openai.OpenAI | None = None
+
+    def openai(self) -> openai.OpenAI:
+        """The official SDK with only base URL and key changed."""
+        if self._client is None:
+            self._client = openai.OpenAI(
+                base_url=f"{self.desk.system.http_url}/v1", api_key=self.token, max_retries=0, timeout=60
+            )
+        return self._client
+
+    def close(self) -> None:
+        """Close the SDK's connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def ask(self, **changes: object) -> httpx.Response:
+        """One chat, as the bytes go over the wire."""
+        url = f"{self.desk.system.http_url}/v1/chat/completions"
+        return httpx.post(url, json={**_CHAT, **changes}, headers={"authorization": f"Bearer {self.token}"}, timeout=60)
+
+    def until_asked(self, status: int) -> httpx.Response:
+        """The first chat that is answered with this status: the views follow the vault in their own time."""
+
+        def answered() -> httpx.Response | None:
+            response = self.ask()
+            return response if response.status_code == status else None
+
+        return until(f"a chat of {self.tenant} is answered with {status}", answered)
+
+    def until_paid_with(self, key: str) -> httpx.Response:
+        """The first chat that is answered with this key alone."""
+
+        def paid() -> httpx.Response | None:
+            mark = self.desk.provider.mark()
+            response = self.ask()
+            used = set(self.desk.provider.keys_since(mark))
+            return response if response.status_code == 200 and used == {key} else None
+
+        return until(f"a chat of {self.tenant} is paid for with the key that was given", paid)
+
+    def attempts(self, response: httpx.Response, count: int = 1) -> list[dict[str, Any]]:
+        """The ledger's records of a request's attempts, once there are `count`."""
+        request_id = response.headers["x-request-id"]
+
+        def rows() -> list[dict[str, Any]] | None:
+            found = self.desk.system.usage_rows(request_id, self.tenant)
+            return found if len(found) >= count else None
+
+        return [row["record"] for row in until(f"{count} ledger rows of {request_id}", rows)]
+
+
+@dataclass
+class KeyDesk:
+    """An operator at the command line of `system`, whose keys of OpenAI are used at `provider`."""
+
+    system: KeyferrySystem
+    provider: ProviderDouble
+    buyers: list[Buyer] = field(default_factory=list)
+
+    # --- tenants
+
+    def buyer(self, tenant: str, *, tier: str = "professional", keys: str | None = None) -> Buyer:
+        """A new tenant with a client token that works. `keys` is its policy: `own`, `own-then-platform`, `platform`."""
+        self.system.cli("tenants", "create", tenant, "--tier", tier)
+        if keys is not None:
+            self.policy(tenant, keys)
+        made = json.loads(self.system.cli("tokens", "create", "--tenant", tenant, "--json"))
+        self.buyers.append(Buyer(self, tenant, made["token"]))
+        return self.buyers[-1]
+
+    def policy(self, tenant: str, keys: str) -> None:
+        """Whose keys pay for a tenant."""
+        self.system.cli("tenants", "set", tenant, "--keys", keys)
+
+    # --- keys
+
+    def add(self, tenant: str, key: str, *more: str) -> dict[str, Any]:
+        """`keyferry keys add`, the key on standard input; the stored key as the vault shows it."""
+        return self._key(self.system.cli(*self._add(tenant), "--json", *more, stdin=f"{key}\n"))
+
+    def refused(self, tenant: str, key: str, *more: str) -> str:
+        """What `keyferry keys add` says when it stores nothing."""
+        return self.system.cli(*self._add(tenant), *more, stdin=f"{key}\n", status=1)
+
+    def do(self, action: str, key_id: str, tenant: str, *more: str, stdin: str | None = None) -> dict[str, Any]:
+        """`keyferry keys test|rotate|revert|edit|enable|disable|rm`; what it tells."""
+        return self._key(self.system.cli("keys", action, key_id, "--tenant", tenant, "--json", *more, stdin=stdin))
+
+    def remove(self, key_id: str, tenant: str) -> str:
+        """`keyferry keys rm`; what a person reads."""
+        return self.system.cli("keys", "rm", key_id, "--tenant", tenant, "--yes")
+
+    def keys(self, tenant: str) -> list[dict[str, Any]]:
+        """A tenant's keys, in the order in which they are used."""
+        listed: dict[str, list[dict[str, Any]]] = json.loads(
+            self.system.cli("keys", "list", "--tenant", tenant, "--json")
+        )
+        return listed["keys"]
+
+    def key(self, tenant: str, key_id: str) -> dict[str, Any]:
+        """One of them."""
+        return next(key for key in self.keys(tenant) if key["key_id"] == key_id)
+
+    def audit(self, tenant: str) -> list[dict[str, Any]]:
+        """A tenant's audit events, the oldest first."""
+        entries: list[dict[str, Any]] = json.loads(
+            self.system.cli("audit", "list", "--tenant", tenant, "--limit", "1000", "--json")
+        )["entries"]
+        return [entry["event"] for entry in reversed(entries)]
+
+    def _add(self, tenant: str) -> tuple[str, ...]:
+        return "keys", "add", "--provider", "openai", "--tenant", tenant, "--key-file", "-"
+
+    def _key(self, text: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+
+def vault_url(home: Path) -> str:
+    """The database URL of the vault's own role, for psycopg."""
+    url = (home / "secrets" / "database" / "key_vault.url").read_text().strip()
+    return url.replace("postgresql+psycopg://", "postgresql://")
+
+
+@contextmanager
+def running_desk(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[KeyDesk]:
+    """A system of its own and a provider that stands in for OpenAI."""
+    with (
+        running_provider() as provider,
+        running_system(home, {"KEYFERRY_PROVIDER_URLS": f"openai={provider.base_url}", **(settings or {})}) as system,
+    ):
+        desk = KeyDesk(system, provider)
+        try:
+            yield desk
+        finally:
+            for buyer in desk.buyers:
+                buyer.close()
