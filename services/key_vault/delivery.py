@@ -64,16 +64,21 @@ class NoWorker(Exception):
 class LeaseStore(Protocol):
     """What delivery needs of the store. Every method raises DatabaseAway."""
 
-    async def get(self, tenant: str, key_id: str) -> ProviderKey | None:
-        """A key of a tenant."""
-
     async def act(self, act: Act) -> None:
         """Write an act down, committed on return."""
 
     async def for_lease(
-        self, owner: str, key_id: str, act: Act, nonce: Nonce | None = None
+        self,
+        owner: str,
+        key_id: str,
+        act: Act,
+        nonce: Nonce | None = None,
+        check: Callable[[ProviderKey], object] = ...,
     ) -> tuple[ProviderKey, Sealed] | None:
-        """A key and its record, the act written down and the nonce taken in the same transaction. Raises Replayed."""
+        """A key and its record, the act written down and the nonce taken in the same transaction, unless `check` raises.
+
+        Raises Replayed.
+        """
 
     async def register_worker(self, registration: WorkerRegistration) -> None:
         """Keep a registration."""
@@ -190,10 +195,7 @@ class Delivery:
         now_unix_ms = self._now_unix_ms()
         check_request(asked, now_unix_ms)
         worker = await self._registration(worker_id, asked.boot_id, now_unix_ms)
-        check_key(await self._store.get(asked.owner, asked.key_id), asked, now_unix_ms)
-        key, secret = await self._opened(worker_id, asked)
-        # What was just read under the row's lock may be newer than what was looked at before.
-        check_key(key, asked, now_unix_ms)
+        key, secret = await self._opened(worker_id, asked, now_unix_ms)
         return seal_to_worker(
             secret,
             self._signer,
@@ -205,16 +207,20 @@ class Delivery:
             not_after_unix_ms=lease_end_unix_ms(asked, key, self._lease_ms),
         )
 
-    async def _opened(self, worker_id: str, asked: LeaseKey) -> tuple[ProviderKey, Secret]:
+    async def _opened(self, worker_id: str, asked: LeaseKey, now_unix_ms: int) -> tuple[ProviderKey, Secret]:
         nonce = Nonce(
             f"{worker_id}/{asked.boot_id}/{asked.nonce}",
             datetime.fromtimestamp((asked.sent_at_unix_ms + MAX_SKEW_MS + 1000) / 1000, UTC),
         )
         act = _leasing(worker_id, asked, AuditOutcome.DONE)
         try:
-            found = await self._store.for_lease(asked.owner, asked.key_id, act, nonce)
+            found = await self._store.for_lease(
+                asked.owner, asked.key_id, act, nonce, check=lambda key: check_key(key, asked, now_unix_ms)
+            )
             if found is None:
-                raise Rejected(ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id} any more")
+                raise Rejected(
+                    ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id}: it was removed, or never was"
+                )
             return found[0], await self._custody.open(*found)
         except Replayed:
             raise Rejected(ErrorCode.INVALID, "this lease request was answered before; a nonce is good once") from None

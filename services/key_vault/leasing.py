@@ -35,10 +35,8 @@ def check_request(asked: LeaseKey, now_unix_ms: int) -> None:
         )
 
 
-def check_key(key: ProviderKey | None, asked: LeaseKey, now_unix_ms: int) -> ProviderKey:
-    """The key, when it is what was asked for and may be used now. Raises Rejected."""
-    if key is None:
-        raise Rejected(ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id}: it was removed, or never was")
+def check_key(key: ProviderKey, asked: LeaseKey, now_unix_ms: int) -> None:
+    """Nothing when the key is what was asked for and may be used now. Raises Rejected."""
     if key.provider != asked.provider:
         raise Rejected(ErrorCode.INVALID, f"the key {key.key_id} is for {key.provider} and not for {asked.provider}")
     if key.origin != asked.origin:
@@ -48,7 +46,6 @@ def check_key(key: ProviderKey | None, asked: LeaseKey, now_unix_ms: int) -> Pro
         )
     if (why := _why_not(key, now_unix_ms)) is not None:
         raise Rejected(ErrorCode.NOT_FOUND, f"the key {key.key_id} cannot be used: {why}")
-    return key
 
 
 def lease_end_unix_ms(asked: LeaseKey, key: ProviderKey, lease_ms: int) -> int:

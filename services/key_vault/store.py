@@ -4,7 +4,7 @@ Every change states its guard. Whatever is done is committed together with the v
 the audit's; a lease or a refusal is written down before it is answered.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -243,12 +243,18 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows):
             await self._audit(connection, act)
 
     async def for_lease(
-        self, owner: str, key_id: str, act: Act, nonce: Nonce | None = None
+        self,
+        owner: str,
+        key_id: str,
+        act: Act,
+        nonce: Nonce | None = None,
+        check: Callable[[ProviderKey], object] = lambda _: None,
     ) -> tuple[ProviderKey, Sealed] | None:
         """A key and its record, the lease written down; None, and nothing written, where the owner has no such key.
 
         Guard: the row is locked from reading to commit, so a key that is being removed is leased before or not at all.
-        Raises Replayed for a nonce that was used.
+        `check` sees it under that lock; when it raises, nothing is written and the error passes through. Raises Replayed
+        for a nonce that was used.
         """
         columns = key_records.c
         query = (
@@ -261,9 +267,10 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows):
             row = (await connection.execute(query)).one_or_none()
             if row is None:
                 return None
+            key = provider_key_of(row)
+            check(key)
             if nonce is not None:
                 await use_nonce(connection, nonce)
-            key = provider_key_of(row)
             await self._audit(connection, act, provider=key.provider, version=str(key.version))
         return key, sealed_of(row)
 
