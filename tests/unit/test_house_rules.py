@@ -13,6 +13,7 @@ SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path /
 
 OUTER_ROOMS = frozenset({"app.py", "handlers.py", "store.py", "settings.py", "__main__.py", "__init__.py"})
 EFFECTS = {
+    "console": {"acting.py", "asking.py", "door.py", "key_routes.py", "reading_routes.py"},
     "ingress": {"exchange.py"},
     "provider_worker": {
         "attempt.py",
