@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from deploy.embedded import nats, postgres
 from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.home import Home, write_json
+from deploy.embedded.secret_files import intake_public_key
 from deploy.embedded.services import DEMO_CLIENT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
 from deploy.embedded.system import DATABASE
 from deploy.nats.provision import ProvisionError, provision
@@ -160,6 +161,8 @@ def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
     for user in (Role.OPERATOR, DEMO_CLIENT):
         target = out.secrets / "nkeys" / f"{user}.seed"
         _hand_out(target, home.seed_file(user).read_text(), settings.owner_uid)
+    pin = intake_public_key(home)
+    _hand_out(out.secrets / "vault" / pin.name, pin.read_text(), settings.owner_uid)
     for directory in (out.path, out.secrets, out.run):
         _give(_directory(directory), settings.owner_uid, 0o700)
     write_json(

@@ -11,6 +11,7 @@ from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.home import Home
 from deploy.embedded.screen import Screen
 from deploy.embedded.seat import Patience
+from deploy.embedded.secret_files import operator_token
 from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.system import Build, SettingsInvalid, System
 
@@ -103,6 +104,8 @@ class Launch:
             f"  API            {url}/v1\n"
             f"  client token   {token}\n"
             f"                 (demo tenant; also in {token_file})\n"
+            f"  management     {self._system.addresses.console_url}/api/v1\n"
+            f"                 (operator token in {operator_token(self._home)})\n"
             f"  logs           {self._home.log}\n"
             "\nTry it:\n"
             f"  curl -N {url}/v1/chat/completions \\\n"

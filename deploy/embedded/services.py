@@ -17,6 +17,8 @@ from deploy.embedded.secret_files import (
     FINGERPRINT_KEY,
     IDENTITY_KEY,
     INTAKE_KEY,
+    INTAKE_PUBLIC_KEY,
+    OPERATOR_TOKEN,
     PEPPER,
     SEALING_KEYS,
     SIGNING_KEY,
@@ -27,6 +29,7 @@ from deploy.embedded.secret_files import (
 from keyferry.contracts.topology import internal_client
 
 ROOT = Path(__file__).parents[2]
+DEFAULT_CONSOLE_PORT = 8401
 _PASSED_ON = ("KEYFERRY_", "OTEL_", "LC_")
 _ALSO_PASSED_ON = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
@@ -39,12 +42,21 @@ class Addresses:
     nats_url: str
     http_host: str
     http_port: int
+    console_port: int = DEFAULT_CONSOLE_PORT
 
     @property
     def http_url(self) -> str:
         """What a client on this machine uses."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http_host, self.http_host)  # noqa: S104 - only compared
-        return f"http://{host}:{self.http_port}"
+        return f"http://{self._host}:{self.http_port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where the management API is, for somebody on this machine."""
+        return f"http://{self._host}:{self.console_port}"
+
+    @property
+    def _host(self) -> str:
+        return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http_host, self.http_host)  # noqa: S104 - only compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +95,11 @@ SERVICES = (
         handover=Handover.DRAIN_FIRST,
     ),
     ServiceRow(name="ingress", secrets=(PEPPER,), http_port=lambda addresses: addresses.http_port),
+    ServiceRow(
+        name="console",
+        secrets=(OPERATOR_TOKEN, INTAKE_PUBLIC_KEY),
+        http_port=lambda addresses: addresses.console_port,
+    ),
 )
 """Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
 

@@ -16,6 +16,7 @@ from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.ports import LOOPBACK, require_free, steady_port
 from deploy.embedded.seat import Handover, Placement, Say
+from deploy.embedded.secret_files import operator_token
 from deploy.embedded.supervisor import Supervisor
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
@@ -63,7 +64,10 @@ class System:
         self._nats_port = steady_port(home.run / "nats.port")
         self._postgres_port = steady_port(home.run / "postgres.port")
         self.addresses = services.Addresses(
-            nats_url=f"nats://{LOOPBACK}:{self._nats_port}", http_host=host, http_port=port
+            nats_url=f"nats://{LOOPBACK}:{self._nats_port}",
+            http_host=host,
+            http_port=port,
+            console_port=_console_port(environment, host, home.run / "console.port"),
         )
 
     async def start(self, build: Build) -> None:
@@ -93,6 +97,8 @@ class System:
     def _endpoints(self) -> dict[str, object]:
         return {
             "http_url": self.addresses.http_url,
+            "console_url": self.addresses.console_url,
+            "operator_token_file": str(operator_token(self.home)),
             "nats_url": self.addresses.nats_url,
             "operator_nkey_file": str(self.home.seed_file("operator")),
             "token_pepper_file": str(self.home.pepper_file()),
@@ -170,10 +176,27 @@ class System:
 
 def http_address(environment: Mapping[str, str]) -> tuple[str, int]:
     """Host and port that the HTTP API is to listen on. Raises SettingsInvalid."""
-    text = environment.get("KEYFERRY_HTTP_PORT") or str(DEFAULT_HTTP_PORT)
+    port = _port(environment, "KEYFERRY_HTTP_PORT")
+    return environment.get("KEYFERRY_HTTP_HOST") or LOOPBACK, port or DEFAULT_HTTP_PORT
+
+
+def _console_port(environment: Mapping[str, str], host: str, memory: Path) -> int:
+    """Where the management API listens. A system that moved its HTTP port away from the usual one is not the only one here:
+    its management API moves as well, to a free port. Raises SettingsInvalid and PortTaken."""
+    port = _port(environment, "KEYFERRY_CONSOLE_PORT")
+    if port is None and environment.get("KEYFERRY_HTTP_PORT"):
+        return steady_port(memory)
+    require_free(port or services.DEFAULT_CONSOLE_PORT, "KEYFERRY_CONSOLE_PORT", host)
+    return port or services.DEFAULT_CONSOLE_PORT
+
+
+def _port(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name)
+    if not text:
+        return None
     if not text.isdigit() or not 0 < int(text) < 65536:
-        raise SettingsInvalid(f"KEYFERRY_HTTP_PORT={text!r} is no port: use a number from 1 to 65535")
-    return environment.get("KEYFERRY_HTTP_HOST") or LOOPBACK, int(text)
+        raise SettingsInvalid(f"{name}={text!r} is no port: use a number from 1 to 65535")
+    return int(text)
 
 
 async def _accepts(url: Secret) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from deploy.docker.setup import SetupSettings
 from deploy.embedded import launch, postgres
 from deploy.embedded.home import Home
-from deploy.embedded.services import WORKER_SLOTS, Addresses, placements
+from deploy.embedded.services import DEFAULT_CONSOLE_PORT, WORKER_SLOTS, Addresses, placements
 from deploy.embedded.system import DATABASE, DEFAULT_HTTP_PORT
 from keyferry.contracts import topology
 from keyferry.runtime.settings import ServiceSettings
@@ -97,12 +97,16 @@ def test_each_worker_has_a_spool_of_its_own() -> None:
     assert all(prepared[volume] == f"/handout/{volume}" for volume in spools)
 
 
-def test_only_the_ingress_is_reached_from_outside_and_only_from_this_machine() -> None:
+def test_only_the_http_faces_are_reached_from_outside_and_only_from_this_machine() -> None:
     publishing = {name: c.texts("ports") for name, c in containers().items() if c.content.get("ports")}
-    assert publishing == {"ingress": [f"127.0.0.1:${{KEYFERRY_HTTP_PORT:-{DEFAULT_HTTP_PORT}}}:{DEFAULT_HTTP_PORT}"]}
-    ingress = containers()["ingress"]
-    assert ingress.environment["KEYFERRY_HTTP_PORT"] == str(DEFAULT_HTTP_PORT)
-    assert f"http://127.0.0.1:{DEFAULT_HTTP_PORT}/readyz" in str(ingress.mapping("healthcheck")["test"])
+    faces = {
+        "ingress": ("KEYFERRY_HTTP_PORT", DEFAULT_HTTP_PORT),
+        "console": ("KEYFERRY_CONSOLE_PORT", DEFAULT_CONSOLE_PORT),
+    }
+    assert publishing == {name: [f"127.0.0.1:${{{setting}:-{port}}}:{port}"] for name, (setting, port) in faces.items()}
+    for name, (_, port) in faces.items():
+        assert containers()[name].environment["KEYFERRY_HTTP_PORT"] == str(port)
+        assert f"http://127.0.0.1:{port}/readyz" in str(containers()[name].mapping("healthcheck")["test"])
     assert all(container.text("network_mode") in ("", "none") for container in containers().values())
 
 
