@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.bench import case, goals, machine, product, report, summary, tools, upstream
 from tests.bench.failure import BenchError
+from tests.bench.keys import lease
+from tests.bench.keys.timing import Timing
 from tests.bench.measure import Bench
 from tests.bench.spike import running as spike
 from tests.bench.system import System
@@ -18,6 +20,7 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
+_LEASE = "lease"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +50,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help=f"one round of {_QUICK_SECONDS} s, to see that it works")
     parser.add_argument("--only", default=",".join(_SYSTEMS), help="systems, comma-separated (default: all three)")
     parser.add_argument(
-        "--cases", help="cases, comma-separated, such as plain-1,stream-64,first-token-1 (default: all)"
+        "--cases", help="cases, comma-separated, such as plain-1,stream-64,first-token-1,lease (default: all)"
     )
     parser.add_argument(
         "--output", type=Path, default=_REPOSITORY / "build" / "bench", help="directory of the JSON file"
@@ -62,14 +65,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> report.Report:
-    cases = case.cases_named(options.cases) if options.cases else case.ALL_CASES
+    cases, leases = _chosen(options.cases)
     names = options.only.split(",")
     if unknown := set(names) - set(_SYSTEMS):
         raise BenchError(f"Unknown system {', '.join(sorted(unknown))}. Choose from: {', '.join(_SYSTEMS)}.")
     nginx, wrk = tools.find("nginx"), tools.find("wrk")
     described = machine.describe(nginx, wrk, datetime.datetime.now(datetime.UTC))
+    timings = _time_leases(options.seconds) if leases else []
     with contextlib.ExitStack() as stack:
-        systems = _start(names, nginx, stack)
+        systems = _start(names, nginx, stack) if cases else []
         bench = Bench(wrk, systems, options.seconds)
         bench.warm_up(cases)
         for number in range(1, options.runs + 1):
@@ -78,10 +82,25 @@ def _run(options: argparse.Namespace) -> report.Report:
                 bench.round(one, number)
     summaries = summary.summarize(bench.measurements)
     summaries.sort(key=lambda one: (cases.index(one.case), _SYSTEMS.index(one.system)))
-    verdicts = goals.judge(summaries)
+    verdicts = [*goals.judge(summaries), *goals.judge_timings(timings)]
     return report.Report(
-        described, options.seconds, options.runs, bench.measurements, summaries, verdicts, bench.problems
+        described, options.seconds, options.runs, bench.measurements, summaries, verdicts, bench.problems, timings
     )
+
+
+def _chosen(names: str | None) -> tuple[tuple[case.Case, ...], bool]:
+    """The loads, and whether leases are timed."""
+    if names is None:
+        return case.ALL_CASES, True
+    loads = [name for name in names.split(",") if name != _LEASE]
+    return case.cases_named(",".join(loads)) if loads else (), _LEASE in names.split(",")
+
+
+def _time_leases(seconds: int) -> list[Timing]:
+    print(f"{_LEASE}: {seconds} s for each kind", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as room:
+        Path(room).chmod(0o711)
+        return lease.measure(Path(room), seconds)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

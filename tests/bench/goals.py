@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from tests.bench.case import Case, Kind
+from tests.bench.keys import COLD, WARM
+from tests.bench.keys.timing import Timing
 from tests.bench.summary import Summary
 
 _SYSTEM = "product"
@@ -58,6 +60,19 @@ _GOALS = (
     _Goal("streams of 50 chunks at 64 clients", Case(Kind.STREAM, 64), 600, "/s", _per_second, at_least=True),
     _Goal("a whole stream at one client, p50", Case(Kind.STREAM, 1), 6, "ms", _p50_ms),
 )
+
+
+_TIMING_GOALS = {WARM: 0.1, COLD: 5.0}
+"""What is timed by itself -> its 99th percentile's limit in milliseconds."""
+
+
+def judge_timings(timings: Sequence[Timing]) -> list[Verdict]:
+    """A verdict for everything with a goal that was timed by itself."""
+    return [
+        Verdict(f"{one.name}, p99", limit_ms, one.p99_us / 1000, "ms", one.p99_us / 1000 < limit_ms)
+        for one in timings
+        if (limit_ms := _TIMING_GOALS.get(one.name)) is not None
+    ]
 
 
 def judge(summaries: Sequence[Summary]) -> list[Verdict]:

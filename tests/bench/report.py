@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.bench.failure import BenchError
 from tests.bench.goals import Verdict
+from tests.bench.keys.timing import Timing
 from tests.bench.machine import Machine
 from tests.bench.measure import Measurement
 from tests.bench.summary import Comparison, Summary
@@ -24,6 +25,7 @@ class Report:
         seconds: length of one load run.
         rounds: how often each case was measured on each system.
         problems: errors and accounts that do not add up; none in a run that counts.
+        timings: what was timed by itself, apart from the loads.
     """
 
     machine: Machine
@@ -33,12 +35,16 @@ class Report:
     summaries: list[Summary]
     verdicts: list[Verdict]
     problems: list[str]
+    timings: list[Timing] = dataclasses.field(default_factory=list)
 
 
 def as_text(report: Report) -> str:
     """The whole report as aligned plain text."""
-    parts = [_machine_text(report), _speed_table(report.summaries), _cpu_table(report.summaries)]
-    parts += [_memory_table(report.summaries)]
+    parts = [_machine_text(report)]
+    if report.summaries:
+        parts += [_speed_table(report.summaries), _cpu_table(report.summaries), _memory_table(report.summaries)]
+    if report.timings:
+        parts.append(_timing_table(report.timings))
     if report.verdicts:
         parts.append(_goal_table(report.verdicts))
     if report.problems:
@@ -155,6 +161,20 @@ def _memory_table(summaries: Sequence[Summary]) -> str:
         by_process = ", ".join(f"{name} {size / _BYTES_PER_MB:.0f}" for name, size in sorted(sizes.items()))
         rows.append([system, f"{sum(sizes.values()) / _BYTES_PER_MB:.0f}", by_process])
     return _left_last(header, rows)
+
+
+def _timing_table(timings: Sequence[Timing]) -> str:
+    header = ["timed by itself", "samples", "per s", "p50 µs", "p90 µs", "p99 µs"]
+    rows = [
+        [
+            one.name,
+            str(one.samples),
+            f"{one.per_second:.0f}",
+            *(f"{us:.1f}" for us in (one.p50_us, one.p90_us, one.p99_us)),
+        ]
+        for one in timings
+    ]
+    return table(header, rows)
 
 
 def _goal_table(verdicts: Sequence[Verdict]) -> str:

@@ -8,6 +8,8 @@ import pytest
 from tests.bench import goals, report
 from tests.bench.case import Case, Kind
 from tests.bench.failure import BenchError
+from tests.bench.keys import COLD, WARM
+from tests.bench.keys.timing import timing
 from tests.bench.load import Load
 from tests.bench.machine import Machine, cpu_model, wrk_version
 from tests.bench.measure import Measurement
@@ -121,3 +123,18 @@ def test_the_processor_is_named_or_said_to_be_unnamed() -> None:
 
 def test_the_load_generator_version_is_cut_out_of_its_banner() -> None:
     assert wrk_version("wrk debian/4.1.0-3 [epoll] Copyright") == "debian/4.1.0-3"
+
+
+def test_what_was_timed_by_itself_is_told_and_judged() -> None:
+    timings = [timing(WARM, range(1000, 201_000, 1000), 2.0), timing(COLD, [6_000_000] * 100, 1.0)]
+    assert [(one.p50_us, one.p90_us, one.p99_us) for one in timings] == [(100, 180, 198), (6000, 6000, 6000)]
+    verdicts = goals.judge_timings(timings)
+    assert [(one.found, one.met) for one in verdicts] == [(0.198, False), (6.0, False)]
+    assert goals.judge_timings([timing(WARM, [50_000] * 100, 1.0)])[0].met
+    whole = report.Report(_MACHINE, 20, 5, [], [], verdicts, [], timings)
+    text = report.as_text(whole)
+    assert "lease warm                     200    100   100.0   180.0   198.0" in text
+    assert "MISSED" in text
+    assert json.loads(report.as_json(whole))["timings"][0]["per_second"] == 100
+    with pytest.raises(BenchError, match="99 samples are too few"):
+        timing(WARM, [1] * 99, 1.0)

@@ -1,0 +1,6 @@
+"""What the way of a provider key costs: from the vault's tables to a worker's hands."""
+
+WARM = "lease warm"
+"""The key is in the worker's memory."""
+COLD = "lease cold, one at a time"
+"""The vault is asked over the bus, and writes the lease down before it answers."""

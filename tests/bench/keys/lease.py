@@ -1,0 +1,161 @@
+"""Times leases as an attempt meets them: with the key in memory, and with the vault asked over the bus."""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from deploy.postgres.migrate import migrate
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.key import KeyFacts, LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role, worker_id
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.settings import ServiceSettings
+from keyferry.sealing.framing import to_base64
+from keyferry.sealing.private_keys import public_text_of, text_of
+from services.provider_worker.keys.leasing import KeyRing
+from services.provider_worker.keys.registering import Registrar
+from tests.bench.children import started
+from tests.bench.keys import COLD, WARM
+from tests.bench.keys.timing import Timing, timing
+from tests.bench.keys.vault_process import ORIGIN
+from tests.support.attempt_runs import attempt_run
+from tests.support.bus import Installation, installation
+from tests.support.servers import postgres_server
+
+_KEYS = 200
+_ASK_SECONDS = 10.0
+_CLIENTS = 16
+_WARM_BATCH = 1000
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def measure(room: Path, seconds: float) -> list[Timing]:
+    """Warm and cold leases, each kind for `seconds`; every server runs in `room` and is ended with the block.
+
+    Raises:
+        BenchError: a server or the vault did not start, or there was no time for enough samples.
+    """
+    return uvloop.run(_measured(room, seconds))
+
+
+async def _measured(room: Path, seconds: float) -> list[Timing]:
+    signer, identity = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    _write_secret(room / "keyring", f"bench {to_base64(secrets.token_bytes(32))}\n")
+    _write_secret(room / "signing-key", text_of(signer).reveal())
+    _write_secret(room / "enrolled", json.dumps({worker_id(1): public_text_of(identity)}))
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres_server())
+        urls = migrate(database.new_database(), room / "database", services=["key_vault"])
+        async with installation(room, worker_slots=1) as bus:
+            setup = {
+                "nats_url": bus.nats_url,
+                "seed_file": str(bus.seed_file(Role.KEY_VAULT)),
+                "database_url": urls["key_vault"].read_text().strip(),
+                "keys": _KEYS,
+            }
+            _write_secret(room / "setup.json", json.dumps(setup))
+            command = [sys.executable, "-m", "tests.bench.keys.vault_process", str(room)]
+            vault = stack.enter_context(started("vault", command, room, cwd=_REPOSITORY))
+            keys = await asyncio.to_thread(vault.wait_until, lambda: _stored_keys(room), "its keys", 60.0)
+            async with _worker(bus, identity, signer, keys) as ring:
+                runs = [_run(key) for key in keys]
+                return [
+                    await _warm(ring, runs, seconds),
+                    await _cold(COLD, ring, runs, seconds, clients=1),
+                    await _cold(f"lease cold, {_CLIENTS} at a time", ring, runs, seconds, clients=_CLIENTS),
+                ]
+
+
+@asynccontextmanager
+async def _worker(
+    bus: Installation, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey, keys: Sequence[KeyFacts]
+) -> AsyncIterator[KeyRing]:
+    settings = ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(worker_id(1)))
+    connection = Bus(Role.PROVIDER_WORKER, settings)
+    view = {f"{key.tenant}.{key.key_id}": key for key in keys}
+
+    async def register(registration: WorkerRegistration) -> Registered:
+        return await connection.ask(
+            WORKER_REGISTER, registration, Registered, timeout_seconds=_ASK_SECONDS, worker=connection.user
+        )
+
+    async def lease(question: LeaseKey) -> SealedKey:
+        return await connection.ask(
+            KEY_LEASE, question, SealedKey, timeout_seconds=_ASK_SECONDS, worker=connection.user
+        )
+
+    registrar = Registrar(
+        worker_id=connection.user,
+        boot_id=connection.boot_id,
+        identity=identity,
+        vault=vault.public_key(),
+        ask=register,
+    )
+    await connection.connect()
+    try:
+        await registrar.register()
+        yield KeyRing(
+            registrar=registrar,
+            ask=lease,
+            facts_of=view.get,
+            current=lambda: connection.connected,
+            boot_id=connection.boot_id,
+        )
+    finally:
+        await connection.broker.stop()
+
+
+async def _warm(ring: KeyRing, runs: Sequence[AttemptRun], seconds: float) -> Timing:
+    for run in runs:
+        await ring.lease(run, ORIGIN)
+    taken: list[int] = []
+    began = time.monotonic()
+    # Half a lease at most, so that none of them runs out on the way.
+    while time.monotonic() - began < min(seconds, 30.0):
+        for number in range(_WARM_BATCH):
+            taken.append(await _timed(ring, runs[number % len(runs)]))
+        await asyncio.sleep(0)
+    return timing(WARM, taken, time.monotonic() - began)
+
+
+async def _cold(name: str, ring: KeyRing, runs: Sequence[AttemptRun], seconds: float, *, clients: int) -> Timing:
+    taken: list[int] = []
+    began = time.monotonic()
+
+    async def client(own: Sequence[AttemptRun]) -> None:
+        while time.monotonic() - began < seconds:
+            for run in own:
+                ring.forget_all()
+                taken.append(await _timed(ring, run))
+
+    await asyncio.gather(*(client(runs[first::clients]) for first in range(clients)))
+    return timing(name, taken, time.monotonic() - began)
+
+
+async def _timed(ring: KeyRing, run: AttemptRun) -> int:
+    began = time.perf_counter_ns()
+    await ring.lease(run, ORIGIN)
+    return time.perf_counter_ns() - began
+
+
+def _run(key: KeyFacts) -> AttemptRun:
+    facts = {"tenant": key.tenant, "provider": key.provider, "key_id": key.key_id, "key_owner": key.tenant}
+    return attempt_run().model_copy(update=facts)
+
+
+def _stored_keys(room: Path) -> list[KeyFacts] | None:
+    file = room / "keys.json"
+    return [KeyFacts.model_validate(key) for key in json.loads(file.read_text())] if file.exists() else None
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)

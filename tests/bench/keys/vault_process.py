@@ -1,0 +1,95 @@
+"""A vault that leases keys, as a process of its own: `python -m tests.bench.keys.vault_process ROOM`.
+
+It reads `setup.json` in the room, stores the keys that are asked for there, tells their facts in `keys.json`, and answers
+workers until it is ended. The doors, the tables and the seals are the product's; what manages keys is left out.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from keyferry.contracts import ids
+from keyferry.contracts.key import CheckKey as Check
+from keyferry.contracts.key import KeyCheck, KeyStatus, ProviderKey, WorkerRegistration
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.settings import ServiceSettings
+from keyferry.sealing.private_keys import signing_key
+from services.key_vault.custody import Custody
+from services.key_vault.data_keys import DataKeys
+from services.key_vault.delivery import Delivery, LeaseDoor
+from services.key_vault.registrations import EnrolledWorkers
+from services.key_vault.sealing_keys.file import FileKeyring
+from services.key_vault.store import Act, KeyStore
+from tests.bench.failure import BenchError
+
+ORIGIN = "https://api.example.com"
+_POOL_SIZE = 12
+
+
+async def _serve(room: Path, setup: dict[str, Any]) -> None:
+    engine = create_async_engine(setup["database_url"], pool_size=_POOL_SIZE)
+    store = KeyStore(engine)
+    custody = Custody(DataKeys(store, FileKeyring(room / "keyring"), "bench"), "bench", bytes(32))
+    keys = [await _stored(store, custody, number) for number in range(setup["keys"])]
+    settings = ServiceSettings(nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"])
+    bus = Bus(Role.KEY_VAULT, settings)
+    await bus.connect()
+    delivery = Delivery(
+        store,
+        custody,
+        signing_key(Secret((room / "signing-key").read_text())),
+        EnrolledWorkers.parse((room / "enrolled").read_text()),
+        lambda: datetime.now(UTC),
+        _tests_nothing,
+    )
+    bus.respond(WORKER_REGISTER, WorkerRegistration, delivery.register)
+    bus.lane(KEY_LEASE, LeaseDoor(delivery, bus.spawn).on_lease)
+    await bus.broker.start()
+    await bus.start()
+    draft = room / "keys.json.draft"
+    draft.write_text(json.dumps([key.model_dump(mode="json") for key in keys]))
+    draft.rename(room / "keys.json")
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    await bus.leave()
+    await bus.broker.stop()
+    await engine.dispose()
+
+
+async def _stored(store: KeyStore, custody: Custody, number: int) -> ProviderKey:
+    secret = Secret(f"sk-bench-{number:032d}")
+    key = ProviderKey(
+        key_id=ids.new(ids.PROVIDER_KEY),
+        tenant="bench",
+        provider="openai",
+        label=f"key-{number}",
+        status=KeyStatus.VALID,
+        version=1,
+        origin=ORIGIN,
+        base_url=f"{ORIGIN}/v1",
+        masked="sk-…",
+        fingerprint=custody.fingerprint("bench", secret),
+        created_at=datetime.now(UTC),
+        created_by="bench",
+    )
+    sealed = await custody.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
+    await store.insert(key, sealed, Act("bench", "key.add", key.tenant, key.key_id), "A key was added.")
+    return key
+
+
+async def _tests_nothing(worker_id: str, check: Check) -> KeyCheck:
+    raise BenchError("no key is tested here")
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(Path(sys.argv[1]), json.loads(Path(sys.argv[1], "setup.json").read_text())))
