@@ -38,9 +38,9 @@ async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tupl
 
 
 async def test_a_live_worker_tests_a_key_that_is_not_stored(way: Way) -> None:
-    async with way.vault_process() as delivery, way.worker() as worker:
+    async with way.vault_process() as vault, way.worker() as worker:
         given = await hears_checks(worker)
-        answer = await delivery.check(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
+        answer = await vault.delivery.check(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
     assert answer.verdict is Verdict.VALID
     ((check, key),) = given
     assert key == KEY
@@ -49,22 +49,22 @@ async def test_a_live_worker_tests_a_key_that_is_not_stored(way: Way) -> None:
 
 
 async def test_the_next_worker_is_asked_when_one_is_gone_or_refuses(way: Way) -> None:
-    async with way.vault_process() as delivery, way.worker(1) as one:
+    async with way.vault_process() as vault, way.worker(1) as one:
         given = await hears_checks(one)
         async with way.worker(2):
             pass  # it registered last, and is gone
-        await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+        await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
         async with way.worker(2) as two:
             await hears_checks(two, refuses=True)
-            await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
     assert len(given) == 2
 
 
 async def test_without_a_worker_nothing_is_known(way: Way) -> None:
-    async with way.vault_process() as delivery:
+    async with way.vault_process() as vault:
         with pytest.raises(NoWorker):
-            await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
         async with way.worker():
             pass
         with pytest.raises(NoWorker):
-            await delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)

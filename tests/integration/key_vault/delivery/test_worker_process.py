@@ -212,13 +212,22 @@ async def test_without_a_key_another_candidate_gets_its_turn(
 async def test_a_lost_connection_takes_the_keys_with_it(
     way: Way, upstream: Upstream, caller: Caller, tmp_path: Path
 ) -> None:
+    """A key may have been revoked meanwhile: after the bus was away, the vault is asked again though the lease lasts."""
     key = await add(way, upstream)
-    async with way.vault_process(), worker_process(way, tmp_path) as worker:
+    async with way.vault_process() as vault, worker_process(way, tmp_path) as worker:
         await caller.call(key)
-        await worker.bus._on_reconnected()
+        await caller.call(key)
+        assert len(way.audited()) == 1
+        await asyncio.to_thread(way.bus.server.kill)
+        await eventually("the worker notices", lambda: not worker.bus.connected)
+        await asyncio.to_thread(way.bus.server.restart)
+        everybody = (worker.bus.client, vault.bus.client, caller.router, caller.ingress)
+        await eventually("all are back", lambda: all(client.is_connected for client in everybody))
+        for client in everybody:
+            await client.flush()
         await caller.call(key)
         assert len(way.audited()) == 2
-    assert seen(upstream) == [f"Bearer {KEY.reveal()}"] * 2
+    assert seen(upstream) == [f"Bearer {KEY.reveal()}"] * 3
 
 
 async def test_a_worker_without_an_identity_says_what_is_missing(way: Way, tmp_path: Path) -> None:

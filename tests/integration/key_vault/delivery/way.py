@@ -74,7 +74,7 @@ class Way:
             await bus.broker.stop()
 
     @asynccontextmanager
-    async def vault_process(self) -> AsyncIterator[Delivery]:
+    async def vault_process(self) -> AsyncIterator["VaultProcess"]:
         """A replica of the vault that answers workers."""
         async with self.connected(Role.KEY_VAULT) as bus:
             delivery = self.delivery(bus)
@@ -82,7 +82,7 @@ class Way:
             bus.lane(KEY_LEASE, LeaseDoor(delivery, bus.spawn).on_lease)
             await bus.broker.start()
             await bus.start()
-            yield delivery
+            yield VaultProcess(bus, delivery)
             await bus.leave()
             await bus.finish(5)
 
@@ -114,6 +114,14 @@ class Way:
         found = [next(bytes(value) for value in row.values() if isinstance(value, bytes | memoryview)) for row in rows]
         events = [AuditEvent.decode(data) for data in found if "event_id" in orjson.loads(data)]
         return [event for event in events if event.action == action]
+
+
+@dataclass(frozen=True)
+class VaultProcess:
+    """A vault that answers workers, and nobody else."""
+
+    bus: Bus
+    delivery: Delivery
 
 
 class WorkerEnd:
