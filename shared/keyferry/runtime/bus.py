@@ -35,6 +35,8 @@ Answer = TypeVar("Answer", bound=Message)
 HotHandler = Callable[[Msg], Awaitable[None]]
 BatchHandler = Callable[[list[Msg]], Awaitable[None]]
 
+_MAX_ANSWERS = 16
+"""Requests on one subject that a process answers at the same time."""
 _START_UP_ROUND_TRIP_SECONDS = 0.05
 """The server reports a refused subscription a moment after the subscription itself has succeeded."""
 _COMPLAIN_SECONDS = 3.0
@@ -119,7 +121,10 @@ class Bus:
     # --- declared before the start
 
     def respond(self, subject: Subject, asked: type[Asked], handler: Callable[[Asked], Awaitable[Message]]) -> None:
-        """Answer management requests on `subject`: `handler` takes the decoded message and returns the reply."""
+        """Answer requests on `subject`: `handler` takes the decoded message and returns the reply.
+
+        Several are answered at once: one that waits for a provider must not keep the others waiting.
+        """
         self.heard.append(subject)
         prefixes = reply_prefixes(subject)
 
@@ -133,7 +138,10 @@ class Bus:
         async def undecoded(message: NatsMessage) -> NatsMessage:
             return message
 
-        self.broker.subscriber(subject.pattern(), subject.queue or "", decoder=undecoded, no_reply=True)(door)
+        subscriber = self.broker.subscriber(
+            subject.pattern(), subject.queue or "", decoder=undecoded, no_reply=True, max_workers=_MAX_ANSWERS
+        )
+        subscriber(door)
 
     async def _answer(
         self, subject: Subject, asked: type[Asked], handler: Callable[[Asked], Awaitable[Message]], message: Msg

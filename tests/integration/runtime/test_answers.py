@@ -1,0 +1,54 @@
+"""Requests over a real bus: one that takes long keeps no other waiting."""
+
+import asyncio
+from pathlib import Path
+
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import CreateTenant, Tenant
+from keyferry.contracts.topology import TENANT_CREATE, Role
+from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.settings import ServiceSettings
+from tests.support.bus import Installation, installation
+
+_PATIENCE_SECONDS = 10
+
+
+def bus_of(found: Installation, role: Role) -> Bus:
+    return Bus(role, ServiceSettings(nats_url=found.nats_url, nats_nkey_file=found.seed_file(role)))
+
+
+async def test_a_slow_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with installation(tmp_path) as found:
+        owner, operator = bus_of(found, Role.TENANT_DIRECTORY), bus_of(found, Role.OPERATOR)
+        second_came = asyncio.Event()
+
+        async def create(asked: CreateTenant) -> Tenant:
+            if asked.tenant == "second":
+                second_came.set()
+            await second_came.wait()
+            if asked.tenant == "refused":
+                raise Refused(ErrorCode.CONFLICT, "as scripted")
+            return Tenant(tenant=asked.tenant, name=asked.name, tier=asked.tier)
+
+        owner.respond(TENANT_CREATE, CreateTenant, create)
+        await owner.connect()
+        await owner.broker.start()
+        await operator.connect()
+        try:
+            asked = [
+                asyncio.ensure_future(
+                    operator.ask(
+                        TENANT_CREATE, CreateTenant(tenant=name, name=name), Tenant, timeout_seconds=_PATIENCE_SECONDS
+                    )
+                )
+                for name in ("first", "refused", "second")
+            ]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            await operator.broker.stop()
+            await owner.broker.stop()
+    first, refused, second = answers
+    assert isinstance(first, Tenant)
+    assert first.tenant == "first"
+    assert isinstance(refused, Refused)
+    assert isinstance(second, Tenant)
