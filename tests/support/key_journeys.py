@@ -14,6 +14,8 @@ from tests.support.provider_double import CHAT_MODEL, ProviderDouble, running_pr
 from tests.support.system import KeyferrySystem, running_system
 from tests.support.waiting import until
 
+STOOD_IN_FOR = ("openai", "mistral")
+"""Providers of one dialect, whose keys are used at the double."""
 _CHAT: Mapping[str, object] = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -77,7 +79,7 @@ class Buyer:
 
 @dataclass
 class KeyDesk:
-    """An operator at the command line of `system`, whose keys of OpenAI are used at `provider`."""
+    """An operator at the command line of `system`, whose keys are used at `provider`."""
 
     system: KeyferrySystem
     provider: ProviderDouble
@@ -148,12 +150,16 @@ def vault_url(home: Path) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://")
 
 
+def _urls(provider: ProviderDouble) -> str:
+    return ",".join(f"{name}={provider.base_url}" for name in STOOD_IN_FOR)
+
+
 @contextmanager
 def running_desk(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[KeyDesk]:
-    """A system of its own and a provider that stands in for OpenAI."""
+    """A system of its own and a provider that stands in for those of OpenAI's dialect."""
     with (
         running_provider() as provider,
-        running_system(home, {"KEYFERRY_PROVIDER_URLS": f"openai={provider.base_url}", **(settings or {})}) as system,
+        running_system(home, {"KEYFERRY_PROVIDER_URLS": _urls(provider), **(settings or {})}) as system,
     ):
         desk = KeyDesk(system, provider)
         try:
