@@ -25,13 +25,25 @@ from services.provider_worker.key_check.listing import MAX_LIST_BYTES, first_tha
 from services.provider_worker.key_check.plans import Get, Plan, plan_of
 from services.provider_worker.key_check.verdict import Exchange, Findings, judged
 from services.provider_worker.upstream.attaching import METHOD, attached
-from services.provider_worker.upstream.client import BrokenOffAnswer, NotSent, SentNoAnswer, Timeouts, UpstreamClient
+from services.provider_worker.upstream.client import (
+    BrokenOffAnswer,
+    NotSent,
+    SentNoAnswer,
+    Timeouts,
+    UpstreamClient,
+    UpstreamResponse,
+)
 
 CHECK_SECONDS = 25.0
 """For all calls of a test together; the vault waits longer than that."""
 TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=12, between_bytes_seconds=8)
 _ANY_MODEL = "model"
 """Stands in a request that is not made: what is wanted of it is how the adapter attaches a key."""
+
+
+class _Enough(Exception):
+    """Leaves an answer in the middle: its connection is closed, and its rest not waited for."""
+
 
 AdapterOf = Callable[[str], Adapter]
 
@@ -182,15 +194,24 @@ class _Calls:
                 ) as response:
                     answered_ms = _ms_since(started_ns)
                     reader = reader_of(response.status, response.headers)
-                    async for data in response.aiter_raw():
-                        reader.feed(data)
-                        if reader.over:
-                            break
-                    answer = reader.close()
+                    answer = await _read(response, reader)
                     failure = answer.failure
+                    if reader.over:
+                        raise _Enough
+        except _Enough:
+            pass
         except (NotSent, SentNoAnswer, BrokenOffAnswer, TimeoutError) as error:
             failure = _failure_of(error)
         return Exchange(_ms_since(started_ns), answered_ms, failure), answer
+
+
+async def _read(response: UpstreamResponse, reader: AnswerReader) -> Answer:
+    """The answer, read until it is over. Raises BrokenOffAnswer."""
+    async for data in response.aiter_raw():
+        reader.feed(data)
+        if reader.over:
+            break
+    return reader.close()
 
 
 def _failure_of(error: Exception) -> Failure:

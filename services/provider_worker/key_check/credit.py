@@ -6,7 +6,7 @@ and `total_usage`); DeepSeek's "Get user balance" (`balance_infos`, a row per cu
 
 import json
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 
 from keyferry.contracts.money import PLACES, WHOLE_DIGITS
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects
@@ -15,6 +15,8 @@ MAX_CREDIT_BYTES = 64 * 1024
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _MAX_DIGITS = 40
 """Longer numbers are no amounts of money, and slow to read."""
+_EXACT = Context(prec=2 * _MAX_DIGITS, rounding=ROUND_FLOOR)
+"""Wide enough for whatever `_amount` lets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def _openrouter(data: JsonObject) -> Decimal | None:
     if remaining is not None:
         return remaining
     bought, used = _amount(data.get("total_credits")), _amount(data.get("total_usage"))
-    return None if bought is None or used is None else bought - used
+    return None if bought is None or used is None else _EXACT.subtract(bought, used)
 
 
 def _deepseek(document: JsonObject) -> Credit:
@@ -73,7 +75,7 @@ def _of_amount(amount: Decimal | None) -> Credit:
     if amount is None:
         return UNKNOWN
     # Providers send floats with more places than money has here; what is left is never made more than it is.
-    return Credit(amount.quantize(_QUANTUM, rounding=ROUND_FLOOR), amount > 0)
+    return Credit(_EXACT.quantize(amount, _QUANTUM), amount > 0)
 
 
 def _amount(value: object) -> Decimal | None:
@@ -86,12 +88,9 @@ def _amount(value: object) -> Decimal | None:
         amount = Decimal(value)
     except ArithmeticError:
         return None
-    if not amount.is_finite() or amount.adjusted() >= WHOLE_DIGITS - 1 or len(amount.as_tuple().digits) > _MAX_DIGITS:
+    if not amount.is_finite() or not -_MAX_DIGITS < amount.adjusted() < WHOLE_DIGITS - 1:
         return None
-    exponent = amount.as_tuple().exponent
-    return (
-        amount.quantize(_QUANTUM, rounding=ROUND_FLOOR) if isinstance(exponent, int) and exponent < -PLACES else amount
-    )
+    return amount
 
 
 def _exact(body: bytes) -> JsonObject | None:

@@ -28,6 +28,8 @@ _SHORT_OF = frozenset(
 _NO_CONNECTION = frozenset({FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SERVER})
 _ONE_TOKEN = re.compile(r"max(?:_completion)?_tokens|output (?:token )?limit", re.IGNORECASE)
 """A model that finds one token too few has taken the key, the money and its own name."""
+_CLOCKS = re.compile(r"signature (?:expired|not yet current)", re.IGNORECASE)
+"""Of a signature and not of its key: the clocks of this machine and the provider disagree."""
 _NOT_REACHED = "not reached"
 
 
@@ -184,7 +186,9 @@ def _passed(exchange: Exchange | None) -> bool:
 
 
 def _class_of(exchange: Exchange | None) -> FailureClass | None:
-    return None if exchange is None or exchange.failure is None else exchange.failure.failure_class
+    if exchange is None or exchange.failure is None:
+        return None
+    return FailureClass.INTERNAL if _CLOCKS.search(exchange.failure.message) else exchange.failure.failure_class
 
 
 def _status(exchange: Exchange | None) -> int | None:

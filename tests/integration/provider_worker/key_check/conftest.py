@@ -1,0 +1,17 @@
+"""Servers for tests of keys that the vault asks for over the bus."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.key_vault.at_rest.vault import running_vault
+from tests.integration.key_vault.delivery.way import Way
+from tests.support.bus import installation
+
+
+@pytest.fixture
+async def way(tmp_path: Path) -> AsyncIterator[Way]:
+    """The vault's tables and a bus, and no process yet."""
+    async with running_vault(tmp_path) as vault, installation(tmp_path) as bus:
+        yield Way(bus, vault)
