@@ -50,6 +50,8 @@ class Progress:
     origin: str | None = None
     first_token: float | None = None
     answer: Answer = field(default_factory=Answer)
+    waits_for_key: bool = False
+    """Whether the call has not begun, because its key is on its way: until then nothing can have been paid."""
     no_key: bool = False
     """Whether the attempt ended before anything was sent, because its key could not be had."""
 
@@ -219,13 +221,10 @@ class Attempts:
                 progress.answer = await prepared.call(progress)
         except asyncio.CancelledError:
             if running.cancelled_by_caller:
-                where = Where.MID_STREAM if progress.delivery.deltas else Where.NO_ANSWER
-                return Outcome.CANCELLED, _failure(FailureClass.CANCELLED, "the caller went away", where)
+                return Outcome.CANCELLED, _failure(FailureClass.CANCELLED, "the caller went away", _where(progress))
             return Outcome.FAILED, _unavailable("the worker stopped before the answer was whole")
         except TimeoutError:
-            return Outcome.FAILED, _failure(
-                FailureClass.TIMEOUT, "the request's deadline passed before the provider had answered", Where.NO_ANSWER
-            )
+            return Outcome.FAILED, _late(progress)
         except (RefusedByAdapter, NotSent, SentNoAnswer, BrokenOffAnswer) as error:
             return Outcome.FAILED, _of(error, progress.answer)
         except NatsError:
@@ -346,6 +345,22 @@ def _too_late(run: AttemptRun) -> bool:
 
 def _failure(failure_class: FailureClass, message: str, where: Where) -> Failure:
     return Failure(failure_class=failure_class, message=message, where=where)
+
+
+def _where(progress: Progress) -> Where:
+    """How far an attempt had come that was given up."""
+    if progress.waits_for_key:
+        return Where.NOT_SENT
+    return Where.MID_STREAM if progress.delivery.deltas else Where.NO_ANSWER
+
+
+def _late(progress: Progress) -> Failure:
+    """The failure of an attempt whose deadline passed: the provider's only where the provider was called."""
+    if progress.waits_for_key:
+        message = "the request's deadline passed before the key vault had answered; nothing was sent"
+        return _failure(FailureClass.EXPIRED, message, Where.NOT_SENT)
+    message = "the request's deadline passed before the provider had answered"
+    return _failure(FailureClass.TIMEOUT, message, Where.NO_ANSWER)
 
 
 def _unavailable(message: str) -> Failure:

@@ -54,11 +54,13 @@ async def _with_key(run: AttemptRun, request: UpstreamRequest, lease: Lease, pro
     """The headers to send. Raises NoKey, and NotAttached where the key does not belong to where the request goes."""
     if run.key_id is None:
         return request.headers
+    progress.waits_for_key = True
     try:
         key = await lease(run, origin_of(request.url))
     except NoKey:
         progress.no_key = True
         raise
+    progress.waits_for_key = False
     return attached(request, key, datetime.now(UTC))
 
 

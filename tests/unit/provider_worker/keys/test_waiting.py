@@ -1,0 +1,95 @@
+"""An attempt that ends while its key is on its way has sent nothing, and nothing is accounted as if it had."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from nats.js import JetStreamContext
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.key import LeaseKey, SealedKey
+from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
+from keyferry.runtime.publishing import PackedPublisher
+from keyferry.runtime.telemetry import Telemetry
+from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.attempt import Attempts
+from services.provider_worker.calling import http_provider, no_keys
+from services.provider_worker.keys.leasing import KeyRing, NoKey
+from services.provider_worker.spool import Spool
+from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from tests.support.attempt_runs import attempt_run
+from tests.support.vault_double import VaultDouble, worker_side
+
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
+
+
+class Worker:
+    """Attempts at a provider that nothing reaches, since the vault never answers."""
+
+    def __init__(self, directory: Path) -> None:
+        self.spool = Spool(directory)
+        self.spool.open()
+        self.asked = asyncio.Event()
+        self.client = UpstreamClient()
+        ring: KeyRing = worker_side(VaultDouble(), ask=self._hangs).ring
+        self.attempts = Attempts(
+            worker_id="provider-worker-1",
+            boot_id="boot_1",
+            providers={"custom": http_provider(ADAPTERS["custom"], self.client, TIMEOUTS, ring.lease)},
+            spool=self.spool,
+            publisher=PackedPublisher(_no_bus, "attempts", producer="provider-worker-1"),
+            send=_nowhere,
+            telemetry=Telemetry("provider_worker"),
+            capacity=10,
+        )
+
+    @property
+    def record(self) -> AttemptRecord:
+        (line,) = self.spool.due(time.monotonic() + 1e6, 0)
+        return AttemptRecord.decode(line)
+
+    async def _hangs(self, asked: LeaseKey) -> SealedKey:
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+async def _nowhere(subject: str, data: bytes, reply: str) -> None:
+    """No caller listens."""
+
+
+def _no_bus() -> JetStreamContext:
+    raise AssertionError("nothing is published here")
+
+
+def keyed(deadline_ms: int = 60_000) -> AttemptRun:
+    changes = {"key_id": "key_0001", "key_owner": "acme", "deadline_ms": deadline_ms}
+    return attempt_run().model_copy(update=changes)
+
+
+async def test_a_caller_that_goes_away_meanwhile_has_paid_for_nothing(tmp_path: Path) -> None:
+    worker, run = Worker(tmp_path), keyed()
+    attempt = asyncio.create_task(worker.attempts.run(run, BODY, "_INBOX_test.1"))
+    await worker.asked.wait()
+    assert worker.attempts.cancel(run.attempt_id, run.tenant)
+    await attempt
+    assert worker.record.outcome is Outcome.CANCELLED
+    assert worker.record.failure is not None
+    assert worker.record.failure.where is Where.NOT_SENT
+    assert (worker.record.basis, worker.record.meters.total) == (Basis.NONE, 0)
+
+
+async def test_a_deadline_that_passes_meanwhile_is_nobodys_bill_and_not_the_providers_fault(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.attempts.run(keyed(deadline_ms=50), BODY, "_INBOX_test.1")
+    assert worker.record.failure is not None
+    assert (worker.record.failure.failure_class, worker.record.failure.where) == (FailureClass.EXPIRED, Where.NOT_SENT)
+    assert (worker.record.basis, worker.record.meters.total) == (Basis.NONE, 0)
+
+
+async def test_a_worker_without_an_identity_says_what_to_set() -> None:
+    with pytest.raises(NoKey, match="KEYFERRY_IDENTITY_KEY_FILE and KEYFERRY_VAULT_PUBLIC_KEY_FILE"):
+        await no_keys(keyed(), "https://api.openai.com")
