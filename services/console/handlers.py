@@ -1,11 +1,11 @@
 """The HTTP doors: the routes, under the credential's own tenant and under the tenant that an operator names."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
@@ -22,6 +22,7 @@ from services.console.door import REQUEST_ID, internal_error
 from services.console.key_routes import KeyRoutes
 from services.console.problem import INVALID_REQUEST, ErrorBody, Problem, error_body
 from services.console.reading_routes import ReadingRoutes
+from services.console.routing_table import Route
 from services.console.sealing import Sealer
 from services.console.validation import from_faults
 
@@ -87,14 +88,10 @@ def application(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_defect)
     questions = Questions(ask)
-    router = APIRouter()
-    KeyRoutes(questions, sealer, clock).register(router)
-    ReadingRoutes(questions).register(router)
+    table = (*KeyRoutes(questions, sealer, clock).table(), *ReadingRoutes(questions).table())
     credential = Depends(DOCUMENTED_CREDENTIAL)
-    app.include_router(router, prefix=OWN_PREFIX, dependencies=[credential], responses=dict(_ERRORS))
-    app.include_router(
-        router, prefix=OPERATOR_PREFIX, dependencies=[credential, Depends(tenant_in_path)], responses=dict(_ERRORS)
-    )
+    _add(app, OWN_PREFIX, table, [credential])
+    _add(app, OPERATOR_PREFIX, table, [credential, Depends(tenant_in_path)])
     _add_health(app, waiting_for, draining)
     return app
 
@@ -113,6 +110,19 @@ def document() -> dict[str, object]:
         draining=lambda: False,
     )
     return app.openapi()
+
+
+def _add(app: FastAPI, prefix: str, table: Iterable[Route], dependencies: Sequence[params.Depends]) -> None:
+    for row in table:
+        app.add_api_route(
+            prefix + row.path,
+            row.handler,
+            methods=[row.method],
+            name=row.name,
+            status_code=row.status,
+            dependencies=dependencies,
+            responses=dict(_ERRORS),
+        )
 
 
 def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Callable[[], bool]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
+from fastapi import Query, Request, Response
 
 from keyferry.contracts.key import (
     AddKey,
@@ -40,6 +40,7 @@ from services.console.asking import KEY_TEST_SECONDS, Questions
 from services.console.bodies import AddKeyBody, EditKeyBody, Paging, RotateKeyBody, TryKeyBody
 from services.console.paging import page
 from services.console.problem import not_found
+from services.console.routing_table import Route
 from services.console.sealing import Sealer
 from services.console.views import ProviderKeyPage, ProviderKeySummary, summary
 
@@ -54,20 +55,22 @@ class KeyRoutes:
         self._sealer = sealer
         self._clock = clock
 
-    def register(self, router: APIRouter) -> None:
-        """Add the routes; fixed names stand before the key's id, which would take them for its own."""
+    def table(self) -> tuple[Route, ...]:
+        """The routes; fixed names stand before the key's id, which would take them for its own."""
         base, one = "/provider-keys", "/provider-keys/{key_id}"
-        router.add_api_route(base, self.list_, methods=["GET"], name="list_provider_keys")
-        router.add_api_route(base, self.add, methods=["POST"], name="add_provider_key", status_code=201)
-        router.add_api_route(f"{base}/test", self.try_, methods=["POST"], name="try_provider_key")
-        router.add_api_route(f"{base}/summary", self.summary, methods=["GET"], name="summarize_provider_keys")
-        router.add_api_route(f"{base}/intake-key", self.intake_key, methods=["GET"], name="get_intake_key")
-        router.add_api_route(one, self.get, methods=["GET"], name="get_provider_key")
-        router.add_api_route(one, self.edit, methods=["PATCH"], name="edit_provider_key")
-        router.add_api_route(one, self.remove, methods=["DELETE"], name="remove_provider_key")
-        router.add_api_route(f"{one}/test", self.test, methods=["POST"], name="test_provider_key")
-        router.add_api_route(f"{one}/rotate", self.rotate, methods=["POST"], name="rotate_provider_key")
-        router.add_api_route(f"{one}/revert", self.revert, methods=["POST"], name="revert_provider_key")
+        return (
+            Route("GET", base, "list_provider_keys", self.list_),
+            Route("POST", base, "add_provider_key", self.add, status=201),
+            Route("POST", f"{base}/test", "try_provider_key", self.try_),
+            Route("GET", f"{base}/summary", "summarize_provider_keys", self.summary),
+            Route("GET", f"{base}/intake-key", "get_intake_key", self.intake_key),
+            Route("GET", one, "get_provider_key", self.get),
+            Route("PATCH", one, "edit_provider_key", self.edit),
+            Route("DELETE", one, "remove_provider_key", self.remove),
+            Route("POST", f"{one}/test", "test_provider_key", self.test),
+            Route("POST", f"{one}/rotate", "rotate_provider_key", self.rotate),
+            Route("POST", f"{one}/revert", "revert_provider_key", self.revert),
+        )
 
     async def list_(self, who: For, query: Annotated[Paging, Query()]) -> ProviderKeyPage:
         """A tenant's provider keys, masked, in the order in which they are used."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from keyferry.contracts.audit import AuditEntries, AuditVerdict, ListAudit, VerifyAudit
 from keyferry.contracts.route import Models
@@ -12,6 +12,7 @@ from services.console.asking import WHOLE_AUDIT_SECONDS, Questions
 from services.console.bodies import AuditPaging, ModelFilters, Paging
 from services.console.model_query import question
 from services.console.paging import page
+from services.console.routing_table import Route
 from services.console.views import AuditPage, ModelPage, ProviderPage, providers
 
 
@@ -21,12 +22,14 @@ class ReadingRoutes:
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
 
-    def register(self, router: APIRouter) -> None:
-        """Add the routes."""
-        router.add_api_route("/providers", self.providers, methods=["GET"], name="list_providers")
-        router.add_api_route("/models", self.models, methods=["GET"], name="list_models")
-        router.add_api_route("/audit", self.audit, methods=["GET"], name="list_audit")
-        router.add_api_route("/audit/verify", self.verify_audit, methods=["GET"], name="verify_audit")
+    def table(self) -> tuple[Route, ...]:
+        """The routes."""
+        return (
+            Route("GET", "/providers", "list_providers", self.providers),
+            Route("GET", "/models", "list_models", self.models),
+            Route("GET", "/audit", "list_audit", self.audit),
+            Route("GET", "/audit/verify", "verify_audit", self.verify_audit),
+        )
 
     async def providers(self, who: For, query: Annotated[Paging, Query()]) -> ProviderPage:
         """The providers whose keys can be stored: what a key looks like, where to get one, what is needed beside it."""

@@ -1,0 +1,40 @@
+"""A bus whose owners answer as the test says; tests/integration/console/test_parity.py holds it against the real one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.service import Refusal
+from keyferry.contracts.topology import Subject
+from keyferry.runtime.bus import BusError, Refused
+
+Answer = TypeVar("Answer", bound=Message)
+Owner = Callable[[Message], Message | Refusal]
+
+
+@dataclass
+class ScriptedBus:
+    """`owners` answer by subject name; a subject without one is answered by nobody."""
+
+    owners: dict[str, Owner] = field(default_factory=dict)
+    asked: list[tuple[str, Message]] = field(default_factory=list)
+    """Subject name and question, as the owner reads it."""
+
+    def answers(self, subject: Subject, answer: Message | Refusal | Owner) -> None:
+        """From now on `subject` is answered so."""
+        self.owners[subject.name] = answer if callable(answer) else lambda _: answer
+
+    async def ask(self, subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
+        """As `Bus.ask`."""
+        owner = self.owners.get(subject.name)
+        if owner is None:
+            raise BusError(f"nobody answers {subject.name}: is {subject.hearers[0]} running? `keyferry doctor` tells")
+        # Over the wire and back: what cannot be written or read is found here too.
+        read = subject.message.model_validate_json(question.encode())
+        assert isinstance(read, Message)
+        self.asked.append((subject.name, read))
+        reply = owner(read)
+        if isinstance(reply, Refusal):
+            raise Refused(reply.code, reply.message)
+        return answer.decode(reply.encode())

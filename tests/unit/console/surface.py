@@ -1,0 +1,109 @@
+"""The console's HTTP surface with a scripted bus behind it, as a client sees it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, cast
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from fastapi import FastAPI
+
+from keyferry.contracts.key import KeyStatus, ProviderKey, ProviderKeys
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.topology import KEY_INTAKE, KEY_LIST
+from keyferry.runtime.telemetry import Telemetry
+from keyferry.sealing.intake import IntakeOpener
+from services.console.credential import identify
+from services.console.door import Door
+from services.console.handlers import application
+from services.console.sealing import Sealer
+from tests.support.scripted_bus import ScriptedBus
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+TOKEN = "an-operator-token-of-forty-characters-0123"
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+KEY = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzA9f2"
+
+
+@dataclass
+class Surface:
+    """What is around the routes, each part as the test wants it."""
+
+    bus: ScriptedBus = field(default_factory=ScriptedBus)
+    vault: IntakeOpener = field(default_factory=lambda: IntakeOpener(X25519PrivateKey.generate()))
+    waiting: list[str] = field(default_factory=list)
+    draining: bool = False
+    upload_timeout_seconds: float = 5.0
+    adapt: Callable[[FastAPI], None] = lambda app: None
+
+    def __post_init__(self) -> None:
+        self.bus.answers(KEY_INTAKE, self.vault.intake_key)
+
+    @cached_property
+    def door(self) -> Door:
+        app = application(
+            ask=self.bus.ask,
+            sealer=Sealer(self.vault.intake_key.public_key),
+            clock=lambda: NOW,
+            waiting_for=lambda: self.waiting,
+            draining=lambda: self.draining,
+        )
+        self.adapt(app)
+        return Door(
+            app,
+            identify=lambda header: identify(header, Secret(TOKEN)),
+            waiting_for=lambda: self.waiting,
+            telemetry=Telemetry("console", {}),
+            upload_timeout_seconds=self.upload_timeout_seconds,
+        )
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, headers: dict[str, str] = AUTHORIZED, **more: Any
+    ) -> httpx.Response:
+        """One request; `body` goes out as JSON unless null."""
+        transport = httpx.ASGITransport(app=cast(Any, self.door))
+        async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as client:
+            if body is not None:
+                more["content"] = json.dumps(body)
+                headers = {"content-type": "application/json", **headers}
+            return await client.request(method, path, headers=headers, **more)
+
+    def stores(self, *keys: ProviderKey) -> None:
+        """The tenant asked about has these keys."""
+        self.bus.answers(KEY_LIST, ProviderKeys(keys=list(keys)))
+
+    def opened(self, sealed: str, tenant: str, provider: str, origin: str) -> str:
+        """What was sealed, as the vault reads it."""
+        return self.vault.open(sealed, tenant, provider, origin).reveal()
+
+
+def stored(key_id: str = "key_0001", **changes: Any) -> ProviderKey:
+    """A stored key."""
+    values: dict[str, Any] = {
+        "key_id": key_id,
+        "tenant": "platform",
+        "provider": "openai",
+        "label": "main",
+        "status": KeyStatus.VALID,
+        "version": 1,
+        "origin": "https://api.openai.com",
+        "base_url": "https://api.openai.com/v1",
+        "masked": "sk-…A9f2",
+        "fingerprint": "0123456789abcdef",
+        "created_at": NOW,
+        "created_by": "operator",
+    }
+    return ProviderKey.model_validate(values | changes)
+
+
+def error(response: httpx.Response) -> tuple[int, str, str | None]:
+    """Status, code and param of an error, whose shape is checked."""
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code", "keyferry"}
+    assert body["error"]["message"]
+    assert body["error"]["keyferry"]["request_id"] == response.headers["x-request-id"]
+    return response.status_code, body["error"]["code"], body["error"]["param"]

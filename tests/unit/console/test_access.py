@@ -1,0 +1,134 @@
+"""Every route that the running application documents needs a credential, and a row that says who may call it."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+
+from keyferry.contracts.secret import Secret
+from services.console.access import ALLOWED, OPERATOR_PREFIX, OWN_PREFIX, may
+from services.console.acting import For, tenant_in_path
+from services.console.credential import OPERATOR, Credential, Unauthenticated, identify
+from services.console.door import OPEN_PATHS
+from services.console.handlers import document
+from tests.unit.console.surface import AUTHORIZED, TOKEN, Surface, error
+
+_METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """Method and path template of every operation."""
+    paths = document()["paths"]
+    assert isinstance(paths, dict)
+    for path, operations in paths.items():
+        yield from ((name.upper(), path) for name in operations if name in _METHODS)
+
+
+ROUTES = sorted((method, path) for method, path in documented() if path not in OPEN_PATHS)
+
+
+def filled(path: str) -> str:
+    return path.replace("{tenant}", "acme").replace("{key_id}", "key_0001")
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    assert set(ROUTES) == set(ALLOWED)
+
+
+def test_both_prefixes_lead_to_the_same_routes() -> None:
+    own = {(method, path.removeprefix(OWN_PREFIX)) for method, path in ROUTES if not path.startswith(OPERATOR_PREFIX)}
+    acting = {
+        (method, path.removeprefix(OPERATOR_PREFIX)) for method, path in ROUTES if path.startswith(OPERATOR_PREFIX)
+    }
+    assert own == acting
+    assert len(own) >= 15
+
+
+def test_nothing_is_served_that_is_not_documented() -> None:
+    served: set[tuple[str, str]] = set()
+
+    def look(app: FastAPI) -> None:
+        for route in app.routes:
+            assert isinstance(route, APIRoute), f"{route} answers and is no documented route"
+            served.update((method, route.path) for method in route.methods)
+
+    assert Surface(adapt=look).door
+    assert served == set(documented())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": f"Basic {TOKEN}"},
+        {"authorization": f"Bearer {TOKEN[:-1]}"},
+        {"authorization": f"Bearer {TOKEN}x"},
+        {"authorization": f"Bearer {TOKEN.upper()}"},
+        {"x-api-key": TOKEN},
+        {"cookie": f"token={TOKEN}"},
+    ],
+)
+async def test_every_route_refuses_whoever_is_not_known(headers: dict[str, str]) -> None:
+    surface = Surface()
+    for method, path in ROUTES:
+        response = await surface.ask(method, filled(path), headers=headers)
+        assert error(response) == (401, "invalid_api_key", None), f"{method} {path}"
+        assert response.json()["error"]["type"] == "authentication_error"
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert TOKEN[:-1] not in response.text
+    assert surface.bus.asked == []
+    assert len(ROUTES) >= 30
+
+
+async def test_every_route_lets_the_operator_in() -> None:
+    """The same requests with the credential: none of them stops at it."""
+    surface = Surface()
+    for method, path in ROUTES:
+        assert (await surface.ask(method, filled(path))).status_code not in (401, 403), f"{method} {path}"
+
+
+@pytest.mark.parametrize("credential", list(Credential))
+def test_the_table_of_routes_and_credentials(credential: Credential) -> None:
+    """The rule behind the table: until people can sign in, the operator may do everything, and nobody else anything."""
+    for method, path in ROUTES:
+        assert may(credential, method, path) is (credential is Credential.OPERATOR)
+    assert not may(credential, "PUT", "/api/v1/provider-keys")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/nothing", "/api/v1/openapi.json", "/docs", "/openapi.json"])
+async def test_who_is_not_known_learns_of_no_address(path: str) -> None:
+    assert error(await Surface().ask("GET", path, headers={})) == (401, "invalid_api_key", None)
+    assert error(await Surface().ask("GET", path, headers=AUTHORIZED)) == (404, "unknown_url", None)
+
+
+async def test_a_route_without_a_row_is_denied_to_the_operator_too() -> None:
+    async def forgotten(who: For) -> dict[str, str]:
+        return {"tenant": who.tenant}
+
+    def add(app: FastAPI) -> None:
+        app.add_api_route("/api/v1/forgotten", forgotten)
+        app.add_api_route(
+            f"{OPERATOR_PREFIX}/forgotten", forgotten, dependencies=[Depends(tenant_in_path)], name="acting"
+        )
+
+    surface = Surface(adapt=add)
+    assert error(await surface.ask("GET", "/api/v1/forgotten")) == (403, "not_allowed", None)
+    assert error(await surface.ask("GET", "/api/v1/ops/tenants/acme/forgotten")) == (403, "not_allowed", None)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_operator_s_own_tenant_is_the_platform(scheme: str) -> None:
+    caller = identify(f"{scheme}  {TOKEN} ", Secret(TOKEN))
+    assert caller == OPERATOR
+    assert (caller.tenant, caller.actor) == ("platform", "console:operator")
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", f"Token {TOKEN}", "Bearer \xff\xfe", "Bearer x" * 999]
+)
+def test_nobody_else_is_the_operator(header: str | None) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        identify(header, Secret(TOKEN))
+    assert "\xff" not in str(refused.value)

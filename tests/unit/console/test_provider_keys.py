@@ -1,0 +1,333 @@
+"""Provider keys over HTTP: which question goes to the vault, what comes back, and what is refused on the way."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from keyferry.contracts.key import (
+    AddKey,
+    EditKey,
+    KeyCheck,
+    KeyRemoved,
+    KeyStatus,
+    ListKeys,
+    NamedKey,
+    RotateKey,
+    TryKey,
+    Verdict,
+)
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.topology import (
+    KEY_ADD,
+    KEY_EDIT,
+    KEY_INTAKE,
+    KEY_REMOVE,
+    KEY_REVERT,
+    KEY_ROTATE,
+    KEY_TEST,
+    KEY_TRY,
+    Subject,
+)
+from keyferry.sealing.intake import seal_key
+from tests.unit.console.surface import KEY, NOW, Surface, error, stored
+
+OWN = "/api/v1/provider-keys"
+ACME = "/api/v1/ops/tenants/acme/provider-keys"
+ORIGIN = "https://api.openai.com"
+NEW = {"provider": "openai", "label": "main", "key": KEY}
+
+
+@pytest.mark.parametrize(("base", "tenant"), [(OWN, "platform"), (ACME, "acme")])
+async def test_a_key_in_clear_reaches_the_vault_sealed_for_the_credential_s_tenant(base: str, tenant: str) -> None:
+    surface = Surface()
+    surface.bus.answers(KEY_ADD, stored(tenant=tenant))
+    more = {"priority": 5, "weight": 2, "allowed_models": ["gpt-4o"], "monthly_limit_usd": "12.50"}
+    response = await surface.ask("POST", base, {**NEW, **more, "save_untested": True})
+    assert response.status_code == 201
+    assert response.headers["location"] == f"{base}/key_0001"
+    assert response.json()["masked"] == "sk-…A9f2"
+    name, asked = surface.bus.asked[-1]
+    assert name == "key.add"
+    assert isinstance(asked, AddKey)
+    assert surface.opened(asked.sealed, tenant, "openai", ORIGIN) == KEY
+    assert asked == AddKey(
+        tenant=tenant,
+        actor="console:operator",
+        provider="openai",
+        label="main",
+        sealed=asked.sealed,
+        priority=5,
+        weight=2,
+        allowed_models=["gpt-4o"],
+        monthly_limit_usd=Decimal("12.50"),
+        save_untested=True,
+    )
+    assert all(KEY.encode() not in question.encode() for _, question in surface.bus.asked)
+
+
+async def test_a_key_that_the_client_has_sealed_goes_on_as_it_is() -> None:
+    surface = Surface()
+    surface.bus.answers(KEY_ADD, stored())
+    told = (await surface.ask("GET", f"{OWN}/intake-key")).json()
+    assert told["public_key"] == surface.vault.intake_key.public_key
+    sealed = seal_key(told["public_key"], "platform", "openai", ORIGIN, Secret(KEY), suite=told["suite"])
+    response = await surface.ask("POST", OWN, {"provider": "openai", "label": "main", "sealed": sealed})
+    assert response.status_code == 201
+    asked = surface.bus.asked[-1][1]
+    assert isinstance(asked, AddKey)
+    assert asked.sealed == sealed
+
+
+async def test_a_key_is_sealed_for_the_address_that_it_is_given_for() -> None:
+    surface = Surface()
+    surface.bus.answers(KEY_TRY, KeyCheck(verdict=Verdict.VALID, steps=[], duration_ms=1, checked_at=NOW))
+    body = {"provider": "azure", "key": KEY, "base_url": "https://RES.openai.azure.com", "fields": {"deployment": "d"}}
+    response = await surface.ask("POST", f"{ACME}/test", body)
+    assert (response.status_code, response.json()["verdict"]) == (200, "valid")
+    asked = surface.bus.asked[-1][1]
+    assert isinstance(asked, TryKey)
+    assert asked.fields == {"deployment": "d"}
+    assert surface.opened(asked.sealed, "acme", "azure", "https://res.openai.azure.com") == KEY
+
+
+async def test_a_rotation_is_sealed_for_the_place_of_the_stored_key() -> None:
+    surface = Surface()
+    surface.stores(
+        stored("key_0001"), stored("key_0002", tenant="acme", provider="custom", origin="https://llm.example")
+    )
+    surface.bus.answers(KEY_ROTATE, stored("key_0002", version=2))
+    response = await surface.ask("POST", f"{ACME}/key_0002/rotate", {"key": KEY})
+    assert (response.status_code, response.json()["version"]) == (200, 2)
+    asked = surface.bus.asked[-1][1]
+    assert isinstance(asked, RotateKey)
+    assert (asked.tenant, asked.key_id, asked.save_untested) == ("acme", "key_0002", False)
+    assert surface.opened(asked.sealed, "acme", "custom", "https://llm.example") == KEY
+    gone = await surface.ask("POST", f"{ACME}/key_0009/rotate", {"key": KEY})
+    assert error(gone) == (404, "not_found", None)
+
+
+@pytest.mark.parametrize("way", ["add", "try", "rotate"])
+async def test_nothing_is_sealed_to_another_key_than_the_pinned_one(way: str) -> None:
+    surface, impostor = Surface(), Surface()
+    surface.stores(stored())
+    surface.bus.answers(KEY_INTAKE, impostor.vault.intake_key)
+    path, body = {
+        "add": (OWN, NEW),
+        "try": (f"{OWN}/test", {"provider": "openai", "key": KEY}),
+        "rotate": (f"{OWN}/key_0001/rotate", {"key": KEY}),
+    }[way]
+    response = await surface.ask("POST", path, body)
+    assert error(response) == (503, "intake_key_mismatch", None)
+    assert {name for name, _ in surface.bus.asked} <= {"key.intake", "key.list"}
+    assert error(await surface.ask("GET", f"{OWN}/intake-key")) == (503, "intake_key_mismatch", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "param"),
+    [
+        ({"key": "sk-ant-api03-abc"}, 422, "implausible_key", "key"),
+        ({"key": "two words"}, 422, "implausible_key", "key"),
+        ({"key": ""}, 422, "invalid_value", "key"),
+        ({"key": "sk-ключ"}, 422, "invalid_value", "key"),
+        ({"key": 17}, 422, "invalid_value", "key"),
+        ({"key": None}, 422, "invalid_value", None),
+        ({"sealed": "AAAA"}, 422, "invalid_value", None),
+        ({"provider": "nobody"}, 422, "invalid_address", None),
+        ({"provider": "bedrock"}, 422, "invalid_address", None),
+        ({"base_url": "http://10.0.0.1/v1"}, 422, "invalid_address", None),
+        ({"base_url": "https://me:pw@evil.example/v1"}, 422, "invalid_address", None),
+        ({"fields": {"region": "eu"}}, 422, "invalid_address", None),
+        ({"label": ""}, 422, "invalid_value", "label"),
+        ({"label": "a\nb"}, 422, "invalid_value", "label"),
+        ({"label": "\ud800"}, 422, "invalid_value", "label"),
+        ({"priority": 1001}, 422, "invalid_value", "priority"),
+        ({"weight": 0}, 422, "invalid_value", "weight"),
+        ({"monthly_limit_usd": 12.5}, 422, "invalid_value", "monthly_limit_usd"),
+        ({"monthly_limit_usd": "-1"}, 422, "invalid_value", "monthly_limit_usd"),
+        ({"monthly_limit_usd": "NaN"}, 422, "invalid_value", "monthly_limit_usd"),
+        ({"expires_at": "soon"}, 422, "invalid_value", "expires_at"),
+        ({"allowed_models": []}, 422, "invalid_value", "allowed_models"),
+        ({"tenant": "globex"}, 400, "unknown_field", "tenant"),
+        ({"actor": "somebody"}, 400, "unknown_field", "actor"),
+        ({"once": True}, 400, "unknown_field", "once"),
+        ({"origin": "https://evil.example"}, 400, "unknown_field", "origin"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
+    change: dict[str, object], status: int, code: str, param: str | None
+) -> None:
+    surface = Surface()
+    response = await surface.ask("POST", OWN, {**NEW, **change})
+    assert error(response) == (status, code, param)
+    assert response.json()["error"]["type"] == "invalid_request_error"
+    assert [name for name, _ in surface.bus.asked] in ([], ["key.intake"])
+
+
+@pytest.mark.parametrize("path", [OWN, f"{OWN}/test", f"{OWN}/key_0001/rotate"])
+async def test_a_key_is_needed(path: str) -> None:
+    surface = Surface()
+    body = {
+        name: NEW[name] for name in ("provider", "label") if path == OWN or (name, path) == ("provider", f"{OWN}/test")
+    }
+    response = await surface.ask("POST", path, body)
+    assert error(response) == (422, "invalid_value", None)
+    assert "either as `key` or as `sealed`" in response.json()["error"]["message"]
+
+
+async def test_lists_go_on_with_a_cursor() -> None:
+    surface = Surface()
+    surface.stores(*(stored(f"key_000{number}") for number in range(5)))
+    seen: list[str] = []
+    after = ""
+    for _ in range(3):
+        page = (await surface.ask("GET", f"{OWN}?limit=2{after}")).json()
+        seen += [key["key_id"] for key in page["data"]]
+        after = f"&after={page['next']}"
+    assert seen == [f"key_000{number}" for number in range(5)]
+    assert page["next"] is None
+    assert error(await surface.ask("GET", f"{OWN}?after=key_gone")) == (400, "invalid_cursor", "after")
+    for wrong in ("limit=0", "limit=1001", "limit=x", "after="):
+        assert error(await surface.ask("GET", f"{OWN}?{wrong}"))[:2] == (422, "invalid_value")
+    for wrong in ("tenant=globex", "key=x"):
+        assert error(await surface.ask("GET", f"{OWN}?{wrong}"))[:2] == (400, "unknown_field")
+
+
+@pytest.mark.parametrize(("base", "tenant"), [(OWN, "platform"), (ACME, "acme")])
+async def test_the_tenant_comes_from_the_credential_or_from_the_operator_s_path(base: str, tenant: str) -> None:
+    surface = Surface()
+    surface.stores(stored(tenant=tenant))
+    assert (await surface.ask("GET", base)).json()["data"][0]["key_id"] == "key_0001"
+    assert (await surface.ask("GET", f"{base}/key_0001")).json()["tenant"] == tenant
+    assert (await surface.ask("GET", f"{base}/summary")).json()["keys"] == 1
+    assert [question for _, question in surface.bus.asked] == [ListKeys(tenant=tenant)] * 3
+    assert error(await surface.ask("GET", f"{base}/key_0009")) == (404, "not_found", None)
+
+
+@pytest.mark.parametrize("tenant", ["Acme", "a.b", "*", ">", "-a", "a" * 64, "%2e%2e", "a%20b"])
+async def test_what_is_no_tenant_s_name_is_not_found(tenant: str) -> None:
+    surface = Surface()
+    surface.stores(stored())
+    response = await surface.ask("GET", f"/api/v1/ops/tenants/{tenant}/provider-keys")
+    assert error(response)[:2] in ((404, "not_found"), (404, "unknown_url"))
+    assert surface.bus.asked == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "subject"),
+    [
+        ("POST", "/key_0001/test", KEY_TEST),
+        ("POST", "/key_0001/revert", KEY_REVERT),
+        ("DELETE", "/key_0001", KEY_REMOVE),
+    ],
+)
+async def test_what_needs_nothing_but_the_key_s_name(method: str, path: str, subject: Subject) -> None:
+    surface = Surface()
+    surface.bus.answers(subject, KeyRemoved(key=stored(), keys_left=2) if method == "DELETE" else stored())
+    response = await surface.ask(method, ACME + path)
+    assert response.status_code == 200
+    name, asked = surface.bus.asked[-1]
+    assert name == subject.name
+    assert isinstance(asked, NamedKey)
+    assert (asked.tenant, asked.key_id, asked.actor) == ("acme", "key_0001", "console:operator")
+    if method == "DELETE":
+        assert response.json()["keys_left"] == 2
+
+
+async def test_an_edit_changes_what_it_names_and_null_takes_a_restriction_away() -> None:
+    surface = Surface()
+    surface.bus.answers(KEY_EDIT, stored())
+    body = {"label": "new", "disabled": True, "expires_at": None, "monthly_limit_usd": None, "weight": 7}
+    assert (await surface.ask("PATCH", f"{ACME}/key_0001", body)).status_code == 200
+    assert surface.bus.asked[-1][1] == EditKey(
+        tenant="acme",
+        actor="console:operator",
+        key_id="key_0001",
+        label="new",
+        disabled=True,
+        weight=7,
+        clear=["expires_at", "monthly_limit_usd"],
+    )
+    await surface.ask("PATCH", f"{ACME}/key_0001", {"monthly_limit_usd": "7"})
+    asked = surface.bus.asked[-1][1]
+    assert isinstance(asked, EditKey)
+    assert (asked.monthly_limit_usd, asked.clear) == (Decimal(7), [])
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({}, "invalid_value", None),
+        ({"label": None}, "invalid_value", "label"),
+        ({"disabled": None}, "invalid_value", "disabled"),
+        ({"priority": -1}, "invalid_value", "priority"),
+        ({"key": KEY}, "unknown_field", "key"),
+        ({"provider": "openai"}, "unknown_field", "provider"),
+        ({"base_url": "https://evil.example"}, "unknown_field", "base_url"),
+        ({"clear": ["expires_at"]}, "unknown_field", "clear"),
+    ],
+)
+async def test_an_edit_that_makes_no_sense(body: dict[str, object], code: str, param: str | None) -> None:
+    surface = Surface()
+    assert error(await surface.ask("PATCH", f"{OWN}/key_0001", body))[1:] == (code, param)
+    assert surface.bus.asked == []
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "code", "header"),
+    [
+        (ErrorCode.INVALID, 422, "refused", None),
+        (ErrorCode.NOT_FOUND, 404, "not_found", None),
+        (ErrorCode.CONFLICT, 409, "conflict", ("x-should-retry", "false")),
+        (ErrorCode.UNAVAILABLE, 503, "unavailable", ("retry-after", "1")),
+        (ErrorCode.INTERNAL, 500, "internal_error", ("x-should-retry", "false")),
+    ],
+)
+async def test_the_vault_s_refusals(refused: ErrorCode, status: int, code: str, header: tuple[str, str] | None) -> None:
+    surface = Surface()
+    surface.bus.answers(KEY_ADD, Refusal(code=refused, message="the vault's own words"))
+    response = await surface.ask("POST", OWN, NEW)
+    assert error(response) == (status, code, None)
+    assert response.json()["error"]["message"] == "the vault's own words"
+    if header is not None:
+        assert response.headers[header[0]] == header[1]
+
+
+async def test_nobody_answers() -> None:
+    surface = Surface()
+    reading = await surface.ask("GET", OWN)
+    assert error(reading) == (503, "unavailable", None)
+    assert "is key-vault running?" in reading.json()["error"]["message"]
+    assert reading.headers["retry-after"] == "1"
+    changing = await surface.ask("DELETE", f"{OWN}/key_0001")
+    assert error(changing) == (503, "unavailable", None)
+    assert "may have been made" in changing.json()["error"]["message"]
+    assert changing.headers["x-should-retry"] == "false"
+
+
+async def test_the_figures_of_a_tenant_s_keys() -> None:
+    surface = Surface()
+    surface.stores(
+        stored("key_0001", spent_usd="1.25", last_used_at=NOW - timedelta(hours=2)),
+        stored("key_0002", spent_usd="0.000000000001", over_limit=True, last_used_at=NOW - timedelta(hours=1)),
+        stored("key_0003", provider="groq", status=KeyStatus.INVALID),
+        stored("key_0004", provider="groq", status=KeyStatus.DEGRADED, expires_at=NOW + timedelta(days=13)),
+        stored("key_0005", provider="groq", status=KeyStatus.EXPIRED, expires_at=NOW - timedelta(days=1)),
+        stored("key_0006", provider="groq", status=KeyStatus.VALID, expires_at=NOW + timedelta(days=15)),
+    )
+    assert (await surface.ask("GET", f"{OWN}/summary")).json() == {
+        "keys": 6,
+        "usable": 3,
+        "by_status": {"valid": 3, "invalid": 1, "degraded": 1, "expired": 1},
+        "by_provider": [
+            {"provider": "groq", "keys": 4, "usable": 2, "spent_usd": "0"},
+            {"provider": "openai", "keys": 2, "usable": 1, "spent_usd": "1.250000000001"},
+        ],
+        "spent_usd": "1.250000000001",
+        "over_limit": 1,
+        "expiring_soon": 1,
+        "last_used_at": "2026-11-21T11:00:00Z",
+    }
+    surface.stores()
+    assert (await surface.ask("GET", f"{OWN}/summary")).json()["spent_usd"] == "0"
