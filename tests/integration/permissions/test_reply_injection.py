@@ -16,7 +16,7 @@ import pytest
 
 from deploy.postgres.migrate import migrate
 from keyferry.contracts import topology
-from keyferry.contracts.chat import AttemptRun, ChatRequest, Probe, Reroute, Tried
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Probe, Reroute, Tried
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import ListEndpoints, ListModels
@@ -51,6 +51,8 @@ ASTRAY = (
 )
 """Inboxes of everybody, things that look like inboxes, a stream, a bucket, JetStream itself."""
 MANAGED = [subject for subject in SUBJECTS if subject.transport is Transport.REQUEST and subject.lane is Lane.FRAMEWORK]
+PASSED_ON = (topology.ATTEMPT_RUN, topology.REQUEST_REROUTE)
+"""Their answers go to whoever asked first, and not to their speaker."""
 CHAT = {
     "request_id": "req_test",
     "tenant": "acme",
@@ -77,14 +79,14 @@ class Question:
 
     def own(self) -> tuple[str, ...]:
         """Prefixes of those who may ask; what callers have asked is passed on, and is still theirs."""
-        if self.speaker.startswith((Role.ROUTER, Role.PROVIDER_WORKER)):
+        if self.subject in PASSED_ON:
             return FRAME_INBOXES
         roles = [user for user in USERS if topology.role_of(user) in self.subject.speakers]
         return tuple(f"{inbox_prefix(user)}." for user in roles)
 
     def proper(self) -> str:
         """An inbox to which the answer does go."""
-        asker = self.speaker if topology.role_of(self.speaker) in topology.CHAT_REQUEST.speakers else Role.OPERATOR
+        asker = Role.OPERATOR if self.subject in PASSED_ON else self.speaker
         return f"{inbox_prefix(asker)}.{secrets.token_hex(8)}.1"
 
 
@@ -126,7 +128,9 @@ async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(b
         for subject in MANAGED:
             for speaker in (user for user in USERS if topology.role_of(user) in subject.speakers):
                 tenant = topology.tenant_of(speaker) or "acme"
-                placeholders = dict.fromkeys(("provider", "boot", "worker", "router", "service"), "something")
+                placeholders = dict.fromkeys(("provider", "boot", "router", "service"), "something") | {
+                    "worker": speaker
+                }
                 at = subject.at(**placeholders, tenant=tenant)
                 await ask_in_every_way(bus, watcher, Question(subject, speaker, at, b"{}"))
 
@@ -143,6 +147,13 @@ QUESTIONS = (
         CLIENTS[0],
         "kf.v1.worker.probe.{boot}",
         Probe(attempt_ids=["att_test"]).encode(),
+    ),
+    Question(topology.KEY_CHECK, Role.KEY_VAULT, topology.KEY_CHECK.at(worker="provider-worker-1"), b"{}"),
+    Question(
+        topology.EMBEDDING_REQUEST,
+        CLIENTS[0],
+        topology.EMBEDDING_REQUEST.at(tenant="acme"),
+        EmbeddingRequest.model_validate(CHAT).with_body(b'{"model": "echo", "input": "hello"}'),
     ),
     Question(
         topology.CHAT_REQUEST,
@@ -189,7 +200,7 @@ def test_the_real_doors_are_all_that_answer() -> None:
     roles = {Role.ROUTER, Role.TENANT_DIRECTORY, Role.PROVIDER_WORKER}
     asked = {question.subject for question in QUESTIONS}
     for subject in SUBJECTS:
-        answered = subject.reply is not None or subject.message in (ChatRequest, Reroute, AttemptRun)
+        answered = subject.reply is not None or subject.message in (ChatRequest, EmbeddingRequest, Reroute, AttemptRun)
         if roles.intersection(subject.hearers) and answered and subject not in MANAGED:
             assert subject in asked, subject.name
 
