@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 from keyferry.contracts.chat import Tried
-from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import CircuitState, Target
 from keyferry.contracts.route import Candidate, DropReason
 from services.router.catalog.lookup import NAMED_BY_TENANT
@@ -91,7 +91,10 @@ def failed_with(candidate: Candidate, tried: Tried) -> bool:
         return True
     if candidate.provider in NAMED_BY_TENANT:
         return False  # another key of these is another server
-    return tried.failure.failure_class not in OF_THE_KEY
+    failure = tried.failure
+    if failure.failure_class is FailureClass.UNAVAILABLE and failure.where is Where.NOT_SENT:
+        return False  # this key could not be had, since it was removed a moment ago: nobody asked the provider
+    return failure.failure_class not in OF_THE_KEY
 
 
 def dropped(candidate: Candidate, reason: DropReason, words: str) -> Candidate:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.chat import Tried
-from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import DropReason, Endpoint
@@ -274,6 +274,13 @@ def test_what_is_the_keys_fault_lets_the_next_key_be_tried(failure_class: Failur
     made = planned("openai/gpt-4o", *keys, tried=[tried(failure_class)])
     assert order(made) == ["key_b"]
     assert reasons(made)["key_a"] is _D.ALREADY_TRIED
+
+
+def test_a_key_that_could_not_be_had_lets_the_next_one_be_tried() -> None:
+    keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
+    no_key = Failure(failure_class=FailureClass.UNAVAILABLE, message="the key was removed", where=Where.NOT_SENT)
+    again = Tried(attempt_id="att_1", provider="openai", model="gpt-4o", key_id="key_a", failure=no_key)
+    assert order(planned("openai/gpt-4o", *keys, tried=[again])) == ["key_b"]
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.CONTEXT_LENGTH])
