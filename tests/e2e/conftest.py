@@ -1,13 +1,26 @@
-"""One running system for all end-to-end tests that do not break it."""
+"""Running systems for all end-to-end tests that do not break them."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.key_journeys import KeyDesk, running_desk
 from tests.support.system import KeyferrySystem, running_system
 
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyferrySystem]:
     with running_system(tmp_path_factory.mktemp("system") / "home") as running:
+        yield running
+
+
+LEASE_SECONDS = 15
+"""Longer than any liveness bound of a revocation, so that no lease that ends by itself passes for one."""
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyDesk]:
+    """A system with provider keys, for tests that make tenants of their own."""
+    settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    with running_desk(tmp_path_factory.mktemp("keys") / "home", settings) as running:
         yield running

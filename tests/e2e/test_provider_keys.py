@@ -4,13 +4,12 @@ The provider's own log is the oracle: which key came, how often, and that none c
 """
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from tests.support.key_journeys import Buyer, KeyDesk, running_desk, vault_url
+from tests.support.key_journeys import Buyer, KeyDesk, vault_url
 from tests.support.provider_double import (
     ANSWER,
     CHAT_MODEL,
@@ -31,12 +30,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.timeout(180)
 
 STEPS = ("reachable", "accepted", "has credit", "model or region")
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyDesk]:
-    with running_desk(tmp_path_factory.mktemp("keys") / "home") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +146,7 @@ def test_a_key_goes_to_its_own_origin_alone(desk: KeyDesk) -> None:
             desk.provider.deny(key, lambda status=status: Reply(status, moved, pieces_of(b"moved")))  # type: ignore[misc]
             assert buyer.ask().status_code >= 500
         assert elsewhere.calls == [], "no redirect is followed"
-        desk.system.cli(
-            *("endpoints", "add", "other", "--tenant", "homely", "--base-url", elsewhere.base_url, "--model", "m")
-        )
+        desk.cli(*("endpoints", "add", "other", "--tenant", "homely", "--base-url", elsewhere.base_url, "--model", "m"))
         until("the other server is asked", lambda: buyer.ask(model="other/m").status_code and elsewhere.calls)
         assert all(key_of(call.asked) == "" for call in elsewhere.calls)
         assert all(key not in str(call.asked) for call in elsewhere.calls)
@@ -194,7 +185,7 @@ def test_no_tenant_pays_with_anothers_key(desk: KeyDesk) -> None:
     mark = desk.provider.mark()
     assert stranger.ask().status_code == 403
     assert desk.provider.mark() == mark
-    assert "no key" in desk.system.cli("keys", "test", key_id, "--tenant", "stranger", status=1)
+    assert "no key" in desk.cli("keys", "test", key_id, "--tenant", "stranger", status=1)
 
 
 # --- many keys
@@ -290,11 +281,11 @@ def test_an_import_brings_each_key_once_and_no_removed_one_back(desk: KeyDesk) -
     key = desk.provider.issue().removeprefix("sk-proj-")
     desk.provider.deny(key, None)
     variable = {"MISTRAL_API_KEY": key}
-    (taken,) = json.loads(desk.system.cli("keys", "import", "--json", settings=variable))
+    (taken,) = json.loads(desk.cli("keys", "import", "--json", settings=variable))
     assert taken["key"]["tenant"] == "platform"
     assert taken["key"]["status"] == "valid"
-    again = desk.system.cli("keys", "import", settings=variable, status=1)
+    again = desk.cli("keys", "import", settings=variable, status=1)
     assert "not imported" in again
     desk.remove(taken["key"]["key_id"], "platform")
-    assert "it is not imported again" in desk.system.cli("keys", "import", settings=variable, status=1)
+    assert "it is not imported again" in desk.cli("keys", "import", settings=variable, status=1)
     assert [key["provider"] for key in desk.keys("platform") if key["provider"] == "mistral"] == []

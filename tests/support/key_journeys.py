@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import openai
 
+from tests.support.command_line import give
 from tests.support.provider_double import CHAT_MODEL, ProviderDouble, running_provider
 from tests.support.system import KeyferrySystem, running_system
 from tests.support.waiting import until
@@ -71,7 +72,8 @@ class Buyer:
         request_id = response.headers["x-request-id"]
 
         def rows() -> list[dict[str, Any]] | None:
-            found = self.desk.system.usage_rows(request_id, self.tenant)
+            story = give(("explain", request_id, "--tenant", self.tenant, "--json"), self.desk.system.environment)
+            found: list[dict[str, Any]] = json.loads(story.out)["attempts"] if story.status == 0 else []
             return found if len(found) >= count else None
 
         return [row["record"] for row in until(f"{count} ledger rows of {request_id}", rows)]
@@ -85,44 +87,50 @@ class KeyDesk:
     provider: ProviderDouble
     buyers: list[Buyer] = field(default_factory=list)
 
+    def cli(
+        self, *arguments: str, status: int = 0, stdin: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> str:
+        """`keyferry` in this process; its standard output, or all it says where a `status` of failure is expected."""
+        given = give(arguments, {**self.system.environment, **(settings or {})}, stdin)
+        assert given.status == status, f"keyferry {' '.join(arguments)} exits {given.status}:\n{given.output}"
+        return given.out if status == 0 else given.output
+
     # --- tenants
 
     def buyer(self, tenant: str, *, tier: str = "professional", keys: str | None = None) -> Buyer:
         """A new tenant with a client token that works. `keys` is its policy: `own`, `own-then-platform`, `platform`."""
-        self.system.cli("tenants", "create", tenant, "--tier", tier)
+        self.cli("tenants", "create", tenant, "--tier", tier)
         if keys is not None:
             self.policy(tenant, keys)
-        made = json.loads(self.system.cli("tokens", "create", "--tenant", tenant, "--json"))
+        made = json.loads(self.cli("tokens", "create", "--tenant", tenant, "--json"))
         self.buyers.append(Buyer(self, tenant, made["token"]))
         return self.buyers[-1]
 
     def policy(self, tenant: str, keys: str) -> None:
         """Whose keys pay for a tenant."""
-        self.system.cli("tenants", "set", tenant, "--keys", keys)
+        self.cli("tenants", "set", tenant, "--keys", keys)
 
     # --- keys
 
     def add(self, tenant: str, key: str, *more: str) -> dict[str, Any]:
         """`keyferry keys add`, the key on standard input; the stored key as the vault shows it."""
-        return self._key(self.system.cli(*self._add(tenant), "--json", *more, stdin=f"{key}\n"))
+        return self._key(self.cli(*self._add(tenant), "--json", *more, stdin=f"{key}\n"))
 
     def refused(self, tenant: str, key: str, *more: str) -> str:
         """What `keyferry keys add` says when it stores nothing."""
-        return self.system.cli(*self._add(tenant), *more, stdin=f"{key}\n", status=1)
+        return self.cli(*self._add(tenant), *more, stdin=f"{key}\n", status=1)
 
     def do(self, action: str, key_id: str, tenant: str, *more: str, stdin: str | None = None) -> dict[str, Any]:
         """`keyferry keys test|rotate|revert|edit|enable|disable|rm`; what it tells."""
-        return self._key(self.system.cli("keys", action, key_id, "--tenant", tenant, "--json", *more, stdin=stdin))
+        return self._key(self.cli("keys", action, key_id, "--tenant", tenant, "--json", *more, stdin=stdin))
 
     def remove(self, key_id: str, tenant: str) -> str:
         """`keyferry keys rm`; what a person reads."""
-        return self.system.cli("keys", "rm", key_id, "--tenant", tenant, "--yes")
+        return self.cli("keys", "rm", key_id, "--tenant", tenant, "--yes")
 
     def keys(self, tenant: str) -> list[dict[str, Any]]:
         """A tenant's keys, in the order in which they are used."""
-        listed: dict[str, list[dict[str, Any]]] = json.loads(
-            self.system.cli("keys", "list", "--tenant", tenant, "--json")
-        )
+        listed: dict[str, list[dict[str, Any]]] = json.loads(self.cli("keys", "list", "--tenant", tenant, "--json"))
         return listed["keys"]
 
     def key(self, tenant: str, key_id: str) -> dict[str, Any]:
@@ -132,7 +140,7 @@ class KeyDesk:
     def audit(self, tenant: str) -> list[dict[str, Any]]:
         """A tenant's audit events, the oldest first."""
         entries: list[dict[str, Any]] = json.loads(
-            self.system.cli("audit", "list", "--tenant", tenant, "--limit", "1000", "--json")
+            self.cli("audit", "list", "--tenant", tenant, "--limit", "1000", "--json")
         )["entries"]
         return [entry["event"] for entry in reversed(entries)]
 

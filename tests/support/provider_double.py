@@ -78,6 +78,8 @@ class ProviderDouble:
     known: dict[str, Denial | None] = field(default_factory=dict)
     down: Denial | None = None
     """What everybody gets, whatever their key."""
+    serve: Callable[[Asked], Reply] | None = None
+    """Makes the answers to chats in place of its own."""
 
     @property
     def base_url(self) -> str:
@@ -106,8 +108,12 @@ class ProviderDouble:
         """A place in the log, for `keys_since`."""
         return len(self.upstream.calls)
 
+    def last_used(self, key: str) -> float:
+        """When a call with this key last arrived, by the monotonic clock (seconds). Raises ValueError where none has."""
+        return max(call.at for call in self.calls if key_of(call.asked) == key)
+
     def keys_since(self, mark: int) -> Counter[str]:
-        """How often each key was used in calls to models since then; tests of keys list models first, which counts, too."""
+        """How often each key came since then, in tests of keys as well."""
         return Counter(key_of(call.asked) for call in self.calls[mark:])
 
     def answer(self, asked: Asked) -> Reply:
@@ -118,7 +124,9 @@ class ProviderDouble:
         if key not in self.known:
             return unknown_key()
         denial = self.known[key]
-        return denial() if denial is not None else _served(asked)
+        if denial is not None:
+            return denial()
+        return self.serve(asked) if self.serve is not None and "messages" in asked.body else _served(asked)
 
 
 def key_of(asked: Asked) -> str:

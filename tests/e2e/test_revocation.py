@@ -1,0 +1,123 @@
+"""A removed key is used no more: within a second where the news travels, and by the end of its leases where it is lost.
+
+The short version removes few keys under a light load, and its bound only tells revocation from leases that end by
+themselves; the percentile is the long version's.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from keyferry.cli.connection import Operator, run
+from keyferry.cli.installation import Installation
+from keyferry.contracts.key import KeyRemoved, RemoveKey
+from keyferry.contracts.topology import KEY_REMOVE
+from tests.e2e.conftest import LEASE_SECONDS
+from tests.support.key_journeys import Buyer, KeyDesk, vault_url
+from tests.support.provider_double import CHAT_MODEL
+from tests.support.scripted_words import Script, by_script
+from tests.support.steady_load import Request, SteadyLoad, verdicts
+from tests.support.stream_clients import stream_clients
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(600)
+
+P99_SECONDS = 1.0
+LIVENESS_SECONDS = 10 * P99_SECONDS
+ON_ITS_WAY_SECONDS = 1.0
+"""From the moment a worker takes a key from its memory to the arrival of the call."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many keys are removed under how much load. The first `bound_share` of all removals have to be within the bound."""
+
+    keys: int
+    rate_per_second: float
+    bound_seconds: float
+    bound_share: float
+
+
+SHORT = Size(keys=4, rate_per_second=25, bound_seconds=LIVENESS_SECONDS, bound_share=1.0)
+LONG = Size(keys=100, rate_per_second=200, bound_seconds=P99_SECONDS, bound_share=0.99)
+
+
+@contextmanager
+def under_load(buyer: Buyer, rate_per_second: float) -> Iterator[SteadyLoad]:
+    """Whole answers of one word each, asked for at this rate."""
+    buyer.desk.provider.serve = by_script
+    name = f"load-{buyer.tenant}"
+    with stream_clients(buyer.desk.system.http_url, buyer.token) as clients:
+        making = lambda name, _: Request(Script(name, 1), stream=False)  # noqa: E731 - one expression
+        with SteadyLoad(clients, CHAT_MODEL, name, rate_per_second, making, seed=0) as load:
+            yield load
+        until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)
+    buyer.desk.provider.serve = None
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
+)
+def test_a_removed_key_is_used_no_more_and_its_removal_fails_no_request(desk: KeyDesk, size: Size) -> None:
+    buyer = desk.buyer(f"revoking-{size.keys}", keys="own")
+    keys = [desk.provider.issue() for _ in range(size.keys + 1)]
+    ids = [
+        desk.add(buyer.tenant, key, "--priority", str(priority))["key_id"] for priority, key in enumerate(keys, start=1)
+    ]
+    buyer.until_paid_with(keys[0])
+    some = max(20, int(size.rate_per_second / 2))
+    gone_at: list[float] = []
+    with under_load(buyer, size.rate_per_second) as load:
+        for key, key_id in zip(keys[:-1], ids[:-1], strict=True):
+            mark = desk.provider.mark()
+            until("the key is in use", lambda key=key, mark=mark: desk.provider.keys_since(mark)[key] >= some)  # type: ignore[misc]
+            gone_at.append(removed_at(desk, buyer.tenant, key_id))
+        so_far = load.whole
+        until("answers after the last removal", lambda: load.whole >= so_far + some)
+    delays = sorted(desk.provider.last_used(key) - at for key, at in zip(keys[:-1], gone_at, strict=True))
+    within = delays[math.ceil(size.bound_share * len(delays)) - 1]
+    print(f"from the answer to the last call, ms: {[round(delay * 1000) for delay in delays]}")
+    assert within <= size.bound_seconds
+    assert verdicts(load) == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][
+        :5
+    ]
+
+
+def removed_at(desk: KeyDesk, tenant: str, key_id: str) -> float:
+    """Remove a key, and say when the vault's answer came, by the monotonic clock (seconds)."""
+
+    async def remove(me: Operator) -> float:
+        await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=key_id), KeyRemoved)
+        return time.monotonic()
+
+    home = desk.system.home
+    seed: Path = home / "secrets" / "nkeys" / "operator.seed"
+    return run(remove, Installation(str(desk.system.state["nats_url"]), seed))
+
+
+def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end(desk: KeyDesk) -> None:
+    buyer = desk.buyer("unheard", keys="own")
+    lost, other = desk.provider.issue(), desk.provider.issue()
+    key_id = desk.add("unheard", lost, "--priority", "10")["key_id"]
+    desk.add("unheard", other, "--priority", "20")
+    buyer.until_paid_with(lost)
+    with under_load(buyer, 10) as load, psycopg.connect(vault_url(desk.system.home)) as connection:
+        mark = desk.provider.mark()
+        until("both workers have it", lambda: desk.provider.keys_since(mark)[lost] >= 20)
+        # Past the outbox: what the vault knows is known to nobody else, as if a partition swallowed it.
+        connection.execute("DELETE FROM key_vault.provider_keys WHERE key_id = %s", (key_id,))
+        connection.commit()
+        gone_at = time.monotonic()
+        until("the other key is in use", lambda: desk.provider.keys_since(mark)[other] >= 20, LEASE_SECONDS + 30)
+        so_far = load.whole
+        until("answers after that", lambda: load.whole >= so_far + 20)
+    late = desk.provider.last_used(lost) - gone_at
+    assert late > 1, "the leases that are held outlast a removal that nobody heard of; else this shows nothing"
+    assert late <= LEASE_SECONDS + ON_ITS_WAY_SECONDS

@@ -1,0 +1,24 @@
+"""The `keyferry` command without a process of its own: the same code over the same bus, for tests that give many commands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from click.testing import CliRunner
+
+from keyferry.cli.main import run
+
+
+@dataclass(frozen=True)
+class Given:
+    """A command that has ended. `output` is both streams in the order in which they were written."""
+
+    status: int
+    out: str
+    output: str
+
+
+def give(arguments: tuple[str, ...], environment: Mapping[str, str], stdin: str | None = None) -> Given:
+    """Carry out one command line with this environment; not from several threads at once, for they share one."""
+    with CliRunner().isolation(input=stdin or "", env=dict(environment)) as (out, _, both):
+        status = run(arguments)
+        return Given(status, out.getvalue().decode(), both.getvalue().decode())
