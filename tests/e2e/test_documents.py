@@ -1,5 +1,6 @@
 """Whatever the documents tell a reader to type works, in the order in which they tell it."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -23,18 +24,21 @@ from tests.support.documents import (
     says,
 )
 from tests.support.system import KeyferrySystem
-from tests.support.upstream import Asked, Reply, Upstream, completion, failing, running_upstream, stream_of
+from tests.support.upstream import Asked, Reply, Upstream, completion, failing, pieces_of, running_upstream, stream_of
 from tests.support.waiting import until
 
 DOCUMENTS = documents()
 RUNNABLE = [document for document in DOCUMENTS if any(b.language in SHELL | PYTHON for b in document.blocks)]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_file())
 MAX_EXAMPLE_LINES = 60
+PAGE_SECONDS = 240
+"""The longest page types some thirty commands, each of them a process."""
 
 NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_it_starts_everything_and_stops_everything_in_order",
     "make down": "tests/integration/embedded/test_up.py::test_a_second_start_finds_the_same_data_ports_and_secrets",
     "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system.py::running_system",
+    "keyferry keys import": "tests/integration/cli/test_keys.py::test_the_platforms_keys_are_imported_once",
 }
 """Commands whose place is taken by the system that is running already, and what runs them instead."""
 
@@ -42,6 +46,13 @@ _LAST_TOKEN_ID = (
     '"$(keyferry tokens list --tenant acme --json'
     " | python -c \"import json, sys; print(json.load(sys.stdin)['tokens'][-1]['token_id'])\")\""
 )
+_KEY_ID = (
+    '"$(keyferry keys list --tenant {} --json'
+    " | python -c \"import json, sys; print(json.load(sys.stdin)['keys'][{}]['key_id'])\")\""
+)
+KEY_FILES = ("openai.key", "spare.key", "new.key", "server.key")
+"""Files that readers have their provider keys in."""
+
 EXPECTED = {
     "README.md": ['"content":"Hello"', "\nHello\n", "Say hello", "cost", "requests"],
     "docs/guides/first-request.md": [
@@ -50,7 +61,18 @@ EXPECTED = {
     ],
     "docs/guides/own-endpoint.md": [
         "saved ollama", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering", "chosen: ollama/llama3.2",
-        "unknown", "removed ollama",
+        "unknown", "removed ollama", "(Any OpenAI-compatible endpoint, model server, ", "llama3.2 answers",
+        "Rayleigh scattering", "chosen: custom/llama3.2", "requests of demo are refused",
+    ],
+    "docs/guides/keys.md": [
+        "created globex", "(OpenAI, main, sk-proj-", "): valid", "reachable", "accepted", "has credit", "gpt-4o-mini answers",
+        "the key works (valid", '"content": "Hello from the account"', "chosen: openai", "the key works", "LABEL", "main",
+        "tested key_", "spare", "changed key_", "production", "disabled", "enabled", "$80", "its own keys only pay",
+        "its own keys, then the platform's pay", "rotated key_", "reverted key_",
+        "OpenAI requests go on with globex's own production", "platform has no provider keys",
+        "all 1 data keys are wrapped by k1", "every one of them can be opened", "are wrapped by k2",
+        "every one of them can be opened", "destroyed 1 provider keys", "vault.shred", "key.lease",
+        "the audit is whole and unchanged",
     ],
     "docs/guides/operating.md": [
         "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
@@ -67,9 +89,38 @@ EXPECTED = {
 def answering(asked: Asked) -> Reply:
     """The model server on 11434 that the guide is written with."""
     text = "Rayleigh scattering"
+    if asked.method == "GET":
+        return listing("llama3.2")
     if asked.body.get("stream"):
         return stream_of(["Rayleigh", " scattering"])
     return completion(text, model=asked.body["model"])
+
+
+def account(asked: Asked) -> Reply:
+    """OpenAI, as far as the guide goes: it knows the keys in the reader's files, and no others."""
+    if asked.headers.get("Authorization") not in {f"Bearer {_provider_key(file)}" for file in KEY_FILES}:
+        return failing(401, {"message": "Incorrect API key provided", "type": "error", "code": "invalid_api_key"})
+    if asked.method == "GET":
+        return listing("gpt-4o-mini")
+    if asked.body.get("stream"):
+        return stream_of(["Hello ", "from the account"])
+    return completion("Hello from the account", model=asked.body["model"])
+
+
+def listing(*models: str) -> Reply:
+    """A list of models in OpenAI's form."""
+    body = {"object": "list", "data": [{"id": model, "object": "model"} for model in models]}
+    return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(body).encode()))
+
+
+def _provider_key(file: str) -> str:
+    return f"sk-proj-{file.partition('.')[0]}-{'Ab3' * 12}"
+
+
+@pytest.fixture(scope="module")
+def openai_account() -> Iterator[Upstream]:
+    with running_upstream(account) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +130,7 @@ def model_server() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def substitutions(system: KeyferrySystem, model_server: Upstream) -> dict[str, str]:
+def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account: Upstream) -> dict[str, str]:
     """What is the reader's in the documents, and the test's here."""
     raw = system.openai().chat.completions.with_raw_response.create(
         model="echo", messages=[{"role": "user", "content": "to be explained"}]
@@ -91,6 +142,10 @@ def substitutions(system: KeyferrySystem, model_server: Upstream) -> dict[str, s
         "127.0.0.1:11434": f"127.0.0.1:{model_server.port}",
         "REQUEST_ID": request_id,
         "TOKEN_ID": _LAST_TOKEN_ID,
+        "--provider openai": f"--provider openai --base-url {openai_account.base_url}",
+        " KEY_ID": f" {_KEY_ID.format('globex', 0)}",
+        "SPARE_ID": _KEY_ID.format("globex", 1),
+        "SERVER_KEY_ID": _KEY_ID.format("demo", 0),
     }
 
 
@@ -103,6 +158,8 @@ def checkout(system: KeyferrySystem, substitutions: dict[str, str], tmp_path: Pa
     (tmp_path / HOME_NAME).symlink_to(system.home)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "examples").mkdir()
+    for name in KEY_FILES:
+        (tmp_path / name).write_text(f"{_provider_key(name)}\n")
     for name in EXAMPLES:
         (tmp_path / "examples" / name).write_text(substituted((ROOT / "examples" / name).read_text(), substitutions))
     return tmp_path
@@ -143,11 +200,12 @@ def run(script: str, where: Path) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=110,
+        timeout=PAGE_SECONDS,
         check=False,
     )
 
 
+@pytest.mark.timeout(PAGE_SECONDS + 60)
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda document: document.name)
 def test_every_command_works_in_the_order_of_the_page(
     checkout: Path, substitutions: dict[str, str], document: Document

@@ -12,6 +12,7 @@ import click
 import pytest
 from pydantic_settings import BaseSettings
 
+from deploy.embedded.services import DEFAULT_CONSOLE_PORT
 from deploy.embedded.system import DEFAULT_HTTP_PORT
 from keyferry.cli.installation import HOME_NAME
 from keyferry.cli.main import cli
@@ -68,19 +69,24 @@ def service_defaults() -> dict[str, str]:
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, BaseSettings):
                 for name, field in kind.model_fields.items():
-                    found[f"KEYFERRY_{name.upper()}"] = shown(None if field.is_required() else field.default)
+                    default = None if field.is_required() else field.get_default(call_default_factory=True)
+                    found[f"KEYFERRY_{name.upper()}"] = shown(default)
     return found
 
 
 def shown(value: object) -> str:
-    if value is None or value == ():
+    if value is None or value in ((), frozenset(), {}):
         return "none"
     return f"`{value.relative_to(ROOT) if isinstance(value, Path) else value}`"
 
 
 def known_defaults() -> dict[str, str]:
     """The services', and those that only the launcher and the command line read."""
-    own = {"KEYFERRY_HOME": shown(HOME_NAME), "KEYFERRY_DEBUG": "none"}
+    own = {
+        "KEYFERRY_HOME": shown(HOME_NAME),
+        "KEYFERRY_DEBUG": "none",
+        "KEYFERRY_CONSOLE_PORT": shown(DEFAULT_CONSOLE_PORT),
+    }
     read = {
         name for text in templates("deploy", "shared/keyferry") for name in re.findall(r"KEYFERRY_[A-Z_]*[A-Z]", text)
     }
