@@ -91,9 +91,7 @@ class Door:
                 headers = {"retry-after": "1", **_CLOSE}
                 raise Problem(503, "overloaded_error", "unavailable", message, headers=headers)
         body = await self._body(scope, receive)
-        if deeper_than(body, MAX_JSON_DEPTH):
-            message = f"the body is nested deeper than {MAX_JSON_DEPTH} levels"
-            raise Problem(400, INVALID_REQUEST, "invalid_json", message)
+        _require_plain(body)
         return body
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
@@ -164,6 +162,15 @@ async def _read(receive: Receive) -> bytes:
             raise _too_large()
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _require_plain(body: bytes) -> None:
+    """Nothing for a body that the parser may have. Raises Problem 400."""
+    if b"\x00" in body:  # UTF-16 and UTF-32, which the parser would take, and whose depth reads otherwise
+        raise Problem(400, INVALID_REQUEST, "invalid_json", "the body must be JSON in UTF-8 (RFC 8259, section 8.1)")
+    if deeper_than(body, MAX_JSON_DEPTH):
+        message = f"the body is nested deeper than {MAX_JSON_DEPTH} levels"
+        raise Problem(400, INVALID_REQUEST, "invalid_json", message)
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

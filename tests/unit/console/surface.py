@@ -4,18 +4,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, cast
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import KeyStatus, ProviderKey, ProviderKeys
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.topology import KEY_INTAKE, KEY_LIST
+from keyferry.contracts.topology import KEY_INTAKE, KEY_LIST, Subject
 from keyferry.runtime.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
+from services.console.asking import Answer
 from services.console.credential import identify
 from services.console.door import Door
 from services.console.handlers import application
@@ -25,7 +28,8 @@ from tests.support.scripted_bus import ScriptedBus
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOKEN = "an-operator-token-of-forty-characters-0123"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
-KEY = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzA9f2"
+KEY = "sk-proj-Qw7Zr2Lm9Xc4Vb8Nk3Jh6Gf1Ds5Ap0Oi7Uy2Te4RA9f2"
+VAULT = IntakeOpener(X25519PrivateKey.generate())
 
 
 @dataclass
@@ -33,27 +37,32 @@ class Surface:
     """What is around the routes, each part as the test wants it."""
 
     bus: ScriptedBus = field(default_factory=ScriptedBus)
-    vault: IntakeOpener = field(default_factory=lambda: IntakeOpener(X25519PrivateKey.generate()))
     waiting: list[str] = field(default_factory=list)
     draining: bool = False
     upload_timeout_seconds: float = 5.0
-    adapt: Callable[[FastAPI], None] = lambda app: None
+    adapt: Callable[[FastAPI], None] | None = None
+    """Changes the routes, which are then made for this surface alone."""
 
     def __post_init__(self) -> None:
-        self.bus.answers(KEY_INTAKE, self.vault.intake_key)
+        self.bus.answers(KEY_INTAKE, VAULT.intake_key)
+
+    def application(self) -> FastAPI:
+        """The routes, with this surface behind them."""
+        app = _routes(self) if self.adapt is not None else _shared_routes()
+        if self.adapt is not None:
+            self.adapt(app)
+        return app
 
     @cached_property
     def door(self) -> Door:
-        app = application(
-            ask=self.bus.ask,
-            sealer=Sealer(self.vault.intake_key.public_key),
-            clock=lambda: NOW,
-            waiting_for=lambda: self.waiting,
-            draining=lambda: self.draining,
-        )
-        self.adapt(app)
+        app = self.application()
+
+        async def staged(scope: Scope, receive: Receive, send: Send) -> None:
+            _stage[:] = [self]
+            await app(scope, receive, send)
+
         return Door(
-            app,
+            staged,
             identify=lambda header: identify(header, Secret(TOKEN)),
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
@@ -77,7 +86,32 @@ class Surface:
 
     def opened(self, sealed: str, tenant: str, provider: str, origin: str) -> str:
         """What was sealed, as the vault reads it."""
-        return self.vault.open(sealed, tenant, provider, origin).reveal()
+        return VAULT.open(sealed, tenant, provider, origin).reveal()
+
+
+_stage: list[Surface] = []
+"""Whose request is on: making the routes takes longer than all else, so most surfaces share them."""
+
+
+def _routes(surface: Surface | None) -> FastAPI:
+    def on() -> Surface:
+        return surface or _stage[0]
+
+    async def ask(subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
+        return await on().bus.ask(subject, question, answer, timeout_seconds=timeout_seconds)
+
+    return application(
+        ask=ask,
+        sealer=Sealer(VAULT.intake_key.public_key),
+        clock=lambda: NOW,
+        waiting_for=lambda: on().waiting,
+        draining=lambda: on().draining,
+    )
+
+
+@cache
+def _shared_routes() -> FastAPI:
+    return _routes(None)
 
 
 def stored(key_id: str = "key_0001", **changes: Any) -> ProviderKey:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.key import (
     AddKey,
@@ -30,8 +31,8 @@ from keyferry.contracts.topology import (
     KEY_TRY,
     Subject,
 )
-from keyferry.sealing.intake import seal_key
-from tests.unit.console.surface import KEY, NOW, Surface, error, stored
+from keyferry.sealing.intake import IntakeOpener, seal_key
+from tests.unit.console.surface import KEY, NOW, VAULT, Surface, error, stored
 
 OWN = "/api/v1/provider-keys"
 ACME = "/api/v1/ops/tenants/acme/provider-keys"
@@ -71,7 +72,7 @@ async def test_a_key_that_the_client_has_sealed_goes_on_as_it_is() -> None:
     surface = Surface()
     surface.bus.answers(KEY_ADD, stored())
     told = (await surface.ask("GET", f"{OWN}/intake-key")).json()
-    assert told["public_key"] == surface.vault.intake_key.public_key
+    assert told["public_key"] == VAULT.intake_key.public_key
     sealed = seal_key(told["public_key"], "platform", "openai", ORIGIN, Secret(KEY), suite=told["suite"])
     response = await surface.ask("POST", OWN, {"provider": "openai", "label": "main", "sealed": sealed})
     assert response.status_code == 201
@@ -110,9 +111,9 @@ async def test_a_rotation_is_sealed_for_the_place_of_the_stored_key() -> None:
 
 @pytest.mark.parametrize("way", ["add", "try", "rotate"])
 async def test_nothing_is_sealed_to_another_key_than_the_pinned_one(way: str) -> None:
-    surface, impostor = Surface(), Surface()
+    surface, impostor = Surface(), IntakeOpener(X25519PrivateKey.generate())
     surface.stores(stored())
-    surface.bus.answers(KEY_INTAKE, impostor.vault.intake_key)
+    surface.bus.answers(KEY_INTAKE, impostor.intake_key)
     path, body = {
         "add": (OWN, NEW),
         "try": (f"{OWN}/test", {"provider": "openai", "key": KEY}),

@@ -1,0 +1,253 @@
+"""A provider key in any place of a request is in no answer, no log line and no telemetry, in clear or in part."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.telemetry import get_telemetry_data
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from keyferry.contracts.key import KeyCheck
+from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.topology import KEY_ADD, KEY_EDIT, KEY_ROTATE, KEY_TRY
+from keyferry.runtime.logs import JsonFormatter
+from services.console.acting import For
+from services.console.bodies import AddKeyBody
+from services.console.validation import from_faults
+from tests.unit.console.surface import AUTHORIZED, KEY, Surface, error, stored
+
+OWN = "/api/v1/provider-keys"
+_WINDOW = 12
+NEW = {"provider": "openai", "label": "main", "key": KEY}
+
+
+def leaks(text: str) -> bool:
+    """Whether any twelve characters of the key's random part stand in `text`."""
+    secret = KEY.removeprefix("sk-proj-")
+    return any(secret[at : at + _WINDOW] in text for at in range(len(secret) - _WINDOW + 1))
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Every line that the process would log, from DEBUG on, as it would be written."""
+    lines: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    listener = Listener()
+    listener.setFormatter(JsonFormatter("console"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(listener)
+    root.setLevel(logging.DEBUG)
+    for name in ("httpx", "httpcore"):  # the test's own client
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield lines
+    finally:
+        root.removeHandler(listener)
+        root.setLevel(level)
+
+
+PLACES = {
+    "a field of another name": {**NEW, "kee": KEY},
+    "the name of a field": {**NEW, KEY: "x"},
+    "the name of a provider's field": {**NEW, "fields": {KEY: "x"}},
+    "the value of a provider's field": {"provider": "bedrock", "label": "x", "key": KEY, "fields": {"region": KEY}},
+    "the key, of another provider": {**NEW, "provider": "anthropic"},
+    "the key, with spaces": {**NEW, "key": f"{KEY} {KEY}"},
+    "the key, with a line end": {**NEW, "key": f"{KEY}\r\n"},
+    "the key, beyond ASCII": {**NEW, "key": f"{KEY}é"},
+    "the key, too long": {**NEW, "key": KEY * 400},
+    "the key, in a list": {**NEW, "key": [KEY]},
+    "the key, in an object": {**NEW, "key": {"text": KEY}},
+    "both forms": {**NEW, "sealed": "AAAA"},
+    "the sealed form": {"provider": "openai", "label": "main", "sealed": f"{KEY}!"},
+    "a sibling is missing": {"key": KEY},
+    "a sibling is wrong": {**NEW, "priority": "high"},
+    "the provider": {**NEW, "provider": KEY},
+    "the label, which is too long": {**NEW, "label": KEY * 3},
+    "the base URL": {**NEW, "base_url": f"https://{KEY}@example.com/v1"},
+    "the base URL's query": {**NEW, "base_url": f"https://example.com/v1?key={KEY}"},
+    "the amount": {**NEW, "monthly_limit_usd": KEY},
+    "the date": {**NEW, "expires_at": KEY},
+    "the priority": {**NEW, "priority": KEY},
+    "the models": {**NEW, "allowed_models": KEY},
+    "a model with a space": {**NEW, "allowed_models": [f"{KEY} x"]},
+    "the switch": {**NEW, "save_untested": KEY},
+    "the whole body": KEY,
+    "a list": [KEY],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_refused_request_is_not_repeated(place: str) -> None:
+    surface = Surface()
+    body = PLACES[place]
+    with logged() as lines:
+        answers = [await surface.ask("POST", path, body) for path in (OWN, f"{OWN}/test", f"{OWN}/key_0001/rotate")]
+        answers.append(await surface.ask("PATCH", f"{OWN}/key_0001", body))
+    for answer in answers:
+        assert answer.status_code in (400, 404, 422, 503)
+        error(answer)
+    assert answers[0].status_code in (400, 422)
+    told = "".join([*(f"{answer.text}{answer.headers}" for answer in answers), *lines])
+    assert not leaks(told)
+    assert not any(leaks(question.encode().decode()) for _, question in surface.bus.asked)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (f'{{"provider":"openai","key":"{KEY}",}}', {"content-type": "application/json"}),
+        (f'{{"key":"{KEY}"', {"content-type": "application/json"}),
+        (json.dumps(NEW), {"content-type": "text/plain"}),
+        (json.dumps(NEW), {"content-type": "application/x-www-form-urlencoded"}),
+        (json.dumps(NEW), {}),
+        (f"key={KEY}", {"content-type": "application/x-www-form-urlencoded"}),
+        (json.dumps(NEW).encode("utf-16"), {"content-type": "application/json"}),
+        (f'{{"key":"{KEY}","priority":{"9" * 5000}}}', {"content-type": "application/json"}),
+        (b"\xff" + KEY.encode(), {"content-type": "application/json"}),
+        ("", {"content-type": "application/json"}),
+        (f'{{"key":"{KEY}","label":"\\ud800","provider":"openai"}}', {"content-type": "application/json"}),
+    ],
+)
+async def test_what_cannot_be_read_is_not_repeated(content: str | bytes, headers: dict[str, str]) -> None:
+    surface = Surface()
+    with logged() as lines:
+        answer = await surface.ask("POST", OWN, headers={**headers, **AUTHORIZED}, content=content)
+    assert error(answer)[0] in (400, 422)
+    assert not leaks(answer.text + "".join(lines))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{OWN}/{KEY}",
+        f"{OWN}/key_{KEY}",
+        f"{OWN}/{KEY}/test",
+        f"/api/v1/{KEY}",
+        f"/api/v1/ops/tenants/{KEY}/provider-keys",
+        f"{OWN}?key={KEY}",
+        f"{OWN}?{KEY}=1",
+        f"{OWN}?after={KEY}",
+        f"{OWN}?limit={KEY}",
+        f"/api/v1/models?filter={KEY}",
+        f"/api/v1/models?tier={KEY}",
+        f"/api/v1/audit?after={KEY}",
+    ],
+)
+async def test_an_address_is_not_repeated(method: str, path: str) -> None:
+    surface = Surface()
+    surface.stores(stored())
+    with logged() as lines:
+        answer = await surface.ask(method, path)
+    error(answer)
+    assert not leaks(f"{answer.text}{answer.headers}{''.join(lines)}")
+
+
+async def test_a_credential_is_not_repeated() -> None:
+    with logged() as lines:
+        answer = await Surface().ask("GET", OWN, headers={"authorization": f"Bearer {KEY}"})
+    assert error(answer)[0] == 401
+    assert not leaks(f"{answer.text}{answer.headers}{''.join(lines)}")
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+async def test_an_accepted_key_is_in_nothing_but_its_seal(code: ErrorCode) -> None:
+    """Also where the vault refuses, fails, or is away: what it is asked holds the key sealed only."""
+    surface = Surface()
+    surface.stores(stored())
+    with logged() as lines:
+        for subject in (KEY_ADD, KEY_ROTATE, KEY_TRY, KEY_EDIT):
+            surface.bus.answers(subject, Refusal(code=code, message="no"))
+        refused = [
+            await surface.ask("POST", OWN, NEW),
+            await surface.ask("POST", f"{OWN}/test", {"provider": "openai", "key": KEY}),
+            await surface.ask("POST", f"{OWN}/key_0001/rotate", {"key": KEY}),
+        ]
+        surface.bus.answers(KEY_ADD, stored())
+        stored_now = await surface.ask("POST", OWN, NEW)
+    assert stored_now.status_code == 201
+    assert len(surface.bus.asked) == 9
+    assert not leaks("".join([*(f"{a.text}{a.headers}" for a in [*refused, stored_now]), *lines]))
+    assert not any(leaks(question.encode().decode()) for _, question in surface.bus.asked)
+
+
+async def test_a_defect_tells_neither_the_caller_nor_the_log() -> None:
+    def broken(_: object) -> KeyCheck:
+        raise RuntimeError(f"this text holds {KEY}")
+
+    surface = Surface()
+    surface.bus.answers(KEY_TRY, broken)
+    with logged() as lines:
+        answer = await surface.ask("POST", f"{OWN}/test", {"provider": "openai", "key": KEY})
+    assert error(answer) == (500, "internal_error", None)
+    assert any("RuntimeError" in line for line in lines), "the defect is in the log"
+    assert answer.headers["x-request-id"] in "".join(lines)
+    assert not leaks(answer.text + "".join(lines))
+
+
+async def test_the_framework_keeps_nothing_for_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its default settings it keeps each body and its faults for whatever processor is in the process."""
+    kept: list[object] = []
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: provider)
+
+    async def looking(who: For, body: AddKeyBody) -> dict[str, str]:
+        kept.append(get_telemetry_data())
+        return {}
+
+    async def bare(body: AddKeyBody) -> dict[str, str]:
+        kept.append(get_telemetry_data())
+        return {}
+
+    surface = Surface(adapt=lambda app: app.add_api_route("/api/v1/looking", looking, methods=["POST"]))
+    monkeypatch.setattr("services.console.acting.may", lambda *_: True)
+    assert (await surface.ask("POST", "/api/v1/looking", NEW)).status_code == 200
+    assert kept == [None]
+    assert exporter.get_finished_spans() == ()
+
+    usual = FastAPI()
+    usual.add_api_route("/bare", bare, methods=["POST"])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=usual), base_url="http://bare.test") as client:
+        assert (await client.post("/bare", json=NEW)).status_code == 200
+    assert leaks(repr(kept[1])), "the default would keep it: this test can fail"
+
+
+async def test_the_framework_s_own_answer_would_repeat_the_key() -> None:
+    """What the handler of faults is for: without it this leak is there, and this file's tests would see it."""
+    usual = FastAPI()
+
+    async def add(body: AddKeyBody) -> None:
+        """Never reached."""
+
+    usual.add_api_route("/add", add, methods=["POST"])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=usual), base_url="http://bare.test") as client:
+        answer = await client.post("/add", json={"key": KEY})
+    assert answer.status_code == 422
+    assert leaks(answer.text)
+
+
+def test_only_names_of_ours_are_told() -> None:
+    for name, told in (
+        ("label", "label"),
+        ("monthly_limit_usd", "monthly_limit_usd"),
+        (KEY, "…"),
+        ("hf_A1", "…"),
+        ("a" * 41, "…"),
+    ):
+        problem = from_faults([{"type": "extra_forbidden", "loc": ("body", name), "msg": f"what {name} says"}])
+        assert problem.param == told
+        assert problem.message == f"{told}: there is no such field"

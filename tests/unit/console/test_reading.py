@@ -1,0 +1,146 @@
+"""Providers, models and the audit over HTTP."""
+
+import re
+
+import pytest
+
+from keyferry.contracts.audit import (
+    AuditEntries,
+    AuditEntry,
+    AuditEvent,
+    AuditOutcome,
+    AuditVerdict,
+    ListAudit,
+    VerifyAudit,
+)
+from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.tenancy import Tier
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, MODEL_LIST
+from keyferry.contracts.usage import KeySource
+from tests.unit.console.surface import NOW, Surface, error
+
+BOTH = pytest.mark.parametrize(("base", "tenant"), [("/api/v1", "platform"), ("/api/v1/ops/tenants/acme", "acme")])
+
+
+async def test_every_provider_is_told_with_what_its_keys_need() -> None:
+    surface = Surface()
+    page = (await surface.ask("GET", "/api/v1/providers")).json()
+    assert [row["name"] for row in page["data"]] == list(PROVIDERS)
+    assert page["next"] is None
+    rows = {row["name"]: row for row in page["data"]}
+    assert rows["openai"]["key_prefixes"] == ["sk-", "sk-proj-", "sk-svcacct-"]
+    assert rows["openai"]["key_url"] == "https://platform.openai.com/api-keys"
+    assert rows["openai"]["docs_url"].startswith("https://")
+    assert (rows["custom"]["key_url"], rows["custom"]["key_optional"]) == (None, True)
+    (region,) = rows["bedrock"]["fields"]
+    assert (region["name"], region["required"]) == ("region", True)
+    assert re.fullmatch(region["pattern"], region["example"])
+    assert surface.bus.asked == []
+    first = (await surface.ask("GET", "/api/v1/providers?limit=2")).json()
+    second = (await surface.ask("GET", f"/api/v1/providers?limit=1000&after={first['next']}")).json()
+    assert [row["name"] for row in first["data"] + second["data"]] == list(PROVIDERS)
+
+
+def model(name: str) -> Model:
+    return Model(id=name, provider="openai", key_source=KeySource.BYOK)
+
+
+@BOTH
+async def test_models_are_asked_for_with_their_filters(base: str, tenant: str) -> None:
+    surface = Surface()
+    surface.bus.answers(MODEL_LIST, Models(models=[model("a"), model("b"), model("c")]))
+    query = (
+        "?filter=eu,recommended:chat,provider:openai&tier=free&class=budget&capability=tools&available=all&approved=all"
+        "&sort=context&limit=2"
+    )
+    page = (await surface.ask("GET", f"{base}/models{query}")).json()
+    assert ([row["id"] for row in page["data"]], page["next"]) == (["a", "b"], "b")
+    rest = (await surface.ask("GET", f"{base}/models?after=b")).json()
+    assert ([row["id"] for row in rest["data"]], rest["next"]) == (["c"], None)
+    assert [question for _, question in surface.bus.asked] == [
+        ListModels(
+            tenant=tenant,
+            eu=True,
+            recommended="chat",
+            provider="openai",
+            tier=Tier.FREE,
+            model_class=ModelClass.BUDGET,
+            capability=Capability.TOOLS,
+            unavailable=True,
+            unapproved=True,
+            sort=ModelSort.CONTEXT,
+        ),
+        ListModels(tenant=tenant),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "param"),
+    [
+        ("filter=cheap", 400, "filter"),
+        ("filter=eu:1", 400, "filter"),
+        ("filter=provider", 400, "filter"),
+        ("tier=gold", 422, "tier"),
+        ("class=huge", 422, "class"),
+        ("available=false", 422, "available"),
+        ("sort=price", 422, "sort"),
+        ("model_class=budget", 400, "model_class"),
+        ("tenant=globex", 400, "tenant"),
+    ],
+)
+async def test_filters_that_are_none(query: str, status: int, param: str) -> None:
+    surface = Surface()
+    response = await surface.ask("GET", f"/api/v1/models?{query}")
+    assert (error(response)[0], error(response)[2]) == (status, param)
+    assert surface.bus.asked == []
+
+
+def entry(position: int) -> AuditEntry:
+    event = AuditEvent(
+        event_id=f"aud_{position}",
+        service="key-vault",
+        sequence=position,
+        tenant="acme",
+        actor="console:operator",
+        action="key.add",
+        target="key_0001",
+        outcome=AuditOutcome.DONE,
+        at=NOW,
+    )
+    return AuditEntry(position=position, event=event, previous="0", digest="1", recorded_at=NOW)
+
+
+@BOTH
+async def test_the_audit_goes_back_page_by_page(base: str, tenant: str) -> None:
+    def owner(question: Message) -> AuditEntries:
+        assert isinstance(question, ListAudit)
+        newest = 5 if question.before is None else question.before - 1
+        return AuditEntries(entries=[entry(at) for at in range(newest, max(newest - question.limit, 0), -1)])
+
+    surface = Surface()
+    surface.bus.answers(AUDIT_LIST, owner)
+    seen: list[int] = []
+    after = ""
+    while True:
+        page = (await surface.ask("GET", f"{base}/audit?limit=2{after}")).json()
+        seen += [row["position"] for row in page["data"]]
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert seen == [5, 4, 3, 2, 1]
+    assert {question.tenant for _, question in surface.bus.asked if isinstance(question, ListAudit)} == {tenant}
+    assert len(surface.bus.asked) == 3
+    for wrong in ("0", "-1", "x", "9" * 30):
+        assert error(await surface.ask("GET", f"{base}/audit?after={wrong}"))[0] == 422
+
+
+@BOTH
+async def test_only_the_tenant_s_own_chain_is_verified(base: str, tenant: str) -> None:
+    surface = Surface()
+    surface.bus.answers(AUDIT_VERIFY, AuditVerdict(tenants=1, entries=5, faults=["acme: position 3 was edited"]))
+    told = (await surface.ask("GET", f"{base}/audit/verify")).json()
+    assert told == {"tenants": 1, "entries": 5, "faults": ["acme: position 3 was edited"]}
+    assert surface.bus.asked == [("audit.verify", VerifyAudit(tenant=tenant))]

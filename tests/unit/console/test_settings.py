@@ -1,0 +1,44 @@
+"""What the console is told, and what keeps it from starting."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyferry.runtime.settings import SettingsError, load
+from keyferry.sealing.private_keys import public_text_of
+from services.console.settings import ConsoleSettings
+
+
+def settings(folder: Path, token: str = "t" * 32, pinned: str | None = None) -> ConsoleSettings:
+    (folder / "token").write_text(f"{token}\n")
+    (folder / "pinned").write_text(public_text_of(X25519PrivateKey.generate()) if pinned is None else pinned)
+    return ConsoleSettings(
+        nats_url="nats://127.0.0.1:9", operator_token_file=folder / "token", intake_public_key_file=folder / "pinned"
+    )
+
+
+def test_good_files(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    assert found.operator_token().reveal() == "t" * 32
+    assert len(found.intake_public_key()) == 43
+    assert (found.http_host, found.http_port) == ("127.0.0.1", 8401)
+
+
+def test_a_short_token_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="shorter than 32 characters") as refused:
+        settings(tmp_path, token="hunter2").operator_token()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("pinned", ["AAAA", "not base64 !", "A" * 44])
+def test_what_is_no_public_key_is_refused(tmp_path: Path, pinned: str) -> None:
+    with pytest.raises(SettingsError, match="no public key of 32 bytes"):
+        settings(tmp_path, pinned=pinned).intake_public_key()
+
+
+def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEYFERRY_OPERATOR_TOKEN_FILE", "KEYFERRY_INTAKE_PUBLIC_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match=r"KEYFERRY_OPERATOR_TOKEN_FILE.*KEYFERRY_INTAKE_PUBLIC_KEY_FILE"):
+        load(ConsoleSettings)
