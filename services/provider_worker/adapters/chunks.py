@@ -53,11 +53,16 @@ class ChunkRepair:
         """The finish reason of the first choice."""
         return self._choices[min(self._choices)].finish_reason if self._choices else None
 
+    @property
+    def _where(self) -> Where:
+        """Where a failure shows now: before the first token it is an error inside a 200 and no broken answer."""
+        return Where.MID_STREAM if self.spoken else Where.HTTP_200_BODY
+
     def error(self, data: bytes) -> None:
         """Reads the data of an event whose name is `error`."""
         document = parse_object(data)
         error = data.decode("utf-8", "replace") if document is None else error_in(document) or document
-        self.failure = failure_of_error(error, Where.MID_STREAM, self._headers)
+        self.failure = failure_of_error(error, self._where, self._headers)
 
     def chunk(self, data: bytes) -> bytes | None:
         """The chunk for the caller, or null where `data` holds nothing for it or is a failure."""
@@ -95,9 +100,9 @@ class ChunkRepair:
         usage_changed = self._take_usage(chunk, choices)
         error = error_in(chunk)
         if error is not None:
-            self.failure = failure_of_error(error, Where.MID_STREAM, self._headers)
+            self.failure = failure_of_error(error, self._where, self._headers)
         else:
-            self.failure = failure_in_choices(choices, Where.MID_STREAM, self._headers)
+            self.failure = failure_in_choices(choices, self._where, self._headers)
         if self.failure is not None or not (choices or self._worth_sending(chunk)):
             return None
         changed = self._repair(choices) or choices != raw_choices
@@ -152,4 +157,4 @@ class ChunkRepair:
         return changed
 
     def _fail(self, message: str) -> None:
-        self.failure = plain_failure(FailureClass.SERVER, message, Where.MID_STREAM)
+        self.failure = plain_failure(FailureClass.SERVER, message, self._where)

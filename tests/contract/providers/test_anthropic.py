@@ -22,7 +22,7 @@ from tests.support.provider_traffic import (
 
 CASES = recorded_cases("anthropic")
 WHOLE = [case for case in CASES if case.status < 400]
-SEEDS = 20
+SEEDS = 50
 
 
 def replay(case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:

@@ -12,7 +12,7 @@ from tests.support.provider_traffic import Case, line_of_chunks, mismatches, rec
 CASES = recorded_cases("bedrock")
 STREAMS = [case for case in CASES if case.stream]
 ADAPTER = BedrockAdapter()
-SEEDS = 20
+SEEDS = 50
 
 
 def test_every_kind_that_was_recorded_is_here() -> None:

@@ -24,7 +24,7 @@ from tests.support.provider_traffic import (
 CASES = recorded_cases("gemini")
 WHOLE = [case for case in CASES if case.status < 400]
 STREAMS = [case for case in CASES if case.stream]
-SEEDS = 20
+SEEDS = 50
 
 
 def kind_of(case: Case) -> RequestKind:
