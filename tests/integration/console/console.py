@@ -1,0 +1,95 @@
+"""The console as a process of its own, on a bus with the deployed permissions."""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from deploy.embedded.ports import LOOPBACK, free_port
+from keyferry.contracts.topology import Role
+from tests.support.bus import Installation
+
+PATIENCE_SECONDS = 30.0
+TOKEN = secrets.token_urlsafe(32)
+
+
+class Console:
+    """A running console, and a client that is signed in as the operator."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, client: httpx.AsyncClient) -> None:
+        self.process = process
+        self._log = log
+        self.client = client
+
+    @property
+    def logged(self) -> str:
+        """Everything that the process has written until now."""
+        return self._log.read_text()
+
+    async def drained(self) -> int:
+        """Stop it as a supervisor does; its exit status."""
+        self.process.terminate()
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
+
+
+@asynccontextmanager
+async def console(bus: Installation, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
+    """A console that is ready, with `intake_public_key` (base64url) pinned."""
+    port = free_port()
+    environment = {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "KEYFERRY_NATS_URL": bus.nats_url,
+        "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file(Role.CONSOLE)),
+        "KEYFERRY_OPERATOR_TOKEN_FILE": str(_secret(folder / "operator-token", TOKEN)),
+        "KEYFERRY_INTAKE_PUBLIC_KEY_FILE": str(_secret(folder / "intake-key.pub", intake_public_key)),
+        "KEYFERRY_HTTP_PORT": str(port),
+        "KEYFERRY_LOG_LEVEL": "DEBUG",
+        "KEYFERRY_DRAIN_SECONDS": "5",
+    }
+    log = folder / "console.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.console", env=environment, stdout=output, stderr=output
+        )
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_SECONDS
+        ) as client:
+            found = Console(process, log, client)
+            await until_ready(found)
+            yield found
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def until_ready(found: Console) -> None:
+    """Return when the console says that it is ready. Raises AssertionError with its log when it never does."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while found.process.returncode is None:
+                with suppress(httpx.TransportError):
+                    if (await found.client.get("/readyz")).status_code == 200:
+                        return
+                await asyncio.sleep(0.02)
+    raise AssertionError(f"the console never became ready (exit status {found.process.returncode}): {found.logged}")
+
+
+def log_lines(text: str) -> list[dict[str, object]]:
+    """What a process has logged, line by line."""
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def _secret(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path

@@ -1,0 +1,161 @@
+"""The console's process: it waits for its bus, comes back with it, drains, and does not start on bad settings."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyferry.contracts.audit import AuditEntries, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.key import ListKeys, ProviderKeys
+from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, KEY_LIST, MODEL_LIST, SERVICE_PING, Role
+from keyferry.contracts.usage import KeySource
+from keyferry.runtime.bus import Bus
+from keyferry.runtime.lifecycle import EXIT_CANNOT_START
+from keyferry.sealing.private_keys import public_text_of
+from tests.integration.cli.answering import owner, process
+from tests.integration.console.console import PATIENCE_SECONDS, Console, console, log_lines
+from tests.support.bus import Installation, installation
+
+PINNED = public_text_of(X25519PrivateKey.generate())
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
+    async with installation(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def face(bus: Installation, tmp_path: Path) -> AsyncIterator[Console]:
+    async with console(bus, tmp_path, PINNED) as found:
+        yield found
+
+
+async def test_it_may_ask_whom_it_asks(bus: Installation, face: Console) -> None:
+    """With the deployed permissions, which say what the console may publish and where it is answered."""
+
+    async def models(question: ListModels) -> Models:
+        return Models(models=[Model(id=question.tenant, provider="p", key_source=KeySource.BYOK)])
+
+    async def audit(question: ListAudit) -> AuditEntries:
+        return AuditEntries(entries=[])
+
+    async def verdict(question: VerifyAudit) -> AuditVerdict:
+        return AuditVerdict(tenants=1, entries=7)
+
+    def ledger(declared: Bus) -> None:
+        declared.respond(AUDIT_LIST, ListAudit, audit)
+        declared.respond(AUDIT_VERIFY, VerifyAudit, verdict)
+
+    async with owner(bus, Role.ROUTER, MODEL_LIST, ListModels, models), process(bus, Role.USAGE_LEDGER, ledger):
+        listed = await face.client.get("/api/v1/ops/tenants/acme/models")
+        assert [model["id"] for model in listed.json()["data"]] == ["acme"]
+        assert (await face.client.get("/api/v1/audit")).json() == {"data": [], "next": None}
+        assert (await face.client.get("/api/v1/audit/verify")).json()["entries"] == 7
+    assert (await face.client.get("/api/v1/providers")).status_code == 200
+    assert not [line for line in log_lines(face.logged) if line["level"] in ("warning", "error", "critical")]
+
+
+async def test_it_reports_itself(bus: Installation, face: Console) -> None:
+    async with bus.client(Role.OPERATOR) as client:
+        reply = await client.request(SERVICE_PING.at(), Ping().encode(), timeout=PATIENCE_SECONDS)
+    report = ServiceReport.decode(reply.data)
+    assert (report.service, report.ready, report.waiting_for) == ("console", True, [])
+    assert report.facts["url"] == str(face.client.base_url).rstrip("/")
+
+
+async def test_without_a_credential_nothing_is_asked(face: Console) -> None:
+    url = str(face.client.base_url)
+    async with httpx.AsyncClient(base_url=url) as stranger:
+        assert (await stranger.get("/healthz")).status_code == 200
+        refused = await stranger.post("/api/v1/provider-keys", content=b"x" * 100_000)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    nobody = await face.client.get("/api/v1/provider-keys")
+    assert (nobody.status_code, nobody.json()["error"]["code"]) == (503, "unavailable")
+    assert "is key-vault running?" in nobody.json()["error"]["message"]
+
+
+async def test_a_bus_that_goes_away_and_comes_back(bus: Installation, face: Console) -> None:
+    async def keys(question: ListKeys) -> ProviderKeys:
+        return ProviderKeys(keys=[])
+
+    bus.server.kill()
+    await _until_status(face, "/readyz", 503)
+    away = await face.client.get("/api/v1/provider-keys")
+    assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+    assert "the bus (NATS)" in away.json()["error"]["message"]
+    bus.server.restart()
+    await _until_status(face, "/readyz", 200)
+    async with owner(bus, Role.KEY_VAULT, KEY_LIST, ListKeys, keys):
+        assert (await face.client.get("/api/v1/provider-keys")).json() == {"data": [], "next": None}
+
+
+async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: Installation, face: Console) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def keys(question: ListKeys) -> ProviderKeys:
+        asked.set()
+        await answer.wait()
+        return ProviderKeys(keys=[])
+
+    async with owner(bus, Role.KEY_VAULT, KEY_LIST, ListKeys, keys):
+        running = asyncio.create_task(face.client.get("/api/v1/provider-keys"))
+        await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+        stopping = asyncio.create_task(face.drained())
+        await _until_logged(face, "draining")
+        answer.set()
+        assert (await running).status_code == 200
+        assert await stopping == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("KEYFERRY_OPERATOR_TOKEN_FILE", "short", "shorter than 32 characters"),
+        ("KEYFERRY_INTAKE_PUBLIC_KEY_FILE", "AAAA", "no public key of 32 bytes"),
+        ("KEYFERRY_INTAKE_PUBLIC_KEY_FILE", "", "is empty"),
+        ("KEYFERRY_OPERATOR_TOKEN_FILE", None, "there is no such file"),
+    ],
+)
+async def test_it_does_not_start_on_bad_settings(tmp_path: Path, name: str, text: str | None, says: str) -> None:
+    good = {"KEYFERRY_OPERATOR_TOKEN_FILE": "t" * 40, "KEYFERRY_INTAKE_PUBLIC_KEY_FILE": PINNED}
+    paths = {setting: tmp_path / setting for setting in good}
+    for setting, content in (good | ({} if text is None else {name: text})).items():
+        paths[setting].write_text(content)
+    if text is None:
+        paths[name].unlink()
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.console",
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "KEYFERRY_NATS_URL": "nats://127.0.0.1:9",
+            **{setting: str(path) for setting, path in paths.items()},
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, output = await asyncio.wait_for(child.communicate(), PATIENCE_SECONDS)
+    assert child.returncode == EXIT_CANNOT_START
+    (line,) = log_lines(output.decode())
+    assert says in str(line["message"])
+
+
+async def _until_status(face: Console, path: str, status: int) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await face.client.get(path)).status_code != status:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def _until_logged(face: Console, message: str) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not any(line["message"] == message for line in log_lines(face.logged)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)

@@ -1,0 +1,171 @@
+"""The console, the vault and PostgreSQL: what an operator does with keys over HTTP, and what nobody gets to see."""
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.postgres.migrate import migrate
+from keyferry.contracts.audit import AuditOutcome
+from keyferry.contracts.topology import KEY_ADD, KEY_TRY
+from keyferry.sealing.intake import seal_key
+from keyferry.sealing.private_keys import public_text_of
+from tests.integration.console.console import Console, console
+from tests.integration.key_vault.service.surroundings import (
+    KeyFiles,
+    Surroundings,
+    Worker,
+    openai_key,
+    rejected,
+    unreachable,
+)
+from tests.integration.permissions.watching import watching
+from tests.support.bus import installation
+from tests.support.canary import Canary, Emission, Searcher
+from tests.support.servers import shared_postgres
+
+ACME = "/api/v1/ops/tenants/acme/provider-keys"
+OWN = "/api/v1/provider-keys"
+ORIGIN = "https://api.openai.com"
+
+
+@pytest.fixture
+async def around(tmp_path: Path) -> AsyncIterator[Surroundings]:
+    """A bus, a migrated database and a running vault."""
+    url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
+    async with installation(tmp_path) as bus:
+        surroundings = Surroundings(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
+        async with surroundings.vault():
+            yield surroundings
+
+
+@pytest.fixture
+async def worker(around: Surroundings) -> AsyncIterator[Worker]:
+    async with around.worker() as found:
+        yield found
+
+
+@pytest.fixture
+async def face(around: Surroundings, tmp_path: Path) -> AsyncIterator[Console]:
+    async with console(around.bus, tmp_path, public_text_of(around.files.intake)) as found:
+        yield found
+
+
+def told(response: httpx.Response) -> str:
+    return str(response.json()["error"]["message"])
+
+
+async def test_the_life_of_a_key(around: Surroundings, worker: Worker, face: Console) -> None:
+    key, other = openai_key("first"), openai_key("second")
+    body = {"provider": "openai", "label": "production", "key": key.reveal(), "monthly_limit_usd": "50"}
+    added = await face.client.post(ACME, json=body)
+    assert added.status_code == 201, added.text
+    one = added.headers["location"]
+    assert (added.json()["status"], added.json()["origin"]) == ("valid", ORIGIN)
+    assert added.json()["created_by"] == "console:operator"
+    assert worker.tested[0][0] == key, "the worker got exactly the key that came in"
+
+    again = await face.client.post(ACME, json=body)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
+    assert added.json()["key_id"] in told(again)
+    assert (await face.client.post(OWN, json=body)).status_code == 201, "the platform is another tenant"
+
+    edited = await face.client.patch(one, json={"label": "main", "monthly_limit_usd": None})
+    assert (edited.json()["label"], edited.json()["monthly_limit_usd"]) == ("main", None)
+    rotated = await face.client.post(f"{one}/rotate", json={"key": other.reveal()})
+    assert (rotated.status_code, rotated.json()["version"]) == (200, 2), rotated.text
+    assert worker.tested[-1][0] == other
+    assert (await face.client.post(f"{one}/test")).json()["last_check"]["verdict"] == "valid"
+    reverted = await face.client.post(f"{one}/revert")
+    assert (reverted.status_code, reverted.json()["version"]) == (200, 3), reverted.text
+    assert worker.tested[-1][0] == key
+
+    assert [row["key_id"] for row in (await face.client.get(ACME)).json()["data"]] == [added.json()["key_id"]]
+    summary = (await face.client.get(f"{ACME}/summary")).json()
+    assert (summary["keys"], summary["usable"], summary["by_status"]) == (1, 1, {"valid": 1})
+    removed = await face.client.delete(one)
+    assert (removed.status_code, removed.json()["keys_left"]) == (200, 0)
+    assert (await face.client.get(one)).status_code == 404
+    assert (await face.client.delete(one)).status_code == 404
+
+    acts = [event for event in await around.audited() if event.tenant == "acme" and event.actor == "console:operator"]
+    done = [event.action for event in acts if event.outcome is AuditOutcome.DONE]
+    assert done == ["key.add", "key.edit", "key.rotate", "key.test", "key.revert", "key.remove"]
+
+
+async def test_a_key_that_the_client_seals_itself(worker: Worker, face: Console) -> None:
+    intake = (await face.client.get(f"{OWN}/intake-key")).json()
+    key = openai_key()
+    sealed = seal_key(intake["public_key"], "acme", "openai", ORIGIN, key, suite=intake["suite"])
+    body = {"provider": "openai", "label": "main", "sealed": sealed}
+    elsewhere = await face.client.post("/api/v1/ops/tenants/globex/provider-keys", json=body)
+    assert (elsewhere.status_code, elsewhere.json()["error"]["code"]) == (422, "refused"), "it is bound to its tenant"
+    assert (await face.client.post(ACME, json=body)).status_code == 201
+    assert worker.tested[0][0] == key
+
+
+async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Console) -> None:
+    body = {"provider": "openai", "label": "main", "key": openai_key().reveal()}
+    worker.says = lambda _: rejected()
+    refused = await face.client.post(ACME, json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "refused")
+    assert "does not accept this key" in told(refused)
+    trial = {name: body[name] for name in ("provider", "key")}
+    tried = await face.client.post(f"{ACME}/test", json=trial)
+    assert (tried.status_code, tried.json()["verdict"]) == (200, "invalid")
+    worker.says = lambda _: unreachable()
+    away = await face.client.post(ACME, json=body)
+    assert (away.status_code, away.json()["error"]["code"]) == (503, "unavailable")
+    assert (await face.client.post(ACME, json={**body, "save_untested": True})).json()["status"] == "untested"
+    tier = await face.client.post("/api/v1/ops/tenants/free/provider-keys", json=body)
+    assert tier.status_code == 409
+    assert "has no provider keys of its own" in told(tier)
+    nobody = await face.client.post("/api/v1/ops/tenants/nobody/provider-keys", json=body)
+    assert nobody.status_code == 404
+    assert "there is no tenant nobody" in told(nobody)
+
+
+async def test_another_intake_key_than_the_pinned_one_gets_nothing(
+    around: Surroundings, worker: Worker, tmp_path: Path
+) -> None:
+    stranger = KeyFiles(tmp_path / "stranger")
+    async with console(around.bus, tmp_path, public_text_of(stranger.intake)) as face:
+        body = {"provider": "openai", "label": "main", "key": openai_key().reveal()}
+        answer = await face.client.post(ACME, json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "intake_key_mismatch")
+    assert worker.tested == []
+
+
+async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
+    around: Surroundings, worker: Worker, face: Console
+) -> None:
+    canary = Canary("a provider key", f"sk-proj-{secrets.token_hex(24)}", "sk-proj-")
+    body = {"provider": "openai", "label": "main", "key": canary.text}
+    async with watching(around.bus) as watcher:
+        answers = [
+            await face.client.post(ACME, json=body),
+            await face.client.post(ACME, json=body),
+            await face.client.post(f"{ACME}/test", json={"provider": "openai", "key": canary.text}),
+            await face.client.post(ACME, json={**body, "label": ""}),
+            await face.client.post(ACME, json={**body, "provider": "anthropic"}),
+            await face.client.post(ACME, json={**body, canary.text: "x"}),
+            await face.client.get(f"{ACME}/{canary.text}"),
+        ]
+        await watcher.until_heard(KEY_TRY.at())
+    assert [answer.status_code for answer in answers] == [201, 409, 200, 422, 422, 400, 404]
+    assert len(watcher.heard[KEY_ADD.at()]) == 2
+    emissions = [
+        *(Emission("bus", subject, data) for subject, told in watcher.heard.items() for data in told),
+        *(
+            Emission("http", str(at), answer.content + str(answer.headers).encode())
+            for at, answer in enumerate(answers)
+        ),
+        Emission("log", "console", face.logged.encode()),
+    ]
+    searcher = Searcher([canary])
+    assert searcher.sightings(emissions) == []
+    assert worker.tested[0][0].reveal() == canary.text, "the worker got it all the same"
+    request = answers[0].request.content
+    assert searcher.sightings([Emission("http", "request", request)]), "the search finds it where it is"
