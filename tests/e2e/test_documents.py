@@ -58,6 +58,7 @@ EXPECTED = {
     "docs/guides/first-request.md": [
         '"content":"Hello"', "data: [DONE]", "['echo']", '" curl"', "Hello from the SDK", "tokens: ",
         "Say hello", "chosen: echo", "MODEL", "created acme", '"owned_by":"echo"', "revoked tok_", "revoked",
+        "the key works (valid", "Hello from the account", "chosen: openai/gpt-4o-mini",
     ],
     "docs/guides/own-endpoint.md": [
         "saved ollama", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering", "chosen: ollama/llama3.2",
