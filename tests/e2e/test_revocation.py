@@ -7,8 +7,6 @@ themselves; the percentile is the long version's.
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +18,8 @@ from keyferry.cli.installation import Installation
 from keyferry.contracts.key import KeyRemoved, RemoveKey
 from keyferry.contracts.topology import KEY_REMOVE
 from tests.e2e.conftest import LEASE_SECONDS
-from tests.support.key_journeys import Buyer, KeyDesk, vault_url
-from tests.support.provider_double import CHAT_MODEL
-from tests.support.scripted_words import Script, by_script
-from tests.support.steady_load import Request, SteadyLoad, verdicts
-from tests.support.stream_clients import stream_clients
+from tests.support.key_journeys import KeyDesk, under_load, vault_url
+from tests.support.steady_load import verdicts
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
@@ -47,19 +42,6 @@ class Size:
 
 SHORT = Size(keys=4, rate_per_second=25, bound_seconds=LIVENESS_SECONDS, bound_share=1.0)
 LONG = Size(keys=100, rate_per_second=200, bound_seconds=P99_SECONDS, bound_share=0.99)
-
-
-@contextmanager
-def under_load(buyer: Buyer, rate_per_second: float) -> Iterator[SteadyLoad]:
-    """Whole answers of one word each, asked for at this rate."""
-    buyer.desk.provider.serve = by_script
-    name = f"load-{buyer.tenant}"
-    with stream_clients(buyer.desk.system.http_url, buyer.token) as clients:
-        making = lambda name, _: Request(Script(name, 1), stream=False)  # noqa: E731 - one expression
-        with SteadyLoad(clients, CHAT_MODEL, name, rate_per_second, making, seed=0) as load:
-            yield load
-        until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)
-    buyer.desk.provider.serve = None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ import openai
 
 from tests.support.command_line import give
 from tests.support.provider_double import CHAT_MODEL, ProviderDouble, running_provider
+from tests.support.scripted_words import Script
+from tests.support.steady_load import Request, SteadyLoad
+from tests.support.stream_clients import stream_clients
 from tests.support.system import KeyferrySystem, running_system
 from tests.support.waiting import until
 
@@ -175,3 +178,14 @@ def running_desk(home: Path, settings: Mapping[str, str] | None = None) -> Itera
         finally:
             for buyer in desk.buyers:
                 buyer.close()
+
+
+@contextmanager
+def under_load(buyer: Buyer, rate_per_second: float) -> Iterator[SteadyLoad]:
+    """Whole answers of one word each, asked for at this rate."""
+    name = f"load-{buyer.tenant}"
+    with stream_clients(buyer.desk.system.http_url, buyer.token) as clients:
+        making = lambda name, _: Request(Script(name, 1), stream=False)  # noqa: E731 - one expression
+        with SteadyLoad(clients, CHAT_MODEL, name, rate_per_second, making, seed=0) as load:
+            yield load
+        until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)

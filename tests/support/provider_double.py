@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.support.scripted_words import by_script, is_script
 from tests.support.upstream import (
     Asked,
     Call,
@@ -78,8 +79,6 @@ class ProviderDouble:
     known: dict[str, Denial | None] = field(default_factory=dict)
     down: Denial | None = None
     """What everybody gets, whatever their key."""
-    serve: Callable[[Asked], Reply] | None = None
-    """Makes the answers to chats in place of its own."""
 
     @property
     def base_url(self) -> str:
@@ -124,9 +123,7 @@ class ProviderDouble:
         if key not in self.known:
             return unknown_key()
         denial = self.known[key]
-        if denial is not None:
-            return denial()
-        return self.serve(asked) if self.serve is not None and "messages" in asked.body else _served(asked)
+        return denial() if denial is not None else _served(asked)
 
 
 def key_of(asked: Asked) -> str:
@@ -145,6 +142,8 @@ def _served(asked: Asked) -> Reply:
     model = str(asked.body.get("model"))
     if asked.path.endswith("/embeddings"):
         return _embedded(asked, model)
+    if is_script(asked.body):
+        return by_script(asked)
     if asked.body.get("stream"):
         return stream_of(WORDS)
     return completion(ANSWER, model=model)

@@ -41,6 +41,11 @@ def script_of(body: dict[str, Any]) -> Script:
     return Script(**json.loads(body["messages"][-1]["content"]))
 
 
+def is_script(body: dict[str, Any]) -> bool:
+    """Whether a request's prompt is a script, and not what a person might write."""
+    return str(body["messages"][-1]["content"]).startswith('{"name"')
+
+
 def by_script(asked: Asked) -> Reply:
     """Answers as the prompt says."""
     script = script_of(asked.body)

@@ -1,0 +1,114 @@
+"""The vault as a whole while tenants chat: a new sealing key, a shredded tenant, a vault that is killed or replaced."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.support.key_journeys import Buyer, KeyDesk, under_load
+from tests.support.steady_load import SteadyLoad, verdicts
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(180)
+
+RATE_PER_SECOND = 20.0
+SOME = 20
+
+
+def paying(desk: KeyDesk, tenant: str) -> tuple[Buyer, str]:
+    """A new tenant whose own key pays, and that key's id."""
+    buyer, key = desk.buyer(tenant, keys="own"), desk.provider.issue()
+    key_id = desk.add(tenant, key)["key_id"]
+    buyer.until_paid_with(key)
+    return buyer, key_id
+
+
+def answered(load: SteadyLoad, more: int = SOME) -> None:
+    """Wait until so many more answers have come."""
+    so_far = load.whole
+    until("more answers", lambda: load.whole >= so_far + more, 60)
+
+
+def none_failed(load: SteadyLoad) -> None:
+    told = verdicts(load)
+    assert told == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][:5]
+
+
+def test_a_new_sealing_key_is_taken_up_while_tenants_chat(desk: KeyDesk) -> None:
+    buyer, _ = paying(desk, "rotated")
+    others = [paying(desk, f"rotated-{number}") for number in range(3)]
+    keyring = desk.system.home / "secrets" / "vault" / "sealing-keys"
+    former = keyring.read_text()
+    with under_load(buyer, RATE_PER_SECOND) as load:
+        answered(load)
+        fresh = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+        keyring.write_text(f"k2 {fresh}\n{former}")
+        far = json.loads(desk.cli("vault", "rotate-kek", "--json"))
+        assert (far["primary"], far["left"], far["failed"]) == ("k2", 0, [])
+        assert far["total"] >= 4
+        report = json.loads(desk.cli("vault", "verify", "--json"))
+        assert report["undecryptable"] == []
+        assert set(report["sealing_keys"]) == {"k2"}, "no data key is left under the former one"
+        keyring.write_text(f"k2 {fresh}\n")
+        desk.system.restart("key_vault")
+        assert json.loads(desk.cli("vault", "verify", "--json"))["undecryptable"] == []
+        answered(load)
+    none_failed(load)
+    assert all(other.ask().status_code == 200 for other, _ in others)
+    assert "every one of them can be opened" in desk.system.cli("vault", "verify")
+
+
+def test_of_a_shredded_tenant_nothing_is_left_and_others_notice_nothing(desk: KeyDesk) -> None:
+    (gone, _), (stays, _) = paying(desk, "shredded"), paying(desk, "beside")
+    assert "nothing was destroyed" in desk.cli(
+        "vault", "shred", "--tenant", "shredded", "--confirm", "beside", status=1
+    )
+    with under_load(stays, RATE_PER_SECOND) as load:
+        answered(load)
+        assert gone.ask().status_code == 200
+        desk.cli("vault", "shred", "--tenant", "shredded", "--confirm", "shredded")
+        refused = gone.until_asked(403)
+        assert "keyferry keys add" in refused.json()["error"]["message"]
+        answered(load)
+    none_failed(load)
+    assert desk.keys("shredded") == []
+    actions = [event["action"] for event in desk.audit("shredded")]
+    assert actions[-1] == "vault.shred"
+    assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
+
+
+def test_leases_go_on_while_the_vault_is_frozen_and_killed(desk: KeyDesk) -> None:
+    buyer, _ = paying(desk, "patient")
+    with under_load(buyer, RATE_PER_SECOND) as load:
+        answered(load)
+        frozen = desk.system.pid("key_vault")
+        os.kill(frozen, signal.SIGSTOP)
+        answered(load)
+        desk.system.kill("key_vault", wait=False)
+        answered(load)
+    none_failed(load)
+    until("the vault is back", lambda: desk.system.pid("key_vault") != frozen)
+    buyer.until_asked(200)
+    assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
+
+
+def test_a_vault_that_is_replaced_is_missed_by_nobody(desk: KeyDesk) -> None:
+    buyer, _ = paying(desk, "unmoved")
+    with under_load(buyer, RATE_PER_SECOND) as load:
+        answered(load)
+        desk.system.restart("key_vault")
+        paying(desk, "newcomer")
+        answered(load)
+    none_failed(load)
+
+
+def test_what_was_added_before_the_vault_was_killed_pays_after_it(desk: KeyDesk) -> None:
+    buyer, key = desk.buyer("survivor", keys="own"), desk.provider.issue()
+    desk.add("survivor", key)
+    desk.system.kill("key_vault")
+    buyer.until_paid_with(key)
+    assert [stored["status"] for stored in desk.keys("survivor")] == ["valid"]
