@@ -12,9 +12,21 @@ import orjson
 
 JsonObject = dict[str, object]
 
+MAX_PARTS = 500_000
+"""Objects, lists, members and every fourth item in one document: each takes about a hundred bytes of memory, and two of text."""
+_MAX_STRINGS = MAX_PARTS
+"""Besides, for strings cost half of that."""
+_STEP_BYTES = 64 * 1024
+_NO_PARTS = bytes(set(range(256)) - set(b'{[:"'))
+
 
 def parse_object(data: bytes) -> JsonObject | None:
-    """The JSON object in `data`, or null where it holds anything else. NaN and infinities, which are not JSON, become null."""
+    """The JSON object in `data`, or null where it holds anything else, or more than MAX_PARTS.
+
+    NaN and infinities, which are not JSON, become null.
+    """
+    if len(data) > MAX_PARTS and _has_too_many_parts(data):
+        return None
     try:
         document: object = orjson.loads(data)
     except ValueError:
@@ -23,6 +35,33 @@ def parse_object(data: bytes) -> JsonObject | None:
         except (ValueError, RecursionError):
             return None
     return document if isinstance(document, dict) else None
+
+
+def _has_too_many_parts(data: bytes) -> bool:
+    """Whether building the document would take far more memory than its text. In small steps, so that looking takes none."""
+    at_most = sum(_parts(data[start : start + _STEP_BYTES]) for start in range(0, len(data), _STEP_BYTES))
+    return at_most > MAX_PARTS and _has_too_many_outside_strings(data)
+
+
+def _has_too_many_outside_strings(data: bytes) -> bool:
+    """The same for a text whose strings may hold braces and commas of their own, as code and quoted JSON do."""
+    parts = strings = 0
+    in_string, half_escape = False, b""
+    for start in range(0, len(data), _STEP_BYTES):
+        step = half_escape + data[start : start + _STEP_BYTES]
+        half_escape = b"\\" if (len(step) - len(step.rstrip(b"\\"))) % 2 else b""
+        step = step.removesuffix(half_escape).replace(b"\\\\", b"").replace(b'\\"', b"")
+        pieces = step.split(b'"')
+        parts += _parts(b"".join(pieces[in_string::2]))
+        strings += len(pieces) // 2
+        if parts > MAX_PARTS or strings > _MAX_STRINGS:
+            return True
+        in_string ^= len(pieces) % 2 == 0
+    return False
+
+
+def _parts(text: bytes) -> int:
+    return len(text.translate(None, _NO_PARTS)) + text.count(b",") // 4
 
 
 def _finite(text: str) -> float | None:

@@ -1,0 +1,108 @@
+"""A process that makes one call with the worker's client and an adapter, and says what came of it and how much memory it took.
+
+python -m tests.integration.provider_worker.bombs.one_call URL [--stream] [--undefended]
+
+The growth is the process's peak after the call over what it held just before it, after a small call has warmed everything up.
+"""
+
+import argparse
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import KeySource
+from services.provider_worker.adapters import documents
+from services.provider_worker.adapters.registry import adapter_for
+from services.provider_worker.upstream import inflate
+from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient, UpstreamError
+
+TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
+BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a call came to."""
+
+    outcome: str
+    """The error's type, or the class of the answer's failure; `whole` for an answer without one."""
+    words: str
+    growth_bytes: int
+    read_bytes: int
+
+
+async def call(client: UpstreamClient, url: str, *, stream: bool) -> tuple[str, str, int]:
+    """One call through the adapter of any OpenAI-compatible endpoint, its deltas dropped as they come."""
+    adapter = adapter_for("custom")
+    run = AttemptRun(
+        request_id="req_bomb",
+        tenant="acme",
+        model="m",
+        model_asked="m",
+        stream=stream,
+        deadline_ms=60_000,
+        start_by_unix_ms=0,
+        attempt_id="att_bomb",
+        attempt_number=1,
+        decision_id="dec_bomb",
+        provider="custom",
+        base_url=url,
+        key_source=KeySource.NONE,
+    )
+    request = adapter.request(run, BODY)
+    read_bytes = 0
+    try:
+        async with client.stream("POST", request.url, request.headers, request.content, TIMEOUTS) as response:
+            reader = adapter.reader(run, request, response.status, response.headers)
+            async for data in response.aiter_raw():
+                read_bytes += len(data)
+                reader.feed(data)
+                if reader.over:
+                    break
+            failure = reader.close().failure
+    except UpstreamError as error:
+        return type(error).__name__, str(error), read_bytes
+    return (failure.failure_class.value, failure.message, read_bytes) if failure else ("whole", "", read_bytes)
+
+
+def undefend() -> BodyLimits:
+    """Take the limits away that this test is about."""
+    inflate.MAX_RATIO = 10**9
+    documents.MAX_PARTS = 10**9
+    return BodyLimits(json_bytes=2**40, stream_bytes=2**40)
+
+
+async def measured(url: str, *, stream: bool, limits: BodyLimits) -> Taken:
+    """The call at `url`, after a small one at `url` + `/warm`."""
+    client = UpstreamClient((ip_network("127.0.0.0/8"),), limits=limits)
+    try:
+        await call(client, f"{url}/warm", stream=stream)
+        before_kibibytes = _kibibytes("VmRSS")
+        outcome, words, read_bytes = await call(client, url, stream=stream)
+        return Taken(outcome, words, 1024 * (_kibibytes("VmHWM") - before_kibibytes), read_bytes)
+    finally:
+        await client.close()
+
+
+def _kibibytes(name: str) -> int:
+    """A line of this process's memory accounts. Not `ru_maxrss`, which begins with the parent's own peak."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--undefended", action="store_true")
+    asked = parser.parse_args()
+    limits = undefend() if asked.undefended else BodyLimits()
+    print(json.dumps(asdict(asyncio.run(measured(asked.url, stream=asked.stream, limits=limits)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Answers that are made to fill memory: each ends with an error, and the worker's process hardly grows.
+
+Measured in a process of its own for each answer. Without the defences the same answers take more than they may.
+"""
+
+import asyncio
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.provider_worker.bombs.one_call import Taken
+from tests.support.upstream_double import Behaviour, Call, answers, reply, upstream_double
+
+MAX_GROWTH_BYTES = 32 * 1024 * 1024
+PLAIN_BYTES = 256 * 1024 * 1024
+JSON = "content-type: application/json"
+EVENTS = "content-type: text/event-stream"
+GZIP, ZLIB, RAW = 31, 15, -15
+
+
+def bomb(window: int, plain_bytes: int = PLAIN_BYTES) -> bytes:
+    """Compressed spaces inside what begins as a JSON object: a thousand times smaller than what comes out."""
+    machine = zlib.compressobj(9, zlib.DEFLATED, window)
+    parts = [machine.compress(b'{"choices":[')]
+    piece = b" " * 2**20
+    parts += [machine.compress(piece) for _ in range(plain_bytes // len(piece))]
+    return b"".join([*parts, machine.flush()])
+
+
+def compressed(coding: str, window: int, kind: str = JSON) -> Behaviour:
+    body = bomb(window)
+    assert len(body) * 900 < PLAIN_BYTES
+    return answers(reply(body, kind, f"content-encoding: {coding}"))
+
+
+def endless(pieces: Iterator[bytes], kind: str = EVENTS) -> Behaviour:
+    """An answer without an end."""
+
+    async def behave(call: Call) -> None:
+        await call.send(f"HTTP/1.1 200 OK\r\n{kind}\r\nconnection: close\r\n\r\n".encode())
+        for piece in pieces:
+            await call.send(piece)
+
+    return behave
+
+
+def forever(piece: bytes) -> Iterator[bytes]:
+    while True:
+        yield piece
+
+
+def heads(count: int, size_bytes: int) -> Behaviour:
+    """More header fields than anybody needs."""
+
+    async def behave(call: Call) -> None:
+        await call.send(b"HTTP/1.1 200 OK\r\n")
+        for number in range(count):
+            await call.send(f"x-{number}: ".encode() + b"y" * size_bytes + b"\r\n")
+        await call.send(b"content-length: 2\r\n\r\n{}")
+
+    return behave
+
+
+def headed(body: bytes, *headers: str) -> Behaviour:
+    return answers(reply(body, *headers))
+
+
+_CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+_DELTA = {"choices": [{"index": 0, "delta": {"content": "word " * 200}, "finish_reason": None}]}
+EVENT = b"data: " + json.dumps(_CHUNK | _DELTA).encode() + b"\n\n"
+DEEP = b'{"choices":' + b'[{"a":' * 100_000
+WIDE = b'{"choices":[' + b"{}," * (8 * 2**20 // 3) + b"{}]}"
+MEMBERS = b'{"choices":[],' + b",".join(b'"%d":0' % number for number in range(800_000)) + b"}"
+
+BOMBS: dict[str, tuple[Behaviour, bool, str, str]] = {
+    "gzip": (compressed("gzip", GZIP), False, "BrokenOffAnswer", "inflates to more than 200 times"),
+    "x-gzip stream": (compressed("x-gzip", GZIP, EVENTS), True, "BrokenOffAnswer", "inflates to more than 200 times"),
+    "deflate": (compressed("deflate", ZLIB), False, "BrokenOffAnswer", "inflates to more than 200 times"),
+    "raw deflate": (compressed("deflate", RAW), False, "BrokenOffAnswer", "inflates to more than 200 times"),
+    "brotli": (headed(bomb(RAW), JSON, "content-encoding: br"), False, "BrokenOffAnswer", "not asked for"),
+    "zstd": (headed(bomb(RAW), JSON, "content-encoding: zstd"), False, "BrokenOffAnswer", "not asked for"),
+    "twice": (headed(bomb(GZIP), JSON, "content-encoding: gzip, gzip"), False, "BrokenOffAnswer", "not asked for"),
+    "endless events": (endless(forever(EVENT * 16)), True, "BrokenOffAnswer", "larger than"),
+    "endless comments": (endless(forever(b": still here\n" * 1000)), True, "BrokenOffAnswer", "larger than"),
+    "one endless event": (endless(forever(b"data: " + b"x" * 65536)), True, "server", ""),
+    "endless document": (endless(forever(b'{"a":1},' * 8192), JSON), False, "BrokenOffAnswer", "larger than"),
+    "depth": (headed(DEEP, JSON), False, "truncated", ""),
+    "depth in an event": (headed(b"data: " + DEEP + b"\n\ndata: [DONE]\n\n", EVENTS), True, "server", ""),
+    "width": (headed(WIDE, JSON), False, "truncated", ""),
+    "members": (headed(MEMBERS, JSON), False, "truncated", ""),
+    "many headers": (heads(100_000, 64), False, "SentNoAnswer", "head is too large"),
+    "large headers": (heads(64, 9 * 1024), False, "SentNoAnswer", "head is too large"),
+    "one header": (heads(1, 64 * 1024 * 1024), False, "SentNoAnswer", "head is too large"),
+}
+
+
+async def taken(behave: Behaviour, *flags: str) -> Taken:
+    """What a process says of its call to a listener that behaves so."""
+
+    async def warm_first(call: Call) -> None:
+        await (answers(reply(b"{}", JSON))(call) if "/warm/" in call.request.line else behave(call))
+
+    async with upstream_double(warm_first) as double:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.integration.provider_worker.bombs.one_call",
+            double.url("/v1"),
+            *flags,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        return Taken(**json.loads(out))
+
+
+@pytest.mark.parametrize("name", BOMBS)
+async def test_a_bomb_is_an_error_and_takes_little_memory(name: str) -> None:
+    behave, stream, outcome, words = BOMBS[name]
+    found = await taken(behave, *(["--stream"] if stream else []))
+    assert found.outcome == outcome, found
+    assert words in found.words
+    assert found.growth_bytes <= MAX_GROWTH_BYTES, found
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate", "width", "members"])
+async def test_without_the_defence_the_same_answer_fills_memory(name: str) -> None:
+    found = await taken(BOMBS[name][0], "--undefended")
+    assert found.growth_bytes > MAX_GROWTH_BYTES, found
+
+
+async def test_what_is_large_and_no_bomb_still_comes_through() -> None:
+    """Sixty-three headers of almost the largest size, and a body of a mebibyte that is compressed well."""
+    text = json.dumps({"choices": [{"message": {"content": "well " * 200_000}, "finish_reason": "stop"}]}).encode()
+    machine = zlib.compressobj(6, zlib.DEFLATED, GZIP)
+    body = machine.compress(text) + machine.flush()
+    headers = [f"x-{number}: {'y' * 8000}" for number in range(58)]
+    found = await taken(headed(body, JSON, "content-encoding: gzip", *headers))
+    assert (found.outcome, found.read_bytes) == ("whole", len(text))
