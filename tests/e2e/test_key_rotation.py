@@ -55,6 +55,7 @@ def test_a_new_sealing_key_is_taken_up_while_tenants_chat(desk: KeyDesk) -> None
         assert set(report["sealing_keys"]) == {"k2"}, "no data key is left under the former one"
         keyring.write_text(f"k2 {fresh}\n")
         desk.system.restart("key_vault")
+        paying(desk, "newcomer")
         assert json.loads(desk.cli("vault", "verify", "--json"))["undecryptable"] == []
         answered(load)
     none_failed(load)
@@ -83,8 +84,10 @@ def test_of_a_shredded_tenant_nothing_is_left_and_others_notice_nothing(desk: Ke
 
 def test_leases_go_on_while_the_vault_is_frozen_and_killed(desk: KeyDesk) -> None:
     buyer, _ = paying(desk, "patient")
+    late, key = desk.buyer("late", keys="own"), desk.provider.issue()
     with under_load(buyer, RATE_PER_SECOND) as load:
         answered(load)
+        desk.add("late", key)
         frozen = desk.system.pid("key_vault")
         os.kill(frozen, signal.SIGSTOP)
         answered(load)
@@ -93,22 +96,5 @@ def test_leases_go_on_while_the_vault_is_frozen_and_killed(desk: KeyDesk) -> Non
     none_failed(load)
     until("the vault is back", lambda: desk.system.pid("key_vault") != frozen)
     buyer.until_asked(200)
+    late.until_paid_with(key)
     assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
-
-
-def test_a_vault_that_is_replaced_is_missed_by_nobody(desk: KeyDesk) -> None:
-    buyer, _ = paying(desk, "unmoved")
-    with under_load(buyer, RATE_PER_SECOND) as load:
-        answered(load)
-        desk.system.restart("key_vault")
-        paying(desk, "newcomer")
-        answered(load)
-    none_failed(load)
-
-
-def test_what_was_added_before_the_vault_was_killed_pays_after_it(desk: KeyDesk) -> None:
-    buyer, key = desk.buyer("survivor", keys="own"), desk.provider.issue()
-    desk.add("survivor", key)
-    desk.system.kill("key_vault")
-    buyer.until_paid_with(key)
-    assert [stored["status"] for stored in desk.keys("survivor")] == ["valid"]

@@ -1,6 +1,7 @@
 """What people do with provider keys in a running system: from the command line, and as tenants that send requests."""
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import httpx
 import openai
 
 from tests.support.command_line import give
-from tests.support.provider_double import CHAT_MODEL, ProviderDouble, running_provider
+from tests.support.provider_double import CHAT_MODEL, ProviderDouble, key_of, running_provider
 from tests.support.scripted_words import Script
 from tests.support.steady_load import Request, SteadyLoad
 from tests.support.stream_clients import stream_clients
@@ -63,9 +64,10 @@ class Buyer:
         """The first chat that is answered with this key alone."""
 
         def paid() -> httpx.Response | None:
-            mark = self.desk.provider.mark()
-            response = self.ask()
-            used = set(self.desk.provider.keys_since(mark))
+            words, provider = secrets.token_hex(8), self.desk.provider
+            mark = provider.mark()
+            response = self.ask(messages=[{"role": "user", "content": words}])
+            used = {key_of(call.asked) for call in provider.calls[mark:] if words in str(call.asked.body)}
             return response if response.status_code == 200 and used == {key} else None
 
         return until(f"a chat of {self.tenant} is paid for with the key that was given", paid)
