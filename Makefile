@@ -39,6 +39,7 @@ check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(RUN) lint-imports
 	$(RUN) pytest -q tests/unit/test_house_rules.py
 	$(RUN) python -m keyferry.contracts.render --check
+	$(RUN) python -m services.console.openapi --check
 	$(UV) lock --check
 
 test: env ## Run the tests, real servers included
@@ -54,8 +55,9 @@ examples: env ## Run the examples against what `KEYFERRY_EGRESS_ALLOW=127.0.0.0/
 	@for example in examples/*; do echo "--- $$example"; \
 		case "$$example" in *.sh) sh "$$example";; *.py) $(PYTHON) "$$example";; esac || exit 1; done
 
-schemas: env ## Render schemas, AsyncAPI and tables from the topology
+schemas: env ## Render schemas, AsyncAPI and tables from the topology, and OpenAPI from the routes
 	$(RUN) python -m keyferry.contracts.render
+	$(RUN) python -m services.console.openapi
 
 $(BOOTSTRAP)/bin/uv:
 	@echo "No uv on PATH: fetching uv $(UV_VERSION) into $(BOOTSTRAP)"

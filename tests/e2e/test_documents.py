@@ -75,6 +75,11 @@ EXPECTED = {
         "every one of them can be opened", "destroyed 1 provider keys", "vault.shred", "key.lease",
         "the audit is whole and unchanged",
     ],
+    "docs/guides/management-api.md": [
+        "created initech", '"status":"valid"', '"masked":"sk-proj-…', '"verdict":"valid"', '"keys":1', '"label":"production"',
+        '"version":2', '"version":3', '"next":null', '"keys_left":0', '"action":"key.add"', '"faults":[]', '"name":"openai"',
+        '"best_for":', '"fingerprint":',
+    ],
     "docs/guides/operating.md": [
         "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
         '"message": "ready"', "all tables are current",
@@ -140,6 +145,8 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
     system.attempts(request_id)
     return {
         "127.0.0.1:8400": system.http_url.removeprefix("http://"),
+        "127.0.0.1:8401": str(system.state["console_url"]).removeprefix("http://"),
+        '"provider": "openai"': f'"provider": "openai", "base_url": "{openai_account.base_url}"',
         "127.0.0.1:11434": f"127.0.0.1:{model_server.port}",
         "REQUEST_ID": request_id,
         "TOKEN_ID": _LAST_TOKEN_ID,
