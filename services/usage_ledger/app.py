@@ -13,6 +13,7 @@ from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.runtime.bus import Bus
 from keyferry.runtime.database import engine_for, open_database
 from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.prices import load_prices
 from keyferry.runtime.settings import SettingsError, load
 from keyferry.runtime.views import ViewWriter, snapshot
 from services.usage_ledger.audit_store import AuditStore
@@ -20,7 +21,6 @@ from services.usage_ledger.auditing import Auditing
 from services.usage_ledger.dead_letter import Rejected, dead_letter, message_id
 from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.ingest import Ingest
-from services.usage_ledger.prices import load_prices
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.spending import Spending
 from services.usage_ledger.store import SCHEMA, DatabaseAway, LedgerStore, NotDurable

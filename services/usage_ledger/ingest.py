@@ -16,11 +16,12 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
+from keyferry.pricing.file import PriceList
 from keyferry.runtime.telemetry import Telemetry, trace_id
 from services.usage_ledger import intake
 from services.usage_ledger.dead_letter import Rejected
 from services.usage_ledger.intake import Received
-from services.usage_ledger.pricing import PriceTable
+from services.usage_ledger.pricing import price
 from services.usage_ledger.store import LedgerStore
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Ingest:
         self,
         *,
         store: LedgerStore,
-        prices: PriceTable,
+        prices: PriceList,
         confirm: Confirm,
         set_aside: SetAside,
         telemetry: Telemetry,
@@ -108,12 +109,12 @@ class Ingest:
         now = self._clock()
         rows = []
         for item in received:
-            price = self._prices.price(item.record)
+            found = price(item.record, self._prices)
             row = LedgerRow(
                 record=item.record,
-                cost_usd=price.cost_usd,
-                price_version=price.version,
-                pricing=price.pricing,
+                cost_usd=found.cost_usd,
+                price_version=found.version,
+                pricing=found.pricing,
                 trace_id=trace_id(item.record.traceparent),
                 recorded_at=now,
             )

@@ -1,83 +1,10 @@
-"""What an attempt costs: its meters times a list price, exactly.
+"""What an attempt costs: its meters times a list price, exactly. What has no price is unpriced, and never guessed."""
 
-Prices come from the reviewed file of overrides first, each from its day on, and then from the price package. Which of them were
-used stands in the price version of the ledger row. What neither knows is unpriced, and never guessed.
-"""
-
-import tomllib
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
-
-from keyferry.contracts.envelope import describe
-from keyferry.contracts.money import usd
 from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
-from services.usage_ledger import price_package
-from services.usage_ledger.tariff import METERS, PRICE_PLACES, Tariff, per_token
-from services.usage_ledger.tariff import Rate as TokenRate
-
-_MAX_PRICE = Decimal(1_000_000)
-"""Far above any price per million tokens; a figure beyond it is a misplaced decimal point."""
-
-
-def _rate(price: Decimal) -> Decimal:
-    if not 0 <= price <= _MAX_PRICE:
-        raise ValueError(f"a price per million tokens lies between 0 and {_MAX_PRICE}")
-    if price != price.quantize(Decimal(1).scaleb(-PRICE_PLACES)):
-        raise ValueError(f"a price per million tokens has at most {PRICE_PLACES} decimal places")
-    return price
-
-
-Rate = Annotated[Decimal, BeforeValidator(usd), AfterValidator(_rate)]
-"""Dollars per million tokens."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-
-
-class PriceRow(BaseModel):
-    """The prices of one provider's model from a day on; none where that kind of token has no price."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    provider: Name
-    model: Name
-    effective: date | None = None
-    """First day, in UTC; the file's where it is not given."""
-    service_tier: Name | None = None
-    """For attempts that the provider served in this tier only."""
-    above_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
-    """For attempts with longer prompts only; then for all of their tokens."""
-    per_request: Rate | None = None
-    """Dollars per million requests, beside the tokens."""
-    input: Rate | None = None
-    cached_read: Rate | None = None
-    cache_write: Rate | None = None
-    cache_write_1h: Rate | None = None
-    output: Rate | None = None
-    reasoning: Rate | None = None
-    """As `output` where it is not given."""
-    audio: Rate | None = None
-    image: Rate | None = None
-    """As `input` where it is not given."""
-    audio_output: Rate | None = None
-    image_output: Rate | None = None
-
-
-class PriceFile(BaseModel):
-    """A whole price file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    effective: date
-    """First day, in UTC, to whose attempts the prices apply."""
-    price: Annotated[list[PriceRow], Field(min_length=1)]
-
-
-class BadPriceFile(ValueError):
-    """A price file that cannot be used; the message says where it is wrong."""
+from keyferry.pricing.file import PriceList
 
 
 class Price(NamedTuple):
@@ -93,108 +20,23 @@ UNPRICED = Price("unpriced", None, None)
 FREE = Price("free", Decimal(0), None)
 
 
-Listed = Callable[[str, str, datetime, str | None], Tariff | None]
-"""Provider, model, moment, service tier -> the package's prices."""
+def price(record: AttemptRecord, prices: PriceList) -> Price:
+    """The price of an attempt, whose `started_at` has a time zone.
 
-
-class PriceTable:
-    """Prices by provider and model: of a file, and of the package behind it."""
-
-    def __init__(self, file: PriceFile, listed: Listed | None = None, listed_version: str = "") -> None:
-        self.version = file.version
-        self._listed = listed
-        self._listed_version = listed_version
-        self._overrides = _by_model(file)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._overrides.values()))
-
-    @classmethod
-    def parse(cls, text: str, *, with_package: bool = False) -> Self:
-        """Prices from TOML, with the package's behind them if wanted. Raises BadPriceFile."""
-        try:
-            file = PriceFile.model_validate(tomllib.loads(text, parse_float=Decimal))
-            return cls(file, price_package.listed, price_package.VERSION) if with_package else cls(file)
-        except ValidationError as error:
-            raise BadPriceFile(describe(error)) from None
-        except tomllib.TOMLDecodeError as error:
-            raise BadPriceFile(f"it is not TOML: {error}") from None
-
-    def price(self, record: AttemptRecord) -> Price:
-        """The price of an attempt, whose `started_at` has a time zone.
-
-        A failed attempt that used nothing is free. Where usage is not known there is no cost, and none is made up: after a
-        worker's death, without a basis, or when a failed attempt had delivered something that nobody counted.
-        """
-        if record.outcome is Outcome.INDETERMINATE:
-            return UNPRICED
-        if record.outcome is Outcome.FAILED and record.meters.total == 0 and record.first_token_ms is None:
-            return FREE
-        if record.basis is Basis.NONE:
-            return UNPRICED
-        for model in dict.fromkeys(filter(None, (record.model_served, record.model))):
-            # Whoever picks a model for the caller charges for the one that it served.
-            found = self._tariff(record, model)
-            if found is not None:
-                tariff, version = found
-                cost = tariff.cost(record.meters)
-                return UNPRICED if cost is None else Price("priced", cost, version)
+    A failed attempt that used nothing is free. Where usage is not known there is no cost, and none is made up: after a
+    worker's death, without a basis, or when a failed attempt had delivered something that nobody counted.
+    """
+    if record.outcome is Outcome.INDETERMINATE:
         return UNPRICED
-
-    def _tariff(self, record: AttemptRecord, model: str) -> tuple[Tariff, str] | None:
-        override = self._override(record, model)
-        if override is not None:
-            return override, self.version
-        if self._listed is None:
-            return None
-        tariff = self._listed(record.provider, model, record.started_at, record.service_tier)
-        return None if tariff is None else (tariff, self._listed_version)
-
-    def _override(self, record: AttemptRecord, model: str) -> Tariff | None:
-        """The latest override that is in force; one for the attempt's service tier before one for any."""
-        found = [
-            (item.service_tier is not None, item.effective_at, item.tariff)
-            for item in self._overrides.get((record.provider, model), ())
-            if item.effective_at <= record.started_at and item.service_tier in (None, record.service_tier)
-        ]
-        return max(found, key=lambda item: item[:2])[2] if found else None
-
-
-class _Override(NamedTuple):
-    effective_at: datetime
-    service_tier: str | None
-    tariff: Tariff
-
-
-def _by_model(file: PriceFile) -> dict[tuple[str, str], list[_Override]]:
-    """Overrides by provider and model, rows for longer prompts folded into the rows they belong to. Raises BadPriceFile."""
-    rows: dict[tuple[str, str, date, str | None], dict[int, PriceRow]] = {}
-    for row in file.price:
-        steps = rows.setdefault((row.provider, row.model, row.effective or file.effective, row.service_tier), {})
-        start = row.above_prompt_tokens or 0
-        if start in steps:
-            raise BadPriceFile("two rows price the same provider and model: remove one of them")
-        steps[start] = row
-    found: dict[tuple[str, str], list[_Override]] = {}
-    for (provider, model, effective, tier), steps in rows.items():
-        if 0 not in steps:
-            raise BadPriceFile(f"{provider} {model} has a price for long prompts only: add the one for short prompts")
-        item = _Override(_midnight(effective), tier, _tariff(steps))
-        found.setdefault((provider, model), []).append(item)
-    return found
-
-
-def _tariff(steps: Mapping[int, PriceRow]) -> Tariff:
-    rates: dict[str, TokenRate] = {}
-    for meter in METERS:
-        prices = [
-            (start, per_token(price)) for start in sorted(steps) if (price := getattr(steps[start], meter)) is not None
-        ]
-        if prices and prices[0][0] == 0:
-            rates[meter] = TokenRate(prices[0][1], tuple(prices[1:]))
-    fee = steps[0].per_request
-    return Tariff(rates, 0 if fee is None else per_token(fee))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
+    if record.outcome is Outcome.FAILED and record.meters.total == 0 and record.first_token_ms is None:
+        return FREE
+    if record.basis is Basis.NONE:
+        return UNPRICED
+    for model in dict.fromkeys(filter(None, (record.model_served, record.model))):
+        # Whoever picks a model for the caller charges for the one that it served.
+        found = prices.find(record.provider, model, record.started_at, record.service_tier)
+        if found is not None:
+            tariff, version = found
+            cost = tariff.cost(record.meters)
+            return UNPRICED if cost is None else Price("priced", cost, version)
+    return UNPRICED

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
-from services.usage_ledger.prices import BUNDLED_PRICES
 
 
 class LedgerSettings(DatabaseSettings):

@@ -17,7 +17,8 @@ from deploy.embedded.system import DEFAULT_HTTP_PORT
 from keyferry.cli.installation import HOME_NAME
 from keyferry.cli.main import cli
 from keyferry.contracts.usage import AttemptRecord, Basis, KeySource, Outcome, TokenMeters
-from services.usage_ledger.pricing import PriceTable
+from keyferry.pricing.file import PriceList
+from services.usage_ledger.pricing import price
 from tests.support.documents import (
     PYTHON,
     ROOT,
@@ -148,11 +149,11 @@ def test_price_files_can_be_used_as_they_stand() -> None:
     files = [b.text for d in DOCUMENTS for b in d.blocks if b.language == "toml"]
     assert files
     for text in files:
-        table = PriceTable.parse(text)
+        prices = PriceList.parse(text)
         for row in tomllib.loads(text, parse_float=Decimal)["price"]:
-            price = table.price(attempt(row["provider"], row["model"]))
-            assert price.pricing == "priced"
-            assert price.cost_usd == (row["input"] + row["output"]) / 1_000_000
+            found = price(attempt(row["provider"], row["model"]), prices)
+            assert found.pricing == "priced"
+            assert found.cost_usd == (row["input"] + row["output"]) / 1_000_000
 
 
 def attempt(provider: str, model: str) -> AttemptRecord:

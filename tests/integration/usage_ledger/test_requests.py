@@ -23,8 +23,8 @@ from keyferry.contracts.usage import (
     UsageRow,
     UsageSummary,
 )
+from keyferry.pricing import package
 from keyferry.runtime.bus import Bus, Refused
-from services.usage_ledger import price_package
 from services.usage_ledger.app import create_app
 from tests.integration.usage_ledger.ledger import Surroundings, eventually
 from tests.support.attempt_records import attempt_record, decision_record
@@ -208,7 +208,7 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
     assert [row.record for row in rows] == [failed, full]
     assert [(row.pricing, row.cost_usd, row.price_version, row.trace_id) for row in rows] == [
         ("free", 0, None, None),
-        ("priced", Decimal("0.000075"), price_package.VERSION, "0af7651916cd43dd8448eb211c80319c"),
+        ("priced", Decimal("0.000075"), package.VERSION, "0af7651916cd43dd8448eb211c80319c"),
     ]
     assert all(timedelta(0) <= datetime.now(UTC) - row.recorded_at < timedelta(minutes=5) for row in rows)
     assert surroundings.query("SELECT failure_class FROM usage_ledger.attempts WHERE failure IS NOT NULL") == [

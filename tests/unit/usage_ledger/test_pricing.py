@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.money import plain, usd
 from keyferry.contracts.usage import Basis, Outcome, TokenMeters
-from keyferry.runtime.settings import SettingsError
-from services.usage_ledger.prices import BUNDLED_PRICES, load_prices
-from services.usage_ledger.pricing import FREE, UNPRICED, BadPriceFile, Price, PriceTable
+from keyferry.pricing import package
+from keyferry.pricing.file import BUNDLED_PRICES, PriceList
+from keyferry.runtime.prices import load_prices
+from services.usage_ledger.pricing import FREE, UNPRICED, Price, price
 from tests.support.attempt_records import attempt_record
 
 METERS = tuple(TokenMeters.model_fields)
@@ -25,7 +26,7 @@ tokens = st.integers(min_value=0, max_value=10**9)
 
 
 @pytest.fixture(scope="module")
-def bundled() -> PriceTable:
+def bundled() -> PriceList:
     return load_prices(BUNDLED_PRICES)
 
 
@@ -34,9 +35,9 @@ def bundled() -> PriceTable:
     counts=st.lists(tokens, min_size=len(METERS), max_size=len(METERS)),
 )
 def test_a_cost_is_the_exact_sum(rates: dict[str, Decimal], counts: list[int]) -> None:
-    table = PriceTable.parse(ROW + "".join(f"{meter} = {rate:f}\n" for meter, rate in rates.items()))
+    table = PriceList.parse(ROW + "".join(f"{meter} = {rate:f}\n" for meter, rate in rates.items()))
     meters = TokenMeters(**dict(zip(METERS, counts, strict=True)))
-    found = table.price(attempt_record(provider="p", model="m", meters=meters))
+    found = price(attempt_record(provider="p", model="m", meters=meters), table)
     assert found.pricing == "priced"
     assert found.version == "v1"
     assert found.cost_usd is not None
@@ -45,40 +46,39 @@ def test_a_cost_is_the_exact_sum(rates: dict[str, Decimal], counts: list[int]) -
     assert found.cost_usd.as_tuple().exponent == -12
 
 
-def test_a_cost_travels_as_money(bundled: PriceTable) -> None:
+def test_a_cost_travels_as_money(bundled: PriceList) -> None:
     meters = TokenMeters(input=1_000, cached_read=11, output=7, reasoning=3)
-    found = bundled.price(attempt_record(provider="openai", model="gpt-4o-mini", meters=meters))
+    found = price(attempt_record(provider="openai", model="gpt-4o-mini", meters=meters), bundled)
     assert found.cost_usd == Decimal("0.000156825")
     assert plain(usd(found.cost_usd)) == "0.000156825"
 
 
-def test_the_demo_shows_a_cost(bundled: PriceTable) -> None:
-    found = bundled.price(attempt_record(provider="echo", model="echo", meters=TokenMeters(input=10, output=10)))
+def test_the_demo_shows_a_cost(bundled: PriceList) -> None:
+    found = price(attempt_record(provider="echo", model="echo", meters=TokenMeters(input=10, output=10)), bundled)
     assert found == Price("priced", Decimal("0.000005"), bundled.version)
 
 
 def test_reasoning_costs_what_output_costs_unless_it_has_its_own_price() -> None:
     meters = TokenMeters(reasoning=1_000_000)
     record = attempt_record(provider="p", model="m", meters=meters)
-    assert PriceTable.parse(ROW + "output = 4\n").price(record).cost_usd == 4
-    assert PriceTable.parse(ROW + "output = 4\nreasoning = 5\n").price(record).cost_usd == 5
-    assert PriceTable.parse(ROW + "output = 4\nreasoning = 0\n").price(record).cost_usd == 0
+    for row, expected in (("", 4), ("reasoning = 5\n", 5), ("reasoning = 0\n", 0)):
+        assert price(record, PriceList.parse(ROW + "output = 4\n" + row)).cost_usd == expected
 
 
-def test_what_has_no_price_is_unpriced(bundled: PriceTable) -> None:
+def test_what_has_no_price_is_unpriced(bundled: PriceList) -> None:
     some = TokenMeters(input=1)
     for provider, model in (("openai", "gpt-of-nobody"), ("custom", "gpt-4o"), ("echo", "other")):
-        assert bundled.price(attempt_record(provider=provider, model=model, meters=some)) == UNPRICED
+        assert price(attempt_record(provider=provider, model=model, meters=some), bundled) == UNPRICED
     audio = TokenMeters(input=1, audio=1)
-    assert bundled.price(attempt_record(provider="openai", model="gpt-4o", meters=audio)) == UNPRICED
+    assert price(attempt_record(provider="openai", model="gpt-4o", meters=audio), bundled) == UNPRICED
 
 
 def test_prices_hold_from_their_first_day() -> None:
-    table = PriceTable.parse(ROW + "input = 1\n")
+    table = PriceList.parse(ROW + "input = 1\n")
     first = datetime(2026, 1, 1, tzinfo=UTC)
     record = attempt_record(provider="p", model="m", meters=TokenMeters(input=1))
     for started_at, pricing in ((first, "priced"), (first - timedelta(microseconds=1), "unpriced")):
-        assert table.price(record.model_copy(update={"started_at": started_at})).pricing == pricing
+        assert price(record.model_copy(update={"started_at": started_at}), table).pricing == pricing
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_prices_hold_from_their_first_day() -> None:
     ],
 )
 def test_every_outcome(
-    bundled: PriceTable,
+    bundled: PriceList,
     outcome: Outcome,
     basis: Basis,
     meters: TokenMeters,
@@ -104,47 +104,22 @@ def test_every_outcome(
     expected: str,
 ) -> None:
     record = attempt_record(outcome=outcome, basis=basis, meters=meters, first_token_ms=first_token_ms)
-    assert bundled.price(record).pricing == expected
+    assert price(record, bundled).pricing == expected
 
 
-def test_a_failure_is_free_at_any_provider(bundled: PriceTable) -> None:
+def test_a_failure_is_free_at_any_provider(bundled: PriceList) -> None:
     record = attempt_record(
         provider="custom", outcome=Outcome.FAILED, basis=Basis.NONE, meters=NOTHING, first_token_ms=None
     )
-    assert bundled.price(record) == FREE
+    assert price(record, bundled) == FREE
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("version = ", "not TOML"),
-        (HEAD, "price: Field required"),
-        (HEAD + "price = []\n", "at least 1 item"),
-        (ROW + "input = -1\n", "between 0 and 1000000"),
-        (ROW + "input = 0.0000001\n", "at most 6 decimal places"),
-        (ROW + "input = nan\n", "not a finite amount"),
-        (ROW + "input = 2_000_000\n", "between 0 and 1000000"),
-        (ROW + "input = true\n", "money must be a decimal string"),
-        (ROW + "inptu = 1\n", "inptu: Extra inputs are not permitted"),
-        (ROW + ROW.removeprefix(HEAD), "two rows price the same provider and model"),
-        ('version = ""\neffective = 2026-01-01\n', "version: String should have at least 1 character"),
-        ('version = "v"\neffective = "soon"\n', "effective: "),
-    ],
-)
-def test_a_bad_price_file_says_what_is_wrong(text: str, words: str) -> None:
-    with pytest.raises(BadPriceFile, match=words.replace("(", r"\(")):
-        PriceTable.parse(text)
-
-
-def test_a_price_file_that_cannot_be_used_keeps_the_service_from_starting(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("prices")
-    with pytest.raises(SettingsError, match=r"missing\.toml.*KEYFERRY_PRICE_FILE"):
-        load_prices(folder / "missing.toml")
-    (folder / "bad.toml").write_text(ROW + "input = -1\n")
-    with pytest.raises(SettingsError, match=r"bad\.toml cannot be used.*between 0"):
-        load_prices(folder / "bad.toml")
-    (folder / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match=r"binary\.toml is not UTF-8"):
-        load_prices(folder / "binary.toml")
+def test_the_model_that_was_served_sets_the_price(bundled: PriceList) -> None:
+    record = attempt_record(
+        provider="openrouter",
+        model="openrouter/auto",
+        model_served="openai/gpt-4o-mini",
+        meters=TokenMeters(input=1_000_000),
+    )
+    priced = price(record.model_copy(update={"started_at": datetime(2026, 11, 21, 12, tzinfo=UTC)}), bundled)
+    assert (priced.cost_usd, priced.version) == (Decimal("0.15"), package.VERSION)

@@ -14,7 +14,7 @@ from genai_prices.data import providers
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 from genai_prices.types import Provider as PricedProvider
 
-from services.usage_ledger.tariff import PRICE_PLACES, Rate, Tariff, per_token
+from keyferry.pricing.tariff import PRICE_PLACES, Rate, Tariff, per_token
 
 VERSION = f"genai-prices {version('genai-prices')}"
 

@@ -1,20 +1,18 @@
-"""Reads the price file."""
+"""Reads the price file that a service's settings name."""
 
 from pathlib import Path
 
+from keyferry.pricing.file import BadPriceFile, PriceList
 from keyferry.runtime.settings import SettingsError
-from services.usage_ledger.pricing import BadPriceFile, PriceTable
-
-BUNDLED_PRICES = Path(__file__).parent / "prices.toml"
 
 
-def load_prices(path: Path) -> PriceTable:
+def load_prices(path: Path) -> PriceList:
     """The prices of the file at `path`, and the price package's behind them.
 
     Raises SettingsError, which names the file and what is wrong with it.
     """
     try:
-        return PriceTable.parse(path.read_text(encoding="utf-8"), with_package=True)
+        return PriceList.parse(path.read_text(encoding="utf-8"), with_package=True)
     except OSError as error:
         raise SettingsError(f"cannot read the price file {path}: {error.strerror}; set KEYFERRY_PRICE_FILE") from None
     except UnicodeDecodeError:

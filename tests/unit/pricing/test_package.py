@@ -11,13 +11,11 @@ from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, Usage
 from genai_prices.types import Provider as PricedProvider
 
 from keyferry.contracts.usage import TokenMeters
-from services.usage_ledger import price_package
-from services.usage_ledger.prices import BUNDLED_PRICES, load_prices
-from services.usage_ledger.tariff import METERS, Tariff
-from tests.support.attempt_records import attempt_record
+from keyferry.pricing import package
+from keyferry.pricing.tariff import METERS, Tariff
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-OURS = {theirs: ours for ours, theirs in price_package._IDS.items() if ours != "vertex"}
+OURS = {theirs: ours for ours, theirs in package._IDS.items() if ours != "vertex"}
 _COMPARABLE = {
     "input_mtok",
     "output_mtok",
@@ -44,7 +42,7 @@ def test_every_price_agrees_with_the_packages_own_arithmetic() -> None:
     chance, compared = random.Random(20), 0
     for ours, provider, model in comparable_models():
         price = model.get_prices(NOW)
-        tariff = price_package.listed(ours, model.id, NOW, None)
+        tariff = package.listed(ours, model.id, NOW, None)
         if tariff is None or provider.find_model(model.id) is not model or not _priced(price) <= _COMPARABLE:
             continue
         counts = {meter: chance.randrange(300_000) for meter in ("input", "cached_read", "output")}
@@ -92,7 +90,7 @@ def _independent(tariff: Tariff, meters: TokenMeters) -> Decimal | None:
 def _agree_on(combinations: int, seed: int) -> None:
     chance = random.Random(seed)
     tariffs = [
-        tariff for ours, _, model in comparable_models() if (tariff := price_package.listed(ours, model.id, NOW, None))
+        tariff for ours, _, model in comparable_models() if (tariff := package.listed(ours, model.id, NOW, None))
     ]
     priced = 0
     for _ in range(combinations):
@@ -121,21 +119,21 @@ def test_costs_equal_an_independent_computation_a_million_times() -> None:
 
 
 def test_an_hours_cache_writes_cost_more_than_five_minutes() -> None:
-    tariff = price_package.listed("anthropic", "claude-haiku-4-5", NOW, None)
+    tariff = package.listed("anthropic", "claude-haiku-4-5", NOW, None)
     assert tariff is not None
     short, long = (tariff.cost(TokenMeters(**{meter: 1_000_000})) for meter in ("cache_write", "cache_write_1h"))
     assert (short, long) == (Decimal("1.25"), Decimal(2))
 
 
 def test_a_long_prompt_changes_the_price_of_every_token() -> None:
-    tariff = price_package.listed("gemini", "gemini-2.5-pro", NOW, None)
+    tariff = package.listed("gemini", "gemini-2.5-pro", NOW, None)
     assert tariff is not None
     assert tariff.cost(TokenMeters(input=200_000, output=10)) == Decimal("0.2501")
     assert tariff.cost(TokenMeters(input=200_001, output=10)) == Decimal("0.5001525")
 
 
 def test_batch_and_tiers_have_prices_of_their_own() -> None:
-    plain, batch = (price_package.listed("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
+    plain, batch = (package.listed("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
     assert plain is not None
     assert batch is not None
     meters = TokenMeters(input=1_000_000)
@@ -152,13 +150,13 @@ def test_a_price_holds_from_its_day_on() -> None:
     )
     ours, model, start_date = dated
     first = datetime.combine(start_date, datetime.min.time(), UTC)
-    assert price_package.listed(ours, model.id, first, None) is not None
+    assert package.listed(ours, model.id, first, None) is not None
     before = model.get_prices(first - timedelta(days=1))
     assert before is not model.get_prices(first)
 
 
 def test_what_only_estimates_could_price_is_unpriced() -> None:
-    tariff = price_package.listed("openai", "gpt-4o", NOW, None)
+    tariff = package.listed("openai", "gpt-4o", NOW, None)
     assert tariff is not None
     for meter in ("audio", "audio_output", "image_output", "cache_write", "cache_write_1h"):
         assert tariff.cost(TokenMeters(input=5, **{meter: 1})) is None, f"{meter} was guessed"
@@ -175,18 +173,6 @@ def test_what_only_estimates_could_price_is_unpriced() -> None:
     ],
 )
 def test_names_that_need_a_second_look_are_priced(provider: str, model: str) -> None:
-    tariff = price_package.listed(provider, model, NOW, None)
+    tariff = package.listed(provider, model, NOW, None)
     assert tariff is not None
     assert tariff.cost(TokenMeters(input=10))
-
-
-def test_the_model_that_was_served_sets_the_price() -> None:
-    table = load_prices(BUNDLED_PRICES)
-    record = attempt_record(
-        provider="openrouter",
-        model="openrouter/auto",
-        model_served="openai/gpt-4o-mini",
-        meters=TokenMeters(input=1_000_000),
-    )
-    priced = table.price(record.model_copy(update={"started_at": NOW}))
-    assert (priced.cost_usd, priced.version) == (Decimal("0.15"), price_package.VERSION)

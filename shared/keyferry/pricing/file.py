@@ -1,0 +1,171 @@
+"""The price file, read strictly, and list prices out of it and of the package behind it.
+
+Prices come from the reviewed file of overrides first, each from its day on, and then from the price package. Which of them were
+used is told by the price version. What neither knows has no price, and none is guessed.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from keyferry.contracts.envelope import describe
+from keyferry.contracts.money import usd
+from keyferry.pricing import package
+from keyferry.pricing.tariff import METERS, PRICE_PLACES, Tariff, per_token
+from keyferry.pricing.tariff import Rate as TokenRate
+
+BUNDLED_PRICES = Path(__file__).parent / "prices.toml"
+"""The price file that every service uses unless its settings name another."""
+_MAX_PRICE = Decimal(1_000_000)
+"""Far above any price per million tokens; a figure beyond it is a misplaced decimal point."""
+
+
+def _rate(price: Decimal) -> Decimal:
+    if not 0 <= price <= _MAX_PRICE:
+        raise ValueError(f"a price per million tokens lies between 0 and {_MAX_PRICE}")
+    if price != price.quantize(Decimal(1).scaleb(-PRICE_PLACES)):
+        raise ValueError(f"a price per million tokens has at most {PRICE_PLACES} decimal places")
+    return price
+
+
+Rate = Annotated[Decimal, BeforeValidator(usd), AfterValidator(_rate)]
+"""Dollars per million tokens."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class PriceRow(BaseModel):
+    """The prices of one provider's model from a day on; none where that kind of token has no price."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    provider: Name
+    model: Name
+    effective: date | None = None
+    """First day, in UTC; the file's where it is not given."""
+    service_tier: Name | None = None
+    """For attempts that the provider served in this tier only."""
+    above_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
+    """For attempts with longer prompts only; then for all of their tokens."""
+    per_request: Rate | None = None
+    """Dollars per million requests, beside the tokens."""
+    input: Rate | None = None
+    cached_read: Rate | None = None
+    cache_write: Rate | None = None
+    cache_write_1h: Rate | None = None
+    output: Rate | None = None
+    reasoning: Rate | None = None
+    """As `output` where it is not given."""
+    audio: Rate | None = None
+    image: Rate | None = None
+    """As `input` where it is not given."""
+    audio_output: Rate | None = None
+    image_output: Rate | None = None
+
+
+class PriceFile(BaseModel):
+    """A whole price file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    effective: date
+    """First day, in UTC, to whose attempts the prices apply."""
+    price: Annotated[list[PriceRow], Field(min_length=1)]
+
+
+class BadPriceFile(ValueError):
+    """A price file that cannot be used; the message says where it is wrong."""
+
+
+Listed = Callable[[str, str, datetime, str | None], Tariff | None]
+"""Provider, model, moment, service tier -> the package's prices."""
+
+
+class PriceList:
+    """Prices by provider and model: of a file, and of the package behind it."""
+
+    def __init__(self, file: PriceFile, listed: Listed | None = None, listed_version: str = "") -> None:
+        self.version = file.version
+        self._listed = listed
+        self._listed_version = listed_version
+        self._overrides = _by_model(file)
+
+    @classmethod
+    def parse(cls, text: str, *, with_package: bool = False) -> Self:
+        """Prices from TOML, with the package's behind them if wanted. Raises BadPriceFile."""
+        try:
+            file = PriceFile.model_validate(tomllib.loads(text, parse_float=Decimal))
+            return cls(file, package.listed, package.VERSION) if with_package else cls(file)
+        except ValidationError as error:
+            raise BadPriceFile(describe(error)) from None
+        except tomllib.TOMLDecodeError as error:
+            raise BadPriceFile(f"it is not TOML: {error}") from None
+
+    def find(
+        self, provider: str, model: str, moment: datetime, service_tier: str | None = None
+    ) -> tuple[Tariff, str] | None:
+        """The tariff of a call that begins at `moment` (with a time zone), and its price version; None without a price.
+
+        `model` is the provider's own name; `service_tier` the tier that served the call, None for the ordinary one.
+        """
+        override = self._override(provider, model, moment, service_tier)
+        if override is not None:
+            return override, self.version
+        if self._listed is None:
+            return None
+        tariff = self._listed(provider, model, moment, service_tier)
+        return None if tariff is None else (tariff, self._listed_version)
+
+    def _override(self, provider: str, model: str, moment: datetime, service_tier: str | None) -> Tariff | None:
+        """The latest override that is in force; one for the service tier before one for any."""
+        found = [
+            (item.service_tier is not None, item.effective_at, item.tariff)
+            for item in self._overrides.get((provider, model), ())
+            if item.effective_at <= moment and item.service_tier in (None, service_tier)
+        ]
+        return max(found, key=lambda item: item[:2])[2] if found else None
+
+
+class _Override(NamedTuple):
+    effective_at: datetime
+    service_tier: str | None
+    tariff: Tariff
+
+
+def _by_model(file: PriceFile) -> dict[tuple[str, str], list[_Override]]:
+    """Overrides by provider and model, rows for longer prompts folded into the rows they belong to. Raises BadPriceFile."""
+    rows: dict[tuple[str, str, date, str | None], dict[int, PriceRow]] = {}
+    for row in file.price:
+        steps = rows.setdefault((row.provider, row.model, row.effective or file.effective, row.service_tier), {})
+        start = row.above_prompt_tokens or 0
+        if start in steps:
+            raise BadPriceFile("two rows price the same provider and model: remove one of them")
+        steps[start] = row
+    found: dict[tuple[str, str], list[_Override]] = {}
+    for (provider, model, effective, tier), steps in rows.items():
+        if 0 not in steps:
+            raise BadPriceFile(f"{provider} {model} has a price for long prompts only: add the one for short prompts")
+        item = _Override(_midnight(effective), tier, _tariff(steps))
+        found.setdefault((provider, model), []).append(item)
+    return found
+
+
+def _tariff(steps: Mapping[int, PriceRow]) -> Tariff:
+    rates: dict[str, TokenRate] = {}
+    for meter in METERS:
+        prices = [
+            (start, per_token(price)) for start in sorted(steps) if (price := getattr(steps[start], meter)) is not None
+        ]
+        if prices and prices[0][0] == 0:
+            rates[meter] = TokenRate(prices[0][1], tuple(prices[1:]))
+    fee = steps[0].per_request
+    return Tariff(rates, 0 if fee is None else per_token(fee))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
