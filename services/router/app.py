@@ -25,6 +25,7 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.database import engine_for, open_database
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.outbox import Relay
+from keyferry.runtime.prices import load_prices
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.settings import load
 from keyferry.runtime.views import KvView, ViewWriter
@@ -32,6 +33,7 @@ from services.router.catalog.reading import read_catalog
 from services.router.endpoints import EndpointIndex
 from services.router.facts import Facts
 from services.router.handlers import ChatDoor, ManagementDoors
+from services.router.list_prices import ListPrices
 from services.router.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
 from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
@@ -46,6 +48,9 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     """The router as a service that is not started. Raises SettingsError, and InvalidCatalog."""
     settings = settings or load(RouterSettings)
     catalog = read_catalog({path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")})
+    prices = load_prices(settings.price_file)
+    list_prices = ListPrices(prices)
+    list_prices.remember(catalog, datetime.now(UTC))
     service = Service(Role.ROUTER, settings)
     bus = service.bus
     tenants = KvView(bus, TENANTS_VIEW, Tenant)
@@ -73,6 +78,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
             catalog=catalog,
             own_keys=key_index.of(tenant),
             platform_keys=key_index.of(PLATFORM_TENANT),
+            prices=lambda provider, model: list_prices.of(provider, model, now),
         )
 
     async def publish(subject: str, data: bytes, reply: str) -> None:
@@ -120,6 +126,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         "endpoints": str(len(endpoints)),
         "provider_keys": str(len(keys)),
         "models": str(len(catalog)),
+        "prices": prices.version,
         "targets_resting": str(len(health)),
         "decisions_dropped": str(decisions.dropped),
     }

@@ -8,7 +8,7 @@ from keyferry.contracts.chat import OwnKeys, Tried
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import Candidate, Endpoint
+from keyferry.contracts.route import Candidate, Endpoint, ModelPrices
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog
@@ -41,6 +41,10 @@ def _no_trial(target: Target) -> bool:
     return False
 
 
+def _no_price(provider: str, model: str) -> ModelPrices | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the router knows of the tenant at this moment."""
@@ -55,6 +59,8 @@ class Facts:
     catalog: Catalog = field(default_factory=lambda: Catalog(()))
     own_keys: Keys = field(default_factory=dict)
     platform_keys: Keys = field(default_factory=dict)
+    prices: Callable[[str, str], ModelPrices | None] = _no_price
+    """The list prices of a provider's model now, by the provider's name for it; None where none are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def key_candidates(
                 reachable = reachable or payer.forbidden is None
                 verdict = ban or payer.forbidden or state_of(key, facts.now)
                 offering = fitting(asked.offerings, key)
-                yield KeyCandidate(_candidate(asked, key, offering, verdict, facts.tenant), key, rank, place)
+                yield KeyCandidate(_candidate(asked, key, offering, verdict, facts), key, rank, place)
         if not reachable:
             yield KeyCandidate(_without_key(asked, provider, ban, paying))
 
@@ -119,13 +119,13 @@ def _wrong_kind(wanted: Wanted, asked: Asked) -> Verdict:
     return None
 
 
-def _candidate(asked: Asked, key: KeyFacts, offering: Offering | None, verdict: Verdict, tenant: Tenant) -> Candidate:
+def _candidate(asked: Asked, key: KeyFacts, offering: Offering | None, verdict: Verdict, facts: Facts) -> Candidate:
     if offering is None:
         named = next(known for known in asked.offerings if known.provider == key.provider)
         place = key.fields.get("region") or key.fields.get("location") or "no region that is known"
         words = f"{called(key)} is for {place}, where {title_of(key.provider)} does not have {asked.name}"
         return _made(named, key, verdict or (DropReason.KEY_ELSEWHERE, words))
-    return _made(offering, key, verdict or scope_of(key, asked, offering, tenant.tier))
+    return _made(offering, key, verdict or scope_of(key, asked, offering, facts))
 
 
 def _made(offering: Offering, key: KeyFacts, verdict: Verdict) -> Candidate:

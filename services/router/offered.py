@@ -1,11 +1,12 @@
 """What a tenant can call now, under every name it can use, with what the catalog knows of it. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 
 from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
-from keyferry.contracts.route import Candidate, ListModels, Model
+from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import SELF_HOSTED, Asked
+from services.router.catalog.lookup import NAMED_BY_TENANT, Asked
 from services.router.facts import Facts, Wanted
 from services.router.key_candidates import KeyCandidate, key_candidates, payers, source_of
 from services.router.provider_keys import state_of
@@ -30,6 +31,8 @@ def offered(facts: Facts, query: ListModels) -> list[Model]:
         chosen.sort(key=lambda model: model.id)
     elif query.sort is ModelSort.CONTEXT:
         chosen.sort(key=lambda model: -(model.context_tokens or 0))
+    elif query.sort is ModelSort.COST:
+        chosen.sort(key=_cost)
     return chosen
 
 
@@ -42,7 +45,8 @@ def callable_models(
     """
     if facts.tenant is None or facts.tenant.suspended:
         return []
-    found = [Model(id="echo", provider="echo", key_source=KeySource.NONE), *_of_endpoints(facts)]
+    echo = Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=facts.prices("echo", "echo"))
+    found = [echo, *_of_endpoints(facts)]
     found += (model for model in _of_own_keys(facts) if model.approved or unapproved)
     found += (model for asked in _named(facts, allowed_models) if (model := _of_catalog(facts, asked, unavailable)))
     first: dict[str, Model] = {}
@@ -62,6 +66,7 @@ def _of_endpoints(facts: Facts) -> Iterator[Model]:
                     key_source=KeySource.CUSTOM,
                     providers=["custom"],
                     key_sources=[KeySource.CUSTOM],
+                    prices=facts.prices("custom", model),
                 )
                 for model in endpoint.models
                 for name in (model, f"{endpoint.name}/{model}")
@@ -69,12 +74,19 @@ def _of_endpoints(facts: Facts) -> Iterator[Model]:
 
 
 def _of_own_keys(facts: Facts) -> Iterator[Model]:
-    """What the tenant's keys were seen to list and the catalog does not have; of its own servers nobody else approves."""
+    """What the tenant's keys were seen to list and the catalog does not have; of its own servers nobody else approves.
+
+    What only the tenant's leave is missing for is shown as not available.
+    """
     for provider, keys in facts.own_keys.items():
         for key in keys:
             for name in key.models:
                 asked = facts.catalog.resolve(f"{provider}/{name}")
-                if asked.model is None and state_of(key, facts.now) is None and _ways(facts, asked):
+                if asked.model is not None or state_of(key, facts.now) is not None:
+                    continue
+                found = [each.candidate for each in _ways_and_dead_ends(facts, asked)]
+                available = any(candidate.kept for candidate in found)
+                if available or any(candidate.reason is DropReason.UNAPPROVED for candidate in found):
                     source = source_of(key)
                     yield Model(
                         id=asked.name,
@@ -82,7 +94,9 @@ def _of_own_keys(facts: Facts) -> Iterator[Model]:
                         key_source=source,
                         providers=[provider],
                         key_sources=[source],
-                        approved=provider in SELF_HOSTED,
+                        available=available,
+                        approved=provider in NAMED_BY_TENANT,
+                        prices=facts.prices(provider, name),
                     )
 
 
@@ -108,26 +122,46 @@ def _of_catalog(facts: Facts, asked: Asked, unavailable: bool) -> Model | None:
                 providers=list(dict.fromkeys(way.provider for way in ways)),
                 key_sources=list(dict.fromkeys(way.key_source for way in ways)),
                 eu=any(_is_eu(asked.offerings, way) for way in ways),
+                prices=facts.prices(first.provider, first.model),
             ),
         )
     if not unavailable:
         return None
     eu = any(offering.eu for offering in asked.offerings)
-    provider = asked.offerings[0].provider
+    first_offering = asked.offerings[0]
     return _described(
-        asked.model, Model(id=asked.name, provider=provider, key_source=KeySource.NONE, available=False, eu=eu)
+        asked.model,
+        Model(
+            id=asked.name,
+            provider=first_offering.provider,
+            key_source=KeySource.NONE,
+            available=False,
+            eu=eu,
+            prices=facts.prices(first_offering.provider, first_offering.upstream),
+        ),
     )
 
 
 def _ways(facts: Facts, asked: Asked) -> list[Candidate]:
     """The candidates that a request for it would have, best first, health and draws aside."""
+    kept = [found for found in _ways_and_dead_ends(facts, asked) if found.candidate.kept]
+    return [found.candidate for found in sorted(kept, key=_standing)]
+
+
+def _ways_and_dead_ends(facts: Facts, asked: Asked) -> list[KeyCandidate]:
+    """Every way there would be with a key, those that may not be used included."""
     assert facts.tenant is not None
     embeds = asked.model is not None and Capability.EMBEDDINGS in asked.model.capabilities
     kind = RequestKind.EMBEDDING if embeds else RequestKind.CHAT
     wanted = Wanted(facts.tenant.tenant, asked.name, kind=kind)
     paying = payers(wanted, facts, asked, has_own_way=False)
-    kept = [found for found in key_candidates(wanted, facts, asked, None, paying) if found.candidate.kept]
-    return [found.candidate for found in sorted(kept, key=_standing)]
+    return list(key_candidates(wanted, facts, asked, None, paying))
+
+
+def _cost(model: Model) -> tuple[bool, Decimal]:
+    """By a million tokens in and a million out; what has no price comes last."""
+    prices = model.prices
+    return prices is None, Decimal(0) if prices is None else prices.input_usd + (prices.output_usd or 0)
 
 
 def _standing(found: KeyCandidate) -> tuple[int, bool, int, int]:

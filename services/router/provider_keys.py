@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from keyferry.contracts.catalog import Offering
+from keyferry.contracts.catalog import Capability, CatalogModel, Offering
 from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import DropReason
-from keyferry.contracts.tenancy import PLATFORM_TENANT, Tier
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from services.router.catalog.lookup import NAMED_BY_TENANT, Asked
-from services.router.facts import Keys
+from services.router.facts import Facts, Keys
+from services.router.list_prices import covers
 
 Verdict = tuple[DropReason, str] | None
 """Why something may not be used, in data and in words; None where it may."""
@@ -77,14 +78,14 @@ def state_of(key: KeyFacts, now: datetime) -> Verdict:
     return None
 
 
-def scope_of(key: KeyFacts, asked: Asked, offering: Offering, tier: Tier) -> Verdict:
+def scope_of(key: KeyFacts, asked: Asked, offering: Offering, facts: Facts) -> Verdict:
     """Why this key may not be used for this model."""
+    assert facts.tenant is not None
     names = (asked.name, offering.upstream, asked.model.id if asked.model else asked.name)
     if asked.model is None:
-        verdict = _unlisted(key, offering)
-    elif key.tenant == PLATFORM_TENANT and _TIERS[tier] < _TIERS[asked.model.tier]:
-        words = f"{asked.model.id} on the platform's keys needs the tier {asked.model.tier}; this tenant's is {tier}"
-        verdict = DropReason.TIER_TOO_LOW, words
+        verdict = _unlisted(key, offering, facts.tenant)
+    elif key.tenant == PLATFORM_TENANT:
+        verdict = _on_the_platform(asked.model, offering, facts.tenant.tier, facts)
     else:
         verdict = None
     if verdict is None and key.allowed_models is not None and not any(name in key.allowed_models for name in names):
@@ -92,13 +93,37 @@ def scope_of(key: KeyFacts, asked: Asked, offering: Offering, tier: Tier) -> Ver
     return verdict
 
 
-def _unlisted(key: KeyFacts, offering: Offering) -> Verdict:
-    """A model outside the catalog goes with the tenant's own keys alone, where somebody has said that it exists."""
+def _on_the_platform(model: CatalogModel, offering: Offering, tier: Tier, facts: Facts) -> Verdict:
+    """What the platform pays for is in the tenant's tier, and its cost is known beforehand."""
+    if _TIERS[tier] < _TIERS[model.tier]:
+        words = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}"
+        return DropReason.TIER_TOO_LOW, words
+    prices = facts.prices(offering.provider, offering.upstream)
+    if covers(prices, embeds=Capability.EMBEDDINGS in model.capabilities):
+        return None
+    words = (
+        f"{offering.upstream} of {title_of(offering.provider)} has no list price, and the platform's keys pay only for what"
+        " has one: use an own key, or have the operator add its price (KEYFERRY_PRICE_FILE)"
+    )
+    return DropReason.UNPRICED, words
+
+
+def _unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> Verdict:
+    """A model outside the catalog goes with the tenant's own keys alone, where one lists it and the tenant allows it.
+
+    On servers of its own, Azure's deployments included, a tenant has chosen the models itself: nobody approves them.
+    """
     if key.tenant == PLATFORM_TENANT:
         return DropReason.NOT_IN_CATALOG, "the platform's keys are for models of the catalog only"
-    if key.provider in NAMED_BY_TENANT or offering.upstream in key.models:
+    if key.provider in NAMED_BY_TENANT:
         return None
-    return (
-        DropReason.NOT_IN_CATALOG,
-        f"{called(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)",
+    if offering.upstream not in key.models:
+        words = f"{called(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)"
+        return DropReason.NOT_IN_CATALOG, words
+    if tenant.allow_unapproved:
+        return None
+    words = (
+        f"{called(key)} lists {offering.upstream}, but the tenant uses approved models only"
+        f" (`keyferry tenants set {tenant.tenant} --allow-unapproved`)"
     )
+    return DropReason.UNAPPROVED, words

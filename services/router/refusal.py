@@ -21,6 +21,8 @@ _OF_KEYS = frozenset(
         DropReason.KEY_ELSEWHERE,
         DropReason.TIER_TOO_LOW,
         DropReason.NOT_IN_CATALOG,
+        DropReason.UNPRICED,
+        DropReason.UNAPPROVED,
     }
 )
 
@@ -60,7 +62,8 @@ def _no_key_pays(asked: Asked, candidates: Sequence[Candidate]) -> Failure:
         words = (
             f"the model {asked.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}"
         )
-        return _because(FailureClass.NOT_FOUND, words)
+        listed = any(candidate.reason is DropReason.UNAPPROVED for candidate in candidates)
+        return _because(FailureClass.POLICY if listed else FailureClass.NOT_FOUND, words)
     return _because(FailureClass.POLICY, f"no key may pay for {asked.name!r}: {_reasons(candidates)}")
 
 

@@ -1,7 +1,10 @@
 """Settings of the router."""
 
+from pathlib import Path
+
 from pydantic import Field
 
+from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.settings import DatabaseSettings
 
 
@@ -10,3 +13,5 @@ class RouterSettings(DatabaseSettings):
 
     decision_capacity: int = Field(default=50_000, ge=1)
     """Decision records held in memory while the bus cannot store them."""
+    price_file: Path = BUNDLED_PRICES
+    """List prices before those of the price package: the same file as the usage ledger's."""

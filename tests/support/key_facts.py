@@ -1,12 +1,17 @@
-"""Provider keys as routers see them, and the catalog as the router loads it."""
+"""Provider keys as routers see them, and the catalog and the prices as the router loads them."""
 
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.route import ModelPrices
+from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.prices import load_prices
 from services.router.catalog.lookup import Catalog
 from services.router.catalog.reading import read_catalog
+from services.router.list_prices import ListPrices
 
 MODELS_DIR = Path(__file__).resolve().parents[2] / "services" / "router" / "catalog" / "models"
 
@@ -36,3 +41,13 @@ def platform_key(provider: str, key_id: str = "key_p", /, **changes: Any) -> Key
 def catalog() -> Catalog:
     """The catalog of the files that are shipped."""
     return read_catalog({path.name: path.read_text(encoding="utf-8") for path in MODELS_DIR.glob("*.toml")})
+
+
+@cache
+def _list_prices() -> ListPrices:
+    return ListPrices(load_prices(BUNDLED_PRICES))
+
+
+def list_price(provider: str, model: str) -> ModelPrices | None:
+    """The price that is shipped, on a day of the tests."""
+    return _list_prices().of(provider, model, datetime(2026, 11, 1, tzinfo=UTC))

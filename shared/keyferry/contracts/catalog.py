@@ -1,7 +1,7 @@
 """The approved catalog: models apart from who makes them, and the offerings of each: at which provider, under which name, where.
 
 A model is the same thing behind every offering of it; price, residency and reachability belong to the offering. Prices are
-the ledger's and are not here.
+the price list's and are not here.
 """
 
 from enum import StrEnum
@@ -95,3 +95,5 @@ class ModelSort(StrEnum):
     CONTEXT = "context"
     """The longest first, unknown lengths last."""
     NAME = "name"
+    COST = "cost"
+    """The cheapest first, by a million tokens in and a million out at list prices; unknown prices last."""

@@ -11,6 +11,7 @@ from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, TenantId
 from keyferry.contracts.ids import ModelName as ModelName
+from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import KeySource
 
@@ -46,6 +47,10 @@ class DropReason(StrEnum):
     """The key's region does not have this offering."""
     TIER_TOO_LOW = "tier_too_low"
     """The tenant's tier does not include this model on the platform's keys."""
+    UNPRICED = "unpriced"
+    """The model has no list price, and the platform's keys pay only for what has one."""
+    UNAPPROVED = "unapproved"
+    """The tenant's own key lists the model, the catalog does not have it, and the tenant uses approved models only."""
 
 
 class Candidate(Message):
@@ -153,6 +158,17 @@ class ListModels(Command):
     """Null is by popularity."""
 
 
+class ModelPrices(Message):
+    """List prices in US dollars per million tokens, for a prompt of ordinary length and the ordinary service tier."""
+
+    input_usd: Usd
+    output_usd: Usd | None = None
+    """Null where answers have no price: of an embedding model, or unknown."""
+    cached_read_usd: Usd | None = None
+    """Of prompt tokens that the provider reads from its cache; as input where they have no price of their own."""
+    price_version: str
+
+
 class Model(Message):
     """A model that a caller can name."""
 
@@ -169,7 +185,10 @@ class Model(Message):
     available: bool = True
     """Whether the tenant can call it now."""
     approved: bool = True
-    """Whether the catalog, or the tenant's own endpoint, lists it; false for what only a key was seen to list."""
+    """Whether the catalog has it, or it is on a server of the tenant's own; false for what only a key was seen to list.
+
+    What is not approved is available where the tenant allows unapproved models.
+    """
     eu: bool = False
     """Whether one of the ways to call it stays inside the European Union."""
     maker: str | None = None
@@ -184,6 +203,8 @@ class Model(Message):
     tier: Tier | None = None
     recommended: list[str] = Field(default_factory=list)
     default: bool = False
+    prices: ModelPrices | None = None
+    """At `provider`, now; null where no list price is known."""
 
 
 class Models(Message):

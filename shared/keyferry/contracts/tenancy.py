@@ -47,6 +47,8 @@ class Tenant(Message):
     """Null: the tenant's own keys only as soon as it has one for the provider, the platform's before."""
     drop_unsupported: bool = False
     """Whether request fields that a provider cannot take are left out and reported, instead of being refused."""
+    allow_unapproved: bool = False
+    """Whether its own keys may be used for models that they list and the approved catalog does not have."""
 
 
 class ClientToken(Message):
@@ -79,6 +81,7 @@ class UpdateTenant(Command):
     suspended: bool | None = None
     key_policy: KeyPolicy | None = None
     drop_unsupported: bool | None = None
+    allow_unapproved: bool | None = None
 
 
 class ListTenants(Command):

@@ -2,13 +2,14 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from openai.types import Model as OpenAiModel
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
-from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
 from keyferry.contracts.tenancy import ClientToken, Tier
 from keyferry.contracts.usage import KeySource
 from services.ingress.dialects import model_list
@@ -32,6 +33,7 @@ GPT = Model(
     context_tokens=128_000,
     capabilities=[Capability.CHAT],
     tier=Tier.PROFESSIONAL,
+    prices=ModelPrices(input_usd=Decimal("2.50"), output_usd=Decimal(10), price_version="v1"),
 )
 OWN = Model(id="org/llama", provider="custom", endpoint="lab", key_source=KeySource.CUSTOM)
 
@@ -59,6 +61,7 @@ def asked(query: str) -> dict[str, Any]:
         ("available=all", {"unavailable": True}),
         ("approved=all", {"unapproved": True}),
         ("sort=context", {"sort": ModelSort.CONTEXT}),
+        ("sort=cost", {"sort": ModelSort.COST}),
     ],
 )
 def test_the_query_becomes_a_question(query: str, expected: dict[str, Any]) -> None:
@@ -75,7 +78,7 @@ def test_the_query_becomes_a_question(query: str, expected: dict[str, Any]) -> N
         ("class=", "class", "flagship"),
         ("capability=smell", "capability", "vision"),
         ("available=no", "available", "true"),
-        ("sort=cost", "sort", "popularity"),
+        ("sort=price", "sort", "popularity"),
     ],
 )
 def test_a_wrong_query_says_what_there_is(query: str, param: str, says: str) -> None:
@@ -99,6 +102,8 @@ def test_sdks_read_it_and_what_is_known_stands_beside() -> None:
     known = body["data"][0]["keyferry"]
     assert (known["context_tokens"], known["key_sources"], known["tier"]) == (128_000, ["byok"], "professional")
     assert "max_output_tokens" not in known
+    assert known["prices"] == {"input_usd": "2.5", "output_usd": "10", "price_version": "v1"}
+    assert "prices" not in body["data"][1]["keyferry"]
 
 
 def test_one_model_by_its_name_with_slashes() -> None:

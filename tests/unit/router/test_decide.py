@@ -12,7 +12,7 @@ from services.provider_worker.fallback import reroute
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
 from services.router.facts import Facts
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts, platform_key
+from tests.support.key_facts import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FRESH = FreshIds("dec_2", "att_2")
@@ -101,7 +101,15 @@ def key_facts_of(*keys: KeyFacts, drop_unsupported: bool = False) -> Facts:
     index = KeyIndex()
     index.rebuild(keys)
     tenant = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=drop_unsupported)
-    return Facts(tenant, (), NOW, catalog=catalog(), own_keys=index.of("acme"), platform_keys=index.of("platform"))
+    return Facts(
+        tenant,
+        (),
+        NOW,
+        catalog=catalog(),
+        own_keys=index.of("acme"),
+        platform_keys=index.of("platform"),
+        prices=list_price,
+    )
 
 
 def test_the_attempt_names_the_key_that_pays_its_owner_and_where_it_goes() -> None:

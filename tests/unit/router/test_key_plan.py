@@ -16,7 +16,7 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.facts import Facts, Plan, Wanted
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts, platform_key
+from tests.support.key_facts import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 _D = DropReason
@@ -30,13 +30,14 @@ def planned(
     endpoints: tuple[Endpoint, ...] = (),
     health: dict[str, Health] | None = None,
     trial: bool = False,
+    allow_unapproved: bool = False,
     **wanted: Any,
 ) -> Plan:
     index = KeyIndex()
     index.rebuild(keys)
     known = health or {}
     facts = Facts(
-        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy),
+        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved),
         endpoints,
         NOW,
         health=lambda target: known.get(target.key),
@@ -44,6 +45,7 @@ def planned(
         catalog=catalog(),
         own_keys=index.of("acme"),
         platform_keys=index.of("platform"),
+        prices=list_price,
     )
     return plan(Wanted("acme", model, **wanted), facts)
 
@@ -191,7 +193,7 @@ def test_a_region_without_the_model_says_so() -> None:
 def test_an_unlisted_model_goes_with_an_own_key_that_lists_it_and_with_no_platform_key() -> None:
     tuned = "openai/ft:gpt-4o:acme::abc"
     listed = key_facts("openai", models=["ft:gpt-4o:acme::abc"])
-    made = planned(tuned, listed, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM)
+    made = planned(tuned, listed, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, allow_unapproved=True)
     assert order(made) == ["key_1"]
     assert made.candidates[made.order[0]].model == "ft:gpt-4o:acme::abc"
     assert reasons(made)["key_plat"] is _D.NOT_IN_CATALOG
@@ -199,6 +201,78 @@ def test_an_unlisted_model_goes_with_an_own_key_that_lists_it_and_with_no_platfo
     assert unlisted.failure_class is FailureClass.NOT_FOUND
     assert "did not list ft:gpt-4o:acme::abc" in unlisted.message
     assert refused(planned("openai/gpt-99", PLATFORM)).failure_class is FailureClass.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "lists", "allowed", "reason"),
+    [
+        ("openai/ft:mine", "openai", ["ft:mine"], False, _D.UNAPPROVED),
+        ("openai/ft:mine", "openai", ["ft:mine"], True, None),
+        ("openai/ft:mine", "openai", [], False, _D.NOT_IN_CATALOG),
+        ("openai/ft:mine", "openai", [], True, _D.NOT_IN_CATALOG),
+        ("openai/gpt-4o", "openai", [], False, None),
+        ("openrouter/some/new-model", "openrouter", ["some/new-model"], False, _D.UNAPPROVED),
+        ("openrouter/some/new-model", "openrouter", ["some/new-model"], True, None),
+        ("openrouter/auto", "openrouter", [], False, None),
+        ("azure/our-prod-4o", "azure", [], False, None),
+        ("vllm/llama", "vllm", [], False, None),
+        ("ollama/llama", "ollama", [], False, None),
+        ("llamacpp/llama", "llamacpp", [], False, None),
+        ("custom/llama", "custom", [], False, None),
+    ],
+)
+def test_models_outside_the_catalog_need_the_tenants_leave_except_on_its_own_servers(
+    model: str, provider: str, lists: list[str], allowed: bool, reason: DropReason | None
+) -> None:
+    made = planned(model, key_facts(provider, models=lists), allow_unapproved=allowed)
+    assert reasons(made) == {"key_1": reason}
+    assert bool(made.order) == (reason is None)
+
+
+def test_who_calls_an_unapproved_model_is_told_how_to_allow_it() -> None:
+    failure = refused(planned("openai/ft:mine", key_facts("openai", models=["ft:mine"])))
+    assert (failure.failure_class, failure.param) == (FailureClass.POLICY, "model")
+    assert "keyferry tenants set acme --allow-unapproved" in failure.message
+
+
+def test_an_own_endpoint_needs_no_approval() -> None:
+    made = planned("house-model", endpoints=(endpoint("lab", "house-model"),))
+    assert [made.candidates[index].endpoint for index in made.order] == ["lab"]
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "kind", "reason"),
+    [
+        ("gpt-4o", "openai", RequestKind.CHAT, None),
+        ("gpt-4o", "azure", RequestKind.CHAT, _D.UNPRICED),
+        ("openrouter/auto", "openrouter", RequestKind.CHAT, _D.UNPRICED),
+        ("text-embedding-3-small", "openai", RequestKind.EMBEDDING, None),
+        ("text-embedding-3-small", "openrouter", RequestKind.EMBEDDING, _D.UNPRICED),
+        ("claude-opus-4-5", "anthropic", RequestKind.CHAT, None),
+    ],
+)
+def test_the_platform_pays_only_for_what_has_a_price_and_a_tenant_for_anything(
+    model: str, provider: str, kind: RequestKind, reason: DropReason | None
+) -> None:
+    theirs = planned(model, platform_key(provider), kind=kind)
+    assert {candidate.key_id: candidate.reason for candidate in theirs.candidates if candidate.key_id} == {
+        "key_p": reason
+    }
+    assert order(planned(model, key_facts(provider), kind=kind)) == ["key_1"]
+
+
+def test_a_model_without_a_price_says_who_can_do_what() -> None:
+    failure = refused(planned("azure/gpt-4o", platform_key("azure")))
+    assert failure.failure_class is FailureClass.POLICY
+    assert "gpt-4o of Azure" in failure.message
+    assert "KEYFERRY_PRICE_FILE" in failure.message
+    assert "own key" in failure.message
+
+
+def test_another_provider_with_a_price_takes_the_place_of_the_one_without() -> None:
+    made = planned("gpt-4o", platform_key("azure", "key_az"), platform_key("openrouter", "key_or"))
+    assert order(made) == ["key_or"]
+    assert reasons(made)["key_az"] is _D.UNPRICED
 
 
 @pytest.mark.parametrize("provider", ["custom", "vllm", "ollama", "llamacpp"])

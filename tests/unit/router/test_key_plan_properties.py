@@ -10,10 +10,12 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
+from services.router.catalog.lookup import NAMED_BY_TENANT
 from services.router.facts import Facts, Plan, Wanted
+from services.router.list_prices import covers
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts
+from tests.support.key_facts import catalog, key_facts, list_price
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PROVIDERS = ("openai", "anthropic", "openrouter", "bedrock", "vllm", "azure")
@@ -72,22 +74,28 @@ WANTED = st.builds(
 POLICIES = st.none() | st.sampled_from(list(KeyPolicy))
 
 
-def planned(wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier) -> Plan:
+def planned(
+    wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, *, allow_unapproved: bool = False
+) -> Plan:
     index = KeyIndex()
     index.rebuild(found)
-    tenant = Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy)
+    tenant = Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved)
     # The lookup of foreign keys is what a broken view would do: the plan has to hold against that, too.
     own = {
         provider: [*index.of("acme").get(provider, ()), *index.of("other").get(provider, ())] for provider in PROVIDERS
     }
-    facts = Facts(tenant, (), NOW, catalog=catalog(), own_keys=own, platform_keys=index.of("platform"))
+    facts = Facts(
+        tenant, (), NOW, catalog=catalog(), own_keys=own, platform_keys=index.of("platform"), prices=list_price
+    )
     return plan(wanted, facts)
 
 
 @settings(max_examples=400, deadline=None)
-@given(wanted=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)))
-def test_what_holds_for_every_plan(wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier) -> None:
-    made = planned(wanted, found, policy, tier)
+@given(wanted=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
+def test_what_holds_for_every_plan(
+    wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, unapproved: bool
+) -> None:
+    made = planned(wanted, found, policy, tier, allow_unapproved=unapproved)
     by_id = {key.key_id: key for key in found}
     assert (made.refusal is None) == bool(made.order)
     assert len(set(made.order)) == len(made.order)
@@ -104,6 +112,11 @@ def test_what_holds_for_every_plan(wanted: Wanted, found: list[KeyFacts], policy
         assert key.expires_at is None or key.expires_at > NOW
         assert (candidate.key_source is KeySource.PLATFORM) == (key.tenant == "platform")
         _assert_allowed(key, wanted, policy, tier)
+        listed = catalog().resolve(wanted.model).model
+        if key.tenant == "platform":
+            prices = list_price(candidate.provider, candidate.model)
+            assert covers(prices, embeds=listed is not None and listed.dimensions is not None)
+        assert listed is not None or unapproved or key.provider in NAMED_BY_TENANT
 
 
 def _assert_allowed(key: KeyFacts, wanted: Wanted, policy: KeyPolicy | None, tier: Tier) -> None:

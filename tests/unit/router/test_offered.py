@@ -1,6 +1,7 @@
 """What a tenant is told that it can call: what a request for it would find, with what the catalog knows."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,21 +15,24 @@ from services.router.facts import Facts, Wanted
 from services.router.offered import offered
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts, platform_key
+from tests.support.key_facts import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def facts(*keys: KeyFacts, policy: KeyPolicy | None = None, tier: Tier = Tier.STARTER) -> Facts:
+def facts(
+    *keys: KeyFacts, policy: KeyPolicy | None = None, tier: Tier = Tier.STARTER, allow_unapproved: bool = False
+) -> Facts:
     index = KeyIndex()
     index.rebuild(keys)
     return Facts(
-        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy),
+        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved),
         [Endpoint(tenant="acme", name="lab", base_url="https://lab.example/v1", models=["house-model"])],
         NOW,
         catalog=catalog(),
         own_keys=index.of("acme"),
         platform_keys=index.of("platform"),
+        prices=list_price,
     )
 
 
@@ -89,12 +93,14 @@ def test_what_cannot_be_called_is_shown_on_request_and_marked() -> None:
 
 
 def test_what_only_a_key_lists_is_shown_on_request_and_marked() -> None:
-    known = facts(
-        key_facts("openai", models=["gpt-4o", "ft:gpt-4o:acme::1"]), platform_key("groq", models=["secret-1"])
-    )
-    assert "openai/ft:gpt-4o:acme::1" not in listed(known)
-    found = listed(known, unapproved=True)
-    assert not found["openai/ft:gpt-4o:acme::1"].approved
+    keys = (key_facts("openai", models=["gpt-4o", "ft:gpt-4o:acme::1"]), platform_key("groq", models=["secret-1"]))
+    for allowed in (False, True):
+        known = facts(*keys, allow_unapproved=allowed)
+        assert "openai/ft:gpt-4o:acme::1" not in listed(known)
+        found = listed(known, unapproved=True)
+        tuned = found["openai/ft:gpt-4o:acme::1"]
+        assert (tuned.approved, tuned.available) == (False, allowed)
+        assert bool(plan(Wanted("acme", tuned.id), known).order) == allowed
     assert "openai/gpt-4o" not in found
     assert not any("secret-1" in name for name in found)
 
@@ -104,6 +110,35 @@ def test_models_of_an_own_server_need_nobodys_approval() -> None:
     assert found["vllm/llama"].approved
     assert found["vllm/llama"].key_source is KeySource.CUSTOM
     assert "vllm/llama" not in listed(facts(key_facts("vllm", models=["llama"], status=KeyStatus.DISABLED)))
+
+
+def test_a_deployment_at_azure_is_the_tenants_own_choice() -> None:
+    found = listed(facts(key_facts("azure", models=["our-prod-4o"])))
+    assert (found["azure/our-prod-4o"].approved, found["azure/our-prod-4o"].available) == (True, True)
+
+
+def test_prices_are_those_of_the_way_that_would_be_tried_first() -> None:
+    found = listed(facts(key_facts("openai"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})))
+    mini, vectors, haiku = (found[name] for name in ("gpt-4o-mini", "text-embedding-3-small", "claude-haiku-4-5"))
+    assert mini.prices is not None
+    assert (mini.prices.input_usd, mini.prices.output_usd, mini.prices.cached_read_usd) == (
+        Decimal("0.15"), Decimal("0.6"), Decimal("0.075")
+    )  # fmt: skip
+    assert mini.prices.price_version.startswith("genai-prices")
+    assert vectors.prices is not None
+    assert (vectors.prices.input_usd, vectors.prices.output_usd) == (Decimal("0.02"), None)
+    assert haiku.prices == list_price("bedrock", "eu.anthropic.claude-haiku-4-5-20251001-v1:0")
+    assert found["echo"].prices == list_price("echo", "echo")
+    assert found["house-model"].prices is None
+
+
+def test_what_only_the_platform_could_pay_and_has_no_price_is_not_available() -> None:
+    known = facts(platform_key("azure"), tier=Tier.ENTERPRISE)
+    assert "gpt-4o" not in listed(known)
+    shown = listed(known, unavailable=True)["gpt-4o"]
+    assert not shown.available
+    assert shown.prices == list_price("openai", "gpt-4o")
+    assert listed(facts(key_facts("azure")))["gpt-4o"].prices is None
 
 
 @pytest.mark.parametrize(
@@ -144,5 +179,13 @@ def test_orders() -> None:
     contexts = [model.context_tokens or 0 for model in listed(known, sort=ModelSort.CONTEXT).values()]
     assert contexts == sorted(contexts, reverse=True)
     assert contexts[0] > 1_000_000
+    costs = [
+        None if model.prices is None else model.prices.input_usd + (model.prices.output_usd or 0)
+        for model in listed(known, sort=ModelSort.COST).values()
+    ]
+    priced = [cost for cost in costs if cost is not None]
+    assert priced == sorted(priced)
+    assert len(priced) > 10
+    assert costs[len(priced) :] == [None, None], "the own endpoint's two names, which have no price, come last"
     popular = [name for name in listed(known, sort=ModelSort.POPULARITY) if "gpt" in name]
     assert popular == [model.id for model in catalog() if model.id in popular]

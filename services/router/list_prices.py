@@ -1,0 +1,67 @@
+"""What models cost by list, for people who choose one and for the rule that platform keys pay for priced models only. Pure."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from keyferry.contracts.catalog import CatalogModel
+from keyferry.contracts.route import ModelPrices
+from keyferry.pricing.file import PriceList
+from keyferry.pricing.tariff import PRICE_PLACES, Rate
+
+PERIOD_SECONDS = 1800
+"""How long prices are taken to stay: they change at midnight, and some providers ask less at certain hours of the day."""
+
+
+class ListPrices:
+    """Prices by provider and the provider's name for the model, remembered for as long as they hold."""
+
+    def __init__(self, prices: PriceList) -> None:
+        self._prices = prices
+        self._period = -1
+        self._known: dict[tuple[str, str], ModelPrices | None] = {}
+
+    def of(self, provider: str, model: str, now: datetime) -> ModelPrices | None:
+        """The list prices at `now` (with a time zone); None where input has no price."""
+        period = int(now.timestamp()) // PERIOD_SECONDS
+        if period != self._period:
+            self._period, self._known = period, {}
+        place = (provider, model)
+        if place not in self._known:
+            self._known[place] = self._found(provider, model, datetime.fromtimestamp(period * PERIOD_SECONDS, UTC))
+        return self._known[place]
+
+    def remember(self, models: Iterable[CatalogModel], now: datetime) -> None:
+        """Look every offering of these models up, so that no request has to wait for a first search."""
+        for model in models:
+            for offering in model.offerings:
+                self.of(offering.provider, offering.upstream, now)
+
+    def _found(self, provider: str, model: str, moment: datetime) -> ModelPrices | None:
+        found = self._prices.find(provider, model, moment)
+        if found is None:
+            return None
+        tariff, version = found
+        asked = tariff.rate_of("input")
+        if asked is None:
+            return None
+        return ModelPrices(
+            input_usd=_per_million(asked),
+            output_usd=_optional(tariff.rate_of("output")),
+            cached_read_usd=_optional(tariff.rate_of("cached_read")),
+            price_version=version,
+        )
+
+
+def covers(prices: ModelPrices | None, *, embeds: bool) -> bool:
+    """Whether every call of a model can be priced by these: embeddings have no output that would need a price."""
+    return prices is not None and (embeds or prices.output_usd is not None)
+
+
+def _optional(rate: Rate | None) -> Decimal | None:
+    return None if rate is None else _per_million(rate)
+
+
+def _per_million(rate: Rate) -> Decimal:
+    """Dollars per million tokens of an ordinary prompt."""
+    return Decimal(rate.base).scaleb(-PRICE_PLACES)
