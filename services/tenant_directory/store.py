@@ -60,6 +60,7 @@ tenants_table = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("key_policy", Text),
     Column("drop_unsupported", Boolean, nullable=False, server_default="false"),
+    Column("allow_unapproved", Boolean, nullable=False, server_default="false"),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
         name="tenants_tier_known",

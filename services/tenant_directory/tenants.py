@@ -26,7 +26,7 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
     if not changes:
         raise Rejected(
             ErrorCode.INVALID,
-            "nothing to change: give at least one of name, tier, suspended, key_policy and drop_unsupported",
+            "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported and allow_unapproved",
         )
     return current.model_copy(update=changes)
 

@@ -6,7 +6,8 @@ from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.tabular import table
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
-from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.money import plain
+from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import MODEL_LIST
 
@@ -58,8 +59,11 @@ def command(
         click.echo(found.model_dump_json(indent=2, exclude_none=True))
         return
     empty = f"{tenant} can call nothing of the kind; without filters nothing means that it is unknown or suspended"
-    heads = ("MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "NOTES")
+    heads = ("MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "IN", "OUT", "CACHED", "NOTES")
     click.echo(table(heads, [_row(model) for model in found.models], empty=f"{empty} (`keyferry tenants list`)"))
+    versions = dict.fromkeys(model.prices.price_version for model in found.models if model.prices is not None)
+    if versions:
+        click.echo(f"\nIN, OUT, CACHED: US dollars per million tokens by list ({', '.join(versions)})")
 
 
 def _row(model: Model) -> tuple[str, ...]:
@@ -71,10 +75,26 @@ def _row(model: Model) -> tuple[str, ...]:
         model.model_class or "-",
         "-" if model.context_tokens is None else f"{model.context_tokens:,}",
         model.tier or "-",
+        *_prices(model.prices),
         ", ".join(_notes(model)),
     )
 
 
+def _prices(prices: ModelPrices | None) -> tuple[str, str, str]:
+    """In, out and read from a cache; a dash where no price is known."""
+    if prices is None:
+        return "-", "-", "-"
+    amounts = (prices.input_usd, prices.output_usd, prices.cached_read_usd)
+    first, second, third = ("-" if amount is None else plain(amount) for amount in amounts)
+    return first, second, third
+
+
 def _notes(model: Model) -> list[str]:
-    told = {"no key": not model.available, "not approved": not model.approved, "eu": model.eu, "default": model.default}
+    told = {
+        "no key": model.approved and not model.available,
+        "not allowed": not model.approved and not model.available,
+        "not approved": not model.approved,
+        "eu": model.eu,
+        "default": model.default,
+    }
     return [note for note, holds in told.items() if holds]

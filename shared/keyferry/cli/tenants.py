@@ -57,19 +57,32 @@ def update(tenant: str, name: str | None, tier: str | None, suspended: bool | No
     default=None,
     help="Leave out and report request fields that a provider cannot take, or refuse such requests.",
 )
+@click.option(
+    "--allow-unapproved/--only-approved",
+    default=None,
+    help="Let its own keys be used for models that they list and the catalog does not have, or for approved ones only.",
+)
 @json_option
-def set_(tenant: str, keys: str | None, drop_unsupported: bool | None, as_json: bool) -> None:
+def set_(
+    tenant: str, keys: str | None, drop_unsupported: bool | None, allow_unapproved: bool | None, as_json: bool
+) -> None:
     """Set how TENANT's requests are treated; what is not given stays."""
-    if keys is None and drop_unsupported is None:
-        raise Problem("nothing to set", "Give --keys, --drop-unsupported or --no-drop-unsupported")
+    if keys is None and drop_unsupported is None and allow_unapproved is None:
+        raise Problem("nothing to set", "Give --keys, --[no-]drop-unsupported, --allow-unapproved or --only-approved")
     policy = _POLICIES[keys] if keys else None
-    asked = UpdateTenant(tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported)
+    asked = UpdateTenant(
+        tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported, allow_unapproved=allow_unapproved
+    )
     changed = run(lambda me: me.ask(TENANT_UPDATE, asked, Tenant))
     if as_json:
         click.echo(changed.model_dump_json(indent=2))
         return
     fields = "left out and reported" if changed.drop_unsupported else "refused"
-    click.echo(f"set {changed.tenant}: {_PAYING[changed.key_policy]} pay; fields a provider cannot take are {fields}")
+    models = (
+        "that its own keys list may be called, approved or not" if changed.allow_unapproved else "are approved ones"
+    )
+    told = f"{_PAYING[changed.key_policy]} pay; fields a provider cannot take are {fields}; models {models}"
+    click.echo(f"set {changed.tenant}: {told}")
 
 
 @command.command("list")

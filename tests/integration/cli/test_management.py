@@ -3,11 +3,12 @@
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from keyferry.contracts import client_token
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
-from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import (
     ClientToken,
@@ -46,6 +47,7 @@ async def test_a_tenant_is_created_as_asked(bus: Installation, tmp_path: Path) -
         "suspended": False,
         "key_policy": None,
         "drop_unsupported": False,
+        "allow_unapproved": False,
     }
 
 
@@ -60,6 +62,7 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: I
             tier=Tier.STARTER,
             key_policy=command.key_policy,
             drop_unsupported=bool(command.drop_unsupported),
+            allow_unapproved=bool(command.allow_unapproved),
         )
 
     async with owner(bus, Role.TENANT_DIRECTORY, TENANT_UPDATE, UpdateTenant, update):
@@ -67,14 +70,22 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: I
         ran = await keyferry(*both, environment=operator_of(bus), cwd=tmp_path)
         refusing = ("tenants", "set", "acme", "--no-drop-unsupported")
         other = await keyferry(*refusing, environment=operator_of(bus), cwd=tmp_path)
+        allowing = ("tenants", "set", "acme", "--allow-unapproved")
+        allowed = await keyferry(*allowing, environment=operator_of(bus), cwd=tmp_path)
+        narrowing = ("tenants", "set", "acme", "--only-approved")
+        narrowed = await keyferry(*narrowing, environment=operator_of(bus), cwd=tmp_path)
         nothing = await keyferry("tenants", "set", "acme", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
     assert "its own keys, then the platform's pay" in ran.out
     assert "left out and reported" in ran.out
     assert "are refused" in other.out
+    assert "approved or not" in allowed.out
+    assert "models are approved ones" in narrowed.out
     assert asked == [
         UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, drop_unsupported=True),
         UpdateTenant(tenant="acme", drop_unsupported=False),
+        UpdateTenant(tenant="acme", allow_unapproved=True),
+        UpdateTenant(tenant="acme", allow_unapproved=False),
     ]
     assert nothing.status == 1
     assert "nothing to set" in nothing.err
@@ -95,8 +106,11 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
             model_class=ModelClass.BUDGET,
             context_tokens=200_000,
             tier=Tier.STARTER,
+            prices=ModelPrices(
+                input_usd=Decimal(1), output_usd=Decimal(5), cached_read_usd=Decimal("0.10"), price_version="v7"
+            ),
         ),
-        Model(id="openai/ft:mine", provider="openai", key_source=KeySource.BYOK, approved=False),
+        Model(id="openai/ft:mine", provider="openai", key_source=KeySource.BYOK, approved=False, available=False),
     ]
 
     async def models(question: ListModels) -> Models:
@@ -108,13 +122,17 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
         ran = await keyferry("models", *filters, "--sort", "context", environment=operator_of(bus), cwd=tmp_path)
         plain = await keyferry("models", "--json", environment=operator_of(bus), cwd=tmp_path)
     assert ran.err == ""
-    first, second = ran.out.splitlines()[1:]
+    heads, first, second, _, legend = ran.out.splitlines()
+    assert heads.split() == ["MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "IN", "OUT", "CACHED", "NOTES"]
+    assert first.split()[-4:] == ["1", "5", "0.1", "eu"]
+    assert "per million tokens" in legend
+    assert "v7" in legend
     assert first.split("  ")[0] == "claude-haiku-4-5"
     assert "anthropic, bedrock" in first
     assert "byok, platform" in first
     assert "200,000" in first
     assert first.endswith("eu")
-    assert second.endswith("not approved")
+    assert second.split()[-7:] == ["-", "-", "-", "not", "allowed,", "not", "approved"]
     assert asked == [
         ListModels(
             tenant="demo",

@@ -78,6 +78,15 @@ async def test_whose_keys_pay_is_kept_with_the_tenant(operator: Operator) -> Non
     assert renamed in (await operator.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
 
 
+async def test_whether_unapproved_models_may_be_called_is_kept_with_the_tenant(operator: Operator) -> None:
+    assert not (await operator.create_tenant("acme")).allow_unapproved
+    for allowed in (True, False):
+        command = UpdateTenant(tenant="acme", allow_unapproved=allowed)
+        changed = await operator.ask(TENANT_UPDATE, command, Tenant)
+        assert changed.allow_unapproved is allowed
+        assert changed in (await operator.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+
+
 async def test_client_tokens(operator: Operator) -> None:
     await operator.create_tenant("acme")
     await operator.create_tenant("other")

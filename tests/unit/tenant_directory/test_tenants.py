@@ -33,6 +33,8 @@ def test_the_platforms_own_name_is_reserved() -> None:
         ),
         (UpdateTenant(tenant="acme", drop_unsupported=True), ACME.model_copy(update={"drop_unsupported": True})),
         (UpdateTenant(tenant="acme", drop_unsupported=False), ACME),
+        (UpdateTenant(tenant="acme", allow_unapproved=True), ACME.model_copy(update={"allow_unapproved": True})),
+        (UpdateTenant(tenant="acme", allow_unapproved=False), ACME),
     ],
 )
 def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant) -> None:
@@ -40,7 +42,7 @@ def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant
 
 
 def test_an_update_of_nothing_is_a_mistake() -> None:
-    with pytest.raises(Rejected, match="name, tier, suspended, key_policy and drop_unsupported"):
+    with pytest.raises(Rejected, match="name, tier, suspended, key_policy, drop_unsupported and allow_unapproved"):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 
 
