@@ -4,6 +4,7 @@ The head holds what routing needs; the body is the caller's JSON, which only the
 services of two versions at once ignore fields they do not know and change only by optional additions.
 """
 
+import re
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,6 +62,25 @@ class MalformedMessage(ValueError):
 
 
 def describe(error: ValidationError) -> str:
-    """The faults of a validation as `field: what is wrong`, without the values, which may be secret."""
-    faults = error.errors(include_input=False, include_context=False, include_url=False)
-    return "; ".join(f"{'.'.join(str(part) for part in fault['loc']) or 'message'}: {fault['msg']}" for fault in faults)
+    """The faults of a validation as `field: what is wrong`, without the values, which may be secret.
+
+    Neither as an input nor inside a message of our own; nor where a value stands as a field's name, which shows as `…`.
+    """
+    faults = error.errors(include_context=False, include_url=False)
+    return "; ".join(f"{_place(fault['loc'])}: {_without_value(fault['msg'], fault['input'])}" for fault in faults)
+
+
+_FIELD = re.compile(r"[A-Za-z_]{1,40}", re.ASCII)
+"""Names of fields, misspelt ones too; a secret is longer, or has digits."""
+_LONG_CHARACTERS = 6
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    shown = (str(part) if isinstance(part, int) or _FIELD.fullmatch(part) else "…" for part in parts)
+    return ".".join(shown) or "message"
+
+
+def _without_value(message: str, value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    message = message.replace(repr(value), "this")
+    return message.replace(text, "…") if len(text) >= _LONG_CHARACTERS else message

@@ -9,8 +9,19 @@ import traceback
 from keyferry.contracts.topology import Role
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
-_QUIET = ("httpx", "httpcore", "hpack", "aiohttp", "asyncio", "faststream", "nats", "uvicorn", "sqlalchemy", "alembic")
-"""Third parties that log headers, URLs or connection strings below WARNING."""
+_OURS = ("keyferry", "services", "deploy", "__main__")
+"""The first part of our own loggers' names."""
+
+
+class ThirdPartiesQuiet(logging.Filter):
+    """Lets others' records pass from WARNING on: below it, libraries log headers, URLs and bodies, keys and all.
+
+    At the handler, and by who we are and not by who they are: a library that is new, or that sets its own level, is quiet, too.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        return record.levelno >= logging.WARNING or record.name.partition(".")[0] in _OURS
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,6 +54,15 @@ def configure(service: Role | str, level: str) -> None:
     """Send every logger to stderr as JSON lines. Raises ValueError for an unknown level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(str(service)))
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    handler.addFilter(ThirdPartiesQuiet())
+    # The level is ours alone: for others it would only make them build lines that nobody reads.
+    logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _number(level)), force=True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(_number(level))
+
+
+def _number(level: str) -> int:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"unknown log level: {level!r}")
+    return number
