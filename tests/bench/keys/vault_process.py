@@ -39,7 +39,7 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     engine = create_async_engine(setup["database_url"], pool_size=_POOL_SIZE)
     store = KeyStore(engine)
     custody = Custody(DataKeys(store, FileKeyring(room / "keyring"), "bench"), "bench", bytes(32))
-    keys = [await _stored(store, custody, number) for number in range(setup["keys"])]
+    keys = [await stored_key(store, custody, number, "bench") for number in range(setup["keys"])]
     settings = ServiceSettings(nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"])
     bus = Bus(Role.KEY_VAULT, settings)
     await bus.connect()
@@ -66,11 +66,12 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     await engine.dispose()
 
 
-async def _stored(store: KeyStore, custody: Custody, number: int) -> ProviderKey:
+async def stored_key(store: KeyStore, custody: Custody, number: int, tenant: str) -> ProviderKey:
+    """A key of `tenant`, stored as the service does it."""
     secret = Secret(f"sk-bench-{number:032d}")
     key = ProviderKey(
         key_id=ids.new(ids.PROVIDER_KEY),
-        tenant="bench",
+        tenant=tenant,
         provider="openai",
         label=f"key-{number}",
         status=KeyStatus.VALID,
@@ -78,7 +79,7 @@ async def _stored(store: KeyStore, custody: Custody, number: int) -> ProviderKey
         origin=ORIGIN,
         base_url=f"{ORIGIN}/v1",
         masked="sk-…",
-        fingerprint=custody.fingerprint("bench", secret),
+        fingerprint=custody.fingerprint(tenant, secret),
         created_at=datetime.now(UTC),
         created_by="bench",
     )

@@ -1,0 +1,123 @@
+"""Times a rotation of the sealing key over many tenants, and what reading keys costs meanwhile and before."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from secrets import token_bytes
+
+import uvloop
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from deploy.postgres.migrate import migrate
+from keyferry.contracts.key import ProviderKey
+from keyferry.sealing.framing import to_base64
+from services.key_vault.custody import Custody
+from services.key_vault.data_keys import DataKeys
+from services.key_vault.rotation import Rotation
+from services.key_vault.sealing_keys.file import FileKeyring
+from services.key_vault.sealing_keys.protocol import Context
+from services.key_vault.store import KeyStore
+from tests.bench.failure import BenchError
+from tests.bench.keys import READ_BEFORE, READ_MEANWHILE, REWRAP
+from tests.bench.keys.timing import Timing, timing
+from tests.bench.keys.vault_process import stored_key
+from tests.support.servers import postgres_server
+
+_TENANTS = 2000
+_READS_PER_SECOND = 200
+_AT_ONCE = 50
+_NO_MEMORY_SECONDS = 0.0
+
+
+class _TimedKeyring(FileKeyring):
+    """A keyring that notes how long each data key took to rewrap."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.taken_ns: list[int] = []
+
+    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+        began = time.perf_counter_ns()
+        rewrapped = await super().rewrap(blob, context)
+        self.taken_ns.append(time.perf_counter_ns() - began)
+        return rewrapped
+
+
+def measure(room: Path) -> list[Timing]:
+    """Reads at 200 a second before and during a rotation over 2000 tenants, and the rotation itself.
+
+    Raises:
+        BenchError: a data key was left on the old sealing key, or there were too few samples.
+    """
+    return uvloop.run(_measured(room))
+
+
+async def _measured(room: Path) -> list[Timing]:
+    keyring = room / "keyring"
+    keyring.touch(mode=0o600)
+    old, new = (f"{name} {to_base64(token_bytes(32))}\n" for name in ("old", "new"))
+    keyring.write_text(old)
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres_server())
+        url = migrate(database.new_database(), room / "database", services=["key_vault"])["key_vault"].read_text()
+        keys = await _prepared(url.strip(), keyring)
+        engine = create_async_engine(url.strip(), pool_size=10)
+        try:
+            store, sealing_keys = KeyStore(engine), _TimedKeyring(keyring)
+            data_keys = DataKeys(store, sealing_keys, "bench", ttl_seconds=_NO_MEMORY_SECONDS)
+            custody = Custody(data_keys, "bench", bytes(32))
+            over = asyncio.Event()
+            asyncio.get_running_loop().call_later(2, over.set)
+            before = await _reads(READ_BEFORE, store, custody, keys, over)
+            keyring.write_text(new + old)
+            rotation, done = Rotation(store, sealing_keys, data_keys), asyncio.Event()
+            reading = asyncio.ensure_future(_reads(READ_MEANWHILE, store, custody, keys, done))
+            began = time.monotonic()
+            await rotation.run("bench")
+            rewrapped = timing(REWRAP, sealing_keys.taken_ns, time.monotonic() - began)
+            done.set()
+            meanwhile = await reading
+            if (await rotation.progress()).left:
+                raise BenchError("the rotation ended and left data keys on the old sealing key")
+            return [rewrapped, before, meanwhile]
+        finally:
+            await engine.dispose()
+
+
+async def _prepared(url: str, keyring: Path) -> list[ProviderKey]:
+    """A key for each tenant. Nothing of it has to outlive a power cut, so nothing waits for the disk."""
+    engine = create_async_engine(url, connect_args={"options": "-c synchronous_commit=off"})
+    try:
+        store = KeyStore(engine)
+        custody = Custody(DataKeys(store, FileKeyring(keyring), "bench"), "bench", bytes(32))
+        return [await stored_key(store, custody, number, f"tenant-{number}") for number in range(_TENANTS)]
+    finally:
+        await engine.dispose()
+
+
+async def _reads(
+    name: str, store: KeyStore, custody: Custody, keys: Sequence[ProviderKey], over: asyncio.Event
+) -> Timing:
+    """Keys opened from their records at an even rate until `over`; each with its data key unwrapped anew."""
+    taken: list[int] = []
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(key: ProviderKey) -> None:
+        async with room:
+            began = time.perf_counter_ns()
+            sealed = await store.sealed(key.tenant, key.key_id, key.version)
+            if sealed is None:
+                raise BenchError(f"the record of {key.key_id} is gone")
+            await custody.open(key, sealed)
+            taken.append(time.perf_counter_ns() - began)
+
+    began = time.monotonic()
+    number = 0
+    async with asyncio.TaskGroup() as group:
+        while not over.is_set() or number < 2 * _AT_ONCE:
+            group.create_task(read(keys[number % len(keys)]))
+            number += 1
+            await asyncio.sleep(max(0.0, began + number / _READS_PER_SECOND - time.monotonic()))
+    return timing(name, taken, time.monotonic() - began)
