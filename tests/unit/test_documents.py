@@ -166,6 +166,19 @@ def attempt(provider: str, model: str) -> AttemptRecord:
     )  # fmt: skip
 
 
+def test_every_test_that_a_document_names_exists() -> None:
+    found = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    for document in DOCUMENTS:
+        for span in document.spans:
+            file, _, function = span.partition("::")
+            if file.startswith("tests/"):
+                assert (ROOT / file).exists(), f"{document.name} names {file}"
+            elif re.fullmatch(r"test_\w+", span):
+                function = span
+            named = re.compile(rf"\bdef {function}\(")
+            assert not function or any(named.search(text) for text in found.values()), f"{document.name}: {span}"
+
+
 def test_every_documented_message_is_one_that_the_code_has() -> None:
     known = [*templates("deploy", "services", "shared/keyferry"), (ROOT / "Makefile").read_text()]
     gone = [row["message"] for row in documented_messages() if not any(says(text, row["message"]) for text in known)]
