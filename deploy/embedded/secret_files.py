@@ -42,6 +42,15 @@ def _kept(path: Path, make: Callable[[], str]) -> Path:
     return path
 
 
+def _kept_pair(private: Path, public: Callable[[bytes], str]) -> None:
+    """A private key and its public half beside it. A private key that was lost and is made anew has a new public half."""
+    made_anew = not private.exists()
+    _kept(private, _fresh_key)
+    pin = private.with_suffix(".pub")
+    if made_anew or not pin.exists():
+        write_secret(pin, public(_read(private)))
+
+
 def _encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -61,8 +70,8 @@ def sealing_keys(home: Home, _: int = 1) -> Path:
 
 def intake_key(home: Home, _: int = 1) -> Path:
     """What provider keys are sealed to on their way in; its public half is pinned beside it."""
-    private = _kept(home.secrets / "vault" / "intake-key", _fresh_key)
-    _kept(private.with_suffix(".pub"), lambda: _public(X25519PrivateKey.from_private_bytes(_read(private))))
+    private = home.secrets / "vault" / "intake-key"
+    _kept_pair(private, lambda raw: _public(X25519PrivateKey.from_private_bytes(raw)))
     return private
 
 
@@ -73,13 +82,14 @@ def intake_public_key(home: Home, _: int = 1) -> Path:
 
 def signing_key(home: Home, _: int = 1) -> Path:
     """What the vault signs leases with."""
-    return _kept(home.secrets / "vault" / "signing-key", _fresh_key)
+    private = home.secrets / "vault" / "signing-key"
+    _kept_pair(private, lambda raw: _public(Ed25519PrivateKey.from_private_bytes(raw)))
+    return private
 
 
 def vault_public_key(home: Home, _: int = 1) -> Path:
     """What workers check the vault's signatures with."""
-    private = signing_key(home)
-    return _kept(private.with_suffix(".pub"), lambda: _public(Ed25519PrivateKey.from_private_bytes(_read(private))))
+    return signing_key(home).with_suffix(".pub")
 
 
 def fingerprint_key(home: Home, _: int = 1) -> Path:
