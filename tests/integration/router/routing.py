@@ -32,6 +32,7 @@ from keyferry.contracts.topology import (
     Role,
     worker_id,
 )
+from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.views import ViewWriter
 from services.router.app import create_app
@@ -50,7 +51,9 @@ class Surroundings:
     database_url_file: Path
 
     @asynccontextmanager
-    async def router(self, tenants: Iterable[Tenant], keys: Iterable[KeyFacts]) -> AsyncIterator["Routing"]:
+    async def router(
+        self, tenants: Iterable[Tenant], keys: Iterable[KeyFacts], price_file: Path = BUNDLED_PRICES
+    ) -> AsyncIterator["Routing"]:
         """A router in this process that knows these tenants and keys."""
         await self.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
         await self.fill(PROVIDER_KEYS_VIEW, {f"{key.tenant}.{key.key_id}": key for key in keys})
@@ -59,6 +62,7 @@ class Surroundings:
             nats_nkey_file=self.bus.seed_file(Role.ROUTER),
             database_url_file=self.database_url_file,
             drain_seconds=5,
+            price_file=price_file,
         )
         service = create_app(settings)
         life = asyncio.create_task(service.run())
@@ -118,9 +122,9 @@ class Routing:
                     return found
                 await asyncio.sleep(0.02)
 
-    async def models(self) -> dict[str, Model]:
+    async def models(self, **query: bool) -> dict[str, Model]:
         """What the tenant `acme` can call now; nothing while no router answers."""
-        question = ListModels(tenant="acme").encode()
+        question = ListModels.model_validate({"tenant": "acme", **query}).encode()
         try:
             reply = await self.ingress.request(MODEL_LIST.at(tenant="acme"), question, timeout=1)
         except NatsError:

@@ -1,13 +1,18 @@
 """Requests over provider keys on a real bus: from the vault's view to the attempt that a worker is asked to make."""
 
 import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW
 from keyferry.contracts.usage import KeySource, RequestKind
-from tests.integration.router.routing import PATIENCE_SECONDS, Surroundings
+from keyferry.runtime.settings import SettingsError
+from tests.integration.router.routing import PATIENCE_SECONDS, Routing, Surroundings
 from tests.support.key_facts import key_facts, platform_key
 
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=True)
@@ -70,6 +75,64 @@ async def test_embeddings_keep_to_their_model_and_chats_to_theirs(surroundings: 
         _, failure = await routing.embed("gpt-4o-mini")
         assert failure is not None
         assert (failure.failure_class, failure.param) == (FailureClass.BAD_REQUEST, "model")
+
+
+async def test_unapproved_models_wait_for_the_tenants_leave(surroundings: Surroundings) -> None:
+    tuned = OWN.model_copy(update={"models": ["some/new-model"]})
+    async with surroundings.router([ACME], [tuned]) as routing:
+        await routing.knows("gpt-4o-mini")
+        shown = (await routing.models(unapproved=True))["openrouter/some/new-model"]
+        assert (shown.approved, shown.available) == (False, False)
+        _, failure = await routing.chat("openrouter/some/new-model")
+        assert failure is not None
+        assert failure.failure_class is FailureClass.POLICY
+        assert "keyferry tenants set acme --allow-unapproved" in failure.message
+        await surroundings.fill(TENANTS_VIEW, {"acme": ACME.model_copy(update={"allow_unapproved": True})})
+        await _until_available(routing, "openrouter/some/new-model")
+        run, _ = await routing.chat("openrouter/some/new-model")
+        assert run is not None
+        assert (run.model, run.key_id) == ("some/new-model", "key_own")
+
+
+async def test_the_operators_price_file_decides_what_the_platform_pays_for(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    enterprise = ACME.model_copy(update={"tier": Tier.ENTERPRISE})
+    azure = platform_key("azure", "key_az")
+    async with surroundings.router([enterprise], [azure]) as routing:
+        _, failure = await routing.chat("azure/gpt-4o")
+        assert failure is not None
+        assert "KEYFERRY_PRICE_FILE" in failure.message
+    price_file = tmp_path / "prices.toml"
+    price_file.write_text(
+        'version = "ours"\neffective = 2026-01-01\n'
+        '[[price]]\nprovider = "azure"\nmodel = "gpt-4o"\ninput = 2.75\noutput = 11\n'
+    )
+    async with surroundings.router([enterprise], [azure], price_file=price_file) as routing:
+        prices = (await routing.knows("gpt-4o"))["gpt-4o"].prices
+        assert prices is not None
+        assert (prices.input_usd, prices.output_usd, prices.price_version) == (Decimal("2.75"), Decimal(11), "ours")
+        run, _ = await routing.chat("azure/gpt-4o")
+        assert run is not None
+        assert (run.key_id, run.model) == ("key_az", "gpt-4o")
+
+
+async def test_a_router_does_not_start_with_prices_that_cannot_be_read(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"missing\.toml.*KEYFERRY_PRICE_FILE"):
+        async with surroundings.router([ACME], [], price_file=tmp_path / "missing.toml"):
+            raise AssertionError("the router has started")
+
+
+async def _until_available(routing: Routing, model: str) -> None:
+    """Return once a model outside the catalog may be called."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            found = await routing.models(unapproved=True)
+            if model in found and found[model].available:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def _until_refused(chat: "object", model: str) -> Failure:

@@ -63,7 +63,7 @@ def test_prices_change_with_the_day_and_are_exact() -> None:
     )
     new = prices.of("p", "m", MIDNIGHT)
     assert new is not None
-    assert (new.input_usd, new.output_usd, new.cached_read_usd) == (3, 4, Decimal("0.3"))
+    assert (new.input_usd, new.output_usd, new.cached_read_usd) == (Decimal(3), Decimal(4), Decimal("0.3"))
 
 
 def test_a_price_is_searched_for_once_while_it_holds() -> None:
