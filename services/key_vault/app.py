@@ -28,7 +28,7 @@ from services.key_vault.sealing_keys.protocol import SealingKeys, SealingKeyUnav
 from services.key_vault.settings import VaultSettings
 from services.key_vault.spending import Spending
 from services.key_vault.stewardship import Stewardship
-from services.key_vault.store import SCHEMA, KeyStore, event_outbox, outbox
+from services.key_vault.store import SCHEMA, KeyStore, audit_sequence, event_outbox, outbox
 from services.key_vault.verification import Verification
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
@@ -94,7 +94,7 @@ class Vault:
         await self.tenants.start()
         writers = {PROVIDER_KEYS_VIEW.name: ViewWriter(self._bus.client, PROVIDER_KEYS_VIEW)}
         self._relay = Relay(self.engine, outbox, writers, self.store.view_contents)
-        self._events = EventRelay(self.engine, event_outbox, lambda: self._bus.jetstream)
+        self._events = EventRelay(self.engine, event_outbox, audit_sequence, lambda: self._bus.jetstream)
         self._bus.on_reconnect(self._relay.recheck)
         self._relay.start()
         self._events.start()

@@ -11,7 +11,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import framed
 from services.key_vault.data_keys import DataKey, DataKeys
 from services.key_vault.sealing import RecordContext, Undecryptable, open_record, seal
-from services.key_vault.tables import Sealed
+from services.key_vault.tables import DataKeyRow, Sealed
 
 _FINGERPRINT_LABEL = "keyferry/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
@@ -42,12 +42,13 @@ class Custody:
         )
         return Sealed(data_key.data_key_id, seal(data_key.material, context, key.reveal().encode()))
 
-    async def open(self, key: KeyFacts, sealed: Sealed) -> Secret:
+    async def open(self, key: KeyFacts, sealed: Sealed, data_key: DataKeyRow | None = None) -> Secret:
         """The provider key in `sealed`, which has to be the record of `key` at `key.version`.
 
+        `data_key` is the row of the data key where the caller has read that with the record, and it need not be looked for.
         Raises Undecryptable, of which SealingKeyMissing is one; SealingKeyUnavailable; DatabaseAway.
         """
-        return self._opened(key, sealed, await self._data_keys.get(sealed.data_key_id))
+        return self._opened(key, sealed, await self._data_keys.get(sealed.data_key_id, data_key))
 
     async def reseal(self, key: KeyFacts, sealed: Sealed) -> Sealed:
         """The same provider key under the tenant's current data key. Raises as `open` and `keep` do."""

@@ -53,11 +53,14 @@ class DataKeys:
         row = await self._store.primary_data_key(tenant) or await self._store.create_data_key(await self._made(tenant))
         return await self._of(row)
 
-    async def get(self, data_key_id: str) -> DataKey:
-        """A data key by its id. Raises Undecryptable when there is none any more, and as `current` does."""
+    async def get(self, data_key_id: str, row: DataKeyRow | None = None) -> DataKey:
+        """A data key by its id. `row` is its row where the caller has that already.
+
+        Raises Undecryptable when there is none any more, and as `current` does.
+        """
         if (known := self._known(data_key_id)) is not None:
             return known
-        row = await self._store.data_key(data_key_id)
+        row = row or await self._store.data_key(data_key_id)
         if row is None:
             raise Undecryptable(
                 f"the data key {data_key_id} does not exist: it was shredded, or its table is incomplete"

@@ -40,7 +40,8 @@ from services.key_vault.registrations import EnrolledWorkers, KnownRegistrations
 from services.key_vault.rejection import Rejected
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
-from services.key_vault.store import Act, DatabaseAway, Nonce, Replayed, Sealed
+from services.key_vault.store import Act, DatabaseAway, Leased, Nonce, Replayed, Sealed
+from services.key_vault.tables import DataKeyRow
 
 _log = logging.getLogger(__name__)
 
@@ -72,9 +73,9 @@ class LeaseStore(Protocol):
         owner: str,
         key_id: str,
         act: Act,
-        nonce: Nonce | None = None,
+        nonce: Nonce,
         check: Callable[[ProviderKey], object] = ...,
-    ) -> tuple[ProviderKey, Sealed] | None:
+    ) -> Leased | None:
         """A key and its record, the act written down and the nonce taken in the same transaction, unless `check` raises.
 
         Raises Replayed.
@@ -93,8 +94,8 @@ class LeaseStore(Protocol):
 class KeyOpener(Protocol):
     """Whoever opens records: `custody.Custody`."""
 
-    async def open(self, key: KeyFacts, sealed: Sealed) -> Secret:
-        """The provider key in a record. Raises Undecryptable and SealingKeyUnavailable."""
+    async def open(self, key: KeyFacts, sealed: Sealed, data_key: DataKeyRow | None = None) -> Secret:
+        """The provider key in a record, and `data_key` where its row is known. Raises Undecryptable and SealingKeyUnavailable."""
 
 
 def over_bus(bus: Bus) -> AskWorker:
@@ -221,7 +222,7 @@ class Delivery:
                 raise Rejected(
                     ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id}: it was removed, or never was"
                 )
-            return found[0], await self._custody.open(*found)
+            return found.key, await self._custody.open(found.key, found.sealed, found.data_key)
         except Replayed:
             raise Rejected(ErrorCode.INVALID, "this lease request was answered before; a nonce is good once") from None
         except Undecryptable:

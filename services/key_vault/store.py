@@ -4,7 +4,7 @@ Every change states its guard. Whatever is done is committed together with the v
 the audit's; a lease or a refusal is written down before it is answered.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -17,9 +17,11 @@ from keyferry.contracts.key import KeyChange, KeySpend, ProviderKey
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW
 from services.key_vault.data_key_rows import DataKeyRows
 from services.key_vault.fingerprint_rows import FingerprintRows, remember_fingerprint
+from services.key_vault.lease_rows import Leased, LeaseRows, Nonce, Replayed
 from services.key_vault.tables import (
     SCHEMA,
     Sealed,
+    audit_sequence,
     columns_of,
     data_keys,
     event_outbox,
@@ -33,7 +35,7 @@ from services.key_vault.tables import (
     spend,
 )
 from services.key_vault.transactions import Act, DatabaseAway, hold_tenant, lock_number, view_key
-from services.key_vault.worker_rows import Nonce, Replayed, WorkerRows, use_nonce
+from services.key_vault.worker_rows import WorkerRows
 
 __all__ = [
     "SCHEMA",
@@ -42,10 +44,12 @@ __all__ = [
     "DatabaseAway",
     "DuplicateKey",
     "KeyStore",
+    "Leased",
     "NoRoom",
     "Nonce",
     "Replayed",
     "Sealed",
+    "audit_sequence",
     "event_outbox",
     "metadata",
     "outbox",
@@ -72,7 +76,7 @@ class NoRoom(Conflict):
     """The tenant has as many keys of the provider as it may have."""
 
 
-class KeyStore(DataKeyRows, WorkerRows, FingerprintRows):
+class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows):
     """The vault's tables. Every method raises DatabaseAway."""
 
     # --- reading
@@ -241,38 +245,6 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows):
         """Write down what changes no key, such as a refusal; committed on return."""
         async with self._transaction() as connection:
             await self._audit(connection, act)
-
-    async def for_lease(
-        self,
-        owner: str,
-        key_id: str,
-        act: Act,
-        nonce: Nonce | None = None,
-        check: Callable[[ProviderKey], object] = lambda _: None,
-    ) -> tuple[ProviderKey, Sealed] | None:
-        """A key and its record, the lease written down; None, and nothing written, where the owner has no such key.
-
-        Guard: the row is locked from reading to commit, so a key that is being removed is leased before or not at all.
-        `check` sees it under that lock; when it raises, nothing is written and the error passes through. Raises Replayed
-        for a nonce that was used.
-        """
-        columns = key_records.c
-        query = (
-            select(provider_keys, columns.data_key_id, columns.record)
-            .join(key_records, (columns.key_id == _keys.key_id) & (columns.version == _keys.version))
-            .where(_keys.tenant == owner, _keys.key_id == key_id)
-            .with_for_update(read=True, of=provider_keys)
-        )
-        async with self._transaction() as connection:
-            row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            key = provider_key_of(row)
-            check(key)
-            if nonce is not None:
-                await use_nonce(connection, nonce)
-            await self._audit(connection, act, provider=key.provider, version=str(key.version))
-        return key, sealed_of(row)
 
     async def reseal(self, key: ProviderKey, before: Sealed, after: Sealed) -> bool:
         """Put another record of the same version in place of one; False when that one is not there any more.

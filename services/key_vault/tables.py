@@ -4,6 +4,7 @@ Two of them hold what would have to be stolen together with a sealing key to be 
 `key_records`, sealed. Nothing else here is secret.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -21,7 +22,6 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     Row,
-    SmallInteger,
     Table,
     Text,
     func,
@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from keyferry.contracts.key import KeyFacts, KeyStatus, ProviderKey
 from keyferry.contracts.money import PLACES
-from keyferry.runtime.event_outbox import event_outbox_table
+from keyferry.runtime.event_outbox import event_counter_table, event_outbox_table
 from keyferry.runtime.outbox import outbox_table
 
 SCHEMA = "key_vault"
@@ -123,13 +123,7 @@ spend = Table(
     Column("unpriced", BigInteger, nullable=False),
     Column("last_used_at", _Timestamp, nullable=False),
 )
-audit_sequence = Table(
-    "audit_sequence",
-    metadata,
-    Column("only_row", SmallInteger, primary_key=True),
-    Column("last", BigInteger, nullable=False),
-    CheckConstraint("only_row = 1", name="audit_sequence_has_one_row"),
-)
+audit_sequence = event_counter_table(metadata, "audit_sequence")
 platform_fingerprints = Table(
     "platform_fingerprints",
     metadata,
@@ -166,8 +160,13 @@ def facts_of(key: ProviderKey) -> KeyFacts:
 
 def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:
     """The key of a row of `provider_keys`, its times in UTC whatever the session's time zone is."""
-    values = {name: _utc(value) for name, value in row._mapping.items() if name in ProviderKey.model_fields}
-    return ProviderKey.model_validate(values)
+    return key_of_values(cast(Mapping[str, object], row._mapping))
+
+
+def key_of_values(values: Mapping[str, object]) -> ProviderKey:
+    """The key of a row's values by column name; others are passed over."""
+    known = {name: _utc(value) for name, value in values.items() if name in ProviderKey.model_fields}
+    return ProviderKey.model_validate(known)
 
 
 def columns_of(key: ProviderKey) -> dict[str, object]:

@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy import text, update
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts import ids
-from keyferry.contracts.audit import AuditEvent, AuditOutcome
+from keyferry.contracts.audit import AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.key import KeyChange, KeyChanged, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, KEY_CHANGED, PROVIDER_KEYS_VIEW, Role
 from keyferry.runtime.event_outbox import enqueue_event
 from keyferry.runtime.outbox import enqueue
-from services.key_vault.tables import audit_sequence, event_outbox, facts_of, outbox
+from services.key_vault.tables import event_outbox, facts_of, outbox
 
 Clock = Callable[[], datetime]
-_utc_now = partial(datetime.now, UTC)
+utc_now = partial(datetime.now, UTC)
 _SERVICE = Role.KEY_VAULT.value
 _KEY_CHANGE = "evt"
 
@@ -48,16 +48,21 @@ class Act:
 class Transactions:
     """Opens transactions on the vault's schema and announces in them what is done. `clock` is the UTC time."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock = _utc_now) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
         self._engine = engine
         self._clock = clock
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed at the end of the block. Raises DatabaseAway."""
+        async with self._saying_when_away(), self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _saying_when_away(self) -> AsyncIterator[None]:
+        """SQLAlchemy's errors of a server that is away as DatabaseAway."""
         try:
-            async with self._engine.begin() as connection:
-                yield connection
+            yield
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise DatabaseAway(type(error).__name__) from None
         except DBAPIError as error:
@@ -84,15 +89,18 @@ class Transactions:
         await enqueue_event(connection, event_outbox, subject, ids.new(_KEY_CHANGE), event.encode())
 
     async def _audit(self, connection: AsyncConnection, act: Act, **more: str) -> None:
-        """Write an act down. Call it last: it holds the counter, and with it every other act, until the commit.
+        """Write an act down. Call it last: acts come in the order of their rows, and this one has its locks by now.
 
-        The counter makes the events' order the order of commits and leaves no hole where a transaction fails.
+        The relay counts it once it is committed, so that acts do not wait for each other and a failed one leaves no hole.
         """
-        counted = update(audit_sequence).values(last=audit_sequence.c.last + 1).returning(audit_sequence.c.last)
-        event = AuditEvent(
+        event = self._audit_event(act, **more)
+        subject = AUDIT_RECORDED.at(service=_SERVICE)
+        await enqueue_event(connection, event_outbox, subject, event.event_id, event.encode(), counted=True)
+
+    def _audit_event(self, act: Act, **more: str) -> UncountedAuditEvent:
+        return UncountedAuditEvent(
             event_id=ids.new(ids.AUDIT_EVENT),
             service=_SERVICE,
-            sequence=int((await connection.execute(counted)).scalar_one()),
             tenant=act.tenant,
             actor=act.actor,
             action=act.action,
@@ -101,8 +109,6 @@ class Transactions:
             details={**act.details, **more},
             at=self._clock(),
         )
-        subject = AUDIT_RECORDED.at(service=_SERVICE)
-        await enqueue_event(connection, event_outbox, subject, event.event_id, event.encode())
 
 
 async def hold_tenant(connection: AsyncConnection, tenant: str) -> None:

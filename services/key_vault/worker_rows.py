@@ -1,11 +1,9 @@
-"""The rows about the way to the workers: who is registered, and which lease requests were answered already."""
+"""The rows of the workers that are registered."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.key import WorkerRegistration
 from services.key_vault.tables import lease_nonces, workers
@@ -14,25 +12,13 @@ from services.key_vault.transactions import Transactions
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Replayed(Exception):
-    """A lease request that was answered before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nonce:
-    """What makes a lease request good once. After `not_after` the request is refused for its age, and need not be known."""
-
-    value: str
-    not_after: datetime
-
-
 class WorkerRows(Transactions):
-    """The tables `workers` and `lease_nonces`. Every method raises DatabaseAway."""
+    """The table `workers`. Every method raises DatabaseAway."""
 
     async def register_worker(self, registration: WorkerRegistration) -> None:
         """Know a worker process from now on. Guard: none, the newest registration of a process counts.
 
-        Forgets on the way what has run out by the vault's clock.
+        Forgets on the way what has run out by the vault's clock, the nonces of lease requests included.
         """
         values = {
             "registration": registration.model_dump(mode="json"),
@@ -60,10 +46,3 @@ class WorkerRows(Transactions):
         async with self._transaction() as connection:
             found = await connection.scalar(query)
         return None if found is None else WorkerRegistration.model_validate(found)
-
-
-async def use_nonce(connection: AsyncConnection, nonce: Nonce) -> None:
-    """Take a nonce. Guard: the primary key. Raises Replayed."""
-    statement = upsert(lease_nonces).values(nonce=nonce.value, not_after=nonce.not_after).on_conflict_do_nothing()
-    if await connection.scalar(statement.returning(lease_nonces.c.nonce)) is None:
-        raise Replayed("this lease request was answered before")

@@ -17,15 +17,11 @@ class AuditOutcome(StrEnum):
     REFUSED = "refused"
 
 
-class AuditEvent(Message):
-    """One act. `details` hold ids, names and counts, never a secret.
-
-    `sequence` counts the events of `service` without a hole, so that the ledger can tell a lost one.
-    """
+class UncountedAuditEvent(Message):
+    """One act as its service commits it. `details` hold ids, names and counts, never a secret."""
 
     event_id: str
     service: str
-    sequence: int = Field(ge=1)
     tenant: TenantId
     actor: str
     action: Annotated[str, StringConstraints(pattern=r"^[a-z]+(?:[._][a-z_]+)*$")]
@@ -34,6 +30,15 @@ class AuditEvent(Message):
     outcome: AuditOutcome
     details: dict[str, str] = Field(default_factory=dict)
     at: datetime
+
+
+class AuditEvent(UncountedAuditEvent):
+    """One act as it is published. `details` hold ids, names and counts, never a secret.
+
+    `sequence` counts the events of `service` without a hole, so that the ledger can tell a lost one.
+    """
+
+    sequence: int = Field(ge=1)
 
 
 class ListAudit(Command):

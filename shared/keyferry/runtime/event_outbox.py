@@ -4,6 +4,10 @@ A service changes its rows and calls `enqueue_event` in one transaction. One `Ev
 chosen by an advisory lock, publishes what was committed, in the order of the rows, and forgets a row once the stream has
 acknowledged it. A crash between the two publishes the row again under the same message id, which the stream takes for the same
 message within its duplicate window; readers tell later repetitions by the event's own id.
+
+Events that have to be counted without a hole get their numbers from the relay, a batch at a time, when they are committed
+already. A writer that took a number itself would keep every other one waiting until its commit is on the disk. A number is
+committed before its event is published, and stays with it.
 """
 
 import asyncio
@@ -14,7 +18,24 @@ from contextlib import asynccontextmanager, suppress
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from sqlalchemy import BigInteger, Column, Identity, LargeBinary, MetaData, Table, Text, delete, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Identity,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    TextClause,
+    delete,
+    false,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -34,7 +55,10 @@ _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_
 
 
 def event_outbox_table(metadata: MetaData) -> Table:
-    """The table `event_outbox` in the schema of `metadata`."""
+    """The table `event_outbox` in the schema of `metadata`.
+
+    `sequence` is null until the relay has given a counted event its number.
+    """
     return Table(
         "event_outbox",
         metadata,
@@ -42,36 +66,59 @@ def event_outbox_table(metadata: MetaData) -> Table:
         Column("subject", Text, nullable=False),
         Column("message_id", Text, nullable=False),
         Column("payload", LargeBinary, nullable=False),
+        Column("counted", Boolean, nullable=False, server_default=false()),
+        Column("sequence", BigInteger, unique=True),
+    )
+
+
+def event_counter_table(metadata: MetaData, name: str) -> Table:
+    """The table `name`, whose only row has in `last` the last number that was given."""
+    return Table(
+        name,
+        metadata,
+        Column("only_row", SmallInteger, primary_key=True),
+        Column("last", BigInteger, nullable=False),
+        CheckConstraint("only_row = 1", name=f"{name}_has_one_row"),
     )
 
 
 async def enqueue_event(
-    connection: AsyncConnection, table: Table, subject: str, message_id: str, payload: bytes
+    connection: AsyncConnection,
+    table: Table,
+    subject: str,
+    message_id: str,
+    payload: bytes,
+    *,
+    counted: bool = False,
 ) -> None:
     """Have `payload` published on `subject`, a stream's, once the caller's transaction is committed.
 
-    Events come out in the order of their ids, so call it while holding a lock on what their order is about: the changed row,
-    or a counter. `message_id` is the event's own. Wake the relay after the commit. Raises SQLAlchemyError.
+    Events come out in the order of their ids, so call it while holding a lock on what their order is about, such as the
+    changed row. `message_id` is the event's own. A `counted` event is a JSON object with one field at least, and is published
+    with one more, `sequence`. Wake the relay after the commit. Raises SQLAlchemyError.
     """
-    await connection.execute(insert(table).values(subject=subject, message_id=message_id, payload=payload))
+    values = {"subject": subject, "message_id": message_id, "payload": payload, "counted": counted}
+    await connection.execute(insert(table).values(**values))
 
 
 class EventRelay:
     """Publishes the event outbox, in one process at a time. Whatever is away, it tries again; nothing is lost meanwhile.
 
-    `jetstream` is asked for at each publication, once the bus is connected.
+    `counter` is the table of `event_counter_table`. `jetstream` is asked for at each publication, once the bus is connected.
     """
 
     def __init__(
         self,
         engine: AsyncEngine,
         table: Table,
+        counter: Table,
         jetstream: Callable[[], JetStreamContext],
         *,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._engine = engine
         self._table = table
+        self._counter = counter
         self._jetstream = jetstream
         self._poll_seconds = poll_seconds
         self._lock_key = _lock_key(table)
@@ -152,16 +199,20 @@ class EventRelay:
         await connection.execute(text("SELECT pg_advisory_unlock_all()"))
 
     async def _publish_batch(self, connection: AsyncConnection) -> bool:
-        """Publish the oldest rows, one after the other so that none overtakes another; whether there were any."""
+        """Publish the oldest rows, one after the other so that none overtakes another; whether there were any.
+
+        Numbers that were given by a relay that did not come to publish them go first.
+        """
         columns = self._table.c
-        query = select(columns.id, columns.subject, columns.message_id, columns.payload).order_by(columns.id)
+        query = select(*_published(self._table)).where(columns.sequence.is_not(None)).order_by(columns.sequence)
         rows = (await connection.execute(query.limit(_BATCH_SIZE))).all()
+        rows = rows or (await connection.execute(_next(self._table, self._counter))).all()
         done: list[int] = []
         try:
             for row in rows:
                 await self._jetstream().publish(
                     row.subject,
-                    row.payload,
+                    _payload(row.payload, row.sequence),
                     timeout=_PUBLISH_TIMEOUT_SECONDS,
                     headers={"Nats-Msg-Id": row.message_id},
                 )
@@ -191,6 +242,42 @@ class EventRelay:
             type(error).__name__,
             exc_info=None if away else error,
         )
+
+
+def _published(table: Table) -> tuple[Column[int], Column[str], Column[str], Column[bytes], Column[int]]:
+    columns = table.c
+    return columns.id, columns.subject, columns.message_id, columns.payload, columns.sequence
+
+
+def _next(table: Table, counter: Table) -> TextClause:
+    """Number the counted ones of the oldest rows, and read all of these, in one statement and so in one transaction.
+
+    A row that is committed later than a younger one gets a later number; within a batch the order is that of ids, which acts
+    that follow from each other have. Two sessions at a time would leave holes: the advisory lock of this one excludes it.
+    """
+    statement = f"""
+        WITH batch AS MATERIALIZED (
+            SELECT id, subject, message_id, payload, counted, sequence
+            FROM {table.fullname} ORDER BY id LIMIT {_BATCH_SIZE}
+        ), uncounted AS MATERIALIZED (
+            SELECT id, row_number() OVER (ORDER BY id) AS place, count(*) OVER () AS total
+            FROM batch WHERE counted AND sequence IS NULL
+        ), advanced AS (
+            UPDATE {counter.fullname} SET last = last + total FROM (SELECT DISTINCT total FROM uncounted) AS counted
+            RETURNING last - total AS before
+        ), numbered AS (
+            UPDATE {table.fullname} AS row SET sequence = before + place FROM uncounted, advanced
+            WHERE row.id = uncounted.id RETURNING row.id, row.sequence
+        )
+        SELECT id, subject, message_id, payload, coalesce(numbered.sequence, batch.sequence) AS sequence
+        FROM batch LEFT JOIN numbered USING (id) ORDER BY id
+    """  # noqa: S608 - the names are those of the service's own tables
+    return text(statement)
+
+
+def _payload(payload: bytes, sequence: int | None) -> bytes:
+    """What is published: a counted event with its number before its other fields."""
+    return payload if sequence is None else b'{"sequence":%d,%b' % (sequence, payload[1:])
 
 
 def _at_fault(error: Exception) -> str | None:

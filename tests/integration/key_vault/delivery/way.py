@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts import ids
-from keyferry.contracts.audit import AuditEvent
+from keyferry.contracts.audit import UncountedAuditEvent
 from keyferry.contracts.key import LeaseKey, ProviderKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import (
@@ -108,11 +108,11 @@ class Way:
             contents = await self.vault.store.view_contents()
             await ViewWriter(client, PROVIDER_KEYS_VIEW).reconcile(contents[PROVIDER_KEYS_VIEW.name])
 
-    def audited(self, action: str = "key.lease") -> list[AuditEvent]:
+    def audited(self, action: str = "key.lease") -> list[UncountedAuditEvent]:
         """What is committed for the audit, in order."""
         rows = self.vault.rows("SELECT * FROM key_vault.event_outbox ORDER BY 1")
         found = [next(bytes(value) for value in row.values() if isinstance(value, bytes | memoryview)) for row in rows]
-        events = [AuditEvent.decode(data) for data in found if "event_id" in orjson.loads(data)]
+        events = [UncountedAuditEvent.decode(data) for data in found if "event_id" in orjson.loads(data)]
         return [event for event in events if event.action == action]
 
 
