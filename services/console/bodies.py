@@ -12,11 +12,16 @@ from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.ids import ModelName
 from keyferry.contracts.key import Base64, Provider
 from keyferry.contracts.money import usd
+from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
 
 _LONGEST_KEY = 16_384
 """Characters; beyond that it is no key."""
+_SHORTEST_SEALED = 64
+"""Characters: an encapsulated X25519 key and a tag of AES-GCM are 48 bytes, and the key comes on top."""
+_TELLING_PREFIXES = tuple(prefix for row in PROVIDERS.values() for prefix in row.prefixes if len(prefix) >= 6)
+"""What sealed texts, which are random, begin with less than once in 10**10 times."""
 _CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
@@ -63,6 +68,11 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
+def _may_be_sealed(text: str) -> bool:
+    """Whether a text has the length of a sealed key, and does not begin as only a key in clear would."""
+    return len(text) >= _SHORTEST_SEALED and not text.startswith(_TELLING_PREFIXES)
+
+
 class CarriedKey(Body):
     """A provider key: `sealed` by the client to the intake key, or as `key` in clear. Exactly one of both."""
 
@@ -73,6 +83,11 @@ class CarriedKey(Body):
     def _one_of_both(self) -> "CarriedKey":
         if (self.key is None) == (self.sealed is None):
             raise PydanticCustomError("one_key", "give the key either as `key` or as `sealed`, and not as both")
+        if self.sealed is not None and not _may_be_sealed(self.sealed):
+            # Whatever stands here goes over the bus as it is.
+            raise PydanticCustomError(
+                "sealed", "`sealed` is for a key that is sealed to the intake key; send this as `key`"
+            )
         return self
 
 

@@ -63,7 +63,9 @@ def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, 
 def known_provider(name: str) -> str:
     """`name`, when it is a provider's. Raises Problem listing them."""
     if name not in PROVIDERS:
-        raise Problem(f"there is no provider {name!r}", f"Known are {', '.join(PROVIDERS)}")
+        # A key is easily given where its provider belongs, so nothing longer than a provider's name is repeated.
+        called = f" {name!r}" if len(name) <= max(map(len, PROVIDERS)) else " of that name"
+        raise Problem(f"there is no provider{called}", f"Known are {', '.join(PROVIDERS)}")
     return name
 
 

@@ -70,6 +70,8 @@ PLACES = {
     "the key, in a list": {**NEW, "key": [KEY]},
     "the key, in an object": {**NEW, "key": {"text": KEY}},
     "both forms": {**NEW, "sealed": "AAAA"},
+    "the sealed form, as if it were sealed": {"provider": "openai", "label": "main", "sealed": KEY},
+    "the sealed form, long": {"provider": "openai", "label": "main", "sealed": KEY * 4},
     "the sealed form": {"provider": "openai", "label": "main", "sealed": f"{KEY}!"},
     "a sibling is missing": {"key": KEY},
     "a sibling is wrong": {**NEW, "priority": "high"},
