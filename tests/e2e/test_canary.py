@@ -20,6 +20,14 @@ from keyferry.contracts.topology import ATTEMPT_RUN, Role, inbox_prefix
 from keyferry.contracts.usage import KeySource
 from tests.support.canary import Allowed, Canary, Emission, Searcher, Sighting, unallowed
 from tests.support.canary_journeys import REVOKED, USED, Journeys
+from tests.support.canary_keys import (
+    GOSSIP,
+    KEYS_AT_THEIR_PROVIDER,
+    GossipingProvider,
+    KeyJourneys,
+    core_dumps_allowed,
+    vault_secrets,
+)
 from tests.support.canary_planting import (
     SHARED,
     SPARE,
@@ -81,6 +89,7 @@ DECOYS = {
 _SHOWN_ONCE = "a new token is shown once to the person who makes it"
 ALLOWED = (
     Allowed("demo token", LAUNCHER, r"up\.log", "the launcher shows it to the person who starts the system"),
+    *KEYS_AT_THEIR_PROVIDER,
     *(
         Allowed(name, CLI, r"tokens create", _SHOWN_ONCE)
         for name in (USED, REVOKED, "token to mistype", "token given as an id")
@@ -106,22 +115,29 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     (home.run / "nats.port").write_text(f"{port}\n")
     seed = home.seed_file(Role.PROVISIONER.value).read_text()
     rows = babbles()
+    gossiping, babble = GossipingProvider(set()), babbling(rows)
     with (
+        core_dumps_allowed(),
         running_collector() as collector,
-        running_upstream(babbling(rows)) as upstream,
+        running_upstream(lambda a: gossiping.answer(a) if a.path.startswith(GOSSIP) else babble(a)) as upstream,
         tapped_bus(f"nats://127.0.0.1:{port}", seed) as tap,
     ):
-        with running_system(home.path, collector.environment()) as system:
+        gossip_url = upstream.base_url.replace("/v1", f"{GOSSIP}/v1")
+        settings = collector.environment() | {"KEYFERRY_PROVIDER_URLS": f"openai={gossip_url}"}
+        with running_system(home.path, settings) as system:
             journeys = Journeys(system)
-            emissions = list(_live_through(journeys, rows, directory, upstream))
-            journeys.canaries += installation_secrets(home.path)
+            keys = KeyJourneys(journeys, gossiping, gossip_url, directory)
+            emissions = list(_live_through(journeys, keys, rows, directory, upstream))
+            journeys.canaries += [*installation_secrets(home.path), *vault_secrets(home.path)]
             gaps = list(tap.gaps)
         emissions += [*home_files(home.path), *_heard_elsewhere(tap, collector, upstream), *journeys.heard]
     searcher = Searcher([*journeys.canaries, DECOY_PATH, DECOY_MODEL, DECOY_ID])
     return Evidence([canary.name for canary in journeys.canaries], searcher.sightings(emissions), gaps)
 
 
-def _live_through(journeys: Journeys, rows: list[Babble], directory: Path, upstream: Upstream) -> Iterator[Emission]:
+def _live_through(
+    journeys: Journeys, keys: KeyJourneys, rows: list[Babble], directory: Path, upstream: Upstream
+) -> Iterator[Emission]:
     """All journeys; what was on disk and in the process table before the restarts, and after them."""
     models = ["--model", SHARED, "--model", "well"]
     journeys.cli("endpoints", "add", "lab", "--tenant", "demo", "--base-url", upstream.base_url, *models)
@@ -137,10 +153,13 @@ def _live_through(journeys: Journeys, rows: list[Babble], directory: Path, upstr
     journeys.babbling_provider(rows)
     journeys.commands()
     journeys.broken_settings(directory)
+    keys.live_through()
     asyncio.run(_log_the_decoy(journeys.system))
     yield from _snapshot(journeys.system)
     journeys.restarts("ingress", "router", "provider_worker", "usage_ledger")
+    keys.crash("key_vault", "provider_worker-1")
     journeys.explained(journeys.streams("lab/well"))
+    keys.asks()
     yield from _snapshot(journeys.system)
 
 
@@ -201,7 +220,7 @@ def test_a_secret_is_found_where_it_is_allowed(evidence: Evidence) -> None:
 
 def test_enough_was_planted(evidence: Evidence) -> None:
     assert len(set(evidence.canaries)) == len(evidence.canaries), "two secrets share a name"
-    assert len(evidence.canaries) >= 70
+    assert len(evidence.canaries) >= 95
 
 
 def test_no_secret_is_anywhere_else(evidence: Evidence) -> None:

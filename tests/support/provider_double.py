@@ -123,7 +123,7 @@ class ProviderDouble:
         if key not in self.known:
             return unknown_key()
         denial = self.known[key]
-        return denial() if denial is not None else _served(asked)
+        return denial() if denial is not None else served(asked)
 
 
 def key_of(asked: Asked) -> str:
@@ -132,7 +132,8 @@ def key_of(asked: Asked) -> str:
     return header.removeprefix("Bearer ")
 
 
-def _served(asked: Asked) -> Reply:
+def served(asked: Asked) -> Reply:
+    """What a key gets that is known."""
     if asked.path.endswith("/models"):
         listed = [
             {"id": name, "object": "model", "created": 1, "owned_by": "system"}
