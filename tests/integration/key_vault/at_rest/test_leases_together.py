@@ -1,0 +1,88 @@
+"""Leases that are asked for at the same time are written down together, and none of them feels the others."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import update
+
+from keyferry.contracts import ids
+from keyferry.contracts.key import KeyStatus, ProviderKey
+from services.key_vault.store import Leased, Nonce, Replayed
+from services.key_vault.tables import provider_keys
+from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault, act
+
+
+def nonce() -> Nonce:
+    return Nonce(ids.new("non"), CREATED_AT)
+
+
+def lease(vault: Vault, key: ProviderKey, once: Nonce | None = None) -> "asyncio.Task[Leased | None]":
+    """Ask for a key as one that has to be valid."""
+
+    def check(found: ProviderKey) -> None:
+        if found.status is not KeyStatus.VALID:
+            raise LookupError(found.key_id)
+
+    leasing = act("key.lease", key)
+    return asyncio.create_task(vault.store.for_lease(key.tenant, key.key_id, leasing, once or nonce(), check))
+
+
+def written(vault: Vault) -> list[object]:
+    """The keys whose lease is committed, in the order in which that is counted."""
+    rows = vault.rows(
+        "SELECT convert_from(payload, 'UTF8')::json->>'target' AS target FROM key_vault.event_outbox"
+        " WHERE convert_from(payload, 'UTF8')::json->>'action' = 'key.lease' ORDER BY id"
+    )
+    return [row["target"] for row in rows]
+
+
+async def test_each_of_many_gets_the_key_it_asked_for_and_is_written_down_once(vault: Vault) -> None:
+    keys = [(await vault.add(tenant))[0] for tenant in ("acme", "globex", "acme", "globex", "initech")]
+    asked = keys * 40
+    leases = await asyncio.gather(*(lease(vault, key) for key in asked))
+    assert [found and found.key for found in leases] == asked
+    assert [found and found.data_key.tenant for found in leases] == [key.tenant for key in asked]
+    assert sorted(map(str, written(vault))) == sorted(key.key_id for key in asked)
+    assert len(vault.rows("SELECT nonce FROM key_vault.lease_nonces")) == len(asked)
+
+
+async def test_one_that_is_refused_takes_no_other_with_it(vault: Vault) -> None:
+    good, off, gone = [(await vault.add("acme"))[0] for _ in range(3)]
+    vault.execute("UPDATE key_vault.provider_keys SET status = 'disabled' WHERE key_id = %s", off.key_id)
+    await vault.store.delete(gone, act("key.remove", gone), "Removed.")
+    stolen = good.model_copy(update={"tenant": "globex"})
+    used = nonce()
+    assert await lease(vault, good, used) is not None
+    results = await asyncio.gather(
+        *(lease(vault, key) for key in (good, off, gone, stolen, good)),
+        lease(vault, good, used),
+        return_exceptions=True,
+    )
+    kinds = [type(result) for result in results]
+    assert kinds == [Leased, LookupError, type(None), type(None), Leased, Replayed]
+    assert written(vault) == [good.key_id] * 3
+
+
+async def test_a_key_that_somebody_is_changing_keeps_nobody_else_waiting(vault: Vault) -> None:
+    busy, free = [(await vault.add("acme"))[0] for _ in range(2)]
+    async with vault.engine.connect() as connection, connection.begin() as transaction:
+        chosen = update(provider_keys).where(provider_keys.c.key_id == busy.key_id)
+        await connection.execute(chosen.values(status="disabled"))
+        waits = lease(vault, busy)
+        async with asyncio.timeout(30):
+            assert all(await asyncio.gather(*(lease(vault, free) for _ in range(50))))
+        assert not waits.done()
+        await transaction.commit()
+    with pytest.raises(LookupError):
+        await waits
+    assert written(vault) == [free.key_id] * 50
+
+
+async def test_one_that_stops_waiting_takes_no_other_with_it(vault: Vault) -> None:
+    keys = [(await vault.add("acme"))[0] for _ in range(4)]
+    leases = [lease(vault, key) for key in keys]
+    await asyncio.sleep(0)
+    leases[1].cancel()
+    results = await asyncio.gather(*leases, return_exceptions=True)
+    assert [type(result) for result in results] == [Leased, asyncio.CancelledError, Leased, Leased]
+    assert await lease(vault, keys[1]) is not None
