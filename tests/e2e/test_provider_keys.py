@@ -121,10 +121,10 @@ def test_a_tenants_own_key_pays_for_what_the_official_sdk_asks(desk: KeyDesk) ->
     key_id = desk.add("acme", key)["key_id"]
     buyer.until_paid_with(key)
     mark = desk.provider.mark()
-    messages = [{"role": "user", "content": "hi"}]
-    whole = buyer.openai().chat.completions.with_raw_response.create(model=CHAT_MODEL, messages=messages)  # type: ignore[call-overload]
+    completions = buyer.openai().chat.completions
+    whole = completions.with_raw_response.create(model=CHAT_MODEL, messages=[{"role": "user", "content": "hi"}])
     assert whole.parse().choices[0].message.content == ANSWER
-    streamed = buyer.openai().chat.completions.create(model=CHAT_MODEL, messages=messages, stream=True)  # type: ignore[call-overload]
+    streamed = completions.create(model=CHAT_MODEL, messages=[{"role": "user", "content": "hi"}], stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed if chunk.choices) == ANSWER
     embedded = buyer.openai().embeddings.create(model=EMBEDDING_MODEL, input=["one", "two"])
     assert [row.embedding for row in embedded.data] == [VECTOR, VECTOR]
@@ -132,7 +132,7 @@ def test_a_tenants_own_key_pays_for_what_the_official_sdk_asks(desk: KeyDesk) ->
     assert [key_of(call.asked) for call in calls] == [key, key, key]
     assert all(buyer.token not in str(call.asked.headers) for call in calls)
     assert whole.headers["x-keyferry-credential"] == "byok"
-    (row,) = buyer.attempts(whole)
+    (row,) = buyer.attempts(whole.headers["x-request-id"])
     assert (row["key_source"], row["key_id"], row["provider"]) == ("byok", key_id, "openai")
 
 
@@ -173,7 +173,7 @@ def test_without_its_own_key_the_platform_pays_where_the_tenant_allows_it_and_sa
     assert "paid for by the platform's key" in desk.remove(key_id, "thrifty")
     paid = buyer.until_paid_with(platform[0])
     assert paid.headers["x-keyferry-credential"] == "platform"
-    (row,) = buyer.attempts(paid)
+    (row,) = buyer.attempts(paid.headers["x-request-id"])
     assert (row["key_source"], row["key_id"]) == ("platform", platform[1])
 
 
@@ -212,7 +212,7 @@ def test_the_second_key_pays_where_the_first_is_refused(desk: KeyDesk, twofold: 
     until("the second key pays", fell_back)
     answer = twofold.ask()
     assert answer.status_code == 200
-    tried = twofold.attempts(answer, 2)
+    tried = twofold.attempts(answer.headers["x-request-id"], 2)
     assert [(row["key_id"], row["outcome"]) for row in tried] == [(first_id, "failed"), (second_id, "completed")]
     for key_id in (first_id, second_id):
         desk.remove(key_id, twofold.tenant)

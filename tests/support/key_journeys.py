@@ -72,9 +72,8 @@ class Buyer:
 
         return until(f"a chat of {self.tenant} is paid for with the key that was given", paid)
 
-    def attempts(self, response: httpx.Response, count: int = 1) -> list[dict[str, Any]]:
+    def attempts(self, request_id: str, count: int = 1) -> list[dict[str, Any]]:
         """The ledger's records of a request's attempts, once there are `count`."""
-        request_id = response.headers["x-request-id"]
 
         def rows() -> list[dict[str, Any]] | None:
             story = give(("explain", request_id, "--tenant", self.tenant, "--json"), self.desk.system.environment)
@@ -120,6 +119,14 @@ class KeyDesk:
     def add(self, tenant: str, key: str, *more: str) -> dict[str, Any]:
         """`keyferry keys add`, the key on standard input; the stored key as the vault shows it."""
         return self._key(self.cli(*self._add(tenant), "--json", *more, stdin=f"{key}\n"))
+
+    def until_keys_are_tested(self) -> None:
+        """Wait until the vault knows a worker: the system is up before, since most of its work needs no keys."""
+        tried, key = (
+            ("keys", "try", "--provider", "openai", "--tenant", "demo", "--key-file", "-"),
+            self.provider.issue(),
+        )
+        until("a worker tests keys", lambda: give(tried, self.system.environment, f"{key}\n").status == 0)
 
     def refused(self, tenant: str, key: str, *more: str) -> str:
         """What `keyferry keys add` says when it stores nothing."""
@@ -176,6 +183,7 @@ def running_desk(home: Path, settings: Mapping[str, str] | None = None) -> Itera
     ):
         desk = KeyDesk(system, provider)
         try:
+            desk.until_keys_are_tested()
             yield desk
         finally:
             for buyer in desk.buyers:
