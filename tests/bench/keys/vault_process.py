@@ -1,7 +1,8 @@
 """A vault that leases keys, as a process of its own: `python -m tests.bench.keys.vault_process ROOM`.
 
 It reads `setup.json` in the room, stores the keys that are asked for there, tells their facts in `keys.json`, and answers
-workers until it is ended. The doors, the tables and the seals are the product's; what manages keys is left out.
+workers until it is ended. The doors, the tables, the seals and the relay of audit events are the product's; what manages keys
+is left out.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from keyferry.contracts.key import KeyCheck, KeyStatus, ProviderKey, WorkerRegis
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role
 from keyferry.runtime.bus import Bus
+from keyferry.runtime.event_outbox import EventRelay
 from keyferry.runtime.settings import ServiceSettings
 from keyferry.sealing.private_keys import signing_key
 from services.key_vault.custody import Custody
@@ -28,7 +30,7 @@ from services.key_vault.data_keys import DataKeys
 from services.key_vault.delivery import Delivery, LeaseDoor
 from services.key_vault.registrations import EnrolledWorkers
 from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.store import Act, KeyStore
+from services.key_vault.store import Act, KeyStore, audit_sequence, event_outbox
 from tests.bench.failure import BenchError
 
 ORIGIN = "https://api.example.com"
@@ -55,6 +57,8 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     bus.lane(KEY_LEASE, LeaseDoor(delivery, bus.spawn).on_lease)
     await bus.broker.start()
     await bus.start()
+    events = EventRelay(engine, event_outbox, audit_sequence, lambda: bus.jetstream)
+    events.start()
     draft = room / "keys.json.draft"
     draft.write_text(json.dumps([key.model_dump(mode="json") for key in keys]))
     draft.rename(room / "keys.json")
@@ -62,6 +66,7 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
     await bus.leave()
+    await events.stop()
     await bus.broker.stop()
     await engine.dispose()
 
