@@ -242,9 +242,13 @@ class LedgerStore(Transactions):
         """Key id and month of every provider key that was used in the current calendar month (UTC)."""
         now = datetime.now(UTC)
         columns = attempts.c
-        query = select(columns.key_id).distinct().where(
-            columns.key_id.is_not(None),
-            columns.started_at >= now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+        query = (
+            select(columns.key_id)
+            .distinct()
+            .where(
+                columns.key_id.is_not(None),
+                columns.started_at >= now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+            )
         )
         async with self.transaction() as connection:
             return {(key_id, now.strftime("%Y-%m")) for key_id in await connection.scalars(query)}
