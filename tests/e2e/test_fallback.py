@@ -103,8 +103,8 @@ CASES = (
     Failing("answers-503", answers_503, "overloaded", "http_status"),
     Failing("answers-429", answers_429, "rate_limit", "http_status"),
     Failing("errs-in-json", errs_in_json, "overloaded", "http_200_body"),
-    Failing("errs-in-first-event", errs_in_first_event, "overloaded", "mid_stream", (True,)),
-    Failing("errs-after-the-role", errs_after_the_role, "overloaded", "mid_stream", (True,)),
+    Failing("errs-in-first-event", errs_in_first_event, "overloaded", "http_200_body", (True,)),
+    Failing("errs-after-the-role", errs_after_the_role, "overloaded", "http_200_body", (True,)),
     Failing("hangs-up", hangs_up, "server", "no_answer"),
     Failing("ends-without-a-word", ends_without_a_word, "truncated", "mid_stream", (True,)),
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.postgres.roles import SERVICES_WITH_TABLES
 from tests.support.family import alive, descendants
 from tests.support.waiting import until
 
@@ -91,8 +92,8 @@ def test_it_starts_everything_and_stops_everything_in_order(up: Up) -> None:
     assert re.search(r"^ +\d+\.\d s  initialising PostgreSQL$", up.said(), re.MULTILINE)
     assert f"http://{LOOPBACK}:{up.http_port}/v1" in up.said()
     assert "kf_demo" in up.said()
-    names = ["postgres", "nats", "tenant_directory", "usage_ledger", "health_monitor", "router"]
-    assert list(up.pids()) == [*names, "provider_worker-1", "provider_worker-2", "ingress"]
+    names = ["postgres", "nats", "tenant_directory", "usage_ledger", "health_monitor", "key_vault", "router"]
+    assert list(up.pids()) == [*names, "provider_worker-1", "provider_worker-2", "ingress", "console"]
     with urllib.request.urlopen(str(up.state()["http_url"])) as answer:
         assert answer.status == 204
     family = descendants(process.pid)
@@ -100,10 +101,12 @@ def test_it_starts_everything_and_stops_everything_in_order(up: Up) -> None:
     assert process.wait() == 0
     drained = re.findall(r"(\S+): pid \d+ drains", up.said())
     assert [name.partition("-")[0] for name in drained] == [
+        "console",
         "ingress",
         "provider_worker",
         "provider_worker",
         "router",
+        "key_vault",
         "health_monitor",
         "usage_ledger",
         "tenant_directory",
@@ -235,7 +238,7 @@ def test_secrets_are_for_their_owner_and_in_no_environment_or_argv(up: Up) -> No
     assert stat.S_IMODE((up.home / "run" / "control.sock").stat().st_mode) == 0o600
     contents = [path.read_text().strip() for path in secret_files]
     passwords = [text.split(":")[2].partition("@")[0] for text in contents if text.startswith("postgresql")]
-    assert len(passwords) == 4
+    assert len(passwords) == len(SERVICES_WITH_TABLES) + 1, "one for each service with tables, and the superuser's"
     for pid in up.pids().values():
         shown = Path(f"/proc/{pid}/environ").read_text() + Path(f"/proc/{pid}/cmdline").read_text()
         assert not [secret for secret in (*contents, *passwords, "sk-vendor") if secret in shown]
