@@ -1,7 +1,6 @@
 """`python -m services.console`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import main
-from services.console.app import create_app
+from keyferry.runtime.boot import boot
 
-main(Role.CONSOLE, create_app)
+boot("services.console.app", Role.CONSOLE)

@@ -1,7 +1,6 @@
 """One process of the health monitor: `python -m services.health_monitor`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import main
-from services.health_monitor.app import create_app
+from keyferry.runtime.boot import boot
 
-main(Role.HEALTH_MONITOR, create_app)
+boot("services.health_monitor.app", Role.HEALTH_MONITOR)

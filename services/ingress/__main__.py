@@ -1,7 +1,6 @@
 """`python -m services.ingress`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import main
-from services.ingress.app import create_app
+from keyferry.runtime.boot import boot
 
-main(Role.INGRESS, create_app)
+boot("services.ingress.app", Role.INGRESS)

@@ -1,7 +1,6 @@
 """`python -m services.router`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import main
-from services.router.app import create_app
+from keyferry.runtime.boot import boot
 
-main(Role.ROUTER, create_app)
+boot("services.router.app", Role.ROUTER)

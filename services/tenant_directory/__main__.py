@@ -1,7 +1,6 @@
 """One process of the tenant directory: `python -m services.tenant_directory`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import main
-from services.tenant_directory.app import create_app
+from keyferry.runtime.boot import boot
 
-main(Role.TENANT_DIRECTORY, create_app)
+boot("services.tenant_directory.app", Role.TENANT_DIRECTORY)

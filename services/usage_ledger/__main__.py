@@ -1,7 +1,6 @@
 """One process of the usage ledger: `python -m services.usage_ledger`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import main
-from services.usage_ledger.app import create_app
+from keyferry.runtime.boot import boot
 
-main(Role.USAGE_LEDGER, create_app)
+boot("services.usage_ledger.app", Role.USAGE_LEDGER)

@@ -194,7 +194,9 @@ def main(role: Role, create_app: Callable[[], Service]) -> None:
     logs.configure(role, os.environ.get("KEYFERRY_LOG_LEVEL", "INFO"))
 
     async def live() -> None:
-        await create_app().run()
+        service = create_app()
+        gc.enable()  # `boot` had it off while everything was imported
+        await service.run()
 
     try:
         uvloop.run(live())

@@ -1,0 +1,39 @@
+"""A process starts with no more than it needs, and misses nothing of it afterwards."""
+
+import gc
+import importlib
+import sys
+from types import ModuleType
+
+import pytest
+
+from keyferry.contracts.topology import Role
+from keyferry.runtime import boot
+
+
+def test_what_is_hidden_is_there_again_afterwards() -> None:
+    hidden = "keyferry_no_such_module"
+    with boot._without(hidden), pytest.raises(ModuleNotFoundError):
+        importlib.import_module(hidden)
+    assert hidden not in sys.modules
+
+
+def test_what_was_imported_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    present = ModuleType("keyferry_present")
+    monkeypatch.setitem(sys.modules, "keyferry_present", present)
+    with boot._without("keyferry_present"):
+        assert importlib.import_module("keyferry_present") is present
+
+
+def test_the_service_is_run_with_its_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[Role, object, bool]] = []
+    monkeypatch.setattr(
+        "keyferry.runtime.lifecycle.main", lambda role, create_app: ran.append((role, create_app, gc.isenabled()))
+    )
+    try:
+        boot.boot("services.health_monitor.app", Role.HEALTH_MONITOR)
+    finally:
+        gc.enable()
+    from services.health_monitor.app import create_app
+
+    assert ran == [(Role.HEALTH_MONITOR, create_app, False)]
