@@ -80,7 +80,8 @@ def _check_fields(facts: ProviderFacts, fields: Mapping[str, str]) -> None:
 def _own(facts: ProviderFacts, fields: Mapping[str, str]) -> str:
     if facts.base_url is None:
         raise UnusableAddress(f"{facts.title} has no address of its own: give a base URL such as {_example(facts)}")
-    return _PLACEHOLDER.sub(lambda match: fields[match[1]], facts.base_url)
+    template = dict(facts.places).get(fields.get("location", ""), facts.base_url)
+    return _PLACEHOLDER.sub(lambda match: fields[match[1]], template)
 
 
 def _example(facts: ProviderFacts) -> str:

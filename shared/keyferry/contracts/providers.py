@@ -45,6 +45,8 @@ class ProviderFacts:
     """A cheap model that every account has, for the last step of a key's test; null where there is none such."""
     key_optional: bool = False
     """Whether calls work without a key."""
+    places: tuple[tuple[str, str], ...] = ()
+    """(location, base URL): places whose address does not follow from `base_url`."""
 
 
 _REGION = KeyField("region", "the AWS region that is called", "eu-central-1", r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
@@ -79,6 +81,14 @@ _ROWS = (
         "https://{location}-aiplatform.googleapis.com/v1/projects/{project}/locations/{location}/publishers/google",
         "https://console.cloud.google.com/vertex-ai", "https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest",
         key_words="an access token or an express-mode API key", fields=(_PROJECT, _LOCATION), test_model="gemini-2.5-flash-lite",
+        places=tuple(
+            (location, f"https://{host}/v1/projects/{{project}}/locations/{location}/publishers/google")
+            for location, host in (
+                ("global", "aiplatform.googleapis.com"),
+                ("us", "aiplatform.us.rep.googleapis.com"),
+                ("eu", "aiplatform.eu.rep.googleapis.com"),
+            )
+        ),
     ),
     ProviderFacts(
         "mistral", "Mistral", "https://api.mistral.ai/v1", "https://console.mistral.ai/api-keys", "https://docs.mistral.ai/api",

@@ -6,6 +6,8 @@ import pytest
 
 from keyferry.contracts.key_address import KeyAddress, UnusableAddress, key_address
 from keyferry.contracts.providers import PROVIDERS
+from services.provider_worker.adapters.registry import adapter_for
+from tests.support.attempt_runs import attempt_run
 
 
 def address(
@@ -70,3 +72,22 @@ def test_plain_http_is_for_networks_that_the_operator_allows() -> None:
 def test_what_is_missing_is_said(provider: str, base_url: str | None, fields: dict[str, str], says: str) -> None:
     with pytest.raises(UnusableAddress, match=says):
         address(provider, base_url, fields)
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+    ],
+)
+def test_a_vertex_key_belongs_where_the_adapter_calls(location: str, host: str) -> None:
+    fields = {"project": "my-project-1", "location": location}
+    found = address("vertex", fields=fields)
+    assert found.origin == f"https://{host}"
+    for base_url in (None, found.base_url):
+        run = attempt_run(base_url=base_url).model_copy(update={"provider": "vertex", "key_fields": fields})
+        called = adapter_for("vertex").request(run, b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}')
+        assert called.url.startswith(f"{found.base_url}/models/")
