@@ -32,8 +32,6 @@ from services.key_vault.store import SCHEMA, KeyStore, audit_sequence, event_out
 from services.key_vault.verification import Verification
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
-_WORKERS_WITHIN_SECONDS = 5.0
-"""A system that has just come up has workers that register within a moment; a key should not be refused for that."""
 _POOL_SIZE = 12
 """Two relays and the watch over the keys hold one connection each; leases must not wait for those."""
 
@@ -64,7 +62,7 @@ class Vault:
             over_bus(service.bus),
             lease_seconds=settings.lease_seconds,
         )
-        self.checks = Checks(self.delivery, clock, patience_seconds=_WORKERS_WITHIN_SECONDS)
+        self.checks = Checks(self.delivery, clock)
         self.retester = Retester(self.store, self.custody, self.checks, clock, random.random)
         self.watch = KeyWatch(self.store, self.retester, clock)
         self._relay: Relay | None = None

@@ -3,9 +3,8 @@
 Where no worker is there, nothing is known about the key, and that is what the test says.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from keyferry.contracts.failure import FailureClass
@@ -15,7 +14,6 @@ from services.key_vault.delivery import NoWorker
 from services.key_vault.intake import model_to_test
 from services.key_vault.tables import facts_of
 
-_AGAIN_SECONDS = 0.25
 _NO_WORKER = "no provider worker is there to make the test; `keyferry status` shows what runs"
 
 
@@ -29,23 +27,18 @@ class Prober(Protocol):
 
 
 class Checks:
-    """Tests keys. `clock` gives the time in UTC. A worker that has just started registers within `patience_seconds`."""
+    """Tests keys. `clock` gives the time in UTC."""
 
-    def __init__(self, prober: Prober, clock: Callable[[], datetime], *, patience_seconds: float = 0.0) -> None:
+    def __init__(self, prober: Prober, clock: Callable[[], datetime]) -> None:
         self._prober = prober
         self._clock = clock
-        self._patience = timedelta(seconds=patience_seconds)
 
     async def run(self, key: ProviderKey, secret: Secret) -> KeyCheck:
         """One test of `secret` as the key that `key` describes; inconclusive where no worker can make it."""
-        give_up_at = self._clock() + self._patience
-        while True:
-            try:
-                return await self._prober.check(facts_of(key), secret, key.base_url, key.fields, model_to_test(key))
-            except NoWorker:
-                if self._clock() >= give_up_at:
-                    return _not_made(self._clock())
-            await asyncio.sleep(_AGAIN_SECONDS)
+        try:
+            return await self._prober.check(facts_of(key), secret, key.base_url, key.fields, model_to_test(key))
+        except NoWorker:
+            return _not_made(self._clock())
 
 
 def _not_made(now: datetime) -> KeyCheck:
