@@ -72,7 +72,7 @@ EXPECTED = {
         "its own keys, then the platform's pay", "rotated key_", "reverted key_",
         "OpenAI requests go on with globex's own production", "platform has no provider keys",
         "data keys are wrapped by k1", "every one of them can be opened", "are wrapped by k2",
-        "every one of them can be opened", "destroyed 1 provider keys", "vault.shred", "key.lease",
+        "every one of them can be opened", "destroyed 1 provider keys", "key.lease",
         "the audit is whole and unchanged",
     ],
     "docs/guides/management-api.md": [
