@@ -1,10 +1,9 @@
 """The secrets that processes are given as files: made once in the home directory, and then kept.
 
-`KEPT` names what each process reads and under which setting; embedded mode points at the file, containers get a copy of it.
+A `SecretFile` says under which setting a process reads one; embedded mode points at the file, containers get a copy of it.
 Private keys are raw (X25519, Ed25519, AES-256), in base64url without padding.
 """
 
-import base64
 import json
 import secrets
 from collections.abc import Callable
@@ -17,7 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from deploy.embedded.home import Home
 from deploy.postgres.roles import write_secret
 from keyferry.contracts import ids
+from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import worker_id
+from keyferry.sealing import private_keys
+from keyferry.sealing.framing import to_base64
+from keyferry.sealing.private_keys import public_text_of
 
 _KEY_BYTES = 32
 _TOKEN_BYTES = 32
@@ -42,25 +45,18 @@ def _kept(path: Path, make: Callable[[], str]) -> Path:
     return path
 
 
-def _kept_pair(private: Path, public: Callable[[bytes], str]) -> None:
-    """A private key and its public half beside it. A private key that was lost and is made anew has a new public half."""
+def _kept_pair(private: Path, parse: Callable[[Secret], Ed25519PrivateKey | X25519PrivateKey]) -> Path:
+    """A private key, with its public half beside it. A private key that was lost and is made anew has a new public half."""
     made_anew = not private.exists()
     _kept(private, _fresh_key)
     pin = private.with_suffix(".pub")
     if made_anew or not pin.exists():
-        write_secret(pin, public(_read(private)))
-
-
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        write_secret(pin, public_text_of(parse(_read(private))))
+    return private
 
 
 def _fresh_key() -> str:
-    return _encoded(secrets.token_bytes(_KEY_BYTES))
+    return to_base64(secrets.token_bytes(_KEY_BYTES))
 
 
 def sealing_keys(home: Home, _: int = 1) -> Path:
@@ -70,9 +66,7 @@ def sealing_keys(home: Home, _: int = 1) -> Path:
 
 def intake_key(home: Home, _: int = 1) -> Path:
     """What provider keys are sealed to on their way in; its public half is pinned beside it."""
-    private = home.secrets / "vault" / "intake-key"
-    _kept_pair(private, lambda raw: _public(X25519PrivateKey.from_private_bytes(raw)))
-    return private
+    return _kept_pair(home.secrets / "vault" / "intake-key", private_keys.opening_key)
 
 
 def intake_public_key(home: Home, _: int = 1) -> Path:
@@ -82,9 +76,7 @@ def intake_public_key(home: Home, _: int = 1) -> Path:
 
 def signing_key(home: Home, _: int = 1) -> Path:
     """What the vault signs leases with."""
-    private = home.secrets / "vault" / "signing-key"
-    _kept_pair(private, lambda raw: _public(Ed25519PrivateKey.from_private_bytes(raw)))
-    return private
+    return _kept_pair(home.secrets / "vault" / "signing-key", private_keys.signing_key)
 
 
 def vault_public_key(home: Home, _: int = 1) -> Path:
@@ -110,7 +102,7 @@ def identity_key(home: Home, slot: int) -> Path:
 def enrolled_workers(home: Home, slots: int) -> Path:
     """The public identity keys of `slots` worker slots, by worker id: whom the vault gives keys to."""
     known = {
-        worker_id(slot): _public(Ed25519PrivateKey.from_private_bytes(_read(identity_key(home, slot))))
+        worker_id(slot): public_text_of(private_keys.signing_key(_read(identity_key(home, slot))))
         for slot in range(1, slots + 1)
     }
     path = home.secrets / "vault" / "enrolled-workers.json"
@@ -131,12 +123,8 @@ def audit_key(home: Home, _: int = 1) -> Path:
     return _kept(home.secrets / "audit-key", _fresh_key)
 
 
-def _read(path: Path) -> bytes:
-    return _decoded(path.read_text().strip())
-
-
-def _public(private: X25519PrivateKey | Ed25519PrivateKey) -> str:
-    return _encoded(private.public_key().public_bytes_raw())
+def _read(path: Path) -> Secret:
+    return Secret(path.read_text().strip())
 
 
 PEPPER = SecretFile("KEYFERRY_TOKEN_PEPPER_FILE", "token-pepper", lambda home, _: home.pepper_file())
@@ -146,7 +134,6 @@ INTAKE_PUBLIC_KEY = SecretFile("KEYFERRY_INTAKE_PUBLIC_KEY_FILE", "intake-key.pu
 SIGNING_KEY = SecretFile("KEYFERRY_SIGNING_KEY_FILE", "signing-key", signing_key)
 FINGERPRINT_KEY = SecretFile("KEYFERRY_FINGERPRINT_KEY_FILE", "fingerprint-key", fingerprint_key)
 DEPLOYMENT_ID = SecretFile("KEYFERRY_DEPLOYMENT_ID_FILE", "deployment-id", deployment_id)
-ENROLLED_WORKERS = "KEYFERRY_ENROLLED_WORKERS_FILE"
 IDENTITY_KEY = SecretFile("KEYFERRY_IDENTITY_KEY_FILE", "identity-key", identity_key)
 VAULT_PUBLIC_KEY = SecretFile("KEYFERRY_VAULT_PUBLIC_KEY_FILE", "vault.pub", vault_public_key)
 OPERATOR_TOKEN = SecretFile("KEYFERRY_OPERATOR_TOKEN_FILE", "operator-token", operator_token)
@@ -155,4 +142,6 @@ AUDIT_KEY = SecretFile("KEYFERRY_AUDIT_KEY_FILE", "audit-key", audit_key)
 
 def enrolling(slots: int) -> SecretFile:
     """The list of the vault's workers, for an installation with so many slots."""
-    return SecretFile(ENROLLED_WORKERS, "enrolled-workers.json", lambda home, _: enrolled_workers(home, slots))
+    return SecretFile(
+        "KEYFERRY_ENROLLED_WORKERS_FILE", "enrolled-workers.json", lambda home, _: enrolled_workers(home, slots)
+    )
