@@ -8,27 +8,17 @@ from services.provider_worker.adapters.documents import JsonObject, as_object, a
 from services.provider_worker.adapters.embeddings import FLOAT, NotAVector, encoded
 from services.provider_worker.adapters.failures import error_in, failure_of_error, plain_failure
 from services.provider_worker.adapters.meters import metered
-from services.provider_worker.adapters.whole import Collected
+from services.provider_worker.adapters.whole import CollectingReader
 
 
-class EmbeddingReader:
+class EmbeddingReader(CollectingReader):
     """Reads one `list` of embeddings. `notes` are those of `embeddings.notes_of`."""
 
     def __init__(self, notes: Mapping[str, str], headers: Mapping[str, str]) -> None:
         self._count = int(notes["count"])
         self._encoding_format = notes.get("encoding_format", FLOAT)
         self._headers = headers
-        self._body = Collected()
-
-    @property
-    def over(self) -> bool:
-        """Whether the answer is larger than can be kept."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; embeddings have no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__()
 
     def close(self) -> Answer:
         """The list, its bytes unchanged where it is what the caller asked for already."""

@@ -48,46 +48,43 @@ class Collected:
         return b"".join(self._pieces)
 
 
-class ErrorReader:
+class CollectingReader:
+    """What every reader of a body that is read at its end begins with: `_body` keeps up to `max_bytes` of it."""
+
+    def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._body = Collected(max_bytes)
+
+    @property
+    def over(self) -> bool:
+        """Whether more has come than is kept."""
+        return self._body.too_large
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Keeps `data`; a body that is read at its end has no chunks."""
+        self._body.add(data)
+        return []
+
+
+class ErrorReader(CollectingReader):
     """Reads a response whose status is not 2xx."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
         self._headers = headers
-        self._body = Collected(MAX_ERROR_BYTES)
-
-    @property
-    def over(self) -> bool:
-        """Whether more has come than is read of an error."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; an error has no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__(MAX_ERROR_BYTES)
 
     def close(self) -> Answer:
         """The failure."""
         return Answer(failure=failure_of_response(self._status, self._headers, self._body.content))
 
 
-class WholeReader:
+class WholeReader(CollectingReader):
     """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is no part of it."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._headers = headers
-        self._body = Collected()
-
-    @property
-    def over(self) -> bool:
-        """Whether the answer is larger than can be kept."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; an answer that is not streamed has no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__()
 
     def close(self) -> Answer:
         """The completion, its bytes unchanged where they have OpenAI's shape already."""

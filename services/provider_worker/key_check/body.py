@@ -3,25 +3,15 @@
 from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.failures import plain_failure
-from services.provider_worker.adapters.whole import Collected
+from services.provider_worker.adapters.whole import CollectingReader
 
 
-class BodyReader:
+class BodyReader(CollectingReader):
     """Keeps at most `max_bytes`; a longer body is a failure."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._body = Collected(max_bytes)
+        super().__init__(max_bytes)
         self._max_bytes = max_bytes
-
-    @property
-    def over(self) -> bool:
-        """Whether more has come than is kept."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; there are no chunks."""
-        self._body.add(data)
-        return []
 
     def close(self) -> Answer:
         """The body."""

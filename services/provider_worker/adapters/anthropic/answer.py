@@ -16,26 +16,16 @@ from services.provider_worker.adapters.anthropic.failures import failure_of_even
 from services.provider_worker.adapters.anthropic.usage import UsageTally
 from services.provider_worker.adapters.documents import JsonObject, as_objects, as_text, parse_object, render
 from services.provider_worker.adapters.failures import error_in, plain_failure
-from services.provider_worker.adapters.whole import Collected
+from services.provider_worker.adapters.whole import CollectingReader
 
 
-class WholeReader:
+class WholeReader(CollectingReader):
     """Reads one `message` object. `json_tool` is the tool whose arguments are the answer, if there is one."""
 
     def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
         self._run = run
         self._json_tool = json_tool
-        self._body = Collected()
-
-    @property
-    def over(self) -> bool:
-        """Whether the answer is larger than can be kept."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; an answer that is not streamed has no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__()
 
     def close(self) -> Answer:
         """The completion."""

@@ -13,7 +13,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.failures import error_in, failure_of_error, failure_of_response
 from services.provider_worker.adapters.retry import MAX_RETRY_AFTER_MS
-from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, CollectingReader
 
 C = FailureClass
 
@@ -59,23 +59,13 @@ _BY_TEXT: Mapping[int, tuple[tuple[re.Pattern[str], FailureClass], ...]] = {
 _LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
 
 
-class AnthropicErrorReader:
+class AnthropicErrorReader(CollectingReader):
     """Reads a response whose status is not 2xx."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
         self._headers = headers
-        self._body = Collected(MAX_ERROR_BYTES)
-
-    @property
-    def over(self) -> bool:
-        """Whether more has come than is read of an error."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; an error has no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__(MAX_ERROR_BYTES)
 
     def close(self) -> Answer:
         """The failure."""

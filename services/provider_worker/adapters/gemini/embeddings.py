@@ -20,7 +20,7 @@ from services.provider_worker.adapters.gemini.failures import error_in, failure_
 from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.usage import token_count
 from services.provider_worker.adapters.gemini.whole import no_object
-from services.provider_worker.adapters.whole import Collected
+from services.provider_worker.adapters.whole import CollectingReader
 
 _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
 
@@ -84,24 +84,14 @@ def _vertex(texts: list[str], model: str, options: JsonObject) -> tuple[str, Jso
     return "predict", {"instances": instances, "parameters": parameters | {"autoTruncate": False}}
 
 
-class EmbeddingReader:
+class EmbeddingReader(CollectingReader):
     """Reads the answer of each of the three methods into OpenAI's `list` of embeddings."""
 
     def __init__(self, run: AttemptRun, notes: Mapping[str, str]) -> None:
         self._model = run.model
         self._base64 = notes.get("encoding_format") == "base64"
         self._inputs = notes.get("inputs")
-        self._body = Collected()
-
-    @property
-    def over(self) -> bool:
-        """Whether the answer is larger than can be kept."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; embeddings are never streamed."""
-        self._body.add(data)
-        return []
+        super().__init__()
 
     def close(self) -> Answer:
         """The list, in the order of the inputs. A number of vectors other than that of the inputs is a failure."""

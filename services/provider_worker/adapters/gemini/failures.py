@@ -13,7 +13,7 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
 from services.provider_worker.adapters.redaction import safe_code, sanitised, visible_text
 from services.provider_worker.adapters.retry import MAX_RETRY_AFTER_MS, from_headers
-from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, CollectingReader
 
 C = FailureClass
 
@@ -64,23 +64,13 @@ _WAIT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)s\s*")
 _WAIT_IN_TEXT = re.compile(r"retry in (\d{1,9}(?:\.\d{1,9})?)\s?s\b", re.IGNORECASE)
 
 
-class ErrorReader:
+class ErrorReader(CollectingReader):
     """Reads a response whose status is not 2xx."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
         self._headers = headers
-        self._body = Collected(MAX_ERROR_BYTES)
-
-    @property
-    def over(self) -> bool:
-        """Whether more has come than is read of an error."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; an error has no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__(MAX_ERROR_BYTES)
 
     def close(self) -> Answer:
         """The failure."""

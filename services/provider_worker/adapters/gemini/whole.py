@@ -11,26 +11,16 @@ from services.provider_worker.adapters.gemini.candidates import Candidate, logpr
 from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
 from services.provider_worker.adapters.gemini.failures import document_of, error_in, failure_of_error
 from services.provider_worker.adapters.gemini.usage import Usage, read_usage
-from services.provider_worker.adapters.whole import Collected
+from services.provider_worker.adapters.whole import CollectingReader
 
 
-class WholeReader:
+class WholeReader(CollectingReader):
     """Collects the body and reads it at its end."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._envelope = Envelope(run, headers)
-        self._body = Collected()
-
-    @property
-    def over(self) -> bool:
-        """Whether the answer is larger than can be kept."""
-        return self._body.too_large
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; an answer that is not streamed has no chunks."""
-        self._body.add(data)
-        return []
+        super().__init__()
 
     def close(self) -> Answer:
         """The completion. A refused prompt, or an answer cut off by a filter, ends with `content_filter` and no failure."""
