@@ -25,6 +25,8 @@ PROCESSES = (
     "usage_ledger",
     "health_monitor",
     "tenant_directory",
+    "key_vault",
+    "console",
     "nats",
     "postgres",
 )
