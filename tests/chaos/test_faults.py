@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +20,10 @@ import pytest
 from tests.support.accounting import until_accounted
 from tests.support.chaos_seed import chaos_seed
 from tests.support.family import descendants
-from tests.support.ledger_table import LedgerTable
-from tests.support.scripted_words import Script, by_script
+from tests.support.scripted_words import Script
+from tests.support.stage import MODEL, Stage, running_stage
 from tests.support.steady_load import Request, SteadyLoad, verdicts
-from tests.support.stream_clients import StreamClients, stream_clients
-from tests.support.system import KeyferrySystem, running_system
-from tests.support.upstream import Upstream, running_upstream
+from tests.support.system import KeyferrySystem
 from tests.support.waiting import until
 
 KINDS = ("kill", "freeze")
@@ -89,24 +86,10 @@ class Mischief:
             os.kill(pid, signal.SIGCONT)
 
 
-@dataclass
-class Stage:
-    """The running system, its provider and its clients."""
-
-    system: KeyferrySystem
-    upstream: Upstream
-    clients: StreamClients
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    settings = {"KEYFERRY_REQUEST_DEADLINE_SECONDS": str(DEADLINE_SECONDS)}
-    with ExitStack() as stack:
-        upstream = stack.enter_context(running_upstream(by_script))
-        system = stack.enter_context(running_system(tmp_path / "home", settings))
-        system.add_endpoint("words", upstream.base_url, "m")
-        clients = stack.enter_context(stream_clients(system.http_url, system.token))
-        yield Stage(system, upstream, clients)
+    with running_stage(tmp_path / "home", {"KEYFERRY_REQUEST_DEADLINE_SECONDS": str(DEADLINE_SECONDS)}) as running:
+        yield running
 
 
 def of_all_kinds(name: str, numbers: random.Random) -> Request:
@@ -147,7 +130,7 @@ def test_whatever_breaks_nothing_is_missing_or_there_twice(
 ) -> None:
     seed = chaos_seed()
     mischief = Mischief(stage.system)
-    with SteadyLoad(stage.clients, "words/m", "chaos", rate_per_second, of_all_kinds, seed) as load:
+    with SteadyLoad(stage.clients, MODEL, "chaos", rate_per_second, of_all_kinds, seed) as load:
         until("the first answers", lambda: load.whole >= 20)
         mischief.carry_out(schedule(random.Random(seed), sorted(stage.system.state["processes"]), seconds))
         healed_at = time.monotonic()
@@ -156,6 +139,6 @@ def test_whatever_breaks_nothing_is_missing_or_there_twice(
         print(f"healed within {time.monotonic() - healed_at:.1f} s")
     told = verdicts(load)
     print(f"{sum(mischief.done.values())} faults: {dict(mischief.done)}\n{len(load.asked)} requests: {dict(told)}")
-    attempts = until_accounted(load.endings(), stage.upstream, LedgerTable(stage.system.home), HEALED_WITHIN_SECONDS)
+    attempts = until_accounted(load.endings(), stage.upstream, stage.ledger, HEALED_WITHIN_SECONDS)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
     assert unhandled(stage.system.home) == []

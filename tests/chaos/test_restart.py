@@ -7,7 +7,6 @@ ten seconds.
 import random
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +14,9 @@ import pytest
 
 from tests.support.accounting import until_accounted
 from tests.support.chaos_seed import chaos_seed
-from tests.support.ledger_table import LedgerTable
-from tests.support.scripted_words import Script, by_script
+from tests.support.scripted_words import Script
+from tests.support.stage import MODEL, Stage, running_stage
 from tests.support.steady_load import Making, Request, SteadyLoad, verdicts
-from tests.support.stream_clients import StreamClients, stream_clients
-from tests.support.system import KeyferrySystem, running_system
-from tests.support.upstream import Upstream, running_upstream
 from tests.support.waiting import until
 
 SERVICES = ("router", "provider_worker", "ingress")
@@ -40,24 +36,10 @@ LONG = Size(rate_per_second=100, longest_seconds=10, words=20)
 SIZES = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
 
 
-@dataclass
-class Stage:
-    """The running system, its provider and its clients."""
-
-    system: KeyferrySystem
-    upstream: Upstream
-    clients: StreamClients
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    home: Path = tmp_path_factory.mktemp("restart") / "home"
-    with ExitStack() as stack:
-        upstream = stack.enter_context(running_upstream(by_script))
-        system = stack.enter_context(running_system(home))
-        system.add_endpoint("words", upstream.base_url, "m")
-        clients = stack.enter_context(stream_clients(system.http_url, system.token))
-        yield Stage(system, upstream, clients)
+    with running_stage(tmp_path_factory.mktemp("restart") / "home") as running:
+        yield running
 
 
 def answers_of(size: Size) -> Making:
@@ -75,7 +57,7 @@ def test_a_rolling_restart_fails_no_request(stage: Stage, service: str, size: Si
     seed = chaos_seed()
     some = int(2 * size.rate_per_second)
     name = f"restart-{service}-{size.rate_per_second:g}".replace("_", "-")
-    with SteadyLoad(stage.clients, "words/m", name, size.rate_per_second, answers_of(size), seed) as load:
+    with SteadyLoad(stage.clients, MODEL, name, size.rate_per_second, answers_of(size), seed) as load:
         until("answers before the restart", lambda: load.whole >= some, 90)
         stage.system.restart(service)
         so_far = load.whole
@@ -85,22 +67,18 @@ def test_a_rolling_restart_fails_no_request(stage: Stage, service: str, size: Si
     assert told == Counter(whole=len(load.asked)), [
         (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
     ]
-    until_accounted(load.endings(), stage.upstream, LedgerTable(stage.system.home))
+    until_accounted(load.endings(), stage.upstream, stage.ledger)
 
 
 def test_an_answer_that_outlasts_the_drain_time_ends_with_an_error_event(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        upstream = stack.enter_context(running_upstream(by_script))
-        system = stack.enter_context(running_system(tmp_path / "home", {"KEYFERRY_DRAIN_SECONDS": "1"}))
-        system.add_endpoint("words", upstream.base_url, "m")
-        clients = stack.enter_context(stream_clients(system.http_url, system.token))
+    with running_stage(tmp_path / "home", {"KEYFERRY_DRAIN_SECONDS": "1"}) as stage:
         for service in ("ingress", "provider_worker"):
             script = Script(f"outlasts-{service}", 600, pause_seconds=0.1)
-            asking = clients.ask("words/m", script.prompt, operation=script.name)
+            asking = stage.clients.ask(MODEL, script.prompt, operation=script.name)
             until("it is being answered", lambda asking=asking: asking.received_bytes > 1000)  # type: ignore[misc]
-            system.restart(service)
+            stage.system.restart(service)
             ending = asking.result()
             assert ending.told_of_failure, (service, ending.status, ending.closed_well, ending.body[-300:])
-            (attempt,) = LedgerTable(system.home).of_operation(script.name)
+            (attempt,) = stage.ledger.of_operation(script.name)
             assert attempt.outcome in ("cancelled", "failed")
             assert attempt.output_tokens > 0

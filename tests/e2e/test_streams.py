@@ -8,24 +8,20 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
 from tests.support.accounting import until_accounted
 from tests.support.chaos_seed import VARIABLE
 from tests.support.family import frozen
-from tests.support.ledger_table import LedgerTable
-from tests.support.scripted_words import Script, by_script, calls_of
-from tests.support.stream_clients import Asking, Ending, StreamClients, stream_clients
-from tests.support.system import KeyferrySystem, running_system
-from tests.support.upstream import Call, Upstream, running_upstream
+from tests.support.scripted_words import Script, calls_of
+from tests.support.stage import Stage, running_stage
+from tests.support.stream_clients import Ending
+from tests.support.upstream import Call
 from tests.support.waiting import until
 
 SEED = int(os.environ.get(VARIABLE, "20260901"))
-MODEL = "words/m"
 WORKERS = ("provider_worker-1", "provider_worker-2")
 DEAD_WORKER_SECONDS = 10.0
 """Five times the two seconds that a client needs at most to hear of a dead worker."""
@@ -33,47 +29,10 @@ BUS_BACK_SECONDS = 15.0
 """Three times the five seconds after which service has to be back."""
 
 
-@dataclass
-class Stage:
-    """The running system, its provider and its clients."""
-
-    system: KeyferrySystem
-    upstream: Upstream
-    clients: StreamClients
-    ledger: LedgerTable
-
-    def ask(
-        self,
-        script: Script,
-        *,
-        stream: bool = True,
-        cut_after_bytes: int | None = None,
-        receive_buffer_bytes: int | None = None,
-    ) -> Asking:
-        return self.clients.ask(
-            MODEL,
-            script.prompt,
-            stream=stream,
-            operation=script.name,
-            cut_after_bytes=cut_after_bytes,
-            receive_buffer_bytes=receive_buffer_bytes,
-        )
-
-    def call(self, script: Script) -> Call:
-        """The provider's own record of the one call for this script, once it came."""
-        (call,) = until(f"the provider is asked for {script.name}", lambda: calls_of(self.upstream, script.name))
-        return call
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    home: Path = tmp_path_factory.mktemp("streams") / "home"
-    with ExitStack() as stack:
-        upstream = stack.enter_context(running_upstream(by_script))
-        system = stack.enter_context(running_system(home))
-        system.add_endpoint("words", upstream.base_url, "m")
-        clients = stack.enter_context(stream_clients(system.http_url, system.token))
-        yield Stage(system, upstream, clients, LedgerTable(system.home))
+    with running_stage(tmp_path_factory.mktemp("streams") / "home") as running:
+        yield running
 
 
 @contextmanager
