@@ -1,10 +1,9 @@
-"""Recorded exchanges fed through an adapter, and their outcomes in the form that the recordings' judge reads."""
+"""Recorded exchanges fed through an adapter, and what must hold of the outcomes whatever the provider: the judge accepts them."""
 
 import json
-from typing import TypedDict
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.usage import RequestKind
+from keyferry.contracts.usage import Basis, RequestKind
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.adapters.failures import judged_class
 from tests.support.attempt_runs import attempt_run
@@ -13,22 +12,14 @@ from tests.support.provider_traffic import (
     JsonObject,
     line_of_chunks,
     line_of_completion,
+    line_of_embeddings,
     line_of_error,
+    mismatches,
     rechunked,
 )
 
-
-class Embedded(TypedDict):
-    """One vector of a `list`, as numbers."""
-
-    embedding: list[float]
-
-
-class Listed(TypedDict):
-    """A `list` of embeddings."""
-
-    data: list[Embedded]
-    usage: dict[str, int]
+REPLAYS = 50
+"""How often each recording is replayed, its body cut at other places each time."""
 
 
 def run_of(case: Case, *, include_usage: bool = True) -> AttemptRun:
@@ -68,14 +59,50 @@ def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
     return line_of_completion(case, json.loads(answer.body))
 
 
-def line_of_embeddings(case: Case, document: Listed) -> JsonObject:
-    """The judge's line for a `list` of embeddings that are lists of numbers."""
-    rows = [row["embedding"] for row in document["data"]]
-    return {
-        "case": case.name,
-        "text": None,
-        "tool_calls": [],
-        "usage": {**document["usage"], "completion_tokens": 0},
-        "embeddings": {"count": len(rows), "dim": len(rows[0]), "head": [row[:3] for row in rows[:3]]},
-        "error": None,
-    }
+def assert_judged_right(adapter: Adapter, case: Case) -> None:
+    """The judge accepts what the adapter makes of the whole body, and `REPLAYS` - 1 cuttings give the very same."""
+    whole = replay(adapter, case, 0)
+    assert mismatches(case, judge_line(case, *whole)) == []
+    for seed in range(1, REPLAYS):
+        assert replay(adapter, case, seed) == whole, f"seed {seed}"
+
+
+def assert_meters_add_up(adapter: Adapter, case: Case) -> None:
+    """What the ledger gets of an answer is reported, and is the total that the caller sees; of a failure it is nothing."""
+    chunks, answer = replay(adapter, case, 1)
+    if answer.failure is not None:
+        assert answer.basis is Basis.NONE
+        assert answer.meters.total == 0
+        return
+    usage = judge_line(case, chunks, answer)["usage"]
+    assert isinstance(usage, dict)
+    assert answer.basis is Basis.REPORTED
+    assert answer.meters.total == usage["total_tokens"] > 0
+    assert answer.meters.prompt == usage["prompt_tokens"]
+
+
+def assert_usage_only_when_asked(adapter: Adapter, case: Case) -> None:
+    """Of a stream, a caller that did not ask for usage gets all but the usage; the ledger gets the same."""
+    asked, answer_asked = replay(adapter, case, 1)
+    chunks, answer = replay(adapter, case, 1, include_usage=False)
+    documents = [json.loads(chunk) for chunk in chunks]
+    assert [document for document in documents if document.get("usage")] == []
+    assert answer == answer_asked
+    line, line_asked = line_of_chunks(case, documents), line_of_chunks(case, [json.loads(chunk) for chunk in asked])
+    assert {**line, "usage": None} == {**line_asked, "usage": None}
+
+
+def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
+    """The role comes with the first piece of a streamed answer, and never again."""
+    chunks, _ = replay(adapter, case, 0)
+    deltas = [choice["delta"] for chunk in chunks for choice in json.loads(chunk)["choices"]]
+    assert ["role" in delta for delta in deltas] == [True] + [False] * (len(deltas) - 1)
+    assert deltas[0]["role"] == "assistant"
+
+
+def assert_wrong_lines_are_seen(adapter: Adapter, case: Case, **wrong: object) -> None:
+    """The judge rejects the line of `case` with any one of these fields in the place of its own."""
+    line = judge_line(case, *replay(adapter, case, 0))
+    assert mismatches(case, line) == []
+    for name, value in {"usage": {}, **wrong}.items():
+        assert mismatches(case, {**line, name: value}) != [], name
