@@ -7,7 +7,7 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
 from services.provider_worker.adapters.embeddings import FLOAT, NotAVector, encoded
 from services.provider_worker.adapters.failures import error_in, failure_of_error, plain_failure
-from services.provider_worker.adapters.meters import metered
+from services.provider_worker.adapters.meters import metered, read_usage
 from services.provider_worker.adapters.whole import CollectingReader
 
 
@@ -28,7 +28,7 @@ class EmbeddingReader(CollectingReader):
         document = parse_object(content)
         if document is None:
             return Answer(failure=_no_object(content))
-        meters, basis, cost = metered(document.get("usage"))
+        meters, basis, cost = metered(read_usage(document.get("usage")))
         failure, changed = self._take(document)
         model = document.get("model")
         return Answer(
@@ -74,7 +74,7 @@ def _repair_envelope(document: JsonObject) -> bool:
     changed = document.get("object") != "list"
     document["object"] = "list"
     usage = document.get("usage")
-    meters, _, _ = metered(usage)
+    meters, _, _ = metered(read_usage(usage))
     counts = {"prompt_tokens": meters.total, "total_tokens": meters.total}
     if any(as_object(usage).get(name) != count for name, count in counts.items()):
         # OpenAI's shape has these two always; where the provider reports nothing they are zero, and the ledger estimates.

@@ -60,9 +60,8 @@ def read_usage(node: object) -> Usage | None:
     return Usage(_disjoint(counts), _for_caller(node, counts), reported_cost(node))
 
 
-def metered(node: object) -> tuple[TokenMeters, Basis, Decimal | None]:
-    """Meters, their basis and the reported cost in dollars, for an answer whose usage object is `node` (or none)."""
-    usage = read_usage(node)
+def metered(usage: Usage | None) -> tuple[TokenMeters, Basis, Decimal | None]:
+    """Meters, their basis and the reported cost in dollars, for an answer with this usage (or none)."""
     if usage is None:
         return TokenMeters(), Basis.NONE, None
     return usage.meters, Basis.REPORTED, usage.reported_cost_usd
@@ -191,8 +190,8 @@ def _first(node: JsonObject, *names: str) -> int | None:
 
 
 def _count(value: object) -> int | None:
+    if type(value) is int:  # nearly every count, and no boolean
+        return value if 0 <= value <= _MAX_TOKENS else None
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= _MAX_TOKENS else None
+        return _count(int(value))
+    return None

@@ -8,7 +8,7 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.chunks import ChunkRepair
 from services.provider_worker.adapters.documents import parse_object
 from services.provider_worker.adapters.failures import plain_failure
-from services.provider_worker.adapters.meters import metered
+from services.provider_worker.adapters.meters import metered, read_usage
 from services.provider_worker.adapters.sse import EventParser
 from services.provider_worker.adapters.whole import Collected, document_failure
 
@@ -72,7 +72,7 @@ class StreamReader:
             if late and not finished and self._repair.failure is None:
                 # A piece that was completed by nothing but the end of the body can no longer be delivered.
                 self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
-        meters, basis, cost = metered(self._repair.usage)
+        meters, basis, cost = metered(read_usage(self._repair.usage))
         return Answer(
             failure=self._repair.failure or self._missing_end(),
             finish_reason=self._repair.finish_reason,

@@ -15,7 +15,7 @@ from services.provider_worker.adapters.failures import (
 )
 from services.provider_worker.adapters.finish import openai_finish
 from services.provider_worker.adapters.message import repair_message, says_something
-from services.provider_worker.adapters.meters import metered, read_usage
+from services.provider_worker.adapters.meters import Usage, metered, read_usage
 from services.provider_worker.adapters.tool_calls import repair_whole_calls
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -96,12 +96,13 @@ class WholeReader(CollectingReader):
             return Answer(failure=_no_object(content))
         choices = as_objects(document.get("choices"))
         failure = self._failure_in(document, choices)
-        meters, basis, cost = metered(document.get("usage"))
+        usage = read_usage(document.get("usage"))
+        meters, basis, cost = metered(usage)
         model = document.get("model")
         finish_reason, body = None, b""
         if failure is None:
             try:
-                body = render(document) if self._repair(document, choices) else content
+                body = render(document) if self._repair(document, choices, usage) else content
                 finish_reason = str(choices[0]["finish_reason"])
             except ValueError:
                 failure = _failure("The provider's answer is nested too deeply.")
@@ -128,16 +129,14 @@ class WholeReader(CollectingReader):
             return _failure("The provider ended its answer without having said anything.")
         return None
 
-    def _repair(self, document: JsonObject, choices: list[JsonObject]) -> bool:
+    def _repair(self, document: JsonObject, choices: list[JsonObject], usage: Usage | None) -> bool:
         """Puts a completion right in place; whether anything had to be changed."""
         changed = choices != document.get("choices")
         document["choices"] = choices
         for choice in choices:
             changed = self._repair_choice(choice) or changed
-        usage = document.get("usage")
-        read = read_usage(usage)
-        if read is not None and read.openai is not usage:
-            document["usage"] = read.openai
+        if usage is not None and usage.openai is not document["usage"]:
+            document["usage"] = usage.openai
             changed = True
         return changed
 

@@ -103,7 +103,7 @@ def test_a_missing_total_is_the_sum() -> None:
 )
 def test_what_is_no_usage_is_not_reported(node: object) -> None:
     assert read_usage(node) is None
-    assert metered(node) == (TokenMeters(), Basis.NONE, None)
+    assert metered(read_usage(node)) == (TokenMeters(), Basis.NONE, None)
 
 
 @pytest.mark.parametrize(
