@@ -8,6 +8,8 @@ PYTHON := $(or $(UV_PROJECT_ENVIRONMENT),.venv)/bin/python
 RUN := $(UV) run --frozen
 
 export UV_PYTHON_DOWNLOADS := never
+# Without its bytecode every one of a system's ten processes, and each command, compiles for a second what has not changed.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help env up down check test test-long bench examples schemas

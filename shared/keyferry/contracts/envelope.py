@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 class Message(BaseModel):
     """What travels on the bus. Unknown fields are ignored, so that an older reader survives a newer writer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # A process reads and writes a few of the hundred kinds: the others are never built (`defer_build`).
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     def encode(self) -> bytes:
         """JSON without nulls, on one line."""
@@ -31,7 +32,7 @@ class Message(BaseModel):
 class Command(Message):
     """What a person or a program asks an owner to do. Unknown fields are refused: a misspelt setting must not pass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Head(Message):

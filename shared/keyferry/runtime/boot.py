@@ -18,6 +18,9 @@ def boot(app: str, role: Role) -> None:
     with _without("aiohttp"):
         # nats-py imports it for websockets, which nobody here speaks; a tenth of a process's start.
         importlib.import_module("nats.aio.client")
+    with _without("uvicorn"):
+        # FastStream imports it for its own command line; the services with an HTTP face import it later, themselves.
+        importlib.import_module("faststream.nats")
     lifecycle = importlib.import_module("keyferry.runtime.lifecycle")
     lifecycle.main(role, importlib.import_module(app).create_app)
 
