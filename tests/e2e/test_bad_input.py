@@ -64,12 +64,19 @@ def test_a_body_over_the_limit_without_a_length_is_noticed_too(system: KeyferryS
 
 def test_a_body_of_almost_the_limit_passes_every_hop(system: KeyferrySystem) -> None:
     text = "word " * (1024 * 1024)
-    assert (
-        post(system, json.dumps(GOOD | {"messages": [{"role": "user", "content": text}]}).encode()).json()["choices"][
-            0
-        ]["message"]["content"]
-        == text
-    )
+    body = json.dumps(GOOD | {"messages": [{"role": "user", "content": text}]}).encode()
+
+    def answered() -> httpx.Response | None:
+        """A machine that is busy elsewhere may take too long over such a body: then the caller is asked to try again."""
+        response = post(system, body)
+        if response.status_code == 503:
+            assert response.json()["error"]["keyferry"]["retryable"], response.text
+            return None
+        return response
+
+    response = until("a worker has the time", answered)
+    assert response.status_code == 200, response.text[:500]
+    assert response.json()["choices"][0]["message"]["content"] == text
 
 
 @pytest.mark.parametrize("token", ["nonsense", "kf_live_" + "0" * 46, "sk-proj-1234567890abcdef"])

@@ -14,11 +14,15 @@ class Given:
 
     status: int
     out: str
+    err: str
     output: str
 
 
-def give(arguments: tuple[str, ...], environment: Mapping[str, str], stdin: str | None = None) -> Given:
-    """Carry out one command line with this environment; not from several threads at once, for they share one."""
-    with CliRunner().isolation(input=stdin or "", env=dict(environment)) as (out, _, both):
+def give(arguments: tuple[str, ...], environment: Mapping[str, str | None], stdin: str | None = None) -> Given:
+    """Carry out one command line with this environment; not from several threads at once, for they share one.
+
+    The environment is added to the process's own, and a variable that is None in it is taken away.
+    """
+    with CliRunner().isolation(input=stdin or "", env=dict(environment)) as (out, err, both):
         status = run(arguments)
-        return Given(status, out.getvalue().decode(), both.getvalue().decode())
+        return Given(status, out.getvalue().decode(), err.getvalue().decode(), both.getvalue().decode())

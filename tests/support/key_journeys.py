@@ -95,9 +95,7 @@ class KeyDesk:
         self, *arguments: str, status: int = 0, stdin: str | None = None, settings: Mapping[str, str] | None = None
     ) -> str:
         """`keyferry` in this process; its standard output, or all it says where a `status` of failure is expected."""
-        given = give(arguments, {**self.system.environment, **(settings or {})}, stdin)
-        assert given.status == status, f"keyferry {' '.join(arguments)} exits {given.status}:\n{given.output}"
-        return given.out if status == 0 else given.output
+        return self.system.cli(*arguments, status=status, stdin=stdin, settings=settings)
 
     # --- tenants
 

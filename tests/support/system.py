@@ -14,6 +14,7 @@ from typing import Any
 import openai
 
 from deploy.embedded.ports import free_port
+from tests.support.command_line import give
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,42 +61,28 @@ class KeyferrySystem:
     def cli(
         self, *arguments: str, status: int = 0, stdin: str | None = None, settings: Mapping[str, str] | None = None
     ) -> str:
-        """`keyferry` with these arguments; its standard output. Fails the test when it exits with another status.
+        """`keyferry` with these arguments, in this process; its standard output, or all it says where it is to fail.
 
-        `stdin` is what is piped into it, `settings` are environment variables beside the system's own.
+        Fails the test when it exits with another status. `stdin` is what is piped into it, `settings` are environment variables
+        beside the system's own. Not from several threads at once, and not where an event loop runs.
         """
-        done = self._run(*arguments, stdin=stdin, settings=settings)
-        self._assert_status(arguments, done, status)
-        return done.stdout if status == 0 else done.stdout + done.stderr
+        given = give(arguments, {**self.environment, **(settings or {})}, stdin)
+        assert given.status == status, f"keyferry {' '.join(arguments)} exits {given.status}:\n{given.output}"
+        return given.out if status == 0 else given.output
 
     def restart(self, service: str) -> None:
-        """`keyferry restart SERVICE`, however long the old processes take to finish what they have."""
-        arguments = ("restart", service)
-        self._assert_status(arguments, self._run(*arguments, timeout_seconds=_RESTART_SECONDS), 0)
-
-    def _assert_status(self, arguments: tuple[str, ...], done: "subprocess.CompletedProcess[str]", status: int) -> None:
-        assert done.returncode == status, (
-            f"keyferry {' '.join(arguments)} exits {done.returncode}:\n{done.stdout}{done.stderr}"
-        )
-
-    def _run(
-        self,
-        *arguments: str,
-        timeout_seconds: float = 60,
-        stdin: str | None = None,
-        settings: Mapping[str, str] | None = None,
-    ) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "keyferry.cli.main", *arguments]
-        return subprocess.run(
-            command,
+        """`keyferry restart SERVICE` as a process, however long the old processes take to finish what they have."""
+        done = subprocess.run(
+            [sys.executable, "-m", "keyferry.cli.main", "restart", service],
             cwd=ROOT,
-            env={**self.environment, **(settings or {})},
-            input=stdin or "",
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout_seconds,
+            timeout=_RESTART_SECONDS,
             check=False,
         )
+        assert done.returncode == 0, f"keyferry restart {service} exits {done.returncode}:\n{done.stdout}{done.stderr}"
 
     def pid(self, process: str) -> int:
         """The process id of a part now."""
@@ -126,10 +113,10 @@ class KeyferrySystem:
 
     def usage_rows(self, request_id: str) -> list[dict[str, Any]]:
         """The ledger's rows of a request now."""
-        done = self._run("explain", request_id, "--tenant", "demo", "--json")
-        if done.returncode:
+        story = give(("explain", request_id, "--tenant", "demo", "--json"), self.environment)
+        if story.status:
             return []
-        rows: list[dict[str, Any]] = json.loads(done.stdout)["attempts"]
+        rows: list[dict[str, Any]] = json.loads(story.out)["attempts"]
         return rows
 
 

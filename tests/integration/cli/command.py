@@ -1,6 +1,7 @@
-"""The `keyferry` command as a process of its own, as a person runs it."""
+"""The `keyferry` command as a person runs it, and the same without a process of its own."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.bus import Installation
+from tests.support.command_line import Given, give
 
 _PATIENCE_SECONDS = 60
 
@@ -22,7 +24,23 @@ class Ran:
 
 
 async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path, stdin: str | None = None) -> Ran:
-    """Run it in `cwd` with no KEYFERRY_ variables but those of `environment`; `stdin` is what is piped into it."""
+    """Run it in `cwd` with no KEYFERRY_ variables but those of `environment`; `stdin` is what is piped into it.
+
+    It runs in a thread of this process, since most of the time of a process of its own goes into importing; one at a time.
+    """
+    without = {name: None for name in os.environ if name.startswith("KEYFERRY_")}
+    given = await asyncio.to_thread(_given_in, cwd, arguments, without | dict(environment), stdin)
+    assert "Traceback" not in given.err, given.err
+    return Ran(given.status, given.out, given.err)
+
+
+def _given_in(cwd: Path, arguments: tuple[str, ...], environment: Mapping[str, str | None], stdin: str | None) -> Given:
+    with contextlib.chdir(cwd):
+        return give(arguments, environment, stdin)
+
+
+async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd: Path) -> Ran:
+    """The same as a process, with nothing on its standard input."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYFERRY_")}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -31,14 +49,12 @@ async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path, s
         *arguments,
         env=clean | dict(environment),
         cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(
-            child.communicate(None if stdin is None else stdin.encode()), _PATIENCE_SECONDS
-        )
+        out, err = await asyncio.wait_for(child.communicate(), _PATIENCE_SECONDS)
     except TimeoutError:
         child.kill()
         await child.wait()

@@ -9,7 +9,7 @@ import pytest
 from deploy.embedded.control import CommandFailed, ControlServer, Line, Tell
 from keyferry.cli import control
 from keyferry.cli.problem import Problem
-from tests.integration.cli.command import keyferry
+from tests.integration.cli.command import keyferry_process
 
 _SECONDS = 10.0
 
@@ -46,8 +46,8 @@ def _home(folder: Path) -> Path:
 async def test_restart_shows_each_step(tmp_path: Path) -> None:
     home = _home(tmp_path)
     async with ControlServer(home / "run", {"restart": _restart}):
-        ran = await keyferry("restart", "router", environment={}, cwd=tmp_path)
-        refused = await keyferry("restart", "nonsense", environment={}, cwd=tmp_path)
+        ran = await keyferry_process("restart", "router", environment={}, cwd=tmp_path)
+        refused = await keyferry_process("restart", "nonsense", environment={}, cwd=tmp_path)
     assert ran.status == 0
     assert ran.out.splitlines() == [
         "router: starting the next process",

@@ -23,7 +23,7 @@ from keyferry.contracts.topology import MODEL_LIST, TENANT_CREATE, TENANT_UPDATE
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus import Refused
 from tests.integration.cli.answering import owner
-from tests.integration.cli.command import keyferry, operator_of
+from tests.integration.cli.command import keyferry, keyferry_process, operator_of
 from tests.support.bus import Installation
 
 
@@ -191,7 +191,7 @@ async def test_a_token_that_is_refused_leaves_no_file(bus: Installation, tmp_pat
 
 async def test_credentials_that_the_bus_does_not_know(bus: Installation, tmp_path: Path) -> None:
     nobody = {"KEYFERRY_NATS_URL": bus.nats_url}
-    ran = await keyferry("tenants", "list", environment=nobody, cwd=tmp_path)
+    ran = await keyferry_process("tenants", "list", environment=nobody, cwd=tmp_path)
     assert ran.status == 1
     assert "does not accept a connection without credentials" in ran.err
     assert "KEYFERRY_NATS_NKEY_FILE" in ran.err
