@@ -180,8 +180,7 @@ class Attempts:
         progress = Progress(running.delivery, started=time.monotonic())
         outcome, failure = await self._attempt(run, body, inbox, progress, running)
         record = self._result(intent, progress, outcome, failure, body)
-        self._publisher.put(self._spool.finish(record))
-        self._spool.published(record.spool_seq, time.monotonic())
+        self._publisher.put(self._spool.finish(record, time.monotonic()))
         _describe(span, record)
         try:
             await self._conclude(run, body, inbox, progress, record)

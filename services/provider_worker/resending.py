@@ -10,8 +10,8 @@ from services.provider_worker.spool import Spool
 
 _LOOK_EVERY_SECONDS = 1.0
 _POLL_SECONDS = 0.01
-_AGAIN_AFTER_SECONDS = 20.0
-"""Longer than a ledger needs to restart, so that an ordinary restart repeats little."""
+_AT_MOST = 1000
+"""Results published again in one look: what a long absence of the ledger has left must not crowd out what is new."""
 
 
 class Resender:
@@ -24,7 +24,7 @@ class Resender:
 
     def start(self) -> None:
         """Publish what an earlier process left, at once, and then whatever stays unconfirmed for too long."""
-        self._resend(older_than_seconds=0)
+        self._resend()
         self._task = asyncio.create_task(self._run(), name="resend attempts")
 
     async def stop(self) -> None:
@@ -43,8 +43,8 @@ class Resender:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            self._resend(_AGAIN_AFTER_SECONDS)
+            self._resend()
 
-    def _resend(self, older_than_seconds: float) -> None:
-        for line in self._spool.due(time.monotonic(), older_than_seconds):
+    def _resend(self) -> None:
+        for line in self._spool.due(time.monotonic(), _AT_MOST):
             self._publisher.put(line)

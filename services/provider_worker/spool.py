@@ -9,6 +9,7 @@ lines `I<record>` and `R<record>`. A segment is deleted when everything in it is
 """
 
 import fcntl
+import heapq
 import logging
 import os
 from collections import defaultdict
@@ -24,6 +25,11 @@ _log = logging.getLogger(__name__)
 
 _INTENT, _RESULT = b"I", b"R"
 SEGMENT_BYTES = 4 * 1024 * 1024
+FIRST_AGAIN_SECONDS = 20.0
+"""Longer than a ledger needs to restart, so that an ordinary restart repeats little."""
+LAST_AGAIN_SECONDS = 1280.0
+"""Each repetition waits twice as long as the one before: a ledger that was away must not find its stream full of copies."""
+_AT_ONCE = float("-inf")
 
 
 class SpoolLocked(Exception):
@@ -36,7 +42,8 @@ class _Unconfirmed:
     """The record that stands now: the intent until there is a result."""
     ended: bool
     segments: list[Path]
-    published_at: float = 0.0
+    published: int = 0
+    """How often the result was handed out to be published."""
 
 
 class Spool:
@@ -45,6 +52,9 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._held: dict[int, _Unconfirmed] = {}
+        self._ended = 0
+        self._again: list[tuple[float, int]] = []
+        """A heap of results that were handed out: when each is due again, and its number. What is confirmed stays until then."""
         self._in_segment: dict[Path, int] = defaultdict(int)
         self._next_seq = 1
         self._file = -1
@@ -87,11 +97,13 @@ class Spool:
         self._held[record.spool_seq] = _Unconfirmed(line, False, [self._path])
         self._in_segment[self._path] += 1
 
-    def finish(self, record: AttemptRecord) -> bytes:
-        """Write the result; the line to publish."""
+    def finish(self, record: AttemptRecord, now: float) -> bytes:
+        """Write the result; the line to publish at `now`, which is any monotonic clock in seconds."""
         line = record.encode()
         held = self._held[record.spool_seq]
         held.line, held.ended = line, True
+        self._ended += 1
+        self._hand_out(record.spool_seq, held, now)
         try:
             self._write(_RESULT, line)
         except OSError:
@@ -111,32 +123,35 @@ class Spool:
             if held is None or not held.ended:
                 continue
             del self._held[seq]
+            self._ended -= 1
             for path in held.segments:
                 self._release(path)
 
-    def due(self, now: float, older_than_seconds: float) -> list[bytes]:
-        """Results that were last published so long ago that they are to be published again; marks them published now.
+    def due(self, now: float, at_most: int) -> list[bytes]:
+        """Up to `at_most` results to publish again, those that have waited longest first; each then waits twice as long.
 
-        `now` is any monotonic clock in seconds.
+        What an earlier process left is due at once. `now` is the clock of `finish`.
         """
-        lines = []
-        for held in self._held.values():
-            if held.ended and now - held.published_at >= older_than_seconds:
-                held.published_at = now
+        lines: list[bytes] = []
+        while self._again and self._again[0][0] <= now and len(lines) < at_most:
+            _, seq = heapq.heappop(self._again)
+            held = self._held.get(seq)
+            if held is not None:
+                self._hand_out(seq, held, now)
                 lines.append(held.line)
         return lines
-
-    def published(self, seq: int, now: float) -> None:
-        """A result was handed to the publisher at `now`."""
-        if (held := self._held.get(seq)) is not None:
-            held.published_at = now
 
     @property
     def unconfirmed(self) -> int:
         """Results that the ledger has not confirmed."""
-        return sum(1 for held in self._held.values() if held.ended)
+        return self._ended
 
     # --- inside
+
+    def _hand_out(self, seq: int, held: _Unconfirmed, now: float) -> None:
+        wait_seconds = min(FIRST_AGAIN_SECONDS * 2**held.published, LAST_AGAIN_SECONDS)
+        held.published += 1
+        heapq.heappush(self._again, (now + wait_seconds, seq))
 
     def _read_id(self) -> str:
         path = self._directory / "id"
@@ -156,8 +171,12 @@ class Spool:
                 # Only a power cut can tear a line; its attempt is lost to us and shows in no other way.
                 _log.error("a line of the spool cannot be read", extra={"segment": path.name})
                 continue
-            held = self._held.setdefault(record.spool_seq, _Unconfirmed(line[1:], True, []))
-            if line[:1] == _RESULT:
+            held = self._held.get(record.spool_seq)
+            if held is None:
+                held = self._held[record.spool_seq] = _Unconfirmed(line[1:], True, [])
+                self._ended += 1
+                heapq.heappush(self._again, (_AT_ONCE, record.spool_seq))
+            elif line[:1] == _RESULT:
                 held.line = line[1:]
             held.segments.append(path)
             self._in_segment[path] += 1

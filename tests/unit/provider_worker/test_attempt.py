@@ -41,7 +41,7 @@ class Worker:
 
     @property
     def records(self) -> list[AttemptRecord]:
-        return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, 0)]
+        return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, at_most=100)]
 
     def _provider(self, run: AttemptRun, body: bytes) -> Prepared:
         if body == b"refuse":

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from services.provider_worker import spool as spool_module
-from services.provider_worker.spool import Spool, SpoolLocked
+from services.provider_worker.spool import FIRST_AGAIN_SECONDS, Spool, SpoolLocked
+
+NOW = 1000.0
 
 
 def record(seq: int, outcome: Outcome = Outcome.INDETERMINATE, **changes: object) -> AttemptRecord:
@@ -53,7 +56,7 @@ def left_behind(path: Path) -> dict[int, AttemptRecord]:
     """What a new process finds, by sequence number."""
     spool = opened(path)
     try:
-        records = [AttemptRecord.decode(line) for line in spool.due(now=1.0, older_than_seconds=0)]
+        records = [AttemptRecord.decode(line) for line in spool.due(NOW, at_most=1000)]
         assert len({found.spool_seq for found in records}) == len(records)
         return {found.spool_seq: found for found in records}
     finally:
@@ -70,7 +73,7 @@ def test_an_intent_without_a_result_is_found_as_indeterminate(tmp_path: Path) ->
 def test_a_result_replaces_its_intent(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     seq = attempt(spool)
-    spool.finish(record(seq, Outcome.COMPLETED))
+    spool.finish(record(seq, Outcome.COMPLETED), NOW)
     spool.close()
     assert left_behind(tmp_path)[seq].outcome is Outcome.COMPLETED
 
@@ -78,12 +81,12 @@ def test_a_result_replaces_its_intent(tmp_path: Path) -> None:
 def test_only_a_confirmation_of_this_life_lets_go_and_only_of_what_has_ended(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     running, done = attempt(spool), attempt(spool)
-    spool.finish(record(done, Outcome.COMPLETED))
+    spool.finish(record(done, Outcome.COMPLETED), NOW)
     spool.confirm("spl_of_another_life", [running, done])
     assert spool.unconfirmed == 1
     spool.confirm(spool.spool_id, [running, done])
     assert spool.unconfirmed == 0
-    spool.finish(record(running, Outcome.FAILED))
+    spool.finish(record(running, Outcome.FAILED), NOW)
     assert spool.unconfirmed == 1
     spool.confirm(spool.spool_id, [running])
     assert spool.unconfirmed == 0
@@ -93,7 +96,7 @@ def test_numbers_are_never_used_twice_not_even_after_everything_was_confirmed(tm
     spool = opened(tmp_path)
     used = {attempt(spool) for _ in range(5)}
     for seq in used:
-        spool.finish(record(seq, Outcome.COMPLETED))
+        spool.finish(record(seq, Outcome.COMPLETED), NOW)
     spool.confirm(spool.spool_id, used)
     spool.close()
     again = opened(tmp_path)
@@ -107,11 +110,11 @@ def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkey
     slow = attempt(spool)
     seqs = [attempt(spool) for _ in range(20)]
     for seq in seqs:
-        spool.finish(record(seq, Outcome.COMPLETED))
+        spool.finish(record(seq, Outcome.COMPLETED), NOW)
     assert len(list(tmp_path.glob("*.log"))) > 3
     spool.confirm(spool.spool_id, seqs)
     assert len(list(tmp_path.glob("*.log"))) <= 2, "the slow attempt's segment and the one being written may stay"
-    spool.finish(record(slow, Outcome.COMPLETED))
+    spool.finish(record(slow, Outcome.COMPLETED), NOW)
     spool.close()
     left = left_behind(tmp_path)
     assert left[slow].outcome is Outcome.COMPLETED
@@ -119,15 +122,37 @@ def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkey
     assert left.keys() < {slow, *seqs}
 
 
-def test_due_waits_for_its_time_and_then_again(tmp_path: Path) -> None:
+def test_a_result_is_due_again_ever_later_until_it_is_confirmed(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     seq = attempt(spool)
-    line = spool.finish(record(seq, Outcome.COMPLETED))
-    spool.published(seq, now=100.0)
-    assert spool.due(now=110.0, older_than_seconds=20) == []
-    assert spool.due(now=120.0, older_than_seconds=20) == [line]
-    assert spool.due(now=121.0, older_than_seconds=20) == []
+    line = spool.finish(record(seq, Outcome.COMPLETED), now=100.0)
+    assert spool.due(now=119.9, at_most=10) == []
+    assert spool.due(now=120.0, at_most=10) == [line]
+    assert spool.due(now=159.9, at_most=10) == []
+    assert spool.due(now=160.0, at_most=10) == [line]
+    handed_out = [second for second in range(161, 100_000) if spool.due(float(second), at_most=10)]
+    waits = [later - earlier for earlier, later in pairwise(handed_out)]
+    assert waits[:4] == [160, 320, 640, 1280]
+    assert set(waits[4:]) == {1280}
+    spool.confirm(spool.spool_id, [seq])
+    assert spool.due(now=1e9, at_most=10) == []
     spool.close()
+
+
+def test_what_an_earlier_process_left_is_due_at_once_a_little_at_a_time(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    seqs = [attempt(spool) for _ in range(25)]
+    for seq in seqs[:20]:
+        spool.finish(record(seq, Outcome.COMPLETED), NOW)
+    spool.close()
+    again = opened(tmp_path)
+    assert again.unconfirmed == 25
+    looks = [again.due(NOW, at_most=10) for _ in range(4)]
+    assert [len(lines) for lines in looks] == [10, 10, 5, 0]
+    found = [AttemptRecord.decode(line) for lines in looks for line in lines]
+    assert [kept.spool_seq for kept in found] == seqs
+    assert [kept.outcome for kept in found].count(Outcome.INDETERMINATE) == 5
+    again.close()
 
 
 def test_one_process_owns_a_slot(tmp_path: Path) -> None:
@@ -175,9 +200,9 @@ def test_a_result_that_cannot_be_written_stays_in_memory(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", refuse)
-    line = spool.finish(record(seq, Outcome.COMPLETED))
+    line = spool.finish(record(seq, Outcome.COMPLETED), NOW)
     assert AttemptRecord.decode(line).outcome is Outcome.COMPLETED
-    assert spool.due(now=50.0, older_than_seconds=1) == [line]
+    assert spool.due(NOW + FIRST_AGAIN_SECONDS, at_most=1) == [line]
     monkeypatch.undo()
     spool.close()
 
@@ -187,11 +212,11 @@ def test_kill_minus_nine_loses_nothing_that_was_written(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, os.getcwd())
-from tests.unit.provider_worker.test_spool import attempt, opened, record
+from tests.unit.provider_worker.test_spool import NOW, attempt, opened, record
 from keyferry.contracts.usage import Outcome
 spool = opened(Path(sys.argv[1]))
 done = attempt(spool)
-spool.finish(record(done, Outcome.COMPLETED))
+spool.finish(record(done, Outcome.COMPLETED), NOW)
 attempt(spool)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ class Worker:
             capacity=10,
         )
 
-    @property
+    @cached_property
     def record(self) -> AttemptRecord:
-        (line,) = self.spool.due(time.monotonic() + 1e6, 0)
+        (line,) = self.spool.due(time.monotonic() + 1e6, at_most=100)
         return AttemptRecord.decode(line)
 
     async def _hangs(self, asked: LeaseKey) -> SealedKey:
