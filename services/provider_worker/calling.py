@@ -43,7 +43,9 @@ def http_provider(adapter: Adapter, client: UpstreamClient, timeouts: Timeouts, 
                     # Cancelled, out of time or broken off: what was reported until then is still accounted for.
                     progress.answer = reader.close()
                     raise
-                return reader.close()
+                answer = progress.answer = reader.close()
+                await progress.deliver(list(answer.late))
+                return answer
 
         return Prepared(call, request.dropped)
 

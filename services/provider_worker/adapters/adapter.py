@@ -66,6 +66,9 @@ class Answer:
     meters: TokenMeters = field(default_factory=TokenMeters)
     basis: Basis = Basis.NONE
     reported_cost_usd: Decimal | None = None
+    late: tuple[bytes, ...] = ()
+    """Chunks of a stream that nothing but the end of its body completed, as where the last blank line is missing. They go to
+    the caller before the end; a failed answer has none."""
 
 
 class RefusedByAdapter(Exception):

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.choices import StreamedChoice
-from services.provider_worker.adapters.documents import JsonObject, as_objects, one_line, parse_object, render
+from services.provider_worker.adapters.documents import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    one_line,
+    parse_object,
+    render,
+)
 from services.provider_worker.adapters.failures import error_in, failure_in_choices, failure_of_error, plain_failure
 from services.provider_worker.adapters.meters import read_usage
 
@@ -98,7 +106,7 @@ class ChunkRepair:
         if self.model_served is None and isinstance(model, str) and model:
             self.model_served = model
         usage_changed = self._take_usage(chunk, choices)
-        error = error_in(chunk)
+        error = error_in(chunk) or _groq_error(chunk)
         if error is not None:
             self.failure = failure_of_error(error, self._where, self._headers)
         else:
@@ -158,3 +166,9 @@ class ChunkRepair:
 
     def _fail(self, message: str) -> None:
         self.failure = plain_failure(FailureClass.SERVER, message, self._where)
+
+
+def _groq_error(chunk: JsonObject) -> JsonObject | None:
+    """Why Groq stopped a stream early, which it says in its own field and in one word; null where it did not."""
+    word = as_text(as_object(chunk.get("x_groq")).get("error"))
+    return {"code": word, "message": word} if word else None

@@ -37,6 +37,15 @@ def parse_object(data: bytes) -> JsonObject | None:
     return document if isinstance(document, dict) else None
 
 
+def first_object(data: bytes) -> JsonObject | None:
+    """The JSON object in `data`, or the first of a list: Google wraps errors in one. Null where there is none."""
+    text = data.strip()
+    if not text.startswith(b"["):
+        return parse_object(text)
+    wrapped = parse_object(b'{"items":' + text + b"}")
+    return next(iter(as_objects(as_object(wrapped).get("items"))), None)
+
+
 def _has_too_many_parts(data: bytes) -> bool:
     """Whether building the document would take far more memory than its text. In small steps, so that looking takes none."""
     at_most = sum(_parts(data[start : start + _STEP_BYTES]) for start in range(0, len(data), _STEP_BYTES))

@@ -8,7 +8,7 @@ from services.provider_worker.adapters.documents import JsonObject, as_object, a
 from services.provider_worker.adapters.embeddings import FLOAT, NotAVector, encoded
 from services.provider_worker.adapters.failures import error_in, failure_of_error, plain_failure
 from services.provider_worker.adapters.meters import metered, read_usage
-from services.provider_worker.adapters.whole import CollectingReader
+from services.provider_worker.adapters.whole import CollectingReader, failure_under_200
 
 
 class EmbeddingReader(CollectingReader):
@@ -27,7 +27,7 @@ class EmbeddingReader(CollectingReader):
         content = self._body.content.strip()
         document = parse_object(content)
         if document is None:
-            return Answer(failure=_no_object(content))
+            return Answer(failure=failure_under_200(content, self._headers) or _no_object(content))
         meters, basis, cost = metered(read_usage(document.get("usage")))
         failure, changed = self._take(document)
         model = document.get("model")

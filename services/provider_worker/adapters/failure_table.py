@@ -18,7 +18,9 @@ _BY_STATUS: Mapping[int, FailureClass] = {
     404: C.NOT_FOUND,
     408: C.TIMEOUT,
     410: C.NOT_FOUND,
+    424: C.SERVER,
     429: C.RATE_LIMIT,
+    498: C.OVERLOADED,
     503: C.OVERLOADED,
     504: C.TIMEOUT,
     524: C.TIMEOUT,
@@ -50,11 +52,15 @@ _BY_CODE: Mapping[str, FailureClass] = {
     "engine_overloaded_error": C.OVERLOADED,
     "server_overloaded": C.OVERLOADED,
     "service_unavailable": C.OVERLOADED,
+    "service_unavailable_error": C.OVERLOADED,
+    "capacity_exceeded": C.OVERLOADED,
+    "over_capacity": C.OVERLOADED,
     "context_length_exceeded": C.CONTEXT_LENGTH,
     "context_window_exceeded": C.CONTEXT_LENGTH,
     "exceed_context_size_error": C.CONTEXT_LENGTH,
     "too_many_prompt_tokens": C.CONTEXT_LENGTH,
     "prompt_too_long": C.CONTEXT_LENGTH,
+    "tokens_limit_reached": C.CONTEXT_LENGTH,
     "content_filter": C.CONTENT_FILTER,
     "content_policy_violation": C.CONTENT_FILTER,
     "responsibleaipolicyviolation": C.CONTENT_FILTER,
@@ -64,6 +70,7 @@ _BY_CODE: Mapping[str, FailureClass] = {
     "not_found_error": C.NOT_FOUND,
     "deploymentnotfound": C.NOT_FOUND,
     "model_not_available": C.NOT_FOUND,
+    "model_not_supported": C.NOT_FOUND,
     "unsupported_country_region_territory": C.NOT_FOUND,
     "invalid_request_error": C.BAD_REQUEST,
     "tool_use_failed": C.BAD_REQUEST,
@@ -77,20 +84,26 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure_class)
     for pattern, failure_class in (
         ((r"maximum context length|context (?:length|window|size)|prompt is too long|too many (?:input |prompt )?tokens"
-         r"|input tokens? (?:count )?exceed|reduce the length of"), C.CONTEXT_LENGTH),
-        (r"content management policy|content (?:policy|filter)|requires moderation|flagged (?:for|by|as)", C.CONTENT_FILTER),
-        (r"credit balance is too low|insufficient (?:credits|balance|funds|quota)|exceeded your current quota", C.QUOTA),
+         r"|input tokens? (?:count )?exceed|reduce (?:the length of|your message size)|maximum (?:prompt|model) length"
+         r"|inputs` (?:must have less than|tokens \+)"), C.CONTEXT_LENGTH),
+        ((r"content management policy|content (?:policy|filter)|requires moderation|flagged (?:for|by|as)"
+          r"|violates usage guidelines|content exists risk"), C.CONTENT_FILTER),
+        ((r"credit balance is too low|insufficient (?:credits|balance|funds|quota)|exceeded your current quota"
+          r"|used all available credits|doesn.t have any credits|spending limit"), C.QUOTA),
         (r"api key (?:not valid|is invalid|expired)|(?:invalid|incorrect) api key", C.AUTH),
-        ((r"model\b.{0,200}\b(?:does not exist|not found|is not available|decommissioned)|(?:invalid|unknown) model\b"
+        ((r"model\b.{0,200}\b(?:(?:does )?not exist|not found|is not available|decommissioned)|(?:invalid|unknown) model\b"
          r"|not a valid model|supported api model names are"), C.NOT_FOUND),
+        (r"\b(?:overloaded|at capacity)\b|\bmodel (?:is )?busy", C.OVERLOADED),
     )
 )  # fmt: skip
 
 _REQUEST_FAULTS = frozenset({C.CONTEXT_LENGTH, C.CONTENT_FILTER, C.NOT_FOUND})
 _REFINABLE: Mapping[int, frozenset[FailureClass]] = {
     400: _REQUEST_FAULTS | {C.AUTH, C.QUOTA, C.RATE_LIMIT},
+    401: frozenset({C.QUOTA}),
     403: _REQUEST_FAULTS | {C.QUOTA, C.RATE_LIMIT},
     404: frozenset({C.CONTENT_FILTER}),
+    412: frozenset({C.QUOTA}),
     413: frozenset({C.CONTEXT_LENGTH}),
     422: _REQUEST_FAULTS,
     429: frozenset({C.QUOTA, C.OVERLOADED}),
@@ -98,7 +111,20 @@ _REFINABLE: Mapping[int, frozenset[FailureClass]] = {
 }
 """What a body may turn a status into. A status that is not named means what it means."""
 
-_TEXT_REFINES = frozenset({400, 403, 413, 422, 429})
+_STATUS_OF_CLASS: Mapping[FailureClass, int] = {
+    C.BAD_REQUEST: 400,
+    C.CONTEXT_LENGTH: 400,
+    C.CONTENT_FILTER: 400,
+    C.AUTH: 401,
+    C.NOT_FOUND: 404,
+    C.QUOTA: 429,
+    C.RATE_LIMIT: 429,
+    C.SERVER: 500,
+    C.OVERLOADED: 503,
+    C.TIMEOUT: 504,
+}
+
+_TEXT_REFINES = frozenset({400, 403, 412, 413, 422, 429, 500})
 
 
 def classify(status: int | None, codes: list[str], text: str) -> FailureClass:
@@ -116,6 +142,12 @@ def classify(status: int | None, codes: list[str], text: str) -> FailureClass:
     if by_text in allowed and by_text is not None:
         return by_text
     return _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+
+
+def status_of_code(code: str) -> int | None:
+    """The HTTP status that goes with a code or type of an error, for one that came inside a 200; null where none is known."""
+    known = _BY_CODE.get(code.lower())
+    return None if known is None else _STATUS_OF_CLASS.get(known)
 
 
 def _by_text(text: str) -> FailureClass | None:

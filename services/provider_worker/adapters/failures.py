@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object
-from services.provider_worker.adapters.failure_table import classify
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, first_object, parse_object
+from services.provider_worker.adapters.failure_table import classify, status_of_code
 from services.provider_worker.adapters.finish import finish_failure
 from services.provider_worker.adapters.redaction import safe_code, sanitised, visible_text
-from services.provider_worker.adapters.retry import from_error_headers, from_headers
+from services.provider_worker.adapters.retry import from_details, from_error_headers, from_headers, from_words
 
 C = FailureClass
+
+_MAX_DEPTH = 2
+"""How deep an explanation may be packed into another."""
 
 _JUDGED: Mapping[FailureClass, str] = {
     C.AUTH: "auth",
@@ -48,7 +51,7 @@ class _Explanation:
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
-    document = parse_object(body)
+    document = first_object(body)
     said = _Explanation()
     if document is None:
         said.messages.append(visible_text(body.decode("utf-8", "replace")))
@@ -67,7 +70,10 @@ def failure_of_error(error: object, where: Where, headers: Mapping[str, str]) ->
     """
     said = _Explanation()
     _explain(said, error, headers)
-    return _failure(said, said.status, where)
+    status = said.status
+    if status is None:
+        status = next((known for code in said.codes if (known := status_of_code(code)) is not None), None)
+    return _failure(said, status, where)
 
 
 def error_in(document: JsonObject) -> object | None:
@@ -123,8 +129,9 @@ def _explain(said: _Explanation, error: object, headers: Mapping[str, str], dept
     metadata = as_object(error.get("metadata"))
     if metadata.get("reasons") or metadata.get("flagged_input"):
         said.codes.append("moderation_blocked")
-    said.retry_after_ms = from_error_headers(as_object(metadata.get("headers")), headers)
-    if depth < 2 and "raw" in metadata:
+    wait_ms = from_error_headers(as_object(metadata.get("headers")), headers)
+    said.retry_after_ms = from_details(as_objects(error.get("details"))) if wait_ms is None else wait_ms
+    if depth < _MAX_DEPTH and "raw" in metadata:
         _explain_raw(said, metadata["raw"], headers, depth)
 
 
@@ -138,14 +145,15 @@ def _explain_raw(said: _Explanation, raw: object, headers: Mapping[str, str], de
     said.retry_after_ms = said.retry_after_ms if retry_after_ms is None else retry_after_ms
 
 
-def _message(error: JsonObject) -> str:
-    for name in ("message", "error", "detail", "msg"):
+def _message(error: JsonObject, depth: int = 0) -> str:
+    """The first text under a name that messages have, also inside of an object or a list that stands there."""
+    for name in ("message", "msg", "error", "detail", "errors"):
         value = error.get(name)
         if isinstance(value, str) and value:
             return value
-        for item in as_objects(value):
-            text = item.get("msg") or item.get("message")
-            if isinstance(text, str) and text:
+        for item in as_objects(value) if depth < _MAX_DEPTH else []:
+            text = _message(item, depth + 1)
+            if text:
                 return text
     return ""
 
@@ -168,7 +176,7 @@ def _failure(said: _Explanation, status: int | None, where: Where) -> Failure:
         status=status,
         provider_code=next((code for text in said.codes if not _status(text) and (code := safe_code(text))), None),
         param=sanitised(said.param)[:100] if said.param else None,
-        retry_after_ms=said.retry_after_ms,
+        retry_after_ms=from_words(" ".join(said.messages)) if said.retry_after_ms is None else said.retry_after_ms,
     )
 
 

@@ -2,9 +2,11 @@
 
 Sources: RFC 9110, section 10.2.3 (`Retry-After`: seconds or a date); `retry-after-ms` as the official OpenAI SDK reads it;
 OpenRouter's `X-RateLimit-Reset` (a moment in milliseconds) inside `error.metadata.headers`. Dates count from the answer's own
-`date` header, so that the clocks of two machines need not agree; without one a date says nothing.
+`date` header, so that the clocks of two machines need not agree; without one a date says nothing. OpenAI, Groq, Azure and Google
+also write the wait into their messages, where some of them write it only.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,6 +15,36 @@ from services.provider_worker.adapters.documents import JsonObject
 
 MAX_RETRY_AFTER_MS = 7 * 24 * 3600 * 1000
 """A longer wait is read as this one."""
+
+_AMOUNT = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
+_AMOUNTS = re.compile(_AMOUNT, re.IGNORECASE)
+_WORDS = re.compile(
+    rf"\b(?:retry|retrying|try again|wait)(?: (?:in|after|for))? (?P<wait>(?:{_AMOUNT} ?)+)", re.IGNORECASE
+)
+_MS_OF_UNIT = {"m": 60_000, "h": 3_600_000, "s": 1000}
+_DELAY = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)s\s*")
+_MAX_CHARACTERS = 4000
+
+
+def from_words(text: str) -> int | None:
+    """The wait that a message asks for, as in "try again in 1m2.5s" and "retry after 6 seconds"; null where it names none."""
+    found = _WORDS.search(text[:_MAX_CHARACTERS])
+    if found is None:
+        return None
+    return _bounded(
+        round(sum(float(amount) * _unit_ms(unit.lower()) for amount, unit in _AMOUNTS.findall(found["wait"])))
+    )
+
+
+def from_details(details: list[JsonObject]) -> int | None:
+    """The wait in an error's `details` as Google has them: `retryDelay` of a `RetryInfo`, "55s" or "0.5s"; null for none."""
+    waits = (_DELAY.fullmatch(str(detail.get("retryDelay"))[:40]) for detail in details)
+    found = next((wait for wait in waits if wait), None)
+    return None if found is None else _bounded(round(float(found[1]) * 1000))
+
+
+def _unit_ms(unit: str) -> int:
+    return 1 if unit in ("ms", "millisecond", "milliseconds") else _MS_OF_UNIT[unit[0]]
 
 
 def from_headers(headers: Mapping[str, str]) -> int | None:

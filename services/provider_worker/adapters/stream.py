@@ -61,26 +61,28 @@ class StreamReader:
         """What the stream came to. Without a finish reason, or `[DONE]` after some answer, it is `truncated`."""
         if self._document is not None:
             return Answer(failure=document_failure(self._document.content, self._headers))
-        finished = self._repair.finished
-        if not self.over:
-            late: list[bytes] = []
-            for name, event in self._events.finish():
-                if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
-                    self._read(name, event, late)
-                else:
-                    late.append(event)
-            if late and not finished and self._repair.failure is None:
-                # A piece that was completed by nothing but the end of the body can no longer be delivered.
-                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+        late = [] if self.over else self._read_last()
+        failure = self._repair.failure or self._missing_end()
         meters, basis, cost = metered(read_usage(self._repair.usage))
         return Answer(
-            failure=self._repair.failure or self._missing_end(),
+            failure=failure,
             finish_reason=self._repair.finish_reason,
             model_served=self._repair.model_served,
             meters=meters,
             basis=basis,
             reported_cost_usd=cost,
+            late=() if failure is not None else tuple(late),
         )
+
+    def _read_last(self) -> list[bytes]:
+        """The chunks of an event whose blank line never came: whole JSON is a whole piece, anything less was cut off."""
+        late: list[bytes] = []
+        for name, event in self._events.finish():
+            if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
+                self._read(name, event, late)
+            elif not self._repair.finished:
+                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+        return late
 
     def _begin(self, data: bytes) -> None:
         first = data.lstrip()[:1]

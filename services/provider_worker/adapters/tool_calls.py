@@ -2,9 +2,20 @@
 
 Those clients join the strings of all pieces with the same `index`, `id` and `name` included. So every call needs an index of its
 own (OpenRouter sends parallel calls that all say 0, Mistral leaves the index out), and its id and name may come once only.
+Calls of custom tools carry a text under `custom` instead of a function; they get no arguments that nobody sent.
 """
 
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, render
+from services.provider_worker.adapters.documents import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+    render,
+)
+
+_FEW_PIECES = 16
+"""Servers that give calls neither ids nor indices of their own send each of them whole."""
 
 
 class _Call:
@@ -15,6 +26,15 @@ class _Call:
         self.id = call_id
         self.name = ""
         self.filled = False
+        self.arguments: list[str] = []
+        """The first pieces of its arguments, in order, up to one more than are looked at."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether its arguments came whole in a few pieces: a JSON object, to which nothing can be added."""
+        if len(self.arguments) > _FEW_PIECES:
+            return False
+        return parse_object("".join(self.arguments).encode("utf-8", "replace")) is not None
 
 
 class ToolCallPieces:
@@ -68,7 +88,9 @@ class ToolCallPieces:
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             function["arguments"] = arguments = render(arguments).decode()
-        call.filled = call.filled or bool(arguments)
+        if isinstance(arguments, str) and arguments and len(call.arguments) <= _FEW_PIECES:
+            call.arguments.append(arguments)
+        call.filled = call.filled or bool(arguments) or "custom" in piece
         if function or "function" in piece:
             piece["function"] = function
         return piece != before
@@ -80,6 +102,9 @@ class ToolCallPieces:
         if call is None and isinstance(index, int) and not (call_id and name):
             # An unknown id without a name is no new call: some servers make up an id for every piece.
             call = self._by_index.get(index)
+            if call is not None and name and call.complete:
+                # Google's compatible endpoint gives parallel calls no ids, and the index 0 all.
+                call = None
         elif call is None and not isinstance(index, int) and not call_id and not name and self._calls:
             call = self._calls[-1]
         if call is not None:
@@ -100,14 +125,22 @@ def repair_whole_calls(message: JsonObject, id_prefix: str, *, cut_short: bool) 
     changed = False
     calls = as_objects(message.get("tool_calls"))
     for position, call in enumerate(calls):
-        call["function"] = function = as_object(call.get("function"))
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict):
-            function["arguments"], changed = render(arguments).decode(), True
-        elif not arguments and not (cut_short and arguments == ""):
-            function["arguments"], changed = "" if cut_short else "{}", True
+        if "custom" not in call:
+            changed = _repair_function(call, cut_short=cut_short) or changed
         if not as_text(call.get("id")):
             call["id"], changed = f"{id_prefix}_{position}", True
         if not as_text(call.get("type")):
             call["type"], changed = "function", True
     return changed
+
+
+def _repair_function(call: JsonObject, *, cut_short: bool) -> bool:
+    call["function"] = function = as_object(call.get("function"))
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        function["arguments"] = render(arguments).decode()
+    elif not arguments and not (cut_short and arguments == ""):
+        function["arguments"] = "" if cut_short else "{}"
+    else:
+        return False
+    return True

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.documents import (
+    JsonObject,
+    as_object,
+    as_objects,
+    first_object,
+    parse_object,
+    render,
+)
 from services.provider_worker.adapters.failures import (
     error_in,
     failure_in_choices,
@@ -93,7 +100,7 @@ class WholeReader(CollectingReader):
         content = self._body.content.strip()
         document = parse_object(content)
         if document is None:
-            return Answer(failure=_no_object(content))
+            return Answer(failure=failure_under_200(content, self._headers) or _no_object(content))
         choices = as_objects(document.get("choices"))
         failure = self._failure_in(document, choices)
         usage = read_usage(document.get("usage"))
@@ -155,13 +162,17 @@ class WholeReader(CollectingReader):
         )
 
 
+def failure_under_200(content: bytes, headers: Mapping[str, str]) -> Failure | None:
+    """The failure that the document `content`, or the first of a list, says of itself under status 200; null for none."""
+    document = first_object(content)
+    error = None if document is None else error_in(document)
+    return None if error is None else failure_of_error(error, Where.HTTP_200_BODY, headers)
+
+
 def document_failure(content: bytes, headers: Mapping[str, str]) -> Failure:
     """The failure behind a document that came in place of an event stream, under status 200."""
-    document = parse_object(content)
-    error = None if document is None else error_in(document)
-    if error is not None:
-        return failure_of_error(error, Where.HTTP_200_BODY, headers)
-    return _failure("The provider answered a streaming request with something that is not an event stream.")
+    message = "The provider answered a streaming request with something that is not an event stream."
+    return failure_under_200(content, headers) or _failure(message)
 
 
 def _no_object(content: bytes) -> Failure:

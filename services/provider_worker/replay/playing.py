@@ -49,7 +49,8 @@ async def play(
                 async for data in response.aiter_raw():
                     # Read to the end in any case: the worker would linger on the rest, and nothing may outlast the loop.
                     chunks += [] if reader.over else reader.feed(data)
-                return chunks, reader.close()
+                answer = reader.close()
+                return [*chunks, *answer.late], answer
         except RefusedByAdapter as error:
             return chunks, Answer(failure=error.failure)
         except UpstreamError as error:

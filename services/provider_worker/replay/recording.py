@@ -82,7 +82,7 @@ def _kind(document: JsonObject) -> RequestKind:
 
 def _inputs(body: JsonObject) -> int:
     """The number of texts in a request for embeddings, in the words of whichever provider."""
-    for name in ("input", "texts", "requests", "inputs"):
+    for name in ("input", "texts", "requests", "inputs", "instances"):
         given = body.get(name)
         if isinstance(given, list) and given:
             return 1 if all(isinstance(item, int) for item in given) else len(given)

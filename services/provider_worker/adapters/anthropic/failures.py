@@ -82,7 +82,9 @@ def failure_of_event(error: object, where: Where) -> Failure:
 def _understood(failure: Failure, headers: Mapping[str, str]) -> Failure:
     """`failure` with its status, class and wait as this provider means them."""
     code = failure.provider_code or ""
-    status = failure.status if failure.status is not None else _STATUS_OF_TYPE.get(code)
+    status = failure.status
+    if failure.where is not Where.HTTP_STATUS:
+        status = _STATUS_OF_TYPE.get(code, status)
     changes: dict[str, object] = {"status": status, "failure_class": _class_of(status, code, failure.message)}
     if status == 429 and failure.retry_after_ms is None:
         changes["retry_after_ms"] = _until_reset_ms(headers)

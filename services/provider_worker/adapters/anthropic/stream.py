@@ -4,6 +4,8 @@ Source: Anthropic's documentation of streaming. Events and deltas of unknown kin
 out only once there is something of an answer in it, so a provider that fails before has delivered nothing.
 """
 
+from dataclasses import replace
+
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass
 from services.provider_worker.adapters.adapter import Answer
@@ -54,14 +56,13 @@ class StreamReader:
         if self._document is not None:
             return Answer(failure=document_failure(self._document.content))
         if not self.over:
-            finished = self._events.finished
+            # Whole JSON is a whole piece though its blank line never came; half a piece is not read.
             for name, event in self._parser.finish():
                 if name == b"error" or parse_object(event) is not None:
                     self._read(name, event)
-            if self._events.take() and not finished:
-                # A piece that was completed by nothing but the end of the body can no longer be delivered.
-                self._events.fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
-        return self._events.answer()
+        answer = self._events.answer()
+        late = self._events.take()
+        return answer if answer.failure is not None else replace(answer, late=tuple(late))
 
     def _begin(self, data: bytes) -> None:
         first = data.lstrip()[:1]

@@ -96,7 +96,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
     return _failure(failure_class, name, message, Where.HTTP_STATUS, status, from_headers(headers))
 
 
-def failure_of_exception(name: str, payload: bytes) -> Failure:
+def failure_of_exception(name: str, payload: bytes, where: Where) -> Failure:
     """The failure behind an exception frame, or an error frame, of an event stream under status 200."""
     document = parse_object(payload) or {}
     known = _BY_NAME.get(_plain(name).lower())
@@ -105,7 +105,7 @@ def failure_of_exception(name: str, payload: bytes) -> Failure:
     failure_class = known[0] if known else C.SERVER
     if isinstance(original, int) and not isinstance(original, bool) and 400 <= original <= 599:
         status = original
-    return _failure(failure_class, _plain(name), _message(document), Where.MID_STREAM, status, None)
+    return _failure(failure_class, _plain(name), _message(document), where, status, None)
 
 
 def failure_of_document(document: JsonObject, where: Where) -> Failure | None:

@@ -34,7 +34,13 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure_class)
     for pattern, failure_class in (
         (r"max tokens must be less than", C.BAD_REQUEST),
-        (r"too many tokens|context (?:length|window)|prompt is too long|(?:input|prompt) exceeds", C.CONTEXT_LENGTH),
+        (
+            (
+                r"too many tokens|context (?:length|window)|prompt is too long|(?:input|prompt) exceeds"
+                r"|number of tokens.{0,60}cannot exceed"
+            ),
+            C.CONTEXT_LENGTH,
+        ),
         (r"model .{0,200}(?:not found|does not exist|was removed|has been (?:deprecated|retired))", C.NOT_FOUND),
         (r"blocked (?:by|input|output)|content (?:filter|moderation|policy)|toxic", C.CONTENT_FILTER),
         (r"calls / month|per month|monthly|payment method|billing", C.QUOTA),

@@ -44,6 +44,11 @@ class ChatStreamReader:
         ended = self._writer.finish_reason is not None or self._failure is not None
         return ended or (self._document is not None and self._document.too_large)
 
+    @property
+    def _where(self) -> Where:
+        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
+        return Where.MID_STREAM if self._writer.spoken else Where.HTTP_200_BODY
+
     def feed(self, data: bytes) -> list[bytes]:
         """The chunks that `data` completes."""
         first = data.lstrip()[:1]
@@ -66,23 +71,22 @@ class ChatStreamReader:
 
     def close(self) -> Answer:
         """What the stream came to. Without `message-end` it is `truncated`."""
-        if self._document is None and not self.over:
-            self._read_last()
+        late = [] if self._document is not None or self.over else self._read_last()
+        failure = self._failure or self._missing_end()
         return Answer(
-            failure=self._failure or self._missing_end(),
+            failure=failure,
             finish_reason=self._writer.finish_reason,
             meters=self._usage.meters,
             basis=self._usage.basis,
+            late=() if failure is not None else tuple(late),
         )
 
-    def _read_last(self) -> None:
-        """An event that only the end of the body completes can no longer be delivered; an error in it still counts."""
+    def _read_last(self) -> list[bytes]:
+        """The chunks of an event whose blank line never came: whole JSON is a whole piece, half a piece is not read."""
         for _, event in self._events.finish():
             if parse_object(event) is not None:
                 self._read(event)
-        if self._writer.take() and self._failure is None:
-            message = "The provider's answer stopped in the middle of a piece."
-            self._failure = plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+        return self._writer.take()
 
     def _missing_end(self) -> Failure | None:
         if self._document is not None:
@@ -126,7 +130,7 @@ class ChatStreamReader:
         elif kind == "message-end":
             self._end(delta)
         elif not isinstance(kind, str) or kind in ("error", "stream-error"):
-            self._failure = failure_of_document(event, Where.MID_STREAM)
+            self._failure = failure_of_document(event, self._where)
 
     def _content(self, content: JsonObject, logprobs: object) -> None:
         thinking = as_text(content.get("thinking"))
@@ -154,7 +158,7 @@ class ChatStreamReader:
     def _end(self, delta: JsonObject) -> None:
         self._usage = counted(delta.get("usage"))
         reason = delta.get("finish_reason")
-        self._failure = failure_of_finish(reason, delta, Where.MID_STREAM)
+        self._failure = failure_of_finish(reason, delta, self._where)
         if self._failure is None:
             self._end_thinking()
             self._end_plan()

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
+from services.provider_worker.adapters.documents import JsonObject, as_objects, as_text, first_object
 from services.provider_worker.adapters.redaction import safe_code, sanitised, visible_text
-from services.provider_worker.adapters.retry import MAX_RETRY_AFTER_MS, from_headers
+from services.provider_worker.adapters.retry import from_details, from_headers, from_words
 from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, CollectingReader
 
 C = FailureClass
@@ -46,8 +46,8 @@ _BY_REASON: Mapping[str, FailureClass] = {
 _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass, frozenset[int | None]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure_class, frozenset(statuses))
     for pattern, failure_class, statuses in (
-        ((r"token count.{0,60}exceeds|exceeds the maximum number of (?:input )?tokens|(?:input|prompt) is too long"
-          r"|context (?:length|window)"), C.CONTEXT_LENGTH, (None, 400, 413, 500)),
+        ((r"token count.{0,60}(?:exceeds|only supports)|exceeds the maximum number of (?:input )?tokens"
+          r"|(?:input|prompt) is too long|context (?:length|window)"), C.CONTEXT_LENGTH, (None, 400, 413, 500)),
         (r"api[ _]key (?:not valid|expired|not found)|api_key_invalid|pass a valid api key", C.AUTH, (None, 400)),
         (r"enable billing|billing (?:is|has been) (?:disabled|not)|billing to be enabled", C.QUOTA, (None, 400, 403)),
         (r"\blimit: 0\b|credits? (?:are|is|balance).{0,20}(?:depleted|exhausted)|spend(?:ing)? (?:cap|limit)", C.QUOTA,
@@ -60,8 +60,6 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass, frozenset[int | None]], ...
 """Words of a message, what they mean, and under which statuses they may refine the status."""
 
 _PROJECT = re.compile(r"\b(projects?(?:_number)?[/: ]+)[\w:.-]*\d[\w:.-]*|\bprojects/[^/\s`'\"]+", re.IGNORECASE)
-_WAIT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)s\s*")
-_WAIT_IN_TEXT = re.compile(r"retry in (\d{1,9}(?:\.\d{1,9})?)\s?s\b", re.IGNORECASE)
 
 
 class ErrorReader(CollectingReader):
@@ -79,7 +77,7 @@ class ErrorReader(CollectingReader):
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
-    error = error_in(document_of(body))
+    error = error_in(first_object(body))
     if error is None:
         error = {"message": visible_text(body.decode("utf-8", "replace"))}
     return _failure(error, status, Where.HTTP_STATUS, from_headers(headers))
@@ -88,15 +86,6 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
 def failure_of_error(error: JsonObject, where: Where) -> Failure:
     """The failure behind an error object that came inside a 200."""
     return _failure(error, _status_of(error), where, None)
-
-
-def document_of(body: bytes) -> JsonObject | None:
-    """The JSON object in `body`, or the first of a list: without `alt=sse` streams, and their errors, come as lists."""
-    text = body.strip()
-    if text.startswith(b"["):
-        wrapped = parse_object(b'{"items":' + text + b"}")
-        return next(iter(as_objects(as_object(wrapped).get("items"))), None)
-    return parse_object(text)
 
 
 def error_in(document: JsonObject | None) -> JsonObject | None:
@@ -120,7 +109,8 @@ def _failure(error: JsonObject, status: int | None, where: Where, header_wait_ms
     quotas = [
         as_text(violation.get("quotaId")) for detail in details for violation in as_objects(detail.get("violations"))
     ]
-    wait_ms = _wait_ms(details, text) if header_wait_ms is None else header_wait_ms
+    said = (header_wait_ms, from_details(details), from_words(text))
+    wait_ms = next((wait for wait in said if wait is not None), None)
     message = sanitised(_PROJECT.sub("[project]", text[:8192]))
     codes = (safe_code(code) for code in [*reasons, name])
     return Failure(
@@ -154,13 +144,6 @@ def _status_of(error: JsonObject) -> int | None:
     if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599:
         return code
     return _STATUS_OF_NAME.get(as_text(error.get("status")))
-
-
-def _wait_ms(details: list[JsonObject], text: str) -> int | None:
-    """`RetryInfo.retryDelay` ("55s", "0.5s"), else the wait that the message names."""
-    waits = (_WAIT.fullmatch(as_text(detail.get("retryDelay"))[:40]) for detail in details)
-    found = next((wait for wait in waits if wait), None) or _WAIT_IN_TEXT.search(text[:4000])
-    return None if found is None else min(round(float(found[1]) * 1000), MAX_RETRY_AFTER_MS)
 
 
 def _param(details: list[JsonObject]) -> str | None:

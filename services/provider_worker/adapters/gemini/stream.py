@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.documents import (
+    JsonObject,
+    as_object,
+    as_objects,
+    first_object,
+    parse_object,
+    render,
+)
 from services.provider_worker.adapters.failures import plain_failure
 from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
 from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
-from services.provider_worker.adapters.gemini.failures import document_of, error_in, failure_of_error
+from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.json_array import ArrayParser
 from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
 from services.provider_worker.adapters.gemini.whole import blocked_choice, no_object
@@ -77,22 +84,29 @@ class StreamReader:
         """What the stream came to. Without the terminal evidence it is `truncated`."""
         if self._document is not None:
             return Answer(failure=no_object(self._document.content.strip()))
-        finished = self._chunks.finished
-        if not self.over and self._array is None:
-            late = [chunk for _, event in self._events.finish() for chunk in self._chunks.read_late(event)]
-            if late and not finished:
-                # A piece that was completed by nothing but the end of the body can no longer be delivered.
-                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+        late = [] if self.over or self._array is not None else self._read_last()
         maker = self._chunks
+        failure = maker.failure or self._missing_end()
         usage = read_usage(maker.usage)
         return Answer(
-            failure=maker.failure or self._missing_end(),
+            failure=failure,
             finish_reason=maker.finish_reason,
             model_served=maker.envelope.model_served,
             service_tier=usage.service_tier,
             meters=usage.meters,
             basis=usage.basis,
+            late=() if failure is not None else tuple(late),
         )
+
+    def _read_last(self) -> list[bytes]:
+        """The chunks of an event whose blank line never came: whole JSON is a whole piece, anything less was cut off."""
+        late: list[bytes] = []
+        for _, event in self._events.finish():
+            if parse_object(event) is not None:
+                late += self._chunks.read(event)
+            elif not self._chunks.finished and not event.startswith(b"[DONE]"):
+                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+        return late
 
     def _begin(self, data: bytes) -> None:
         first = data.lstrip()[:1]
@@ -100,7 +114,6 @@ class StreamReader:
             self._begun = True
             if first in b"{[":
                 self._array = ArrayParser(MAX_PIECE_BYTES)
-                self._chunks.where = Where.HTTP_200_BODY
             elif first == b"<":
                 self._document = Collected()
 
@@ -112,7 +125,7 @@ class StreamReader:
         if self._chunks.finished:
             return None
         bare = _BARE_ERROR.search(self._tail)
-        error = error_in(document_of(bare[1])) if bare else None
+        error = error_in(first_object(bare[1])) if bare else None
         if error is not None:
             return failure_of_error(error, Where.MID_STREAM)
         if self._done and not self._chunks.spoken:
@@ -133,7 +146,8 @@ class ChunkMaker:
         self.usage: JsonObject = {}
         """The last `usageMetadata`: every piece repeats it and it grows, so it is never added up."""
         self.envelope = Envelope(run, headers)
-        self.where = Where.MID_STREAM
+        self.where = Where.HTTP_200_BODY
+        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
         self._include_usage = run.include_usage
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._candidates: dict[int, Candidate] = {}
@@ -155,10 +169,6 @@ class ChunkMaker:
     def finish_reason(self) -> str | None:
         """The finish reason of the first candidate."""
         return self._finished[min(self._finished)] if self._finished else None
-
-    def read_late(self, data: bytes) -> list[bytes]:
-        """Reads a piece that the end of the body completed: usage and errors count, half a piece of JSON does not."""
-        return self.read(data) if parse_object(data) is not None else [data]
 
     def read(self, data: bytes) -> list[bytes]:
         """The chunks for one piece of the stream."""

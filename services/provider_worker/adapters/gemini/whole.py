@@ -5,11 +5,18 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.documents import (
+    JsonObject,
+    as_object,
+    as_objects,
+    first_object,
+    parse_object,
+    render,
+)
 from services.provider_worker.adapters.failures import plain_failure
 from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
 from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
-from services.provider_worker.adapters.gemini.failures import document_of, error_in, failure_of_error
+from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.usage import Usage, read_usage
 from services.provider_worker.adapters.whole import CollectingReader
 
@@ -98,7 +105,7 @@ def blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
 
 def no_object(content: bytes) -> Failure:
     """Why a body under status 200 that is no JSON object is no answer."""
-    error = error_in(document_of(content))
+    error = error_in(first_object(content))
     if error is not None:
         return failure_of_error(error, Where.HTTP_200_BODY)
     if content[:1] == b"{":

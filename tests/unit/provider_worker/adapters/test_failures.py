@@ -62,6 +62,32 @@ def test_a_status_alone_decides(status: int, expected: FailureClass) -> None:
         ),
         (429, {"type": "engine_overloaded_error"}, C.OVERLOADED),
         (500, {"code": "context_length_exceeded"}, C.CONTEXT_LENGTH),
+        (500, {"message": "the request exceeds the available context size"}, C.CONTEXT_LENGTH),
+        (
+            400,
+            {"message": "This model's maximum prompt length is 8192 but the request contains 9000."},
+            C.CONTEXT_LENGTH,
+        ),
+        (400, {"message": "The prompt (length 9) is longer than the maximum model length of 8."}, C.CONTEXT_LENGTH),
+        (422, {"message": "`inputs` tokens + `max_new_tokens` must be <= 8193."}, C.CONTEXT_LENGTH),
+        (422, {"message": "`inputs` must have less than 4095 tokens. Given: 5000"}, C.CONTEXT_LENGTH),
+        (413, {"code": "tokens_limit_reached", "message": "Request body too large."}, C.CONTEXT_LENGTH),
+        (
+            413,
+            {"code": "rate_limit_exceeded", "message": "Request too large, please reduce your message size"},
+            C.CONTEXT_LENGTH,
+        ),
+        (400, {"message": "Content Exists Risk", "code": "invalid_request_error"}, C.CONTENT_FILTER),
+        (403, {"message": "Content violates usage guidelines."}, C.CONTENT_FILTER),
+        (403, {"message": "Your team has used all available credits."}, C.QUOTA),
+        (403, {"message": "Your new team doesn't have any credits yet."}, C.QUOTA),
+        (412, {"message": "The account is suspended: the monthly spending limit is reached."}, C.QUOTA),
+        (401, {"type": "insufficient_quota", "message": "No more.", "code": 401}, C.QUOTA),
+        (400, {"message": "Model Not Exist", "code": "invalid_request_error"}, C.NOT_FOUND),
+        (400, {"code": "model_not_supported", "message": "No provider has it."}, C.NOT_FOUND),
+        (429, {"message": "Model busy, retry later"}, C.OVERLOADED),
+        (498, {"code": "capacity_exceeded", "message": "No room in this tier"}, C.OVERLOADED),
+        (424, {"message": "Request failed during generation"}, C.SERVER),
     ],
 )
 def test_a_body_refines_a_status(status: int, error: dict[str, object], expected: FailureClass) -> None:
@@ -78,6 +104,8 @@ def test_a_body_refines_a_status(status: int, error: dict[str, object], expected
         (500, {"code": "invalid_api_key"}, C.SERVER),
         (503, {"code": "invalid_api_key"}, C.OVERLOADED),
         (429, {"message": "Invalid API key"}, C.RATE_LIMIT),
+        (400, {"message": "The tool is overloaded with parameters"}, C.BAD_REQUEST),
+        (412, {"message": "maximum context length"}, C.BAD_REQUEST),
     ],
 )
 def test_a_body_does_not_contradict_a_status(status: int, error: dict[str, object], expected: FailureClass) -> None:
@@ -114,6 +142,10 @@ def test_nested_text_that_is_no_json_is_the_message() -> None:
         ),
         (b'{"id": "1", "message": "flat"}', "flat"),
         (b'{"error": {"message": "line one\\nline two"}}', "line one line two"),
+        (b'{"detail": {"error": "no user"}}', "no user"),
+        (b'{"object": "error", "message": {"detail": [{"loc": ["body"], "msg": "too small"}]}}', "too small"),
+        (b'{"errors": [{"message": "bad input", "code": 5006}], "success": false}', "bad input"),
+        (b'[{"error": {"code": 500, "message": "in a list"}}]', "in a list"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"[1, 2]", "[1, 2]"),
     ],
@@ -198,6 +230,35 @@ def test_how_long_to_wait(headers: dict[str, str], retry_after_ms: int | None) -
     assert failure_of_response(429, headers, b"").retry_after_ms == retry_after_ms
 
 
+@pytest.mark.parametrize(
+    ("message", "retry_after_ms"),
+    [
+        ("Limit 3. Please try again in 20s. Visit the page to learn more.", 20_000),
+        ("Please try again in 1m2.5s.", 62_500),
+        ("Please try again in 345ms. Need more?", 345),
+        ("Please retry after 6 seconds. Please go here.", 6000),
+        ("Please wait 54 seconds before retrying.", 54_000),
+        ("Please retry in 2h3m.", 7_380_000),
+        ("try again after 1 seconds", 1000),
+        ("Try again in 2 minutes", 120_000),
+        ("Please try again in 999999999h", 7 * 24 * 3600 * 1000),
+        ("Please try again later. It takes 20s.", None),
+        ("You may retry 3 times.", None),
+        ("try again in 5 models", None),
+    ],
+)
+def test_a_wait_that_only_the_message_names(message: str, retry_after_ms: int | None) -> None:
+    body = json.dumps({"error": {"message": message}}).encode()
+    assert failure_of_response(429, {}, body).retry_after_ms == retry_after_ms
+    assert failure_of_response(429, {"retry-after": "3"}, body).retry_after_ms == 3000
+    assert failure_of_error({"message": message}, Where.MID_STREAM, {}).retry_after_ms == retry_after_ms
+
+
+def test_a_wait_in_googles_details_counts_more_than_the_message() -> None:
+    error = {"message": "Please retry in 36.13s.", "details": [{"reason": "X"}, {"retryDelay": "36s"}]}
+    assert failure_of_response(429, {}, json.dumps([{"error": error}]).encode()).retry_after_ms == 36_000
+
+
 def test_a_reset_moment_in_the_body_counts_from_the_answers_date() -> None:
     error = {
         "code": 429,
@@ -216,17 +277,17 @@ def test_a_reset_moment_in_the_body_counts_from_the_answers_date() -> None:
         ({"code": 502, "message": "Error processing stream"}, C.SERVER, 502),
         ({"code": "429", "message": "slow down"}, C.RATE_LIMIT, 429),
         ({"status_code": 400, "code": "tool_use_failed"}, C.BAD_REQUEST, 400),
-        ({"code": "rate_limit_exceeded"}, C.RATE_LIMIT, None),
-        ({"type": "overloaded_error", "message": "Overloaded"}, C.OVERLOADED, None),
-        ({"type": "invalid_request_error", "message": "maximum context length is 10"}, C.CONTEXT_LENGTH, None),
-        ({"type": "invalid_request_error", "message": "bad"}, C.BAD_REQUEST, None),
+        ({"code": "rate_limit_exceeded"}, C.RATE_LIMIT, 429),
+        ({"type": "overloaded_error", "message": "Overloaded"}, C.OVERLOADED, 503),
+        ({"type": "invalid_request_error", "message": "maximum context length is 10"}, C.CONTEXT_LENGTH, 400),
+        ({"type": "invalid_request_error", "message": "bad"}, C.BAD_REQUEST, 400),
         ({"message": "something"}, C.SERVER, None),
         ({"code": 7}, C.SERVER, None),
         ("plain text", C.SERVER, None),
         (True, C.SERVER, None),
     ],
 )
-def test_an_error_inside_a_200_brings_its_own_status(
+def test_an_error_inside_a_200_brings_its_own_status_or_that_of_its_code(
     error: object, failure_class: FailureClass, status: int | None
 ) -> None:
     failure = failure_of_error(error, Where.MID_STREAM, {"retry-after": "2"})

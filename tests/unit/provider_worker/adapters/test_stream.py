@@ -142,14 +142,28 @@ def test_usage_seen_before_a_failure_is_kept() -> None:
         b"",
         delta(None, content="half"),
         delta(None, content="half") + b'data: {"choices":[{"ind',
-        delta(None, content="a") + delta("stop")[:-2],
+        delta(None, content="a") + delta("stop")[:-3],
+        delta(None, content="a") + delta(None, content="b")[:-2],
     ],
-    ids=["nothing", "half", "half a chunk", "an undelivered finish"],
+    ids=["nothing", "half", "half a chunk", "half a finish", "no finish"],
 )
 def test_a_stream_that_merely_ends_is_truncated(body: bytes) -> None:
     _, answer = read(body)
     assert answer.failure is not None
     assert answer.failure.failure_class is FailureClass.TRUNCATED
+    assert answer.late == ()
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_last_pieces_without_their_blank_line_are_delivered_late(missing: int) -> None:
+    chunks, answer = read_bytes(delta(None, content="a"), delta("stop", content="b")[:-missing])
+    assert answer.failure is None
+    assert answer.finish_reason == "stop"
+    assert [json.loads(chunk)["choices"][0]["delta"]["content"] for chunk in [*chunks, *answer.late]] == ["a", "b"]
+    usage = event({"choices": [], "usage": USAGE})[:-missing]
+    chunks, answer = read_bytes(delta("stop", content="a"), usage, include_usage=True)
+    assert answer.meters.total == USAGE["total_tokens"]
+    assert [json.loads(chunk)["usage"] for chunk in answer.late] == [USAGE]
 
 
 def test_a_finish_reason_ends_a_stream_without_done() -> None:
@@ -198,7 +212,8 @@ def test_a_piece_that_is_no_json_object_is_a_failure() -> None:
     ("body", "failure_class", "status"),
     [
         (b'{"error":{"code":401,"message":"no"}}', FailureClass.AUTH, 401),
-        (b'\n  {"error":"at capacity","code":"overloaded"}', FailureClass.OVERLOADED, None),
+        (b'\n  {"error":"at capacity","code":"overloaded"}', FailureClass.OVERLOADED, 503),
+        (b'[{"error":{"code":429,"message":"no"}}]', FailureClass.RATE_LIMIT, 429),
         (b"<html>a portal</html>", FailureClass.SERVER, None),
         (b'{"object":"chat.completion","choices":[]}', FailureClass.SERVER, None),
     ],
@@ -217,6 +232,37 @@ def test_parallel_calls_that_share_an_index_are_told_apart() -> None:
     pieces = [tool(0, f"call_{n}", "add", "") + tool(0, None, None, f'{{"n":{n}}}') for n in range(15)]
     chunks, _ = read(*pieces, delta("tool_calls"), DONE)
     assert sdk_calls(chunks) == [(f"call_{n}", "add", f'{{"n":{n}}}') for n in range(15)]
+
+
+@pytest.mark.parametrize("call_id", [None, ""])
+def test_whole_calls_without_ids_that_share_an_index_are_told_apart(call_id: str | None) -> None:
+    pieces = tool(0, call_id, "f", '{"a":1}'), tool(0, call_id, "f", '{"a":2}'), tool(0, call_id, "g", "{}")
+    chunks, _ = read(*pieces, delta("tool_calls"))
+    calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[:3]]  # type: ignore[index]
+    assert [call["index"] for call in calls] == [0, 1, 2]
+    assert len({call["id"] for call in calls}) == 3
+    assert [call["function"]["arguments"] for call in calls] == ['{"a":1}', '{"a":2}', "{}"]
+
+
+def test_a_name_that_is_repeated_with_every_piece_begins_no_call() -> None:
+    chunks, _ = read(*(tool(0, None, "f", piece) for piece in ('{"a"', ":", "1}")), delta("tool_calls"))
+    calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[:3]]  # type: ignore[index]
+    assert [call["index"] for call in calls] == [0, 0, 0]
+    assert [call["function"].get("name") for call in calls] == ["f", None, None]
+
+
+def test_a_custom_tools_call_gets_no_arguments() -> None:
+    begin = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "sh", "input": ""}}
+    body = delta(None, tool_calls=[begin]), delta(None, tool_calls=[{"index": 0, "custom": {"input": "ls"}}])
+    chunks, _ = read(*body, delta("tool_calls"))
+    assert b"arguments" not in json.dumps(chunks).encode()
+
+
+def test_groqs_own_field_can_say_why_it_stopped() -> None:
+    stopped = event({"choices": [{"index": 0, "delta": {}}], "x_groq": {"id": "r", "error": "over_capacity"}})
+    _, answer = read(delta(None, content="a"), stopped)
+    assert answer.failure is not None
+    assert (answer.failure.failure_class, answer.failure.where) == (FailureClass.OVERLOADED, Where.MID_STREAM)
 
 
 def test_calls_without_index_or_id_get_one() -> None:

@@ -47,7 +47,8 @@ def test_openais_own_shape_passes_byte_for_byte_without_its_keep_alive() -> None
     ("body", "failure_class", "status"),
     [
         (b'{"error":{"code":401,"message":"x"}}', FailureClass.AUTH, 401),
-        (b'{"error":"x","code":"overloaded"}', FailureClass.OVERLOADED, None),
+        (b'{"error":"x","code":"overloaded"}', FailureClass.OVERLOADED, 503),
+        (b'[{"error":{"code":429,"message":"x"}}]', FailureClass.RATE_LIMIT, 429),
         (completion({"content": "half"}, None, error={"code": 502, "message": "x"}), FailureClass.SERVER, 502),
         (completion({"content": "half"}, "error"), FailureClass.SERVER, None),
         (
@@ -115,6 +116,12 @@ def test_tool_calls_are_made_complete() -> None:
         {"id": "call_att_test_0", "type": "function", "function": {"name": "now", "arguments": "{}"}},
         {"id": "b", "type": "function", "function": {"name": "add", "arguments": '{"x":1}'}},
     ]
+
+
+def test_a_custom_tools_call_stays_as_it_is() -> None:
+    call = {"id": "a", "type": "custom", "custom": {"name": "sh", "input": "ls"}}
+    body = completion({"content": None, "tool_calls": [call]}, "tool_calls")
+    assert read(body).body == body
 
 
 def test_arguments_that_were_cut_off_stay_cut_off() -> None:

@@ -291,7 +291,13 @@ def test_the_stop_reason_is_the_evidence_of_the_end() -> None:
     assert answer.meters.output == 7
     _, answer = read(body.rstrip())
     assert answer.failure is None
-    _, cut = read(without_stop.rstrip())
+    _, late = read(without_stop.rstrip())
+    assert late.failure is None
+    assert [
+        json.loads(chunk)["choices"][0]["finish_reason"] for chunk in late.late if b'"choices":[]' not in chunk
+    ] == ["stop"]
+    _, cut = read(without_stop.rstrip()[:-1])
+    assert cut.late == ()
     assert cut.failure is not None
     assert cut.failure.failure_class is FailureClass.TRUNCATED
 

@@ -41,7 +41,7 @@ def test_an_exception_before_the_first_token_delivers_nothing(
     assert chunks == []
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)
-    assert answer.failure.where is Where.MID_STREAM
+    assert answer.failure.where is Where.HTTP_200_BODY
     assert answer.failure.message == "Not now."
     assert answer.failure.provider_code == name
 
@@ -53,6 +53,7 @@ def test_an_exception_in_mid_stream_ends_it(name: str, failure_class: FailureCla
     assert deltas(chunks) == [{"role": "assistant", "content": "Hel"}]
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)
+    assert answer.failure.where is Where.MID_STREAM
 
 
 def test_the_original_status_of_a_model_s_error_is_kept() -> None:

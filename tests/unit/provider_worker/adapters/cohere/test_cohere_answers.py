@@ -80,6 +80,9 @@ def test_a_failure_in_the_last_event(reason: str, failure_class: FailureClass, s
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)
     assert (answer.failure.message, answer.failure.provider_code) == ("Sorry.", "SOMETHING")
+    assert answer.failure.where is Where.HTTP_200_BODY
+    _, answer = read(START, text("Hi"), message_end(reason))
+    assert answer.failure is not None
     assert answer.failure.where is Where.MID_STREAM
 
 
@@ -112,10 +115,16 @@ def test_a_stream_without_its_last_event_is_truncated(body: bytes) -> None:
     assert answer.failure.failure_class is C.TRUNCATED
 
 
-def test_a_last_event_that_only_the_end_of_the_body_completes_is_too_late() -> None:
+def test_a_last_event_without_its_blank_line_is_delivered_late() -> None:
     _, answer = read(START, text("Hi"), message_end().rstrip())
-    assert answer.failure is not None
-    assert answer.failure.failure_class is C.TRUNCATED
+    assert answer.failure is None
+    assert [chunk["choices"][0]["finish_reason"] for chunk in map(json.loads, answer.late) if chunk["choices"]] == [
+        "stop"
+    ]
+    _, cut = read(START, text("Hi"), message_end().rstrip()[:-1])
+    assert cut.late == ()
+    assert cut.failure is not None
+    assert cut.failure.failure_class is C.TRUNCATED
 
 
 @pytest.mark.parametrize(
@@ -138,7 +147,7 @@ def test_an_error_event_and_an_event_of_no_kind() -> None:
         chunks, answer = read(START, body)
         assert chunks == []
         assert answer.failure is not None
-        assert (answer.failure.message, answer.failure.where) == ("Sorry.", Where.MID_STREAM)
+        assert (answer.failure.message, answer.failure.where) == ("Sorry.", Where.HTTP_200_BODY)
 
 
 def test_citations_and_log_probabilities_are_told() -> None:

@@ -282,7 +282,7 @@ def test_the_list_that_comes_without_alt_sse_reads_like_the_events(form: str) ->
 @pytest.mark.parametrize(
     ("body", "failure_class", "where"),
     [
-        (event({"error": {"code": 503, "status": "UNAVAILABLE"}}), "overloaded", Where.MID_STREAM),
+        (event({"error": {"code": 503, "status": "UNAVAILABLE"}}), "overloaded", Where.HTTP_200_BODY),
         (event(answer_of(TEXT, finish=None)) + event({"error": {"code": 500}}), "server", Where.MID_STREAM),
         # An error between events that is no event itself.
         (
@@ -298,7 +298,7 @@ def test_the_list_that_comes_without_alt_sse_reads_like_the_events(form: str) ->
         (b"", "truncated", Where.MID_STREAM),
         (event({"usageMetadata": USAGE}), "truncated", Where.MID_STREAM),
         (b"data: {\r\n\r\n", "server", Where.MID_STREAM),
-        (event(answer_of(TEXT, finish=None)) + event(answer_of(TEXT)).rstrip(), "truncated", Where.MID_STREAM),
+        (event(answer_of(TEXT, finish=None)) + event(answer_of(TEXT)).rstrip()[:-1], "truncated", Where.MID_STREAM),
     ],
 )
 def test_failures_inside_a_stream(body: bytes, failure_class: str, where: Where) -> None:
@@ -307,6 +307,15 @@ def test_failures_inside_a_stream(body: bytes, failure_class: str, where: Where)
         assert answer.failure is not None
         assert (answer.failure.failure_class, answer.failure.where) == (failure_class, where)
         assert len(chunks) == body.startswith(event(answer_of(TEXT, finish=None)))
+
+
+def test_a_last_event_without_its_blank_line_is_delivered_late() -> None:
+    body = event(answer_of(TEXT, finish=None)) + event(answer_of(TEXT)).rstrip()
+    chunks, answer = read(body, stream=True)
+    assert answer.failure is None
+    late = [json.loads(chunk)["choices"] for chunk in answer.late]
+    assert len(chunks) == 1
+    assert [choice["finish_reason"] for choices in late for choice in choices] == [None, "stop"]
 
 
 @pytest.mark.parametrize(
