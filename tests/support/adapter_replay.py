@@ -38,7 +38,8 @@ def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = Tru
         chunks += reader.feed(piece)
         if reader.over:
             break
-    return chunks, reader.close()
+    answer = reader.close()
+    return [*chunks, *answer.late], answer
 
 
 def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:

@@ -85,7 +85,16 @@ def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
 
 def mismatches(case: Case, line: JsonObject) -> list[str]:
     """What the judge of the recordings finds wrong with the outcome `line` of `case`; empty where it passes."""
-    expected = json.loads((folder() / "expected" / case.provider / f"{case.name}.json").read_text())
+    return faults(expectation(case), line)
+
+
+def expectation(case: Case) -> JsonObject:
+    """What a faithful gateway makes of `case`, in the judge's words."""
+    return _dict(json.loads((folder() / "expected" / case.provider / f"{case.name}.json").read_text()))
+
+
+def faults(expected: JsonObject, line: JsonObject) -> list[str]:
+    """What the judge of the recordings finds wrong with an outcome of which this is expected; empty where it passes."""
     return [str(fault) for fault in _judge().mismatches(expected, line)]
 
 

@@ -1,0 +1,63 @@
+"""Recorded traffic with other values in the same shapes: every adapter reads it, and the recordings' own judge judges it."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.replay.choosing import CUSTOM, provider_of
+from services.provider_worker.replay.outcome import outcome
+from services.provider_worker.replay.recording import Recording, caller_body, recording
+from tests.support.attempt_runs import attempt_run
+from tests.support.provider_traffic import Case, JsonObject, expectation, faults, folder, rechunked, recorded_cases
+from tests.support.variations import VARIATIONS, Variation, rewritten
+
+PROVIDERS = sorted(path.name for path in (folder() / "cases").iterdir())
+SEEDS = 2
+KEY_FIELDS = {"region": "eu-central-1", "project": "p", "location": "l"}
+
+
+def line(recorded: Recording, seed: int) -> JsonObject:
+    """The judge's line for a recording whose body is cut by `seed`."""
+    provider = provider_of(recorded, ADAPTERS) or CUSTOM
+    run = attempt_run(
+        stream=recorded.stream,
+        include_usage=recorded.stream,
+        model=recorded.model,
+        provider=provider,
+        kind=recorded.kind,
+        drop_unsupported=True,
+        key_fields=KEY_FIELDS,
+    )
+    request = ADAPTERS[provider].request(run, caller_body(recorded))
+    reader = ADAPTERS[provider].reader(run, request, recorded.status, recorded.headers)
+    chunks: list[bytes] = []
+    for piece in rechunked(recorded.body, seed):
+        chunks += [] if reader.over else reader.feed(piece)
+    answer = reader.close()
+    return outcome(recorded, [*chunks, *answer.late], answer)
+
+
+def recorded_as(case: Case) -> Recording:
+    """The recording of `case` as the replay reads it."""
+    return recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("variation", VARIATIONS.values(), ids=VARIATIONS)
+def test_other_values_in_the_same_shapes_are_read_as_well(provider: str, variation: Variation) -> None:
+    for case in recorded_cases(provider):
+        original = recorded_as(case)
+        varied = replace(original, body=rewritten(original.body, variation))
+        for seed in range(SEEDS):
+            assert faults(variation.expected(expectation(case)), line(varied, seed)) == [], f"{case}, seed {seed}"
+
+
+@pytest.mark.parametrize("name", ["other counts", "other words"])
+def test_a_variation_is_told_from_the_original(name: str) -> None:
+    told = 0
+    for case in recorded_cases("openai", "anthropic", "gemini", "bedrock", "cohere"):
+        original = recorded_as(case)
+        varied = replace(original, body=rewritten(original.body, VARIATIONS[name]))
+        told += faults(expectation(case), line(varied, 0)) != []
+    assert told >= 40
