@@ -3,6 +3,7 @@
 Subjects come from the topology: each one with every user's name in it, and beside it whatever NATS itself offers.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -79,9 +80,10 @@ def named(subject: Subject) -> Iterator[str]:
         yield subject.at(**dict(zip(placeholders, values, strict=True)))
 
 
-def literal_subjects() -> list[str]:
+@functools.cache
+def literal_subjects() -> tuple[str, ...]:
     """Every literal subject that is tried, once each."""
-    return list(
+    return tuple(
         dict.fromkeys(
             itertools.chain(
                 itertools.chain.from_iterable(map(named, SUBJECTS)), _inboxes(), _jetstream(), _buckets(), _SERVERS_OWN
@@ -90,12 +92,13 @@ def literal_subjects() -> list[str]:
     )
 
 
-def subscriptions() -> list[tuple[str, str | None]]:
+@functools.cache
+def subscriptions() -> tuple[tuple[str, str | None], ...]:
     """Every pattern that is tried, with no queue, with each queue that exists and with one that does not."""
     literal = literal_subjects()
     whole = [subject.pattern() for subject in SUBJECTS]
     patterns = dict.fromkeys([*literal, *whole, *itertools.chain.from_iterable(map(_widened, literal)), *_WIDE])
-    return [(pattern, queue) for pattern in patterns for queue in _queues(pattern)]
+    return tuple((pattern, queue) for pattern in patterns for queue in _queues(pattern))
 
 
 async def refused_publications(bus: Installation, user: str, subjects: Iterable[str]) -> set[str]:

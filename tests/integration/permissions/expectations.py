@@ -4,6 +4,7 @@ This is the second opinion beside `keyferry.contracts.permissions`, with which i
 reads a permission pattern.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -58,6 +59,7 @@ def should_subscribe(user: str, pattern: str, queue: str | None) -> bool:
     ) or any(_below((f"kfview.{bucket.name}.",), pattern) for bucket in BUCKETS if role in bucket.readers)
 
 
+@functools.cache
 def _named(subject: Subject, user: str, *, speaking: bool) -> re.Pattern[str]:
     """The subject with this user's own name where it must stand, and any one token elsewhere.
 

@@ -1,5 +1,6 @@
 """The server allows each user exactly what the topology gives its role: every user tries every subject."""
 
+import functools
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.integration.permissions.attempts import (
 from tests.integration.permissions.expectations import should_publish, should_subscribe
 from tests.support.bus import Installation, installation
 
+rights_of = functools.cache(permissions)
+"""Asked for once for each of the thousands of things that a user tries."""
 RESTRICTED = [user for user in USERS if user != Role.PROVISIONER]
 
 
@@ -49,7 +52,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 def granted(user: str, pattern: str, queue: str | None) -> bool:
     """Whether a right of `permissions(user)` covers this subscription: one with a queue is for that queue only."""
-    for right in permissions(user).subscribe:
+    for right in rights_of(user).subscribe:
         allowed, _, only_queue = right.partition(" ")
         if matches(allowed, pattern) and only_queue in ("", queue):
             return True
@@ -62,9 +65,7 @@ async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bu
     tried = literal_subjects()
     taken = set(tried) - await refused_publications(bus, user, tried)
     assert taken == {subject for subject in tried if should_publish(user, subject)}
-    assert taken == {
-        subject for subject in tried if any(matches(right, subject) for right in permissions(user).publish)
-    }
+    assert taken == {subject for subject in tried if any(matches(right, subject) for right in rights_of(user).publish)}
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -107,7 +108,7 @@ def test_every_right_is_tried() -> None:
     """No right of any user goes without a subject that it is needed for."""
     tried, patterns = literal_subjects(), subscriptions()
     for user in RESTRICTED:
-        rights = permissions(user)
+        rights = rights_of(user)
         for right in rights.publish:
             assert any(matches(right, subject) for subject in tried), f"{user} may publish {right}, which nobody tries"
         for right in rights.subscribe:
