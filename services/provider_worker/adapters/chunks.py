@@ -11,6 +11,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.choices import StreamedChoice
 from services.provider_worker.adapters.documents import (
     JsonObject,
+    Mended,
     as_object,
     as_objects,
     as_text,
@@ -79,7 +80,9 @@ class ChunkRepair:
             self._fail("The provider sent a piece of its answer that is not a JSON object.")
             return None
         plain = self._repair_plain(chunk)
-        return self._chunk(chunk, data) if plain is None else self._written(chunk if plain else None, data)
+        if plain is None:
+            return self._chunk(chunk, data)
+        return self._written(chunk if plain or type(chunk) is not dict else None, data)
 
     def _repair_plain(self, chunk: JsonObject) -> bool | None:
         """Whether a chunk changed that can hold nothing but a piece of a known choice, as nearly all do; null for others."""
@@ -116,7 +119,7 @@ class ChunkRepair:
         changed = self._repair(choices) or choices != raw_choices
         if changed:
             chunk["choices"] = choices
-        return self._written(chunk if changed or usage_changed else None, data)
+        return self._written(chunk if changed or usage_changed or isinstance(chunk, Mended) else None, data)
 
     def _written(self, chunk: JsonObject | None, data: bytes) -> bytes | None:
         if self.failure is not None:

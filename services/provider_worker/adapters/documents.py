@@ -5,6 +5,7 @@ library takes, and providers do send those (an emoji cut in two across tokens, a
 of more than 64 bits lose their last digits; no field of these APIs has any.
 """
 
+import codecs
 import json
 import math
 
@@ -20,21 +21,43 @@ _STEP_BYTES = 64 * 1024
 _NO_PARTS = bytes(set(range(256)) - set(b'{[:"'))
 
 
+class Mended(dict[str, object]):
+    """An object whose text is no JSON that others read: it must not go on as it came, only written anew."""
+
+
 def parse_object(data: bytes) -> JsonObject | None:
     """The JSON object in `data`, or null where it holds anything else, or more than MAX_PARTS.
 
-    NaN and infinities, which are not JSON, become null.
+    NaN and infinities, which are not JSON, become null, and half characters escapes: such an object is `Mended`.
     """
     if len(data) > MAX_PARTS and _has_too_many_parts(data):
         return None
     try:
         document: object = orjson.loads(data)
     except ValueError:
-        try:
-            document = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
-        except (ValueError, RecursionError):
-            return None
+        return _parse_leniently(data)
     return document if isinstance(document, dict) else None
+
+
+def _parse_leniently(data: bytes) -> JsonObject | None:
+    constants: list[str] = []
+    try:
+        document = json.loads(data, parse_constant=constants.append, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    return Mended(document) if constants or not _is_plain_utf8(data) else document
+
+
+def _is_plain_utf8(data: bytes) -> bool:
+    if data.startswith(codecs.BOM_UTF8):
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def first_object(data: bytes) -> JsonObject | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.documents import JsonObject, Mended, as_object, as_objects, parse_object, render
 from services.provider_worker.adapters.embeddings import FLOAT, NotAVector, encoded
 from services.provider_worker.adapters.failures import error_in, failure_of_error, plain_failure
 from services.provider_worker.adapters.meters import metered, read_usage
@@ -33,7 +33,11 @@ class EmbeddingReader(CollectingReader):
         model = document.get("model")
         return Answer(
             failure=failure,
-            body=b"" if failure is not None else render(document) if changed else content,
+            body=b""
+            if failure is not None
+            else render(document)
+            if changed or isinstance(document, Mended)
+            else content,
             model_served=model if isinstance(model, str) and model else None,
             meters=meters,
             basis=basis,

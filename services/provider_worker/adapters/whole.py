@@ -7,6 +7,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.documents import (
     JsonObject,
+    Mended,
     as_object,
     as_objects,
     first_object,
@@ -109,7 +110,8 @@ class WholeReader(CollectingReader):
         finish_reason, body = None, b""
         if failure is None:
             try:
-                body = render(document) if self._repair(document, choices, usage) else content
+                changed = self._repair(document, choices, usage) or isinstance(document, Mended)
+                body = render(document) if changed else content
                 finish_reason = str(choices[0]["finish_reason"])
             except ValueError:
                 failure = _failure("The provider's answer is nested too deeply.")

@@ -58,7 +58,8 @@ async def _replay(files: Sequence[Path], seed: int, provider: str | None, *, as_
             chosen = provider or _chosen(recorded, file)
             chunks, answer = await play(recorded, ADAPTERS[chosen], chosen, client, seed)
             line = outcome(recorded, chunks, answer)
-            sys.stdout.write((json.dumps(line, ensure_ascii=False) if as_json else _words(line)) + "\n")
+            # Escapes for all but ASCII: so the halves of a character that a stream has cut in two make one again.
+            sys.stdout.write((json.dumps(line) if as_json else _words(line)) + "\n")
     finally:
         await client.close()
     return status

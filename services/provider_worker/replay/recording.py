@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ _CONNECTION = frozenset(
     {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "trailer", "upgrade", "te"}
 )
 """Headers of the recorded connection: the body is stored decoded, and the replayed one is a connection of its own."""
+
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+"""What HTTP/1.1 takes as a header's name; those of HTTP/2's own, such as `:status`, are none."""
 
 
 class NotARecording(ValueError):
@@ -92,7 +96,8 @@ def _inputs(body: JsonObject) -> int:
 def _headers(given: object) -> dict[str, str]:
     if not isinstance(given, dict):
         raise NotARecording("`response.headers` is no object")
-    return {name.lower(): str(value) for name, value in given.items() if name.lower() not in _CONNECTION}
+    names = (name for name in given if _NAME.fullmatch(name) and name.lower() not in _CONNECTION)
+    return {name.lower(): str(given[name]) for name in names}
 
 
 def _body(response: JsonObject) -> bytes:
@@ -102,7 +107,8 @@ def _body(response: JsonObject) -> bytes:
         except binascii.Error as error:
             raise NotARecording(f"`response.body_b64` is not base64: {error}") from None
     if response.get("body_text") is not None:
-        return as_text(response["body_text"]).encode()
+        # Half a character is recorded as such; it goes over the wire as the bytes that were misread.
+        return as_text(response["body_text"]).encode("utf-8", "surrogatepass")
     if "body" not in response:
         raise NotARecording("`response` has none of `body`, `body_text` and `body_b64`")
     return json.dumps(response["body"]).encode()

@@ -115,6 +115,17 @@ def test_a_stream_is_put_together(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert line["tool_calls"] == [{"name": "f", "arguments": {"a": 1}}]
 
 
+def test_half_characters_and_headers_of_http_2_break_no_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halves = ("\\ud83d", "\\ude00", "\ud83d")
+    chunks = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{half}"}}}}]}}\n\n' for half in halves]
+    body = "".join(chunks) + 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    response: JsonObject = {"status": 200, "headers": {":status": "200", "x-a": "b"}, "body_text": body}
+    assert main([str(written(tmp_path / "a.json", stream=True, response=response)), "--json"]) == 0
+    assert lines(capsys.readouterr().out)[0]["text"] == "😀\ud83d"
+
+
 def test_an_unknown_provider_is_read_as_a_compatible_one_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

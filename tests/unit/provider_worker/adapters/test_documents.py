@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.provider_worker.adapters.documents import one_line, parse_object, render
+from services.provider_worker.adapters.documents import Mended, one_line, parse_object, render
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,26 @@ def test_what_is_read_can_be_written_as_strict_json(text: bytes, value: object) 
     document = parse_object(text)
     assert document == {"a": value}
     assert json.loads(render(document), parse_constant=pytest.fail) == document
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        (b'{"a":NaN}', True),
+        (b'{"a":[-Infinity]}', True),
+        (b'{"a":"\xed\xa0\xbd"}', True),
+        (b'\xef\xbb\xbf{"a":1}', True),
+        (b'{"a":"\\ud83d"}', False),
+        (b'{"a":1e400}', False),
+        (b'{"a":1}', False),
+    ],
+)
+def test_what_others_cannot_read_is_marked_as_mended(text: bytes, mended: bool) -> None:
+    document = parse_object(text)
+    assert document is not None
+    assert isinstance(document, Mended) is mended
+    if not mended:
+        assert json.loads(text) is not None
 
 
 def test_infinity_beside_a_large_integer_is_still_no_json() -> None:

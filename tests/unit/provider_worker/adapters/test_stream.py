@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -429,6 +430,13 @@ def test_an_empty_model_name_is_not_the_model_served() -> None:
     chunks, answer = read(azure, delta(None, content="x"), delta("stop"), DONE)
     assert answer.model_served == "m-1"
     assert len(chunks) == 3
+
+
+@pytest.mark.parametrize("broken", [b"-Infinity", b"NaN", b'"\xed\xa0\xbd"'])
+def test_no_chunk_goes_on_that_callers_cannot_parse(broken: bytes) -> None:
+    odd = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"x":' + broken + b"}}]}\n\n"
+    for chunks, _ in (read_bytes(odd), read_bytes(delta(None, content="a"), odd)):
+        assert orjson.loads(chunks[-1].replace(b"\\ud83d", b""))["choices"][0]["delta"] == {"content": "a"}
 
 
 def test_half_a_character_survives() -> None:
