@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,14 +77,32 @@ class Up:
         return {**os.environ, **ours, **settings}
 
 
+@contextmanager
+def launching(directory: Path) -> Iterator[Up]:
+    """A launcher that is not left running."""
+    launcher = Up(directory)
+    try:
+        yield launcher
+    finally:
+        for process in launcher.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    launcher = Up(tmp_path)
-    yield launcher
-    for process in launcher.processes:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    """One of the test's own, not started yet."""
+    with launching(tmp_path) as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One that is up, for tests that leave it up; started with the key of some vendor in its environment."""
+    with launching(tmp_path_factory.mktemp("running")) as launcher:
+        launcher.started(SOME_VENDOR_API_KEY="sk-vendor")
+        yield launcher
 
 
 def test_it_starts_everything_and_stops_everything_in_order(up: Up) -> None:
@@ -134,16 +153,30 @@ def test_a_second_start_finds_the_same_data_ports_and_secrets(up: Up) -> None:
     assert up.run("down").stdout.endswith("Keyferry has stopped\n")
 
 
-def test_a_second_up_says_what_runs(up: Up) -> None:
-    process = up.started()
-    again = up.run("up")
+def test_a_second_up_says_what_runs(running: Up) -> None:
+    (process,) = running.processes
+    again = running.run("up")
     assert again.returncode == 0
     assert "Keyferry runs already" in again.stdout
-    assert f"http://{LOOPBACK}:{up.http_port}/v1" in again.stdout
+    assert f"http://{LOOPBACK}:{running.http_port}/v1" in again.stdout
     assert f"pid {process.pid}" in again.stdout
-    for name, pid in up.pids().items():
+    for name, pid in running.pids().items():
         assert re.search(rf"^  {name} +ready +pid {pid} ", again.stdout, re.MULTILINE)
     assert process.poll() is None
+
+
+def test_secrets_are_for_their_owner_and_in_no_environment_or_argv(running: Up) -> None:
+    secret_files = [path for path in (running.home / "secrets").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secret_files if path.name != "demo-client-token"} == {0o600}
+    for directory in ("secrets", "run", "log", "spool", "nats"):
+        assert stat.S_IMODE((running.home / directory).stat().st_mode) == 0o700
+    assert stat.S_IMODE((running.home / "run" / "control.sock").stat().st_mode) == 0o600
+    contents = [path.read_text().strip() for path in secret_files]
+    passwords = [text.split(":")[2].partition("@")[0] for text in contents if text.startswith("postgresql")]
+    assert len(passwords) == len(SERVICES_WITH_TABLES) + 1, "one for each service with tables, and the superuser's"
+    for pid in running.pids().values():
+        shown = Path(f"/proc/{pid}/environ").read_text() + Path(f"/proc/{pid}/cmdline").read_text()
+        assert not [secret for secret in (*contents, *passwords, "sk-vendor") if secret in shown]
 
 
 def test_status_down_and_restart_say_when_nothing_runs(up: Up) -> None:
@@ -202,12 +235,11 @@ def test_after_a_kill_nothing_is_left_and_the_next_start_works(up: Up) -> None:
     up.started()
 
 
-def test_a_restart_shows_its_progress_and_the_state_file_follows(up: Up) -> None:
-    up.started()
-    before = up.pids()
-    done = up.run("restart", "ingress")
+def test_a_restart_shows_its_progress_and_the_state_file_follows(running: Up) -> None:
+    before = running.pids()
+    done = running.run("restart", "ingress")
     assert done.returncode == 0
-    after = up.pids()
+    after = running.pids()
     lines = [line.partition(" s  ")[2] for line in done.stdout.splitlines()]
     assert lines == [
         "ingress: starting the next process",
@@ -215,30 +247,14 @@ def test_a_restart_shows_its_progress_and_the_state_file_follows(up: Up) -> None
         f"ingress: pid {before['ingress']} drains",
     ]
     assert {name for name in before if before[name] != after[name]} == {"ingress"}
-    wrong = up.run("restart", "rooter")
+    wrong = running.run("restart", "rooter")
     assert wrong.returncode == 1
     assert "no service 'rooter' runs here. These do: " in wrong.stderr
 
 
 @pytest.mark.parametrize("server", ["nats", "postgres"])
-def test_a_killed_server_comes_back_where_it_was(up: Up, server: str) -> None:
-    up.started()
-    before = up.pids()[server]
+def test_a_killed_server_comes_back_where_it_was(running: Up, server: str) -> None:
+    before = running.pids()[server]
     os.kill(before, signal.SIGKILL)
-    until("it is ready again", lambda: f"{server}: pid {up.pids()[server]} is ready again" in up.said())
-    assert re.search(rf"^  {server} +ready .* restarts [1-9]", up.run("status").stdout, re.MULTILINE)
-
-
-def test_secrets_are_for_their_owner_and_in_no_environment_or_argv(up: Up) -> None:
-    up.started(SOME_VENDOR_API_KEY="sk-vendor")
-    secret_files = [path for path in (up.home / "secrets").rglob("*") if path.is_file()]
-    assert {stat.S_IMODE(path.stat().st_mode) for path in secret_files if path.name != "demo-client-token"} == {0o600}
-    for directory in ("secrets", "run", "log", "spool", "nats"):
-        assert stat.S_IMODE((up.home / directory).stat().st_mode) == 0o700
-    assert stat.S_IMODE((up.home / "run" / "control.sock").stat().st_mode) == 0o600
-    contents = [path.read_text().strip() for path in secret_files]
-    passwords = [text.split(":")[2].partition("@")[0] for text in contents if text.startswith("postgresql")]
-    assert len(passwords) == len(SERVICES_WITH_TABLES) + 1, "one for each service with tables, and the superuser's"
-    for pid in up.pids().values():
-        shown = Path(f"/proc/{pid}/environ").read_text() + Path(f"/proc/{pid}/cmdline").read_text()
-        assert not [secret for secret in (*contents, *passwords, "sk-vendor") if secret in shown]
+    until("it is ready again", lambda: f"{server}: pid {running.pids()[server]} is ready again" in running.said())
+    assert re.search(rf"^  {server} +ready .* restarts [1-9]", running.run("status").stdout, re.MULTILINE)
