@@ -35,8 +35,10 @@ class Variation:
     indent: int | None = None
     before: str = ""
     between: str = ""
+    gap: str = "\n\n"
+    """What ends an event."""
     ends: bool = True
-    """Whether the last event has its blank line."""
+    """Whether the last event is ended at all."""
 
 
 def shuffled(document: JsonObject) -> JsonObject:
@@ -115,6 +117,7 @@ VARIATIONS = {
         before="\ufeff: hello\n\n", between=": still here\n\nid: 7\nretry: 1000\n"
     ),
     "wide": Variation(indent=2),
+    "no blank lines": Variation(gap="\n"),
     "no blank line at the end": Variation(ends=False),
 }
 
@@ -129,8 +132,8 @@ def rewritten(body: bytes, variation: Variation) -> bytes:
     if "data:" not in text:
         return body
     events = [block for block in text.replace("\r\n", "\n").split("\n\n") if block.strip()]
-    made = "\n\n".join(variation.between + _event(block, variation) for block in events)
-    made = variation.before + made + ("\n\n" if variation.ends else "")
+    made = variation.gap.join(variation.between + _event(block, variation) for block in events)
+    made = variation.before + made + (variation.gap if variation.ends else "")
     return made.replace("\r\n", "\n").replace("\n", variation.newline).encode()
 
 

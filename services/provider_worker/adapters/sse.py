@@ -1,7 +1,8 @@
 """Server-sent events from bytes that are cut anywhere.
 
-Source of the rules: the HTML standard, section 9.2.6 "Interpreting an event stream". Two deviations: an event without data is
-dropped whatever its name, and the last event may lack its blank line (`finish`), because providers close without one.
+Source of the rules: the HTML standard, section 9.2.6 "Interpreting an event stream". Three deviations: an event without data is
+dropped whatever its name; the last event may lack its blank line (`finish`), because providers close without one; and so may
+others where it shows: no JSON has an object right after another, so a line that begins one begins an event.
 """
 
 from typing import NamedTuple
@@ -77,6 +78,8 @@ class EventParser:
         events: list[Event] = []
         for line in lines:
             if line:
+                if self._lines and self._begins_another(line):
+                    events.append(self._take())
                 self._read_line(line)
             elif self._lines:
                 events.append(self._take())
@@ -87,6 +90,13 @@ class EventParser:
         if rest:
             self._keep(rest)
         return events
+
+    def _begins_another(self, line: bytes) -> bool:
+        """Whether `line` cannot belong to the event whose data has come, though no blank line stands between them."""
+        if self._lines[-1][-1:] != b"}":
+            return False
+        field, _, value = line.partition(b":")
+        return value.lstrip()[:1] in (b"{", b"[") if field == b"data" else field == b"event" and self._name != b""
 
     def _read_line(self, line: bytes) -> None:
         if self._at_start:

@@ -67,3 +67,22 @@ def test_any_cutting_gives_the_same_events(lines: list[tuple[bytes, bytes]], see
     cuts = sorted(source.randint(0, len(body)) for _ in range(source.randint(0, 12)))
     pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
     assert events_of(*pieces) == events_of(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n', [(b"", b'{"a":1}'), (b"", b'{"b":2}'), (b"", b"[DONE]")]),
+        (b'event: x\ndata:{"a":1}\nevent: y\ndata:{"b":2}\n\n', [(b"x", b'{"a":1}'), (b"y", b'{"b":2}')]),
+        (b'data: {"a":1}\nevent: y\n\n', [(b"y", b'{"a":1}')]),
+        (b'data: {"a":[\ndata: {"b":2}\ndata: ,{"c":3}\ndata: ]}\n\n', [(b"", b'{"a":[\n{"b":2}\n,{"c":3}\n]}')]),
+        (b"data: a}\ndata: b\n\n", [(b"", b"a}\nb")]),
+    ],
+)
+def test_events_without_blank_lines_between_them_are_told_apart_where_json_is(
+    body: bytes, events: list[tuple[bytes, bytes]]
+) -> None:
+    for size in (1, 3, len(body)):
+        parser = EventParser()
+        read = [event for at in range(0, len(body), size) for event in parser.feed(body[at : at + size])]
+        assert [*read, *parser.finish()] == events
