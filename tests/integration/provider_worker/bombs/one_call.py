@@ -1,13 +1,18 @@
-"""A process that makes one call with the worker's client and an adapter, and says what came of it and how much memory it took.
+"""A process for one call with the worker's client and an adapter: it says what came of it and how much memory it took.
 
-python -m tests.integration.provider_worker.bombs.one_call URL [--stream] [--undefended]
+    python -m tests.integration.provider_worker.bombs.one_call
 
-The growth is the process's peak after the call over what it held just before it, after a small call has warmed everything up.
+Each line of the input is a list of arguments, `URL [--stream] [--undefended]` as JSON. A child, forked from a process that has
+everything imported and has called nobody, makes the call and prints what it came to as a line. The growth is the child's peak
+after the call over what it held just before it, after a small call has warmed everything up.
 """
 
 import argparse
 import asyncio
 import json
+import os
+import sys
+import traceback
 from dataclasses import asdict, dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,7 +24,7 @@ from services.provider_worker.adapters.registry import adapter_for
 from services.provider_worker.upstream import inflate
 from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient, UpstreamError
 
-TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
+TIMEOUTS = Timeouts(connect_seconds=60, first_byte_seconds=60, between_bytes_seconds=60)
 BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'
 
 
@@ -94,14 +99,31 @@ def _kibibytes(name: str) -> int:
 
 
 def main() -> None:
-    """Measure and print."""
+    """A child for each line."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _measure(json.loads(line))
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            print(json.dumps({"failed": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+def _measure(arguments: list[str]) -> None:
+    """Measure and print; an exception ends the child."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--undefended", action="store_true")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     limits = undefend() if asked.undefended else BodyLimits()
-    print(json.dumps(asdict(asyncio.run(measured(asked.url, stream=asked.stream, limits=limits)))))
+    try:
+        found = asyncio.run(measured(asked.url, stream=asked.stream, limits=limits))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    print(json.dumps(asdict(found)), flush=True)
 
 
 if __name__ == "__main__":

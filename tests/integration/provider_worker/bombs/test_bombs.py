@@ -4,7 +4,9 @@ Measured in a process of its own for each answer. Without the defences the same 
 """
 
 import asyncio
+import functools
 import json
+import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ EVENTS = "content-type: text/event-stream"
 GZIP, ZLIB, RAW = 31, 15, -15
 
 
+@functools.cache
 def bomb(window: int, plain_bytes: int = PLAIN_BYTES) -> bytes:
     """Compressed spaces inside what begins as a JSON object: a thousand times smaller than what comes out."""
     machine = zlib.compressobj(9, zlib.DEFLATED, window)
@@ -97,49 +100,56 @@ BOMBS: dict[str, tuple[Behaviour, bool, str, str]] = {
 }
 
 
-async def taken(behave: Behaviour, *flags: str) -> Taken:
+@pytest.fixture(scope="module")
+def caller() -> "Iterator[subprocess.Popen[str]]":
+    """What forks a process for each call."""
+    argv = [sys.executable, "-m", "tests.integration.provider_worker.bombs.one_call"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def taken(caller: "subprocess.Popen[str]", behave: Behaviour, *flags: str) -> Taken:
     """What a process says of its call to a listener that behaves so."""
 
     async def warm_first(call: Call) -> None:
         await (answers(reply(b"{}", JSON))(call) if "/warm/" in call.request.line else behave(call))
 
     async with upstream_double(warm_first) as double:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.integration.provider_worker.bombs.one_call",
-            double.url("/v1"),
-            *flags,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        return Taken(**json.loads(out))
+        return Taken(**json.loads(await asyncio.to_thread(_said, caller, [double.url("/v1"), *flags])))
+
+
+def _said(caller: "subprocess.Popen[str]", arguments: list[str]) -> str:
+    """The line that answers these arguments."""
+    assert caller.stdin is not None
+    assert caller.stdout is not None
+    caller.stdin.write(json.dumps(arguments) + "\n")
+    caller.stdin.flush()
+    return caller.stdout.readline()
 
 
 @pytest.mark.parametrize("name", BOMBS)
-async def test_a_bomb_is_an_error_and_takes_little_memory(name: str) -> None:
+async def test_a_bomb_is_an_error_and_takes_little_memory(caller: "subprocess.Popen[str]", name: str) -> None:
     behave, stream, outcome, words = BOMBS[name]
-    found = await taken(behave, *(["--stream"] if stream else []))
+    found = await taken(caller, behave, *(["--stream"] if stream else []))
     assert found.outcome == outcome, found
     assert words in found.words
     assert found.growth_bytes <= MAX_GROWTH_BYTES, found
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate", "width", "members"])
-async def test_without_the_defence_the_same_answer_fills_memory(name: str) -> None:
-    found = await taken(BOMBS[name][0], "--undefended")
+async def test_without_the_defence_the_same_answer_fills_memory(caller: "subprocess.Popen[str]", name: str) -> None:
+    found = await taken(caller, BOMBS[name][0], "--undefended")
     assert found.growth_bytes > MAX_GROWTH_BYTES, found
 
 
-async def test_what_is_large_and_no_bomb_still_comes_through() -> None:
+async def test_what_is_large_and_no_bomb_still_comes_through(caller: "subprocess.Popen[str]") -> None:
     """Sixty-three headers of almost the largest size, and a body of a mebibyte that is compressed well."""
     text = json.dumps({"choices": [{"message": {"content": "well " * 200_000}, "finish_reason": "stop"}]}).encode()
     machine = zlib.compressobj(6, zlib.DEFLATED, GZIP)
     body = machine.compress(text) + machine.flush()
     headers = [f"x-{number}: {'y' * 8000}" for number in range(58)]
-    found = await taken(headed(body, JSON, "content-encoding: gzip", *headers))
+    found = await taken(caller, headed(body, JSON, "content-encoding: gzip", *headers))
     assert (found.outcome, found.read_bytes) == ("whole", len(text))
