@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.ids import ModelName
-from keyferry.contracts.key import Base64, Provider
+from keyferry.contracts.key import Actor, Base64, Provider
 from keyferry.contracts.money import usd
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
@@ -159,6 +159,13 @@ class Paging(BaseModel):
 
     limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = DEFAULT_PAGE
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+
+
+class KeyPaging(Paging):
+    """The same for provider keys."""
+
+    created_by: Actor | None = None
+    """Only keys that this one added, or gave the secret in use of: those to rotate when somebody leaves."""
 
 
 class AuditPaging(Paging):

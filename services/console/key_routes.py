@@ -37,7 +37,7 @@ from keyferry.contracts.topology import (
 )
 from services.console.acting import Acting, For
 from services.console.asking import KEY_TEST_SECONDS, Questions
-from services.console.bodies import AddKeyBody, EditKeyBody, Paging, RotateKeyBody, TryKeyBody
+from services.console.bodies import AddKeyBody, EditKeyBody, KeyPaging, RotateKeyBody, TryKeyBody
 from services.console.paging import page
 from services.console.problem import not_found
 from services.console.routing_table import Route
@@ -72,9 +72,9 @@ class KeyRoutes:
             Route("POST", f"{one}/revert", "revert_provider_key", self.revert),
         )
 
-    async def list_(self, who: For, query: Annotated[Paging, Query()]) -> ProviderKeyPage:
+    async def list_(self, who: For, query: Annotated[KeyPaging, Query()]) -> ProviderKeyPage:
         """A tenant's provider keys, masked, in the order in which they are used."""
-        keys = await self._keys(who)
+        keys = await self._keys(who, query.created_by)
         data, following = page(keys, lambda key: key.key_id, query.limit, query.after)
         return ProviderKeyPage(data=data, next=following)
 
@@ -147,8 +147,9 @@ class KeyRoutes:
     async def _intake_key(self) -> IntakeKey:
         return self._sealer.trusted(await self._questions.read(KEY_INTAKE, GetIntakeKey(), IntakeKey))
 
-    async def _keys(self, who: Acting) -> list[ProviderKey]:
-        return (await self._questions.read(KEY_LIST, ListKeys(tenant=who.tenant), ProviderKeys)).keys
+    async def _keys(self, who: Acting, created_by: str | None = None) -> list[ProviderKey]:
+        asked = ListKeys(tenant=who.tenant, created_by=created_by)
+        return (await self._questions.read(KEY_LIST, asked, ProviderKeys)).keys
 
     async def _named(self, who: Acting, key_id: str) -> ProviderKey:
         for key in await self._keys(who):

@@ -105,6 +105,10 @@ class ProviderKeySummary(View):
     """Whose monthly limit is spent."""
     expiring_soon: int
     """Whose date comes within fourteen days."""
+    rotation_due: int
+    """Whose secret is older than the operator wants."""
+    credit_low: int
+    """With less credit left than the operator wants."""
     last_used_at: datetime | None
 
 
@@ -155,6 +159,8 @@ def summary(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:
         spent_usd=_spent(keys),
         over_limit=sum(key.over_limit for key in keys),
         expiring_soon=sum(expires_at <= now + EXPIRING_WITHIN for expires_at in expiring),
+        rotation_due=sum(key.rotation_due for key in keys),
+        credit_low=sum(key.credit_low for key in keys),
         last_used_at=max((key.last_used_at for key in keys if key.last_used_at is not None), default=None),
     )
 

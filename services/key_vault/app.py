@@ -21,6 +21,7 @@ from services.key_vault.data_keys import DataKeys
 from services.key_vault.delivery import Delivery, over_bus
 from services.key_vault.handlers import Handlers, Rooms
 from services.key_vault.management import KeyManagement
+from services.key_vault.notices import Notices
 from services.key_vault.refusals import Refusals
 from services.key_vault.retest import KeyWatch, Retester
 from services.key_vault.rotation import Rotation
@@ -29,11 +30,12 @@ from services.key_vault.settings import VaultSettings
 from services.key_vault.spending import Spending
 from services.key_vault.stewardship import Stewardship
 from services.key_vault.store import SCHEMA, KeyStore, audit_sequence, event_outbox, outbox
+from services.key_vault.term_watch import TermWatch
 from services.key_vault.verification import Verification
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
-_POOL_SIZE = 12
-"""Two relays and the watch over the keys hold one connection each; leases must not wait for those."""
+_POOL_SIZE = 13
+"""Two relays and the watches over keys and sealing keys hold one connection each; leases must not wait for those."""
 
 Clock = Callable[[], datetime]
 
@@ -64,7 +66,9 @@ class Vault:
         )
         self.checks = Checks(self.delivery, clock)
         self.retester = Retester(self.store, self.custody, self.checks, clock, random.random)
-        self.watch = KeyWatch(self.store, self.retester, clock)
+        self.notices = Notices(self.store, settings.notice_rules(), clock)
+        self.watch = KeyWatch(self.store, self.retester, self.notices, clock)
+        self.terms = TermWatch(self.store, self.sealing_keys, self.rotation, settings.term_rule(), clock)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -99,10 +103,12 @@ class Vault:
         self._relay.start()
         self._events.start()
         self.watch.start(self.committed)
+        self.terms.start(self.committed)
 
     async def close(self) -> None:
         """Stop what runs and disconnect; what is not published is in the outboxes."""
         await self.watch.stop()
+        await self.terms.stop()
         await self.rotation.stop()
         if self._relay is not None and self._events is not None:
             await self._relay.stop()
@@ -141,6 +147,7 @@ def create_app(settings: VaultSettings | None = None) -> Service:
         data_keys=vault.data_keys,
         rotation=vault.rotation,
         verification=vault.verification,
+        terms=vault.terms,
     )
     told = {"base_urls": settings.provider_urls, "private_networks": rules.private_networks}
     rooms = Rooms(
@@ -149,6 +156,7 @@ def create_app(settings: VaultSettings | None = None) -> Service:
         delivery=vault.delivery,
         refusals=Refusals(vault.store, clock),
         spending=Spending(vault.store, vault.committed, clock),
+        notices=vault.notices,
         intake_key=opener.intake_key.model_copy(update=told),
     )
     Handlers(rooms, vault.committed).register(service.bus)

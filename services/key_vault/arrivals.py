@@ -20,6 +20,14 @@ _NOT_LOOKED_AT = {"masked": "…", "fingerprint": "0" * 16}
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """When a secret was given, and by whom; null for the one that a key was added with."""
+
+    at: datetime | None
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class IntakeRules:
     """What the operator has decided about keys. `operator_urls` and `private_networks` as in `key_address`."""
 
@@ -66,10 +74,14 @@ class Arrivals:
         intake.require_plausible(key.provider, secret)
         return secret
 
-    def replaced(self, key: ProviderKey, secret: Secret, revert_until: datetime | None) -> ProviderKey:
-        """A stored key with another secret in its place, untested."""
+    def replaced(self, key: ProviderKey, secret: Secret, given: Given, revert_until: datetime | None) -> ProviderKey:
+        """A stored key with another secret in its place, untested. What was noticed of the former one is not said of it."""
         fresh: dict[str, object] = {
             "version": key.version + 1,
+            "rotated_at": given.at,
+            "rotated_by": given.by,
+            "rotation_due": False,
+            "credit_low": False,
             "status": lifecycle.happened(key, lifecycle.Event.REPLACED),
             "revert_until": revert_until,
             "last_check": None,

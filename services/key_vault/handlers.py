@@ -57,6 +57,7 @@ from keyferry.runtime.bus import Bus, Refused
 from keyferry.runtime.settings import SettingsError
 from services.key_vault.delivery import Delivery, LeaseDoor
 from services.key_vault.management import KeyManagement
+from services.key_vault.notices import Notices
 from services.key_vault.refusals import Refusals
 from services.key_vault.rejection import Rejected
 from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
@@ -77,6 +78,7 @@ class Rooms:
     delivery: Delivery
     refusals: Refusals
     spending: Spending
+    notices: Notices
     intake_key: IntakeKey
 
 
@@ -117,7 +119,7 @@ class Handlers:
     async def add(self, command: AddKey) -> ProviderKey:
         """Store a key."""
         async with self._answering(_CHANGED):
-            return await self._rooms.management.add(command)
+            return self._rooms.notices.shown(await self._rooms.management.add(command))
 
     async def try_(self, command: TryKey) -> KeyCheck:
         """Test a key without storing it."""
@@ -127,32 +129,34 @@ class Handlers:
     async def test(self, command: TestKey) -> ProviderKey:
         """Test a stored key."""
         async with self._answering(_CHANGED):
-            return await self._rooms.management.test(command)
+            return self._rooms.notices.shown(await self._rooms.management.test(command))
 
     async def rotate(self, command: RotateKey) -> ProviderKey:
         """Replace a key, with overlap."""
         async with self._answering(_CHANGED):
-            return await self._rooms.management.rotate(command)
+            return self._rooms.notices.shown(await self._rooms.management.rotate(command))
 
     async def revert(self, command: RevertKey) -> ProviderKey:
         """Undo the last rotation of a key."""
         async with self._answering(_CHANGED):
-            return await self._rooms.management.revert(command)
+            return self._rooms.notices.shown(await self._rooms.management.revert(command))
 
     async def edit(self, command: EditKey) -> ProviderKey:
         """Change what is known of a key."""
         async with self._answering(_CHANGED):
-            return await self._rooms.management.edit(command)
+            return self._rooms.notices.shown(await self._rooms.management.edit(command))
 
     async def remove(self, command: RemoveKey) -> KeyRemoved:
         """Destroy a key."""
         async with self._answering(_CHANGED):
-            return await self._rooms.management.remove(command)
+            removed = await self._rooms.management.remove(command)
+        return removed.model_copy(update={"key": self._rooms.notices.shown(removed.key)})
 
     async def list_(self, command: ListKeys) -> ProviderKeys:
         """A tenant's keys, masked."""
         async with self._answering(_READ):
-            return ProviderKeys(keys=await self._rooms.management.all_of(command.tenant))
+            found = await self._rooms.management.all_of(command.tenant, command.created_by)
+        return ProviderKeys(keys=[self._rooms.notices.shown(key) for key in found])
 
     async def rotate_sealing_key(self, command: RotateSealingKey) -> SealingKeyRotation:
         """Rewrap data keys, or tell how far that is."""

@@ -28,7 +28,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant
 from services.key_vault import admission, editing, intake, lifecycle, wording
-from services.key_vault.arrivals import Arrivals, IntakeRules
+from services.key_vault.arrivals import Arrivals, Given, IntakeRules
 from services.key_vault.checks import Checks
 from services.key_vault.custody import Custody
 from services.key_vault.rejection import Rejected
@@ -101,7 +101,9 @@ class KeyManagement:
             self._admit(command.tenant)
             key = await self._named(command)
             secret = self._arrivals.unsealed(command.sealed, key)
-            fresh = self._arrivals.replaced(key, secret, self._clock() + self._rules.revert_after)
+            now = self._clock()
+            given = Given(now, command.actor)
+            fresh = self._arrivals.replaced(key, secret, given, now + self._rules.revert_after)
             await self._require_new(fresh, key.key_id)
             check = await self._checks.run(fresh, secret)
             require_usable(fresh, check, save_untested=command.save_untested)
@@ -112,8 +114,8 @@ class KeyManagement:
         """Go back to the secret before the last rotation. What cannot be tested now is taken back all the same."""
         async with self._accountable(command, "key.revert", command.key_id):
             key = await self._named(command)
-            secret = await self._former(key)
-            fresh = self._arrivals.replaced(key, secret, None)
+            secret, given = await self._former(key)
+            fresh = self._arrivals.replaced(key, secret, given, None)
             await self._require_new(fresh)
             check = await self._checks.run(fresh, secret)
             require_usable(fresh, check, save_untested=True)
@@ -145,9 +147,9 @@ class KeyManagement:
         left = [other for other in await self._store.of_tenant(key.tenant) if other.provider == key.provider]
         return KeyRemoved(key=key, keys_left=len(left))
 
-    async def all_of(self, tenant: str) -> list[ProviderKey]:
-        """A tenant's keys, in the order in which they are used."""
-        return intake.in_order_of_use(await self._store.of_tenant(tenant))
+    async def all_of(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
+        """A tenant's keys, in the order in which they are used; with `created_by`, those whose secret this one knows."""
+        return intake.in_order_of_use(await self._store.of_tenant(tenant, created_by))
 
     # --- inside
 
@@ -220,18 +222,18 @@ class KeyManagement:
             )
         return key
 
-    async def _former(self, key: ProviderKey) -> Secret:
-        """The secret before the last rotation. Raises Rejected when it is not kept any more."""
+    async def _former(self, key: ProviderKey) -> tuple[Secret, Given]:
+        """The secret before the last rotation, as old as it is. Raises Rejected when it is not kept any more."""
         kept = key.revert_until is not None and self._clock() < key.revert_until
-        version = await self._store.former_version(key) if kept else None
-        sealed = None if version is None else await self._store.sealed(key.tenant, key.key_id, version)
-        if sealed is None:
+        former = await self._store.former(key) if kept else None
+        sealed = None if former is None else await self._store.sealed(key.tenant, key.key_id, former.version)
+        if former is None or sealed is None:
             raise Rejected(
                 ErrorCode.CONFLICT,
                 f"{key.key_id} has no former version to go back to: it was not rotated lately; add the former key anew",
             )
         try:
-            return await self._custody.open(key.model_copy(update={"version": version}), sealed)
+            return await self._custody.open(former, sealed), Given(former.rotated_at, former.rotated_by)
         except Undecryptable as error:
             raise Rejected(ErrorCode.CONFLICT, f"the former version cannot be opened: {error}") from None
 

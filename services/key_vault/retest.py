@@ -1,4 +1,4 @@
-"""Tests stored keys, and looks at each when its time has come: for a test, its date, its month, its former version.
+"""Tests stored keys, and looks at each when its time has come: for a test, its date, its month, its former version, its age.
 
 One process at a time does that, chosen by an advisory lock. Everything it does is decided by `now` and the tables, so a process
 that dies in between leaves nothing that the next one does not find.
@@ -19,6 +19,7 @@ from services.key_vault.checks import Checks
 from services.key_vault.custody import Custody
 from services.key_vault.editing import limited
 from services.key_vault.lifecycle import Event
+from services.key_vault.notices import Notices
 from services.key_vault.rejection import Rejected
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
@@ -133,9 +134,10 @@ class Retester:
 class KeyWatch:
     """Looks at every key in its time, in one process of the vault. `passing` makes one round for a given moment."""
 
-    def __init__(self, store: KeyStore, retester: Retester, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: KeyStore, retester: Retester, notices: Notices, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._retester = retester
+        self._notices = notices
         self._clock = clock
         self._committed: Callable[[], None] = lambda: None
         self._task: asyncio.Task[None] | None = None
@@ -169,7 +171,7 @@ class KeyWatch:
                 async with asyncio.TaskGroup() as group:
                     for key in due[first : first + _AT_ONCE]:
                         group.create_task(self._look_at(key, now))
-            return len(former) + len(old) + len(due)
+            return len(former) + len(old) + len(due) + await self._notices.passing(now)
 
     async def _look_at(self, key: ProviderKey, now: datetime) -> None:
         if lifecycle.over_time(key, now):

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -14,16 +15,19 @@ from pydantic_settings import NoDecode
 
 from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Provider
+from keyferry.contracts.money import Usd
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.intake import IntakeOpener
 from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
 from services.key_vault.admission import ByokSwitch
+from services.key_vault.notices import NoticeRules
 from services.key_vault.registrations import BadEnrolment, EnrolledWorkers
 from services.key_vault.sealing_keys import aws_kms, vault_transit
 from services.key_vault.sealing_keys.file import FileKeyring, environment_keyring
 from services.key_vault.sealing_keys.protocol import SealingKeys
+from services.key_vault.terms import TermRule
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -86,6 +90,14 @@ class VaultSettings(DatabaseSettings):
     """The same as the workers': with networks here, base URLs may be plain http and name any port."""
     provider_urls: ProviderUrls = Field(default_factory=dict)
     """Company gateways that stand in for providers: `openai=https://gateway.example.com/v1,…`."""
+    sealing_key_days: int = Field(default=90, ge=0, le=36_500)
+    """After how many days a sealing key is to be replaced; 0 is never."""
+    sealing_key_automatic: bool = True
+    """Whether the vault replaces it then by itself, where it can."""
+    key_rotation_days: int = Field(default=90, ge=0, le=36_500)
+    """After how many days a provider key is reported as due for rotation; 0 is never."""
+    credit_low_usd: Usd = Field(default=Decimal(5), ge=0)
+    """Below how many US dollars of credit a key is reported, where its provider says what is left; 0 is never."""
     byok_enabled: bool = True
     """Whether tenants may have provider keys of their own."""
     byok_tenants: TenantSet = frozenset()
@@ -100,6 +112,14 @@ class VaultSettings(DatabaseSettings):
     def revert_after(self) -> timedelta:
         """How long the key before a rotation is kept."""
         return timedelta(seconds=self.revert_seconds)
+
+    def term_rule(self) -> TermRule:
+        """When a sealing key is to be replaced, and by whom."""
+        return TermRule(timedelta(days=self.sealing_key_days) or None, self.sealing_key_automatic)
+
+    def notice_rules(self) -> NoticeRules:
+        """What the owners of provider keys are told of by themselves."""
+        return NoticeRules(timedelta(days=self.key_rotation_days) or None, self.credit_low_usd or None)
 
     def sealing_keys(self) -> SealingKeys:
         """Whoever holds the sealing keys. Raises SettingsError."""

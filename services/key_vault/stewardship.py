@@ -18,6 +18,7 @@ from services.key_vault.rejection import Rejected
 from services.key_vault.rotation import Rotation, reseal_tenant
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.store import Act, KeyStore
+from services.key_vault.term_watch import TermWatch
 from services.key_vault.verification import Verification
 
 _SHRED = "vault.shred"
@@ -34,16 +35,24 @@ class Stewardship:
         data_keys: DataKeys,
         rotation: Rotation,
         verification: Verification,
+        terms: TermWatch,
     ) -> None:
         self._store = store
         self._custody = custody
         self._data_keys = data_keys
         self._rotation = rotation
         self._verification = verification
+        self._terms = terms
 
     async def rotate(self, command: RotateSealingKey) -> SealingKeyRotation:
-        """Begin to rewrap every data key, or tell how far that is. Raises SettingsError for sealing keys that make no sense."""
-        return await (self._rotation.start(command.actor) if command.start else self._rotation.progress())
+        """Begin to rewrap every data key, or tell how far that is.
+
+        Raises SettingsError for sealing keys that make no sense, Rejected where no new one can be made.
+        """
+        if command.start and command.renew:
+            await self._terms.renew(command.actor)
+        far = await (self._rotation.start(command.actor) if command.start else self._rotation.progress())
+        return far.model_copy(update={"term": await self._terms.told()})
 
     async def reseal(self, command: RotateDataKeys) -> VaultReport:
         """Seal a tenant's keys under a fresh data key. Raises Rejected where there is nothing to seal."""

@@ -6,7 +6,7 @@ the audit's; a lease or a refusal is written down before it is answered.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Select, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import Insert
@@ -18,6 +18,7 @@ from keyferry.contracts.topology import PROVIDER_KEYS_VIEW
 from services.key_vault.data_key_rows import DataKeyRows
 from services.key_vault.fingerprint_rows import FingerprintRows, remember_fingerprint
 from services.key_vault.lease_rows import Leased, LeaseRows, Nonce, Replayed
+from services.key_vault.notice_rows import NoticeRows
 from services.key_vault.tables import (
     SCHEMA,
     Sealed,
@@ -34,6 +35,7 @@ from services.key_vault.tables import (
     sealed_of,
     spend,
 )
+from services.key_vault.term_rows import TermRows
 from services.key_vault.transactions import Act, DatabaseAway, hold_tenant, lock_number, view_key
 from services.key_vault.worker_rows import WorkerRows
 
@@ -76,7 +78,7 @@ class NoRoom(Conflict):
     """The tenant has as many keys of the provider as it may have."""
 
 
-class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows):
+class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, NoticeRows):
     """The vault's tables. Every method raises DatabaseAway."""
 
     # --- reading
@@ -86,9 +88,14 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows):
         found = await self._found(select(provider_keys).where(_keys.tenant == tenant, _keys.key_id == key_id))
         return found[0] if found else None
 
-    async def of_tenant(self, tenant: str) -> list[ProviderKey]:
-        """A tenant's keys in the order in which they are used: by priority, the older first."""
+    async def of_tenant(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
+        """A tenant's keys in the order in which they are used: by priority, the older first.
+
+        With `created_by`, only those that this one added or gave the secret in use of.
+        """
         query = select(provider_keys).where(_keys.tenant == tenant)
+        if created_by is not None:
+            query = query.where((_keys.created_by == created_by) | (_keys.rotated_by == created_by))
         return await self._found(query.order_by(_keys.priority, _keys.created_at, _keys.key_id))
 
     async def all_tenants_keys(self) -> list[ProviderKey]:
@@ -132,14 +139,17 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows):
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else sealed_of(row)
 
-    async def former_version(self, key: ProviderKey) -> int | None:
-        """The number of the version before the one in use, while it is kept."""
-        kept = select(func.max(key_records.c.version)).where(
-            key_records.c.key_id == key.key_id, key_records.c.version < key.version
-        )
+    async def former(self, key: ProviderKey) -> ProviderKey | None:
+        """The key at the version before the one in use, while that is kept: its number, and since when it was in use."""
+        columns = key_records.c
+        kept = select(columns.version, columns.rotated_at, columns.rotated_by)
+        kept = kept.where(columns.key_id == key.key_id, columns.version < key.version)
         async with self._transaction() as connection:
-            found: int | None = await connection.scalar(kept)
-            return found
+            row = (await connection.execute(kept.order_by(columns.version.desc()).limit(1))).one_or_none()
+        if row is None:
+            return None
+        at = None if row.rotated_at is None else row.rotated_at.astimezone(UTC)
+        return key.model_copy(update={"version": row.version, "rotated_at": at, "rotated_by": row.rotated_by})
 
     async def records_after(
         self, last: tuple[str, int], limit: int, *, data_key_id: str | None = None, tenant: str | None = None
@@ -332,7 +342,8 @@ async def _require_data_key(connection: AsyncConnection, data_key_id: str) -> No
 
 async def _put_record(connection: AsyncConnection, key: ProviderKey, sealed: Sealed) -> None:
     await _require_data_key(connection, sealed.data_key_id)
-    values = {"data_key_id": sealed.data_key_id, "record": sealed.record}
+    values: dict[str, object] = {"data_key_id": sealed.data_key_id, "record": sealed.record}
+    values |= {"rotated_at": key.rotated_at, "rotated_by": key.rotated_by}
     await connection.execute(insert(key_records).values(key_id=key.key_id, version=key.version, **values))
     await remember_fingerprint(connection, key)
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    false,
     func,
     text,
 )
@@ -68,12 +69,23 @@ provider_keys = Table(
     Column("spent_usd", _Usd),
     Column("spend_month", Text),
     Column("revert_until", _Timestamp),
+    Column("rotated_at", _Timestamp),
+    Column("rotated_by", Text),
+    Column("rotation_due", Boolean, nullable=False, server_default=false()),
+    Column("credit_low", Boolean, nullable=False, server_default=false()),
     CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in KeyStatus)})", name="provider_keys_status_known"),
     CheckConstraint("fingerprint ~ '^[0-9a-f]{16}$'", name="provider_keys_fingerprint_hex"),
     CheckConstraint("version >= 1", name="provider_keys_version_positive"),
     Index("provider_keys_once", "tenant", "provider", "fingerprint", unique=True),
     Index("provider_keys_by_tenant", "tenant", "priority", "created_at"),
     Index("provider_keys_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+    Index("provider_keys_by_age", text("coalesce(rotated_at, created_at)"), postgresql_where=text("NOT rotation_due")),
+    Index(
+        "provider_keys_with_credit",
+        "key_id",
+        postgresql_where=text("last_check ->> 'credit_left_usd' IS NOT NULL"),
+    ),
+    Index("provider_keys_noticed", "key_id", postgresql_where=text("rotation_due OR credit_low")),
 )
 data_keys = Table(
     "data_keys",
@@ -88,6 +100,13 @@ data_keys = Table(
     Index("data_keys_by_tenant", "tenant"),
     Index("data_keys_by_sealing_key", "sealing_key", "data_key_id"),
 )
+sealing_key_terms = Table(
+    "sealing_key_terms",
+    metadata,
+    Column("sealing_key", Text, primary_key=True),
+    Column("since", _Timestamp, nullable=False),
+    Column("warned_at", _Timestamp),
+)
 key_records = Table(
     "key_records",
     metadata,
@@ -95,6 +114,8 @@ key_records = Table(
     Column("version", Integer, primary_key=True),
     Column("data_key_id", Text, ForeignKey(data_keys.c.data_key_id), nullable=False),
     Column("record", LargeBinary, nullable=False),
+    Column("rotated_at", _Timestamp),
+    Column("rotated_by", Text),
     Index("key_records_by_data_key", "data_key_id"),
 )
 workers = Table(
@@ -171,7 +192,7 @@ def key_of_values(values: Mapping[str, object]) -> ProviderKey:
 
 def columns_of(key: ProviderKey) -> dict[str, object]:
     """The values of a key's row; its month of spending is recorded apart."""
-    values: dict[str, object] = key.model_dump(exclude={"last_check"})
+    values: dict[str, object] = key.model_dump(exclude={"last_check", "age_days"})
     values["status"] = key.status.value
     values["last_check"] = None if key.last_check is None else key.last_check.model_dump(mode="json")
     return values

@@ -1,6 +1,7 @@
 """What a tenant is told about its keys. No word of it repeats a key."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from keyferry.contracts.key import CheckStep, KeyCheck, KeyStatus, ProviderKey, StepResult
 from keyferry.contracts.money import plain
@@ -60,6 +61,19 @@ def over_limit(key: ProviderKey) -> str:
 def within_limit(key: ProviderKey) -> str:
     """A key that may be used again."""
     return f"{named(key)} is within its monthly limit again"
+
+
+def rotation_due(key: ProviderKey, age_days: int) -> str:
+    """A secret that is older than the operator wants."""
+    return (
+        f"{named(key)} is {age_days} days old: make a new one at the provider and put it in its place"
+        f" (`keyferry keys rotate {key.key_id} --tenant {key.tenant}`)"
+    )
+
+
+def credit_low(key: ProviderKey, left: Decimal, threshold: Decimal) -> str:
+    """Credit that runs out."""
+    return f"{named(key)} has ${plain(left)} of credit left, which is less than ${plain(threshold)}: buy more at the provider"
 
 
 def _step(step: StepResult) -> str:

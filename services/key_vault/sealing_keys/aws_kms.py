@@ -7,13 +7,16 @@ matter. https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.ht
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from keyferry.runtime.settings import SettingsError
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import (
+    CannotRenew,
     Context,
     Description,
+    Renewal,
     SealingKeyMissing,
     SealingKeyUnavailable,
     WrappedDataKey,
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_kms.client import KMSClient
 
 PROVIDER = "aws_kms"
+KMS_DAYS = 365
+"""How often KMS rotates a key for which no period was chosen."""
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3.0, 5.0, 3
 _CHANGED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 _MISSING = frozenset({"NotFoundException", "DisabledException", "KMSInvalidStateException", "KeyUnavailableException"})
@@ -90,6 +95,22 @@ class AwsKms:
             await self._call(source, lambda: self._client.describe_key(KeyId=source))
             raise
         return WrappedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
+
+    async def renewal(self) -> Renewal:
+        """What KMS does by itself. A new KMS key would need rights over the account that the vault should not have."""
+        advice = f"turn on AWS KMS's own rotation of {self._arn}, or point the alias at a new key"
+        try:
+            status = await self._call(self._arn, lambda: self._client.get_key_rotation_status(KeyId=self._arn))
+        except (SealingKeyUnavailable, Undecryptable):
+            return Renewal(f"{advice}, and let this service use it for GetKeyRotationStatus, so that it can see that")
+        days = status.get("RotationPeriodInDays", KMS_DAYS) if status.get("KeyRotationEnabled") else None
+        return Renewal(advice if days is None else f"AWS KMS changes it every {days} days only: choose fewer", days)
+
+    async def renew(self, now: datetime) -> None:
+        """See SealingKeys."""
+        raise CannotRenew(
+            "the vault makes no keys in AWS KMS: turn on its own rotation, or point the alias at a new key"
+        )
 
     def describe(self) -> Description:
         """See SealingKeys."""

@@ -8,17 +8,21 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keyferry.runtime.settings import SettingsError
-from keyferry.sealing.framing import from_base64
+from keyferry.sealing.framing import from_base64, to_base64
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import (
+    CannotRenew,
     Context,
     Description,
+    Renewal,
     SealingKeyMissing,
     SealingKeyUnavailable,
     WrappedDataKey,
@@ -45,6 +49,14 @@ class Keyring:
 
     async def refresh(self) -> None:
         """Nothing can have changed."""
+
+    async def renewal(self) -> Renewal:
+        """See SealingKeys."""
+        return Renewal(obstacle=f"the vault cannot write {self._source}")
+
+    async def renew(self, now: datetime) -> None:
+        """See SealingKeys."""
+        raise CannotRenew(f"the vault cannot write {self._source}")
 
     async def wrap(self, data_key: bytes, context: Context) -> bytes:
         """See SealingKeys."""
@@ -99,6 +111,24 @@ class FileKeyring(Keyring):
         """Read the file again. A file that makes no sense leaves the keys as they are, and raises SettingsError."""
         self._keys = _parsed(_read(self._file), self._source)
 
+    async def renewal(self) -> Renewal:
+        """See SealingKeys."""
+        writable = os.access(self._file.resolve().parent, os.W_OK)
+        return Renewal(None if writable else f"the vault cannot write beside {self._source}")
+
+    async def renew(self, now: datetime) -> None:
+        """A new first line, named after the day. The other lines stay. Raises CannotRenew, SettingsError.
+
+        A person who edits the file in the same moment loses one of the two changes; who takes it up is told which keys there are.
+        """
+        text = _read(self._file)
+        line = f"{_new_name(now, _parsed(text, self._source))} {to_base64(os.urandom(SEALING_KEY_BYTES))}\n"
+        try:
+            _write(self._file.resolve(), line + text)
+        except OSError as error:
+            raise CannotRenew(f"{self._source} cannot be written: {error.strerror}") from None
+        await self.refresh()
+
 
 def environment_keyring(variables: Mapping[str, str], name: str = "KEYFERRY_SEALING_KEYS") -> Keyring:
     """A keyring from a variable, for trying things out. Raises SettingsError in production, where anybody who can see the
@@ -109,6 +139,31 @@ def environment_keyring(variables: Mapping[str, str], name: str = "KEYFERRY_SEAL
             " and set KEYFERRY_SEALING_KEYS_FILE"
         )
     return Keyring(variables.get(name, ""), name, "env")
+
+
+def _new_name(now: datetime, taken: Mapping[str, bytes]) -> str:
+    """A name that says when. Names of lines that were taken out long ago are not given again by accident."""
+    day = f"k-{now:%Y-%m-%d}"
+    return next(name for number in count(1) if (name := day if number == 1 else f"{day}.{number}") not in taken)
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole, for its owner only; on the disk before this returns, for nothing else has the sealing key."""
+    draft = file.with_name(f".{file.name}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read(file: Path) -> str:

@@ -6,6 +6,7 @@ under which sealing key, so that a rotation knows what is left and a missing sea
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from keyferry.sealing.framing import framed
@@ -28,6 +29,20 @@ class SealingKeyMissing(Undecryptable):
 
 class SealingKeyUnavailable(Exception):
     """Whoever holds the sealing keys does not answer, or does not let us; nothing is known about the data key."""
+
+
+class CannotRenew(Exception):
+    """Whoever holds the sealing keys makes no new one for the vault; the message says why, in words for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """How a new primary sealing key comes about."""
+
+    obstacle: str | None = None
+    """Why the vault cannot have one made; null where nothing is known to be in the way."""
+    own_days: int | None = None
+    """Every how many days the holder itself changes the key behind the name; null where it does not, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,15 @@ class SealingKeys(Protocol):
 
     async def rewrap(self, blob: bytes, context: Context) -> bytes:
         """The same data key, wrapped under the primary sealing key."""
+
+    async def renewal(self) -> Renewal:
+        """Whether `renew` can do anything."""
+
+    async def renew(self, now: datetime) -> None:
+        """Make a new primary sealing key, and take it up. The former ones still unwrap. Raises CannotRenew.
+
+        What it made is there for good before this returns, so that nothing is ever wrapped by a sealing key that gets lost.
+        """
 
     def describe(self) -> Description:
         """What is known of the sealing keys as of the last refresh; no secrets."""

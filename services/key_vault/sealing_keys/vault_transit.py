@@ -10,14 +10,17 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from keyferry.runtime.settings import SettingsError, read_secret
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import (
+    CannotRenew,
     Context,
     Description,
+    Renewal,
     SealingKeyMissing,
     SealingKeyUnavailable,
     WrappedDataKey,
@@ -45,6 +48,9 @@ class Engine(Protocol):
 
     def versions(self, name: str) -> tuple[int, int]:
         """The oldest version that decrypts, and the newest one."""
+
+    def rotate(self, name: str) -> None:
+        """Make a new version."""
 
 
 class VaultTransit:
@@ -85,6 +91,29 @@ class VaultTransit:
         """See SealingKeys."""
         return await self.wrap(await self.unwrap(blob, context), context)
 
+    async def renewal(self) -> Renewal:
+        """See SealingKeys."""
+        return Renewal()
+
+    async def renew(self, now: datetime) -> None:
+        """A new version of the engine's key. Raises CannotRenew where the token may not make one."""
+        from hvac.exceptions import Forbidden  # type: ignore[import-untyped]
+
+        def rotate() -> None:
+            try:
+                self._engine.rotate(self._key_name)
+            except Forbidden:
+                raise CannotRenew(
+                    f"the token may not rotate the transit engine's key {self._key_name!r}: let it write to the key's"
+                    " `rotate` path, or set `auto_rotate_period` there"
+                ) from None
+
+        try:
+            await self._call(rotate)
+        except Undecryptable:
+            raise CannotRenew(f"the transit engine refuses to rotate the key {self._key_name!r}") from None
+        await self.refresh()
+
     def describe(self) -> Description:
         """See SealingKeys."""
         names = tuple(f"{self._key_name}:v{version}" for version in range(self._newest, self._oldest - 1, -1))
@@ -114,11 +143,7 @@ class VaultTransit:
 
     async def _call(self, call: Callable[[], Answer]) -> Answer:
         """One call, in a thread: hvac blocks. The status decides what an error means, never its words."""
-        from hvac.exceptions import (  # type: ignore[import-untyped]
-            InvalidPath,
-            InvalidRequest,
-            VaultError,
-        )
+        from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
         from requests.exceptions import RequestException
 
         try:
@@ -176,6 +201,10 @@ class HvacEngine:
         answer = self._client_now().secrets.transit.read_key(name=name, mount_point=self._mount_point)
         facts: dict[str, JsonValue] = answer["data"]
         return int(str(facts["min_decryption_version"])), int(str(facts["latest_version"]))
+
+    def rotate(self, name: str) -> None:
+        """See Engine."""
+        self._client_now().secrets.transit.rotate_key(name=name, mount_point=self._mount_point)
 
     def _client_now(self) -> "hvac.Client":
         self._client.token = read_secret(self._token_file).reveal()

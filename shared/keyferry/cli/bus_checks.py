@@ -1,4 +1,4 @@
-"""The doctor's checks over the bus: every service, one chat, its way into the ledger, the clocks."""
+"""The doctor's checks over the bus: every service, the sealing key's age, one chat, its way into the ledger, the clocks."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,13 +9,16 @@ from keyferry.cli.connection import Operator
 from keyferry.cli.exchange import Chatted, body, exchange, request
 from keyferry.cli.finding import Finding
 from keyferry.cli.story import Story, story_of, unfinished
+from keyferry.cli.tabular import days
+from keyferry.contracts.key import RotateSealingKey, SealingKeyRotation, SealingKeyTerm
 from keyferry.contracts.service import ServiceReport
-from keyferry.contracts.topology import CONSUMERS, SERVICES, Role
+from keyferry.contracts.topology import CONSUMERS, SERVICES, VAULT_ROTATE, Role
 from keyferry.runtime.bus import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)
 """Half of the second within which a provider call has to begin (`contracts.chat.START_WITHIN_MS`)."""
 _ECHO = "echo"
+_SEALING_KEY = "sealing key"
 
 
 async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> AsyncIterator[Finding]:
@@ -29,6 +32,8 @@ async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> As
     reports = await operator.roll_call()
     for finding in service_findings(reports, worker_slots):
         yield finding
+    if any(report.service == Role.KEY_VAULT.value and report.ready for report in reports):
+        yield await _sealing_key(operator)
     async for finding in _journey(operator, tenant):
         yield finding
 
@@ -46,6 +51,14 @@ def service_findings(reports: Sequence[ServiceReport], worker_slots: int) -> Ite
             yield Finding(role.value, "does not answer", _look_at(role))
         for report in own:
             yield _service(role, report)
+
+
+def term_finding(term: SealingKeyTerm) -> Finding:
+    """Whether the sealing keys are as young as the operator wants them."""
+    age = f"{term.sealing_key} is {days(term.age_days)} old"
+    if term.overdue:
+        return Finding(_SEALING_KEY, f"{age} and overdue for rotation", term.words)
+    return Finding(_SEALING_KEY, f"{age}; {term.words}")
 
 
 def clock_finding(before: datetime, decided_at: datetime, after: datetime) -> Finding:
@@ -86,6 +99,16 @@ def ledger_finding(story: Story, chatted: Chatted) -> Finding:
         )
     ids = ", ".join(row.record.attempt_id for row in story.attempts) or "no attempt"
     return Finding("ledger", f"the request arrived by the streams {streams}: {ids}")
+
+
+async def _sealing_key(operator: Operator) -> Finding:
+    try:
+        far = await operator.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)
+    except (BusError, Refused) as error:
+        return Finding(_SEALING_KEY, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
+    if far.term is None:
+        return Finding(_SEALING_KEY, "this vault does not tell its age")
+    return term_finding(far.term)
 
 
 async def _journey(operator: Operator, tenant: str) -> AsyncIterator[Finding]:

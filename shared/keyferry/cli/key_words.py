@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from keyferry.cli.tabular import dollars, moment, table
+from keyferry.cli.tabular import days, dollars, moment, table
 from keyferry.contracts.key import USABLE, CheckStep, KeyCheck, KeyStatus, ProviderKey, StepResult, Verdict
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
@@ -26,12 +26,15 @@ _HEADS = (
     "LABEL",
     "KEY",
     "STATUS",
+    "AGE",
     "PRIORITY",
     "WEIGHT",
     "SPENT",
+    "CREDIT LEFT",
     "TESTED",
     "LAST USED",
     "EXPIRES",
+    "SECRET FROM",
 )
 
 
@@ -48,6 +51,11 @@ def listed(keys: Sequence[ProviderKey], tenant: str) -> str:
     return table(
         _HEADS, [_row(key) for key in keys], empty=f"{tenant} has no provider keys: `keyferry keys add` adds one"
     )
+
+
+def listed_with_tenants(keys: Sequence[ProviderKey]) -> str:
+    """Keys of several tenants as a table."""
+    return table(("TENANT", *_HEADS), [(key.tenant, *_row(key)) for key in keys], empty="no tenant has such a key")
 
 
 def line(key: ProviderKey) -> str:
@@ -103,10 +111,23 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
         key.label,
         key.masked,
         state(key),
+        _age(key),
         str(key.priority),
         str(key.weight),
         spent,
+        _credit(key),
         moment(key.last_check.checked_at if key.last_check else None),
         moment(key.last_used_at),
         moment(key.expires_at),
+        key.rotated_by or key.created_by,
     )
+
+
+def _age(key: ProviderKey) -> str:
+    age = "-" if key.age_days is None else days(key.age_days)
+    return f"{age}, rotation due" if key.rotation_due else age
+
+
+def _credit(key: ProviderKey) -> str:
+    left = key.last_check.credit_left_usd if key.last_check else None
+    return f"{'-' if left is None else dollars(left)}{', low' if key.credit_low else ''}"

@@ -148,11 +148,23 @@ def try_(
 
 @command.command("list")
 @tenant_option
+@click.option("--all-tenants", is_flag=True, help="Every tenant's instead, the platform's included.")
+@click.option("--created-by", metavar="NAME", help="Only those that NAME added, or gave the secret in use of.")
 @json_option
-def list_(tenant: str, as_json: bool) -> None:
+def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool) -> None:
     """A tenant's keys, in the order in which they are used."""
-    found = run(lambda me: me.ask(KEY_LIST, ListKeys(tenant=tenant), ProviderKeys))
-    click.echo(found.model_dump_json(indent=2) if as_json else key_words.listed(found.keys, tenant))
+
+    async def work(me: Operator) -> list[ProviderKey]:
+        tenants = await _every_tenant(me) if all_tenants else [tenant]
+        return [key for name in tenants for key in await _keys(me, name, created_by)]
+
+    keys = run(work)
+    if as_json:
+        click.echo(ProviderKeys(keys=keys).model_dump_json(indent=2))
+    elif all_tenants:
+        click.echo(key_words.listed_with_tenants(keys))
+    else:
+        click.echo(key_words.listed(keys, tenant))
 
 
 @command.command()
@@ -349,8 +361,13 @@ async def _stored(me: Operator, tenant: str, key_id: str) -> ProviderKey:
     return found
 
 
-async def _keys(me: Operator, tenant: str) -> list[ProviderKey]:
-    return (await me.ask(KEY_LIST, ListKeys(tenant=tenant), ProviderKeys)).keys
+async def _keys(me: Operator, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
+    return (await me.ask(KEY_LIST, ListKeys(tenant=tenant, created_by=created_by), ProviderKeys)).keys
+
+
+async def _every_tenant(me: Operator) -> list[str]:
+    known = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+    return list(dict.fromkeys([PLATFORM_TENANT, *(one.tenant for one in known)]))
 
 
 async def _who_pays(me: Operator, removed: ProviderKey) -> str:

@@ -44,6 +44,11 @@ def parse_moment(text: str, now: datetime) -> datetime:
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
+def days(count: int) -> str:
+    """So many days."""
+    return "1 day" if count == 1 else f"{count} days"
+
+
 def dollars(amount: Decimal | None) -> str:
     """An exact amount of US dollars; what is unknown is said to be."""
     return "unknown" if amount is None else f"${plain(amount)}"

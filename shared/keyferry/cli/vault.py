@@ -8,11 +8,12 @@ import click
 from keyferry.cli.connection import Operator, run
 from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.tabular import table
+from keyferry.cli.tabular import days, table
 from keyferry.contracts.key import (
     RotateDataKeys,
     RotateSealingKey,
     SealingKeyRotation,
+    SealingKeyTerm,
     Shredded,
     ShredTenant,
     VaultReport,
@@ -33,19 +34,20 @@ def command() -> None:
 @command.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Which sealing keys wrap how many data keys, and how far a rotation is."""
+    """Which sealing keys wrap how many data keys, how old they are, and how far a rotation is."""
     _show_rotation(run(lambda me: me.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)), as_json)
 
 
 @command.command("rotate-kek")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Show how far it is until it ends.")
+@click.option("--new-key", is_flag=True, help="Have the vault make a new sealing key first, where it can.")
 @json_option
-def rotate_kek(wait: bool, as_json: bool) -> int:
+def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
     """Rewrap every data key under the primary sealing key. Requests go on meanwhile; begun again, it goes on where it was."""
     say: Callable[[str], None] = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
 
     async def work(me: Operator) -> SealingKeyRotation:
-        far = await me.ask(VAULT_ROTATE, RotateSealingKey(), SealingKeyRotation)
+        far = await me.ask(VAULT_ROTATE, RotateSealingKey(renew=new_key), SealingKeyRotation)
         while wait and far.running:
             say(_how_far(far))
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -110,10 +112,18 @@ def _show_rotation(far: SealingKeyRotation, as_json: bool) -> None:
         return
     click.echo(_by_sealing_key(far.by_sealing_key, far.primary))
     click.echo(_how_far(far))
+    if far.term is not None:
+        click.echo(term_line(far.term))
     if far.failed:
         click.echo(
             f"could not be unwrapped: {', '.join(far.failed)}; `keyferry vault verify` says whose keys those are"
         )
+
+
+def term_line(term: SealingKeyTerm) -> str:
+    """The age of the oldest sealing key in use, and what follows from it."""
+    age = f"the sealing key {term.sealing_key} is {days(term.age_days)} old"
+    return f"OVERDUE: {age}; {term.words}" if term.overdue else f"{age}; {term.words}"
 
 
 def _how_far(far: SealingKeyRotation) -> str:

@@ -136,6 +136,16 @@ class ProviderKey(KeyFacts):
     """In the current calendar month (UTC), as far as prices are known."""
     revert_until: datetime | None = None
     """Until then the version before the last rotation is kept and can be gone back to."""
+    rotated_at: datetime | None = None
+    """When the secret in use took another one's place; null for the one that the key was added with."""
+    rotated_by: Actor | None = None
+    """Who put the secret in use there; null for the one that the key was added with."""
+    age_days: int | None = Field(default=None, ge=0)
+    """Whole days since the secret in use was given: since `rotated_at`, else `created_at`."""
+    rotation_due: bool = False
+    """Whether the secret in use is older than the operator wants."""
+    credit_low: bool = False
+    """Whether less credit is left than the operator wants, as far as the provider says: `last_check.credit_left_usd`."""
 
 
 class GetIntakeKey(Command):
@@ -241,6 +251,8 @@ class ListKeys(Command):
     """Ask for a tenant's keys, in the order in which they are used."""
 
     tenant: TenantId
+    created_by: Actor | None = None
+    """Only keys that this one added, or gave the secret in use of."""
 
 
 class ProviderKeys(Message):
@@ -259,6 +271,10 @@ class KeyChange(StrEnum):
     EDITED = "edited"
     EXPIRED = "expired"
     OVER_LIMIT = "over_limit"
+    ROTATION_DUE = "rotation_due"
+    """Its secret is older than the operator wants: once for each version."""
+    CREDIT_LOW = "credit_low"
+    """Less credit is left at its provider than the operator wants: once each time it falls below that."""
     REMOVED = "removed"
     SHREDDED = "shredded"
 
@@ -363,7 +379,24 @@ class RotateSealingKey(Command):
     """Rewrap every data key under the primary sealing key, in the background; or tell how far that is."""
 
     start: bool = True
+    renew: bool = False
+    """Have whoever holds the sealing keys make a new primary one first."""
     actor: Actor = "operator"
+
+
+class SealingKeyTerm(Message):
+    """How old the oldest sealing key in use is: one that is primary, or still wraps a data key."""
+
+    sealing_key: str
+    since: datetime
+    """When the vault first saw it in use."""
+    age_days: int = Field(ge=0)
+    due_at: datetime | None = None
+    """When it is to be replaced; null where the operator wants no reminder."""
+    overdue: bool = False
+    """Whether somebody has to do something: it is due, and the vault does not or cannot replace it by itself."""
+    words: str
+    """What happens next, or what to do."""
 
 
 class SealingKeyRotation(Message):
@@ -376,6 +409,8 @@ class SealingKeyRotation(Message):
     by_sealing_key: dict[str, int]
     failed: list[str] = Field(default_factory=list)
     """Data keys that could not be unwrapped, by id."""
+    term: SealingKeyTerm | None = None
+    """The age of the oldest sealing key in use."""
 
 
 class RotateDataKeys(Command):

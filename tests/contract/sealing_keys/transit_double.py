@@ -66,6 +66,8 @@ class TransitDouble:
         self.token = f"hvs.{secrets.token_hex(12)}"
         self.keys: dict[str, EngineKey] = {}
         self.sealed = False
+        self.may_rotate = True
+        """Whether the token's policy allows the `rotate` path."""
         self.url = ""
         self.calls: list[str] = []
         """The verb of each call."""
@@ -111,6 +113,8 @@ class TransitDouble:
             if not key.deletion_allowed:
                 raise Refused(400, "deletion is not allowed for this key")
             del self.keys[name]
+        elif act == "rotate" and not self.may_rotate:
+            raise Refused(403, "1 error occurred: permission denied")
         elif act == "rotate":
             key.versions.append(os.urandom(32))
         else:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from nats.aio.msg import Msg
@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from keyferry.contracts import frames
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.key import RotateSealingKey, SealingKeyRotation, SealingKeyTerm
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import (
@@ -18,6 +19,7 @@ from keyferry.contracts.topology import (
     DECISION_GET,
     SERVICE_PING,
     SERVICES,
+    VAULT_ROTATE,
     Role,
     Subject,
     worker_id,
@@ -81,10 +83,22 @@ async def owner(
 
 @asynccontextmanager
 async def whole_system(
-    bus_of: Installation, *, waiting: Role | None = None, without: Role | None = None, ledger_lags: int = 0
+    bus_of: Installation,
+    *,
+    waiting: Role | None = None,
+    without: Role | None = None,
+    ledger_lags: int = 0,
+    sealing_key_days: int = 1,
 ) -> AsyncIterator[None]:
-    """Every service in every slot: the router echoes chats itself, the ledger tells of them after `ledger_lags` questions."""
-    declared: dict[Role, Declare] = {Role.ROUTER: _echoes, Role.USAGE_LEDGER: lambda bus: _tells(bus, ledger_lags)}
+    """Every service in every slot: the router echoes chats itself, the ledger tells of them after `ledger_lags` questions.
+
+    The vault's sealing key is so many days old; from ninety on it is overdue.
+    """
+    declared: dict[Role, Declare] = {
+        Role.ROUTER: _echoes,
+        Role.USAGE_LEDGER: lambda bus: _tells(bus, ledger_lags),
+        Role.KEY_VAULT: lambda bus: _ages(bus, sealing_key_days),
+    }
     async with AsyncExitStack() as stack:
         for role in SERVICES:
             for slot in (1, 2) if role is Role.PROVIDER_WORKER else (1,):
@@ -133,6 +147,18 @@ def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
         *(frames.data_frame("att_1", seq, piece) for seq, piece in enumerate(pieces, start=1)),
         end.model_copy(update={"count": len(pieces)}).to_frame(),
     ]
+
+
+def _ages(bus: Bus, age_days: int) -> None:
+    async def rotation(asked: RotateSealingKey) -> SealingKeyRotation:
+        assert not asked.start, "a doctor rotates nothing"
+        since = datetime.now(UTC) - timedelta(days=age_days)
+        term = SealingKeyTerm(
+            sealing_key="k1", since=since, age_days=age_days, overdue=age_days >= 90, words="as the test says"
+        )
+        return SealingKeyRotation(primary="k1", total=1, left=0, running=False, by_sealing_key={"k1": 1}, term=term)
+
+    bus.respond(VAULT_ROTATE, RotateSealingKey, rotation)
 
 
 def _tells(bus: Bus, lags: int) -> None:

@@ -1,9 +1,12 @@
 """`keyferry keys`, `vault` and `audit` against a running vault and a worker that tests keys as it is told."""
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,7 @@ from tests.integration.key_vault.service.surroundings import (
     openai_key,
     rejected,
     unreachable,
+    valid,
 )
 from tests.support.bus import Installation
 from tests.support.servers import shared_postgres
@@ -232,6 +236,67 @@ async def test_the_vault_as_a_whole(scene: Scene) -> None:
     shredded = await scene.run("vault", "shred", "--tenant", "acme", "--confirm", "acme")
     assert "destroyed 1 provider keys and 1 data keys of acme" in shredded.out
     assert "acme has no provider keys" in (await scene.run("keys", "list", "--tenant", "acme")).out
+
+
+async def test_ages_and_credit_are_listed(scene: Scene) -> None:
+    scene.worker.says = lambda _: valid().model_copy(update={"credit_left_usd": Decimal("3.20")})
+    await scene.added("one")
+    await scene.surroundings.execute("UPDATE provider_keys SET created_at = now() - interval '100 days'")
+    scene.worker.says = lambda _: valid()
+    await scene.added("two", "acme", "--label", "young")
+
+    async def rows() -> list[list[str]]:
+        ran = await scene.run("keys", "list", "--tenant", "acme")
+        assert ran.status == 0, ran.err
+        return [re.split(r" {2,}", line.strip()) for line in ran.out.splitlines()]
+
+    async with asyncio.timeout(30):
+        while "rotation due" not in str(await rows()) or "low" not in str(await rows()):
+            await asyncio.sleep(0.05)
+    heads, old, young = await rows()
+    assert [old[heads.index(name)] for name in ("AGE", "CREDIT LEFT", "SECRET FROM")] == [
+        "100 days, rotation due",
+        "$3.2, low",
+        "operator",
+    ]
+    assert [young[heads.index(name)] for name in ("AGE", "CREDIT LEFT")] == ["0 days", "-"]
+
+
+async def test_the_keys_of_somebody_who_leaves(scene: Scene) -> None:
+    for tenant in ("acme", "globex"):
+        await scene.added(tenant, tenant)
+    await scene.surroundings.execute("UPDATE provider_keys SET created_by = 'ada'")
+    await scene.added("another")
+
+    async def tenants(_: ListTenants) -> Tenants:
+        return Tenants(tenants=[Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "free", "globex")])
+
+    async with owner(scene.surroundings.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
+        hers = await scene.run("keys", "list", "--all-tenants", "--created-by", "ada", "--json")
+        shown = await scene.run("keys", "list", "--all-tenants", "--created-by", "ada")
+        nobodys = await scene.run("keys", "list", "--all-tenants", "--created-by", "joan")
+    found = [(key["tenant"], key["created_by"]) for key in json.loads(hers.out)["keys"]]
+    assert found == [("acme", "ada"), ("globex", "ada")], hers.err
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["TENANT", "acme", "globex"]
+    assert nobodys.out == "no tenant has such a key\n"
+    one = await scene.run("keys", "list", "--tenant", "acme", "--created-by", "ada")
+    assert len(one.out.splitlines()) == 2
+
+
+async def test_the_sealing_key_s_age(scene: Scene) -> None:
+    await scene.added("one")
+    young = await scene.run("vault", "status")
+    assert "the sealing key first is 0 days old; due on" in young.out
+    renewed = await scene.run("vault", "rotate-kek", "--new-key")
+    assert renewed.status == 0, renewed.err
+    primary = scene.surroundings.files["sealing-keys"].read_text().split()[0]
+    assert primary.startswith("k-")
+    assert f"all 1 data keys are wrapped by {primary}" in renewed.out
+    assert f"the sealing key {primary} is 0 days old" in renewed.out
+    (scene.surroundings.files.folder / ".sealing-keys.new").mkdir()
+    refused = await scene.run("vault", "rotate-kek", "--new-key")
+    assert refused.status == 1
+    assert "no new sealing key was made: the keyring" in refused.err
 
 
 async def test_the_audit(bus: Installation, tmp_path: Path) -> None:

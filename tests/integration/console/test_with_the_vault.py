@@ -1,5 +1,6 @@
 """The console, the vault and PostgreSQL: what an operator does with keys over HTTP, and what nobody gets to see."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -93,6 +94,27 @@ async def test_the_life_of_a_key(around: Surroundings, worker: Worker, face: Con
     acts = [event for event in await around.audited() if event.tenant == "acme" and event.actor == "console:operator"]
     done = [event.action for event in acts if event.outcome is AuditOutcome.DONE]
     assert done == ["key.add", "key.edit", "key.rotate", "key.test", "key.revert", "key.remove"]
+
+
+async def test_ages_and_the_keys_of_somebody_who_leaves(around: Surroundings, worker: Worker, face: Console) -> None:
+    for name in ("one", "two"):
+        body = {"provider": "openai", "label": name, "key": openai_key(name).reveal()}
+        added = await face.client.post(ACME, json=body)
+        assert added.status_code == 201, added.text
+        assert (added.json()["age_days"], added.json()["rotation_due"], added.json()["credit_low"]) == (0, False, False)
+    await around.execute("UPDATE provider_keys SET created_by = 'ada' WHERE label = 'two'")
+    hers = (await face.client.get(ACME, params={"created_by": "ada"})).json()
+    assert [(key["label"], key["created_by"]) for key in hers["data"]] == [("two", "ada")]
+    assert (await face.client.get(ACME, params={"created_by": "joan"})).json() == {"data": [], "next": None}
+    assert len((await face.client.get(ACME)).json()["data"]) == 2
+    assert (await face.client.get(ACME, params={"created_by": "a b"})).status_code == 422
+    await around.execute("UPDATE provider_keys SET created_at = now() - interval '95 days' WHERE label = 'one'")
+    async with asyncio.timeout(30):
+        while not (summary := (await face.client.get(f"{ACME}/summary")).json())["rotation_due"]:
+            await asyncio.sleep(0.05)
+    assert (summary["rotation_due"], summary["credit_low"]) == (1, 0)
+    (old,) = [key for key in (await face.client.get(ACME)).json()["data"] if key["rotation_due"]]
+    assert (old["label"], old["age_days"]) == ("one", 95)
 
 
 async def test_a_key_that_the_client_seals_itself(worker: Worker, face: Console) -> None:

@@ -310,9 +310,9 @@ async def test_nobody_answers() -> None:
 async def test_the_figures_of_a_tenant_s_keys() -> None:
     surface = Surface()
     surface.stores(
-        stored("key_0001", spent_usd="1.25", last_used_at=NOW - timedelta(hours=2)),
+        stored("key_0001", spent_usd="1.25", credit_low=True, rotation_due=True, last_used_at=NOW - timedelta(hours=2)),
         stored("key_0002", spent_usd="0.000000000001", over_limit=True, last_used_at=NOW - timedelta(hours=1)),
-        stored("key_0003", provider="groq", status=KeyStatus.INVALID),
+        stored("key_0003", provider="groq", status=KeyStatus.INVALID, rotation_due=True),
         stored("key_0004", provider="groq", status=KeyStatus.DEGRADED, expires_at=NOW + timedelta(days=13)),
         stored("key_0005", provider="groq", status=KeyStatus.EXPIRED, expires_at=NOW - timedelta(days=1)),
         stored("key_0006", provider="groq", status=KeyStatus.VALID, expires_at=NOW + timedelta(days=15)),
@@ -328,6 +328,8 @@ async def test_the_figures_of_a_tenant_s_keys() -> None:
         "spent_usd": "1.250000000001",
         "over_limit": 1,
         "expiring_soon": 1,
+        "rotation_due": 2,
+        "credit_low": 1,
         "last_used_at": "2026-11-21T11:00:00Z",
     }
     surface.stores()

@@ -246,7 +246,9 @@ async def test_a_rotation_keeps_the_version_before_it_and_no_older_one(vault: Va
     key, _ = await vault.add("acme")
     second = await rotate(vault, key, revert_until=NOW)
     assert await records_of(vault, key) == [1, 2]
-    assert await vault.store.former_version(second) == 1
+    former = await vault.store.former(second)
+    assert former is not None
+    assert former.version == 1
     third = await rotate(vault, second, revert_until=NOW + timedelta(days=1))
     assert await records_of(vault, key) == [2, 3]
     assert await vault.store.overlap_over(NOW, 10) == []
@@ -254,7 +256,7 @@ async def test_a_rotation_keeps_the_version_before_it_and_no_older_one(vault: Va
     alone = third.model_copy(update={"revert_until": None})
     await vault.store.update(third, alone, act("key.edit", key), KeyChange.EDITED, "The overlap is over.")
     assert await records_of(vault, key) == [3]
-    assert await vault.store.former_version(alone) is None
+    assert await vault.store.former(alone) is None
 
 
 async def test_a_rotation_without_overlap_keeps_nothing_before_it(vault: Vault) -> None:

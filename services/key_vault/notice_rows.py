@@ -1,0 +1,45 @@
+"""Which keys have a mark to get or to lose."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, Numeric, cast, func, select, true
+
+from keyferry.contracts.key import ProviderKey
+from services.key_vault.tables import provider_key_of, provider_keys
+from services.key_vault.transactions import Transactions
+
+_keys = provider_keys.c
+_since = func.coalesce(_keys.rotated_at, _keys.created_at)
+_credit_told = _keys.last_check["credit_left_usd"].astext
+_credit_left = cast(_credit_told, Numeric)
+"""Null where the last test was told nothing of credit; then a mark stays as it is."""
+
+
+class NoticeRows(Transactions):
+    """Looks for keys by their marks. Every method raises DatabaseAway."""
+
+    async def newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
+        """Keys whose secret was given at `before` or earlier and that are not marked; none for null."""
+        return [] if before is None else await self._marked(~_keys.rotation_due & (_since <= before), limit)
+
+    async def no_more_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
+        """Keys that are marked and whose secret was given after `before`; all that are marked for null."""
+        younger = true() if before is None else _since > before
+        return await self._marked(_keys.rotation_due & younger, limit)
+
+    async def newly_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
+        """Keys with less credit than `threshold` (US dollars) that are not marked; none for null."""
+        if threshold is None:
+            return []
+        return await self._marked(~_keys.credit_low & _credit_told.is_not(None) & (_credit_left < threshold), limit)
+
+    async def no_more_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
+        """Keys that are marked and have `threshold` or more; all that are marked for null."""
+        enough = true() if threshold is None else _credit_left >= threshold
+        return await self._marked(_keys.credit_low & enough, limit)
+
+    async def _marked(self, condition: ColumnElement[bool], limit: int) -> list[ProviderKey]:
+        query = select(provider_keys).where(condition).order_by(_keys.key_id).limit(limit)
+        async with self._transaction() as connection:
+            return [provider_key_of(row) for row in await connection.execute(query)]
