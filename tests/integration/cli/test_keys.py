@@ -1,6 +1,5 @@
 """`keyferry keys`, `vault` and `audit` against a running vault and a worker that tests keys as it is told."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -36,6 +35,7 @@ from tests.integration.key_vault.service.surroundings import (
     unreachable,
     valid,
 )
+from tests.integration.key_vault.service.test_life import now_is
 from tests.support.bus import Installation
 from tests.support.servers import shared_postgres
 
@@ -245,15 +245,13 @@ async def test_ages_and_credit_are_listed(scene: Scene) -> None:
     scene.worker.says = lambda _: valid()
     await scene.added("two", "acme", "--label", "young")
 
-    async def rows() -> list[list[str]]:
-        ran = await scene.run("keys", "list", "--tenant", "acme")
-        assert ran.status == 0, ran.err
-        return [re.split(r" {2,}", line.strip()) for line in ran.out.splitlines()]
-
-    async with asyncio.timeout(30):
-        while "rotation due" not in str(await rows()) or "low" not in str(await rows()):
-            await asyncio.sleep(0.05)
-    heads, old, young = await rows()
+    async with scene.surroundings.operator() as operator:
+        (marked,) = [key for key in await operator.keys() if key.label != "young"]
+        await now_is(operator, marked, "it is old", lambda key: key.rotation_due)
+        await now_is(operator, marked, "its credit is low", lambda key: key.credit_low)
+    ran = await scene.run("keys", "list", "--tenant", "acme")
+    assert ran.status == 0, ran.err
+    heads, old, young = [re.split(r" {2,}", line.strip()) for line in ran.out.splitlines()]
     assert [old[heads.index(name)] for name in ("AGE", "CREDIT LEFT", "SECRET FROM")] == [
         "100 days, rotation due",
         "$3.2, low",
