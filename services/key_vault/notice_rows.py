@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Numeric, cast, func, select, true
+from sqlalchemy import ColumnElement, Numeric, func, literal_column, select, true
 
 from keyferry.contracts.key import ProviderKey
 from services.key_vault.tables import provider_key_of, provider_keys
@@ -11,9 +12,8 @@ from services.key_vault.transactions import Transactions
 
 _keys = provider_keys.c
 _since = func.coalesce(_keys.rotated_at, _keys.created_at)
-_credit_told = _keys.last_check["credit_left_usd"].astext
-_credit_left = cast(_credit_told, Numeric)
-"""Null where the last test was told nothing of credit; then a mark stays as it is."""
+_credit_left: ColumnElement[Decimal] = literal_column("((last_check ->> 'credit_left_usd')::numeric)", Numeric)
+"""Null where the last test was told nothing of credit; then a mark stays as it is. Spelled as the index spells it."""
 
 
 class NoticeRows(Transactions):
@@ -21,7 +21,10 @@ class NoticeRows(Transactions):
 
     async def newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
         """Keys whose secret was given at `before` or earlier and that are not marked; none for null."""
-        return [] if before is None else await self._marked(~_keys.rotation_due & (_since <= before), limit)
+        if before is None:
+            return []
+        # In the order of the index, or the planner walks through all keys in the order of their ids.
+        return await self._marked(~_keys.rotation_due & (_since <= before), limit, _since)
 
     async def no_more_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
         """Keys that are marked and whose secret was given after `before`; all that are marked for null."""
@@ -32,14 +35,16 @@ class NoticeRows(Transactions):
         """Keys with less credit than `threshold` (US dollars) that are not marked; none for null."""
         if threshold is None:
             return []
-        return await self._marked(~_keys.credit_low & _credit_told.is_not(None) & (_credit_left < threshold), limit)
+        return await self._marked(~_keys.credit_low & (_credit_left < threshold), limit, _credit_left)
 
     async def no_more_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
         """Keys that are marked and have `threshold` or more; all that are marked for null."""
         enough = true() if threshold is None else _credit_left >= threshold
         return await self._marked(_keys.credit_low & enough, limit)
 
-    async def _marked(self, condition: ColumnElement[bool], limit: int) -> list[ProviderKey]:
-        query = select(provider_keys).where(condition).order_by(_keys.key_id).limit(limit)
+    async def _marked(
+        self, condition: ColumnElement[bool], limit: int, order: ColumnElement[Any] = _keys.key_id
+    ) -> list[ProviderKey]:
+        query = select(provider_keys).where(condition).order_by(order).limit(limit)
         async with self._transaction() as connection:
             return [provider_key_of(row) for row in await connection.execute(query)]

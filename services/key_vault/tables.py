@@ -81,9 +81,9 @@ provider_keys = Table(
     Index("provider_keys_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
     Index("provider_keys_by_age", text("coalesce(rotated_at, created_at)"), postgresql_where=text("NOT rotation_due")),
     Index(
-        "provider_keys_with_credit",
-        "key_id",
-        postgresql_where=text("last_check ->> 'credit_left_usd' IS NOT NULL"),
+        "provider_keys_by_credit",
+        text("((last_check ->> 'credit_left_usd')::numeric)"),
+        postgresql_where=text("NOT credit_low"),
     ),
     Index("provider_keys_noticed", "key_id", postgresql_where=text("rotation_due OR credit_low")),
 )

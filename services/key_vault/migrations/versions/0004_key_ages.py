@@ -38,10 +38,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("NOT rotation_due"),
     )
     op.create_index(
-        "provider_keys_with_credit",
+        "provider_keys_by_credit",
         "provider_keys",
-        ["key_id"],
-        postgresql_where=sa.text("last_check ->> 'credit_left_usd' IS NOT NULL"),
+        [sa.text("((last_check ->> 'credit_left_usd')::numeric)")],
+        postgresql_where=sa.text("NOT credit_low"),
     )
     op.create_index(
         "provider_keys_noticed", "provider_keys", ["key_id"], postgresql_where=sa.text("rotation_due OR credit_low")
@@ -49,7 +49,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for index in ("provider_keys_noticed", "provider_keys_with_credit", "provider_keys_by_age"):
+    for index in ("provider_keys_noticed", "provider_keys_by_credit", "provider_keys_by_age"):
         op.drop_index(index, "provider_keys")
     for column in ("credit_low", "rotation_due", "rotated_by", "rotated_at"):
         op.drop_column("provider_keys", column)
