@@ -15,6 +15,7 @@ from services.provider_worker.adapters.documents import (
     as_object,
     as_objects,
     as_text,
+    first_object,
     one_line,
     parse_object,
     render,
@@ -69,7 +70,7 @@ class ChunkRepair:
 
     def error(self, data: bytes) -> None:
         """Reads the data of an event whose name is `error`."""
-        document = parse_object(data)
+        document = first_object(data)
         error = data.decode("utf-8", "replace") if document is None else error_in(document) or document
         self.failure = failure_of_error(error, self._where, self._headers)
 
@@ -77,7 +78,11 @@ class ChunkRepair:
         """The chunk for the caller, or null where `data` holds nothing for it or is a failure."""
         chunk = parse_object(data)
         if chunk is None:
-            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+            listed = first_object(data)
+            if listed is not None and error_in(listed) is not None:
+                self.error(data)
+            else:
+                self._fail("The provider sent a piece of its answer that is not a JSON object.")
             return None
         plain = self._repair_plain(chunk)
         if plain is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, first_object, parse_object
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, first_object
 from services.provider_worker.adapters.failure_table import classify, status_of_code
 from services.provider_worker.adapters.finish import finish_failure
 from services.provider_worker.adapters.redaction import safe_code, sanitised, visible_text
@@ -136,7 +136,7 @@ def _explain(said: _Explanation, error: object, headers: Mapping[str, str], dept
 
 
 def _explain_raw(said: _Explanation, raw: object, headers: Mapping[str, str], depth: int) -> None:
-    document = parse_object(raw.encode("utf-8", "replace")) if isinstance(raw, str) else as_object(raw)
+    document = first_object(raw.encode("utf-8", "replace")) if isinstance(raw, str) else as_object(raw)
     if document is None:
         said.messages.append(visible_text(str(raw)))
         return

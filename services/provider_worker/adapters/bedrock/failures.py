@@ -59,6 +59,7 @@ _BY_STATUS: Mapping[int, FailureClass] = {
     429: C.RATE_LIMIT,
     503: C.OVERLOADED,
     504: C.TIMEOUT,
+    529: C.OVERLOADED,
 }
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(

@@ -173,12 +173,12 @@ class ChunkMaker:
     def read(self, data: bytes) -> list[bytes]:
         """The chunks for one piece of the stream."""
         document = parse_object(data)
-        if document is None:
-            self._fail("The provider sent a piece of its answer that is not a JSON object.")
-            return []
-        error = error_in(document)
+        error = error_in(first_object(data) if document is None else document)
         if error is not None:
             self.failure = failure_of_error(error, self.where)
+        elif document is None:
+            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+        if document is None or self.failure is not None:
             return []
         self.envelope.read(document)
         usage = as_object(document.get("usageMetadata"))

@@ -123,6 +123,13 @@ def test_moderation_in_nested_json_text_is_found() -> None:
     assert failure.provider_code == "content_policy_violation"
 
 
+def test_an_error_in_a_list_in_nested_text_is_found() -> None:
+    raw = json.dumps([{"error": {"code": 429, "message": "Retry in 9.5s.", "details": [{"retryDelay": "9s"}]}}])
+    body = {"error": {"code": 429, "message": "Provider returned error", "metadata": {"raw": raw}}}
+    failure = failure_of_response(429, {}, json.dumps(body).encode())
+    assert (failure.message, failure.retry_after_ms) == ("Retry in 9.5s.", 9000)
+
+
 def test_nested_text_that_is_no_json_is_the_message() -> None:
     body = {"error": {"code": 502, "message": "Provider returned error", "metadata": {"raw": "<h1>Bad gateway</h1>"}}}
     assert failure_of_response(502, {}, json.dumps(body).encode()).message == "Bad gateway"

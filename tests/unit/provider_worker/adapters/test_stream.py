@@ -100,6 +100,7 @@ ERRORS = {
     ),
     "named event": b'event: error\ndata: {"error":{"message":"slow down","type":"rate_limit_error","status_code":429}}\n\n',
     "named event, bare": b'event: error\ndata: {"message":"slow down","code":429}\n\n',
+    "in a list": event([{"error": {"code": 429, "message": "slow down"}}]),
     "mistral": event({"object": "error", "message": "slow down", "type": "rate_limited", "code": 429}),
 }
 

@@ -298,6 +298,7 @@ def test_the_list_that_comes_without_alt_sse_reads_like_the_events(form: str) ->
         (b"", "truncated", Where.MID_STREAM),
         (event({"usageMetadata": USAGE}), "truncated", Where.MID_STREAM),
         (b"data: {\r\n\r\n", "server", Where.MID_STREAM),
+        (b'data: [{"error": {"code": 503, "message": "busy"}}]\r\n\r\n', "overloaded", Where.HTTP_200_BODY),
         (event(answer_of(TEXT, finish=None)) + event(answer_of(TEXT)).rstrip()[:-1], "truncated", Where.MID_STREAM),
     ],
 )
