@@ -10,8 +10,9 @@ from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database import engine_for, open_database
 from keyferry.runtime.event_outbox import EventRelay
+from keyferry.runtime.leading import RelayState
 from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.outbox import Relay, RelayState
+from keyferry.runtime.outbox import Relay
 from keyferry.runtime.settings import CannotStart, load
 from keyferry.runtime.views import KvView, ViewWriter
 from services.key_vault.arrivals import Arrivals, IntakeRules

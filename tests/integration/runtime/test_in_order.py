@@ -1,0 +1,100 @@
+"""Messages whose acknowledgements are awaited together: in order, and from where to go on when one is not stored."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.errors import MaxPayloadError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
+from nats.js.errors import BadRequestError
+
+from keyferry.contracts.topology import AUDIT_RECORDED, Role
+from keyferry.runtime.in_order import Send, acknowledged
+from tests.support.bus import Installation, installation
+
+SUBJECT = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)
+WITHIN_SECONDS = 30.0
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
+    async with installation(tmp_path) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def vault(bus: Installation) -> AsyncIterator[Client]:
+    async with bus.client(Role.KEY_VAULT) as client:
+        yield client
+
+
+def sends(
+    jetstream: JetStreamContext, texts: list[str], subject: str = SUBJECT, timeout: float = WITHIN_SECONDS
+) -> list[Send]:
+    """Each text under a message id of its first letters."""
+    return [
+        partial(jetstream.publish, subject, text.encode(), timeout=timeout, headers={"Nats-Msg-Id": text[:8]})
+        for text in texts
+    ]
+
+
+async def stored(bus: Installation) -> list[str]:
+    async with bus.client(Role.PROVISIONER) as client:
+        jetstream = client.jetstream()
+        last = (await jetstream.stream_info("AUDIT")).state.last_seq
+        return [((await jetstream.get_msg("AUDIT", seq)).data or b"").decode() for seq in range(1, last + 1)]
+
+
+async def largest_message(bus: Installation, size_bytes: int) -> None:
+    """Have the stream refuse what is larger; -1 is no limit."""
+    async with bus.client(Role.PROVISIONER) as client:
+        jetstream = client.jetstream()
+        config: StreamConfig = (await jetstream.stream_info("AUDIT")).config
+        await jetstream.update_stream(config.evolve(max_msg_size=size_bytes))
+
+
+async def test_they_are_stored_in_order(bus: Installation, vault: Client) -> None:
+    texts = [f"text{number:04}" for number in range(500)]
+    assert await acknowledged(sends(vault.jetstream(), texts)) == (500, None)
+    assert await stored(bus) == texts
+
+
+async def test_nothing_to_send_is_all_stored(vault: Client) -> None:
+    assert await acknowledged([]) == (0, None)
+
+
+async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats_nothing(
+    bus: Installation, vault: Client
+) -> None:
+    texts = ["first", "second", "the third, which is a large one" * 10, "fourth", "fifth"]
+    jetstream = vault.jetstream()
+    await largest_message(bus, 200)
+    count, failure = await acknowledged(sends(jetstream, texts))
+    assert (count, type(failure)) == (2, BadRequestError)
+    await largest_message(bus, -1)
+    assert await acknowledged(sends(jetstream, texts[count:])) == (3, None)
+    assert sorted(await stored(bus)) == sorted(texts)
+
+
+async def test_nothing_follows_one_that_could_not_be_written(bus: Installation, vault: Client) -> None:
+    jetstream = vault.jetstream()
+    too_large = "x" * (vault.max_payload + 1)
+    count, failure = await acknowledged(sends(jetstream, ["first", too_large, "third"]))
+    assert count == 1
+    assert type(failure) is MaxPayloadError
+    assert await stored(bus) == ["first"]
+
+
+async def test_an_acknowledgement_that_does_not_come_is_a_failure(bus: Installation, vault: Client) -> None:
+    jetstream = vault.jetstream()
+    assert await acknowledged(sends(jetstream, ["first"])) == (1, None)
+    bus.server.pause()
+    try:
+        count, failure = await acknowledged(sends(jetstream, ["second", "third"], timeout=0.1))
+    finally:
+        bus.server.resume()
+    assert (count, type(failure)) == (0, NatsTimeoutError)
