@@ -26,7 +26,7 @@ from sqlalchemy.engine import make_url
 from deploy.embedded import nats, postgres
 from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.home import Home, write_json
-from deploy.embedded.secret_files import intake_public_key
+from deploy.embedded.secret_files import intake_public_key, token_pepper
 from deploy.embedded.services import DEMO_CLIENT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
 from deploy.embedded.system import DATABASE
 from deploy.nats.provision import ProvisionError, provision
@@ -71,7 +71,7 @@ def prepare(settings: SetupSettings) -> None:
     """Make what the servers need before they start. Raises OSError."""
     home = Home(settings.home)
     home.prepare()
-    home.pepper_file()
+    token_pepper(home)
     host, _, port = settings.nats_listen.rpartition(":")
     keys = {user: home.public_key(user) for user in users(WORKER_SLOTS, [DEMO_CLIENT])}
     conf = server_conf(keys, host=host, port=int(port), store_dir=settings.nats_store_dir)

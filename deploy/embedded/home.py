@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import nkeys
 
 from deploy.postgres.roles import write_secret
 
-_PEPPER_BYTES = 32
 _SEED_BYTES = 32
 
 
@@ -78,22 +77,19 @@ class Home:
 
     def seed_file(self, user: str) -> Path:
         """The nkey seed of a NATS user."""
-        file = self.secrets / "nkeys" / f"{user}.seed"
-        if not file.exists():
-            file.parent.mkdir(mode=0o700, exist_ok=True)
-            write_secret(file, nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), nkeys.PREFIX_BYTE_USER).decode())
-        return file
+        return kept_secret(self.secrets / "nkeys" / f"{user}.seed", _fresh_seed)
 
     def public_key(self, user: str) -> str:
         """The public nkey of a NATS user."""
         return str(nkeys.from_seed(bytearray(self.seed_file(user).read_bytes().strip())).public_key.decode())
 
-    def pepper_file(self) -> Path:
-        """What client tokens are fingerprinted with. Losing it makes every client token useless."""
-        file = self.secrets / "token-pepper"
-        if not file.exists():
-            write_secret(file, secrets.token_urlsafe(_PEPPER_BYTES))
-        return file
+
+def kept_secret(path: Path, make: Callable[[], str]) -> Path:
+    """Write what `make` returns where there is no such file yet, in 0600 in a 0700 directory. Raises OSError."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_secret(path, make())
+    return path
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -101,3 +97,8 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(json.dumps(content, indent=2) + "\n")
     draft.replace(path)
+
+
+def _fresh_seed() -> str:
+    seed: bytes = nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), nkeys.PREFIX_BYTE_USER)
+    return seed.decode()

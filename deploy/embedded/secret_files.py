@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from deploy.embedded.home import Home
+from deploy.embedded.home import Home, kept_secret
 from deploy.postgres.roles import write_secret
 from keyferry.contracts import ids
 from keyferry.contracts.secret import Secret
@@ -38,17 +38,10 @@ class SecretFile:
     """Makes the file of a slot where it is missing, and says where it is."""
 
 
-def _kept(path: Path, make: Callable[[], str]) -> Path:
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_secret(path, make())
-    return path
-
-
 def _kept_pair(private: Path, parse: Callable[[Secret], Ed25519PrivateKey | X25519PrivateKey]) -> Path:
     """A private key, with its public half beside it. A private key that was lost and is made anew has a new public half."""
     made_anew = not private.exists()
-    _kept(private, _fresh_key)
+    kept_secret(private, _fresh_key)
     pin = private.with_suffix(".pub")
     if made_anew or not pin.exists():
         write_secret(pin, public_text_of(parse(_read(private))))
@@ -59,9 +52,14 @@ def _fresh_key() -> str:
     return to_base64(secrets.token_bytes(_KEY_BYTES))
 
 
+def token_pepper(home: Home, _: int = 1) -> Path:
+    """What client tokens are fingerprinted with. Losing it makes every client token useless."""
+    return kept_secret(home.secrets / "token-pepper", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+
+
 def sealing_keys(home: Home, _: int = 1) -> Path:
     """The keyring that wraps data keys: a name and a key a line, the first is the primary. Losing it loses every key."""
-    return _kept(home.secrets / "vault" / "sealing-keys", lambda: f"k1 {_fresh_key()}\n")
+    return kept_secret(home.secrets / "vault" / "sealing-keys", lambda: f"k1 {_fresh_key()}\n")
 
 
 def intake_key(home: Home, _: int = 1) -> Path:
@@ -86,17 +84,17 @@ def vault_public_key(home: Home, _: int = 1) -> Path:
 
 def fingerprint_key(home: Home, _: int = 1) -> Path:
     """What provider keys are fingerprinted with."""
-    return _kept(home.secrets / "vault" / "fingerprint-key", _fresh_key)
+    return kept_secret(home.secrets / "vault" / "fingerprint-key", _fresh_key)
 
 
 def deployment_id(home: Home, _: int = 1) -> Path:
     """Which deployment this is: sealed into every record, so that no other opens it."""
-    return _kept(home.secrets / "vault" / "deployment-id", lambda: ids.new("dep"))
+    return kept_secret(home.secrets / "vault" / "deployment-id", lambda: ids.new("dep"))
 
 
 def identity_key(home: Home, slot: int) -> Path:
     """With which a worker slot signs its short-lived keys."""
-    return _kept(home.secrets / "workers" / f"{worker_id(slot)}.key", _fresh_key)
+    return kept_secret(home.secrets / "workers" / f"{worker_id(slot)}.key", _fresh_key)
 
 
 def enrolled_workers(home: Home, slots: int) -> Path:
@@ -115,19 +113,19 @@ def enrolled_workers(home: Home, slots: int) -> Path:
 
 def operator_token(home: Home, _: int = 1) -> Path:
     """What the operator signs in to the management API with."""
-    return _kept(home.secrets / "operator-token", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+    return kept_secret(home.secrets / "operator-token", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
 
 
 def audit_key(home: Home, _: int = 1) -> Path:
     """What the ledger signs the ends of audit chains with."""
-    return _kept(home.secrets / "audit-key", _fresh_key)
+    return kept_secret(home.secrets / "audit-key", _fresh_key)
 
 
 def _read(path: Path) -> Secret:
     return Secret(path.read_text().strip())
 
 
-PEPPER = SecretFile("KEYFERRY_TOKEN_PEPPER_FILE", "token-pepper", lambda home, _: home.pepper_file())
+PEPPER = SecretFile("KEYFERRY_TOKEN_PEPPER_FILE", "token-pepper", token_pepper)
 SEALING_KEYS = SecretFile("KEYFERRY_SEALING_KEYS_FILE", "sealing-keys", sealing_keys)
 INTAKE_KEY = SecretFile("KEYFERRY_INTAKE_KEY_FILE", "intake-key", intake_key)
 INTAKE_PUBLIC_KEY = SecretFile("KEYFERRY_INTAKE_PUBLIC_KEY_FILE", "intake-key.pub", intake_public_key)

@@ -16,7 +16,7 @@ from deploy.embedded.failure import LaunchFailed
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.ports import LOOPBACK, require_free, steady_port
 from deploy.embedded.seat import Handover, Placement, Say
-from deploy.embedded.secret_files import operator_token
+from deploy.embedded.secret_files import operator_token, token_pepper
 from deploy.embedded.supervisor import Supervisor
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
@@ -101,7 +101,7 @@ class System:
             "operator_token_file": str(operator_token(self.home)),
             "nats_url": self.addresses.nats_url,
             "operator_nkey_file": str(self.home.seed_file("operator")),
-            "token_pepper_file": str(self.home.pepper_file()),
+            "token_pepper_file": str(token_pepper(self.home)),
             "token_file": str(self.home.demo_token_file),
             "client_nkey_file": str(self.home.seed_file(services.DEMO_CLIENT)),
         }
