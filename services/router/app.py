@@ -5,23 +5,17 @@ from pathlib import Path
 
 from keyferry.contracts.health import Health
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import Endpoint, ListEndpoints, ListModels, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
 from keyferry.contracts.topology import (
-    CHAT_REQUEST,
-    EMBEDDING_REQUEST,
-    ENDPOINT_LIST,
-    ENDPOINT_REMOVE,
-    ENDPOINT_SAVE,
     ENDPOINTS_VIEW,
     HEALTH_VIEW,
-    MODEL_LIST,
     PROVIDER_KEYS_VIEW,
     REQUEST_DECIDED,
-    REQUEST_REROUTE,
     TENANTS_VIEW,
     Role,
 )
+from keyferry.runtime.bus import Bus
 from keyferry.runtime.database import engine_for, open_database
 from keyferry.runtime.lifecycle import Service
 from keyferry.runtime.outbox import Relay
@@ -32,7 +26,7 @@ from keyferry.runtime.views import KvView, ViewWriter
 from services.router.catalog.reading import read_catalog
 from services.router.endpoints import EndpointIndex
 from services.router.facts import Facts
-from services.router.handlers import ChatDoor, ManagementDoors
+from services.router.handlers import ChatDoor, ManagementDoors, Publish
 from services.router.list_prices import ListPrices
 from services.router.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
@@ -44,46 +38,86 @@ _FLUSH_SECONDS = 5.0
 _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
+class Knowledge:
+    """What the router knows of every tenant: its copies of the views, and the catalog and prices of this build."""
+
+    def __init__(self, bus: Bus, price_file: Path) -> None:
+        """Raises InvalidCatalog, and SettingsError where the prices cannot be read."""
+        files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
+        self.catalog = read_catalog(files)
+        self.prices = load_prices(price_file)
+        self._list_prices = ListPrices(self.prices)
+        self._list_prices.remember(self.catalog, datetime.now(UTC))
+        self.tenants = KvView(bus, TENANTS_VIEW, Tenant)
+        self.endpoints = KvView(bus, ENDPOINTS_VIEW, Endpoint)
+        self.keys = KvView(bus, PROVIDER_KEYS_VIEW, KeyFacts)
+        self.health = KvView(bus, HEALTH_VIEW, Health)
+        self._endpoint_index = EndpointIndex()
+        self._key_index = KeyIndex()
+        self._trials = TrialGate()
+        self.endpoints.on_change(lambda: self._endpoint_index.rebuild(entry for _, entry in self.endpoints))
+        self.keys.on_change(lambda: self._key_index.rebuild(key for _, key in self.keys))
+        self.health.on_change(lambda: self._trials.forget_all_but({key for key, _ in self.health}))
+
+    def of(self, tenant: str) -> Facts:
+        """What is known of a tenant now."""
+        now = datetime.now(UTC)
+        return Facts(
+            self.tenants.get(tenant),
+            self._endpoint_index.of(tenant),
+            now,
+            health=lambda target: self.health.get(target.key),
+            trial=lambda target: self._trials.take(target.key, now),
+            catalog=self.catalog,
+            own_keys=self._key_index.of(tenant),
+            platform_keys=self._key_index.of(PLATFORM_TENANT),
+            prices=lambda provider, model: self._list_prices.of(provider, model, now),
+        )
+
+    def register(self, service: Service) -> None:
+        """Keep the copies while the service lives. It is ready without the one of health: no target rests then."""
+        for view in (self.tenants, self.endpoints, self.keys, self.health):
+            service.opens(view.start, view.stop)
+        for needed in (self.tenants, self.endpoints, self.keys):
+            service.needs_view(needed)
+
+
+class EndpointBook:
+    """The tables of tenants' endpoints, which the router owns, and the relay to their view."""
+
+    def __init__(self, bus: Bus, settings: RouterSettings) -> None:
+        self._bus = bus
+        self._engine = engine_for(settings)
+        self.store = PostgresEndpointStore(self._engine)
+        self._relay: Relay | None = None
+
+    def publishes(self) -> bool:
+        """Whether changes reach the view."""
+        return self._relay is not None and self._relay.synced
+
+    async def open(self) -> None:
+        """Wait for the database, then begin to publish. Raises SchemaMismatch."""
+        await open_database(self._engine, SCHEMA, VERSIONS_DIR)
+        writers = {ENDPOINTS_VIEW.name: ViewWriter(self._bus.client, ENDPOINTS_VIEW)}
+        self._relay = Relay(self._engine, OUTBOX, writers, self.store.view_contents)
+        self.store.committed = self._relay.wake
+        self._bus.on_reconnect(self._relay.recheck)
+        self._relay.start()
+
+    async def close(self) -> None:
+        """Stop publishing and disconnect; what is not published is in the outbox."""
+        if self._relay is not None:
+            await self._relay.stop()
+        await self._engine.dispose()
+
+
 def create_app(settings: RouterSettings | None = None) -> Service:
     """The router as a service that is not started. Raises SettingsError, and InvalidCatalog."""
     settings = settings or load(RouterSettings)
-    catalog = read_catalog({path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")})
-    prices = load_prices(settings.price_file)
-    list_prices = ListPrices(prices)
-    list_prices.remember(catalog, datetime.now(UTC))
     service = Service(Role.ROUTER, settings)
     bus = service.bus
-    tenants = KvView(bus, TENANTS_VIEW, Tenant)
-    endpoints = KvView(bus, ENDPOINTS_VIEW, Endpoint)
-    index = EndpointIndex()
-    endpoints.on_change(lambda: index.rebuild(entry for _, entry in endpoints))
-    keys = KvView(bus, PROVIDER_KEYS_VIEW, KeyFacts)
-    key_index = KeyIndex()
-    keys.on_change(lambda: key_index.rebuild(key for _, key in keys))
-    engine = engine_for(settings)
-    store = PostgresEndpointStore(engine)
-
-    health = KvView(bus, HEALTH_VIEW, Health)
-    trials = TrialGate()
-    health.on_change(lambda: trials.forget_all_but({key for key, _ in health}))
-
-    def facts_of(tenant: str) -> Facts:
-        now = datetime.now(UTC)
-        return Facts(
-            tenants.get(tenant),
-            index.of(tenant),
-            now,
-            health=lambda target: health.get(target.key),
-            trial=lambda target: trials.take(target.key, now),
-            catalog=catalog,
-            own_keys=key_index.of(tenant),
-            platform_keys=key_index.of(PLATFORM_TENANT),
-            prices=lambda provider, model: list_prices.of(provider, model, now),
-        )
-
-    async def publish(subject: str, data: bytes, reply: str) -> None:
-        await bus.client.publish(subject, data, reply=reply)
-
+    known = Knowledge(bus, settings.price_file)
+    book = EndpointBook(bus, settings)
     decisions = PackedPublisher(
         lambda: bus.jetstream,
         REQUEST_DECIDED.at(router=bus.user),
@@ -91,51 +125,33 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         linger_seconds=_DECISION_LINGER_SECONDS,
         capacity=settings.decision_capacity,
     )
-    chat = ChatDoor(
-        router=bus.user, facts_of=facts_of, publish=publish, decisions=decisions, telemetry=service.telemetry
-    )
+    ChatDoor(
+        router=bus.user, facts_of=known.of, publish=_publisher(bus), decisions=decisions, telemetry=service.telemetry
+    ).register(bus)
+    ManagementDoors(book.store, known.of).register(bus)
 
-    async def open_decisions() -> None:
+    async def start_decisions() -> None:
         decisions.start()
-        service.closes(decisions.stop)
 
-    async def open_store() -> None:
-        await open_database(engine, SCHEMA, VERSIONS_DIR)
-        relay = Relay(
-            engine, OUTBOX, {ENDPOINTS_VIEW.name: ViewWriter(bus.client, ENDPOINTS_VIEW)}, store.view_contents
-        )
-        store.committed = relay.wake
-        bus.on_reconnect(relay.recheck)
-        relay.start()
-        service.closes(relay.stop)
-        service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", lambda: relay.synced)
-
-    async def open_views() -> None:
-        for view in (tenants, endpoints, keys, health):
-            await view.start()
-            service.closes(view.stop)
-        for needed in (tenants, endpoints, keys):
-            service.needs_view(needed)
-
-    service.closes(engine.dispose)
-    for step in (open_decisions, open_store, open_views):
-        service.opens(step)
+    service.opens(start_decisions, decisions.stop)
+    service.opens(book.open, book.close)
+    service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", book.publishes)
+    known.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {
-        "tenants": str(len(tenants)),
-        "endpoints": str(len(endpoints)),
-        "provider_keys": str(len(keys)),
-        "models": str(len(catalog)),
-        "prices": prices.version,
-        "targets_resting": str(len(health)),
+        "tenants": str(len(known.tenants)),
+        "endpoints": str(len(known.endpoints)),
+        "provider_keys": str(len(known.keys)),
+        "models": str(len(known.catalog)),
+        "prices": known.prices.version,
+        "targets_resting": str(len(known.health)),
         "decisions_dropped": str(decisions.dropped),
     }
-    bus.lane(CHAT_REQUEST, chat.on_request)
-    bus.lane(EMBEDDING_REQUEST, chat.on_embedding)
-    bus.lane(REQUEST_REROUTE, chat.on_reroute)
-    doors = ManagementDoors(store, facts_of)
-    bus.respond(ENDPOINT_SAVE, SaveEndpoint, doors.save_endpoint)
-    bus.respond(ENDPOINT_REMOVE, RemoveEndpoint, doors.remove_endpoint)
-    bus.respond(ENDPOINT_LIST, ListEndpoints, doors.list_endpoints)
-    bus.respond(MODEL_LIST, ListModels, doors.list_models)
     return service
+
+
+def _publisher(bus: Bus) -> Publish:
+    async def publish(subject: str, data: bytes, reply: str) -> None:
+        await bus.client.publish(subject, data, reply=reply)
+
+    return publish

@@ -22,8 +22,18 @@ from keyferry.contracts.route import (
     SaveEndpoint,
 )
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.topology import ATTEMPT_RUN, CHAT_REQUEST, reply_prefixes
-from keyferry.runtime.bus import Refused
+from keyferry.contracts.topology import (
+    ATTEMPT_RUN,
+    CHAT_REQUEST,
+    EMBEDDING_REQUEST,
+    ENDPOINT_LIST,
+    ENDPOINT_REMOVE,
+    ENDPOINT_SAVE,
+    MODEL_LIST,
+    REQUEST_REROUTE,
+    reply_prefixes,
+)
+from keyferry.runtime.bus import Bus, Refused
 from keyferry.runtime.publishing import PackedPublisher
 from keyferry.runtime.telemetry import Telemetry
 from services.router.decide import FreshIds, Request, decide, record
@@ -53,6 +63,12 @@ class ChatDoor:
         self._publish = publish
         self._decisions = decisions
         self._telemetry = telemetry
+
+    def register(self, bus: Bus) -> None:
+        """Hear every request and every one that has to go elsewhere. Before the bus is started."""
+        bus.lane(CHAT_REQUEST, self.on_request)
+        bus.lane(EMBEDDING_REQUEST, self.on_embedding)
+        bus.lane(REQUEST_REROUTE, self.on_reroute)
 
     async def on_request(self, message: Msg) -> None:
         """A new request."""
@@ -116,6 +132,13 @@ class ManagementDoors:
     def __init__(self, store: EndpointStore, facts_of: FactsOf) -> None:
         self._store = store
         self._facts_of = facts_of
+
+    def register(self, bus: Bus) -> None:
+        """Answer every request of a person's. Before the bus is started."""
+        bus.respond(ENDPOINT_SAVE, SaveEndpoint, self.save_endpoint)
+        bus.respond(ENDPOINT_REMOVE, RemoveEndpoint, self.remove_endpoint)
+        bus.respond(ENDPOINT_LIST, ListEndpoints, self.list_endpoints)
+        bus.respond(MODEL_LIST, ListModels, self.list_models)
 
     async def save_endpoint(self, asked: SaveEndpoint) -> Endpoint:
         """Add or replace."""
