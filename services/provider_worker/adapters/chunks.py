@@ -22,6 +22,7 @@ from services.provider_worker.adapters.documents import (
 )
 from services.provider_worker.adapters.failures import error_in, failure_in_choices, failure_of_error, plain_failure
 from services.provider_worker.adapters.meters import read_usage
+from services.provider_worker.adapters.unusable import PIECE_NO_OBJECT, PIECE_TOO_DEEP
 
 _MAX_CHOICES = 128
 """OpenAI's largest `n`: more indices than that are a defect, not an answer."""
@@ -82,7 +83,7 @@ class ChunkRepair:
             if listed is not None and error_in(listed) is not None:
                 self.error(data)
             else:
-                self._fail("The provider sent a piece of its answer that is not a JSON object.")
+                self._fail(PIECE_NO_OBJECT)
             return None
         plain = self._repair_plain(chunk)
         if plain is None:
@@ -132,7 +133,7 @@ class ChunkRepair:
         try:
             return one_line(data) if chunk is None else render(chunk)
         except ValueError:
-            self._fail("The provider sent a piece of its answer that is nested too deeply.")
+            self._fail(PIECE_TOO_DEEP)
             return None
 
     def _take_usage(self, chunk: JsonObject, choices: list[JsonObject]) -> bool:

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, Mended, as_object, as_objects, parse_object, render
+from services.provider_worker.adapters.documents import JsonObject, Mended, as_object, as_objects, render
 from services.provider_worker.adapters.embeddings import FLOAT, NotAVector, encoded
-from services.provider_worker.adapters.failures import error_in, failure_of_error, plain_failure
+from services.provider_worker.adapters.failures import error_in, failure_of_error
 from services.provider_worker.adapters.meters import metered, read_usage
-from services.provider_worker.adapters.whole import CollectingReader, failure_under_200
+from services.provider_worker.adapters.unusable import no_object, unusable
+from services.provider_worker.adapters.whole import ObjectReader, failure_under_200
 
 
-class EmbeddingReader(CollectingReader):
+class EmbeddingReader(ObjectReader):
     """Reads one `list` of embeddings. `notes` are those of `embeddings.notes_of`."""
 
     def __init__(self, notes: Mapping[str, str], headers: Mapping[str, str]) -> None:
@@ -20,29 +21,23 @@ class EmbeddingReader(CollectingReader):
         self._headers = headers
         super().__init__()
 
-    def close(self) -> Answer:
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
         """The list, its bytes unchanged where it is what the caller asked for already."""
-        if self._body.too_large:
-            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
-        content = self._body.content.strip()
-        document = parse_object(content)
-        if document is None:
-            return Answer(failure=failure_under_200(content, self._headers) or _no_object(content))
         meters, basis, cost = metered(read_usage(document.get("usage")))
         failure, changed = self._take(document)
+        changed = changed or isinstance(document, Mended)
         model = document.get("model")
         return Answer(
             failure=failure,
-            body=b""
-            if failure is not None
-            else render(document)
-            if changed or isinstance(document, Mended)
-            else content,
+            body=b"" if failure is not None else render(document) if changed else content,
             model_served=model if isinstance(model, str) and model else None,
             meters=meters,
             basis=basis,
             reported_cost_usd=cost,
         )
+
+    def _no_object(self, content: bytes) -> Failure:
+        return failure_under_200(content, self._headers) or no_object(content)
 
     def _take(self, document: JsonObject) -> tuple[Failure | None, bool]:
         """The failure in a document, or whether it had to be changed."""
@@ -51,11 +46,11 @@ class EmbeddingReader(CollectingReader):
             return failure_of_error(error, Where.HTTP_200_BODY, self._headers), False
         rows = as_objects(document.get("data"))
         if len(rows) != self._count:
-            return _failure(f"The provider gave {len(rows)} embeddings for {self._count} inputs."), False
+            return unusable(f"The provider gave {len(rows)} embeddings for {self._count} inputs."), False
         try:
             changed = self._repair(document, rows)
         except NotAVector:
-            return _failure("The provider's answer holds something that is not an embedding."), False
+            return unusable("The provider's answer holds something that is not an embedding."), False
         return None, changed
 
     def _repair(self, document: JsonObject, rows: list[JsonObject]) -> bool:
@@ -85,14 +80,3 @@ def _repair_envelope(document: JsonObject) -> bool:
         document["usage"] = as_object(usage) | counts
         changed = True
     return changed
-
-
-def _no_object(content: bytes) -> Failure:
-    if content[:1] == b"{":
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
-    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

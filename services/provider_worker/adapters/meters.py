@@ -128,12 +128,12 @@ def _put_right(counts: _Counts, total: int | None) -> _Counts:
 
 
 def _disjoint(counts: _Counts) -> TokenMeters:
-    prompt = _Share(counts.prompt)
+    prompt = Share(counts.prompt)
     cached_read = prompt.take(counts.cached or 0)
     cache_write = prompt.take(counts.cache_write or 0)
     audio = prompt.take(counts.prompt_audio)
     image = prompt.take(counts.prompt_image)
-    completion = _Share(counts.completion)
+    completion = Share(counts.completion)
     reasoning = completion.take(counts.reasoning or 0)
     audio_output = completion.take(counts.completion_audio)
     image_output = completion.take(counts.completion_image)
@@ -150,13 +150,14 @@ def _disjoint(counts: _Counts) -> TokenMeters:
     )
 
 
-class _Share:
+class Share:
     """A sum from which parts are taken, never more than is left: details may overlap (cached audio), the meters may not."""
 
     def __init__(self, tokens: int) -> None:
         self.rest = tokens
 
     def take(self, tokens: int) -> int:
+        """`tokens`, or what is left where that is less."""
         taken = min(tokens, self.rest)
         self.rest -= taken
         return taken

@@ -10,6 +10,7 @@ from services.provider_worker.adapters.documents import parse_object
 from services.provider_worker.adapters.failures import plain_failure
 from services.provider_worker.adapters.meters import metered, read_usage
 from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.unusable import PIECE_TOO_LARGE, SILENT, STOPPED_IN_A_PIECE, stopped, unusable
 from services.provider_worker.adapters.whole import Collected, document_failure
 
 _MAX_HELD = 16
@@ -54,7 +55,7 @@ class StreamReader:
             if self.over:
                 return chunks
         if self._events.overflow:
-            self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is larger than 1 MiB.")
+            self._fail(FailureClass.SERVER, PIECE_TOO_LARGE)
         return chunks
 
     def close(self) -> Answer:
@@ -81,7 +82,7 @@ class StreamReader:
             if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
                 self._read(name, event, late)
             elif not self._repair.finished:
-                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+                self._fail(FailureClass.TRUNCATED, STOPPED_IN_A_PIECE)
         return late
 
     def _begin(self, data: bytes) -> None:
@@ -123,9 +124,5 @@ class StreamReader:
         if self._repair.finished or (self._done and self._repair.spoken):
             return None
         if self._done:
-            return plain_failure(
-                FailureClass.SERVER, "The provider ended its answer without having said anything.", Where.HTTP_200_BODY
-            )
-        return plain_failure(
-            FailureClass.TRUNCATED, "The provider's answer stopped before it was complete.", Where.MID_STREAM
-        )
+            return unusable(SILENT)
+        return stopped()

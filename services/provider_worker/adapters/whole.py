@@ -1,9 +1,10 @@
 """Reads answers that come as one document: plain JSON completions, and errors under any status."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.documents import (
     JsonObject,
@@ -19,12 +20,12 @@ from services.provider_worker.adapters.failures import (
     failure_in_choices,
     failure_of_error,
     failure_of_response,
-    plain_failure,
 )
 from services.provider_worker.adapters.finish import openai_finish
 from services.provider_worker.adapters.message import repair_message, says_something
 from services.provider_worker.adapters.meters import Usage, metered, read_usage
 from services.provider_worker.adapters.tool_calls import repair_whole_calls
+from services.provider_worker.adapters.unusable import NO_STREAM, SILENT, TOO_DEEP, TOO_LARGE, no_object, unusable
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Largest answer that is kept in memory; base64 images and audio fit."""
@@ -73,6 +74,26 @@ class CollectingReader:
         return []
 
 
+class ObjectReader(CollectingReader, ABC):
+    """What every reader of an answer that is one JSON object begins with. White space around it is no part of it."""
+
+    def close(self) -> Answer:
+        """What the object says, or why there is none."""
+        if self._body.too_large:
+            return Answer(failure=unusable(TOO_LARGE))
+        content = self._body.content.strip()
+        document = parse_object(content)
+        return Answer(failure=self._no_object(content)) if document is None else self._read(document, content)
+
+    @abstractmethod
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
+        """What `document`, whose text is `content`, says."""
+
+    def _no_object(self, content: bytes) -> Failure:
+        """Why `content` is no answer."""
+        return no_object(content)
+
+
 class ErrorReader(CollectingReader):
     """Reads a response whose status is not 2xx."""
 
@@ -86,7 +107,7 @@ class ErrorReader(CollectingReader):
         return Answer(failure=failure_of_response(self._status, self._headers, self._body.content))
 
 
-class WholeReader(CollectingReader):
+class WholeReader(ObjectReader):
     """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is no part of it."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
@@ -94,14 +115,8 @@ class WholeReader(CollectingReader):
         self._headers = headers
         super().__init__()
 
-    def close(self) -> Answer:
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
         """The completion, its bytes unchanged where they have OpenAI's shape already."""
-        if self._body.too_large:
-            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
-        content = self._body.content.strip()
-        document = parse_object(content)
-        if document is None:
-            return Answer(failure=failure_under_200(content, self._headers) or _no_object(content))
         choices = as_objects(document.get("choices"))
         failure = self._failure_in(document, choices)
         usage = read_usage(document.get("usage"))
@@ -114,7 +129,7 @@ class WholeReader(CollectingReader):
                 body = render(document) if changed else content
                 finish_reason = str(choices[0]["finish_reason"])
             except ValueError:
-                failure = _failure("The provider's answer is nested too deeply.")
+                failure = unusable(TOO_DEEP)
         return Answer(
             failure=failure,
             body=body,
@@ -124,6 +139,9 @@ class WholeReader(CollectingReader):
             basis=basis,
             reported_cost_usd=cost,
         )
+
+    def _no_object(self, content: bytes) -> Failure:
+        return failure_under_200(content, self._headers) or no_object(content)
 
     def _failure_in(self, document: JsonObject, choices: list[JsonObject]) -> Failure | None:
         error = error_in(document)
@@ -135,7 +153,7 @@ class WholeReader(CollectingReader):
         if not any(
             choice.get("finish_reason") or says_something(as_object(choice.get("message"))) for choice in choices
         ):
-            return _failure("The provider ended its answer without having said anything.")
+            return unusable(SILENT)
         return None
 
     def _repair(self, document: JsonObject, choices: list[JsonObject], usage: Usage | None) -> bool:
@@ -173,18 +191,4 @@ def failure_under_200(content: bytes, headers: Mapping[str, str]) -> Failure | N
 
 def document_failure(content: bytes, headers: Mapping[str, str]) -> Failure:
     """The failure behind a document that came in place of an event stream, under status 200."""
-    message = "The provider answered a streaming request with something that is not an event stream."
-    return failure_under_200(content, headers) or _failure(message)
-
-
-def _no_object(content: bytes) -> Failure:
-    if content[:1] == b"{":
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
-    if not content:
-        return _failure("The provider answered with status 200 and nothing else.")
-    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+    return failure_under_200(content, headers) or unusable(NO_STREAM)

@@ -1,7 +1,7 @@
 """Reads an answer of the Messages API that comes as one document."""
 
 from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.blocks import (
     THINKING,
@@ -15,11 +15,12 @@ from services.provider_worker.adapters.anthropic.blocks import (
 from services.provider_worker.adapters.anthropic.failures import failure_of_event
 from services.provider_worker.adapters.anthropic.usage import UsageTally
 from services.provider_worker.adapters.documents import JsonObject, as_objects, as_text, parse_object, render
-from services.provider_worker.adapters.failures import error_in, plain_failure
-from services.provider_worker.adapters.whole import CollectingReader
+from services.provider_worker.adapters.failures import error_in
+from services.provider_worker.adapters.unusable import NO_STREAM, SILENT, TOO_DEEP, unusable
+from services.provider_worker.adapters.whole import ObjectReader
 
 
-class WholeReader(CollectingReader):
+class WholeReader(ObjectReader):
     """Reads one `message` object. `json_tool` is the tool whose arguments are the answer, if there is one."""
 
     def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
@@ -27,14 +28,8 @@ class WholeReader(CollectingReader):
         self._json_tool = json_tool
         super().__init__()
 
-    def close(self) -> Answer:
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
         """The completion."""
-        if self._body.too_large:
-            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
-        content = self._body.content.strip()
-        document = parse_object(content)
-        if document is None:
-            return Answer(failure=_no_object(content))
         failure = _failure_in(document)
         usage = UsageTally()
         usage.take(document.get("usage"))
@@ -43,7 +38,7 @@ class WholeReader(CollectingReader):
             try:
                 reason, body = self._completion(document, usage)
             except ValueError:
-                failure = _failure("The provider's answer is nested too deeply.")
+                failure = unusable(TOO_DEEP)
         return Answer(
             failure=failure,
             body=body,
@@ -115,25 +110,12 @@ def document_failure(content: bytes) -> Failure:
     document = parse_object(content)
     if document is not None and error_in(document) is not None:
         return failure_of_event(document, Where.HTTP_200_BODY)
-    return _failure("The provider answered a streaming request with something that is not an event stream.")
+    return unusable(NO_STREAM)
 
 
 def _failure_in(document: JsonObject) -> Failure | None:
     if document.get("type") == "error" or error_in(document) is not None:
         return failure_of_event(document, Where.HTTP_200_BODY)
     if not as_text(document.get("stop_reason")) and not as_objects(document.get("content")):
-        return _failure("The provider ended its answer without having said anything.")
+        return unusable(SILENT)
     return None
-
-
-def _no_object(content: bytes) -> Failure:
-    if content[:1] == b"{":
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
-    if not content:
-        return _failure("The provider answered with status 200 and nothing else.")
-    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

@@ -21,6 +21,7 @@ from services.provider_worker.adapters.anthropic.failures import failure_of_even
 from services.provider_worker.adapters.anthropic.usage import UsageTally
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_text, parse_object, render
 from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.unusable import PIECE_TOO_DEEP, SILENT, STOPPED, unusable
 
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
 """Deltas of text -> the field of the delta, which is also the field of the block."""
@@ -118,10 +119,9 @@ class MessageEvents:
         """What the events came to."""
         if self.failure is None and not self.finished:
             if self._stopped and not self._spoken:
-                message = "The provider ended its answer without having said anything."
-                self.failure = plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+                self.failure = unusable(SILENT)
             elif not self._stopped:
-                self.fail(FailureClass.TRUNCATED, "The provider's answer stopped before it was complete.")
+                self.fail(FailureClass.TRUNCATED, STOPPED)
         return Answer(
             failure=self.failure,
             finish_reason=self._finish_reason,
@@ -266,7 +266,7 @@ class MessageEvents:
             self._too_deep()
 
     def _too_deep(self) -> None:
-        self.fail(FailureClass.SERVER, "The provider sent a piece of its answer that is nested too deeply.")
+        self.fail(FailureClass.SERVER, PIECE_TOO_DEEP)
 
 
 def _index(event: JsonObject) -> int:

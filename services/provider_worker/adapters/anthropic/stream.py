@@ -13,6 +13,7 @@ from services.provider_worker.adapters.anthropic.answer import document_failure
 from services.provider_worker.adapters.anthropic.events import MessageEvents
 from services.provider_worker.adapters.documents import parse_object
 from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.unusable import PIECE_NO_OBJECT, PIECE_TOO_LARGE, TOO_LARGE
 from services.provider_worker.adapters.whole import MAX_ANSWER_BYTES, Collected
 
 
@@ -46,9 +47,9 @@ class StreamReader:
             if self.over:
                 return self._events.take()
         if self._parser.overflow:
-            self._events.fail(FailureClass.SERVER, "The provider sent a piece of its answer that is larger than 1 MiB.")
+            self._events.fail(FailureClass.SERVER, PIECE_TOO_LARGE)
         elif self._bytes > MAX_ANSWER_BYTES:
-            self._events.fail(FailureClass.SERVER, "The provider's answer is larger than the gateway reads (32 MiB).")
+            self._events.fail(FailureClass.SERVER, TOO_LARGE)
         return self._events.take()
 
     def close(self) -> Answer:
@@ -79,6 +80,6 @@ class StreamReader:
         if name == b"error":
             self._events.error(event.decode("utf-8", "replace") if document is None else document)
         elif document is None:
-            self._events.fail(FailureClass.SERVER, "The provider sent a piece of its answer that is not a JSON object.")
+            self._events.fail(FailureClass.SERVER, PIECE_NO_OBJECT)
         else:
             self._events.read(document)

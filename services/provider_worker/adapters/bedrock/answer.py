@@ -7,14 +7,14 @@ cites sources comes inside `citationsContent`.
 from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.failures import failure_of_document
 from services.provider_worker.adapters.bedrock.reasoning import redacted_detail, signed_detail
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
 from services.provider_worker.adapters.dialect.completion import completion, envelope
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object, render
-from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.unusable import SILENT, TOO_DEEP, no_object, unusable
 
 SERVER_TOOL = "server_tool_use"
 """The `type` of calls that Bedrock makes itself: the caller has nothing to answer to them."""
@@ -24,17 +24,15 @@ def converse_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     """What an answer of Converse comes to."""
     document = parse_object(content)
     if document is None:
-        return Answer(failure=_no_object(content))
+        return Answer(failure=no_object(content))
     reason = as_text(document.get("stopReason"))
     usage = counted(document.get("usage"))
     message = as_object(as_object(document.get("output")).get("message"))
     failure = None
     if not message and not reason:
-        failure = failure_of_document(document, Where.HTTP_200_BODY) or _failure(
-            "The provider ended its answer without having said anything."
-        )
+        failure = failure_of_document(document, Where.HTTP_200_BODY) or unusable(SILENT)
     elif reason in MALFORMED:
-        failure = _failure(f"The provider gave up: its stop reason is {reason!r}.")
+        failure = unusable(f"The provider gave up: its stop reason is {reason!r}.")
     if failure is not None:
         return Answer(failure=failure, meters=usage.meters, basis=usage.basis)
     said = _message(run, as_objects(message.get("content")))
@@ -46,7 +44,7 @@ def converse_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     try:
         body = render(completion(around, said, finish_reason))
     except ValueError:
-        return Answer(failure=_failure("The provider's answer is nested too deeply."))
+        return Answer(failure=unusable(TOO_DEEP))
     return Answer(
         body=body,
         finish_reason=finish_reason,
@@ -127,14 +125,3 @@ def _call(use: JsonObject, made_id: str) -> JsonObject:
         arguments = "{}"
     function = {"name": as_text(use.get("name")), "arguments": arguments}
     return {"id": as_text(use.get("toolUseId")) or made_id, "type": "function", "function": function}
-
-
-def _no_object(content: bytes) -> Failure:
-    if content.lstrip()[:1] == b"{":
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
-    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

@@ -19,6 +19,7 @@ from services.provider_worker.adapters.dialect.completion import ChunkWriter
 from services.provider_worker.adapters.dialect.counts import NOTHING
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_text, parse_object, render
 from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.unusable import NO_STREAM, PIECE_NO_OBJECT, PIECE_TOO_DEEP, stopped, unusable
 from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
 
 _MAX_BLOCKS = 1024
@@ -98,12 +99,10 @@ class ConverseStreamReader:
         if self._document is not None:
             document = parse_object(self._document.content)
             known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
-            message = "The provider answered a streaming request with something that is not an event stream."
-            return known or plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+            return known or unusable(NO_STREAM)
         if self._writer.finish_reason is not None:
             return None
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+        return stopped()
 
     def _read(self, frame: Frame) -> None:
         kind = frame.headers.get(":message-type", "event")
@@ -115,11 +114,11 @@ class ConverseStreamReader:
         else:
             payload = parse_object(frame.payload) if frame.payload else {}
             if payload is None:
-                self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is not a JSON object.")
+                self._fail(FailureClass.SERVER, PIECE_NO_OBJECT)
                 return
             self._event(frame.headers.get(":event-type", ""), payload)
             if self._writer.too_deep:
-                self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is nested too deeply.")
+                self._fail(FailureClass.SERVER, PIECE_TOO_DEEP)
 
     def _event(self, name: str, payload: JsonObject) -> None:
         key = self._key(payload)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Where
 from keyferry.contracts.usage import Basis, TokenMeters
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
@@ -17,21 +17,19 @@ from services.provider_worker.adapters.dialect.completion import completion, env
 from services.provider_worker.adapters.dialect.counts import count
 from services.provider_worker.adapters.dialect.embeddings import embedding_list, vectors_in
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object, render
-from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.unusable import SILENT, TOO_DEEP, no_object, unusable
 
 
 def chat_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
     """What a whole answer of `v2/chat` comes to."""
     document = parse_object(content)
     if document is None:
-        return Answer(failure=_no_object(content))
+        return Answer(failure=no_object(content))
     reason = document.get("finish_reason")
     usage = counted(document.get("usage"))
     failure = failure_of_finish(reason, document, Where.HTTP_200_BODY)
     if failure is None and not isinstance(document.get("message"), dict) and not reason:
-        failure = failure_of_document(document, Where.HTTP_200_BODY) or _failure(
-            "The provider ended its answer without having said anything."
-        )
+        failure = failure_of_document(document, Where.HTTP_200_BODY) or unusable(SILENT)
     if failure is not None:
         return Answer(failure=failure, meters=usage.meters, basis=usage.basis)
     message = _message(run, as_object(document.get("message")))
@@ -41,7 +39,7 @@ def chat_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> 
     try:
         body = render(completion(around, message, finish_reason, logprobs_of(document.get("logprobs"))))
     except ValueError:
-        return Answer(failure=_failure("The provider's answer is nested too deeply."))
+        return Answer(failure=unusable(TOO_DEEP))
     return Answer(body=body, finish_reason=finish_reason, meters=usage.meters, basis=usage.basis)
 
 
@@ -105,20 +103,20 @@ def embed_answer(run: AttemptRun, encoding: str, content: bytes) -> Answer:
     """What an answer of `v2/embed` comes to."""
     document = parse_object(content)
     if document is None:
-        return Answer(failure=_no_object(content))
+        return Answer(failure=no_object(content))
     given = document.get("embeddings")
     vectors = vectors_in(as_object(given).get("float")) if isinstance(given, dict) else vectors_in(given)
     if vectors is None:
         return Answer(
             failure=failure_of_document(document, Where.HTTP_200_BODY)
-            or _failure("The provider's answer holds no embeddings, or embeddings of different lengths.")
+            or unusable("The provider's answer holds no embeddings, or embeddings of different lengths.")
         )
     meta = as_object(document.get("meta"))
     tokens = _embedded_tokens(as_object(meta.get("tokens")), as_object(meta.get("billed_units")))
     try:
         body = embedding_list(run, vectors, encoding, tokens)
     except ValueError:
-        return Answer(failure=_failure("The provider's embeddings hold a number that is no 32-bit float."))
+        return Answer(failure=unusable("The provider's embeddings hold a number that is no 32-bit float."))
     return Answer(
         body=body,
         meters=TokenMeters(input=tokens or 0),
@@ -130,14 +128,3 @@ def _embedded_tokens(tokens: JsonObject, billed: JsonObject) -> int | None:
     """What was read. Embeddings have no instructions of Cohere's added, so what is billed is what was read."""
     read = count(tokens.get("input_tokens"))
     return count(billed.get("input_tokens")) if read is None else read
-
-
-def _no_object(content: bytes) -> Failure:
-    if content.lstrip()[:1] == b"{":
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
-    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

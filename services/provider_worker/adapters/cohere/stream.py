@@ -18,6 +18,14 @@ from services.provider_worker.adapters.dialect.counts import NOTHING
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
 from services.provider_worker.adapters.failures import plain_failure
 from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.unusable import (
+    NO_STREAM,
+    PIECE_NO_OBJECT,
+    PIECE_TOO_DEEP,
+    PIECE_TOO_LARGE,
+    stopped,
+    unusable,
+)
 from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
 
 _MAX_CALLS = 1024
@@ -66,7 +74,7 @@ class ChatStreamReader:
             if self.over:
                 break
         if self._events.overflow and not self.over:
-            self._fail("The provider sent a piece of its answer that is larger than 1 MiB.")
+            self._fail(PIECE_TOO_LARGE)
         return self._writer.take()
 
     def close(self) -> Answer:
@@ -92,23 +100,21 @@ class ChatStreamReader:
         if self._document is not None:
             document = parse_object(self._document.content)
             known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
-            message = "The provider answered a streaming request with something that is not an event stream."
-            return known or plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+            return known or unusable(NO_STREAM)
         if self._writer.finish_reason is not None:
             return None
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+        return stopped()
 
     def _read(self, data: bytes) -> None:
         if data.startswith(b"[DONE]") or not data.strip():
             return
         event = parse_object(data)
         if event is None:
-            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+            self._fail(PIECE_NO_OBJECT)
             return
         self._event(event)
         if self._writer.too_deep:
-            self._fail("The provider sent a piece of its answer that is nested too deeply.")
+            self._fail(PIECE_TOO_DEEP)
 
     def _event(self, event: JsonObject) -> None:
         kind = event.get("type")

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.unusable import TOO_LARGE, unusable
 from services.provider_worker.adapters.whole import MAX_ANSWER_BYTES, CollectingReader
 
 
@@ -19,6 +18,5 @@ class DocumentReader(CollectingReader):
     def close(self) -> Answer:
         """What the document says."""
         if self._body.too_large and self._is_answer:
-            message = "The provider's answer is larger than the gateway reads (32 MiB)."
-            return Answer(failure=plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))
+            return Answer(failure=unusable(TOO_LARGE))
         return self._read(self._body.content)

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Failure, Where
 from keyferry.contracts.usage import Basis, TokenMeters
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, parse_object, render
-from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, render
 from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.usage import token_count
-from services.provider_worker.adapters.gemini.whole import no_object
-from services.provider_worker.adapters.whole import CollectingReader
+from services.provider_worker.adapters.gemini.whole import no_answer
+from services.provider_worker.adapters.unusable import unusable
+from services.provider_worker.adapters.whole import ObjectReader
 
 _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
 
@@ -84,7 +84,7 @@ def _vertex(texts: list[str], model: str, options: JsonObject) -> tuple[str, Jso
     return "predict", {"instances": instances, "parameters": parameters | {"autoTruncate": False}}
 
 
-class EmbeddingReader(CollectingReader):
+class EmbeddingReader(ObjectReader):
     """Reads the answer of each of the three methods into OpenAI's `list` of embeddings."""
 
     def __init__(self, run: AttemptRun, notes: Mapping[str, str]) -> None:
@@ -93,22 +93,16 @@ class EmbeddingReader(CollectingReader):
         self._inputs = notes.get("inputs")
         super().__init__()
 
-    def close(self) -> Answer:
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
         """The list, in the order of the inputs. A number of vectors other than that of the inputs is a failure."""
-        if self._body.too_large:
-            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
-        content = self._body.content.strip()
-        document = parse_object(content)
-        if document is None:
-            return Answer(failure=no_object(content))
         error = error_in(document)
         if error is not None:
             return Answer(failure=failure_of_error(error, Where.HTTP_200_BODY))
         vectors = [_vector(embedding) for embedding in _embeddings(document)]
         if not vectors or any(vector is None for vector in vectors):
-            return Answer(failure=_failure("The provider's answer holds no embeddings."))
+            return Answer(failure=unusable("The provider's answer holds no embeddings."))
         if self._inputs is not None and str(len(vectors)) != self._inputs:
-            return Answer(failure=_failure("The provider sent another number of embeddings than it was given texts."))
+            return Answer(failure=unusable("The provider sent another number of embeddings than it was given texts."))
         tokens = _tokens(document)
         data = [
             {"object": "embedding", "index": index, "embedding": self._encoded(vector or [])}
@@ -121,6 +115,9 @@ class EmbeddingReader(CollectingReader):
             meters=TokenMeters(input=tokens or 0),
             basis=Basis.NONE if tokens is None else Basis.REPORTED,
         )
+
+    def _no_object(self, content: bytes) -> Failure:
+        return no_answer(content)
 
     def _encoded(self, vector: list[float]) -> object:
         """The numbers, or their 32-bit forms, low byte first, in base64."""
@@ -161,7 +158,3 @@ def _tokens(document: JsonObject) -> int | None:
     counts = [token_count(each.get("token_count", each.get("tokenCount"))) for each in statistics]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)

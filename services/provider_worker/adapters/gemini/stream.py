@@ -24,8 +24,16 @@ from services.provider_worker.adapters.gemini.envelope import Envelope, block_re
 from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.json_array import ArrayParser
 from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
-from services.provider_worker.adapters.gemini.whole import blocked_choice, no_object
+from services.provider_worker.adapters.gemini.whole import blocked_choice, no_answer
 from services.provider_worker.adapters.sse import EventParser
+from services.provider_worker.adapters.unusable import (
+    PIECE_NO_OBJECT,
+    PIECE_TOO_DEEP,
+    SILENT,
+    STOPPED_IN_A_PIECE,
+    stopped,
+    unusable,
+)
 from services.provider_worker.adapters.whole import Collected
 
 MAX_PIECE_BYTES = 16 * 1024 * 1024
@@ -83,7 +91,7 @@ class StreamReader:
     def close(self) -> Answer:
         """What the stream came to. Without the terminal evidence it is `truncated`."""
         if self._document is not None:
-            return Answer(failure=no_object(self._document.content.strip()))
+            return Answer(failure=no_answer(self._document.content.strip()))
         late = [] if self.over or self._array is not None else self._read_last()
         maker = self._chunks
         failure = maker.failure or self._missing_end()
@@ -105,7 +113,7 @@ class StreamReader:
             if parse_object(event) is not None:
                 late += self._chunks.read(event)
             elif not self._chunks.finished and not event.startswith(b"[DONE]"):
-                self._fail(FailureClass.TRUNCATED, "The provider's answer stopped in the middle of a piece.")
+                self._fail(FailureClass.TRUNCATED, STOPPED_IN_A_PIECE)
         return late
 
     def _begin(self, data: bytes) -> None:
@@ -129,10 +137,8 @@ class StreamReader:
         if error is not None:
             return failure_of_error(error, Where.MID_STREAM)
         if self._done and not self._chunks.spoken:
-            message = "The provider ended its answer without having said anything."
-            return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.MID_STREAM)
+            return unusable(SILENT)
+        return stopped()
 
     def _fail(self, failure_class: FailureClass, message: str) -> None:
         self._chunks.failure = plain_failure(failure_class, message, Where.MID_STREAM)
@@ -177,7 +183,7 @@ class ChunkMaker:
         if error is not None:
             self.failure = failure_of_error(error, self.where)
         elif document is None:
-            self._fail("The provider sent a piece of its answer that is not a JSON object.")
+            self._fail(PIECE_NO_OBJECT)
         if document is None or self.failure is not None:
             return []
         self.envelope.read(document)
@@ -187,7 +193,7 @@ class ChunkMaker:
         try:
             chunks = [render(self._chunk([choice])) for choice in self._choices(document)] + self._usage_chunk()
         except ValueError:
-            self._fail("The provider sent a piece of its answer that is nested too deeply.")
+            self._fail(PIECE_TOO_DEEP)
             return []
         if chunks:
             self.where = Where.MID_STREAM

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from keyferry.contracts.usage import Basis, TokenMeters
 from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text
+from services.provider_worker.adapters.meters import Share
 
 _MAX_TOKENS = 10**12
 """A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
@@ -82,7 +83,7 @@ def _meters(node: JsonObject, counts: _Counts) -> TokenMeters:
     prompts = _by_modality(node, "promptTokensDetails", "toolUsePromptTokensDetails")
     cached_details = _by_modality(node, "cacheTokensDetails")
     completions = _by_modality(node, "candidatesTokensDetails", "responseTokensDetails")
-    prompt, completion = _Share(counts.prompt), _Share(counts.completion)
+    prompt, completion = Share(counts.prompt), Share(counts.completion)
     cached = prompt.take(token_count(node.get("cachedContentTokenCount")) or 0)
     audio = prompt.take(max(prompts.get("AUDIO", 0) - cached_details.get("AUDIO", 0), 0))
     image = prompt.take(max(prompts.get("IMAGE", 0) - cached_details.get("IMAGE", 0), 0))
@@ -117,18 +118,6 @@ def _openai(meters: TokenMeters) -> JsonObject:
         "prompt_tokens_details": prompts,
         "completion_tokens_details": completions,
     }
-
-
-class _Share:
-    """A sum from which parts are taken, never more than is left: details may overlap, the meters may not."""
-
-    def __init__(self, tokens: int) -> None:
-        self.rest = tokens
-
-    def take(self, tokens: int) -> int:
-        taken = min(tokens, self.rest)
-        self.rest -= taken
-        return taken
 
 
 def _by_modality(node: JsonObject, *names: str) -> dict[str, int]:

@@ -3,25 +3,24 @@
 from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.documents import (
     JsonObject,
     as_object,
     as_objects,
     first_object,
-    parse_object,
     render,
 )
-from services.provider_worker.adapters.failures import plain_failure
 from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
 from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
 from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.usage import Usage, read_usage
-from services.provider_worker.adapters.whole import CollectingReader
+from services.provider_worker.adapters.unusable import SILENT, TOO_DEEP, no_object, unusable
+from services.provider_worker.adapters.whole import ObjectReader
 
 
-class WholeReader(CollectingReader):
+class WholeReader(ObjectReader):
     """Collects the body and reads it at its end."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
@@ -29,14 +28,8 @@ class WholeReader(CollectingReader):
         self._envelope = Envelope(run, headers)
         super().__init__()
 
-    def close(self) -> Answer:
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
         """The completion. A refused prompt, or an answer cut off by a filter, ends with `content_filter` and no failure."""
-        if self._body.too_large:
-            return Answer(failure=_failure("The provider's answer is larger than the gateway reads (32 MiB)."))
-        content = self._body.content.strip()
-        document = parse_object(content)
-        if document is None:
-            return Answer(failure=no_object(content))
         self._envelope.read(document)
         usage = read_usage(as_object(document.get("usageMetadata")))
         failure, body, finish_reason = self._failure_in(document), b"", None
@@ -46,7 +39,7 @@ class WholeReader(CollectingReader):
                 finish_reason = str(choices[0]["finish_reason"])
                 body = self._render(choices, usage)
             except ValueError:
-                failure, finish_reason = _failure("The provider's answer is nested too deeply."), None
+                failure, finish_reason = unusable(TOO_DEEP), None
         return Answer(
             failure=failure,
             body=body,
@@ -57,12 +50,15 @@ class WholeReader(CollectingReader):
             basis=usage.basis,
         )
 
+    def _no_object(self, content: bytes) -> Failure:
+        return no_answer(content)
+
     def _failure_in(self, document: JsonObject) -> Failure | None:
         error = error_in(document)
         if error is not None:
             return failure_of_error(error, Where.HTTP_200_BODY)
         if not as_objects(document.get("candidates")) and block_reason(document) is None:
-            return _failure("The provider ended its answer without having said anything.")
+            return unusable(SILENT)
         return None
 
     def _choices(self, document: JsonObject) -> list[JsonObject]:
@@ -103,18 +99,9 @@ def blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
     }
 
 
-def no_object(content: bytes) -> Failure:
-    """Why a body under status 200 that is no JSON object is no answer."""
+def no_answer(content: bytes) -> Failure:
+    """Why a body under status 200 that is no JSON object is no answer: it may be a list that holds an error."""
     error = error_in(first_object(content))
     if error is not None:
         return failure_of_error(error, Where.HTTP_200_BODY)
-    if content[:1] == b"{":
-        message = "The provider's answer stopped before it was complete."
-        return plain_failure(FailureClass.TRUNCATED, message, Where.HTTP_200_BODY)
-    if not content:
-        return _failure("The provider answered with status 200 and nothing else.")
-    return _failure("The provider's answer is not a JSON object; check that the base URL is that of its API.")
-
-
-def _failure(message: str) -> Failure:
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+    return no_object(content)

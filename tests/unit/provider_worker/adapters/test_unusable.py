@@ -1,0 +1,29 @@
+"""Answers under status 200 that nothing can be made of."""
+
+import pytest
+
+from keyferry.contracts.failure import FailureClass, Where
+from services.provider_worker.adapters.unusable import no_object, stopped, unusable
+
+
+@pytest.mark.parametrize(
+    ("content", "failure_class", "words"),
+    [
+        (b'{"choices": [', FailureClass.TRUNCATED, "stopped before it was complete"),
+        (b'\n  {"choices": [', FailureClass.TRUNCATED, "stopped before it was complete"),
+        (b"", FailureClass.SERVER, "nothing else"),
+        (b" \r\n", FailureClass.SERVER, "nothing else"),
+        (b"<html>", FailureClass.SERVER, "not a JSON object"),
+        (b"[]", FailureClass.SERVER, "not a JSON object"),
+    ],
+)
+def test_a_body_that_is_no_object_says_why(content: bytes, failure_class: FailureClass, words: str) -> None:
+    failure = no_object(content)
+    assert (failure.failure_class, failure.where) == (failure_class, Where.HTTP_200_BODY)
+    assert words in failure.message
+
+
+def test_a_stream_without_its_end_is_cut_off_in_the_middle_and_a_useless_answer_is_the_servers() -> None:
+    assert (stopped().failure_class, stopped().where) == (FailureClass.TRUNCATED, Where.MID_STREAM)
+    failure = unusable("It says nothing.")
+    assert (failure.failure_class, failure.message) == (FailureClass.SERVER, "It says nothing.")
