@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from keyferry.cli.installation import HOME_NAME
+from tests.support.command_line import give
 from tests.support.documents import (
     PYTHON,
     ROOT,
@@ -31,8 +32,8 @@ DOCUMENTS = documents()
 RUNNABLE = [document for document in DOCUMENTS if any(b.language in SHELL | PYTHON for b in document.blocks)]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_file())
 MAX_EXAMPLE_LINES = 60
-PAGE_SECONDS = 240
-"""The longest page types some thirty commands, each of them a process."""
+PAGE_SECONDS = 480
+"""Patience, far above need: the longest page types some thirty commands, each of them a process."""
 
 NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_it_starts_everything_and_stops_everything_in_order",
@@ -143,6 +144,7 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
     )
     request_id = raw.headers["x-request-id"]
     system.attempts(request_id)
+    until_keys_are_tested(system, openai_account)
     return {
         "127.0.0.1:8400": system.http_url.removeprefix("http://"),
         "127.0.0.1:8401": str(system.state["console_url"]).removeprefix("http://"),
@@ -155,6 +157,13 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
         "SPARE_ID": _KEY_ID.format("globex", 1),
         "SERVER_KEY_ID": _KEY_ID.format("demo", 0),
     }
+
+
+def until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
+    """Wait until the vault knows a worker: a reader comes later than a test does, and types each command once."""
+    tried = ("keys", "try", "--provider", "openai", "--base-url", provider.base_url, "--tenant", "demo")
+    key = f"{_provider_key(KEY_FILES[0])}\n"
+    until("a worker tests keys", lambda: give((*tried, "--key-file", "-"), system.environment, key).status == 0)
 
 
 @pytest.fixture
@@ -192,7 +201,7 @@ def run(script: str, where: Path) -> subprocess.CompletedProcess[str]:
     curl_home = where / "curl"
     curl_home.mkdir(exist_ok=True)
     (curl_home / ".curlrc").write_text(
-        "fail-with-body\nsilent\nshow-error\nretry 10\nretry-delay 1\nretry-all-errors\n"
+        "fail-with-body\nsilent\nshow-error\nretry 30\nretry-delay 1\nretry-all-errors\n"
     )
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -229,12 +238,9 @@ def test_every_command_works_in_the_order_of_the_page(
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_every_example_works_and_is_short(checkout: Path, name: str) -> None:
+def test_every_example_is_short(name: str) -> None:
+    """That each of them works is shown by test_examples.py."""
     assert (ROOT / "examples" / name).read_text().count("\n") < MAX_EXAMPLE_LINES
-    program = "sh" if name.endswith(".sh") else sys.executable
-    done = run(f"{shlex.quote(program)} examples/{name}", checkout)
-    assert done.returncode == 0, done.stdout
-    assert "Hello" in done.stdout
 
 
 def test_what_is_not_run_here_is_run_elsewhere_and_still_documented() -> None:

@@ -12,6 +12,7 @@ import httpx
 
 from tests.support.canary import Canary, Emission
 from tests.support.canary_planting import Babble, client_token_named, mistyped, provider_key, random_text
+from tests.support.command_line import give
 from tests.support.emissions import CLI, HTTP, LOGS
 from tests.support.system import ROOT, KeyferrySystem
 from tests.support.waiting import until
@@ -62,14 +63,22 @@ class Journeys:
         return response
 
     def cli(self, *arguments: str, status: int | None = 0, environment: Mapping[str, str] | None = None) -> str:
-        """One command; its standard output. `status` None is any failure."""
-        command = [sys.executable, "-m", "keyferry.cli.main", *arguments]
-        done = self._run(command, {**self.system.environment, **(environment or {})})
+        """One command; its standard output. `status` None is any failure.
+
+        What is to fail runs as a process, so that its last words are heard as well.
+        """
+        settings = {**self.system.environment, **(environment or {})}
+        if status != 0:
+            done = self._run([sys.executable, "-m", "keyferry.cli.main", *arguments], settings)
+            ended, out, err = done.returncode, done.stdout, done.stderr
+        else:
+            given = give(arguments, settings)
+            ended, out, err = given.status, given.out.encode(), given.err.encode()
         place = " ".join(arguments[:2])
-        self.heard += [Emission(CLI, place, done.stdout), Emission(CLI, place, done.stderr)]
-        as_expected = done.returncode != 0 if status is None else done.returncode == status
-        assert as_expected, f"keyferry {place} exits {done.returncode}"
-        return done.stdout.decode()
+        self.heard += [Emission(CLI, place, out), Emission(CLI, place, err)]
+        as_expected = ended != 0 if status is None else ended == status
+        assert as_expected, f"keyferry {place} exits {ended}"
+        return out.decode()
 
     def fails_to_start(self, service: str, environment: Mapping[str, str]) -> None:
         """Start a service that cannot work with these settings; what it says goes to the logs."""
