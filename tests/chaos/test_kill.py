@@ -6,14 +6,13 @@ not know either.
 """
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.accounting import until_accounted
 from tests.support.chaos_seed import chaos_seed
 from tests.support.scripted_words import Script
-from tests.support.stage import MODEL, Stage, running_stage
+from tests.support.stage import MODEL, Stage
 from tests.support.steady_load import Request, SteadyLoad, verdicts
 from tests.support.waiting import until
 
@@ -32,12 +31,6 @@ PROCESSES = (
 RATE_PER_SECOND = 100.0
 BEFORE, AFTER = 100, 100
 """Answers to wait for before the kill and after the recovery."""
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_stage(tmp_path_factory.mktemp("kill") / "home") as running:
-        yield running
 
 
 def short_answer(name: str, numbers: random.Random) -> Request:

@@ -6,7 +6,6 @@ ten seconds.
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +33,6 @@ class Size:
 SHORT = Size(rate_per_second=20, longest_seconds=2, words=20)
 LONG = Size(rate_per_second=100, longest_seconds=10, words=20)
 SIZES = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_stage(tmp_path_factory.mktemp("restart") / "home") as running:
-        yield running
 
 
 def answers_of(size: Size) -> Making:
