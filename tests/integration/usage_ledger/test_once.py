@@ -80,7 +80,7 @@ async def test_a_failure_between_commit_and_acknowledgement(
 
 async def test_a_killed_process_is_survived(surroundings: Surroundings) -> None:
     await redeliver_soon(surroundings)
-    records = [attempt_record() for _ in range(3000)]
+    records = [attempt_record() for _ in range(1200)]
     async with surroundings.worker() as worker, surroundings.operator() as operator:
         async with surroundings.process() as first:
             await reports(operator, 1)
@@ -98,7 +98,7 @@ async def test_a_killed_process_is_survived(surroundings: Surroundings) -> None:
 
 
 async def test_two_processes_do_not_double(surroundings: Surroundings) -> None:
-    records = [attempt_record() for _ in range(2000)]
+    records = [attempt_record() for _ in range(1000)]
     async with (
         surroundings.worker() as worker,
         surroundings.operator() as operator,
@@ -149,8 +149,8 @@ def mortal_postgres() -> Iterator[PostgresServer]:
 async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServer, tmp_path: Path, how: str) -> None:
     admin_url = mortal_postgres.new_database()
     url_file = migrate(admin_url, tmp_path / "database", services=["usage_ledger"])["usage_ledger"]
-    records = [attempt_record() for _ in range(2000)]
-    early, late = records[:1000], records[1000:]
+    records = [attempt_record() for _ in range(1000)]
+    early, late = records[:500], records[500:]
     async with installation(tmp_path) as bus:
         surroundings = Surroundings(bus, admin_url, url_file, tmp_path)
         async with surroundings.worker() as worker, surroundings.in_process() as service:
