@@ -2,12 +2,18 @@
 
 Every lease has a nonce of its own, and an answer is taken only by the request that waits for it: what a hostile bus keeps and
 plays again finds nobody. Attempts that want the same key at the same time share one request.
+
+A vault that is away for a moment fails nobody: it is asked again, each time with a fresh nonce, for as long as an attempt waits.
+Only so many keys are asked for at once, and a question that nobody answered keeps its place while it pauses: however many wait,
+a vault that is away or comes back meets no more than these.
 """
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from secrets import token_bytes
 
 from nats.errors import Error as NatsError
@@ -23,13 +29,22 @@ from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.keys.cache import LeaseCache, Now, still_good
-from services.provider_worker.keys.registering import NotRegistered, Registrar, unix_ms_now
+from services.provider_worker.keys.registering import NotRegistered, Registrar, VaultAway, unix_ms_now
 
 _log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 3.0
-"""For the vault's answer: it takes milliseconds, and an attempt that waits longer should try elsewhere."""
+"""For the vault's answer: it takes milliseconds, and an attempt that can be made elsewhere should be when it takes longer."""
+LAST_RESORT_SECONDS = 20.0
+"""For an attempt that has nowhere else to go: what a crashed vault takes to be back, within the attempt's own deadline."""
+_FIRST_ANSWER_SECONDS = 1.0
+"""For one question: a vault that was killed over it says nothing, and its successor has to be asked anew."""
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+_AT_ONCE = 64
+"""Keys that are asked for at the same time."""
 _MANY_CHECKS = 10_000
+_SILENT = "the key vault does not answer; try again in a moment"
 
 AskForKey = Callable[[LeaseKey], Awaitable[SealedKey]]
 """Raises Refused, BusError, and nats-py's errors when the bus is away."""
@@ -44,6 +59,25 @@ class NoKey(RefusedByAdapter):
                 failure_class=FailureClass.UNAVAILABLE, message=f"nothing was sent: {message}", where=Where.NOT_SENT
             )
         )
+
+
+class _Away(Exception):
+    """The vault did not answer, or could not look; asked again it may."""
+
+    def __init__(self, why: str, *, heard: bool = False) -> None:
+        super().__init__(why)
+        self.heard = heard
+        """Whether it was there to say so."""
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A key on its way. It goes on for as long as somebody waits for it."""
+
+    task: "asyncio.Task[LeasedKey] | None" = None
+    waiting: int = 0
+    why: str = _SILENT
+    """Why it is not here yet."""
 
 
 class KeyRing:
@@ -70,7 +104,8 @@ class KeyRing:
         self._boot_id = boot_id
         self._unix_ms = unix_ms
         self._cache = LeaseCache()
-        self._under_way: dict[tuple[str, str, str, str], asyncio.Task[LeasedKey]] = {}
+        self._under_way: dict[tuple[str, str, str, str], _Flight] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._taken_checks: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -80,6 +115,7 @@ class KeyRing:
         """The key that pays for an attempt, for a request to `origin`. Raises NoKey.
 
         At the vault's word and not the view's: a key that was just added may be in the router's copy before it is in ours.
+        While the vault is away it waits for LEASE_SECONDS where the attempt has alternatives, else for LAST_RESORT_SECONDS.
         """
         if run.key_id is None:
             raise ValueError("an attempt without a key has nothing to lease")
@@ -87,12 +123,12 @@ class KeyRing:
         if (held := self._held(owner, run.key_id)) is not None and held.origin == origin:
             return held
         asked = (owner, run.key_id, run.provider, origin)
-        if (task := self._under_way.get(asked)) is None:
-            task = asyncio.create_task(self._lease(run, run.key_id, owner, origin), name=f"lease {run.key_id}")
-            self._under_way[asked] = task
-            task.add_done_callback(lambda done: self._over(asked, done))
-        # One attempt's deadline must not end the request that others wait for, too.
-        return await asyncio.shield(task)
+        if (flight := self._under_way.get(asked)) is None:
+            flight = self._under_way[asked] = _Flight()
+            work = self._lease(flight, run, run.key_id, owner, origin)
+            flight.task = asyncio.create_task(work, name=f"lease {run.key_id}")
+            flight.task.add_done_callback(lambda _: self._over(asked, flight))
+        return await self._waited(asked, flight, LEASE_SECONDS if run.alternatives else LAST_RESORT_SECONDS)
 
     def open_check(self, check: CheckKey) -> LeasedKey:
         """The key that the vault wants tested; each delivery is taken once. Raises NotDelivered."""
@@ -125,29 +161,68 @@ class KeyRing:
             return None
         return self._cache.get(owner, key_id, self._facts_of(f"{owner}.{key_id}"), self._now())
 
-    async def _lease(self, run: AttemptRun, key_id: str, owner: str, origin: str) -> LeasedKey:
+    async def _waited(self, asked: tuple[str, str, str, str], flight: _Flight, seconds: float) -> LeasedKey:
+        """What a flight brings within `seconds`. Raises NoKey. A flight that nobody waits for any more is called off."""
+        assert flight.task is not None
+        flight.waiting += 1
         try:
-            async with asyncio.timeout(LEASE_SECONDS):
-                await self._registrar.until_registered(LEASE_SECONDS)
+            async with asyncio.timeout(seconds):
+                # One attempt's deadline must not end the request that others wait for, too.
+                return await asyncio.shield(flight.task)
+        except TimeoutError:
+            raise NoKey(flight.why) from None
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                flight.task.cancel()
+                self._over(asked, flight)
+
+    async def _lease(self, flight: _Flight, run: AttemptRun, key_id: str, owner: str, origin: str) -> LeasedKey:
+        pause_seconds, answer_seconds = _FIRST_PAUSE_SECONDS, _FIRST_ANSWER_SECONDS
+        while True:
+            pause = pause_seconds * random.uniform(0.5, 1)
+            async with self._turns:
                 try:
-                    return await self._asked(run, key_id, owner, origin)
-                except Refused as error:
-                    if error.refusal.code is not ErrorCode.CONFLICT:
-                        raise
-                # The vault has forgotten this process, or never heard of it.
+                    return await self._once(run, key_id, owner, origin, answer_seconds)
+                except _Away as away:
+                    flight.why, heard = str(away), away.heard
+                if not heard:
+                    await asyncio.sleep(pause)
+            if heard:  # others may fare better meanwhile: it is there, and what it cannot do may be this key's alone
+                await asyncio.sleep(pause)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+            answer_seconds = min(2 * answer_seconds, LEASE_SECONDS)
+
+    async def _once(self, run: AttemptRun, key_id: str, owner: str, origin: str, answer_seconds: float) -> LeasedKey:
+        """Ask, and register before where that is needed. Raises NoKey for what will not change, and _Away."""
+        try:
+            await self._registrar.until_registered(LEASE_SECONDS)
+            try:
+                return await self._asked(run, key_id, owner, origin, answer_seconds)
+            except Refused as error:
+                if error.refusal.code is not ErrorCode.CONFLICT:
+                    raise
+            # The vault has forgotten this process, or never heard of it.
+            async with asyncio.timeout(LEASE_SECONDS):
                 await self._registrar.register_again()
-                return await self._asked(run, key_id, owner, origin)
+            return await self._asked(run, key_id, owner, origin, answer_seconds)
         except Refused as error:
+            if error.refusal.code is ErrorCode.UNAVAILABLE:
+                raise _Away(str(error), heard=True) from None
             raise NoKey(str(error)) from None
         except NotDelivered as error:
             _log.error("a delivered key was not taken", extra={"key_id": key_id, "why": str(error)})
             raise NoKey(str(error)) from None
+        except VaultAway as error:
+            raise _Away(f"this worker cannot get keys: {error}") from None
         except NotRegistered as error:
             raise NoKey(f"this worker cannot get keys: {error}") from None
-        except (BusError, NatsError, TimeoutError, MalformedMessage):
-            raise NoKey("the key vault does not answer; try again in a moment") from None
+        except MalformedMessage:
+            raise NoKey(_SILENT) from None
+        except (BusError, NatsError, TimeoutError):
+            raise _Away(_SILENT) from None
 
-    async def _asked(self, run: AttemptRun, key_id: str, owner: str, origin: str) -> LeasedKey:
+    async def _asked(self, run: AttemptRun, key_id: str, owner: str, origin: str, answer_seconds: float) -> LeasedKey:
         before = self._now()
         question = LeaseKey(
             boot_id=self._boot_id,
@@ -160,7 +235,8 @@ class KeyRing:
             nonce=to_base64(token_bytes(NONCE_BYTES)),
             sent_at_unix_ms=before.unix_ms,
         )
-        sealed = await self._ask(question)
+        async with asyncio.timeout(answer_seconds):
+            sealed = await self._ask(question)
         answers(sealed, question)
         key = open_sealed(sealed, self._registrar.recipient, Purpose.LEASE)
         self._keep(key, before)
@@ -181,7 +257,8 @@ class KeyRing:
     def _now(self) -> Now:
         return Now(self._unix_ms(), time.monotonic_ns() // 1_000_000)
 
-    def _over(self, asked: tuple[str, str, str, str], task: asyncio.Task[LeasedKey]) -> None:
-        del self._under_way[asked]
-        if not task.cancelled():
-            task.exception()  # every attempt that waited has met it; without any, nobody asks any more
+    def _over(self, asked: tuple[str, str, str, str], flight: _Flight) -> None:
+        if self._under_way.get(asked) is flight:
+            del self._under_way[asked]
+        if flight.task is not None and flight.task.done() and not flight.task.cancelled():
+            flight.task.exception()  # every attempt that waited has met it; without any, nobody asks any more

@@ -39,6 +39,10 @@ class NotRegistered(Exception):
     """The vault does not know this process; the message says why."""
 
 
+class VaultAway(NotRegistered):
+    """It could not be asked: nobody knows whether it would."""
+
+
 @dataclass(frozen=True, slots=True)
 class _OwnKey:
     private: X25519PrivateKey
@@ -118,7 +122,7 @@ class Registrar:
                 async with asyncio.timeout(within_seconds):
                     await self.register_again()
             except TimeoutError:
-                raise NotRegistered("the key vault did not answer in time") from None
+                raise VaultAway("the key vault did not answer in time") from None
 
     # --- inside
 
@@ -136,7 +140,7 @@ class Registrar:
         except Refused as error:
             raise NotRegistered(f"the vault refuses this worker: {error}") from None
         except (BusError, NatsError, MalformedMessage) as error:
-            raise NotRegistered(f"the vault cannot be reached: {str(error) or type(error).__name__}") from None
+            raise VaultAway(f"the vault cannot be reached: {str(error) or type(error).__name__}") from None
         self._unanswered = None
         self._registered_at = time.monotonic()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -166,24 +167,135 @@ async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.Lo
     assert refused.value.failure.where is Where.NOT_SENT
 
 
-@pytest.mark.parametrize("error", [BusError("nobody answers key.lease"), TimeoutError()])
-async def test_a_vault_that_is_away_leaves_the_attempt_to_others(error: Exception) -> None:
+AWAY = [BusError("nobody answers key.lease"), TimeoutError(), Refused(ErrorCode.UNAVAILABLE, "its database is away")]
+
+
+@pytest.mark.parametrize(("patience", "alternatives"), [("LEASE_SECONDS", 1), ("LAST_RESORT_SECONDS", 0)])
+@pytest.mark.parametrize("error", AWAY)
+async def test_a_vault_that_stays_away_is_waited_for_no_longer_than_worth_while(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, patience: str, alternatives: int
+) -> None:
+    monkeypatch.setattr(leasing, patience, 0.2)
+
     async def fails(asked: LeaseKey) -> SealedKey:
         raise error
 
-    with pytest.raises(NoKey, match="the key vault does not answer"):
-        await worker_side(vault_with_a_key(), ask=fails).ring.lease(run_with(), ORIGIN)
+    ring = worker_side(vault_with_a_key(), ask=fails).ring
+    run = run_with().model_copy(update={"alternatives": alternatives})
+    with pytest.raises(NoKey, match=r"the key vault does not answer|its database is away"):
+        await ring.lease(run, ORIGIN)
 
 
 async def test_a_vault_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "LEASE_SECONDS", 0.05)
+    monkeypatch.setattr(leasing, "LAST_RESORT_SECONDS", 0.05)
+    ring = worker_side(vault_with_a_key(), ask=Mute().ask).ring
+    with pytest.raises(NoKey, match="does not answer"):
+        await ring.lease(run_with(), ORIGIN)
 
-    async def hangs(asked: LeaseKey) -> SealedKey:
-        await asyncio.Event().wait()
+
+# --- a vault that comes back
+
+
+class Mute:
+    """A vault that was killed over a question: nothing comes back, and nothing says so."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.called_off = asyncio.Event()
+
+    async def ask(self, asked: LeaseKey) -> SealedKey:
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.called_off.set()
         raise AssertionError("unreachable")
 
-    with pytest.raises(NoKey, match="does not answer"):
-        await worker_side(vault_with_a_key(), ask=hangs).ring.lease(run_with(), ORIGIN)
+
+@pytest.mark.parametrize("error", AWAY)
+async def test_a_vault_that_is_back_is_asked_anew_with_another_nonce(error: Exception) -> None:
+    vault, nonces = vault_with_a_key(), []
+
+    async def away_at_first(asked: LeaseKey) -> SealedKey:
+        nonces.append(asked.nonce)
+        if len(nonces) < 3:
+            raise error
+        return await vault.lease(asked)
+
+    ring = worker_side(vault, ask=away_at_first).ring
+    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert len(set(nonces)) == 3
+    assert len(vault.delivered) == 1
+
+
+async def test_a_question_that_got_lost_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leasing, "_FIRST_ANSWER_SECONDS", 0.02)
+    vault, mute = vault_with_a_key(), Mute()
+
+    async def loses_the_first(asked: LeaseKey) -> SealedKey:
+        return await (vault.lease(asked) if mute.asked.is_set() else mute.ask(asked))
+
+    ring = worker_side(vault, ask=loses_the_first).ring
+    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert mute.called_off.is_set()
+
+
+async def test_what_the_vault_says_no_to_is_not_asked_again() -> None:
+    questions: list[LeaseKey] = []
+
+    async def says_no(asked: LeaseKey) -> SealedKey:
+        questions.append(asked)
+        raise Refused(ErrorCode.NOT_FOUND, "it was removed")
+
+    with pytest.raises(NoKey, match="it was removed"):
+        await worker_side(vault_with_a_key(), ask=says_no).ring.lease(run_with(), ORIGIN)
+    assert len(questions) == 1
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_called_off_and_the_next_attempt_asks_its_own() -> None:
+    vault, mute = vault_with_a_key(), Mute()
+
+    async def mute_at_first(asked: LeaseKey) -> SealedKey:
+        return await (vault.lease(asked) if mute.asked.is_set() else mute.ask(asked))
+
+    ring = worker_side(vault, ask=mute_at_first).ring
+    gone = asyncio.create_task(ring.lease(run_with(), ORIGIN))
+    await mute.asked.wait()
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert mute.called_off.is_set()
+
+
+async def test_however_many_wait_a_vault_meets_few_questions_at_once() -> None:
+    at_once, most, back = 0, 0, asyncio.Event()
+    vault, keys = VaultDouble(), [f"key_{number:04d}" for number in range(300)]
+    for key_id in keys:
+        vault.put(key_facts(key_id), KEY)
+
+    async def counts(asked: LeaseKey) -> SealedKey:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            await back.wait()
+            return await vault.lease(asked)
+        finally:
+            at_once -= 1
+
+    ring = worker_side(vault, ask=counts).ring
+    runs = [asyncio.create_task(ring.lease(run_with(key_id), ORIGIN)) for key_id in keys]
+    await until_asked(lambda: at_once == leasing._AT_ONCE)
+    back.set()
+    assert {(await run).key_id for run in runs} == set(keys)
+    assert most == leasing._AT_ONCE
+
+
+async def until_asked(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # a count has no event to wait for
+            await asyncio.sleep(0)
 
 
 async def test_a_process_that_the_vault_forgot_registers_again_and_asks_once_more() -> None:
