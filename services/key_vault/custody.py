@@ -48,7 +48,16 @@ class Custody:
         `data_key` is the row of the data key where the caller has read that with the record, and it need not be looked for.
         Raises Undecryptable, of which SealingKeyMissing is one; SealingKeyUnavailable; DatabaseAway.
         """
-        return self._opened(key, sealed, await self._data_keys.get(sealed.data_key_id, data_key))
+        return self.opened(key, sealed, await self._data_keys.get(sealed.data_key_id, data_key))
+
+    def opened(self, key: KeyFacts, sealed: Sealed, data_key: DataKey) -> Secret:
+        """As `open`, with the data key at hand. Raises Undecryptable."""
+        if data_key.tenant != key.tenant:
+            raise Undecryptable(f"the record of {key.key_id} is under a data key of another tenant")
+        context = RecordContext(
+            self._deployment, key.tenant, key.provider, key.key_id, key.version, key.origin, sealed.data_key_id
+        )
+        return Secret(open_record(data_key.material, context, sealed.record).decode())
 
     async def reseal(self, key: KeyFacts, sealed: Sealed) -> Sealed:
         """The same provider key under the tenant's current data key. Raises as `open` and `keep` do."""
@@ -63,11 +72,3 @@ class Custody:
     def forget(self, tenant: str) -> None:
         """Drop the tenant's data keys from memory: they are destroyed."""
         self._data_keys.evict(tenant)
-
-    def _opened(self, key: KeyFacts, sealed: Sealed, data_key: DataKey) -> Secret:
-        if data_key.tenant != key.tenant:
-            raise Undecryptable(f"the record of {key.key_id} is under a data key of another tenant")
-        context = RecordContext(
-            self._deployment, key.tenant, key.provider, key.key_id, key.version, key.origin, sealed.data_key_id
-        )
-        return Secret(open_record(data_key.material, context, sealed.record).decode())

@@ -44,6 +44,7 @@ class DataKeys:
         self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._unwrapped: dict[str, tuple[float, DataKey]] = {}
+        """The longest held first, since all are held for the same time."""
 
     async def current(self, tenant: str) -> DataKey:
         """The data key that new records of a tenant are sealed under; made where there is none.
@@ -94,6 +95,7 @@ class DataKeys:
             return known
         found = await self.unwrap(row)
         self._drop_old()
+        self._unwrapped.pop(row.data_key_id, None)
         self._unwrapped[row.data_key_id] = (self._clock() + self._ttl_seconds, found)
         return found
 
@@ -102,5 +104,11 @@ class DataKeys:
         return found if self._clock() < until else None
 
     def _drop_old(self) -> None:
-        now = self._clock()
-        self._unwrapped = {name: entry for name, entry in self._unwrapped.items() if now < entry[0]}
+        """At the cost of what is over, and not of all that is held: there may be one for each tenant."""
+        now, over = self._clock(), list[str]()
+        for data_key_id, (until, _) in self._unwrapped.items():
+            if now < until:
+                break
+            over.append(data_key_id)
+        for data_key_id in over:
+            del self._unwrapped[data_key_id]

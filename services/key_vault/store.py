@@ -4,16 +4,16 @@ Every change states its guard. Whatever is done is committed together with the v
 the audit's; a lease or a refusal is written down before it is answered.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, delete, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy import Select, Text, any_, delete, func, insert, literal, select, text, true, update
+from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyferry.contracts.key import KeyChange, KeySpend, ProviderKey
+from keyferry.contracts.key import KeyChange, KeySpend, KeyStatus, ProviderKey
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW
 from services.key_vault.data_key_rows import DataKeyRows
 from services.key_vault.fingerprint_rows import FingerprintRows, remember_fingerprint
@@ -102,6 +102,15 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
         """Every key."""
         return await self._found(select(provider_keys).order_by(_keys.tenant, _keys.key_id))
 
+    async def undecryptable_or(self, key_ids: Collection[str]) -> list[ProviderKey]:
+        """The keys that are marked as undecryptable, and those with these ids."""
+        marked = _keys.status == KeyStatus.UNDECRYPTABLE.value
+        return await self._found(
+            select(provider_keys)
+            .where(marked | (_keys.key_id == any_(literal(list(key_ids), ARRAY(Text)))))
+            .order_by(_keys.tenant, _keys.key_id)
+        )
+
     async def of_fingerprint(self, tenant: str, provider: str, fingerprint: str) -> ProviderKey | None:
         """The tenant's key with this fingerprint, of which there is at most one a provider."""
         query = select(provider_keys).where(
@@ -171,6 +180,23 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
                 (provider_key_of(row).model_copy(update={"version": row.sealed_version}), sealed_of(row))
                 for row in rows
             ]
+
+    async def first_records(
+        self, data_key_ids: Collection[str], each: int
+    ) -> dict[str, list[tuple[ProviderKey, Sealed]]]:
+        """Up to `each` records under each of these data keys, as `records_after` has them, by data key."""
+        columns = key_records.c
+        wanted = func.unnest(literal(list(data_key_ids), ARRAY(Text))).table_valued("data_key_id").render_derived()
+        chosen = select(key_records).where(columns.data_key_id == wanted.c.data_key_id)
+        first = chosen.order_by(columns.key_id, columns.version).limit(each).lateral("first_records")
+        query = select(provider_keys, first.c.version.label("sealed_version"), first.c.data_key_id, first.c.record)
+        query = query.select_from(wanted).join(first, true()).join(provider_keys, _keys.key_id == first.c.key_id)
+        found: dict[str, list[tuple[ProviderKey, Sealed]]] = {}
+        async with self._transaction() as connection:
+            for row in await connection.execute(query.order_by(first.c.key_id, first.c.version)):
+                record = provider_key_of(row).model_copy(update={"version": row.sealed_version}), sealed_of(row)
+                found.setdefault(row.data_key_id, []).append(record)
+        return found
 
     async def view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
         """What the view has to hold, by bucket name and key. For the relay, which wants SQLAlchemy's own errors."""

@@ -3,14 +3,16 @@
 Losing a sealing key is noticed at once and by name, not at the first request months later.
 """
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from keyferry.contracts.key import KeyChange, KeyStatus, ProviderKey, VaultReport
 from keyferry.contracts.topology import Role
 from keyferry.runtime.settings import CannotStart
 from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
+from services.key_vault.data_keys import DataKey, DataKeys
 from services.key_vault.lifecycle import Event, happened
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import SealingKeyMissing, SealingKeys
@@ -20,9 +22,16 @@ from services.key_vault.tables import DataKeyRow, Sealed
 _log = logging.getLogger(__name__)
 
 _PAGE_SIZE = 200
+_FIRST_RECORDS = 10
+"""Of each data key of a page, read together: most tenants have no more."""
+_AT_ONCE = 16
+"""Data keys that are looked at together: unwrapping one may be a call to another house."""
 _NAMED_AT_MOST = 20
 """How many keys a refusal to start spells out."""
 _EVERYTHING = 1_000_000
+
+
+_Record = tuple[ProviderKey, Sealed]
 
 
 class UndecryptableRecords(CannotStart):
@@ -70,7 +79,7 @@ class Verification:
         found = await self._look(1)
         if (found.reasons or found.broken_data_keys) and not start_anyway:
             raise UndecryptableRecords(_refusal(found))
-        for key in await self._store.all_tenants_keys():
+        for key in await self._store.undecryptable_or(found.reasons):
             if key.key_id in found.reasons and not await self._opens(key):
                 await self._mark(key, Event.LOST, "cannot be opened any more: tell the operator, or add the key again")
             elif key.status is KeyStatus.UNDECRYPTABLE and await self._opens(key):
@@ -82,51 +91,64 @@ class Verification:
         last_id = ""
         while page := await self._store.data_keys_after(last_id, _PAGE_SIZE, tenant):
             last_id = page[-1].data_key_id
-            for row in page:
-                found.data_keys += 1
-                if not await self._opens_records(row, records_each, found) and records_each < _EVERYTHING:
-                    await self._opens_records(row, _EVERYTHING, found)
+            each = min(records_each, _FIRST_RECORDS, _PAGE_SIZE)
+            first = await self._store.first_records([row.data_key_id for row in page], each)
+            for at in range(0, len(page), _AT_ONCE):
+                some = page[at : at + _AT_ONCE]
+                looks = (self._look_at(row, first.get(row.data_key_id, []), each, records_each, found) for row in some)
+                await asyncio.gather(*looks)
         return found
 
-    async def _opens_records(self, row: DataKeyRow, limit: int, found: Findings) -> bool:
-        """Whether up to `limit` records under a data key open. Those that do not are noted in `found`."""
-        broken = await self._why_broken(row, found)
-        last, looked_at, whole = ("", 0), 0, broken is None
-        while looked_at < limit:
-            page = await self._store.records_after(
-                last, min(_PAGE_SIZE, limit - looked_at), data_key_id=row.data_key_id
-            )
-            if not page:
-                break
+    async def _look_at(
+        self, row: DataKeyRow, first: Sequence[_Record], each: int, records_each: int, found: Findings
+    ) -> None:
+        """Note in `found` which records under a data key do not open. `first` are up to `each` of them."""
+        found.data_keys += 1
+        data_key = await self._unwrapped(row, found)
+        limit, looked_at, page, asked_for = records_each, 0, first, each
+        while page:
             for key, sealed in page:
-                last = (key.key_id, key.version)
-                looked_at += 1
-                if (reason := broken or await self._why_closed(key, sealed)) is not None:
+                if (reason := self._why_closed(row, data_key, key, sealed, found)) is not None:
                     found.reasons[key.key_id] = reason
-                    whole = False
+                    limit = _EVERYTHING  # where one fails, others may
+            looked_at += len(page)
+            if len(page) < asked_for or looked_at >= limit:
+                break
+            key, _ = page[-1]
+            asked_for = min(_PAGE_SIZE, limit - looked_at)
+            page = await self._store.records_after((key.key_id, key.version), asked_for, data_key_id=row.data_key_id)
         found.records += looked_at
-        return whole
 
-    async def _why_broken(self, row: DataKeyRow, found: Findings) -> str | None:
+    async def _unwrapped(self, row: DataKeyRow, found: Findings) -> DataKey | None:
+        """The data key; None, and a note in `found`, where it does not unwrap."""
         try:
-            await self._data_keys.unwrap(row)
+            return await self._data_keys.unwrap(row)
         except Undecryptable as error:
             if isinstance(error, SealingKeyMissing):
                 found.missing_sealing_keys.add(error.name)
             found.broken_data_keys[row.data_key_id] = str(error)
-            return str(error)
-        return None
+            return None
 
-    async def _why_closed(self, key: ProviderKey, sealed: Sealed) -> str | None:
+    def _why_closed(
+        self, row: DataKeyRow, data_key: DataKey | None, key: ProviderKey, sealed: Sealed, found: Findings
+    ) -> str | None:
+        if data_key is None:
+            return found.broken_data_keys[row.data_key_id]
         try:
-            await self._custody.open(key, sealed)
+            self._custody.opened(key, sealed, data_key)
         except Undecryptable as error:
             return str(error)
         return None
 
     async def _opens(self, key: ProviderKey) -> bool:
         sealed = await self._store.sealed(key.tenant, key.key_id, key.version)
-        return sealed is not None and await self._why_closed(key, sealed) is None
+        if sealed is None:
+            return False
+        try:
+            await self._custody.open(key, sealed)
+        except Undecryptable:
+            return False
+        return True
 
     async def _mark(self, key: ProviderKey, event: Event, words: str) -> None:
         after = key.model_copy(update={"status": happened(key, event)})
