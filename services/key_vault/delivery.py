@@ -40,7 +40,7 @@ from services.key_vault.registrations import EnrolledWorkers, KnownRegistrations
 from services.key_vault.rejection import Rejected
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
-from services.key_vault.store import Act, DatabaseAway, Leased, Nonce, Replayed, Sealed
+from services.key_vault.store import Act, DatabaseAway, Leased, Nonce, Replayed, Sealed, Wanted
 from services.key_vault.tables import DataKeyRow
 
 _log = logging.getLogger(__name__)
@@ -75,10 +75,11 @@ class LeaseStore(Protocol):
         act: Act,
         nonce: Nonce,
         check: Callable[[ProviderKey], object] = ...,
+        wanted: Wanted | None = None,
     ) -> Leased | None:
         """A key and its record, the act written down and the nonce taken in the same transaction, unless `check` raises.
 
-        Raises Replayed.
+        `wanted` is what `check` lets pass. Raises Replayed.
         """
 
     async def register_worker(self, registration: WorkerRegistration) -> None:
@@ -216,7 +217,12 @@ class Delivery:
         act = _leasing(worker_id, asked, AuditOutcome.DONE)
         try:
             found = await self._store.for_lease(
-                asked.owner, asked.key_id, act, nonce, check=lambda key: check_key(key, asked, now_unix_ms)
+                asked.owner,
+                asked.key_id,
+                act,
+                nonce,
+                check=lambda key: check_key(key, asked, now_unix_ms),
+                wanted=Wanted(asked.provider, asked.origin, datetime.fromtimestamp(now_unix_ms / 1000, UTC)),
             )
             if found is None:
                 raise Rejected(

@@ -1,8 +1,9 @@
 """A lease as the tables see it: the key is looked at, the request's nonce is taken, the act is written down.
 
-It is what an attempt waits for, so it goes past SQLAlchemy's statements to the driver's prepared ones, and asks twice: for the
-key, and to have everything written in one statement that is its own transaction. Between the two nobody is kept waiting. Leases
-that are asked for while others are being written down are written down together: a commit costs what it costs once.
+It is what an attempt waits for, so it goes past SQLAlchemy's statements to the driver's prepared ones, and asks once: one
+statement, which is its own transaction, finds the key, sees that it may be leased, and writes everything down. What that passes
+over is asked for twice: to tell why not, or to lease it all the same, and then to write that. Leases that are asked for while
+others are being written down are written down together: a commit costs what it costs once.
 """
 
 import asyncio
@@ -11,33 +12,25 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from secrets import token_hex
 from typing import cast
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
-from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keyferry.contracts.key import ProviderKey
+from keyferry.contracts.key import USABLE, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
-from services.key_vault.tables import (
-    DataKeyRow,
-    Sealed,
-    data_keys,
-    event_outbox,
-    key_of_values,
-    key_records,
-    lease_nonces,
-    provider_keys,
-)
+from services.key_vault.lease_statements import LEASE, READ, READ_LOCKING, WRITE
+from services.key_vault.tables import DataKeyRow, Sealed, key_of_values
 from services.key_vault.transactions import Act, Clock, DatabaseAway, Transactions, utc_now
 
 _AUDITED = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)
 _LANES = 2
 """While one batch is on its way to the disk, the next one is read."""
 _BATCH_SIZE = 32
+_VERSION = token_hex(16)
+"""Stands in an act for a version that only the statement will know."""
 _Cursor = psycopg.AsyncCursor[DictRow]
 
 
@@ -62,6 +55,15 @@ class Leased:
     data_key: DataKeyRow
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `check` will let pass, for the statement to see to: a usable key of this provider and origin at this time."""
+
+    provider: str
+    origin: str
+    now: datetime
+
+
 @dataclass(slots=True, eq=False)
 class _Asked:
     """A lease that somebody waits for."""
@@ -71,6 +73,7 @@ class _Asked:
     act: Act
     nonce: Nonce
     check: Callable[[ProviderKey], object]
+    wanted: Wanted | None
     answer: asyncio.Future[Leased | None]
 
     def settle(self, outcome: Leased | Exception | None) -> None:
@@ -96,15 +99,22 @@ class LeaseRows(Transactions):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def for_lease(
-        self, owner: str, key_id: str, act: Act, nonce: Nonce, check: Callable[[ProviderKey], object] = lambda _: None
+        self,
+        owner: str,
+        key_id: str,
+        act: Act,
+        nonce: Nonce,
+        check: Callable[[ProviderKey], object] = lambda _: None,
+        wanted: Wanted | None = None,
     ) -> Leased | None:
         """A key and its record, the lease written down; None, and nothing written, where the owner has no such key.
 
         Guard: the lease is written under a lock of the key's row, and only where that still is what `check` saw; a key that
         is being removed is leased before or not at all. When `check` raises, nothing is written and the error passes
-        through. Raises Replayed for a nonce that was used.
+        through, unless the key was `wanted` as it is: then the lease is written down, and the error passes through all the
+        same. Raises Replayed for a nonce that was used.
         """
-        asked = _Asked(owner, key_id, act, nonce, check, asyncio.get_running_loop().create_future())
+        asked = _Asked(owner, key_id, act, nonce, check, wanted, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         if self._lanes < _LANES:
             self._lanes += 1
@@ -135,7 +145,9 @@ class LeaseRows(Transactions):
     async def _together(self, batch: list[_Asked]) -> None:
         try:
             async with self._cursor() as cursor:
-                outcomes = await self._leased(cursor, batch)
+                outcomes = await self._leased_at_once(cursor, [asked for asked in batch if asked.wanted is not None])
+                if rest := [asked for asked in batch if asked not in outcomes]:
+                    outcomes |= await self._leased(cursor, rest)
         except (
             Exception
         ) as error:  # the edge of a lane: whoever waits gets the error, and the next batch is another try
@@ -156,9 +168,44 @@ class LeaseRows(Transactions):
         else:
             asked.settle(outcome)
 
+    async def _leased_at_once(self, cursor: _Cursor, batch: list[_Asked]) -> _Outcomes:
+        """What becomes of those whose key may be leased as it is, and of replays of such; nothing of the others."""
+        if not batch:
+            return {}
+        await cursor.execute(LEASE, self._values(batch))
+        outcomes: _Outcomes = {}
+        rows = {row["nonce"]: row for row in await cursor.fetchall()}
+        for asked in batch:
+            if (row := rows.get(asked.nonce.value)) is not None:
+                outcomes[asked] = _checked(asked, row) if row["fresh"] else _replayed()
+        return outcomes
+
+    def _values(self, batch: list[_Asked]) -> dict[str, object]:
+        wanted = [asked.wanted for asked in batch if asked.wanted is not None]
+        events = [
+            self._audit_event(asked.act, provider=one.provider, version=_VERSION)
+            for asked, one in zip(batch, wanted, strict=True)
+        ]
+        # Last, since whoever asks has a word in the other details, and none in the version.
+        around = [event.encode().rpartition(_VERSION.encode()) for event in events]
+        return {
+            "owners": [asked.owner for asked in batch],
+            "keys": [asked.key_id for asked in batch],
+            "providers": [one.provider for one in wanted],
+            "origins": [one.origin for one in wanted],
+            "nows": [one.now for one in wanted],
+            "usable": [status.value for status in USABLE],
+            "nonces": [asked.nonce.value for asked in batch],
+            "not_after": [asked.nonce.not_after for asked in batch],
+            "message_ids": [event.event_id for event in events],
+            "befores": [before for before, _, _ in around],
+            "afters": [after for _, _, after in around],
+            "subject": _AUDITED,
+        }
+
     async def _leased(self, cursor: _Cursor, batch: list[_Asked], *, locking: bool = False) -> _Outcomes:
         """What becomes of each; nothing where its row was changed after it was read, which `locking` prevents."""
-        outcomes, fitting = await _looked_at(cursor, batch, _READ_LOCKING if locking else _READ)
+        outcomes, fitting = await _looked_at(cursor, batch, READ_LOCKING if locking else READ)
         if not fitting:
             return outcomes
         events = {
@@ -174,12 +221,11 @@ class LeaseRows(Transactions):
             "message_ids": [event.event_id for event in events.values()],
             "payloads": [event.encode() for event in events.values()],
         }
-        await cursor.execute(_WRITE, values)
+        await cursor.execute(WRITE, values)
         fresh = {row["nonce"]: row["fresh"] for row in await cursor.fetchall()}
         for asked, (leased, _) in fitting.items():
             if asked.nonce.value in fresh:
-                replayed = Replayed("this lease request was answered before")
-                outcomes[asked] = leased if fresh[asked.nonce.value] else replayed
+                outcomes[asked] = leased if fresh[asked.nonce.value] else _replayed()
         return outcomes
 
     @asynccontextmanager
@@ -219,57 +265,17 @@ async def _looked_at(
     return outcomes, fitting
 
 
-def _unnested(name: str) -> ColumnElement[str]:
-    return func.unnest(bindparam(name, type_=ARRAY(Text)))
+def _checked(asked: _Asked, row: DictRow) -> Leased | Exception:
+    leased = _leased_of(row)
+    try:
+        asked.check(leased.key)
+    except Exception as error:  # whatever the caller's check raises is for the caller
+        return error
+    return leased
 
 
-def _query(*, locking: bool) -> bytes:
-    """A key of an owner, its record in use and the data key of that, as the driver wants the statement."""
-    keys, records = provider_keys.c, key_records.c
-    query = (
-        select(
-            provider_keys,
-            literal_column(f"CAST({provider_keys.fullname}.xmin AS text)").label("seen"),
-            records.data_key_id,
-            records.record,
-            data_keys.c.tenant.label("data_key_tenant"),
-            data_keys.c.wrapped,
-            data_keys.c.sealing_key,
-        )
-        .join(key_records, (records.key_id == keys.key_id) & (records.version == keys.version))
-        .join(data_keys, data_keys.c.data_key_id == records.data_key_id)
-        .where(tuple_(keys.tenant, keys.key_id).in_(select(_unnested("owners"), _unnested("keys"))))
-    )
-    if locking:
-        query = query.with_for_update(read=True, of=provider_keys)
-    dialect = psycopg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy declares no types here
-    return str(query.compile(dialect=dialect)).encode()
-
-
-_READ, _READ_LOCKING = _query(locking=False), _query(locking=True)
-"""`seen` is the transaction that wrote the row: whoever changes the row changes it."""
-_WRITE = f"""
-    WITH asked AS MATERIALIZED (
-        SELECT * FROM unnest(
-            %(keys)s::text[], %(seen)s::text[], %(nonces)s::text[], %(not_after)s::timestamptz[],
-            %(message_ids)s::text[], %(payloads)s::bytea[]
-        ) WITH ORDINALITY AS asked (key_id, seen, nonce, not_after, message_id, payload, place)
-    ), kept AS MATERIALIZED (
-        SELECT key_id, CAST(xmin AS text) AS seen FROM {provider_keys.fullname}
-        WHERE key_id = ANY (%(keys)s::text[]) FOR SHARE SKIP LOCKED
-    ), unchanged AS MATERIALIZED (
-        SELECT asked.* FROM asked JOIN kept USING (key_id, seen)
-    ), used AS (
-        INSERT INTO {lease_nonces.fullname} (nonce, not_after) SELECT nonce, not_after FROM unchanged ORDER BY nonce
-        ON CONFLICT DO NOTHING RETURNING nonce
-    ), told AS (
-        INSERT INTO {event_outbox.fullname} (subject, message_id, payload, counted)
-        SELECT %(subject)s, message_id, payload, true FROM unchanged JOIN used USING (nonce) ORDER BY place
-    )
-    SELECT nonce, used.nonce IS NOT NULL AS fresh FROM unchanged LEFT JOIN used USING (nonce)
-""".encode()  # noqa: S608 - the names are those of the vault's own tables
-"""A row that somebody has locked is passed over: a batch waits for nobody, so none of it waits, and no two lock each other
-out. Nonces are in one order for the same reason."""
+def _replayed() -> Replayed:
+    return Replayed("this lease request was answered before")
 
 
 def _leased_of(row: DictRow) -> Leased:

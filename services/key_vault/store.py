@@ -17,7 +17,7 @@ from keyferry.contracts.key import KeyChange, KeySpend, KeyStatus, ProviderKey
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW
 from services.key_vault.data_key_rows import DataKeyRows
 from services.key_vault.fingerprint_rows import FingerprintRows, remember_fingerprint
-from services.key_vault.lease_rows import Leased, LeaseRows, Nonce, Replayed
+from services.key_vault.lease_rows import Leased, LeaseRows, Nonce, Replayed, Wanted
 from services.key_vault.notice_rows import NoticeRows
 from services.key_vault.tables import (
     SCHEMA,
@@ -51,6 +51,7 @@ __all__ = [
     "Nonce",
     "Replayed",
     "Sealed",
+    "Wanted",
     "audit_sequence",
     "event_outbox",
     "metadata",

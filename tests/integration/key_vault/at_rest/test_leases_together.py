@@ -1,15 +1,30 @@
-"""Leases that are asked for at the same time are written down together, and none of them feels the others."""
+"""Leases that are asked for at the same time are written down together, and none of them feels the others.
+
+Each is asked for in both ways: with what the key has to be, so that one statement does everything, and without.
+"""
 
 import asyncio
+import json
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
 
 from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
-from services.key_vault.store import Leased, Nonce, Replayed
+from services.key_vault.store import Act, Leased, Nonce, Replayed, Wanted
 from services.key_vault.tables import provider_keys
 from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault, act
+
+
+@pytest.fixture(params=[True, False], ids=["one statement", "two statements"], autouse=True)
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+        monkeypatch.setattr(f"{__name__}.wanted", lambda _: None)
+
+
+def wanted(key: ProviderKey) -> Wanted | None:
+    return Wanted(key.provider, key.origin, CREATED_AT)
 
 
 def nonce() -> Nonce:
@@ -24,7 +39,9 @@ def lease(vault: Vault, key: ProviderKey, once: Nonce | None = None) -> "asyncio
             raise LookupError(found.key_id)
 
     leasing = act("key.lease", key)
-    return asyncio.create_task(vault.store.for_lease(key.tenant, key.key_id, leasing, once or nonce(), check))
+    return asyncio.create_task(
+        vault.store.for_lease(key.tenant, key.key_id, leasing, once or nonce(), check, wanted(key))
+    )
 
 
 def written(vault: Vault) -> list[object]:
@@ -86,3 +103,52 @@ async def test_one_that_stops_waiting_takes_no_other_with_it(vault: Vault) -> No
     results = await asyncio.gather(*leases, return_exceptions=True)
     assert [type(result) for result in results] == [Leased, asyncio.CancelledError, Leased, Leased]
     assert await lease(vault, keys[1]) is not None
+
+
+async def test_the_act_names_the_version_that_was_leased_whatever_else_it_says(vault: Vault) -> None:
+    key, _ = await vault.add("acme")
+    vault.execute("UPDATE key_vault.key_records SET version = 7")
+    vault.execute("UPDATE key_vault.provider_keys SET version = 7")
+    odd = Act("operator", "key.lease", "acme", key.key_id, details={"boot": '"version":"1"', "attempt": "\\"})
+    leased = await vault.store.for_lease("acme", key.key_id, odd, nonce(), wanted=wanted(key))
+    assert leased is not None
+    assert leased.key.version == 7
+    (row,) = vault.rows(
+        "SELECT convert_from(payload, 'UTF8') AS event FROM key_vault.event_outbox ORDER BY id DESC LIMIT 1"
+    )
+    details = json.loads(str(row["event"]))["details"]
+    assert details == {**odd.details, "provider": "openai", "version": "7"}
+
+
+CHANGES = {
+    "provider": "provider = 'mistral'",
+    "origin": "origin = 'https://elsewhere.example'",
+    "status": "status = 'invalid'",
+    "limit": "over_limit = true",
+    "expiry": "expires_at = created_at",
+    "record": "version = 2",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_may_not_be_leased_as_it_is_waits_for_the_check(vault: Vault, change: str) -> None:
+    key, _ = await vault.add("acme")
+    vault.execute(f"UPDATE key_vault.provider_keys SET {CHANGES[change]} WHERE key_id = %s", key.key_id)
+
+    def refuse(found: ProviderKey) -> None:
+        raise LookupError(found.key_id)
+
+    asking = vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce(), refuse, wanted(key))
+    if change == "record":
+        assert await asking is None
+    else:
+        with pytest.raises(LookupError):
+            await asking
+    assert written(vault) == []
+    assert vault.rows("SELECT nonce FROM key_vault.lease_nonces") == []
+
+
+async def test_a_key_that_expires_later_is_leased(vault: Vault) -> None:
+    key, _ = await vault.add("acme")
+    vault.execute("UPDATE key_vault.provider_keys SET expires_at = %s", CREATED_AT + timedelta(seconds=1))
+    assert await lease(vault, key) is not None
