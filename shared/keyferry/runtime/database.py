@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import select
 from pathlib import Path
 
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyferry.runtime.schema_check import require_current_schema
 from keyferry.runtime.settings import DatabaseSettings
@@ -18,10 +20,31 @@ _COMPLAIN_EVERY_SECONDS = 5.0
 
 
 def engine_for(settings: DatabaseSettings, *, pool_size: int = 5) -> AsyncEngine:
-    """An engine for the service's own role. Errors show no parameters: a statement's values may be a tenant's."""
-    return create_async_engine(
-        settings.database_url().reveal(), pool_size=pool_size, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+    """An engine for the service's own role. Errors show no parameters: a statement's values may be a tenant's.
+
+    A connection that the server closed while nobody used it is replaced when it is taken, and costs nobody an error.
+    """
+    engine = create_async_engine(
+        settings.database_url().reveal(), pool_size=pool_size, max_overflow=0, hide_parameters=True
     )
+    event.listen(engine.sync_engine, "checkout", _see_that_it_lives)
+    return engine
+
+
+def _see_that_it_lives(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Raise DisconnectionError, upon which the pool takes a fresh one, for a connection whose server has hung up.
+
+    Its end can be read from the socket, and between two transactions nothing else can: that is looked at without asking the
+    server, since a request would wait for the answer.
+    """
+    connection = entry.driver_connection
+    assert connection is not None
+    if connection.closed:
+        raise DisconnectionError
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if socket.poll(0):
+        raise DisconnectionError
 
 
 async def open_database(engine: AsyncEngine, schema: str, versions_dir: Path) -> None:

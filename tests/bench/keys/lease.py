@@ -55,10 +55,10 @@ async def _measured(room: Path, seconds: float) -> list[Timing]:
         database = stack.enter_context(postgres_server())
         urls = migrate(database.new_database(), room / "database", services=["key_vault"])
         async with installation(room, worker_slots=1) as bus:
+            _write_secret(room / "database.url", urls["key_vault"].read_text())
             setup = {
                 "nats_url": bus.nats_url,
                 "seed_file": str(bus.seed_file(Role.KEY_VAULT)),
-                "database_url": urls["key_vault"].read_text().strip(),
                 "keys": _KEYS,
             }
             _write_secret(room / "setup.json", json.dumps(setup))

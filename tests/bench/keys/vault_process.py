@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from keyferry.contracts import ids
 from keyferry.contracts.key import CheckKey as Check
@@ -22,8 +21,9 @@ from keyferry.contracts.key import KeyCheck, KeyStatus, ProviderKey, WorkerRegis
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role
 from keyferry.runtime.bus import Bus
+from keyferry.runtime.database import engine_for
 from keyferry.runtime.event_outbox import EventRelay
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.settings import DatabaseSettings
 from keyferry.sealing.private_keys import signing_key
 from services.key_vault.custody import Custody
 from services.key_vault.data_keys import DataKeys
@@ -38,11 +38,13 @@ _POOL_SIZE = 12
 
 
 async def _serve(room: Path, setup: dict[str, Any]) -> None:
-    engine = create_async_engine(setup["database_url"], pool_size=_POOL_SIZE)
+    settings = DatabaseSettings(
+        nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"], database_url_file=room / "database.url"
+    )
+    engine = engine_for(settings, pool_size=_POOL_SIZE)
     store = KeyStore(engine)
     custody = Custody(DataKeys(store, FileKeyring(room / "keyring"), "bench"), "bench", bytes(32))
     keys = [await stored_key(store, custody, number, "bench") for number in range(setup["keys"])]
-    settings = ServiceSettings(nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"])
     bus = Bus(Role.KEY_VAULT, settings)
     await bus.connect()
     delivery = Delivery(
