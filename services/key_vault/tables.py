@@ -174,9 +174,13 @@ class DataKeyRow:
     sealing_key: str
 
 
+_KEY_FIELDS = frozenset(ProviderKey.model_fields)
+_FACTS_FIELDS = frozenset(KeyFacts.model_fields)
+
+
 def facts_of(key: ProviderKey) -> KeyFacts:
     """What routers and workers may know of a key."""
-    return KeyFacts.model_validate(key.model_dump(include=set(KeyFacts.model_fields)))
+    return KeyFacts.model_validate(key.model_dump(include=set(_FACTS_FIELDS)))
 
 
 def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:
@@ -186,7 +190,7 @@ def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:
 
 def key_of_values(values: Mapping[str, object]) -> ProviderKey:
     """The key of a row's values by column name; others are passed over."""
-    known = {name: _utc(value) for name, value in values.items() if name in ProviderKey.model_fields}
+    known = {name: _utc(value) for name, value in values.items() if name in _KEY_FIELDS}
     return ProviderKey.model_validate(known)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import case, goals, machine, product, report, summary, tools, upstream
 from tests.bench.failure import BenchError
-from tests.bench.keys import lease, rotation
+from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
 from tests.bench.measure import Bench
 from tests.bench.spike import running as spike
@@ -20,7 +20,7 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION = "lease", "rotation"
+_LEASE, _ROTATION, _REVOCATION = _TIMED = "lease", "rotation", "revocation"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help=f"one round of {_QUICK_SECONDS} s, to see that it works")
     parser.add_argument("--only", default=",".join(_SYSTEMS), help="systems, comma-separated (default: all three)")
     parser.add_argument(
-        "--cases", help="cases, comma-separated, such as plain-1,stream-64,first-token-1,lease,rotation (default: all)"
+        "--cases",
+        help="cases, comma-separated, such as plain-1,stream-64,first-token-1,lease,rotation,revocation (default: all)",
     )
     parser.add_argument(
         "--output", type=Path, default=_REPOSITORY / "build" / "bench", help="directory of the JSON file"
@@ -91,8 +92,8 @@ def _run(options: argparse.Namespace) -> report.Report:
 def _chosen(names: str | None) -> tuple[tuple[case.Case, ...], list[str]]:
     """The loads, and what is timed by itself."""
     if names is None:
-        return case.ALL_CASES, [_LEASE, _ROTATION]
-    timed = [name for name in names.split(",") if name in (_LEASE, _ROTATION)]
+        return case.ALL_CASES, [*_TIMED]
+    timed = [name for name in names.split(",") if name in _TIMED]
     loads = [name for name in names.split(",") if name not in timed]
     return case.cases_named(",".join(loads)) if loads else (), timed
 
@@ -101,7 +102,9 @@ def _time(name: str, seconds: int) -> list[Timing]:
     print(name, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as room:
         Path(room).chmod(0o711)
-        return lease.measure(Path(room), seconds) if name == _LEASE else rotation.measure(Path(room))
+        if name == _LEASE:
+            return lease.measure(Path(room), seconds)
+        return rotation.measure(Path(room)) if name == _ROTATION else revocation.measure(Path(room))
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

@@ -8,17 +8,13 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from keyferry.cli.connection import Operator, run
-from keyferry.cli.installation import Installation
-from keyferry.contracts.key import KeyRemoved, RemoveKey
-from keyferry.contracts.topology import KEY_REMOVE
 from tests.e2e.conftest import LEASE_SECONDS
 from tests.support.key_journeys import KeyDesk, under_load, vault_url
+from tests.support.removals import removals
 from tests.support.steady_load import verdicts
 from tests.support.waiting import until
 
@@ -48,40 +44,18 @@ LONG = Size(keys=100, rate_per_second=200, bound_seconds=P99_SECONDS, bound_shar
     "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
 )
 def test_a_removed_key_is_used_no_more_and_its_removal_fails_no_request(desk: KeyDesk, size: Size) -> None:
-    buyer, key = desk.buyer(f"revoking-{size.keys}", keys="own"), desk.provider.issue()
-    key_id = desk.add(buyer.tenant, key, "--priority", "1")["key_id"]
-    buyer.until_paid_with(key)
-    some = max(20, int(size.rate_per_second / 2))
-    gone_at: dict[str, float] = {}
+    buyer, first = desk.buyer(f"revoking-{size.keys}", keys="own"), desk.provider.issue()
+    desk.add(buyer.tenant, first, "--priority", str(size.keys + 2))
+    buyer.until_paid_with(first)
     with under_load(buyer, size.rate_per_second) as load:
-        for number in range(size.keys):
-            successor = desk.provider.issue()
-            next_id = desk.add(buyer.tenant, successor, "--priority", str(number + 2))["key_id"]
-            mark = desk.provider.mark()
-            until("the key is in use", lambda key=key, mark=mark: desk.provider.keys_since(mark)[key] >= some)  # type: ignore[misc]
-            gone_at[key] = removed_at(desk, buyer.tenant, key_id)
-            key, key_id = successor, next_id
-        so_far = load.whole
-        until("answers after the last removal", lambda: load.whole >= so_far + some)
-    delays = sorted(desk.provider.last_used(key) - at for key, at in gone_at.items())
+        removed = removals(desk, buyer, size.keys, used=max(20, int(size.rate_per_second / 2)))
+    delays = sorted(removal.last_used_at - removal.answered_at for removal in removed)
     within = delays[math.ceil(size.bound_share * len(delays)) - 1]
     print(f"from the answer to the last call, ms: {[round(delay * 1000) for delay in delays]}")
     assert within <= size.bound_seconds
     assert verdicts(load) == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][
         :5
     ]
-
-
-def removed_at(desk: KeyDesk, tenant: str, key_id: str) -> float:
-    """Remove a key, and say when the vault's answer came, by the monotonic clock (seconds)."""
-
-    async def remove(me: Operator) -> float:
-        await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=key_id), KeyRemoved)
-        return time.monotonic()
-
-    home = desk.system.home
-    seed: Path = home / "secrets" / "nkeys" / "operator.seed"
-    return run(remove, Installation(str(desk.system.state["nats_url"]), seed))
 
 
 def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end(desk: KeyDesk) -> None:

@@ -20,6 +20,8 @@ class Request:
     script: Script
     stream: bool = True
     cut_after_bytes: int | None = None
+    token: str | None = None
+    """The client token, where it is not the one of all clients."""
 
 
 Making = Callable[[str, random.Random], Request]
@@ -67,6 +69,7 @@ class SteadyLoad:
                 stream=request.stream,
                 operation=request.script.name,
                 cut_after_bytes=request.cut_after_bytes,
+                token=request.token,
             )
             asking.ending.add_done_callback(self._count)
             self.asked.append((request, asking))

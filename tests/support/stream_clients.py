@@ -182,11 +182,12 @@ class StreamClients:
         operation: str | None = None,
         cut_after_bytes: int | None = None,
         receive_buffer_bytes: int | None = None,
+        token: str | None = None,
     ) -> Asking:
-        """Send a chat request. `operation` is kept with the attempt in the ledger."""
+        """Send a chat request. `operation` is kept with the attempt in the ledger; `token` is another than that of all."""
         body = {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
         asking = Asking(Future(), self)
-        request = self._request(json.dumps(body).encode(), operation)
+        request = self._request(json.dumps(body).encode(), operation, token or self._token)
         work = self._exchange(asking, request, cut_after_bytes, receive_buffer_bytes)
         asyncio.run_coroutine_threadsafe(work, self.loop)
         self._asked.append(asking)
@@ -233,11 +234,11 @@ class StreamClients:
             raise
         return connection
 
-    def _request(self, body: bytes, operation: str | None) -> bytes:
+    def _request(self, body: bytes, operation: str | None, token: str) -> bytes:
         lines = [
             f"POST {_CHAT} HTTP/1.1",
             f"host: {self._host}:{self._port}",
-            f"authorization: Bearer {self._token}",
+            f"authorization: Bearer {token}",
             "content-type: application/json",
             f"content-length: {len(body)}",
             "connection: close",

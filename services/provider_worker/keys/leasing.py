@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 3.0
 """For the vault's answer: it takes milliseconds, and an attempt that can be made elsewhere should be when it takes longer."""
-LAST_RESORT_SECONDS = 20.0
+LAST_RESORT_SECONDS = 30.0
 """For an attempt that has nowhere else to go: what a crashed vault takes to be back, within the attempt's own deadline."""
 _FIRST_ANSWER_SECONDS = 1.0
 """For one question: a vault that was killed over it says nothing, and its successor has to be asked anew."""

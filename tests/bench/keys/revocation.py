@@ -1,0 +1,43 @@
+"""Times removals of keys that are in use: until when a worker uses a key that was taken away."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.bench.failure import BenchError
+from tests.bench.keys import REMOVED_ANSWERED, REMOVED_ASKED
+from tests.bench.keys.timing import Timing, timing
+from tests.support.key_journeys import running_desk, under_load
+from tests.support.removals import removals
+
+_KEYS = 100
+_RATE_PER_SECOND = 200.0
+_USED = 20
+"""How often each key is used before it is removed: both workers hold it by then."""
+
+
+def measure(room: Path) -> list[Timing]:
+    """Removals of a hundred keys of the whole embedded system, one after the other, under 200 requests a second.
+
+    Raises:
+        BenchError: a request failed.
+    """
+    with running_desk(room / "home") as desk:
+        buyer, first = desk.buyer("removing", keys="own"), desk.provider.issue()
+        desk.add(buyer.tenant, first, "--priority", str(_KEYS + 2))
+        buyer.until_paid_with(first)
+        began = time.monotonic()
+        with under_load(buyer, _RATE_PER_SECOND) as load:
+            removed = removals(desk, buyer, _KEYS, used=_USED)
+            elapsed_seconds = time.monotonic() - began
+        if failed := sum(not ending.whole for ending in load.endings().values()):
+            raise BenchError(f"{failed} of {len(load.asked)} requests failed while keys were removed")
+    return [
+        timing(REMOVED_ASKED, _ns(one.last_used_at - one.asked_at for one in removed), elapsed_seconds),
+        timing(REMOVED_ANSWERED, _ns(one.last_used_at - one.answered_at for one in removed), elapsed_seconds),
+    ]
+
+
+def _ns(seconds: Iterable[float]) -> list[int]:
+    """Whole nanoseconds; what was over before it could begin took none."""
+    return [max(0, round(one * 1e9)) for one in seconds]

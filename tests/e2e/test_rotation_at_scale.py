@@ -1,0 +1,196 @@
+"""A new sealing key is taken up by thousands of tenants under load, by a process that is killed over and over.
+
+The process that rewraps is the vault, and it is the only one: whoever needs a key while it is down has to wait for the next.
+Leases are short and tenants many, so that nearly every request needs one. The short version shows that it works; how many
+requests a second it carries is the long version's.
+"""
+
+import base64
+import json
+import os
+import random
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.chaos_seed import chaos_seed
+from tests.support.command_line import give
+from tests.support.key_journeys import KeyDesk, running_desk, vault_url
+from tests.support.many_tenants import InTurn, open_accounts, store_keys
+from tests.support.provider_double import CHAT_MODEL, key_of
+from tests.support.scripted_words import is_script, script_of
+from tests.support.steady_load import SteadyLoad, verdicts
+from tests.support.stream_clients import stream_clients
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(1800)
+
+LEASE_SECONDS = 2
+COLD_SHARE = 0.8
+"""Of the requests that need a lease of their own, at least."""
+PATIENCE_SECONDS = 300.0
+ROTATE = ("vault", "rotate-kek", "--no-wait", "--json")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many tenants have keys, how many of them send how many requests a second, how often the vault is killed."""
+
+    tenants: int
+    asking: int
+    rate_per_second: float
+    kills: int
+
+
+SHORT = Size(tenants=500, asking=60, rate_per_second=10, kills=1)
+LONG = Size(tenants=10_000, asking=1000, rate_per_second=200, kills=5)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyDesk]:
+    settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    with running_desk(tmp_path_factory.mktemp("many") / "home", settings) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
+)
+def test_a_rotation_whose_process_is_killed_fails_no_request_and_leaves_nothing_behind(
+    desk: KeyDesk, size: Size
+) -> None:
+    tenants = [f"many-{size.tenants}-{number}" for number in range(size.tenants)]
+    tokens = open_accounts(desk, tenants[: size.asking])
+    keys = store_keys(desk, tenants)
+    vault = Tables(desk.system.home)
+    until("all keys are published", lambda: vault.count("SELECT count(*) FROM key_vault.outbox") == 0, PATIENCE_SECONDS)
+    until("a tenant's key pays", lambda: served(desk, tokens[tenants[size.asking - 1]]), PATIENCE_SECONDS)
+    turns, numbers = InTurn(tokens), random.Random(chaos_seed())
+    with loaded(desk, turns, size) as load:
+        answered(load, size.asking)
+        leases_before, asked_before = vault.leases, len(load.asked)
+        sealing_key = new_sealing_key(desk)
+        rotated_and_killed(desk, vault, sealing_key, size.kills, numbers)
+        answered(load, size.asking)
+        leases, asked = vault.leases - leases_before, len(load.asked) - asked_before
+    print(f"{len(load.asked)} requests, {leases} leases for the {asked} during the rotation")
+    assert verdicts(load) == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][
+        :5
+    ]
+    assert leases >= COLD_SHARE * asked, "nearly every request needed the vault; else this shows little"
+    assert paid_by_others(desk, turns, keys) == []
+    everything_opens_without_the_former(desk, sealing_key, size.tenants)
+    until("each lease that was given is in the audit", lambda: audited(desk) == vault.leases, PATIENCE_SECONDS)
+    assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
+
+
+@contextmanager
+def loaded(desk: KeyDesk, turns: InTurn, size: Size) -> Iterator[SteadyLoad]:
+    """Requests of the tenants in turn at an even rate, each of which has ended when the block has."""
+    with stream_clients(desk.system.http_url, "none: each request has its own") as clients:
+        name = f"load-{size.tenants}"
+        with SteadyLoad(clients, CHAT_MODEL, name, size.rate_per_second, turns.making, seed=0) as load:
+            yield load
+        until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)
+
+
+class Tables:
+    """The vault's tables, past the vault."""
+
+    def __init__(self, home: Path) -> None:
+        self._url = vault_url(home)
+
+    def count(self, query: str, *values: object) -> int:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            row = connection.execute(query.encode(), values).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    def left(self, sealing_key: str) -> int:
+        """How many data keys are under another sealing key."""
+        return self.count("SELECT count(*) FROM key_vault.data_keys WHERE sealing_key <> %s", sealing_key)
+
+    @property
+    def leases(self) -> int:
+        """How many were ever given out: their nonces are kept for longer than this runs."""
+        return self.count("SELECT count(*) FROM key_vault.lease_nonces")
+
+
+def audited(desk: KeyDesk) -> int:
+    """How many leases the audit has."""
+    url = (desk.system.home / "secrets" / "database" / "usage_ledger.url").read_text().strip()
+    with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM usage_ledger.audit_entries"
+            " WHERE event->>'action' = 'key.lease' AND event->>'outcome' = 'done'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def served(desk: KeyDesk, token: str) -> bool:
+    with stream_clients(desk.system.http_url, token) as clients:
+        return clients.ask(CHAT_MODEL, "hi", stream=False).result().whole
+
+
+def answered(load: SteadyLoad, more: int) -> None:
+    """Wait until so many more answers have come."""
+    so_far = load.whole
+    until("more answers", lambda: load.whole >= so_far + more, PATIENCE_SECONDS)
+
+
+def new_sealing_key(desk: KeyDesk) -> str:
+    """Put a fresh sealing key before the others in the keyring; its name."""
+    keyring = desk.system.home / "secrets" / "vault" / "sealing-keys"
+    name, fresh = f"k{secrets.token_hex(4)}", base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+    keyring.write_text(f"{name} {fresh}\n{keyring.read_text()}")
+    return name
+
+
+def rotated_and_killed(desk: KeyDesk, vault: Tables, sealing_key: str, kills: int, numbers: random.Random) -> None:
+    """Rotate to the end. On the way the vault is killed so many times, each while data keys are left and one at least is done."""
+    total = vault.left(sealing_key)
+    assert json.loads(desk.cli(*ROTATE))["primary"] == sealing_key
+    for number in range(kills):
+        goal = min(total - 1, int(total * (1 - (number + numbers.random()) / (kills + 1))))
+        until(f"{goal} are left", lambda goal=goal: vault.left(sealing_key) <= goal, PATIENCE_SECONDS)  # type: ignore[misc]
+        killed = desk.system.pid("key_vault")
+        os.kill(killed, signal.SIGKILL)
+        at = time.monotonic()
+        left = vault.left(sealing_key)
+        assert 0 < left <= goal, "there was something left to kill"
+        until("the vault is back", lambda killed=killed: desk.system.pid("key_vault") != killed, PATIENCE_SECONDS)  # type: ignore[misc]
+        print(f"killed with {left} of {total} left; back after {time.monotonic() - at:.1f} s")
+        until("the rotation goes on", lambda: give(ROTATE, desk.system.environment).status == 0, PATIENCE_SECONDS)
+    until("nothing is left", lambda: vault.left(sealing_key) == 0, PATIENCE_SECONDS)
+
+
+def paid_by_others(desk: KeyDesk, turns: InTurn, keys: dict[str, str]) -> list[str]:
+    """The requests that were sent with another key than their tenant's, or not at all."""
+    used = {
+        script_of(call.asked.body).name: key_of(call.asked)
+        for call in desk.provider.calls
+        if call.asked.path.endswith("/chat/completions") and is_script(call.asked.body)
+    }
+    return [name for name, tenant in turns.asked_by.items() if used.get(name) != keys[tenant]]
+
+
+def everything_opens_without_the_former(desk: KeyDesk, sealing_key: str, tenants: int) -> None:
+    """Take every other sealing key away for good, and have a fresh process of the vault open every record."""
+    keyring = desk.system.home / "secrets" / "vault" / "sealing-keys"
+    keyring.write_text(
+        "".join(line for line in keyring.read_text().splitlines(keepends=True) if line.split()[0] == sealing_key)
+    )
+    desk.system.restart("key_vault")
+    report = json.loads(desk.cli("vault", "verify", "--json"))
+    assert report["undecryptable"] == []
+    assert set(report["sealing_keys"]) == {sealing_key}
+    assert report["records"] >= tenants

@@ -1,0 +1,129 @@
+"""Tenants by the thousand: their keys sealed and stored by the vault's own code, client tokens for those that send requests."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from keyferry.cli.connection import Operator, run
+from keyferry.cli.installation import Installation
+from keyferry.cli.tokens import registration
+from keyferry.contracts import client_token, ids
+from keyferry.contracts.key import KeyStatus, ProviderKey
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.tenancy import ClientToken, CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
+from keyferry.contracts.topology import TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE
+from keyferry.runtime.settings import read_secret
+from keyferry.sealing.framing import from_base64
+from services.key_vault.custody import Custody
+from services.key_vault.data_keys import DataKeys
+from services.key_vault.sealing_keys.file import FileKeyring
+from services.key_vault.store import Act, KeyStore
+from tests.support.key_journeys import KeyDesk, vault_url
+from tests.support.provider_double import fresh_key
+from tests.support.scripted_words import Script
+from tests.support.steady_load import Request
+
+_AT_ONCE = 8
+PROVIDER = "openai"
+
+
+def store_keys(desk: KeyDesk, tenants: Sequence[str]) -> dict[str, str]:
+    """Give each tenant a key of its own that the provider double serves; the keys by tenant.
+
+    Nothing of it has to outlive a power cut, so no single key waits for the disk. The vault publishes them in its own time.
+    """
+    keys = {tenant: fresh_key() for tenant in tenants}
+    desk.provider.known.update(dict.fromkeys(keys.values()))
+    asyncio.run(_stored(desk, keys))
+    return keys
+
+
+async def _stored(desk: KeyDesk, keys: dict[str, str]) -> None:
+    room = desk.system.home / "secrets" / "vault"
+    url = vault_url(desk.system.home).replace("postgresql://", "postgresql+psycopg://")
+    engine = create_async_engine(
+        url, pool_size=_AT_ONCE, hide_parameters=True, connect_args={"options": "-c synchronous_commit=off"}
+    )
+    store, deployment = KeyStore(engine), read_secret(room / "deployment-id").reveal()
+    data_keys = DataKeys(store, FileKeyring(room / "sealing-keys"), deployment)
+    custody = Custody(data_keys, deployment, _bytes_of(room / "fingerprint-key"))
+    left = iter(keys.items())
+
+    async def add() -> None:
+        for tenant, key in left:
+            await _store(store, custody, desk, tenant, Secret(key))
+
+    try:
+        await asyncio.gather(*(add() for _ in range(_AT_ONCE)))
+    finally:
+        await engine.dispose()
+
+
+async def _store(store: KeyStore, custody: Custody, desk: KeyDesk, tenant: str, secret: Secret) -> None:
+    base_url = desk.provider.base_url
+    key = ProviderKey(
+        key_id=ids.new(ids.PROVIDER_KEY),
+        tenant=tenant,
+        provider=PROVIDER,
+        label="main",
+        status=KeyStatus.VALID,
+        version=1,
+        origin=base_url.removesuffix("/v1"),
+        base_url=base_url,
+        masked="sk-…A9f2",
+        fingerprint=custody.fingerprint(tenant, secret),
+        created_at=datetime.now(UTC),
+        created_by="operator",
+    )
+    sealed = await custody.keep(tenant, PROVIDER, key.key_id, key.version, key.origin, secret)
+    await store.insert(key, sealed, Act("operator", "key.add", tenant, key.key_id), "A key was added.")
+
+
+def _bytes_of(file: Path) -> bytes:
+    return from_base64(read_secret(file).reveal())
+
+
+def open_accounts(desk: KeyDesk, tenants: Sequence[str]) -> dict[str, str]:
+    """Make tenants whose own keys pay; a client token of each, by tenant."""
+    tokens = {tenant: client_token.mint() for tenant in tenants}
+
+    async def work(me: Operator) -> None:
+        left = iter(tokens.items())
+
+        async def make() -> None:
+            for tenant, token in left:
+                await me.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant, tier=Tier.PROFESSIONAL), Tenant)
+                await me.ask(TENANT_UPDATE, UpdateTenant(tenant=tenant, key_policy=KeyPolicy.OWN), Tenant)
+                await me.ask(TOKEN_CREATE, registration(token, tenant, "load"), ClientToken)
+
+        await asyncio.gather(*(make() for _ in range(_AT_ONCE)))
+
+    home = desk.system.home
+    run(work, Installation(str(desk.system.state["nats_url"]), home / "secrets" / "nkeys" / "operator.seed"))
+    return {tenant: token.reveal() for tenant, token in tokens.items()}
+
+
+class InTurn:
+    """Whole answers of one word each, for the tenants with these tokens one after the other in a random order."""
+
+    def __init__(self, tokens: dict[str, str]) -> None:
+        self._tokens = tokens
+        self._order = self._ordered()
+        self._numbers = random.Random(0)
+        self.asked_by: dict[str, str] = {}
+        """Request -> its tenant."""
+
+    def making(self, name: str, numbers: random.Random) -> Request:
+        """The next tenant's request; see `steady_load.Making`."""
+        self._numbers = numbers
+        tenant = next(self._order)
+        self.asked_by[name] = tenant
+        return Request(Script(name, 1), stream=False, token=self._tokens[tenant])
+
+    def _ordered(self) -> Iterator[str]:
+        while True:
+            yield from self._numbers.sample(sorted(self._tokens), len(self._tokens))
