@@ -36,6 +36,8 @@ pytestmark = pytest.mark.timeout(1800)
 LEASE_SECONDS = 2
 COLD_SHARE = 0.8
 """Of the requests that need a lease of their own, at least."""
+MAX_ATTEMPTS = 10_000
+"""A worker's: whoever waits for the vault is an attempt under way, and beyond this many the worker refuses."""
 PATIENCE_SECONDS = 300.0
 ROTATE = ("vault", "rotate-kek", "--no-wait", "--json")
 
@@ -56,7 +58,7 @@ LONG = Size(tenants=10_000, asking=1000, rate_per_second=200, kills=5)
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyDesk]:
-    settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS), "KEYFERRY_MAX_ATTEMPTS": str(MAX_ATTEMPTS)}
     with running_desk(tmp_path_factory.mktemp("many") / "home", settings) as running:
         yield running
 
