@@ -23,6 +23,7 @@ from keyferry.runtime.lifecycle import Service
 from keyferry.sealing.private_keys import public_text_of, text_of
 from services.provider_worker import app
 from services.provider_worker.app import create_app
+from services.provider_worker.keys import leasing
 from services.provider_worker.settings import ProviderWorkerSettings
 from tests.integration.key_vault.at_rest.vault import act
 from tests.integration.key_vault.delivery.way import Way
@@ -43,6 +44,7 @@ class Caller:
     ingress: Client
     reroutes: list[Reroute] = field(default_factory=list)
     ends: dict[str, frames.End] = field(default_factory=dict)
+    accepted: list[str] = field(default_factory=list)
 
     async def listen(self) -> None:
         await self.ingress.subscribe(f"{INGRESS_INBOX}.>", cb=self._on_frame)
@@ -72,6 +74,8 @@ class Caller:
 
     async def _on_frame(self, message: Msg) -> None:
         frame = frames.decode(message.data)
+        if isinstance(frame, frames.Accepted):
+            self.accepted.append(frame.attempt_id)
         if isinstance(frame, frames.End):
             self.ends[frame.attempt_id] = frame
 
@@ -194,9 +198,10 @@ async def test_what_leaves_the_view_is_not_used_again(
 
 
 async def test_without_a_key_another_candidate_gets_its_turn(
-    way: Way, upstream: Upstream, caller: Caller, tmp_path: Path
+    way: Way, upstream: Upstream, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The vault is away, for the request has another candidate: planned anew, and nothing was sent."""
+    monkeypatch.setattr(leasing, "LAST_RESORT_SECONDS", 1.0)
     key = await add(way, upstream)
     async with worker_process(way, tmp_path):
         await caller.call(key, alternatives=1)
@@ -207,6 +212,20 @@ async def test_without_a_key_another_candidate_gets_its_turn(
         assert ended.failure is not None
         assert ended.failure.failure_class is FailureClass.UNAVAILABLE
     assert upstream.calls == []
+
+
+async def test_an_attempt_waits_for_a_vault_that_comes_back(
+    way: Way, upstream: Upstream, caller: Caller, tmp_path: Path
+) -> None:
+    key = await add(way, upstream)
+    async with worker_process(way, tmp_path):
+        calling = asyncio.create_task(caller.call(key))
+        await eventually("the attempt is under way", lambda: caller.accepted)
+        async with way.vault_process():
+            ended = caller.ends[(await calling).attempt_id]
+    assert ended.outcome is Outcome.COMPLETED
+    assert seen(upstream) == [f"Bearer {KEY.reveal()}"]
+    assert len(way.audited()) == 1, "one lease was given, however often it was asked for"
 
 
 async def test_a_lost_connection_takes_the_keys_with_it(
