@@ -39,6 +39,7 @@ EFFECTS = {
         "delivery.py",
         "fingerprint_rows.py",
         "lease_rows.py",
+        "lease_statements.py",
         "management.py",
         "notice_rows.py",
         "notices.py",
