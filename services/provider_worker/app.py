@@ -142,7 +142,12 @@ def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | N
         ask=ask_to_register,
     )
     ring = KeyRing(
-        registrar=registrar, ask=ask_for_key, facts_of=view.get, current=lambda: view.current, boot_id=bus.boot_id
+        registrar=registrar,
+        ask=ask_for_key,
+        facts_of=view.get,
+        current=lambda: view.current,
+        boot_id=bus.boot_id,
+        most_waiting=settings.max_attempts // 2,
     )
     view.on_change(ring.view_changed)
     bus.on_reconnect(ring.forget_all)

@@ -103,6 +103,7 @@ def worker_side(
     vault: VaultDouble,
     *,
     ask: AskForKey | None = None,
+    most_waiting: int = 1000,
     unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> WorkerSide:
     """A worker that asks `vault`, or `ask` in its place, as a hostile bus would have it."""
@@ -120,6 +121,7 @@ def worker_side(
         facts_of=vault.view.get,
         current=lambda: vault.connected,
         boot_id=BOOT_ID,
+        most_waiting=most_waiting,
         unix_ms=unix_ms,
     )
     return WorkerSide(registrar, ring)

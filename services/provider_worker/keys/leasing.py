@@ -84,7 +84,8 @@ class KeyRing:
     """The leased keys of one worker process.
 
     `facts_of` is the view of provider keys, by `<owner>.<key id>`. `current` tells whether that view is whole and follows the
-    bus now: a copy that may have missed a revocation allows nothing to be kept.
+    bus now: a copy that may have missed a revocation allows nothing to be kept. With more than `most_waiting` attempts that wait
+    for the vault the next ones do not wait long: the worker has others to make, whose keys are at hand.
     """
 
     def __init__(
@@ -95,8 +96,11 @@ class KeyRing:
         facts_of: Callable[[str], KeyFacts | None],
         current: Callable[[], bool],
         boot_id: str,
+        most_waiting: int = 1000,
         unix_ms: Callable[[], int] = unix_ms_now,
     ) -> None:
+        self._most_waiting = most_waiting
+        self._waiting = 0
         self._registrar = registrar
         self._ask = ask
         self._facts_of = facts_of
@@ -128,7 +132,8 @@ class KeyRing:
             work = self._lease(flight, run, run.key_id, owner, origin)
             flight.task = asyncio.create_task(work, name=f"lease {run.key_id}")
             flight.task.add_done_callback(lambda _: self._over(asked, flight))
-        return await self._waited(asked, flight, LEASE_SECONDS if run.alternatives else LAST_RESORT_SECONDS)
+        patient = not run.alternatives and self._waiting < self._most_waiting
+        return await self._waited(asked, flight, LAST_RESORT_SECONDS if patient else LEASE_SECONDS)
 
     def open_check(self, check: CheckKey) -> LeasedKey:
         """The key that the vault wants tested; each delivery is taken once. Raises NotDelivered."""
@@ -165,6 +170,7 @@ class KeyRing:
         """What a flight brings within `seconds`. Raises NoKey. A flight that nobody waits for any more is called off."""
         assert flight.task is not None
         flight.waiting += 1
+        self._waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 # One attempt's deadline must not end the request that others wait for, too.
@@ -173,6 +179,7 @@ class KeyRing:
             raise NoKey(flight.why) from None
         finally:
             flight.waiting -= 1
+            self._waiting -= 1
             if not flight.waiting and not flight.task.done():
                 flight.task.cancel()
                 self._over(asked, flight)

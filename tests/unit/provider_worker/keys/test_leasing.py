@@ -292,6 +292,18 @@ async def test_however_many_wait_a_vault_meets_few_questions_at_once() -> None:
     assert most == leasing._AT_ONCE
 
 
+async def test_with_many_waiting_the_next_one_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leasing, "LEASE_SECONDS", 0.05)
+    mute = Mute()
+    ring = worker_side(vault_with_a_key(), ask=mute.ask, most_waiting=1).ring
+    patient = asyncio.create_task(ring.lease(run_with(), ORIGIN))
+    await mute.asked.wait()
+    with pytest.raises(NoKey, match="does not answer"):
+        await ring.lease(run_with(), ORIGIN)
+    assert not patient.done()
+    patient.cancel()
+
+
 async def until_asked(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  # a count has no event to wait for
