@@ -1,6 +1,5 @@
 """`GET /v1/models`: OpenAI's list, with filters of ours in the query and what the catalog knows under `keyferry`. Pure."""
 
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -8,6 +7,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.route import ListModels, Model, Models
 from keyferry.contracts.tenancy import ClientToken, Tier
 from services.ingress.problem import Problem
@@ -26,7 +26,7 @@ def question(token: ClientToken, query: str) -> ListModels:
     asked: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "filter":
-            asked |= dict(_filters(value))
+            asked |= _filters(value)
         elif name in _CHOICES:
             asked[_FIELDS.get(name, name)] = _choice(name, value, _CHOICES[name])
         elif name in ("available", "approved"):
@@ -34,17 +34,11 @@ def question(token: ClientToken, query: str) -> ListModels:
     return ListModels.model_validate({"tenant": token.tenant, "allowed_models": token.allowed_models, **asked})
 
 
-def _filters(text: str) -> Iterator[tuple[str, object]]:
-    for part in text.split(","):
-        name, _, value = part.strip().partition(":")
-        if name == "eu" and not value:
-            yield "eu", True
-        elif name == "recommended":
-            yield "recommended", value or "any"
-        elif name == "provider" and value:
-            yield "provider", value
-        else:
-            raise Problem(400, _INVALID, "invalid_value", _FILTERS, param="filter")
+def _filters(text: str) -> dict[str, object]:
+    try:
+        return filters_in(text)
+    except InvalidFilter:
+        raise Problem(400, _INVALID, "invalid_value", _FILTERS, param="filter") from None
 
 
 def _choice(name: str, value: str, choices: type[Choice]) -> Choice:

@@ -1,0 +1,28 @@
+"""The text that narrows a model list down."""
+
+import pytest
+
+from keyferry.contracts.model_filter import InvalidFilter, filters_in
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("eu", {"eu": True}),
+        ("recommended", {"recommended": "any"}),
+        ("recommended:", {"recommended": "any"}),
+        ("recommended:chat", {"recommended": "chat"}),
+        ("provider:openai", {"provider": "openai"}),
+        ("provider:a:b", {"provider": "a:b"}),
+        (" eu , provider:openai", {"eu": True, "provider": "openai"}),
+        ("provider:openai,provider:mistral", {"provider": "mistral"}),
+    ],
+)
+def test_each_part_sets_its_field(text: str, fields: dict[str, object]) -> None:
+    assert filters_in(text) == fields
+
+
+@pytest.mark.parametrize("text", ["", "eu,", "eu:1", "provider", "provider:", "usa", "EU"])
+def test_anything_else_is_no_filter(text: str) -> None:
+    with pytest.raises(InvalidFilter):
+        filters_in(text)
