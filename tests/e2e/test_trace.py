@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.support.otlp_collector import OtlpCollector, ReceivedSpan, running_collector
 from tests.support.system import KeyferrySystem, running_system
 from tests.support.upstream import Asked, Reply, chunk, event, failing, pieces_of, running_upstream, stream_of
+from tests.support.waiting import until
 
 CONTENT = "a-sentence-that-no-span-repeats"
 CALLER_SPAN = "b7ad6b7169203331"
@@ -158,8 +160,12 @@ def test_where_nobody_collects_the_ledger_still_knows_the_trace(system: Keyferry
 
     del headers["traceparent"]
     alone = httpx.post(f"{system.http_url}/v1/chat/completions", json=body, headers=headers, timeout=30)
-    (row,) = system.attempts(alone.headers["x-request-id"])
-    decision = json.loads(system.cli("explain", alone.headers["x-request-id"], "--tenant", "demo", "--json"))[
-        "decision"
-    ]
-    assert row["trace_id"] == decision["traceparent"].split("-")[1]
+    request_id = alone.headers["x-request-id"]
+    (row,) = system.attempts(request_id)
+
+    def decision() -> dict[str, Any] | None:
+        """It comes by a way of its own, before or after the attempt."""
+        told = json.loads(system.cli("explain", request_id, "--tenant", "demo", "--json"))["decision"]
+        return dict(told) if told else None
+
+    assert row["trace_id"] == until("the decision is in the ledger", decision)["traceparent"].split("-")[1]
