@@ -42,8 +42,8 @@ class _Unconfirmed:
     """The record that stands now: the intent until there is a result."""
     ended: bool
     segments: list[Path]
-    published: int = 0
-    """How often the result was handed out to be published."""
+    wait_seconds: float = FIRST_AGAIN_SECONDS
+    """How long it waits, once handed out, until it is due again."""
 
 
 class Spool:
@@ -149,9 +149,8 @@ class Spool:
     # --- inside
 
     def _hand_out(self, seq: int, held: _Unconfirmed, now: float) -> None:
-        wait_seconds = min(FIRST_AGAIN_SECONDS * 2**held.published, LAST_AGAIN_SECONDS)
-        held.published += 1
-        heapq.heappush(self._again, (now + wait_seconds, seq))
+        heapq.heappush(self._again, (now + held.wait_seconds, seq))
+        held.wait_seconds = min(2 * held.wait_seconds, LAST_AGAIN_SECONDS)
 
     def _read_id(self) -> str:
         path = self._directory / "id"

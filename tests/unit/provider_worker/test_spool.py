@@ -134,6 +134,8 @@ def test_a_result_is_due_again_ever_later_until_it_is_confirmed(tmp_path: Path) 
     waits = [later - earlier for earlier, later in pairwise(handed_out)]
     assert waits[:4] == [160, 320, 640, 1280]
     assert set(waits[4:]) == {1280}
+    weeks_later = [spool.due(200_000.0 + 1280 * turn, at_most=10) for turn in range(1500)]
+    assert all(weeks_later), "however long the ledger is away, what it has not confirmed stays due"
     spool.confirm(spool.spool_id, [seq])
     assert spool.due(now=1e9, at_most=10) == []
     spool.close()
