@@ -60,11 +60,6 @@ class ConverseStreamReader:
         finished = self._writer.finish_reason is not None and self._metadata_read
         return finished or self._failure is not None or (self._document is not None and self._document.too_large)
 
-    @property
-    def _where(self) -> Where:
-        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
-        return Where.MID_STREAM if self._writer.spoken else Where.HTTP_200_BODY
-
     def feed(self, data: bytes) -> list[bytes]:
         """The chunks that `data` completes."""
         if data and not self._begun:
@@ -107,10 +102,12 @@ class ConverseStreamReader:
     def _read(self, frame: Frame) -> None:
         kind = frame.headers.get(":message-type", "event")
         if kind == "exception":
-            self._failure = failure_of_exception(frame.headers.get(":exception-type", ""), frame.payload, self._where)
+            self._failure = failure_of_exception(
+                frame.headers.get(":exception-type", ""), frame.payload, self._writer.where
+            )
         elif kind == "error":
             told = render({"message": frame.headers.get(":error-message", "")})
-            self._failure = failure_of_exception(frame.headers.get(":error-code", ""), told, self._where)
+            self._failure = failure_of_exception(frame.headers.get(":error-code", ""), told, self._writer.where)
         else:
             payload = parse_object(frame.payload) if frame.payload else {}
             if payload is None:
@@ -136,7 +133,7 @@ class ConverseStreamReader:
             self._metadata(payload)
         elif name.lower().endswith("exception"):
             # Some proxies relay an exception as an event of its name.
-            self._failure = failure_of_exception(name, render_or_empty(payload), self._where)
+            self._failure = failure_of_exception(name, render_or_empty(payload), self._writer.where)
 
     def _key(self, payload: JsonObject) -> int:
         index = payload.get("contentBlockIndex")

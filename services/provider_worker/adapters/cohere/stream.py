@@ -52,11 +52,6 @@ class ChatStreamReader:
         ended = self._writer.finish_reason is not None or self._failure is not None
         return ended or (self._document is not None and self._document.too_large)
 
-    @property
-    def _where(self) -> Where:
-        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
-        return Where.MID_STREAM if self._writer.spoken else Where.HTTP_200_BODY
-
     def feed(self, data: bytes) -> list[bytes]:
         """The chunks that `data` completes."""
         first = data.lstrip()[:1]
@@ -136,7 +131,7 @@ class ChatStreamReader:
         elif kind == "message-end":
             self._end(delta)
         elif not isinstance(kind, str) or kind in ("error", "stream-error"):
-            self._failure = failure_of_document(event, self._where)
+            self._failure = failure_of_document(event, self._writer.where)
 
     def _content(self, content: JsonObject, logprobs: object) -> None:
         thinking = as_text(content.get("thinking"))
@@ -164,7 +159,7 @@ class ChatStreamReader:
     def _end(self, delta: JsonObject) -> None:
         self._usage = counted(delta.get("usage"))
         reason = delta.get("finish_reason")
-        self._failure = failure_of_finish(reason, delta, self._where)
+        self._failure = failure_of_finish(reason, delta, self._writer.where)
         if self._failure is None:
             self._end_thinking()
             self._end_plan()

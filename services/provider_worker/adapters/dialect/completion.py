@@ -8,6 +8,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Where
 from services.provider_worker.adapters.documents import JsonObject, render
 
 
@@ -47,6 +48,11 @@ class ChunkWriter:
         self._written: list[bytes] = []
         self._calls: dict[object, int] = {}
         self._unfilled: set[int] = set()
+
+    @property
+    def where(self) -> Where:
+        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
+        return Where.MID_STREAM if self.spoken else Where.HTTP_200_BODY
 
     @property
     def calls(self) -> int:
