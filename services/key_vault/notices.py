@@ -14,10 +14,9 @@ from keyferry.contracts.money import plain
 from services.key_vault import wording
 from services.key_vault.store import Conflict, KeyStore
 from services.key_vault.terms import age_days
-from services.key_vault.transactions import Act
+from services.key_vault.transactions import VAULT, Act
 
 _BATCH = 50
-_VAULT = "vault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Notices:
 
     async def _due(self, key: ProviderKey, now: datetime) -> bool:
         days = age_days(secret_since(key), now)
-        act = Act(_VAULT, "key.rotation_due", key.tenant, key.key_id, details={"age_days": str(days)})
+        act = Act(VAULT, "key.rotation_due", key.tenant, key.key_id, details={"age_days": str(days)})
         after = key.model_copy(update={"rotation_due": True})
         return await self._update(key, after, act, KeyChange.ROTATION_DUE, wording.rotation_due(key, days))
 
@@ -75,14 +74,14 @@ class Notices:
         assert left is not None, "only such keys are found"
         assert threshold is not None, "none are found without one"
         details = {"left_usd": plain(left), "threshold_usd": plain(threshold)}
-        act = Act(_VAULT, "key.credit_low", key.tenant, key.key_id, details=details)
+        act = Act(VAULT, "key.credit_low", key.tenant, key.key_id, details=details)
         after = key.model_copy(update={"credit_low": True})
         return await self._update(key, after, act, KeyChange.CREDIT_LOW, wording.credit_low(key, left, threshold))
 
     async def _mark(self, key: ProviderKey, **marks: bool) -> bool:
         """Take a mark away: the operator chose another limit, or there is credit again."""
         (mark,) = marks
-        act = Act(_VAULT, "key.notice_over", key.tenant, key.key_id, details={"mark": mark})
+        act = Act(VAULT, "key.notice_over", key.tenant, key.key_id, details={"mark": mark})
         words = wording.became(
             key, "has enough credit again" if mark == "credit_low" else "is not due for rotation any more"
         )

@@ -24,12 +24,10 @@ from services.key_vault.rejection import Rejected
 from services.key_vault.sealing import Undecryptable
 from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
 from services.key_vault.store import Conflict, DatabaseAway, KeyStore
-from services.key_vault.transactions import Act
+from services.key_vault.transactions import VAULT, Act
 
 _log = logging.getLogger(__name__)
 
-VAULT = "vault"
-"""Who acts when nobody asked."""
 LOCK = "looking at keys"
 _BATCH = 50
 _AT_ONCE = 3

@@ -14,9 +14,8 @@ from keyferry.contracts.key import KeyChange, KeySpend, ProviderKey
 from keyferry.contracts.topology import KEY_SPENT
 from services.key_vault import lifecycle, wording
 from services.key_vault.editing import limited
-from services.key_vault.retest import VAULT
 from services.key_vault.store import Conflict, KeyStore
-from services.key_vault.transactions import Act
+from services.key_vault.transactions import VAULT, Act
 
 _log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from keyferry.runtime.settings import SettingsError
 from keyferry.runtime.tasks import cancel_and_wait
 from services.key_vault import terms
 from services.key_vault.rejection import Rejected
-from services.key_vault.retest import VAULT
 from services.key_vault.rotation import NOT_A_TENANTS, ROTATE, Rotation
 from services.key_vault.sealing_keys.protocol import CannotRenew, Renewal, SealingKeys, SealingKeyUnavailable
 from services.key_vault.store import Act, DatabaseAway, KeyStore
 from services.key_vault.terms import Term, TermRule
+from services.key_vault.transactions import VAULT
 
 _log = logging.getLogger(__name__)
 

@@ -27,6 +27,8 @@ Clock = Callable[[], datetime]
 utc_now = partial(datetime.now, UTC)
 _SERVICE = Role.KEY_VAULT.value
 _KEY_CHANGE = "evt"
+VAULT = "vault"
+"""Who acts, in the audit, where nobody asked."""
 
 
 class DatabaseAway(Exception):
