@@ -35,8 +35,8 @@ from deploy.postgres.migrate import migrate
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role, users
-from keyferry.runtime.schema_check import SchemaMismatch
-from keyferry.runtime.settings import SettingsError, load
+from keyferry.runtime.database.schema_check import SchemaMismatch
+from keyferry.runtime.process.settings import SettingsError, load
 
 _PASSWORD_BYTES = 24
 _POLL_SECONDS = 0.1

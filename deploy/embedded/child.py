@@ -152,10 +152,10 @@ class Child:
         return listener
 
     def _hear(self, listener: socket.socket) -> None:
-        words = listener.recv(_DATAGRAM_BYTES).splitlines()
-        if b"READY=1" in words:
+        detail = listener.recv(_DATAGRAM_BYTES).splitlines()
+        if b"READY=1" in detail:
             self._became_ready.set()
-        if b"STOPPING=1" in words and self.state is not State.GONE:
+        if b"STOPPING=1" in detail and self.state is not State.GONE:
             self._enter(State.DRAINING)
 
     def _hang_up(self, told: socket.socket | None) -> None:

@@ -36,7 +36,7 @@ from keyferry.contracts.tenancy import (
     Tier,
 )
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TOKEN_CREATE, TOKEN_LIST
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 
 DEMO = "demo"
 _MODEL = "echo"

@@ -57,9 +57,9 @@ def token_pepper(home: Home, _: int = 1) -> Path:
     return kept_secret(home.secrets / "token-pepper", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
 
 
-def sealing_keys(home: Home, _: int = 1) -> Path:
+def keks(home: Home, _: int = 1) -> Path:
     """The keyring that wraps data keys: a name and a key a line, the first is the primary. Losing it loses every key."""
-    return kept_secret(home.secrets / "vault" / "sealing-keys", lambda: f"k1 {_fresh_key()}\n")
+    return kept_secret(home.secrets / "vault" / "keks", lambda: f"k1 {_fresh_key()}\n")
 
 
 def intake_key(home: Home, _: int = 1) -> Path:
@@ -126,7 +126,7 @@ def _read(path: Path) -> Secret:
 
 
 PEPPER = SecretFile("KEYFERRY_TOKEN_PEPPER_FILE", "token-pepper", token_pepper)
-SEALING_KEYS = SecretFile("KEYFERRY_SEALING_KEYS_FILE", "sealing-keys", sealing_keys)
+KEKS = SecretFile("KEYFERRY_KEKS_FILE", "keks", keks)
 INTAKE_KEY = SecretFile("KEYFERRY_INTAKE_KEY_FILE", "intake-key", intake_key)
 INTAKE_PUBLIC_KEY = SecretFile("KEYFERRY_INTAKE_PUBLIC_KEY_FILE", "intake-key.pub", intake_public_key)
 SIGNING_KEY = SecretFile("KEYFERRY_SIGNING_KEY_FILE", "signing-key", signing_key)

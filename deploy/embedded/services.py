@@ -18,9 +18,9 @@ from deploy.embedded.secret_files import (
     IDENTITY_KEY,
     INTAKE_KEY,
     INTAKE_PUBLIC_KEY,
+    KEKS,
     OPERATOR_TOKEN,
     PEPPER,
-    SEALING_KEYS,
     SIGNING_KEY,
     VAULT_PUBLIC_KEY,
     SecretFile,
@@ -83,7 +83,7 @@ SERVICES = (
     ServiceRow(
         name="key_vault",
         has_tables=True,
-        secrets=(DEPLOYMENT_ID, SEALING_KEYS, INTAKE_KEY, SIGNING_KEY, FINGERPRINT_KEY, enrolling(WORKER_SLOTS)),
+        secrets=(DEPLOYMENT_ID, KEKS, INTAKE_KEY, SIGNING_KEY, FINGERPRINT_KEY, enrolling(WORKER_SLOTS)),
     ),
     ServiceRow(name="router", has_tables=True),
     ServiceRow(

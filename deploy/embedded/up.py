@@ -12,7 +12,7 @@ from deploy.embedded.home import AlreadyRunning, Home
 from deploy.embedded.launch import Launch
 from deploy.embedded.screen import Screen
 from deploy.embedded.system import Build
-from keyferry.runtime.schema_check import SchemaMismatch
+from keyferry.runtime.database.schema_check import SchemaMismatch
 
 _STATUS_SECONDS = 5.0
 _NOT_RUNNING = 3

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from keyferry.runtime.schema_check import VERSION_TABLE
+from keyferry.runtime.database.schema_check import VERSION_TABLE
 
 attributes = context.config.attributes
 context.configure(

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from deploy.postgres import roles
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.schema_check import (
+from keyferry.runtime.database.schema_check import (
     UNDEFINED_TABLE,
     SchemaMismatch,
     SchemaState,

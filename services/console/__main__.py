@@ -1,6 +1,6 @@
 """`python -m services.console`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.boot import boot
+from keyferry.runtime.process.boot import boot
 
 boot("services.console.app", Role.CONSOLE)

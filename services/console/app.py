@@ -9,9 +9,9 @@ from typing import cast
 from uvicorn._types import ASGI3Application
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.http_server import HttpServer
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import load
+from keyferry.runtime.process.http_server import HttpServer
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import load
 from services.console.credential import identify
 from services.console.door import Door
 from services.console.handlers import application

@@ -7,7 +7,7 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import Subject
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 from services.console.problem import INVALID_REQUEST, Problem
 
 Answer = TypeVar("Answer", bound=Message)
@@ -83,5 +83,5 @@ def _refuse(refusal: Refusal) -> NoReturn:
 
 def _away(error: BusError | NatsError, then: str, headers: dict[str, str]) -> Problem:
     """What the bus library says of itself is for the log of the bus, and no news for whoever asked."""
-    words = str(error) if isinstance(error, BusError) else "the bus does not answer"
-    return Problem(503, "overloaded_error", "unavailable", words + then, headers=headers)
+    detail = str(error) if isinstance(error, BusError) else "the bus does not answer"
+    return Problem(503, "overloaded_error", "unavailable", detail + then, headers=headers)

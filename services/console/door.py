@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyferry.contracts import ids
-from keyferry.runtime.telemetry import Span, Telemetry
+from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.acting import CALLER
 from services.console.credential import Caller, Unauthenticated
 from services.console.json_depth import deeper_than

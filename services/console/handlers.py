@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.topology import Subject
-from keyferry.runtime.bus import BusError
+from keyferry.runtime.bus.connection import BusError
 from services.console.access import OPERATOR_PREFIX, OWN_PREFIX
 from services.console.acting import DOCUMENTED_CREDENTIAL, tenant_in_path
 from services.console.asking import Answer, Ask, Questions

@@ -12,9 +12,9 @@ from keyferry.contracts.key import (
     EditKey,
     GetIntakeKey,
     IntakeKey,
-    KeyCheck,
     KeyId,
     KeyRemoved,
+    KeyTest,
     ListKeys,
     ProviderKey,
     ProviderKeys,
@@ -86,11 +86,11 @@ class KeyRoutes:
         response.headers["location"] = f"{request.url.path}/{added.key_id}"
         return added
 
-    async def try_(self, who: For, body: TryKeyBody) -> KeyCheck:
+    async def try_(self, who: For, body: TryKeyBody) -> KeyTest:
         """Test a provider key without storing it."""
         known = body.model_dump(exclude={"key", "sealed"})
         command = TryKey(tenant=who.tenant, actor=who.actor, sealed=await self._sealed(who, body), **known)
-        return await self._questions.read(KEY_TRY, command, KeyCheck, timeout_seconds=KEY_TEST_SECONDS)
+        return await self._questions.read(KEY_TRY, command, KeyTest, timeout_seconds=KEY_TEST_SECONDS)
 
     async def summary(self, who: For) -> ProviderKeySummary:
         """A tenant's provider keys in figures."""
@@ -115,7 +115,7 @@ class KeyRoutes:
         return await self._questions.change(KEY_REMOVE, command, KeyRemoved)
 
     async def test(self, who: For, key_id: NamedKey) -> ProviderKey:
-        """Test a stored provider key now; `last_check` says how each step went."""
+        """Test a stored provider key now; `last_test` says how each step went."""
         command = TestKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
         return await self._questions.read(KEY_TEST, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from keyferry.contracts.audit import AuditEntries, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.route import Models
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, MODEL_LIST
 from services.console.acting import For
@@ -50,7 +50,7 @@ class ReadingRoutes:
         whole = len(entries) == query.limit and entries[-1].position > 1
         return AuditPage(data=entries, next=str(entries[-1].position) if whole else None)
 
-    async def verify_audit(self, who: For) -> AuditVerdict:
+    async def verify_audit(self, who: For) -> AuditVerification:
         """Recompute the tenant's chain: `faults` is empty when nothing was changed, cut off, reordered or left out."""
         asked = VerifyAudit(tenant=who.tenant)
-        return await self._questions.read(AUDIT_VERIFY, asked, AuditVerdict, timeout_seconds=WHOLE_AUDIT_SECONDS)
+        return await self._questions.read(AUDIT_VERIFY, asked, AuditVerification, timeout_seconds=WHOLE_AUDIT_SECONDS)

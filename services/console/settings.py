@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.settings import SecretFile, ServiceSettings, SettingsError, read_secret
+from keyferry.runtime.process.settings import SecretFile, ServiceSettings, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 
 _TOKEN_CHARACTERS = 32

@@ -39,9 +39,9 @@ def from_faults(faults: Iterable[Mapping[str, object]]) -> Problem:
     return Problem(status, INVALID_REQUEST, code, "; ".join(told), param=".".join(names) or None)
 
 
-def _told(kind: str, place: tuple[str, list[str]], words: str) -> str:
+def _told(kind: str, place: tuple[str, list[str]], detail: str) -> str:
     _, names = place
-    said = _WORDS.get(kind, words)
+    said = _WORDS.get(kind, detail)
     return f"{'.'.join(names)}: {said}" if names else said
 
 

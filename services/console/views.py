@@ -117,7 +117,7 @@ def provider(facts: ProviderFacts) -> Provider:
     fields = [
         ProviderField(
             name=field.name,
-            description=field.words,
+            description=field.detail,
             example=field.example,
             pattern=field.pattern,
             required=field.required,

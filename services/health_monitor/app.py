@@ -6,8 +6,8 @@ from functools import partial
 
 from keyferry.contracts.health import CircuitState
 from keyferry.contracts.topology import Role
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import load
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import load
 from services.health_monitor.board import Board
 from services.health_monitor.handlers import Handlers
 from services.health_monitor.publication import Publication

@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 
 from keyferry.contracts.health import Health, HealthList, ListHealth
 from keyferry.contracts.topology import ATTEMPT_FINISHED, CONSUMERS, HEALTH_LIST, Role
-from keyferry.runtime.bus import Bus
+from keyferry.runtime.bus.connection import Bus
 from services.health_monitor.board import Board
 from services.health_monitor.intake import attempts_in
 
@@ -40,7 +40,9 @@ class Handlers:
     def register(self, bus: Bus) -> None:
         """Hear on `bus` whatever the topology has the monitor hear."""
         consumer = next(
-            item for item in CONSUMERS if item.stream == ATTEMPT_FINISHED.stream and item.hearer is Role.HEALTH_MONITOR
+            item
+            for item in CONSUMERS
+            if item.stream == ATTEMPT_FINISHED.stream and item.subscriber is Role.HEALTH_MONITOR
         )
         bus.pull(consumer, ATTEMPT_FINISHED, self.on_attempts)
         bus.respond(HEALTH_LIST, ListHealth, self.list_health)

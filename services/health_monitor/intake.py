@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.usage import AttemptRecord
-from keyferry.runtime.publishing import records_of
+from keyferry.runtime.bus.publishing import records_of
 from services.health_monitor.evidence import Attempt, attempt_of
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.topology import HEALTH_CHANGED, HEALTH_VIEW
-from keyferry.runtime.bus import Bus
+from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
 from services.health_monitor.board import Board
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.process.settings import ServiceSettings
 from services.health_monitor.circuit import LONGEST_COOLING, Rules
 
 

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from keyferry.contracts.tenancy import ClientToken, Tenant
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
-from keyferry.runtime.calls import Caller
-from keyferry.runtime.http_server import HttpServer
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import load
+from keyferry.runtime.process.http_server import HttpServer
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import load
+from keyferry.runtime.request.calls import Caller
 from keyferry.runtime.views import KvView
 from services.ingress.handlers import Doors
 from services.ingress.identity import Identity, identify
@@ -36,7 +36,7 @@ def create_app(settings: IngressSettings | None = None) -> Service:
         return identify(authorization, tokens=tokens.get, tenants=tenants.get, pepper=pepper, now=now)
 
     async def open_caller() -> None:
-        callers.append(Caller(bus.client, bus.inbox_prefix, bus.boot_id))
+        callers.append(Caller(bus.client, bus.inbox_prefix, bus.instance_id))
         await callers[0].start()
         service.closes(callers[0].stop)
 

@@ -15,9 +15,9 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
 from keyferry.contracts.topology import MODEL_LIST
-from keyferry.runtime.bus import Bus, BusError
-from keyferry.runtime.calls import Call, CallAbandoned, Caller, CallFailed, Piece
-from keyferry.runtime.telemetry import Span, Telemetry
+from keyferry.runtime.bus.connection import Bus, BusError
+from keyferry.runtime.process.telemetry import Span, Telemetry
+from keyferry.runtime.request.calls import Call, CallAbandoned, Caller, CallFailed, Piece
 from services.ingress import request_headers
 from services.ingress.dialects import model_list, openai
 from services.ingress.exchange import ClientGone, Exchange

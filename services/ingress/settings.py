@@ -4,7 +4,7 @@ from pydantic import Field
 
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
-from keyferry.runtime.settings import SecretFile, ServiceSettings, read_secret
+from keyferry.runtime.process.settings import SecretFile, ServiceSettings, read_secret
 
 
 class IngressSettings(ServiceSettings):

@@ -1,8 +1,8 @@
 """One process of the key vault: `python -m services.key_vault`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.boot import boot
-from keyferry.runtime.hardening import harden
+from keyferry.runtime.process.boot import boot
+from keyferry.runtime.process.hardening import harden
 
 harden()
 boot("services.key_vault.app", Role.KEY_VAULT)

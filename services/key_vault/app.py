@@ -8,35 +8,35 @@ from pathlib import Path
 
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
-from keyferry.runtime.database import engine_for, open_database
-from keyferry.runtime.event_outbox import EventRelay
-from keyferry.runtime.leading import RelayState
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.outbox import Relay
-from keyferry.runtime.settings import CannotStart, load
+from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.event_outbox import EventRelay
+from keyferry.runtime.database.leader import RelayState
+from keyferry.runtime.database.outbox import Relay
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import CannotStart, load
 from keyferry.runtime.views import KvView, ViewWriter
-from services.key_vault.arrivals import Arrivals, IntakeRules
-from services.key_vault.checks import Checks
-from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.delivery import Delivery, over_bus
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.kek_providers.protocol import KekProvider, KekUnavailable
 from services.key_vault.handlers import Handlers, Rooms
-from services.key_vault.management import KeyManagement
-from services.key_vault.notices import Notices
-from services.key_vault.refusals import Refusals
-from services.key_vault.retest import KeyWatch, Retester
-from services.key_vault.rotation import Rotation
-from services.key_vault.sealing_keys.protocol import SealingKeys, SealingKeyUnavailable
+from services.key_vault.keys.auth_failures import Refusals
+from services.key_vault.keys.importer import Arrivals, IntakeRules
+from services.key_vault.keys.reminders import Notices
+from services.key_vault.keys.retesting import KeyWatch, Retester
+from services.key_vault.keys.service import KeyManagement
+from services.key_vault.keys.spend_limits import Spending
+from services.key_vault.keys.store import SCHEMA, KeyStore, audit_sequence, event_outbox, outbox
+from services.key_vault.keys.testing import Checks
+from services.key_vault.leases.service import Delivery, over_bus
+from services.key_vault.maintenance.admin import Stewardship
+from services.key_vault.maintenance.integrity_check import Verification
+from services.key_vault.maintenance.kek_rotation import Rotation
+from services.key_vault.maintenance.kek_scheduler import TermWatch
 from services.key_vault.settings import VaultSettings
-from services.key_vault.spending import Spending
-from services.key_vault.stewardship import Stewardship
-from services.key_vault.store import SCHEMA, KeyStore, audit_sequence, event_outbox, outbox
-from services.key_vault.term_watch import TermWatch
-from services.key_vault.verification import Verification
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 _POOL_SIZE = 13
-"""Two relays and the watches over keys and sealing keys hold one connection each; leases must not wait for those."""
+"""Two relays and the watches over keys and KEKs hold one connection each; leases must not wait for those."""
 
 Clock = Callable[[], datetime]
 
@@ -51,11 +51,11 @@ class Vault:
         self.enrolled = settings.enrolled_workers()
         self.store = KeyStore(self.engine, clock)
         self.tenants = KvView(service.bus, TENANTS_VIEW, Tenant)
-        self.sealing_keys: SealingKeys = settings.sealing_keys()
-        self.data_keys = DataKeys(self.store, self.sealing_keys, settings.deployment_id)
+        self.keks: KekProvider = settings.keks()
+        self.data_keys = DataKeys(self.store, self.keks, settings.deployment_id)
         self.custody = Custody(self.data_keys, settings.deployment_id, settings.fingerprint_key())
-        self.verification = Verification(self.store, self.sealing_keys, self.data_keys, self.custody)
-        self.rotation = Rotation(self.store, self.sealing_keys, self.data_keys)
+        self.verification = Verification(self.store, self.keks, self.data_keys, self.custody)
+        self.rotation = Rotation(self.store, self.keks, self.data_keys)
         self.delivery = Delivery(
             self.store,
             self.custody,
@@ -69,7 +69,7 @@ class Vault:
         self.retester = Retester(self.store, self.custody, self.checks, clock, random.random)
         self.notices = Notices(self.store, settings.notice_rules(), clock)
         self.watch = KeyWatch(self.store, self.retester, self.notices, clock)
-        self.terms = TermWatch(self.store, self.sealing_keys, self.rotation, settings.term_rule(), clock)
+        self.terms = TermWatch(self.store, self.keks, self.rotation, settings.term_rule(), clock)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -92,10 +92,10 @@ class Vault:
         """Wait for the database, see that every record can be opened, then publish. Raises CannotStart."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
         try:
-            await self.sealing_keys.refresh()
+            await self.keks.refresh()
             await self.verification.at_start(start_anyway=self._settings.start_undecryptable)
-        except SealingKeyUnavailable as error:
-            raise CannotStart(f"whoever holds the sealing keys does not answer: {error}") from None
+        except KekUnavailable as error:
+            raise CannotStart(f"whoever holds the KEKs does not answer: {error}") from None
         await self.tenants.start()
         writers = {PROVIDER_KEYS_VIEW.name: ViewWriter(self._bus.client, PROVIDER_KEYS_VIEW)}
         self._relay = Relay(self.engine, outbox, writers, self.store.view_contents)
@@ -166,7 +166,7 @@ def create_app(settings: VaultSettings | None = None) -> Service:
     service.needs("PostgreSQL, and the view of provider keys brought in line with it", vault.publishes)
     service.facts = lambda: {
         "relay": vault.state.value,
-        "sealing_key": vault.sealing_keys.describe().primary,
+        "kek": vault.keks.describe().primary,
         "enrolled_workers": str(len(vault.enrolled)),
     }
     return service

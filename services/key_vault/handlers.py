@@ -9,8 +9,9 @@ from keyferry.contracts.key import (
     EditKey,
     GetIntakeKey,
     IntakeKey,
-    KeyCheck,
+    KekRotation,
     KeyRemoved,
+    KeyTest,
     ListKeys,
     ProviderKey,
     ProviderKeys,
@@ -18,9 +19,8 @@ from keyferry.contracts.key import (
     RemoveKey,
     RevertKey,
     RotateDataKeys,
+    RotateKek,
     RotateKey,
-    RotateSealingKey,
-    SealingKeyRotation,
     Shredded,
     ShredTenant,
     TestKey,
@@ -53,17 +53,17 @@ from keyferry.contracts.topology import (
     Role,
     Subject,
 )
-from keyferry.runtime.bus import Bus, Refused
-from keyferry.runtime.settings import SettingsError
-from services.key_vault.delivery import Delivery, LeaseDoor
-from services.key_vault.management import KeyManagement
-from services.key_vault.notices import Notices
-from services.key_vault.refusals import Refusals
-from services.key_vault.rejection import Rejected
-from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
-from services.key_vault.spending import Spending
-from services.key_vault.stewardship import Stewardship
-from services.key_vault.store import DatabaseAway
+from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.process.settings import SettingsError
+from services.key_vault.database.errors import Rejected
+from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
+from services.key_vault.keys.auth_failures import Refusals
+from services.key_vault.keys.reminders import Notices
+from services.key_vault.keys.service import KeyManagement
+from services.key_vault.keys.spend_limits import Spending
+from services.key_vault.keys.store import DatabaseAway
+from services.key_vault.leases.service import Delivery, LeaseDoor
+from services.key_vault.maintenance.admin import Stewardship
 
 _CHANGED = "so nobody knows whether the change was made: look at the list before asking again"
 _READ = "so it cannot tell: ask again in a moment"
@@ -103,7 +103,7 @@ class Handlers:
         bus.respond(KEY_EDIT, EditKey, self.edit)
         bus.respond(KEY_REMOVE, RemoveKey, self.remove)
         bus.respond(KEY_LIST, ListKeys, self.list_)
-        bus.respond(VAULT_ROTATE, RotateSealingKey, self.rotate_sealing_key)
+        bus.respond(VAULT_ROTATE, RotateKek, self.rotate_kek)
         bus.respond(VAULT_RESEAL, RotateDataKeys, self.reseal)
         bus.respond(VAULT_VERIFY, VerifyVault, self.verify)
         bus.respond(VAULT_SHRED, ShredTenant, self.shred)
@@ -121,7 +121,7 @@ class Handlers:
         async with self._answering(_CHANGED):
             return self._rooms.notices.shown(await self._rooms.management.add(command))
 
-    async def try_(self, command: TryKey) -> KeyCheck:
+    async def try_(self, command: TryKey) -> KeyTest:
         """Test a key without storing it."""
         async with self._answering(_READ):
             return await self._rooms.management.try_(command)
@@ -158,7 +158,7 @@ class Handlers:
             found = await self._rooms.management.all_of(command.tenant, command.created_by)
         return ProviderKeys(keys=[self._rooms.notices.shown(key) for key in found])
 
-    async def rotate_sealing_key(self, command: RotateSealingKey) -> SealingKeyRotation:
+    async def rotate_kek(self, command: RotateKek) -> KekRotation:
         """Rewrap data keys, or tell how far that is."""
         async with self._answering(_READ):
             return await self._rooms.stewardship.rotate(command)
@@ -195,9 +195,9 @@ class Handlers:
                 ErrorCode.UNAVAILABLE,
                 f"the vault cannot reach its database, {then}; `keyferry doctor` tells what is missing",
             ) from None
-        except SealingKeyUnavailable as error:
+        except KekUnavailable as error:
             raise Refused(
-                ErrorCode.UNAVAILABLE, f"whoever holds the sealing keys does not answer: {error}. Ask again in a moment"
+                ErrorCode.UNAVAILABLE, f"whoever holds the KEKs does not answer: {error}. Ask again in a moment"
             ) from None
         except SettingsError as error:
             raise Refused(ErrorCode.UNAVAILABLE, str(error)) from None
@@ -206,4 +206,4 @@ class Handlers:
 
 
 def _consumer(subject: Subject) -> Consumer:
-    return next(item for item in CONSUMERS if item.stream == subject.stream and item.hearer is Role.KEY_VAULT)
+    return next(item for item in CONSUMERS if item.stream == subject.stream and item.subscriber is Role.KEY_VAULT)

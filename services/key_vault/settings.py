@@ -17,17 +17,17 @@ from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Provider
 from keyferry.contracts.money import Usd
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
+from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.intake import IntakeOpener
 from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
-from services.key_vault.admission import ByokSwitch
-from services.key_vault.notices import NoticeRules
-from services.key_vault.registrations import BadEnrolment, EnrolledWorkers
-from services.key_vault.sealing_keys import aws_kms, vault_transit
-from services.key_vault.sealing_keys.file import FileKeyring, environment_keyring
-from services.key_vault.sealing_keys.protocol import SealingKeys
-from services.key_vault.terms import TermRule
+from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
+from services.key_vault.encryption.kek_providers.file import FileKeyring, environment_keyring
+from services.key_vault.encryption.kek_providers.protocol import KekProvider
+from services.key_vault.keys.quota import ByokSwitch
+from services.key_vault.keys.reminders import NoticeRules
+from services.key_vault.leases.registrations import BadEnrolment, EnrolledWorkers
+from services.key_vault.maintenance.kek_age import TermRule
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -67,9 +67,9 @@ class VaultSettings(DatabaseSettings):
 
     deployment_id_file: SecretFile
     """This installation's name, part of what every record is sealed for: no other opens it, whatever keys it has."""
-    sealing_provider: Literal["file", "env", "aws_kms", "vault_transit"] = "file"
-    """Who holds the sealing keys."""
-    sealing_keys_file: SecretFile | None = None
+    kek_provider: Literal["file", "env", "aws_kms", "vault_transit"] = "file"
+    """Who holds the KEKs."""
+    keks_file: SecretFile | None = None
     """With `file`: the keyring, a line `name base64url(32 bytes)` each, the first is the primary one."""
     aws_kms_key: str | None = None
     """With `aws_kms`: id, ARN or alias of the key; region and credentials as boto3 finds them."""
@@ -90,9 +90,9 @@ class VaultSettings(DatabaseSettings):
     """The same as the workers': with networks here, base URLs may be plain http and name any port."""
     provider_urls: ProviderUrls = Field(default_factory=dict)
     """Company gateways that stand in for providers: `openai=https://gateway.example.com/v1,…`."""
-    sealing_key_days: int = Field(default=90, ge=0, le=36_500)
-    """After how many days a sealing key is to be replaced; 0 is never."""
-    sealing_key_automatic: bool = True
+    kek_days: int = Field(default=90, ge=0, le=36_500)
+    """After how many days a KEK is to be replaced; 0 is never."""
+    kek_automatic: bool = True
     """Whether the vault replaces it then by itself, where it can."""
     key_rotation_days: int = Field(default=90, ge=0, le=36_500)
     """After how many days a provider key is reported as due for rotation; 0 is never."""
@@ -114,26 +114,26 @@ class VaultSettings(DatabaseSettings):
         return timedelta(seconds=self.revert_seconds)
 
     def term_rule(self) -> TermRule:
-        """When a sealing key is to be replaced, and by whom."""
-        return TermRule(timedelta(days=self.sealing_key_days) or None, self.sealing_key_automatic)
+        """When a KEK is to be replaced, and by whom."""
+        return TermRule(timedelta(days=self.kek_days) or None, self.kek_automatic)
 
     def notice_rules(self) -> NoticeRules:
         """What the owners of provider keys are told of by themselves."""
         return NoticeRules(timedelta(days=self.key_rotation_days) or None, self.credit_low_usd or None)
 
-    def sealing_keys(self) -> SealingKeys:
-        """Whoever holds the sealing keys. Raises SettingsError."""
-        if self.sealing_provider == "env":
+    def keks(self) -> KekProvider:
+        """Whoever holds the KEKs. Raises SettingsError."""
+        if self.kek_provider == "env":
             return environment_keyring(os.environ)
-        if self.sealing_provider == "aws_kms":
+        if self.kek_provider == "aws_kms":
             return aws_kms.connect(_needed(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms"))
-        if self.sealing_provider == "vault_transit":
+        if self.kek_provider == "vault_transit":
             return vault_transit.connect(
                 _needed(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
                 _needed(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
                 _needed(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
             )
-        return FileKeyring(_needed(self.sealing_keys_file, "KEYFERRY_SEALING_KEYS_FILE", "file"))
+        return FileKeyring(_needed(self.keks_file, "KEYFERRY_KEKS_FILE", "file"))
 
     @property
     def deployment_id(self) -> str:
@@ -165,7 +165,7 @@ class VaultSettings(DatabaseSettings):
 
 def _needed(value: V | None, name: str, provider: str) -> V:
     if value is None:
-        raise SettingsError(f"{name} is missing: KEYFERRY_SEALING_PROVIDER={provider} needs it")
+        raise SettingsError(f"{name} is missing: KEYFERRY_KEK_PROVIDER={provider} needs it")
     return value
 
 

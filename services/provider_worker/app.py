@@ -11,17 +11,17 @@ from keyferry.contracts.topology import (
     ATTEMPT_CONFIRMED,
     ATTEMPT_FINISHED,
     ATTEMPT_RUN,
-    KEY_CHECK,
     KEY_LEASE,
+    KEY_TEST_RUN,
     PROVIDER_KEYS_VIEW,
     WORKER_CONTROL,
     WORKER_PROBE,
     WORKER_REGISTER,
     Role,
 )
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.settings import SettingsError, load, read_secret
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import SettingsError, load, read_secret
 from keyferry.runtime.views import KvView
 from keyferry.sealing.private_keys import BadKeyFile, signing_key, verifying_key
 from services.provider_worker.adapters.registry import ADAPTERS
@@ -29,7 +29,7 @@ from services.provider_worker.attempt import Attempts
 from services.provider_worker.calling import no_keys, providers
 from services.provider_worker.echoing import echo_provider
 from services.provider_worker.handlers import CheckDoor, Doors
-from services.provider_worker.key_check.checking import KeyChecker
+from services.provider_worker.key_test.checking import KeyTester
 from services.provider_worker.keys.leasing import LEASE_SECONDS, KeyRing
 from services.provider_worker.keys.registering import Registrar
 from services.provider_worker.resending import Resender
@@ -54,7 +54,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     service = Service(Role.PROVIDER_WORKER, settings)
     bus = service.bus
     spool = _opened(Spool(settings.spool_dir))
-    publisher = PackedPublisher(
+    publisher = BatchPublisher(
         lambda: bus.jetstream,
         ATTEMPT_FINISHED.at(worker=bus.user),
         producer=bus.user,
@@ -72,7 +72,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     lease = no_keys if ring is None else ring.lease
     attempts = Attempts(
         worker_id=bus.user,
-        boot_id=bus.boot_id,
+        instance_id=bus.instance_id,
         providers={"echo": echo_provider, **providers(ADAPTERS, client, timeouts, lease)},
         spool=spool,
         publisher=publisher,
@@ -82,11 +82,11 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     )
     doors = Doors(attempts, spool, bus.spawn)
     bus.lane(ATTEMPT_RUN, doors.on_attempt)
-    bus.lane(WORKER_CONTROL, doors.on_control, boot=bus.boot_id)
-    bus.lane(WORKER_PROBE, doors.on_probe, boot=bus.boot_id)
+    bus.lane(WORKER_CONTROL, doors.on_control, instance=bus.instance_id)
+    bus.lane(WORKER_PROBE, doors.on_probe, instance=bus.instance_id)
     bus.lane(ATTEMPT_CONFIRMED, doors.on_confirmed, worker=bus.user)
-    checks = CheckDoor(KeyChecker(client), None if ring is None else ring.open_check, bus.spawn)
-    bus.lane(KEY_CHECK, checks.on_check, worker=bus.user)
+    checks = CheckDoor(KeyTester(client), None if ring is None else ring.open_check, bus.spawn)
+    bus.lane(KEY_TEST_RUN, checks.on_check, worker=bus.user)
 
     async def start() -> None:
         publisher.start()
@@ -136,7 +136,7 @@ def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | N
 
     registrar = Registrar(
         worker_id=bus.user,
-        boot_id=bus.boot_id,
+        instance_id=bus.instance_id,
         identity=_key_of(settings.identity_key_file, signing_key),
         vault=_key_of(settings.vault_public_key_file, lambda text: verifying_key(text.reveal())),
         ask=ask_to_register,
@@ -146,7 +146,7 @@ def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | N
         ask=ask_for_key,
         facts_of=view.get,
         current=lambda: view.current,
-        boot_id=bus.boot_id,
+        instance_id=bus.instance_id,
         most_waiting=settings.max_attempts // 2,
     )
     view.on_change(ring.view_changed)

@@ -18,9 +18,9 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import REQUEST_REROUTE
-from keyferry.contracts.usage import AttemptRecord, Basis, Outcome, RequestKind
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.telemetry import Span, Telemetry
+from keyferry.contracts.usage import AttemptRecord, Outcome, RequestKind, UsageSource
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.delivery import CallerStarves, Delivery
 from services.provider_worker.estimate import estimate
@@ -96,16 +96,16 @@ class Attempts:
         self,
         *,
         worker_id: str,
-        boot_id: str,
+        instance_id: str,
         providers: dict[str, Provider],
         spool: Spool,
-        publisher: PackedPublisher,
+        publisher: BatchPublisher,
         send: Send,
         telemetry: Telemetry,
         capacity: int,
     ) -> None:
         self._worker_id = worker_id
-        self._boot_id = boot_id
+        self._instance_id = instance_id
         self._providers = providers
         self._spool = spool
         self._publisher = publisher
@@ -274,7 +274,7 @@ class Attempts:
     def _accepted(self, run: AttemptRun, dropped: tuple[str, ...]) -> bytes:
         return frames.Accepted(
             attempt_id=run.attempt_id,
-            boot_id=self._boot_id,
+            instance_id=self._instance_id,
             attempt_number=run.attempt_number,
             decision_id=run.decision_id,
             provider=run.provider,
@@ -315,10 +315,10 @@ class Attempts:
         self, intent: AttemptRecord, progress: Progress, outcome: Outcome, failure: Failure | None, body: bytes
     ) -> AttemptRecord:
         answer = progress.answer
-        meters, basis = answer.meters, answer.basis
-        if basis is Basis.NONE and _was_worked_on(outcome, failure, progress.delivery.deltas):
-            meters = estimate(body, deltas=progress.delivery.deltas, answer_body=answer.body)
-            basis = Basis.ESTIMATED
+        token_usage, usage_source = answer.token_usage, answer.usage_source
+        if usage_source is UsageSource.NONE and _was_worked_on(outcome, failure, progress.delivery.deltas):
+            token_usage = estimate(body, deltas=progress.delivery.deltas, answer_body=answer.body)
+            usage_source = UsageSource.ESTIMATED
         return intent.model_copy(
             update={
                 "origin": progress.origin,
@@ -327,8 +327,8 @@ class Attempts:
                 "failure": failure,
                 "finish_reason": answer.finish_reason,
                 "service_tier": answer.service_tier,
-                "meters": meters,
-                "basis": basis,
+                "token_usage": token_usage,
+                "usage_source": usage_source,
                 "reported_cost_usd": answer.reported_cost_usd,
                 "latency_ms": int((time.monotonic() - progress.started) * 1000),
                 "first_token_ms": None
@@ -391,8 +391,8 @@ def _describe(span: Span, record: AttemptRecord) -> None:
         gen_ai__provider__name=record.provider,
         gen_ai__request__model=record.model,
         gen_ai__response__model=record.model_served,
-        gen_ai__usage__input_tokens=record.meters.prompt,
-        gen_ai__usage__output_tokens=record.meters.completion,
+        gen_ai__usage__input_tokens=record.token_usage.prompt,
+        gen_ai__usage__output_tokens=record.token_usage.completion,
         keyferry__tenant=record.tenant,
         keyferry__request_id=record.request_id,
         keyferry__attempt_id=record.attempt_id,

@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
-from keyferry.contracts.usage import TokenMeters
+from keyferry.contracts.usage import TokenUsage
 
 _CHARACTERS_PER_TOKEN = 4
 
 
-def estimate(request_body: bytes, *, deltas: int, answer_body: bytes = b"") -> TokenMeters:
+def estimate(request_body: bytes, *, deltas: int, answer_body: bytes = b"") -> TokenUsage:
     """Meters of a call that was made: its prompt, and what came back as deltas or as a whole body."""
     output = deltas or _tokens(_answer_texts(_parsed(answer_body)))
-    return TokenMeters(input=_tokens(_prompt_texts(_parsed(request_body))), output=output)
+    return TokenUsage(input=_tokens(_prompt_texts(_parsed(request_body))), output=output)
 
 
 def _parsed(body: bytes) -> Any:

@@ -3,7 +3,7 @@
 Only before anything was delivered: afterwards another provider's words would continue a sentence that it did not begin.
 """
 
-from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun, Reroute, Tried
+from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 
 _WORTH_TRYING_MS = 100
@@ -36,9 +36,9 @@ def reroute(
     `no_key` says that the key for the attempt could not be had, whatever class its failure is of: another may have one.
     """
     elsewhere = no_key or failure.failure_class in ELSEWHERE
-    if not elsewhere or not run.alternatives or left_ms < _WORTH_TRYING_MS:
+    if not elsewhere or not run.remaining_candidates or left_ms < _WORTH_TRYING_MS:
         return None
-    tried = Tried(
+    this_attempt = FailedAttempt(
         attempt_id=run.attempt_id,
         provider=run.provider,
         endpoint=run.endpoint,
@@ -63,5 +63,5 @@ def reroute(
         prefer_own_keys=run.prefer_own_keys,
         traceparent=run.traceparent,
         decision_id=run.decision_id,
-        tried=[*run.tried, tried],
+        failed_attempts=[*run.failed_attempts, this_attempt],
     )

@@ -7,21 +7,21 @@ from nats.aio.msg import Msg
 
 from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, Probed
 from keyferry.contracts.envelope import MalformedMessage
-from keyferry.contracts.key import CheckKey
+from keyferry.contracts.key import RunKeyTest
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
-from keyferry.contracts.topology import ATTEMPT_RUN, KEY_CHECK, WORKER_PROBE, reply_prefixes
+from keyferry.contracts.topology import ATTEMPT_RUN, KEY_TEST_RUN, WORKER_PROBE, reply_prefixes
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.sealing.delivery import NotDelivered
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.attempt import Attempts
-from services.provider_worker.key_check.checking import KeyChecker
+from services.provider_worker.key_test.checking import KeyTester
 from services.provider_worker.spool import Spool
 
 _log = logging.getLogger(__name__)
 
 _CALLERS = reply_prefixes(ATTEMPT_RUN)
 _PROBERS = reply_prefixes(WORKER_PROBE)
-_CHECK_ASKERS = reply_prefixes(KEY_CHECK)
+_CHECK_ASKERS = reply_prefixes(KEY_TEST_RUN)
 
 
 class Doors:
@@ -85,8 +85,8 @@ class CheckDoor:
 
     def __init__(
         self,
-        checker: KeyChecker,
-        open_check: Callable[[CheckKey], LeasedKey] | None,
+        checker: KeyTester,
+        open_check: Callable[[RunKeyTest], LeasedKey] | None,
         spawn: Callable[[Awaitable[None]], None],
     ) -> None:
         self._checker = checker
@@ -105,7 +105,7 @@ class CheckDoor:
 
     async def _answered(self, data: bytes) -> bytes:
         try:
-            asked = CheckKey.decode(data)
+            asked = RunKeyTest.decode(data)
             if self._open_check is None:
                 why = "this worker has no identity with the key vault, so it can be given no key to test"
                 return refusal_reply(Refusal(code=ErrorCode.UNAVAILABLE, message=why))

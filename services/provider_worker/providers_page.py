@@ -67,20 +67,20 @@ def _address(facts: ProviderFacts) -> str:
 
 
 def _key(facts: ProviderFacts) -> str:
-    words = facts.key_words
+    detail = facts.key_words
     if facts.prefixes:
-        words += ", which starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
+        detail += ", which starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
     if facts.key_optional:
-        words += "; calls work without one where the server asks for none"
+        detail += "; calls work without one where the server asks for none"
     links = ([f"[get one]({facts.key_url})"] if facts.key_url and not facts.key_optional else []) + (
         [f"[documentation]({facts.docs_url})"] if facts.docs_url else []
     )
-    return f"{words}." + (f" {', '.join(links)}." if links else "")
+    return f"{detail}." + (f" {', '.join(links)}." if links else "")
 
 
 def _field(facts: ProviderFacts) -> list[str]:
     return [
-        f"`{field.name}` ({'needed' if field.required else 'optional'}): {field.words}, as `{field.example}`"
+        f"`{field.name}` ({'needed' if field.required else 'optional'}): {field.detail}, as `{field.example}`"
         for field in facts.fields
     ]
 

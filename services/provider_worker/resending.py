@@ -4,8 +4,8 @@ import asyncio
 import time
 from contextlib import suppress
 
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.tasks import cancel_and_wait
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.process.tasks import cancel_and_wait
 from services.provider_worker.spool import Spool
 
 _LOOK_EVERY_SECONDS = 1.0
@@ -17,7 +17,7 @@ _AT_MOST = 1000
 class Resender:
     """The retry of the whole way to the ledger's tables; the publisher itself retries only the way to the stream."""
 
-    def __init__(self, spool: Spool, publisher: PackedPublisher) -> None:
+    def __init__(self, spool: Spool, publisher: BatchPublisher) -> None:
         self._spool = spool
         self._publisher = publisher
         self._task: asyncio.Task[None] | None = None

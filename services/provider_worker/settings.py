@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from keyferry.runtime.settings import SecretFile, ServiceSettings
+from keyferry.runtime.process.settings import SecretFile, ServiceSettings
 
 
 def _networks(value: object) -> object:

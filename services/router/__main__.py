@@ -1,6 +1,6 @@
 """`python -m services.router`."""
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.boot import boot
+from keyferry.runtime.process.boot import boot
 
 boot("services.router.app", Role.ROUTER)

@@ -15,13 +15,13 @@ from keyferry.contracts.topology import (
     TENANTS_VIEW,
     Role,
 )
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.database import engine_for, open_database
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.outbox import Relay
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.prices import load_prices
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.settings import load
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import load
 from keyferry.runtime.views import KvView, ViewWriter
 from services.router.catalog.reading import read_catalog
 from services.router.endpoints import EndpointIndex
@@ -118,7 +118,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     bus = service.bus
     known = Knowledge(bus, settings.price_file)
     book = EndpointBook(bus, settings)
-    decisions = PackedPublisher(
+    decisions = BatchPublisher(
         lambda: bus.jetstream,
         REQUEST_DECIDED.at(router=bus.user),
         producer=bus.user,

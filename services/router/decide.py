@@ -38,10 +38,10 @@ MAX_ATTEMPTS = 5
 
 def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str | None) -> Decided:
     """Plan the request and make the next attempt's message, or the refusal."""
-    tried = request.tried if isinstance(request, Reroute) else []
+    failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
     made = plan(_wanted(request), facts)
-    if made.refusal is not None or len(tried) >= MAX_ATTEMPTS:
-        failure = made.refusal or tried[-1].failure
+    if made.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
+        failure = made.refusal or failed_attempts[-1].failure
         refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
         return Decided(made, None, refused)
     index = made.order[0]
@@ -63,7 +63,7 @@ def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str 
         allowed_models=request.allowed_models,
         traceparent=traceparent,
         attempt_id=fresh.attempt_id,
-        attempt_number=len(tried) + 1,
+        attempt_number=len(failed_attempts) + 1,
         decision_id=fresh.decision_id,
         provider=chosen.provider,
         endpoint=chosen.endpoint,
@@ -76,8 +76,8 @@ def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str 
         key_version=key.version if key else None,
         key_fields=key.fields if key else {},
         drop_unsupported=facts.tenant is not None and facts.tenant.drop_unsupported,
-        alternatives=min(len(made.order), MAX_ATTEMPTS - len(tried)) - 1,
-        tried=tried,
+        remaining_candidates=min(len(made.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
+        failed_attempts=failed_attempts,
     )
     return Decided(made, run, None)
 
@@ -87,7 +87,7 @@ def _wanted(request: Request) -> Wanted:
         request.tenant,
         request.model,
         request.allowed_models,
-        request.tried if isinstance(request, Reroute) else (),
+        request.failed_attempts if isinstance(request, Reroute) else (),
         request.kind,
         request.prefer_own_keys,
         request.request_id,
@@ -112,6 +112,6 @@ def record(
         order=decided.plan.order,
         refusal=decided.refused.failure if decided.refused else None,
         attempt_id=decided.run.attempt_id if decided.run else None,
-        attempt_number=len(request.tried) + 1 if isinstance(request, Reroute) else 1,
+        attempt_number=len(request.failed_attempts) + 1 if isinstance(request, Reroute) else 1,
         traceparent=trace,
     )

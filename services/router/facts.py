@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyferry.contracts.chat import OwnKeys, Tried
+from keyferry.contracts.chat import FailedAttempt, OwnKeys
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.key import KeyFacts
@@ -25,7 +25,7 @@ class Wanted:
     model: str
     allowed_models: Sequence[str] | None = None
     """What the client token may use; None is everything."""
-    tried: Sequence[Tried] = ()
+    failed_attempts: Sequence[FailedAttempt] = ()
     """Attempts of this request that have failed."""
     kind: RequestKind = RequestKind.CHAT
     prefer_own_keys: OwnKeys | None = None

@@ -33,9 +33,9 @@ from keyferry.contracts.topology import (
     REQUEST_REROUTE,
     reply_prefixes,
 )
-from keyferry.runtime.bus import Bus, Refused
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.telemetry import Telemetry
+from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.process.telemetry import Telemetry
 from services.router.decide import FreshIds, Request, decide, record
 from services.router.endpoints import InvalidEndpoint, checked
 from services.router.facts import Facts
@@ -56,7 +56,7 @@ class ChatDoor:
     """Decides each request and sends one message on; the answer never comes back here."""
 
     def __init__(
-        self, *, router: str, facts_of: FactsOf, publish: Publish, decisions: PackedPublisher, telemetry: Telemetry
+        self, *, router: str, facts_of: FactsOf, publish: Publish, decisions: BatchPublisher, telemetry: Telemetry
     ) -> None:
         self._router = router
         self._facts_of = facts_of

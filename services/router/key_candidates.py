@@ -12,7 +12,7 @@ from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, Tenant
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import SELF_HOSTED, Asked
 from services.router.facts import Facts, Keys, Wanted
-from services.router.provider_keys import Verdict, called, fitting, scope_of, state_of, title_of
+from services.router.provider_keys import KeyTestResult, called, fitting, scope_of, state_of, title_of
 
 _DRAW_BYTES = 8
 
@@ -23,7 +23,7 @@ class Payer:
 
     owner: str
     keys: Keys
-    forbidden: Verdict = None
+    forbidden: KeyTestResult = None
     """Why none of its keys may pay."""
 
 
@@ -60,28 +60,28 @@ def payers(wanted: Wanted, facts: Facts, asked: Asked, *, has_own_way: bool) -> 
     return (platform, own) if wanted.prefer_own_keys == "last" else (own, platform)
 
 
-def _own_forbidden(tenant: Tenant) -> Verdict:
+def _own_forbidden(tenant: Tenant) -> KeyTestResult:
     if tenant.key_policy is KeyPolicy.PLATFORM:
         return DropReason.KEY_POLICY, "the tenant's policy is that only the platform's keys pay"
     return None
 
 
-def _platform_forbidden(wanted: Wanted, tenant: Tenant, *, has_own: bool) -> Verdict:
+def _platform_forbidden(wanted: Wanted, tenant: Tenant, *, has_own: bool) -> KeyTestResult:
     if tenant.key_policy is KeyPolicy.OWN:
         return DropReason.KEY_POLICY, "the tenant's policy is that only its own keys pay"
     if wanted.prefer_own_keys == "only":
         return DropReason.KEY_POLICY, "the request wants the tenant's own keys only (X-Prefer-BYOK: only)"
     if tenant.key_policy is None and has_own:
-        words = (
+        detail = (
             "the tenant has its own way to this model and has not allowed the platform's keys beside it"
             f" (`keyferry tenants set {tenant.tenant} --keys own-then-platform`)"
         )
-        return DropReason.KEY_POLICY, words
+        return DropReason.KEY_POLICY, detail
     return None
 
 
 def key_candidates(
-    wanted: Wanted, facts: Facts, asked: Asked, ban: Verdict, paying: Sequence[Payer]
+    wanted: Wanted, facts: Facts, asked: Asked, ban: KeyTestResult, paying: Sequence[Payer]
 ) -> Iterator[KeyCandidate]:
     """Every offering with every key for it; where a provider has no key that could pay, one candidate that says so."""
     assert facts.tenant is not None
@@ -101,35 +101,37 @@ def key_candidates(
             yield KeyCandidate(_without_key(asked, provider, ban, paying))
 
 
-def _wrong_kind(wanted: Wanted, asked: Asked) -> Verdict:
+def _wrong_kind(wanted: Wanted, asked: Asked) -> KeyTestResult:
     if asked.model is None:
         return None
     embeds = Capability.EMBEDDINGS in asked.model.capabilities
     if embeds and wanted.kind is RequestKind.CHAT:
-        words = (
+        detail = (
             f"{asked.model.id} makes embeddings and does not chat: send this to /v1/embeddings, or name a chat model"
         )
-        return DropReason.WRONG_KIND, words
+        return DropReason.WRONG_KIND, detail
     if not embeds and wanted.kind is RequestKind.EMBEDDING:
-        words = (
+        detail = (
             f"{asked.model.id} chats and makes no embeddings: name an embedding model"
             " (`keyferry models --capability embeddings`)"
         )
-        return DropReason.WRONG_KIND, words
+        return DropReason.WRONG_KIND, detail
     return None
 
 
-def _candidate(asked: Asked, key: KeyFacts, offering: Offering | None, verdict: Verdict, facts: Facts) -> Candidate:
+def _candidate(
+    asked: Asked, key: KeyFacts, offering: Offering | None, verdict: KeyTestResult, facts: Facts
+) -> Candidate:
     if offering is None:
         named = next(known for known in asked.offerings if known.provider == key.provider)
         place = key.fields.get("region") or key.fields.get("location") or "no region that is known"
-        words = f"{called(key)} is for {place}, where {title_of(key.provider)} does not have {asked.name}"
-        return _made(named, key, verdict or (DropReason.KEY_ELSEWHERE, words))
+        detail = f"{called(key)} is for {place}, where {title_of(key.provider)} does not have {asked.name}"
+        return _made(named, key, verdict or (DropReason.KEY_ELSEWHERE, detail))
     return _made(offering, key, verdict or scope_of(key, asked, offering, facts))
 
 
-def _made(offering: Offering, key: KeyFacts, verdict: Verdict) -> Candidate:
-    reason, words = verdict or (None, f"{called(key)} (priority {key.priority}{_shades(key, offering)})")
+def _made(offering: Offering, key: KeyFacts, verdict: KeyTestResult) -> Candidate:
+    reason, detail = verdict or (None, f"{called(key)} (priority {key.priority}{_shades(key, offering)})")
     return Candidate(
         provider=offering.provider,
         model=offering.upstream,
@@ -138,7 +140,7 @@ def _made(offering: Offering, key: KeyFacts, verdict: Verdict) -> Candidate:
         region=offering.region,
         kept=reason is None,
         reason=reason,
-        words=words,
+        detail=detail,
     )
 
 
@@ -154,13 +156,13 @@ def source_of(key: KeyFacts) -> KeySource:
     return KeySource.CUSTOM if key.provider in SELF_HOSTED else KeySource.BYOK
 
 
-def _without_key(asked: Asked, provider: str, ban: Verdict, paying: Sequence[Payer]) -> Candidate:
+def _without_key(asked: Asked, provider: str, ban: KeyTestResult, paying: Sequence[Payer]) -> Candidate:
     offering = next(known for known in asked.offerings if known.provider == provider)
-    reason, words = ban or (DropReason.NO_KEY, _no_key_words(provider, paying))
+    reason, detail = ban or (DropReason.NO_KEY, _no_key_words(provider, paying))
     own = any(payer.owner != PLATFORM_TENANT and payer.forbidden is None for payer in paying)
     source = KeySource.BYOK if own else KeySource.PLATFORM
     return Candidate(
-        provider=provider, model=offering.upstream, key_source=source, kept=False, reason=reason, words=words
+        provider=provider, model=offering.upstream, key_source=source, kept=False, reason=reason, detail=detail
     )
 
 

@@ -6,7 +6,7 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import Asked
 from services.router.facts import Facts, Plan, Wanted
 from services.router.key_candidates import KeyCandidate, key_candidates, payers
-from services.router.provider_keys import Verdict
+from services.router.provider_keys import KeyTestResult
 from services.router.refusal import refusal
 from services.router.standing import Judge
 
@@ -108,7 +108,7 @@ class _Building:
         return Plan(self._candidates, order, failure, self._endpoints, self._keys)
 
 
-def _ban(wanted: Wanted, facts: Facts, names: tuple[str, ...]) -> Verdict:
+def _ban(wanted: Wanted, facts: Facts, names: tuple[str, ...]) -> KeyTestResult:
     """What forbids every candidate alike, if anything does. `names` are those that a client token may know it by."""
     if facts.tenant is None or facts.tenant.suspended:
         return DropReason.TENANT_SUSPENDED, f"the tenant {wanted.tenant} is suspended or unknown"
@@ -117,38 +117,42 @@ def _ban(wanted: Wanted, facts: Facts, names: tuple[str, ...]) -> Verdict:
     return None
 
 
-def _echo(wanted: Wanted, ban: Verdict) -> Candidate:
+def _echo(wanted: Wanted, ban: KeyTestResult) -> Candidate:
     if wanted.model != ECHO:
-        words = "the built-in echo only answers to `echo`"
-        return _dropped(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, words)
+        detail = "the built-in echo only answers to `echo`"
+        return _dropped(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, detail)
     if ban is not None:
         return _dropped(ECHO, None, ECHO, KeySource.NONE, *ban)
     return Candidate(
-        provider=ECHO, model=ECHO, key_source=KeySource.NONE, kept=True, words="the built-in echo was asked for by name"
+        provider=ECHO,
+        model=ECHO,
+        key_source=KeySource.NONE,
+        kept=True,
+        detail="the built-in echo was asked for by name",
     )
 
 
-def _custom(wanted: Wanted, endpoint: Endpoint, ban: Verdict) -> tuple[Candidate, bool]:
+def _custom(wanted: Wanted, endpoint: Endpoint, ban: KeyTestResult) -> tuple[Candidate, bool]:
     """The endpoint as a candidate, and whether the request names it."""
     owner, slash, rest = wanted.model.partition("/")
     named = bool(slash) and owner == endpoint.name and bool(rest)
     model = rest if named else wanted.model
     listed = wanted.model in endpoint.models
     if not named and not listed:
-        reason, words = DropReason.MODEL_NOT_OFFERED, f"the endpoint {endpoint.name} does not list {wanted.model}"
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, words), named
+        reason, detail = DropReason.MODEL_NOT_OFFERED, f"the endpoint {endpoint.name} does not list {wanted.model}"
+        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, detail), named
     if not endpoint.enabled:
-        reason, words = DropReason.ENDPOINT_DISABLED, f"the endpoint {endpoint.name} is switched off"
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, words), named
+        reason, detail = DropReason.ENDPOINT_DISABLED, f"the endpoint {endpoint.name} is switched off"
+        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, detail), named
     if ban is not None:
         return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, *ban), named
-    words = (
+    detail = (
         f"the request names the endpoint {endpoint.name}"
         if named and not listed
         else f"the endpoint {endpoint.name} lists {wanted.model} (priority {endpoint.priority})"
     )
     candidate = Candidate(
-        provider=CUSTOM, endpoint=endpoint.name, model=model, key_source=KeySource.CUSTOM, kept=True, words=words
+        provider=CUSTOM, endpoint=endpoint.name, model=model, key_source=KeySource.CUSTOM, kept=True, detail=detail
     )
     return candidate, named
 
@@ -160,8 +164,14 @@ def _unknown_tenant(wanted: Wanted, asked: Asked) -> Candidate:
 
 
 def _dropped(
-    provider: str, endpoint: str | None, model: str, key_source: KeySource, reason: DropReason, words: str
+    provider: str, endpoint: str | None, model: str, key_source: KeySource, reason: DropReason, detail: str
 ) -> Candidate:
     return Candidate(
-        provider=provider, endpoint=endpoint, model=model, key_source=key_source, kept=False, reason=reason, words=words
+        provider=provider,
+        endpoint=endpoint,
+        model=model,
+        key_source=key_source,
+        kept=False,
+        reason=reason,
+        detail=detail,
     )

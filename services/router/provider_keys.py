@@ -12,7 +12,7 @@ from services.router.catalog.lookup import NAMED_BY_TENANT, Asked
 from services.router.facts import Facts, Keys
 from services.router.list_prices import covers
 
-Verdict = tuple[DropReason, str] | None
+KeyTestResult = tuple[DropReason, str] | None
 """Why something may not be used, in data and in words; None where it may."""
 
 _TIERS = {tier: rank for rank, tier in enumerate(Tier)}
@@ -66,11 +66,11 @@ def fitting(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
     return None
 
 
-def state_of(key: KeyFacts, now: datetime) -> Verdict:
+def state_of(key: KeyFacts, now: datetime) -> KeyTestResult:
     """What is wrong with a key, whatever it is to be used for."""
     if key.status not in USABLE:
-        words = f"{called(key)} is {key.status}: {_REMEDIES[key.status]}"
-        return DropReason.KEY_UNUSABLE, words
+        detail = f"{called(key)} is {key.status}: {_REMEDIES[key.status]}"
+        return DropReason.KEY_UNUSABLE, detail
     if key.expires_at is not None and key.expires_at <= now:
         return DropReason.KEY_UNUSABLE, f"{called(key)} is expired: {_REMEDIES[KeyStatus.EXPIRED]}"
     if key.over_limit:
@@ -78,7 +78,7 @@ def state_of(key: KeyFacts, now: datetime) -> Verdict:
     return None
 
 
-def scope_of(key: KeyFacts, asked: Asked, offering: Offering, facts: Facts) -> Verdict:
+def scope_of(key: KeyFacts, asked: Asked, offering: Offering, facts: Facts) -> KeyTestResult:
     """Why this key may not be used for this model."""
     assert facts.tenant is not None
     names = (asked.name, offering.upstream, asked.model.id if asked.model else asked.name)
@@ -93,22 +93,22 @@ def scope_of(key: KeyFacts, asked: Asked, offering: Offering, facts: Facts) -> V
     return verdict
 
 
-def _on_the_platform(model: CatalogModel, offering: Offering, tier: Tier, facts: Facts) -> Verdict:
+def _on_the_platform(model: CatalogModel, offering: Offering, tier: Tier, facts: Facts) -> KeyTestResult:
     """What the platform pays for is in the tenant's tier, and its cost is known beforehand."""
     if _TIERS[tier] < _TIERS[model.tier]:
-        words = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}"
-        return DropReason.TIER_TOO_LOW, words
+        detail = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}"
+        return DropReason.TIER_TOO_LOW, detail
     prices = facts.prices(offering.provider, offering.upstream)
     if covers(prices, embeds=Capability.EMBEDDINGS in model.capabilities):
         return None
-    words = (
+    detail = (
         f"{offering.upstream} of {title_of(offering.provider)} has no list price, and the platform's keys pay only for what"
         " has one: use an own key, or have the operator add its price (KEYFERRY_PRICE_FILE)"
     )
-    return DropReason.UNPRICED, words
+    return DropReason.UNPRICED, detail
 
 
-def _unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> Verdict:
+def _unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> KeyTestResult:
     """A model outside the catalog goes with the tenant's own keys alone, where one lists it and the tenant allows it.
 
     On servers of its own, Azure's deployments included, a tenant has chosen the models itself: nobody approves them.
@@ -118,12 +118,12 @@ def _unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> Verdict:
     if key.provider in NAMED_BY_TENANT:
         return None
     if offering.upstream not in key.models:
-        words = f"{called(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)"
-        return DropReason.NOT_IN_CATALOG, words
+        detail = f"{called(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)"
+        return DropReason.NOT_IN_CATALOG, detail
     if tenant.allow_unapproved:
         return None
-    words = (
+    detail = (
         f"{called(key)} lists {offering.upstream}, but the tenant uses approved models only"
         f" (`keyferry tenants set {tenant.tenant} --allow-unapproved`)"
     )
-    return DropReason.UNAPPROVED, words
+    return DropReason.UNAPPROVED, detail

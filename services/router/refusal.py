@@ -34,15 +34,15 @@ def refusal(wanted: Wanted, facts: Facts, asked: Asked, candidates: Sequence[Can
         by_reason.setdefault(candidate.reason, []).append(candidate)
     for forbidding in (DropReason.TENANT_SUSPENDED, DropReason.MODEL_NOT_ALLOWED):
         if forbidding in by_reason:
-            return _because(FailureClass.POLICY, by_reason[forbidding][0].words)
-    if wanted.tried:
-        return wanted.tried[-1].failure
+            return _because(FailureClass.POLICY, by_reason[forbidding][0].detail)
+    if wanted.failed_attempts:
+        return wanted.failed_attempts[-1].failure
     if DropReason.UNHEALTHY in by_reason:
         return _resting(by_reason[DropReason.UNHEALTHY], wanted, facts)
     if DropReason.ENDPOINT_DISABLED in by_reason:
         return _because(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
     if DropReason.WRONG_KIND in by_reason:
-        return _because(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].words)
+        return _because(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].detail)
     if of_keys := [candidate for candidate in candidates if candidate.reason in _OF_KEYS]:
         return _no_key_pays(asked, of_keys)
     return _unknown(wanted, facts)
@@ -53,17 +53,17 @@ def _because(failure_class: FailureClass, message: str) -> Failure:
 
 
 def _reasons(candidates: Iterable[Candidate]) -> str:
-    words = list(dict.fromkeys(candidate.words for candidate in candidates))
-    return "; ".join(words[:_MAX_NAMED]) + ("; …" if len(words) > _MAX_NAMED else "")
+    detail = list(dict.fromkeys(candidate.detail for candidate in candidates))
+    return "; ".join(detail[:_MAX_NAMED]) + ("; …" if len(detail) > _MAX_NAMED else "")
 
 
 def _no_key_pays(asked: Asked, candidates: Sequence[Candidate]) -> Failure:
     if asked.model is None:
-        words = (
+        detail = (
             f"the model {asked.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}"
         )
         listed = any(candidate.reason is DropReason.UNAPPROVED for candidate in candidates)
-        return _because(FailureClass.POLICY if listed else FailureClass.NOT_FOUND, words)
+        return _because(FailureClass.POLICY if listed else FailureClass.NOT_FOUND, detail)
     return _because(FailureClass.POLICY, f"no key may pay for {asked.name!r}: {_reasons(candidates)}")
 
 
@@ -81,5 +81,5 @@ def _resting(candidates: Sequence[Candidate], wanted: Wanted, facts: Facts) -> F
 def _unknown(wanted: Wanted, facts: Facts) -> Failure:
     names = [model.id for model in callable_models(facts, wanted.allowed_models)]
     shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
-    words = f"the model {wanted.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}"
-    return _because(FailureClass.NOT_FOUND, words)
+    detail = f"the model {wanted.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}"
+    return _because(FailureClass.NOT_FOUND, detail)

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from keyferry.pricing.file import BUNDLED_PRICES
-from keyferry.runtime.settings import DatabaseSettings
+from keyferry.runtime.process.settings import DatabaseSettings
 
 
 class RouterSettings(DatabaseSettings):

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from keyferry.contracts.chat import Tried
+from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import CircuitState, Target
 from keyferry.contracts.route import Candidate, DropReason
@@ -52,11 +52,11 @@ class Judge:
 
         `may_try`: whether it would really be tried first, so that a trial is not taken for nothing.
         """
-        for tried in self._wanted.tried:
-            if failed_with(candidate, tried):
+        for failed in self._wanted.failed_attempts:
+            if failed_with(candidate, failed):
                 name = candidate.endpoint or candidate.provider
-                words = f"{name} has failed for this request: {tried.failure.failure_class}"
-                return dropped(candidate, DropReason.ALREADY_TRIED, words), Standing.ORDINARY
+                detail = f"{name} has failed for this request: {failed.failure.failure_class}"
+                return dropped(candidate, DropReason.ALREADY_TRIED, detail), Standing.ORDINARY
         behind = (candidate.provider, candidate.endpoint, candidate.model)
         seen = self._seen.get(behind)
         if seen is None:
@@ -65,9 +65,9 @@ class Judge:
             self._seen[behind] = seen
         if isinstance(seen, str):
             return dropped(candidate, DropReason.UNHEALTHY, seen), Standing.ORDINARY
-        standing, words = seen
-        if words:
-            candidate = candidate.model_copy(update={"words": f"{candidate.words}; {words}"})
+        standing, detail = seen
+        if detail:
+            candidate = candidate.model_copy(update={"detail": f"{candidate.detail}; {detail}"})
         return candidate, standing
 
     def _health(self, target: Target, may_try: bool) -> tuple[Standing, str] | str:
@@ -83,20 +83,24 @@ class Judge:
         return Standing.RECOVERING, f"it was {health.state}, and others come first until a trial has succeeded"
 
 
-def failed_with(candidate: Candidate, tried: Tried) -> bool:
+def failed_with(candidate: Candidate, failed: FailedAttempt) -> bool:
     """Whether this attempt's failure is to be expected of the candidate, too."""
-    if (tried.provider, tried.endpoint, tried.model) != (candidate.provider, candidate.endpoint, candidate.model):
+    if (failed.provider, failed.endpoint, failed.model) != (
+        candidate.provider,
+        candidate.endpoint,
+        candidate.model,
+    ):
         return False
-    if candidate.key_id is None or tried.key_id is None or candidate.key_id == tried.key_id:
+    if candidate.key_id is None or failed.key_id is None or candidate.key_id == failed.key_id:
         return True
     if candidate.provider in NAMED_BY_TENANT:
         return False  # another key of these is another server
-    failure = tried.failure
+    failure = failed.failure
     if failure.failure_class is FailureClass.UNAVAILABLE and failure.where is Where.NOT_SENT:
         return False  # this key could not be had, since it was removed a moment ago: nobody asked the provider
     return failure.failure_class not in OF_THE_KEY
 
 
-def dropped(candidate: Candidate, reason: DropReason, words: str) -> Candidate:
+def dropped(candidate: Candidate, reason: DropReason, detail: str) -> Candidate:
     """The candidate, not to be tried for this reason."""
-    return candidate.model_copy(update={"kept": False, "reason": reason, "words": words})
+    return candidate.model_copy(update={"kept": False, "reason": reason, "detail": detail})

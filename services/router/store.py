@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.topology import ENDPOINTS_VIEW
-from keyferry.runtime.outbox import enqueue, outbox_table
+from keyferry.runtime.database.outbox import enqueue, outbox_table
 
 SCHEMA = "router"
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"

@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
-from keyferry.runtime.database import engine_for, open_database
-from keyferry.runtime.leading import RelayState
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.outbox import Relay
-from keyferry.runtime.settings import load
+from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.leader import RelayState
+from keyferry.runtime.database.outbox import Relay
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import load
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.settings import DirectorySettings

@@ -27,7 +27,7 @@ from keyferry.contracts.topology import (
     TOKEN_LIST,
     TOKEN_REVOKE,
 )
-from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.bus.connection import Bus, Refused
 from services.tenant_directory.rejection import Rejected
 from services.tenant_directory.store import DatabaseAway, DirectoryStore
 

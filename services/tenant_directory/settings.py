@@ -1,7 +1,7 @@
 """Settings of a process of the tenant directory."""
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.settings import DatabaseSettings, SecretFile, read_secret
+from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, read_secret
 
 
 class DirectorySettings(DatabaseSettings):

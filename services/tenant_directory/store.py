@@ -42,7 +42,7 @@ from keyferry.contracts.tenancy import (
     UpdateTenant,
 )
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW
-from keyferry.runtime.outbox import enqueue, outbox_table
+from keyferry.runtime.database.outbox import enqueue, outbox_table
 from services.tenant_directory import client_tokens, tenants
 
 SCHEMA = "tenant_directory"

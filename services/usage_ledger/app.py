@@ -10,11 +10,11 @@ from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, RECORD_REJECTED, Role
 from keyferry.contracts.usage import AttemptsConfirmed
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.database import engine_for, open_database
-from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.prices import load_prices
-from keyferry.runtime.settings import SettingsError, load
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import ViewWriter, snapshot
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.auditing import Auditing

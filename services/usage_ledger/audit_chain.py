@@ -83,5 +83,5 @@ class ChainCheck:
             self._fault(f"entry {entry.position} is not the one that was signed")
         self._position, self._previous = entry.position, entry.digest
 
-    def _fault(self, words: str) -> None:
-        self.faults.append(f"{self._tenant}: {words}")
+    def _fault(self, detail: str) -> None:
+        self.faults.append(f"{self._tenant}: {detail}")

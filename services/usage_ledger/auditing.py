@@ -7,7 +7,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.msg import Msg
 
-from keyferry.contracts.audit import AuditEntries, AuditEvent, AuditHead, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.audit import AuditEntries, AuditEvent, AuditHead, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.topology import AUDIT_RECORDED
 from services.usage_ledger.audit_chain import ChainCheck, sign
@@ -64,7 +64,7 @@ class Auditing:
         """A page of a tenant's audit, newest first. Raises DatabaseAway."""
         return AuditEntries(entries=await self._store.page(command.tenant, command.before, command.limit))
 
-    async def verify(self, command: VerifyAudit) -> AuditVerdict:
+    async def verify(self, command: VerifyAudit) -> AuditVerification:
         """Recompute the chains. Raises DatabaseAway, and nats-py's errors where the signed ends cannot be read."""
         heads = await self._read_heads()
         wanted = [command.tenant] if command.tenant else sorted({*await self._store.tenants(), *heads})
@@ -80,7 +80,7 @@ class Auditing:
         if command.tenant is None:
             missing = await self._store.missing()
             faults += [f"{count} events of the {service} are missing" for service, count in missing.items()]
-        return AuditVerdict(tenants=len(wanted), entries=entries, faults=faults[:_MAX_FAULTS])
+        return AuditVerification(tenants=len(wanted), entries=entries, faults=faults[:_MAX_FAULTS])
 
     async def _reject(self, message: Msg, reason: str) -> None:
         _log.error("an audit event was set aside", extra={"subject": message.subject, "reason": reason})

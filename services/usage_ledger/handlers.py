@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from nats.errors import Error as NatsError
 
-from keyferry.contracts.audit import AuditEntries, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
@@ -23,7 +23,7 @@ from keyferry.contracts.topology import (
     Subject,
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, UsageSummary
-from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.bus.connection import Bus, Refused
 from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.auditing import Auditing
 from services.usage_ledger.ingest import Ingest
@@ -78,14 +78,14 @@ class Handlers:
         async with _refusing():
             return await self._auditing.entries(command)
 
-    async def verify_audit(self, command: VerifyAudit) -> AuditVerdict:
+    async def verify_audit(self, command: VerifyAudit) -> AuditVerification:
         """Whether the audit is whole and unchanged."""
         async with _refusing():
             return await self._auditing.verify(command)
 
 
 def _consumer_of(subject: Subject) -> Consumer:
-    return next(item for item in CONSUMERS if item.stream == subject.stream and item.hearer is Role.USAGE_LEDGER)
+    return next(item for item in CONSUMERS if item.stream == subject.stream and item.subscriber is Role.USAGE_LEDGER)
 
 
 @asynccontextmanager

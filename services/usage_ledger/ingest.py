@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.pricing.file import PriceList
-from keyferry.runtime.telemetry import Telemetry, trace_id
+from keyferry.runtime.process.telemetry import Telemetry, trace_id
 from services.usage_ledger import intake
 from services.usage_ledger.dead_letter import Rejected
 from services.usage_ledger.intake import Received

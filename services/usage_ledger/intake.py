@@ -14,7 +14,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, Subject
 from keyferry.contracts.usage import AttemptRecord
-from keyferry.runtime.publishing import records_of
+from keyferry.runtime.bus.publishing import records_of
 from services.usage_ledger.dead_letter import Rejected
 
 R = TypeVar("R", AttemptRecord, DecisionRecord)

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
+from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.pricing.file import PriceList
 
 
@@ -28,15 +28,15 @@ def price(record: AttemptRecord, prices: PriceList) -> Price:
     """
     if record.outcome is Outcome.INDETERMINATE:
         return UNPRICED
-    if record.outcome is Outcome.FAILED and record.meters.total == 0 and record.first_token_ms is None:
+    if record.outcome is Outcome.FAILED and record.token_usage.total == 0 and record.first_token_ms is None:
         return FREE
-    if record.basis is Basis.NONE:
+    if record.usage_source is UsageSource.NONE:
         return UNPRICED
     for model in dict.fromkeys(filter(None, (record.model_served, record.model))):
         # Whoever picks a model for the caller charges for the one that it served.
         found = prices.find(record.provider, model, record.started_at, record.service_tier)
         if found is not None:
             tariff, version = found
-            cost = tariff.cost(record.meters)
+            cost = tariff.cost(record.token_usage)
             return UNPRICED if cost is None else Price("priced", cost, version)
     return UNPRICED

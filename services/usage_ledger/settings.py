@@ -5,7 +5,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.pricing.file import BUNDLED_PRICES
-from keyferry.runtime.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
+from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 
 

@@ -9,7 +9,7 @@ from nats.errors import Error as NatsError
 
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.usage import LedgerRow
-from keyferry.runtime.tasks import cancel_and_wait
+from keyferry.runtime.process.tasks import cancel_and_wait
 from services.usage_ledger.store import DatabaseAway, LedgerStore
 
 _log = logging.getLogger(__name__)

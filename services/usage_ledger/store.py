@@ -47,13 +47,13 @@ from keyferry.contracts.usage import (
     LedgerRow,
     Outcome,
     SummarizeUsage,
-    TokenMeters,
+    TokenUsage,
     UsageRow,
     UsageSummary,
 )
 
 SCHEMA = "usage_ledger"
-METERS = tuple(TokenMeters.model_fields)
+METERS = tuple(TokenUsage.model_fields)
 
 metadata = MetaData(schema=SCHEMA)
 _Timestamp = DateTime(timezone=True)
@@ -83,7 +83,7 @@ attempts = Table(
     Column("finish_reason", Text),
     Column("service_tier", Text),
     *(Column(f"{meter}_tokens", BigInteger) for meter in METERS),
-    Column("basis", Text),
+    Column("usage_source", Text),
     Column("reported_cost_usd", Numeric(27, PLACES)),
     Column("cost_usd", Numeric(24, PLACES)),
     Column("price_version", Text),
@@ -330,9 +330,9 @@ def _insert_from_json(table: Table) -> Executable:
 
 def _attempt_values(row: LedgerRow) -> dict[str, object]:
     values = row.record.model_dump()
-    meters = values.pop("meters")
+    token_usage = values.pop("token_usage")
     for meter in METERS:
-        values[f"{meter}_tokens"] = meters[meter]
+        values[f"{meter}_tokens"] = token_usage[meter]
     values["cost_usd"] = row.cost_usd
     values["price_version"] = row.price_version
     values["pricing"] = row.pricing
@@ -353,8 +353,8 @@ def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]
 
 
 def _ledger_row(row: RowMapping) -> LedgerRow:
-    record = {name: row[name] for name in AttemptRecord.model_fields if name != "meters"}
-    record["meters"] = _meters(row)
+    record = {name: row[name] for name in AttemptRecord.model_fields if name != "token_usage"}
+    record["token_usage"] = _meters(row)
     record["started_at"] = row["started_at"].astimezone(UTC)
     return LedgerRow(
         record=AttemptRecord.model_validate(record),
@@ -400,14 +400,14 @@ def _usage_row(row: RowMapping) -> UsageRow:
         failed=row["failed"],
         cancelled=row["cancelled"],
         indeterminate=row["indeterminate"],
-        meters=_meters(row),
+        token_usage=_meters(row),
         cost_usd=row["cost_usd"],
         unpriced=row["unpriced"],
     )
 
 
-def _meters(row: RowMapping) -> TokenMeters:
-    return TokenMeters(**{meter: int(row[f"{meter}_tokens"]) for meter in METERS})
+def _meters(row: RowMapping) -> TokenUsage:
+    return TokenUsage(**{meter: int(row[f"{meter}_tokens"]) for meter in METERS})
 
 
 _INSERT_ATTEMPTS = _insert_from_json(attempts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.failure import BenchError
-from tests.bench.goals import Verdict
+from tests.bench.goals import KeyTestResult
 from tests.bench.keys.timing import Timing
 from tests.bench.machine import Machine
 from tests.bench.measure import Measurement
@@ -33,7 +33,7 @@ class Report:
     rounds: int
     measurements: list[Measurement]
     summaries: list[Summary]
-    verdicts: list[Verdict]
+    verdicts: list[KeyTestResult]
     problems: list[str]
     timings: list[Timing] = dataclasses.field(default_factory=list)
 
@@ -177,7 +177,7 @@ def _timing_table(timings: Sequence[Timing]) -> str:
     return table(header, rows)
 
 
-def _goal_table(verdicts: Sequence[Verdict]) -> str:
+def _goal_table(verdicts: Sequence[KeyTestResult]) -> str:
     rows = [
         [verdict.goal, f"{verdict.limit:g} {verdict.unit}", f"{verdict.found:.2f} {verdict.unit}", _met(verdict)]
         for verdict in verdicts
@@ -185,7 +185,7 @@ def _goal_table(verdicts: Sequence[Verdict]) -> str:
     return table(["goal", "limit", "found", ""], rows)
 
 
-def _met(verdict: Verdict) -> str:
+def _met(verdict: KeyTestResult) -> str:
     return "met" if verdict.met else "MISSED"
 
 

@@ -94,8 +94,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 def of_all_kinds(name: str, numbers: random.Random) -> Request:
     """Streamed and not, quick and slow; one client in ten hangs up somewhere."""
-    words = numbers.randrange(1, 40)
-    script = Script(name, words, pause_seconds=numbers.uniform(0, 2) / (words + 4))
+    detail = numbers.randrange(1, 40)
+    script = Script(name, detail, pause_seconds=numbers.uniform(0, 2) / (detail + 4))
     cut = numbers.randrange(1, 4000) if numbers.random() < 0.1 else None
     return Request(script, stream=numbers.random() < 0.7, cut_after_bytes=cut)
 

@@ -27,18 +27,18 @@ class Size:
 
     rate_per_second: float
     longest_seconds: float
-    words: int
+    detail: int
 
 
-SHORT = Size(rate_per_second=20, longest_seconds=2, words=20)
-LONG = Size(rate_per_second=100, longest_seconds=10, words=20)
+SHORT = Size(rate_per_second=20, longest_seconds=2, detail=20)
+LONG = Size(rate_per_second=100, longest_seconds=10, detail=20)
 SIZES = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
 
 
 def answers_of(size: Size) -> Making:
     def make(name: str, numbers: random.Random) -> Request:
-        pause_seconds = numbers.uniform(0, size.longest_seconds) / (size.words + 4)
-        return Request(Script(name, size.words, pause_seconds=pause_seconds))
+        pause_seconds = numbers.uniform(0, size.longest_seconds) / (size.detail + 4)
+        return Request(Script(name, size.detail, pause_seconds=pause_seconds))
 
     return make
 

@@ -161,9 +161,11 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
 
 def until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
     """Wait until the vault knows a worker: a reader comes later than a test does, and types each command once."""
-    tried = ("keys", "try", "--provider", "openai", "--base-url", provider.base_url, "--tenant", "demo")
+    failed_attempts = ("keys", "try", "--provider", "openai", "--base-url", provider.base_url, "--tenant", "demo")
     key = f"{_provider_key(KEY_FILES[0])}\n"
-    until("a worker tests keys", lambda: give((*tried, "--key-file", "-"), system.environment, key).status == 0)
+    until(
+        "a worker tests keys", lambda: give((*failed_attempts, "--key-file", "-"), system.environment, key).status == 0
+    )
 
 
 @pytest.fixture

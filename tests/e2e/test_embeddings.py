@@ -73,8 +73,8 @@ def test_the_ledger_counts_an_embedding_as_one(system: KeyferrySystem, provider:
     [row] = system.attempts(raw.headers["x-request-id"])
     record: dict[str, Any] = row["record"]
     assert record["kind"] == "embedding"
-    assert (record["outcome"], record["basis"]) == ("completed", "reported")
-    assert (record["meters"]["input"], record["meters"]["output"]) == (4, 0)
+    assert (record["outcome"], record["usage_source"]) == ("completed", "reported")
+    assert (record["token_usage"]["input"], record["token_usage"]["output"]) == (4, 0)
     assert (record["operation"], record["tags"]) == ("index", {"team": "blue"})
 
 

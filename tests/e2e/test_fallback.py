@@ -208,7 +208,7 @@ def test_explain_tells_both_decisions(pair: Pair) -> None:
         return text if "after attempt 1 had failed" in text else None
 
     text = until("explain tells the second decision", told)
-    for words in (
+    for detail in (
         f"chosen: {FIRST}/answers-503-whole",
         f"chosen: {SECOND}/answers-503-whole",
         f"dropped {FIRST}/answers-503-whole: {FIRST} has failed for this request: overloaded [already_tried]",
@@ -216,7 +216,7 @@ def test_explain_tells_both_decisions(pair: Pair) -> None:
         f"2. {SECOND}",
         "try later",
     ):
-        assert words in text, text
+        assert detail in text, text
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -256,7 +256,7 @@ def test_nothing_is_retried_after_the_first_delivered_word(pair: Pair) -> None:
     assert pair.called(model) == ["first"]
     (attempt,) = pair.attempts(ending.request_id, 1)
     assert (attempt.outcome, attempt.failure_class) == ("failed", "truncated")
-    assert attempt.basis == "estimated"
+    assert attempt.usage_source == "estimated"
     assert attempt.output_tokens >= 2
 
 

@@ -16,9 +16,9 @@ def test_a_streamed_echo_comes_word_by_word_with_its_usage(system: KeyferrySyste
         stream_options={"include_usage": True},
     )
     chunks = list(stream)
-    words = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    assert "".join(word or "" for word in words) == "one two three"
-    assert sum(1 for word in words if word) > 1
+    detail = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+    assert "".join(word or "" for word in detail) == "one two three"
+    assert sum(1 for word in detail if word) > 1
     usage = chunks[-1].usage
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (3, 3, 6)
@@ -52,9 +52,9 @@ def test_the_ledger_has_exactly_one_row_with_its_cost(system: KeyferrySystem) ->
     assert len(rows) == 1
     record = rows[0]["record"]
     assert record["outcome"] == "completed"
-    assert record["meters"]["input"] == 2
-    assert record["meters"]["output"] == 2
-    assert record["basis"] == "reported"
+    assert record["token_usage"]["input"] == 2
+    assert record["token_usage"]["output"] == 2
+    assert record["usage_source"] == "reported"
     assert record["operation"] == "research"
     assert record["tags"] == {"lead_id": "42", "team": "blue"}
     assert rows[0]["pricing"] == "priced"

@@ -1,4 +1,4 @@
-"""The vault as a whole while tenants chat: a new sealing key, a shredded tenant, a vault that is killed or replaced."""
+"""The vault as a whole while tenants chat: a new KEK, a shredded tenant, a vault that is killed or replaced."""
 
 import base64
 import json
@@ -38,10 +38,10 @@ def none_failed(load: SteadyLoad) -> None:
     assert told == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][:5]
 
 
-def test_a_new_sealing_key_is_taken_up_while_tenants_chat(desk: KeyDesk) -> None:
+def test_a_new_kek_is_taken_up_while_tenants_chat(desk: KeyDesk) -> None:
     buyer, _ = paying(desk, "rotated")
     others = [paying(desk, f"rotated-{number}") for number in range(3)]
-    keyring = desk.system.home / "secrets" / "vault" / "sealing-keys"
+    keyring = desk.system.home / "secrets" / "vault" / "keks"
     former = keyring.read_text()
     with under_load(buyer, RATE_PER_SECOND) as load:
         answered(load)
@@ -52,7 +52,7 @@ def test_a_new_sealing_key_is_taken_up_while_tenants_chat(desk: KeyDesk) -> None
         assert far["total"] >= 4
         report = json.loads(desk.cli("vault", "verify", "--json"))
         assert report["undecryptable"] == []
-        assert set(report["sealing_keys"]) == {"k2"}, "no data key is left under the former one"
+        assert set(report["keks"]) == {"k2"}, "no data key is left under the former one"
         keyring.write_text(f"k2 {fresh}\n")
         desk.system.restart("key_vault")
         paying(desk, "newcomer")

@@ -45,17 +45,17 @@ def platform(desk: KeyDesk) -> tuple[str, str]:
 def test_the_life_of_a_key_from_the_command_line(desk: KeyDesk) -> None:
     tenant, provider = "living", desk.provider
     buyer = desk.buyer(tenant, keys="own")
-    words = desk.refused(tenant, fresh_key())
-    assert "does not accept" in words
-    assert all(step in words for step in ("reachable", "accepted", "has credit", "model")), words
+    detail = desk.refused(tenant, fresh_key())
+    assert "does not accept" in detail
+    assert all(step in detail for step in ("reachable", "accepted", "has credit", "model")), detail
     assert desk.keys(tenant) == [], "nothing is stored"
 
     first = provider.issue()
     added = desk.add(tenant, first, "--label", "main")
     key_id = added["key_id"]
     assert (added["status"], added["version"]) == ("valid", 1)
-    assert [step["step"] for step in added["last_check"]["steps"]] == ["reachable", "accepted", "credit", "model"]
-    assert all(step["duration_ms"] is not None for step in added["last_check"]["steps"] if step["passed"])
+    assert [step["step"] for step in added["last_test"]["steps"]] == ["reachable", "accepted", "credit", "model"]
+    assert all(step["duration_ms"] is not None for step in added["last_test"]["steps"] if step["passed"])
     assert "this key" in desk.refused(tenant, first)
 
     listed = desk.system.cli("keys", "list", "--tenant", tenant)
@@ -108,8 +108,8 @@ def test_what_says_nothing_of_a_key_stores_it_only_on_request(desk: KeyDesk, den
 
 def test_a_key_of_another_provider_is_named_before_anything_is_sent(desk: KeyDesk) -> None:
     mark = desk.provider.mark()
-    words = desk.refused("demo", f"sk-ant-api03-{fresh_key()}")
-    assert "Anthropic" in words
+    detail = desk.refused("demo", f"sk-ant-api03-{fresh_key()}")
+    assert "Anthropic" in detail
     assert desk.provider.mark() == mark
 
 
@@ -212,8 +212,11 @@ def test_the_second_key_pays_where_the_first_is_refused(desk: KeyDesk, twofold: 
     until("the second key pays", fell_back)
     answer = twofold.ask()
     assert answer.status_code == 200
-    tried = twofold.attempts(answer.headers["x-request-id"], 2)
-    assert [(row["key_id"], row["outcome"]) for row in tried] == [(first_id, "failed"), (second_id, "completed")]
+    failed_attempts = twofold.attempts(answer.headers["x-request-id"], 2)
+    assert [(row["key_id"], row["outcome"]) for row in failed_attempts] == [
+        (first_id, "failed"),
+        (second_id, "completed"),
+    ]
     for key_id in (first_id, second_id):
         desk.remove(key_id, twofold.tenant)
 
@@ -253,7 +256,7 @@ def _let_ten_minutes_pass(desk: KeyDesk, key_id: str) -> None:
     earlier = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
     with psycopg.connect(vault_url(desk.system.home)) as connection:
         connection.execute(
-            "UPDATE key_vault.provider_keys SET last_check = jsonb_set(last_check, '{checked_at}', to_jsonb(%s::text))"
+            "UPDATE key_vault.provider_keys SET last_test = jsonb_set(last_test, '{tested_at}', to_jsonb(%s::text))"
             " WHERE key_id = %s",
             (earlier, key_id),
         )

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from keyferry.contracts.failure import FailureClass
-from services.provider_worker.adapters.failures import judged_class
+from services.provider_worker.adapters.response.errors import judged_class
 from tests.support.provider_traffic import (
     Case,
     JsonObject,

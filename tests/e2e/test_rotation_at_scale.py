@@ -1,4 +1,4 @@
-"""A new sealing key is taken up by thousands of tenants under load, by a process that is killed over and over.
+"""A new KEK is taken up by thousands of tenants under load, by a process that is killed over and over.
 
 The process that rewraps is the vault, and it is the only one: whoever needs a key while it is down has to wait for the next.
 In the short version leases are short, so that nearly every request needs one while the vault is down. The long one is the claim:
@@ -84,8 +84,8 @@ def test_a_rotation_whose_process_is_killed_fails_no_request_and_leaves_nothing_
     with loaded(desk, turns, size) as load:
         answered(load, size.asking)
         leases_before, asked_before = audited(desk), len(load.asked)
-        sealing_key = new_sealing_key(desk)
-        rotated_and_killed(desk, vault, sealing_key, size.kills, numbers)
+        kek = new_kek(desk)
+        rotated_and_killed(desk, vault, kek, size.kills, numbers)
         answered(load, size.asking)
         asked = len(load.asked) - asked_before
     until("each lease that was given is in the audit", lambda: audited(desk) >= vault.nonces, PATIENCE_SECONDS)
@@ -97,7 +97,7 @@ def test_a_rotation_whose_process_is_killed_fails_no_request_and_leaves_nothing_
     ]
     assert leases >= size.cold_share * asked, "requests needed the vault; else this shows little"
     assert paid_by_others(desk, turns, keys) == []
-    everything_opens_without_the_former(desk, sealing_key, size.tenants)
+    everything_opens_without_the_former(desk, kek, size.tenants)
     assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
 
 
@@ -123,9 +123,9 @@ class Tables:
             assert row is not None
             return int(row[0])
 
-    def left(self, sealing_key: str) -> int:
-        """How many data keys are under another sealing key."""
-        return self.count("SELECT count(*) FROM key_vault.data_keys WHERE sealing_key <> %s", sealing_key)
+    def left(self, kek: str) -> int:
+        """How many data keys are under another KEK."""
+        return self.count("SELECT count(*) FROM key_vault.data_keys WHERE kek <> %s", kek)
 
     @property
     def nonces(self) -> int:
@@ -156,30 +156,30 @@ def answered(load: SteadyLoad, more: int) -> None:
     until("more answers", lambda: load.whole >= so_far + more, PATIENCE_SECONDS)
 
 
-def new_sealing_key(desk: KeyDesk) -> str:
-    """Put a fresh sealing key before the others in the keyring; its name."""
-    keyring = desk.system.home / "secrets" / "vault" / "sealing-keys"
+def new_kek(desk: KeyDesk) -> str:
+    """Put a fresh KEK before the others in the keyring; its name."""
+    keyring = desk.system.home / "secrets" / "vault" / "keks"
     name, fresh = f"k{secrets.token_hex(4)}", base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     keyring.write_text(f"{name} {fresh}\n{keyring.read_text()}")
     return name
 
 
-def rotated_and_killed(desk: KeyDesk, vault: Tables, sealing_key: str, kills: int, numbers: random.Random) -> None:
+def rotated_and_killed(desk: KeyDesk, vault: Tables, kek: str, kills: int, numbers: random.Random) -> None:
     """Rotate to the end. On the way the vault is killed so many times, each while data keys are left and one at least is done."""
-    total = vault.left(sealing_key)
-    assert json.loads(desk.cli(*ROTATE))["primary"] == sealing_key
+    total = vault.left(kek)
+    assert json.loads(desk.cli(*ROTATE))["primary"] == kek
     for number in range(kills):
         goal = min(total - 1, int(total * (1 - (number + numbers.random()) / (kills + 1))))
-        until(f"{goal} are left", lambda goal=goal: vault.left(sealing_key) <= goal, PATIENCE_SECONDS)  # type: ignore[misc]
+        until(f"{goal} are left", lambda goal=goal: vault.left(kek) <= goal, PATIENCE_SECONDS)  # type: ignore[misc]
         killed = desk.system.pid("key_vault")
         os.kill(killed, signal.SIGKILL)
         at = time.monotonic()
-        left = vault.left(sealing_key)
+        left = vault.left(kek)
         assert 0 < left <= goal, "there was something left to kill"
         until("the vault is back", lambda killed=killed: desk.system.pid("key_vault") != killed, PATIENCE_SECONDS)  # type: ignore[misc]
         print(f"killed with {left} of {total} left; back after {time.monotonic() - at:.1f} s")
         until("the rotation goes on", lambda: give(ROTATE, desk.system.environment).status == 0, PATIENCE_SECONDS)
-    until("nothing is left", lambda: vault.left(sealing_key) == 0, PATIENCE_SECONDS)
+    until("nothing is left", lambda: vault.left(kek) == 0, PATIENCE_SECONDS)
 
 
 def paid_by_others(desk: KeyDesk, turns: InTurn, keys: dict[str, str]) -> list[str]:
@@ -192,14 +192,14 @@ def paid_by_others(desk: KeyDesk, turns: InTurn, keys: dict[str, str]) -> list[s
     return [name for name, tenant in turns.asked_by.items() if used.get(name) != keys[tenant]]
 
 
-def everything_opens_without_the_former(desk: KeyDesk, sealing_key: str, tenants: int) -> None:
-    """Take every other sealing key away for good, and have a fresh process of the vault open every record."""
-    keyring = desk.system.home / "secrets" / "vault" / "sealing-keys"
+def everything_opens_without_the_former(desk: KeyDesk, kek: str, tenants: int) -> None:
+    """Take every other KEK away for good, and have a fresh process of the vault open every record."""
+    keyring = desk.system.home / "secrets" / "vault" / "keks"
     keyring.write_text(
-        "".join(line for line in keyring.read_text().splitlines(keepends=True) if line.split()[0] == sealing_key)
+        "".join(line for line in keyring.read_text().splitlines(keepends=True) if line.split()[0] == kek)
     )
     desk.system.restart("key_vault")
     report = json.loads(desk.cli("vault", "verify", "--json"))
     assert report["undecryptable"] == []
-    assert set(report["sealing_keys"]) == {sealing_key}
+    assert set(report["keks"]) == {kek}
     assert report["records"] >= tenants

@@ -65,8 +65,8 @@ CUTS = [random.Random(SEED + number).random() for number in range(8)]
 
 @pytest.mark.parametrize("share", CUTS)
 def test_a_client_that_hangs_up_at_any_byte_stops_the_provider(stage: Stage, share: float) -> None:
-    words = 60
-    script = Script(f"cut-{share:.12f}".replace(".", "_"), words, pause_seconds=0.05)
+    detail = 60
+    script = Script(f"cut-{share:.12f}".replace(".", "_"), detail, pause_seconds=0.05)
     # Somewhere between the head of the answer and its 30th word, so that the provider still has a good deal to say.
     asking = stage.ask(script, cut_after_bytes=1 + int(share * 5500))
     asking.result()
@@ -77,7 +77,7 @@ def test_a_client_that_hangs_up_at_any_byte_stops_the_provider(stage: Stage, sha
     assert call.pieces - so_far < 10
     (attempt,) = stage.ledger.of_operation(script.name)
     assert attempt.outcome == "cancelled"
-    assert attempt.basis in ("estimated", "reported")
+    assert attempt.usage_source in ("estimated", "reported")
     assert attempt.input_tokens + attempt.output_tokens > 0
 
 
@@ -89,7 +89,7 @@ def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(stage: 
     until("the provider's connection is closed", lambda: call.over)
     assert call.pieces < 10
     (attempt,) = stage.ledger.of_operation(script.name)
-    assert (attempt.outcome, attempt.basis) == ("cancelled", "estimated")
+    assert (attempt.outcome, attempt.usage_source) == ("cancelled", "estimated")
     assert attempt.input_tokens > 0
 
 

@@ -3,9 +3,9 @@
 import json
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.usage import Basis, RequestKind
+from keyferry.contracts.usage import RequestKind, UsageSource
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
-from services.provider_worker.adapters.failures import judged_class
+from services.provider_worker.adapters.response.errors import judged_class
 from tests.support.attempt_runs import attempt_run
 from tests.support.provider_traffic import (
     Case,
@@ -72,14 +72,14 @@ def assert_meters_add_up(adapter: Adapter, case: Case) -> None:
     """What the ledger gets of an answer is reported, and is the total that the caller sees; of a failure it is nothing."""
     chunks, answer = replay(adapter, case, 1)
     if answer.failure is not None:
-        assert answer.basis is Basis.NONE
-        assert answer.meters.total == 0
+        assert answer.usage_source is UsageSource.NONE
+        assert answer.token_usage.total == 0
         return
     usage = judge_line(case, chunks, answer)["usage"]
     assert isinstance(usage, dict)
-    assert answer.basis is Basis.REPORTED
-    assert answer.meters.total == usage["total_tokens"] > 0
-    assert answer.meters.prompt == usage["prompt_tokens"]
+    assert answer.usage_source is UsageSource.REPORTED
+    assert answer.token_usage.total == usage["total_tokens"] > 0
+    assert answer.token_usage.prompt == usage["prompt_tokens"]
 
 
 def assert_usage_only_when_asked(adapter: Adapter, case: Case) -> None:

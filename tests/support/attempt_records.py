@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from keyferry.contracts import ids
 from keyferry.contracts.route import Candidate, DecisionRecord
-from keyferry.contracts.usage import AttemptRecord, Basis, KeySource, Outcome, PackHead, TokenMeters
+from keyferry.contracts.usage import AttemptRecord, BatchHead, KeySource, Outcome, TokenUsage, UsageSource
 
 WORKER = "provider-worker-1"
 _TEMPLATE = AttemptRecord(
@@ -23,8 +23,8 @@ _TEMPLATE = AttemptRecord(
     stream=True,
     outcome=Outcome.COMPLETED,
     finish_reason="stop",
-    meters=TokenMeters(input=10, output=5),
-    basis=Basis.REPORTED,
+    token_usage=TokenUsage(input=10, output=5),
+    usage_source=UsageSource.REPORTED,
     started_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
     latency_ms=120,
     first_token_ms=40,
@@ -48,7 +48,7 @@ def attempt_record(**changes: object) -> AttemptRecord:
 
 def decision_record(**changes: object) -> DecisionRecord:
     """A decision with ids of its own."""
-    kept = Candidate(provider="echo", model="echo", key_source=KeySource.NONE, kept=True, words="the built-in echo")
+    kept = Candidate(provider="echo", model="echo", key_source=KeySource.NONE, kept=True, detail="the built-in echo")
     values: dict[str, object] = {
         "decision_id": ids.new(ids.DECISION),
         "request_id": ids.new(ids.REQUEST),
@@ -66,4 +66,4 @@ def decision_record(**changes: object) -> DecisionRecord:
 
 def pack(lines: Sequence[bytes], *, producer: str = WORKER, spool_id: str | None = "spl_1") -> bytes:
     """The message that carries these lines."""
-    return PackHead(producer=producer, spool_id=spool_id, count=len(lines)).with_body(b"\n".join(lines))
+    return BatchHead(producer=producer, spool_id=spool_id, count=len(lines)).with_body(b"\n".join(lines))

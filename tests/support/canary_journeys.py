@@ -87,7 +87,7 @@ class Journeys:
         assert done.stderr, f"{service} ended without a word"
         self.heard.append(Emission(LOGS, f"{service} that does not start", done.stdout + done.stderr))
 
-    def complains(self, service: str, environment: Mapping[str, str], words: bytes) -> None:
+    def complains(self, service: str, environment: Mapping[str, str], detail: bytes) -> None:
         """Start a service that waits in vain, until it says `words`; what it says goes to the logs."""
         command = [sys.executable, "-m", f"services.{service}"]
         said: list[bytes] = []
@@ -96,12 +96,12 @@ class Journeys:
             try:
                 for line in waiting.stderr:
                     said.append(line)
-                    if words in line:
+                    if detail in line:
                         break
             finally:
                 waiting.kill()
         self.heard.append(Emission(LOGS, f"{service} that waits in vain", b"".join(said)))
-        assert any(words in line for line in said), f"{service} ended without saying {words!r}"
+        assert any(detail in line for line in said), f"{service} ended without saying {detail!r}"
 
     def _run(self, command: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":
         return subprocess.run(

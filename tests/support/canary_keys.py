@@ -37,8 +37,8 @@ KEYS_AT_THEIR_PROVIDER = tuple(
 )
 
 
-def _said(status: int, words: str) -> Callable[[str], Reply]:
-    return lambda key: failing(status, {"message": words.replace("KEY", key), "code": key, "type": key, "param": key})
+def _said(status: int, detail: str) -> Callable[[str], Reply]:
+    return lambda key: failing(status, {"message": detail.replace("KEY", key), "code": key, "type": key, "param": key})
 
 
 def _encoded(key: str) -> Reply:
@@ -59,8 +59,8 @@ def _in_headers(key: str) -> Reply:
 
 
 def _broken_off(key: str) -> Reply:
-    words = event({"error": {"message": f"credential {key} was revoked just now", "code": key}})
-    return Reply(200, {"content-type": "text/event-stream"}, pieces_of(chunk({"content": "half"}), words))
+    detail = event({"error": {"message": f"credential {key} was revoked just now", "code": key}})
+    return Reply(200, {"content-type": "text/event-stream"}, pieces_of(chunk({"content": "half"}), detail))
 
 
 def _garbled(key: str) -> Reply:
@@ -98,7 +98,7 @@ class GossipingProvider:
 def vault_secrets(home: Path) -> Iterator[Canary]:
     """What the launcher made for the vault, for workers, for the audit and for management."""
     directory = home / "secrets"
-    yield Canary("sealing key", (directory / "vault" / "sealing-keys").read_text().split()[1])
+    yield Canary("KEK", (directory / "vault" / "keks").read_text().split()[1])
     for name in ("intake-key", "signing-key", "fingerprint-key"):
         yield Canary(f"vault's {name}", (directory / "vault" / name).read_text().strip())
     for file in sorted((directory / "workers").glob("*.key")):

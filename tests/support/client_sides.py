@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 class Script:
     """What the provider does with one request: say `words`, then hang, break off, or end; or refuse with a status."""
 
-    words: tuple[str, ...] = ()
+    detail: tuple[str, ...] = ()
     hangs: bool = False
     breaks_off: bool = False
     status: int = 200
@@ -73,7 +73,7 @@ class FakeSide:
         if script.vectors:
             self.client.reply_embeddings(*script.vectors, prompt_tokens=PROMPT_TOKENS)
             return
-        steps: list[Step] = [*script.words]
+        steps: list[Step] = [*script.detail]
         if script.hangs:
             steps.append(asyncio.Event())
         if script.breaks_off:
@@ -83,7 +83,7 @@ class FakeSide:
             steps.append(failure(FailureClass.RATE_LIMIT, status=429, retry_after_seconds=delay))
         if script.status == 500:
             steps.append(failure(FailureClass.SERVER, status=500))
-        self.client.reply(*steps, prompt_tokens=PROMPT_TOKENS, completion_tokens=len(script.words))
+        self.client.reply(*steps, prompt_tokens=PROMPT_TOKENS, completion_tokens=len(script.detail))
 
     async def asked(self) -> None:
         await self.client.requested()
@@ -119,9 +119,9 @@ class RealSide:
         if script.vectors:
             return _embedded(script, self.model)
         if not asked.body.get("stream"):
-            whole = upstream.completion("".join(script.words), self.model, PROMPT_TOKENS, len(script.words))
+            whole = upstream.completion("".join(script.detail), self.model, PROMPT_TOKENS, len(script.detail))
             return upstream.Reply(200, whole.headers, self._until_gone(whole.pieces)) if script.hangs else whole
-        told = upstream.stream_of([*script.words], done=not (script.hangs or script.breaks_off))
+        told = upstream.stream_of([*script.detail], done=not (script.hangs or script.breaks_off))
         return upstream.Reply(200, told.headers, self._until_gone(told.pieces, last=True)) if script.hangs else told
 
     async def _until_gone(self, pieces: upstream.Pieces, *, last: bool = False) -> upstream.Pieces:

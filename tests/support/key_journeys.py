@@ -64,10 +64,10 @@ class Buyer:
         """The first chat that is answered with this key alone."""
 
         def paid() -> httpx.Response | None:
-            words, provider = secrets.token_hex(8), self.desk.provider
+            detail, provider = secrets.token_hex(8), self.desk.provider
             mark = provider.mark()
-            response = self.ask(messages=[{"role": "user", "content": words}])
-            used = {key_of(call.asked) for call in provider.calls[mark:] if words in str(call.asked.body)}
+            response = self.ask(messages=[{"role": "user", "content": detail}])
+            used = {key_of(call.asked) for call in provider.calls[mark:] if detail in str(call.asked.body)}
             return response if response.status_code == 200 and used == {key} else None
 
         return until(f"a chat of {self.tenant} is paid for with the key that was given", paid)
@@ -120,11 +120,11 @@ class KeyDesk:
 
     def until_keys_are_tested(self) -> None:
         """Wait until the vault knows a worker: the system is up before, since most of its work needs no keys."""
-        tried, key = (
+        failed_attempts, key = (
             ("keys", "try", "--provider", "openai", "--tenant", "demo", "--key-file", "-"),
             self.provider.issue(),
         )
-        until("a worker tests keys", lambda: give(tried, self.system.environment, f"{key}\n").status == 0)
+        until("a worker tests keys", lambda: give(failed_attempts, self.system.environment, f"{key}\n").status == 0)
 
     def refused(self, tenant: str, key: str, *more: str) -> str:
         """What `keyferry keys add` says when it stores nothing."""

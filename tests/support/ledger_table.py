@@ -27,7 +27,7 @@ class LedgerAttempt:
     model: str
     outcome: str
     failure: dict[str, Any] | None
-    basis: str
+    usage_source: str
     worker_id: str
     input_tokens: int
     output_tokens: int

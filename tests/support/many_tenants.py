@@ -16,12 +16,12 @@ from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE
-from keyferry.runtime.settings import read_secret
+from keyferry.runtime.process.settings import read_secret
 from keyferry.sealing.framing import from_base64
-from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.store import Act, KeyStore
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.keys.store import Act, KeyStore
 from tests.support.key_journeys import KeyDesk, vault_url
 from tests.support.provider_double import fresh_key
 from tests.support.scripted_words import Script
@@ -49,7 +49,7 @@ async def _stored(desk: KeyDesk, keys: dict[str, str]) -> None:
         url, pool_size=_AT_ONCE, hide_parameters=True, connect_args={"options": "-c synchronous_commit=off"}
     )
     store, deployment = KeyStore(engine), read_secret(room / "deployment-id").reveal()
-    data_keys = DataKeys(store, FileKeyring(room / "sealing-keys"), deployment)
+    data_keys = DataKeys(store, FileKeyring(room / "keks"), deployment)
     custody = Custody(data_keys, deployment, _bytes_of(room / "fingerprint-key"))
     left = iter(keys.items())
 

@@ -31,10 +31,10 @@ def _chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _script(words: int) -> list[bytes]:
+def _script(detail: int) -> list[bytes]:
     final = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
-    events = [_chunked(chunk({"role": "assistant", "content": word})) for word in words_of(words)]
-    end = [chunk({}, "stop"), event(final | {"usage": usage(3, words)}), b"data: [DONE]\n\n"]
+    events = [_chunked(chunk({"role": "assistant", "content": word})) for word in words_of(detail)]
+    end = [chunk({}, "stop"), event(final | {"usage": usage(3, detail)}), b"data: [DONE]\n\n"]
     return [*events, b"".join(map(_chunked, end)) + b"0\r\n\r\n"]
 
 
@@ -72,8 +72,8 @@ class _Stream(asyncio.Protocol):
         self._turn.discard(self)
 
 
-async def _serve(words: int, words_per_second: float) -> None:
-    script = _script(words)
+async def _serve(detail: int, words_per_second: float) -> None:
+    script = _script(detail)
     turns: list[set[_Stream]] = [set() for _ in range(_TURNS)]
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Stream(turns), "127.0.0.1", 0, backlog=4096)
@@ -100,14 +100,14 @@ class PacedProvider:
 
 
 @contextmanager
-def paced_provider(words: int, words_per_second: float) -> Iterator[PacedProvider]:
+def paced_provider(detail: int, words_per_second: float) -> Iterator[PacedProvider]:
     """Run it until the block ends."""
-    command = [sys.executable, "-m", "tests.support.paced_provider", str(words), str(words_per_second)]
+    command = [sys.executable, "-m", "tests.support.paced_provider", str(detail), str(words_per_second)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline())
-            yield PacedProvider(f"http://127.0.0.1:{port}/v1", "".join(words_of(words)))
+            yield PacedProvider(f"http://127.0.0.1:{port}/v1", "".join(words_of(detail)))
         finally:
             process.kill()
 

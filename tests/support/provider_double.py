@@ -42,33 +42,33 @@ def fresh_key() -> str:
 
 def unknown_key() -> Reply:
     """What a key gets that is wrong, revoked or missing."""
-    words = "Incorrect API key provided: sk-proj-********A9f2. You can find your API key at https://platform.openai.com/account/api-keys."
-    return failing(401, {"message": words, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"})
+    detail = "Incorrect API key provided: sk-proj-********A9f2. You can find your API key at https://platform.openai.com/account/api-keys."
+    return failing(401, {"message": detail, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"})
 
 
 def out_of_money() -> Reply:
     """What an account without credit gets."""
-    words = "You exceeded your current quota, please check your plan and billing details."
-    return failing(429, {"message": words, "type": "insufficient_quota", "param": None, "code": "insufficient_quota"})
+    detail = "You exceeded your current quota, please check your plan and billing details."
+    return failing(429, {"message": detail, "type": "insufficient_quota", "param": None, "code": "insufficient_quota"})
 
 
 def over_rate() -> Reply:
     """What an account gets that asks too often."""
-    words = "Rate limit reached for gpt-4o-mini on requests per min (RPM): Limit 3, Used 3, Requested 1."
-    error = {"message": words, "type": "requests", "param": None, "code": "rate_limit_exceeded"}
+    detail = "Rate limit reached for gpt-4o-mini on requests per min (RPM): Limit 3, Used 3, Requested 1."
+    error = {"message": detail, "type": "requests", "param": None, "code": "rate_limit_exceeded"}
     return failing(429, error, {"retry-after": "20"})
 
 
 def forbidden() -> Reply:
     """What a key gets whose scope leaves out what is asked."""
-    words = "You have insufficient permissions for this operation. Missing scopes: model.request."
-    return failing(403, {"message": words, "type": "invalid_request_error", "param": None, "code": None})
+    detail = "You have insufficient permissions for this operation. Missing scopes: model.request."
+    return failing(403, {"message": detail, "type": "invalid_request_error", "param": None, "code": None})
 
 
 def crashed() -> Reply:
     """What everybody gets on a bad day."""
-    words = "The server had an error while processing your request. Sorry about that!"
-    return failing(500, {"message": words, "type": "server_error", "param": None, "code": None})
+    detail = "The server had an error while processing your request. Sorry about that!"
+    return failing(500, {"message": detail, "type": "server_error", "param": None, "code": None})
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TypeVar
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.service import Refusal
 from keyferry.contracts.topology import Subject
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 
 Answer = TypeVar("Answer", bound=Message)
 Owner = Callable[[Message], Message | Refusal]
@@ -29,7 +29,9 @@ class ScriptedBus:
         """As `Bus.ask`."""
         owner = self.owners.get(subject.name)
         if owner is None:
-            raise BusError(f"nobody answers {subject.name}: is {subject.hearers[0]} running? `keyferry doctor` tells")
+            raise BusError(
+                f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` tells"
+            )
         # Over the wire and back: what cannot be written or read is found here too.
         read = subject.message.model_validate_json(question.encode())
         assert isinstance(read, Message)

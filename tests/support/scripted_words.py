@@ -16,7 +16,7 @@ class Script:
     """What a prompt asks for. The answer's words are `<name>-0 <name>-1 …`, each followed by padding and a space."""
 
     name: str
-    words: int
+    detail: int
     pause_seconds: float = 0.0
     """Before each piece of a stream, and before a whole answer."""
     padding: int = 0
@@ -28,7 +28,7 @@ class Script:
 
     @property
     def pieces(self) -> list[str]:
-        return [f"{self.name}-{number}{'x' * self.padding} " for number in range(self.words)]
+        return [f"{self.name}-{number}{'x' * self.padding} " for number in range(self.detail)]
 
     @property
     def text(self) -> str:

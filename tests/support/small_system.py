@@ -25,7 +25,7 @@ SERVICE = """
 import asyncio, os, signal, sys
 from pathlib import Path
 import nats, psycopg
-from keyferry.runtime import notify
+from keyferry.runtime.process import notify
 
 ENV = os.environ
 

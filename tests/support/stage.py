@@ -58,6 +58,6 @@ def running_stage(home: Path, settings: Mapping[str, str] | None = None) -> Iter
     with ExitStack() as stack:
         upstream = stack.enter_context(running_upstream(by_script))
         system = stack.enter_context(running_system(home, settings))
-        system.add_endpoint("words", upstream.base_url, "m")
+        system.add_endpoint("detail", upstream.base_url, "m")
         clients = stack.enter_context(stream_clients(system.http_url, system.token))
         yield Stage(system, upstream, clients)

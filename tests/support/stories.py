@@ -6,7 +6,7 @@ from typing import Literal
 
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.route import Candidate, DecisionRecord, DropReason
-from keyferry.contracts.usage import AttemptRecord, Basis, KeySource, LedgerRow, Outcome, TokenMeters
+from keyferry.contracts.usage import AttemptRecord, KeySource, LedgerRow, Outcome, TokenUsage, UsageSource
 
 REQUEST_ID = "req_00000000000000000000000001"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -14,7 +14,11 @@ TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 ECHO = Candidate(
-    provider="echo", model="echo", key_source=KeySource.NONE, kept=True, words="the built-in echo was asked for by name"
+    provider="echo",
+    model="echo",
+    key_source=KeySource.NONE,
+    kept=True,
+    detail="the built-in echo was asked for by name",
 )
 DROPPED = Candidate(
     provider="custom",
@@ -23,7 +27,7 @@ DROPPED = Candidate(
     key_source=KeySource.CUSTOM,
     kept=False,
     reason=DropReason.MODEL_NOT_OFFERED,
-    words="the endpoint ollama does not list echo",
+    detail="the endpoint ollama does not list echo",
 )
 
 
@@ -78,8 +82,8 @@ def ledger_row(
         outcome=outcome,
         failure=failure,
         finish_reason="stop" if outcome is Outcome.COMPLETED else None,
-        meters=TokenMeters(input=5, cached_read=2, output=7),
-        basis=Basis.REPORTED,
+        token_usage=TokenUsage(input=5, cached_read=2, output=7),
+        usage_source=UsageSource.REPORTED,
         started_at=AT,
         latency_ms=40,
         first_token_ms=9 if outcome is Outcome.COMPLETED else None,

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 STEADY = """
 import signal, sys
-from keyferry.runtime import notify
+from keyferry.runtime.process import notify
 signal.signal(signal.SIGTERM, lambda *_: (print("drained", flush=True), sys.exit(0)))
 print("up", flush=True)
 notify.ready()

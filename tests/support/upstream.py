@@ -184,12 +184,12 @@ def chunk(delta: Mapping[str, Any], finish_reason: str | None = None, model: str
     return event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]})
 
 
-def stream_of(words: list[str], *, done: bool = True, pause: Callable[[], Awaitable[None]] | None = None) -> Reply:
+def stream_of(detail: list[str], *, done: bool = True, pause: Callable[[], Awaitable[None]] | None = None) -> Reply:
     """A streamed answer, whole unless `done` is false."""
-    events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": word}) for word in words)]
+    events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": word}) for word in detail)]
     if done:
         final = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
-        events += [chunk({}, "stop"), event(final | {"usage": usage(3, len(words))}), b"data: [DONE]\n\n"]
+        events += [chunk({}, "stop"), event(final | {"usage": usage(3, len(detail))}), b"data: [DONE]\n\n"]
     return Reply(200, {"content-type": "text/event-stream"}, pieces_of(*events, pause=pause))
 
 

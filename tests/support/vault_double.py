@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyferry.contracts.key import KeyFacts, KeyStatus, LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 from keyferry.sealing.delivery import Purpose, seal_to_worker
 from keyferry.sealing.registration import verify
 from services.provider_worker.keys.leasing import AskForKey, KeyRing
 from services.provider_worker.keys.registering import Registrar
 
 WORKER_ID = "provider-worker-1"
-BOOT_ID = "boot_1"
+INSTANCE_ID = "boot_1"
 
 
 def key_facts(
@@ -65,7 +65,7 @@ class VaultDouble:
     async def register(self, registration: WorkerRegistration) -> Registered:
         verify(registration, self.identity.public_key(), time.time_ns() // 1_000_000)
         self.registrations.append(registration)
-        return Registered(boot_id=registration.boot_id)
+        return Registered(instance_id=registration.instance_id)
 
     async def lease(self, asked: LeaseKey) -> SealedKey:
         self.asked.append(asked)
@@ -109,7 +109,7 @@ def worker_side(
     """A worker that asks `vault`, or `ask` in its place, as a hostile bus would have it."""
     registrar = Registrar(
         worker_id=WORKER_ID,
-        boot_id=BOOT_ID,
+        instance_id=INSTANCE_ID,
         identity=vault.identity,
         vault=vault.signer.public_key(),
         ask=vault.register,
@@ -120,7 +120,7 @@ def worker_side(
         ask=ask or vault.lease,
         facts_of=vault.view.get,
         current=lambda: vault.connected,
-        boot_id=BOOT_ID,
+        instance_id=INSTANCE_ID,
         most_waiting=most_waiting,
         unix_ms=unix_ms,
     )

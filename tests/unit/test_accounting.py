@@ -12,7 +12,7 @@ BROKEN = Ending(0, {}, b"", closed_well=False)
 
 def attempt(outcome: str, where: str | None = None) -> LedgerAttempt:
     failure = None if where is None else {"failure_class": "server", "where": where}
-    return LedgerAttempt("att", "req", 1, "a", "words", "m", outcome, failure, "reported", "worker", 1, 1)
+    return LedgerAttempt("att", "req", 1, "a", "detail", "m", outcome, failure, "reported", "worker", 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from deploy.embedded.services import DEFAULT_CONSOLE_PORT
 from deploy.embedded.system import DEFAULT_HTTP_PORT
 from keyferry.cli.installation import HOME_NAME
 from keyferry.cli.main import cli
-from keyferry.contracts.usage import AttemptRecord, Basis, KeySource, Outcome, TokenMeters
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage, UsageSource
 from keyferry.pricing.file import PriceList
 from services.usage_ledger.pricing import price
 from tests.support.documents import (
@@ -114,26 +114,26 @@ def test_no_document_names_a_variable_that_nobody_reads() -> None:
 def keyferry_commands() -> Iterator[tuple[str, list[str]]]:
     for document in DOCUMENTS:
         for command in document.typed:
-            words = command.split()
-            if words and words[0] == "keyferry" and len(words) > 1:
-                yield document.name, words[1:]
+            detail = command.split()
+            if detail and detail[0] == "keyferry" and len(detail) > 1:
+                yield document.name, detail[1:]
 
 
 def test_every_command_of_keyferry_that_is_named_exists_with_its_options() -> None:
-    for where, words in keyferry_commands():
+    for where, detail in keyferry_commands():
         group: click.Command = cli
-        rest = list(words)
+        rest = list(detail)
         while isinstance(group, click.Group) and rest and not rest[0].startswith("-"):
             found = group.get_command(click.Context(group), rest.pop(0))
-            assert found is not None, f"{where}: there is no `keyferry {' '.join(words)}`"
+            assert found is not None, f"{where}: there is no `keyferry {' '.join(detail)}`"
             group = found
         options = {name for parameter in group.params for name in (*parameter.opts, *parameter.secondary_opts)}
         unknown = {word for word in rest if re.fullmatch(r"--[a-z-]+", word)} - options - {"--help", "--version"}
-        assert not unknown, f"{where}: `keyferry {' '.join(words)}` has no {unknown}"
+        assert not unknown, f"{where}: `keyferry {' '.join(detail)}` has no {unknown}"
 
 
 def test_every_command_of_keyferry_is_documented() -> None:
-    named = {words[0] for _, words in keyferry_commands()}
+    named = {detail[0] for _, detail in keyferry_commands()}
     assert set(cli.list_commands(click.Context(cli))) <= named
 
 
@@ -161,7 +161,7 @@ def attempt(provider: str, model: str) -> AttemptRecord:
     return AttemptRecord(
         attempt_id="att_1", request_id="req_1", decision_id="dec_1", attempt_number=1, tenant="demo", provider=provider,
         model_asked=model, model=model, key_source=KeySource.CUSTOM, stream=False, outcome=Outcome.COMPLETED,
-        meters=TokenMeters(input=1, output=1), basis=Basis.REPORTED, started_at=datetime(2026, 6, 1, tzinfo=UTC),
+        token_usage=TokenUsage(input=1, output=1), usage_source=UsageSource.REPORTED, started_at=datetime(2026, 6, 1, tzinfo=UTC),
         latency_ms=1, worker_id="provider-worker-1", spool_seq=1,
     )  # fmt: skip
 

@@ -57,7 +57,7 @@ EFFECTS = {
     },
 }
 """Files that do something and are neither a door nor storage. A name here is a decision."""
-EFFECT_FOLDERS = {"upstream", "migrations", "sealing_keys"}
+EFFECT_FOLDERS = {"upstream", "migrations", "keks"}
 
 IMPURE = frozenset(
     {"asyncio", "faststream", "nats", "httpx", "aiohttp", "sqlalchemy", "psycopg", "uvicorn", "opentelemetry", "socket"}

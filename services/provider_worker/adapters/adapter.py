@@ -11,7 +11,7 @@ from typing import Protocol
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import TokenUsage, UsageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Answer:
     model_served: str | None = None
     service_tier: str | None = None
     """The processing tier that the provider says it used (`flex`, `priority`, `batch`), where prices differ by it."""
-    meters: TokenMeters = field(default_factory=TokenMeters)
-    basis: Basis = Basis.NONE
+    token_usage: TokenUsage = field(default_factory=TokenUsage)
+    usage_source: UsageSource = UsageSource.NONE
     reported_cost_usd: Decimal | None = None
     late: tuple[bytes, ...] = ()
     """Chunks of a stream that nothing but the end of its body completed, as where the last blank line is missing. They go to

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import Basis, RequestKind, TokenMeters
+from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
-from services.provider_worker.adapters.documents import JsonObject, as_objects, parse_object, render
+from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, parse_object, render
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PIECE = re.compile(r"\s*(?:\w+|[^\w\s])(?:\s+\Z)?")
@@ -41,7 +41,7 @@ class Echo:
         yield self._chunk({}, self.answer.finish_reason)
         if self.run.include_usage:
             envelope = _envelope(self.run, self.created_unix_seconds, "chat.completion.chunk")
-            yield render(envelope | {"choices": [], "usage": _usage(self.answer.meters)})
+            yield render(envelope | {"choices": [], "usage": _usage(self.answer.token_usage)})
 
     def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> bytes:
         envelope = _envelope(self.run, self.created_unix_seconds, "chat.completion.chunk")
@@ -64,13 +64,13 @@ def echo(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Echo:
     pieces = _PIECE.findall(said)
     kept = pieces[: _limit(document)]
     finish_reason = "stop" if len(kept) == len(pieces) else "length"
-    meters = TokenMeters(input=sum(count_tokens(_text(message)) for message in messages), output=len(kept))
+    token_usage = TokenUsage(input=sum(count_tokens(_text(message)) for message in messages), output=len(kept))
     answer = Answer(
-        body=b"" if run.stream else _completion(run, created_unix_seconds, "".join(kept), finish_reason, meters),
+        body=b"" if run.stream else _completion(run, created_unix_seconds, "".join(kept), finish_reason, token_usage),
         finish_reason=finish_reason,
         model_served=run.model,
-        meters=meters,
-        basis=Basis.REPORTED,
+        token_usage=token_usage,
+        usage_source=UsageSource.REPORTED,
     )
     return Echo(run, created_unix_seconds, tuple(kept), answer)
 
@@ -102,16 +102,20 @@ def _envelope(run: AttemptRun, created_unix_seconds: int, kind: str) -> JsonObje
 
 
 def _completion(
-    run: AttemptRun, created_unix_seconds: int, text: str, finish_reason: str, meters: TokenMeters
+    run: AttemptRun, created_unix_seconds: int, text: str, finish_reason: str, token_usage: TokenUsage
 ) -> bytes:
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
     envelope = _envelope(run, created_unix_seconds, "chat.completion")
-    return render(envelope | {"choices": [choice], "usage": _usage(meters)})
+    return render(envelope | {"choices": [choice], "usage": _usage(token_usage)})
 
 
-def _usage(meters: TokenMeters) -> JsonObject:
-    return {"prompt_tokens": meters.input, "completion_tokens": meters.output, "total_tokens": meters.total}
+def _usage(token_usage: TokenUsage) -> JsonObject:
+    return {
+        "prompt_tokens": token_usage.input,
+        "completion_tokens": token_usage.output,
+        "total_tokens": token_usage.total,
+    }
 
 
 def _refused(message: str, param: str | None) -> RefusedByAdapter:

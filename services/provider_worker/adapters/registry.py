@@ -8,9 +8,9 @@ from services.provider_worker.adapters.adapter import Adapter, RefusedByAdapter
 from services.provider_worker.adapters.anthropic.adapter import AnthropicAdapter
 from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
 from services.provider_worker.adapters.cohere.adapter import CohereAdapter
-from services.provider_worker.adapters.compatible import FAMILY
-from services.provider_worker.adapters.compatible_adapter import CompatibleAdapter
 from services.provider_worker.adapters.gemini.adapter import AI_STUDIO, VERTEX, GeminiAdapter
+from services.provider_worker.adapters.openai_compatible.adapter import CompatibleAdapter
+from services.provider_worker.adapters.openai_compatible.providers import FAMILY
 
 _TRANSLATED: Mapping[str, Adapter] = {
     "anthropic": AnthropicAdapter(),

@@ -21,9 +21,9 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.key import CheckKey, KeyFacts, LeaseKey, SealedKey
+from keyferry.contracts.key import KeyFacts, LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing.delivery import NONCE_BYTES, NotDelivered, Purpose, answers, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
@@ -95,7 +95,7 @@ class KeyRing:
         ask: AskForKey,
         facts_of: Callable[[str], KeyFacts | None],
         current: Callable[[], bool],
-        boot_id: str,
+        instance_id: str,
         most_waiting: int = 1000,
         unix_ms: Callable[[], int] = unix_ms_now,
     ) -> None:
@@ -105,7 +105,7 @@ class KeyRing:
         self._ask = ask
         self._facts_of = facts_of
         self._current = current
-        self._boot_id = boot_id
+        self._instance_id = instance_id
         self._unix_ms = unix_ms
         self._cache = LeaseCache()
         self._under_way: dict[tuple[str, str, str, str], _Flight] = {}
@@ -132,10 +132,10 @@ class KeyRing:
             work = self._lease(flight, run, run.key_id, owner, origin)
             flight.task = asyncio.create_task(work, name=f"lease {run.key_id}")
             flight.task.add_done_callback(lambda _: self._over(asked, flight))
-        patient = not run.alternatives and self._waiting < self._most_waiting
+        patient = not run.remaining_candidates and self._waiting < self._most_waiting
         return await self._waited(asked, flight, LAST_RESORT_SECONDS if patient else LEASE_SECONDS)
 
-    def open_check(self, check: CheckKey) -> LeasedKey:
+    def open_check(self, check: RunKeyTest) -> LeasedKey:
         """The key that the vault wants tested; each delivery is taken once. Raises NotDelivered."""
         now_unix_ms = self._unix_ms()
         if check.key.not_after_unix_ms <= now_unix_ms:
@@ -232,7 +232,7 @@ class KeyRing:
     async def _asked(self, run: AttemptRun, key_id: str, owner: str, origin: str, answer_seconds: float) -> LeasedKey:
         before = self._now()
         question = LeaseKey(
-            boot_id=self._boot_id,
+            instance_id=self._instance_id,
             tenant=run.tenant,
             owner=owner,
             provider=run.provider,

@@ -17,8 +17,8 @@ from nats.errors import Error as NatsError
 
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.key import Registered, WorkerRegistration
-from keyferry.runtime.bus import BusError, Refused
-from keyferry.runtime.tasks import cancel_and_wait
+from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.process.tasks import cancel_and_wait
 from keyferry.sealing.delivery import Recipient
 from keyferry.sealing.registration import MAX_VALID_MS, sign
 
@@ -61,14 +61,14 @@ class Registrar:
         self,
         *,
         worker_id: str,
-        boot_id: str,
+        instance_id: str,
         identity: Ed25519PrivateKey,
         vault: Ed25519PublicKey,
         ask: AskToRegister,
         unix_ms: Callable[[], int] = unix_ms_now,
     ) -> None:
         self._worker_id = worker_id
-        self._boot_id = boot_id
+        self._instance_id = instance_id
         self._identity = identity
         self._vault = vault
         self._ask = ask
@@ -89,7 +89,7 @@ class Registrar:
     def recipient(self) -> Recipient:
         """This process as it takes deliveries, with the private keys that are not over."""
         private_keys = tuple(own.private for own in self._good())
-        return Recipient(self._worker_id, self._boot_id, private_keys, self._vault)
+        return Recipient(self._worker_id, self._instance_id, private_keys, self._vault)
 
     def start(self) -> None:
         """Register as soon as the vault is there, and again before the hour is over."""
@@ -131,7 +131,7 @@ class Registrar:
         registration = sign(
             self._identity,
             worker_id=self._worker_id,
-            boot_id=self._boot_id,
+            instance_id=self._instance_id,
             public_key=own.private.public_key().public_bytes_raw(),
             not_after_unix_ms=own.not_after_unix_ms,
         )

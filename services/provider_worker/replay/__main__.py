@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import services.provider_worker.replay as tool
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects
 from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects
 from services.provider_worker.replay.choosing import CUSTOM, provider_of
 from services.provider_worker.replay.outcome import outcome
 from services.provider_worker.replay.playing import loopback_client, play

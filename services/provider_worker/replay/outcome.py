@@ -6,8 +6,14 @@ from collections.abc import Iterable
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
-from services.provider_worker.adapters.failures import judged_class
+from services.provider_worker.adapters.response.errors import judged_class
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+)
 from services.provider_worker.replay.recording import Recording
 
 _HEAD = 3

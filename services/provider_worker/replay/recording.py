@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyferry.contracts.usage import RequestKind
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _CONNECTION = frozenset(
     {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "trailer", "upgrade", "te"}

@@ -5,7 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.tabular import moment, table
-from keyferry.contracts.audit import AuditEntries, AuditEntry, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.audit import AuditEntries, AuditEntry, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 
 _ALL_ENTRIES_SECONDS = 300.0
@@ -38,7 +38,7 @@ def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
 def verify(tenant: str | None, as_json: bool) -> int:
     """Recompute every chain. The exit status is 0 when nothing was changed, cut off, reordered or left out."""
     asked = VerifyAudit(tenant=tenant)
-    verdict = run(lambda me: me.ask(AUDIT_VERIFY, asked, AuditVerdict, timeout_seconds=_ALL_ENTRIES_SECONDS))
+    verdict = run(lambda me: me.ask(AUDIT_VERIFY, asked, AuditVerification, timeout_seconds=_ALL_ENTRIES_SECONDS))
     if as_json:
         click.echo(verdict.model_dump_json(indent=2))
     else:

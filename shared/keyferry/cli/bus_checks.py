@@ -1,4 +1,4 @@
-"""The doctor's checks over the bus: every service, the sealing key's age, one chat, its way into the ledger, the clocks."""
+"""The doctor's checks over the bus: every service, the KEK's age, one chat, its way into the ledger, the clocks."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,15 +10,15 @@ from keyferry.cli.exchange import Chatted, body, exchange, request
 from keyferry.cli.finding import Finding
 from keyferry.cli.story import Story, story_of, unfinished
 from keyferry.cli.tabular import days
-from keyferry.contracts.key import RotateSealingKey, SealingKeyRotation, SealingKeyTerm
+from keyferry.contracts.key import KekRotation, KekTerm, RotateKek
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import CONSUMERS, SERVICES, VAULT_ROTATE, Role
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)
 """Half of the second within which a provider call has to begin (`contracts.chat.START_WITHIN_MS`)."""
 _ECHO = "echo"
-_SEALING_KEY = "sealing key"
+_KEK = "KEK"
 
 
 async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> AsyncIterator[Finding]:
@@ -33,7 +33,7 @@ async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> As
     for finding in service_findings(reports, worker_slots):
         yield finding
     if any(report.service == Role.KEY_VAULT.value and report.ready for report in reports):
-        yield await _sealing_key(operator)
+        yield await _kek(operator)
     async for finding in _journey(operator, tenant):
         yield finding
 
@@ -53,12 +53,12 @@ def service_findings(reports: Sequence[ServiceReport], worker_slots: int) -> Ite
             yield _service(role, report)
 
 
-def term_finding(term: SealingKeyTerm) -> Finding:
-    """Whether the sealing keys are as young as the operator wants them."""
-    age = f"{term.sealing_key} is {days(term.age_days)} old"
+def term_finding(term: KekTerm) -> Finding:
+    """Whether the KEKs are as young as the operator wants them."""
+    age = f"{term.kek} is {days(term.age_days)} old"
     if term.overdue:
-        return Finding(_SEALING_KEY, f"{age} and overdue for rotation", term.words)
-    return Finding(_SEALING_KEY, f"{age}; {term.words}")
+        return Finding(_KEK, f"{age} and overdue for rotation", term.detail)
+    return Finding(_KEK, f"{age}; {term.detail}")
 
 
 def clock_finding(before: datetime, decided_at: datetime, after: datetime) -> Finding:
@@ -89,7 +89,7 @@ def chat_finding(chatted: Chatted, text: str, tenant: str) -> Finding:
 
 def ledger_finding(story: Story, chatted: Chatted) -> Finding:
     """Whether decision and attempt took their streams into the ledger."""
-    streams = ", ".join(consumer.stream for consumer in CONSUMERS if consumer.hearer is Role.USAGE_LEDGER)
+    streams = ", ".join(consumer.stream for consumer in CONSUMERS if consumer.subscriber is Role.USAGE_LEDGER)
     if missing := story.missing(chatted.attempts):
         problem = unfinished(missing)
         return Finding(
@@ -101,13 +101,13 @@ def ledger_finding(story: Story, chatted: Chatted) -> Finding:
     return Finding("ledger", f"the request arrived by the streams {streams}: {ids}")
 
 
-async def _sealing_key(operator: Operator) -> Finding:
+async def _kek(operator: Operator) -> Finding:
     try:
-        far = await operator.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)
+        far = await operator.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
     except (BusError, Refused) as error:
-        return Finding(_SEALING_KEY, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
+        return Finding(_KEK, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
     if far.term is None:
-        return Finding(_SEALING_KEY, "this vault does not tell its age")
+        return Finding(_KEK, "this vault does not tell its age")
     return term_finding(far.term)
 
 

@@ -19,9 +19,9 @@ from keyferry.cli.problem import Problem
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role, Subject, inbox_prefix
-from keyferry.runtime import bus
-from keyferry.runtime.calls import Caller
-from keyferry.runtime.settings import without_credentials
+from keyferry.runtime.bus import connection as bus
+from keyferry.runtime.process.settings import without_credentials
+from keyferry.runtime.request.calls import Caller
 
 Answer = TypeVar("Answer", bound=Message)
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Operator:
         await self.client.flush()
         await asyncio.sleep(within_seconds)  # nobody knows how many will answer: the roll-call is a fixed time
         await subscription.unsubscribe()
-        return sorted(reports, key=lambda report: (report.service, report.slot, report.boot_id))
+        return sorted(reports, key=lambda report: (report.service, report.slot, report.instance_id))
 
 
 @asynccontextmanager

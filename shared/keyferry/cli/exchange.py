@@ -10,7 +10,7 @@ from keyferry.cli.connection import Operator
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.frames import Accepted
-from keyferry.runtime.calls import Call, CallFailed
+from keyferry.runtime.request.calls import Call, CallFailed
 
 _DEADLINE_MS = 120_000
 _SAMPLED = "01"

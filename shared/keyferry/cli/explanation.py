@@ -7,7 +7,7 @@ from typing import TypeAlias
 from keyferry.cli.story import Story
 from keyferry.cli.tabular import dollars, moment
 from keyferry.contracts.route import Candidate, DecisionRecord
-from keyferry.contracts.usage import AttemptRecord, Basis, KeySource, LedgerRow, TokenMeters
+from keyferry.contracts.usage import AttemptRecord, KeySource, LedgerRow, TokenUsage, UsageSource
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
@@ -18,8 +18,8 @@ _KEYS = {
     KeySource.NONE: "no key needed",
 }
 _BASES = {
-    Basis.REPORTED: "as the provider reported",
-    Basis.ESTIMATED: "estimated, as the provider reported none",
+    UsageSource.REPORTED: "as the provider reported",
+    UsageSource.ESTIMATED: "estimated, as the provider reported none",
 }
 
 
@@ -62,7 +62,7 @@ def _route(decision: DecisionRecord | None) -> Iterator[str]:
         f"Route     {asked}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
     )
     for place, candidate in _ranked(decision):
-        yield f"  {_verdict(place)} {_name(candidate)}: {candidate.words}{_reason(candidate)}"
+        yield f"  {_verdict(place)} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
     if decision.refusal is not None:
         yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
     elif decision.order:
@@ -99,7 +99,7 @@ def _attempt(row: LedgerRow) -> Iterator[str]:
     if record.failure is not None:
         status = f", status {record.failure.status}" if record.failure.status else ""
         yield f"   failure  {record.failure.message} ({record.failure.failure_class}, {record.failure.where}{status})"
-    yield f"   tokens   {_tokens(record.meters, record.basis)}"
+    yield f"   tokens   {_tokens(record.token_usage, record.usage_source)}"
     yield f"   cost     {_cost(row)}"
     yield f"   latency  {record.latency_ms} ms, {_first_token(record)}"
     yield f"   ledger   {record.attempt_id}, recorded {moment(row.recorded_at)}, {_lag(row)} after the attempt ended"
@@ -111,11 +111,11 @@ def _first_token(record: AttemptRecord) -> str:
     return "no token came" if record.stream else "not streamed"
 
 
-def _tokens(meters: TokenMeters, basis: Basis) -> str:
-    if basis is Basis.NONE:
+def _tokens(token_usage: TokenUsage, usage_source: UsageSource) -> str:
+    if usage_source is UsageSource.NONE:
         return "none, or none that can be known"
-    used = [f"{name.replace('_', ' ')} {count}" for name, count in meters.model_dump().items() if count]
-    return f"{', '.join(used) or 'none'}, {_BASES[basis]}"
+    used = [f"{name.replace('_', ' ')} {count}" for name, count in token_usage.model_dump().items() if count]
+    return f"{', '.join(used) or 'none'}, {_BASES[usage_source]}"
 
 
 def _cost(row: LedgerRow) -> str:

@@ -14,7 +14,7 @@ from keyferry.contracts.key import AddKey, IntakeKey, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import KEY_ADD
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),

@@ -3,22 +3,22 @@
 from collections.abc import Iterable, Sequence
 
 from keyferry.cli.tabular import days, dollars, moment, table
-from keyferry.contracts.key import USABLE, CheckStep, KeyCheck, KeyStatus, ProviderKey, StepResult, Verdict
+from keyferry.contracts.key import USABLE, KeyStatus, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
 
 _STEPS = {
-    CheckStep.REACHABLE: "reachable",
-    CheckStep.ACCEPTED: "accepted",
-    CheckStep.CREDIT: "has credit",
-    CheckStep.MODEL: "model or region",
+    KeyTestStep.REACHABLE: "reachable",
+    KeyTestStep.ACCEPTED: "accepted",
+    KeyTestStep.CREDIT: "has credit",
+    KeyTestStep.MODEL: "model or region",
 }
 _MARKS = {True: "yes", False: "NO", None: "-"}
 _VERDICTS = {
-    Verdict.VALID: "the key works",
-    Verdict.DEGRADED: "the provider accepts the key, but it falls short",
-    Verdict.INVALID: "the provider does not accept the key",
-    Verdict.INCONCLUSIVE: "nothing could be told about the key",
+    KeyTestResult.VALID: "the key works",
+    KeyTestResult.DEGRADED: "the provider accepts the key, but it falls short",
+    KeyTestResult.INVALID: "the provider does not accept the key",
+    KeyTestResult.INCONCLUSIVE: "nothing could be told about the key",
 }
 _HEADS = (
     "KEY ID",
@@ -38,7 +38,7 @@ _HEADS = (
 )
 
 
-def steps(check: KeyCheck) -> str:
+def steps(check: KeyTest) -> str:
     """The four steps of a test, one line each, with their times, and what follows."""
     rows = [_step(step) for step in check.steps]
     left = "" if check.credit_left_usd is None else f"; {dollars(check.credit_left_usd)} of credit left"
@@ -99,7 +99,7 @@ def _usable(keys: Iterable[ProviderKey], provider: str) -> list[ProviderKey]:
 
 def _step(step: StepResult) -> tuple[str, str, str, str]:
     took = "-" if step.duration_ms is None else f"{step.duration_ms} ms"
-    return _STEPS[step.step], _MARKS[step.passed], took, step.words
+    return _STEPS[step.step], _MARKS[step.passed], took, step.detail
 
 
 def _row(key: ProviderKey) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
         str(key.weight),
         spent,
         _credit(key),
-        moment(key.last_check.checked_at if key.last_check else None),
+        moment(key.last_test.tested_at if key.last_test else None),
         moment(key.last_used_at),
         moment(key.expires_at),
         key.rotated_by or key.created_by,
@@ -129,5 +129,5 @@ def _age(key: ProviderKey) -> str:
 
 
 def _credit(key: ProviderKey) -> str:
-    left = key.last_check.credit_left_usd if key.last_check else None
+    left = key.last_test.credit_left_usd if key.last_test else None
     return f"{'-' if left is None else dollars(left)}{', low' if key.credit_low else ''}"

@@ -17,8 +17,9 @@ from keyferry.contracts import ids
 from keyferry.contracts.key import (
     AddKey,
     EditKey,
-    KeyCheck,
     KeyRemoved,
+    KeyTest,
+    KeyTestResult,
     ListKeys,
     ProviderKey,
     ProviderKeys,
@@ -27,7 +28,6 @@ from keyferry.contracts.key import (
     RotateKey,
     TestKey,
     TryKey,
-    Verdict,
 )
 from keyferry.contracts.money import usd
 from keyferry.contracts.providers import PROVIDERS
@@ -45,7 +45,7 @@ from keyferry.contracts.topology import (
     TENANT_LIST,
     Subject,
 )
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 
 TEST_SECONDS = 90.0
 """A test calls the provider several times, and another worker where the first is gone."""
@@ -136,14 +136,14 @@ def try_(
     given = parse_fields(fields)
     key = _read(provider, key_file)
 
-    async def work(me: Operator) -> KeyCheck:
+    async def work(me: Operator) -> KeyTest:
         sealed = seal(await intake_key(me), tenant, provider, base_url, given, key)
         asked = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=given)
-        return await me.ask(KEY_TRY, asked, KeyCheck, timeout_seconds=TEST_SECONDS)
+        return await me.ask(KEY_TRY, asked, KeyTest, timeout_seconds=TEST_SECONDS)
 
     check = run(work)
     click.echo(check.model_dump_json(indent=2) if as_json else key_words.steps(check))
-    return 0 if check.verdict is Verdict.VALID else 1
+    return 0 if check.verdict is KeyTestResult.VALID else 1
 
 
 @command.command("list")
@@ -349,8 +349,8 @@ def _show(key: ProviderKey, done: str, as_json: bool) -> None:
         click.echo(key.model_dump_json(indent=2))
         return
     click.echo(f"{done} {key_words.line(key)}")
-    if key.last_check is not None and done not in ("changed", "enabled", "disabled"):
-        click.echo(key_words.steps(key.last_check))
+    if key.last_test is not None and done not in ("changed", "enabled", "disabled"):
+        click.echo(key_words.steps(key.last_test))
 
 
 async def _stored(me: Operator, tenant: str, key_id: str) -> ProviderKey:

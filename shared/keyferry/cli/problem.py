@@ -37,9 +37,9 @@ def explained(error: Exception) -> Problem:
     from pydantic import ValidationError
 
     from keyferry.contracts.envelope import MalformedMessage, describe
-    from keyferry.runtime.bus import BusError, Refused
-    from keyferry.runtime.calls import CallFailed
-    from keyferry.runtime.settings import SettingsError
+    from keyferry.runtime.bus.connection import BusError, Refused
+    from keyferry.runtime.process.settings import SettingsError
+    from keyferry.runtime.request.calls import CallFailed
 
     if isinstance(error, Problem):
         return error

@@ -10,7 +10,7 @@ from keyferry.cli.installation import Installation, locate
 from keyferry.cli.options import json_option
 from keyferry.cli.tabular import table
 from keyferry.contracts.service import ServiceReport
-from keyferry.runtime.settings import without_credentials
+from keyferry.runtime.process.settings import without_credentials
 
 _HEADS = ("SERVICE", "SLOT", "PID", "VERSION", "STATE", "FACTS")
 

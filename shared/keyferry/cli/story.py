@@ -9,8 +9,8 @@ from keyferry.cli.problem import Problem
 from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
 from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow
-from keyferry.runtime.bus import BusError
-from keyferry.runtime.telemetry import trace_id
+from keyferry.runtime.bus.connection import BusError
+from keyferry.runtime.process.telemetry import trace_id
 
 PATIENCE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.05

@@ -41,5 +41,5 @@ def summary_lines(found: UsageSummary, asked: SummarizeUsage) -> list[str]:
 
 
 def _row(row: UsageRow) -> tuple[str, ...]:
-    counts = (row.attempts, row.completed, row.failed, row.cancelled, row.indeterminate, row.meters.total)
+    counts = (row.attempts, row.completed, row.failed, row.cancelled, row.indeterminate, row.token_usage.total)
     return (row.provider, row.model, *map(str, counts), dollars(row.cost_usd), str(row.unpriced))

@@ -10,10 +10,10 @@ from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.tabular import days, table
 from keyferry.contracts.key import (
+    KekRotation,
+    KekTerm,
     RotateDataKeys,
-    RotateSealingKey,
-    SealingKeyRotation,
-    SealingKeyTerm,
+    RotateKek,
     Shredded,
     ShredTenant,
     VaultReport,
@@ -23,35 +23,35 @@ from keyferry.contracts.topology import VAULT_RESEAL, VAULT_ROTATE, VAULT_SHRED,
 
 _LOOK_EVERY_SECONDS = 0.5
 _ALL_RECORDS_SECONDS = 300.0
-"""Opening every record takes a hundredth of a millisecond each, and a remote holder of the sealing keys its time."""
+"""Opening every record takes a hundredth of a millisecond each, and a remote holder of the KEKs its time."""
 
 
 @click.group()
 def command() -> None:
-    """The vault as a whole: its sealing keys, data keys and records."""
+    """The vault as a whole: its KEKs, data keys and records."""
 
 
 @command.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Which sealing keys wrap how many data keys, how old they are, and how far a rotation is."""
-    _show_rotation(run(lambda me: me.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)), as_json)
+    """Which KEKs wrap how many data keys, how old they are, and how far a rotation is."""
+    _show_rotation(run(lambda me: me.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)), as_json)
 
 
 @command.command("rotate-kek")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Show how far it is until it ends.")
-@click.option("--new-key", is_flag=True, help="Have the vault make a new sealing key first, where it can.")
+@click.option("--new-key", is_flag=True, help="Have the vault make a new KEK first, where it can.")
 @json_option
 def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
-    """Rewrap every data key under the primary sealing key. Requests go on meanwhile; begun again, it goes on where it was."""
+    """Rewrap every data key under the primary KEK. Requests go on meanwhile; begun again, it goes on where it was."""
     say: Callable[[str], None] = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
 
-    async def work(me: Operator) -> SealingKeyRotation:
-        far = await me.ask(VAULT_ROTATE, RotateSealingKey(renew=new_key), SealingKeyRotation)
+    async def work(me: Operator) -> KekRotation:
+        far = await me.ask(VAULT_ROTATE, RotateKek(renew=new_key), KekRotation)
         while wait and far.running:
             say(_how_far(far))
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            far = await me.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)
+            far = await me.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
         return far
 
     far = run(work)
@@ -106,11 +106,11 @@ def _asked_again(tenant: str) -> str:
     return text
 
 
-def _show_rotation(far: SealingKeyRotation, as_json: bool) -> None:
+def _show_rotation(far: KekRotation, as_json: bool) -> None:
     if as_json:
         click.echo(far.model_dump_json(indent=2))
         return
-    click.echo(_by_sealing_key(far.by_sealing_key, far.primary))
+    click.echo(_by_kek(far.by_kek, far.primary))
     click.echo(_how_far(far))
     if far.term is not None:
         click.echo(term_line(far.term))
@@ -120,20 +120,20 @@ def _show_rotation(far: SealingKeyRotation, as_json: bool) -> None:
         )
 
 
-def term_line(term: SealingKeyTerm) -> str:
-    """The age of the oldest sealing key in use, and what follows from it."""
-    age = f"the sealing key {term.sealing_key} is {days(term.age_days)} old"
-    return f"OVERDUE: {age}; {term.words}" if term.overdue else f"{age}; {term.words}"
+def term_line(term: KekTerm) -> str:
+    """The age of the oldest KEK in use, and what follows from it."""
+    age = f"the KEK {term.kek} is {days(term.age_days)} old"
+    return f"OVERDUE: {age}; {term.detail}" if term.overdue else f"{age}; {term.detail}"
 
 
-def _how_far(far: SealingKeyRotation) -> str:
+def _how_far(far: KekRotation) -> str:
     if far.left == 0:
         return f"all {far.total} data keys are wrapped by {far.primary}"
     doing = "rewrapping" if far.running else "not running; `keyferry vault rotate-kek` goes on"
     return f"{far.total - far.left} of {far.total} data keys are wrapped by {far.primary}, {far.left} are left: {doing}"
 
 
-def _by_sealing_key(counts: dict[str, int], primary: str) -> str:
+def _by_kek(counts: dict[str, int], primary: str) -> str:
     names = dict.fromkeys([primary, *sorted(counts)])
     rows = [(name, "primary" if name == primary else "", str(counts.get(name, 0))) for name in names]
     return table(("SEALING KEY", "", "DATA KEYS"), rows, empty="")
@@ -143,7 +143,7 @@ def _show_report(report: VaultReport, as_json: bool) -> int:
     if as_json:
         click.echo(report.model_dump_json(indent=2))
     else:
-        click.echo(_by_sealing_key(report.sealing_keys, report.primary))
+        click.echo(_by_kek(report.keks, report.primary))
         click.echo(f"{report.records} records under {report.data_keys} data keys looked at")
         bad = report.undecryptable
         click.echo(f"CANNOT BE OPENED: {', '.join(bad)}" if bad else "every one of them can be opened")

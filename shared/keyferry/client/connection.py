@@ -23,7 +23,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import ListModels, Models
 from keyferry.contracts.service import ErrorCode, refusal_in
 from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
-from keyferry.runtime.calls import Call, Caller
+from keyferry.runtime.request.calls import Call, Caller
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class _Connection:
         """
         probe = Probe(attempt_ids=[ids.new(ids.ATTEMPT)]).encode()
         try:
-            await client.request(WORKER_PROBE.at(boot=ids.new(ids.BOOT)), probe, timeout=_INBOX_SECONDS)
+            await client.request(WORKER_PROBE.at(instance=ids.new(ids.BOOT)), probe, timeout=_INBOX_SECONDS)
         except NoRespondersError:
             return
         except (NatsError, TimeoutError):

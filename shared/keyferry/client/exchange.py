@@ -13,14 +13,14 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
-from keyferry.runtime.calls import CallAbandoned, CallFailed, Piece
+from keyferry.runtime.request.calls import CallAbandoned, CallFailed, Piece
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits so many seconds."""
 
 
 class Answering(Protocol):
-    """One try: what `keyferry.runtime.calls.Call` does."""
+    """One try: what `keyferry.runtime.request.calls.Call` does."""
 
     @property
     def accepted(self) -> Accepted | None:

@@ -145,8 +145,8 @@ def _body(document: Mapping[str, object], shape: type[ChatCompletionBody] | type
     return body
 
 
-def _wrong(param: str, words: str) -> BadRequest:
-    return _refused(f"{param} {words}", param)
+def _wrong(param: str, detail: str) -> BadRequest:
+    return _refused(f"{param} {detail}", param)
 
 
 def _refused(message: str, param: str | None = None) -> BadRequest:

@@ -8,7 +8,7 @@ from typing import Self
 from keyferry.client.answer import ChatAnswer, Delta, Route
 from keyferry.client.exchange import Exchange
 from keyferry.client.reading import NotOpenAI, StreamAssembly, answer_of
-from keyferry.runtime.calls import Piece
+from keyferry.runtime.request.calls import Piece
 
 
 class ChatStream:

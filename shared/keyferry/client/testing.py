@@ -30,7 +30,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Model, Models
 from keyferry.contracts.usage import KeySource, RequestKind
-from keyferry.runtime.calls import CallAbandoned, CallFailed, Piece
+from keyferry.runtime.request.calls import CallAbandoned, CallFailed, Piece
 
 ECHO = "echo"
 CUSTOM = "custom"
@@ -244,8 +244,8 @@ class _ScriptedCall:
             raise CallAbandoned
         if not done:
             await self.cancel()
-            words = "the request's deadline passed before the answer was whole"
-            raise CallFailed(Failure(failure_class=FailureClass.EXPIRED, message=words))
+            detail = "the request's deadline passed before the answer was whole"
+            raise CallFailed(Failure(failure_class=FailureClass.EXPIRED, message=detail))
 
     # --- what goes over the wire
 
@@ -326,7 +326,7 @@ def _accepted(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepte
     echo = head.model == ECHO
     return Accepted(
         attempt_id=ids.new(ids.ATTEMPT),
-        boot_id=ids.new(ids.BOOT),
+        instance_id=ids.new(ids.BOOT),
         attempt_number=1,
         decision_id=decision_id,
         provider=ECHO if echo else CUSTOM,
@@ -347,6 +347,6 @@ def _echo(body: JsonObject) -> Reply:
         and message.get("role") == "user"
         and isinstance(content := message["content"], str)
     ]
-    words = said[-1].split(" ") if said else [""]
-    pieces = [word if at == 0 else f" {word}" for at, word in enumerate(words)]
-    return Reply(tuple(pieces), prompt_tokens=len(words), completion_tokens=len(words))
+    detail = said[-1].split(" ") if said else [""]
+    pieces = [word if at == 0 else f" {word}" for at, word in enumerate(detail)]
+    return Reply(tuple(pieces), prompt_tokens=len(detail), completion_tokens=len(detail))

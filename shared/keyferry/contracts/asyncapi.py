@@ -15,7 +15,7 @@ from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     BUCKETS,
     CHAT_REQUEST,
-    FRAME_SPEAKERS,
+    FRAME_PUBLISHERS,
     FRAMES,
     REQUEST_DECIDED,
     SUBJECTS,
@@ -24,7 +24,7 @@ from keyferry.contracts.topology import (
     Transport,
     contracts,
 )
-from keyferry.contracts.usage import PackHead
+from keyferry.contracts.usage import BatchHead
 
 Json = dict[str, Any]
 
@@ -39,7 +39,7 @@ The inbox that the request names, below the asker's own prefix. An owner that do
 _ENCODINGS = {
     "json": "One JSON object, UTF-8, nulls left out.",
     "head-body": "The payload described here as one line of JSON, a newline, and the caller's OpenAI-shaped body, byte for byte.",
-    "pack": "One line of JSON (PackHead), then `count` lines, each one JSON object as described here.",
+    "pack": "One line of JSON (BatchHead), then `count` lines, each one JSON object as described here.",
     "frame": (
         "One byte tells the kind: A Accepted, D Data, E End, R Refused. Accepted, End and Refused follow as one line of JSON;"
         " Data as `<attempt_id> <seq>`. After the newline come the payload's bytes (Data, End)."
@@ -112,7 +112,7 @@ def _channel(subject: Subject) -> Json:
         "x-keyferry-encoding": _encoding(encoding(subject)),
     }
     if subject in PACKED:
-        channel["messages"]["PackHead"] = _message_ref(PackHead.__name__)
+        channel["messages"]["BatchHead"] = _message_ref(BatchHead.__name__)
     if parameters := _PLACEHOLDER.findall(subject.template):
         channel["parameters"] = {name: {"description": f"One subject token: the {name}."} for name in parameters}
     return channel
@@ -130,13 +130,13 @@ def _bucket_channel(bucket: Bucket, address: str, role: str) -> Json:
 
 def _operations() -> Iterator[tuple[str, Json]]:
     for subject in SUBJECTS:
-        for role in subject.speakers:
+        for role in subject.publishers:
             yield f"{role}.send.{subject.name}", _operation("send", subject)
-        for role in subject.hearers:
+        for role in subject.subscribers:
             yield f"{role}.receive.{subject.name}", _operation("receive", subject)
-    for role in FRAME_SPEAKERS:
+    for role in FRAME_PUBLISHERS:
         yield f"{role}.send.{FRAMES_CHANNEL}", _plain_operation("send", FRAMES_CHANNEL)
-    for role in CHAT_REQUEST.speakers:
+    for role in CHAT_REQUEST.publishers:
         yield f"{role}.receive.{FRAMES_CHANNEL}", _plain_operation("receive", FRAMES_CHANNEL)
     for bucket in BUCKETS:
         yield f"{bucket.owner}.send.bucket.{bucket.name}", _plain_operation("send", f"bucket.{bucket.name}")

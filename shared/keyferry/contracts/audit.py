@@ -71,7 +71,7 @@ class VerifyAudit(Command):
     tenant: TenantId | None = None
 
 
-class AuditVerdict(Message):
+class AuditVerification(Message):
     """What a verification found: nothing in `faults` is a whole, unchanged audit."""
 
     tenants: int = Field(ge=0)

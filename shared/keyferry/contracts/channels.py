@@ -67,8 +67,8 @@ class Subject:
 
     template: str
     message: type[BaseModel]
-    speakers: tuple[Role, ...]
-    hearers: tuple[Role, ...]
+    publishers: tuple[Role, ...]
+    subscribers: tuple[Role, ...]
     transport: Transport
     summary: str
     reply: type[BaseModel] | None = None
@@ -127,14 +127,14 @@ class Consumer:
     """A durable pull consumer."""
 
     stream: str
-    hearer: Role
+    subscriber: Role
     ack_wait: timedelta = timedelta(seconds=60)
     max_ack_pending: int = 2000
 
     @property
     def durable(self) -> str:
         """Its name."""
-        return self.hearer.value
+        return self.subscriber.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

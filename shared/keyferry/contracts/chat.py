@@ -49,7 +49,7 @@ class RequestHead(Head):
     traceparent: str | None = None
 
 
-class Tried(Message):
+class FailedAttempt(Message):
     """An attempt of this request that failed before anything was delivered."""
 
     attempt_id: str
@@ -77,7 +77,7 @@ class Reroute(RequestHead):
 
     decision_id: str
     """The decision that chose the first attempt: all decisions of a request hang together by it."""
-    tried: list[Tried] = Field(min_length=1)
+    failed_attempts: list[FailedAttempt] = Field(min_length=1)
 
 
 class AttemptRun(RequestHead):
@@ -100,9 +100,9 @@ class AttemptRun(RequestHead):
     """What the provider needs beside the key and is no secret: `region`, `deployment`, `api_version`, `project`, …"""
     drop_unsupported: bool = False
     """Whether the tenant lets fields that the provider cannot take be left out and reported, instead of being refused."""
-    alternatives: int = Field(default=0, ge=0)
+    remaining_candidates: int = Field(default=0, ge=0)
     """How many other candidates the router still had: with none, a failed attempt ends the request."""
-    tried: list[Tried] = Field(default_factory=list)
+    failed_attempts: list[FailedAttempt] = Field(default_factory=list)
 
 
 class ControlKind(StrEnum):

@@ -26,10 +26,10 @@ _MAX_SEQ_DIGITS = 18
 
 
 class Accepted(Message):
-    """A worker took the attempt and is about to call the provider; control messages go to `boot_id`."""
+    """A worker took the attempt and is about to call the provider; control messages go to `instance_id`."""
 
     attempt_id: str
-    boot_id: str
+    instance_id: str
     attempt_number: int
     decision_id: str
     provider: str

@@ -40,14 +40,14 @@ class KeyStatus(StrEnum):
     DISABLED = "disabled"
     """Switched off by a person or a rule."""
     UNDECRYPTABLE = "undecryptable"
-    """The vault cannot open its record: the sealing key is missing, or the record was changed."""
+    """The vault cannot open its record: the KEK is missing, or the record was changed."""
 
 
 USABLE = frozenset({KeyStatus.UNTESTED, KeyStatus.VALID, KeyStatus.DEGRADED})
 """Statuses in which a key may pay for a call."""
 
 
-class CheckStep(StrEnum):
+class KeyTestStep(StrEnum):
     """The steps of a key's test, in order."""
 
     REACHABLE = "reachable"
@@ -60,13 +60,13 @@ class CheckStep(StrEnum):
 class StepResult(Message):
     """How one step went. `passed` is null where it was not reached, or cannot be told for this provider."""
 
-    step: CheckStep
+    step: KeyTestStep
     passed: bool | None = None
     duration_ms: int | None = Field(default=None, ge=0)
-    words: str
+    detail: str
 
 
-class Verdict(StrEnum):
+class KeyTestResult(StrEnum):
     """What a test says of a key."""
 
     VALID = "valid"
@@ -76,15 +76,15 @@ class Verdict(StrEnum):
     """Timeouts, 5xx, 429: nothing is known about the key, and its status stays."""
 
 
-class KeyCheck(Message):
+class KeyTest(Message):
     """One test of a key against its provider."""
 
-    verdict: Verdict
+    verdict: KeyTestResult
     steps: list[StepResult]
     failure_class: FailureClass | None = None
     """Of the step that failed."""
     duration_ms: int = Field(ge=0)
-    checked_at: datetime
+    tested_at: datetime
     credit_left_usd: Usd | None = None
     """What the provider says is left, where it does."""
     models: list[ModelName] = Field(default_factory=list, max_length=2000)
@@ -128,8 +128,8 @@ class ProviderKey(KeyFacts):
     """16 hex digits of a keyed hash: the same key has the same one, and it says nothing about the key."""
     created_at: datetime
     created_by: Actor
-    last_check: KeyCheck | None = None
-    next_check_at: datetime | None = None
+    last_test: KeyTest | None = None
+    next_test_at: datetime | None = None
     last_used_at: datetime | None = None
     monthly_limit_usd: Usd | None = None
     spent_usd: Usd | None = None
@@ -145,7 +145,7 @@ class ProviderKey(KeyFacts):
     rotation_due: bool = False
     """Whether the secret in use is older than the operator wants."""
     credit_low: bool = False
-    """Whether less credit is left than the operator wants, as far as the provider says: `last_check.credit_left_usd`."""
+    """Whether less credit is left than the operator wants, as far as the provider says: `last_test.credit_left_usd`."""
 
 
 class GetIntakeKey(Command):
@@ -287,7 +287,7 @@ class KeyChanged(Message):
     provider: Provider
     change: KeyChange
     status: KeyStatus
-    words: str
+    detail: str
     at: datetime
 
 
@@ -312,7 +312,7 @@ class WorkerRegistration(Message):
     """A worker process's short-lived public key, signed with the slot's enrolled identity key (Ed25519)."""
 
     worker_id: str
-    boot_id: str
+    instance_id: str
     suite: str
     public_key: Base64
     not_after_unix_ms: int
@@ -322,13 +322,13 @@ class WorkerRegistration(Message):
 class Registered(Message):
     """The vault knows the worker process now."""
 
-    boot_id: str
+    instance_id: str
 
 
 class LeaseKey(Message):
     """A worker asks for a key, sealed to the public key that it registered. `nonce` is 16 fresh bytes, good once."""
 
-    boot_id: str
+    instance_id: str
     tenant: TenantId
     """For whose request."""
     owner: TenantId
@@ -347,7 +347,7 @@ class SealedKey(Message):
     """A key on its way to one worker process: sealed to it, and signed by the vault over everything here."""
 
     worker_id: str
-    boot_id: str
+    instance_id: str
     suite: str
     tenant: TenantId
     owner: TenantId
@@ -362,7 +362,7 @@ class SealedKey(Message):
     signature: Base64
 
 
-class CheckKey(Message):
+class RunKeyTest(Message):
     """The vault asks a worker to test a key; `key.nonce` is the vault's own and good once."""
 
     key: SealedKey
@@ -375,19 +375,19 @@ class CheckKey(Message):
 # --- the vault itself
 
 
-class RotateSealingKey(Command):
-    """Rewrap every data key under the primary sealing key, in the background; or tell how far that is."""
+class RotateKek(Command):
+    """Rewrap every data key under the primary KEK, in the background; or tell how far that is."""
 
     start: bool = True
     renew: bool = False
-    """Have whoever holds the sealing keys make a new primary one first."""
+    """Have whoever holds the KEKs make a new primary one first."""
     actor: Actor = "operator"
 
 
-class SealingKeyTerm(Message):
-    """How old the oldest sealing key in use is: one that is primary, or still wraps a data key."""
+class KekTerm(Message):
+    """How old the oldest KEK in use is: one that is primary, or still wraps a data key."""
 
-    sealing_key: str
+    kek: str
     since: datetime
     """When the vault first saw it in use."""
     age_days: int = Field(ge=0)
@@ -395,22 +395,22 @@ class SealingKeyTerm(Message):
     """When it is to be replaced; null where the operator wants no reminder."""
     overdue: bool = False
     """Whether somebody has to do something: it is due, and the vault does not or cannot replace it by itself."""
-    words: str
+    detail: str
     """What happens next, or what to do."""
 
 
-class SealingKeyRotation(Message):
-    """How far a rotation is. `left` counts data keys that are still wrapped by another sealing key than the primary."""
+class KekRotation(Message):
+    """How far a rotation is. `left` counts data keys that are still wrapped by another KEK than the primary."""
 
     primary: str
     total: int = Field(ge=0)
     left: int = Field(ge=0)
     running: bool
-    by_sealing_key: dict[str, int]
+    by_kek: dict[str, int]
     failed: list[str] = Field(default_factory=list)
     """Data keys that could not be unwrapped, by id."""
-    term: SealingKeyTerm | None = None
-    """The age of the oldest sealing key in use."""
+    term: KekTerm | None = None
+    """The age of the oldest KEK in use."""
 
 
 class RotateDataKeys(Command):
@@ -432,8 +432,8 @@ class VaultReport(Message):
     records: int = Field(ge=0)
     data_keys: int = Field(ge=0)
     undecryptable: list[str] = Field(default_factory=list)
-    sealing_keys: dict[str, int] = Field(default_factory=dict)
-    """Sealing key -> data keys that it wraps."""
+    keks: dict[str, int] = Field(default_factory=dict)
+    """KEK -> data keys that it wraps."""
     primary: str
 
 

@@ -71,10 +71,10 @@ def _check_fields(facts: ProviderFacts, fields: Mapping[str, str]) -> None:
         value = fields.get(field.name)
         if value is None and field.required:
             raise UnusableAddress(
-                f"a key of {facts.title} needs {field.name}: {field.words}, such as {field.name}={field.example}"
+                f"a key of {facts.title} needs {field.name}: {field.detail}, such as {field.name}={field.example}"
             )
         if value is not None and re.fullmatch(field.pattern, value, re.ASCII) is None:
-            raise UnusableAddress(f"{field.name} is {field.words}, such as {field.example}")
+            raise UnusableAddress(f"{field.name} is {field.detail}, such as {field.example}")
 
 
 def _own(facts: ProviderFacts, fields: Mapping[str, str]) -> str:

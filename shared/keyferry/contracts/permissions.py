@@ -7,7 +7,7 @@ from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
     FRAME_INBOXES,
-    FRAME_SPEAKERS,
+    FRAME_PUBLISHERS,
     Role,
     Transport,
     heard_by,
@@ -57,10 +57,10 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
     own = _own(user)
     for subject in spoken_by(role):
         yield subject.pattern(**own)
-    if role in FRAME_SPEAKERS:
+    if role in FRAME_PUBLISHERS:
         yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
     for consumer in CONSUMERS:
-        if consumer.hearer is role:
+        if consumer.subscriber is role:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
             yield f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.durable}"
             yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"

@@ -19,7 +19,7 @@ class KeyField:
     """Something that is no secret and that calls with the key need."""
 
     name: str
-    words: str
+    detail: str
     """What it is, for people."""
     example: str
     pattern: str = r"[A-Za-z0-9._-]{1,200}"

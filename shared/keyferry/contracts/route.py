@@ -66,7 +66,7 @@ class Candidate(Message):
     """Which of the provider's offerings it is, where they differ by region."""
     kept: bool
     reason: DropReason | None = None
-    words: str
+    detail: str
     """The reason for people, kept or dropped."""
 
 

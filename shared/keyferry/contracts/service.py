@@ -47,7 +47,7 @@ class ServiceReport(Message):
     service: str
     slot: int
     pid: int
-    boot_id: str
+    instance_id: str
     version: str
     ready: bool
     waiting_for: list[str]

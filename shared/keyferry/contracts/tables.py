@@ -9,7 +9,7 @@ from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
     FRAME_INBOXES,
-    FRAME_SPEAKERS,
+    FRAME_PUBLISHERS,
     FRAMES,
     STREAMS,
     SUBJECTS,
@@ -104,8 +104,8 @@ def _subject(subject: Subject) -> tuple[str, ...]:
     return (
         _code(subject.template),
         f"{message} → {subject.reply.__name__}" if subject.reply else message,
-        _roles(subject.speakers),
-        _roles(subject.hearers) or "nobody",
+        _roles(subject.publishers),
+        _roles(subject.subscribers) or "nobody",
         f"stream {subject.stream}" if subject.transport is Transport.STREAM else subject.transport.value,
         _code(subject.queue) if subject.queue else "",
         subject.summary,
@@ -115,7 +115,7 @@ def _subject(subject: Subject) -> tuple[str, ...]:
 def _frames() -> str:
     inboxes = ", ".join(_code(f"{prefix}>") for prefix in FRAME_INBOXES)
     kinds = ", ".join(model.__name__ for model in FRAMES)
-    return f"Answers to chat requests go from {_roles(FRAME_SPEAKERS)} to the caller's inbox ({inboxes}) as frames: {kinds}."
+    return f"Answers to chat requests go from {_roles(FRAME_PUBLISHERS)} to the caller's inbox ({inboxes}) as frames: {kinds}."
 
 
 def _how(subject: Subject) -> str:

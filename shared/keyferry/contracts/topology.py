@@ -40,8 +40,8 @@ _ASKERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
 CHAT_REQUEST = Subject(
     template="kf.v1.chat.request.{tenant}",
     message=chat.ChatRequest,
-    speakers=_ASKERS,
-    hearers=(Role.ROUTER,),
+    publishers=_ASKERS,
+    subscribers=(Role.ROUTER,),
     queue="router",
     transport=Transport.CORE,
     lane=Lane.HOT,
@@ -50,8 +50,8 @@ CHAT_REQUEST = Subject(
 EMBEDDING_REQUEST = Subject(
     template="kf.v1.embedding.request.{tenant}",
     message=chat.EmbeddingRequest,
-    speakers=_ASKERS,
-    hearers=(Role.ROUTER,),
+    publishers=_ASKERS,
+    subscribers=(Role.ROUTER,),
     queue="router",
     transport=Transport.CORE,
     lane=Lane.HOT,
@@ -60,8 +60,8 @@ EMBEDDING_REQUEST = Subject(
 ATTEMPT_RUN = Subject(
     template="kf.v1.attempt.run.{provider}",
     message=chat.AttemptRun,
-    speakers=(Role.ROUTER,),
-    hearers=(Role.PROVIDER_WORKER,),
+    publishers=(Role.ROUTER,),
+    subscribers=(Role.PROVIDER_WORKER,),
     queue="provider-worker",
     transport=Transport.CORE,
     lane=Lane.HOT,
@@ -70,28 +70,28 @@ ATTEMPT_RUN = Subject(
 REQUEST_REROUTE = Subject(
     template="kf.v1.request.reroute.{tenant}",
     message=chat.Reroute,
-    speakers=(Role.PROVIDER_WORKER,),
-    hearers=(Role.ROUTER,),
+    publishers=(Role.PROVIDER_WORKER,),
+    subscribers=(Role.ROUTER,),
     queue="router",
     transport=Transport.CORE,
     lane=Lane.HOT,
     summary="An attempt failed before anything was delivered: plan anew with fresh facts; the reply inbox is the caller's.",
 )
 WORKER_PROBE = Subject(
-    template="kf.v1.worker.probe.{boot}",
+    template="kf.v1.worker.probe.{instance}",
     message=chat.Probe,
     reply=chat.Probed,
-    speakers=_ASKERS,
-    hearers=(Role.PROVIDER_WORKER,),
+    publishers=_ASKERS,
+    subscribers=(Role.PROVIDER_WORKER,),
     transport=Transport.REQUEST,
     lane=Lane.HOT,
     summary="From a caller to a silent worker process: does it still have these attempts?",
 )
 WORKER_CONTROL = Subject(
-    template="kf.v1.worker.control.{boot}.{tenant}",
+    template="kf.v1.worker.control.{instance}.{tenant}",
     message=chat.Control,
-    speakers=_ASKERS,
-    hearers=(Role.PROVIDER_WORKER,),
+    publishers=_ASKERS,
+    subscribers=(Role.PROVIDER_WORKER,),
     transport=Transport.CORE,
     lane=Lane.HOT,
     summary="From a caller to the worker process that accepted its attempt: cancel, grant credit.",
@@ -99,8 +99,8 @@ WORKER_CONTROL = Subject(
 ATTEMPT_FINISHED = Subject(
     template="kf.v1.attempt.finished.{worker}",
     message=usage.AttemptRecord,
-    speakers=(Role.PROVIDER_WORKER,),
-    hearers=(Role.USAGE_LEDGER, Role.HEALTH_MONITOR, Role.KEY_VAULT),
+    publishers=(Role.PROVIDER_WORKER,),
+    subscribers=(Role.USAGE_LEDGER, Role.HEALTH_MONITOR, Role.KEY_VAULT),
     transport=Transport.STREAM,
     stream="ATTEMPTS",
     summary="Attempts that ended, in packs: a head line and one record a line.",
@@ -108,8 +108,8 @@ ATTEMPT_FINISHED = Subject(
 ATTEMPT_CONFIRMED = Subject(
     template="kf.v1.attempt.confirmed.{worker}",
     message=usage.AttemptsConfirmed,
-    speakers=(Role.USAGE_LEDGER,),
-    hearers=(Role.PROVIDER_WORKER,),
+    publishers=(Role.USAGE_LEDGER,),
+    subscribers=(Role.PROVIDER_WORKER,),
     transport=Transport.CORE,
     lane=Lane.HOT,
     summary="These records are committed; the worker may forget them.",
@@ -117,8 +117,8 @@ ATTEMPT_CONFIRMED = Subject(
 REQUEST_DECIDED = Subject(
     template="kf.v1.request.decided.{router}",
     message=route.DecisionRecord,
-    speakers=(Role.ROUTER,),
-    hearers=(Role.USAGE_LEDGER,),
+    publishers=(Role.ROUTER,),
+    subscribers=(Role.USAGE_LEDGER,),
     transport=Transport.STREAM,
     stream="DECISIONS",
     summary="What the router knew and chose, refusals included; in packs.",
@@ -126,8 +126,8 @@ REQUEST_DECIDED = Subject(
 HEALTH_CHANGED = Subject(
     template="kf.v1.health.changed.{provider}",
     message=health.Health,
-    speakers=(Role.HEALTH_MONITOR,),
-    hearers=(),
+    publishers=(Role.HEALTH_MONITOR,),
+    subscribers=(),
     transport=Transport.STREAM,
     stream="CHANGES",
     summary="A circuit opened, began to cool or closed.",
@@ -135,8 +135,8 @@ HEALTH_CHANGED = Subject(
 RECORD_REJECTED = Subject(
     template="kf.v1.record.rejected.{service}",
     message=service.Refusal,
-    speakers=(Role.USAGE_LEDGER,),
-    hearers=(),
+    publishers=(Role.USAGE_LEDGER,),
+    subscribers=(),
     transport=Transport.STREAM,
     stream="DEAD_LETTERS",
     summary="A record that fits no contract, set aside with the reason so that its pack goes on.",
@@ -149,8 +149,8 @@ def _request(template: str, message: type[BaseModel], reply: type[BaseModel], ow
         template=template,
         message=message,
         reply=reply,
-        speakers=(Role.OPERATOR, Role.CONSOLE),
-        hearers=(owner,),
+        publishers=(Role.OPERATOR, Role.CONSOLE),
+        subscribers=(owner,),
         queue=owner.value,
         transport=Transport.REQUEST,
         summary=summary,
@@ -189,8 +189,8 @@ MODEL_LIST = Subject(
     template="kf.v1.model.list.{tenant}",
     message=route.ListModels,
     reply=route.Models,
-    speakers=(*_ASKERS, Role.CONSOLE),
-    hearers=(Role.ROUTER,),
+    publishers=(*_ASKERS, Role.CONSOLE),
+    subscribers=(Role.ROUTER,),
     queue="router",
     transport=Transport.REQUEST,
     summary="What a tenant can call now.",
@@ -212,7 +212,7 @@ KEY_INTAKE = _request(
     "kf.v1.key.intake", key.GetIntakeKey, key.IntakeKey, _VAULT, "The public key that provider keys are sealed to."
 )
 KEY_ADD = _request("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Store a provider key, sealed.")
-KEY_TRY = _request("kf.v1.key.try", key.TryKey, key.KeyCheck, _VAULT, "Test a provider key without storing it.")
+KEY_TRY = _request("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")
 KEY_TEST = _request("kf.v1.key.test", key.TestKey, key.ProviderKey, _VAULT, "Test a stored provider key.")
 KEY_ROTATE = _request(
     "kf.v1.key.rotate", key.RotateKey, key.ProviderKey, _VAULT, "Replace a provider key, with overlap."
@@ -222,7 +222,7 @@ KEY_EDIT = _request("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Cha
 KEY_REMOVE = _request("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
 KEY_LIST = _request("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "A tenant's provider keys, masked.")
 VAULT_ROTATE = _request(
-    "kf.v1.vault.rotate", key.RotateSealingKey, key.SealingKeyRotation, _VAULT, "Rewrap data keys; or how far that is."
+    "kf.v1.vault.rotate", key.RotateKek, key.KekRotation, _VAULT, "Rewrap data keys; or how far that is."
 )
 VAULT_RESEAL = _request(
     "kf.v1.vault.reseal", key.RotateDataKeys, key.VaultReport, _VAULT, "Seal a tenant's keys under a fresh data key."
@@ -233,8 +233,8 @@ WORKER_REGISTER = Subject(
     template="kf.v1.worker.register.{worker}",
     message=key.WorkerRegistration,
     reply=key.Registered,
-    speakers=(Role.PROVIDER_WORKER,),
-    hearers=(Role.KEY_VAULT,),
+    publishers=(Role.PROVIDER_WORKER,),
+    subscribers=(Role.KEY_VAULT,),
     queue="key-vault",
     transport=Transport.REQUEST,
     summary="A worker process shows its short-lived public key, signed with the slot's identity key.",
@@ -243,19 +243,19 @@ KEY_LEASE = Subject(
     template="kf.v1.key.lease.{worker}",
     message=key.LeaseKey,
     reply=key.SealedKey,
-    speakers=(Role.PROVIDER_WORKER,),
-    hearers=(Role.KEY_VAULT,),
+    publishers=(Role.PROVIDER_WORKER,),
+    subscribers=(Role.KEY_VAULT,),
     queue="key-vault",
     transport=Transport.REQUEST,
     lane=Lane.HOT,
     summary="A worker asks for the key of an attempt; the answer is sealed to it and signed.",
 )
-KEY_CHECK = Subject(
-    template="kf.v1.key.check.{worker}",
-    message=key.CheckKey,
-    reply=key.KeyCheck,
-    speakers=(Role.KEY_VAULT,),
-    hearers=(Role.PROVIDER_WORKER,),
+KEY_TEST_RUN = Subject(
+    template="kf.v1.key_test.run.{worker}",
+    message=key.RunKeyTest,
+    reply=key.KeyTest,
+    publishers=(Role.KEY_VAULT,),
+    subscribers=(Role.PROVIDER_WORKER,),
     transport=Transport.REQUEST,
     lane=Lane.HOT,
     summary="The vault has a worker test a key against its provider; it calls nobody itself.",
@@ -263,8 +263,8 @@ KEY_CHECK = Subject(
 KEY_CHANGED = Subject(
     template="kf.v1.key.changed.{tenant}",
     message=key.KeyChanged,
-    speakers=(Role.KEY_VAULT,),
-    hearers=(),
+    publishers=(Role.KEY_VAULT,),
+    subscribers=(),
     transport=Transport.STREAM,
     stream="CHANGES",
     summary="A provider key was added, tested, rotated, removed, or changed its status.",
@@ -272,8 +272,8 @@ KEY_CHANGED = Subject(
 KEY_SPENT = Subject(
     template="kf.v1.key.spent.{tenant}",
     message=key.KeySpend,
-    speakers=(Role.USAGE_LEDGER,),
-    hearers=(Role.KEY_VAULT,),
+    publishers=(Role.USAGE_LEDGER,),
+    subscribers=(Role.KEY_VAULT,),
     transport=Transport.STREAM,
     stream="SPEND",
     summary="What a provider key's calls came to this month.",
@@ -281,20 +281,22 @@ KEY_SPENT = Subject(
 AUDIT_RECORDED = Subject(
     template="kf.v1.audit.recorded.{service}",
     message=audit.AuditEvent,
-    speakers=(Role.KEY_VAULT,),
-    hearers=(Role.USAGE_LEDGER,),
+    publishers=(Role.KEY_VAULT,),
+    subscribers=(Role.USAGE_LEDGER,),
     transport=Transport.STREAM,
     stream="AUDIT",
     summary="Somebody did something that has to be accounted for; on disk before it takes effect.",
 )
 AUDIT_LIST = _request("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _LEDGER, "A tenant's audit.")
-AUDIT_VERIFY = _request("kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerdict, _LEDGER, "Recompute the chains.")
+AUDIT_VERIFY = _request(
+    "kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerification, _LEDGER, "Recompute the chains."
+)
 SERVICE_PING = Subject(
     template="kf.v1.service.ping",
     message=service.Ping,
     reply=service.ServiceReport,
-    speakers=(Role.OPERATOR,),
-    hearers=SERVICES,
+    publishers=(Role.OPERATOR,),
+    subscribers=SERVICES,
     transport=Transport.REQUEST,
     lane=Lane.HOT,
     summary="Every process of every service reports itself.",
@@ -341,7 +343,7 @@ SUBJECTS: tuple[Subject, ...] = (
     VAULT_SHRED,
     WORKER_REGISTER,
     KEY_LEASE,
-    KEY_CHECK,
+    KEY_TEST_RUN,
     KEY_CHANGED,
     KEY_SPENT,
     AUDIT_RECORDED,
@@ -351,7 +353,7 @@ SUBJECTS: tuple[Subject, ...] = (
 )
 
 FRAMES: tuple[type[BaseModel], ...] = (frames.Accepted, frames.Data, frames.End, frames.Refused)
-FRAME_SPEAKERS = (Role.ROUTER, Role.PROVIDER_WORKER)
+FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
 """They may publish to the inboxes of callers, and to no other inbox."""
 
 GIB = 1024**3
@@ -364,12 +366,12 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
 CONSUMERS: tuple[Consumer, ...] = (
-    Consumer(stream="ATTEMPTS", hearer=Role.USAGE_LEDGER),
-    Consumer(stream="ATTEMPTS", hearer=Role.HEALTH_MONITOR),
-    Consumer(stream="DECISIONS", hearer=Role.USAGE_LEDGER),
-    Consumer(stream="AUDIT", hearer=Role.USAGE_LEDGER),
-    Consumer(stream="ATTEMPTS", hearer=Role.KEY_VAULT),
-    Consumer(stream="SPEND", hearer=Role.KEY_VAULT),
+    Consumer(stream="ATTEMPTS", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="ATTEMPTS", subscriber=Role.HEALTH_MONITOR),
+    Consumer(stream="DECISIONS", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="AUDIT", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="ATTEMPTS", subscriber=Role.KEY_VAULT),
+    Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
 )
 TENANTS_VIEW = Bucket(
     name="tenants",
@@ -432,17 +434,17 @@ def reply_prefixes(subject: Subject) -> tuple[str, ...]:
         return FRAME_INBOXES
     # Each worker slot is a user of its own, whose inbox begins with the role's and a hyphen.
     ends = {Role.PROVIDER_WORKER: "-"}
-    return tuple(f"{inbox_prefix(speaker.value)}{ends.get(speaker, '.')}" for speaker in subject.speakers)
+    return tuple(f"{inbox_prefix(publisher.value)}{ends.get(publisher, '.')}" for publisher in subject.publishers)
 
 
 def heard_by(role: Role) -> list[Subject]:
     """What a role listens to, streams included."""
-    return [subject for subject in SUBJECTS if role in subject.hearers]
+    return [subject for subject in SUBJECTS if role in subject.subscribers]
 
 
 def spoken_by(role: Role) -> list[Subject]:
     """What a role says."""
-    return [subject for subject in SUBJECTS if role in subject.speakers]
+    return [subject for subject in SUBJECTS if role in subject.publishers]
 
 
 def contracts() -> Iterable[type[BaseModel]]:
@@ -452,7 +454,7 @@ def contracts() -> Iterable[type[BaseModel]]:
         seen.setdefault(subject.message.__name__, subject.message)
         if subject.reply is not None:
             seen.setdefault(subject.reply.__name__, subject.reply)
-    others: list[type[BaseModel]] = [*FRAMES, usage.PackHead, *(bucket.message for bucket in BUCKETS)]
+    others: list[type[BaseModel]] = [*FRAMES, usage.BatchHead, *(bucket.message for bucket in BUCKETS)]
     for model in others:
         seen.setdefault(model.__name__, model)
     return seen.values()

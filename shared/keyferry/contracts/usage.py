@@ -12,7 +12,7 @@ from keyferry.contracts.ids import TenantId
 from keyferry.contracts.money import Usd
 
 
-class TokenMeters(Message):
+class TokenUsage(Message):
     """Tokens of one attempt, counted once each: the meters are disjoint and add up to the provider's total.
 
     `input` are prompt tokens neither read from nor written to a cache and neither audio nor image; `output` are completion
@@ -48,7 +48,7 @@ class TokenMeters(Message):
         return self.prompt + self.completion
 
 
-class Basis(StrEnum):
+class UsageSource(StrEnum):
     """Where the meters come from."""
 
     REPORTED = "reported"
@@ -110,8 +110,8 @@ class AttemptRecord(Message):
     finish_reason: str | None = None
     service_tier: str | None = None
     """The processing tier that the provider says it used, where its prices differ by it."""
-    meters: TokenMeters = TokenMeters()
-    basis: Basis = Basis.NONE
+    token_usage: TokenUsage = TokenUsage()
+    usage_source: UsageSource = UsageSource.NONE
     reported_cost_usd: Usd | None = None
     """What the provider says it charged, kept beside our own figure."""
     started_at: datetime
@@ -123,7 +123,7 @@ class AttemptRecord(Message):
     spool_seq: int = Field(ge=1)
 
 
-class PackHead(Head):
+class BatchHead(Head):
     """The head of a pack: `count` records follow, one JSON line each, so that a bad one can be set aside alone."""
 
     producer: str
@@ -159,7 +159,7 @@ class UsageRow(Message):
     failed: int
     cancelled: int
     indeterminate: int
-    meters: TokenMeters
+    token_usage: TokenUsage
     cost_usd: Usd
     unpriced: int
     """Attempts whose cost is unknown; they are not in `cost_usd`."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 from keyferry.contracts.money import PLACES
-from keyferry.contracts.usage import TokenMeters
+from keyferry.contracts.usage import TokenUsage
 
-METERS = tuple(TokenMeters.model_fields)
+METERS = tuple(TokenUsage.model_fields)
 PRICE_PLACES = 6
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
@@ -46,12 +46,12 @@ class Tariff:
     rates: Mapping[str, Rate] = field(default_factory=dict)
     per_request: int = 0
 
-    def cost(self, meters: TokenMeters) -> Decimal | None:
+    def cost(self, token_usage: TokenUsage) -> Decimal | None:
         """The exact cost in dollars; null where tokens were used that have no rate."""
         total = self.per_request
-        prompt_tokens = meters.prompt
+        prompt_tokens = token_usage.prompt
         for meter in METERS:
-            count = getattr(meters, meter)
+            count = getattr(token_usage, meter)
             if count:
                 rate = self.rate_of(meter)
                 if rate is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keyferry.pricing.file import BadPriceFile, PriceList
-from keyferry.runtime.settings import SettingsError
+from keyferry.runtime.process.settings import SettingsError
 
 
 def load_prices(path: Path) -> PriceList:

@@ -20,8 +20,8 @@ from nats.js import JetStreamContext
 
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.topology import Bucket
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.tasks import cancel_and_wait
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.tasks import cancel_and_wait
 
 _log = logging.getLogger(__name__)
 

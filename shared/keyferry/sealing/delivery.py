@@ -44,7 +44,7 @@ class Recipient:
     """A worker process as it takes deliveries: who it is, the private keys that still open, and the vault it trusts."""
 
     worker_id: str
-    boot_id: str
+    instance_id: str
     private_keys: tuple[X25519PrivateKey, ...]
     """The newest first."""
     vault: Ed25519PublicKey
@@ -67,7 +67,7 @@ def seal_to_worker(
     """
     unsealed = SealedKey(
         worker_id=worker.worker_id,
-        boot_id=worker.boot_id,
+        instance_id=worker.instance_id,
         suite=worker.suite,
         tenant=tenant,
         owner=facts.tenant,
@@ -90,7 +90,7 @@ def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> Le
 
     Whether it was asked for (`answers`), and is taken once only, is for the caller to see to.
     """
-    if (sealed.worker_id, sealed.boot_id) != (recipient.worker_id, recipient.boot_id):
+    if (sealed.worker_id, sealed.instance_id) != (recipient.worker_id, recipient.instance_id):
         raise NotDelivered("the key was sealed to another worker process")
     try:
         known(sealed.suite)
@@ -112,7 +112,7 @@ def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> Le
 
 def answers(sealed: SealedKey, asked: LeaseKey) -> None:
     """Nothing when `sealed` answers exactly what was asked, for no longer than a lease may last. Raises NotDelivered."""
-    for name in ("boot_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"):
+    for name in ("instance_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"):
         if getattr(sealed, name) != getattr(asked, name):
             raise NotDelivered(f"the delivered key answers another question: its {name} is not what was asked for")
     if not asked.sent_at_unix_ms < sealed.not_after_unix_ms <= asked.sent_at_unix_ms + MAX_LEASE_MS:
@@ -133,7 +133,7 @@ def _parts(sealed: SealedKey) -> tuple[str | int, ...]:
     return (
         sealed.suite,
         sealed.worker_id,
-        sealed.boot_id,
+        sealed.instance_id,
         sealed.tenant,
         sealed.owner,
         sealed.provider,

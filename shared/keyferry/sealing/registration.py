@@ -26,7 +26,7 @@ def sign(
     identity: Ed25519PrivateKey,
     *,
     worker_id: str,
-    boot_id: str,
+    instance_id: str,
     public_key: bytes,
     not_after_unix_ms: int,
     suite: str = DEFAULT_SUITE,
@@ -34,7 +34,7 @@ def sign(
     """The registration of a process's public key (raw bytes) until a moment."""
     unsigned = WorkerRegistration(
         worker_id=worker_id,
-        boot_id=boot_id,
+        instance_id=instance_id,
         suite=suite,
         public_key=to_base64(public_key),
         not_after_unix_ms=not_after_unix_ms,
@@ -72,7 +72,7 @@ def _signed(registration: WorkerRegistration) -> bytes:
         _CONTEXT,
         registration.suite,
         registration.worker_id,
-        registration.boot_id,
+        registration.instance_id,
         registration.public_key,
         registration.not_after_unix_ms,
     )

@@ -16,8 +16,8 @@ from deploy.postgres.migrate import migrate
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.key import KeyFacts, LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role, worker_id
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.private_keys import public_text_of, text_of
 from services.provider_worker.keys.leasing import KeyRing
@@ -94,7 +94,7 @@ async def _worker(
 
     registrar = Registrar(
         worker_id=connection.user,
-        boot_id=connection.boot_id,
+        instance_id=connection.instance_id,
         identity=identity,
         vault=vault.public_key(),
         ask=register,
@@ -107,7 +107,7 @@ async def _worker(
             ask=lease,
             facts_of=view.get,
             current=lambda: connection.connected,
-            boot_id=connection.boot_id,
+            instance_id=connection.instance_id,
         )
     finally:
         await connection.broker.stop()

@@ -1,4 +1,4 @@
-"""Times a rotation of the sealing key over many tenants, and what reading keys costs meanwhile and before."""
+"""Times a rotation of the KEK over many tenants, and what reading keys costs meanwhile and before."""
 
 import asyncio
 import time
@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from deploy.postgres.migrate import migrate
 from keyferry.contracts.key import ProviderKey
 from keyferry.sealing.framing import to_base64
-from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.rotation import Rotation
-from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.sealing_keys.protocol import Context
-from services.key_vault.store import KeyStore
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.encryption.kek_providers.protocol import Context
+from services.key_vault.keys.store import KeyStore
+from services.key_vault.maintenance.kek_rotation import Rotation
 from tests.bench.failure import BenchError
 from tests.bench.keys import READ_BEFORE, READ_MEANWHILE, REWRAP
 from tests.bench.keys.timing import Timing, timing
@@ -49,7 +49,7 @@ def measure(room: Path) -> list[Timing]:
     """Reads at 200 a second before and during a rotation over 2000 tenants, and the rotation itself.
 
     Raises:
-        BenchError: a data key was left on the old sealing key, or there were too few samples.
+        BenchError: a data key was left on the old KEK, or there were too few samples.
     """
     return uvloop.run(_measured(room))
 
@@ -65,22 +65,22 @@ async def _measured(room: Path) -> list[Timing]:
         keys = await _prepared(url.strip(), keyring)
         engine = create_async_engine(url.strip(), pool_size=10)
         try:
-            store, sealing_keys = KeyStore(engine), _TimedKeyring(keyring)
-            data_keys = DataKeys(store, sealing_keys, "bench", ttl_seconds=_NO_MEMORY_SECONDS)
+            store, keks = KeyStore(engine), _TimedKeyring(keyring)
+            data_keys = DataKeys(store, keks, "bench", ttl_seconds=_NO_MEMORY_SECONDS)
             custody = Custody(data_keys, "bench", bytes(32))
             over = asyncio.Event()
             asyncio.get_running_loop().call_later(2, over.set)
             before = await _reads(READ_BEFORE, store, custody, keys, over)
             keyring.write_text(new + old)
-            rotation, done = Rotation(store, sealing_keys, data_keys), asyncio.Event()
+            rotation, done = Rotation(store, keks, data_keys), asyncio.Event()
             reading = asyncio.ensure_future(_reads(READ_MEANWHILE, store, custody, keys, done))
             began = time.monotonic()
             await rotation.run("bench")
-            rewrapped = timing(REWRAP, sealing_keys.taken_ns, time.monotonic() - began)
+            rewrapped = timing(REWRAP, keks.taken_ns, time.monotonic() - began)
             done.set()
             meanwhile = await reading
             if (await rotation.progress()).left:
-                raise BenchError("the rotation ended and left data keys on the old sealing key")
+                raise BenchError("the rotation ended and left data keys on the old KEK")
             return [rewrapped, before, meanwhile]
         finally:
             await engine.dispose()

@@ -16,21 +16,21 @@ from typing import Any
 import uvloop
 
 from keyferry.contracts import ids
-from keyferry.contracts.key import CheckKey as Check
-from keyferry.contracts.key import KeyCheck, KeyStatus, ProviderKey, WorkerRegistration
+from keyferry.contracts.key import KeyStatus, KeyTest, ProviderKey, WorkerRegistration
+from keyferry.contracts.key import RunKeyTest as Check
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.database import engine_for
-from keyferry.runtime.event_outbox import EventRelay
-from keyferry.runtime.settings import DatabaseSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.database.engine import engine_for
+from keyferry.runtime.database.event_outbox import EventRelay
+from keyferry.runtime.process.settings import DatabaseSettings
 from keyferry.sealing.private_keys import signing_key
-from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.delivery import Delivery, LeaseDoor
-from services.key_vault.registrations import EnrolledWorkers
-from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.store import Act, KeyStore, audit_sequence, event_outbox
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.keys.store import Act, KeyStore, audit_sequence, event_outbox
+from services.key_vault.leases.registrations import EnrolledWorkers
+from services.key_vault.leases.service import Delivery, LeaseDoor
 from tests.bench.failure import BenchError
 
 ORIGIN = "https://api.example.com"
@@ -95,7 +95,7 @@ async def stored_key(store: KeyStore, custody: Custody, number: int, tenant: str
     return key
 
 
-async def _tests_nothing(worker_id: str, check: Check) -> KeyCheck:
+async def _tests_nothing(worker_id: str, check: Check) -> KeyTest:
     raise BenchError("no key is tested here")
 
 

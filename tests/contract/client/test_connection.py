@@ -16,8 +16,8 @@ from keyferry.contracts.route import ListModels, Model, Models
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_in, refusal_reply
 from keyferry.contracts.topology import CHAT_REQUEST, MODEL_LIST, WORKER_CONTROL, Role, internal_client, worker_id
 from keyferry.contracts.usage import KeySource
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.bus import Installation, installation
 
 CRM, OTHER = internal_client("acme", "crm"), internal_client("other", "crm")
@@ -170,7 +170,7 @@ async def _take_late(worker: NatsClient, message: Msg, given_up: "asyncio.Task[o
     await asyncio.wait([given_up])
     accepted = frames.Accepted(
         attempt_id="att_late",
-        boot_id=BOOT,
+        instance_id=BOOT,
         attempt_number=1,
         decision_id="dec_1",
         provider="echo",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from deploy.embedded.services import SERVICES, ServiceRow, nats_user
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.process.settings import ServiceSettings
 from tests.support import plain_yaml
 
 ROOT = Path(__file__).resolve().parents[3]

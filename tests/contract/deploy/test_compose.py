@@ -14,7 +14,7 @@ from deploy.embedded.home import Home
 from deploy.embedded.services import DEFAULT_CONSOLE_PORT, WORKER_SLOTS, Addresses, placements
 from deploy.embedded.system import DATABASE, DEFAULT_HTTP_PORT
 from keyferry.contracts import topology
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.process.settings import ServiceSettings
 from tests.contract.deploy.composition import (
     PROCESSES,
     ROOT,

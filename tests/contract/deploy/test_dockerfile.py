@@ -72,8 +72,8 @@ def test_it_runs_as_an_ordinary_user_the_one_of_the_compose_file() -> None:
     assert user == containers()["router"].text("user") == "10001:10001"
     [create] = [run for run in arguments("RUN") if "useradd" in run]
     assert "--uid 10001 --gid 10001" in create
-    words = [word for word, _ in STEPS]
-    assert words.index("CMD") > words.index("USER"), "nothing runs as root at the end"
+    detail = [word for word, _ in STEPS]
+    assert detail.index("CMD") > detail.index("USER"), "nothing runs as root at the end"
 
 
 def test_one_recipe_runs_any_service() -> None:

@@ -25,8 +25,8 @@ def test_every_subject_is_a_channel_with_its_speakers_and_hearers() -> None:
         assert _DOCUMENT["channels"][subject.name]["address"] == subject.template
         sends = {name.partition(".")[0] for name in operations if name.endswith(f".send.{subject.name}")}
         receives = {name.partition(".")[0] for name in operations if name.endswith(f".receive.{subject.name}")}
-        assert sends == set(subject.speakers)
-        assert receives == set(subject.hearers)
+        assert sends == set(subject.publishers)
+        assert receives == set(subject.subscribers)
 
 
 def test_parameters_are_those_of_the_address() -> None:
@@ -39,7 +39,7 @@ def test_parameters_are_those_of_the_address() -> None:
 def test_a_management_request_has_its_answer_and_its_refusal() -> None:
     for subject in SUBJECTS:
         if subject.reply is not None:
-            operation = _DOCUMENT["operations"][f"{subject.speakers[0]}.send.{subject.name}"]
+            operation = _DOCUMENT["operations"][f"{subject.publishers[0]}.send.{subject.name}"]
             channel = operation["reply"]["channel"]["$ref"].rpartition("/")[2]
             assert set(_DOCUMENT["channels"][channel]["messages"]) == {subject.reply.__name__, "Refusal"}
 

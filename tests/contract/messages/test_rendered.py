@@ -71,7 +71,7 @@ def test_unknown_fields_pass_between_services_and_fail_in_management() -> None:
         closed = schemas[subject.message.__name__].get("additionalProperties") is False
         if subject.transport is not topology.Transport.REQUEST:
             assert not closed, subject.name
-        elif subject.lane is topology.Lane.FRAMEWORK and topology.Role.OPERATOR in subject.speakers:
+        elif subject.lane is topology.Lane.FRAMEWORK and topology.Role.OPERATOR in subject.publishers:
             assert closed, subject.name
 
 

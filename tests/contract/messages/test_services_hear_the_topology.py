@@ -9,7 +9,7 @@ import pytest
 from deploy.embedded.home import Home
 from deploy.embedded.services import SERVICES as SERVICES_RUN
 from keyferry.contracts.topology import SERVICES, Lane, Role, Transport, heard_by
-from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.process.lifecycle import Service
 
 
 def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:

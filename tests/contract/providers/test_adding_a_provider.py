@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from services.provider_worker.adapters import compatible
 from services.provider_worker.adapters.adapter import RefusedByAdapter
-from services.provider_worker.adapters.capabilities import Chat
-from services.provider_worker.adapters.compatible import CompatibleProvider, foreign_extras
-from services.provider_worker.adapters.compatible_adapter import CompatibleAdapter
+from services.provider_worker.adapters.openai_compatible import providers as compatible
+from services.provider_worker.adapters.openai_compatible.adapter import CompatibleAdapter
+from services.provider_worker.adapters.openai_compatible.capabilities import Chat
+from services.provider_worker.adapters.openai_compatible.providers import CompatibleProvider, foreign_extras
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.providers_page import PAGE, REPOSITORY, page
 from services.provider_worker.providers_page import main as write_page

@@ -137,9 +137,9 @@ def test_embeddings_through_openai_s_own_sdk(vendor: Upstream, provider: str) ->
 def test_azure_s_older_form(vendor: Upstream, stream: bool) -> None:
     endpoint = vendor.base_url.removesuffix("/v1")
     body = {**FULL, "model": "deployed", "stream": stream}
-    words = body | ({"stream_options": {"include_usage": True}} if stream else {})
+    detail = body | ({"stream_options": {"include_usage": True}} if stream else {})
     with openai.AzureOpenAI(azure_endpoint=endpoint, api_key=KEY, api_version="2024-10-21", max_retries=0) as client:
-        answer = client.chat.completions.create(**words)
+        answer = client.chat.completions.create(**detail)
         if stream:
             assert list(answer)
     request = ours("azure", body, endpoint, api_version="2024-10-21")
@@ -158,14 +158,14 @@ def test_azure_s_newer_form(vendor: Upstream) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_groq(vendor: Upstream, stream: bool) -> None:
     base_url = vendor.base_url.removesuffix("/v1") + "/openai/v1"
-    words: JsonObject = {**FULL, "seed": 3, "stop": ["x"], "reasoning_effort": "low", "response_format": SCHEMA}
-    words |= {"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [IMAGE]}]}
+    detail: JsonObject = {**FULL, "seed": 3, "stop": ["x"], "reasoning_effort": "low", "response_format": SCHEMA}
+    detail |= {"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [IMAGE]}]}
     with groq.Groq(base_url=base_url.removesuffix("/openai/v1"), api_key=KEY, max_retries=0) as client:
         extra: JsonObject = {"extra_body": {"stream_options": {"include_usage": True}}} if stream else {}
-        answer = client.chat.completions.create(**words, stream=stream, **extra)
+        answer = client.chat.completions.create(**detail, stream=stream, **extra)
         if stream:
             assert list(answer)
-    body = {**words, "stream": stream}
+    body = {**detail, "stream": stream}
     assert_same(ours("groq", body, base_url), vendor.calls[-1].asked)
 
 

@@ -47,7 +47,7 @@ def test_the_meters_add_up_to_the_total_the_caller_sees_and_google_says(case: Ca
     _, answer = replay(ADAPTER, case, 1)
     assert answer.failure is None
     if not case.stream and case.kind != "embeddings":
-        assert answer.meters.total == json.loads(case.body)["usageMetadata"]["totalTokenCount"]
+        assert answer.token_usage.total == json.loads(case.body)["usageMetadata"]["totalTokenCount"]
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=str)

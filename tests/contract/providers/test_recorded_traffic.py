@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyferry.contracts.usage import Basis, RequestKind
+from keyferry.contracts.usage import RequestKind, UsageSource
 from services.provider_worker.adapters.adapter import Adapter
 from services.provider_worker.adapters.registry import ADAPTERS, adapter_for
 from services.provider_worker.replay.outcome import outcome
@@ -68,13 +68,13 @@ def test_the_judge_accepts_what_the_adapter_makes_of_embeddings(case: Case) -> N
 @pytest.mark.parametrize("case", [*JUDGED, *FAMILY], ids=str)
 def test_the_meters_add_up_to_the_total_the_caller_sees(case: Case) -> None:
     chunks, answer = replay(adapter_of(case), case, 1)
-    if answer.failure is not None or answer.basis is Basis.NONE:
-        assert answer.meters.total == 0 or answer.basis is Basis.REPORTED
+    if answer.failure is not None or answer.usage_source is UsageSource.NONE:
+        assert answer.token_usage.total == 0 or answer.usage_source is UsageSource.REPORTED
         return
     line = judge_line(case, chunks, answer)
     usage = line["usage"]
     assert isinstance(usage, dict)
-    assert answer.meters.total == usage["total_tokens"]
+    assert answer.token_usage.total == usage["total_tokens"]
 
 
 @pytest.mark.parametrize("case", [case for case in [*JUDGED, *FAMILY] if case.stream], ids=str)

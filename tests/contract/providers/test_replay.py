@@ -141,7 +141,7 @@ def test_a_dialect_that_is_named_is_spoken_without_a_note(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "detail"),
     [
         ("{", "not JSON"),
         ("[]", "no JSON object"),
@@ -153,13 +153,13 @@ def test_a_dialect_that_is_named_is_spoken_without_a_note(tmp_path: Path, capsys
     ],
 )
 def test_a_file_that_is_no_recording_is_told_and_the_others_are_replayed(
-    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, detail: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text(text)
     assert main([str(bad), str(written(tmp_path / "own.json")), "--json"]) == 2
     told = capsys.readouterr()
-    assert words in told.err
+    assert detail in told.err
     assert str(bad) in told.err
     assert [line["case"] for line in lines(told.out)] == ["own"]
 

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from keyferry.contracts import frames
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.key import RotateSealingKey, SealingKeyRotation, SealingKeyTerm
+from keyferry.contracts.key import KekRotation, KekTerm, RotateKek
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import (
@@ -25,8 +25,8 @@ from keyferry.contracts.topology import (
     worker_id,
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, KeySource, Outcome
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.bus import Installation
 from tests.support.stories import decision, ledger_row
 
@@ -46,7 +46,7 @@ async def process(
         service=role.value,
         slot=slot,
         pid=1000 + slot,
-        boot_id=bus.boot_id,
+        instance_id=bus.instance_id,
         version="1",
         ready=not waiting_for,
         waiting_for=list(waiting_for),
@@ -88,16 +88,16 @@ async def whole_system(
     waiting: Role | None = None,
     without: Role | None = None,
     ledger_lags: int = 0,
-    sealing_key_days: int = 1,
+    kek_days: int = 1,
 ) -> AsyncIterator[None]:
     """Every service in every slot: the router echoes chats itself, the ledger tells of them after `ledger_lags` questions.
 
-    The vault's sealing key is so many days old; from ninety on it is overdue.
+    The vault's KEK is so many days old; from ninety on it is overdue.
     """
     declared: dict[Role, Declare] = {
         Role.ROUTER: _echoes,
         Role.USAGE_LEDGER: lambda bus: _tells(bus, ledger_lags),
-        Role.KEY_VAULT: lambda bus: _ages(bus, sealing_key_days),
+        Role.KEY_VAULT: lambda bus: _ages(bus, kek_days),
     }
     async with AsyncExitStack() as stack:
         for role in SERVICES:
@@ -126,7 +126,7 @@ def _echoes(bus: Bus) -> None:
 def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
     accepted = frames.Accepted(
         attempt_id="att_1",
-        boot_id="boot_1",
+        instance_id="boot_1",
         attempt_number=1,
         decision_id="dec_1",
         provider="echo",
@@ -150,15 +150,13 @@ def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
 
 
 def _ages(bus: Bus, age_days: int) -> None:
-    async def rotation(asked: RotateSealingKey) -> SealingKeyRotation:
+    async def rotation(asked: RotateKek) -> KekRotation:
         assert not asked.start, "a doctor rotates nothing"
         since = datetime.now(UTC) - timedelta(days=age_days)
-        term = SealingKeyTerm(
-            sealing_key="k1", since=since, age_days=age_days, overdue=age_days >= 90, words="as the test says"
-        )
-        return SealingKeyRotation(primary="k1", total=1, left=0, running=False, by_sealing_key={"k1": 1}, term=term)
+        term = KekTerm(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
+        return KekRotation(primary="k1", total=1, left=0, running=False, by_kek={"k1": 1}, term=term)
 
-    bus.respond(VAULT_ROTATE, RotateSealingKey, rotation)
+    bus.respond(VAULT_ROTATE, RotateKek, rotation)
 
 
 def _tells(bus: Bus, lags: int) -> None:

@@ -22,7 +22,7 @@ async def test_a_system_that_is_well(bus: Installation, tmp_path: Path) -> None:
         "bus: NATS answers",
         "router: ready",
         "provider-worker, slot 2: ready",
-        "sealing key: k1 is 1 day old",
+        "KEK: k1 is 1 day old",
         "chat: demo got",
         "ledger: ",
         "clock: ",
@@ -42,11 +42,11 @@ async def test_a_service_that_waits_and_one_that_is_gone(bus: Installation, tmp_
     assert ill["tenant-directory"]["remedy"]
 
 
-async def test_a_sealing_key_that_is_overdue(bus: Installation, tmp_path: Path) -> None:
-    async with whole_system(bus, sealing_key_days=91):
+async def test_a_kek_that_is_overdue(bus: Installation, tmp_path: Path) -> None:
+    async with whole_system(bus, kek_days=91):
         ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
-    assert "PROBLEM  sealing key: k1 is 91 days old and overdue for rotation\n         -> as the test says" in ran.out
+    assert "PROBLEM  KEK: k1 is 91 days old and overdue for rotation\n         -> as the test says" in ran.out
 
 
 async def test_a_router_that_is_gone_is_seen_by_its_chat_too(bus: Installation, tmp_path: Path) -> None:

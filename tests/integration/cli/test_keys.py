@@ -17,7 +17,7 @@ from keyferry.contracts.audit import (
     AuditEntry,
     AuditEvent,
     AuditOutcome,
-    AuditVerdict,
+    AuditVerification,
     ListAudit,
     VerifyAudit,
 )
@@ -115,9 +115,9 @@ async def test_a_key_is_never_taken_from_the_command_line(scene: Scene) -> None:
 async def test_what_the_provider_rejects_is_told_with_its_steps(scene: Scene) -> None:
     scene.worker.says = lambda _: rejected()
     arguments = ("--provider", "openai", "--tenant", "acme", "--key-file", "-")
-    tried = await scene.run("keys", "try", *arguments, stdin=openai_key().reveal())
-    assert tried.status == 1
-    assert "the provider does not accept the key (invalid" in tried.out
+    failed_attempts = await scene.run("keys", "try", *arguments, stdin=openai_key().reveal())
+    assert failed_attempts.status == 1
+    assert "the provider does not accept the key (invalid" in failed_attempts.out
     added = await scene.run("keys", "add", *arguments, stdin=openai_key().reveal())
     assert added.status == 1
     assert "OpenAI does not accept this key, so nothing was stored" in added.err
@@ -222,8 +222,8 @@ async def test_the_platforms_keys_are_imported_once(scene: Scene) -> None:
 async def test_the_vault_as_a_whole(scene: Scene) -> None:
     await scene.added("one")
     files = scene.surroundings.files
-    old = files["sealing-keys"].read_text()
-    files.write("sealing-keys", "second " + "A" * 43 + "\n" + old)
+    old = files["keks"].read_text()
+    files.write("keks", "second " + "A" * 43 + "\n" + old)
     rotated = await scene.run("vault", "rotate-kek")
     assert rotated.status == 0, rotated.err
     assert "all 1 data keys are wrapped by second" in rotated.out
@@ -281,20 +281,20 @@ async def test_the_keys_of_somebody_who_leaves(scene: Scene) -> None:
     assert len(one.out.splitlines()) == 2
 
 
-async def test_the_sealing_key_s_age(scene: Scene) -> None:
+async def test_the_kek_s_age(scene: Scene) -> None:
     await scene.added("one")
     young = await scene.run("vault", "status")
-    assert "the sealing key first is 0 days old; due on" in young.out
+    assert "the KEK first is 0 days old; due on" in young.out
     renewed = await scene.run("vault", "rotate-kek", "--new-key")
     assert renewed.status == 0, renewed.err
-    primary = scene.surroundings.files["sealing-keys"].read_text().split()[0]
+    primary = scene.surroundings.files["keks"].read_text().split()[0]
     assert primary.startswith("k-")
     assert f"all 1 data keys are wrapped by {primary}" in renewed.out
-    assert f"the sealing key {primary} is 0 days old" in renewed.out
-    (scene.surroundings.files.folder / ".sealing-keys.new").mkdir()
+    assert f"the KEK {primary} is 0 days old" in renewed.out
+    (scene.surroundings.files.folder / ".keks.new").mkdir()
     refused = await scene.run("vault", "rotate-kek", "--new-key")
     assert refused.status == 1
-    assert "no new sealing key was made: the keyring" in refused.err
+    assert "no new KEK was made: the keyring" in refused.err
 
 
 async def test_the_audit(bus: Installation, tmp_path: Path) -> None:
@@ -316,8 +316,8 @@ async def test_the_audit(bus: Installation, tmp_path: Path) -> None:
     async def entries(asked: ListAudit) -> AuditEntries:
         return AuditEntries(entries=[entry] if asked.tenant == "acme" else [])
 
-    async def verdict(asked: VerifyAudit) -> AuditVerdict:
-        return AuditVerdict(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if asked.tenant else [])
+    async def verdict(asked: VerifyAudit) -> AuditVerification:
+        return AuditVerification(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if asked.tenant else [])
 
     environment = operator_of(bus)
     async with owner(bus, Role.USAGE_LEDGER, AUDIT_LIST, ListAudit, entries):

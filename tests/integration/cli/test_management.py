@@ -21,7 +21,7 @@ from keyferry.contracts.tenancy import (
 )
 from keyferry.contracts.topology import MODEL_LIST, TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE, Role
 from keyferry.contracts.usage import KeySource
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import keyferry, keyferry_process, operator_of
 from tests.support.bus import Installation

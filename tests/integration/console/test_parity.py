@@ -8,11 +8,11 @@ from typing import Protocol
 import pytest
 
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.key import EditKey, KeyCheck, ProviderKey, TryKey, Verdict
+from keyferry.contracts.key import EditKey, KeyTest, KeyTestResult, ProviderKey, TryKey
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import KEY_EDIT, KEY_TRY, Role, Subject
-from keyferry.runtime.bus import Bus, BusError, Refused
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus, BusError, Refused
+from keyferry.runtime.process.settings import ServiceSettings
 from services.console.asking import Ask
 from tests.integration.cli.answering import owner
 from tests.support.bus import installation
@@ -21,7 +21,7 @@ from tests.unit.console.surface import NOW, stored
 
 SECONDS = 10.0
 EDIT = EditKey(tenant="acme", key_id="key_0001", label="ß", weight=7)
-CHECK = KeyCheck(verdict=Verdict.VALID, steps=[], duration_ms=1, checked_at=NOW)
+CHECK = KeyTest(verdict=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW)
 
 
 class Stage(Protocol):
@@ -106,6 +106,6 @@ async def test_nobody(stage: Stage) -> None:
     await stage.answers(KEY_EDIT, EditKey, stored())
     question = TryKey(tenant="acme", provider="openai", sealed="AAAA")
     with pytest.raises(BusError, match=r"nobody answers key\.try: is key-vault running\? `keyferry doctor` tells"):
-        await stage.ask(KEY_TRY, question, KeyCheck, timeout_seconds=SECONDS)
+        await stage.ask(KEY_TRY, question, KeyTest, timeout_seconds=SECONDS)
     await stage.answers(KEY_TRY, TryKey, CHECK)
-    assert await stage.ask(KEY_TRY, question, KeyCheck, timeout_seconds=SECONDS) == CHECK
+    assert await stage.ask(KEY_TRY, question, KeyTest, timeout_seconds=SECONDS) == CHECK

@@ -10,14 +10,14 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.contracts.audit import AuditEntries, AuditVerdict, ListAudit, VerifyAudit
+from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.key import ListKeys, ProviderKeys
 from keyferry.contracts.route import ListModels, Model, Models
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, KEY_LIST, MODEL_LIST, SERVICE_PING, Role
 from keyferry.contracts.usage import KeySource
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.lifecycle import EXIT_CANNOT_START
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
 from keyferry.sealing.private_keys import public_text_of
 from tests.integration.cli.answering import owner, process
 from tests.integration.console.console import PATIENCE_SECONDS, Console, console, log_lines
@@ -47,8 +47,8 @@ async def test_it_may_ask_whom_it_asks(bus: Installation, face: Console) -> None
     async def audit(question: ListAudit) -> AuditEntries:
         return AuditEntries(entries=[])
 
-    async def verdict(question: VerifyAudit) -> AuditVerdict:
-        return AuditVerdict(tenants=1, entries=7)
+    async def verdict(question: VerifyAudit) -> AuditVerification:
+        return AuditVerification(tenants=1, entries=7)
 
     def ledger(declared: Bus) -> None:
         declared.respond(AUDIT_LIST, ListAudit, audit)

@@ -78,7 +78,7 @@ async def test_the_life_of_a_key(around: Surroundings, worker: Worker, face: Con
     rotated = await face.client.post(f"{one}/rotate", json={"key": other.reveal()})
     assert (rotated.status_code, rotated.json()["version"]) == (200, 2), rotated.text
     assert worker.tested[-1][0] == other
-    assert (await face.client.post(f"{one}/test")).json()["last_check"]["verdict"] == "valid"
+    assert (await face.client.post(f"{one}/test")).json()["last_test"]["verdict"] == "valid"
     reverted = await face.client.post(f"{one}/revert")
     assert (reverted.status_code, reverted.json()["version"]) == (200, 3), reverted.text
     assert worker.tested[-1][0] == key
@@ -138,8 +138,8 @@ async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Cons
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "refused")
     assert "does not accept this key" in told(refused)
     trial = {name: body[name] for name in ("provider", "key")}
-    tried = await face.client.post(f"{ACME}/test", json=trial)
-    assert (tried.status_code, tried.json()["verdict"]) == (200, "invalid")
+    failed_attempts = await face.client.post(f"{ACME}/test", json=trial)
+    assert (failed_attempts.status_code, failed_attempts.json()["verdict"]) == (200, "invalid")
     worker.says = lambda _: unreachable()
     away = await face.client.post(ACME, json=body)
     assert (away.status_code, away.json()["error"]["code"]) == (503, "unavailable")

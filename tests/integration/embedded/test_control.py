@@ -10,15 +10,15 @@ import pytest
 
 from deploy.embedded.control import SOCKET, CommandFailed, ControlServer, Line, NotRunning, Tell, ask
 
-REPEAT: Line = {"command": "repeat", "words": ["one", "two"]}
+REPEAT: Line = {"command": "repeat", "detail": ["one", "two"]}
 
 
 async def _repeat(request: Line, tell: Tell) -> Line:
-    words = request["words"]
-    assert isinstance(words, list)
-    for word in words:
+    detail = request["detail"]
+    assert isinstance(detail, list)
+    for word in detail:
         tell({"progress": word})
-    return {"count": len(words)}
+    return {"count": len(detail)}
 
 
 async def _refuse(_: Line, __: Tell) -> Line:

@@ -16,9 +16,9 @@ from keyferry.contracts.health import CircuitState, Health, HealthList, ListHeal
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import ATTEMPT_FINISHED, HEALTH_LIST, HEALTH_VIEW, SERVICE_PING, Role
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import KvView
 from services.health_monitor.app import create_app
 from services.health_monitor.settings import HealthSettings
@@ -52,7 +52,7 @@ class Surroundings:
         life = asyncio.create_task(service.run())
         try:
             async with self.operator() as operator:
-                await operator.report_of(service.bus.boot_id)
+                await operator.report_of(service.bus.instance_id)
             yield service
         finally:
             service.app.exit()
@@ -139,21 +139,21 @@ class Operator:
         answer = await self.bus.ask(HEALTH_LIST, question, HealthList, timeout_seconds=ASK_SECONDS)
         return {health.target: health for health in answer.targets}
 
-    async def report_of(self, boot_id: str) -> ServiceReport:
+    async def report_of(self, instance_id: str) -> ServiceReport:
         """The report of one process, once it says that it is ready."""
         found: dict[str, ServiceReport] = {}
 
         async def note(message: Msg) -> None:
             if message.data:
                 report = ServiceReport.decode(message.data)
-                found[report.boot_id] = report
+                found[report.instance_id] = report
 
         inbox = self.bus.client.new_inbox()
         subscription = await self.bus.client.subscribe(inbox, cb=note)
 
         async def asked() -> ServiceReport | None:
             await self.bus.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
-            report = found.get(boot_id)
+            report = found.get(instance_id)
             return report if report is not None and report.ready else None
 
         try:

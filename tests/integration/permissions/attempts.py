@@ -103,22 +103,22 @@ def subscriptions() -> tuple[tuple[str, str | None], ...]:
 
 async def refused_publications(bus: Installation, user: str, subjects: Iterable[str]) -> set[str]:
     """Which of these the server refuses to take from `user`."""
-    tried = {_key("publish", subject): subject for subject in subjects}
+    failed_attempts = {_key("publish", subject): subject for subject in subjects}
     async with Connection(bus, user) as connection:
-        for subject in tried.values():
+        for subject in failed_attempts.values():
             await connection.client.publish(subject, b"")
-        return {tried[refusal] for refusal in await connection.refusals()}
+        return {failed_attempts[refusal] for refusal in await connection.refusals()}
 
 
 async def refused_subscriptions(
     bus: Installation, user: str, wanted: Iterable[tuple[str, str | None]]
 ) -> set[tuple[str, str | None]]:
     """Which of these, each a pattern and its queue, the server refuses to give to `user`."""
-    tried = {_key("subscription", pattern, queue): (pattern, queue) for pattern, queue in wanted}
+    failed_attempts = {_key("subscription", pattern, queue): (pattern, queue) for pattern, queue in wanted}
     async with Connection(bus, user) as connection:
-        for pattern, queue in tried.values():
+        for pattern, queue in failed_attempts.values():
             await connection.client.subscribe(pattern, queue=queue or "")
-        return {tried[refusal] for refusal in await connection.refusals()}
+        return {failed_attempts[refusal] for refusal in await connection.refusals()}
 
 
 @dataclass

@@ -12,7 +12,7 @@ from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
     FRAME_INBOXES,
-    FRAME_SPEAKERS,
+    FRAME_PUBLISHERS,
     SUBJECTS,
     Role,
     Subject,
@@ -33,11 +33,13 @@ def should_publish(user: str, subject: str) -> bool:
     role = role_of(user)
     if role is Role.PROVISIONER:
         return True
-    if role in FRAME_SPEAKERS and _below(FRAME_INBOXES, subject):
+    if role in FRAME_PUBLISHERS and _below(FRAME_INBOXES, subject):
         return True
     return (
-        any(_named(spoken, user, speaking=True).fullmatch(subject) for spoken in SUBJECTS if role in spoken.speakers)
-        or any(_pulls(consumer.stream, consumer.durable, subject) for consumer in CONSUMERS if consumer.hearer is role)
+        any(_named(spoken, user, speaking=True).fullmatch(subject) for spoken in SUBJECTS if role in spoken.publishers)
+        or any(
+            _pulls(consumer.stream, consumer.durable, subject) for consumer in CONSUMERS if consumer.subscriber is role
+        )
         or any(_below((f"$KV.{bucket.name}.",), subject) for bucket in BUCKETS if bucket.owner is role)
         or any(
             subject == f"$JS.API.DIRECT.GET.KV_{bucket.name}"
@@ -55,7 +57,7 @@ def should_subscribe(user: str, pattern: str, queue: str | None) -> bool:
     return any(
         _named(heard, user, speaking=False).fullmatch(pattern) and heard.queue in (None, queue)
         for heard in SUBJECTS
-        if role in heard.hearers and heard.transport is not Transport.STREAM
+        if role in heard.subscribers and heard.transport is not Transport.STREAM
     ) or any(_below((f"kfview.{bucket.name}.",), pattern) for bucket in BUCKETS if role in bucket.readers)
 
 

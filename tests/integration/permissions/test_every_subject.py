@@ -62,19 +62,21 @@ def granted(user: str, pattern: str, queue: str | None) -> bool:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("user", RESTRICTED)
 async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bus: Installation, user: str) -> None:
-    tried = literal_subjects()
-    taken = set(tried) - await refused_publications(bus, user, tried)
-    assert taken == {subject for subject in tried if should_publish(user, subject)}
-    assert taken == {subject for subject in tried if any(matches(right, subject) for right in rights_of(user).publish)}
+    failed_attempts = literal_subjects()
+    taken = set(failed_attempts) - await refused_publications(bus, user, failed_attempts)
+    assert taken == {subject for subject in failed_attempts if should_publish(user, subject)}
+    assert taken == {
+        subject for subject in failed_attempts if any(matches(right, subject) for right in rights_of(user).publish)
+    }
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("user", RESTRICTED)
 async def test_the_server_gives_to_each_user_what_its_role_hears_and_no_more(bus: Installation, user: str) -> None:
-    tried = subscriptions()
-    given = set(tried) - await refused_subscriptions(bus, user, tried)
-    assert given == {(pattern, queue) for pattern, queue in tried if should_subscribe(user, pattern, queue)}
-    assert given == {(pattern, queue) for pattern, queue in tried if granted(user, pattern, queue)}
+    failed_attempts = subscriptions()
+    given = set(failed_attempts) - await refused_subscriptions(bus, user, failed_attempts)
+    assert given == {(pattern, queue) for pattern, queue in failed_attempts if should_subscribe(user, pattern, queue)}
+    assert given == {(pattern, queue) for pattern, queue in failed_attempts if granted(user, pattern, queue)}
 
 
 async def test_the_provisioner_alone_may_do_everything(tmp_path: Path) -> None:
@@ -85,15 +87,15 @@ async def test_the_provisioner_alone_may_do_everything(tmp_path: Path) -> None:
 
 
 def test_everything_of_the_topology_is_tried() -> None:
-    tried, patterns = set(literal_subjects()), set(subscriptions())
-    assert len({subject.lower() for subject in tried}) == len(tried), (
+    failed_attempts, patterns = set(literal_subjects()), set(subscriptions())
+    assert len({subject.lower() for subject in failed_attempts}) == len(failed_attempts), (
         "a refusal comes in lower case and must say whose it is"
     )
     for subject in SUBJECTS:
-        assert set(named(subject)) <= tried
+        assert set(named(subject)) <= failed_attempts
         assert (subject.pattern(), subject.queue) in patterns
     assert {consumer.durable for consumer in CONSUMERS} <= {role.value for role in Role}
-    assert {f"$KV.{bucket.name}.acme" for bucket in BUCKETS} <= tried
+    assert {f"$KV.{bucket.name}.acme" for bucket in BUCKETS} <= failed_attempts
 
 
 def test_no_subject_lies_below_another() -> None:
@@ -106,11 +108,13 @@ def test_no_subject_lies_below_another() -> None:
 
 def test_every_right_is_tried() -> None:
     """No right of any user goes without a subject that it is needed for."""
-    tried, patterns = literal_subjects(), subscriptions()
+    failed_attempts, patterns = literal_subjects(), subscriptions()
     for user in RESTRICTED:
         rights = rights_of(user)
         for right in rights.publish:
-            assert any(matches(right, subject) for subject in tried), f"{user} may publish {right}, which nobody tries"
+            assert any(matches(right, subject) for subject in failed_attempts), (
+                f"{user} may publish {right}, which nobody tries"
+            )
         for right in rights.subscribe:
             allowed, _, queue = right.partition(" ")
             assert any(matches(allowed, pattern) and (queue or None) == tried_in for pattern, tried_in in patterns)

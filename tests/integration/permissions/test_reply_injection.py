@@ -16,16 +16,16 @@ import pytest
 
 from deploy.postgres.migrate import migrate
 from keyferry.contracts import topology
-from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Probe, Reroute, Tried
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, FailedAttempt, Probe, Reroute
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import ListEndpoints, ListModels
 from keyferry.contracts.service import ErrorCode, Ping, ServiceReport
 from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import FRAME_INBOXES, SUBJECTS, Lane, Role, Subject, Transport, inbox_prefix
-from keyferry.runtime.bus import Bus, Refused
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import ViewWriter
 from services.provider_worker import app as provider_worker
 from services.provider_worker.settings import ProviderWorkerSettings
@@ -69,7 +69,7 @@ class Question:
     """Something that a speaker may say and that is answered."""
 
     subject: Subject
-    speaker: str
+    publisher: str
     at: str
     data: bytes
 
@@ -81,18 +81,18 @@ class Question:
         """Prefixes of those who may ask; what callers have asked is passed on, and is still theirs."""
         if self.subject in PASSED_ON:
             return FRAME_INBOXES
-        roles = [user for user in USERS if topology.role_of(user) in self.subject.speakers]
+        roles = [user for user in USERS if topology.role_of(user) in self.subject.publishers]
         return tuple(f"{inbox_prefix(user)}." for user in roles)
 
     def proper(self) -> str:
         """An inbox to which the answer does go."""
-        asker = Role.OPERATOR if self.subject in PASSED_ON else self.speaker
+        asker = Role.OPERATOR if self.subject in PASSED_ON else self.publisher
         return f"{inbox_prefix(asker)}.{secrets.token_hex(8)}.1"
 
 
 async def ask_in_every_way(bus: Installation, watcher: Watcher, question: Question) -> None:
     """Ask with every reply that is wrong and then with a right one, which is answered last."""
-    async with Connection(bus, question.speaker) as connection:
+    async with Connection(bus, question.publisher) as connection:
         for reply in question.astray():
             await connection.client.publish(question.at, question.data, reply=reply)
         proper = question.proper()
@@ -115,10 +115,10 @@ async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(b
 
     async with AsyncExitStack() as stack:
         watcher = await stack.enter_async_context(watching(bus))
-        for role in dict.fromkeys(itertools.chain.from_iterable(subject.hearers for subject in MANAGED)):
+        for role in dict.fromkeys(itertools.chain.from_iterable(subject.subscribers for subject in MANAGED)):
             responder = Bus(role, ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(role)))
             for subject in MANAGED:
-                if role in subject.hearers:
+                if role in subject.subscribers:
                     assert issubclass(subject.message, Message)
                     responder.respond(subject, subject.message, refuse)
             await responder.connect()
@@ -126,13 +126,13 @@ async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(b
             await responder.broker.start()
             await responder.start()
         for subject in MANAGED:
-            for speaker in (user for user in USERS if topology.role_of(user) in subject.speakers):
-                tenant = topology.tenant_of(speaker) or "acme"
-                placeholders = dict.fromkeys(("provider", "boot", "router", "service"), "something") | {
-                    "worker": speaker
+            for publisher in (user for user in USERS if topology.role_of(user) in subject.publishers):
+                tenant = topology.tenant_of(publisher) or "acme"
+                placeholders = dict.fromkeys(("provider", "instance", "router", "service"), "something") | {
+                    "worker": publisher
                 }
                 at = subject.at(**placeholders, tenant=tenant)
-                await ask_in_every_way(bus, watcher, Question(subject, speaker, at, b"{}"))
+                await ask_in_every_way(bus, watcher, Question(subject, publisher, at, b"{}"))
 
 
 QUESTIONS = (
@@ -145,10 +145,10 @@ QUESTIONS = (
     Question(
         topology.WORKER_PROBE,
         CLIENTS[0],
-        "kf.v1.worker.probe.{boot}",
+        "kf.v1.worker.probe.{instance}",
         Probe(attempt_ids=["att_test"]).encode(),
     ),
-    Question(topology.KEY_CHECK, Role.KEY_VAULT, topology.KEY_CHECK.at(worker="provider-worker-1"), b"{}"),
+    Question(topology.KEY_TEST_RUN, Role.KEY_VAULT, topology.KEY_TEST_RUN.at(worker="provider-worker-1"), b"{}"),
     Question(
         topology.EMBEDDING_REQUEST,
         CLIENTS[0],
@@ -168,8 +168,8 @@ QUESTIONS = (
         Reroute(
             **CHAT,
             decision_id="dec_test",
-            tried=[
-                Tried(
+            failed_attempts=[
+                FailedAttempt(
                     attempt_id="att_test",
                     provider="echo",
                     model="echo",
@@ -190,8 +190,8 @@ QUESTIONS = (
 async def test_the_real_doors_of_the_services_answer_callers_and_nobody_else(bus: Installation, tmp_path: Path) -> None:
     async with watching(bus) as watcher, running(bus, tmp_path, watcher) as worker:
         for question in QUESTIONS:
-            at = question.at.format(boot=worker.bus.boot_id)
-            asked = Question(question.subject, question.speaker, at, question.data)
+            at = question.at.format(instance=worker.bus.instance_id)
+            asked = Question(question.subject, question.publisher, at, question.data)
             await ask_in_every_way(bus, watcher, asked)
 
 
@@ -201,7 +201,7 @@ def test_the_real_doors_are_all_that_answer() -> None:
     asked = {question.subject for question in QUESTIONS}
     for subject in SUBJECTS:
         answered = subject.reply is not None or subject.message in (ChatRequest, EmbeddingRequest, Reroute, AttemptRun)
-        if roles.intersection(subject.hearers) and answered and subject not in MANAGED:
+        if roles.intersection(subject.subscribers) and answered and subject not in MANAGED:
             assert subject in asked, subject.name
 
 
@@ -247,7 +247,7 @@ async def running(bus: Installation, directory: Path, watcher: Watcher) -> Async
         await ViewWriter(vault, topology.PROVIDER_KEYS_VIEW).reconcile({})
     lives = [asyncio.create_task(service.run()) for service in services]
     try:
-        await _ready(watcher, {service.bus.boot_id for service in services})
+        await _ready(watcher, {service.bus.instance_id for service in services})
         yield worker
     finally:
         for service in services:
@@ -255,13 +255,13 @@ async def running(bus: Installation, directory: Path, watcher: Watcher) -> Async
         await asyncio.wait_for(asyncio.gather(*lives), PATIENCE_SECONDS)
 
 
-async def _ready(watcher: Watcher, boot_ids: set[str]) -> None:
+async def _ready(watcher: Watcher, instance_ids: set[str]) -> None:
     """Ask for reports until each of these has said that it is ready: then it hears everything."""
     inbox = f"{inbox_prefix(Role.OPERATOR)}.ready.1"
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             reports = map(ServiceReport.decode, watcher.heard[inbox])
-            if boot_ids <= {report.boot_id for report in reports if report.ready}:
+            if instance_ids <= {report.instance_id for report in reports if report.ready}:
                 return
             await watcher.client.publish(topology.SERVICE_PING.at(), Ping().encode(), reply=inbox)
             await asyncio.sleep(0.05)

@@ -13,11 +13,11 @@ from ipaddress import ip_network
 import httpx
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime import logs
+from keyferry.runtime.process import logs
 from keyferry.sealing.leased import LeasedKey
-from services.provider_worker.key_check.checking import KeyChecker
+from services.provider_worker.key_test.checking import KeyTester
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamError
-from tests.integration.provider_worker.key_check.provider import asked
+from tests.integration.provider_worker.key_test.provider import asked
 
 _log = logging.getLogger("services.noisy")
 TIMEOUTS = Timeouts(connect_seconds=10, first_byte_seconds=10, between_bytes_seconds=10)
@@ -26,7 +26,7 @@ TIMEOUTS = Timeouts(connect_seconds=10, first_byte_seconds=10, between_bytes_sec
 async def noisy(url: str, key: str) -> None:
     """Everything that a worker does with a key, and what others' clients log of theirs."""
     client = UpstreamClient((ip_network("127.0.0.0/8"),))
-    checker = KeyChecker(client)
+    checker = KeyTester(client)
     try:
         for provider in ("openai", "anthropic", "gemini", "azure", "bedrock"):
             leased = LeasedKey(

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from keyferry.contracts.secret import Secret
-from services.key_vault.store import Nonce
+from services.key_vault.keys.store import Nonce
 from tests.integration.key_vault.at_rest.vault import TABLES, Vault, act, running_vault
 from tests.support.canary import Canary, Emission, Searcher
 from tests.support.servers import shared_postgres
@@ -52,8 +52,8 @@ def refusals(vault: Vault, table: str) -> list[str]:
 async def test_what_the_server_says_of_a_refused_row_holds_no_key(vault: Vault) -> None:
     said = {table: refusals(vault, table) for table in TABLES}
     for table in ("provider_keys", "key_records", "data_keys", "event_outbox", "lease_nonces"):
-        assert any("Failing row contains" in words for words in said[table]), table
-    emissions = [Emission("postgres", table, "\n".join(words).encode()) for table, words in said.items()]
+        assert any("Failing row contains" in detail for detail in said[table]), table
+    emissions = [Emission("postgres", table, "\n".join(detail).encode()) for table, detail in said.items()]
     assert SEARCHER.sightings(emissions) == []
 
 

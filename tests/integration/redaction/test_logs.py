@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.integration.provider_worker.key_check.provider import json_reply
+from tests.integration.provider_worker.key_test.provider import json_reply
 from tests.support.canary import Canary, Emission, Searcher
 from tests.support.upstream_double import Call, upstream_double
 
@@ -46,12 +46,12 @@ async def emitted(*flags: str) -> bytes:
 async def test_a_log_holds_no_key() -> None:
     out = await emitted()
     assert SEARCHER.sightings([Emission("log", "stderr", out)]) == []
-    for words in (b'"begun"', b'"checked"', b'"a call failed"', b'"a defect"', b'"RuntimeError"'):
-        assert words in out, "our own lines of every level are there"
+    for detail in (b'"begun"', b'"checked"', b'"a call failed"', b'"a defect"', b'"RuntimeError"'):
+        assert detail in out, "our own lines of every level are there"
 
 
-@pytest.mark.parametrize("words", [b"HTTP Request: GET", b"a defect that holds", b"Adding (b'authorization'"])
-async def test_a_plain_log_holds_it(words: bytes) -> None:
+@pytest.mark.parametrize("detail", [b"HTTP Request: GET", b"a defect that holds", b"Adding (b'authorization'"])
+async def test_a_plain_log_holds_it(detail: bytes) -> None:
     """The negative case: what the log's set-up keeps out."""
-    lines = [line for line in (await emitted("--plain")).splitlines() if words in line]
+    lines = [line for line in (await emitted("--plain")).splitlines() if detail in line]
     assert SEARCHER.sightings([Emission("log", "stderr", b"\n".join(lines))])

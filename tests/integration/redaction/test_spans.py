@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.telemetry import Telemetry
+from keyferry.runtime.process.telemetry import Telemetry
 from tests.support.canary import Canary, Emission, Searcher
 from tests.support.otlp_collector import OtlpCollector, running_collector
 from tests.support.waiting import until

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute, Tried
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.key import KeyFacts
@@ -33,7 +33,7 @@ from keyferry.contracts.topology import (
     worker_id,
 )
 from keyferry.pricing.file import BUNDLED_PRICES
-from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.views import ViewWriter
 from services.router.app import create_app
 from services.router.settings import RouterSettings
@@ -70,20 +70,20 @@ class Surroundings:
             async with self.bus.client(Role.INGRESS) as ingress, self.bus.client(worker_id(1)) as worker:
                 routing = Routing(service, ingress, worker)
                 await routing.listen()
-                await self._until_ready(service.bus.boot_id)
+                await self._until_ready(service.bus.instance_id)
                 yield routing
         finally:
             service.app.exit()
             await asyncio.wait_for(life, PATIENCE_SECONDS)
 
-    async def _until_ready(self, boot_id: str) -> None:
+    async def _until_ready(self, instance_id: str) -> None:
         """Return once the router says that it has its views."""
         async with self.bus.client(Role.OPERATOR) as operator, asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with suppress(NatsError):
                     reply = await operator.request(SERVICE_PING.at(), Ping().encode(), timeout=1)
                     report = ServiceReport.decode(reply.data)
-                    if report.ready and report.boot_id == boot_id:
+                    if report.ready and report.instance_id == instance_id:
                         return
                 await asyncio.sleep(0.02)
 
@@ -143,12 +143,16 @@ class Routing:
 
     async def hand_back(self, run: AttemptRun, failure: Failure) -> tuple[AttemptRun | None, Failure | None]:
         """What the router makes of an attempt that a worker hands back."""
-        tried = Tried(
+        failed_attempts = FailedAttempt(
             attempt_id=run.attempt_id, provider=run.provider, model=run.model, key_id=run.key_id, failure=failure
         )
-        changes = {"kind": run.kind, "decision_id": run.decision_id, "tried": [*run.tried, tried]}
+        changes = {
+            "kind": run.kind,
+            "decision_id": run.decision_id,
+            "failed_attempts": [*run.failed_attempts, failed_attempts],
+        }
         head = Reroute.model_validate(self._head(run.model_asked) | changes)
-        return await self._outcome(REQUEST_REROUTE.at(tenant="acme"), head, speaker=self.worker)
+        return await self._outcome(REQUEST_REROUTE.at(tenant="acme"), head, publisher=self.worker)
 
     def _head(self, model: str) -> dict[str, object]:
         return {
@@ -161,13 +165,13 @@ class Routing:
         }
 
     async def _outcome(
-        self, subject: str, head: Head, speaker: Client | None = None
+        self, subject: str, head: Head, publisher: Client | None = None
     ) -> tuple[AttemptRun | None, Failure | None]:
         attempts, refusals, self.unheard = len(self.attempts), len(self.refusals), True
         async with asyncio.timeout(PATIENCE_SECONDS):
             while self.unheard:
                 self.unheard = False
-                await (speaker or self.ingress).publish(subject, head.with_body(b'{"body":1}'), reply=self._inbox)
+                await (publisher or self.ingress).publish(subject, head.with_body(b'{"body":1}'), reply=self._inbox)
                 while not (self.unheard or len(self.attempts) > attempts or len(self.refusals) > refusals):  # noqa: ASYNC110 - what callbacks fill has no event of its own
                     await asyncio.sleep(0.005)
         if len(self.refusals) > refusals:

@@ -11,7 +11,7 @@ from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW
 from keyferry.contracts.usage import KeySource, RequestKind
-from keyferry.runtime.settings import SettingsError
+from keyferry.runtime.process.settings import SettingsError
 from tests.integration.router.routing import PATIENCE_SECONDS, Routing, Surroundings
 from tests.support.key_facts import key_facts, platform_key
 
@@ -31,7 +31,7 @@ async def test_an_own_key_pays_and_its_failure_leads_to_the_next(surroundings: S
             "openrouter", "openai/gpt-4o-mini", "key_own", "acme"
         )  # fmt: skip
         assert (run.base_url, run.key_fields, run.drop_unsupported) == (OWN.base_url, {"site_name": "Acme"}, True)
-        assert (run.key_source, run.alternatives) == (KeySource.BYOK, 1)
+        assert (run.key_source, run.remaining_candidates) == (KeySource.BYOK, 1)
         refused_key = Failure(failure_class=FailureClass.AUTH, message="no")
         again, _ = await routing.hand_back(run, refused_key)
         assert again is not None

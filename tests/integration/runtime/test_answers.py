@@ -6,8 +6,8 @@ from pathlib import Path
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant, Tenant
 from keyferry.contracts.topology import TENANT_CREATE, Role
-from keyferry.runtime.bus import Bus, Refused
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.bus import Installation, installation
 
 _PATIENCE_SECONDS = 10

@@ -8,8 +8,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from keyferry.runtime import database
-from keyferry.runtime.settings import DatabaseSettings
+from keyferry.runtime.database import engine as database
+from keyferry.runtime.process.settings import DatabaseSettings
 from tests.support.servers import PostgresServer, postgres_server
 
 

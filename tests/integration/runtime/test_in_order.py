@@ -13,7 +13,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import BadRequestError
 
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
-from keyferry.runtime.in_order import Send, acknowledged
+from keyferry.runtime.bus.in_order import Send, acknowledged
 from tests.support.bus import Installation, installation
 
 SUBJECT = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)

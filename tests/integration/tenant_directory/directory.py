@@ -26,9 +26,9 @@ from keyferry.contracts.topology import (
     Role,
     Subject,
 )
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import KvView
 from services.tenant_directory.app import create_app
 from services.tenant_directory.settings import DirectorySettings
@@ -73,7 +73,7 @@ class Surroundings:
     async def process(self) -> AsyncIterator[Service]:
         """A directory in this process, from ready to drained."""
         async with self.starting() as service, self.connected(Role.OPERATOR) as bus:
-            await until_it_reports_ready(bus, service.bus.boot_id)
+            await until_it_reports_ready(bus, service.bus.instance_id)
             yield service
 
     @asynccontextmanager
@@ -151,7 +151,7 @@ class Operator:
         )
 
 
-async def until_it_reports_ready(operator: Bus, boot_id: str) -> None:
+async def until_it_reports_ready(operator: Bus, instance_id: str) -> None:
     """Ask every process to report until this one says that it is ready: then it hears requests, too."""
     reports: list[ServiceReport] = []
 
@@ -164,7 +164,7 @@ async def until_it_reports_ready(operator: Bus, boot_id: str) -> None:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for number in count():
-                if any(report.ready and report.boot_id == boot_id for report in reports):
+                if any(report.ready and report.instance_id == instance_id for report in reports):
                     return
                 # An inbox for each question: the server lets one answer through to each.
                 await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=f"{inbox}.{number}")

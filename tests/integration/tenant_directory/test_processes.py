@@ -15,9 +15,9 @@ from sqlalchemy.engine import make_url
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant, ListTenants, Tenant, Tenants
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST
-from keyferry.runtime.bus import BusError, Refused
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.schema_check import SchemaMismatch
+from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.database.schema_check import SchemaMismatch
+from keyferry.runtime.process.lifecycle import Service
 from services.tenant_directory.app import create_app
 from tests.integration.tenant_directory.directory import Follower, Operator, Surroundings, eventually
 

@@ -8,10 +8,10 @@ from sqlalchemy import func, select
 
 from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.database import engine_for
-from keyferry.runtime.leading import RelayState
-from keyferry.runtime.outbox import Relay
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.database.engine import engine_for
+from keyferry.runtime.database.leader import RelayState
+from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.store import DirectoryStore, outbox
 from tests.integration.tenant_directory.directory import Follower, Surroundings, eventually

@@ -35,7 +35,7 @@ from keyferry.contracts.topology import (
     Subject,
     heard_by,
 )
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 from tests.integration.tenant_directory.directory import Operator, Surroundings, new_digest, token_command
 
 
@@ -149,9 +149,9 @@ async def test_refusals_say_what_to_do(operator: Operator) -> None:
             "list its tokens",
         ),
     ]
-    for subject, question, code, words in cases:
+    for subject, question, code, detail in cases:
         assert (await refusal(operator, subject, question))[0] is code, question
-        assert words in (await refusal(operator, subject, question))[1]
+        assert detail in (await refusal(operator, subject, question))[1]
 
 
 async def test_an_unknown_setting_is_refused_by_name(operator: Operator) -> None:

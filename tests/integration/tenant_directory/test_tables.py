@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 
-from keyferry.runtime.schema_check import VERSION_TABLE
+from keyferry.runtime.database.schema_check import VERSION_TABLE
 from services.tenant_directory.store import SCHEMA, metadata
 from tests.integration.tenant_directory.directory import Surroundings
 

@@ -15,9 +15,9 @@ from deploy.nats.provision import provision
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.tenancy import ClientToken, CreateTenant, RevokeClientToken, Tenant, Tier, UpdateTenant
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANT_UPDATE, TENANTS_VIEW, Bucket, Role
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.database import engine_for
-from keyferry.runtime.outbox import enqueue
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.database.engine import engine_for
+from keyferry.runtime.database.outbox import enqueue
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
 from services.tenant_directory.store import DirectoryStore, outbox
 from tests.integration.tenant_directory.directory import (

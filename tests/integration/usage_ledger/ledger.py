@@ -22,9 +22,9 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_FINISHED, REQUEST_DECIDED, SERVICE_PING, Role
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
 from services.usage_ledger.app import create_app
 from services.usage_ledger.dead_letter import DeadLetter
@@ -240,7 +240,7 @@ async def reports(operator: Bus, processes: int) -> list[ServiceReport]:
     async def note(message: Msg) -> None:
         if message.data:
             report = ServiceReport.decode(message.data)
-            found[report.boot_id] = report
+            found[report.instance_id] = report
 
     inbox = operator.client.new_inbox()
     subscription = await operator.client.subscribe(inbox, cb=note)

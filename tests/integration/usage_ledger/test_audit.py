@@ -15,12 +15,12 @@ from keyferry.contracts.audit import (
     AuditEntries,
     AuditEvent,
     AuditOutcome,
-    AuditVerdict,
+    AuditVerification,
     ListAudit,
     VerifyAudit,
 )
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_RECORDED, AUDIT_VERIFY, Role
-from keyferry.runtime.bus import Bus
+from keyferry.runtime.bus.connection import Bus
 from tests.integration.usage_ledger.ledger import PATIENCE_SECONDS, Surroundings
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ async def listed(operator: Bus, tenant: str = "acme") -> AuditEntries:
     return await operator.ask(AUDIT_LIST, ListAudit(tenant=tenant), AuditEntries, timeout_seconds=5)
 
 
-async def verified(operator: Bus) -> AuditVerdict:
-    return await operator.ask(AUDIT_VERIFY, VerifyAudit(), AuditVerdict, timeout_seconds=5)
+async def verified(operator: Bus) -> AuditVerification:
+    return await operator.ask(AUDIT_VERIFY, VerifyAudit(), AuditVerification, timeout_seconds=5)
 
 
 async def eventually(what: str, asked: Callable[[], Awaitable[T | None]]) -> T:
@@ -87,13 +87,13 @@ async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> N
         assert found[0].previous == found[1].digest
 
         async def whole() -> bool:
-            return await verified(operator) == AuditVerdict(tenants=2, entries=3, faults=[])
+            return await verified(operator) == AuditVerification(tenants=2, entries=3, faults=[])
 
         await eventually("the signed ends are kept", whole)
 
 
 @pytest.mark.parametrize(
-    ("statement", "words"),
+    ("statement", "detail"),
     [
         (
             "UPDATE audit_entries SET event = jsonb_set(event, '{actor}', '\"nobody\"') WHERE position = 2",
@@ -104,7 +104,7 @@ async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> N
         ("DELETE FROM audit_entries", "cut off"),
     ],
 )
-async def test_tampering_with_the_table_shows(surroundings: Surroundings, statement: str, words: str) -> None:
+async def test_tampering_with_the_table_shows(surroundings: Surroundings, statement: str, detail: str) -> None:
     async with (
         surroundings.in_process(),
         surroundings.operator() as operator,
@@ -124,7 +124,7 @@ async def test_tampering_with_the_table_shows(surroundings: Surroundings, statem
             connection.execute("ALTER TABLE audit_entries DISABLE TRIGGER audit_entries_append_only")
             connection.execute(statement)
         faults = (await verified(operator)).faults
-        assert any(words in fault for fault in faults), faults
+        assert any(detail in fault for fault in faults), faults
 
 
 async def test_an_event_that_never_arrived_is_missed(surroundings: Surroundings) -> None:

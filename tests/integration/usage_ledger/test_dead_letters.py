@@ -5,7 +5,7 @@ import secrets
 from functools import partial
 
 from keyferry.contracts.topology import Role
-from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
+from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.usage_ledger.dead_letter import DeadLetter
 from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually
 from tests.support.attempt_records import WORKER, attempt_record, decision_record
@@ -25,10 +25,10 @@ BAD_LINES = {
     "NUL in a tag": (tampered(tags={"a": "\x00"}), "PostgreSQL refuses it: UntranslatableCharacter (22P05"),
     "number beyond the column": (tampered(latency_ms=HUGE), "PostgreSQL refuses it: NumericValueOutOfRange (22003"),
     "cost beyond the column": (
-        tampered(meters={"input": 10**18, "output": 9 * 10**18}),
+        tampered(token_usage={"input": 10**18, "output": 9 * 10**18}),
         "NumericValueOutOfRange (22003",
     ),
-    "meter beyond the column": (tampered(meters={"input": HUGE}), "NumericValueOutOfRange (22003"),
+    "meter beyond the column": (tampered(token_usage={"input": HUGE}), "NumericValueOutOfRange (22003"),
     "implausible time": (tampered(started_at="9999-12-31T23:59:59Z"), "attempts_started_at_plausible"),
     "key too long for an index": (tampered(request_id=secrets.token_hex(20_000)), "ProgramLimitExceeded (54000"),
 }
@@ -44,7 +44,7 @@ def seq_of(line: bytes) -> int | None:
 async def test_a_bad_record_goes_alone(surroundings: Surroundings) -> None:
     good: list[AttemptRecord] = []
     async with surroundings.in_process(), surroundings.worker() as worker:
-        for name, (line, words) in BAD_LINES.items():
+        for name, (line, detail) in BAD_LINES.items():
             fresh = [attempt_record() for _ in range(40)]
             good += fresh
             lines = [record.encode() for record in fresh]
@@ -53,7 +53,7 @@ async def test_a_bad_record_goes_alone(surroundings: Surroundings) -> None:
             if (seq := seq_of(line)) is not None:
                 await eventually(f"{name}: it is confirmed, too", partial(is_confirmed, worker, seq))
             letter = (await surroundings.dead_letters())[-1]
-            assert words in letter.message, name
+            assert detail in letter.message, name
             assert (letter.original, letter.producer, letter.stream) == (line, WORKER, "ATTEMPTS"), name
         assert len(await surroundings.dead_letters()) == len(BAD_LINES)
         assert surroundings.recorded() == sorted(record.attempt_id for record in good)
@@ -84,7 +84,7 @@ async def test_an_unreadable_pack_goes_whole_and_holds_up_nothing(surroundings: 
         await worker.until_confirmed([record])
         letters = await surroundings.dead_letters()
         assert [(letter.original, letter.message) for letter in letters] == [
-            (b"\x00 no pack", "PackHead: the head line has no end")
+            (b"\x00 no pack", "BatchHead: the head line has no end")
         ]
         assert service.facts()["set_aside"] == "1"
 
@@ -125,7 +125,7 @@ async def test_a_bad_decision_goes_alone(surroundings: Surroundings) -> None:
 
 
 async def test_what_cannot_be_known_is_stored_without_a_cost(surroundings: Surroundings) -> None:
-    died: AttemptRecord = attempt_record(outcome=Outcome.INDETERMINATE, basis=Basis.NONE, meters={})
+    died: AttemptRecord = attempt_record(outcome=Outcome.INDETERMINATE, usage_source=UsageSource.NONE, token_usage={})
     async with surroundings.in_process(), surroundings.worker() as worker:
         await worker.publish([died.encode()])
         await worker.until_confirmed([died])

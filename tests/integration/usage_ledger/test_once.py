@@ -11,7 +11,7 @@ from deploy.nats.provision import consumer_config
 from deploy.postgres.migrate import migrate
 from keyferry.contracts.topology import CONSUMERS, Role
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
-from keyferry.runtime.bus import Bus
+from keyferry.runtime.bus.connection import Bus
 from services.usage_ledger import app
 from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually, reports, shuffled_packs
 from tests.support.attempt_records import attempt_record
@@ -172,7 +172,7 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
 async def redeliver_soon(surroundings: Surroundings) -> None:
     """Have the server offer a dead process's messages again after a second instead of a minute."""
     wanted = ("ATTEMPTS", Role.USAGE_LEDGER)
-    (consumer,) = (item for item in CONSUMERS if (item.stream, item.hearer) == wanted)
+    (consumer,) = (item for item in CONSUMERS if (item.stream, item.subscriber) == wanted)
     config = consumer_config(consumer) | {"ack_wait": SECOND_NS}
     async with surroundings.installation.client(Role.PROVISIONER) as client:
         reply = await client.request(

@@ -14,17 +14,17 @@ from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMAR
 from keyferry.contracts.usage import (
     AttemptRecord,
     Attempts,
-    Basis,
     GetAttempts,
     KeySource,
     Outcome,
     SummarizeUsage,
-    TokenMeters,
+    TokenUsage,
     UsageRow,
+    UsageSource,
     UsageSummary,
 )
 from keyferry.pricing import package
-from keyferry.runtime.bus import Bus, Refused
+from keyferry.runtime.bus.connection import Bus, Refused
 from services.usage_ledger.app import create_app
 from tests.integration.usage_ledger.ledger import Surroundings, eventually
 from tests.support.attempt_records import attempt_record, decision_record
@@ -67,8 +67,8 @@ def some_attempts(count: int, seed: int) -> list[AttemptRecord]:
         provider, model = chance.choice(models)
         outcome = chance.choice(list(Outcome))
         nothing = outcome is Outcome.FAILED and chance.random() < 0.5
-        meters = (
-            TokenMeters() if nothing else TokenMeters(input=chance.randint(1, 10**6), output=chance.randint(0, 10**5))
+        token_usage = (
+            TokenUsage() if nothing else TokenUsage(input=chance.randint(1, 10**6), output=chance.randint(0, 10**5))
         )
         records.append(
             attempt_record(
@@ -77,8 +77,8 @@ def some_attempts(count: int, seed: int) -> list[AttemptRecord]:
                 provider=provider,
                 model=model,
                 outcome=outcome,
-                meters=meters,
-                basis=Basis.NONE if nothing else Basis.REPORTED,
+                token_usage=token_usage,
+                usage_source=UsageSource.NONE if nothing else UsageSource.REPORTED,
                 first_token_ms=None,
                 started_at=BEGIN + timedelta(minutes=10 * chance.randint(0, 59)),
             )
@@ -90,12 +90,12 @@ def cost(item: AttemptRecord) -> Decimal | None:
     """The cost by the rules, computed without the ledger's code."""
     if item.outcome is Outcome.INDETERMINATE:
         return None
-    if item.outcome is Outcome.FAILED and item.meters.total == 0:
+    if item.outcome is Outcome.FAILED and item.token_usage.total == 0:
         return Decimal(0)
     if (item.provider, item.model) not in PRICES:
         return None
     for_input, for_output = PRICES[item.provider, item.model]
-    return (item.meters.input * for_input + item.meters.output * for_output) / 1_000_000
+    return (item.token_usage.input * for_input + item.token_usage.output * for_output) / 1_000_000
 
 
 async def test_it_hears_what_the_topology_says(surroundings: Surroundings) -> None:
@@ -139,8 +139,8 @@ def assert_row(row: UsageRow, mine: list[AttemptRecord]) -> None:
     assert row.attempts == len(mine)
     for outcome in Outcome:
         assert getattr(row, outcome.value) == sum(item.outcome is outcome for item in mine)
-    for meter in TokenMeters.model_fields:
-        assert getattr(row.meters, meter) == sum(getattr(item.meters, meter) for item in mine)
+    for meter in TokenUsage.model_fields:
+        assert getattr(row.token_usage, meter) == sum(getattr(item.token_usage, meter) for item in mine)
     assert row.cost_usd == sum(amount for amount in amounts if amount is not None)
     assert row.unpriced == amounts.count(None)
 
@@ -178,8 +178,8 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
         outcome=Outcome.FAILED,
         failure=failure,
         finish_reason=None,
-        meters={},
-        basis=Basis.NONE,
+        token_usage={},
+        usage_source=UsageSource.NONE,
         first_token_ms=None,
         client_token_id=None,
         tags={},
@@ -196,7 +196,7 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
         operation="chat",
         key_source=KeySource.BYOK,
         key_id="key_1",
-        meters={"input": 1, "cached_read": 2, "output": 3, "reasoning": 4},
+        token_usage={"input": 1, "cached_read": 2, "output": 3, "reasoning": 4},
         reported_cost_usd="123.000000000001",
         tags={"team": "blue", "ümlaut": "☃"},
         traceparent=TRACEPARENT,

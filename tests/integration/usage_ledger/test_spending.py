@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.topology import KEY_SPENT, Role
-from keyferry.contracts.usage import KeySource, TokenMeters
+from keyferry.contracts.usage import KeySource, TokenUsage
 from tests.integration.usage_ledger.ledger import PATIENCE_SECONDS, Surroundings
 from tests.support.attempt_records import attempt_record
 
@@ -25,14 +25,14 @@ async def test_spending_is_told_by_key_and_month(surroundings: Surroundings) -> 
 
         await listener.subscribe(KEY_SPENT.pattern(), cb=hear)
         await listener.flush()
-        million = TokenMeters(input=1_000_000)
+        million = TokenUsage(input=1_000_000)
         rows = [
-            attempt_record(provider="echo", model="echo", meters=million, spool_seq=seq).model_copy(
+            attempt_record(provider="echo", model="echo", token_usage=million, spool_seq=seq).model_copy(
                 update={"key_id": KEY, "key_source": KeySource.BYOK, "tenant": "acme", "started_at": MONTH}
             )
             for seq in (1, 2)
         ]
-        platform = attempt_record(provider="nobody", model="unknown", meters=million, spool_seq=3).model_copy(
+        platform = attempt_record(provider="nobody", model="unknown", token_usage=million, spool_seq=3).model_copy(
             update={"key_id": "key_of_platform", "key_source": KeySource.PLATFORM, "started_at": MONTH}
         )
         async with surroundings.worker() as worker:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from keyferry.runtime.lifecycle import EXIT_CANNOT_START
+from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
 from tests.integration.usage_ledger.ledger import Process, Surroundings, eventually, reports
 from tests.support.attempt_records import attempt_record
 

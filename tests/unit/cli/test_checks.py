@@ -16,7 +16,7 @@ from keyferry.contracts.frames import Accepted
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import SERVICES, Role
 from keyferry.contracts.usage import KeySource
-from keyferry.runtime.calls import CallFailed
+from keyferry.runtime.request.calls import CallFailed
 from tests.support.stories import AT, REQUEST_ID, decision, ledger_row
 
 
@@ -25,7 +25,7 @@ def _report(role: Role, slot: int = 1, waiting_for: tuple[str, ...] = ()) -> Ser
         service=role.value,
         slot=slot,
         pid=100 + slot,
-        boot_id=f"boot_{slot}",
+        instance_id=f"boot_{slot}",
         version="1",
         ready=not waiting_for,
         waiting_for=list(waiting_for),
@@ -89,7 +89,7 @@ def test_an_echo_has_to_hold_what_was_said() -> None:
 def test_the_ledger_has_to_have_the_decision_and_the_attempt() -> None:
     accepted = Accepted(
         attempt_id="att_1",
-        boot_id="boot_1",
+        instance_id="boot_1",
         attempt_number=1,
         decision_id="dec_1",
         provider="echo",

@@ -7,7 +7,7 @@ from keyferry.cli.explanation import as_json, explanation
 from keyferry.cli.story import Story
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
-from keyferry.contracts.usage import Basis, LedgerRow, Outcome, TokenMeters
+from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
 from tests.support.stories import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
 
 
@@ -71,7 +71,7 @@ def test_an_unknown_cost_is_not_zero_and_a_free_one_is_said_to_be_free() -> None
 
 def test_an_answer_in_one_piece_has_no_first_token_and_an_unknown_use_is_no_number() -> None:
     row = ledger_row()
-    changes = {"stream": False, "first_token_ms": None, "meters": TokenMeters(), "basis": Basis.NONE}
+    changes = {"stream": False, "first_token_ms": None, "token_usage": TokenUsage(), "usage_source": UsageSource.NONE}
     lines = explanation(_story(decision(), row.model_copy(update={"record": row.record.model_copy(update=changes)})))
     assert "     latency  40 ms, not streamed" in lines
     assert "     tokens   none, or none that can be known" in lines

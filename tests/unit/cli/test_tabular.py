@@ -8,7 +8,7 @@ import pytest
 from keyferry.cli.problem import Problem
 from keyferry.cli.tabular import dollars, moment, parse_moment, table
 from keyferry.cli.usage import summary_lines
-from keyferry.contracts.usage import SummarizeUsage, TokenMeters, UsageRow, UsageSummary
+from keyferry.contracts.usage import SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 
 _NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ def test_usage_tells_totals_and_what_has_no_price() -> None:
         failed=1,
         cancelled=1,
         indeterminate=0,
-        meters=TokenMeters(input=10, output=5),
+        token_usage=TokenUsage(input=10, output=5),
         cost_usd=Decimal("1.5"),
         unpriced=2,
     )

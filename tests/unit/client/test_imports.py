@@ -54,4 +54,4 @@ def test_of_the_runtime_it_imports_the_calls_alone() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom) and node.module
     }
-    assert {name for name in imported if name.startswith("keyferry.runtime")} == {"keyferry.runtime.calls"}
+    assert {name for name in imported if name.startswith("keyferry.runtime")} == {"keyferry.runtime.request.calls"}

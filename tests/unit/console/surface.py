@@ -16,7 +16,7 @@ from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import KeyStatus, ProviderKey, ProviderKeys
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_INTAKE, KEY_LIST, Subject
-from keyferry.runtime.telemetry import Telemetry
+from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
 from services.console.asking import Answer
 from services.console.credential import identify

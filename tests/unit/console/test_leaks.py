@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from keyferry.contracts.key import KeyCheck
+from keyferry.contracts.key import KeyTest
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import KEY_ADD, KEY_EDIT, KEY_ROTATE, KEY_TRY
-from keyferry.runtime.logs import JsonFormatter
+from keyferry.runtime.process.logs import JsonFormatter
 from services.console.acting import For
 from services.console.bodies import AddKeyBody
 from services.console.validation import from_faults
@@ -186,7 +186,7 @@ async def test_an_accepted_key_is_in_nothing_but_its_seal(code: ErrorCode) -> No
 
 
 async def test_a_defect_tells_neither_the_caller_nor_the_log() -> None:
-    def broken(_: object) -> KeyCheck:
+    def broken(_: object) -> KeyTest:
         raise RuntimeError(f"this text holds {KEY}")
 
     surface = Surface()

@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from keyferry.contracts.key import (
     AddKey,
     EditKey,
-    KeyCheck,
     KeyRemoved,
     KeyStatus,
+    KeyTest,
+    KeyTestResult,
     ListKeys,
     NamedKey,
     RotateKey,
     TryKey,
-    Verdict,
 )
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal
@@ -83,7 +83,7 @@ async def test_a_key_that_the_client_has_sealed_goes_on_as_it_is() -> None:
 
 async def test_a_key_is_sealed_for_the_address_that_it_is_given_for() -> None:
     surface = Surface()
-    surface.bus.answers(KEY_TRY, KeyCheck(verdict=Verdict.VALID, steps=[], duration_ms=1, checked_at=NOW))
+    surface.bus.answers(KEY_TRY, KeyTest(verdict=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW))
     body = {"provider": "azure", "key": KEY, "base_url": "https://RES.openai.azure.com", "fields": {"deployment": "d"}}
     response = await surface.ask("POST", f"{ACME}/test", body)
     assert (response.status_code, response.json()["verdict"]) == (200, "valid")

@@ -9,7 +9,7 @@ from keyferry.contracts.audit import (
     AuditEntry,
     AuditEvent,
     AuditOutcome,
-    AuditVerdict,
+    AuditVerification,
     ListAudit,
     VerifyAudit,
 )
@@ -140,7 +140,7 @@ async def test_the_audit_goes_back_page_by_page(base: str, tenant: str) -> None:
 @BOTH
 async def test_only_the_tenant_s_own_chain_is_verified(base: str, tenant: str) -> None:
     surface = Surface()
-    surface.bus.answers(AUDIT_VERIFY, AuditVerdict(tenants=1, entries=5, faults=["acme: position 3 was edited"]))
+    surface.bus.answers(AUDIT_VERIFY, AuditVerification(tenants=1, entries=5, faults=["acme: position 3 was edited"]))
     told = (await surface.ask("GET", f"{base}/audit/verify")).json()
     assert told == {"tenants": 1, "entries": 5, "faults": ["acme: position 3 was edited"]}
     assert surface.bus.asked == [("audit.verify", VerifyAudit(tenant=tenant))]

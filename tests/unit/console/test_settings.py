@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.runtime.settings import SettingsError, load
+from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.sealing.private_keys import public_text_of
 from services.console.settings import ConsoleSettings
 

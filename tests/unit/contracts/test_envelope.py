@@ -11,7 +11,7 @@ from keyferry.contracts import topology
 from keyferry.contracts.envelope import Command, Head, MalformedMessage, Message
 from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier
 from keyferry.contracts.topology import SUBJECTS, WORKER_PROBE, Role, Transport
-from keyferry.contracts.usage import PackHead
+from keyferry.contracts.usage import BatchHead
 
 CANARY = "canary-7f3a9c51"
 
@@ -44,7 +44,9 @@ def test_management_requests_are_commands_and_everything_else_is_a_message() -> 
     for subject in SUBJECTS:
         assert issubclass(subject.message, Message)
         managed = (
-            subject.transport is Transport.REQUEST and Role.OPERATOR in subject.speakers and subject is not WORKER_PROBE
+            subject.transport is Transport.REQUEST
+            and Role.OPERATOR in subject.publishers
+            and subject is not WORKER_PROBE
         )
         assert issubclass(subject.message, Command) == managed, subject.name
         assert (subject.reply is not None) == (subject.transport is Transport.REQUEST), subject.name
@@ -74,7 +76,7 @@ def test_a_body_travels_untouched(text: str, body: bytes) -> None:
 )
 def test_a_head_that_is_none_is_refused(wire: bytes) -> None:
     with pytest.raises(MalformedMessage):
-        PackHead.split(wire)
+        BatchHead.split(wire)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def own(user: str) -> dict[str, str]:
 
 def names_its_speaker(subject: Subject) -> bool:
     return any(
-        f"{{{name}}}" in subject.template and (role is None or role in subject.speakers) for name, role in OWN.items()
+        f"{{{name}}}" in subject.template and (role is None or role in subject.publishers) for name, role in OWN.items()
     )
 
 
@@ -59,17 +59,17 @@ def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
     return wanted in permissions(user).subscribe
 
 
-def said(subject: Subject, speaker: str) -> str:
+def said(subject: Subject, publisher: str) -> str:
     """`subject` as `speaker` would say it, every other placeholder holding something."""
-    values = dict.fromkeys(("provider", "boot", "worker", "router", "service"), "something")
-    values["tenant"] = topology.tenant_of(speaker) or "something"
-    return subject.at(**(values | dict.fromkeys(OWN, speaker)))
+    values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
+    values["tenant"] = topology.tenant_of(publisher) or "something"
+    return subject.at(**(values | dict.fromkeys(OWN, publisher)))
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_only_speakers_speak(user: str, subject: Subject) -> None:
-    speaks = topology.role_of(user) in subject.speakers
+    speaks = topology.role_of(user) in subject.publishers
     assert may_publish(user, said(subject, user)) == speaks
 
 
@@ -83,17 +83,17 @@ def test_nobody_speaks_in_anothers_name(user: str, other: str) -> None:
 @pytest.mark.parametrize("user", CLIENTS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_an_internal_client_speaks_for_its_own_tenant_alone(user: str, subject: Subject) -> None:
-    values = dict.fromkeys(("provider", "boot", "worker", "router", "service"), "something")
+    values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
     if "{tenant}" in subject.template:
         assert not may_publish(user, subject.at(**values, tenant="another"))
-    elif Role.INTERNAL_CLIENT in subject.speakers:
+    elif Role.INTERNAL_CLIENT in subject.publishers:
         assert subject is topology.WORKER_PROBE, "a subject without a tenant needs a reason why it gives nothing away"
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_only_hearers_hear_and_only_in_their_queue(user: str, subject: Subject) -> None:
-    hears = topology.role_of(user) in subject.hearers and subject.transport is not Transport.STREAM
+    hears = topology.role_of(user) in subject.subscribers and subject.transport is not Transport.STREAM
     pattern = subject.pattern(**own(user))
     assert may_subscribe(user, pattern, subject.queue) == hears
     if subject.queue:
@@ -112,7 +112,7 @@ def test_an_inbox_is_its_owners_alone(user: str, other: str) -> None:
 @pytest.mark.parametrize(("user", "other"), list(itertools.product(USERS, USERS)))
 def test_only_frame_speakers_publish_to_inboxes_and_only_to_callers(user: str, other: str) -> None:
     inbox = f"{topology.inbox_prefix(other)}.x.y"
-    allowed = topology.role_of(user) in topology.FRAME_SPEAKERS and inbox.startswith(FRAME_INBOXES)
+    allowed = topology.role_of(user) in topology.FRAME_PUBLISHERS and inbox.startswith(FRAME_INBOXES)
     assert may_publish(user, inbox) == allowed
 
 
@@ -129,7 +129,7 @@ def test_a_bucket_is_written_by_its_owner_and_read_by_its_readers(user: str) -> 
 @pytest.mark.parametrize("user", USERS)
 def test_a_consumer_is_pulled_and_acknowledged_by_its_hearer_alone(user: str) -> None:
     for consumer in CONSUMERS:
-        own = topology.role_of(user) is consumer.hearer
+        own = topology.role_of(user) is consumer.subscriber
         name = f"{consumer.stream}.{consumer.durable}"
         for subject in (
             f"$JS.API.CONSUMER.MSG.NEXT.{name}",
@@ -242,7 +242,7 @@ def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() ->
     assert not topology.MODEL_LIST.agrees("kf.v1.model.list.other", asked)
     assert topology.TENANT_LIST.agrees(topology.TENANT_LIST.at(), ListTenants())
     registered = WorkerRegistration(
-        worker_id="provider-worker-1", boot_id="b", suite="s", public_key="k", not_after_unix_ms=1, signature="s"
+        worker_id="provider-worker-1", instance_id="b", suite="s", public_key="k", not_after_unix_ms=1, signature="s"
     )
     assert topology.WORKER_REGISTER.agrees("kf.v1.worker.register.provider-worker-1", registered)
     assert not topology.WORKER_REGISTER.agrees("kf.v1.worker.register.provider-worker-2", registered)
@@ -257,7 +257,7 @@ def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
         for user in USERS:
             if topology.role_of(user) is not Role.INTERNAL_CLIENT:
                 inbox = f"{topology.inbox_prefix(user)}.x"
-                speaks = topology.role_of(user) in subject.speakers
+                speaks = topology.role_of(user) in subject.publishers
                 # Callers over the bus share a prefix: one of them may always be answered where another is.
                 shared = inbox.startswith(topology.CALLER_INBOX) and any(
                     p.startswith(topology.CALLER_INBOX) for p in prefixes

@@ -21,11 +21,11 @@ _USERS = users(worker_slots=12, internal_clients=["internal-client.acme.app"])
 @pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.reply is not None], ids=lambda s: s.name)
 def test_every_asker_can_be_answered_and_nobody_else(subject: Subject) -> None:
     answered = {user for user in _USERS if f"{inbox_prefix(user)}.x1".startswith(reply_prefixes(subject))}
-    assert answered == {user for user in _USERS if role_of(user) in subject.speakers}
+    assert answered == {user for user in _USERS if role_of(user) in subject.publishers}
 
 
 def test_workers_of_every_slot_are_answered() -> None:
     for subject in (KEY_LEASE, WORKER_REGISTER):
         assert f"{inbox_prefix('provider-worker-12')}.x1".startswith(reply_prefixes(subject))
     assert not f"{inbox_prefix('provider-worker-1')}.x1".startswith(reply_prefixes(KEY_ADD))
-    assert Role.OPERATOR in KEY_ADD.speakers
+    assert Role.OPERATOR in KEY_ADD.publishers

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.logs import JsonFormatter
+from keyferry.runtime.process.logs import JsonFormatter
 
 CANARY = "canary-7f3a9c51"
 

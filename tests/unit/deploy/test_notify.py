@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.runtime import notify
+from keyferry.runtime.process import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])

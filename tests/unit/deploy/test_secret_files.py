@@ -30,7 +30,7 @@ def fits(home: Home) -> bool:
 
 def test_secrets_stay_and_are_their_owners_alone(home: Home) -> None:
     makers = (
-        secret_files.token_pepper, secret_files.sealing_keys, secret_files.intake_key, secret_files.signing_key,
+        secret_files.token_pepper, secret_files.keks, secret_files.intake_key, secret_files.signing_key,
         secret_files.fingerprint_key, secret_files.deployment_id, secret_files.identity_key,
         secret_files.operator_token, secret_files.audit_key,
     )  # fmt: skip

@@ -15,9 +15,9 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.calls import Caller, Piece
-from keyferry.runtime.telemetry import Telemetry
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.request.calls import Caller, Piece
 from services.ingress.handlers import Doors
 from services.ingress.identity import Identity
 from services.ingress.settings import IngressSettings
@@ -53,7 +53,7 @@ class ScriptedCaller:
         self.asked.append((head, body))
         accepted = Accepted(
             attempt_id="att_1",
-            boot_id="boot_1",
+            instance_id="boot_1",
             attempt_number=1,
             decision_id="dec_1",
             provider="groq",

@@ -5,17 +5,17 @@ from decimal import Decimal
 
 import pytest
 
-from keyferry.contracts.usage import TokenMeters
+from keyferry.contracts.usage import TokenUsage
 from keyferry.pricing import package
 from keyferry.pricing.file import BUNDLED_PRICES, BadPriceFile, PriceList
 from keyferry.runtime.prices import load_prices
-from keyferry.runtime.settings import SettingsError
+from keyferry.runtime.process.settings import SettingsError
 
 HEAD = 'version = "v1"\neffective = 2026-01-01\n'
 ROW = HEAD + '[[price]]\nprovider = "p"\nmodel = "m"\n'
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-MILLION_IN = TokenMeters(input=1_000_000)
+MILLION_IN = TokenUsage(input=1_000_000)
 
 
 def cost(
@@ -23,7 +23,7 @@ def cost(
 ) -> Decimal | None:
     """What this many tokens of the model `m` cost."""
     found = prices.find("p", "m", moment, tier)
-    return None if found is None else found[0].cost(TokenMeters(input=tokens))
+    return None if found is None else found[0].cost(TokenUsage(input=tokens))
 
 
 def test_a_price_holds_from_its_first_day_and_the_latest_one_in_force_counts() -> None:
@@ -55,11 +55,11 @@ def test_the_file_goes_before_the_package_and_each_is_told_by_its_version() -> N
 def test_the_bundled_file_prices_the_echo() -> None:
     found = load_prices(BUNDLED_PRICES).find("echo", "echo", NOON)
     assert found is not None
-    assert found[0].cost(TokenMeters(input=1_000_000, output=1_000_000)) == Decimal("0.5")
+    assert found[0].cost(TokenUsage(input=1_000_000, output=1_000_000)) == Decimal("0.5")
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "detail"),
     [
         ("version = ", "not TOML"),
         (ROW + "above_prompt_tokens = 5\ninput = 1\n", "a price for long prompts only"),
@@ -76,8 +76,8 @@ def test_the_bundled_file_prices_the_echo() -> None:
         ('version = "v"\neffective = "soon"\n', "effective: "),
     ],
 )
-def test_a_bad_price_file_says_what_is_wrong(text: str, words: str) -> None:
-    with pytest.raises(BadPriceFile, match=words.replace("(", r"\(")):
+def test_a_bad_price_file_says_what_is_wrong(text: str, detail: str) -> None:
+    with pytest.raises(BadPriceFile, match=detail.replace("(", r"\(")):
         PriceList.parse(text)
 
 

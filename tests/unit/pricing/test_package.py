@@ -10,7 +10,7 @@ from genai_prices.data import providers
 from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, Usage
 from genai_prices.types import Provider as PricedProvider
 
-from keyferry.contracts.usage import TokenMeters
+from keyferry.contracts.usage import TokenUsage
 from keyferry.pricing import package
 from keyferry.pricing.tariff import METERS, Tariff
 
@@ -50,17 +50,17 @@ def test_every_price_agrees_with_the_packages_own_arithmetic() -> None:
             counts["cache_write"] = chance.randrange(1000)
         if "cache_write_1h_mtok" in _priced(price):
             counts["cache_write_1h"] = chance.randrange(1000)
-        meters = TokenMeters(**counts)
+        token_usage = TokenUsage(**counts)
         usage = Usage(
-            input_tokens=meters.prompt,
-            output_tokens=meters.completion,
-            cache_read_tokens=meters.cached_read,
-            cache_write_tokens=meters.cache_write + meters.cache_write_1h,
-            cache_write_1h_tokens=meters.cache_write_1h,
+            input_tokens=token_usage.prompt,
+            output_tokens=token_usage.completion,
+            cache_read_tokens=token_usage.cached_read,
+            cache_write_tokens=token_usage.cache_write + token_usage.cache_write_1h,
+            cache_write_1h_tokens=token_usage.cache_write_1h,
         )
         with localcontext(prec=60):
             theirs = model.calc_price(usage, provider, genai_request_timestamp=NOW).total_price
-        mine = tariff.cost(meters)
+        mine = tariff.cost(token_usage)
         if mine is None:  # completion tokens of a model that has no price for them
             continue
         assert abs(mine - theirs) < Decimal("1e-9"), f"{ours} {model.id}: {mine} and not {theirs}"
@@ -68,12 +68,12 @@ def test_every_price_agrees_with_the_packages_own_arithmetic() -> None:
     assert compared > 500, "hardly anything was compared"
 
 
-def _independent(tariff: Tariff, meters: TokenMeters) -> Decimal | None:
+def _independent(tariff: Tariff, token_usage: TokenUsage) -> Decimal | None:
     """The cost once more, the slow way: dollars per million from the rates, no stand-ins but the documented ones."""
     with localcontext(prec=60):
         total = Decimal(tariff.per_request) / 10**12
         for meter in METERS:
-            count = int(getattr(meters, meter))
+            count = int(getattr(token_usage, meter))
             rate = tariff.rates.get(meter) or tariff.rates.get(
                 {"cached_read": "input", "image": "input", "reasoning": "output"}.get(meter, meter)
             )
@@ -82,7 +82,7 @@ def _independent(tariff: Tariff, meters: TokenMeters) -> Decimal | None:
             if count and rate is not None:
                 price = rate.base
                 for start, higher in rate.steps:
-                    price = higher if meters.prompt > start else price
+                    price = higher if token_usage.prompt > start else price
                 total += Decimal(count) * (Decimal(price) / 10**6) / 10**6
         return total
 
@@ -99,11 +99,11 @@ def _agree_on(combinations: int, seed: int) -> None:
         # One time in ten any meter, priced or not.
         among = METERS if not listed or chance.random() < 0.1 else listed
         used = chance.sample(among, chance.randint(1, min(5, len(among))))
-        meters = TokenMeters(
+        token_usage = TokenUsage(
             **(dict.fromkeys(METERS, 0) | {meter: chance.randrange(10 ** chance.randint(1, 9)) for meter in used})
         )
-        cost, expected = tariff.cost(meters), _independent(tariff, meters)
-        assert cost == expected, f"{tariff} {meters}"
+        cost, expected = tariff.cost(token_usage), _independent(tariff, token_usage)
+        assert cost == expected, f"{tariff} {token_usage}"
         priced += cost is not None
     assert priced > combinations // 2
 
@@ -121,23 +121,23 @@ def test_costs_equal_an_independent_computation_a_million_times() -> None:
 def test_an_hours_cache_writes_cost_more_than_five_minutes() -> None:
     tariff = package.listed("anthropic", "claude-haiku-4-5", NOW, None)
     assert tariff is not None
-    short, long = (tariff.cost(TokenMeters(**{meter: 1_000_000})) for meter in ("cache_write", "cache_write_1h"))
+    short, long = (tariff.cost(TokenUsage(**{meter: 1_000_000})) for meter in ("cache_write", "cache_write_1h"))
     assert (short, long) == (Decimal("1.25"), Decimal(2))
 
 
 def test_a_long_prompt_changes_the_price_of_every_token() -> None:
     tariff = package.listed("gemini", "gemini-2.5-pro", NOW, None)
     assert tariff is not None
-    assert tariff.cost(TokenMeters(input=200_000, output=10)) == Decimal("0.2501")
-    assert tariff.cost(TokenMeters(input=200_001, output=10)) == Decimal("0.5001525")
+    assert tariff.cost(TokenUsage(input=200_000, output=10)) == Decimal("0.2501")
+    assert tariff.cost(TokenUsage(input=200_001, output=10)) == Decimal("0.5001525")
 
 
 def test_batch_and_tiers_have_prices_of_their_own() -> None:
     plain, batch = (package.listed("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
     assert plain is not None
     assert batch is not None
-    meters = TokenMeters(input=1_000_000)
-    assert (plain.cost(meters), batch.cost(meters)) == (Decimal("2.5"), Decimal("1.25"))
+    token_usage = TokenUsage(input=1_000_000)
+    assert (plain.cost(token_usage), batch.cost(token_usage)) == (Decimal("2.5"), Decimal("1.25"))
 
 
 def test_a_price_holds_from_its_day_on() -> None:
@@ -159,7 +159,7 @@ def test_what_only_estimates_could_price_is_unpriced() -> None:
     tariff = package.listed("openai", "gpt-4o", NOW, None)
     assert tariff is not None
     for meter in ("audio", "audio_output", "image_output", "cache_write", "cache_write_1h"):
-        assert tariff.cost(TokenMeters(input=5, **{meter: 1})) is None, f"{meter} was guessed"
+        assert tariff.cost(TokenUsage(input=5, **{meter: 1})) is None, f"{meter} was guessed"
 
 
 @pytest.mark.parametrize(
@@ -175,4 +175,4 @@ def test_what_only_estimates_could_price_is_unpriced() -> None:
 def test_names_that_need_a_second_look_are_priced(provider: str, model: str) -> None:
     tariff = package.listed(provider, model, NOW, None)
     assert tariff is not None
-    assert tariff.cost(TokenMeters(input=10))
+    assert tariff.cost(TokenUsage(input=10))

@@ -11,8 +11,8 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import AttemptRecord, Outcome
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.telemetry import Telemetry
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.attempt import Attempts, Prepared, Progress
 from services.provider_worker.spool import Spool
@@ -30,10 +30,10 @@ class Worker:
         self._stands_still_seconds = stands_still_seconds
         self.attempts = Attempts(
             worker_id="worker-1",
-            boot_id="boot_1",
+            instance_id="boot_1",
             providers={"custom": self._provider},
             spool=self.spool,
-            publisher=PackedPublisher(self._no_bus, "attempts", producer="worker-1"),
+            publisher=BatchPublisher(self._no_bus, "attempts", producer="worker-1"),
             send=self._send,
             telemetry=Telemetry("provider_worker"),
             capacity=10,
@@ -93,7 +93,7 @@ async def test_a_worker_that_stood_still_after_accepting_calls_nobody(tmp_path: 
     assert record.outcome is Outcome.FAILED
     assert record.failure is not None
     assert (record.failure.failure_class, record.failure.where) == (FailureClass.UNAVAILABLE, Where.NOT_SENT)
-    assert record.meters.total == 0
+    assert record.token_usage.total == 0
 
 
 @pytest.mark.parametrize("late_by_ms", [1, 5000])

@@ -16,8 +16,8 @@ def test_four_characters_are_a_token_and_a_delta_is_one() -> None:
             {"role": "user", "content": [{"type": "text", "text": "y" * 8}]},
         ]
     }
-    meters = estimate(json.dumps(body).encode(), deltas=7)
-    assert (meters.input, meters.output) == (12, 7)
+    token_usage = estimate(json.dumps(body).encode(), deltas=7)
+    assert (token_usage.input, token_usage.output) == (12, 7)
 
 
 def test_a_whole_answer_is_counted_by_its_text() -> None:
@@ -37,5 +37,5 @@ def test_no_bytes_break_it(body: bytes, deltas: int) -> None:
 
 @pytest.mark.parametrize("texts", ["x" * 40, ["x" * 20, "y" * 20]])
 def test_the_texts_of_an_embedding_request_are_its_prompt(texts: object) -> None:
-    meters = estimate(json.dumps({"model": "m", "input": texts}).encode(), deltas=0)
-    assert (meters.input, meters.output) == (10, 0)
+    token_usage = estimate(json.dumps({"model": "m", "input": texts}).encode(), deltas=0)
+    assert (token_usage.input, token_usage.output) == (10, 0)

@@ -9,8 +9,10 @@ from services.provider_worker.fallback import ELSEWHERE, reroute
 from tests.support.attempt_runs import attempt_run
 
 
-def run(alternatives: int = 1) -> AttemptRun:
-    return attempt_run(stream=True).model_copy(update={"alternatives": alternatives, "allowed_models": ["some-model"]})
+def run(remaining_candidates: int = 1) -> AttemptRun:
+    return attempt_run(stream=True).model_copy(
+        update={"remaining_candidates": remaining_candidates, "allowed_models": ["some-model"]}
+    )
 
 
 def failed(failure_class: FailureClass) -> Failure:
@@ -41,12 +43,12 @@ def test_an_attempt_whose_key_cannot_be_had_goes_back_and_one_that_stood_still_d
     assert reroute(run(), unavailable, left_ms=5000, now_unix_ms=0) is None
     again = reroute(run(), unavailable, left_ms=5000, now_unix_ms=0, no_key=True)
     assert again is not None
-    assert again.tried[-1].failure.failure_class is FailureClass.UNAVAILABLE
-    assert reroute(run(alternatives=0), unavailable, left_ms=5000, now_unix_ms=0, no_key=True) is None
+    assert again.failed_attempts[-1].failure.failure_class is FailureClass.UNAVAILABLE
+    assert reroute(run(remaining_candidates=0), unavailable, left_ms=5000, now_unix_ms=0, no_key=True) is None
 
 
 def test_without_another_candidate_or_time_the_failure_is_final() -> None:
-    assert reroute(run(alternatives=0), failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0) is None
+    assert reroute(run(remaining_candidates=0), failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0) is None
     assert reroute(run(), failed(FailureClass.SERVER), left_ms=50, now_unix_ms=0) is None
 
 
@@ -55,7 +57,7 @@ def test_the_request_goes_back_as_it_came_with_what_was_tried() -> None:
     assert again is not None
     assert (again.model, again.deadline_ms, again.start_by_unix_ms) == ("some-model", 4000, 2_000)
     assert again.allowed_models == ["some-model"]
-    assert [(tried.attempt_id, tried.failure.failure_class) for tried in again.tried] == [
+    assert [(failed.attempt_id, failed.failure.failure_class) for failed in again.failed_attempts] == [
         ("att_test", FailureClass.SERVER)
     ]
 

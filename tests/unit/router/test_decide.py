@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute, Tried
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Endpoint
@@ -40,10 +40,11 @@ def request(model: str = "m") -> ChatRequest:
 
 def again(*names: str) -> Reroute:
     failure = Failure(failure_class=FailureClass.SERVER, message="broken", status=500)
-    tried = [
-        Tried(attempt_id=f"att_{name}", provider="custom", endpoint=name, model="m", failure=failure) for name in names
+    failed_attempts = [
+        FailedAttempt(attempt_id=f"att_{name}", provider="custom", endpoint=name, model="m", failure=failure)
+        for name in names
     ]
-    return Reroute(**request().model_dump(), decision_id="dec_1", tried=tried)
+    return Reroute(**request().model_dump(), decision_id="dec_1", failed_attempts=failed_attempts)
 
 
 def test_the_attempt_carries_what_the_worker_needs() -> None:
@@ -53,15 +54,15 @@ def test_the_attempt_carries_what_the_worker_needs() -> None:
     assert run is not None
     assert (run.endpoint, run.base_url, run.model, run.model_asked) == ("a", "https://a.example/v1", "m", "m")
     assert (run.deadline_ms, run.start_by_unix_ms, run.credit_bytes, run.tags) == (5000, 7, 9000, {"team": "blue"})
-    assert (run.attempt_number, run.alternatives, run.tried) == (1, 1, [])
+    assert (run.attempt_number, run.remaining_candidates, run.failed_attempts) == (1, 1, [])
 
 
 def test_a_reroute_goes_on_with_the_next_and_remembers() -> None:
     decided = decide(again("a"), facts("a", "b"), FRESH, traceparent=None)
     run = decided.run
     assert run is not None
-    assert (run.endpoint, run.attempt_number, run.alternatives) == ("b", 2, 0)
-    assert [tried.endpoint for tried in run.tried] == ["a"]
+    assert (run.endpoint, run.attempt_number, run.remaining_candidates) == ("b", 2, 0)
+    assert [failed.endpoint for failed in run.failed_attempts] == ["a"]
     made = record(again("a"), decided, FRESH, router="router", now=NOW, duration_us=1, trace="t")
     assert (made.attempt_number, made.attempt_id, made.refusal) == (2, "att_2", None)
 
@@ -74,7 +75,7 @@ def test_attempts_end_somewhere() -> None:
     assert decided.refused.failure.status == 500
     last = decide(again(*names[: MAX_ATTEMPTS - 1]), facts(*names), FRESH, traceparent=None)
     assert last.run is not None
-    assert last.run.alternatives == 0
+    assert last.run.remaining_candidates == 0
 
 
 def test_a_refusal_is_in_the_record_with_its_candidates() -> None:
@@ -136,7 +137,7 @@ def test_the_wish_about_keys_travels_with_the_attempt_so_that_a_reroute_still_kn
     run = decided.run
     assert run is not None
     failure = Failure(failure_class=FailureClass.AUTH, message="no")
-    again = reroute(run.model_copy(update={"alternatives": 1}), failure, left_ms=1000, now_unix_ms=0)
+    again = reroute(run.model_copy(update={"remaining_candidates": 1}), failure, left_ms=1000, now_unix_ms=0)
     assert again is not None
     assert again.prefer_own_keys == "only"
-    assert [tried.key_id for tried in again.tried] == ["key_1"]
+    assert [failed.key_id for failed in again.failed_attempts] == ["key_1"]

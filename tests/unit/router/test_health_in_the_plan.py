@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from keyferry.contracts.chat import Tried
+from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.route import DropReason, Endpoint
@@ -25,7 +25,7 @@ def resting(name: str, *, seconds: float, state: CircuitState = CircuitState.OPE
     return target.key, Health(target=target, state=state, reason="5 of 5 failed", until=until, changed_at=NOW)
 
 
-def planned(*health: tuple[str, Health], trials: bool = False, tried: tuple[Tried, ...] = ()) -> Plan:
+def planned(*health: tuple[str, Health], trials: bool = False, failed_attempts: tuple[FailedAttempt, ...] = ()) -> Plan:
     known = dict(health)
     facts = Facts(
         Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
@@ -34,15 +34,15 @@ def planned(*health: tuple[str, Health], trials: bool = False, tried: tuple[Trie
         health=lambda target: known.get(target.key),
         trial=lambda _: trials,
     )
-    return plan(Wanted("acme", "m", tried=tried), facts)
+    return plan(Wanted("acme", "m", failed_attempts=failed_attempts), facts)
 
 
 def names(made: Plan) -> list[str | None]:
     return [made.candidates[index].endpoint for index in made.order]
 
 
-def tried(name: str) -> Tried:
-    return Tried(attempt_id="att_1", provider="custom", endpoint=name, model="m", failure=FAILED)
+def failed_attempts(name: str) -> FailedAttempt:
+    return FailedAttempt(attempt_id="att_1", provider="custom", endpoint=name, model="m", failure=FAILED)
 
 
 def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
@@ -50,8 +50,8 @@ def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
     assert names(made) == ["b"]
     dropped = next(candidate for candidate in made.candidates if candidate.endpoint == "a")
     assert dropped.reason is DropReason.UNHEALTHY
-    assert "4.0 s more" in dropped.words
-    assert "5 of 5 failed" in dropped.words
+    assert "4.0 s more" in dropped.detail
+    assert "5 of 5 failed" in dropped.detail
 
 
 def test_after_its_rest_a_target_is_tried_first_when_a_trial_is_due_and_last_otherwise() -> None:
@@ -71,7 +71,7 @@ def test_with_everything_resting_the_caller_is_told_when_to_come_back() -> None:
 
 
 def test_what_was_tried_is_not_tried_again() -> None:
-    made = planned(tried=(tried("a"),))
+    made = planned(failed_attempts=(failed_attempts("a"),))
     assert names(made) == ["b"]
     assert {candidate.reason for candidate in made.candidates if candidate.endpoint == "a"} == {
         DropReason.ALREADY_TRIED
@@ -79,7 +79,7 @@ def test_what_was_tried_is_not_tried_again() -> None:
 
 
 def test_when_all_were_tried_the_last_failure_is_the_answer() -> None:
-    made = planned(tried=(tried("b"), tried("a")))
+    made = planned(failed_attempts=(failed_attempts("b"), failed_attempts("a")))
     assert made.refusal == FAILED
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keyferry.contracts.chat import Tried
+from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.key import KeyFacts, KeyStatus
@@ -337,15 +337,17 @@ def test_vectors_of_an_endpoint_are_not_mixed_with_the_catalogs() -> None:
     assert [made.candidates[index].endpoint for index in made.order] == ["lab"]
 
 
-def tried(failure_class: FailureClass, key_id: str | None = "key_a", provider: str = "openai") -> Tried:
+def failed_attempts(
+    failure_class: FailureClass, key_id: str | None = "key_a", provider: str = "openai"
+) -> FailedAttempt:
     failure = Failure(failure_class=failure_class, message="no")
-    return Tried(attempt_id="att_1", provider=provider, model="gpt-4o", key_id=key_id, failure=failure)
+    return FailedAttempt(attempt_id="att_1", provider=provider, model="gpt-4o", key_id=key_id, failure=failure)
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT])
 def test_what_is_the_keys_fault_lets_the_next_key_be_tried(failure_class: FailureClass) -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
-    made = planned("openai/gpt-4o", *keys, tried=[tried(failure_class)])
+    made = planned("openai/gpt-4o", *keys, failed_attempts=[failed_attempts(failure_class)])
     assert order(made) == ["key_b"]
     assert reasons(made)["key_a"] is _D.ALREADY_TRIED
 
@@ -353,24 +355,26 @@ def test_what_is_the_keys_fault_lets_the_next_key_be_tried(failure_class: Failur
 def test_a_key_that_could_not_be_had_lets_the_next_one_be_tried() -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
     no_key = Failure(failure_class=FailureClass.UNAVAILABLE, message="the key was removed", where=Where.NOT_SENT)
-    again = Tried(attempt_id="att_1", provider="openai", model="gpt-4o", key_id="key_a", failure=no_key)
-    assert order(planned("openai/gpt-4o", *keys, tried=[again])) == ["key_b"]
+    again = FailedAttempt(attempt_id="att_1", provider="openai", model="gpt-4o", key_id="key_a", failure=no_key)
+    assert order(planned("openai/gpt-4o", *keys, failed_attempts=[again])) == ["key_b"]
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.CONTEXT_LENGTH])
 def test_what_is_the_providers_fault_goes_to_another_provider(failure_class: FailureClass) -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
-    assert order(planned("gpt-4o", *keys, tried=[tried(failure_class)])) == ["key_or"]
+    assert order(planned("gpt-4o", *keys, failed_attempts=[failed_attempts(failure_class)])) == ["key_or"]
 
 
 def test_another_key_of_azure_is_another_server() -> None:
     keys = [key_facts("azure", "key_a"), key_facts("azure", "key_b")]
-    again = tried(FailureClass.SERVER, provider="azure")
-    assert order(planned("azure/gpt-4o", *keys, tried=[again])) == ["key_b"]
+    again = failed_attempts(FailureClass.SERVER, provider="azure")
+    assert order(planned("azure/gpt-4o", *keys, failed_attempts=[again])) == ["key_b"]
 
 
 def test_an_attempt_of_an_older_build_that_does_not_name_its_key_counts_for_all() -> None:
-    made = planned("openai/gpt-4o", key_facts("openai", "key_a"), tried=[tried(FailureClass.AUTH, None)])
+    made = planned(
+        "openai/gpt-4o", key_facts("openai", "key_a"), failed_attempts=[failed_attempts(FailureClass.AUTH, None)]
+    )
     assert refused(made).failure_class is FailureClass.AUTH
 
 
@@ -416,7 +420,7 @@ def test_the_platforms_labels_are_not_told() -> None:
     secretive = platform_key("openai", label="account of the boss", status=KeyStatus.INVALID)
     assert "boss" not in refused(planned("openai/gpt-4o", secretive)).message
     healthy = planned("openai/gpt-4o", platform_key("openai", label="account of the boss"))
-    assert all("boss" not in candidate.words for candidate in healthy.candidates)
+    assert all("boss" not in candidate.detail for candidate in healthy.candidates)
 
 
 def test_an_unknown_tenant_gets_nothing() -> None:

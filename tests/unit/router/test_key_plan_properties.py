@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyferry.contracts.chat import Tried
+from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
@@ -48,9 +48,9 @@ def keys(draw: st.DrawFn) -> list[KeyFacts]:
 
 
 @st.composite
-def tries(draw: st.DrawFn) -> list[Tried]:
+def tries(draw: st.DrawFn) -> list[FailedAttempt]:
     return [
-        Tried(
+        FailedAttempt(
             attempt_id="att_1",
             provider=draw(st.sampled_from(PROVIDERS)),
             model=draw(NAMES),
@@ -66,7 +66,7 @@ WANTED = st.builds(
     tenant=st.just("acme"),
     model=st.sampled_from(MODELS),
     allowed_models=st.none() | st.lists(st.sampled_from(MODELS), max_size=3),
-    tried=tries(),
+    failed_attempts=tries(),
     kind=st.sampled_from(list(RequestKind)),
     prefer_own_keys=st.sampled_from((None, "first", "last", "only")),
     request_id=st.sampled_from(("req_1", "req_2")),
@@ -99,7 +99,7 @@ def test_what_holds_for_every_plan(
     by_id = {key.key_id: key for key in found}
     assert (made.refusal is None) == bool(made.order)
     assert len(set(made.order)) == len(made.order)
-    assert all(candidate.words for candidate in made.candidates)
+    assert all(candidate.detail for candidate in made.candidates)
     assert all(candidate.kept == (candidate.reason is None) for candidate in made.candidates)
     assert {index for index, candidate in enumerate(made.candidates) if candidate.kept} == set(made.order)
     for candidate in made.candidates:
@@ -129,9 +129,11 @@ def _assert_allowed(key: KeyFacts, wanted: Wanted, policy: KeyPolicy | None, tie
     else:
         assert key.tenant == "acme"
         assert policy is not KeyPolicy.PLATFORM
-    again = [tried for tried in wanted.tried if tried.key_id == key.key_id and tried.provider == key.provider]
+    again = [
+        failed for failed in wanted.failed_attempts if failed.key_id == key.key_id and failed.provider == key.provider
+    ]
     resolved = {offering.upstream for offering in catalog().resolve(wanted.model).offerings}
-    assert not [tried for tried in again if resolved == {tried.model}]
+    assert not [failed for failed in again if resolved == {failed.model}]
 
 
 @settings(max_examples=100, deadline=None)

@@ -56,7 +56,7 @@ def test_every_candidate_has_words_and_every_dropped_one_a_reason() -> None:
         "b": DropReason.MODEL_NOT_OFFERED,
         "c": DropReason.ENDPOINT_DISABLED,
     }
-    assert all(candidate.words for candidate in made.candidates)
+    assert all(candidate.detail for candidate in made.candidates)
     assert all((candidate.reason is None) is candidate.kept for candidate in made.candidates)
 
 

@@ -5,13 +5,13 @@ import pytest
 from keyferry.contracts import frames
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.usage import KeySource, Outcome
-from keyferry.runtime.calls import Assembly, CallFailed, Piece
+from keyferry.runtime.request.calls import Assembly, CallFailed, Piece
 
 
 def accepted(attempt: str = "att_1", number: int = 1) -> frames.Accepted:
     return frames.Accepted(
         attempt_id=attempt,
-        boot_id="boot_1",
+        instance_id="boot_1",
         attempt_number=number,
         decision_id="dec_1",
         provider="echo",

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime import boot
+from keyferry.runtime.process import boot
 
 
 def test_what_is_hidden_is_there_again_afterwards() -> None:
@@ -28,7 +28,8 @@ def test_what_was_imported_before_stays(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_service_is_run_with_its_role(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[Role, object, bool]] = []
     monkeypatch.setattr(
-        "keyferry.runtime.lifecycle.main", lambda role, create_app: ran.append((role, create_app, gc.isenabled()))
+        "keyferry.runtime.process.lifecycle.main",
+        lambda role, create_app: ran.append((role, create_app, gc.isenabled())),
     )
     try:
         boot.boot("services.health_monitor.app", Role.HEALTH_MONITOR)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.settings import ServiceSettings, SettingsError
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.settings import ServiceSettings, SettingsError
 
 
 def test_a_bus_is_not_connected_before_it_connects() -> None:
@@ -19,7 +19,7 @@ def test_each_process_has_a_name_of_its_own_and_a_worker_its_slot() -> None:
     settings = ServiceSettings(nats_url="nats://127.0.0.1:9", slot=2)
     first, second = Bus(Role.PROVIDER_WORKER, settings), Bus(Role.PROVIDER_WORKER, settings)
     assert first.user == second.user == "provider-worker-2"
-    assert first.boot_id != second.boot_id
+    assert first.instance_id != second.instance_id
     assert first.inbox_prefix == "_INBOX_provider-worker-2"
 
 

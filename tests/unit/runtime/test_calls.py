@@ -13,8 +13,8 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import ChatRequest, Control, ControlKind, Probed
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import KeySource, Outcome
-from keyferry.runtime import calls
-from keyferry.runtime.calls import Call, CallAbandoned, Caller, CallFailed
+from keyferry.runtime.request import calls
+from keyferry.runtime.request.calls import Call, CallAbandoned, Caller, CallFailed
 
 
 class ScriptedClient:
@@ -87,7 +87,7 @@ def head(deadline_ms: int = 20_000) -> ChatRequest:
 def accepted(attempt: str = "att_1", number: int = 1, boot: str = "boot_w") -> bytes:
     return frames.Accepted(
         attempt_id=attempt,
-        boot_id=boot,
+        instance_id=boot,
         attempt_number=number,
         decision_id="dec_1",
         provider="custom",

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from keyferry.contracts.topology import Role
-from keyferry.runtime import hardening, lifecycle
+from keyferry.runtime.process import hardening, lifecycle
 
 _REPORT = """
 import ctypes, json, resource
-from keyferry.runtime.hardening import harden
+from keyferry.runtime.process.hardening import harden
 libc = ctypes.CDLL(None)
 before = libc.prctl(3, 0, 0, 0, 0)
 harden()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyferry.runtime.settings import DatabaseSettings, SettingsError, load, without_credentials
+from keyferry.runtime.process.settings import DatabaseSettings, SettingsError, load, without_credentials
 
 
 @pytest.mark.parametrize(

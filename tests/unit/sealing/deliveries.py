@@ -30,24 +30,24 @@ FACTS = KeyFacts(
 class Process:
     """One worker process with its keys."""
 
-    def __init__(self, worker_id: str = "provider-worker-1", boot_id: str = "boot_1") -> None:
+    def __init__(self, worker_id: str = "provider-worker-1", instance_id: str = "boot_1") -> None:
         self.identity = Ed25519PrivateKey.generate()
         self.private_key = X25519PrivateKey.generate()
-        self.recipient = Recipient(worker_id, boot_id, (self.private_key,), VAULT.public_key())
+        self.recipient = Recipient(worker_id, instance_id, (self.private_key,), VAULT.public_key())
 
     @property
     def registration(self) -> WorkerRegistration:
         return registration.sign(
             self.identity,
             worker_id=self.recipient.worker_id,
-            boot_id=self.recipient.boot_id,
+            instance_id=self.recipient.instance_id,
             public_key=self.private_key.public_key().public_bytes_raw(),
             not_after_unix_ms=NOW + registration.MAX_VALID_MS,
         )
 
     def asks(self) -> LeaseKey:
         return LeaseKey(
-            boot_id=self.recipient.boot_id,
+            instance_id=self.recipient.instance_id,
             tenant=FACTS.tenant,
             owner=FACTS.tenant,
             provider=FACTS.provider,

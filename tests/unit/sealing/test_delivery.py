@@ -27,7 +27,7 @@ from tests.unit.sealing.deliveries import FACTS, KEY, NOW, ORIGIN, VAULT, Proces
 ATTEMPTS = 10_000
 CHANGES: dict[str, Callable[[SealedKey], object]] = {
     "worker_id": lambda sealed: "provider-worker-2",
-    "boot_id": lambda sealed: "boot_2",
+    "instance_id": lambda sealed: "boot_2",
     "suite": lambda sealed: "another",
     "tenant": lambda sealed: "other",
     "owner": lambda sealed: "platform",
@@ -75,7 +75,7 @@ def test_a_change_of_any_field_is_seen(name: str) -> None:
 
 
 def test_ten_thousand_foreign_or_changed_deliveries_open_nowhere() -> None:
-    opened, sealed, others = 0, [], [Process("provider-worker-2"), Process(boot_id="boot_2"), Process()]
+    opened, sealed, others = 0, [], [Process("provider-worker-2"), Process(instance_id="boot_2"), Process()]
     process = Process()
     for _ in range(20):
         sealed.append(delivered(process, process.asks()))
@@ -89,7 +89,10 @@ def test_ten_thousand_foreign_or_changed_deliveries_open_nowhere() -> None:
                 one = changed(one, random.choice(sorted(CHANGES)))
             case 2:  # believed to be of this process, in another's hands
                 recipient = Recipient(
-                    recipient.worker_id, recipient.boot_id, others[number % 3].recipient.private_keys, recipient.vault
+                    recipient.worker_id,
+                    recipient.instance_id,
+                    others[number % 3].recipient.private_keys,
+                    recipient.vault,
                 )
         opened += opens(one, recipient)
     assert opened == 0
@@ -128,7 +131,7 @@ def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
         open_sealed(sealed, process.recipient, made)
 
 
-@pytest.mark.parametrize("name", ["boot_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"])
+@pytest.mark.parametrize("name", ["instance_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"])
 def test_an_answer_to_another_question_is_refused(name: str) -> None:
     process = Process()
     asked = process.asks()

@@ -19,7 +19,7 @@ def registration(
     return sign(
         identity,
         worker_id="provider-worker-1",
-        boot_id="boot_1",
+        instance_id="boot_1",
         public_key=PUBLIC_KEY,
         not_after_unix_ms=not_after_unix_ms,
     )
@@ -39,11 +39,11 @@ def test_what_the_enrolled_identity_signed_is_believed() -> None:
     "change",
     [
         {"worker_id": "provider-worker-2"},
-        {"boot_id": "boot_2"},
+        {"instance_id": "boot_2"},
         {"public_key": to_base64(X25519PrivateKey.generate().public_key().public_bytes_raw())},
         {"not_after_unix_ms": NOW + 1000},
         {"suite": "another"},
-        {"worker_id": "provider-worker-1boot_1", "boot_id": ""},
+        {"worker_id": "provider-worker-1boot_1", "instance_id": ""},
     ],
 )
 def test_a_change_of_anything_breaks_the_signature(change: dict[str, object]) -> None:
@@ -75,6 +75,11 @@ def test_clocks_that_disagree_are_said_to() -> None:
 def test_a_signature_over_something_else_is_none() -> None:
     """Whoever makes the identity key sign other bytes, a server's nonce for one, gets no registration out of it."""
     good = registration()
-    for other in (b"", b"a nonce", good.encode(), "".join((good.worker_id, good.boot_id, good.public_key)).encode()):
+    for other in (
+        b"",
+        b"a nonce",
+        good.encode(),
+        "".join((good.worker_id, good.instance_id, good.public_key)).encode(),
+    ):
         with pytest.raises(BadRegistration):
             verified(good.model_copy(update={"signature": to_base64(IDENTITY.sign(other))}))

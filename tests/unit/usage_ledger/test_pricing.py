@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.money import plain, usd
-from keyferry.contracts.usage import Basis, Outcome, TokenMeters
+from keyferry.contracts.usage import Outcome, TokenUsage, UsageSource
 from keyferry.pricing import package
 from keyferry.pricing.file import BUNDLED_PRICES, PriceList
 from keyferry.runtime.prices import load_prices
 from services.usage_ledger.pricing import FREE, UNPRICED, Price, price
 from tests.support.attempt_records import attempt_record
 
-METERS = tuple(TokenMeters.model_fields)
+METERS = tuple(TokenUsage.model_fields)
 HEAD = 'version = "v1"\neffective = 2026-01-01\n'
 ROW = HEAD + '[[price]]\nprovider = "p"\nmodel = "m"\n'
-NOTHING = TokenMeters()
+NOTHING = TokenUsage()
 
 prices = st.integers(min_value=0, max_value=10**12).map(lambda micros: Decimal(micros).scaleb(-6))
 tokens = st.integers(min_value=0, max_value=10**9)
@@ -36,8 +36,8 @@ def bundled() -> PriceList:
 )
 def test_a_cost_is_the_exact_sum(rates: dict[str, Decimal], counts: list[int]) -> None:
     table = PriceList.parse(ROW + "".join(f"{meter} = {rate:f}\n" for meter, rate in rates.items()))
-    meters = TokenMeters(**dict(zip(METERS, counts, strict=True)))
-    found = price(attempt_record(provider="p", model="m", meters=meters), table)
+    token_usage = TokenUsage(**dict(zip(METERS, counts, strict=True)))
+    found = price(attempt_record(provider="p", model="m", token_usage=token_usage), table)
     assert found.pricing == "priced"
     assert found.version == "v1"
     assert found.cost_usd is not None
@@ -47,69 +47,75 @@ def test_a_cost_is_the_exact_sum(rates: dict[str, Decimal], counts: list[int]) -
 
 
 def test_a_cost_travels_as_money(bundled: PriceList) -> None:
-    meters = TokenMeters(input=1_000, cached_read=11, output=7, reasoning=3)
-    found = price(attempt_record(provider="openai", model="gpt-4o-mini", meters=meters), bundled)
+    token_usage = TokenUsage(input=1_000, cached_read=11, output=7, reasoning=3)
+    found = price(attempt_record(provider="openai", model="gpt-4o-mini", token_usage=token_usage), bundled)
     assert found.cost_usd == Decimal("0.000156825")
     assert plain(usd(found.cost_usd)) == "0.000156825"
 
 
 def test_the_demo_shows_a_cost(bundled: PriceList) -> None:
-    found = price(attempt_record(provider="echo", model="echo", meters=TokenMeters(input=10, output=10)), bundled)
+    found = price(attempt_record(provider="echo", model="echo", token_usage=TokenUsage(input=10, output=10)), bundled)
     assert found == Price("priced", Decimal("0.000005"), bundled.version)
 
 
 def test_reasoning_costs_what_output_costs_unless_it_has_its_own_price() -> None:
-    meters = TokenMeters(reasoning=1_000_000)
-    record = attempt_record(provider="p", model="m", meters=meters)
+    token_usage = TokenUsage(reasoning=1_000_000)
+    record = attempt_record(provider="p", model="m", token_usage=token_usage)
     for row, expected in (("", 4), ("reasoning = 5\n", 5), ("reasoning = 0\n", 0)):
         assert price(record, PriceList.parse(ROW + "output = 4\n" + row)).cost_usd == expected
 
 
 def test_what_has_no_price_is_unpriced(bundled: PriceList) -> None:
-    some = TokenMeters(input=1)
+    some = TokenUsage(input=1)
     for provider, model in (("openai", "gpt-of-nobody"), ("custom", "gpt-4o"), ("echo", "other")):
-        assert price(attempt_record(provider=provider, model=model, meters=some), bundled) == UNPRICED
-    audio = TokenMeters(input=1, audio=1)
-    assert price(attempt_record(provider="openai", model="gpt-4o", meters=audio), bundled) == UNPRICED
+        assert price(attempt_record(provider=provider, model=model, token_usage=some), bundled) == UNPRICED
+    audio = TokenUsage(input=1, audio=1)
+    assert price(attempt_record(provider="openai", model="gpt-4o", token_usage=audio), bundled) == UNPRICED
 
 
 def test_prices_hold_from_their_first_day() -> None:
     table = PriceList.parse(ROW + "input = 1\n")
     first = datetime(2026, 1, 1, tzinfo=UTC)
-    record = attempt_record(provider="p", model="m", meters=TokenMeters(input=1))
+    record = attempt_record(provider="p", model="m", token_usage=TokenUsage(input=1))
     for started_at, pricing in ((first, "priced"), (first - timedelta(microseconds=1), "unpriced")):
         assert price(record.model_copy(update={"started_at": started_at}), table).pricing == pricing
 
 
 @pytest.mark.parametrize(
-    ("outcome", "basis", "meters", "first_token_ms", "expected"),
+    ("outcome", "usage_source", "token_usage", "first_token_ms", "expected"),
     [
-        (Outcome.FAILED, Basis.NONE, NOTHING, None, "free"),
-        (Outcome.FAILED, Basis.NONE, NOTHING, 5, "unpriced"),
-        (Outcome.FAILED, Basis.ESTIMATED, TokenMeters(input=1), 5, "priced"),
-        (Outcome.CANCELLED, Basis.NONE, NOTHING, None, "unpriced"),
-        (Outcome.CANCELLED, Basis.ESTIMATED, TokenMeters(input=1), 5, "priced"),
-        (Outcome.COMPLETED, Basis.NONE, NOTHING, 5, "unpriced"),
-        (Outcome.COMPLETED, Basis.REPORTED, NOTHING, 5, "priced"),
-        (Outcome.INDETERMINATE, Basis.NONE, NOTHING, None, "unpriced"),
-        (Outcome.INDETERMINATE, Basis.REPORTED, TokenMeters(input=1), None, "unpriced"),
+        (Outcome.FAILED, UsageSource.NONE, NOTHING, None, "free"),
+        (Outcome.FAILED, UsageSource.NONE, NOTHING, 5, "unpriced"),
+        (Outcome.FAILED, UsageSource.ESTIMATED, TokenUsage(input=1), 5, "priced"),
+        (Outcome.CANCELLED, UsageSource.NONE, NOTHING, None, "unpriced"),
+        (Outcome.CANCELLED, UsageSource.ESTIMATED, TokenUsage(input=1), 5, "priced"),
+        (Outcome.COMPLETED, UsageSource.NONE, NOTHING, 5, "unpriced"),
+        (Outcome.COMPLETED, UsageSource.REPORTED, NOTHING, 5, "priced"),
+        (Outcome.INDETERMINATE, UsageSource.NONE, NOTHING, None, "unpriced"),
+        (Outcome.INDETERMINATE, UsageSource.REPORTED, TokenUsage(input=1), None, "unpriced"),
     ],
 )
 def test_every_outcome(
     bundled: PriceList,
     outcome: Outcome,
-    basis: Basis,
-    meters: TokenMeters,
+    usage_source: UsageSource,
+    token_usage: TokenUsage,
     first_token_ms: int | None,
     expected: str,
 ) -> None:
-    record = attempt_record(outcome=outcome, basis=basis, meters=meters, first_token_ms=first_token_ms)
+    record = attempt_record(
+        outcome=outcome, usage_source=usage_source, token_usage=token_usage, first_token_ms=first_token_ms
+    )
     assert price(record, bundled).pricing == expected
 
 
 def test_a_failure_is_free_at_any_provider(bundled: PriceList) -> None:
     record = attempt_record(
-        provider="custom", outcome=Outcome.FAILED, basis=Basis.NONE, meters=NOTHING, first_token_ms=None
+        provider="custom",
+        outcome=Outcome.FAILED,
+        usage_source=UsageSource.NONE,
+        token_usage=NOTHING,
+        first_token_ms=None,
     )
     assert price(record, bundled) == FREE
 
@@ -119,7 +125,7 @@ def test_the_model_that_was_served_sets_the_price(bundled: PriceList) -> None:
         provider="openrouter",
         model="openrouter/auto",
         model_served="openai/gpt-4o-mini",
-        meters=TokenMeters(input=1_000_000),
+        token_usage=TokenUsage(input=1_000_000),
     )
     priced = price(record.model_copy(update={"started_at": datetime(2026, 11, 21, 12, tzinfo=UTC)}), bundled)
     assert (priced.cost_usd, priced.version) == (Decimal("0.15"), package.VERSION)

@@ -43,8 +43,8 @@ def _keys() -> None:
         sa.Column("fingerprint", sa.Text, nullable=False),
         sa.Column("created_at", TIMESTAMP, nullable=False),
         sa.Column("created_by", sa.Text, nullable=False),
-        sa.Column("last_check", JSONB),
-        sa.Column("next_check_at", TIMESTAMP),
+        sa.Column("last_test", JSONB),
+        sa.Column("next_test_at", TIMESTAMP),
         sa.Column("last_used_at", TIMESTAMP),
         sa.Column("monthly_limit_usd", USD),
         sa.Column("spent_usd", USD),
@@ -60,7 +60,7 @@ def _keys() -> None:
     op.create_index("provider_keys_once", "provider_keys", ["tenant", "provider", "fingerprint"], unique=True)
     op.create_index("provider_keys_by_tenant", "provider_keys", ["tenant", "priority", "created_at"])
     op.create_index(
-        "provider_keys_due", "provider_keys", ["next_check_at"], postgresql_where=sa.text("next_check_at IS NOT NULL")
+        "provider_keys_due", "provider_keys", ["next_test_at"], postgresql_where=sa.text("next_test_at IS NOT NULL")
     )
 
 
@@ -70,7 +70,7 @@ def _records() -> None:
         sa.Column("data_key_id", sa.Text, primary_key=True),
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("wrapped", sa.LargeBinary, nullable=False),
-        sa.Column("sealing_key", sa.Text, nullable=False),
+        sa.Column("kek", sa.Text, nullable=False),
         sa.Column("is_primary", sa.Boolean, nullable=False),
         sa.Column("created_at", TIMESTAMP, nullable=False, server_default=sa.func.now()),
     )
@@ -78,7 +78,7 @@ def _records() -> None:
         "data_keys_one_primary", "data_keys", ["tenant"], unique=True, postgresql_where=sa.text("is_primary")
     )
     op.create_index("data_keys_by_tenant", "data_keys", ["tenant"])
-    op.create_index("data_keys_by_sealing_key", "data_keys", ["sealing_key", "data_key_id"])
+    op.create_index("data_keys_by_kek", "data_keys", ["kek", "data_key_id"])
     op.create_table(
         "key_records",
         sa.Column("key_id", sa.Text, sa.ForeignKey("provider_keys.key_id", ondelete="CASCADE"), primary_key=True),
@@ -93,7 +93,7 @@ def _workers() -> None:
     op.create_table(
         "workers",
         sa.Column("worker_id", sa.Text, primary_key=True),
-        sa.Column("boot_id", sa.Text, primary_key=True),
+        sa.Column("instance_id", sa.Text, primary_key=True),
         sa.Column("registration", JSONB, nullable=False),
         sa.Column("not_after", TIMESTAMP, nullable=False),
         sa.Column("registered_at", TIMESTAMP, nullable=False, server_default=sa.func.now()),

@@ -1,6 +1,6 @@
-"""How old sealing keys and provider keys are, and what was told of it.
+"""How old KEKs and provider keys are, and what was told of it.
 
-What was rotated before is taken to be as old as its key: that comes too early rather than too late. Of sealing keys nobody knows
+What was rotated before is taken to be as old as its key: that comes too early rather than too late. Of KEKs nobody knows
 since when they are in use; each counts from when the oldest of the data keys that it wraps was made, which is too early again.
 """
 
@@ -17,15 +17,12 @@ TIMESTAMP = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.create_table(
-        "sealing_key_terms",
-        sa.Column("sealing_key", sa.Text, primary_key=True),
+        "kek_terms",
+        sa.Column("kek", sa.Text, primary_key=True),
         sa.Column("since", TIMESTAMP, nullable=False),
         sa.Column("warned_at", TIMESTAMP),
     )
-    op.execute(
-        "INSERT INTO sealing_key_terms (sealing_key, since)"
-        " SELECT sealing_key, min(created_at) FROM data_keys GROUP BY sealing_key"
-    )
+    op.execute("INSERT INTO kek_terms (kek, since) SELECT kek, min(created_at) FROM data_keys GROUP BY kek")
     for table in ("provider_keys", "key_records"):
         op.add_column(table, sa.Column("rotated_at", TIMESTAMP))
         op.add_column(table, sa.Column("rotated_by", sa.Text))
@@ -40,7 +37,7 @@ def upgrade() -> None:
     op.create_index(
         "provider_keys_by_credit",
         "provider_keys",
-        [sa.text("((last_check ->> 'credit_left_usd')::numeric)")],
+        [sa.text("((last_test ->> 'credit_left_usd')::numeric)")],
         postgresql_where=sa.text("NOT credit_low"),
     )
     op.create_index(
@@ -55,4 +52,4 @@ def downgrade() -> None:
         op.drop_column("provider_keys", column)
     for column in ("rotated_by", "rotated_at"):
         op.drop_column("key_records", column)
-    op.drop_table("sealing_key_terms")
+    op.drop_table("kek_terms")

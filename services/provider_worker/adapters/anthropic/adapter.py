@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import AnswerReader, HeaderAuth, UpstreamRequest
-from services.provider_worker.adapters.anthropic.answer import WholeReader
-from services.provider_worker.adapters.anthropic.failures import AnthropicErrorReader
+from services.provider_worker.adapters.anthropic.errors import AnthropicErrorReader
 from services.provider_worker.adapters.anthropic.request import translated
+from services.provider_worker.adapters.anthropic.response import WholeReader
 from services.provider_worker.adapters.anthropic.stream import StreamReader
 from services.provider_worker.adapters.anthropic.unsupported import refused
-from services.provider_worker.adapters.documents import parse_object, render
+from services.provider_worker.adapters.response.json_text import parse_object, render
 
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"

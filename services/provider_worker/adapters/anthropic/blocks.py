@@ -11,7 +11,7 @@ between texts. They are sent back in the same way.
 """
 
 from services.provider_worker.adapters.anthropic.history import REASONING_FORMAT
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, render
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 THINKING = ("thinking", "redacted_thinking")
 

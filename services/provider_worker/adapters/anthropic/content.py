@@ -8,7 +8,7 @@ import binascii
 import re
 
 from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^,;]*)*),", re.IGNORECASE)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.anthropic.answer import envelope
 from services.provider_worker.adapters.anthropic.blocks import (
     THINKING,
     arguments_of,
@@ -17,11 +16,12 @@ from services.provider_worker.adapters.anthropic.blocks import (
     reasoning_detail,
     refusal_of,
 )
-from services.provider_worker.adapters.anthropic.failures import failure_of_event
+from services.provider_worker.adapters.anthropic.errors import failure_of_event
+from services.provider_worker.adapters.anthropic.response import envelope
 from services.provider_worker.adapters.anthropic.usage import UsageTally
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text, parse_object, render
-from services.provider_worker.adapters.failures import plain_failure
-from services.provider_worker.adapters.unusable import PIECE_TOO_DEEP, SILENT, STOPPED, unusable
+from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
+from services.provider_worker.adapters.response.unusable import PIECE_TOO_DEEP, SILENT, STOPPED, unusable
 
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
 """Deltas of text -> the field of the delta, which is also the field of the block."""
@@ -127,8 +127,8 @@ class MessageEvents:
             finish_reason=self._finish_reason,
             model_served=self._model_served,
             service_tier=self._usage.service_tier,
-            meters=self._usage.meters,
-            basis=self._usage.basis,
+            token_usage=self._usage.token_usage,
+            usage_source=self._usage.usage_source,
         )
 
     def _message_start(self, event: JsonObject) -> None:

@@ -10,7 +10,13 @@ import re
 
 from services.provider_worker.adapters.anthropic.content import ContentTranslator
 from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+)
 
 REASONING_FORMAT = "anthropic-claude-v1"
 """The `format` that marks reasoning details as Claude's; another model's cannot be read back."""

@@ -6,7 +6,7 @@ Source: Anthropic's Messages API reference. Instructions stand before all messag
 from services.provider_worker.adapters.anthropic.content import ContentTranslator
 from services.provider_worker.adapters.anthropic.history import assistant_blocks, tool_id
 from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _KNOWN = frozenset({"role", "content", "name", "tool_call_id", "cache_control"})
 

@@ -13,7 +13,7 @@ from services.provider_worker.adapters.anthropic.models import claude_model
 from services.provider_worker.adapters.anthropic.thinking import Depth
 from services.provider_worker.adapters.anthropic.tools import ToolTranslator
 from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
-from services.provider_worker.adapters.documents import JsonObject, as_object
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 _READ = frozenset(
     {

@@ -7,7 +7,7 @@ enforced goes into the description, where the model still reads it; closing an o
 
 import json
 
-from services.provider_worker.adapters.documents import JsonObject, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _KEPT = frozenset({"type", "enum", "const", "$ref", "description", "title", "default"})

@@ -7,7 +7,7 @@ counterpart in tokens; the budgets below are this adapter's choice.
 
 from services.provider_worker.adapters.anthropic.models import ClaudeModel
 from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
-from services.provider_worker.adapters.documents import JsonObject, as_object
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 MIN_BUDGET_TOKENS = 1024
 _BUDGET_TOKENS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 28_672}

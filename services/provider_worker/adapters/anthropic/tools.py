@@ -11,7 +11,7 @@ import re
 from services.provider_worker.adapters.anthropic.models import ClaudeModel
 from services.provider_worker.adapters.anthropic.schema import enforceable
 from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _SERVER_TOOL = re.compile(r"[a-z][a-z0-9_]*_\d{8}")
 """Types of the tools that Anthropic runs or defines itself: they end in a date."""

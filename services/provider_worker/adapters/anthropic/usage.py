@@ -5,8 +5,8 @@ to a cache; `output_tokens` include thinking, which newer models tell apart. In 
 both carry usage, cumulative: the last value of each field counts, and none is ever added to another.
 """
 
-from keyferry.contracts.usage import Basis, TokenMeters
-from services.provider_worker.adapters.documents import JsonObject, as_object
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 _MAX_TOKENS = 10**12
 """A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
@@ -30,9 +30,9 @@ class UsageTally:
         return self._count("input_tokens") is not None or self._count("output_tokens") is not None
 
     @property
-    def basis(self) -> Basis:
+    def usage_source(self) -> UsageSource:
         """Where the meters come from."""
-        return Basis.REPORTED if self.reported else Basis.NONE
+        return UsageSource.REPORTED if self.reported else UsageSource.NONE
 
     @property
     def service_tier(self) -> str | None:
@@ -41,7 +41,7 @@ class UsageTally:
         return tier if isinstance(tier, str) and tier in _TIERS_WITH_PRICES else None
 
     @property
-    def meters(self) -> TokenMeters:
+    def token_usage(self) -> TokenUsage:
         """The meters; they add up to all tokens of the prompt and the completion."""
         written = self._written()
         for_an_hour = min(
@@ -49,7 +49,7 @@ class UsageTally:
         )
         output = self._count("output_tokens") or 0
         reasoning = min(self._reasoning() or 0, output)
-        return TokenMeters(
+        return TokenUsage(
             input=self._count("input_tokens") or 0,
             cached_read=self._count("cache_read_input_tokens") or 0,
             cache_write=written - for_an_hour,
@@ -60,21 +60,25 @@ class UsageTally:
 
     def openai(self) -> JsonObject:
         """OpenAI's usage object; details that Anthropic did not tell are left out of it."""
-        meters = self.meters
+        token_usage = self.token_usage
         usage: JsonObject = {
-            "prompt_tokens": meters.prompt,
-            "completion_tokens": meters.completion,
-            "total_tokens": meters.total,
+            "prompt_tokens": token_usage.prompt,
+            "completion_tokens": token_usage.completion,
+            "total_tokens": token_usage.total,
         }
         prompt: JsonObject = {}
         if self._count("cache_read_input_tokens") is not None:
-            prompt["cached_tokens"] = meters.cached_read
-        if self._count("cache_creation_input_tokens") is not None or meters.cache_write or meters.cache_write_1h:
-            prompt["cache_write_tokens"] = meters.cache_write + meters.cache_write_1h
+            prompt["cached_tokens"] = token_usage.cached_read
+        if (
+            self._count("cache_creation_input_tokens") is not None
+            or token_usage.cache_write
+            or token_usage.cache_write_1h
+        ):
+            prompt["cache_write_tokens"] = token_usage.cache_write + token_usage.cache_write_1h
         if prompt:
             usage["prompt_tokens_details"] = prompt
         if self._reasoning() is not None:
-            usage["completion_tokens_details"] = {"reasoning_tokens": meters.reasoning}
+            usage["completion_tokens_details"] = {"reasoning_tokens": token_usage.reasoning}
         if as_object(self._fields.get("server_tool_use")):
             usage["server_tool_use"] = self._fields["server_tool_use"]
         return usage

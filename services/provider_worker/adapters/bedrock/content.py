@@ -7,9 +7,9 @@ the formats: the AWS API reference, ContentBlock, ImageBlock, DocumentBlock, Aud
 import re
 from collections.abc import Mapping
 
-from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
-from services.provider_worker.adapters.dialect.messages import Media, media_of, parts_of
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.openai_format.messages import Media, media_of, parts_of
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _IMAGES: Mapping[str, str] = {
     "image/png": "png",

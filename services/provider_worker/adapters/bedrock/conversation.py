@@ -9,9 +9,9 @@ import re
 
 from services.provider_worker.adapters.bedrock.content import ContentTranslator
 from services.provider_worker.adapters.bedrock.reasoning import blocks_of
-from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
-from services.provider_worker.adapters.dialect.messages import calls_of, messages_of
-from services.provider_worker.adapters.documents import JsonObject, as_text
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.openai_format.messages import calls_of, messages_of
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _NOT_IN_CALL_ID = re.compile(r"[^a-zA-Z0-9_.:-]")

@@ -8,20 +8,20 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.bedrock.failures import failure_of_document
-from services.provider_worker.adapters.dialect.counts import count
-from services.provider_worker.adapters.dialect.embeddings import (
+from services.provider_worker.adapters.bedrock.errors import failure_of_document
+from services.provider_worker.adapters.openai_format.counts import count
+from services.provider_worker.adapters.openai_format.embeddings import (
     dimensions_of,
     embedding_list,
     encoding_of,
     texts_of,
     vectors_in,
 )
-from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
-from services.provider_worker.adapters.documents import JsonObject, as_object, parse_object
-from services.provider_worker.adapters.failures import plain_failure
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object
 
 _COUNT_HEADER = "x-amzn-bedrock-input-token-count"
 
@@ -82,8 +82,8 @@ def embedding_answer(run: AttemptRun, headers: Mapping[str, str], encoding: str,
         return _failed("The provider's embeddings hold a number that is no 32-bit float.")
     return Answer(
         body=body,
-        meters=TokenMeters(input=tokens or 0),
-        basis=Basis.NONE if tokens is None else Basis.REPORTED,
+        token_usage=TokenUsage(input=tokens or 0),
+        usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
     )
 
 

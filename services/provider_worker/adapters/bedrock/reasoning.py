@@ -6,8 +6,8 @@ have the shape that OpenRouter documents: `{"type": "reasoning.text", "text", "s
 `{"type": "reasoning.encrypted", "data"}` (base64), each with its `index` and its `format`. A caller echoes the message as it is.
 """
 
-from services.provider_worker.adapters.dialect.messages import reasoning_details
-from services.provider_worker.adapters.documents import JsonObject, as_text
+from services.provider_worker.adapters.openai_format.messages import reasoning_details
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 CLAUDE_FORMAT = "anthropic-claude-v1"
 OWN_FORMAT = "amazon-bedrock-v1"

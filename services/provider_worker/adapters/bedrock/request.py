@@ -7,10 +7,16 @@ from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.bedrock.content import cache_points
 from services.provider_worker.adapters.bedrock.conversation import Conversation
 from services.provider_worker.adapters.bedrock.thinking import thinking_fields
-from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request, content_of
-from services.provider_worker.adapters.dialect.sampling import effort_of, max_tokens_of, stop_of
-from services.provider_worker.adapters.dialect.tools import Tool, ToolChoice, answer_format_of, choice_of, tools_of
-from services.provider_worker.adapters.documents import JsonObject, as_object
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request, content_of
+from services.provider_worker.adapters.openai_format.sampling import effort_of, max_tokens_of, stop_of
+from services.provider_worker.adapters.openai_format.tools import (
+    Tool,
+    ToolChoice,
+    answer_format_of,
+    choice_of,
+    tools_of,
+)
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 NATIVE = (
     "additionalModelRequestFields", "additionalModelResponseFieldPaths", "guardrailConfig", "performanceConfig",

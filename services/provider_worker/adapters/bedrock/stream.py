@@ -10,17 +10,23 @@ from dataclasses import dataclass, field
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.bedrock.answer import SERVER_TOOL, model_in, tier_of, told_beside
+from services.provider_worker.adapters.bedrock.errors import failure_of_document, failure_of_exception
 from services.provider_worker.adapters.bedrock.eventstream import Frame, FrameParser
-from services.provider_worker.adapters.bedrock.failures import failure_of_document, failure_of_exception
 from services.provider_worker.adapters.bedrock.reasoning import redacted_detail, signed_detail
+from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, model_in, tier_of, told_beside
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
-from services.provider_worker.adapters.dialect.completion import ChunkWriter
-from services.provider_worker.adapters.dialect.counts import NOTHING
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text, parse_object, render
-from services.provider_worker.adapters.failures import plain_failure
-from services.provider_worker.adapters.unusable import NO_STREAM, PIECE_NO_OBJECT, PIECE_TOO_DEEP, stopped, unusable
-from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.openai_format.completion import ChunkWriter
+from services.provider_worker.adapters.openai_format.counts import NOTHING
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
+from services.provider_worker.adapters.response.unusable import (
+    NO_STREAM,
+    PIECE_NO_OBJECT,
+    PIECE_TOO_DEEP,
+    stopped,
+    unusable,
+)
 
 _MAX_BLOCKS = 1024
 """More content blocks than that in one answer are a defect."""
@@ -86,8 +92,8 @@ class ConverseStreamReader:
             finish_reason=self._writer.finish_reason,
             model_served=self._model_served,
             service_tier=self._tier,
-            meters=self._usage.meters,
-            basis=self._usage.basis,
+            token_usage=self._usage.token_usage,
+            usage_source=self._usage.usage_source,
         )
 
     def _missing_end(self) -> Failure | None:

@@ -7,8 +7,8 @@ gpt-oss), and Anthropic's of adaptive thinking, which takes the place of token b
 import re
 from collections.abc import Mapping
 
-from services.provider_worker.adapters.dialect.fields import CallerFields
-from services.provider_worker.adapters.documents import JsonObject
+from services.provider_worker.adapters.openai_format.fields import CallerFields
+from services.provider_worker.adapters.response.json_text import JsonObject
 
 _BUDGET_TOKENS: Mapping[str, int] = {
     "minimal": 1024,

@@ -7,9 +7,9 @@ reasoning are inside `outputTokens` and not told apart.
 
 from collections.abc import Mapping
 
-from keyferry.contracts.usage import TokenMeters
-from services.provider_worker.adapters.dialect.counts import NOTHING, Counted, count, usage_object
-from services.provider_worker.adapters.documents import JsonObject, as_objects
+from keyferry.contracts.usage import TokenUsage
+from services.provider_worker.adapters.openai_format.counts import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.response.json_text import JsonObject, as_objects
 
 _FINISH: Mapping[str, str] = {
     "end_turn": "stop",
@@ -48,14 +48,14 @@ def counted(usage: object) -> Counted:
         # The total proves that this model counts its cache inside the input.
         prompt -= cached
     hour = min(_written_for_an_hour(usage), write or 0)
-    meters = TokenMeters(
+    token_usage = TokenUsage(
         input=prompt,
         cached_read=read or 0,
         cache_write=(write or 0) - hour,
         cache_write_1h=hour,
         output=completion,
     )
-    return Counted(meters, usage_object(meters, cached=read, cache_write=write))
+    return Counted(token_usage, usage_object(token_usage, cached=read, cache_write=write))
 
 
 def _cache(usage: JsonObject, which: str) -> int | None:

@@ -6,15 +6,15 @@ for either, so both come to the caller as `reasoning_content`, and once more, ap
 as it is, and Cohere gets back what it said. Source of the shapes: Cohere's API reference, "Chat".
 """
 
-from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
-from services.provider_worker.adapters.dialect.messages import (
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.openai_format.messages import (
     calls_of,
     messages_of,
     parts_of,
     reasoning_details,
     text_of,
 )
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 THINKING = "cohere-thinking-v1"
 TOOL_PLAN = "cohere-tool-plan-v1"

@@ -5,11 +5,11 @@ Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2.
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.cohere.conversation import cohere_messages
-from services.provider_worker.adapters.dialect.embeddings import dimensions_of, encoding_of, texts_of
-from services.provider_worker.adapters.dialect.fields import CallerFields, bad_request
-from services.provider_worker.adapters.dialect.sampling import effort_of, max_tokens_of, stop_of
-from services.provider_worker.adapters.dialect.tools import Tool, answer_format_of, choice_of, tools_of
-from services.provider_worker.adapters.documents import JsonObject
+from services.provider_worker.adapters.openai_format.embeddings import dimensions_of, encoding_of, texts_of
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.openai_format.sampling import effort_of, max_tokens_of, stop_of
+from services.provider_worker.adapters.openai_format.tools import Tool, answer_format_of, choice_of, tools_of
+from services.provider_worker.adapters.response.json_text import JsonObject
 
 NATIVE = ("documents", "citation_options", "safety_mode", "k", "thinking", "priority", "strict_tools")
 """Fields of Cohere's own that a caller may send beside OpenAI's; they win over what is made of OpenAI's."""

@@ -9,16 +9,23 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.cohere.answer import logprobs_of
 from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
-from services.provider_worker.adapters.cohere.failures import failure_of_document, failure_of_finish
+from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish
+from services.provider_worker.adapters.cohere.response import logprobs_of
 from services.provider_worker.adapters.cohere.usage import counted, finish_of
-from services.provider_worker.adapters.dialect.completion import ChunkWriter
-from services.provider_worker.adapters.dialect.counts import NOTHING
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
-from services.provider_worker.adapters.failures import plain_failure
-from services.provider_worker.adapters.sse import EventParser
-from services.provider_worker.adapters.unusable import (
+from services.provider_worker.adapters.openai_format.completion import ChunkWriter
+from services.provider_worker.adapters.openai_format.counts import NOTHING
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+)
+from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.unusable import (
     NO_STREAM,
     PIECE_NO_OBJECT,
     PIECE_TOO_DEEP,
@@ -26,7 +33,6 @@ from services.provider_worker.adapters.unusable import (
     stopped,
     unusable,
 )
-from services.provider_worker.adapters.whole import MAX_ERROR_BYTES, Collected
 
 _MAX_CALLS = 1024
 """More tool calls than that in one answer are a defect."""
@@ -79,8 +85,8 @@ class ChatStreamReader:
         return Answer(
             failure=failure,
             finish_reason=self._writer.finish_reason,
-            meters=self._usage.meters,
-            basis=self._usage.basis,
+            token_usage=self._usage.token_usage,
+            usage_source=self._usage.usage_source,
             late=() if failure is not None else tuple(late),
         )
 

@@ -8,9 +8,9 @@ which are what limits, context windows and other providers count; `billed_units`
 
 from collections.abc import Mapping
 
-from keyferry.contracts.usage import TokenMeters
-from services.provider_worker.adapters.dialect.counts import NOTHING, Counted, count, usage_object
-from services.provider_worker.adapters.documents import as_object
+from keyferry.contracts.usage import TokenUsage
+from services.provider_worker.adapters.openai_format.counts import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.response.json_text import as_object
 
 _FINISH: Mapping[str, str] = {
     "COMPLETE": "stop",
@@ -41,6 +41,6 @@ def counted(usage: object) -> Counted:
     prompt, completion = prompt or 0, completion or 0
     cached, reasoning = count(usage.get("cached_tokens")), count(tokens.get("reasoning_tokens"))
     read, thought = min(cached or 0, prompt), min(reasoning or 0, completion)
-    meters = TokenMeters(input=prompt - read, cached_read=read, output=completion - thought, reasoning=thought)
-    openai = usage_object(meters, cached=cached, reasoning=reasoning)
-    return Counted(meters, openai | ({"billed_units": billed} if billed else {}))
+    token_usage = TokenUsage(input=prompt - read, cached_read=read, output=completion - thought, reasoning=thought)
+    openai = usage_object(token_usage, cached=cached, reasoning=reasoning)
+    return Counted(token_usage, openai | ({"billed_units": billed} if billed else {}))

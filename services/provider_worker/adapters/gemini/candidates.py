@@ -14,7 +14,7 @@ Beside OpenAI's own fields a choice carries what a follow-up turn or a display n
 
 import math
 
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, render
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 SIGNATURE_FORMAT = "google-gemini-v1"
 

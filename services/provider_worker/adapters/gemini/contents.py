@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text, parse_object
 from services.provider_worker.adapters.gemini.candidates import SIGNATURE_FORMAT
 from services.provider_worker.adapters.gemini.media import MediaRules, parts_of, text_of
 from services.provider_worker.adapters.gemini.models import needs_signatures
 from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+)
 
 NO_SIGNATURE = "skip_thought_signature_validator"
 """What Google documents for calls of a history that another model made: Gemini 3 refuses a call without any signature."""

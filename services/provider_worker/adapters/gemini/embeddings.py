@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, Where
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, render
-from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
+from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.response import no_answer
 from services.provider_worker.adapters.gemini.usage import token_count
-from services.provider_worker.adapters.gemini.whole import no_answer
-from services.provider_worker.adapters.unusable import unusable
-from services.provider_worker.adapters.whole import ObjectReader
+from services.provider_worker.adapters.response.body import ObjectReader
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, render
+from services.provider_worker.adapters.response.unusable import unusable
 
 _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
 
@@ -112,8 +112,8 @@ class EmbeddingReader(ObjectReader):
         return Answer(
             body=render({"object": "list", "data": data, "model": self._model, "usage": usage}),
             model_served=self._model,
-            meters=TokenMeters(input=tokens or 0),
-            basis=Basis.NONE if tokens is None else Basis.REPORTED,
+            token_usage=TokenUsage(input=tokens or 0),
+            usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
         )
 
     def _no_object(self, content: bytes) -> Failure:

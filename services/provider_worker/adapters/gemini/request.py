@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text
 from services.provider_worker.adapters.gemini.contents import MessageReader
 from services.provider_worker.adapters.gemini.media import MediaRules
 from services.provider_worker.adapters.gemini.models import takes_json_schema
@@ -17,6 +16,7 @@ from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.schema import openapi_schema
 from services.provider_worker.adapters.gemini.thinking import thinking_config
 from services.provider_worker.adapters.gemini.tools import ToolReader
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
 _SAME = {
     "temperature": "temperature",

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.documents import (
+from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
+from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
+from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
+from services.provider_worker.adapters.gemini.json_array import ArrayParser
+from services.provider_worker.adapters.gemini.response import blocked_choice, no_answer
+from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
+from services.provider_worker.adapters.response.body import Collected
+from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
     as_objects,
@@ -18,15 +26,8 @@ from services.provider_worker.adapters.documents import (
     parse_object,
     render,
 )
-from services.provider_worker.adapters.failures import plain_failure
-from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
-from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
-from services.provider_worker.adapters.gemini.failures import error_in, failure_of_error
-from services.provider_worker.adapters.gemini.json_array import ArrayParser
-from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
-from services.provider_worker.adapters.gemini.whole import blocked_choice, no_answer
-from services.provider_worker.adapters.sse import EventParser
-from services.provider_worker.adapters.unusable import (
+from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.unusable import (
     PIECE_NO_OBJECT,
     PIECE_TOO_DEEP,
     SILENT,
@@ -34,7 +35,6 @@ from services.provider_worker.adapters.unusable import (
     stopped,
     unusable,
 )
-from services.provider_worker.adapters.whole import Collected
 
 MAX_PIECE_BYTES = 16 * 1024 * 1024
 """Largest piece of a stream: an image comes whole in one, as base64."""
@@ -101,8 +101,8 @@ class StreamReader:
             finish_reason=maker.finish_reason,
             model_served=maker.envelope.model_served,
             service_tier=usage.service_tier,
-            meters=usage.meters,
-            basis=usage.basis,
+            token_usage=usage.token_usage,
+            usage_source=usage.usage_source,
             late=() if failure is not None else tuple(late),
         )
 

@@ -7,9 +7,9 @@ the sum. A count that is zero is left out.
 
 from dataclasses import dataclass
 
-from keyferry.contracts.usage import Basis, TokenMeters
-from services.provider_worker.adapters.documents import JsonObject, as_object, as_objects, as_text
-from services.provider_worker.adapters.meters import Share
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
+from services.provider_worker.adapters.response.token_usage import Share
 
 _MAX_TOKENS = 10**12
 """A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
@@ -22,8 +22,8 @@ _TIERS = {"flex": "flex", "priority": "priority", "on_demand_flex": "flex", "on_
 class Usage:
     """What was reported: the meters, where they come from, and OpenAI's `usage` object for the caller."""
 
-    meters: TokenMeters
-    basis: Basis
+    token_usage: TokenUsage
+    usage_source: UsageSource
     openai: JsonObject
     service_tier: str | None
 
@@ -48,11 +48,11 @@ def has_counts(node: JsonObject) -> bool:
 def read_usage(node: JsonObject) -> Usage:
     """The usage in `node`, a `usageMetadata` object; zeros and no basis where it counts nothing. Never raises."""
     counts = _counts(node)
-    meters = _meters(node, counts)
+    token_usage = _meters(node, counts)
     return Usage(
-        meters=meters,
-        basis=Basis.REPORTED if has_counts(node) else Basis.NONE,
-        openai=_openai(meters),
+        token_usage=token_usage,
+        usage_source=UsageSource.REPORTED if has_counts(node) else UsageSource.NONE,
+        openai=_openai(token_usage),
         service_tier=_TIERS.get(as_text(node.get("serviceTier")).lower())
         or _TIERS.get(as_text(node.get("trafficType")).lower()),
     )
@@ -79,7 +79,7 @@ def _counts(node: JsonObject) -> _Counts:
     return counts
 
 
-def _meters(node: JsonObject, counts: _Counts) -> TokenMeters:
+def _meters(node: JsonObject, counts: _Counts) -> TokenUsage:
     prompts = _by_modality(node, "promptTokensDetails", "toolUsePromptTokensDetails")
     cached_details = _by_modality(node, "cacheTokensDetails")
     completions = _by_modality(node, "candidatesTokensDetails", "responseTokensDetails")
@@ -90,7 +90,7 @@ def _meters(node: JsonObject, counts: _Counts) -> TokenMeters:
     reasoning = completion.take(counts.reasoning)
     audio_output = completion.take(completions.get("AUDIO", 0))
     image_output = completion.take(completions.get("IMAGE", 0))
-    return TokenMeters(
+    return TokenUsage(
         input=prompt.rest,
         cached_read=cached,
         output=completion.rest,
@@ -102,19 +102,19 @@ def _meters(node: JsonObject, counts: _Counts) -> TokenMeters:
     )
 
 
-def _openai(meters: TokenMeters) -> JsonObject:
+def _openai(token_usage: TokenUsage) -> JsonObject:
     """OpenAI's `usage`: its details are parts of `prompt_tokens` and `completion_tokens`."""
-    prompts: JsonObject = {"cached_tokens": meters.cached_read}
-    completions: JsonObject = {"reasoning_tokens": meters.reasoning}
+    prompts: JsonObject = {"cached_tokens": token_usage.cached_read}
+    completions: JsonObject = {"reasoning_tokens": token_usage.reasoning}
     for details, audio, image in (
-        (prompts, meters.audio, meters.image),
-        (completions, meters.audio_output, meters.image_output),
+        (prompts, token_usage.audio, token_usage.image),
+        (completions, token_usage.audio_output, token_usage.image_output),
     ):
         details.update({name: count for name, count in (("audio_tokens", audio), ("image_tokens", image)) if count})
     return {
-        "prompt_tokens": meters.prompt,
-        "completion_tokens": meters.completion,
-        "total_tokens": meters.total,
+        "prompt_tokens": token_usage.prompt,
+        "completion_tokens": token_usage.completion,
+        "total_tokens": token_usage.total,
         "prompt_tokens_details": prompts,
         "completion_tokens_details": completions,
     }

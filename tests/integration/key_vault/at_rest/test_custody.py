@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from keyferry.contracts.secret import Secret
-from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.sealing import Undecryptable
-from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.sealing_keys.protocol import SealingKeyMissing
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.encryption.kek_providers.protocol import KekMissing
+from services.key_vault.encryption.record_cipher import Undecryptable
 from tests.integration.key_vault.at_rest.vault import (
     DEPLOYMENT,
     FINGERPRINT_KEY,
@@ -39,8 +39,8 @@ class Counted(FileKeyring):
 async def test_each_tenant_has_a_data_key_of_its_own(vault: Vault) -> None:
     for tenant in ("acme", "acme", "other"):
         await vault.add(tenant)
-    rows = vault.rows("SELECT tenant, sealing_key, is_primary FROM key_vault.data_keys ORDER BY tenant")
-    assert [(row["tenant"], row["sealing_key"], row["is_primary"]) for row in rows] == [
+    rows = vault.rows("SELECT tenant, kek, is_primary FROM key_vault.data_keys ORDER BY tenant")
+    assert [(row["tenant"], row["kek"], row["is_primary"]) for row in rows] == [
         ("acme", "first", True),
         ("other", "first", True),
     ]
@@ -56,26 +56,26 @@ async def test_processes_that_meet_a_new_tenant_at_once_agree_on_one_data_key(va
 async def test_a_data_key_is_unwrapped_once_in_its_time_and_again_after_it(vault: Vault) -> None:
     key, secret = await vault.add("acme")
     moment = 0.0
-    sealing_keys = Counted(vault.keyring_file)
-    data_keys = DataKeys(vault.store, sealing_keys, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
+    keks = Counted(vault.keyring_file)
+    data_keys = DataKeys(vault.store, keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
     custody = Custody(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
     sealed = await vault.store.sealed("acme", key.key_id, 1)
     assert sealed is not None
     for moment, unwrapped in ((0.0, 1), (59.0, 1), (60.0, 2), (61.0, 2), (1000.0, 3)):  # noqa: B007  # the clock's
         assert await custody.open(key, sealed) == secret
-        assert sealing_keys.unwrapped == unwrapped
+        assert keks.unwrapped == unwrapped
     data_keys.evict("other")
     assert await custody.open(key, sealed) == secret
-    assert sealing_keys.unwrapped == 3
+    assert keks.unwrapped == 3
     data_keys.evict("acme")
     assert await custody.open(key, sealed) == secret
-    assert sealing_keys.unwrapped == 4
+    assert keks.unwrapped == 4
 
 
 async def test_another_process_forgets_a_shredded_data_key_when_its_time_is_over(vault: Vault) -> None:
     key, _ = await vault.add("acme")
     moment = 0.0
-    data_keys = DataKeys(vault.store, vault.sealing_keys, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
+    data_keys = DataKeys(vault.store, vault.keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
     custody = Custody(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
     sealed = await vault.store.sealed("acme", key.key_id, 1)
     assert sealed is not None
@@ -87,10 +87,10 @@ async def test_another_process_forgets_a_shredded_data_key_when_its_time_is_over
         await custody.open(key, sealed)
 
 
-async def test_a_missing_sealing_key_is_named_when_a_key_is_read(vault: Vault) -> None:
+async def test_a_missing_kek_is_named_when_a_key_is_read(vault: Vault) -> None:
     key, _ = await vault.add("acme")
     write_keyring(vault.keyring_file, keyring_line("second"))
-    with pytest.raises(SealingKeyMissing, match=r"'first' is missing: put its line back into the keyring"):
+    with pytest.raises(KekMissing, match=r"'first' is missing: put its line back into the keyring"):
         await vault.restarted().read(key)
 
 
@@ -119,7 +119,7 @@ async def test_nothing_that_is_held_shows_a_secret(vault: Vault) -> None:
     key = provider_key("acme")
     await vault.custody.keep("acme", PROVIDER, key.key_id, 1, ORIGIN, secret)
     data_key = await vault.data_keys.current("acme")
-    for shown in (repr(data_key), str(data_key), repr(vault.custody), repr(vault.data_keys), repr(vault.sealing_keys)):
+    for shown in (repr(data_key), str(data_key), repr(vault.custody), repr(vault.data_keys), repr(vault.keks)):
         assert data_key.material.hex() not in shown
         assert repr(data_key.material) not in shown
     assert not hasattr(vault.custody, "__getstate__") or secret.reveal() not in repr(vars(vault.custody))

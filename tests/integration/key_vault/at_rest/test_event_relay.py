@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncTransaction
 from keyferry.contracts.audit import AuditEvent, AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.key import KeyChange, KeyChanged
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
-from keyferry.runtime.event_outbox import EventRelay, enqueue_event
-from services.key_vault.store import Act
-from services.key_vault.tables import audit_sequence, event_outbox
+from keyferry.runtime.database.event_outbox import EventRelay, enqueue_event
+from services.key_vault.database.tables import audit_sequence, event_outbox
+from services.key_vault.keys.store import Act
 from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault
 from tests.support.bus import Installation, installation
 

@@ -12,8 +12,8 @@ from sqlalchemy import update
 
 from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
-from services.key_vault.store import Act, Leased, Nonce, Replayed, Wanted
-from services.key_vault.tables import provider_keys
+from services.key_vault.database.tables import provider_keys
+from services.key_vault.keys.store import Act, Leased, Nonce, Replayed, Wanted
 from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault, act
 
 
@@ -109,7 +109,7 @@ async def test_the_act_names_the_version_that_was_leased_whatever_else_it_says(v
     key, _ = await vault.add("acme")
     vault.execute("UPDATE key_vault.key_records SET version = 7")
     vault.execute("UPDATE key_vault.provider_keys SET version = 7")
-    odd = Act("operator", "key.lease", "acme", key.key_id, details={"boot": '"version":"1"', "attempt": "\\"})
+    odd = Act("operator", "key.lease", "acme", key.key_id, details={"instance": '"version":"1"', "attempt": "\\"})
     leased = await vault.store.for_lease("acme", key.key_id, odd, nonce(), wanted=wanted(key))
     assert leased is not None
     assert leased.key.version == 7

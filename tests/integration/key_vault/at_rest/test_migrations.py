@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.postgres import migrate
 from keyferry.contracts.secret import Secret
-from services.key_vault.store import KeyStore
+from services.key_vault.keys.store import KeyStore
 from tests.support.servers import shared_postgres
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ KEY = """
             '{}', 100, 1, false, '{}', 'sk-…A9f2', '0123456789abcdef', %s, 'operator')
 """
 DATA_KEY = """
-    INSERT INTO key_vault.data_keys (data_key_id, tenant, wrapped, sealing_key, is_primary, created_at)
+    INSERT INTO key_vault.data_keys (data_key_id, tenant, wrapped, kek, is_primary, created_at)
     VALUES (%s, %s, '\\x00', %s, true, %s)
 """
 RECORD = (
@@ -63,7 +63,7 @@ async def test_the_step_to_ages_keeps_what_is_stored(admin_url: Secret, tmp_path
         assert (key.version, key.created_at) == (2, NOW - timedelta(days=5))
         assert (key.rotated_at, key.rotated_by, key.rotation_due, key.credit_low) == (None, None, False, False)
         assert await store.sealed("acme", "key_0001", 2) is not None
-        terms = {term.sealing_key: term.since for term in await store.terms_in_use("k2", NOW + timedelta(days=1))}
+        terms = {term.kek: term.since for term in await store.terms_in_use("k2", NOW + timedelta(days=1))}
         assert terms == {"k1": NOW - timedelta(days=9), "k2": NOW}
     finally:
         await engine.dispose()

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from keyferry.contracts.key import KeyChange, KeyChanged, KeyCheck, ProviderKey, Verdict
-from services.key_vault.notices import NoticeRules, Notices
-from services.key_vault.store import KeyStore
-from services.key_vault.transactions import Act
+from keyferry.contracts.key import KeyChange, KeyChanged, KeyTest, KeyTestResult, ProviderKey
+from services.key_vault.database.transaction import Act
+from services.key_vault.keys.reminders import NoticeRules, Notices
+from services.key_vault.keys.store import KeyStore
 from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault
 
 DAY = timedelta(days=1)
@@ -49,8 +49,8 @@ async def change(vault: Vault, key: ProviderKey, what: KeyChange = KeyChange.TES
 async def a_test_told(vault: Vault, key: ProviderKey, left: str | None) -> None:
     """A test that was told so much credit, or nothing of it."""
     amount = None if left is None else Decimal(left)
-    check = KeyCheck(verdict=Verdict.VALID, steps=[], duration_ms=1, checked_at=CREATED_AT, credit_left_usd=amount)
-    await change(vault, key, last_check=check)
+    check = KeyTest(verdict=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=CREATED_AT, credit_left_usd=amount)
+    await change(vault, key, last_test=check)
 
 
 def changes(events: Sequence[KeyChanged]) -> list[KeyChange]:
@@ -64,7 +64,7 @@ async def test_a_key_that_has_grown_old_is_told_of_once_for_each_version(vault: 
     assert await notices(vault).passing(DUE + 30 * DAY) == 0
     (event,) = told(vault)
     assert (event.change, event.tenant, event.key_id) == (KeyChange.ROTATION_DUE, "acme", key.key_id)
-    assert "90 days old" in event.words
+    assert "90 days old" in event.detail
     assert audited(vault, "key.rotation_due") == 1
     assert (await stored(vault, key)).rotation_due
     # A rotation as `Arrivals.replaced` makes it.
@@ -110,12 +110,12 @@ async def test_low_credit_is_told_once_each_time_it_falls_below(vault: Vault) ->
     assert await after(None) == []
     assert await after("5") == [], "the threshold itself is enough"
     assert await after("4.999999999999") == [KeyChange.CREDIT_LOW]
-    assert "has $4.999999999999 of credit left, which is less than $5" in told(vault)[-1].words
+    assert "has $4.999999999999 of credit left, which is less than $5" in told(vault)[-1].detail
     assert await after("3") == []
     assert await after(None) == [], "a test that is told nothing changes nothing"
     assert (await stored(vault, key)).credit_low
     assert await after("20") == [KeyChange.EDITED]
-    assert "has enough credit again" in told(vault)[-1].words
+    assert "has enough credit again" in told(vault)[-1].detail
     assert await after("-0.5") == [KeyChange.CREDIT_LOW], "an account may be overdrawn"
     assert audited(vault, "key.credit_low") == 2
 

@@ -1,4 +1,4 @@
-"""Rotation of sealing keys and of data keys, beside everything else and killed at any moment."""
+"""Rotation of KEKs and of data keys, beside everything else and killed at any moment."""
 
 import asyncio
 import random
@@ -10,14 +10,14 @@ import pytest
 
 from keyferry.contracts.key import ProviderKey, VaultReport
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.settings import SettingsError
-from keyferry.runtime.tasks import cancel_and_wait
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.rotation import Rotation, reseal_tenant
-from services.key_vault.sealing import Undecryptable
-from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.sealing_keys.protocol import SealingKeyUnavailable
-from services.key_vault.verification import Verification
+from keyferry.runtime.process.settings import SettingsError
+from keyferry.runtime.process.tasks import cancel_and_wait
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
+from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.maintenance.integrity_check import Verification
+from services.key_vault.maintenance.kek_rotation import Rotation, reseal_tenant
 from tests.integration.key_vault.at_rest.vault import DEPLOYMENT, Vault, keyring_line, write_keyring
 
 KILLS = 5
@@ -95,16 +95,16 @@ async def filled(vault: Vault, tenants: int) -> Stored:
 
 
 def renew(vault: Vault, name: str) -> None:
-    """Put a new primary sealing key before the others."""
+    """Put a new primary KEK before the others."""
     write_keyring(vault.keyring_file, keyring_line(name), *vault.keyring_file.read_text().splitlines())
 
 
 def rotation(vault: Vault, keyring: FileKeyring | None = None, *, batch_size: int = 20) -> Rotation:
     """The rotation of another process."""
-    sealing_keys = keyring or FileKeyring(vault.keyring_file)
+    keks = keyring or FileKeyring(vault.keyring_file)
     process = vault.restarted()
-    data_keys = DataKeys(process.store, sealing_keys, DEPLOYMENT)
-    return Rotation(process.store, sealing_keys, data_keys, batch_size=batch_size)
+    data_keys = DataKeys(process.store, keks, DEPLOYMENT)
+    return Rotation(process.store, keks, data_keys, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("tenants", TENANTS)
@@ -129,14 +129,14 @@ async def test_a_rotation_killed_five_times_disturbs_no_read_and_leaves_nothing_
     assert readers.errors == []
     progress = await rotation(vault).progress()
     assert (progress.primary, progress.total, progress.left) == ("second", tenants, 0)
-    assert progress.by_sealing_key == {"second": tenants}
+    assert progress.by_kek == {"second": tenants}
     # The old one may go now, for good.
     write_keyring(vault.keyring_file, vault.keyring_file.read_text().splitlines()[0])
     fresh = vault.restarted()
     assert [await fresh.read(key) for key, _ in stored.values()] == [secret for _, secret in stored.values()]
 
 
-async def test_reads_would_fail_if_the_old_sealing_key_went_before_the_rotation(vault: Vault) -> None:
+async def test_reads_would_fail_if_the_old_kek_went_before_the_rotation(vault: Vault) -> None:
     stored = await filled(vault, 10)
     async with Readers(vault, stored, seed=1).reading() as readers:
         await readers.until_read(5)
@@ -152,7 +152,7 @@ async def test_two_processes_rotate_at_once_without_getting_in_each_others_way(v
     await filled(vault, 60)
     renew(vault, "second")
     await asyncio.gather(*(rotation(vault, batch_size=7).run("operator") for _ in range(3)))
-    assert (await rotation(vault).progress()).by_sealing_key == {"second": 60}
+    assert (await rotation(vault).progress()).by_kek == {"second": 60}
 
 
 async def test_a_rotation_is_repeated_without_harm(vault: Vault) -> None:
@@ -182,7 +182,7 @@ async def test_it_runs_in_the_background_and_tells_how_far_it_is(vault: Vault) -
     assert (begun.primary, begun.total, begun.running) == ("second", 30, True)
     async with asyncio.timeout(30):
         while (progress := await rotating.progress()).running:
-            assert progress.left + progress.by_sealing_key.get("second", 0) == 30
+            assert progress.left + progress.by_kek.get("second", 0) == 30
     assert (progress.left, progress.failed) == (0, [])
     await rotating.stop()
     acts = vault.rows(
@@ -219,12 +219,12 @@ class Away(FileKeyring):
     async def rewrap(self, blob: bytes, context: Mapping[str, str]) -> bytes:
         if self.refusals:
             self.refusals -= 1
-            raise SealingKeyUnavailable("away")
+            raise KekUnavailable("away")
         return await super().rewrap(blob, context)
 
 
 async def test_a_holder_that_is_away_is_waited_for(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.key_vault.rotation._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("services.key_vault.maintenance.kek_rotation._RETRY_SECONDS", 0.01)
     await filled(vault, 3)
     renew(vault, "second")
     rotating = rotation(vault, Away(vault.keyring_file))
@@ -304,5 +304,5 @@ async def resealed(vault: Vault, tenant: str) -> VaultReport:
         store=vault.store,
         data_keys=vault.data_keys,
         custody=vault.custody,
-        verification=Verification(vault.store, vault.sealing_keys, vault.data_keys, vault.custody),
+        verification=Verification(vault.store, vault.keks, vault.data_keys, vault.custody),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.secret import Secret
-from services.key_vault.sealing import Undecryptable
+from services.key_vault.encryption.record_cipher import Undecryptable
 from tests.integration.key_vault.at_rest.vault import (
     PROVIDER,
     Vault,
@@ -51,8 +51,8 @@ async def test_a_stolen_dump_gives_no_key_away(vault: Vault, tmp_path: Path) -> 
         thief.restore(dump)
         assert await recovered(thief) == {}
         write_keyring(thief.keyring_file, keyring_line("first"))
-        assert await recovered(thief.restarted()) == {}, "a sealing key of the same name is another one"
-        # The negative case: with the sealing keys, the same attack recovers everything.
+        assert await recovered(thief.restarted()) == {}, "a KEK of the same name is another one"
+        # The negative case: with the KEKs, the same attack recovers everything.
         write_keyring(thief.keyring_file, vault.keyring_file.read_text().strip())
         assert await recovered(thief.restarted()) == kept
 
@@ -71,7 +71,7 @@ async def test_a_dump_holds_no_key_in_any_spelling(vault: Vault) -> None:
     assert sightings() == 1
 
 
-async def test_another_deployment_opens_nothing_even_with_the_same_sealing_keys(vault: Vault) -> None:
+async def test_another_deployment_opens_nothing_even_with_the_same_keks(vault: Vault) -> None:
     kept = await filled(vault)
     assert await recovered(vault.restarted(deployment="dep_other")) == {}
     assert await recovered(vault.restarted()) == kept

@@ -19,21 +19,21 @@ from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import (
     KeyChange,
     KeyChanged,
-    KeyCheck,
     KeyFacts,
     KeySpend,
     KeyStatus,
+    KeyTest,
+    KeyTestResult,
     ProviderKey,
     StepResult,
-    Verdict,
     WorkerRegistration,
 )
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.event_outbox import enqueue_event
-from keyferry.runtime.schema_check import VERSION_TABLE
-from services.key_vault.store import Act, Conflict, DatabaseAway, DuplicateKey, KeyStore, Nonce, Replayed, Sealed
-from services.key_vault.tables import SCHEMA, event_outbox, metadata, provider_keys
-from services.key_vault.worker_rows import WorkerRows
+from keyferry.runtime.database.event_outbox import enqueue_event
+from keyferry.runtime.database.schema_check import VERSION_TABLE
+from services.key_vault.database.tables import SCHEMA, event_outbox, metadata, provider_keys
+from services.key_vault.keys.store import Act, Conflict, DatabaseAway, DuplicateKey, KeyStore, Nonce, Replayed, Sealed
+from services.key_vault.leases.worker_store import WorkerRows
 from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault, act, provider_key
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -105,11 +105,11 @@ async def test_the_migration_makes_the_tables_that_the_store_uses(vault: Vault) 
 
 
 async def test_a_key_comes_back_as_it_was_stored(vault: Vault) -> None:
-    check = KeyCheck(
-        verdict=Verdict.DEGRADED,
-        steps=[StepResult(step="reachable", passed=True, duration_ms=12, words="It answers.")],
+    check = KeyTest(
+        verdict=KeyTestResult.DEGRADED,
+        steps=[StepResult(step="reachable", passed=True, duration_ms=12, detail="It answers.")],
         duration_ms=40,
-        checked_at=NOW,
+        tested_at=NOW,
         credit_left_usd=Decimal("0.000000000001"),
         models=["gpt-4o"],
     )
@@ -121,8 +121,8 @@ async def test_a_key_comes_back_as_it_was_stored(vault: Vault) -> None:
         models=["gpt-4o"],
         expires_at=NOW + timedelta(days=9),
         monthly_limit_usd=Decimal("25.50"),
-        last_check=check,
-        next_check_at=NOW + timedelta(days=7),
+        last_test=check,
+        next_test_at=NOW + timedelta(days=7),
         over_limit=True,
     )
     sealed = await vault.custody.keep("acme", key.provider, key.key_id, 1, key.origin, Secret("sk-1"))
@@ -361,10 +361,10 @@ async def test_a_lease_finds_a_server_that_came_back(vault: Vault) -> None:
     assert await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
 
 
-def registration(worker_id: str, boot_id: str, not_after: datetime) -> WorkerRegistration:
+def registration(worker_id: str, instance_id: str, not_after: datetime) -> WorkerRegistration:
     return WorkerRegistration(
         worker_id=worker_id,
-        boot_id=boot_id,
+        instance_id=instance_id,
         suite="x25519",
         public_key="cHVibGlj",
         not_after_unix_ms=int(not_after.timestamp() * 1000),
@@ -442,7 +442,7 @@ async def test_keys_are_due_when_their_time_has_come_the_longest_waiting_first(v
     keys = []
     for minutes in (30, -5, 0, -10):
         key, _ = await vault.add("acme")
-        after = key.model_copy(update={"next_check_at": NOW + timedelta(minutes=minutes)})
+        after = key.model_copy(update={"next_test_at": NOW + timedelta(minutes=minutes)})
         keys.append(await vault.store.update(key, after, act("key.test", key), KeyChange.TESTED, "Tested."))
     await vault.add("acme")
     assert await vault.store.due(NOW, 10) == [keys[3], keys[1], keys[2]]

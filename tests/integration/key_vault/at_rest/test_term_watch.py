@@ -1,4 +1,4 @@
-"""Sealing keys that grow old, on real tables and a real keyring; the time is what the test says."""
+"""KEKs that grow old, on real tables and a real keyring; the time is what the test says."""
 
 import asyncio
 import json
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.runtime.settings import SettingsError
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.rejection import Rejected
-from services.key_vault.rotation import Rotation
-from services.key_vault.sealing_keys.file import FileKeyring, Keyring
-from services.key_vault.sealing_keys.protocol import CannotRenew, Renewal
-from services.key_vault.term_watch import LOCK, TermWatch
-from services.key_vault.terms import TermRule
+from keyferry.runtime.process.settings import SettingsError
+from services.key_vault.database.errors import Rejected
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.kek_providers.file import FileKeyring, Keyring
+from services.key_vault.encryption.kek_providers.protocol import CannotRenew, Renewal
+from services.key_vault.maintenance.kek_age import TermRule
+from services.key_vault.maintenance.kek_rotation import Rotation
+from services.key_vault.maintenance.kek_scheduler import LOCK, TermWatch
 from tests.integration.key_vault.at_rest.vault import DEPLOYMENT, Vault, keyring_line, write_keyring
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -36,15 +36,15 @@ class Barred(FileKeyring):
 class Refusing(FileKeyring):
     """A keyring that turns out not to be writable."""
 
-    tried = 0
+    failed_attempts = 0
 
     async def renew(self, now: datetime) -> None:
-        self.tried += 1
+        self.failed_attempts += 1
         raise CannotRenew("the disk is full")
 
 
 class Dying(FileKeyring):
-    """A keyring whose process ends right after it made a new sealing key, or in the middle of a rewrap."""
+    """A keyring whose process ends right after it made a new KEK, or in the middle of a rewrap."""
 
     def __init__(self, file: Path, *, rewraps: int) -> None:
         super().__init__(file)
@@ -66,7 +66,7 @@ def watch(vault: Vault, keyring: Keyring | None = None, rule: TermRule = RULE, n
 
 
 def acts(vault: Vault) -> list[tuple[str, str, str, str]]:
-    """Action, target, outcome and step of what the audit is told about sealing keys, in order."""
+    """Action, target, outcome and step of what the audit is told about KEKs, in order."""
     rows = vault.rows("SELECT convert_from(payload, 'UTF8') AS event FROM key_vault.event_outbox ORDER BY id")
     events = [json.loads(str(row["event"])) for row in rows]
     told = [event for event in events if str(event.get("action", "")).startswith("vault.")]
@@ -74,10 +74,10 @@ def acts(vault: Vault) -> list[tuple[str, str, str, str]]:
 
 
 def wrapped_by(vault: Vault) -> set[object]:
-    return {row["sealing_key"] for row in vault.rows("SELECT sealing_key FROM key_vault.data_keys")}
+    return {row["kek"] for row in vault.rows("SELECT kek FROM key_vault.data_keys")}
 
 
-async def test_a_sealing_key_that_is_due_is_replaced_and_nothing_of_it_is_left(vault: Vault) -> None:
+async def test_a_kek_that_is_due_is_replaced_and_nothing_of_it_is_left(vault: Vault) -> None:
     stored = [await vault.add(f"tenant-{number}") for number in range(5)]
     await watch(vault).passing(START)
     await watch(vault).passing(DUE - timedelta(seconds=1))
@@ -100,7 +100,7 @@ async def test_it_is_in_the_audit_before_the_keyring_changes(vault: Vault) -> No
     await watch(vault).passing(START)
     keyring = Refusing(vault.keyring_file)
     await watch(vault, keyring).passing(DUE)
-    assert keyring.tried == 1
+    assert keyring.failed_attempts == 1
     assert [act[::3] for act in acts(vault)] == [("vault.rotate", "renewing"), ("vault.rotation_overdue", "")]
 
 
@@ -147,8 +147,8 @@ async def test_where_it_cannot_be_replaced_one_warning_a_day_says_so(
     assert await looked_at(DUE + DAY) == 1
     assert acts(vault) == [("vault.rotation_overdue", "first", "done", "")] * 2
     told = await watch(vault, Barred(vault.keyring_file), now=DUE + DAY).told()
-    assert (told.sealing_key, told.age_days, told.overdue) == ("first", 91, True)
-    assert "cannot write beside the keyring" in told.words
+    assert (told.kek, told.age_days, told.overdue) == ("first", 91, True)
+    assert "cannot write beside the keyring" in told.detail
 
 
 async def test_where_it_is_switched_off_nothing_is_made(vault: Vault) -> None:
@@ -171,11 +171,11 @@ async def test_what_a_person_put_into_the_keyring_counts_from_when_it_was_seen(v
     later = START + 30 * DAY
     await watch(vault).passing(later)
     assert wrapped_by(vault) == {"first"}, "they may want it everywhere before it is used"
-    assert (await watch(vault, now=later).told()).sealing_key == "first", "which still wraps"
+    assert (await watch(vault, now=later).told()).kek == "first", "which still wraps"
     await watch(vault).passing(DUE)
     assert wrapped_by(vault) == {"second"}
     told = await watch(vault, now=DUE).told()
-    assert (told.sealing_key, told.since, told.age_days) == ("second", later, 60)
+    assert (told.kek, told.since, told.age_days) == ("second", later, 60)
 
 
 async def test_a_data_key_that_does_not_unwrap_is_no_reason_to_rotate_for_ever(vault: Vault) -> None:
@@ -188,7 +188,7 @@ async def test_a_data_key_that_does_not_unwrap_is_no_reason_to_rotate_for_ever(v
     assert wrapped_by(vault) == {NEW, "first"}
     assert [act[::3] for act in acts(vault)].count(("vault.rotate", "begun")) == 1
     told = await watch(vault, now=DUE + timedelta(hours=1)).told()
-    assert (told.sealing_key, told.overdue) == ("first", True)
+    assert (told.kek, told.overdue) == ("first", True)
     await watch(vault).passing(DUE + DAY)
     assert [act[::3] for act in acts(vault)].count(("vault.rotate", "begun")) == 2, "it is tried again the next day"
 
@@ -197,7 +197,7 @@ async def test_a_new_one_on_request(vault: Vault) -> None:
     await vault.add("acme")
     await watch(vault, now=START).renew("operator")
     assert FileKeyring(vault.keyring_file).describe().primary == f"k-{START:%Y-%m-%d}"
-    assert (await watch(vault, now=START + DAY).told()).sealing_key == "first", "which still wraps"
+    assert (await watch(vault, now=START + DAY).told()).kek == "first", "which still wraps"
     with pytest.raises(Rejected, match="cannot write beside"):
         await watch(vault, Barred(vault.keyring_file)).renew("operator")
     assert [act[2] for act in acts(vault)] == ["done", "refused"]

@@ -3,15 +3,15 @@
 import pytest
 
 from keyferry.contracts.key import KeyStatus, ProviderKey
-from keyferry.runtime.settings import CannotStart
-from services.key_vault.verification import UndecryptableRecords, Verification
+from keyferry.runtime.process.settings import CannotStart
+from services.key_vault.maintenance.integrity_check import UndecryptableRecords, Verification
 from tests.integration.key_vault.at_rest.vault import Vault, keyring_line, write_keyring
 
 
 def verification(vault: Vault) -> Verification:
     """That of a process that was just started."""
     fresh = vault.restarted()
-    return Verification(fresh.store, fresh.sealing_keys, fresh.data_keys, fresh.custody)
+    return Verification(fresh.store, fresh.keks, fresh.data_keys, fresh.custody)
 
 
 async def status(vault: Vault, key: ProviderKey) -> KeyStatus:
@@ -32,25 +32,25 @@ async def test_a_whole_vault_starts_and_changes_nothing(vault: Vault) -> None:
     await verification(vault).at_start()
     assert vault.rows("SELECT id FROM key_vault.event_outbox") == told
     report = await verification(vault).every_record()
-    assert (report.records, report.data_keys, report.sealing_keys) == (3, 2, {"first": 2})
+    assert (report.records, report.data_keys, report.keks) == (3, 2, {"first": 2})
     assert [await status(vault, key) for key in keys] == [KeyStatus.VALID] * 3
 
 
-async def test_it_does_not_start_without_a_sealing_key_and_names_it_and_the_keys(vault: Vault) -> None:
+async def test_it_does_not_start_without_a_kek_and_names_it_and_the_keys(vault: Vault) -> None:
     lost = [(await vault.add("acme"))[0] for _ in range(3)]
     write_keyring(vault.keyring_file, keyring_line("second"))
     with pytest.raises(UndecryptableRecords) as caught:
         await verification(vault).at_start()
     message = str(caught.value)
     assert isinstance(caught.value, CannotStart)
-    assert "Missing sealing keys: first" in message
+    assert "Missing KEKs: first" in message
     assert "KEYFERRY_START_UNDECRYPTABLE=true" in message
     for key in lost:
         assert key.key_id in message
         assert await status(vault, key) is KeyStatus.VALID, "nothing was marked by a process that did not start"
 
 
-async def test_another_sealing_key_of_the_same_name_does_not_start_it_either(vault: Vault) -> None:
+async def test_another_kek_of_the_same_name_does_not_start_it_either(vault: Vault) -> None:
     key, _ = await vault.add("acme")
     write_keyring(vault.keyring_file, keyring_line("first"))
     with pytest.raises(UndecryptableRecords, match="another key of the same name") as caught:
@@ -69,7 +69,7 @@ async def test_another_deployments_id_does_not_start_it(vault: Vault) -> None:
     await vault.add("acme")
     fresh = vault.restarted(deployment="dep_other")
     with pytest.raises(UndecryptableRecords):
-        await Verification(fresh.store, fresh.sealing_keys, fresh.data_keys, fresh.custody).at_start()
+        await Verification(fresh.store, fresh.keks, fresh.data_keys, fresh.custody).at_start()
 
 
 async def test_a_broken_data_key_without_any_record_does_not_start_it(vault: Vault) -> None:
@@ -116,7 +116,7 @@ async def test_a_verification_opens_every_record_not_one_of_each_data_key(vault:
 
 
 async def test_more_records_than_a_page_are_all_opened(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.key_vault.verification._PAGE_SIZE", 2)
+    monkeypatch.setattr("services.key_vault.maintenance.integrity_check._PAGE_SIZE", 2)
     for tenant in ("a", "a", "a", "a", "a", "b", "c", "d"):
         await vault.add(tenant)
     report = await verification(vault).every_record()

@@ -16,10 +16,10 @@ from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import to_base64
-from services.key_vault.custody import Custody
-from services.key_vault.data_keys import DataKeys
-from services.key_vault.sealing_keys.file import FileKeyring
-from services.key_vault.store import Act, KeyStore
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.keys.store import Act, KeyStore
 from tests.support.servers import shared_postgres
 
 DEPLOYMENT = "dep_test"
@@ -41,16 +41,16 @@ class Vault:
     """libpq's, of the service's own role."""
     keyring_file: Path
     store: KeyStore
-    sealing_keys: FileKeyring
+    keks: FileKeyring
     data_keys: DataKeys
     custody: Custody
 
     def restarted(self, *, ttl_seconds: float = 60.0, deployment: str = DEPLOYMENT) -> "Vault":
         """Another process on the same tables: nothing in memory, the keyring read again."""
-        store, sealing_keys = KeyStore(self.engine), FileKeyring(self.keyring_file)
-        data_keys = DataKeys(store, sealing_keys, deployment, ttl_seconds=ttl_seconds)
+        store, keks = KeyStore(self.engine), FileKeyring(self.keyring_file)
+        data_keys = DataKeys(store, keks, deployment, ttl_seconds=ttl_seconds)
         custody = Custody(data_keys, deployment, FINGERPRINT_KEY)
-        return Vault(self.engine, self.url, self.keyring_file, store, sealing_keys, data_keys, custody)
+        return Vault(self.engine, self.url, self.keyring_file, store, keks, data_keys, custody)
 
     async def add(self, tenant: str, secret: Secret | None = None) -> tuple[ProviderKey, Secret]:
         """Store a key as the service does."""
@@ -103,20 +103,20 @@ async def running_vault(directory: Path) -> AsyncIterator[Vault]:
     url_files = migrate(admin_url, directory / "database", services=["key_vault"])
     url = url_files["key_vault"].read_text()
     engine = create_async_engine(url, pool_size=10, hide_parameters=True)
-    keyring_file = directory / "sealing-keys"
+    keyring_file = directory / "keks"
     write_keyring(keyring_file, keyring_line("first"))
-    store, sealing_keys = KeyStore(engine), FileKeyring(keyring_file)
-    data_keys = DataKeys(store, sealing_keys, DEPLOYMENT)
+    store, keks = KeyStore(engine), FileKeyring(keyring_file)
+    data_keys = DataKeys(store, keks, DEPLOYMENT)
     custody = Custody(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
     libpq_url = url.replace("postgresql+psycopg", "postgresql")
     try:
-        yield Vault(engine, libpq_url, keyring_file, store, sealing_keys, data_keys, custody)
+        yield Vault(engine, libpq_url, keyring_file, store, keks, data_keys, custody)
     finally:
         await engine.dispose()
 
 
 def keyring_line(name: str) -> str:
-    """A fresh sealing key as a line of a keyring."""
+    """A fresh KEK as a line of a keyring."""
     return f"{name} {to_base64(secrets.token_bytes(32))}"
 
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import pytest
 from nats.aio.msg import Msg
 
-from keyferry.contracts.key import CheckKey, KeyCheck, Verdict
+from keyferry.contracts.key import KeyTest, KeyTestResult, RunKeyTest
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
-from keyferry.contracts.topology import KEY_CHECK
+from keyferry.contracts.topology import KEY_TEST_RUN
 from keyferry.sealing.delivery import Purpose, open_sealed
-from services.key_vault.delivery import NoWorker
+from services.key_vault.leases.service import NoWorker
 from tests.integration.key_vault.at_rest.vault import provider_key
 from tests.integration.key_vault.delivery.way import Way, WorkerEnd
 
@@ -18,21 +18,21 @@ KEY = Secret("sk-canary-0123456789abcdef")
 FACTS = provider_key("acme")
 
 
-async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tuple[CheckKey, Secret]]:
+async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tuple[RunKeyTest, Secret]]:
     """Let a worker answer tests; what it was given, as it comes."""
-    given: list[tuple[CheckKey, Secret]] = []
+    given: list[tuple[RunKeyTest, Secret]] = []
 
     async def on_check(message: Msg) -> None:
-        check = CheckKey.decode(message.data)
+        check = RunKeyTest.decode(message.data)
         if refuses:
             await message.respond(refusal_reply(Refusal(code=ErrorCode.UNAVAILABLE, message="draining")))
             return
         key = open_sealed(check.key, worker.recipient, Purpose.CHECK)
         given.append((check, key.for_origin(FACTS.origin)))
-        answer = KeyCheck(verdict=Verdict.VALID, steps=[], duration_ms=1, checked_at=datetime.now(UTC))
+        answer = KeyTest(verdict=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=datetime.now(UTC))
         await message.respond(answer.encode())
 
-    await worker.bus.client.subscribe(KEY_CHECK.at(worker=worker.bus.user), cb=on_check)
+    await worker.bus.client.subscribe(KEY_TEST_RUN.at(worker=worker.bus.user), cb=on_check)
     await worker.bus.client.flush()
     return given
 
@@ -41,7 +41,7 @@ async def test_a_live_worker_tests_a_key_that_is_not_stored(way: Way) -> None:
     async with way.vault_process() as vault, way.worker() as worker:
         given = await hears_checks(worker)
         answer = await vault.delivery.check(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
-    assert answer.verdict is Verdict.VALID
+    assert answer.verdict is KeyTestResult.VALID
     ((check, key),) = given
     assert key == KEY
     assert (check.base_url, check.fields, check.model) == (FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")

@@ -22,7 +22,7 @@ from keyferry.contracts.key import WorkerRegistration
 from keyferry.sealing import registration
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.registration import BadRegistration
-from services.key_vault.registrations import EnrolledWorkers
+from services.key_vault.leases.registrations import EnrolledWorkers
 from tests.integration.key_vault.delivery.way import now_unix_ms
 
 WORKER_ID = "provider-worker-1"
@@ -72,7 +72,7 @@ def wanted_by_the_attacker() -> WorkerRegistration:
     return registration.sign(
         Ed25519PrivateKey.generate(),
         worker_id=WORKER_ID,
-        boot_id="boot_of_the_attacker",
+        instance_id="boot_of_the_attacker",
         public_key=X25519PrivateKey.generate().public_key().public_bytes_raw(),
         not_after_unix_ms=now_unix_ms() + 600_000,
     )

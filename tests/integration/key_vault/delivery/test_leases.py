@@ -10,9 +10,9 @@ from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_LEASE, Role
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 from keyferry.sealing.delivery import NotDelivered, answers
-from services.key_vault.registrations import EnrolledWorkers
+from services.key_vault.leases.registrations import EnrolledWorkers
 from tests.integration.key_vault.delivery.way import Way, now_unix_ms
 
 KEY = Secret("sk-canary-0123456789abcdef")
@@ -54,7 +54,7 @@ async def test_a_tenants_request_may_use_a_key_of_the_platform(way: Way) -> None
 
 
 @pytest.mark.parametrize(
-    ("stored", "asked", "code", "words"),
+    ("stored", "asked", "code", "detail"),
     [
         ({}, {"origin": "https://evil.example"}, ErrorCode.INVALID, "belongs to https://api.openai.com"),
         ({}, {"provider": "groq"}, ErrorCode.INVALID, "is for openai and not for groq"),
@@ -71,16 +71,16 @@ async def test_a_tenants_request_may_use_a_key_of_the_platform(way: Way) -> None
     ],
 )
 async def test_what_is_not_given_out_is_refused_with_the_reason_and_written_down(
-    way: Way, stored: dict[str, Any], asked: dict[str, object], code: ErrorCode, words: str
+    way: Way, stored: dict[str, Any], asked: dict[str, object], code: ErrorCode, detail: str
 ) -> None:
     key = await way.add(KEY, **stored)
     async with way.vault_process(), way.worker() as worker:
-        with pytest.raises(Refused, match=words) as refused:
+        with pytest.raises(Refused, match=detail) as refused:
             await worker.lease(worker.asks(key, **asked))
         (event,) = way.audited()
     assert refused.value.refusal.code is code
     assert event.outcome is AuditOutcome.REFUSED
-    assert words in event.details["why"]
+    assert detail in event.details["why"]
 
 
 @pytest.mark.parametrize("apart_ms", [-11_000, 11_000, -3_600_000])
@@ -128,7 +128,7 @@ async def test_another_workers_process_is_not_answered_in_its_name(way: Way) -> 
     key = await way.add(KEY)
     async with way.vault_process(), way.worker(1) as one, way.worker(2) as two:
         with pytest.raises(Refused, match="provider-worker-2 is not registered"):
-            await two.lease(two.asks(key, boot_id=one.bus.boot_id))
+            await two.lease(two.asks(key, instance_id=one.bus.instance_id))
         sealed = await two.lease(two.asks(key))
         with pytest.raises(NotDelivered):
             one.opened(sealed)

@@ -5,19 +5,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 from tests.integration.key_vault.delivery.way import Way, now_unix_ms
 
 
 async def test_a_registration_is_kept_and_written_down(way: Way) -> None:
     async with way.vault_process(), way.worker() as worker:
-        kept = await way.vault.store.worker(worker.bus.user, worker.bus.boot_id)
+        kept = await way.vault.store.worker(worker.bus.user, worker.bus.instance_id)
         assert kept is not None
         (event,) = way.audited("worker.register")
-    assert kept.boot_id == worker.bus.boot_id
+    assert kept.instance_id == worker.bus.instance_id
     assert (event.actor, event.target, event.outcome) == (
         "provider-worker-1",
-        worker.bus.boot_id,
+        worker.bus.instance_id,
         AuditOutcome.DONE,
     )
 
@@ -32,14 +32,14 @@ async def test_what_is_not_to_be_believed_is_refused_and_written_down(way: Way) 
             "and 3600000 are allowed": two.registration(not_after_unix_ms=now_unix_ms() + 3_700_000),
             "ago: register again": two.registration(not_after_unix_ms=now_unix_ms() - 1000),
         }
-        for words, registration in cases.items():
-            speaker = one if registration.worker_id == one.bus.user else two
-            with pytest.raises(Refused, match=words) as refused:
-                await speaker.register(registration)
+        for detail, registration in cases.items():
+            publisher = one if registration.worker_id == one.bus.user else two
+            with pytest.raises(Refused, match=detail) as refused:
+                await publisher.register(registration)
             assert refused.value.refusal.code is ErrorCode.INVALID
         events = way.audited("worker.register")
         assert [event.outcome for event in events] == [AuditOutcome.REFUSED] * len(cases)
-        assert all(words in event.details["why"] for words, event in zip(cases, events, strict=True))
+        assert all(detail in event.details["why"] for detail, event in zip(cases, events, strict=True))
         await one.register(good)
 
 
@@ -48,4 +48,4 @@ async def test_nobody_registers_in_anothers_name(way: Way) -> None:
     async with way.vault_process(), way.worker(1, register=False) as one, way.worker(2, register=False) as two:
         with pytest.raises(Refused, match="names another tenant or owner"):
             await two.register(one.registration())
-        assert await way.vault.store.worker(one.bus.user, one.bus.boot_id) is None
+        assert await way.vault.store.worker(one.bus.user, one.bus.instance_id) is None

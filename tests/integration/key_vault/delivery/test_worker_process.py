@@ -19,7 +19,7 @@ from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import ATTEMPT_RUN, INGRESS_INBOX, REQUEST_REROUTE, Role
 from keyferry.contracts.usage import Outcome
-from keyferry.runtime.lifecycle import Service
+from keyferry.runtime.process.lifecycle import Service
 from keyferry.sealing.private_keys import public_text_of, text_of
 from services.provider_worker import app
 from services.provider_worker.app import create_app
@@ -68,7 +68,10 @@ class Caller:
         )
         await eventually(
             "the attempt ends",
-            lambda: run.attempt_id in self.ends or any(r.tried[-1].attempt_id == run.attempt_id for r in self.reroutes),
+            lambda: (
+                run.attempt_id in self.ends
+                or any(r.failed_attempts[-1].attempt_id == run.attempt_id for r in self.reroutes)
+            ),
         )
         return run
 
@@ -204,10 +207,10 @@ async def test_without_a_key_another_candidate_gets_its_turn(
     monkeypatch.setattr(leasing, "LAST_RESORT_SECONDS", 1.0)
     key = await add(way, upstream)
     async with worker_process(way, tmp_path):
-        await caller.call(key, alternatives=1)
+        await caller.call(key, remaining_candidates=1)
         (reroute,) = caller.reroutes
-        assert reroute.tried[-1].failure.where is Where.NOT_SENT
-        assert "key" in reroute.tried[-1].failure.message
+        assert reroute.failed_attempts[-1].failure.where is Where.NOT_SENT
+        assert "key" in reroute.failed_attempts[-1].failure.message
         ended = caller.ends[(await caller.call(key)).attempt_id]
         assert ended.failure is not None
         assert ended.failure.failure_class is FailureClass.UNAVAILABLE

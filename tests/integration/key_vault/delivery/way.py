@@ -23,15 +23,15 @@ from keyferry.contracts.topology import (
     Role,
     worker_id,
 )
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import ViewWriter
 from keyferry.sealing import registration
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, Recipient, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
-from services.key_vault.delivery import Delivery, LeaseDoor, over_bus
-from services.key_vault.registrations import EnrolledWorkers
+from services.key_vault.leases.registrations import EnrolledWorkers
+from services.key_vault.leases.service import Delivery, LeaseDoor, over_bus
 from tests.integration.key_vault.at_rest.vault import Vault, act, provider_key
 from tests.support.bus import Installation
 
@@ -135,12 +135,12 @@ class WorkerEnd:
 
     @property
     def recipient(self) -> Recipient:
-        return Recipient(self.bus.user, self.bus.boot_id, (self._private_key,), self._vault.public_key())
+        return Recipient(self.bus.user, self.bus.instance_id, (self._private_key,), self._vault.public_key())
 
     def registration(self, **changes: object) -> WorkerRegistration:
         values: dict[str, object] = {
             "worker_id": self.bus.user,
-            "boot_id": self.bus.boot_id,
+            "instance_id": self.bus.instance_id,
             "public_key": self._private_key.public_key().public_bytes_raw(),
             "not_after_unix_ms": now_unix_ms() + 600_000,
         }
@@ -157,7 +157,7 @@ class WorkerEnd:
 
     def asks(self, key: ProviderKey, **changes: object) -> LeaseKey:
         question = LeaseKey(
-            boot_id=self.bus.boot_id,
+            instance_id=self.bus.instance_id,
             tenant=key.tenant,
             owner=key.tenant,
             provider=key.provider,

@@ -21,17 +21,17 @@ from keyferry.contracts.envelope import Message
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import (
     AddKey,
-    CheckKey,
-    CheckStep,
     GetIntakeKey,
     IntakeKey,
-    KeyCheck,
+    KeyTest,
+    KeyTestResult,
+    KeyTestStep,
     ListKeys,
     ProviderKey,
     ProviderKeys,
     Registered,
+    RunKeyTest,
     StepResult,
-    Verdict,
 )
 from keyferry.contracts.key_address import key_address
 from keyferry.contracts.secret import Secret
@@ -39,9 +39,9 @@ from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from keyferry.contracts.topology import (
     KEY_ADD,
-    KEY_CHECK,
     KEY_INTAKE,
     KEY_LIST,
+    KEY_TEST_RUN,
     PROVIDER_KEYS_VIEW,
     TENANTS_VIEW,
     WORKER_REGISTER,
@@ -49,9 +49,9 @@ from keyferry.contracts.topology import (
     Subject,
     worker_id,
 )
-from keyferry.runtime.bus import Bus
-from keyferry.runtime.lifecycle import Service
-from keyferry.runtime.settings import ServiceSettings
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import ViewWriter, snapshot
 from keyferry.sealing import registration
 from keyferry.sealing.delivery import Purpose, Recipient, open_sealed
@@ -59,8 +59,8 @@ from keyferry.sealing.framing import to_base64
 from keyferry.sealing.intake import seal_key
 from keyferry.sealing.private_keys import public_text_of, text_of, verifying_key
 from services.key_vault.app import create_app
+from services.key_vault.keys.store import KeyStore, event_outbox
 from services.key_vault.settings import VaultSettings
-from services.key_vault.store import KeyStore, event_outbox
 from tests.support.bus import Installation
 
 Answer = TypeVar("Answer", bound=Message)
@@ -89,7 +89,7 @@ class KeyFiles:
         self.folder.mkdir(exist_ok=True)
         contents = {
             "deployment-id": "dep_test",
-            "sealing-keys": f"first {to_base64(secrets.token_bytes(32))}\n",
+            "keks": f"first {to_base64(secrets.token_bytes(32))}\n",
             "intake-key": text_of(self.intake).reveal(),
             "signing-key": text_of(self.signer).reveal(),
             "fingerprint-key": to_base64(secrets.token_bytes(32)),
@@ -121,7 +121,7 @@ class Surroundings:
             "nats_nkey_file": self.bus.seed_file(Role.KEY_VAULT),
             "database_url_file": self.database_url_file,
             "deployment_id_file": self.files["deployment-id"],
-            "sealing_keys_file": self.files["sealing-keys"],
+            "keks_file": self.files["keks"],
             "intake_key_file": self.files["intake-key"],
             "signing_key_file": self.files["signing-key"],
             "fingerprint_key_file": self.files["fingerprint-key"],
@@ -292,12 +292,12 @@ class Worker:
         self.bus = bus
         self._files = files
         self._private = X25519PrivateKey.generate()
-        self.tested: list[tuple[Secret, CheckKey]] = []
-        self.says: Callable[[Secret], KeyCheck | None] = lambda _: valid()
+        self.tested: list[tuple[Secret, RunKeyTest]] = []
+        self.says: Callable[[Secret], KeyTest | None] = lambda _: valid()
         """By key; null refuses to test it."""
 
     async def start(self, *, register: bool) -> None:
-        await self.bus.client.subscribe(KEY_CHECK.at(worker=WORKER), cb=self._on_check)
+        await self.bus.client.subscribe(KEY_TEST_RUN.at(worker=WORKER), cb=self._on_check)
         await self.bus.client.flush()
         if register:
             await self.register()
@@ -306,16 +306,16 @@ class Worker:
         signed = registration.sign(
             self._files.identity,
             worker_id=WORKER,
-            boot_id=self.bus.boot_id,
+            instance_id=self.bus.instance_id,
             public_key=self._private.public_key().public_bytes_raw(),
             not_after_unix_ms=int(datetime.now(UTC).timestamp() * 1000) + 600_000,
         )
         return await self.bus.ask(WORKER_REGISTER, signed, Registered, timeout_seconds=ASK_SECONDS, worker=WORKER)
 
     async def _on_check(self, message: Msg) -> None:
-        check = CheckKey.decode(message.data)
+        check = RunKeyTest.decode(message.data)
         vault = verifying_key(public_text_of(self._files.signer))
-        recipient = Recipient(WORKER, self.bus.boot_id, (self._private,), vault)
+        recipient = Recipient(WORKER, self.bus.instance_id, (self._private,), vault)
         secret = open_sealed(check.key, recipient, Purpose.CHECK).for_origin(check.key.origin)
         self.tested.append((secret, check))
         said = self.says(secret)
@@ -323,31 +323,31 @@ class Worker:
         await message.respond(said.encode() if said is not None else refusal_reply(refusal))
 
 
-def check(verdict: Verdict, failure: FailureClass | None, *passed: bool | None) -> KeyCheck:
+def check(verdict: KeyTestResult, failure: FailureClass | None, *passed: bool | None) -> KeyTest:
     """A test with these steps."""
     steps = [
-        StepResult(step=step, passed=how, duration_ms=None if how is None else 5, words="as the test plays it")
-        for step, how in zip(CheckStep, (*passed, None, None, None, None)[:4], strict=True)
+        StepResult(step=step, passed=how, duration_ms=None if how is None else 5, detail="as the test plays it")
+        for step, how in zip(KeyTestStep, (*passed, None, None, None, None)[:4], strict=True)
     ]
-    return KeyCheck(
-        verdict=verdict, steps=steps, failure_class=failure, duration_ms=15, checked_at=datetime.now(UTC), models=[]
+    return KeyTest(
+        verdict=verdict, steps=steps, failure_class=failure, duration_ms=15, tested_at=datetime.now(UTC), models=[]
     )
 
 
-def valid() -> KeyCheck:
-    return check(Verdict.VALID, None, True, True, True, True)
+def valid() -> KeyTest:
+    return check(KeyTestResult.VALID, None, True, True, True, True)
 
 
-def rejected() -> KeyCheck:
-    return check(Verdict.INVALID, FailureClass.AUTH, True, False)
+def rejected() -> KeyTest:
+    return check(KeyTestResult.INVALID, FailureClass.AUTH, True, False)
 
 
-def short_of_money() -> KeyCheck:
-    return check(Verdict.DEGRADED, FailureClass.QUOTA, True, True, False)
+def short_of_money() -> KeyTest:
+    return check(KeyTestResult.DEGRADED, FailureClass.QUOTA, True, True, False)
 
 
-def unreachable() -> KeyCheck:
-    return check(Verdict.INCONCLUSIVE, FailureClass.UNREACHABLE, False)
+def unreachable() -> KeyTest:
+    return check(KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE, False)
 
 
 async def eventually(what: str, condition: Callable[[], object]) -> None:

@@ -8,19 +8,19 @@ import pytest
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import (
     AddKey,
-    CheckStep,
-    KeyCheck,
     KeyRemoved,
     KeyStatus,
+    KeyTest,
+    KeyTestResult,
+    KeyTestStep,
     ProviderKey,
     RemoveKey,
     TryKey,
-    Verdict,
 )
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_ADD, KEY_REMOVE, KEY_TRY
-from keyferry.runtime.bus import Refused
+from keyferry.runtime.bus.connection import Refused
 from tests.integration.key_vault.service.surroundings import (
     Operator,
     Surroundings,
@@ -41,8 +41,8 @@ async def test_a_key_is_tested_by_a_worker_and_then_stored(
     assert added.status is KeyStatus.VALID
     assert added.origin == "https://api.openai.com"
     assert added.masked == "sk-proj-…A9f2"
-    assert added.last_check is not None
-    assert [step.passed for step in added.last_check.steps] == [True, True, True, True]
+    assert added.last_test is not None
+    assert [step.passed for step in added.last_test.steps] == [True, True, True, True]
     tested, check = worker.tested[0]
     assert tested == secret
     assert (check.base_url, check.model) == ("https://api.openai.com/v1", "gpt-4o-mini")
@@ -94,8 +94,8 @@ async def test_a_provider_that_cannot_be_reached_saves_nothing_unless_asked(
         await _holds_nothing(vault)
         saved = await operator.add(openai_key("one"), save_untested=True)
     assert saved.status is KeyStatus.UNTESTED
-    assert saved.next_check_at is not None
-    assert saved.next_check_at < datetime.now(UTC) + timedelta(hours=2)
+    assert saved.next_test_at is not None
+    assert saved.next_test_at < datetime.now(UTC) + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,11 @@ async def test_trying_a_key_stores_nothing_and_is_written_down(
     vault: Surroundings, worker: Worker, operator: Operator
 ) -> None:
     command = TryKey(tenant="acme", provider="openai", sealed=await operator.sealed(openai_key()))
-    assert (await operator.ask(KEY_TRY, command, KeyCheck)).verdict is Verdict.VALID
+    assert (await operator.ask(KEY_TRY, command, KeyTest)).verdict is KeyTestResult.VALID
     worker.says = lambda _: rejected()
-    told = await operator.ask(KEY_TRY, command, KeyCheck)
-    assert told.verdict is Verdict.INVALID
-    assert [step.step for step in told.steps] == list(CheckStep)
+    told = await operator.ask(KEY_TRY, command, KeyTest)
+    assert told.verdict is KeyTestResult.INVALID
+    assert [step.step for step in told.steps] == list(KeyTestStep)
     await _holds_nothing(vault)
     assert [event.details["verdict"] for event in await vault.audited() if event.action == "key.try"] == [
         "valid",

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from keyferry.contracts.key import (
-    KeyCheck,
+    KekRotation,
+    KeyTest,
     ListKeys,
     ProviderKey,
     ProviderKeys,
     RevertKey,
+    RotateKek,
     RotateKey,
-    RotateSealingKey,
-    SealingKeyRotation,
     TestKey,
 )
 from keyferry.contracts.topology import KEY_LIST, KEY_REVERT, KEY_ROTATE, KEY_TEST, VAULT_ROTATE
@@ -33,15 +33,15 @@ async def listed(operator: Operator, created_by: str) -> list[str]:
     return [key.label for key in (await operator.ask(KEY_LIST, asked, ProviderKeys)).keys]
 
 
-def with_credit(left: str) -> KeyCheck:
+def with_credit(left: str) -> KeyTest:
     return valid().model_copy(update={"credit_left_usd": Decimal(left)})
 
 
-async def all_replaced(operator: Operator) -> SealingKeyRotation:
-    """How far a rotation of the sealing key is, once it is at its end."""
+async def all_replaced(operator: Operator) -> KekRotation:
+    """How far a rotation of the KEK is, once it is at its end."""
     async with asyncio.timeout(30):
         while True:
-            far = await operator.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)
+            far = await operator.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
             if far.primary != "first" and far.left == 0:
                 return far
             await asyncio.sleep(0.05)
@@ -100,24 +100,24 @@ async def test_credit_that_falls_below_the_threshold(surroundings: Surroundings)
         worker.says = lambda _: with_credit("2.499999")
         await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
         low = await now_is(operator, key, "its credit is low", lambda found: found.credit_low)
-        assert low.last_check is not None
-        assert (low.last_check.credit_left_usd, low.rotation_due) == (Decimal("2.499999"), False)
+        assert low.last_test is not None
+        assert (low.last_test.credit_left_usd, low.rotation_due) == (Decimal("2.499999"), False)
         acts = [event for event in await surroundings.audited() if event.action == "key.credit_low"]
         assert [act.details for act in acts] == [{"left_usd": "2.499999", "threshold_usd": "2.5"}]
 
 
-async def test_a_sealing_key_that_is_due_is_replaced_by_the_running_vault(surroundings: Surroundings) -> None:
+async def test_a_kek_that_is_due_is_replaced_by_the_running_vault(surroundings: Surroundings) -> None:
     async with surroundings.vault(), surroundings.worker(), surroundings.operator() as operator:
         await operator.add(openai_key())
-    await surroundings.execute("UPDATE sealing_key_terms SET since = now() - interval '91 days'")
+    await surroundings.execute("UPDATE kek_terms SET since = now() - interval '91 days'")
     async with surroundings.vault(), surroundings.operator() as operator:
         far = await all_replaced(operator)
         assert far.term is not None
-        assert (far.term.sealing_key, far.term.age_days, far.term.overdue) == (far.primary, 0, False)
+        assert (far.term.kek, far.term.age_days, far.term.overdue) == (far.primary, 0, False)
         (key,) = await operator.keys()
         async with surroundings.worker():
             again = await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
         assert again.status == "valid", "it still opens"
     acts = [event for event in await surroundings.audited() if event.action == "vault.rotate"]
     assert [act.details["step"] for act in acts] == ["renewing", "begun", "ended"]
-    assert [line.split()[0] for line in surroundings.files["sealing-keys"].read_text().splitlines()][1:] == ["first"]
+    assert [line.split()[0] for line in surroundings.files["keks"].read_text().splitlines()][1:] == ["first"]

@@ -31,8 +31,8 @@ from keyferry.contracts.topology import (
     Role,
 )
 from keyferry.contracts.usage import KeySource, Outcome
-from keyferry.runtime.bus import Refused
-from services.key_vault.lifecycle import month_of
+from keyferry.runtime.bus.connection import Refused
+from services.key_vault.keys.lifecycle import month_of
 from tests.integration.key_vault.service.surroundings import (
     WORKER,
     Operator,
@@ -133,7 +133,7 @@ async def test_edits_need_no_key(worker: Worker, operator: Operator) -> None:
         operator, key, label="spare", priority=5, allowed_models=["gpt-4o"], expires_at=tomorrow, monthly_limit_usd="9"
     )
     assert (edited.label, edited.priority, edited.allowed_models) == ("spare", 5, ["gpt-4o"])
-    assert edited.next_check_at == edited.expires_at
+    assert edited.next_test_at == edited.expires_at
     cleared = await edit(operator, key, clear=["allowed_models", "expires_at", "monthly_limit_usd"])
     assert (cleared.allowed_models, cleared.expires_at, cleared.monthly_limit_usd) == (None, None, None)
     assert len(worker.tested) == 1
@@ -167,7 +167,7 @@ async def test_a_test_condemns_only_by_authentication(worker: Worker, operator: 
 async def test_a_date_that_comes_ends_a_key(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key(), expires_at=datetime.now(UTC) + timedelta(seconds=1))
     expired = await now_is(operator, key, "it expires", lambda found: found.status is KeyStatus.EXPIRED)
-    assert expired.next_check_at is None
+    assert expired.next_test_at is None
     later = await edit(operator, key, expires_at=datetime.now(UTC) + timedelta(days=1))
     assert later.status is KeyStatus.VALID
 
@@ -177,7 +177,7 @@ async def test_a_401_in_a_call_has_the_key_tested_and_the_test_decides(
 ) -> None:
     key = await operator.add(openai_key())
     # A test of this moment would already answer what happened before it.
-    await vault.execute("UPDATE provider_keys SET last_check = NULL")
+    await vault.execute("UPDATE provider_keys SET last_test = NULL")
     worker.says = lambda _: rejected()
     record = attempt_record(
         tenant="acme",
@@ -190,7 +190,7 @@ async def test_a_401_in_a_call_has_the_key_tested_and_the_test_decides(
     )
     await worker.bus.jetstream.publish(ATTEMPT_FINISHED.at(worker=WORKER), pack([record.encode()]))
     dead = await now_is(operator, key, "it is tested", lambda found: found.status is KeyStatus.INVALID)
-    assert dead.last_check is not None
+    assert dead.last_test is not None
     assert len(worker.tested) == 2
     assert [event.actor for event in await vault.audited() if event.action == "key.test"] == ["vault"]
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from keyferry.contracts.key import (
+    KekRotation,
     KeyStatus,
     RotateDataKeys,
-    RotateSealingKey,
-    SealingKeyRotation,
+    RotateKek,
     Shredded,
     ShredTenant,
     VaultReport,
@@ -16,25 +16,23 @@ from keyferry.contracts.key import (
 )
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import VAULT_RESEAL, VAULT_ROTATE, VAULT_SHRED, VAULT_VERIFY
-from keyferry.runtime.bus import Refused
-from keyferry.runtime.settings import CannotStart, SettingsError
+from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.process.settings import CannotStart, SettingsError
 from services.key_vault.app import create_app
 from tests.integration.key_vault.service.surroundings import Operator, Surroundings, Worker, openai_key
 
 
-async def test_the_sealing_key_is_rotated_while_it_runs(
-    vault: Surroundings, worker: Worker, operator: Operator
-) -> None:
+async def test_the_kek_is_rotated_while_it_runs(vault: Surroundings, worker: Worker, operator: Operator) -> None:
     for tenant in ("acme", "globex"):
         await operator.add(openai_key(), tenant=tenant)
-    old = vault.files["sealing-keys"].read_text()
-    vault.files.write("sealing-keys", f"second {'B' * 42}A\n{old}")
-    far = await operator.ask(VAULT_ROTATE, RotateSealingKey(), SealingKeyRotation)
+    old = vault.files["keks"].read_text()
+    vault.files.write("keks", f"second {'B' * 42}A\n{old}")
+    far = await operator.ask(VAULT_ROTATE, RotateKek(), KekRotation)
     async with asyncio.timeout(30):
         while far.running:
             await asyncio.sleep(0.02)
-            far = await operator.ask(VAULT_ROTATE, RotateSealingKey(start=False), SealingKeyRotation)
-    assert (far.primary, far.total, far.left, far.by_sealing_key) == ("second", 2, 0, {"second": 2})
+            far = await operator.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
+    assert (far.primary, far.total, far.left, far.by_kek) == ("second", 2, 0, {"second": 2})
     report = await operator.ask(VAULT_VERIFY, VerifyVault(), VaultReport)
     assert (report.records, report.undecryptable) == (2, [])
 
@@ -63,19 +61,19 @@ async def test_shredding_wants_the_name_twice_and_spares_the_others(
     assert acts == [("vault.shred", "refused"), ("vault.shred", "done")]
 
 
-async def test_it_does_not_start_without_the_sealing_key_and_says_which(surroundings: Surroundings) -> None:
+async def test_it_does_not_start_without_the_kek_and_says_which(surroundings: Surroundings) -> None:
     async with surroundings.vault(), surroundings.worker(), surroundings.operator() as operator:
         key = await operator.add(openai_key())
-    right = surroundings.files["sealing-keys"].read_text()
-    surroundings.files.write("sealing-keys", f"other {'B' * 42}A\n")
+    right = surroundings.files["keks"].read_text()
+    surroundings.files.write("keks", f"other {'B' * 42}A\n")
     with pytest.raises(CannotStart, match=rf"1 stored provider keys cannot be opened: {key.key_id}.*'?first'?"):
         await create_app(surroundings.settings()).run()
-    surroundings.files.write("sealing-keys", f"first {'B' * 42}A\n")
+    surroundings.files.write("keks", f"first {'B' * 42}A\n")
     with pytest.raises(CannotStart, match="another key of the same name"):
         await create_app(surroundings.settings()).run()
     async with surroundings.vault(start_undecryptable=True), surroundings.operator() as operator:
         assert [one.status for one in await operator.keys()] == [KeyStatus.UNDECRYPTABLE]
-    surroundings.files.write("sealing-keys", right)
+    surroundings.files.write("keks", right)
     async with surroundings.vault(), surroundings.operator() as operator:
         assert [one.status for one in await operator.keys()] == [KeyStatus.VALID]
 
@@ -83,8 +81,8 @@ async def test_it_does_not_start_without_the_sealing_key_and_says_which(surround
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("sealing-keys", f"one {'A' * 43}\none {'B' * 42}A\n", "there are two sealing keys called 'one'"),
-        ("sealing-keys", "one\n", "want a name"),
+        ("keks", f"one {'A' * 43}\none {'B' * 42}A\n", "there are two KEKs called 'one'"),
+        ("keks", "one\n", "want a name"),
         ("intake-key", "AAAA", "has 3 bytes and not 32"),
         ("signing-key", "not base64 !", "cannot be read"),
         ("fingerprint-key", "AAAA", "has 3 bytes and not 32"),
@@ -99,7 +97,7 @@ async def test_files_that_make_no_sense_are_named(surroundings: Surroundings, na
 
 
 async def test_a_keyring_that_others_can_read_is_refused(surroundings: Surroundings) -> None:
-    surroundings.files["sealing-keys"].chmod(0o644)
+    surroundings.files["keks"].chmod(0o644)
     with pytest.raises(SettingsError, match="chmod 600"):
         create_app(surroundings.settings())
 

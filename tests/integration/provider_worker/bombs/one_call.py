@@ -19,8 +19,8 @@ from pathlib import Path
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import KeySource
-from services.provider_worker.adapters import documents
 from services.provider_worker.adapters.registry import adapter_for
+from services.provider_worker.adapters.response import json_text as documents
 from services.provider_worker.upstream import inflate
 from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient, UpstreamError
 
@@ -34,7 +34,7 @@ class Taken:
 
     outcome: str
     """The error's type, or the class of the answer's failure; `whole` for an answer without one."""
-    words: str
+    detail: str
     growth_bytes: int
     read_bytes: int
 
@@ -86,8 +86,8 @@ async def measured(url: str, *, stream: bool, limits: BodyLimits) -> Taken:
     try:
         await call(client, f"{url}/warm", stream=stream)
         before_kibibytes = _kibibytes("VmRSS")
-        outcome, words, read_bytes = await call(client, url, stream=stream)
-        return Taken(outcome, words, 1024 * (_kibibytes("VmHWM") - before_kibibytes), read_bytes)
+        outcome, detail, read_bytes = await call(client, url, stream=stream)
+        return Taken(outcome, detail, 1024 * (_kibibytes("VmHWM") - before_kibibytes), read_bytes)
     finally:
         await client.close()
 

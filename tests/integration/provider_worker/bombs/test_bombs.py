@@ -132,10 +132,10 @@ def _said(caller: "subprocess.Popen[str]", arguments: list[str]) -> str:
 
 @pytest.mark.parametrize("name", BOMBS)
 async def test_a_bomb_is_an_error_and_takes_little_memory(caller: "subprocess.Popen[str]", name: str) -> None:
-    behave, stream, outcome, words = BOMBS[name]
+    behave, stream, outcome, detail = BOMBS[name]
     found = await taken(caller, behave, *(["--stream"] if stream else []))
     assert found.outcome == outcome, found
-    assert words in found.words
+    assert detail in found.detail
     assert found.growth_bytes <= MAX_GROWTH_BYTES, found
 
 

@@ -251,16 +251,16 @@ async def test_no_url_reaches_a_listener_inside(allow: tuple[Network, ...]) -> N
 async def test_the_socket_refuses_what_a_laxer_url_check_would_pass() -> None:
     """Straight to the transport, which has only the check at the socket."""
     async with inside() as (four, six), AiohttpTransport(AddressPolicy(ELSEWHERE), lookup=names) as transport:
-        tried = 0
+        failed_attempts = 0
         for url in [url for host in HOSTS for url in shapes(host, four.port)] + special(four.port):
             try:
                 request = httpx.Request("POST", url, content=b"{}")
             except httpx.InvalidURL:
                 continue
-            tried += 1
+            failed_attempts += 1
             with pytest.raises(httpx.TransportError):
                 await transport.handle_async_request(request)
-        assert tried >= 150
+        assert failed_attempts >= 150
         assert (four.connections, six.connections) == (0, 0)
 
 

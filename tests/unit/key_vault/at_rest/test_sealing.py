@@ -9,7 +9,14 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.key_vault.sealing import OVERHEAD_BYTES, RecordContext, Undecryptable, new_data_key, open_record, seal
+from services.key_vault.encryption.record_cipher import (
+    OVERHEAD_BYTES,
+    RecordContext,
+    Undecryptable,
+    new_data_key,
+    open_record,
+    seal,
+)
 
 CONTEXT = RecordContext(
     deployment="dep_1",
@@ -68,15 +75,15 @@ def _joined_without_lengths() -> Scheme:
 
 def accepted(scheme: Scheme, forgeries: Iterator[tuple[RecordContext, bytes]], data_key: bytes) -> tuple[int, int]:
     """How many forgeries open, and how many there were."""
-    opened = tried = 0
+    opened = failed_attempts = 0
     for context, record in forgeries:
-        tried += 1
+        failed_attempts += 1
         try:
             scheme.open(data_key, context, record)
         except Undecryptable:
             continue
         opened += 1
-    return opened, tried
+    return opened, failed_attempts
 
 
 def other_contexts(random_: random.Random) -> Iterator[RecordContext]:
@@ -162,8 +169,8 @@ def test_none_of_a_hundred_thousand_forgeries_opens() -> None:
 def test_the_forgeries_would_open_a_record_that_is_bound_to_nothing() -> None:
     data_key, weak = new_data_key(), _without_additional_data()
     record = weak.seal(data_key, CONTEXT, PLAINTEXT)
-    opened, tried = accepted(weak, forgeries_of(record, 2_000, seed=2), data_key)
-    assert opened > tried * 0.45, "every changed context would have been accepted"
+    opened, failed_attempts = accepted(weak, forgeries_of(record, 2_000, seed=2), data_key)
+    assert opened > failed_attempts * 0.45, "every changed context would have been accepted"
 
 
 def test_moved_boundaries_would_open_a_record_whose_parts_have_no_lengths() -> None:
@@ -210,7 +217,7 @@ def wrong_keys_rejected_before_decryption(
             decryptions += 1
             return self._real.decrypt(nonce, data, associated_data)
 
-    monkeypatch.setattr("services.key_vault.sealing.AESGCM", Counted)
+    monkeypatch.setattr("services.key_vault.encryption.record_cipher.AESGCM", Counted)
     refused = 0
     for _ in range(count):
         before = decryptions
@@ -228,7 +235,7 @@ def test_ten_thousand_wrong_data_keys_fail_before_anything_is_decrypted(monkeypa
 
 def test_without_the_comparison_of_commitments_they_would_be_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
     record = seal(new_data_key(), CONTEXT, PLAINTEXT)
-    monkeypatch.setattr("services.key_vault.sealing.hmac.compare_digest", lambda *_: True)
+    monkeypatch.setattr("services.key_vault.encryption.record_cipher.hmac.compare_digest", lambda *_: True)
     assert wrong_keys_rejected_before_decryption(OURS, monkeypatch, record, 100) == 0
 
 

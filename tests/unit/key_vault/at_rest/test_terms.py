@@ -1,12 +1,12 @@
-"""When a sealing key is due, who replaces it, and what is said of it."""
+"""When a KEK is due, who replaces it, and what is said of it."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.key_vault import terms
-from services.key_vault.sealing_keys.protocol import Renewal
-from services.key_vault.terms import Term, TermRule
+from services.key_vault.encryption.kek_providers.protocol import Renewal
+from services.key_vault.maintenance import kek_age as terms
+from services.key_vault.maintenance.kek_age import Term, TermRule
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 NINETY = timedelta(days=90)
@@ -19,7 +19,7 @@ def term(name: str = "k1", **more: datetime) -> Term:
     return Term(name, SINCE, **more)
 
 
-def test_a_sealing_key_is_due_at_the_very_moment_and_not_before() -> None:
+def test_a_kek_is_due_at_the_very_moment_and_not_before() -> None:
     assert terms.is_due(term(), RULE, SINCE + NINETY)
     assert not terms.is_due(term(), RULE, SINCE + NINETY - timedelta(microseconds=1))
     assert not terms.is_due(term(), TermRule(None, automatic=True), SINCE + timedelta(days=9999))
@@ -61,12 +61,12 @@ def test_a_holder_that_changes_the_key_itself_often_enough(days: int | None, eno
 def test_what_is_said_as_time_passes() -> None:
     young = terms.told(term(), "k1", RULE, FREE, SINCE + timedelta(days=12, hours=23))
     assert (young.age_days, young.due_at, young.overdue) == (12, SINCE + NINETY, False)
-    assert young.words == "due on 2026-04-01; then the vault replaces it"
+    assert young.detail == "due on 2026-04-01; then the vault replaces it"
     now = SINCE + NINETY
     assert not terms.told(term(), "k1", RULE, FREE, now).overdue, "the vault is about to do it"
     assert terms.told(term(warned_at=now), "k1", RULE, FREE, now).overdue, "it was tried, and failed"
     barred = terms.told(term(), "k1", RULE, BARRED, now)
-    assert (barred.overdue, barred.words.partition(";")[0]) == (True, "the file cannot be written")
+    assert (barred.overdue, barred.detail.partition(";")[0]) == (True, "the file cannot be written")
     never = terms.told(term(), "k1", TermRule(None, automatic=True), BARRED, now)
     assert (never.overdue, never.due_at, never.age_days) == (False, None, 90)
 

@@ -4,17 +4,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.key import CheckStep, KeyCheck, KeyStatus, ProviderKey, StepResult, Verdict
+from keyferry.contracts.key import KeyStatus, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 
 
-def check(verdict: Verdict = Verdict.VALID, failure: FailureClass | None = None, at: datetime = NOW) -> KeyCheck:
+def check(
+    verdict: KeyTestResult = KeyTestResult.VALID, failure: FailureClass | None = None, at: datetime = NOW
+) -> KeyTest:
     steps = [
-        StepResult(step=CheckStep.REACHABLE, passed=True, duration_ms=12, words="the provider answers"),
-        StepResult(step=CheckStep.ACCEPTED, passed=failure is None, duration_ms=34, words="as it was played"),
+        StepResult(step=KeyTestStep.REACHABLE, passed=True, duration_ms=12, detail="the provider answers"),
+        StepResult(step=KeyTestStep.ACCEPTED, passed=failure is None, duration_ms=34, detail="as it was played"),
     ]
-    return KeyCheck(verdict=verdict, failure_class=failure, steps=steps, duration_ms=46, checked_at=at)
+    return KeyTest(verdict=verdict, failure_class=failure, steps=steps, duration_ms=46, tested_at=at)
 
 
 def key(
@@ -24,9 +26,9 @@ def key(
     provider: str = "openai",
     label: str = "main",
     status: KeyStatus = KeyStatus.VALID,
-    last: KeyCheck | None = None,
+    last: KeyTest | None = None,
     expires_at: datetime | None = None,
-    next_check_at: datetime | None = None,
+    next_test_at: datetime | None = None,
     over_limit: bool = False,
     priority: int = 100,
     weight: int = 1,
@@ -48,9 +50,9 @@ def key(
         fingerprint="0" * 16,
         created_at=NOW - timedelta(days=30),
         created_by="operator",
-        last_check=last,
+        last_test=last,
         expires_at=expires_at,
-        next_check_at=next_check_at,
+        next_test_at=next_test_at,
         over_limit=over_limit,
         priority=priority,
         weight=weight,

@@ -3,8 +3,8 @@
 import pytest
 
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
-from services.key_vault.admission import ByokSwitch, admit, require_room
-from services.key_vault.rejection import Rejected
+from services.key_vault.database.errors import Rejected
+from services.key_vault.keys.quota import ByokSwitch, admit, require_room
 from tests.unit.key_vault.service.stored_keys import key
 
 

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from keyferry.contracts.key import EditKey, KeyStatus, ProviderKey
-from services.key_vault import editing, wording
-from services.key_vault.rejection import Rejected
+from services.key_vault.database.errors import Rejected
+from services.key_vault.keys import editing
+from services.key_vault.keys import messages as wording
 from tests.unit.key_vault.service.stored_keys import NOW, check, key
 
 
@@ -19,9 +20,7 @@ def edited(stored: ProviderKey, **changes: object) -> ProviderKey:
 def test_what_is_not_named_stays() -> None:
     stored = key(last=check(), monthly_limit_usd=Decimal(5), allowed_models=["gpt-4o"])
     changed = edited(stored, label="spare")
-    assert changed.model_dump(exclude={"label", "next_check_at"}) == stored.model_dump(
-        exclude={"label", "next_check_at"}
-    )
+    assert changed.model_dump(exclude={"label", "next_test_at"}) == stored.model_dump(exclude={"label", "next_test_at"})
     assert editing.what_changed(stored, changed) == "label"
 
 

@@ -11,8 +11,8 @@ from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from services.key_vault import intake
-from services.key_vault.rejection import Rejected
+from services.key_vault.database.errors import Rejected
+from services.key_vault.keys import validation as intake
 from tests.unit.key_vault.service.stored_keys import key
 
 OPENAI = "sk-proj-" + "Zq7" * 12 + "A9f2"

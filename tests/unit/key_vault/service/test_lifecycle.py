@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.key import USABLE, KeyStatus, Verdict
-from services.key_vault import lifecycle
-from services.key_vault.lifecycle import Event
+from keyferry.contracts.key import USABLE, KeyStatus, KeyTestResult
+from services.key_vault.keys import lifecycle
+from services.key_vault.keys.lifecycle import Event
 from tests.unit.key_vault.service.stored_keys import NOW, check, key
 
 STATUSES = st.sampled_from(KeyStatus)
@@ -28,10 +28,10 @@ def test_only_the_providers_no_makes_a_key_invalid(status: KeyStatus, event: Eve
         assert event is Event.REJECTED or resting is KeyStatus.INVALID
 
 
-@given(FAILURES, st.sampled_from(Verdict))
-def test_no_other_failure_than_authentication_condemns(failure: FailureClass | None, verdict: Verdict) -> None:
+@given(FAILURES, st.sampled_from(KeyTestResult))
+def test_no_other_failure_than_authentication_condemns(failure: FailureClass | None, verdict: KeyTestResult) -> None:
     event = lifecycle.judged(check(verdict, failure))
-    assert (event is Event.REJECTED) == (verdict is Verdict.INVALID and failure is FailureClass.AUTH)
+    assert (event is Event.REJECTED) == (verdict is KeyTestResult.INVALID and failure is FailureClass.AUTH)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_no_other_failure_than_authentication_condemns(failure: FailureClass | N
         FailureClass.UNREACHABLE,
     ],
 )
-@pytest.mark.parametrize("verdict", [Verdict.INVALID, Verdict.DEGRADED, Verdict.INCONCLUSIVE])
+@pytest.mark.parametrize("verdict", [KeyTestResult.INVALID, KeyTestResult.DEGRADED, KeyTestResult.INCONCLUSIVE])
 @pytest.mark.parametrize("status", list(KeyStatus))
 def test_trouble_at_the_provider_leaves_every_status(
-    failure: FailureClass, verdict: Verdict, status: KeyStatus
+    failure: FailureClass, verdict: KeyTestResult, status: KeyStatus
 ) -> None:
     assert lifecycle.tested(key(status=status), check(verdict, failure), 0.5).status is status
 
@@ -104,36 +104,36 @@ def test_the_table(status: KeyStatus, event: Event, after: KeyStatus) -> None:
 
 @given(JITTER)
 def test_a_key_is_tested_again_after_about_a_week(jitter: float) -> None:
-    again = lifecycle.tested(key(), check(), jitter).next_check_at
+    again = lifecycle.tested(key(), check(), jitter).next_test_at
     assert again is not None
     assert timedelta(days=6.3) <= again - NOW <= timedelta(days=7.7)
 
 
 def test_jitter_spreads_keys_that_were_added_together() -> None:
-    times = [lifecycle.tested(key(), check(), jitter / 10).next_check_at for jitter in range(11)]
+    times = [lifecycle.tested(key(), check(), jitter / 10).next_test_at for jitter in range(11)]
     assert all(earlier < later for earlier, later in pairwise(time for time in times if time is not None))
     assert len(set(times)) == 11
 
 
 def test_a_switched_off_key_is_tested_after_ninety_days() -> None:
     off = lifecycle.rescheduled(key(status=KeyStatus.DISABLED, last=check()), NOW, 0.5)
-    assert off.next_check_at == NOW + timedelta(days=90)
+    assert off.next_test_at == NOW + timedelta(days=90)
 
 
 def test_an_inconclusive_test_is_repeated_within_the_hour_or_so() -> None:
-    again = lifecycle.tested(key(), check(Verdict.INCONCLUSIVE, FailureClass.TIMEOUT), 0.5)
-    assert again.next_check_at == NOW + timedelta(hours=1)
+    again = lifecycle.tested(key(), check(KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT), 0.5)
+    assert again.next_test_at == NOW + timedelta(hours=1)
     assert again.status is KeyStatus.VALID
 
 
 def test_an_untested_key_that_is_switched_on_is_tested_at_once() -> None:
-    assert lifecycle.rescheduled(key(status=KeyStatus.UNTESTED), NOW, 0.5).next_check_at == NOW
+    assert lifecycle.rescheduled(key(status=KeyStatus.UNTESTED), NOW, 0.5).next_test_at == NOW
 
 
 def test_the_vault_looks_when_a_keys_date_comes() -> None:
     soon = NOW + timedelta(hours=3)
     looked_at = lifecycle.tested(key(expires_at=soon), check(), 0.5)
-    assert looked_at.next_check_at == soon
+    assert looked_at.next_test_at == soon
     assert not lifecycle.over_time(looked_at, soon - timedelta(seconds=1))
     assert lifecycle.over_time(looked_at, soon)
     assert not lifecycle.over_time(key(status=KeyStatus.EXPIRED, expires_at=NOW), NOW), "once is enough"
@@ -141,7 +141,7 @@ def test_the_vault_looks_when_a_keys_date_comes() -> None:
 
 def test_an_expired_key_is_left_alone() -> None:
     assert (
-        lifecycle.rescheduled(key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW), NOW, 0.5).next_check_at
+        lifecycle.rescheduled(key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW), NOW, 0.5).next_test_at
         is None
     )
 
@@ -152,19 +152,19 @@ def test_months_are_of_utc() -> None:
 
 
 def test_a_401_in_a_call_asks_for_a_test_at_once() -> None:
-    tested = key(last=check(at=NOW - timedelta(days=2)), next_check_at=NOW + timedelta(days=5))
+    tested = key(last=check(at=NOW - timedelta(days=2)), next_test_at=NOW + timedelta(days=5))
     refused = lifecycle.refused_upstream(tested, NOW - timedelta(seconds=1), NOW)
     assert refused is not None
-    assert refused.next_check_at == NOW
+    assert refused.next_test_at == NOW
     assert refused.status is KeyStatus.VALID, "the test decides, not the call"
     assert lifecycle.refused_upstream(refused, NOW, NOW) is None, "it is due already"
 
 
 def test_a_burst_of_401s_is_one_test() -> None:
-    just_tested = key(last=check(at=NOW), next_check_at=NOW + timedelta(days=7))
+    just_tested = key(last=check(at=NOW), next_test_at=NOW + timedelta(days=7))
     again = lifecycle.refused_upstream(just_tested, NOW + timedelta(seconds=1), NOW + timedelta(seconds=1))
     assert again is not None
-    assert again.next_check_at == NOW + lifecycle.NOT_MORE_OFTEN_THAN
+    assert again.next_test_at == NOW + lifecycle.NOT_MORE_OFTEN_THAN
 
 
 def test_a_401_from_before_the_last_test_is_no_news() -> None:

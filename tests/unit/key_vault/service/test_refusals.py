@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.topology import ATTEMPT_FINISHED
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
-from services.key_vault.refusals import refused_keys
+from services.key_vault.keys.auth_failures import refused_keys
 from tests.support.attempt_records import WORKER, attempt_record, pack
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import json
 
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.stream import StreamReader
+from services.provider_worker.adapters.openai_compatible.stream import StreamReader
 from tests.support.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]

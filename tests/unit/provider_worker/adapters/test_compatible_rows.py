@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.providers import PROVIDERS
 from services.provider_worker.adapters.adapter import HeaderAuth, RefusedByAdapter, UpstreamRequest
-from services.provider_worker.adapters.compatible import FAMILY
+from services.provider_worker.adapters.openai_compatible.providers import FAMILY
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
 

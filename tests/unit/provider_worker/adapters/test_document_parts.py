@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.provider_worker.adapters import documents
-from services.provider_worker.adapters.documents import MAX_PARTS, parse_object
+from services.provider_worker.adapters.response import json_text as documents
+from services.provider_worker.adapters.response.json_text import MAX_PARTS, parse_object
 
 
 @pytest.mark.parametrize(

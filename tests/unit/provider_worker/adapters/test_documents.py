@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.provider_worker.adapters.documents import Mended, one_line, parse_object, render
+from services.provider_worker.adapters.response.json_text import Mended, one_line, parse_object, render
 
 
 @pytest.mark.parametrize(

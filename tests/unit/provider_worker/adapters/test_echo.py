@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.echo import count_tokens, echo
-from services.provider_worker.adapters.stream import StreamReader
+from services.provider_worker.adapters.openai_compatible.stream import StreamReader
 from tests.support.attempt_runs import attempt_run
 
 NOW = 1_790_000_000
@@ -38,8 +38,8 @@ def test_the_answer_is_the_last_user_message() -> None:
     assert completion["model"] == "echo"
     assert completion["created"] == NOW
     assert completion["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    assert made.answer.meters == TokenMeters(input=10, output=5)
-    assert made.answer.basis is Basis.REPORTED
+    assert made.answer.token_usage == TokenUsage(input=10, output=5)
+    assert made.answer.usage_source is UsageSource.REPORTED
     assert made.answer.failure is None
 
 
@@ -79,7 +79,7 @@ def test_a_token_limit_cuts_the_answer(name: str) -> None:
     made = echo(attempt_run(), body(user("one two three"), **{name: 2}), NOW)
     choice = json.loads(made.answer.body)["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("one two", "length")
-    assert made.answer.meters.output == 2
+    assert made.answer.token_usage.output == 2
     assert echo(attempt_run(), body(user("one two"), **{name: 2}), NOW).answer.finish_reason == "stop"
 
 
@@ -114,4 +114,4 @@ def test_every_text_comes_back_whole_and_its_stream_is_one_openai_would_send(tex
     assert answer == made.answer
     deltas = [choice["delta"] for chunk in chunks for choice in json.loads(chunk)["choices"]]
     assert "".join(delta.get("content", "") for delta in deltas) == text
-    assert made.answer.meters == TokenMeters(input=count_tokens(text), output=count_tokens(text))
+    assert made.answer.token_usage == TokenUsage(input=count_tokens(text), output=count_tokens(text))

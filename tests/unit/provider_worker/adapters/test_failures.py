@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
-from services.provider_worker.adapters.documents import parse_object
-from services.provider_worker.adapters.failures import error_in, failure_of_error, failure_of_response, judged_class
+from services.provider_worker.adapters.response.errors import (
+    error_in,
+    failure_of_error,
+    failure_of_response,
+    judged_class,
+)
+from services.provider_worker.adapters.response.json_text import parse_object
 
 C = FailureClass
 

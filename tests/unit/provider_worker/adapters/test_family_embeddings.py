@@ -9,9 +9,9 @@ import pytest
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, RequestKind, TokenMeters
+from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
-from services.provider_worker.adapters.embeddings import encoded
+from services.provider_worker.adapters.openai_compatible.embeddings import encoded
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
 
@@ -106,8 +106,8 @@ def test_an_answer_that_is_as_asked_goes_on_as_the_provider_s_bytes() -> None:
     answer = answered(content)
     assert answer.failure is None
     assert answer.body == content
-    assert answer.meters == TokenMeters(input=4)
-    assert answer.basis is Basis.REPORTED
+    assert answer.token_usage == TokenUsage(input=4)
+    assert answer.usage_source is UsageSource.REPORTED
     assert answer.model_served == "e-1"
     as_text = listed(packed(0.5, -2.0))
     assert answered(as_text, encoding_format="base64").body == as_text
@@ -143,7 +143,7 @@ def test_missing_indices_objects_and_usage_are_filled_in() -> None:
         ],
         "usage": {"prompt_tokens": 0, "total_tokens": 0},
     }
-    assert answer.basis is Basis.NONE
+    assert answer.usage_source is UsageSource.NONE
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyferry.contracts.money import usd
-from keyferry.contracts.usage import Basis, TokenMeters
-from services.provider_worker.adapters.meters import metered, read_usage, reported_cost
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.response.token_usage import metered, read_usage, reported_cost
 
 OVERLAPPING = {
     "prompt_tokens": 100,
@@ -22,7 +22,7 @@ OVERLAPPING = {
 def test_details_are_taken_out_of_their_sums() -> None:
     usage = read_usage(OVERLAPPING)
     assert usage is not None
-    assert usage.meters == TokenMeters(
+    assert usage.token_usage == TokenUsage(
         input=24, cached_read=60, cache_write=10, output=16, reasoning=30, audio=5, image=1, audio_output=4
     )
     assert usage.openai is OVERLAPPING
@@ -40,7 +40,7 @@ def test_reasoning_outside_of_the_completion_is_added_where_the_total_proves_it(
     }
     usage = read_usage(node)
     assert usage is not None
-    assert usage.meters == TokenMeters(input=48, cached_read=283, output=11, reasoning=332)
+    assert usage.token_usage == TokenUsage(input=48, cached_read=283, output=11, reasoning=332)
     assert usage.openai["completion_tokens"] == 343
     assert usage.openai["total_tokens"] == 674
     assert usage.reported_cost_usd == Decimal("0.000207125")
@@ -57,7 +57,7 @@ def test_cached_tokens_outside_of_the_prompt_are_added(total: int) -> None:
     }
     usage = read_usage(node)
     assert usage is not None
-    assert usage.meters == TokenMeters(input=100, cached_read=150, output=20)
+    assert usage.token_usage == TokenUsage(input=100, cached_read=150, output=20)
     assert usage.openai["prompt_tokens"] == 250
     assert usage.openai["total_tokens"] == 270
 
@@ -73,14 +73,14 @@ def test_cached_and_reasoning_tokens_can_both_be_outside() -> None:
     }
     usage = read_usage(node)
     assert usage is not None
-    assert usage.meters == TokenMeters(input=100, cached_read=50, output=20, reasoning=30)
+    assert usage.token_usage == TokenUsage(input=100, cached_read=50, output=20, reasoning=30)
 
 
 def test_tokens_that_only_the_total_knows_are_hidden_thinking() -> None:
     # Hand-made after Gemini's compatible endpoint.
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40})
     assert usage is not None
-    assert usage.meters == TokenMeters(input=10, output=5, reasoning=25)
+    assert usage.token_usage == TokenUsage(input=10, output=5, reasoning=25)
     assert usage.openai["completion_tokens_details"] == {"reasoning_tokens": 25}
 
 
@@ -88,14 +88,14 @@ def test_cache_hits_at_the_top_level_are_read_and_shown_where_openai_has_them() 
     # Hand-made after older DeepSeek answers, which have no details.
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_cache_hit_tokens": 8})
     assert usage is not None
-    assert usage.meters == TokenMeters(input=2, cached_read=8, output=1)
+    assert usage.token_usage == TokenUsage(input=2, cached_read=8, output=1)
     assert usage.openai["prompt_tokens_details"] == {"cached_tokens": 8}
 
 
 def test_a_missing_total_is_the_sum() -> None:
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 1})
     assert usage is not None
-    assert usage.openai["total_tokens"] == usage.meters.total == 11
+    assert usage.openai["total_tokens"] == usage.token_usage.total == 11
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_missing_total_is_the_sum() -> None:
 )
 def test_what_is_no_usage_is_not_reported(node: object) -> None:
     assert read_usage(node) is None
-    assert metered(read_usage(node)) == (TokenMeters(), Basis.NONE, None)
+    assert metered(read_usage(node)) == (TokenUsage(), UsageSource.NONE, None)
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_meters_always_add_up_to_the_total_the_caller_is_shown(
     if usage is None:
         return
     shown = usage.openai
-    assert usage.meters.total == shown["total_tokens"]
-    assert all(value >= 0 for value in usage.meters.model_dump().values())
+    assert usage.token_usage.total == shown["total_tokens"]
+    assert all(value >= 0 for value in usage.token_usage.model_dump().values())
     again = read_usage(shown)
     assert again is not None
     assert again.openai is shown, "what is shown to the caller needs no more putting right"
-    assert again.meters == usage.meters
+    assert again.token_usage == usage.token_usage
 
 
 @settings(deadline=None)
@@ -176,4 +176,4 @@ def test_a_consistent_report_is_left_as_it_is(fresh: int, cached: int, output: i
     usage = read_usage(node)
     assert usage is not None
     assert usage.openai is node
-    assert usage.meters == TokenMeters(input=fresh, cached_read=cached, output=output, reasoning=reasoning)
+    assert usage.token_usage == TokenUsage(input=fresh, cached_read=cached, output=output, reasoning=reasoning)

@@ -78,7 +78,7 @@ def check(body: bytes, chunks: list[bytes], answer: Answer) -> None:
         assert not document.get("error")
     if answer.body:
         assert json.loads(answer.body)["choices"]
-    assert answer.meters.total >= 0
+    assert answer.token_usage.total >= 0
     if answer.failure is not None:
         assert answer.failure.message
         assert answer.body == b""

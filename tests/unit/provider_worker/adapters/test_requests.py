@@ -6,8 +6,8 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.adapter import RefusedByAdapter
-from services.provider_worker.adapters.compatible import CUSTOM
-from services.provider_worker.adapters.compatible_adapter import CompatibleAdapter
+from services.provider_worker.adapters.openai_compatible.adapter import CompatibleAdapter
+from services.provider_worker.adapters.openai_compatible.providers import CUSTOM
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.provider_worker.adapters.sse import Event, EventParser
+from services.provider_worker.adapters.response.sse import Event, EventParser
 
 
 def events_of(*pieces: bytes, max_event_bytes: int = 1024) -> list[Event]:

@@ -8,8 +8,8 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, TokenMeters
-from services.provider_worker.adapters.stream import StreamReader
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.openai_compatible.stream import StreamReader
 from tests.support.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.stream_bodies import (
     DONE,
@@ -48,7 +48,7 @@ def test_openais_own_chunks_pass_byte_for_byte() -> None:
     assert chunks == lines
     assert answer.failure is None
     assert answer.finish_reason == "stop"
-    assert answer.basis is Basis.NONE
+    assert answer.usage_source is UsageSource.NONE
 
 
 def test_json_over_several_data_lines_becomes_one_line() -> None:
@@ -135,7 +135,7 @@ def test_a_finish_reason_can_be_a_failure(word: str) -> None:
 def test_usage_seen_before_a_failure_is_kept() -> None:
     _, answer = read(delta(None, content="x"), event({"error": {"code": 500}, "usage": USAGE}))
     assert answer.failure is not None
-    assert answer.meters == TokenMeters(input=3, output=2)
+    assert answer.token_usage == TokenUsage(input=3, output=2)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_last_pieces_without_their_blank_line_are_delivered_late(missing: int) -
     assert [json.loads(chunk)["choices"][0]["delta"]["content"] for chunk in [*chunks, *answer.late]] == ["a", "b"]
     usage = event({"choices": [], "usage": USAGE})[:-missing]
     chunks, answer = read_bytes(delta("stop", content="a"), usage, include_usage=True)
-    assert answer.meters.total == USAGE["total_tokens"]
+    assert answer.token_usage.total == USAGE["total_tokens"]
     assert [json.loads(chunk)["usage"] for chunk in answer.late] == [USAGE]
 
 
@@ -393,7 +393,7 @@ def test_repeated_usage_counts_once_and_the_last_one() -> None:
             DONE,
             include_usage=include_usage,
         )
-        assert answer.meters == TokenMeters(input=3, output=2)
+        assert answer.token_usage == TokenUsage(input=3, output=2)
         assert len(chunks) == (4 if include_usage else 2)
 
 
@@ -412,7 +412,7 @@ def test_usage_inside_of_groqs_own_field_is_found_and_shown_only_if_asked_for() 
         }
     )
     chunks, answer = read(delta(None, content="x"), body, DONE)
-    assert answer.meters.total == 5
+    assert answer.token_usage.total == 5
     assert chunks[1]["x_groq"] == {"id": "r"}
     assert "usage" not in chunks[1]
     assert read(delta(None, content="x"), body, DONE, include_usage=True)[0][1]["usage"] == USAGE

@@ -112,7 +112,7 @@ def check(chunks: list[bytes], answer: Answer) -> None:
     for chunk in chunks:
         assert b"\n" not in chunk
         assert isinstance(json.loads(chunk)["choices"], list)
-    assert answer.meters.total >= 0
+    assert answer.token_usage.total >= 0
     if answer.failure is None:
         assert answer.finish_reason or json.loads(answer.body)["object"] == "list"
     else:

@@ -3,11 +3,11 @@
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from services.provider_worker.adapters.unusable import no_object, stopped, unusable
+from services.provider_worker.adapters.response.unusable import no_object, stopped, unusable
 
 
 @pytest.mark.parametrize(
-    ("content", "failure_class", "words"),
+    ("content", "failure_class", "detail"),
     [
         (b'{"choices": [', FailureClass.TRUNCATED, "stopped before it was complete"),
         (b'\n  {"choices": [', FailureClass.TRUNCATED, "stopped before it was complete"),
@@ -17,10 +17,10 @@ from services.provider_worker.adapters.unusable import no_object, stopped, unusa
         (b"[]", FailureClass.SERVER, "not a JSON object"),
     ],
 )
-def test_a_body_that_is_no_object_says_why(content: bytes, failure_class: FailureClass, words: str) -> None:
+def test_a_body_that_is_no_object_says_why(content: bytes, failure_class: FailureClass, detail: str) -> None:
     failure = no_object(content)
     assert (failure.failure_class, failure.where) == (failure_class, Where.HTTP_200_BODY)
-    assert words in failure.message
+    assert detail in failure.message
 
 
 def test_a_stream_without_its_end_is_cut_off_in_the_middle_and_a_useless_answer_is_the_servers() -> None:

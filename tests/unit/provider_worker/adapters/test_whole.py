@@ -5,9 +5,9 @@ import json
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import TokenMeters
+from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.whole import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, ErrorReader, WholeReader
+from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, ErrorReader, WholeReader
 from tests.support.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
@@ -40,7 +40,7 @@ def test_openais_own_shape_passes_byte_for_byte_without_its_keep_alive() -> None
     answer = read(b"\n   \n\n" + body + b"\n")
     assert answer.body == body
     assert (answer.finish_reason, answer.model_served) == ("stop", "m-1")
-    assert answer.meters == TokenMeters(input=1, output=2)
+    assert answer.token_usage == TokenUsage(input=1, output=2)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_200_that_is_no_answer_is_a_failure(body: bytes, failure_class: Failur
 def test_usage_of_a_failed_answer_is_kept() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0.5}
     answer = read(completion({"content": "half"}, "error", usage=usage))
-    assert answer.meters.total == 5
+    assert answer.token_usage.total == 5
     assert str(answer.reported_cost_usd) == "0.5"
 
 
@@ -148,7 +148,7 @@ def test_usage_that_leaves_reasoning_out_is_put_right_for_the_caller() -> None:
     }
     answer = read(completion({"content": "x"}, usage=usage))
     assert json.loads(answer.body)["usage"]["completion_tokens"] == 12
-    assert answer.meters == TokenMeters(input=1, output=2, reasoning=10)
+    assert answer.token_usage == TokenUsage(input=1, output=2, reasoning=10)
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:

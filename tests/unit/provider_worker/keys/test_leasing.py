@@ -10,17 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.key import CheckKey, KeyStatus, LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.key import KeyStatus, LeaseKey, Registered, RunKeyTest, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing import registration as registrations
 from keyferry.sealing.delivery import NotDelivered, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
 from services.provider_worker.keys import leasing
 from services.provider_worker.keys.leasing import NoKey
 from tests.support.attempt_runs import attempt_run
-from tests.support.vault_double import BOOT_ID, WORKER_ID, VaultDouble, key_facts, worker_side
+from tests.support.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, key_facts, worker_side
 
 ORIGIN = "https://api.openai.com"
 KEY = Secret("sk-canary-0123456789abcdef")
@@ -45,7 +45,7 @@ async def test_the_first_call_asks_and_the_next_ones_need_not() -> None:
         leased = await ring.lease(run_with(), ORIGIN)
         assert leased.for_origin(ORIGIN) == KEY
     (asked,) = vault.asked
-    assert (asked.owner, asked.tenant, asked.attempt_id, asked.boot_id) == ("acme", "acme", "att_test", BOOT_ID)
+    assert (asked.owner, asked.tenant, asked.attempt_id, asked.instance_id) == ("acme", "acme", "att_test", INSTANCE_ID)
 
 
 async def test_attempts_at_the_same_time_share_one_request() -> None:
@@ -170,10 +170,10 @@ async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.Lo
 AWAY = [BusError("nobody answers key.lease"), TimeoutError(), Refused(ErrorCode.UNAVAILABLE, "its database is away")]
 
 
-@pytest.mark.parametrize(("patience", "alternatives"), [("LEASE_SECONDS", 1), ("LAST_RESORT_SECONDS", 0)])
+@pytest.mark.parametrize(("patience", "remaining_candidates"), [("LEASE_SECONDS", 1), ("LAST_RESORT_SECONDS", 0)])
 @pytest.mark.parametrize("error", AWAY)
 async def test_a_vault_that_stays_away_is_waited_for_no_longer_than_worth_while(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, patience: str, alternatives: int
+    monkeypatch: pytest.MonkeyPatch, error: Exception, patience: str, remaining_candidates: int
 ) -> None:
     monkeypatch.setattr(leasing, patience, 0.2)
 
@@ -181,7 +181,7 @@ async def test_a_vault_that_stays_away_is_waited_for_no_longer_than_worth_while(
         raise error
 
     ring = worker_side(vault_with_a_key(), ask=fails).ring
-    run = run_with().model_copy(update={"alternatives": alternatives})
+    run = run_with().model_copy(update={"remaining_candidates": remaining_candidates})
     with pytest.raises(NoKey, match=r"the key vault does not answer|its database is away"):
         await ring.lease(run, ORIGIN)
 
@@ -422,7 +422,7 @@ async def test_a_registration_that_the_bus_puts_in_place_of_ours_gains_nothing()
         forged = registrations.sign(
             Ed25519PrivateKey.generate(),
             worker_id=WORKER_ID,
-            boot_id=BOOT_ID,
+            instance_id=INSTANCE_ID,
             public_key=stolen.public_key().public_bytes_raw(),
             not_after_unix_ms=registration.not_after_unix_ms,
         )
@@ -442,13 +442,13 @@ async def test_a_registration_that_the_bus_puts_in_place_of_ours_gains_nothing()
     assert len(accepted) == 1
     (sealed,) = vault.delivered
     assert vault.registrations[-1].public_key != to_base64(stolen.public_key().public_bytes_raw())
-    assert sealed.boot_id == BOOT_ID
+    assert sealed.instance_id == INSTANCE_ID
 
 
 # --- a key to test
 
 
-def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.CHECK, nonce: str = "AAAA") -> CheckKey:
+def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.CHECK, nonce: str = "AAAA") -> RunKeyTest:
     sealed = seal_to_worker(
         KEY,
         vault.signer,
@@ -459,7 +459,7 @@ def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.CHECK, nonce: st
         nonce=nonce,
         not_after_unix_ms=vault.registrations[-1].not_after_unix_ms,
     )
-    return CheckKey(key=sealed, base_url=FACTS.base_url)
+    return RunKeyTest(key=sealed, base_url=FACTS.base_url)
 
 
 async def test_a_key_to_test_is_taken_once() -> None:

@@ -8,16 +8,16 @@ from nats.errors import ConnectionClosedError
 
 from keyferry.contracts.key import Registered, WorkerRegistration
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus import BusError, Refused
+from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing.registration import MAX_VALID_MS, verify
 from services.provider_worker.keys import registering
 from services.provider_worker.keys.registering import AskToRegister, NotRegistered, Registrar
-from tests.support.vault_double import BOOT_ID, WORKER_ID, VaultDouble, worker_side
+from tests.support.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, worker_side
 
 
 def registrar_asking(vault: VaultDouble, ask: AskToRegister) -> Registrar:
     return Registrar(
-        worker_id=WORKER_ID, boot_id=BOOT_ID, identity=vault.identity, vault=vault.signer.public_key(), ask=ask
+        worker_id=WORKER_ID, instance_id=INSTANCE_ID, identity=vault.identity, vault=vault.signer.public_key(), ask=ask
     )
 
 
@@ -30,7 +30,7 @@ async def test_what_the_vault_hears_is_signed_and_good_for_an_hour() -> None:
     now_unix_ms = time.time_ns() // 1_000_000
     verify(shown, vault.identity.public_key(), now_unix_ms)
     assert 0 <= now_unix_ms + MAX_VALID_MS - shown.not_after_unix_ms < 60_000
-    assert (shown.worker_id, shown.boot_id) == (WORKER_ID, BOOT_ID)
+    assert (shown.worker_id, shown.instance_id) == (WORKER_ID, INSTANCE_ID)
     assert registrar.registered
 
 
@@ -71,7 +71,7 @@ async def test_a_lost_answer_does_not_lose_the_key_that_the_vault_may_know() -> 
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "detail"),
     [
         (
             Refused(ErrorCode.INVALID, "provider-worker-1 is not enrolled"),
@@ -81,11 +81,11 @@ async def test_a_lost_answer_does_not_lose_the_key_that_the_vault_may_know() -> 
         (ConnectionClosedError(), "cannot be reached"),
     ],
 )
-async def test_what_is_wrong_is_said(error: Exception, words: str) -> None:
+async def test_what_is_wrong_is_said(error: Exception, detail: str) -> None:
     async def fails(registration: WorkerRegistration) -> Registered:
         raise error
 
-    with pytest.raises(NotRegistered, match=words):
+    with pytest.raises(NotRegistered, match=detail):
         await registrar_asking(VaultDouble(), fails).register()
 
 

@@ -11,9 +11,9 @@ from nats.js import JetStreamContext
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.key import LeaseKey, SealedKey
-from keyferry.contracts.usage import AttemptRecord, Basis, Outcome
-from keyferry.runtime.publishing import PackedPublisher
-from keyferry.runtime.telemetry import Telemetry
+from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.attempt import Attempts
 from services.provider_worker.calling import http_provider, no_keys
@@ -38,10 +38,10 @@ class Worker:
         ring: KeyRing = worker_side(VaultDouble(), ask=self._hangs).ring
         self.attempts = Attempts(
             worker_id="provider-worker-1",
-            boot_id="boot_1",
+            instance_id="boot_1",
             providers={"custom": http_provider(ADAPTERS["custom"], self.client, TIMEOUTS, ring.lease)},
             spool=self.spool,
-            publisher=PackedPublisher(_no_bus, "attempts", producer="provider-worker-1"),
+            publisher=BatchPublisher(_no_bus, "attempts", producer="provider-worker-1"),
             send=_nowhere,
             telemetry=Telemetry("provider_worker"),
             capacity=10,
@@ -80,7 +80,7 @@ async def test_a_caller_that_goes_away_meanwhile_has_paid_for_nothing(tmp_path: 
     assert worker.record.outcome is Outcome.CANCELLED
     assert worker.record.failure is not None
     assert worker.record.failure.where is Where.NOT_SENT
-    assert (worker.record.basis, worker.record.meters.total) == (Basis.NONE, 0)
+    assert (worker.record.usage_source, worker.record.token_usage.total) == (UsageSource.NONE, 0)
 
 
 async def test_a_deadline_that_passes_meanwhile_is_nobodys_bill_and_not_the_providers_fault(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_a_deadline_that_passes_meanwhile_is_nobodys_bill_and_not_the_prov
     await worker.attempts.run(keyed(deadline_ms=50), BODY, "_INBOX_test.1")
     assert worker.record.failure is not None
     assert (worker.record.failure.failure_class, worker.record.failure.where) == (FailureClass.EXPIRED, Where.NOT_SENT)
-    assert (worker.record.basis, worker.record.meters.total) == (Basis.NONE, 0)
+    assert (worker.record.usage_source, worker.record.token_usage.total) == (UsageSource.NONE, 0)
 
 
 async def test_a_worker_without_an_identity_says_what_to_set() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import TokenUsage, UsageSource
 from tests.unit.provider_worker.adapters.anthropic.message_events import (
     STOP,
     JsonObject,
@@ -215,10 +215,14 @@ def test_the_last_value_of_every_count_is_the_one_that_counts() -> None:
         event(STOP),
         include_usage=True,
     )  # fmt: skip
-    assert answer.meters == TokenMeters(
+    assert answer.token_usage == TokenUsage(
         input=12, cached_read=1000, cache_write=100, cache_write_1h=40, output=20, reasoning=30
     )
-    assert (answer.basis, answer.service_tier, answer.model_served) == (Basis.REPORTED, "priority", "claude-x")
+    assert (answer.usage_source, answer.service_tier, answer.model_served) == (
+        UsageSource.REPORTED,
+        "priority",
+        "claude-x",
+    )
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == {
         "prompt_tokens": 1152,
@@ -243,8 +247,8 @@ def test_senseless_counts_never_make_the_meters_disagree(usage: JsonObject) -> N
     """Hand-made."""
     completion, answer = read_whole(message({"type": "text", "text": "a"}, usage=usage))
     told = completion.get("usage")
-    assert answer.meters.total == (told["total_tokens"] if isinstance(told, dict) else 0)
-    assert (told is None) == (answer.basis is Basis.NONE)
+    assert answer.token_usage.total == (told["total_tokens"] if isinstance(told, dict) else 0)
+    assert (told is None) == (answer.usage_source is UsageSource.NONE)
 
 
 def test_an_error_before_any_answer_has_delivered_nothing() -> None:
@@ -264,7 +268,7 @@ def test_an_error_after_some_answer_is_in_mid_stream() -> None:
     assert len(chunks) == 1
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.where) == (FailureClass.OVERLOADED, Where.MID_STREAM)
-    assert answer.meters.input == 3
+    assert answer.token_usage.input == 3
 
 
 def test_an_error_event_without_json_keeps_its_text() -> None:
@@ -288,7 +292,7 @@ def test_the_stop_reason_is_the_evidence_of_the_end() -> None:
     without_stop = body[: body.index(b"event: message_stop")]
     _, answer = read(without_stop)
     assert answer.failure is None
-    assert answer.meters.output == 7
+    assert answer.token_usage.output == 7
     _, answer = read(body.rstrip())
     assert answer.failure is None
     _, late = read(without_stop.rstrip())

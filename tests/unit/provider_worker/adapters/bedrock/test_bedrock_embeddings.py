@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.usage import Basis
+from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
 from tests.unit.provider_worker.adapters.bedrock.bedrock_exchanges import ADAPTER, bedrock_run
 
@@ -40,7 +40,7 @@ def test_titan() -> None:
         "model": TITAN,
         "usage": {"prompt_tokens": 3, "total_tokens": 3},
     }
-    assert (answer.meters.input, answer.meters.total, answer.basis) == (3, 3, Basis.REPORTED)
+    assert (answer.token_usage.input, answer.token_usage.total, answer.usage_source) == (3, 3, UsageSource.REPORTED)
 
 
 def test_cohere_and_its_usage_in_a_header() -> None:
@@ -56,13 +56,13 @@ def test_cohere_and_its_usage_in_a_header() -> None:
     answer = answered(COHERE, document, {"x-amzn-bedrock-input-token-count": "7"}, encoding_format="base64")
     rows = [base64.b64decode(row["embedding"]) for row in json.loads(answer.body)["data"]]
     assert [struct.unpack("<2f", row) for row in rows] == [(1.0, 2.0), (3.0, 4.5)]
-    assert answer.meters.input == 7
+    assert answer.token_usage.input == 7
 
 
 def test_cohere_s_older_shape_and_usage_that_never_comes() -> None:
     answer = answered("cohere.embed-english-v3", {"embeddings": [[1.0]], "response_type": "embeddings_floats"}, {})
     assert json.loads(answer.body)["data"][0]["embedding"] == [1.0]
-    assert answer.basis is Basis.NONE
+    assert answer.usage_source is UsageSource.NONE
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis
+from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.bedrock.eventstream import FrameParser
 from tests.support.aws_frames import START, delta, ending, event, exception, frame, stop
 from tests.unit.provider_worker.adapters.bedrock.bedrock_exchanges import NOVA, bedrock_run, deltas, read
@@ -29,7 +29,7 @@ def test_hello() -> None:
     assert chunks[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     assert answer.failure is None
     assert answer.finish_reason == "stop"
-    assert answer.basis is Basis.REPORTED
+    assert answer.usage_source is UsageSource.REPORTED
 
 
 @pytest.mark.parametrize(("name", "failure_class", "status"), EXCEPTIONS)
@@ -163,7 +163,7 @@ def test_an_answer_without_any_content_is_an_answer() -> None:
 def test_usage_that_never_comes_is_not_made_up() -> None:
     chunks, answer = read(START, delta(0, text="x"), event("messageStop", {"stopReason": "end_turn"}))
     assert answer.failure is None
-    assert answer.basis is Basis.NONE
+    assert answer.usage_source is UsageSource.NONE
     assert [chunk for chunk in chunks if chunk.get("usage")] == []
 
 
@@ -173,9 +173,14 @@ def test_cache_writes_of_an_hour_are_apart() -> None:
     chunks, answer = read(
         START, delta(0, text="x"), ending("end_turn", **counts, cacheWriteInputTokens=40, cacheDetails=details)
     )
-    meters = answer.meters
-    assert (meters.input, meters.cached_read, meters.cache_write, meters.cache_write_1h) == (5, 100, 10, 30)
-    assert meters.total == 147
+    token_usage = answer.token_usage
+    assert (token_usage.input, token_usage.cached_read, token_usage.cache_write, token_usage.cache_write_1h) == (
+        5,
+        100,
+        10,
+        30,
+    )
+    assert token_usage.total == 147
     usage = chunks[-1]["usage"]
     assert isinstance(usage, dict)
     assert usage["prompt_tokens"] == 145
@@ -185,7 +190,7 @@ def test_cache_writes_of_an_hour_are_apart() -> None:
 def test_a_total_that_has_the_cache_inside_the_input_is_believed() -> None:
     counts = {"inputTokens": 105, "outputTokens": 2, "totalTokens": 107, "cacheReadInputTokens": 100}
     _, answer = read(START, delta(0, text="x"), ending("end_turn", **counts))
-    assert (answer.meters.input, answer.meters.cached_read, answer.meters.total) == (5, 100, 107)
+    assert (answer.token_usage.input, answer.token_usage.cached_read, answer.token_usage.total) == (5, 100, 107)
 
 
 def test_the_tier_the_router_s_choice_and_the_guardrail_s_trace_are_told() -> None:

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis
+from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from tests.unit.provider_worker.adapters.cohere.cohere_exchanges import (
     ADAPTER,
@@ -26,8 +26,8 @@ C = FailureClass
 TEXT = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
 
 
-def text(words: str) -> bytes:
-    return piece("content-delta", content={"text": words})
+def text(detail: str) -> bytes:
+    return piece("content-delta", content={"text": detail})
 
 
 def call(index: int, call_id: str, name: str, arguments: str) -> bytes:
@@ -45,7 +45,7 @@ def test_hello() -> None:
     assert {chunk["id"] for chunk in chunks} == {"answer-1"}
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
     assert chunks[-1]["usage"] == usage | {"billed_units": {"input_tokens": 2, "output_tokens": 2}}
-    assert (answer.failure, answer.finish_reason, answer.meters.total) == (None, "stop", 11)
+    assert (answer.failure, answer.finish_reason, answer.token_usage.total) == (None, "stop", 11)
 
 
 def test_parallel_calls_and_the_plan_before_them() -> None:
@@ -168,9 +168,9 @@ def test_citations_and_log_probabilities_are_told() -> None:
 
 def test_only_billed_units_are_better_than_nothing() -> None:
     answer = whole({"message": TEXT, "finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 4.0}}})
-    assert (answer.meters.input, answer.meters.total, answer.basis) == (4, 4, Basis.REPORTED)
+    assert (answer.token_usage.input, answer.token_usage.total, answer.usage_source) == (4, 4, UsageSource.REPORTED)
     nothing = whole({"message": TEXT, "finish_reason": "COMPLETE", "usage": {}})
-    assert nothing.basis is Basis.NONE
+    assert nothing.usage_source is UsageSource.NONE
     assert "usage" not in json.loads(nothing.body)
 
 
@@ -228,7 +228,7 @@ def test_embeddings_as_little_endian_floats() -> None:
     rows = [struct.unpack("<2f", base64.b64decode(row["embedding"])) for row in listed["data"]]
     assert rows == [(0.5, -2.0), (1.0, 3.0)]
     assert listed["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
-    assert answer.meters.input == 7
+    assert answer.token_usage.input == 7
     assert json.loads(embedded(document).body)["data"][0]["embedding"] == [0.5, -2.0]
 
 

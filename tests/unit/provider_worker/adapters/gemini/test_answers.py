@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, TokenMeters
+from keyferry.contracts.usage import TokenUsage, UsageSource
 from tests.unit.provider_worker.adapters.gemini.answers import answer_of, event, read, streamed, whole
 
 TEXT = {"text": "Hallo"}
@@ -60,7 +60,7 @@ def test_a_refused_prompt_is_an_answer_that_a_filter_ended(usage: dict[str, int]
     assert (choice["finish_reason"], choice["native_finish_reason"]) == ("content_filter", "PROHIBITED_CONTENT")
     assert completion["usage"]["total_tokens"] == len(usage) * 2
     assert answer.failure is None
-    assert answer.basis is (Basis.REPORTED if usage else Basis.NONE)
+    assert answer.usage_source is (UsageSource.REPORTED if usage else UsageSource.NONE)
     chunks, streamed_answer = streamed(document)
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == ["content_filter"]
     assert streamed_answer == type(answer)(**{**_fields(answer), "body": b""})
@@ -124,14 +124,14 @@ def test_what_comes_after_a_finish_reason_still_counts() -> None:
     assert [delta["finish_reason"] for delta in deltas if delta["finish_reason"]] == ["stop", "tool_calls"]
     assert answer.finish_reason == "tool_calls"
     assert [chunk["usage"]["total_tokens"] for chunk in chunks if chunk["usage"]] == [1, 7]
-    assert answer.meters.total == 7
+    assert answer.token_usage.total == 7
 
 
 def test_usage_may_come_after_the_finish_reason_or_only_before_it() -> None:
     late, answer = streamed(answer_of(TEXT), {"usageMetadata": USAGE}, include_usage=True)
-    assert late[-1]["usage"]["total_tokens"] == answer.meters.total == 7
+    assert late[-1]["usage"]["total_tokens"] == answer.token_usage.total == 7
     early, answer = streamed(answer_of(TEXT, finish=None, usageMetadata=USAGE), answer_of(), include_usage=True)
-    assert early[-1]["usage"]["total_tokens"] == answer.meters.total == 7
+    assert early[-1]["usage"]["total_tokens"] == answer.token_usage.total == 7
     assert early[-1]["choices"] == []
 
 
@@ -195,28 +195,28 @@ def test_the_time_of_an_answer_is_the_providers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "meters"),
+    ("usage", "token_usage"),
     [
-        ({"promptTokenCount": 5, "totalTokenCount": 5}, TokenMeters(input=5)),
-        ({"promptTokenCount": 5, "thoughtsTokenCount": 9, "totalTokenCount": 14}, TokenMeters(input=5, reasoning=9)),
+        ({"promptTokenCount": 5, "totalTokenCount": 5}, TokenUsage(input=5)),
+        ({"promptTokenCount": 5, "thoughtsTokenCount": 9, "totalTokenCount": 14}, TokenUsage(input=5, reasoning=9)),
         (
             {"promptTokenCount": 5, "toolUsePromptTokenCount": 30, "candidatesTokenCount": 2, "totalTokenCount": 37},
-            TokenMeters(input=35, output=2),
+            TokenUsage(input=35, output=2),
         ),
         (
             {"promptTokenCount": 9, "cachedContentTokenCount": 8, "candidatesTokenCount": 2, "totalTokenCount": 11},
-            TokenMeters(input=1, cached_read=8, output=2),
+            TokenUsage(input=1, cached_read=8, output=2),
         ),
         # Tokens of the total that stand nowhere else are hidden thinking.
-        ({"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 20}, TokenMeters(input=5, output=2, reasoning=13)),
+        ({"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 20}, TokenUsage(input=5, output=2, reasoning=13)),
         # Thoughts that the total does not count apart are among the candidates' tokens.
         (
             {"promptTokenCount": 5, "candidatesTokenCount": 9, "thoughtsTokenCount": 4, "totalTokenCount": 14},
-            TokenMeters(input=5, output=5, reasoning=4),
+            TokenUsage(input=5, output=5, reasoning=4),
         ),
         (
             {"promptTokenCount": 35, "toolUsePromptTokenCount": 30, "candidatesTokenCount": 2, "totalTokenCount": 37},
-            TokenMeters(input=35, output=2),
+            TokenUsage(input=35, output=2),
         ),
         (
             {
@@ -230,20 +230,20 @@ def test_the_time_of_an_answer_is_the_providers() -> None:
                     {"modality": "IMAGE", "tokenCount": 40}, {"modality": "AUDIO", "tokenCount": 15},
                 ],
             },
-            TokenMeters(input=20, cached_read=30, audio=20, image=30, output=5, audio_output=15, image_output=40),
+            TokenUsage(input=20, cached_read=30, audio=20, image=30, output=5, audio_output=15, image_output=40),
         ),
-        ({"promptTokenCount": True, "totalTokenCount": -1, "candidatesTokenCount": "3"}, TokenMeters()),
+        ({"promptTokenCount": True, "totalTokenCount": -1, "candidatesTokenCount": "3"}, TokenUsage()),
     ],
 )  # fmt: skip
-def test_meters_are_disjoint_and_add_up(usage: dict[str, Any], meters: TokenMeters) -> None:
+def test_meters_are_disjoint_and_add_up(usage: dict[str, Any], token_usage: TokenUsage) -> None:
     completion, answer = whole(answer_of(TEXT, usageMetadata=usage))
-    assert answer.meters == meters
-    assert completion["usage"]["prompt_tokens"] == meters.prompt
-    assert completion["usage"]["completion_tokens"] == meters.completion
-    assert completion["usage"]["total_tokens"] == meters.total
-    assert completion["usage"]["prompt_tokens_details"]["cached_tokens"] == meters.cached_read
-    assert completion["usage"]["completion_tokens_details"]["reasoning_tokens"] == meters.reasoning
-    assert answer.basis is (Basis.REPORTED if meters.total else Basis.NONE)
+    assert answer.token_usage == token_usage
+    assert completion["usage"]["prompt_tokens"] == token_usage.prompt
+    assert completion["usage"]["completion_tokens"] == token_usage.completion
+    assert completion["usage"]["total_tokens"] == token_usage.total
+    assert completion["usage"]["prompt_tokens_details"]["cached_tokens"] == token_usage.cached_read
+    assert completion["usage"]["completion_tokens_details"]["reasoning_tokens"] == token_usage.reasoning
+    assert answer.usage_source is (UsageSource.REPORTED if token_usage.total else UsageSource.NONE)
 
 
 @pytest.mark.parametrize(

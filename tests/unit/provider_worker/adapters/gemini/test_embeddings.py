@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import Basis, RequestKind, TokenMeters
+from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from tests.support.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.gemini.requests_made import GEMINI, GEMINI_ON_VERTEX, made
@@ -45,13 +45,13 @@ def test_both_forms_of_an_answer_are_openais_list(document: dict[str, Any], vert
         ],
         "usage": {"prompt_tokens": 8, "total_tokens": 8},
     }
-    assert (answer.meters, answer.basis) == (TokenMeters(input=8), Basis.REPORTED)
+    assert (answer.token_usage, answer.usage_source) == (TokenUsage(input=8), UsageSource.REPORTED)
 
 
 def test_one_text_has_one_vector() -> None:
     answer = embedded({"embedding": {"values": [0.5]}}, {"input": "a", "encoding_format": "float"})
     assert [row["embedding"] for row in json.loads(answer.body)["data"]] == [[0.5]]
-    assert (answer.meters, answer.basis) == (TokenMeters(), Basis.NONE)
+    assert (answer.token_usage, answer.usage_source) == (TokenUsage(), UsageSource.NONE)
 
 
 def test_base64_is_32_bit_floats_low_byte_first() -> None:

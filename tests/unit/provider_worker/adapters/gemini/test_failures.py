@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.gemini.failures import failure_of_response
+from services.provider_worker.adapters.gemini.errors import failure_of_response
 
 C = FailureClass
 RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "55s"}

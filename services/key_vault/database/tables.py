@@ -1,0 +1,223 @@
+"""The vault's tables, and how a row becomes what it stands for.
+
+Two of them hold what would have to be stolen together with a KEK to be of any use: `data_keys`, wrapped, and
+`key_records`, sealed. Nothing else here is secret.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Row,
+    Table,
+    Text,
+    false,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from keyferry.contracts.key import KeyFacts, KeyStatus, ProviderKey
+from keyferry.contracts.money import PLACES
+from keyferry.runtime.database.event_outbox import event_counter_table, event_outbox_table
+from keyferry.runtime.database.outbox import outbox_table
+
+SCHEMA = "key_vault"
+
+metadata = MetaData(schema=SCHEMA)
+_Timestamp = DateTime(timezone=True)
+_Usd = Numeric(27, PLACES)
+provider_keys = Table(
+    "provider_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("fields", JSONB, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("allowed_models", ARRAY(Text)),
+    Column("expires_at", _Timestamp),
+    Column("over_limit", Boolean, nullable=False),
+    Column("models", ARRAY(Text), nullable=False),
+    Column("masked", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", _Timestamp, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("last_test", JSONB(none_as_null=True)),
+    Column("next_test_at", _Timestamp),
+    Column("last_used_at", _Timestamp),
+    Column("monthly_limit_usd", _Usd),
+    Column("spent_usd", _Usd),
+    Column("spend_month", Text),
+    Column("revert_until", _Timestamp),
+    Column("rotated_at", _Timestamp),
+    Column("rotated_by", Text),
+    Column("rotation_due", Boolean, nullable=False, server_default=false()),
+    Column("credit_low", Boolean, nullable=False, server_default=false()),
+    CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in KeyStatus)})", name="provider_keys_status_known"),
+    CheckConstraint("fingerprint ~ '^[0-9a-f]{16}$'", name="provider_keys_fingerprint_hex"),
+    CheckConstraint("version >= 1", name="provider_keys_version_positive"),
+    Index("provider_keys_once", "tenant", "provider", "fingerprint", unique=True),
+    Index("provider_keys_by_tenant", "tenant", "priority", "created_at"),
+    Index("provider_keys_due", "next_test_at", postgresql_where=text("next_test_at IS NOT NULL")),
+    Index("provider_keys_by_age", text("coalesce(rotated_at, created_at)"), postgresql_where=text("NOT rotation_due")),
+    Index(
+        "provider_keys_by_credit",
+        text("((last_test ->> 'credit_left_usd')::numeric)"),
+        postgresql_where=text("NOT credit_low"),
+    ),
+    Index("provider_keys_noticed", "key_id", postgresql_where=text("rotation_due OR credit_low")),
+)
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("data_key_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("kek", Text, nullable=False),
+    Column("is_primary", Boolean, nullable=False),
+    Column("created_at", _Timestamp, nullable=False, server_default=func.now()),
+    Index("data_keys_one_primary", "tenant", unique=True, postgresql_where=text("is_primary")),
+    Index("data_keys_by_tenant", "tenant"),
+    Index("data_keys_by_kek", "kek", "data_key_id"),
+)
+kek_terms = Table(
+    "kek_terms",
+    metadata,
+    Column("kek", Text, primary_key=True),
+    Column("since", _Timestamp, nullable=False),
+    Column("warned_at", _Timestamp),
+)
+key_records = Table(
+    "key_records",
+    metadata,
+    Column("key_id", Text, ForeignKey(provider_keys.c.key_id, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("data_key_id", Text, ForeignKey(data_keys.c.data_key_id), nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("rotated_at", _Timestamp),
+    Column("rotated_by", Text),
+    Index("key_records_by_data_key", "data_key_id"),
+)
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("instance_id", Text, primary_key=True),
+    Column("registration", JSONB, nullable=False),
+    Column("not_after", _Timestamp, nullable=False),
+    Column("registered_at", _Timestamp, nullable=False, server_default=func.now()),
+)
+lease_nonces = Table(
+    "lease_nonces",
+    metadata,
+    Column("nonce", Text, primary_key=True),
+    Column("not_after", _Timestamp, nullable=False),
+    Index("lease_nonces_by_age", "not_after"),
+)
+spend = Table(
+    "spend",
+    metadata,
+    Column("key_id", Text, ForeignKey(provider_keys.c.key_id, ondelete="CASCADE"), primary_key=True),
+    Column("month", Text, primary_key=True),
+    Column("spent_usd", _Usd, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
+    Column("last_used_at", _Timestamp, nullable=False),
+)
+audit_sequence = event_counter_table(metadata, "audit_sequence")
+platform_fingerprints = Table(
+    "platform_fingerprints",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+)
+"""Of every key that the platform ever had: one that was removed must not come back with the next import."""
+outbox = outbox_table(metadata)
+event_outbox = event_outbox_table(metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A provider key at rest: the data key that it is sealed under, and the record."""
+
+    data_key_id: str
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeyRow:
+    """A wrapped data key, and the KEK that wraps it."""
+
+    data_key_id: str
+    tenant: str
+    wrapped: bytes
+    kek: str
+
+
+_KEY_FIELDS = frozenset(ProviderKey.model_fields)
+_FACTS_FIELDS = frozenset(KeyFacts.model_fields)
+
+
+def facts_of(key: ProviderKey) -> KeyFacts:
+    """What routers and workers may know of a key."""
+    return KeyFacts.model_validate(key.model_dump(include=set(_FACTS_FIELDS)))
+
+
+def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:
+    """The key of a row of `provider_keys`, its times in UTC whatever the session's time zone is."""
+    return key_of_values(cast(Mapping[str, object], row._mapping))
+
+
+def key_of_values(values: Mapping[str, object]) -> ProviderKey:
+    """The key of a row's values by column name; others are passed over."""
+    known = {name: _utc(value) for name, value in values.items() if name in _KEY_FIELDS}
+    return ProviderKey.model_validate(known)
+
+
+def columns_of(key: ProviderKey) -> dict[str, object]:
+    """The values of a key's row; its month of spending is recorded apart."""
+    values: dict[str, object] = key.model_dump(exclude={"last_test", "age_days"})
+    values["status"] = key.status.value
+    values["last_test"] = None if key.last_test is None else key.last_test.model_dump(mode="json")
+    return values
+
+
+def sealed_of(row: Row[*tuple[object, ...]]) -> Sealed:
+    """The record of a row that has `data_key_id` and `record`."""
+    found = row._mapping
+    return Sealed(cast(str, found["data_key_id"]), bytes(cast(bytes, found["record"])))
+
+
+def data_key_of(row: Row[tuple[object, ...]]) -> DataKeyRow:
+    """The data key of a row of `data_keys`."""
+    found = row._mapping
+    return DataKeyRow(
+        data_key_id=cast(str, found["data_key_id"]),
+        tenant=cast(str, found["tenant"]),
+        wrapped=bytes(cast(bytes, found["wrapped"])),
+        kek=cast(str, found["kek"]),
+    )
+
+
+def _utc(value: object) -> object:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

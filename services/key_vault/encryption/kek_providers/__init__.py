@@ -1,0 +1,1 @@
+"""Whatever holds the KEKs, behind one protocol."""

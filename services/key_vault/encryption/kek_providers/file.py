@@ -1,0 +1,208 @@
+"""KEKs in a file: the default. Lines of `name base64url(32 bytes)`; the first one is primary.
+
+The file is the whole protection of every key here, so it has to be its owner's alone. It is read again when a data key names a
+KEK that is not known: another process may have begun a rotation already.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from keyferry.runtime.process.settings import SettingsError
+from keyferry.sealing.framing import from_base64, to_base64
+from services.key_vault.encryption.kek_providers.protocol import (
+    CannotRenew,
+    Context,
+    Description,
+    KekMissing,
+    KekUnavailable,
+    Renewal,
+    WrappedDataKey,
+    context_bytes,
+)
+from services.key_vault.encryption.record_cipher import Undecryptable
+
+PROVIDER = "file"
+KEK_BYTES = 32
+_NONCE_BYTES = 12
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class Keyring:
+    """KEKs in memory, by name; `lines` is a keyring's text, and `source` is what to call it in a message.
+
+    Raises SettingsError for a text that is not a keyring.
+    """
+
+    def __init__(self, lines: str, source: str, provider: str = PROVIDER) -> None:
+        self._source = source
+        self._provider = provider
+        self._keys = _parsed(lines, source)
+
+    async def refresh(self) -> None:
+        """Nothing can have changed."""
+
+    async def renewal(self) -> Renewal:
+        """See KekProvider."""
+        return Renewal(obstacle=f"the vault cannot write {self._source}")
+
+    async def renew(self, now: datetime) -> None:
+        """See KekProvider."""
+        raise CannotRenew(f"the vault cannot write {self._source}")
+
+    async def wrap(self, data_key: bytes, context: Context) -> bytes:
+        """See KekProvider."""
+        name, nonce = self.describe().primary, os.urandom(_NONCE_BYTES)
+        ciphertext = nonce + AESGCM(self._keys[name]).encrypt(nonce, data_key, context_bytes(context))
+        return WrappedDataKey(self._provider, name, ciphertext).encode()
+
+    async def unwrap(self, blob: bytes, context: Context) -> bytes:
+        """See KekProvider."""
+        wrapped = WrappedDataKey.decode(blob, self._provider)
+        if wrapped.kek not in self._keys:
+            await self._look_again()
+        if (kek := self._keys.get(wrapped.kek)) is None:
+            raise KekMissing(wrapped.kek, f"put its line back into {self._source}")
+        nonce, ciphertext = wrapped.ciphertext[:_NONCE_BYTES], wrapped.ciphertext[_NONCE_BYTES:]
+        try:
+            return AESGCM(kek).decrypt(nonce, ciphertext, context_bytes(context))
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce or a tag
+            raise Undecryptable(
+                f"a data key does not unwrap with the KEK {wrapped.kek!r} of {self._source}: that is"
+                " another key of the same name, or the data key was changed or moved"
+            ) from None
+
+    async def _look_again(self) -> None:
+        try:
+            await self.refresh()
+        except SettingsError as error:
+            raise KekUnavailable(str(error)) from None
+
+    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+        """See KekProvider."""
+        return await self.wrap(await self.unwrap(blob, context), context)
+
+    def describe(self) -> Description:
+        """See KekProvider."""
+        names = tuple(self._keys)
+        return Description(self._provider, names[0], names)
+
+    def name_of(self, blob: bytes) -> str:
+        """See KekProvider."""
+        return WrappedDataKey.decode(blob, self._provider).kek
+
+
+class FileKeyring(Keyring):
+    """The keyring in a file. Raises SettingsError where it cannot be read, is open to others, or makes no sense."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        super().__init__(_read(file), f"the keyring {file}")
+
+    async def refresh(self) -> None:
+        """Read the file again. A file that makes no sense leaves the keys as they are, and raises SettingsError."""
+        self._keys = _parsed(_read(self._file), self._source)
+
+    async def renewal(self) -> Renewal:
+        """See KekProvider."""
+        writable = os.access(self._file.resolve().parent, os.W_OK)
+        return Renewal(None if writable else f"the vault cannot write beside {self._source}")
+
+    async def renew(self, now: datetime) -> None:
+        """A new first line, named after the day. The other lines stay. Raises CannotRenew, SettingsError.
+
+        A person who edits the file in the same moment loses one of the two changes; who takes it up is told which keys there are.
+        """
+        text = _read(self._file)
+        line = f"{_new_name(now, _parsed(text, self._source))} {to_base64(os.urandom(KEK_BYTES))}\n"
+        try:
+            _write(self._file.resolve(), line + text)
+        except OSError as error:
+            raise CannotRenew(f"{self._source} cannot be written: {error.strerror}") from None
+        await self.refresh()
+
+
+def environment_keyring(variables: Mapping[str, str], name: str = "KEYFERRY_KEKS") -> Keyring:
+    """A keyring from a variable, for trying things out. Raises SettingsError in production, where anybody who can see the
+    process's environment would have every key."""
+    if variables.get("KEYFERRY_ENV") == "prod":
+        raise SettingsError(
+            f"{name} is not taken from the environment while KEYFERRY_ENV is prod: put the lines into a file of mode 0600"
+            " and set KEYFERRY_KEKS_FILE"
+        )
+    return Keyring(variables.get(name, ""), name, "env")
+
+
+def _new_name(now: datetime, taken: Mapping[str, bytes]) -> str:
+    """A name that says when. Names of lines that were taken out long ago are not given again by accident."""
+    day = f"k-{now:%Y-%m-%d}"
+    return next(name for number in count(1) if (name := day if number == 1 else f"{day}.{number}") not in taken)
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole, for its owner only; on the disk before this returns, for nothing else has the KEK."""
+    draft = file.with_name(f".{file.name}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open() as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            if mode & _OTHERS:
+                raise SettingsError(
+                    f"the keyring {file} can be used by others than its owner (mode {stat.S_IMODE(mode):04o}):"
+                    f" `chmod 600 {file}`, and rotate the KEK if anybody may have read it"
+                )
+            return opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the keyring {file}: {type(error).__name__}") from None
+
+
+def _parsed(text: str, source: str) -> dict[str, bytes]:
+    keys: dict[str, bytes] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, kek = _line(line, f"{source}, line {number}")
+        if name in keys:
+            raise SettingsError(f"{source}, line {number}: there are two KEKs called {name!r}; rename one")
+        keys[name] = kek
+    if not keys:
+        raise SettingsError(f"{source} holds no KEK: want lines of `name base64url(32 bytes)`, the primary first")
+    return keys
+
+
+def _line(line: str, where: str) -> tuple[str, bytes]:
+    """A line's name and key. Errors repeat nothing of the line: what stands in the wrong place may be the secret."""
+    parts = line.split()
+    if len(parts) != 2 or _NAME.fullmatch(parts[0]) is None:
+        raise SettingsError(f"{where}: want a name (letters, digits, `.`, `_`, `-`), a space, and a KEK")
+    try:
+        kek = from_base64(parts[1])
+    except ValueError as error:
+        raise SettingsError(f"{where}: the KEK cannot be read: {error}") from None
+    if len(kek) != KEK_BYTES:
+        raise SettingsError(f"{where}: a KEK has {KEK_BYTES} bytes, this one has {len(kek)}")
+    return parts[0], kek

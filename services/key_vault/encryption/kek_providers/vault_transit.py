@@ -1,0 +1,224 @@
+"""KEKs in the transit engine of HashiCorp Vault or OpenBao: they never leave it.
+
+The context of a data key goes along as associated data, so the engine's key has to be of an AEAD type, such as `aes256-gcm96`. A
+KEK is a version of the engine's key, `name:v3`; rotating it there makes a new primary one here. The engine's own
+`rewrap` takes no associated data (https://github.com/hashicorp/vault/issues/31791), so a rotation here is a decryption and an
+encryption, and the data key passes through this process as it does for every use.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from keyferry.runtime.process.settings import SettingsError, read_secret
+from services.key_vault.encryption.kek_providers.protocol import (
+    CannotRenew,
+    Context,
+    Description,
+    KekMissing,
+    KekUnavailable,
+    Renewal,
+    WrappedDataKey,
+    context_bytes,
+)
+from services.key_vault.encryption.record_cipher import Undecryptable
+
+if TYPE_CHECKING:
+    import hvac  # type: ignore[import-untyped]
+    from pydantic import JsonValue
+
+PROVIDER = "vault_transit"
+TIMEOUT_SECONDS = 5.0
+
+Answer = TypeVar("Answer")
+
+
+class Engine(Protocol):
+    """The calls of the transit engine that are needed. Their errors are those of `hvac` and `requests`."""
+
+    def encrypt(self, name: str, plaintext: bytes, associated_data: bytes) -> str:
+        """The ciphertext, `vault:v<version>:<base64>`."""
+
+    def decrypt(self, name: str, ciphertext: str, associated_data: bytes) -> bytes:
+        """The plaintext."""
+
+    def versions(self, name: str) -> tuple[int, int]:
+        """The oldest version that decrypts, and the newest one."""
+
+    def rotate(self, name: str) -> None:
+        """Make a new version."""
+
+
+class VaultTransit:
+    """The engine's key `key_name`, its newest version primary. `refresh` has to be awaited before anything else."""
+
+    def __init__(self, engine: Engine, key_name: str) -> None:
+        self._engine = engine
+        self._key_name = key_name
+        self._oldest, self._newest = 1, 1
+
+    async def refresh(self) -> None:
+        """Find out which versions there are. Raises SettingsError for a key that does not exist."""
+        try:
+            self._oldest, self._newest = await self._call(lambda: self._engine.versions(self._key_name))
+        except Undecryptable:
+            raise SettingsError(
+                f"the transit engine has no key {self._key_name!r}: make one with `vault write -f transit/keys/{self._key_name}`"
+            ) from None
+
+    async def wrap(self, data_key: bytes, context: Context) -> bytes:
+        """See KekProvider."""
+        data = context_bytes(context)
+        ciphertext = await self._call(lambda: self._engine.encrypt(self._key_name, data_key, data))
+        return WrappedDataKey(PROVIDER, self._kek_of(ciphertext), ciphertext.encode()).encode()
+
+    async def unwrap(self, blob: bytes, context: Context) -> bytes:
+        """See KekProvider."""
+        wrapped = WrappedDataKey.decode(blob, PROVIDER)
+        key_name, _, version = wrapped.kek.rpartition(":v")
+        ciphertext, data = wrapped.ciphertext.decode(errors="replace"), context_bytes(context)
+        try:
+            return await self._call(lambda: self._engine.decrypt(key_name, ciphertext, data))
+        except Undecryptable:
+            await self._require(key_name, version)
+            raise
+
+    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+        """See KekProvider."""
+        return await self.wrap(await self.unwrap(blob, context), context)
+
+    async def renewal(self) -> Renewal:
+        """See KekProvider."""
+        return Renewal()
+
+    async def renew(self, now: datetime) -> None:
+        """A new version of the engine's key. Raises CannotRenew where the token may not make one."""
+        from hvac.exceptions import Forbidden  # type: ignore[import-untyped]
+
+        def rotate() -> None:
+            try:
+                self._engine.rotate(self._key_name)
+            except Forbidden:
+                raise CannotRenew(
+                    f"the token may not rotate the transit engine's key {self._key_name!r}: let it write to the key's"
+                    " `rotate` path, or set `auto_rotate_period` there"
+                ) from None
+
+        try:
+            await self._call(rotate)
+        except Undecryptable:
+            raise CannotRenew(f"the transit engine refuses to rotate the key {self._key_name!r}") from None
+        await self.refresh()
+
+    def describe(self) -> Description:
+        """See KekProvider."""
+        names = tuple(f"{self._key_name}:v{version}" for version in range(self._newest, self._oldest - 1, -1))
+        return Description(PROVIDER, names[0], names)
+
+    def name_of(self, blob: bytes) -> str:
+        """See KekProvider."""
+        return WrappedDataKey.decode(blob, PROVIDER).kek
+
+    def _kek_of(self, ciphertext: str) -> str:
+        version = ciphertext.split(":")[1]
+        return f"{self._key_name}:{version}"
+
+    async def _require(self, key_name: str, version: str) -> None:
+        """Raises KekMissing where the engine does not have this version of a key, or may not use it any more."""
+        name = f"{key_name}:v{version}"
+        try:
+            oldest, newest = await self._call(lambda: self._engine.versions(key_name))
+        except Undecryptable:
+            raise KekMissing(name, f"the transit engine has no key {key_name!r}: restore it from a backup") from None
+        if not version.isdecimal() or not oldest <= int(version) <= newest:
+            raise KekMissing(
+                name, f"the transit engine decrypts versions {oldest} to {newest}: lower min_decryption_version"
+            )
+
+    async def _call(self, call: Callable[[], Answer]) -> Answer:
+        """One call, in a thread: hvac blocks. The status decides what an error means, never its words."""
+        from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
+        from requests.exceptions import RequestException
+
+        try:
+            return await asyncio.to_thread(call)
+        except (InvalidRequest, InvalidPath):
+            raise Undecryptable(
+                "the transit engine does not open a data key: it was changed, moved, or wrapped for another tenant"
+            ) from None
+        except (VaultError, RequestException, SettingsError) as error:
+            raise KekUnavailable(
+                f"the transit engine does not do what is needed ({type(error).__name__}): check its address, that it is"
+                " unsealed, and that the token may encrypt and decrypt with the key and read it"
+            ) from None
+
+
+class HvacEngine:
+    """The transit engine at `mount_point` of the server at `url`, through hvac. The token is read from its file each time:
+    an agent beside the vault renews it there."""
+
+    def __init__(
+        self, url: str, token_file: Path, *, mount_point: str = "transit", ca_file: Path | None = None
+    ) -> None:
+        import hvac
+
+        verify: bool | str = True if ca_file is None else str(ca_file)
+        self._client = hvac.Client(url=url, verify=verify, timeout=TIMEOUT_SECONDS)
+        self._token_file = token_file
+        self._mount_point = mount_point
+
+    def encrypt(self, name: str, plaintext: bytes, associated_data: bytes) -> str:
+        """See Engine."""
+        answer = self._client_now().secrets.transit.encrypt_data(
+            name=name,
+            plaintext=_base64(plaintext),
+            associated_data=_base64(associated_data),
+            mount_point=self._mount_point,
+        )
+        return str(answer["data"]["ciphertext"])
+
+    def decrypt(self, name: str, ciphertext: str, associated_data: bytes) -> bytes:
+        """See Engine."""
+        answer = self._client_now().secrets.transit.decrypt_data(
+            name=name,
+            ciphertext=ciphertext,
+            associated_data=_base64(associated_data),
+            mount_point=self._mount_point,
+        )
+        try:
+            return base64.b64decode(str(answer["data"]["plaintext"]), validate=True)
+        except binascii.Error:
+            raise Undecryptable("the transit engine answers with what is not base64") from None
+
+    def versions(self, name: str) -> tuple[int, int]:
+        """See Engine."""
+        answer = self._client_now().secrets.transit.read_key(name=name, mount_point=self._mount_point)
+        facts: dict[str, JsonValue] = answer["data"]
+        return int(str(facts["min_decryption_version"])), int(str(facts["latest_version"]))
+
+    def rotate(self, name: str) -> None:
+        """See Engine."""
+        self._client_now().secrets.transit.rotate_key(name=name, mount_point=self._mount_point)
+
+    def _client_now(self) -> "hvac.Client":
+        self._client.token = read_secret(self._token_file).reveal()
+        return self._client
+
+
+def connect(
+    url: str, key_name: str, token_file: Path, *, mount_point: str = "transit", ca_file: Path | None = None
+) -> VaultTransit:
+    """The transit engine's key `key_name`. Raises SettingsError where hvac is missing."""
+    try:
+        engine = HvacEngine(url, token_file, mount_point=mount_point, ca_file=ca_file)
+    except ImportError:
+        raise SettingsError("KEKs in Vault's transit engine need hvac: install the extra `vault-transit`") from None
+    return VaultTransit(engine, key_name)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,73 @@
+"""What is looked at before a key is tested: its form, whether it is known already, and what may be shown of it."""
+
+from collections.abc import Sequence
+
+from keyferry.contracts.key import KeyFacts, ProviderKey
+from keyferry.contracts.providers import PROVIDERS, ImplausibleKey, check_format
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ErrorCode
+from services.key_vault.database.errors import Rejected
+
+_ELLIPSIS = "…"
+_TAIL = 4
+_SHORT_HEAD, _LONG_HEAD = 3, 8
+_SHOWN_AT_MOST = 3
+"""One part in this many of a key is shown, however short it is."""
+
+
+def require_plausible(provider: str, key: Secret) -> None:
+    """Nothing when the text can be a key of `provider`. Raises Rejected, which repeats no part of it."""
+    try:
+        check_format(provider, key.reveal())
+    except ImplausibleKey as error:
+        raise Rejected(ErrorCode.INVALID, f"{error}; nothing was stored or sent to the provider") from None
+
+
+def require_new(same: Sequence[ProviderKey], replaced_id: str | None = None) -> None:
+    """Nothing when no stored key has the same fingerprint. Raises Rejected naming the one that has.
+
+    `same` are the tenant's keys of the provider with that fingerprint; `replaced_id` the key that is being rotated.
+    """
+    for stored in same:
+        if stored.key_id == replaced_id:
+            raise Rejected(
+                ErrorCode.CONFLICT,
+                f"this is the key that {stored.key_id} ({stored.label}) holds now: make a new one at"
+                f" {PROVIDERS[stored.provider].key_url or 'the provider'} to rotate",
+            )
+        raise Rejected(
+            ErrorCode.CONFLICT,
+            f"this key is stored already, as {stored.key_id} ({stored.label}, {stored.status}): edit or rotate that one",
+        )
+
+
+def masked(provider: str, key: Secret) -> str:
+    """What may be shown of a key: the start that tells its kind and its last characters, as in `sk-…A9f2`.
+
+    At most a third of the characters, so that a short key stays unguessable.
+    """
+    text = key.reveal()
+    budget = len(text) // _SHOWN_AT_MOST
+    tail = min(_TAIL, budget)
+    head = min(_head_length(provider, text), budget - tail)
+    return f"{text[:head]}{_ELLIPSIS}{text[len(text) - tail :]}"
+
+
+def in_order_of_use(keys: Sequence[ProviderKey]) -> list[ProviderKey]:
+    """Keys by provider, and for each as they are used: by priority, the heavier first, then the older."""
+    return sorted(keys, key=lambda key: (key.provider, key.priority, -key.weight, key.created_at, key.key_id))
+
+
+def model_to_test(facts: KeyFacts) -> str | None:
+    """What the last step of a key's test calls; null lets the worker choose from what the provider lists.
+
+    A key that is for some models only is tested with the first of them.
+    """
+    if facts.allowed_models:
+        return facts.allowed_models[0].removeprefix(f"{facts.provider}/")
+    return PROVIDERS[facts.provider].test_model
+
+
+def _head_length(provider: str, text: str) -> int:
+    fits = [len(prefix) for prefix in PROVIDERS[provider].prefixes if text.startswith(prefix)]
+    return min(max(fits, default=_SHORT_HEAD), _LONG_HEAD)

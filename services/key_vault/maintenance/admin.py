@@ -1,0 +1,93 @@
+"""What the operator does with the vault as a whole: rotate, seal anew, verify, shred."""
+
+from keyferry.contracts.audit import AuditOutcome
+from keyferry.contracts.key import (
+    KekRotation,
+    RotateDataKeys,
+    RotateKek,
+    Shredded,
+    ShredTenant,
+    VaultReport,
+    VerifyVault,
+)
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from services.key_vault.database.errors import Rejected
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.keys.store import Act, KeyStore
+from services.key_vault.maintenance.integrity_check import Verification
+from services.key_vault.maintenance.kek_rotation import Rotation, reseal_tenant
+from services.key_vault.maintenance.kek_scheduler import TermWatch
+
+_SHRED = "vault.shred"
+
+
+class Stewardship:
+    """Carries out what the operator asks. Every method raises DatabaseAway and KekUnavailable."""
+
+    def __init__(
+        self,
+        *,
+        store: KeyStore,
+        custody: Custody,
+        data_keys: DataKeys,
+        rotation: Rotation,
+        verification: Verification,
+        terms: TermWatch,
+    ) -> None:
+        self._store = store
+        self._custody = custody
+        self._data_keys = data_keys
+        self._rotation = rotation
+        self._verification = verification
+        self._terms = terms
+
+    async def rotate(self, command: RotateKek) -> KekRotation:
+        """Begin to rewrap every data key, or tell how far that is.
+
+        Raises SettingsError for KEKs that make no sense, Rejected where no new one can be made.
+        """
+        if command.start and command.renew:
+            await self._terms.renew(command.actor)
+        far = await (self._rotation.start(command.actor) if command.start else self._rotation.progress())
+        return far.model_copy(update={"term": await self._terms.told()})
+
+    async def reseal(self, command: RotateDataKeys) -> VaultReport:
+        """Seal a tenant's keys under a fresh data key. Raises Rejected where there is nothing to seal."""
+        if not await self._store.of_tenant(command.tenant):
+            raise Rejected(
+                ErrorCode.NOT_FOUND, f"{command.tenant} has no provider keys, so there is nothing to seal anew"
+            )
+        try:
+            return await reseal_tenant(
+                command.tenant,
+                command.actor,
+                store=self._store,
+                data_keys=self._data_keys,
+                custody=self._custody,
+                verification=self._verification,
+            )
+        except Undecryptable as error:
+            raise Rejected(ErrorCode.CONFLICT, f"the fresh data key cannot be used: {error}") from None
+
+    async def verify(self, command: VerifyVault) -> VaultReport:
+        """Open every record, or a tenant's."""
+        return await self._verification.every_record(command.tenant)
+
+    async def shred(self, command: ShredTenant) -> Shredded:
+        """Destroy a tenant's data keys, and with them its provider keys. Raises Rejected unless the tenant is named twice."""
+        if command.confirm != command.tenant:
+            reason = (
+                f"to destroy every key of {command.tenant} for good, confirm with the same name: nothing was destroyed"
+            )
+            await self._store.act(
+                Act(command.actor, _SHRED, command.tenant, command.tenant, AuditOutcome.REFUSED, {"reason": reason})
+            )
+            raise Rejected(ErrorCode.INVALID, reason)
+        shredded = await self._store.shred(command.tenant, Act(command.actor, _SHRED, command.tenant, command.tenant))
+        self._custody.forget(command.tenant)
+        if command.tenant == PLATFORM_TENANT:
+            await self._store.forget_fingerprints()
+        return shredded

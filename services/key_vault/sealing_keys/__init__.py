@@ -1,1 +1,0 @@
-"""Whatever holds the sealing keys, behind one protocol."""

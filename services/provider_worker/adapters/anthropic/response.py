@@ -1,0 +1,121 @@
+"""Reads an answer of the Messages API that comes as one document."""
+
+from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun
+from keyferry.contracts.failure import Failure, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.anthropic.blocks import (
+    THINKING,
+    arguments_of,
+    beyond_the_shape,
+    finish_reason,
+    is_answer_by_tool,
+    reasoning_detail,
+    refusal_of,
+)
+from services.provider_worker.adapters.anthropic.errors import failure_of_event
+from services.provider_worker.adapters.anthropic.usage import UsageTally
+from services.provider_worker.adapters.response.body import ObjectReader
+from services.provider_worker.adapters.response.errors import error_in
+from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, parse_object, render
+from services.provider_worker.adapters.response.unusable import NO_STREAM, SILENT, TOO_DEEP, unusable
+
+
+class WholeReader(ObjectReader):
+    """Reads one `message` object. `json_tool` is the tool whose arguments are the answer, if there is one."""
+
+    def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
+        self._run = run
+        self._json_tool = json_tool
+        super().__init__()
+
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
+        """The completion."""
+        failure = _failure_in(document)
+        usage = UsageTally()
+        usage.take(document.get("usage"))
+        reason, body = None, b""
+        if failure is None:
+            try:
+                reason, body = self._completion(document, usage)
+            except ValueError:
+                failure = unusable(TOO_DEEP)
+        return Answer(
+            failure=failure,
+            body=body,
+            finish_reason=reason,
+            model_served=as_text(document.get("model")) or None,
+            service_tier=usage.service_tier,
+            token_usage=usage.token_usage,
+            usage_source=usage.usage_source,
+        )
+
+    def _completion(self, document: JsonObject, usage: UsageTally) -> tuple[str, bytes]:
+        blocks = as_objects(document.get("content"))
+        message = message_of(blocks, self._json_tool, self._run.attempt_id)
+        refusal = refusal_of(document.get("stop_details"))
+        if refusal is not None:
+            message["refusal"] = refusal
+        stop_reason = as_text(document.get("stop_reason"))
+        reason = finish_reason(stop_reason, calls_tools="tool_calls" in message)
+        choice: JsonObject = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": reason,
+            "native_finish_reason": stop_reason or None,
+        }
+        completion = envelope(self._run, document, "chat.completion") | {"choices": [choice]}
+        if usage.reported:
+            completion["usage"] = usage.openai()
+        return reason, render(completion)
+
+
+def message_of(blocks: list[JsonObject], json_tool: str | None, attempt_id: str) -> JsonObject:
+    """The assistant's message that these blocks make. Raises ValueError where one is nested too deeply."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    details: list[JsonObject] = []
+    calls: list[JsonObject] = []
+    for block in blocks:
+        kind = block.get("type")
+        if kind == "text":
+            texts.append(as_text(block.get("text")))
+        elif kind in THINKING:
+            thoughts.append(as_text(block.get("thinking")))
+            details.append(reasoning_detail(block, len(details)))
+        elif is_answer_by_tool(block, json_tool):
+            texts.append(arguments_of(block))
+        elif kind == "tool_use":
+            function = {"name": as_text(block.get("name")), "arguments": arguments_of(block)}
+            call_id = as_text(block.get("id")) or f"call_{attempt_id}_{len(calls)}"
+            calls.append({"id": call_id, "type": "function", "function": function})
+    message: JsonObject = {"role": "assistant", "content": "".join(texts) or None}
+    optional: JsonObject = {"reasoning_content": "".join(thoughts), "reasoning_details": details, "tool_calls": calls}
+    message |= {name: value for name, value in optional.items() if value}
+    return message | beyond_the_shape(blocks, json_tool)
+
+
+def envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObject:
+    """What every completion or chunk begins with. Anthropic tells no time; the attempt's own stands in for `created`."""
+    return {
+        "id": as_text(document.get("id")) or f"chatcmpl-{run.attempt_id}",
+        "object": kind,
+        "created": max(run.start_by_unix_ms - START_WITHIN_MS, 0) // 1000,
+        "model": as_text(document.get("model")) or run.model,
+    }
+
+
+def document_failure(content: bytes) -> Failure:
+    """The failure behind a document that came in place of an event stream, under status 200."""
+    document = parse_object(content)
+    if document is not None and error_in(document) is not None:
+        return failure_of_event(document, Where.HTTP_200_BODY)
+    return unusable(NO_STREAM)
+
+
+def _failure_in(document: JsonObject) -> Failure | None:
+    if document.get("type") == "error" or error_in(document) is not None:
+        return failure_of_event(document, Where.HTTP_200_BODY)
+    if not as_text(document.get("stop_reason")) and not as_objects(document.get("content")):
+        return unusable(SILENT)
+    return None

@@ -1,0 +1,153 @@
+"""What Bedrock's errors mean: one table from exception names, statuses and messages to failure classes.
+
+The exception's name stands in the header `x-amzn-errortype`, with a colon and an address after it; the body is only a message.
+In a stream it stands in the frame's header `:exception-type`. Source of the names and statuses: the AWS API references of
+Converse, ConverseStream and InvokeModel, "Common error types", and recorded traffic.
+"""
+
+import re
+from collections.abc import Mapping
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_object
+from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
+from services.provider_worker.adapters.response.retry_after import from_headers
+
+C = FailureClass
+
+_BY_NAME: Mapping[str, tuple[FailureClass, int]] = {
+    "accessdeniedexception": (C.AUTH, 403),
+    "unrecognizedclientexception": (C.AUTH, 403),
+    "invalidclienttokenid": (C.AUTH, 403),
+    "invalidsignatureexception": (C.AUTH, 403),
+    "signaturedoesnotmatch": (C.AUTH, 403),
+    "incompletesignature": (C.AUTH, 400),
+    "incompletesignatureexception": (C.AUTH, 400),
+    "missingauthenticationtoken": (C.AUTH, 403),
+    "missingauthenticationtokenexception": (C.AUTH, 403),
+    "expiredtoken": (C.AUTH, 403),
+    "expiredtokenexception": (C.AUTH, 403),
+    "requestexpired": (C.AUTH, 400),
+    "notauthorized": (C.AUTH, 400),
+    "optinrequired": (C.AUTH, 403),
+    "throttlingexception": (C.RATE_LIMIT, 429),
+    "toomanyrequestsexception": (C.RATE_LIMIT, 429),
+    "servicequotaexceededexception": (C.QUOTA, 400),
+    "modelnotreadyexception": (C.OVERLOADED, 429),
+    "serviceunavailable": (C.OVERLOADED, 503),
+    "serviceunavailableexception": (C.OVERLOADED, 503),
+    "modeltimeoutexception": (C.TIMEOUT, 408),
+    "modelerrorexception": (C.SERVER, 424),
+    "modelstreamerrorexception": (C.SERVER, 424),
+    "internalfailure": (C.SERVER, 500),
+    "internalserverexception": (C.SERVER, 500),
+    "resourcenotfoundexception": (C.NOT_FOUND, 404),
+    "validationexception": (C.BAD_REQUEST, 400),
+    "validationerror": (C.BAD_REQUEST, 400),
+}
+"""Exception name in lower case -> class, and the status that goes with it where it came inside a 200."""
+
+_BY_STATUS: Mapping[int, FailureClass] = {
+    401: C.AUTH,
+    402: C.QUOTA,
+    403: C.AUTH,
+    404: C.NOT_FOUND,
+    408: C.TIMEOUT,
+    410: C.NOT_FOUND,
+    413: C.CONTEXT_LENGTH,
+    424: C.SERVER,
+    429: C.RATE_LIMIT,
+    503: C.OVERLOADED,
+    504: C.TIMEOUT,
+    529: C.OVERLOADED,
+}
+
+_BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), failure_class)
+    for pattern, failure_class in (
+        ((r"model (?:identifier|id)\b.{0,200}\bis invalid|could not resolve the foundation model"
+         r"|on-demand throughput isn.t supported|access to the model|end of its life"
+         r"|model (?:\S+ )?is not (?:available|supported)"),
+         C.NOT_FOUND),
+        ((r"(?:input|prompt) is too long|too many (?:input|prompt) tokens|input tokens? exceed|context (?:length|window)"
+         r"|maximum number of input tokens"),
+         C.CONTEXT_LENGTH),
+        (r"content filter(?:ing)? policy|blocked by (?:our )?content filter|responsible ai polic", C.CONTENT_FILTER),
+    )
+)  # fmt: skip
+_REFINABLE: Mapping[FailureClass, frozenset[FailureClass]] = {
+    C.BAD_REQUEST: frozenset({C.NOT_FOUND, C.CONTEXT_LENGTH, C.CONTENT_FILTER}),
+    # A key without access to one model is no bad key: only `auth` may condemn it.
+    C.AUTH: frozenset({C.NOT_FOUND}),
+}
+"""What a message may turn a class into that a name or status gave."""
+
+
+def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    document = parse_object(body)
+    name = _plain(headers.get("x-amzn-errortype", ""))
+    if document is None:
+        message = visible_text(body.decode("utf-8", "replace"))
+    else:
+        name = name or _plain(as_text(document.get("__type")) or as_text(document.get("code")))
+        message = _message(document)
+    known = _BY_NAME.get(name.lower())
+    failure_class = known[0] if known else _of_status(status)
+    return _failure(failure_class, name, message, Where.HTTP_STATUS, status, from_headers(headers))
+
+
+def failure_of_exception(name: str, payload: bytes, where: Where) -> Failure:
+    """The failure behind an exception frame, or an error frame, of an event stream under status 200."""
+    document = parse_object(payload) or {}
+    known = _BY_NAME.get(_plain(name).lower())
+    original = document.get("originalStatusCode")
+    status = known[1] if known else None
+    failure_class = known[0] if known else C.SERVER
+    if isinstance(original, int) and not isinstance(original, bool) and 400 <= original <= 599:
+        status = original
+    return _failure(failure_class, _plain(name), _message(document), where, status, None)
+
+
+def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
+    """The failure that a document under status 200 carries in place of an answer; null where it carries none."""
+    name = _plain(as_text(document.get("__type")))
+    if not name and not _message(document):
+        return None
+    known = _BY_NAME.get(name.lower())
+    return _failure(known[0] if known else C.SERVER, name, _message(document), where, known[1] if known else None, None)
+
+
+def _failure(
+    failure_class: FailureClass, name: str, message: str, where: Where, status: int | None, retry_after_ms: int | None
+) -> Failure:
+    text = message[:4000]
+    refined = next((known for pattern, known in _BY_TEXT if pattern.search(text)), None)
+    if refined is not None and refined in _REFINABLE.get(failure_class, frozenset()):
+        failure_class = refined
+    said = f"status {status}" if where is Where.HTTP_STATUS else sanitised(name) or "an error"
+    return Failure(
+        failure_class=failure_class,
+        message=sanitised(message) or f"The provider answered with {said} and no explanation.",
+        where=where,
+        status=status,
+        provider_code=safe_code(name) if name else None,
+        retry_after_ms=retry_after_ms,
+    )
+
+
+def _of_status(status: int) -> FailureClass:
+    return _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+
+
+def _plain(name: str) -> str:
+    """An exception's name without the address that comes after a colon, and the namespace that comes before a hash."""
+    return name.partition(":")[0].rpartition("#")[2].strip()
+
+
+def _message(document: JsonObject) -> str:
+    for name in ("message", "Message", "originalMessage"):
+        text = document.get(name)
+        if isinstance(text, str) and text.strip():
+            return text
+    return ""

@@ -1,0 +1,120 @@
+"""What Cohere's errors mean: one table from statuses, words of a message and reasons to stop to failure classes.
+
+An error body is flat: `{"id", "message"}`. In a stream, and in a whole answer under status 200, a failure shows only as a finish
+reason, beside which `error` and `error_type` may stand. Source: Cohere's API reference, "Errors", and recorded traffic.
+"""
+
+import re
+from collections.abc import Mapping
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_object
+from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
+from services.provider_worker.adapters.response.retry_after import from_headers
+
+C = FailureClass
+
+_BY_STATUS: Mapping[int, FailureClass] = {
+    401: C.AUTH,
+    402: C.QUOTA,
+    403: C.AUTH,
+    404: C.NOT_FOUND,
+    408: C.TIMEOUT,
+    413: C.CONTEXT_LENGTH,
+    429: C.RATE_LIMIT,
+    498: C.AUTH,
+    499: C.SERVER,
+    503: C.OVERLOADED,
+    504: C.TIMEOUT,
+    529: C.OVERLOADED,
+}
+"""498 is an invalid token, 499 a request that was cancelled on Cohere's side."""
+
+_BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), failure_class)
+    for pattern, failure_class in (
+        (r"max tokens must be less than", C.BAD_REQUEST),
+        (
+            (
+                r"too many tokens|context (?:length|window)|prompt is too long|(?:input|prompt) exceeds"
+                r"|number of tokens.{0,60}cannot exceed"
+            ),
+            C.CONTEXT_LENGTH,
+        ),
+        (r"model .{0,200}(?:not found|does not exist|was removed|has been (?:deprecated|retired))", C.NOT_FOUND),
+        (r"blocked (?:by|input|output)|content (?:filter|moderation|policy)|toxic", C.CONTENT_FILTER),
+        (r"calls / month|per month|monthly|payment method|billing", C.QUOTA),
+        (r"invalid api (?:token|key)|api key (?:has expired|is invalid)", C.AUTH),
+    )
+)
+_REQUEST_FAULTS = frozenset({C.BAD_REQUEST, C.CONTEXT_LENGTH, C.NOT_FOUND, C.CONTENT_FILTER})
+_REFINABLE: Mapping[int, frozenset[FailureClass]] = {
+    400: _REQUEST_FAULTS | {C.AUTH, C.QUOTA},
+    403: frozenset({C.QUOTA, C.NOT_FOUND}),
+    422: _REQUEST_FAULTS,
+    429: frozenset({C.QUOTA}),
+}
+"""What a message may turn a status into. A status that is not named means what it means."""
+
+_BY_FINISH: Mapping[str, tuple[FailureClass, int]] = {
+    "ERROR": (C.SERVER, 500),
+    "TIMEOUT": (C.TIMEOUT, 504),
+    "ERROR_LIMIT": (C.CONTEXT_LENGTH, 400),
+    "ERROR_TOXIC": (C.CONTENT_FILTER, 400),
+}
+"""Finish reason -> class, and the status that Cohere would have sent had nothing been on its way; the last two are of API v1."""
+
+
+def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    document = parse_object(body)
+    message = visible_text(body.decode("utf-8", "replace")) if document is None else _message(document)
+    by_status = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+    by_text = next((known for pattern, known in _BY_TEXT if pattern.search(message[:4000])), None)
+    failure_class = by_text if by_text is not None and by_text in _REFINABLE.get(status, frozenset()) else by_status
+    return Failure(
+        failure_class=failure_class,
+        message=sanitised(message) or f"The provider answered with status {status} and no explanation.",
+        where=Where.HTTP_STATUS,
+        status=status,
+        provider_code=None if document is None else safe_code(document.get("error_type") or document.get("code")),
+        retry_after_ms=from_headers(headers),
+    )
+
+
+def failure_of_finish(reason: object, told: JsonObject, where: Where) -> Failure | None:
+    """The failure that a finish reason confesses, or null where it is an ending. `told` is the object that it stands in."""
+    known = _BY_FINISH.get(reason) if isinstance(reason, str) else None
+    if known is None:
+        return None
+    message = sanitised(_message(told))
+    return Failure(
+        failure_class=known[0],
+        message=message or f"The provider gave up: its finish reason is {reason!r}.",
+        where=where,
+        status=known[1],
+        provider_code=safe_code(told.get("error_type")),
+    )
+
+
+def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
+    """The failure that a document under status 200 carries in place of an answer; null where it carries none."""
+    message = _message(document)
+    if not message:
+        return None
+    return Failure(
+        failure_class=C.SERVER,
+        message=sanitised(message),
+        where=where,
+        provider_code=safe_code(document.get("error_type")),
+    )
+
+
+def _message(document: JsonObject) -> str:
+    for name in ("message", "error", "detail"):
+        text = document.get(name)
+        if isinstance(text, dict):
+            text = text.get("message")
+        if as_text(text).strip():
+            return as_text(text)
+    return ""

@@ -1,0 +1,139 @@
+"""Reads answers of Cohere that come as one document.
+
+Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2, responses.
+"""
+
+import math
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Where
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
+from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish
+from services.provider_worker.adapters.cohere.usage import counted, finish_of
+from services.provider_worker.adapters.openai_format.completion import completion, envelope
+from services.provider_worker.adapters.openai_format.counts import count
+from services.provider_worker.adapters.openai_format.embeddings import embedding_list, vectors_in
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+    render,
+)
+from services.provider_worker.adapters.response.unusable import SILENT, TOO_DEEP, no_object, unusable
+
+
+def chat_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
+    """What a whole answer of `v2/chat` comes to."""
+    document = parse_object(content)
+    if document is None:
+        return Answer(failure=no_object(content))
+    reason = document.get("finish_reason")
+    usage = counted(document.get("usage"))
+    failure = failure_of_finish(reason, document, Where.HTTP_200_BODY)
+    if failure is None and not isinstance(document.get("message"), dict) and not reason:
+        failure = failure_of_document(document, Where.HTTP_200_BODY) or unusable(SILENT)
+    if failure is not None:
+        return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
+    message = _message(run, as_object(document.get("message")))
+    finish_reason = finish_of(reason, calls_tools="tool_calls" in message)
+    around = envelope(run, headers, as_text(document.get("id")), "chat.completion")
+    around |= {} if usage.openai is None else {"usage": usage.openai}
+    try:
+        body = render(completion(around, message, finish_reason, logprobs_of(document.get("logprobs"))))
+    except ValueError:
+        return Answer(failure=unusable(TOO_DEEP))
+    return Answer(
+        body=body, finish_reason=finish_reason, token_usage=usage.token_usage, usage_source=usage.usage_source
+    )
+
+
+def _message(run: AttemptRun, said: JsonObject) -> JsonObject:
+    message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
+    text: list[str] = []
+    details: list[JsonObject] = []
+    others: list[JsonObject] = []
+    plan = as_text(said.get("tool_plan"))
+    if plan:
+        details.append(detail(TOOL_PLAN, 0, plan))
+    content = said.get("content")
+    parts: list[JsonObject] = [{"type": "text", "text": content}] if isinstance(content, str) else as_objects(content)
+    for part in parts:
+        if part.get("type") == "thinking":
+            details.append(detail(THINKING, len(details), as_text(part.get("thinking"))))
+        elif isinstance(part.get("text"), str):
+            text.append(as_text(part["text"]))
+        else:
+            others.append(part)
+    calls = [call_of(call, f"call_{run.attempt_id}_{at}") for at, call in enumerate(as_objects(said.get("tool_calls")))]
+    message["content"] = "".join(text) if text or not calls else None
+    reasoning = "".join(as_text(entry["text"]) for entry in details)
+    message |= {"reasoning_content": reasoning} if reasoning else {}
+    lists = {
+        "reasoning_details": details if reasoning else [],
+        "tool_calls": calls,
+        "citations": as_objects(said.get("citations")),
+        "content_parts": others,
+    }
+    return message | {name: entries for name, entries in lists.items() if entries}
+
+
+def call_of(call: JsonObject, made_id: str) -> JsonObject:
+    """A whole tool call in OpenAI's form; a call without arguments gets the empty object."""
+    function = as_object(call.get("function"))
+    made = {"name": as_text(function.get("name")), "arguments": as_text(function.get("arguments")) or "{}"}
+    return {"id": as_text(call.get("id")) or made_id, "type": "function", "function": made}
+
+
+def logprobs_of(told: object) -> JsonObject | None:
+    """Cohere's log probabilities in OpenAI's form, or null where there are none.
+
+    Cohere gives the tokens of a chunk of text one log probability each, but no text of their own: what stands for a chunk of
+    several tokens is their sum, the log probability of the chunk.
+    """
+    entries: list[JsonObject] = []
+    for item in as_objects(told):
+        values = item.get("logprobs")
+        numbers = [value for value in values if isinstance(value, int | float)] if isinstance(values, list) else []
+        text = as_text(item.get("text"))
+        if not numbers:
+            continue
+        total = math.fsum(max(min(float(number), 0.0), -9999.0) for number in numbers if -1e300 < number < 1e300)
+        raw = list(text.encode("utf-8", "replace"))
+        entries.append({"token": text, "logprob": total, "bytes": raw, "top_logprobs": []})
+    return {"content": entries, "refusal": None} if entries else None
+
+
+def embed_answer(run: AttemptRun, encoding: str, content: bytes) -> Answer:
+    """What an answer of `v2/embed` comes to."""
+    document = parse_object(content)
+    if document is None:
+        return Answer(failure=no_object(content))
+    given = document.get("embeddings")
+    vectors = vectors_in(as_object(given).get("float")) if isinstance(given, dict) else vectors_in(given)
+    if vectors is None:
+        return Answer(
+            failure=failure_of_document(document, Where.HTTP_200_BODY)
+            or unusable("The provider's answer holds no embeddings, or embeddings of different lengths.")
+        )
+    meta = as_object(document.get("meta"))
+    tokens = _embedded_tokens(as_object(meta.get("tokens")), as_object(meta.get("billed_units")))
+    try:
+        body = embedding_list(run, vectors, encoding, tokens)
+    except ValueError:
+        return Answer(failure=unusable("The provider's embeddings hold a number that is no 32-bit float."))
+    return Answer(
+        body=body,
+        token_usage=TokenUsage(input=tokens or 0),
+        usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
+    )
+
+
+def _embedded_tokens(tokens: JsonObject, billed: JsonObject) -> int | None:
+    """What was read. Embeddings have no instructions of Cohere's added, so what is billed is what was read."""
+    read = count(tokens.get("input_tokens"))
+    return count(billed.get("input_tokens")) if read is None else read

@@ -1,0 +1,107 @@
+"""Reads one GenerateContentResponse into a `chat.completion`."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
+from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
+from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
+from services.provider_worker.adapters.gemini.usage import Usage, read_usage
+from services.provider_worker.adapters.response.body import ObjectReader
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    first_object,
+    render,
+)
+from services.provider_worker.adapters.response.unusable import SILENT, TOO_DEEP, no_object, unusable
+
+
+class WholeReader(ObjectReader):
+    """Collects the body and reads it at its end."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._call_id_prefix = f"call_{run.attempt_id}"
+        self._envelope = Envelope(run, headers)
+        super().__init__()
+
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
+        """The completion. A refused prompt, or an answer cut off by a filter, ends with `content_filter` and no failure."""
+        self._envelope.read(document)
+        usage = read_usage(as_object(document.get("usageMetadata")))
+        failure, body, finish_reason = self._failure_in(document), b"", None
+        if failure is None:
+            try:
+                choices = self._choices(document)
+                finish_reason = str(choices[0]["finish_reason"])
+                body = self._render(choices, usage)
+            except ValueError:
+                failure, finish_reason = unusable(TOO_DEEP), None
+        return Answer(
+            failure=failure,
+            body=body,
+            finish_reason=finish_reason,
+            model_served=self._envelope.model_served,
+            service_tier=usage.service_tier,
+            token_usage=usage.token_usage,
+            usage_source=usage.usage_source,
+        )
+
+    def _no_object(self, content: bytes) -> Failure:
+        return no_answer(content)
+
+    def _failure_in(self, document: JsonObject) -> Failure | None:
+        error = error_in(document)
+        if error is not None:
+            return failure_of_error(error, Where.HTTP_200_BODY)
+        if not as_objects(document.get("candidates")) and block_reason(document) is None:
+            return unusable(SILENT)
+        return None
+
+    def _choices(self, document: JsonObject) -> list[JsonObject]:
+        candidates = as_objects(document.get("candidates"))
+        if not candidates:
+            return [blocked_choice("message", {"role": "assistant", "content": None}, block_reason(document) or "")]
+        return [self._choice(candidate, position) for position, candidate in enumerate(candidates)]
+
+    def _choice(self, candidate: JsonObject, position: int) -> JsonObject:
+        state = Candidate(f"{self._call_id_prefix}_{position}" if position else self._call_id_prefix)
+        message: JsonObject = {"role": "assistant", "content": None} | state.delta(candidate)
+        for call in as_objects(message.get("tool_calls")):
+            del call["index"]
+        return {
+            "index": position,
+            "message": message,
+            "logprobs": logprobs_of(candidate),
+            # A complete document is an ending by itself.
+            "finish_reason": state.finish_reason or ("tool_calls" if "tool_calls" in message else "stop"),
+            "native_finish_reason": state.finish_word,
+        } | metadata_of(candidate)
+
+    def _render(self, choices: list[JsonObject], usage: Usage) -> bytes:
+        completion = self._envelope.around("chat.completion") | {"choices": choices, "usage": usage.openai}
+        if usage.service_tier:
+            completion["service_tier"] = usage.service_tier
+        return render(completion)
+
+
+def blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
+    """The choice for a prompt that was refused for `reason`, with `said` under `name` (`message` or `delta`)."""
+    return {
+        "index": 0,
+        name: said,
+        "logprobs": None,
+        "finish_reason": "content_filter",
+        "native_finish_reason": reason,
+    }
+
+
+def no_answer(content: bytes) -> Failure:
+    """Why a body under status 200 that is no JSON object is no answer: it may be a list that holds an error."""
+    error = error_in(first_object(content))
+    if error is not None:
+        return failure_of_error(error, Where.HTTP_200_BODY)
+    return no_object(content)

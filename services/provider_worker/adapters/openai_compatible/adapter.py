@@ -1,0 +1,101 @@
+"""The adapter for every provider of the OpenAI family, told apart by rows (`compatible.py`)."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import AnswerReader, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.adapters.openai_compatible.capabilities import StreamUsage
+from services.provider_worker.adapters.openai_compatible.embedding_response import EmbeddingReader
+from services.provider_worker.adapters.openai_compatible.embeddings import fit_embeddings, notes_of
+from services.provider_worker.adapters.openai_compatible.providers import CompatibleProvider, foreign_extras
+from services.provider_worker.adapters.openai_compatible.request import Fitting, fit_chat, refused
+from services.provider_worker.adapters.openai_compatible.stream import StreamReader
+from services.provider_worker.adapters.response.body import ErrorReader, WholeReader
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object, render
+
+
+class CompatibleAdapter:
+    """OpenAI's dialect, spoken with one provider."""
+
+    def __init__(self, provider: CompatibleProvider) -> None:
+        facts = PROVIDERS.get(provider.name)
+        self.provider = provider
+        self._title = facts.title if facts is not None else provider.name
+        self._base_url = facts.base_url if facts is not None else None
+        self._foreign = foreign_extras(provider)
+
+    def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
+        """The caller's body for `run.model`, asking for usage if streamed. Raises RefusedByAdapter."""
+        embeds = run.kind is RequestKind.EMBEDDING
+        provider = self.provider
+        base_url = run.base_url or self._base_url
+        if base_url is None:
+            raise _no_address()
+        if embeds and provider.embeddings is None:
+            raise refused(f"{self._title} has no embeddings; choose a model of another provider.", "model")
+        document = parse_object(body)
+        if document is None:
+            raise refused("The request body is not a JSON object.", None)
+        path = provider.embeddings_path if embeds else provider.chat_path
+        url, model = provider.url(base_url, path, run)
+        fitting = Fitting(document, self._title, drop_unsupported=run.drop_unsupported)
+        if not self._foreign.isdisjoint(document):
+            fitting.strip(self._foreign)
+        if embeds and provider.embeddings is not None:
+            fit_embeddings(fitting, provider.embeddings)
+        else:
+            fit_chat(fitting, provider.chat)
+        return UpstreamRequest(
+            url=url,
+            headers=self._headers(run),
+            content=self._content(run, body, document, fitting, model),
+            auth=provider.auth,
+            dropped=tuple(fitting.dropped),
+            notes=notes_of(document) if embeds else {},
+        )
+
+    def reader(
+        self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
+    ) -> AnswerReader:
+        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        if not 200 <= status < 300:
+            return ErrorReader(status, headers)
+        if run.kind is RequestKind.EMBEDDING:
+            return EmbeddingReader(request.notes, headers)
+        return StreamReader(run, headers) if run.stream else WholeReader(run, headers)
+
+    def _headers(self, run: AttemptRun) -> dict[str, str]:
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if run.stream else "application/json",
+        }
+        for field, name in self.provider.field_headers.items():
+            if value := run.key_fields.get(field):
+                headers[name] = value
+        return headers
+
+    def _content(self, run: AttemptRun, body: bytes, caller: JsonObject, fitting: Fitting, model: str) -> bytes:
+        document = fitting.document
+        changes = self._changes(run, document, model)
+        if document is caller and all(document.get(name) == value for name, value in changes.items()):
+            return body
+        try:
+            return render(document | changes)
+        except ValueError:
+            raise refused("The request body is nested too deeply.", None) from None
+
+    def _changes(self, run: AttemptRun, document: JsonObject, model: str) -> JsonObject:
+        changes: JsonObject = {"model": model}
+        if bool(document.get("stream")) != run.stream:
+            changes["stream"] = run.stream
+        if run.stream and self.provider.chat.stream_usage is StreamUsage.ASK:
+            changes["stream_options"] = as_object(document.get("stream_options")) | {"include_usage": True}
+        return changes
+
+
+def _no_address() -> RefusedByAdapter:
+    message = "The attempt names no base URL to call."
+    return RefusedByAdapter(Failure(failure_class=FailureClass.INTERNAL, message=message, where=Where.NOT_SENT))

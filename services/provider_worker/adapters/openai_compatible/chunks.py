@@ -1,0 +1,188 @@
+"""The chunks of one streamed answer: what each of them tells, and the form in which it goes on to the caller.
+
+A chunk that has OpenAI's shape already goes on as the provider's bytes. Every chunk is parsed all the same: orjson needs less
+than a microsecond for one, which is as cheap as searching it for the fields that matter, and broken JSON never reaches a caller.
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.openai_compatible.choices import StreamedChoice
+from services.provider_worker.adapters.response.errors import (
+    error_in,
+    failure_in_choices,
+    failure_of_error,
+    plain_failure,
+)
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    Mended,
+    as_object,
+    as_objects,
+    as_text,
+    first_object,
+    one_line,
+    parse_object,
+    render,
+)
+from services.provider_worker.adapters.response.token_usage import read_usage
+from services.provider_worker.adapters.response.unusable import PIECE_NO_OBJECT, PIECE_TOO_DEEP
+
+_MAX_CHOICES = 128
+"""OpenAI's largest `n`: more indices than that are a defect, not an answer."""
+
+_ENVELOPE = frozenset(
+    {
+        "id", "object", "created", "model", "provider", "choices", "usage",
+        "system_fingerprint", "service_tier", "obfuscation", "x_groq",
+    }
+)  # fmt: skip
+"""Fields that say nothing in a chunk without choices."""
+
+
+class ChunkRepair:
+    """Reads chunk after chunk. `failure` is set by what a provider says or breaks, and final."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self.failure: Failure | None = None
+        self.model_served: str | None = None
+        self.usage: object = None
+        """The last usage object: providers repeat it, some growing in every chunk, so it is never added up."""
+        self._include_usage = run.include_usage
+        self._call_id_prefix = f"call_{run.attempt_id}"
+        self._headers = headers
+        self._choices: dict[int, StreamedChoice] = {}
+
+    @property
+    def spoken(self) -> bool:
+        """Whether any answer has come: text, reasoning, a refusal, a tool call."""
+        return any(choice.spoken for choice in self._choices.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice has its finish reason."""
+        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason of the first choice."""
+        return self._choices[min(self._choices)].finish_reason if self._choices else None
+
+    @property
+    def _where(self) -> Where:
+        """Where a failure shows now: before the first token it is an error inside a 200 and no broken answer."""
+        return Where.MID_STREAM if self.spoken else Where.HTTP_200_BODY
+
+    def error(self, data: bytes) -> None:
+        """Reads the data of an event whose name is `error`."""
+        document = first_object(data)
+        error = data.decode("utf-8", "replace") if document is None else error_in(document) or document
+        self.failure = failure_of_error(error, self._where, self._headers)
+
+    def chunk(self, data: bytes) -> bytes | None:
+        """The chunk for the caller, or null where `data` holds nothing for it or is a failure."""
+        chunk = parse_object(data)
+        if chunk is None:
+            listed = first_object(data)
+            if listed is not None and error_in(listed) is not None:
+                self.error(data)
+            else:
+                self._fail(PIECE_NO_OBJECT)
+            return None
+        plain = self._repair_plain(chunk)
+        if plain is None:
+            return self._chunk(chunk, data)
+        return self._written(chunk if plain or type(chunk) is not dict else None, data)
+
+    def _repair_plain(self, chunk: JsonObject) -> bool | None:
+        """Whether a chunk changed that can hold nothing but a piece of a known choice, as nearly all do; null for others."""
+        choices = chunk.get("choices")
+        if (
+            type(choices) is not list
+            or len(choices) != 1
+            or chunk.get("usage")
+            or "error" in chunk
+            or "x_groq" in chunk
+        ):
+            return None
+        choice = choices[0]
+        if type(choice) is not dict or choice.get("finish_reason") or "error" in choice:
+            return None
+        index = choice.get("index")
+        state = self._choices.get(index) if type(index) is int else None
+        return None if state is None else state.repair(choice)
+
+    def _chunk(self, chunk: JsonObject, data: bytes) -> bytes | None:
+        raw_choices = chunk.get("choices")
+        choices = as_objects(raw_choices)
+        model = chunk.get("model")
+        if self.model_served is None and isinstance(model, str) and model:
+            self.model_served = model
+        usage_changed = self._take_usage(chunk, choices)
+        error = error_in(chunk) or _groq_error(chunk)
+        if error is not None:
+            self.failure = failure_of_error(error, self._where, self._headers)
+        else:
+            self.failure = failure_in_choices(choices, self._where, self._headers)
+        if self.failure is not None or not (choices or self._worth_sending(chunk)):
+            return None
+        changed = self._repair(choices) or choices != raw_choices
+        if changed:
+            chunk["choices"] = choices
+        return self._written(chunk if changed or usage_changed or isinstance(chunk, Mended) else None, data)
+
+    def _written(self, chunk: JsonObject | None, data: bytes) -> bytes | None:
+        if self.failure is not None:
+            return None
+        try:
+            return one_line(data) if chunk is None else render(chunk)
+        except ValueError:
+            self._fail(PIECE_TOO_DEEP)
+            return None
+
+    def _take_usage(self, chunk: JsonObject, choices: list[JsonObject]) -> bool:
+        """Keeps a chunk's usage and leaves in the chunk what the caller asked for; whether the chunk changed."""
+        usage, groq = chunk.get("usage"), chunk.get("x_groq")
+        in_groq = isinstance(groq, dict) and groq.pop("usage", None)
+        usage = usage or in_groq
+        if not usage:
+            return False
+        self.usage = usage
+        if not self._include_usage:
+            chunk.pop("usage", None)
+            return True
+        at_end = not choices or self.finished or any(choice.get("finish_reason") for choice in choices)
+        read = read_usage(usage) if at_end else None
+        chunk["usage"] = None if read is None else read.openai
+        return chunk["usage"] is not usage or bool(in_groq)
+
+    def _worth_sending(self, chunk: JsonObject) -> bool:
+        """Whether a chunk without choices tells the caller something: usage it asked for, or a field of the provider's own."""
+        return bool(chunk.get("usage")) or any(value for name, value in chunk.items() if name not in _ENVELOPE)
+
+    def _repair(self, choices: list[JsonObject]) -> bool:
+        changed = False
+        for choice in choices:
+            index = choice.get("index")
+            if not isinstance(index, int):
+                choice["index"] = index = 0
+                changed = True
+            state = self._choices.get(index)
+            if state is None:
+                if len(self._choices) >= _MAX_CHOICES:
+                    self._fail("The provider sent more choices than can be asked for.")
+                    break
+                prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
+                state = self._choices[index] = StreamedChoice(prefix)
+            changed = state.repair(choice) or changed
+        return changed
+
+    def _fail(self, message: str) -> None:
+        self.failure = plain_failure(FailureClass.SERVER, message, self._where)
+
+
+def _groq_error(chunk: JsonObject) -> JsonObject | None:
+    """Why Groq stopped a stream early, which it says in its own field and in one word; null where it did not."""
+    word = as_text(as_object(chunk.get("x_groq")).get("error"))
+    return {"code": word, "message": word} if word else None

@@ -1,0 +1,54 @@
+"""Text and reasoning of a message or a delta, in the fields where clients look for them.
+
+`content` is a string; Mistral's list of parts is taken apart. Reasoning is `reasoning_content`, the field DeepSeek introduced and
+most clients read; OpenRouter, Groq and vLLM call it `reasoning`, which stays beside it.
+"""
+
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text
+
+
+def repair_message(message: JsonObject) -> bool:
+    """Puts content and reasoning right in place; whether anything had to be changed."""
+    changed = False
+    content = message.get("content")
+    if isinstance(content, list):
+        _take_apart(message, content)
+        changed = True
+    reasoning = message.get("reasoning")
+    if isinstance(reasoning, str) and reasoning and not message.get("reasoning_content"):
+        message["reasoning_content"] = reasoning
+        changed = True
+    return changed
+
+
+def says_something(message: JsonObject) -> bool:
+    """Whether a message or delta holds any answer: text, refusal, reasoning, tool calls, audio, whatever there is but a role."""
+    return any(value for name, value in message.items() if name != "role")
+
+
+def _take_apart(message: JsonObject, parts: list[object]) -> None:
+    text: list[str] = []
+    reasoning: list[str] = []
+    others: list[object] = []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(part, str):
+            text.append(part)
+        elif isinstance(part, dict) and kind == "text":
+            text.append(as_text(part.get("text")))
+        elif isinstance(part, dict) and kind == "thinking":
+            reasoning.append(_thinking(part.get("thinking")))
+        else:
+            others.append(part)
+    message["content"] = "".join(text) or None
+    if reasoning:
+        message["reasoning_content"] = as_text(message.get("reasoning_content")) + "".join(reasoning)
+    if others:
+        # Parts that OpenAI's shape has no place for (citations, images) are not dropped in silence.
+        message["content_parts"] = others
+
+
+def _thinking(value: object) -> str:
+    if isinstance(value, list):
+        return "".join(as_text(part.get("text")) for part in value if isinstance(part, dict))
+    return as_text(value)

@@ -1,0 +1,187 @@
+"""The providers that speak OpenAI's chat completions, one row of declared quirks each.
+
+A provider that needs only data is a row here, and no code. Sources: each provider's API reference (linked from
+`keyferry.contracts.providers`) and recorded traffic. Addresses stand in `keyferry.contracts.providers`, once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.adapter import BEARER, HeaderAuth
+from services.provider_worker.adapters.openai_compatible.azure import azure_url
+from services.provider_worker.adapters.openai_compatible.capabilities import Chat, Embeddings, StreamUsage
+
+Url = Callable[[str, str, AttemptRun], tuple[str, str]]
+"""From base URL, path and attempt to the URL to call and the model to name in the body."""
+
+
+def plain_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
+    """The path below the base URL, as everybody but Azure has it."""
+    return base_url.rstrip("/") + path, run.model
+
+
+@dataclass(frozen=True, slots=True)
+class CompatibleProvider:
+    """What is particular to one provider."""
+
+    name: str
+    chat_path: str = "/chat/completions"
+    embeddings_path: str = "/embeddings"
+    auth: HeaderAuth = BEARER
+    url: Url = plain_url
+    chat: Chat = field(default_factory=Chat)
+    embeddings: Embeddings | None = None
+    """Null where it has none."""
+    extras: frozenset[str] = frozenset()
+    """Parameters of its own that no other provider is to see."""
+    takes_any_extra: bool = False
+    """Whether nobody knows who is behind it, so that everything passes."""
+    field_headers: Mapping[str, str] = field(default_factory=dict)
+    """Field beside the key -> the header that carries it."""
+
+
+_AUDIO_OUT = frozenset({"modalities", "audio"})
+_AUDIO_IN = frozenset({"input_audio"})
+_OPENAI_ACCOUNT = frozenset({"store", "service_tier"})
+"""Parameters about OpenAI's own account features."""
+_OLD_LIMIT = MappingProxyType({"max_completion_tokens": "max_tokens"})
+
+OPENAI = CompatibleProvider("openai", embeddings=Embeddings())
+AZURE = CompatibleProvider("azure", auth=HeaderAuth("api-key", ""), url=azure_url, embeddings=Embeddings())
+OPENROUTER = CompatibleProvider(
+    "openrouter",
+    embeddings=Embeddings(),
+    extras=frozenset({"provider", "models", "route", "transforms", "plugins"}),
+    field_headers=MappingProxyType({"site_url": "http-referer", "site_name": "x-title"}),
+)
+XAI = CompatibleProvider(
+    "xai",
+    chat=Chat(refused=_AUDIO_OUT | {"logit_bias"}, refused_parts=_AUDIO_IN),
+    extras=frozenset({"search_parameters", "deferred"}),
+)
+GROQ = CompatibleProvider(
+    "groq",
+    chat=Chat(
+        refused=_AUDIO_OUT
+        | {"n", "logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "store", "metadata"},
+        refused_parts=_AUDIO_IN | {"file"},
+    ),
+    extras=frozenset({"compound_custom", "search_settings", "citation_options", "disable_tool_validation"}),
+)
+TOGETHER = CompatibleProvider(
+    "together",
+    chat=Chat(
+        refused=_AUDIO_OUT | _OPENAI_ACCOUNT | {"parallel_tool_calls"},
+        renames=_OLD_LIMIT,
+        refused_parts=frozenset({"file"}),
+        developer_role=False,
+        logprobs_as_count=True,
+    ),
+    embeddings=Embeddings(refused=frozenset({"dimensions"}), token_input=False, encoding_format=False),
+    extras=frozenset({"safety_model"}),
+)
+FIREWORKS = CompatibleProvider(
+    "fireworks",
+    chat=Chat(refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=_AUDIO_IN | {"file"}, developer_role=False),
+    embeddings=Embeddings(encoding_format=False),
+)
+DEEPINFRA = CompatibleProvider(
+    "deepinfra",
+    chat=Chat(
+        refused=_AUDIO_OUT | {"logit_bias"},
+        renames=_OLD_LIMIT,
+        refused_parts=_AUDIO_IN | {"file"},
+        developer_role=False,
+    ),
+    embeddings=Embeddings(token_input=False, encoding_format=False),
+)
+MISTRAL = CompatibleProvider(
+    "mistral",
+    chat=Chat(
+        # Its schema is closed: a parameter that it does not know is an error 422.
+        refused=_AUDIO_OUT | _OPENAI_ACCOUNT
+        | {
+            "logit_bias", "user", "verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention",
+            "functions", "function_call",
+        },
+        renames=MappingProxyType({**_OLD_LIMIT, "seed": "random_seed"}),
+        refused_parts=frozenset({"file"}),
+        developer_role=False,
+        audio_as_text=True,
+        stream_usage=StreamUsage.ALWAYS,
+    ),
+    embeddings=Embeddings(
+        refused=frozenset({"user"}),
+        renames=MappingProxyType({"dimensions": "output_dimension"}),
+        token_input=False,
+    ),
+    extras=frozenset({"safe_prompt", "prompt_mode", "guardrails"}),
+)  # fmt: skip
+DEEPSEEK = CompatibleProvider(
+    "deepseek",
+    chat=Chat(
+        refused=_AUDIO_OUT
+        | _OPENAI_ACCOUNT
+        | {"n", "seed", "logit_bias", "parallel_tool_calls", "metadata", "prediction"},
+        renames=_OLD_LIMIT,
+        refused_parts=frozenset({"image_url", "input_audio", "file"}),
+        response_formats=frozenset({"text", "json_object"}),
+        developer_role=False,
+    ),
+)
+PERPLEXITY = CompatibleProvider(
+    "perplexity",
+    chat=Chat(
+        refused=_AUDIO_OUT | _OPENAI_ACCOUNT
+        | {
+            "n", "seed", "stop", "logit_bias", "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls",
+            "functions", "function_call", "metadata", "prediction",
+        },
+        renames=_OLD_LIMIT,
+        refused_parts=_AUDIO_IN | {"file"},
+        response_formats=frozenset({"text", "json_schema", "regex"}),
+        developer_role=False,
+        stream_usage=StreamUsage.ALWAYS,
+    ),
+    extras=frozenset(
+        {
+            "search_mode", "search_domain_filter", "search_recency_filter", "search_after_date_filter",
+            "search_before_date_filter", "last_updated_after_filter", "last_updated_before_filter", "return_images",
+            "return_related_questions", "disable_search", "enable_search_classifier", "media_response",
+        }
+    ),
+)  # fmt: skip
+HUGGINGFACE = CompatibleProvider("huggingface", chat=Chat(refused=_AUDIO_OUT, developer_role=False))
+VLLM = CompatibleProvider("vllm", chat=Chat(developer_role=False), embeddings=Embeddings())
+OLLAMA = CompatibleProvider(
+    "ollama",
+    chat=Chat(
+        refused=_AUDIO_OUT | {"n", "logit_bias", "tool_choice", "parallel_tool_calls"},
+        renames=_OLD_LIMIT,
+        refused_parts=_AUDIO_IN | {"file"},
+        image_links=False,
+        developer_role=False,
+    ),
+    embeddings=Embeddings(),
+)
+LLAMACPP = CompatibleProvider(
+    "llamacpp",
+    chat=Chat(refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=frozenset({"file"}), developer_role=False),
+    embeddings=Embeddings(refused=frozenset({"dimensions"})),
+)
+CUSTOM = CompatibleProvider("custom", embeddings=Embeddings(), takes_any_extra=True)
+"""An endpoint that a tenant registered: anything that calls itself OpenAI-compatible."""
+
+FAMILY = (
+    OPENAI, AZURE, OPENROUTER, XAI, GROQ, TOGETHER, FIREWORKS, DEEPINFRA, MISTRAL, DEEPSEEK, PERPLEXITY, HUGGINGFACE, VLLM,
+    OLLAMA, LLAMACPP, CUSTOM,
+)  # fmt: skip
+
+
+def foreign_extras(provider: CompatibleProvider, family: tuple[CompatibleProvider, ...] = FAMILY) -> frozenset[str]:
+    """The parameters of other providers' own that `provider` is not to see."""
+    if provider.takes_any_extra:
+        return frozenset()
+    return frozenset[str]().union(*(row.extras for row in family)) - provider.extras

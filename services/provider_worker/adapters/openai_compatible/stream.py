@@ -1,0 +1,134 @@
+"""Reads the body of a streamed answer of the OpenAI family."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.openai_compatible.chunks import ChunkRepair
+from services.provider_worker.adapters.response.body import Collected, document_failure
+from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.json_text import parse_object
+from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.token_usage import metered, read_usage
+from services.provider_worker.adapters.response.unusable import (
+    PIECE_TOO_LARGE,
+    SILENT,
+    STOPPED_IN_A_PIECE,
+    stopped,
+    unusable,
+)
+
+_MAX_HELD = 16
+"""Chunks without any answer that are held back; a provider that sends more of them is let through."""
+
+
+class StreamReader:
+    """Reads one event stream.
+
+    Chunks that hold no answer yet (a role, an empty text) are held back until one does: the first chunk out is the first token,
+    and a provider that fails before it has delivered nothing.
+    """
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+        self._events = EventParser()
+        self._repair = ChunkRepair(run, headers)
+        self._begun = False
+        self._document: Collected | None = None
+        self._held: list[bytes] | None = []
+        self._done = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the provider has said `[DONE]`, or an error."""
+        return (
+            self._done or self._repair.failure is not None or (self._document is not None and self._document.too_large)
+        )
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The chunks that `data` completes, one JSON text each."""
+        if not self._begun:
+            self._begin(data)
+        if self._document is not None:
+            self._document.add(data)
+            return []
+        if self.over:
+            return []
+        chunks: list[bytes] = []
+        for name, event in self._events.feed(data):
+            self._read(name, event, chunks)
+            if self.over:
+                return chunks
+        if self._events.overflow:
+            self._fail(FailureClass.SERVER, PIECE_TOO_LARGE)
+        return chunks
+
+    def close(self) -> Answer:
+        """What the stream came to. Without a finish reason, or `[DONE]` after some answer, it is `truncated`."""
+        if self._document is not None:
+            return Answer(failure=document_failure(self._document.content, self._headers))
+        late = [] if self.over else self._read_last()
+        failure = self._repair.failure or self._missing_end()
+        token_usage, usage_source, cost = metered(read_usage(self._repair.usage))
+        return Answer(
+            failure=failure,
+            finish_reason=self._repair.finish_reason,
+            model_served=self._repair.model_served,
+            token_usage=token_usage,
+            usage_source=usage_source,
+            reported_cost_usd=cost,
+            late=() if failure is not None else tuple(late),
+        )
+
+    def _read_last(self) -> list[bytes]:
+        """The chunks of an event whose blank line never came: whole JSON is a whole piece, anything less was cut off."""
+        late: list[bytes] = []
+        for name, event in self._events.finish():
+            if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
+                self._read(name, event, late)
+            elif not self._repair.finished:
+                self._fail(FailureClass.TRUNCATED, STOPPED_IN_A_PIECE)
+        return late
+
+    def _begin(self, data: bytes) -> None:
+        first = data.lstrip()[:1]
+        if first:
+            self._begun = True
+            if first in b"{[<":
+                # No event stream begins like this: it is one document, most likely an error under status 200.
+                self._document = Collected()
+
+    def _read(self, name: bytes, event: bytes, chunks: list[bytes]) -> None:
+        if event.startswith(b"[DONE]"):
+            self._done = True
+            if self._missing_end() is None:
+                self._release(chunks)
+        elif name == b"error":
+            self._repair.error(event)
+        elif event.strip():
+            chunk = self._repair.chunk(event)
+            if chunk is not None:
+                self._send(chunk, chunks)
+
+    def _send(self, chunk: bytes, chunks: list[bytes]) -> None:
+        if self._held is None:
+            chunks.append(chunk)
+            return
+        self._held.append(chunk)
+        if self._repair.spoken or self._repair.finished or len(self._held) >= _MAX_HELD:
+            self._release(chunks)
+
+    def _release(self, chunks: list[bytes]) -> None:
+        chunks.extend(self._held or [])
+        self._held = None
+
+    def _fail(self, failure_class: FailureClass, message: str) -> None:
+        self._repair.failure = plain_failure(failure_class, message, Where.MID_STREAM)
+
+    def _missing_end(self) -> Failure | None:
+        if self._repair.finished or (self._done and self._repair.spoken):
+            return None
+        if self._done:
+            return unusable(SILENT)
+        return stopped()

@@ -1,0 +1,146 @@
+"""Tool calls of one choice, in the form that OpenAI's own clients put together right.
+
+Those clients join the strings of all pieces with the same `index`, `id` and `name` included. So every call needs an index of its
+own (OpenRouter sends parallel calls that all say 0, Mistral leaves the index out), and its id and name may come once only.
+Calls of custom tools carry a text under `custom` instead of a function; they get no arguments that nobody sent.
+"""
+
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    as_object,
+    as_objects,
+    as_text,
+    parse_object,
+    render,
+)
+
+_FEW_PIECES = 16
+"""Servers that give calls neither ids nor indices of their own send each of them whole."""
+
+
+class _Call:
+    """One call: its place in the answer, and what has come of it."""
+
+    def __init__(self, index: int, call_id: str) -> None:
+        self.index = index
+        self.id = call_id
+        self.name = ""
+        self.filled = False
+        self.arguments: list[str] = []
+        """The first pieces of its arguments, in order, up to one more than are looked at."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether its arguments came whole in a few pieces: a JSON object, to which nothing can be added."""
+        if len(self.arguments) > _FEW_PIECES:
+            return False
+        return parse_object("".join(self.arguments).encode("utf-8", "replace")) is not None
+
+
+class ToolCallPieces:
+    """Re-indexes the pieces of streamed tool calls. `id_prefix` starts the ids of calls that come without one."""
+
+    def __init__(self, id_prefix: str) -> None:
+        self._id_prefix = id_prefix
+        self._calls: list[_Call] = []
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        """The provider's index -> the latest call that used it."""
+
+    @property
+    def any(self) -> bool:
+        """Whether a call has begun."""
+        return bool(self._calls)
+
+    def repair(self, delta: JsonObject) -> bool:
+        """Puts `delta["tool_calls"]` right in place; whether anything had to be changed."""
+        raw = delta.get("tool_calls")
+        if not raw:
+            return False
+        pieces = as_objects(raw)
+        # Not any(): every piece has to be repaired.
+        changed = sum([self._repair_piece(piece) for piece in pieces]) > 0
+        if changed or pieces != raw:
+            delta["tool_calls"] = pieces
+            return True
+        return False
+
+    def take_unfilled(self) -> list[JsonObject]:
+        """Pieces that give calls without any arguments the empty object, so that every caller can parse them."""
+        unfilled = [call for call in self._calls if not call.filled]
+        for call in unfilled:
+            call.filled = True
+        return [{"index": call.index, "function": {"arguments": "{}"}} for call in unfilled]
+
+    def _repair_piece(self, piece: JsonObject) -> bool:
+        before = dict(piece)
+        function = dict(as_object(piece.get("function")))
+        call, new = self._call_of(piece, as_text(function.get("name")))
+        piece["index"] = call.index
+        if new:
+            piece["id"] = call.id
+            piece["type"] = as_text(piece.get("type")) or "function"
+        else:
+            piece.pop("id", None)
+            if call.name and function.get("name") == call.name:
+                function.pop("name")
+        call.name = call.name or as_text(function.get("name"))
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):
+            function["arguments"] = arguments = render(arguments).decode()
+        if isinstance(arguments, str) and arguments and len(call.arguments) <= _FEW_PIECES:
+            call.arguments.append(arguments)
+        call.filled = call.filled or bool(arguments) or "custom" in piece
+        if function or "function" in piece:
+            piece["function"] = function
+        return piece != before
+
+    def _call_of(self, piece: JsonObject, name: str) -> tuple[_Call, bool]:
+        """The call that `piece` belongs to, and whether it begins with it."""
+        call_id, index = as_text(piece.get("id")), piece.get("index")
+        call = self._by_id.get(call_id)
+        if call is None and isinstance(index, int) and not (call_id and name):
+            # An unknown id without a name is no new call: some servers make up an id for every piece.
+            call = self._by_index.get(index)
+            if call is not None and name and call.complete:
+                # Google's compatible endpoint gives parallel calls no ids, and the index 0 all.
+                call = None
+        elif call is None and not isinstance(index, int) and not call_id and not name and self._calls:
+            call = self._calls[-1]
+        if call is not None:
+            return call, False
+        call = _Call(len(self._calls), call_id or f"{self._id_prefix}_{len(self._calls)}")
+        self._calls.append(call)
+        self._by_id[call.id] = call
+        if isinstance(index, int):
+            self._by_index[index] = call
+        return call, True
+
+
+def repair_whole_calls(message: JsonObject, id_prefix: str, *, cut_short: bool) -> bool:
+    """Puts the tool calls of a complete message right in place; whether anything had to be changed.
+
+    Missing arguments become `{}` unless the answer was `cut_short`, where nobody knows what they would have been.
+    """
+    changed = False
+    calls = as_objects(message.get("tool_calls"))
+    for position, call in enumerate(calls):
+        if "custom" not in call:
+            changed = _repair_function(call, cut_short=cut_short) or changed
+        if not as_text(call.get("id")):
+            call["id"], changed = f"{id_prefix}_{position}", True
+        if not as_text(call.get("type")):
+            call["type"], changed = "function", True
+    return changed
+
+
+def _repair_function(call: JsonObject, *, cut_short: bool) -> bool:
+    call["function"] = function = as_object(call.get("function"))
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        function["arguments"] = render(arguments).decode()
+    elif not arguments and not (cut_short and arguments == ""):
+        function["arguments"] = "" if cut_short else "{}"
+    else:
+        return False
+    return True

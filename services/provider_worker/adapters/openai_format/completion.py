@@ -1,0 +1,136 @@
+"""Writes OpenAI's `chat.completion` and `chat.completion.chunk` objects.
+
+Source of the shapes: the OpenAI API reference, "The chat completion object" and "The chat completion chunk object".
+"""
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Where
+from services.provider_worker.adapters.response.json_text import JsonObject, render
+
+
+def envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, kind: str) -> JsonObject:
+    """The fields around the choices. `created` is the provider's own date, 0 where it sent none: adapters have no clock."""
+    return {
+        "id": answer_id or f"chatcmpl-{run.attempt_id}",
+        "object": kind,
+        "created": _unix_seconds(headers.get("date")),
+        "model": run.model,
+    }
+
+
+def completion(around: JsonObject, message: JsonObject, finish_reason: str, logprobs: object = None) -> JsonObject:
+    """A whole completion with one choice; `around` is its envelope and whatever else stands at the top."""
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
+    return around | {"choices": [choice]}
+
+
+class ChunkWriter:
+    """Writes the chunks of one streamed answer and keeps what is not yet fetched.
+
+    Nothing is written before there is answer to tell: the role goes out with the first piece of it, so a provider that fails
+    before that has delivered nothing.
+    """
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self.spoken = False
+        self.too_deep = False
+        """Whether the provider sent something that is nested too deeply to be written."""
+        self.answer_id = ""
+        """The provider's name for the answer; has to be set before the first chunk."""
+        self.finish_reason: str | None = None
+        self._run = run
+        self._headers = headers
+        self._around: JsonObject | None = None
+        self._written: list[bytes] = []
+        self._calls: dict[object, int] = {}
+        self._unfilled: set[int] = set()
+
+    @property
+    def where(self) -> Where:
+        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
+        return Where.MID_STREAM if self.spoken else Where.HTTP_200_BODY
+
+    @property
+    def calls(self) -> int:
+        """How many tool calls have begun."""
+        return len(self._calls)
+
+    def take(self) -> list[bytes]:
+        """The chunks that were written since the last time."""
+        written, self._written = self._written, []
+        return written
+
+    def text(self, text: str, logprobs: object = None) -> None:
+        """A piece of the answer's text."""
+        if text:
+            self.delta({"content": text}, logprobs=logprobs)
+
+    def reasoning(self, text: str) -> None:
+        """A piece of the model's reasoning."""
+        if text:
+            self.delta({"reasoning_content": text})
+
+    def begin_call(self, key: object, call_id: str, name: str) -> None:
+        """The begin of a tool call; `key` is what the provider names it by in later pieces."""
+        index = self._calls[key] = len(self._calls)
+        self._unfilled.add(index)
+        call_id = call_id or f"call_{self._run.attempt_id}_{index}"
+        function = {"name": name, "arguments": ""}
+        self.delta({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]})
+
+    def fill_call(self, key: object, arguments: str) -> None:
+        """A piece of the arguments of the call that began with `key`."""
+        index = self._calls.get(key)
+        if index is not None and arguments:
+            self._unfilled.discard(index)
+            self.delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
+
+    def delta(self, delta: JsonObject, finish_reason: str | None = None, logprobs: object = None) -> None:
+        """A chunk with this delta."""
+        if not self.spoken:
+            delta = {"role": "assistant"} | delta
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        if self._write({"choices": [choice]}):
+            self.spoken = True
+
+    def finish(self, reason: str) -> None:
+        """The end of the answer. Calls without any arguments get the empty object, unless the answer was cut short."""
+        delta: JsonObject = {} if self.spoken else {"content": ""}
+        if reason in ("stop", "tool_calls") and self._unfilled:
+            delta["tool_calls"] = [
+                {"index": index, "function": {"arguments": "{}"}} for index in sorted(self._unfilled)
+            ]
+        self._unfilled.clear()
+        self.finish_reason = reason
+        self.delta(delta, reason)
+
+    def end(self, usage: JsonObject | None, extra: JsonObject) -> None:
+        """The chunk without choices: usage where the caller asked for it, and what else the provider told at the end."""
+        told: JsonObject = dict(extra)
+        if usage is not None and self._run.include_usage:
+            told["usage"] = usage
+        if told:
+            self._write({"choices": [], **told})
+
+    def _write(self, chunk: JsonObject) -> bool:
+        if self._around is None:
+            self._around = envelope(self._run, self._headers, self.answer_id, "chat.completion.chunk")
+        try:
+            self._written.append(render(self._around | chunk))
+        except ValueError:
+            self.too_deep = True
+        return not self.too_deep
+
+
+def _unix_seconds(date: str | None) -> int:
+    try:
+        moment = parsedate_to_datetime(date) if date else None
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    if moment is None:
+        return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

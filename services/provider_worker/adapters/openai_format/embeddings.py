@@ -1,0 +1,78 @@
+"""OpenAI's embeddings request and the `list` that answers it.
+
+Source of the shapes: the OpenAI API reference, "Create embeddings". Base64 holds little-endian 32-bit floats.
+"""
+
+import base64
+import struct
+
+from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.response.json_text import JsonObject, render
+
+ENCODING_NOTE = "encoding_format"
+"""Under which name a request remembers for its answer which encoding was asked for."""
+
+
+def texts_of(fields: CallerFields) -> list[str]:
+    """The texts to embed. Raises RefusedByAdapter for token ids, which mean nothing to another provider, and for no text."""
+    value = fields.take("input")
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        raise bad_request("`input` must be a text or a list of texts, none of them empty.", "input")
+    if not all(isinstance(text, str) and text for text in texts):
+        raise bad_request(f"{fields.provider} embeds texts only: `input` must hold texts, not token ids.", "input")
+    return [str(text) for text in texts]
+
+
+def encoding_of(fields: CallerFields) -> str:
+    """`float` or `base64`. Raises RefusedByAdapter for another encoding."""
+    encoding = fields.take("encoding_format") or "float"
+    if encoding not in ("float", "base64"):
+        raise bad_request("`encoding_format` must be `float` or `base64`.", "encoding_format")
+    return str(encoding)
+
+
+def dimensions_of(fields: CallerFields) -> int | None:
+    """How many numbers a vector is to have, or null. Raises RefusedByAdapter for what is no count."""
+    value = fields.take("dimensions")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise bad_request("`dimensions` must be an integer of at least 1.", "dimensions")
+    return value
+
+
+def vectors_in(value: object) -> list[list[float]] | None:
+    """`value` if it is a list of vectors of one length, none of them empty; else null."""
+    if not isinstance(value, list) or not value:
+        return None
+    vectors = [_vector(row) for row in value]
+    lengths = {len(vector) for vector in vectors if vector}
+    return [vector for vector in vectors if vector] if len(lengths) == 1 and all(vectors) else None
+
+
+def _vector(row: object) -> list[float] | None:
+    if not isinstance(row, list):
+        return None
+    numbers = [item for item in row if isinstance(item, int | float) and not isinstance(item, bool)]
+    return numbers if len(numbers) == len(row) else None
+
+
+def embedding_list(run: AttemptRun, vectors: list[list[float]], encoding: str, prompt_tokens: int | None) -> bytes:
+    """The answer for the caller. Raises ValueError where a number does not fit a 32-bit float."""
+    data: list[JsonObject] = [
+        {"object": "embedding", "index": index, "embedding": packed(vector) if encoding == "base64" else vector}
+        for index, vector in enumerate(vectors)
+    ]
+    tokens = prompt_tokens or 0
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return render({"object": "list", "data": data, "model": run.model, "usage": usage})
+
+
+def packed(vector: list[float]) -> str:
+    """`vector` as base64 of little-endian 32-bit floats. Raises ValueError where a number does not fit."""
+    try:
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+    except (OverflowError, struct.error):
+        raise ValueError("a number does not fit a 32-bit float") from None

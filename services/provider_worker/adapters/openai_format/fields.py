@@ -1,0 +1,95 @@
+"""The top-level fields of a caller's body: each is translated, refused by name, or (if the tenant allows) dropped and reported.
+
+Source of the names and of their neutral values: the OpenAI API reference, "Create chat completion" and "Create embeddings".
+"""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.adapter import RefusedByAdapter
+from services.provider_worker.adapters.response.json_text import JsonObject, parse_object, render
+
+_NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "store": (False,),
+    "parallel_tool_calls": (True,),
+    "modalities": (["text"],),
+    "service_tier": ("auto", "default"),
+    "verbosity": ("medium",),
+    "tool_choice": ("auto", "none"),
+    "encoding_format": ("float",),
+}
+"""Values that ask for what happens anyway. Null, and an empty text, list or object, are neutral for every field."""
+
+_OWN = frozenset({"model", "stream", "stream_options"})
+"""Fields that the gateway itself has read already."""
+
+
+def bad_request(message: str, param: str | None) -> RefusedByAdapter:
+    """The refusal of a request that cannot be translated: status 400, nothing sent. `message` says what to do."""
+    return RefusedByAdapter(
+        Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=param)
+    )
+
+
+class CallerFields:
+    """One caller's body, field by field. `provider` is the name that messages call the provider by."""
+
+    def __init__(self, run: AttemptRun, body: bytes, provider: str) -> None:
+        """Raises RefusedByAdapter where `body` is not a JSON object."""
+        document = parse_object(body)
+        if document is None:
+            raise bad_request("The request body is not a JSON object.", None)
+        self.provider = provider
+        self.dropped: list[str] = []
+        """What was left out, in the order in which it was found."""
+        self._may_drop = run.drop_unsupported
+        self._document = document
+        self._taken = set(_OWN)
+
+    def take(self, name: str) -> object:
+        """The value of a field that the caller of this method translates; null where it is absent or neutral by emptiness."""
+        self._taken.add(name)
+        value = self._document.get(name)
+        return None if _is_empty(value) else value
+
+    def unsupported(self, param: str, what: str | None = None) -> None:
+        """Drops `param` where the tenant allows it. Raises RefusedByAdapter where not; `what` tells more than its name."""
+        if self._may_drop:
+            if param not in self.dropped:
+                self.dropped.append(param)
+            return
+        reason = what or f"{self.provider} does not support `{param}`."
+        raise bad_request(
+            f"{reason} Leave it out, or let the gateway drop what a provider does not support.", param[:100]
+        )
+
+    def refuse_rest(self) -> None:
+        """Refuses or drops every field that nobody took and that asks for something."""
+        for name, value in self._document.items():
+            # Compared with its type: 1 and true are equal in Python and not in JSON.
+            neutral = any(type(value) is type(one) and value == one for one in _NEUTRAL.get(name, ()))
+            zero = name in ("presence_penalty", "frequency_penalty") and value == 0
+            if name not in self._taken and not (neutral or zero or _is_empty(value)):
+                self.unsupported(name)
+
+    def native(self, names: tuple[str, ...]) -> JsonObject:
+        """The provider's own fields among the caller's that go on as they are."""
+        return {name: value for name in names if (value := self.take(name)) is not None}
+
+
+def content_of(document: JsonObject) -> bytes:
+    """The body to send. Raises RefusedByAdapter where it is nested too deeply to be written."""
+    try:
+        return render(document)
+    except ValueError:
+        raise bad_request("The request body is nested too deeply.", None) from None
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == "" or value == [] or value == {}

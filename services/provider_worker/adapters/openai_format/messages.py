@@ -1,0 +1,125 @@
+"""The caller's conversation, taken apart into what providers' requests are made of.
+
+Source of the shapes: the OpenAI API reference, "Create chat completion", `messages`.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+_DATA_URL = re.compile(r"data:([\w.+/-]+)(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Bytes that came inside the request: their media type in lower case, and the bytes in base64."""
+
+    media_type: str
+    base64: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCall:
+    """A tool call of an earlier turn; `arguments` is the text of a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+
+    @property
+    def arguments_object(self) -> JsonObject | None:
+        """The arguments, parsed; null where they are no JSON object. No arguments at all are an empty object."""
+        return parse_object(self.arguments.encode("utf-8", "surrogatepass")) if self.arguments.strip() else {}
+
+
+def messages_of(fields: CallerFields) -> list[tuple[str, JsonObject]]:
+    """Each message with its path (`messages[0]`). Raises RefusedByAdapter where there are none, or one of no known role."""
+    messages = fields.take("messages")
+    if not isinstance(messages, list):
+        raise bad_request("`messages` must be a list with at least one message.", "messages")
+    found: list[tuple[str, JsonObject]] = []
+    for position, message in enumerate(messages):
+        path = f"messages[{position}]"
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise bad_request(f"`{path}` must be an object whose role is one of: {', '.join(ROLES)}.", f"{path}.role")
+        if message.get("name") and message["role"] != "tool":
+            fields.unsupported(f"{path}.name")
+        if message.get("function_call"):
+            raise bad_request(
+                f"`{path}.function_call` is not supported; use `tool_calls` instead.", f"{path}.function_call"
+            )
+        found.append((path, message))
+    return found
+
+
+def parts_of(path: str, content: object) -> Iterator[tuple[str, str, JsonObject]]:
+    """The parts of a message's content as (path, type, part); a plain text is one `text` part. Raises RefusedByAdapter."""
+    if content is None:
+        return
+    if isinstance(content, str):
+        yield f"{path}.content", "text", {"type": "text", "text": content}
+        return
+    if not isinstance(content, list):
+        raise bad_request(f"`{path}.content` must be a text or a list of parts.", f"{path}.content")
+    for position, part in enumerate(content):
+        place = f"{path}.content[{position}]"
+        if isinstance(part, str):
+            yield place, "text", {"type": "text", "text": part}
+        elif isinstance(part, dict) and isinstance(part.get("type"), str):
+            yield place, part["type"], part
+        else:
+            raise bad_request(f"`{place}` must be an object with a type.", place)
+
+
+def text_of(path: str, content: object) -> str:
+    """The text of a content that may hold nothing but text. Raises RefusedByAdapter."""
+    texts: list[str] = []
+    for place, kind, part in parts_of(path, content):
+        if kind not in ("text", "refusal"):
+            raise bad_request(f"`{place}` must be a text part.", place)
+        texts.append(as_text(part.get(kind)))
+    return "".join(texts)
+
+
+def calls_of(path: str, message: JsonObject) -> list[AskedCall]:
+    """The tool calls of an assistant's message. Raises RefusedByAdapter where one is not a function call with an id."""
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise bad_request(f"`{path}.tool_calls` must be a list.", f"{path}.tool_calls")
+    found: list[AskedCall] = []
+    for position, call in enumerate(calls):
+        place = f"{path}.tool_calls[{position}]"
+        function = as_object(as_object(call).get("function"))
+        call_id, name = as_text(as_object(call).get("id")), as_text(function.get("name"))
+        if not call_id or not name:
+            raise bad_request(f"`{place}` must be a function call with an id and a name.", place)
+        asked = AskedCall(call_id, name, as_text(function.get("arguments")))
+        if asked.arguments_object is None:
+            raise bad_request(
+                f"`{place}.function.arguments` is not the text of a JSON object; repair it or leave the call out.",
+                f"{place}.function.arguments",
+            )
+        found.append(asked)
+    return found
+
+
+def media_of(url: object) -> Media | None:
+    """What a `data:` URL holds, or null where `url` is none with base64."""
+    match = _DATA_URL.match(url) if isinstance(url, str) else None
+    if match is None or not isinstance(url, str):
+        return None
+    return Media(match.group(1).lower(), "".join(url[match.end() :].split()))
+
+
+def reasoning_details(message: JsonObject, formats: frozenset[str]) -> list[JsonObject]:
+    """The entries of an echoed message's `reasoning_details` that are of one of these formats, or of none in particular.
+
+    Those of other providers are left out: their signatures mean nothing to this one.
+    """
+    details = message.get("reasoning_details")
+    entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
+    return [entry for entry in entries if entry.get("format") is None or as_text(entry.get("format")) in formats]

@@ -1,0 +1,39 @@
+"""Fields of the caller's that most providers have under another name."""
+
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How much a model is to think, least first. Source: the OpenAI API reference, `reasoning_effort`; `max` is Anthropic's."""
+
+
+def max_tokens_of(fields: CallerFields) -> int | None:
+    """The bound on the completion, in tokens, by its new name or its old one. Raises RefusedByAdapter for what is no count."""
+    new, old = fields.take("max_completion_tokens"), fields.take("max_tokens")
+    name, value = ("max_completion_tokens", new) if new is not None else ("max_tokens", old)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise bad_request(f"`{name}` must be an integer of at least 1.", name)
+    return value
+
+
+def stop_of(fields: CallerFields) -> list[str]:
+    """The texts at which the model stops. Raises RefusedByAdapter for what is neither a text nor a list of texts."""
+    stop = fields.take("stop")
+    if isinstance(stop, str):
+        return [stop]
+    if stop is None:
+        return []
+    if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
+        raise bad_request("`stop` must be a text or a list of texts.", "stop")
+    return [str(text) for text in stop]
+
+
+def effort_of(fields: CallerFields) -> str | None:
+    """How much the model is to think, or null. Raises RefusedByAdapter for a word that is not in `EFFORTS`."""
+    effort = fields.take("reasoning_effort")
+    if effort is None:
+        return None
+    if effort not in EFFORTS:
+        raise bad_request(f"`reasoning_effort` must be one of: {', '.join(EFFORTS)}.", "reasoning_effort")
+    return str(effort)

@@ -1,0 +1,106 @@
+"""What the caller lets the model call, and the form in which it wants the answer.
+
+Source of the shapes: the OpenAI API reference, "Create chat completion", `tools`, `tool_choice` and `response_format`.
+"""
+
+from dataclasses import dataclass
+
+from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `declared` is the caller's whole entry, for fields beside the function."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+    strict: bool
+    declared: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`mode` is `auto`, `none`, `required` or `function`; `name` is the function that has to be called."""
+
+    mode: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """A JSON answer: any object where `schema` is null."""
+
+    schema: JsonObject | None = None
+    name: str = ""
+    description: str = ""
+
+
+def tools_of(fields: CallerFields) -> list[Tool]:
+    """The functions that are offered. Raises RefusedByAdapter for tools that are no functions, where they may not be dropped."""
+    for name in ("functions", "function_call"):
+        if fields.take(name) is not None:
+            raise bad_request(f"`{name}` is not supported; use `tools` and `tool_choice` instead.", name)
+    declared = fields.take("tools") or []
+    if not isinstance(declared, list):
+        raise bad_request("`tools` must be a list.", "tools")
+    tools: list[Tool] = []
+    for position, entry in enumerate(declared):
+        path = f"tools[{position}]"
+        function = as_object(as_object(entry).get("function"))
+        if not isinstance(entry, dict) or entry.get("type", "function") != "function":
+            fields.unsupported(path, f"{fields.provider} supports no tools but functions, and `{path}` is none.")
+        elif not as_text(function.get("name")):
+            raise bad_request(f"`{path}.function` must have a name.", f"{path}.function.name")
+        else:
+            tools.append(_tool(entry, function))
+    return tools
+
+
+def _tool(entry: JsonObject, function: JsonObject) -> Tool:
+    return Tool(
+        name=as_text(function.get("name")),
+        description=as_text(function.get("description")),
+        parameters=as_object(function.get("parameters")) or {"type": "object", "properties": {}},
+        strict=function.get("strict") is True,
+        declared=entry,
+    )
+
+
+def choice_of(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
+    """Which call is asked for. Raises RefusedByAdapter for other forms than OpenAI's four, and for a function not offered."""
+    choice = fields.take("tool_choice")
+    if choice is None or choice == "auto":
+        return ToolChoice("auto")
+    if choice in ("none", "required"):
+        if choice == "required" and not tools:
+            raise bad_request("`tool_choice` is `required` and there are no `tools`.", "tool_choice")
+        return ToolChoice(str(choice))
+    entry = as_object(choice)
+    name = as_text(as_object(entry.get("function")).get("name"))
+    if entry.get("type") != "function" or not name:
+        fields.unsupported(
+            "tool_choice", f"{fields.provider} supports `auto`, `none`, `required` or one function as `tool_choice`."
+        )
+        return ToolChoice("auto")
+    if name not in {tool.name for tool in tools}:
+        raise bad_request("`tool_choice` names a function that is not among the `tools`.", "tool_choice")
+    return ToolChoice("function", name)
+
+
+def answer_format_of(fields: CallerFields) -> AnswerFormat | None:
+    """The JSON that is asked for, or null for plain text. Raises RefusedByAdapter for other forms than OpenAI's."""
+    asked = fields.take("response_format")
+    if asked is None or as_object(asked).get("type") == "text":
+        return None
+    kind = as_object(asked).get("type")
+    if kind == "json_object":
+        return AnswerFormat()
+    wanted = as_object(as_object(asked).get("json_schema"))
+    if kind != "json_schema" or not isinstance(wanted.get("schema"), dict):
+        raise bad_request(
+            "`response_format` must be of type `text`, `json_object`, or `json_schema` with a `json_schema.schema`.",
+            "response_format",
+        )
+    return AnswerFormat(as_object(wanted["schema"]), as_text(wanted.get("name")), as_text(wanted.get("description")))

@@ -1,0 +1,192 @@
+"""What a provider's error means: from status, body and headers to a `Failure`.
+
+Source of the shapes: recorded traffic and the providers' API references. Nothing here raises, whatever a provider sends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.response.error_table import classify, status_of_code
+from services.provider_worker.adapters.response.finish_reason import finish_failure
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, first_object
+from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
+from services.provider_worker.adapters.response.retry_after import (
+    from_details,
+    from_error_headers,
+    from_headers,
+    from_words,
+)
+
+C = FailureClass
+
+_MAX_DEPTH = 2
+"""How deep an explanation may be packed into another."""
+
+_JUDGED: Mapping[FailureClass, str] = {
+    C.AUTH: "auth",
+    C.QUOTA: "rate_limit",
+    C.RATE_LIMIT: "rate_limit",
+    C.LIMIT: "rate_limit",
+    C.OVERLOADED: "overloaded",
+    C.UNAVAILABLE: "overloaded",
+    C.CONTEXT_LENGTH: "context_length",
+    C.CONTENT_FILTER: "content_filter",
+    C.NOT_FOUND: "not_found",
+    C.BAD_REQUEST: "bad_request",
+    C.POLICY: "bad_request",
+}
+
+
+def judged_class(failure_class: FailureClass) -> str:
+    """`failure_class` in the eight coarser classes by which recorded provider traffic is judged."""
+    return _JUDGED.get(failure_class, "server")
+
+
+@dataclass(slots=True)
+class _Explanation:
+    """What an error body says of itself."""
+
+    status: int | None = None
+    codes: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    param: str | None = None
+    retry_after_ms: int | None = None
+
+
+def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    document = first_object(body)
+    said = _Explanation()
+    if document is None:
+        said.messages.append(visible_text(body.decode("utf-8", "replace")))
+    else:
+        _explain(said, error_in(document) or document, headers)
+    retry_after_ms = from_headers(headers)
+    if retry_after_ms is not None:
+        said.retry_after_ms = retry_after_ms
+    return _failure(said, status, Where.HTTP_STATUS)
+
+
+def failure_of_error(error: object, where: Where, headers: Mapping[str, str]) -> Failure:
+    """The failure behind an error object, or error text, that came inside a 200.
+
+    The answer's own retry headers are not for it: some providers send them with every 200.
+    """
+    said = _Explanation()
+    _explain(said, error, headers)
+    status = said.status
+    if status is None:
+        status = next((known for code in said.codes if (known := status_of_code(code)) is not None), None)
+    return _failure(said, status, where)
+
+
+def error_in(document: JsonObject) -> object | None:
+    """The error that a document carries in place of an answer, or beside one; null where it carries none."""
+    error = document.get("error")
+    if error:
+        return document if isinstance(error, str) else error
+    if document.get("object") == "error" or (
+        "choices" not in document and ("detail" in document or "message" in document)
+    ):
+        return document
+    return None
+
+
+def failure_in_choices(choices: list[JsonObject], where: Where, headers: Mapping[str, str]) -> Failure | None:
+    """The first failure that a choice confesses, by an error object or by a finish reason that is one."""
+    for choice in choices:
+        error = choice.get("error")
+        if error:
+            return failure_of_error(error, where, headers)
+        word = choice.get("finish_reason")
+        failure_class = finish_failure(word) if isinstance(word, str) else None
+        if failure_class is not None:
+            return plain_failure(
+                failure_class, f"The provider gave up: its finish reason is {sanitised(str(word))!r}.", where
+            )
+    return None
+
+
+def plain_failure(failure_class: FailureClass, message: str, where: Where, status: int | None = None) -> Failure:
+    """A failure that this adapter found itself."""
+    return Failure(failure_class=failure_class, message=message, where=where, status=status)
+
+
+def _explain(said: _Explanation, error: object, headers: Mapping[str, str], depth: int = 0) -> None:
+    """Adds what `error` says to `said`; an error of another provider that is packed into it is read as well."""
+    if not isinstance(error, dict):
+        said.messages.extend([error] if isinstance(error, str) else [])
+        return
+    for name in ("code", "type", "status"):
+        if isinstance(error.get(name), str):
+            said.codes.append(str(error[name]))
+    if said.status is None:
+        said.status = next((s for name in ("status_code", "status", "code") if (s := _status(error.get(name)))), None)
+    text = _message(error)
+    if text:
+        said.messages.append(text)
+    if isinstance(error.get("param"), str) and said.param is None:
+        said.param = str(error["param"])
+    inner = as_object(error.get("innererror"))
+    if isinstance(inner.get("code"), str):
+        said.codes.append(str(inner["code"]))
+    metadata = as_object(error.get("metadata"))
+    if metadata.get("reasons") or metadata.get("flagged_input"):
+        said.codes.append("moderation_blocked")
+    wait_ms = from_error_headers(as_object(metadata.get("headers")), headers)
+    said.retry_after_ms = from_details(as_objects(error.get("details"))) if wait_ms is None else wait_ms
+    if depth < _MAX_DEPTH and "raw" in metadata:
+        _explain_raw(said, metadata["raw"], headers, depth)
+
+
+def _explain_raw(said: _Explanation, raw: object, headers: Mapping[str, str], depth: int) -> None:
+    document = first_object(raw.encode("utf-8", "replace")) if isinstance(raw, str) else as_object(raw)
+    if document is None:
+        said.messages.append(visible_text(str(raw)))
+        return
+    retry_after_ms = said.retry_after_ms
+    _explain(said, error_in(document) or document, headers, depth + 1)
+    said.retry_after_ms = said.retry_after_ms if retry_after_ms is None else retry_after_ms
+
+
+def _message(error: JsonObject, depth: int = 0) -> str:
+    """The first text under a name that messages have, also inside of an object or a list that stands there."""
+    for name in ("message", "msg", "error", "detail", "errors"):
+        value = error.get(name)
+        if isinstance(value, str) and value:
+            return value
+        for item in as_objects(value) if depth < _MAX_DEPTH else []:
+            text = _message(item, depth + 1)
+            if text:
+                return text
+    return ""
+
+
+def _status(value: object) -> int | None:
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 400 <= value <= 599 else None
+
+
+def _failure(said: _Explanation, status: int | None, where: Where) -> Failure:
+    # The innermost message is the one of the provider that found the fault; gateways before it say little more than that.
+    message = sanitised(next((text for text in reversed(said.messages) if text.strip()), ""))
+    return Failure(
+        failure_class=classify(status, said.codes, " ".join(said.messages)),
+        message=message or _unexplained(status),
+        where=where,
+        status=status,
+        provider_code=next((code for text in said.codes if not _status(text) and (code := safe_code(text))), None),
+        param=sanitised(said.param)[:100] if said.param else None,
+        retry_after_ms=from_words(" ".join(said.messages)) if said.retry_after_ms is None else said.retry_after_ms,
+    )
+
+
+def _unexplained(status: int | None) -> str:
+    if status is not None and 300 <= status < 400:
+        return f"The provider answered with a redirect ({status}); set the endpoint's base URL to the final address."
+    said = "an error" if status is None else f"status {status}"
+    return f"The provider answered with {said} and no explanation."

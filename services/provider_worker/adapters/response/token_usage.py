@@ -1,0 +1,198 @@
+"""OpenAI-shaped usage objects, taken apart into disjoint token meters.
+
+OpenAI's rules (API reference, `usage`): `prompt_tokens` includes cached and audio tokens, `completion_tokens` includes reasoning
+and audio, `total_tokens` is their sum. Compatible providers break each of them (all seen in recorded traffic): xAI leaves
+reasoning out of `completion_tokens`, Grok on Azure leaves cached tokens out of `prompt_tokens`. Where the total proves it, the
+counts are put right, both for the ledger and for the caller.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from keyferry.contracts.money import PLACES
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object
+
+_MAX_TOKENS = 10**12
+"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
+
+_QUANTUM = Decimal(1).scaleb(-PLACES)
+_XAI_TICK = Decimal(1).scaleb(-10)
+"""xAI reports its charge in ticks of 1e-10 dollars; recorded traffic agrees with its price list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a provider reported. `openai` is the usage object for the caller: the provider's own where it was right already."""
+
+    token_usage: TokenUsage
+    openai: JsonObject
+    reported_cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Counts as OpenAI defines them: details are parts of `prompt` and `completion`. Null is what was not reported."""
+
+    prompt: int
+    completion: int
+    cached: int | None
+    cache_write: int | None
+    reasoning: int | None
+    prompt_audio: int
+    prompt_image: int
+    completion_audio: int
+    completion_image: int
+
+
+def read_usage(node: object) -> Usage | None:
+    """The usage in `node`, or null where it is no usage object. Never raises."""
+    if not isinstance(node, dict):
+        return None
+    prompt = _first(node, "prompt_tokens", "input_tokens")
+    completion = _first(node, "completion_tokens", "output_tokens")
+    total = _first(node, "total_tokens")
+    if prompt is None and completion is None and total is None:
+        return None
+    if prompt is None:
+        prompt = max((total or 0) - (completion or 0), 0)
+    counts = _put_right(_details(node, prompt, completion or 0), total)
+    return Usage(_disjoint(counts), _for_caller(node, counts), reported_cost(node))
+
+
+def metered(usage: Usage | None) -> tuple[TokenUsage, UsageSource, Decimal | None]:
+    """Meters, their basis and the reported cost in dollars, for an answer with this usage (or none)."""
+    if usage is None:
+        return TokenUsage(), UsageSource.NONE, None
+    return usage.token_usage, UsageSource.REPORTED, usage.reported_cost_usd
+
+
+def reported_cost(node: JsonObject) -> Decimal | None:
+    """What the provider says it charged, in dollars with at most twelve places: OpenRouter's, Perplexity's or xAI's field."""
+    ticks = _count(node.get("cost_in_usd_ticks"))
+    if ticks is not None:
+        return ticks * _XAI_TICK
+    cost = node.get("cost")
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float | str | Decimal):
+        return None
+    try:
+        # The shortest text that reads back as this float is the text the provider wrote, so nothing is lost by the float.
+        amount = Decimal(str(cost))
+        return amount.quantize(_QUANTUM).normalize() if amount.is_finite() and amount >= 0 else None
+    except ArithmeticError:
+        return None
+
+
+def _details(node: JsonObject, prompt: int, completion: int) -> _Counts:
+    prompts = as_object(node.get("prompt_tokens_details") or node.get("input_tokens_details"))
+    completions = as_object(node.get("completion_tokens_details") or node.get("output_tokens_details"))
+    cached = _first(prompts, "cached_tokens")
+    cache_write = _first(prompts, "cache_write_tokens", "cache_creation_tokens")
+    reasoning = _first(completions, "reasoning_tokens")
+    if cached is None:
+        cached = _first(
+            node, "prompt_cache_hit_tokens", "cache_read_input_tokens", "num_cached_tokens", "cached_tokens"
+        )
+    return _Counts(
+        prompt=prompt,
+        completion=completion,
+        cached=cached,
+        cache_write=_first(node, "cache_creation_input_tokens") if cache_write is None else cache_write,
+        reasoning=_first(node, "reasoning_tokens") if reasoning is None else reasoning,
+        prompt_audio=_first(prompts, "audio_tokens") or 0,
+        prompt_image=_first(prompts, "image_tokens") or 0,
+        completion_audio=_first(completions, "audio_tokens") or 0,
+        completion_image=_first(completions, "image_tokens") or 0,
+    )
+
+
+def _put_right(counts: _Counts, total: int | None) -> _Counts:
+    """Counts whose parts are inside their sums. `total` is the provider's, and the proof of what it left out where."""
+    cache = (counts.cached or 0) + (counts.cache_write or 0)
+    reasoning = counts.reasoning or 0
+    missing = 0 if total is None else max(total - counts.prompt - counts.completion, 0)
+    if cache and (missing == cache + reasoning or (missing == cache and missing != reasoning)):
+        counts = replace(counts, prompt=counts.prompt + cache)
+        missing -= cache
+    elif cache > counts.prompt:
+        counts = replace(counts, prompt=counts.prompt + cache)
+    if total is None and reasoning > counts.completion:
+        missing = reasoning
+    if not missing:
+        return counts
+    # Tokens of the total that stand nowhere else are hidden thinking: nothing else is billed and left out of both sums.
+    hidden = reasoning if missing == reasoning else reasoning + missing
+    return replace(counts, completion=counts.completion + missing, reasoning=hidden)
+
+
+def _disjoint(counts: _Counts) -> TokenUsage:
+    prompt = Share(counts.prompt)
+    cached_read = prompt.take(counts.cached or 0)
+    cache_write = prompt.take(counts.cache_write or 0)
+    audio = prompt.take(counts.prompt_audio)
+    image = prompt.take(counts.prompt_image)
+    completion = Share(counts.completion)
+    reasoning = completion.take(counts.reasoning or 0)
+    audio_output = completion.take(counts.completion_audio)
+    image_output = completion.take(counts.completion_image)
+    return TokenUsage(
+        input=prompt.rest,
+        cached_read=cached_read,
+        cache_write=cache_write,
+        output=completion.rest,
+        reasoning=reasoning,
+        audio=audio,
+        image=image,
+        audio_output=audio_output,
+        image_output=image_output,
+    )
+
+
+class Share:
+    """A sum from which parts are taken, never more than is left: details may overlap (cached audio), the meters may not."""
+
+    def __init__(self, tokens: int) -> None:
+        self.rest = tokens
+
+    def take(self, tokens: int) -> int:
+        """`tokens`, or what is left where that is less."""
+        taken = min(tokens, self.rest)
+        self.rest -= taken
+        return taken
+
+
+def _for_caller(node: JsonObject, counts: _Counts) -> JsonObject:
+    """`node` itself if a reader of OpenAI's fields sees the right counts in it, else a copy in which it does."""
+    right: JsonObject = {
+        "prompt_tokens": counts.prompt,
+        "completion_tokens": counts.completion,
+        "total_tokens": counts.prompt + counts.completion,
+    }
+    prompts = {"cached_tokens": counts.cached, "cache_write_tokens": counts.cache_write}
+    for name, details in (
+        ("prompt_tokens_details", prompts),
+        ("completion_tokens_details", {"reasoning_tokens": counts.reasoning}),
+    ):
+        known = {field: count for field, count in details.items() if count is not None}
+        reported = as_object(node.get(name))
+        if any(reported.get(field) != count for field, count in known.items()):
+            right[name] = reported | known
+    return node if all(node.get(field) == value for field, value in right.items()) else node | right
+
+
+def _first(node: JsonObject, *names: str) -> int | None:
+    for name in names:
+        count = _count(node.get(name))
+        if count is not None:
+            return count
+    return None
+
+
+def _count(value: object) -> int | None:
+    if type(value) is int:  # nearly every count, and no boolean
+        return value if 0 <= value <= _MAX_TOKENS else None
+    if isinstance(value, float) and value.is_integer():
+        return _count(int(value))
+    return None

@@ -1,0 +1,256 @@
+"""Tests a key against its provider: a few small calls through the guarded client, each with the key for its own origin only.
+
+The calls are made one after the other and within one deadline. Whatever ends a call is a finding; nothing raises for what a
+provider sends, or does not send.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import orjson
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.key import KeyTest, RunKeyTest
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.usage import KeySource
+from keyferry.sealing.leased import LeasedKey
+from services.provider_worker.adapters.adapter import Adapter, Answer, AnswerReader, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.adapters.registry import adapter_for
+from services.provider_worker.key_test.body import BodyReader
+from services.provider_worker.key_test.credit import MAX_CREDIT_BYTES, least, read_credit
+from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_that_chats, read_models
+from services.provider_worker.key_test.plans import Get, Plan, plan_of
+from services.provider_worker.key_test.result import Exchange, Findings, judged
+from services.provider_worker.upstream.attaching import METHOD, attached
+from services.provider_worker.upstream.client import (
+    BrokenOffAnswer,
+    NotSent,
+    SentNoAnswer,
+    Timeouts,
+    UpstreamClient,
+    UpstreamResponse,
+)
+
+CHECK_SECONDS = 25.0
+"""For all calls of a test together; the vault waits longer than that."""
+TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=12, between_bytes_seconds=8)
+_ANY_MODEL = "model"
+"""Stands in a request that is not made: what is wanted of it is how the adapter attaches a key."""
+
+
+class _Enough(Exception):
+    """Leaves an answer in the middle: its connection is closed, and its rest not waited for."""
+
+
+AdapterOf = Callable[[str], Adapter]
+
+
+class KeyTester:
+    """Tests keys. `adapter_of` gives a provider's adapter and raises RefusedByAdapter where there is none."""
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        timeouts: Timeouts = TIMEOUTS,
+        *,
+        adapter_of: AdapterOf = adapter_for,
+        within_seconds: float = CHECK_SECONDS,
+    ) -> None:
+        self._client = client
+        self._timeouts = timeouts
+        self._adapter_of = adapter_of
+        self._within_seconds = within_seconds
+
+    async def check(self, asked: RunKeyTest, key: LeasedKey) -> KeyTest:
+        """What the provider says to the key, within the checker's time. Raises nothing for what a provider does."""
+        started_ns = time.monotonic_ns()
+        found = Findings(origin=key.origin)
+        try:
+            until = asyncio.get_running_loop().time() + self._within_seconds
+            calls = _Calls(self._client, self._timeouts, self._adapter_of(key.provider), asked, key, until)
+            await _ask(calls, found)
+        except RefusedByAdapter as error:
+            refused = Exchange(duration_ms=0, failure=error.failure)
+            if found.first is None:
+                found.first = refused
+            else:
+                found.chat = found.chat or refused
+        text = key.for_origin(key.origin).reveal()
+        return judged(found, datetime.now(UTC), _ms_since(started_ns), text)
+
+
+async def _ask(calls: "_Calls", found: Findings) -> None:
+    """Make the calls of a test, as far as they make sense. Raises RefusedByAdapter where one cannot be made at all."""
+    plan = plan_of(calls.provider, calls.base_url)
+    # Built before anything is sent: fields that the adapter cannot do with are told at once.
+    calls.chat_request(_ANY_MODEL)
+    for get in (*plan.credit, *((plan.models,) if plan.models else ())):
+        exchange, body = await calls.get(get, MAX_LIST_BYTES if get is plan.models else MAX_CREDIT_BYTES)
+        _learn(found, plan, get, exchange, body)
+        if found.first is not None and found.first.answered_ms is None:
+            return
+    await _chat(calls, found)
+
+
+def _learn(found: Findings, plan: Plan, get: Get, exchange: Exchange, body: bytes) -> None:
+    """Keep what a GET has told."""
+    models = read_models(body) if body and get is plan.models else None
+    credit = read_credit(body) if body and get is not plan.models else None
+    if found.first is None:
+        found.first = found.access = exchange
+        found.proven = get.proves and (models is not None or credit is not None)
+    if models is not None and plan.names_are_callable:
+        found.models = models
+    if credit is not None:
+        found.credit = least(found.credit, credit)
+        found.credit_ms = (found.credit_ms or 0) + exchange.duration_ms
+
+
+async def _chat(calls: "_Calls", found: Findings) -> None:
+    """The call that the key is for; once more with a listed model where only the usual one is gone."""
+    usual = PROVIDERS[calls.provider].test_model if calls.provider in PROVIDERS else None
+    listed = first_that_chats(found.models)
+    model = calls.model or usual or listed
+    if model is None:
+        found.model_words = "no model to call is known: allow the key a model, and test it again"
+        return
+    found.chat, found.chat_model = await calls.chat(model), model
+    found.first = found.first or found.chat
+    gone = found.chat.failure is not None and found.chat.failure.failure_class is FailureClass.NOT_FOUND
+    if gone and model == usual and listed not in (None, usual) and all(usual != known.name for known in found.models):
+        found.chat, found.chat_model = await calls.chat(listed or model), listed
+        found.model_words = f"{usual} cannot be called with this key"
+
+
+class _Calls:
+    """The calls of one test. Every method ends by `until`, a time of the event loop's clock."""
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        timeouts: Timeouts,
+        adapter: Adapter,
+        asked: RunKeyTest,
+        key: LeasedKey,
+        until: float,
+    ) -> None:
+        self.provider = key.provider
+        self.base_url = asked.base_url.rstrip("/")
+        self.model = asked.model or asked.fields.get("deployment")
+        self._fields = asked.fields
+        self._client = client
+        self._timeouts = timeouts
+        self._adapter = adapter
+        self._key = key
+        self._until = until
+
+    def chat_request(self, model: str) -> tuple[AttemptRun, UpstreamRequest]:
+        """The smallest chat, as the adapter has it. Raises RefusedByAdapter."""
+        run = _run(self.provider, model, self.base_url, self._fields)
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": "Hi"}],
+            "max_completion_tokens": 1,
+        }
+        return run, self._adapter.request(run, orjson.dumps(body))
+
+    async def chat(self, model: str) -> Exchange:
+        """Have a model say one token."""
+        run, request = self.chat_request(model)
+        exchange, _ = await self._exchange(
+            METHOD, request, lambda status, headers: self._adapter.reader(run, request, status, headers)
+        )
+        return exchange
+
+    async def get(self, get: Get, max_bytes: int) -> tuple[Exchange, bytes]:
+        """One GET with the key, and its body; no body unless it went well."""
+        run, like = self.chat_request(self.model or _ANY_MODEL)
+        headers = {name: value for name, value in like.headers.items() if name.lower() != "content-type"}
+        request = UpstreamRequest(
+            url=get.url(self.base_url, self._fields), headers={**headers, **get.headers}, content=b"", auth=like.auth
+        )
+
+        def reader(status: int, headers: Mapping[str, str]) -> AnswerReader:
+            return BodyReader(max_bytes) if 200 <= status < 300 else self._adapter.reader(run, request, status, headers)
+
+        exchange, answer = await self._exchange("GET", request, reader)
+        return exchange, answer.body if exchange.failure is None else b""
+
+    async def _exchange(
+        self, method: str, request: UpstreamRequest, reader_of: Callable[[int, Mapping[str, str]], AnswerReader]
+    ) -> tuple[Exchange, Answer]:
+        started_ns = time.monotonic_ns()
+        answered_ms: int | None = None
+        answer = Answer()
+        failure: Failure | None = None
+        try:
+            headers = attached(request, self._key, datetime.now(UTC))
+            async with asyncio.timeout_at(self._until):
+                async with self._client.stream(
+                    method, request.url, headers, request.content, self._timeouts
+                ) as response:
+                    answered_ms = _ms_since(started_ns)
+                    reader = reader_of(response.status, response.headers)
+                    answer = await _read(response, reader)
+                    failure = answer.failure
+                    if reader.over:
+                        raise _Enough
+        except _Enough:
+            pass
+        except (NotSent, SentNoAnswer, BrokenOffAnswer, TimeoutError) as error:
+            failure = _failure_of(error)
+        return Exchange(_ms_since(started_ns), answered_ms, failure), answer
+
+
+async def _read(response: UpstreamResponse, reader: AnswerReader) -> Answer:
+    """The answer, read until it is over. Raises BrokenOffAnswer."""
+    async for data in response.aiter_raw():
+        reader.feed(data)
+        if reader.over:
+            break
+    return reader.close()
+
+
+def _failure_of(error: Exception) -> Failure:
+    """The failure of a call that came to no answer, or to half of one."""
+    if isinstance(error, NotSent):
+        kind, where = FailureClass.UNREACHABLE, Where.NOT_SENT
+    elif isinstance(error, SentNoAnswer):
+        kind, where = (FailureClass.TIMEOUT if error.timed_out else FailureClass.SERVER), Where.NO_ANSWER
+    elif isinstance(error, BrokenOffAnswer):
+        kind, where = FailureClass.TRUNCATED, Where.MID_STREAM
+    else:
+        return Failure(
+            failure_class=FailureClass.TIMEOUT,
+            message="the provider took longer than a test of a key may take; try again",
+            where=Where.NO_ANSWER,
+        )
+    return Failure(failure_class=kind, message=str(error), where=where)
+
+
+def _run(provider: str, model: str, base_url: str, fields: Mapping[str, str]) -> AttemptRun:
+    """An attempt such as the router would make, for the adapter."""
+    return AttemptRun(
+        request_id="req_key_check",
+        tenant="platform",
+        model=model,
+        model_asked=model,
+        stream=False,
+        deadline_ms=int(CHECK_SECONDS * 1000),
+        start_by_unix_ms=0,
+        attempt_id="att_key_check",
+        attempt_number=1,
+        decision_id="dec_key_check",
+        provider=provider,
+        base_url=base_url,
+        key_source=KeySource.BYOK,
+        key_fields=dict(fields),
+        drop_unsupported=True,
+    )
+
+
+def _ms_since(started_ns: int) -> int:
+    return (time.monotonic_ns() - started_ns) // 1_000_000

@@ -1,0 +1,111 @@
+"""Reads what providers say of the money that is left for a key, exactly. Pure; nothing here raises for what a provider sends.
+
+Sources: OpenRouter's "Get current API key" (`limit_remaining`, null without a limit) and "Get remaining credits" (`total_credits`
+and `total_usage`); DeepSeek's "Get user balance" (`balance_infos`, a row per currency).
+"""
+
+import json
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context, Decimal
+
+from keyferry.contracts.money import PLACES, WHOLE_DIGITS
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects
+
+MAX_CREDIT_BYTES = 64 * 1024
+_QUANTUM = Decimal(1).scaleb(-PLACES)
+_MAX_DIGITS = 40
+"""Longer numbers are no amounts of money, and slow to read."""
+_EXACT = Context(prec=2 * _MAX_DIGITS, rounding=ROUND_FLOOR)
+"""Wide enough for whatever `_amount` lets through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What is left. `left_usd` is null where that is not said in dollars; `enough` where nothing is said of it at all."""
+
+    left_usd: Decimal | None = None
+    enough: bool | None = None
+
+
+UNKNOWN = Credit()
+
+
+def read_credit(body: bytes) -> Credit | None:
+    """What an answer about a key's money says; null where it is no such answer."""
+    document = _exact(body)
+    if document is None:
+        return None
+    data = document.get("data")
+    if isinstance(data, dict):
+        return _of_amount(_openrouter(data))
+    if isinstance(document.get("balance_infos"), list):
+        return _deepseek(document)
+    return None
+
+
+def least(one: Credit, other: Credit) -> Credit:
+    """What holds where both do: a key's own limit, and the money of its account."""
+    amounts = [credit.left_usd for credit in (one, other) if credit.left_usd is not None]
+    said = [credit.enough for credit in (one, other) if credit.enough is not None]
+    return Credit(min(amounts, default=None), all(said) if said else None)
+
+
+def _openrouter(data: JsonObject) -> Decimal | None:
+    remaining = _amount(data.get("limit_remaining"))
+    if remaining is not None:
+        return remaining
+    bought, used = _amount(data.get("total_credits")), _amount(data.get("total_usage"))
+    return None if bought is None or used is None else _EXACT.subtract(bought, used)
+
+
+def _deepseek(document: JsonObject) -> Credit:
+    rows = as_objects(document.get("balance_infos"))
+    dollars = [
+        amount
+        for row in rows
+        if row.get("currency") == "USD"
+        if (amount := _amount(row.get("total_balance"))) is not None
+    ]
+    available = document.get("is_available")
+    left = _of_amount(dollars[0] if dollars else None)
+    return Credit(left.left_usd, available if isinstance(available, bool) else left.enough)
+
+
+def _of_amount(amount: Decimal | None) -> Credit:
+    if amount is None:
+        return UNKNOWN
+    # Providers send floats with more places than money has here; what is left is never made more than it is.
+    return Credit(_EXACT.quantize(amount, _QUANTUM), amount > 0)
+
+
+def _amount(value: object) -> Decimal | None:
+    """`value` as an amount that the gateway can count with; null for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        return None
+    if isinstance(value, str) and len(value) > _MAX_DIGITS:
+        return None
+    try:
+        amount = Decimal(value)
+    except ArithmeticError:
+        return None
+    if not amount.is_finite() or not -_MAX_DIGITS < amount.adjusted() < WHOLE_DIGITS - 1:
+        return None
+    return amount
+
+
+def _exact(body: bytes) -> JsonObject | None:
+    """The JSON object in `body`, its numbers as the decimals that they are written as."""
+    if len(body) > MAX_CREDIT_BYTES:
+        return None
+    try:
+        document: object = json.loads(body, parse_float=_number, parse_int=_number, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+    return as_object(document) if isinstance(document, dict) else None
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        return Decimal(text) if len(text) <= _MAX_DIGITS else None
+    except ArithmeticError:
+        return None

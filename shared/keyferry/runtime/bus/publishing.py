@@ -1,0 +1,122 @@
+"""Durable publishing in packs: many records, one message, one sync to disk.
+
+A money stream syncs every acknowledged message, so records are sent together: whatever has gathered while the last pack was
+being acknowledged goes into the next one.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import APIError
+
+from keyferry.contracts.usage import BatchHead
+from keyferry.runtime.process.tasks import cancel_and_wait
+
+_log = logging.getLogger(__name__)
+
+MAX_RECORDS = 64
+_MAX_PACK_BYTES = 4 * 1024 * 1024
+_PUBLISH_TIMEOUT_SECONDS = 5.0
+_FIRST_RETRY_SECONDS = 0.1
+_LAST_RETRY_SECONDS = 5.0
+
+
+class BatchPublisher:
+    """Publishes records (JSON texts without a newline) in packs, in order, one pack in flight.
+
+    A pack is repeated with the same message id until the server has it. `capacity` bounds what is held in memory while the
+    server is away; beyond it the oldest records are dropped and counted, so give a publisher of records that must not be
+    lost another home for them (the worker's spool). `jetstream` is asked for at each publish, once the bus is connected.
+    """
+
+    def __init__(
+        self,
+        jetstream: Callable[[], JetStreamContext],
+        subject: str,
+        *,
+        producer: str,
+        spool_id: str | None = None,
+        linger_seconds: float = 0.0,
+        capacity: int = 50_000,
+    ) -> None:
+        self._jetstream = jetstream
+        self._subject = subject
+        self._producer = producer
+        self._spool_id = spool_id
+        self._linger_seconds = linger_seconds
+        self._waiting: deque[bytes] = deque(maxlen=capacity)
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._task = asyncio.create_task(self._run(), name=f"publish {self._subject}")
+
+    def put(self, record: bytes) -> None:
+        """Queue a record. Never blocks."""
+        if len(self._waiting) == self._waiting.maxlen:
+            self.dropped += 1
+        self._waiting.append(record)
+        self._idle.clear()
+        self._wake.set()
+
+    async def flush(self, within_seconds: float) -> bool:
+        """Wait until everything queued has been acknowledged; whether that came to pass in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._idle.wait()
+        return self._idle.is_set()
+
+    async def stop(self) -> None:
+        """Stop publishing; what is still queued stays unpublished."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            if self._linger_seconds:
+                await asyncio.sleep(self._linger_seconds)
+            self._wake.clear()
+            while self._waiting:
+                await self._publish(self._next_pack())
+            self._idle.set()
+
+    def _next_pack(self) -> bytes:
+        lines: list[bytes] = []
+        size = 0
+        while self._waiting and len(lines) < MAX_RECORDS and size < _MAX_PACK_BYTES:
+            line = self._waiting.popleft()
+            size += len(line)
+            lines.append(line)
+        head = BatchHead(producer=self._producer, spool_id=self._spool_id, count=len(lines))
+        return head.with_body(b"\n".join(lines))
+
+    async def _publish(self, pack: bytes) -> None:
+        headers = {"Nats-Msg-Id": secrets.token_urlsafe(12)}
+        delay = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._jetstream().publish(self._subject, pack, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
+                return
+            except (TimeoutError, NatsError, APIError) as error:
+                _log.warning(
+                    "a pack is not stored yet", extra={"subject": self._subject, "error": type(error).__name__}
+                )
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+
+
+def records_of(pack: bytes) -> tuple[BatchHead, list[bytes]]:
+    """The head of a pack and the lines of its records. Raises MalformedMessage when the head is none."""
+    head, body = BatchHead.split(pack)
+    return head, body.split(b"\n")

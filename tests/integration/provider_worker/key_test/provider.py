@@ -1,0 +1,103 @@
+"""A provider on loopback that answers each path as a test says, and a key to be tested with it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+
+from keyferry.contracts.key import KeyTest, RunKeyTest, SealedKey
+from keyferry.contracts.secret import Secret
+from keyferry.sealing.leased import LeasedKey
+from services.provider_worker.key_test.checking import KeyTester
+from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from tests.support.provider_traffic import Case
+from tests.support.upstream_double import Behaviour, Call, Double, reply, upstream_double
+
+KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4Kd"
+TIMEOUTS = Timeouts(connect_seconds=10, first_byte_seconds=10, between_bytes_seconds=10)
+FIELDS = {"region": "eu-central-1", "project": "example", "location": "europe-west4"}
+NOT_THERE = reply(b'{"error":{"message":"no such path"}}', "content-type: application/json", status="404 Not Found")
+_FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "set-cookie"})
+
+
+def json_reply(body: str, status: str = "200 OK", *headers: str) -> bytes:
+    """A JSON answer."""
+    return reply(body.encode(), "content-type: application/json", *headers, status=status)
+
+
+def recorded(case: Case) -> bytes:
+    """A recorded answer as it came, framed anew."""
+    headers = [
+        f"{name}: {value}" for name, value in case.headers.items() if name not in _FRAMING and value.isprintable()
+    ]
+    return reply(case.body, *headers, status=f"{case.status} Recorded")
+
+
+def routes(answers: Mapping[str, bytes], otherwise: bytes = NOT_THERE) -> Behaviour:
+    """Answer by `METHOD /path`, without the query, or by `METHOD` alone."""
+
+    async def behave(call: Call) -> None:
+        method, target, _ = call.request.line.split(" ")
+        path = target.partition("?")[0]
+        await call.send(answers.get(f"{method} {path}") or answers.get(method) or otherwise)
+
+    return behave
+
+
+def leased(provider: str, origin: str, key: str = KEY) -> LeasedKey:
+    """A key as it comes out of a delivery."""
+    return LeasedKey(
+        owner="acme",
+        provider=provider,
+        key_id="key_0001",
+        version=1,
+        origin=origin,
+        not_after_unix_ms=2**50,
+        key=Secret(key),
+    )
+
+
+def asked(provider: str, base_url: str, model: str | None = None, fields: Mapping[str, str] = FIELDS) -> RunKeyTest:
+    """The vault's question; whoever hears it has opened its key already."""
+    sealed = SealedKey(
+        worker_id="provider-worker-1",
+        instance_id="boot_1",
+        suite="x",
+        tenant="acme",
+        owner="acme",
+        provider=provider,
+        key_id="key_0001",
+        version=1,
+        origin="https://sealed.example",
+        nonce="AAAA",
+        not_after_unix_ms=1,
+        sealed="AAAA",
+        signature="AAAA",
+    )
+    return RunKeyTest(key=sealed, base_url=base_url, fields=dict(fields), model=model)
+
+
+@asynccontextmanager
+async def checker(within_seconds: float = 30.0, timeouts: Timeouts = TIMEOUTS) -> AsyncIterator[KeyTester]:
+    """A checker that may call loopback."""
+    client = UpstreamClient((ip_network("127.0.0.0/8"),))
+    try:
+        yield KeyTester(client, timeouts, within_seconds=within_seconds)
+    finally:
+        await client.close()
+
+
+async def checked(
+    provider: str,
+    behave: Behaviour,
+    *,
+    path: str = "/v1",
+    model: str | None = None,
+    fields: Mapping[str, str] = FIELDS,
+    key: str = KEY,
+) -> tuple[KeyTest, Double]:
+    """One test of a key of `provider` against a double below `path`, and what the double has seen."""
+    async with upstream_double(behave) as double, checker() as tests:
+        origin = double.url("")
+        check = await tests.check(asked(provider, f"{origin}{path}", model, fields), leased(provider, origin, key))
+        assert KeyTest.decode(check.encode()) == check
+        return check, double

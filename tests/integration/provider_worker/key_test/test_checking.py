@@ -1,0 +1,368 @@
+"""What a test says of a key, by what its provider answers: over real connections, with recorded answers where there are some."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep
+from keyferry.contracts.providers import PROVIDERS
+from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.upstream.client import Timeouts
+from tests.integration.provider_worker.key_test.provider import (
+    FIELDS,
+    KEY,
+    asked,
+    checked,
+    checker,
+    json_reply,
+    leased,
+    recorded,
+    routes,
+)
+from tests.support.provider_traffic import Case, recorded_cases
+from tests.support.upstream_double import Call, hangs, upstream_double
+
+RECORDED = (
+    "anthropic", "azure", "bedrock", "cohere", "deepseek", "gemini", "groq", "huggingface", "mistral", "openai", "openrouter",
+    "perplexity", "xai",
+)  # fmt: skip
+CASES = recorded_cases(*RECORDED)
+COMPLETION = json_reply(
+    '{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"length",'
+    '"message":{"role":"assistant","content":"H"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
+LIST = json_reply('{"object":"list","data":[{"id":"text-embedding-3"},{"id":"gpt-4o-mini"},{"id":"bad name"},{}]}')
+REFUSED = json_reply('{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}', "401 Unauthorized")
+BROKE = json_reply(
+    '{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}', "429 Too Many Requests"
+)
+BUSY = json_reply('{"error":{"message":"Rate limit reached"}}', "429 Too Many Requests", "retry-after: 20")
+DOWN = json_reply("upstream connect error", "503 Service Unavailable")
+
+
+def passed(check: KeyTest) -> list[bool | None]:
+    assert [step.step for step in check.steps] == list(KeyTestStep)
+    assert all(step.detail for step in check.steps)
+    return [step.passed for step in check.steps]
+
+
+def of(kinds: set[FailureClass]) -> list[Case]:
+    """Recorded errors by what the adapter of their provider makes of them; chats only, because a test makes none but chats."""
+    return [case for case in CASES if not case.endpoint.startswith("embed") and meaning(case) in kinds]
+
+
+def meaning(case: Case) -> FailureClass | None:
+    from services.provider_worker.key_test.checking import _run
+
+    adapter = ADAPTERS[case.provider]
+    run = _run(case.provider, "m", "https://a.example/v1", FIELDS)
+    request = adapter.request(run, b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}')
+    if case.status < 400:
+        return None
+    reader = adapter.reader(run, request, case.status, case.headers)
+    reader.feed(case.body)
+    failure = reader.close().failure
+    return failure.failure_class if failure else None
+
+
+def whole_chats() -> list[Case]:
+    """The first recorded chat of each provider that was answered in one piece."""
+    chats = [
+        case
+        for case in CASES
+        if case.status == 200 and not case.stream and case.kind != "error" and "embed" not in case.endpoint
+    ]
+    return list({case.provider: case for case in reversed(chats)}.values())
+
+
+async def test_a_good_key_passes_every_step_and_says_what_it_may_call() -> None:
+    check, double = await checked("openai", routes({"GET /v1/models": LIST, "POST /v1/chat/completions": COMPLETION}))
+    assert passed(check) == [True, True, True, True]
+    assert (check.verdict, check.failure_class) == (KeyTestResult.VALID, None)
+    assert check.models == ["text-embedding-3", "gpt-4o-mini"]
+    assert all(step.duration_ms is not None for step in check.steps)
+    listing, chat = double.requests
+    assert listing.line == "GET /v1/models HTTP/1.1"
+    assert (listing.body, listing.header("content-length"), listing.header("content-type")) == (b"", None, None)
+    assert {request.header("authorization") for request in (listing, chat)} == {f"Bearer {KEY}"}
+    assert b'"max_completion_tokens":1' in chat.body
+
+
+@pytest.mark.parametrize("case", whole_chats(), ids=str)
+async def test_each_providers_own_answer_to_a_chat_makes_a_key_valid(case: Case) -> None:
+    model = PROVIDERS[case.provider].test_model or "gpt-4o"
+    check, _ = await checked(case.provider, routes({"POST": recorded(case)}), path="", model=model)
+    assert check.verdict is KeyTestResult.VALID, check
+    assert passed(check) == [True, True, True, True]
+
+
+@pytest.mark.parametrize("case", of({FailureClass.AUTH}), ids=str)
+async def test_a_recorded_refusal_of_the_key_condemns_it(case: Case) -> None:
+    check, _ = await checked(case.provider, routes({}, recorded(case)), path="", model="gpt-4o")
+    if b"Signature expired" in case.body:
+        assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.INTERNAL)
+        return
+    assert (check.verdict, check.failure_class) == (KeyTestResult.INVALID, FailureClass.AUTH)
+    assert passed(check)[:2] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "case",
+    of({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED, FailureClass.SERVER, FailureClass.TIMEOUT}),
+    ids=str,
+)
+async def test_a_recorded_trouble_of_the_provider_says_nothing_of_the_key(case: Case) -> None:
+    check, _ = await checked(case.provider, routes({}, recorded(case)), path="", model="gpt-4o")
+    assert check.verdict is KeyTestResult.INCONCLUSIVE, check
+    assert False not in passed(check)
+
+
+@pytest.mark.parametrize("case", of({FailureClass.NOT_FOUND, FailureClass.QUOTA}), ids=str)
+async def test_a_recorded_lack_of_a_model_or_of_money_leaves_a_key_usable(case: Case) -> None:
+    check, _ = await checked(case.provider, routes({"POST": recorded(case)}), path="", model="gpt-4o")
+    assert check.verdict is KeyTestResult.DEGRADED, check
+    assert check.failure_class in (FailureClass.NOT_FOUND, FailureClass.QUOTA)
+
+
+def test_the_recordings_hold_every_kind_of_answer() -> None:
+    assert len(whole_chats()) == len(RECORDED)
+    assert len(of({FailureClass.AUTH})) >= 8
+    assert len(of({FailureClass.RATE_LIMIT})) >= 4
+
+
+@pytest.mark.parametrize(
+    ("chat", "verdict", "kind", "steps"),
+    [
+        (REFUSED, KeyTestResult.INVALID, FailureClass.AUTH, [True, False, None, None]),
+        (BROKE, KeyTestResult.DEGRADED, FailureClass.QUOTA, [True, True, False, None]),
+        (BUSY, KeyTestResult.INCONCLUSIVE, FailureClass.RATE_LIMIT, [True, True, None, None]),
+        (DOWN, KeyTestResult.INCONCLUSIVE, FailureClass.OVERLOADED, [True, True, None, None]),
+        (
+            json_reply('{"error":{"message":"not in your country"}}', "403 Forbidden"),
+            KeyTestResult.DEGRADED,
+            FailureClass.AUTH,
+            [True, True, None, False],
+        ),
+        (
+            json_reply('{"error":{"message":"The model does not exist","code":"model_not_found"}}', "404 Not Found"),
+            KeyTestResult.DEGRADED,
+            FailureClass.NOT_FOUND,
+            [True, True, None, False],
+        ),
+        (
+            json_reply('{"error":{"message":"Could not finish: max_tokens was reached"}}', "400 Bad Request"),
+            KeyTestResult.VALID,
+            None,
+            [True, True, True, True],
+        ),
+        (
+            json_reply('{"error":{"message":"Payment required"}}', "402 Payment Required"),
+            KeyTestResult.DEGRADED,
+            FailureClass.QUOTA,
+            [True, True, False, None],
+        ),
+        (
+            json_reply("<html>moved</html>", "301 Moved Permanently", "location: http://127.0.0.1:9/"),
+            KeyTestResult.INCONCLUSIVE,
+            FailureClass.SERVER,
+            [True, True, None, None],
+        ),
+        (json_reply("not json"), KeyTestResult.INCONCLUSIVE, FailureClass.SERVER, [True, True, None, None]),
+    ],
+)
+async def test_a_listed_keys_chat_has_the_last_word(
+    chat: bytes, verdict: KeyTestResult, kind: FailureClass | None, steps: list[bool | None]
+) -> None:
+    check, _ = await checked("openai", routes({"GET": LIST, "POST": chat}))
+    assert (check.verdict, check.failure_class) == (verdict, kind), check
+    assert passed(check) == steps
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_a_restricted_key_that_may_list_nothing_is_good_when_it_pays(status: str) -> None:
+    scope = json_reply('{"error":{"message":"Missing scopes: api.model.read"}}', status)
+    check, _ = await checked("openai", routes({"GET": scope, "POST": COMPLETION}))
+    assert check.verdict is KeyTestResult.VALID
+    assert check.models == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "chat", "verdict"),
+    [
+        ("401 Unauthorized", DOWN, KeyTestResult.INCONCLUSIVE),
+        ("401 Unauthorized", BUSY, KeyTestResult.INCONCLUSIVE),
+        ("401 Unauthorized", json_reply("{}", "404 Not Found"), KeyTestResult.INVALID),
+        ("403 Forbidden", json_reply("{}", "404 Not Found"), KeyTestResult.DEGRADED),
+    ],
+)
+async def test_a_refused_list_alone_condemns_no_key_while_the_chat_says_nothing(
+    listed: str, chat: bytes, verdict: KeyTestResult
+) -> None:
+    check, _ = await checked("openai", routes({"GET": json_reply("{}", listed), "POST": chat}))
+    assert check.verdict is verdict
+
+
+async def test_a_public_list_proves_nothing() -> None:
+    check, _ = await checked("deepinfra", routes({"GET": LIST, "POST": DOWN}))
+    assert check.verdict is KeyTestResult.INCONCLUSIVE
+    assert passed(check)[:2] == [True, None]
+    check, _ = await checked("deepinfra", routes({"GET": LIST, "POST": REFUSED}))
+    assert check.verdict is KeyTestResult.INVALID
+
+
+async def test_a_usual_model_that_is_gone_is_replaced_by_a_listed_one_and_an_allowed_one_is_not() -> None:
+    gone = json_reply('{"error":{"message":"no such model","code":"model_not_found"}}', "404 Not Found")
+
+    async def behave(call: Call) -> None:
+        listed = json_reply('{"data":[{"id":"text-embedding-x"},{"id":"new-model"}]}')
+        answer = COMPLETION if b"new-model" in call.request.body else gone
+        await call.send(listed if call.request.line.startswith("GET") else answer)
+
+    check, _ = await checked("groq", behave, model=PROVIDERS["groq"].test_model)
+    assert check.verdict is KeyTestResult.VALID
+    assert "new-model answers (llama-3.1-8b-instant cannot be called with this key)" in check.steps[-1].detail
+    check, _ = await checked("groq", behave, model="only-this-one")
+    assert (check.verdict, check.failure_class) == (KeyTestResult.DEGRADED, FailureClass.NOT_FOUND)
+    assert "only-this-one" in check.steps[-1].detail
+
+
+async def test_a_server_of_ones_own_is_tried_with_the_first_model_it_lists() -> None:
+    check, double = await checked("custom", routes({"GET": LIST, "POST": COMPLETION}))
+    assert check.verdict is KeyTestResult.VALID
+    assert b'"gpt-4o-mini"' in double.requests[-1].body
+    check, double = await checked("custom", routes({"GET": json_reply('{"data":[]}')}))
+    assert check.verdict is KeyTestResult.INCONCLUSIVE
+    assert "no model to call is known" in check.steps[-1].detail
+    assert len(double.requests) == 1
+    check, _ = await checked("custom", routes({"GET": REFUSED}))
+    assert check.verdict is KeyTestResult.INVALID
+
+
+async def test_a_key_that_is_known_is_good_without_a_model_to_call() -> None:
+    check, double = await checked("azure", routes({"GET": LIST}), path="", fields={"api_version": "2024-10-21"})
+    assert double.requests[0].line == "GET /openai/models?api-version=2024-10-21 HTTP/1.1"
+    assert double.requests[0].header("api-key") == KEY
+    assert (check.verdict, check.models) == (KeyTestResult.VALID, [])
+    assert passed(check) == [True, True, None, None]
+
+
+async def test_azure_calls_the_keys_deployment() -> None:
+    answers = routes({"GET": LIST, "POST /openai/v1/chat/completions": COMPLETION})
+    check, double = await checked("azure", answers, path="/openai/v1", fields={"deployment": "prod"})
+    assert check.verdict is KeyTestResult.VALID
+    assert b'"model":"prod"' in double.requests[-1].body
+
+
+async def test_openrouter_tells_what_is_left_exactly() -> None:
+    answers = {
+        "GET /api/v1/key": json_reply('{"data":{"label":"sk-or","limit":null,"limit_remaining":null,"usage":1}}'),
+        "GET /api/v1/credits": json_reply('{"data":{"total_credits":10.1,"total_usage":9.999999999999999}}'),
+        "GET /api/v1/models": LIST,
+        "POST /api/v1/chat/completions": COMPLETION,
+    }
+    check, _ = await checked("openrouter", routes(answers), path="/api/v1")
+    assert check.verdict is KeyTestResult.VALID
+    assert check.credit_left_usd == Decimal("0.1")
+    limited = json_reply('{"data":{"limit":5,"limit_remaining":0}}')
+    check, _ = await checked("openrouter", routes(answers | {"GET /api/v1/key": limited}), path="/api/v1")
+    assert (check.verdict, check.failure_class) == (KeyTestResult.DEGRADED, FailureClass.QUOTA)
+    assert check.credit_left_usd == 0
+    refused = json_reply('{"error":{"message":"User not found.","code":401}}', "401 Unauthorized")
+    check, _ = await checked("openrouter", routes({"GET /api/v1/models": LIST}, refused), path="/api/v1")
+    assert check.verdict is KeyTestResult.INVALID
+
+
+async def test_deepseek_says_whether_its_money_is_there() -> None:
+    balance = '{"is_available":false,"balance_infos":[{"currency":"CNY","total_balance":"0.00"}]}'
+    answers = {"GET /user/balance": json_reply(balance), "GET /v1/models": LIST, "POST": COMPLETION}
+    check, _ = await checked("deepseek", routes(answers))
+    assert (check.verdict, check.credit_left_usd) == (KeyTestResult.DEGRADED, None)
+
+
+async def test_bedrock_is_called_with_a_signature_and_asked_for_nothing_else() -> None:
+    pair = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
+    case = next(case for case in whole_chats() if case.provider == "bedrock")
+    check, double = await checked(
+        "bedrock", routes({"POST": recorded(case)}), path="", model="eu.amazon.nova", key=pair
+    )
+    assert check.verdict is KeyTestResult.VALID
+    (request,) = double.requests
+    assert (request.header("authorization") or "").startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
+    assert "wJalr" not in str(request)
+
+
+async def test_a_provider_that_is_not_there_or_says_nothing_condemns_no_key() -> None:
+    async with upstream_double(routes({})) as double:
+        origin = double.url("")
+    async with checker() as tests:
+        check = await tests.check(asked("openai", f"{origin}/v1"), leased("openai", origin))
+    assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE)
+    assert passed(check) == [False, None, None, None]
+    quick = Timeouts(connect_seconds=5, first_byte_seconds=0.05, between_bytes_seconds=5)
+    async with upstream_double(hangs) as double, checker(timeouts=quick) as tests:
+        check = await tests.check(asked("openai", double.url("/v1")), leased("openai", double.url("")))
+    assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
+
+
+async def test_all_calls_together_have_one_end() -> None:
+    """Each piece of a list comes in time, and the list never ends."""
+
+    async def drips(call: Call) -> None:
+        await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n[")
+        while True:
+            await call.send(b" ")
+            await asyncio.sleep(0.01)
+
+    async with upstream_double(drips) as double, checker(within_seconds=0.3) as tests:
+        check = await tests.check(asked("openai", double.url("/v1")), leased("openai", double.url("")))
+        assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
+        assert len(double.requests) <= 2
+
+
+async def test_a_list_that_is_too_large_is_left_and_the_chat_decides() -> None:
+    huge = json_reply('{"data":[' + '{"id":"a"},' * 500_000 + "{}]}")
+    check, _ = await checked("openai", routes({"GET": huge, "POST": COMPLETION}))
+    assert (check.verdict, check.models) == (KeyTestResult.VALID, [])
+
+
+async def test_a_key_is_sent_to_its_own_origin_alone() -> None:
+    """The address in a test's message is not signed; the key's origin is."""
+    async with upstream_double(routes({}, COMPLETION)) as foreign, checker() as tests:
+        check = await tests.check(asked("openai", foreign.url("/v1")), leased("openai", "https://api.openai.com"))
+        assert check.verdict is KeyTestResult.INCONCLUSIVE
+        assert "belongs to https://api.openai.com" in check.steps[0].detail
+        assert foreign.connections == 0
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        f"Incorrect API key provided: {KEY}.",
+        f"Incorrect API key provided: {KEY[:14]}****{KEY[-9:]}.",
+        f"Bearer {KEY}",
+        f"you sent [{KEY}{KEY}]",
+    ],
+)
+async def test_what_a_provider_repeats_of_the_key_is_not_repeated_again(echo: str) -> None:
+    refused = json_reply(f'{{"error":{{"message":"{echo}","code":"invalid_api_key"}}}}', "401 Unauthorized")
+    listed = json_reply(f'{{"data":[{{"id":"ft:{KEY}"}},{{"id":"m"}}]}}')
+    for answers in ({"GET": listed, "POST": refused}, {"GET": refused, "POST": refused}):
+        check, _ = await checked("openai", routes(answers))
+        text = check.encode().decode()
+        assert not [at for at in range(len(KEY) - 8) if KEY[at : at + 9] in text]
+        assert check.verdict is KeyTestResult.INVALID
+
+
+async def test_a_key_without_the_fields_it_needs_is_told_before_anything_is_sent() -> None:
+    check, double = await checked("bedrock", routes({}, COMPLETION), fields={}, model="m")
+    assert check.verdict is KeyTestResult.INCONCLUSIVE
+    assert "region" in check.steps[0].detail
+    assert double.connections == 0
+
+
+async def test_a_provider_that_this_worker_does_not_know_is_inconclusive() -> None:
+    check, double = await checked("nobody", routes({}, COMPLETION))
+    assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNAVAILABLE)
+    assert double.connections == 0

@@ -1,0 +1,99 @@
+"""Every way in which the calls of a test can end, and what follows for the key."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep
+from services.provider_worker.key_test.credit import UNKNOWN, Credit
+from services.provider_worker.key_test.listing import ListedModel
+from services.provider_worker.key_test.own_words import WINDOW, without_key
+from services.provider_worker.key_test.result import Exchange, Findings, judged
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+KEY = "sk-canary-0123456789abcdef"
+
+statuses = st.sampled_from([None, 400, 401, 403, 404, 429, 500])
+failures = st.builds(
+    Failure,
+    failure_class=st.sampled_from(FailureClass),
+    message=st.sampled_from([KEY, f"bad key {KEY}!", "max_tokens", "Signature expired: x", "no", KEY[3:20]])
+    | st.text(),
+    where=st.sampled_from(Where),
+    status=statuses,
+)
+exchanges = st.builds(
+    Exchange,
+    duration_ms=st.integers(0, 10**6),
+    answered_ms=st.none() | st.integers(0, 10**6),
+    failure=st.none() | failures,
+)
+findings = st.builds(
+    Findings,
+    origin=st.just("https://a.example"),
+    first=st.none() | exchanges,
+    access=st.none() | exchanges,
+    proven=st.booleans(),
+    credit=st.sampled_from([UNKNOWN, Credit(None, False), Credit(None, True)]),
+    models=st.lists(st.sampled_from([ListedModel("m"), ListedModel(f"ft:{KEY}")]), max_size=3),
+    chat=st.none() | exchanges,
+    chat_model=st.none() | st.just("m"),
+    model_words=st.sampled_from(["", KEY]),
+)
+
+
+def check_of(found: Findings) -> KeyTest:
+    return judged(found, NOW, 5, KEY)
+
+
+def said(found: Findings) -> set[FailureClass]:
+    calls = (found.chat, found.access)
+    return {call.failure.failure_class for call in calls if call is not None and call.failure is not None}
+
+
+@given(findings)
+def test_any_findings_make_a_check_that_holds_together(found: Findings) -> None:
+    check = check_of(found)
+    passed = {step.step: step.passed for step in check.steps}
+    assert list(passed) == list(KeyTestStep)
+    assert (check.verdict is KeyTestResult.INVALID) == (passed[KeyTestStep.ACCEPTED] is False)
+    if check.verdict is KeyTestResult.INVALID:
+        assert check.failure_class is FailureClass.AUTH
+        assert FailureClass.AUTH in said(found)
+    if check.verdict is KeyTestResult.VALID:
+        assert check.failure_class is None
+        assert passed[KeyTestStep.CREDIT] is not False
+    if check.verdict is KeyTestResult.DEGRADED:
+        assert check.failure_class is not None
+        assert False in (passed[KeyTestStep.CREDIT], passed[KeyTestStep.MODEL])
+
+
+@given(findings)
+def test_nothing_of_the_key_is_told(found: Findings) -> None:
+    text = check_of(found).encode().decode()
+    assert not [at for at in range(len(KEY) - WINDOW + 1) if KEY[at : at + WINDOW] in text]
+
+
+@given(
+    findings,
+    st.sampled_from([FailureClass.TIMEOUT, FailureClass.RATE_LIMIT, FailureClass.SERVER, FailureClass.UNREACHABLE]),
+)
+def test_a_chat_that_the_provider_could_not_answer_condemns_no_key(found: Findings, trouble: FailureClass) -> None:
+    found.chat = Exchange(5, 5, Failure(failure_class=trouble, message="trouble"))
+    assert check_of(found).verdict in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
+    assert check_of(found).verdict is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
+
+
+@given(st.text(), st.text(min_size=WINDOW), st.text())
+def test_a_key_is_taken_out_wherever_it_stands(before: str, key: str, after: str) -> None:
+    cleaned = without_key(f"{before}{key}{after}", key)
+    assert key not in cleaned
+
+
+def test_a_piece_of_a_key_is_taken_out_and_the_rest_stays() -> None:
+    assert without_key("key abcdefghij is bad", "xxabcdefghijxx") == "key [redacted] is bad"
+    assert without_key("key abcdefg is bad", "xxabcdefghijxx") == "key abcdefg is bad"
+    assert without_key("pin 1234 is bad", "1234") == "pin [redacted] is bad"
+    assert without_key("as it was", "") == "as it was"
