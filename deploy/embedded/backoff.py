@@ -1,21 +1,22 @@
-"""How long to wait before a crashed process is started again."""
+"""How long to wait before a crashed process is started again. Pure."""
 
-FIRST_SECONDS = 0.4
-LONGEST_SECONDS = 10.0
+from keyferry.runtime.backoff import Backoff
+
 FORGIVEN_AFTER_SECONDS = 30.0
-"""A process that lived this long starts with a clean sheet."""
+"""After a run of this length, earlier crashes no longer count."""
+_RESTARTS = Backoff(first_seconds=0.4, longest_seconds=10.0)
 
 
-class BackOff:
-    """Doubles from FIRST_SECONDS to LONGEST_SECONDS with each crash in a row."""
+class RestartBackoff:
+    """The delay before each restart of one process: it doubles with each crash in a row."""
 
     def __init__(self) -> None:
         self._crashes = 0
 
     def delay_seconds(self, lived_seconds: float) -> float:
-        """The pause after a run of `lived_seconds` that ended by itself."""
+        """Return the delay after a run of `lived_seconds` that ended by itself."""
         if lived_seconds >= FORGIVEN_AFTER_SECONDS:
             self._crashes = 0
-        delay = min(FIRST_SECONDS * 2.0 ** min(self._crashes, 10), LONGEST_SECONDS)
+        delay_seconds = _RESTARTS.delay_seconds(self._crashes)
         self._crashes += 1
-        return delay
+        return delay_seconds

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from deploy.embedded.backoff import BackOff
+from deploy.embedded.backoff import RestartBackoff
 from deploy.embedded.child import Child, Probe, StartFailed, described
 from deploy.embedded.logfile import LogFile
 from deploy.embedded.process import ProcessSpec
@@ -82,7 +82,7 @@ class Seat:
         self._changed = changed
         self._starts = 0
         self._started_at = 0.0
-        self._back_off = BackOff()
+        self._backoff = RestartBackoff()
         self._changing = asyncio.Lock()
         self._impatient = asyncio.Event()
         self._closing = False
@@ -178,7 +178,7 @@ class Seat:
         """Start again and again, ever more slowly, unless the seat has been taken meanwhile."""
         async with self._changing:
             while self.child is dead and not self._closing:
-                pause_seconds = self._back_off.delay_seconds(time.monotonic() - self._started_at)
+                pause_seconds = self._backoff.delay_seconds(time.monotonic() - self._started_at)
                 self._say(f"{self.name}: starting again in {pause_seconds:g} s")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._impatient.wait(), pause_seconds)

@@ -20,15 +20,15 @@ from pathlib import Path
 from keyferry.contracts import ids
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.usage import AttemptRecord
+from keyferry.runtime.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
 _INTENT, _RESULT = b"I", b"R"
 SEGMENT_BYTES = 4 * 1024 * 1024
-FIRST_AGAIN_SECONDS = 20.0
-"""Longer than a ledger needs to restart, so that an ordinary restart repeats little."""
-LAST_AGAIN_SECONDS = 1280.0
-"""Each repetition waits twice as long as the one before: a ledger that was away must not find its stream full of copies."""
+REPUBLISH = Backoff(first_seconds=20.0, longest_seconds=1280.0)
+"""The first delay is longer than a ledger restart, so that one repeats little; doubling keeps copies out of the stream of a
+ledger that is down for long."""
 _AT_ONCE = float("-inf")
 
 
@@ -42,8 +42,8 @@ class _Unconfirmed:
     """The record that stands now: the intent until there is a result."""
     ended: bool
     segments: list[Path]
-    wait_seconds: float = FIRST_AGAIN_SECONDS
-    """How long it waits, once handed out, until it is due again."""
+    published: int = 0
+    """How often the result was handed out for publishing."""
 
 
 class Spool:
@@ -149,8 +149,8 @@ class Spool:
     # --- inside
 
     def _hand_out(self, seq: int, held: _Unconfirmed, now: float) -> None:
-        heapq.heappush(self._again, (now + held.wait_seconds, seq))
-        held.wait_seconds = min(2 * held.wait_seconds, LAST_AGAIN_SECONDS)
+        heapq.heappush(self._again, (now + REPUBLISH.delay_seconds(held.published), seq))
+        held.published += 1
 
     def _read_id(self) -> str:
         path = self._directory / "id"

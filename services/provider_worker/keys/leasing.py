@@ -23,6 +23,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.key import KeyFacts, LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing.delivery import NONCE_BYTES, NotDelivered, Purpose, answers, open_sealed
 from keyferry.sealing.framing import to_base64
@@ -37,10 +38,9 @@ LEASE_SECONDS = 3.0
 """For the vault's answer: it takes milliseconds, and an attempt that can be made elsewhere should be when it takes longer."""
 LAST_RESORT_SECONDS = 30.0
 """For an attempt that has nowhere else to go: what a crashed vault takes to be back, within the attempt's own deadline."""
-_FIRST_ANSWER_SECONDS = 1.0
-"""For one question: a vault that was killed over it says nothing, and its successor has to be asked anew."""
-_FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 1.0
+_ANSWER_TIMEOUTS = Backoff(first_seconds=1.0, longest_seconds=LEASE_SECONDS)
+"""For one request: a vault killed while handling it never replies, and its successor has to be asked anew."""
+_PAUSES = Backoff(first_seconds=0.05, longest_seconds=1.0, jitter=0.5)
 _AT_ONCE = 64
 """Keys that are asked for at the same time."""
 _MANY_CHECKS = 10_000
@@ -185,20 +185,19 @@ class KeyRing:
                 self._over(asked, flight)
 
     async def _lease(self, flight: _Flight, run: AttemptRun, key_id: str, owner: str, origin: str) -> LeasedKey:
-        pause_seconds, answer_seconds = _FIRST_PAUSE_SECONDS, _FIRST_ANSWER_SECONDS
+        failures = 0
         while True:
-            pause = pause_seconds * random.uniform(0.5, 1)
+            pause_seconds = _PAUSES.delay_seconds(failures, random.random())
             async with self._turns:
                 try:
-                    return await self._once(run, key_id, owner, origin, answer_seconds)
+                    return await self._once(run, key_id, owner, origin, _ANSWER_TIMEOUTS.delay_seconds(failures))
                 except _Away as away:
                     flight.why, heard = str(away), away.heard
                 if not heard:
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(pause_seconds)
             if heard:  # others may fare better meanwhile: it is there, and what it cannot do may be this key's alone
-                await asyncio.sleep(pause)
-            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-            answer_seconds = min(2 * answer_seconds, LEASE_SECONDS)
+                await asyncio.sleep(pause_seconds)
+            failures += 1
 
     async def _once(self, run: AttemptRun, key_id: str, owner: str, origin: str, answer_seconds: float) -> LeasedKey:
         """Ask, and register before where that is needed. Raises NoKey for what will not change, and _Away."""

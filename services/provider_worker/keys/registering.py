@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.key import Registered, WorkerRegistration
+from keyferry.runtime.backoff import Backoff, jittered
 from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.runtime.process.tasks import cancel_and_wait
 from keyferry.sealing.delivery import Recipient
@@ -26,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 3000.0
 """Ten minutes before the end, so that a vault that is away for a while is no matter."""
-_FIRST_RETRY_SECONDS = 0.5
-_LONGEST_RETRY_SECONDS = 30.0
-_SPREAD = 0.1
+_JITTER = 0.1
+"""Keeps processes that started together from registering together."""
+_RETRIES = Backoff(first_seconds=0.5, longest_seconds=30.0, jitter=_JITTER)
 _AGAIN_NOT_BEFORE_SECONDS = 1.0
 
 AskToRegister = Callable[[WorkerRegistration], Awaitable[Registered]]
@@ -158,7 +159,7 @@ class Registrar:
         return [own for own in self._keys if own.not_after_unix_ms > now_unix_ms]
 
     async def _keep_registered(self) -> None:
-        retry_seconds, complained = _FIRST_RETRY_SECONDS, ""
+        failures, complained = 0, ""
         while True:
             try:
                 await self.register()
@@ -166,15 +167,10 @@ class Registrar:
                 if str(error) != complained:
                     _log.warning("not registered with the vault; trying on", extra={"why": str(error)})
                     complained = str(error)
-                await asyncio.sleep(_spread(retry_seconds))
-                retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
+                await asyncio.sleep(_RETRIES.delay_seconds(failures, random.random()))
+                failures += 1
                 continue
             _log.info("registered with the vault")
-            retry_seconds, complained = _FIRST_RETRY_SECONDS, ""
+            failures, complained = 0, ""
             self._keys = self._good()
-            await asyncio.sleep(_spread(RENEW_SECONDS))
-
-
-def _spread(seconds: float) -> float:
-    """Processes that started together do not ask together."""
-    return seconds * random.uniform(1 - _SPREAD, 1)
+            await asyncio.sleep(jittered(RENEW_SECONDS, _JITTER, random.random()))

@@ -9,12 +9,12 @@ from keyferry.cli.problem import Problem
 from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
 from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow
+from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError
 from keyferry.runtime.process.telemetry import trace_id
 
 PATIENCE_SECONDS = 10.0
-_FIRST_PAUSE_SECONDS = 0.05
-_LAST_PAUSE_SECONDS = 0.5
+_POLLING = Backoff(first_seconds=0.05, longest_seconds=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ async def story_of(
     Raises Refused for the ledger's refusal, and BusError when it never answered.
     """
     give_up = time.monotonic() + within_seconds
-    pause_seconds = _FIRST_PAUSE_SECONDS
+    polls = 0
     while True:
         late = time.monotonic() >= give_up
         try:
@@ -61,8 +61,8 @@ async def story_of(
         else:
             if late or not story.missing(expected_attempts):
                 return story
-        await asyncio.sleep(pause_seconds)
-        pause_seconds = min(2 * pause_seconds, _LAST_PAUSE_SECONDS)
+        await asyncio.sleep(_POLLING.delay_seconds(polls))
+        polls += 1
 
 
 def unfinished(missing: list[str], within_seconds: float = PATIENCE_SECONDS) -> Problem:

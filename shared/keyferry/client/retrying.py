@@ -5,9 +5,9 @@ patience, and about one that could not be reached at all.
 """
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.runtime.backoff import Backoff
 
-_FIRST_WAIT_SECONDS = 0.1
-_LONGEST_WAIT_SECONDS = 2.0
+_RETRIES = Backoff(first_seconds=0.1, longest_seconds=2.0, jitter=0.5)
 _SPREAD = 0.25
 """By how much a wait that was asked for is stretched at most, so that those who were sent away together come back apart."""
 
@@ -41,5 +41,5 @@ def wait_seconds(
     if failure.retry_after_ms is not None:
         wait = failure.retry_after_ms / 1000 * (1 + _SPREAD * chance)
     else:
-        wait = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**retries) * (0.5 + 0.5 * chance)
+        wait = _RETRIES.delay_seconds(retries, chance)
     return wait if wait < left_seconds else None

@@ -12,7 +12,7 @@ import pytest
 
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from services.provider_worker import spool as spool_module
-from services.provider_worker.spool import FIRST_AGAIN_SECONDS, Spool, SpoolLocked
+from services.provider_worker.spool import REPUBLISH, Spool, SpoolLocked
 
 NOW = 1000.0
 
@@ -204,7 +204,7 @@ def test_a_result_that_cannot_be_written_stays_in_memory(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "write", refuse)
     line = spool.finish(record(seq, Outcome.COMPLETED), NOW)
     assert AttemptRecord.decode(line).outcome is Outcome.COMPLETED
-    assert spool.due(NOW + FIRST_AGAIN_SECONDS, at_most=1) == [line]
+    assert spool.due(NOW + REPUBLISH.first_seconds, at_most=1) == [line]
     monkeypatch.undo()
     spool.close()
 

@@ -8,6 +8,7 @@ from nats.errors import ConnectionClosedError
 
 from keyferry.contracts.key import Registered, WorkerRegistration
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing.registration import MAX_VALID_MS, verify
 from services.provider_worker.keys import registering
@@ -90,7 +91,7 @@ async def test_what_is_wrong_is_said(error: Exception, detail: str) -> None:
 
 
 async def test_it_tries_until_the_vault_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registering, "_FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(registering, "_RETRIES", Backoff(0.001, 30.0))
     vault, tries, done = VaultDouble(), 0, asyncio.Event()
 
     async def comes_late(registration: WorkerRegistration) -> Registered:
