@@ -44,7 +44,11 @@ def test_every_record_knows_where_it_came_from() -> None:
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "AttemptRecord: message: Invalid JSON", None),
         (changed(outcome="exploded", spool_seq=7), "AttemptRecord: outcome: Input should be", 7),
         (changed(tenant="NOT ONE", spool_seq=8), "AttemptRecord: tenant: String should match", 8),
-        (changed(token_usage={"input": -1}, spool_seq=9), "AttemptRecord: token_usage.input: Input should be greater", 9),
+        (
+            changed(token_usage={"input": -1}, spool_seq=9),
+            "AttemptRecord: token_usage.input: Input should be greater",
+            9,
+        ),
         (changed(reported_cost_usd=0.1, spool_seq=10), "AttemptRecord: reported_cost_usd: Value error", 10),
         (changed(spool_seq=0), "AttemptRecord: spool_seq: Input should be greater", None),
         (changed(spool_seq=True, stream=None), "AttemptRecord: stream: Input should be a valid boolean", None),
