@@ -13,6 +13,7 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.key import KeyStatus, LeaseKey, Registered, RunKeyTest, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing import registration as registrations
 from keyferry.sealing.delivery import NotDelivered, Purpose, seal_to_worker
@@ -229,7 +230,7 @@ async def test_a_vault_that_is_back_is_asked_anew_with_another_nonce(error: Exce
 
 
 async def test_a_question_that_got_lost_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "_FIRST_ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr(leasing, "_ANSWER_TIMEOUTS", Backoff(0.02, leasing.LEASE_SECONDS))
     vault, mute = vault_with_a_key(), Mute()
 
     async def loses_the_first(asked: LeaseKey) -> SealedKey:
