@@ -54,6 +54,7 @@ from keyferry.contracts.topology import (
     Subject,
 )
 from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from services.key_vault.database.errors import Rejected
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
@@ -61,7 +62,6 @@ from services.key_vault.keys.auth_failures import Refusals
 from services.key_vault.keys.reminders import Notices
 from services.key_vault.keys.service import KeyManagement
 from services.key_vault.keys.spend_limits import Spending
-from services.key_vault.keys.store import DatabaseAway
 from services.key_vault.leases.service import Delivery, LeaseDoor
 from services.key_vault.maintenance.admin import Stewardship
 
@@ -190,7 +190,7 @@ class Handlers:
             yield
         except Rejected as error:
             raise Refused(error.code, error.message) from None
-        except DatabaseAway:
+        except DatabaseUnavailable:
             raise Refused(
                 ErrorCode.UNAVAILABLE,
                 f"the vault cannot reach its database, {then}; `keyferry doctor` tells what is missing",

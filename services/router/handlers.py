@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from nats.aio.msg import Msg
@@ -35,6 +36,7 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.bus.connection import Bus, Refused
 from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.telemetry import Telemetry
 from services.router.decide import FreshIds, Request, decide, record
 from services.router.endpoints import InvalidEndpoint, checked
@@ -48,6 +50,7 @@ _CALLERS = reply_prefixes(CHAT_REQUEST)
 
 Publish = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, data, reply); raises nats-py's errors when the bus is away."""
+_UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
 FactsOf = Callable[[str], Facts]
 """What the router knows of a tenant now."""
 
@@ -150,20 +153,33 @@ class ManagementDoors:
             endpoint = checked(asked)
         except InvalidEndpoint as error:
             raise Refused(ErrorCode.INVALID, str(error)) from None
-        await self._store.save(endpoint)
+        with _refuse_outages(_UNKNOWN_WRITE):
+            await self._store.save(endpoint)
         return endpoint
 
     async def remove_endpoint(self, asked: RemoveEndpoint) -> Endpoint:
         """Remove."""
-        removed = await self._store.remove(asked.tenant, asked.name)
+        with _refuse_outages(_UNKNOWN_WRITE):
+            removed = await self._store.remove(asked.tenant, asked.name)
         if removed is None:
             raise Refused(ErrorCode.NOT_FOUND, f"the tenant {asked.tenant} has no endpoint {asked.name}")
         return removed
 
     async def list_endpoints(self, asked: ListEndpoints) -> Endpoints:
         """All of a tenant, in the order they are tried."""
-        return Endpoints(endpoints=await self._store.of_tenant(asked.tenant))
+        with _refuse_outages("so it cannot list them: try again in a moment"):
+            return Endpoints(endpoints=await self._store.of_tenant(asked.tenant))
 
     async def list_models(self, asked: ListModels) -> Models:
         """What a tenant can call now."""
         return Models(models=offered(self._facts_of(asked.tenant), asked))
+
+
+@contextmanager
+def _refuse_outages(consequence: str) -> Iterator[None]:
+    """Refuse the request while the database is unreachable."""
+    try:
+        yield
+    except DatabaseUnavailable:
+        message = f"the router cannot reach its database of endpoints, {consequence}; `keyferry doctor` shows the cause"
+        raise Refused(ErrorCode.UNAVAILABLE, message) from None

@@ -1,15 +1,17 @@
-"""Where tenants' endpoints are kept. Each write puts its message for the view into the outbox in the same transaction."""
+"""Tenants' endpoints in PostgreSQL. Each write puts its message for the view into the outbox in the same transaction."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Boolean, Column, Integer, MetaData, Row, Table, Text, delete, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.topology import ENDPOINTS_VIEW
+from keyferry.runtime.database.errors import translate_database_errors
 from keyferry.runtime.database.outbox import enqueue, outbox_table
 
 SCHEMA = "router"
@@ -30,39 +32,39 @@ OUTBOX = outbox_table(_metadata)
 
 
 class EndpointStore(Protocol):
-    """What the handlers need of the store."""
+    """The store as the handlers see it. Every method raises DatabaseUnavailable."""
 
     async def save(self, endpoint: Endpoint) -> None:
-        """Add the endpoint, or replace the tenant's of that name."""
+        """Add the endpoint, or replace the tenant's endpoint of that name."""
 
     async def remove(self, tenant: str, name: str) -> Endpoint | None:
-        """Remove and return it; None when there was none."""
+        """Remove and return the endpoint; None if there was none."""
 
     async def of_tenant(self, tenant: str) -> list[Endpoint]:
-        """A tenant's endpoints in the order they are tried."""
+        """Return a tenant's endpoints in the order they are tried."""
 
 
 class PostgresEndpointStore:
-    """The real one. `committed` is called after each commit that changed something."""
+    """The implementation. `committed` is called after each commit that changed something."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.committed: Callable[[], None] = lambda: None
 
     async def save(self, endpoint: Endpoint) -> None:
-        """Guard: one row per tenant and name."""
+        """Insert or update the row. Guard: the primary key of tenant and name."""
         values = endpoint.model_dump(mode="json")
         statement = insert(_endpoints).values(values)
         changed = {key: statement.excluded[key] for key in values if key not in ("tenant", "name")}
-        async with self._engine.begin() as connection:
+        async with self._transaction() as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["tenant", "name"], set_=changed))
             await enqueue(connection, OUTBOX, ENDPOINTS_VIEW.name, view_key(endpoint), endpoint.encode())
         self.committed()
 
     async def remove(self, tenant: str, name: str) -> Endpoint | None:
-        """Guard: the row itself."""
+        """Delete the row. Guard: the row itself."""
         statement = delete(_endpoints).where(_endpoints.c.tenant == tenant, _endpoints.c.name == name)
-        async with self._engine.begin() as connection:
+        async with self._transaction() as connection:
             row = (await connection.execute(statement.returning(*_endpoints.c))).one_or_none()
             if row is None:
                 return None
@@ -72,21 +74,27 @@ class PostgresEndpointStore:
         return removed
 
     async def of_tenant(self, tenant: str) -> list[Endpoint]:
-        """Read from the tables, not from the view, so that an operator sees what was saved."""
+        """Read the tables and not the view, so that operators see what was saved."""
         query = select(_endpoints).where(_endpoints.c.tenant == tenant)
-        async with self._engine.connect() as connection:
+        async with self._transaction() as connection:
             rows = await connection.execute(query.order_by(_endpoints.c.priority, _endpoints.c.name))
             return [_endpoint(row) for row in rows]
 
     async def view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
-        """What the view has to hold."""
+        """Return the entries of the view by bucket name and key. Raises SQLAlchemyError, which the relay expects."""
         async with self._engine.connect() as connection:
             endpoints = [_endpoint(row) for row in await connection.execute(select(_endpoints))]
         return {ENDPOINTS_VIEW.name: {view_key(endpoint): endpoint.encode() for endpoint in endpoints}}
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        with translate_database_errors():
+            async with self._engine.begin() as connection:
+                yield connection
+
 
 def view_key(endpoint: Endpoint) -> str:
-    """The key of an endpoint in its view."""
+    """Return the key of an endpoint in its view."""
     return f"{endpoint.tenant}.{endpoint.name}"
 
 

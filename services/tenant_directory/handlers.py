@@ -28,8 +28,9 @@ from keyferry.contracts.topology import (
     TOKEN_REVOKE,
 )
 from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.tenant_directory.rejection import Rejected
-from services.tenant_directory.store import DatabaseAway, DirectoryStore
+from services.tenant_directory.store import DirectoryStore
 
 
 class Handlers:
@@ -104,6 +105,6 @@ async def _refusing(then: str) -> AsyncIterator[None]:
         yield
     except Rejected as error:
         raise Refused(error.code, error.message) from None
-    except DatabaseAway:
+    except DatabaseUnavailable:
         message = f"the tenant directory cannot reach its database, {then}; `keyferry doctor` tells what is missing"
         raise Refused(ErrorCode.UNAVAILABLE, message) from None

@@ -27,8 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.tenancy import (
@@ -42,6 +40,7 @@ from keyferry.contracts.tenancy import (
     UpdateTenant,
 )
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW
+from keyferry.runtime.database.errors import translate_database_errors
 from keyferry.runtime.database.outbox import enqueue, outbox_table
 from services.tenant_directory import client_tokens, tenants
 
@@ -91,12 +90,8 @@ tokens_table = Table(
 outbox = outbox_table(metadata)
 
 
-class DatabaseAway(Exception):
-    """PostgreSQL does not answer; whether the change was made is not known."""
-
-
 class DirectoryStore:
-    """The tables. Every method raises DatabaseAway, and Rejected where a rule of the directory says no."""
+    """The tables. Every method raises DatabaseUnavailable, and Rejected where a rule of the directory says no."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -173,15 +168,9 @@ class DirectoryStore:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
+        with translate_database_errors():
             async with self._engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise DatabaseAway(type(error).__name__) from None
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise DatabaseAway(type(error).__name__) from None
-            raise
 
 
 async def _locked_tenant(connection: AsyncConnection, tenant: str) -> Tenant:

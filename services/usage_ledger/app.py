@@ -12,6 +12,7 @@ from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPEN
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
@@ -23,7 +24,7 @@ from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.ingest import Ingest
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.spending import Spending
-from services.usage_ledger.store import SCHEMA, DatabaseAway, LedgerStore, NotDurable
+from services.usage_ledger.store import SCHEMA, LedgerStore, NotDurable
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Database:
         try:
             async with asyncio.timeout(_PING_TIMEOUT_SECONDS):
                 await self.store.ping()
-        except (DatabaseAway, TimeoutError):
+        except (DatabaseUnavailable, TimeoutError):
             return False
         return True
 

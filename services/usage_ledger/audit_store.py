@@ -38,7 +38,7 @@ _PAGE = 1000
 
 
 class AuditStore(Transactions):
-    """The tables of the audit. Every method raises DatabaseAway."""
+    """The tables of the audit. Every method raises DatabaseUnavailable."""
 
     async def append(self, events: Sequence[AuditEvent], now: datetime) -> list[AuditHead]:
         """Chain events that are not there yet, each tenant's in the order given; the unsigned new ends.

@@ -61,11 +61,11 @@ class Auditing:
                 await self._keep_head(sign(head, self._key))
 
     async def entries(self, command: ListAudit) -> AuditEntries:
-        """A page of a tenant's audit, newest first. Raises DatabaseAway."""
+        """A page of a tenant's audit, newest first. Raises DatabaseUnavailable."""
         return AuditEntries(entries=await self._store.page(command.tenant, command.before, command.limit))
 
     async def verify(self, command: VerifyAudit) -> AuditVerification:
-        """Recompute the chains. Raises DatabaseAway, and nats-py's errors where the signed ends cannot be read."""
+        """Recompute the chains. Raises DatabaseUnavailable, and nats-py's errors where the signed ends cannot be read."""
         heads = await self._read_heads()
         wanted = [command.tenant] if command.tenant else sorted({*await self._store.tenants(), *heads})
         faults: list[str] = []

@@ -24,11 +24,12 @@ from keyferry.contracts.topology import (
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, UsageSummary
 from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.auditing import Auditing
 from services.usage_ledger.ingest import Ingest
 from services.usage_ledger.intake import zoned
-from services.usage_ledger.store import DatabaseAway, LedgerStore, SummaryTooLong
+from services.usage_ledger.store import LedgerStore, SummaryTooLong
 
 
 class Handlers:
@@ -96,7 +97,7 @@ async def _refusing() -> AsyncIterator[None]:
     except (SnapshotFailed, NatsError):
         message = "the signed ends of the audit chains cannot be read from the bus now: ask again in a moment"
         raise Refused(ErrorCode.UNAVAILABLE, message) from None
-    except DatabaseAway:
+    except DatabaseUnavailable:
         message = (
             "the usage ledger cannot reach its database: ask again in a moment; `keyferry doctor` tells what is missing"
         )

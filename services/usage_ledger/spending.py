@@ -9,8 +9,9 @@ from nats.errors import Error as NatsError
 
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.usage import LedgerRow
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.tasks import cancel_and_wait
-from services.usage_ledger.store import DatabaseAway, LedgerStore
+from services.usage_ledger.store import LedgerStore
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Spending:
 
     async def start(self) -> None:
         """Begin; keys of the current month are told anew, since a predecessor may have died before it could."""
-        with suppress(DatabaseAway):
+        with suppress(DatabaseUnavailable):
             self._changed |= await self._store.keys_used_this_month()
         self._wake.set()
         self._task = asyncio.create_task(self._run(), name="tell of spending")
@@ -68,7 +69,7 @@ class Spending:
                 try:
                     for spend in await self._store.spent(some):
                         await self._publish(spend)
-                except (DatabaseAway, NatsError, TimeoutError) as error:
+                except (DatabaseUnavailable, NatsError, TimeoutError) as error:
                     self._changed |= set(some)
                     _log.warning("spending cannot be told now; trying on", extra={"error": type(error).__name__})
                     await asyncio.sleep(_RETRY_SECONDS)

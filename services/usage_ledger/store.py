@@ -33,8 +33,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB, insert
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.key import KeySpend
@@ -51,6 +50,7 @@ from keyferry.contracts.usage import (
     UsageRow,
     UsageSummary,
 )
+from keyferry.runtime.database.errors import is_data_error, translate_database_errors
 
 SCHEMA = "usage_ledger"
 METERS = tuple(TokenUsage.model_fields)
@@ -109,16 +109,9 @@ decisions = Table(
     Column("recorded_at", _Timestamp),
 )
 
-_REFUSING_CLASSES = ("22", "23", "54")
-"""SQLSTATE classes that are about the row and not about the server: data exception, integrity constraint, program limit
-(PostgreSQL documentation, appendix A)."""
 _DURABLE_COMMITS = ("on", "remote_apply")
 """Values of `synchronous_commit` that leave a commit on disk here, and on a synchronous standby where there is one."""
 _MAX_SUMMARY_ROWS = 10_000
-
-
-class DatabaseAway(Exception):
-    """PostgreSQL does not answer; whether a write was made is not known."""
 
 
 class NotDurable(Exception):
@@ -147,22 +140,14 @@ class Transactions:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """All of the block, or none of it. Raises DatabaseAway."""
-        try:
+        """All of the block, or none of it. Raises DatabaseUnavailable."""
+        with translate_database_errors():
             async with self._engine.begin() as connection:
                 yield connection
-        except DBAPIError as error:
-            if _refusal(error) is None and (
-                isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-            ):
-                raise DatabaseAway(type(error).__name__) from None
-            raise
-        except (PoolTimeout, OSError) as error:
-            raise DatabaseAway(type(error).__name__) from None
 
 
 class LedgerStore(Transactions):
-    """The tables. Every method raises DatabaseAway."""
+    """The tables. Every method raises DatabaseUnavailable."""
 
     async def record_attempts(self, rows: Sequence[LedgerRow]) -> Recorded:
         """Insert attempts. Guard: the primary key, so a row that is there already stays as it is."""
@@ -305,9 +290,7 @@ def _first_day(keys: Sequence[tuple[str, str]]) -> datetime:
 def _refusal(error: DBAPIError) -> str | None:
     """Why PostgreSQL does not take a row; None when the error is not about the row."""
     cause = error.orig
-    if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
-        return None
-    if not cause.sqlstate.startswith(_REFUSING_CLASSES):
+    if not isinstance(cause, psycopg.Error) or not is_data_error(error):
         return None
     constraint = cause.diag.constraint_name
     return f"PostgreSQL refuses it: {type(cause).__name__} ({cause.sqlstate}{f', {constraint}' if constraint else ''})"

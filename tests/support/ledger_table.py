@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from tests.support.waiting import until
 
 _COLUMNS = (
-    "attempt_id, request_id, attempt_number, operation, endpoint, model, outcome, failure, basis, worker_id, "
+    "attempt_id, request_id, attempt_number, operation, endpoint, model, outcome, failure, usage_source, worker_id, "
     "input_tokens, output_tokens"
 )
 

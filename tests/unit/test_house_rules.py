@@ -122,8 +122,8 @@ def test_every_service_has_the_same_rooms() -> None:
             assert (base / room).is_file(), f"services/{service} lacks {room}"
         assert (base / "store.py").is_file() == (base / "migrations" / "versions").is_dir()
         readme = (base / "README.md").read_text().lower()
-        for heading in ("owns", "hears", "says", "never"):
-            assert heading in readme, f"services/{service}/README.md does not say what it {heading}"
+        for heading in ("owns", "subscribes", "publishes", "never"):
+            assert heading in readme, f"services/{service}/README.md lacks the heading {heading!r}"
 
 
 def test_no_file_is_called_for_anything_and_everything() -> None:

@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.key import KeyChange, KeyChanged, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, KEY_CHANGED, PROVIDER_KEYS_VIEW, Role
+from keyferry.runtime.database.errors import translate_database_errors
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.outbox import enqueue
 from services.key_vault.database.tables import event_outbox, facts_of, outbox
@@ -29,10 +28,6 @@ _SERVICE = Role.KEY_VAULT.value
 _KEY_CHANGE = "evt"
 VAULT = "vault"
 """Who acts, in the audit, where nobody asked."""
-
-
-class DatabaseAway(Exception):
-    """PostgreSQL does not answer; whether the change was made is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +51,10 @@ class Transactions:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end of the block. Raises DatabaseAway."""
-        async with self._saying_when_away(), self._engine.begin() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _saying_when_away(self) -> AsyncIterator[None]:
-        """SQLAlchemy's errors of a server that is away as DatabaseAway."""
-        try:
-            yield
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise DatabaseAway(type(error).__name__) from None
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise DatabaseAway(type(error).__name__) from None
-            raise
+        """A transaction that is committed at the end of the block. Raises DatabaseUnavailable."""
+        with translate_database_errors():
+            async with self._engine.begin() as connection:
+                yield connection
 
     async def _tell_change(
         self, connection: AsyncConnection, key: ProviderKey, change: KeyChange, detail: str, *, gone: bool = False

@@ -21,7 +21,7 @@ Rewrap = Callable[[DataKeyRow], Awaitable[DataKeyRow | None]]
 
 
 class DataKeyRows(Transactions):
-    """The table `data_keys`. Every method raises DatabaseAway."""
+    """The table `data_keys`. Every method raises DatabaseUnavailable."""
 
     async def primary_data_key(self, tenant: str) -> DataKeyRow | None:
         """The data key that a tenant's new records are sealed under."""

@@ -49,7 +49,7 @@ class DataKeys:
     async def current(self, tenant: str) -> DataKey:
         """The data key that new records of a tenant are sealed under; made where there is none.
 
-        Raises KekUnavailable, Undecryptable, DatabaseAway.
+        Raises KekUnavailable, Undecryptable, DatabaseUnavailable.
         """
         row = await self._store.primary_data_key(tenant) or await self._store.create_data_key(await self._made(tenant))
         return await self._of(row)

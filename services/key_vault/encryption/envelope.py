@@ -34,7 +34,7 @@ class Custody:
     async def keep(self, tenant: str, provider: str, key_id: str, version: int, origin: str, key: Secret) -> Sealed:
         """A record of `key` under the tenant's current data key, which is made where there is none.
 
-        Raises KekUnavailable, Undecryptable when the current data key cannot be unwrapped, DatabaseAway.
+        Raises KekUnavailable, Undecryptable when the current data key cannot be unwrapped, DatabaseUnavailable.
         """
         data_key = await self._data_keys.current(tenant)
         context = RecordContext(
@@ -46,7 +46,7 @@ class Custody:
         """The provider key in `sealed`, which has to be the record of `key` at `key.version`.
 
         `data_key` is the row of the data key where the caller has read that with the record, and it need not be looked for.
-        Raises Undecryptable, of which KekMissing is one; KekUnavailable; DatabaseAway.
+        Raises Undecryptable, of which KekMissing is one; KekUnavailable; DatabaseUnavailable.
         """
         return self.opened(key, sealed, await self._data_keys.get(sealed.data_key_id, data_key))
 

@@ -30,7 +30,7 @@ class Refusals:
         self._clock = clock
 
     async def on_attempts(self, messages: list[Msg]) -> None:
-        """Take in packs of attempts. Raises DatabaseAway, so that they come again; what cannot be read is passed over."""
+        """Take in packs of attempts. Raises DatabaseUnavailable, so that they come again; what cannot be read is passed over."""
         latest: dict[tuple[str, str], datetime] = {}
         for message in messages:
             for owner, key_id, at in refused_keys(message.subject, message.data):

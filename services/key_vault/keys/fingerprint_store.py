@@ -11,7 +11,7 @@ from services.key_vault.database.transaction import Transactions
 
 
 class FingerprintRows(Transactions):
-    """The table `platform_fingerprints`. Every method raises DatabaseAway."""
+    """The table `platform_fingerprints`. Every method raises DatabaseUnavailable."""
 
     async def had_fingerprint(self, key: ProviderKey) -> bool:
         """Whether the platform ever had this key of its provider. Nothing is remembered of tenants' keys."""

@@ -17,7 +17,7 @@ _credit_left: ColumnElement[Decimal] = literal_column("((last_test ->> 'credit_l
 
 
 class NoticeRows(Transactions):
-    """Looks for keys by their marks. Every method raises DatabaseAway."""
+    """Looks for keys by their marks. Every method raises DatabaseUnavailable."""
 
     async def newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
         """Keys whose secret was given at `before` or earlier and that are not marked; none for null."""

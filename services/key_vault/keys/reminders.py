@@ -50,7 +50,7 @@ class Notices:
         return aged(key, self._clock())
 
     async def passing(self, now: datetime) -> int:
-        """One round: to how many keys a mark was given or taken away. Raises DatabaseAway."""
+        """One round: to how many keys a mark was given or taken away. Raises DatabaseUnavailable."""
         before = None if self._rules.rotate_after is None else now - self._rules.rotate_after
         due = await self._store.newly_due(before, _BATCH)
         fresh = await self._store.no_more_due(before, _BATCH)

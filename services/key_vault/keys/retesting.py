@@ -13,6 +13,7 @@ from decimal import Decimal
 from keyferry.contracts.key import KeyChange, KeyStatus, KeyTest, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.database.errors import Rejected
 from services.key_vault.database.transaction import VAULT, Act
@@ -24,7 +25,7 @@ from services.key_vault.keys import messages as wording
 from services.key_vault.keys.editing import limited
 from services.key_vault.keys.lifecycle import Event
 from services.key_vault.keys.reminders import Notices
-from services.key_vault.keys.store import Conflict, DatabaseAway, KeyStore
+from services.key_vault.keys.store import Conflict, KeyStore
 from services.key_vault.keys.testing import Checks
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Retester:
     async def test(self, key: ProviderKey, actor: str) -> ProviderKey:
         """The key after a test. One that cannot be opened is undecryptable from now on, and no test is made.
 
-        Raises Rejected when the key is removed or rotated meanwhile, KekUnavailable, DatabaseAway.
+        Raises Rejected when the key is removed or rotated meanwhile, KekUnavailable, DatabaseUnavailable.
         """
         secret = await self._secret(key)
         if secret is None:
@@ -66,21 +67,21 @@ class Retester:
         return await self._record(key, check, actor)
 
     async def end(self, key: ProviderKey) -> None:
-        """A key's date has passed. Raises Conflict, DatabaseAway."""
+        """A key's date has passed. Raises Conflict, DatabaseUnavailable."""
         after = key.model_copy(update={"status": lifecycle.happened(key, Event.RAN_OUT)})
         after = lifecycle.rescheduled(after, self._clock(), self._jitter())
         act = Act(VAULT, "key.expire", key.tenant, key.key_id)
         await self._store.update(key, after, act, KeyChange.EXPIRED, wording.became(after, "has expired"))
 
     async def forget_former(self, key: ProviderKey) -> None:
-        """The time to go back has passed. Raises Conflict, DatabaseAway."""
+        """The time to go back has passed. Raises Conflict, DatabaseUnavailable."""
         after = key.model_copy(update={"revert_until": None})
         act = Act(VAULT, "key.overlap_end", key.tenant, key.key_id)
         detail = wording.became(after, "can no longer be reverted: its former version was destroyed")
         await self._store.update(key, after, act, KeyChange.EDITED, detail)
 
     async def begin_month(self, key: ProviderKey, month: str) -> None:
-        """Nothing is spent yet in `month`. Raises Conflict, DatabaseAway."""
+        """Nothing is spent yet in `month`. Raises Conflict, DatabaseUnavailable."""
         after = limited(key.model_copy(update={"spent_usd": Decimal(0)}))
         act = Act(VAULT, "key.month", key.tenant, key.key_id, details={"month": month})
         back = key.over_limit and not after.over_limit
@@ -155,7 +156,7 @@ class KeyWatch:
     async def passing(self, now: datetime) -> int:
         """One round: how many keys were looked at; none where another process has the lock.
 
-        Raises DatabaseAway, KekUnavailable.
+        Raises DatabaseUnavailable, KekUnavailable.
         """
         async with self._store.alone(LOCK) as mine:
             if not mine:
@@ -184,7 +185,7 @@ class KeyWatch:
             try:
                 if await self.passing(self._clock()):
                     self._committed()
-            except* (DatabaseAway, KekUnavailable) as trouble:
+            except* (DatabaseUnavailable, KekUnavailable) as trouble:
                 pause = _AFTER_TROUBLE_SECONDS
                 _log.warning("keys are not looked at now", extra={"why": str(trouble.exceptions[0])})
             except* Exception:  # the edge of the loop: the keys are due still, and the next round tries again

@@ -43,7 +43,7 @@ from services.key_vault.keys.testing import Checks
 
 
 class KeyManagement:
-    """Carries out what people ask. Every method raises Rejected, DatabaseAway and KekUnavailable.
+    """Carries out what people ask. Every method raises Rejected, DatabaseUnavailable and KekUnavailable.
 
     `tenant_of` finds a tenant in the view, `clock` gives the time in UTC, `jitter` numbers from 0 to 1.
     """

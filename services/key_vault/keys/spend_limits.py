@@ -32,7 +32,7 @@ class Spending:
         self._clock = clock
 
     async def on_spent(self, messages: list[Msg]) -> None:
-        """Take in a batch. Raises DatabaseAway, so that it comes again; what cannot be read is passed over."""
+        """Take in a batch. Raises DatabaseUnavailable, so that it comes again; what cannot be read is passed over."""
         for message in messages:
             try:
                 spent = KeySpend.decode(message.data)
@@ -45,7 +45,7 @@ class Spending:
             await self.take(spent)
 
     async def take(self, spent: KeySpend) -> None:
-        """Record one figure, and what follows from it for the key's use. Raises DatabaseAway."""
+        """Record one figure, and what follows from it for the key's use. Raises DatabaseUnavailable."""
         for _ in range(_TRIES):
             key = await self._store.spend(spent)
             if key is None or spent.month != lifecycle.month_of(self._clock()):

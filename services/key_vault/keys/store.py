@@ -31,7 +31,7 @@ from services.key_vault.database.tables import (
     sealed_of,
     spend,
 )
-from services.key_vault.database.transaction import Act, DatabaseAway, hold_tenant, lock_number, view_key
+from services.key_vault.database.transaction import Act, hold_tenant, lock_number, view_key
 from services.key_vault.encryption.data_key_store import DataKeyRows
 from services.key_vault.keys.fingerprint_store import FingerprintRows, remember_fingerprint
 from services.key_vault.keys.reminder_store import NoticeRows
@@ -43,7 +43,6 @@ __all__ = [
     "SCHEMA",
     "Act",
     "Conflict",
-    "DatabaseAway",
     "DuplicateKey",
     "KeyStore",
     "Leased",
@@ -80,7 +79,7 @@ class NoRoom(Conflict):
 
 
 class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, NoticeRows):
-    """The vault's tables. Every method raises DatabaseAway."""
+    """The vault's tables. Every method raises DatabaseUnavailable."""
 
     # --- reading
 

@@ -32,6 +32,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import KEY_LEASE, KEY_TEST_RUN, reply_prefixes
 from keyferry.runtime.bus.connection import Bus, BusError, Refused
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.registration import MAX_SKEW_MS, BadRegistration
@@ -39,7 +40,7 @@ from services.key_vault.database.errors import Rejected
 from services.key_vault.database.tables import DataKeyRow
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.keys.store import Act, DatabaseAway, Leased, Nonce, Replayed, Sealed, Wanted
+from services.key_vault.keys.store import Act, Leased, Nonce, Replayed, Sealed, Wanted
 from services.key_vault.leases.policy import PLATFORM, check_key, check_request, lease_end_unix_ms
 from services.key_vault.leases.registrations import EnrolledWorkers, KnownRegistrations
 
@@ -63,7 +64,7 @@ class NoWorker(Exception):
 
 
 class LeaseStore(Protocol):
-    """What delivery needs of the store. Every method raises DatabaseAway."""
+    """What delivery needs of the store. Every method raises DatabaseUnavailable."""
 
     async def act(self, act: Act) -> None:
         """Write an act down, committed on return."""
@@ -142,7 +143,7 @@ class Delivery:
             _log.warning("a worker's registration is refused", extra={"why": str(error)})
             await self._write_down(_registering(registration, AuditOutcome.REFUSED, why=str(error)))
             raise Refused(ErrorCode.INVALID, str(error)) from None
-        except DatabaseAway:
+        except DatabaseUnavailable:
             raise Refused(ErrorCode.UNAVAILABLE, _AWAY) from None
         self._known.put(registration, now_unix_ms)
         return Registered(instance_id=registration.instance_id)
@@ -159,13 +160,13 @@ class Delivery:
         except Rejected as error:
             await self._write_down(_leasing(worker_id, asked, AuditOutcome.REFUSED, why=error.message))
             raise Refused(error.code, error.message) from None
-        except DatabaseAway:
+        except DatabaseUnavailable:
             raise Refused(ErrorCode.UNAVAILABLE, _AWAY) from None
 
     async def check(
         self, facts: KeyFacts, key: Secret, base_url: str, fields: Mapping[str, str], model: str | None
     ) -> KeyTest:
-        """Have a registered worker test a key; the next one where that is gone. Raises NoWorker, DatabaseAway.
+        """Have a registered worker test a key; the next one where that is gone. Raises NoWorker, DatabaseUnavailable.
 
         A key that is not stored yet is tested under the facts it will have.
         """
@@ -272,7 +273,7 @@ class Delivery:
         """Write a refusal down. Refused either way: without a database it is answered as unavailable instead."""
         try:
             await self._store.act(act)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             raise Refused(ErrorCode.UNAVAILABLE, _AWAY) from None
 
     def _now_unix_ms(self) -> int:

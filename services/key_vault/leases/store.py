@@ -21,8 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.key import USABLE, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
+from keyferry.runtime.database.errors import DatabaseUnavailable, translate_database_errors
 from services.key_vault.database.tables import DataKeyRow, Sealed, key_of_values
-from services.key_vault.database.transaction import Act, Clock, DatabaseAway, Transactions, utc_now
+from services.key_vault.database.transaction import Act, Clock, Transactions, utc_now
 from services.key_vault.leases.sql import LEASE, READ, READ_LOCKING, WRITE
 
 _AUDITED = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)
@@ -89,7 +90,7 @@ _Outcomes = dict[_Asked, Leased | Exception | None]
 
 
 class LeaseRows(Transactions):
-    """Leases. Every method raises DatabaseAway."""
+    """Leases. Every method raises DatabaseUnavailable."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
         super().__init__(engine, clock)
@@ -230,16 +231,17 @@ class LeaseRows(Transactions):
 
     @asynccontextmanager
     async def _cursor(self) -> AsyncIterator[_Cursor]:
-        """A cursor of the driver's own connection, each of whose statements is a transaction. Raises DatabaseAway."""
-        async with self._saying_when_away(), self._each_alone.connect() as pooled:
-            driver = (await pooled.get_raw_connection()).driver_connection
-            connection = cast("psycopg.AsyncConnection[DictRow]", driver)
-            try:
-                async with connection.cursor(row_factory=dict_row) as cursor:
-                    yield cursor
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                await pooled.invalidate()
-                raise DatabaseAway(type(error).__name__) from None
+        """A cursor of the driver's own connection, each of whose statements is a transaction. Raises DatabaseUnavailable."""
+        with translate_database_errors():
+            async with self._each_alone.connect() as pooled:
+                driver = (await pooled.get_raw_connection()).driver_connection
+                connection = cast("psycopg.AsyncConnection[DictRow]", driver)
+                try:
+                    async with connection.cursor(row_factory=dict_row) as cursor:
+                        yield cursor
+                except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                    await pooled.invalidate()
+                    raise DatabaseUnavailable(type(error).__name__) from None
 
 
 async def _looked_at(

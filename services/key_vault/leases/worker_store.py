@@ -13,7 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WorkerRows(Transactions):
-    """The table `workers`. Every method raises DatabaseAway."""
+    """The table `workers`. Every method raises DatabaseUnavailable."""
 
     async def register_worker(self, registration: WorkerRegistration) -> None:
         """Know a worker process from now on. Guard: none, the newest registration of a process counts.

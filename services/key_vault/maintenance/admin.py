@@ -25,7 +25,7 @@ _SHRED = "vault.shred"
 
 
 class Stewardship:
-    """Carries out what the operator asks. Every method raises DatabaseAway and KekUnavailable."""
+    """Carries out what the operator asks. Every method raises DatabaseUnavailable and KekUnavailable."""
 
     def __init__(
         self,

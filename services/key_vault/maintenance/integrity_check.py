@@ -60,7 +60,7 @@ class Verification:
         self._custody = custody
 
     async def every_record(self, tenant: str | None = None) -> VaultReport:
-        """Open every record, or a tenant's. Raises KekUnavailable, DatabaseAway."""
+        """Open every record, or a tenant's. Raises KekUnavailable, DatabaseUnavailable."""
         found = await self._look(_EVERYTHING, tenant)
         return VaultReport(
             records=found.records,
@@ -74,7 +74,7 @@ class Verification:
         """Unwrap every data key, and open one record of each. Raises UndecryptableRecords, unless to `start_anyway`.
 
         Then the keys that do not open are marked so, and those that were and open again go back to what they were. Raises
-        KekUnavailable, DatabaseAway.
+        KekUnavailable, DatabaseUnavailable.
         """
         found = await self._look(1)
         if (found.reasons or found.broken_data_keys) and not start_anyway:

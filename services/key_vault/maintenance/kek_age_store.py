@@ -13,7 +13,7 @@ _terms = kek_terms.c
 
 
 class TermRows(Transactions):
-    """The table `kek_terms`. Every method raises DatabaseAway."""
+    """The table `kek_terms`. Every method raises DatabaseUnavailable."""
 
     async def terms_in_use(self, primary: str, now: datetime) -> list[Term]:
         """Since when each KEK is in use: `primary`, and every one that wraps a data key; seen first `now` if new.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import KekRotation, VaultReport
 from keyferry.contracts.topology import Role
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.database.tables import DataKeyRow
@@ -18,7 +19,7 @@ from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import Custody
 from services.key_vault.encryption.kek_providers.protocol import KekProvider, KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.keys.store import Act, DatabaseAway, KeyStore
+from services.key_vault.keys.store import Act, KeyStore
 from services.key_vault.maintenance.integrity_check import Verification
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Rotation:
     async def start(self, actor: str) -> KekRotation:
         """Begin, or go on where an earlier one ended; how far it is. One that runs here is left to run.
 
-        Raises SettingsError and KekUnavailable when the KEKs cannot be read anew, and DatabaseAway.
+        Raises SettingsError and KekUnavailable when the KEKs cannot be read anew, and DatabaseUnavailable.
         """
         if not self._running:
             await self._begin(actor)
@@ -58,7 +59,7 @@ class Rotation:
     async def through(self, actor: str) -> int:
         """Begin as `start` does and wait for the end; how many data keys could not be unwrapped. Nothing where one runs here.
 
-        Raises SettingsError, KekUnavailable and DatabaseAway, having lost nothing of what was done.
+        Raises SettingsError, KekUnavailable and DatabaseUnavailable, having lost nothing of what was done.
         """
         if self._running:
             return 0
@@ -68,7 +69,7 @@ class Rotation:
         return len(self._failed)
 
     async def progress(self) -> KekRotation:
-        """How far it is, over all processes. Raises DatabaseAway."""
+        """How far it is, over all processes. Raises DatabaseUnavailable."""
         wrapped = dict(await self._store.data_keys_by_kek())
         primary = self._keks.describe().primary
         total = sum(wrapped.values())
@@ -84,7 +85,7 @@ class Rotation:
     async def run(self, actor: str) -> None:
         """Rewrap until nothing is left but what cannot be unwrapped; that is told by `progress`.
 
-        Raises SettingsError, KekUnavailable and DatabaseAway, having lost nothing of what was done.
+        Raises SettingsError, KekUnavailable and DatabaseUnavailable, having lost nothing of what was done.
         """
         self._failed.clear()
         rewrapped = 0
@@ -122,7 +123,7 @@ class Rotation:
         while True:
             try:
                 await self.run(actor)
-            except (SettingsError, KekUnavailable, DatabaseAway) as error:
+            except (SettingsError, KekUnavailable, DatabaseUnavailable) as error:
                 _log.warning("the rotation of the KEK waits (%s): trying on", type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:  # the edge of the task: nobody waits for it, and a defect must not be silent
@@ -148,7 +149,7 @@ async def reseal_tenant(
 
     New records use the fresh data key at once. Killed in between, the rest stays readable, and doing it again finishes it.
     A record that cannot be opened stays as it is, with its data key, and is named in the report. Raises
-    KekUnavailable, DatabaseAway.
+    KekUnavailable, DatabaseUnavailable.
     """
     fresh = await data_keys.replace(tenant)
     last = ("", 0)

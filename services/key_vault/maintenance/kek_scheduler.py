@@ -12,12 +12,13 @@ from datetime import datetime
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import KekTerm
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.database.errors import Rejected
 from services.key_vault.database.transaction import VAULT
 from services.key_vault.encryption.kek_providers.protocol import CannotRenew, KekProvider, KekUnavailable, Renewal
-from services.key_vault.keys.store import Act, DatabaseAway, KeyStore
+from services.key_vault.keys.store import Act, KeyStore
 from services.key_vault.maintenance import kek_age as terms
 from services.key_vault.maintenance.kek_age import Term, TermRule
 from services.key_vault.maintenance.kek_rotation import NOT_A_TENANTS, ROTATE, Rotation
@@ -61,7 +62,7 @@ class TermWatch:
             await cancel_and_wait(task)
 
     async def passing(self, now: datetime) -> None:
-        """One look. Raises SettingsError, KekUnavailable, DatabaseAway, having lost nothing of what was done."""
+        """One look. Raises SettingsError, KekUnavailable, DatabaseUnavailable, having lost nothing of what was done."""
         await self._keks.refresh()
         async with self._store.alone(LOCK) as mine:
             if not mine:
@@ -78,7 +79,7 @@ class TermWatch:
                 await self._replace(term, primary, now)
 
     async def told(self) -> KekTerm:
-        """How old the oldest KEK in use is. Raises DatabaseAway."""
+        """How old the oldest KEK in use is. Raises DatabaseUnavailable."""
         now = self._clock()
         term, primary = await self._oldest(now)
         try:
@@ -90,7 +91,7 @@ class TermWatch:
     async def renew(self, actor: str) -> None:
         """Have a new primary KEK made, whatever the age of the present one.
 
-        Raises Rejected where whoever holds them makes none for the vault, SettingsError, KekUnavailable, DatabaseAway.
+        Raises Rejected where whoever holds them makes none for the vault, SettingsError, KekUnavailable, DatabaseUnavailable.
         """
         async with self._store.alone(LOCK) as mine:
             if not mine:
@@ -147,7 +148,7 @@ class TermWatch:
             try:
                 await self.passing(self._clock())
                 self._committed()
-            except (SettingsError, KekUnavailable, DatabaseAway) as trouble:
+            except (SettingsError, KekUnavailable, DatabaseUnavailable) as trouble:
                 pause = _AFTER_TROUBLE_SECONDS
                 _log.warning("the KEK's age is not looked at now", extra={"why": str(trouble)})
             except Exception:  # the edge of the loop: what is due is due still, and the next look tries again

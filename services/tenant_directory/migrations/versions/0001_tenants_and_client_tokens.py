@@ -11,6 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the tables and the tenant `platform`."""
     op.create_table(
         "tenants",
         sa.Column("tenant", sa.Text, primary_key=True),
@@ -18,7 +19,11 @@ def upgrade() -> None:
         sa.Column("tier", sa.Text, nullable=False),
         sa.Column("suspended", sa.Boolean, nullable=False, server_default="false"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column("key_policy", sa.Text),
+        sa.Column("drop_unsupported", sa.Boolean, nullable=False, server_default="false"),
+        sa.Column("allow_unapproved", sa.Boolean, nullable=False, server_default="false"),
         sa.CheckConstraint("tier IN ('free', 'starter', 'professional', 'enterprise')", name="tenants_tier_known"),
+        sa.CheckConstraint("key_policy IN ('platform', 'own', 'own_then_platform')", name="tenants_key_policy_known"),
     )
     op.create_table(
         "client_tokens",
@@ -48,6 +53,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop the tables."""
     op.drop_table("outbox")
     op.drop_table("client_tokens")
     op.drop_table("tenants")

@@ -29,10 +29,11 @@ from keyferry.contracts.key import (
     WorkerRegistration,
 )
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.schema_check import VERSION_TABLE
 from services.key_vault.database.tables import SCHEMA, event_outbox, metadata, provider_keys
-from services.key_vault.keys.store import Act, Conflict, DatabaseAway, DuplicateKey, KeyStore, Nonce, Replayed, Sealed
+from services.key_vault.keys.store import Act, Conflict, DuplicateKey, KeyStore, Nonce, Replayed, Sealed
 from services.key_vault.leases.worker_store import WorkerRows
 from tests.integration.key_vault.at_rest.vault import CREATED_AT, Vault, act, provider_key
 
@@ -356,7 +357,7 @@ async def test_a_lease_finds_a_server_that_came_back(vault: Vault) -> None:
     vault.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce())
     assert await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
 
@@ -472,9 +473,9 @@ async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
     engine = create_async_engine(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/nothing")
     store = KeyStore(engine)
     try:
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             await store.get("acme", "key_1")
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             await store.insert(
                 provider_key("acme"), Sealed("dek_1", b""), act("key.add", provider_key("acme")), "Added."
             )
