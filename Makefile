@@ -6,6 +6,7 @@ BOOTSTRAP := .keyferry/bootstrap
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),$(BOOTSTRAP)/bin/uv)
 PYTHON := $(or $(UV_PROJECT_ENVIRONMENT),.venv)/bin/python
 RUN := $(UV) run --frozen
+TEST_WORKERS := 2
 
 export UV_PYTHON_DOWNLOADS := never
 # Without its bytecode every one of a system's ten processes, and each command, compiles for a second what has not changed.
@@ -45,7 +46,7 @@ check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(UV) lock --check
 
 test: env ## Run the tests, real servers included
-	$(RUN) pytest -m "not long"
+	$(RUN) pytest -n $(TEST_WORKERS) -m "not long"
 
 test-long: env ## Run all tests with the full counts of the property, chaos and claim tests
 	$(RUN) pytest

@@ -45,7 +45,7 @@ def test_accepted() -> None:
     assert frames.decode(frame.to_frame()) == frame
 
 
-@pytest.mark.parametrize("decision", [None, ids.new(ids.DECISION)])
+@pytest.mark.parametrize("decision", [None, ids.new(ids.DECISION)], ids=["before deciding", "decided"])
 def test_refused(decision: str | None) -> None:
     frame = frames.Refused(request_id=ids.new(ids.REQUEST), decision_id=decision, failure=FAILURE)
     assert frames.decode(frame.to_frame()) == frame

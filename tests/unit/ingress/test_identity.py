@@ -41,6 +41,7 @@ def test_a_good_token_names_its_tenant(scheme: str) -> None:
         ("Bearer sk-proj-abcdefghijklmnop", "form or checksum"),
         (f"Bearer {client_token.mint().reveal()}", "not known"),
     ],
+    ids=["absent", "empty", "basic", "no token", "too short", "wrong checksum", "provider key", "unknown"],
 )
 def test_others_are_told_what_is_wrong_and_never_what_they_sent(authorization: str | None, says: str) -> None:
     with pytest.raises(Unauthenticated, match=says) as refused:

@@ -1,0 +1,22 @@
+"""What applies to the whole run: how its tests are spread over workers, and the matrix of replayed recordings in its summary."""
+
+import pytest
+from xdist.remote import Producer
+
+from tests.support.distribution import SystemsOnOneWorker
+from tests.support.judged import JUDGED, matrix
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SystemsOnOneWorker:
+    config.option.loadscopereorder = False
+    return SystemsOnOneWorker(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the matrix of providers and kinds of traffic: recordings replayed right, of all that were."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = [str(value) for report in reports for name, value in report.user_properties if name == JUDGED]
+    if told:
+        terminalreporter.section("recorded provider traffic, right of replayed")
+        terminalreporter.write_line(matrix(told))

@@ -1,0 +1,17 @@
+"""How `pytest -n` spreads the tests over its worker processes."""
+
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
+
+
+class SystemsOnOneWorker(LoadFileScheduling):
+    """Keep a file's tests together; the first worker starts with the last files, all others with the first.
+
+    The last folders, `e2e` and `chaos`, run whole systems of ten processes. Their files share systems that live as long as
+    the worker, and a test of faults and liveness must not compete with a second system for the cores.
+    """
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if node is self.nodes[0]:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
