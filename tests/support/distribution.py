@@ -4,7 +4,7 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 
-class SystemsOnOneWorker(LoadFileScheduling):
+class SystemsOnOneWorker(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Keep a file's tests together; the first worker starts with the last files, all others with the first.
 
     The last folders, `e2e` and `chaos`, run whole systems of ten processes. Their files share systems that live as long as
