@@ -24,21 +24,21 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.views import KvView, ViewWriter
 from services.router.catalog.reading import read_catalog
+from services.router.context import RoutingContext
 from services.router.endpoints import EndpointIndex
-from services.router.facts import Facts
-from services.router.handlers import ChatDoor, ManagementDoors, Publish
+from services.router.half_open import HalfOpenLimiter
+from services.router.handlers import ManagementHandlers, Publish, RequestHandlers
 from services.router.list_prices import ListPrices
 from services.router.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
 from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
-from services.router.trials import TrialGate
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
 _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
-class Knowledge:
+class RoutingData:
     """What the router knows of every tenant: its copies of the views, and the catalog and prices of this build."""
 
     def __init__(self, bus: Bus, price_file: Path) -> None:
@@ -47,27 +47,27 @@ class Knowledge:
         self.catalog = read_catalog(files)
         self.prices = load_prices(price_file)
         self._list_prices = ListPrices(self.prices)
-        self._list_prices.remember(self.catalog, datetime.now(UTC))
+        self._list_prices.preload(self.catalog, datetime.now(UTC))
         self.tenants = KvView(bus, TENANTS_VIEW, Tenant)
         self.endpoints = KvView(bus, ENDPOINTS_VIEW, Endpoint)
         self.keys = KvView(bus, PROVIDER_KEYS_VIEW, KeyFacts)
         self.health = KvView(bus, HEALTH_VIEW, Health)
         self._endpoint_index = EndpointIndex()
         self._key_index = KeyIndex()
-        self._trials = TrialGate()
+        self._half_open = HalfOpenLimiter()
         self.endpoints.on_change(lambda: self._endpoint_index.rebuild(entry for _, entry in self.endpoints))
         self.keys.on_change(lambda: self._key_index.rebuild(key for _, key in self.keys))
-        self.health.on_change(lambda: self._trials.forget_all_but({key for key, _ in self.health}))
+        self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 
-    def of(self, tenant: str) -> Facts:
+    def of(self, tenant: str) -> RoutingContext:
         """What is known of a tenant now."""
         now = datetime.now(UTC)
-        return Facts(
+        return RoutingContext(
             self.tenants.get(tenant),
             self._endpoint_index.of(tenant),
             now,
             health=lambda target: self.health.get(target.key),
-            trial=lambda target: self._trials.take(target.key, now),
+            may_probe=lambda target: self._half_open.try_acquire(target.key, now),
             catalog=self.catalog,
             own_keys=self._key_index.of(tenant),
             platform_keys=self._key_index.of(PLATFORM_TENANT),
@@ -82,7 +82,7 @@ class Knowledge:
             service.needs_view(needed)
 
 
-class EndpointBook:
+class EndpointDatabase:
     """The tables of tenants' endpoints, which the router owns, and the relay to their view."""
 
     def __init__(self, bus: Bus, settings: RouterSettings) -> None:
@@ -116,8 +116,8 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     settings = settings or load(RouterSettings)
     service = Service(Role.ROUTER, settings)
     bus = service.bus
-    known = Knowledge(bus, settings.price_file)
-    book = EndpointBook(bus, settings)
+    data = RoutingData(bus, settings.price_file)
+    endpoints = EndpointDatabase(bus, settings)
     decisions = BatchPublisher(
         lambda: bus.jetstream,
         REQUEST_DECIDED.at(router=bus.user),
@@ -125,26 +125,26 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         linger_seconds=_DECISION_LINGER_SECONDS,
         capacity=settings.decision_capacity,
     )
-    ChatDoor(
-        router=bus.user, facts_of=known.of, publish=_publisher(bus), decisions=decisions, telemetry=service.telemetry
+    RequestHandlers(
+        router=bus.user, context_of=data.of, publish=_publisher(bus), decisions=decisions, telemetry=service.telemetry
     ).register(bus)
-    ManagementDoors(book.store, known.of).register(bus)
+    ManagementHandlers(endpoints.store, data.of).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
 
     service.opens(start_decisions, decisions.stop)
-    service.opens(book.open, book.close)
-    service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", book.publishes)
-    known.register(service)
+    service.opens(endpoints.open, endpoints.close)
+    service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", endpoints.publishes)
+    data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {
-        "tenants": str(len(known.tenants)),
-        "endpoints": str(len(known.endpoints)),
-        "provider_keys": str(len(known.keys)),
-        "models": str(len(known.catalog)),
-        "prices": known.prices.version,
-        "targets_resting": str(len(known.health)),
+        "tenants": str(len(data.tenants)),
+        "endpoints": str(len(data.endpoints)),
+        "provider_keys": str(len(data.keys)),
+        "models": str(len(data.catalog)),
+        "prices": data.prices.version,
+        "targets_resting": str(len(data.health)),
         "decisions_dropped": str(decisions.dropped),
     }
     return service

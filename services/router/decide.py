@@ -9,7 +9,7 @@ from datetime import datetime
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.route import DecisionRecord
-from services.router.facts import Facts, Plan, Wanted
+from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.plan import plan
 
 
@@ -22,7 +22,7 @@ class FreshIds:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class RoutingDecision:
     """What was decided. Exactly one of `run` and `refused` is set."""
 
     plan: Plan
@@ -36,14 +36,14 @@ MAX_ATTEMPTS = 5
 """Attempts of one request in all: each costs the caller time, and may cost money."""
 
 
-def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str | None) -> Decided:
+def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, traceparent: str | None) -> RoutingDecision:
     """Plan the request and make the next attempt's message, or the refusal."""
     failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
-    made = plan(_wanted(request), facts)
+    made = plan(_route_request(request), context)
     if made.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
         failure = made.refusal or failed_attempts[-1].failure
         refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
-        return Decided(made, None, refused)
+        return RoutingDecision(made, None, refused)
     index = made.order[0]
     chosen = made.candidates[index]
     endpoint, key = made.endpoints.get(index), made.keys.get(index)
@@ -75,15 +75,15 @@ def decide(request: Request, facts: Facts, fresh: FreshIds, *, traceparent: str 
         key_owner=key.tenant if key else None,
         key_version=key.version if key else None,
         key_fields=key.fields if key else {},
-        drop_unsupported=facts.tenant is not None and facts.tenant.drop_unsupported,
+        drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
         remaining_candidates=min(len(made.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
         failed_attempts=failed_attempts,
     )
-    return Decided(made, run, None)
+    return RoutingDecision(made, run, None)
 
 
-def _wanted(request: Request) -> Wanted:
-    return Wanted(
+def _route_request(request: Request) -> RouteRequest:
+    return RouteRequest(
         request.tenant,
         request.model,
         request.allowed_models,
@@ -95,7 +95,14 @@ def _wanted(request: Request) -> Wanted:
 
 
 def record(
-    request: Request, decided: Decided, fresh: FreshIds, *, router: str, now: datetime, duration_us: int, trace: str
+    request: Request,
+    decision: RoutingDecision,
+    fresh: FreshIds,
+    *,
+    router: str,
+    now: datetime,
+    duration_us: int,
+    trace: str,
 ) -> DecisionRecord:
     """What the ledger keeps of the decision."""
     return DecisionRecord(
@@ -108,10 +115,10 @@ def record(
         stream=request.stream,
         decided_at=now,
         duration_us=duration_us,
-        candidates=decided.plan.candidates,
-        order=decided.plan.order,
-        refusal=decided.refused.failure if decided.refused else None,
-        attempt_id=decided.run.attempt_id if decided.run else None,
+        candidates=decision.plan.candidates,
+        order=decision.plan.order,
+        refusal=decision.refused.failure if decision.refused else None,
+        attempt_id=decision.run.attempt_id if decision.run else None,
         attempt_number=len(request.failed_attempts) + 1 if isinstance(request, Reroute) else 1,
         traceparent=trace,
     )

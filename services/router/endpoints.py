@@ -13,21 +13,21 @@ class InvalidEndpoint(ValueError):
     """The endpoint cannot be saved; the message says what to change."""
 
 
-def checked(asked: SaveEndpoint) -> Endpoint:
+def validate_endpoint(command: SaveEndpoint) -> Endpoint:
     """The endpoint to save. Raises InvalidEndpoint.
 
     Only the form of the URL is judged here: which addresses may be reached is decided by the worker when it connects,
     because a name can point elsewhere by then.
     """
-    if asked.name in RESERVED:
-        raise InvalidEndpoint(f"an endpoint cannot be called {asked.name!r}: that name has a meaning of its own")
+    if command.name in RESERVED:
+        raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name has a meaning of its own")
     return Endpoint(
-        tenant=asked.tenant,
-        name=asked.name,
-        base_url=_base_url(asked.base_url),
-        models=list(dict.fromkeys(asked.models)),
-        priority=asked.priority,
-        enabled=asked.enabled,
+        tenant=command.tenant,
+        name=command.name,
+        base_url=_base_url(command.base_url),
+        models=list(dict.fromkeys(command.models)),
+        priority=command.priority,
+        enabled=command.enabled,
     )
 
 

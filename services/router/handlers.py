@@ -38,10 +38,10 @@ from keyferry.runtime.bus.connection import Bus, Refused
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.telemetry import Telemetry
+from services.router.available_models import available_models
+from services.router.context import RoutingContext
 from services.router.decide import FreshIds, Request, decide, record
-from services.router.endpoints import InvalidEndpoint, checked
-from services.router.facts import Facts
-from services.router.offered import offered
+from services.router.endpoints import InvalidEndpoint, validate_endpoint
 from services.router.store import EndpointStore
 
 _log = logging.getLogger(__name__)
@@ -51,18 +51,18 @@ _CALLERS = reply_prefixes(CHAT_REQUEST)
 Publish = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, data, reply); raises nats-py's errors when the bus is away."""
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
-FactsOf = Callable[[str], Facts]
+ContextOf = Callable[[str], RoutingContext]
 """What the router knows of a tenant now."""
 
 
-class ChatDoor:
+class RequestHandlers:
     """Decides each request and sends one message on; the answer never comes back here."""
 
     def __init__(
-        self, *, router: str, facts_of: FactsOf, publish: Publish, decisions: BatchPublisher, telemetry: Telemetry
+        self, *, router: str, context_of: ContextOf, publish: Publish, decisions: BatchPublisher, telemetry: Telemetry
     ) -> None:
         self._router = router
-        self._facts_of = facts_of
+        self._context_of = context_of
         self._publish = publish
         self._decisions = decisions
         self._telemetry = telemetry
@@ -105,17 +105,17 @@ class ChatDoor:
     async def _decide(self, request: Request, body: bytes, inbox: str, started_ns: int) -> None:
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
         span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
-        decided = decide(request, self._facts_of(request.tenant), fresh, traceparent=span.traceparent)
+        decision = decide(request, self._context_of(request.tenant), fresh, traceparent=span.traceparent)
         try:
-            if decided.run is not None:
-                await self._publish(ATTEMPT_RUN.at(provider=decided.run.provider), decided.run.with_body(body), inbox)
-            elif decided.refused is not None:
-                await self._publish(inbox, decided.refused.to_frame(), "")
+            if decision.run is not None:
+                await self._publish(ATTEMPT_RUN.at(provider=decision.run.provider), decision.run.with_body(body), inbox)
+            elif decision.refused is not None:
+                await self._publish(inbox, decision.refused.to_frame(), "")
         except NatsError:
             _log.warning("a decision could not be sent on", extra={"request_id": request.request_id})
         made = record(
             request,
-            decided,
+            decision,
             fresh,
             router=self._router,
             now=datetime.now(UTC),
@@ -123,18 +123,18 @@ class ChatDoor:
             trace=span.traceparent,
         )
         self._decisions.put(made.encode())
-        if decided.refused is not None:
-            span.fail(decided.refused.failure.failure_class.value)
+        if decision.refused is not None:
+            span.fail(decision.refused.failure.failure_class.value)
         span.set(keyferry__request_id=request.request_id, keyferry__decision_id=fresh.decision_id)
         span.end()
 
 
-class ManagementDoors:
+class ManagementHandlers:
     """Answers the operator's requests."""
 
-    def __init__(self, store: EndpointStore, facts_of: FactsOf) -> None:
+    def __init__(self, store: EndpointStore, context_of: ContextOf) -> None:
         self._store = store
-        self._facts_of = facts_of
+        self._context_of = context_of
 
     def register(self, bus: Bus) -> None:
         """Answer every request of a person's. Before the bus is started."""
@@ -143,36 +143,36 @@ class ManagementDoors:
         bus.respond(ENDPOINT_LIST, ListEndpoints, self.list_endpoints)
         bus.respond(MODEL_LIST, ListModels, self.list_models)
 
-    async def save_endpoint(self, asked: SaveEndpoint) -> Endpoint:
+    async def save_endpoint(self, command: SaveEndpoint) -> Endpoint:
         """Add or replace."""
-        if self._facts_of(asked.tenant).tenant is None:
+        if self._context_of(command.tenant).tenant is None:
             raise Refused(
-                ErrorCode.NOT_FOUND, f"there is no tenant {asked.tenant}; add it with `keyferry tenants create`"
+                ErrorCode.NOT_FOUND, f"there is no tenant {command.tenant}; add it with `keyferry tenants create`"
             )
         try:
-            endpoint = checked(asked)
+            endpoint = validate_endpoint(command)
         except InvalidEndpoint as error:
             raise Refused(ErrorCode.INVALID, str(error)) from None
         with _refuse_outages(_UNKNOWN_WRITE):
             await self._store.save(endpoint)
         return endpoint
 
-    async def remove_endpoint(self, asked: RemoveEndpoint) -> Endpoint:
+    async def remove_endpoint(self, command: RemoveEndpoint) -> Endpoint:
         """Remove."""
         with _refuse_outages(_UNKNOWN_WRITE):
-            removed = await self._store.remove(asked.tenant, asked.name)
+            removed = await self._store.remove(command.tenant, command.name)
         if removed is None:
-            raise Refused(ErrorCode.NOT_FOUND, f"the tenant {asked.tenant} has no endpoint {asked.name}")
+            raise Refused(ErrorCode.NOT_FOUND, f"the tenant {command.tenant} has no endpoint {command.name}")
         return removed
 
-    async def list_endpoints(self, asked: ListEndpoints) -> Endpoints:
+    async def list_endpoints(self, command: ListEndpoints) -> Endpoints:
         """All of a tenant, in the order they are tried."""
         with _refuse_outages("so it cannot list them: try again in a moment"):
-            return Endpoints(endpoints=await self._store.of_tenant(asked.tenant))
+            return Endpoints(endpoints=await self._store.of_tenant(command.tenant))
 
-    async def list_models(self, asked: ListModels) -> Models:
+    async def list_models(self, command: ListModels) -> Models:
         """What a tenant can call now."""
-        return Models(models=offered(self._facts_of(asked.tenant), asked))
+        return Models(models=available_models(self._context_of(command.tenant), command))
 
 
 @contextmanager

@@ -10,9 +10,16 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import Candidate, DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, Tenant
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import SELF_HOSTED, Asked
-from services.router.facts import Facts, Keys, Wanted
-from services.router.provider_keys import KeyTestResult, called, fitting, scope_of, state_of, title_of
+from services.router.catalog.lookup import SELF_HOSTED, ResolvedModel
+from services.router.context import Keys, RouteRequest, RoutingContext
+from services.router.provider_keys import (
+    Ineligibility,
+    check_scope,
+    check_state,
+    describe_key,
+    find_offering,
+    provider_title,
+)
 
 _DRAW_BYTES = 8
 
@@ -23,7 +30,7 @@ class Payer:
 
     owner: str
     keys: Keys
-    forbidden: KeyTestResult = None
+    ineligibility: Ineligibility = None
     """Why none of its keys may pay."""
 
 
@@ -44,32 +51,34 @@ class KeyCandidate:
         return self.key.status is KeyStatus.DEGRADED, self.key.priority, self.place, draw(request_id, self.key)
 
 
-def payers(wanted: Wanted, facts: Facts, asked: Asked, *, has_own_way: bool) -> tuple[Payer, ...]:
+def payers(
+    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, *, has_own_way: bool
+) -> tuple[Payer, ...]:
     """Whose keys pay, in order, and whose may not and why.
 
     `has_own_way`: whether an endpoint of the tenant's own offers the model. A tenant that has not said whether the
     platform may pay is taken to want its own alone as soon as it has something of its own for the model.
     """
-    tenant = facts.tenant
+    tenant = context.tenant
     assert tenant is not None
     if tenant.tenant == PLATFORM_TENANT:
-        return (Payer(PLATFORM_TENANT, facts.platform_keys),)
-    has_own = has_own_way or any(facts.own_keys.get(offering.provider) for offering in asked.offerings)
-    own = Payer(tenant.tenant, facts.own_keys, _own_forbidden(tenant))
-    platform = Payer(PLATFORM_TENANT, facts.platform_keys, _platform_forbidden(wanted, tenant, has_own=has_own))
-    return (platform, own) if wanted.prefer_own_keys == "last" else (own, platform)
+        return (Payer(PLATFORM_TENANT, context.platform_keys),)
+    has_own = has_own_way or any(context.own_keys.get(offering.provider) for offering in resolved.offerings)
+    own = Payer(tenant.tenant, context.own_keys, _own_keys_ineligibility(tenant))
+    platform = Payer(PLATFORM_TENANT, context.platform_keys, _platform_ineligibility(request, tenant, has_own=has_own))
+    return (platform, own) if request.prefer_own_keys == "last" else (own, platform)
 
 
-def _own_forbidden(tenant: Tenant) -> KeyTestResult:
+def _own_keys_ineligibility(tenant: Tenant) -> Ineligibility:
     if tenant.key_policy is KeyPolicy.PLATFORM:
         return DropReason.KEY_POLICY, "the tenant's policy is that only the platform's keys pay"
     return None
 
 
-def _platform_forbidden(wanted: Wanted, tenant: Tenant, *, has_own: bool) -> KeyTestResult:
+def _platform_ineligibility(request: RouteRequest, tenant: Tenant, *, has_own: bool) -> Ineligibility:
     if tenant.key_policy is KeyPolicy.OWN:
         return DropReason.KEY_POLICY, "the tenant's policy is that only its own keys pay"
-    if wanted.prefer_own_keys == "only":
+    if request.prefer_own_keys == "only":
         return DropReason.KEY_POLICY, "the request wants the tenant's own keys only (X-Prefer-BYOK: only)"
     if tenant.key_policy is None and has_own:
         detail = (
@@ -81,38 +90,38 @@ def _platform_forbidden(wanted: Wanted, tenant: Tenant, *, has_own: bool) -> Key
 
 
 def key_candidates(
-    wanted: Wanted, facts: Facts, asked: Asked, ban: KeyTestResult, paying: Sequence[Payer]
+    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, ban: Ineligibility, paying: Sequence[Payer]
 ) -> Iterator[KeyCandidate]:
     """Every offering with every key for it; where a provider has no key that could pay, one candidate that says so."""
-    assert facts.tenant is not None
-    providers = list(dict.fromkeys(offering.provider for offering in asked.offerings))
-    ban = ban or _wrong_kind(wanted, asked)
+    assert context.tenant is not None
+    providers = list(dict.fromkeys(offering.provider for offering in resolved.offerings))
+    ban = ban or _check_kind(request, resolved)
     for place, provider in enumerate(providers):
         reachable = False
         for rank, payer in enumerate(paying):
             for key in payer.keys.get(provider, ()):
                 if key.tenant != payer.owner:
                     continue  # a view that is not what it should be must not make anybody pay for another
-                reachable = reachable or payer.forbidden is None
-                verdict = ban or payer.forbidden or state_of(key, facts.now)
-                offering = fitting(asked.offerings, key)
-                yield KeyCandidate(_candidate(asked, key, offering, verdict, facts), key, rank, place)
+                reachable = reachable or payer.ineligibility is None
+                ineligibility = ban or payer.ineligibility or check_state(key, context.now)
+                offering = find_offering(resolved.offerings, key)
+                yield KeyCandidate(_candidate(resolved, key, offering, ineligibility, context), key, rank, place)
         if not reachable:
-            yield KeyCandidate(_without_key(asked, provider, ban, paying))
+            yield KeyCandidate(_without_key(resolved, provider, ban, paying))
 
 
-def _wrong_kind(wanted: Wanted, asked: Asked) -> KeyTestResult:
-    if asked.model is None:
+def _check_kind(request: RouteRequest, resolved: ResolvedModel) -> Ineligibility:
+    if resolved.model is None:
         return None
-    embeds = Capability.EMBEDDINGS in asked.model.capabilities
-    if embeds and wanted.kind is RequestKind.CHAT:
+    embeds = Capability.EMBEDDINGS in resolved.model.capabilities
+    if embeds and request.kind is RequestKind.CHAT:
         detail = (
-            f"{asked.model.id} makes embeddings and does not chat: send this to /v1/embeddings, or name a chat model"
+            f"{resolved.model.id} makes embeddings and does not chat: send this to /v1/embeddings, or name a chat model"
         )
         return DropReason.WRONG_KIND, detail
-    if not embeds and wanted.kind is RequestKind.EMBEDDING:
+    if not embeds and request.kind is RequestKind.EMBEDDING:
         detail = (
-            f"{asked.model.id} chats and makes no embeddings: name an embedding model"
+            f"{resolved.model.id} chats and makes no embeddings: name an embedding model"
             " (`keyferry models --capability embeddings`)"
         )
         return DropReason.WRONG_KIND, detail
@@ -120,18 +129,27 @@ def _wrong_kind(wanted: Wanted, asked: Asked) -> KeyTestResult:
 
 
 def _candidate(
-    asked: Asked, key: KeyFacts, offering: Offering | None, verdict: KeyTestResult, facts: Facts
+    resolved: ResolvedModel,
+    key: KeyFacts,
+    offering: Offering | None,
+    ineligibility: Ineligibility,
+    context: RoutingContext,
 ) -> Candidate:
     if offering is None:
-        named = next(known for known in asked.offerings if known.provider == key.provider)
+        named = next(known for known in resolved.offerings if known.provider == key.provider)
         place = key.fields.get("region") or key.fields.get("location") or "no region that is known"
-        detail = f"{called(key)} is for {place}, where {title_of(key.provider)} does not have {asked.name}"
-        return _made(named, key, verdict or (DropReason.KEY_ELSEWHERE, detail))
-    return _made(offering, key, verdict or scope_of(key, asked, offering, facts))
+        detail = (
+            f"{describe_key(key)} is for {place}, where {provider_title(key.provider)} does not have {resolved.name}"
+        )
+        return _new_candidate(named, key, ineligibility or (DropReason.KEY_ELSEWHERE, detail))
+    return _new_candidate(offering, key, ineligibility or check_scope(key, resolved, offering, context))
 
 
-def _made(offering: Offering, key: KeyFacts, verdict: KeyTestResult) -> Candidate:
-    reason, detail = verdict or (None, f"{called(key)} (priority {key.priority}{_shades(key, offering)})")
+def _new_candidate(offering: Offering, key: KeyFacts, ineligibility: Ineligibility) -> Candidate:
+    reason, detail = ineligibility or (
+        None,
+        f"{describe_key(key)} (priority {key.priority}{_key_attributes(key, offering)})",
+    )
     return Candidate(
         provider=offering.provider,
         model=offering.upstream,
@@ -144,7 +162,7 @@ def _made(offering: Offering, key: KeyFacts, verdict: KeyTestResult) -> Candidat
     )
 
 
-def _shades(key: KeyFacts, offering: Offering) -> str:
+def _key_attributes(key: KeyFacts, offering: Offering) -> str:
     status = f", {key.status}" if key.status is not KeyStatus.VALID else ""
     return status + (f", region {offering.region}" if offering.region else "")
 
@@ -156,19 +174,19 @@ def source_of(key: KeyFacts) -> KeySource:
     return KeySource.CUSTOM if key.provider in SELF_HOSTED else KeySource.BYOK
 
 
-def _without_key(asked: Asked, provider: str, ban: KeyTestResult, paying: Sequence[Payer]) -> Candidate:
-    offering = next(known for known in asked.offerings if known.provider == provider)
-    reason, detail = ban or (DropReason.NO_KEY, _no_key_words(provider, paying))
-    own = any(payer.owner != PLATFORM_TENANT and payer.forbidden is None for payer in paying)
+def _without_key(resolved: ResolvedModel, provider: str, ban: Ineligibility, paying: Sequence[Payer]) -> Candidate:
+    offering = next(known for known in resolved.offerings if known.provider == provider)
+    reason, detail = ban or (DropReason.NO_KEY, _no_key_detail(provider, paying))
+    own = any(payer.owner != PLATFORM_TENANT and payer.ineligibility is None for payer in paying)
     source = KeySource.BYOK if own else KeySource.PLATFORM
     return Candidate(
         provider=provider, model=offering.upstream, key_source=source, kept=False, reason=reason, detail=detail
     )
 
 
-def _no_key_words(provider: str, paying: Sequence[Payer]) -> str:
-    title = title_of(provider)
-    if all(payer.owner == PLATFORM_TENANT or payer.forbidden for payer in paying):
+def _no_key_detail(provider: str, paying: Sequence[Payer]) -> str:
+    title = provider_title(provider)
+    if all(payer.owner == PLATFORM_TENANT or payer.ineligibility for payer in paying):
         return f"the platform has no key for {title}"
     return f"there is no key for {title}: add one with `keyferry keys add --provider {provider}`"
 

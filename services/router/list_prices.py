@@ -19,34 +19,34 @@ class ListPrices:
     def __init__(self, prices: PriceList) -> None:
         self._prices = prices
         self._period = -1
-        self._known: dict[tuple[str, str], ModelPrices | None] = {}
+        self._cached: dict[tuple[str, str], ModelPrices | None] = {}
 
     def of(self, provider: str, model: str, now: datetime) -> ModelPrices | None:
         """The list prices at `now` (with a time zone); None where input has no price."""
         period = int(now.timestamp()) // PERIOD_SECONDS
         if period != self._period:
-            self._period, self._known = period, {}
+            self._period, self._cached = period, {}
         place = (provider, model)
-        if place not in self._known:
-            self._known[place] = self._found(provider, model, datetime.fromtimestamp(period * PERIOD_SECONDS, UTC))
-        return self._known[place]
+        if place not in self._cached:
+            self._cached[place] = self._look_up(provider, model, datetime.fromtimestamp(period * PERIOD_SECONDS, UTC))
+        return self._cached[place]
 
-    def remember(self, models: Iterable[CatalogModel], now: datetime) -> None:
+    def preload(self, models: Iterable[CatalogModel], now: datetime) -> None:
         """Look every offering of these models up, so that no request has to wait for a first search."""
         for model in models:
             for offering in model.offerings:
                 self.of(offering.provider, offering.upstream, now)
 
-    def _found(self, provider: str, model: str, moment: datetime) -> ModelPrices | None:
+    def _look_up(self, provider: str, model: str, moment: datetime) -> ModelPrices | None:
         found = self._prices.find(provider, model, moment)
         if found is None:
             return None
         tariff, version = found
-        asked = tariff.rate_of("input")
-        if asked is None:
+        input_rate = tariff.rate_of("input")
+        if input_rate is None:
             return None
         return ModelPrices(
-            input_usd=_per_million(asked),
+            input_usd=_per_million(input_rate),
             output_usd=_optional(tariff.rate_of("output")),
             cached_read_usd=_optional(tariff.rate_of("cached_read")),
             price_version=version,

@@ -3,42 +3,42 @@
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import Asked
-from services.router.facts import Facts, Plan, Wanted
+from services.router.catalog.lookup import ResolvedModel
+from services.router.context import Plan, RouteRequest, RoutingContext
+from services.router.health_filter import HealthFilter
 from services.router.key_candidates import KeyCandidate, key_candidates, payers
-from services.router.provider_keys import KeyTestResult
+from services.router.provider_keys import Ineligibility
 from services.router.refusal import refusal
-from services.router.standing import Judge
 
 ECHO = "echo"
 CUSTOM = "custom"
 
 
-def plan(wanted: Wanted, facts: Facts) -> Plan:
+def plan(request: RouteRequest, context: RoutingContext) -> Plan:
     """Decide. Constraints first, then whose key pays, then health, then the order.
 
     The echo and the tenant's own endpoints come first, the lower priority number before the name; then its provider keys
     and the platform's, in the order of its policy. A target whose time to rest is over is tried first among those, once in
     a while, since the next candidate answers if it fails again; otherwise it comes last until a trial has succeeded.
     """
-    asked = facts.catalog.resolve(wanted.model)
-    building = _Building(wanted, facts, asked)
-    building.add_echo()
-    for endpoint in sorted(facts.endpoints, key=lambda e: (e.priority, e.name)):
-        building.add_endpoint(endpoint)
-    building.add_keys()
-    return building.finished()
+    resolved = context.catalog.resolve(request.model)
+    builder = _PlanBuilder(request, context, resolved)
+    builder.add_echo()
+    for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
+        builder.add_endpoint(endpoint)
+    builder.add_keys()
+    return builder.build()
 
 
-class _Building:
+class _PlanBuilder:
     """A plan while it is made."""
 
-    def __init__(self, wanted: Wanted, facts: Facts, asked: Asked) -> None:
-        self._wanted = wanted
-        self._facts = facts
-        self._asked = asked
-        self._ban = _ban(wanted, facts, (wanted.model,))
-        self._judge = Judge(wanted, facts)
+    def __init__(self, request: RouteRequest, context: RoutingContext, resolved: ResolvedModel) -> None:
+        self._request = request
+        self._context = context
+        self._resolved = resolved
+        self._ban = _find_ban(request, context, (request.model,))
+        self._health_filter = HealthFilter(request, context)
         self._candidates: list[Candidate] = []
         self._endpoints: dict[int, Endpoint] = {}
         self._keys: dict[int, KeyFacts] = {}
@@ -49,7 +49,7 @@ class _Building:
 
     def add_echo(self) -> None:
         """The built-in echo."""
-        candidate = _echo(self._wanted, self._ban)
+        candidate = _echo(self._request, self._ban)
         if candidate.kept:
             self._order.append(((0,), 0))
         self._candidates.append(candidate)
@@ -58,13 +58,13 @@ class _Building:
         """One of the tenant's own endpoints."""
         index = len(self._candidates)
         self._endpoints[index] = endpoint
-        candidate, named = _custom(self._wanted, endpoint, self._ban)
+        candidate, named = _custom(self._request, endpoint, self._ban)
         self._shadowed = self._shadowed or named
         self._endpoint_offers = self._endpoint_offers or candidate.reason is not DropReason.MODEL_NOT_OFFERED
         if candidate.kept:
-            candidate, standing = self._judge.judged(candidate, may_try=True)
+            candidate, health_rank = self._health_filter.apply(candidate, probe_allowed=True)
             if candidate.kept:
-                self._order.append(((0, standing, index), index))
+                self._order.append(((0, health_rank, index), index))
         self._candidates.append(candidate)
 
     def add_keys(self) -> None:
@@ -73,56 +73,56 @@ class _Building:
         A request that names an endpoint must not reach a provider that happens to be called the same; and vectors of an
         endpoint cannot be told to be those of the catalog's model.
         """
-        embeds_itself = self._wanted.kind is RequestKind.EMBEDDING and self._endpoint_offers
-        if self._shadowed or embeds_itself or not self._asked.offerings:
+        embeds_itself = self._request.kind is RequestKind.EMBEDDING and self._endpoint_offers
+        if self._shadowed or embeds_itself or not self._resolved.offerings:
             return
-        if self._facts.tenant is None:
-            self._candidates.append(_unknown_tenant(self._wanted, self._asked))
+        if self._context.tenant is None:
+            self._candidates.append(_unknown_tenant(self._request, self._resolved))
             return
-        names = (self._wanted.model, self._asked.model.id) if self._asked.model else (self._wanted.model,)
-        ban = _ban(self._wanted, self._facts, names)
-        paying = payers(self._wanted, self._facts, self._asked, has_own_way=self._endpoint_offers)
-        made = list(key_candidates(self._wanted, self._facts, self._asked, ban, paying))
+        names = (self._request.model, self._resolved.model.id) if self._resolved.model else (self._request.model,)
+        ban = _find_ban(self._request, self._context, names)
+        paying = payers(self._request, self._context, self._resolved, has_own_way=self._endpoint_offers)
+        made = list(key_candidates(self._request, self._context, self._resolved, ban, paying))
         for rank in range(len(paying)):
             leading = not self._order
             for candidate in made:
                 if candidate.payer == rank:
-                    self._add_key(candidate, may_try=leading)
+                    self._add_key(candidate, probe_allowed=leading)
 
-    def _add_key(self, found: KeyCandidate, *, may_try: bool) -> None:
+    def _add_key(self, found: KeyCandidate, *, probe_allowed: bool) -> None:
         index = len(self._candidates)
         candidate = found.candidate
         if found.key is not None:
             self._keys[index] = found.key
         if candidate.kept:
-            candidate, standing = self._judge.judged(candidate, may_try=may_try)
+            candidate, health_rank = self._health_filter.apply(candidate, probe_allowed=probe_allowed)
             if candidate.kept:
-                place = (1 + found.payer, standing, *found.rank(self._wanted.request_id))
+                place = (1 + found.payer, health_rank, *found.rank(self._request.request_id))
                 self._order.append((place, index))
         self._candidates.append(candidate)
 
-    def finished(self) -> Plan:
+    def build(self) -> Plan:
         """The plan, or why there is none."""
         order = [index for _, index in sorted(self._order)]
-        failure = None if order else refusal(self._wanted, self._facts, self._asked, self._candidates)
+        failure = None if order else refusal(self._request, self._context, self._resolved, self._candidates)
         return Plan(self._candidates, order, failure, self._endpoints, self._keys)
 
 
-def _ban(wanted: Wanted, facts: Facts, names: tuple[str, ...]) -> KeyTestResult:
+def _find_ban(request: RouteRequest, context: RoutingContext, names: tuple[str, ...]) -> Ineligibility:
     """What forbids every candidate alike, if anything does. `names` are those that a client token may know it by."""
-    if facts.tenant is None or facts.tenant.suspended:
-        return DropReason.TENANT_SUSPENDED, f"the tenant {wanted.tenant} is suspended or unknown"
-    if wanted.allowed_models is not None and not any(name in wanted.allowed_models for name in names):
-        return DropReason.MODEL_NOT_ALLOWED, f"the client token may not use {wanted.model}"
+    if context.tenant is None or context.tenant.suspended:
+        return DropReason.TENANT_SUSPENDED, f"the tenant {request.tenant} is suspended or unknown"
+    if request.allowed_models is not None and not any(name in request.allowed_models for name in names):
+        return DropReason.MODEL_NOT_ALLOWED, f"the client token may not use {request.model}"
     return None
 
 
-def _echo(wanted: Wanted, ban: KeyTestResult) -> Candidate:
-    if wanted.model != ECHO:
+def _echo(request: RouteRequest, ban: Ineligibility) -> Candidate:
+    if request.model != ECHO:
         detail = "the built-in echo only answers to `echo`"
-        return _dropped(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, detail)
+        return _dropped_candidate(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, detail)
     if ban is not None:
-        return _dropped(ECHO, None, ECHO, KeySource.NONE, *ban)
+        return _dropped_candidate(ECHO, None, ECHO, KeySource.NONE, *ban)
     return Candidate(
         provider=ECHO,
         model=ECHO,
@@ -132,24 +132,24 @@ def _echo(wanted: Wanted, ban: KeyTestResult) -> Candidate:
     )
 
 
-def _custom(wanted: Wanted, endpoint: Endpoint, ban: KeyTestResult) -> tuple[Candidate, bool]:
+def _custom(request: RouteRequest, endpoint: Endpoint, ban: Ineligibility) -> tuple[Candidate, bool]:
     """The endpoint as a candidate, and whether the request names it."""
-    owner, slash, rest = wanted.model.partition("/")
+    owner, slash, rest = request.model.partition("/")
     named = bool(slash) and owner == endpoint.name and bool(rest)
-    model = rest if named else wanted.model
-    listed = wanted.model in endpoint.models
+    model = rest if named else request.model
+    listed = request.model in endpoint.models
     if not named and not listed:
-        reason, detail = DropReason.MODEL_NOT_OFFERED, f"the endpoint {endpoint.name} does not list {wanted.model}"
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, detail), named
+        reason, detail = DropReason.MODEL_NOT_OFFERED, f"the endpoint {endpoint.name} does not list {request.model}"
+        return _dropped_candidate(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, detail), named
     if not endpoint.enabled:
         reason, detail = DropReason.ENDPOINT_DISABLED, f"the endpoint {endpoint.name} is switched off"
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, detail), named
+        return _dropped_candidate(CUSTOM, endpoint.name, model, KeySource.CUSTOM, reason, detail), named
     if ban is not None:
-        return _dropped(CUSTOM, endpoint.name, model, KeySource.CUSTOM, *ban), named
+        return _dropped_candidate(CUSTOM, endpoint.name, model, KeySource.CUSTOM, *ban), named
     detail = (
         f"the request names the endpoint {endpoint.name}"
         if named and not listed
-        else f"the endpoint {endpoint.name} lists {wanted.model} (priority {endpoint.priority})"
+        else f"the endpoint {endpoint.name} lists {request.model} (priority {endpoint.priority})"
     )
     candidate = Candidate(
         provider=CUSTOM, endpoint=endpoint.name, model=model, key_source=KeySource.CUSTOM, kept=True, detail=detail
@@ -157,13 +157,13 @@ def _custom(wanted: Wanted, endpoint: Endpoint, ban: KeyTestResult) -> tuple[Can
     return candidate, named
 
 
-def _unknown_tenant(wanted: Wanted, asked: Asked) -> Candidate:
-    verdict = DropReason.TENANT_SUSPENDED, f"the tenant {wanted.tenant} is suspended or unknown"
-    offering = asked.offerings[0]
-    return _dropped(offering.provider, None, offering.upstream, KeySource.PLATFORM, *verdict)
+def _unknown_tenant(request: RouteRequest, resolved: ResolvedModel) -> Candidate:
+    ineligibility = DropReason.TENANT_SUSPENDED, f"the tenant {request.tenant} is suspended or unknown"
+    offering = resolved.offerings[0]
+    return _dropped_candidate(offering.provider, None, offering.upstream, KeySource.PLATFORM, *ineligibility)
 
 
-def _dropped(
+def _dropped_candidate(
     provider: str, endpoint: str | None, model: str, key_source: KeySource, reason: DropReason, detail: str
 ) -> Candidate:
     return Candidate(

@@ -8,11 +8,11 @@ from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
-from services.router.catalog.lookup import NAMED_BY_TENANT, Asked
-from services.router.facts import Facts, Keys
+from services.router.catalog.lookup import NAMED_BY_TENANT, ResolvedModel
+from services.router.context import Keys, RoutingContext
 from services.router.list_prices import covers
 
-KeyTestResult = tuple[DropReason, str] | None
+Ineligibility = tuple[DropReason, str] | None
 """Why something may not be used, in data and in words; None where it may."""
 
 _TIERS = {tier: rank for rank, tier in enumerate(Tier)}
@@ -44,20 +44,20 @@ class KeyIndex:
         return self._by_owner.get(owner, _NO_KEYS)
 
 
-def title_of(provider: str) -> str:
+def provider_title(provider: str) -> str:
     """A provider's name for people."""
-    facts = PROVIDERS.get(provider)
-    return facts.title if facts else provider
+    data = PROVIDERS.get(provider)
+    return data.title if data else provider
 
 
-def called(key: KeyFacts) -> str:
+def describe_key(key: KeyFacts) -> str:
     """A key in words. What the platform calls its own keys is nobody else's business."""
     if key.tenant == PLATFORM_TENANT:
-        return f"the platform's key for {title_of(key.provider)}"
-    return f"the own key {key.label!r} for {title_of(key.provider)}"
+        return f"the platform's key for {provider_title(key.provider)}"
+    return f"the own key {key.label!r} for {provider_title(key.provider)}"
 
 
-def fitting(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
+def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
     """The first offering of the key's provider that the key's region has; None where there is none."""
     region = next((key.fields[name] for name in _REGION_FIELDS if name in key.fields), "")
     for offering in offerings:
@@ -66,49 +66,53 @@ def fitting(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
     return None
 
 
-def state_of(key: KeyFacts, now: datetime) -> KeyTestResult:
+def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
     """What is wrong with a key, whatever it is to be used for."""
     if key.status not in USABLE:
-        detail = f"{called(key)} is {key.status}: {_REMEDIES[key.status]}"
+        detail = f"{describe_key(key)} is {key.status}: {_REMEDIES[key.status]}"
         return DropReason.KEY_UNUSABLE, detail
     if key.expires_at is not None and key.expires_at <= now:
-        return DropReason.KEY_UNUSABLE, f"{called(key)} is expired: {_REMEDIES[KeyStatus.EXPIRED]}"
+        return DropReason.KEY_UNUSABLE, f"{describe_key(key)} is expired: {_REMEDIES[KeyStatus.EXPIRED]}"
     if key.over_limit:
-        return DropReason.KEY_LIMIT_SPENT, f"the monthly limit of {called(key)} is spent"
+        return DropReason.KEY_LIMIT_SPENT, f"the monthly limit of {describe_key(key)} is spent"
     return None
 
 
-def scope_of(key: KeyFacts, asked: Asked, offering: Offering, facts: Facts) -> KeyTestResult:
+def check_scope(key: KeyFacts, resolved: ResolvedModel, offering: Offering, context: RoutingContext) -> Ineligibility:
     """Why this key may not be used for this model."""
-    assert facts.tenant is not None
-    names = (asked.name, offering.upstream, asked.model.id if asked.model else asked.name)
-    if asked.model is None:
-        verdict = _unlisted(key, offering, facts.tenant)
+    assert context.tenant is not None
+    names = (resolved.name, offering.upstream, resolved.model.id if resolved.model else resolved.name)
+    if resolved.model is None:
+        ineligibility = _check_unlisted(key, offering, context.tenant)
     elif key.tenant == PLATFORM_TENANT:
-        verdict = _on_the_platform(asked.model, offering, facts.tenant.tier, facts)
+        ineligibility = _check_platform(resolved.model, offering, context.tenant.tier, context)
     else:
-        verdict = None
-    if verdict is None and key.allowed_models is not None and not any(name in key.allowed_models for name in names):
-        return DropReason.KEY_NOT_FOR_MODEL, f"{called(key)} is not allowed for {asked.name}"
-    return verdict
+        ineligibility = None
+    if (
+        ineligibility is None
+        and key.allowed_models is not None
+        and not any(name in key.allowed_models for name in names)
+    ):
+        return DropReason.KEY_NOT_FOR_MODEL, f"{describe_key(key)} is not allowed for {resolved.name}"
+    return ineligibility
 
 
-def _on_the_platform(model: CatalogModel, offering: Offering, tier: Tier, facts: Facts) -> KeyTestResult:
+def _check_platform(model: CatalogModel, offering: Offering, tier: Tier, context: RoutingContext) -> Ineligibility:
     """What the platform pays for is in the tenant's tier, and its cost is known beforehand."""
     if _TIERS[tier] < _TIERS[model.tier]:
         detail = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}"
         return DropReason.TIER_TOO_LOW, detail
-    prices = facts.prices(offering.provider, offering.upstream)
+    prices = context.prices(offering.provider, offering.upstream)
     if covers(prices, embeds=Capability.EMBEDDINGS in model.capabilities):
         return None
     detail = (
-        f"{offering.upstream} of {title_of(offering.provider)} has no list price, and the platform's keys pay only for what"
+        f"{offering.upstream} of {provider_title(offering.provider)} has no list price, and the platform's keys pay only for what"
         " has one: use an own key, or have the operator add its price (KEYFERRY_PRICE_FILE)"
     )
     return DropReason.UNPRICED, detail
 
 
-def _unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> KeyTestResult:
+def _check_unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> Ineligibility:
     """A model outside the catalog goes with the tenant's own keys alone, where one lists it and the tenant allows it.
 
     On servers of its own, Azure's deployments included, a tenant has chosen the models itself: nobody approves them.
@@ -118,12 +122,12 @@ def _unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> KeyTestResul
     if key.provider in NAMED_BY_TENANT:
         return None
     if offering.upstream not in key.models:
-        detail = f"{called(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)"
+        detail = f"{describe_key(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)"
         return DropReason.NOT_IN_CATALOG, detail
     if tenant.allow_unapproved:
         return None
     detail = (
-        f"{called(key)} lists {offering.upstream}, but the tenant uses approved models only"
+        f"{describe_key(key)} lists {offering.upstream}, but the tenant uses approved models only"
         f" (`keyferry tenants set {tenant.tenant} --allow-unapproved`)"
     )
     return DropReason.UNAPPROVED, detail

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import Candidate, DropReason
-from services.router.catalog.lookup import Asked
-from services.router.facts import Facts, Wanted
-from services.router.offered import callable_models
-from services.router.standing import target_of
+from services.router.available_models import callable_models
+from services.router.catalog.lookup import ResolvedModel
+from services.router.context import RouteRequest, RoutingContext
+from services.router.health_filter import target_of
 
 _MAX_NAMED = 8
 """Names or reasons in one message: enough to act upon."""
@@ -27,28 +27,30 @@ _OF_KEYS = frozenset(
 )
 
 
-def refusal(wanted: Wanted, facts: Facts, asked: Asked, candidates: Sequence[Candidate]) -> Failure:
+def refusal(
+    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, candidates: Sequence[Candidate]
+) -> Failure:
     """What a rule forbids, what failed, what rests, what is switched off, what no key pays for, what does not exist."""
     by_reason: dict[DropReason | None, list[Candidate]] = {}
     for candidate in candidates:
         by_reason.setdefault(candidate.reason, []).append(candidate)
     for forbidding in (DropReason.TENANT_SUSPENDED, DropReason.MODEL_NOT_ALLOWED):
         if forbidding in by_reason:
-            return _because(FailureClass.POLICY, by_reason[forbidding][0].detail)
-    if wanted.failed_attempts:
-        return wanted.failed_attempts[-1].failure
+            return _failure(FailureClass.POLICY, by_reason[forbidding][0].detail)
+    if request.failed_attempts:
+        return request.failed_attempts[-1].failure
     if DropReason.UNHEALTHY in by_reason:
-        return _resting(by_reason[DropReason.UNHEALTHY], wanted, facts)
+        return _all_unhealthy(by_reason[DropReason.UNHEALTHY], request, context)
     if DropReason.ENDPOINT_DISABLED in by_reason:
-        return _because(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
+        return _failure(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
     if DropReason.WRONG_KIND in by_reason:
-        return _because(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].detail)
+        return _failure(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].detail)
     if of_keys := [candidate for candidate in candidates if candidate.reason in _OF_KEYS]:
-        return _no_key_pays(asked, of_keys)
-    return _unknown(wanted, facts)
+        return _no_key_pays(resolved, of_keys)
+    return _unknown_model(request, context)
 
 
-def _because(failure_class: FailureClass, message: str) -> Failure:
+def _failure(failure_class: FailureClass, message: str) -> Failure:
     return Failure(failure_class=failure_class, message=message, param="model")
 
 
@@ -57,29 +59,29 @@ def _reasons(candidates: Iterable[Candidate]) -> str:
     return "; ".join(detail[:_MAX_NAMED]) + ("; …" if len(detail) > _MAX_NAMED else "")
 
 
-def _no_key_pays(asked: Asked, candidates: Sequence[Candidate]) -> Failure:
-    if asked.model is None:
-        detail = (
-            f"the model {asked.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}"
-        )
+def _no_key_pays(resolved: ResolvedModel, candidates: Sequence[Candidate]) -> Failure:
+    if resolved.model is None:
+        detail = f"the model {resolved.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}"
         listed = any(candidate.reason is DropReason.UNAPPROVED for candidate in candidates)
-        return _because(FailureClass.POLICY if listed else FailureClass.NOT_FOUND, detail)
-    return _because(FailureClass.POLICY, f"no key may pay for {asked.name!r}: {_reasons(candidates)}")
+        return _failure(FailureClass.POLICY if listed else FailureClass.NOT_FOUND, detail)
+    return _failure(FailureClass.POLICY, f"no key may pay for {resolved.name!r}: {_reasons(candidates)}")
 
 
-def _resting(candidates: Sequence[Candidate], wanted: Wanted, facts: Facts) -> Failure:
+def _all_unhealthy(candidates: Sequence[Candidate], request: RouteRequest, context: RoutingContext) -> Failure:
     """All that could answer rest: the caller is told when the first of them may be tried again."""
-    targets = {target for candidate in candidates if (target := target_of(candidate, wanted.tenant)) is not None}
+    targets = {target for candidate in candidates if (target := target_of(candidate, request.tenant)) is not None}
     untils = [
-        health.until for target in targets if (health := facts.health(target)) is not None and health.until is not None
+        health.until
+        for target in targets
+        if (health := context.health(target)) is not None and health.until is not None
     ]
-    wait_ms = max(1, int((min(untils) - facts.now).total_seconds() * 1000)) if untils else None
-    failure = _because(FailureClass.UNAVAILABLE, _reasons(candidates))
+    wait_ms = max(1, int((min(untils) - context.now).total_seconds() * 1000)) if untils else None
+    failure = _failure(FailureClass.UNAVAILABLE, _reasons(candidates))
     return failure.model_copy(update={"retry_after_ms": wait_ms})
 
 
-def _unknown(wanted: Wanted, facts: Facts) -> Failure:
-    names = [model.id for model in callable_models(facts, wanted.allowed_models)]
+def _unknown_model(request: RouteRequest, context: RoutingContext) -> Failure:
+    names = [model.id for model in callable_models(context, request.allowed_models)]
     shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
-    detail = f"the model {wanted.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}"
-    return _because(FailureClass.NOT_FOUND, detail)
+    detail = f"the model {request.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}"
+    return _failure(FailureClass.NOT_FOUND, detail)

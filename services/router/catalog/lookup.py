@@ -13,7 +13,7 @@ NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ResolvedModel:
     """What a model name means."""
 
     name: str
@@ -33,14 +33,14 @@ class Catalog:
         self._models = tuple(models)
         self._by_name: dict[str, CatalogModel] = {}
         self._by_offering: dict[tuple[str, str], CatalogModel] = {}
-        self._asked: dict[str, Asked] = {}
+        self._resolved: dict[str, ResolvedModel] = {}
         for model in self._models:
             for offering in model.offerings:
                 self._by_offering.setdefault((offering.provider, offering.upstream), model)
         for model in self._models:
             for name in (model.id, *model.aliases):
                 self._by_name[name] = model
-                self._asked[name] = Asked(name, model, tuple(model.offerings))
+                self._resolved[name] = ResolvedModel(name, model, tuple(model.offerings))
 
     def __iter__(self) -> Iterator[CatalogModel]:
         return iter(self._models)
@@ -48,22 +48,22 @@ class Catalog:
     def __len__(self) -> int:
         return len(self._models)
 
-    def resolve(self, name: str) -> Asked:
+    def resolve(self, name: str) -> ResolvedModel:
         """What `name` asks for: a name of the catalog, or `provider/model` (`provider:model` is tolerated).
 
         The provider ends at the first slash or colon, because the names behind it have both: `openrouter/openai/gpt-4o:free`.
         """
-        if (known := self._asked.get(name)) is not None:
-            return known
+        if (cached := self._resolved.get(name)) is not None:
+            return cached
         provider, rest = split_provider(name)
         if provider is None:
-            return Asked(name, None, ())
-        model = self.offered_by(provider, rest)
+            return ResolvedModel(name, None, ())
+        model = self.find_model(provider, rest)
         if model is None:
-            return Asked(name, None, (Offering(provider=provider, upstream=rest),), provider)
-        return Asked(name, model, _at(model, provider, rest), provider)
+            return ResolvedModel(name, None, (Offering(provider=provider, upstream=rest),), provider)
+        return ResolvedModel(name, model, _at(model, provider, rest), provider)
 
-    def offered_by(self, provider: str, name: str) -> CatalogModel | None:
+    def find_model(self, provider: str, name: str) -> CatalogModel | None:
         """The model that `provider` has under the catalog's or under its own name for it."""
         model = self._by_name.get(name)
         if model is not None and any(offering.provider == provider for offering in model.offerings):

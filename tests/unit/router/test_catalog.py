@@ -6,7 +6,7 @@ from genai_prices import data
 from keyferry.contracts.catalog import Capability, ModelClass, Offering
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import Tier
-from services.router.catalog.lookup import SELF_HOSTED, Asked
+from services.router.catalog.lookup import SELF_HOSTED, ResolvedModel
 from services.router.catalog.reading import InvalidCatalog, read_catalog
 from tests.support.key_facts import catalog
 
@@ -89,15 +89,15 @@ def test_contexts_are_not_longer_than_the_price_package_knows() -> None:
     ],
 )
 def test_names_mean_what_they_say(name: str, model: str | None, upstreams: list[str] | None) -> None:
-    asked = catalog().resolve(name)
-    assert asked.name == name
-    assert (asked.model.id if asked.model else None) == model
+    resolved = catalog().resolve(name)
+    assert resolved.name == name
+    assert (resolved.model.id if resolved.model else None) == model
     if upstreams is not None:
-        assert [offering.upstream for offering in asked.offerings] == upstreams
+        assert [offering.upstream for offering in resolved.offerings] == upstreams
 
 
 def test_an_unknown_name_asks_for_nothing() -> None:
-    assert catalog().resolve("nothing") == Asked("nothing", None, ())
+    assert catalog().resolve("nothing") == ResolvedModel("nothing", None, ())
 
 
 def test_a_file_is_read() -> None:

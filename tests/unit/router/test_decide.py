@@ -9,8 +9,8 @@ from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.provider_worker.fallback import reroute
+from services.router.context import RoutingContext
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
-from services.router.facts import Facts
 from services.router.provider_keys import KeyIndex
 from tests.support.key_facts import catalog, key_facts, list_price, platform_key
 
@@ -18,11 +18,11 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FRESH = FreshIds("dec_2", "att_2")
 
 
-def facts(*names: str) -> Facts:
+def context(*names: str) -> RoutingContext:
     endpoints = [
         Endpoint(tenant="acme", name=name, base_url=f"https://{name}.example/v1", models=["m"]) for name in names
     ]
-    return Facts(Tenant(tenant="acme", name="Acme", tier=Tier.STARTER), endpoints, NOW)
+    return RoutingContext(Tenant(tenant="acme", name="Acme", tier=Tier.STARTER), endpoints, NOW)
 
 
 def request(model: str = "m") -> ChatRequest:
@@ -48,9 +48,9 @@ def again(*names: str) -> Reroute:
 
 
 def test_the_attempt_carries_what_the_worker_needs() -> None:
-    decided = decide(request(), facts("a", "b"), FRESH, traceparent="t")
-    assert decided.refused is None
-    run = decided.run
+    decision = decide(request(), context("a", "b"), FRESH, traceparent="t")
+    assert decision.refused is None
+    run = decision.run
     assert run is not None
     assert (run.endpoint, run.base_url, run.model, run.model_asked) == ("a", "https://a.example/v1", "m", "m")
     assert (run.deadline_ms, run.start_by_unix_ms, run.credit_bytes, run.tags) == (5000, 7, 9000, {"team": "blue"})
@@ -58,51 +58,51 @@ def test_the_attempt_carries_what_the_worker_needs() -> None:
 
 
 def test_a_reroute_goes_on_with_the_next_and_remembers() -> None:
-    decided = decide(again("a"), facts("a", "b"), FRESH, traceparent=None)
-    run = decided.run
+    decision = decide(again("a"), context("a", "b"), FRESH, traceparent=None)
+    run = decision.run
     assert run is not None
     assert (run.endpoint, run.attempt_number, run.remaining_candidates) == ("b", 2, 0)
     assert [failed.endpoint for failed in run.failed_attempts] == ["a"]
-    made = record(again("a"), decided, FRESH, router="router", now=NOW, duration_us=1, trace="t")
+    made = record(again("a"), decision, FRESH, router="router", now=NOW, duration_us=1, trace="t")
     assert (made.attempt_number, made.attempt_id, made.refusal) == (2, "att_2", None)
 
 
 def test_attempts_end_somewhere() -> None:
     names = [f"e{number}" for number in range(MAX_ATTEMPTS + 2)]
-    decided = decide(again(*names[:MAX_ATTEMPTS]), facts(*names), FRESH, traceparent=None)
-    assert decided.run is None
-    assert decided.refused is not None
-    assert decided.refused.failure.status == 500
-    last = decide(again(*names[: MAX_ATTEMPTS - 1]), facts(*names), FRESH, traceparent=None)
+    decision = decide(again(*names[:MAX_ATTEMPTS]), context(*names), FRESH, traceparent=None)
+    assert decision.run is None
+    assert decision.refused is not None
+    assert decision.refused.failure.status == 500
+    last = decide(again(*names[: MAX_ATTEMPTS - 1]), context(*names), FRESH, traceparent=None)
     assert last.run is not None
     assert last.run.remaining_candidates == 0
 
 
 def test_a_refusal_is_in_the_record_with_its_candidates() -> None:
-    decided = decide(request("unknown"), facts("a"), FRESH, traceparent=None)
-    assert decided.run is None
-    made = record(request("unknown"), decided, FRESH, router="router", now=NOW, duration_us=1, trace="t")
+    decision = decide(request("unknown"), context("a"), FRESH, traceparent=None)
+    assert decision.run is None
+    made = record(request("unknown"), decision, FRESH, router="router", now=NOW, duration_us=1, trace="t")
     assert made.refusal is not None
     assert made.attempt_id is None
     assert len(made.candidates) == 2
 
 
 def test_an_embedding_request_becomes_an_attempt_at_embeddings() -> None:
-    asked = EmbeddingRequest(request_id="req_1", tenant="acme", model="m", deadline_ms=5000, start_by_unix_ms=7)
-    decided = decide(asked, facts("a"), FRESH, traceparent=None)
-    assert decided.run is not None
-    assert (decided.run.kind, decided.run.stream) == (RequestKind.EMBEDDING, False)
+    resolved = EmbeddingRequest(request_id="req_1", tenant="acme", model="m", deadline_ms=5000, start_by_unix_ms=7)
+    decision = decide(resolved, context("a"), FRESH, traceparent=None)
+    assert decision.run is not None
+    assert (decision.run.kind, decision.run.stream) == (RequestKind.EMBEDDING, False)
 
 
 def key_request(**changes: object) -> ChatRequest:
     return request("gpt-4o").model_copy(update=changes)
 
 
-def key_facts_of(*keys: KeyFacts, drop_unsupported: bool = False) -> Facts:
+def key_facts_of(*keys: KeyFacts, drop_unsupported: bool = False) -> RoutingContext:
     index = KeyIndex()
     index.rebuild(keys)
     tenant = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=drop_unsupported)
-    return Facts(
+    return RoutingContext(
         tenant,
         (),
         NOW,
@@ -115,8 +115,8 @@ def key_facts_of(*keys: KeyFacts, drop_unsupported: bool = False) -> Facts:
 
 def test_the_attempt_names_the_key_that_pays_its_owner_and_where_it_goes() -> None:
     key = key_facts("openrouter", version=3, fields={"site_name": "Acme"})
-    decided = decide(key_request(), key_facts_of(key, drop_unsupported=True), FRESH, traceparent=None)
-    run = decided.run
+    decision = decide(key_request(), key_facts_of(key, drop_unsupported=True), FRESH, traceparent=None)
+    run = decision.run
     assert run is not None
     assert (run.provider, run.model, run.model_asked) == ("openrouter", "openai/gpt-4o", "gpt-4o")
     assert (run.key_id, run.key_owner, run.key_version, run.key_source) == ("key_1", "acme", 3, KeySource.BYOK)
@@ -125,16 +125,16 @@ def test_the_attempt_names_the_key_that_pays_its_owner_and_where_it_goes() -> No
 
 
 def test_a_platform_key_is_the_platforms() -> None:
-    decided = decide(request("gpt-4o-mini"), key_facts_of(platform_key("openai")), FRESH, traceparent=None)
-    run = decided.run
+    decision = decide(request("gpt-4o-mini"), key_facts_of(platform_key("openai")), FRESH, traceparent=None)
+    run = decision.run
     assert run is not None
     assert (run.key_id, run.key_owner, run.key_source) == ("key_p", "platform", KeySource.PLATFORM)
     assert not run.drop_unsupported
 
 
 def test_the_wish_about_keys_travels_with_the_attempt_so_that_a_reroute_still_knows_it() -> None:
-    decided = decide(key_request(prefer_own_keys="only"), key_facts_of(key_facts("openai")), FRESH, traceparent=None)
-    run = decided.run
+    decision = decide(key_request(prefer_own_keys="only"), key_facts_of(key_facts("openai")), FRESH, traceparent=None)
+    run = decision.run
     assert run is not None
     failure = Failure(failure_class=FailureClass.AUTH, message="no")
     again = reroute(run.model_copy(update={"remaining_candidates": 1}), failure, left_ms=1000, now_unix_ms=0)

@@ -3,15 +3,15 @@
 import pytest
 
 from keyferry.contracts.route import SaveEndpoint
-from services.router.endpoints import InvalidEndpoint, checked
+from services.router.endpoints import InvalidEndpoint, validate_endpoint
 
 
-def asked(base_url: str, name: str = "lab") -> SaveEndpoint:
+def resolved(base_url: str, name: str = "lab") -> SaveEndpoint:
     return SaveEndpoint(tenant="acme", name=name, base_url=base_url, models=["a", "b", "a"])
 
 
 def test_the_trailing_slash_and_repeated_models_go() -> None:
-    saved = checked(asked("https://llm.example/v1/"))
+    saved = validate_endpoint(resolved("https://llm.example/v1/"))
     assert saved.base_url == "https://llm.example/v1"
     assert saved.models == ["a", "b"]
 
@@ -35,10 +35,10 @@ def test_the_trailing_slash_and_repeated_models_go() -> None:
 )
 def test_a_bad_url_is_refused_with_what_to_change_and_without_its_secrets(url: str, says: str) -> None:
     with pytest.raises(InvalidEndpoint, match=says.replace("?", r"\?")) as refused:
-        checked(asked(url))
+        validate_endpoint(resolved(url))
     assert "secret" not in str(refused.value)
 
 
 def test_names_with_a_meaning_of_their_own_are_kept_free() -> None:
     with pytest.raises(InvalidEndpoint, match="echo"):
-        checked(asked("https://llm.example/v1", name="echo"))
+        validate_endpoint(resolved("https://llm.example/v1", name="echo"))

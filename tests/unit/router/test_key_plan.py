@@ -13,7 +13,7 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.facts import Facts, Plan, Wanted
+from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
 from tests.support.key_facts import catalog, key_facts, list_price, platform_key
@@ -29,25 +29,25 @@ def planned(
     tier: Tier = Tier.ENTERPRISE,
     endpoints: tuple[Endpoint, ...] = (),
     health: dict[str, Health] | None = None,
-    trial: bool = False,
+    may_probe: bool = False,
     allow_unapproved: bool = False,
-    **wanted: Any,
+    **request: Any,
 ) -> Plan:
     index = KeyIndex()
     index.rebuild(keys)
-    known = health or {}
-    facts = Facts(
+    data = health or {}
+    context = RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved),
         endpoints,
         NOW,
-        health=lambda target: known.get(target.key),
-        trial=lambda _: trial,
+        health=lambda target: data.get(target.key),
+        may_probe=lambda _: may_probe,
         catalog=catalog(),
         own_keys=index.of("acme"),
         platform_keys=index.of("platform"),
         prices=list_price,
     )
-    return plan(Wanted("acme", model, **wanted), facts)
+    return plan(RouteRequest("acme", model, **request), context)
 
 
 def order(made: Plan) -> list[str | None]:
@@ -396,11 +396,11 @@ def test_a_provider_that_rests_is_passed_over_for_all_its_keys() -> None:
 def test_a_trial_is_made_with_the_first_payers_keys_and_never_moves_the_platform_before_the_tenant() -> None:
     rested = resting("openai", "gpt-4o", -1)
     own = [key_facts("anthropic", "key_x"), key_facts("openrouter", "key_or")]
-    both = planned("gpt-4o", *own, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, health=rested, trial=True)
+    both = planned("gpt-4o", *own, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, health=rested, may_probe=True)
     assert order(both) == ["key_or", "key_plat"]
-    firsts = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, trial=True)
+    firsts = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, may_probe=True)
     assert order(firsts) == ["key_a", "key_or"]
-    waiting = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, trial=False)
+    waiting = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, may_probe=False)
     assert order(waiting) == ["key_or", "key_a"]
 
 
@@ -426,7 +426,9 @@ def test_the_platforms_labels_are_not_told() -> None:
 def test_an_unknown_tenant_gets_nothing() -> None:
     index = KeyIndex()
     index.rebuild([OWN, PLATFORM])
-    facts = Facts(None, (), NOW, catalog=catalog(), own_keys=index.of("acme"), platform_keys=index.of("platform"))
-    made = plan(Wanted("acme", "gpt-4o"), facts)
+    context = RoutingContext(
+        None, (), NOW, catalog=catalog(), own_keys=index.of("acme"), platform_keys=index.of("platform")
+    )
+    made = plan(RouteRequest("acme", "gpt-4o"), context)
     assert refused(made).failure_class is FailureClass.POLICY
     assert all(candidate.key_id is None for candidate in made.candidates)

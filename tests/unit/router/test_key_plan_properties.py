@@ -11,7 +11,7 @@ from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import NAMED_BY_TENANT
-from services.router.facts import Facts, Plan, Wanted
+from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.list_prices import covers
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
@@ -62,7 +62,7 @@ def tries(draw: st.DrawFn) -> list[FailedAttempt]:
 
 
 WANTED = st.builds(
-    Wanted,
+    RouteRequest,
     tenant=st.just("acme"),
     model=st.sampled_from(MODELS),
     allowed_models=st.none() | st.lists(st.sampled_from(MODELS), max_size=3),
@@ -75,7 +75,12 @@ POLICIES = st.none() | st.sampled_from(list(KeyPolicy))
 
 
 def planned(
-    wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, *, allow_unapproved: bool = False
+    request: RouteRequest,
+    found: list[KeyFacts],
+    policy: KeyPolicy | None,
+    tier: Tier,
+    *,
+    allow_unapproved: bool = False,
 ) -> Plan:
     index = KeyIndex()
     index.rebuild(found)
@@ -84,18 +89,18 @@ def planned(
     own = {
         provider: [*index.of("acme").get(provider, ()), *index.of("other").get(provider, ())] for provider in PROVIDERS
     }
-    facts = Facts(
+    context = RoutingContext(
         tenant, (), NOW, catalog=catalog(), own_keys=own, platform_keys=index.of("platform"), prices=list_price
     )
-    return plan(wanted, facts)
+    return plan(request, context)
 
 
 @settings(max_examples=400, deadline=None)
-@given(wanted=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
+@given(request=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
 def test_what_holds_for_every_plan(
-    wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, unapproved: bool
+    request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, unapproved: bool
 ) -> None:
-    made = planned(wanted, found, policy, tier, allow_unapproved=unapproved)
+    made = planned(request, found, policy, tier, allow_unapproved=unapproved)
     by_id = {key.key_id: key for key in found}
     assert (made.refusal is None) == bool(made.order)
     assert len(set(made.order)) == len(made.order)
@@ -111,36 +116,36 @@ def test_what_holds_for_every_plan(
         assert not key.over_limit
         assert key.expires_at is None or key.expires_at > NOW
         assert (candidate.key_source is KeySource.PLATFORM) == (key.tenant == "platform")
-        _assert_allowed(key, wanted, policy, tier)
-        listed = catalog().resolve(wanted.model).model
+        _assert_allowed(key, request, policy, tier)
+        listed = catalog().resolve(request.model).model
         if key.tenant == "platform":
             prices = list_price(candidate.provider, candidate.model)
             assert covers(prices, embeds=listed is not None and listed.dimensions is not None)
         assert listed is not None or unapproved or key.provider in NAMED_BY_TENANT
 
 
-def _assert_allowed(key: KeyFacts, wanted: Wanted, policy: KeyPolicy | None, tier: Tier) -> None:
+def _assert_allowed(key: KeyFacts, request: RouteRequest, policy: KeyPolicy | None, tier: Tier) -> None:
     if key.tenant == "platform":
         assert policy is not KeyPolicy.OWN
-        assert wanted.prefer_own_keys != "only"
-        model = catalog().resolve(wanted.model).model
+        assert request.prefer_own_keys != "only"
+        model = catalog().resolve(request.model).model
         assert model is not None
         assert list(Tier).index(tier) >= list(Tier).index(model.tier)
     else:
         assert key.tenant == "acme"
         assert policy is not KeyPolicy.PLATFORM
     again = [
-        failed for failed in wanted.failed_attempts if failed.key_id == key.key_id and failed.provider == key.provider
+        failed for failed in request.failed_attempts if failed.key_id == key.key_id and failed.provider == key.provider
     ]
-    resolved = {offering.upstream for offering in catalog().resolve(wanted.model).offerings}
+    resolved = {offering.upstream for offering in catalog().resolve(request.model).offerings}
     assert not [failed for failed in again if resolved == {failed.model}]
 
 
 @settings(max_examples=100, deadline=None)
-@given(wanted=WANTED, found=keys(), policy=POLICIES)
+@given(request=WANTED, found=keys(), policy=POLICIES)
 def test_the_same_question_has_the_same_answer_however_the_view_is_ordered(
-    wanted: Wanted, found: list[KeyFacts], policy: KeyPolicy | None
+    request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None
 ) -> None:
-    there = planned(wanted, found, policy, Tier.ENTERPRISE)
-    back = planned(wanted, list(reversed(found)), policy, Tier.ENTERPRISE)
+    there = planned(request, found, policy, Tier.ENTERPRISE)
+    back = planned(request, list(reversed(found)), policy, Tier.ENTERPRISE)
     assert [there.candidates[i].key_id for i in there.order] == [back.candidates[i].key_id for i in back.order]

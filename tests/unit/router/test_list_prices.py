@@ -80,7 +80,7 @@ def test_a_price_is_searched_for_once_while_it_holds() -> None:
 def test_the_catalog_is_looked_up_before_anybody_asks() -> None:
     source = Counting.parse(FILE)
     prices = ListPrices(source)
-    prices.remember(catalog(), MIDNIGHT)
+    prices.preload(catalog(), MIDNIGHT)
     searches = source.searches
     for model in catalog():
         for offering in model.offerings:

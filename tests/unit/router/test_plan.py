@@ -7,47 +7,47 @@ import pytest
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.facts import Facts, Wanted
-from services.router.offered import callable_models as models
+from services.router.available_models import callable_models as models
+from services.router.context import RouteRequest, RoutingContext
 from services.router.plan import plan
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
 
-def endpoint(name: str, *offered: str, priority: int = 100, enabled: bool = True) -> Endpoint:
+def endpoint(name: str, *available_models: str, priority: int = 100, enabled: bool = True) -> Endpoint:
     return Endpoint(
         tenant="acme",
         name=name,
         base_url=f"https://{name}.example/v1",
-        models=list(offered),
+        models=list(available_models),
         priority=priority,
         enabled=enabled,
     )
 
 
-def facts(*endpoints: Endpoint, tenant: Tenant | None = ACME) -> Facts:
-    return Facts(tenant, endpoints, NOW)
+def context(*endpoints: Endpoint, tenant: Tenant | None = ACME) -> RoutingContext:
+    return RoutingContext(tenant, endpoints, NOW)
 
 
 def test_echo_is_there_without_any_configuration() -> None:
-    made = plan(Wanted("acme", "echo"), facts())
+    made = plan(RouteRequest("acme", "echo"), context())
     assert [made.candidates[i].provider for i in made.order] == ["echo"]
     assert made.refusal is None
 
 
 def test_lower_priority_number_comes_first_then_the_name() -> None:
     made = plan(
-        Wanted("acme", "llama"),
-        facts(endpoint("zeta", "llama", priority=1), endpoint("beta", "llama"), endpoint("alpha", "llama")),
+        RouteRequest("acme", "llama"),
+        context(endpoint("zeta", "llama", priority=1), endpoint("beta", "llama"), endpoint("alpha", "llama")),
     )
     assert [made.candidates[i].endpoint for i in made.order] == ["zeta", "alpha", "beta"]
 
 
 def test_every_candidate_has_words_and_every_dropped_one_a_reason() -> None:
     made = plan(
-        Wanted("acme", "llama"),
-        facts(endpoint("a", "llama"), endpoint("b", "other"), endpoint("c", "llama", enabled=False)),
+        RouteRequest("acme", "llama"),
+        context(endpoint("a", "llama"), endpoint("b", "other"), endpoint("c", "llama", enabled=False)),
     )
     reasons = {candidate.endpoint or candidate.provider: candidate.reason for candidate in made.candidates}
     assert reasons == {
@@ -61,33 +61,33 @@ def test_every_candidate_has_words_and_every_dropped_one_a_reason() -> None:
 
 
 def test_an_endpoint_named_in_the_model_is_asked_for_what_follows_the_first_slash() -> None:
-    made = plan(Wanted("acme", "hub/meta/llama-3"), facts(endpoint("hub"), endpoint("other", "meta/llama-3")))
+    made = plan(RouteRequest("acme", "hub/meta/llama-3"), context(endpoint("hub"), endpoint("other", "meta/llama-3")))
     chosen = [made.candidates[i] for i in made.order]
     assert [(c.endpoint, c.model) for c in chosen] == [("hub", "meta/llama-3")]
 
 
 def test_a_listed_model_with_a_slash_is_taken_as_it_is() -> None:
-    made = plan(Wanted("acme", "meta/llama-3"), facts(endpoint("hub", "meta/llama-3")))
+    made = plan(RouteRequest("acme", "meta/llama-3"), context(endpoint("hub", "meta/llama-3")))
     assert [made.candidates[i].model for i in made.order] == ["meta/llama-3"]
 
 
 @pytest.mark.parametrize("tenant", [None, ACME.model_copy(update={"suspended": True})])
 def test_a_suspended_or_unknown_tenant_gets_nothing(tenant: Tenant | None) -> None:
-    made = plan(Wanted("acme", "echo"), facts(tenant=tenant))
+    made = plan(RouteRequest("acme", "echo"), context(tenant=tenant))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.POLICY
-    assert models(facts(tenant=tenant), None) == []
+    assert models(context(tenant=tenant), None) == []
 
 
 def test_what_the_client_token_may_not_use_is_refused_even_where_it_is_offered() -> None:
-    made = plan(Wanted("acme", "llama", allowed_models=["echo"]), facts(endpoint("a", "llama")))
+    made = plan(RouteRequest("acme", "llama", allowed_models=["echo"]), context(endpoint("a", "llama")))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.POLICY
     assert not made.order
 
 
 def test_an_unknown_model_is_told_apart_from_a_forbidden_one_and_says_what_there_is() -> None:
-    made = plan(Wanted("acme", "gpt-9"), facts(endpoint("a", "llama")))
+    made = plan(RouteRequest("acme", "gpt-9"), context(endpoint("a", "llama")))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.NOT_FOUND
     assert "a/llama" in made.refusal.message
@@ -95,13 +95,13 @@ def test_an_unknown_model_is_told_apart_from_a_forbidden_one_and_says_what_there
 
 
 def test_a_switched_off_endpoint_is_named_in_the_refusal() -> None:
-    made = plan(Wanted("acme", "llama"), facts(endpoint("a", "llama", enabled=False)))
+    made = plan(RouteRequest("acme", "llama"), context(endpoint("a", "llama", enabled=False)))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.UNAVAILABLE
     assert "switched off" in made.refusal.message
 
 
 def test_models_lists_each_name_once_and_only_what_the_token_may_use() -> None:
-    both = facts(endpoint("a", "llama"), endpoint("b", "llama", "mixtral"), endpoint("off", "x", enabled=False))
+    both = context(endpoint("a", "llama"), endpoint("b", "llama", "mixtral"), endpoint("off", "x", enabled=False))
     assert [model.id for model in models(both, None)] == ["echo", "llama", "a/llama", "b/llama", "mixtral", "b/mixtral"]
     assert [model.id for model in models(both, ["mixtral"])] == ["mixtral"]

@@ -18,7 +18,7 @@ Keys = Mapping[str, Sequence[KeyFacts]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RouteRequest:
     """What a request asks for."""
 
     tenant: str
@@ -37,7 +37,7 @@ def _healthy(target: Target) -> Health | None:
     return None
 
 
-def _no_trial(target: Target) -> bool:
+def _no_probe(target: Target) -> bool:
     return False
 
 
@@ -46,7 +46,7 @@ def _no_price(provider: str, model: str) -> ModelPrices | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RoutingContext:
     """What the router knows of the tenant at this moment."""
 
     tenant: Tenant | None
@@ -54,7 +54,7 @@ class Facts:
     now: datetime
     health: Callable[[Target], Health | None] = _healthy
     """What the health monitor says of a target; None is nothing bad."""
-    trial: Callable[[Target], bool] = _no_trial
+    may_probe: Callable[[Target], bool] = _no_probe
     """Whether a trial of a target whose time to rest is over may be made now."""
     catalog: Catalog = field(default_factory=lambda: Catalog(()))
     own_keys: Keys = field(default_factory=dict)

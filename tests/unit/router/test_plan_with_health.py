@@ -7,9 +7,9 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.facts import Facts, Plan, Wanted
+from services.router.context import Plan, RouteRequest, RoutingContext
+from services.router.half_open import PROBE_INTERVAL, HalfOpenLimiter
 from services.router.plan import plan
-from services.router.trials import TRIAL_EVERY, TrialGate
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FAILED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.HTTP_STATUS, status=503)
@@ -26,15 +26,15 @@ def resting(name: str, *, seconds: float, state: CircuitState = CircuitState.OPE
 
 
 def planned(*health: tuple[str, Health], trials: bool = False, failed_attempts: tuple[FailedAttempt, ...] = ()) -> Plan:
-    known = dict(health)
-    facts = Facts(
+    data = dict(health)
+    context = RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
         [endpoint("a"), endpoint("b")],
         NOW,
-        health=lambda target: known.get(target.key),
-        trial=lambda _: trials,
+        health=lambda target: data.get(target.key),
+        may_probe=lambda _: trials,
     )
-    return plan(Wanted("acme", "m", failed_attempts=failed_attempts), facts)
+    return plan(RouteRequest("acme", "m", failed_attempts=failed_attempts), context)
 
 
 def names(made: Plan) -> list[str | None]:
@@ -48,10 +48,10 @@ def failed_attempts(name: str) -> FailedAttempt:
 def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
     made = planned(resting("a", seconds=4))
     assert names(made) == ["b"]
-    dropped = next(candidate for candidate in made.candidates if candidate.endpoint == "a")
-    assert dropped.reason is DropReason.UNHEALTHY
-    assert "4.0 s more" in dropped.detail
-    assert "5 of 5 failed" in dropped.detail
+    drop = next(candidate for candidate in made.candidates if candidate.endpoint == "a")
+    assert drop.reason is DropReason.UNHEALTHY
+    assert "4.0 s more" in drop.detail
+    assert "5 of 5 failed" in drop.detail
 
 
 def test_after_its_rest_a_target_is_tried_first_when_a_trial_is_due_and_last_otherwise() -> None:
@@ -97,10 +97,10 @@ def test_keys_hold_any_model_name_and_tell_them_apart() -> None:
 
 
 def test_a_trial_gate_lets_one_through_at_a_time() -> None:
-    gate = TrialGate()
-    assert gate.take("k", NOW)
-    assert not gate.take("k", NOW)
-    assert gate.take("other", NOW)
-    assert gate.take("k", NOW + TRIAL_EVERY)
-    gate.forget_all_but(set())
-    assert gate.take("k", NOW + TRIAL_EVERY)
+    gate = HalfOpenLimiter()
+    assert gate.try_acquire("k", NOW)
+    assert not gate.try_acquire("k", NOW)
+    assert gate.try_acquire("other", NOW)
+    assert gate.try_acquire("k", NOW + PROBE_INTERVAL)
+    gate.retain(set())
+    assert gate.try_acquire("k", NOW + PROBE_INTERVAL)

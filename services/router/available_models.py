@@ -6,27 +6,27 @@ from decimal import Decimal
 from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
 from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import NAMED_BY_TENANT, Asked
-from services.router.facts import Facts, Wanted
+from services.router.catalog.lookup import NAMED_BY_TENANT, ResolvedModel
+from services.router.context import RouteRequest, RoutingContext
 from services.router.key_candidates import KeyCandidate, key_candidates, payers, source_of
-from services.router.provider_keys import state_of
+from services.router.provider_keys import check_state
 
 ANY_OPERATION = "any"
-_KNOWN_OF_A_MODEL = (
+_DESCRIPTIVE_FIELDS = (
     "maker", "title", "description", "best_for", "model_class", "capabilities", "context_tokens", "max_output_tokens",
     "dimensions", "tier", "recommended", "default",
 )  # fmt: skip
 
 
-def offered(facts: Facts, query: ListModels) -> list[Model]:
+def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
     """The models that `query` asks for, in its order. Health is left out: what rests for a minute is still offered."""
     found = callable_models(
-        facts,
+        context,
         query.allowed_models,
         unavailable=query.unavailable is True,
         unapproved=query.unapproved is True,
     )
-    chosen = [model for model in found if _fits(model, query)]
+    chosen = [model for model in found if _matches(model, query)]
     if query.sort is ModelSort.NAME:
         chosen.sort(key=lambda model: model.id)
     elif query.sort is ModelSort.CONTEXT:
@@ -37,26 +37,34 @@ def offered(facts: Facts, query: ListModels) -> list[Model]:
 
 
 def callable_models(
-    facts: Facts, allowed_models: Sequence[str] | None, *, unavailable: bool = False, unapproved: bool = False
+    context: RoutingContext,
+    allowed_models: Sequence[str] | None,
+    *,
+    unavailable: bool = False,
+    unapproved: bool = False,
 ) -> list[Model]:
     """The echo, the tenant's own endpoints and servers, then the catalog; each name once.
 
     `unavailable` adds approved models that nobody's key can pay for, `unapproved` what own keys list beyond the catalog.
     """
-    if facts.tenant is None or facts.tenant.suspended:
+    if context.tenant is None or context.tenant.suspended:
         return []
-    echo = Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=facts.prices("echo", "echo"))
-    found = [echo, *_of_endpoints(facts)]
-    found += (model for model in _of_own_keys(facts) if model.approved or unapproved)
-    found += (model for asked in _named(facts, allowed_models) if (model := _of_catalog(facts, asked, unavailable)))
+    echo = Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=context.prices("echo", "echo"))
+    found = [echo, *_endpoint_models(context)]
+    found += (model for model in _own_key_models(context) if model.approved or unapproved)
+    found += (
+        model
+        for resolved in _resolve_names(context, allowed_models)
+        if (model := _catalog_model(context, resolved, unavailable))
+    )
     first: dict[str, Model] = {}
     for model in found:
         first.setdefault(model.id, model)
     return [model for model in first.values() if allowed_models is None or model.id in allowed_models]
 
 
-def _of_endpoints(facts: Facts) -> Iterator[Model]:
-    for endpoint in sorted(facts.endpoints, key=lambda e: (e.priority, e.name)):
+def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
+    for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
         if endpoint.enabled:
             yield from (
                 Model(
@@ -66,96 +74,98 @@ def _of_endpoints(facts: Facts) -> Iterator[Model]:
                     key_source=KeySource.CUSTOM,
                     providers=["custom"],
                     key_sources=[KeySource.CUSTOM],
-                    prices=facts.prices("custom", model),
+                    prices=context.prices("custom", model),
                 )
                 for model in endpoint.models
                 for name in (model, f"{endpoint.name}/{model}")
             )
 
 
-def _of_own_keys(facts: Facts) -> Iterator[Model]:
+def _own_key_models(context: RoutingContext) -> Iterator[Model]:
     """What the tenant's keys were seen to list and the catalog does not have; of its own servers nobody else approves.
 
     What only the tenant's leave is missing for is shown as not available.
     """
-    for provider, keys in facts.own_keys.items():
+    for provider, keys in context.own_keys.items():
         for key in keys:
             for name in key.models:
-                asked = facts.catalog.resolve(f"{provider}/{name}")
-                if asked.model is not None or state_of(key, facts.now) is not None:
+                resolved = context.catalog.resolve(f"{provider}/{name}")
+                if resolved.model is not None or check_state(key, context.now) is not None:
                     continue
-                found = [each.candidate for each in _ways_and_dead_ends(facts, asked)]
+                found = [each.candidate for each in _all_candidates(context, resolved)]
                 available = any(candidate.kept for candidate in found)
                 if available or any(candidate.reason is DropReason.UNAPPROVED for candidate in found):
                     source = source_of(key)
                     yield Model(
-                        id=asked.name,
+                        id=resolved.name,
                         provider=provider,
                         key_source=source,
                         providers=[provider],
                         key_sources=[source],
                         available=available,
                         approved=provider in NAMED_BY_TENANT,
-                        prices=facts.prices(provider, name),
+                        prices=context.prices(provider, name),
                     )
 
 
-def _named(facts: Facts, allowed_models: Sequence[str] | None) -> Iterator[Asked]:
+def _resolve_names(context: RoutingContext, allowed_models: Sequence[str] | None) -> Iterator[ResolvedModel]:
     """Names to list: the catalog's own, or those that a client token is limited to."""
     if allowed_models is None:
-        yield from (facts.catalog.resolve(model.id) for model in facts.catalog)
+        yield from (context.catalog.resolve(model.id) for model in context.catalog)
     else:
-        yield from (asked for name in allowed_models if (asked := facts.catalog.resolve(name)).model is not None)
+        yield from (
+            resolved for name in allowed_models if (resolved := context.catalog.resolve(name)).model is not None
+        )
 
 
-def _of_catalog(facts: Facts, asked: Asked, unavailable: bool) -> Model | None:
-    assert asked.model is not None
-    ways = _ways(facts, asked)
-    if ways:
-        first = ways[0]
-        return _described(
-            asked.model,
+def _catalog_model(context: RoutingContext, resolved: ResolvedModel, unavailable: bool) -> Model | None:
+    assert resolved.model is not None
+    usable = _usable_candidates(context, resolved)
+    if usable:
+        first = usable[0]
+        return _add_description(
+            resolved.model,
             Model(
-                id=asked.name,
+                id=resolved.name,
                 provider=first.provider,
                 key_source=first.key_source,
-                providers=list(dict.fromkeys(way.provider for way in ways)),
-                key_sources=list(dict.fromkeys(way.key_source for way in ways)),
-                eu=any(_is_eu(asked.offerings, way) for way in ways),
-                prices=facts.prices(first.provider, first.model),
+                providers=list(dict.fromkeys(way.provider for way in usable)),
+                key_sources=list(dict.fromkeys(way.key_source for way in usable)),
+                eu=any(_is_eu(resolved.offerings, way) for way in usable),
+                prices=context.prices(first.provider, first.model),
             ),
         )
     if not unavailable:
         return None
-    eu = any(offering.eu for offering in asked.offerings)
-    first_offering = asked.offerings[0]
-    return _described(
-        asked.model,
+    eu = any(offering.eu for offering in resolved.offerings)
+    first_offering = resolved.offerings[0]
+    return _add_description(
+        resolved.model,
         Model(
-            id=asked.name,
+            id=resolved.name,
             provider=first_offering.provider,
             key_source=KeySource.NONE,
             available=False,
             eu=eu,
-            prices=facts.prices(first_offering.provider, first_offering.upstream),
+            prices=context.prices(first_offering.provider, first_offering.upstream),
         ),
     )
 
 
-def _ways(facts: Facts, asked: Asked) -> list[Candidate]:
+def _usable_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[Candidate]:
     """The candidates that a request for it would have, best first, health and draws aside."""
-    kept = [found for found in _ways_and_dead_ends(facts, asked) if found.candidate.kept]
-    return [found.candidate for found in sorted(kept, key=_standing)]
+    kept = [found for found in _all_candidates(context, resolved) if found.candidate.kept]
+    return [found.candidate for found in sorted(kept, key=_candidate_order)]
 
 
-def _ways_and_dead_ends(facts: Facts, asked: Asked) -> list[KeyCandidate]:
+def _all_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[KeyCandidate]:
     """Every way there would be with a key, those that may not be used included."""
-    assert facts.tenant is not None
-    embeds = asked.model is not None and Capability.EMBEDDINGS in asked.model.capabilities
+    assert context.tenant is not None
+    embeds = resolved.model is not None and Capability.EMBEDDINGS in resolved.model.capabilities
     kind = RequestKind.EMBEDDING if embeds else RequestKind.CHAT
-    wanted = Wanted(facts.tenant.tenant, asked.name, kind=kind)
-    paying = payers(wanted, facts, asked, has_own_way=False)
-    return list(key_candidates(wanted, facts, asked, None, paying))
+    request = RouteRequest(context.tenant.tenant, resolved.name, kind=kind)
+    paying = payers(request, context, resolved, has_own_way=False)
+    return list(key_candidates(request, context, resolved, None, paying))
 
 
 def _cost(model: Model) -> tuple[bool, Decimal]:
@@ -164,7 +174,7 @@ def _cost(model: Model) -> tuple[bool, Decimal]:
     return prices is None, Decimal(0) if prices is None else prices.input_usd + (prices.output_usd or 0)
 
 
-def _standing(found: KeyCandidate) -> tuple[int, bool, int, int]:
+def _candidate_order(found: KeyCandidate) -> tuple[int, bool, int, int]:
     degraded, priority, place, _ = found.rank("")
     return found.payer, degraded, priority, place
 
@@ -176,11 +186,11 @@ def _is_eu(offerings: Iterable[Offering], way: Candidate) -> bool:
     )
 
 
-def _described(model: CatalogModel, listed: Model) -> Model:
-    return listed.model_copy(update={name: getattr(model, name) for name in _KNOWN_OF_A_MODEL})
+def _add_description(model: CatalogModel, listed: Model) -> Model:
+    return listed.model_copy(update={name: getattr(model, name) for name in _DESCRIPTIVE_FIELDS})
 
 
-def _fits(model: Model, query: ListModels) -> bool:
+def _matches(model: Model, query: ListModels) -> bool:
     recommended = model.recommended and (query.recommended == ANY_OPERATION or query.recommended in model.recommended)
     from_provider = query.provider in (model.provider, model.endpoint, *model.providers)
     return (

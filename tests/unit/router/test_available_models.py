@@ -11,8 +11,8 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import Endpoint, ListModels, Model
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.facts import Facts, Wanted
-from services.router.offered import offered
+from services.router.available_models import available_models
+from services.router.context import RouteRequest, RoutingContext
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
 from tests.support.key_facts import catalog, key_facts, list_price, platform_key
@@ -20,12 +20,12 @@ from tests.support.key_facts import catalog, key_facts, list_price, platform_key
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def facts(
+def context(
     *keys: KeyFacts, policy: KeyPolicy | None = None, tier: Tier = Tier.STARTER, allow_unapproved: bool = False
-) -> Facts:
+) -> RoutingContext:
     index = KeyIndex()
     index.rebuild(keys)
-    return Facts(
+    return RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved),
         [Endpoint(tenant="acme", name="lab", base_url="https://lab.example/v1", models=["house-model"])],
         NOW,
@@ -36,16 +36,16 @@ def facts(
     )
 
 
-def listed(known: Facts, **query: Any) -> dict[str, Model]:
-    return {model.id: model for model in offered(known, ListModels(tenant="acme", **query))}
+def listed(data: RoutingContext, **query: Any) -> dict[str, Model]:
+    return {model.id: model for model in available_models(data, ListModels(tenant="acme", **query))}
 
 
 def test_without_keys_there_is_the_echo_and_the_own_endpoint() -> None:
-    assert list(listed(facts())) == ["echo", "house-model", "lab/house-model"]
+    assert list(listed(context())) == ["echo", "house-model", "lab/house-model"]
 
 
 def test_a_key_brings_its_providers_models_with_what_is_known_of_them() -> None:
-    found = listed(facts(key_facts("anthropic")))
+    found = listed(context(key_facts("anthropic")))
     haiku = found["claude-haiku-4-5"]
     assert (haiku.provider, haiku.key_source, haiku.providers) == ("anthropic", KeySource.BYOK, ["anthropic"])
     assert (haiku.maker, haiku.context_tokens, haiku.model_class) == ("Anthropic", 200_000, ModelClass.BUDGET)
@@ -53,17 +53,17 @@ def test_a_key_brings_its_providers_models_with_what_is_known_of_them() -> None:
 
 
 def test_what_is_listed_can_be_called_and_nothing_else_can() -> None:
-    known = facts(
+    data = context(
         key_facts("openrouter", "key_or"),
         key_facts("bedrock", "key_b", fields={"region": "eu-west-1"}),
         platform_key("groq", "key_g"),
         platform_key("anthropic", "key_a"),
         policy=KeyPolicy.OWN_THEN_PLATFORM,
     )
-    found = listed(known)
+    found = listed(data)
     for model in catalog():
         kind = RequestKind.EMBEDDING if Capability.EMBEDDINGS in model.capabilities else RequestKind.CHAT
-        made = plan(Wanted("acme", model.id, kind=kind), known)
+        made = plan(RouteRequest("acme", model.id, kind=kind), data)
         assert (model.id in found) == bool(made.order), model.id
         if made.order:
             first = made.candidates[made.order[0]]
@@ -72,20 +72,20 @@ def test_what_is_listed_can_be_called_and_nothing_else_can() -> None:
 
 def test_the_tier_and_the_policy_decide_about_the_platforms_models() -> None:
     keys = (platform_key("anthropic"),)
-    assert "claude-haiku-4-5" in listed(facts(*keys))
-    assert "claude-opus-4-5" not in listed(facts(*keys))
-    assert "claude-opus-4-5" in listed(facts(*keys, tier=Tier.ENTERPRISE))
-    assert "claude-haiku-4-5" not in listed(facts(*keys, policy=KeyPolicy.OWN))
+    assert "claude-haiku-4-5" in listed(context(*keys))
+    assert "claude-opus-4-5" not in listed(context(*keys))
+    assert "claude-opus-4-5" in listed(context(*keys, tier=Tier.ENTERPRISE))
+    assert "claude-haiku-4-5" not in listed(context(*keys, policy=KeyPolicy.OWN))
 
 
 def test_a_client_token_sees_its_models_under_its_names() -> None:
-    found = listed(facts(key_facts("openai")), allowed_models=["gpt-4o", "openai/gpt-5-mini", "gpt-99"])
+    found = listed(context(key_facts("openai")), allowed_models=["gpt-4o", "openai/gpt-5-mini", "gpt-99"])
     assert list(found) == ["gpt-4o", "openai/gpt-5-mini"]
     assert found["openai/gpt-5-mini"].title == "GPT-5 mini"
 
 
 def test_what_cannot_be_called_is_shown_on_request_and_marked() -> None:
-    found = listed(facts(), unavailable=True)
+    found = listed(context(), unavailable=True)
     assert len(found) == len(catalog()) + 3
     assert not found["gpt-4o"].available
     assert found["gpt-4o"].providers == []
@@ -95,30 +95,30 @@ def test_what_cannot_be_called_is_shown_on_request_and_marked() -> None:
 def test_what_only_a_key_lists_is_shown_on_request_and_marked() -> None:
     keys = (key_facts("openai", models=["gpt-4o", "ft:gpt-4o:acme::1"]), platform_key("groq", models=["secret-1"]))
     for allowed in (False, True):
-        known = facts(*keys, allow_unapproved=allowed)
-        assert "openai/ft:gpt-4o:acme::1" not in listed(known)
-        found = listed(known, unapproved=True)
+        data = context(*keys, allow_unapproved=allowed)
+        assert "openai/ft:gpt-4o:acme::1" not in listed(data)
+        found = listed(data, unapproved=True)
         tuned = found["openai/ft:gpt-4o:acme::1"]
         assert (tuned.approved, tuned.available) == (False, allowed)
-        assert bool(plan(Wanted("acme", tuned.id), known).order) == allowed
+        assert bool(plan(RouteRequest("acme", tuned.id), data).order) == allowed
     assert "openai/gpt-4o" not in found
     assert not any("secret-1" in name for name in found)
 
 
 def test_models_of_an_own_server_need_nobodys_approval() -> None:
-    found = listed(facts(key_facts("vllm", models=["llama"])))
+    found = listed(context(key_facts("vllm", models=["llama"])))
     assert found["vllm/llama"].approved
     assert found["vllm/llama"].key_source is KeySource.CUSTOM
-    assert "vllm/llama" not in listed(facts(key_facts("vllm", models=["llama"], status=KeyStatus.DISABLED)))
+    assert "vllm/llama" not in listed(context(key_facts("vllm", models=["llama"], status=KeyStatus.DISABLED)))
 
 
 def test_a_deployment_at_azure_is_the_tenants_own_choice() -> None:
-    found = listed(facts(key_facts("azure", models=["our-prod-4o"])))
+    found = listed(context(key_facts("azure", models=["our-prod-4o"])))
     assert (found["azure/our-prod-4o"].approved, found["azure/our-prod-4o"].available) == (True, True)
 
 
 def test_prices_are_those_of_the_way_that_would_be_tried_first() -> None:
-    found = listed(facts(key_facts("openai"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})))
+    found = listed(context(key_facts("openai"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})))
     mini, vectors, haiku = (found[name] for name in ("gpt-4o-mini", "text-embedding-3-small", "claude-haiku-4-5"))
     assert mini.prices is not None
     assert (mini.prices.input_usd, mini.prices.output_usd, mini.prices.cached_read_usd) == (
@@ -133,12 +133,12 @@ def test_prices_are_those_of_the_way_that_would_be_tried_first() -> None:
 
 
 def test_what_only_the_platform_could_pay_and_has_no_price_is_not_available() -> None:
-    known = facts(platform_key("azure"), tier=Tier.ENTERPRISE)
-    assert "gpt-4o" not in listed(known)
-    shown = listed(known, unavailable=True)["gpt-4o"]
+    data = context(platform_key("azure"), tier=Tier.ENTERPRISE)
+    assert "gpt-4o" not in listed(data)
+    shown = listed(data, unavailable=True)["gpt-4o"]
     assert not shown.available
     assert shown.prices == list_price("openai", "gpt-4o")
-    assert listed(facts(key_facts("azure")))["gpt-4o"].prices is None
+    assert listed(context(key_facts("azure")))["gpt-4o"].prices is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_only_the_platform_could_pay_and_has_no_price_is_not_available() ->
 )
 def test_filters(query: dict[str, Any], some: str, never: str) -> None:
     found = listed(
-        facts(key_facts("openai", "key_1"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})), **query
+        context(key_facts("openai", "key_1"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})), **query
     )
     assert some in found
     assert never not in found
@@ -166,26 +166,26 @@ def test_filters(query: dict[str, Any], some: str, never: str) -> None:
 
 def test_eu_is_said_of_the_way_and_not_of_the_model() -> None:
     def haiku(region: str) -> Model:
-        return listed(facts(key_facts("bedrock", fields={"region": region})))["claude-haiku-4-5"]
+        return listed(context(key_facts("bedrock", fields={"region": region})))["claude-haiku-4-5"]
 
     assert haiku("eu-west-1").eu
     assert not haiku("us-east-1").eu
 
 
 def test_orders() -> None:
-    known = facts(key_facts("openai"))
-    names = list(listed(known, sort=ModelSort.NAME))
+    data = context(key_facts("openai"))
+    names = list(listed(data, sort=ModelSort.NAME))
     assert names == sorted(names)
-    contexts = [model.context_tokens or 0 for model in listed(known, sort=ModelSort.CONTEXT).values()]
+    contexts = [model.context_tokens or 0 for model in listed(data, sort=ModelSort.CONTEXT).values()]
     assert contexts == sorted(contexts, reverse=True)
     assert contexts[0] > 1_000_000
     costs = [
         None if model.prices is None else model.prices.input_usd + (model.prices.output_usd or 0)
-        for model in listed(known, sort=ModelSort.COST).values()
+        for model in listed(data, sort=ModelSort.COST).values()
     ]
     priced = [cost for cost in costs if cost is not None]
     assert priced == sorted(priced)
     assert len(priced) > 10
     assert costs[len(priced) :] == [None, None], "the own endpoint's two names, which have no price, come last"
-    popular = [name for name in listed(known, sort=ModelSort.POPULARITY) if "gpt" in name]
+    popular = [name for name in listed(data, sort=ModelSort.POPULARITY) if "gpt" in name]
     assert popular == [model.id for model in catalog() if model.id in popular]
