@@ -8,9 +8,9 @@ from keyferry.contracts.health import CircuitState
 from keyferry.contracts.topology import Role
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
-from services.health_monitor.board import Board
 from services.health_monitor.handlers import Handlers
-from services.health_monitor.publication import Publication
+from services.health_monitor.publisher import HealthPublisher
+from services.health_monitor.registry import TargetHealthRegistry
 from services.health_monitor.settings import HealthSettings
 
 _FLUSH_SECONDS = 5.0
@@ -21,27 +21,27 @@ def create_app(settings: HealthSettings | None = None) -> Service:
     settings = settings or load(HealthSettings)
     service = Service(Role.HEALTH_MONITOR, settings)
     clock = partial(datetime.now, UTC)
-    board = Board(settings.rules())
-    publication = Publication(service.bus, board, clock)
+    registry = TargetHealthRegistry(settings.policy())
+    publisher = HealthPublisher(service.bus, registry, clock)
     handlers = Handlers(
-        board, changed=publication.changed, hasty=settings.hasty_timeout(), clock=clock, jitter=random.random
+        registry, changed=publisher.changed, hasty=settings.hasty_timeout(), clock=clock, jitter=random.random
     )
     handlers.register(service.bus)
-    service.opens(publication.start, publication.stop)
-    service.drains(lambda: publication.flush(_FLUSH_SECONDS))
-    service.needs("the health bucket brought in line", lambda: publication.synced)
+    service.opens(publisher.start, publisher.stop)
+    service.drains(lambda: publisher.flush(_FLUSH_SECONDS))
+    service.needs("the health bucket brought in line", lambda: publisher.synced)
 
     def facts() -> dict[str, str]:
-        states = board.states()
+        states = registry.states()
         return {
-            "targets": str(len(board)),
+            "targets": str(len(registry)),
             "open": str(states[CircuitState.OPEN]),
             "cooling": str(states[CircuitState.COOLING]),
-            "attempts": str(board.figures.heard),
-            "repeated": str(board.figures.repeated),
-            "stale": str(board.figures.stale),
-            "unwatched": str(board.figures.unwatched),
-            "unpublished": str(publication.waiting),
+            "attempts": str(registry.counters.received),
+            "repeated": str(registry.counters.repeated),
+            "stale": str(registry.counters.stale),
+            "untracked": str(registry.counters.untracked),
+            "unpublished": str(publisher.waiting),
         }
 
     service.facts = facts

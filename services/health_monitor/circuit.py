@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import CircuitState, Health
-from services.health_monitor.evidence import Attempt, Weight
+from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.window import Tally
 
 CLOCK_SKEW = timedelta(milliseconds=500)
@@ -29,7 +29,7 @@ NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class CircuitPolicy:
     """When circuits open and how long they stay open."""
 
     window: timedelta = timedelta(seconds=10)
@@ -63,49 +63,57 @@ class Circuit:
     counts_from: datetime = NEVER
     """Attempts that started earlier were on their way before the rest was over, and belong to trouble that is known already."""
 
-    def is_trial(self, attempt: Attempt) -> bool:
+    def is_probe(self, attempt: ObservedAttempt) -> bool:
         """Whether an attempt was begun after the rest of an open circuit."""
         return attempt.started_at >= self.counts_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class WindowSummary:
     """What the decision on an attempt is made from: the window, the attempt itself included."""
 
     tally: Tally
     unreachable_in_a_row: int
 
 
-def after(circuit: Circuit, attempt: Attempt, seen: Seen, *, now: datetime, jitter: float, rules: Rules) -> Circuit:
-    """The circuit once `attempt` has been seen; the same object where nothing changes. `jitter` is a number from 0 to 1."""
-    if attempt.weight is Weight.NOTHING:
+def apply_attempt(
+    circuit: Circuit,
+    attempt: ObservedAttempt,
+    summary: WindowSummary,
+    *,
+    now: datetime,
+    jitter: float,
+    policy: CircuitPolicy,
+) -> Circuit:
+    """Return the circuit after `attempt`; the same object if nothing changes. `jitter` is between 0 and 1."""
+    if attempt.evidence is Evidence.NEUTRAL:
         return circuit
-    if attempt.weight is Weight.PATIENCE:
-        return _asked_for_patience(circuit, attempt, now, rules)
+    if attempt.evidence is Evidence.RETRY_LATER:
+        return _cool_down(circuit, attempt, now, policy)
     if circuit.state is CircuitState.OPEN:
-        if not circuit.is_trial(attempt):
+        if not circuit.is_probe(attempt):
             return circuit
-        if attempt.weight is Weight.SUCCESS:
-            rested = _spoken(now - circuit.changed_at)
+        if attempt.evidence is Evidence.SUCCESS:
+            rested = _format_span(now - circuit.changed_at)
             reason = f"a trial succeeded in {attempt.latency_ms} ms, {rested} after the circuit had opened"
-            return _closed(circuit, reason, now)
+            return _close(circuit, reason, now)
         reason = f"the trial failed with {attempt.failure_class}, opening {circuit.openings + 1} in a row"
-        return _opened(circuit, reason, now, jitter, rules)
-    reasons = _trouble(attempt, seen, rules)
-    return circuit if reasons is None else _opened(circuit, reasons, now, jitter, rules)
+        return _open(circuit, reason, now, jitter, policy)
+    reasons = _reason_to_open(attempt, summary, policy)
+    return circuit if reasons is None else _open(circuit, reasons, now, jitter, policy)
 
 
-def later(circuit: Circuit, *, now: datetime, rules: Rules) -> Circuit:
+def apply_time(circuit: Circuit, *, now: datetime, policy: CircuitPolicy) -> Circuit:
     """The circuit as of `now`; the same object where nothing changes."""
     if circuit.state is CircuitState.COOLING and now >= circuit.until:
-        return _closed(circuit, "the time for which it asked to be left alone is over", now)
-    if circuit.state is CircuitState.OPEN and now >= circuit.until + rules.forgotten_after:
-        quiet = _spoken(rules.forgotten_after)
-        return _closed(circuit, f"nobody has tried for {quiet} since it might be tried again", now)
+        return _close(circuit, "the time for which it asked to be left alone is over", now)
+    if circuit.state is CircuitState.OPEN and now >= circuit.until + policy.forgotten_after:
+        quiet = _format_span(policy.forgotten_after)
+        return _close(circuit, f"nobody has tried for {quiet} since it might be tried again", now)
     return circuit
 
 
-def adopted(health: Health, *, now: datetime, rules: Rules) -> Circuit:
+def restore_circuit(health: Health, *, now: datetime, policy: CircuitPolicy) -> Circuit:
     """The circuit behind an entry that an earlier or another process of the monitor has written.
 
     Whatever a wrong clock has written there, nothing rests for longer than the longest cooling from `now`.
@@ -120,71 +128,73 @@ def adopted(health: Health, *, now: datetime, rules: Rules) -> Circuit:
         reason=health.reason,
         until=until,
         changed_at=changed_at,
-        openings=_openings(until - changed_at, rules) if is_open else 0,
-        counts_from=_rested(changed_at, until) if is_open else NEVER,
+        openings=_openings(until - changed_at, policy) if is_open else 0,
+        counts_from=_probes_from(changed_at, until) if is_open else NEVER,
     )
 
 
-def _trouble(attempt: Attempt, seen: Seen, rules: Rules) -> str | None:
+def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: CircuitPolicy) -> str | None:
     """Why a circuit that is not open has to open, in words."""
-    if attempt.weight is not Weight.FAILURE:
+    if attempt.evidence is not Evidence.FAILURE:
         return None
-    in_a_row = seen.unreachable_in_a_row
-    if attempt.failure_class is FailureClass.UNREACHABLE and in_a_row >= rules.unreachable_in_a_row:
-        return f"the last {in_a_row} attempts could not connect; {rules.unreachable_in_a_row} in a row open the circuit"
-    attempts, failures = seen.tally.attempts, seen.tally.failures
-    if attempts < rules.min_attempts or failures * 100 < attempts * rules.failure_percent:
+    in_a_row = summary.unreachable_in_a_row
+    if attempt.failure_class is FailureClass.UNREACHABLE and in_a_row >= policy.unreachable_in_a_row:
+        return (
+            f"the last {in_a_row} attempts could not connect; {policy.unreachable_in_a_row} in a row open the circuit"
+        )
+    attempts, failures = summary.tally.attempts, summary.tally.failures
+    if attempts < policy.min_attempts or failures * 100 < attempts * policy.failure_percent:
         return None
     return (
-        f"{failures} of {attempts} attempts within {_spoken(rules.window)} failed, the last with {attempt.failure_class};"
-        f" {rules.failure_percent} % of at least {rules.min_attempts} open the circuit"
+        f"{failures} of {attempts} attempts within {_format_span(policy.window)} failed, the last with {attempt.failure_class};"
+        f" {policy.failure_percent} % of at least {policy.min_attempts} open the circuit"
     )
 
 
-def _opened(circuit: Circuit, reason: str, now: datetime, jitter: float, rules: Rules) -> Circuit:
+def _open(circuit: Circuit, reason: str, now: datetime, jitter: float, policy: CircuitPolicy) -> Circuit:
     openings = circuit.openings + 1
-    rest = rules.rest(openings, jitter)
+    rest = policy.rest(openings, jitter)
     until = max(circuit.until, now + rest)
     return Circuit(
         state=CircuitState.OPEN,
-        reason=f"{reason}; it rests for {_spoken(until - now)}",
+        reason=f"{reason}; it rests for {_format_span(until - now)}",
         until=until,
         changed_at=now,
         openings=openings,
-        counts_from=_rested(now, until),
+        counts_from=_probes_from(now, until),
     )
 
 
-def _closed(circuit: Circuit, reason: str, now: datetime) -> Circuit:
+def _close(circuit: Circuit, reason: str, now: datetime) -> Circuit:
     return Circuit(reason=reason, changed_at=now, counts_from=circuit.counts_from)
 
 
-def _asked_for_patience(circuit: Circuit, attempt: Attempt, now: datetime, rules: Rules) -> Circuit:
+def _cool_down(circuit: Circuit, attempt: ObservedAttempt, now: datetime, policy: CircuitPolicy) -> Circuit:
     """Leave the target alone until the moment it named, but never for longer than the rules allow."""
-    longest = min(rules.longest_cooling, LONGEST_COOLING)
+    longest = min(policy.longest_cooling, LONGEST_COOLING)
     until = attempt.ended_at + min(attempt.retry_after, longest)
     if until <= now or until < circuit.until + _LEAST_EXTENSION:
         return circuit
-    asked = _spoken(attempt.retry_after)
-    cap = f", of which it gets {_spoken(longest)}" if attempt.retry_after > longest else ""
+    asked = _format_span(attempt.retry_after)
+    cap = f", of which it gets {_format_span(longest)}" if attempt.retry_after > longest else ""
     reason = f"it answered with {attempt.failure_class} and asked for {asked} of patience{cap}"
-    if circuit.state is CircuitState.OPEN and not circuit.is_trial(attempt):
+    if circuit.state is CircuitState.OPEN and not circuit.is_probe(attempt):
         # It does not work, and besides knows how long that will last.
         reason = f"it fails, and {reason}"
-        return replace(circuit, reason=reason, until=until, changed_at=now, counts_from=_rested(now, until))
+        return replace(circuit, reason=reason, until=until, changed_at=now, counts_from=_probes_from(now, until))
     return Circuit(
         state=CircuitState.COOLING, reason=reason, until=until, changed_at=now, counts_from=circuit.counts_from
     )
 
 
-def _rested(changed_at: datetime, until: datetime) -> datetime:
+def _probes_from(changed_at: datetime, until: datetime) -> datetime:
     """From when on an attempt may have been begun because the rest was over, by a clock that is not ours."""
     return max(changed_at, until - CLOCK_SKEW)
 
 
-def _openings(rest: timedelta, rules: Rules) -> int:
+def _openings(rest: timedelta, policy: CircuitPolicy) -> int:
     """Which opening in a row has so long a rest."""
-    times = rest / rules.first_rest
+    times = rest / policy.first_rest
     return max(1, round(math.log2(times)) + 1) if times > 0 else 1
 
 
@@ -192,6 +202,6 @@ def _zoned(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _spoken(span: timedelta) -> str:
+def _format_span(span: timedelta) -> str:
     seconds = span.total_seconds()
     return f"{seconds:.1f} s" if seconds < 10 and not seconds.is_integer() else f"{seconds:.0f} s"

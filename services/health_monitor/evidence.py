@@ -44,23 +44,23 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
 """Every class stands here, so that a new one is a decision."""
 
 _ECHO = "echo"
-_TOKEN = re.compile(NAME_PATTERN)
+_NAME = re.compile(NAME_PATTERN)
 _MAX_MODEL_BYTES = 200
 """As long as the router lets a model name be; a key of the view is 1.6 times that."""
 
 
-class Weight(StrEnum):
+class Evidence(StrEnum):
     """What an attempt says."""
 
     SUCCESS = "success"
     FAILURE = "failure"
-    PATIENCE = "patience"
+    RETRY_LATER = "retry_later"
     """The target works, and asks to be left alone for a time that it names."""
-    NOTHING = "nothing"
+    NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class ObservedAttempt:
     """An attempt as health sees it. Times have a zone."""
 
     attempt_id: str
@@ -68,7 +68,7 @@ class Attempt:
     started_at: datetime
     ended_at: datetime
     latency_ms: int
-    weight: Weight
+    evidence: Evidence
     failure_class: FailureClass | None = None
     retry_after: timedelta = timedelta(0)
     """How long the target asks to be left alone; more than zero exactly where the weight is `PATIENCE`."""
@@ -76,7 +76,7 @@ class Attempt:
     """Whether it is certain that somebody took the connection."""
 
 
-def attempt_of(record: AttemptRecord, *, stored_at: datetime, hasty: timedelta) -> Attempt | None:
+def attempt_of(record: AttemptRecord, *, stored_at: datetime, hasty: timedelta) -> ObservedAttempt | None:
     """What `record` says; None where it has no target to judge: the built-in echo, or names that no key of the view can hold.
 
     `stored_at` is when the bus stored the record: an attempt cannot have ended later, whatever the worker's clock says.
@@ -85,21 +85,21 @@ def attempt_of(record: AttemptRecord, *, stored_at: datetime, hasty: timedelta) 
     target = _target_of(record)
     if target is None:
         return None
-    weight, failure_class = _weighed(record, target, hasty)
+    evidence, failure_class = _classify(record, target, hasty)
     failure = record.failure
     started_at = record.started_at if record.started_at.tzinfo else record.started_at.replace(tzinfo=UTC)
-    patience_ms = failure.retry_after_ms if failure is not None and weight is Weight.PATIENCE else None
+    retry_after_ms = failure.retry_after_ms if failure is not None and evidence is Evidence.RETRY_LATER else None
     answered = failure is not None and failure.status is not None
-    return Attempt(
+    return ObservedAttempt(
         attempt_id=record.attempt_id,
         target=target,
         started_at=started_at,
         ended_at=min(started_at + timedelta(milliseconds=record.latency_ms), stored_at),
         latency_ms=record.latency_ms,
-        weight=weight,
+        evidence=evidence,
         failure_class=failure_class,
-        retry_after=timedelta(milliseconds=patience_ms or 0),
-        reached=failure_class is not _C.UNREACHABLE and (answered or weight is not Weight.NOTHING),
+        retry_after=timedelta(milliseconds=retry_after_ms or 0),
+        reached=failure_class is not _C.UNREACHABLE and (answered or evidence is not Evidence.NEUTRAL),
     )
 
 
@@ -108,7 +108,7 @@ def _target_of(record: AttemptRecord) -> Target | None:
         return None
     if record.key_source is KeySource.CUSTOM and record.endpoint is None:
         return None
-    if not _TOKEN.fullmatch(record.provider) or not 1 <= len(record.model.encode()) <= _MAX_MODEL_BYTES:
+    if not _NAME.fullmatch(record.provider) or not 1 <= len(record.model.encode()) <= _MAX_MODEL_BYTES:
         return None
     owner = record.tenant if record.endpoint is not None else None
     try:
@@ -117,20 +117,20 @@ def _target_of(record: AttemptRecord) -> Target | None:
         return None
 
 
-def _weighed(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[Weight, FailureClass | None]:
+def _classify(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[Evidence, FailureClass | None]:
     if record.outcome is Outcome.COMPLETED:
-        return Weight.SUCCESS, None
+        return Evidence.SUCCESS, None
     if record.outcome is Outcome.CANCELLED or record.failure is None:
-        return Weight.NOTHING, None
+        return Evidence.NEUTRAL, None
     failure = record.failure
     failure_class = failure.failure_class
     if failure.retry_after_ms and failure_class in (_C.RATE_LIMIT, _C.OVERLOADED):
         # A rate limit is one key's; only behind a tenant's own endpoint are key and target the same thing.
         others = failure_class is _C.RATE_LIMIT and target.endpoint is None
-        return (Weight.NOTHING if others else Weight.PATIENCE), failure_class
+        return (Evidence.NEUTRAL if others else Evidence.RETRY_LATER), failure_class
     if not COUNTS_AGAINST_TARGET[failure_class] or _caller_was_hasty(record, failure, hasty):
-        return Weight.NOTHING, failure_class
-    return Weight.FAILURE, failure_class
+        return Evidence.NEUTRAL, failure_class
+    return Evidence.FAILURE, failure_class
 
 
 def _caller_was_hasty(record: AttemptRecord, failure: Failure, hasty: timedelta) -> bool:

@@ -9,8 +9,8 @@ from nats.aio.msg import Msg
 from keyferry.contracts.health import Health, HealthList, ListHealth
 from keyferry.contracts.topology import ATTEMPT_FINISHED, CONSUMERS, HEALTH_LIST, Role
 from keyferry.runtime.bus.connection import Bus
-from services.health_monitor.board import Board
-from services.health_monitor.intake import attempts_in
+from services.health_monitor.attempt_batches import decode_attempts
+from services.health_monitor.registry import TargetHealthRegistry
 
 Clock = Callable[[], datetime]
 
@@ -24,14 +24,14 @@ class Handlers:
 
     def __init__(
         self,
-        board: Board,
+        registry: TargetHealthRegistry,
         *,
         changed: Callable[[Health], None],
         hasty: timedelta,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
-        self._board = board
+        self._registry = registry
         self._changed = changed
         self._hasty = hasty
         self._clock = clock
@@ -56,15 +56,15 @@ class Handlers:
 
     async def list_health(self, command: ListHealth) -> HealthList:
         """The health of the targets that were seen lately and that the tenant can reach."""
-        return HealthList(targets=self._board.known_to(command.tenant, self._clock()))
+        return HealthList(targets=self._registry.visible_to(command.tenant, self._clock()))
 
     def _take(self, message: Msg) -> None:
         now, stored_at = self._clock(), message.metadata.timestamp
-        if self._board.is_stale(stored_at, now):
+        if self._registry.is_stale(stored_at, now):
             # After a long absence there are days of packs, and nothing in them is news.
-            self._board.figures.stale += 1
+            self._registry.counters.stale += 1
             return
-        for attempt in attempts_in(message.subject, message.data, stored_at=stored_at, hasty=self._hasty):
-            change = self._board.observe(attempt, now=now, jitter=self._jitter())
+        for attempt in decode_attempts(message.subject, message.data, stored_at=stored_at, hasty=self._hasty):
+            change = self._registry.record(attempt, now=now, jitter=self._jitter())
             if change is not None:
                 self._changed(change)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 
 from keyferry.runtime.process.settings import ServiceSettings
-from services.health_monitor.circuit import LONGEST_COOLING, Rules
+from services.health_monitor.circuit import LONGEST_COOLING, CircuitPolicy
 
 
 class HealthSettings(ServiceSettings):
@@ -30,9 +30,9 @@ class HealthSettings(ServiceSettings):
     hasty_timeout_seconds: float = Field(default=5.0, ge=0)
     """A deadline that passed sooner than this after the start proves nothing about the target."""
 
-    def rules(self) -> Rules:
+    def policy(self) -> CircuitPolicy:
         """The same as the domain takes them."""
-        return Rules(
+        return CircuitPolicy(
             window=timedelta(seconds=self.circuit_window_seconds),
             min_attempts=self.circuit_min_attempts,
             failure_percent=self.circuit_failure_percent,

@@ -28,7 +28,7 @@ EFFECTS = {
         "spool.py",
     },
     "usage_ledger": {"audit_store.py", "auditing.py", "ingest.py", "intake.py", "spending.py"},
-    "health_monitor": {"intake.py", "publication.py"},
+    "health_monitor": {"attempt_batches.py", "publisher.py"},
     "router": set(),
     "tenant_directory": set(),
     "key_vault": {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.health_monitor.monitor import Surroundings
+from tests.integration.health_monitor.processes import Surroundings
 from tests.support.bus import installation
 
 

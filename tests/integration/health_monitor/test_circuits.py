@@ -8,7 +8,7 @@ from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.topology import HEALTH_VIEW, Role
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.views import COMPLETE, ViewWriter, snapshot
-from tests.integration.health_monitor.monitor import (
+from tests.integration.health_monitor.processes import (
     OWN,
     PATIENCE_SECONDS,
     Surroundings,
@@ -195,8 +195,8 @@ async def test_two_processes_do_not_fight(surroundings: Surroundings) -> None:
         await eventually("both know", lambda: one.facts()["open"] == other.facts()["open"] == "0")
         await eventually_asked("everything was heard", surroundings.acknowledged)
         assert view.get(OWN.key) is None
-        heard = [int(process.facts()["attempts"]) for process in (one, other)]
-        assert sum(heard) == 100 + 12
+        received = [int(process.facts()["attempts"]) for process in (one, other)]
+        assert sum(received) == 100 + 12
     async with asyncio.timeout(PATIENCE_SECONDS):
         events = await surroundings.events()
     assert events[-1].state is CLOSED

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import Target
-from services.health_monitor.evidence import Attempt, Weight
+from services.health_monitor.evidence import Evidence, ObservedAttempt
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OWN = Target(provider="custom", model="llama", tenant="acme", endpoint="ollama")
@@ -17,27 +17,27 @@ def seconds(count: float) -> timedelta:
 
 
 def attempt(
-    weight: Weight,
+    evidence: Evidence,
     ended_at: datetime,
     *,
     lasted: timedelta = timedelta(0),
     target: Target = OWN,
     failure_class: FailureClass | None = None,
     retry_after: timedelta = timedelta(0),
-) -> Attempt:
+) -> ObservedAttempt:
     """An attempt with an id of its own. A failure is one of the server unless it is told otherwise."""
-    if failure_class is None and weight is Weight.FAILURE:
+    if failure_class is None and evidence is Evidence.FAILURE:
         failure_class = FailureClass.SERVER
-    if failure_class is None and weight is Weight.PATIENCE:
+    if failure_class is None and evidence is Evidence.RETRY_LATER:
         failure_class = FailureClass.RATE_LIMIT
-    return Attempt(
+    return ObservedAttempt(
         attempt_id=f"att_{next(_numbers)}",
         target=target,
         started_at=ended_at - lasted,
         ended_at=ended_at,
         latency_ms=int(lasted / timedelta(milliseconds=1)),
-        weight=weight,
+        evidence=evidence,
         failure_class=failure_class,
         retry_after=retry_after,
-        reached=failure_class is not FailureClass.UNREACHABLE and weight is not Weight.NOTHING,
+        reached=failure_class is not FailureClass.UNREACHABLE and evidence is not Evidence.NEUTRAL,
     )

@@ -9,39 +9,49 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import CircuitState, Health
-from services.health_monitor.circuit import LONGEST_COOLING, Circuit, Rules, Seen, adopted, after, later
-from services.health_monitor.evidence import Attempt, Weight
+from services.health_monitor.circuit import (
+    LONGEST_COOLING,
+    Circuit,
+    CircuitPolicy,
+    WindowSummary,
+    apply_attempt,
+    apply_time,
+    restore_circuit,
+)
+from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.window import Tally
 from tests.unit.health_monitor.attempts import NOON, OWN, attempt, seconds
 
-RULES = Rules()
+POLICY = CircuitPolicy()
 CLOSED, OPEN, COOLING = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.COOLING
-CALM = Seen(tally=Tally(1, 0), unreachable_in_a_row=0)
-TROUBLE = Seen(tally=Tally(6, 4), unreachable_in_a_row=0)
+CALM = WindowSummary(tally=Tally(1, 0), unreachable_in_a_row=0)
+TROUBLE = WindowSummary(tally=Tally(6, 4), unreachable_in_a_row=0)
 jitters = st.floats(0, 1)
 
 
-def judged(circuit: Circuit, seen: Attempt, figures: Seen, now: datetime, jitter: float = 0.0) -> Circuit:
-    return after(circuit, seen, figures, now=now, jitter=jitter, rules=RULES)
+def apply(
+    circuit: Circuit, attempt_seen: ObservedAttempt, summary: WindowSummary, now: datetime, jitter: float = 0.0
+) -> Circuit:
+    return apply_attempt(circuit, attempt_seen, summary, now=now, jitter=jitter, policy=POLICY)
 
 
 def opened(jitter: float = 0.0) -> Circuit:
-    circuit = judged(Circuit(), attempt(Weight.FAILURE, NOON), TROUBLE, NOON, jitter)
+    circuit = apply(Circuit(), attempt(Evidence.FAILURE, NOON), TROUBLE, NOON, jitter)
     assert circuit.state is OPEN
     return circuit
 
 
-def trial(circuit: Circuit, weight: Weight, jitter: float = 0.0) -> Circuit:
+def probe(circuit: Circuit, evidence: Evidence, jitter: float = 0.0) -> Circuit:
     """The circuit after an attempt that began when its rest was over."""
     ended_at = circuit.until + seconds(0.3)
-    return judged(circuit, attempt(weight, ended_at, lasted=seconds(0.2)), CALM, ended_at, jitter)
+    return apply(circuit, attempt(evidence, ended_at, lasted=seconds(0.2)), CALM, ended_at, jitter)
 
 
 @given(st.integers(0, 30), st.integers(0, 30), jitters)
 def test_it_opens_exactly_when_enough_of_enough_attempts_failed(attempts: int, failures: int, jitter: float) -> None:
-    figures = Seen(tally=Tally(attempts, min(failures, attempts)), unreachable_in_a_row=0)
-    circuit = judged(Circuit(), attempt(Weight.FAILURE, NOON), figures, NOON, jitter)
-    enough = attempts >= RULES.min_attempts and 2 * min(failures, attempts) >= attempts
+    summary = WindowSummary(tally=Tally(attempts, min(failures, attempts)), unreachable_in_a_row=0)
+    circuit = apply(Circuit(), attempt(Evidence.FAILURE, NOON), summary, NOON, jitter)
+    enough = attempts >= POLICY.min_attempts and 2 * min(failures, attempts) >= attempts
     assert circuit.state is (OPEN if enough else CLOSED)
 
 
@@ -54,28 +64,28 @@ def test_the_reason_has_the_figures() -> None:
 
 @pytest.mark.parametrize("in_a_row", [1, 2, 3, 4])
 def test_nobody_to_talk_to_several_times_in_a_row_opens_at_once(in_a_row: int) -> None:
-    unreachable = attempt(Weight.FAILURE, NOON, failure_class=FailureClass.UNREACHABLE)
-    figures = Seen(tally=Tally(in_a_row, in_a_row), unreachable_in_a_row=in_a_row)
-    circuit = judged(Circuit(), unreachable, figures, NOON)
+    unreachable = attempt(Evidence.FAILURE, NOON, failure_class=FailureClass.UNREACHABLE)
+    summary = WindowSummary(tally=Tally(in_a_row, in_a_row), unreachable_in_a_row=in_a_row)
+    circuit = apply(Circuit(), unreachable, summary, NOON)
     assert circuit.state is (OPEN if in_a_row >= 3 else CLOSED)
     if in_a_row >= 3:
         assert f"the last {in_a_row} attempts could not connect" in circuit.reason
 
 
-@pytest.mark.parametrize("weight", [Weight.SUCCESS, Weight.NOTHING])
-def test_a_success_or_an_attempt_without_a_say_opens_nothing(weight: Weight) -> None:
+@pytest.mark.parametrize("evidence", [Evidence.SUCCESS, Evidence.NEUTRAL])
+def test_a_success_or_an_attempt_without_a_say_opens_nothing(evidence: Evidence) -> None:
     circuit = Circuit()
-    assert judged(circuit, attempt(weight, NOON), TROUBLE, NOON) is circuit
+    assert apply(circuit, attempt(evidence, NOON), TROUBLE, NOON) is circuit
 
 
 @given(jitters)
 def test_a_success_of_a_trial_closes_and_the_next_opening_begins_from_the_shortest_rest(jitter: float) -> None:
-    closed = trial(trial(opened(jitter), Weight.FAILURE, jitter), Weight.SUCCESS)
+    closed = probe(probe(opened(jitter), Evidence.FAILURE, jitter), Evidence.SUCCESS)
     assert (closed.state, closed.openings) == (CLOSED, 0)
     assert "a trial succeeded in 200 ms" in closed.reason
     now = closed.changed_at
-    again = judged(closed, attempt(Weight.FAILURE, now), TROUBLE, now)
-    assert again.until - now == RULES.first_rest
+    again = apply(closed, attempt(Evidence.FAILURE, now), TROUBLE, now)
+    assert again.until - now == POLICY.first_rest
 
 
 @given(st.lists(jitters, min_size=1, max_size=12))
@@ -85,7 +95,7 @@ def test_each_failed_trial_rests_longer_until_a_minute_and_until_never_goes_back
         assert circuit.state is OPEN
         before, rest = circuit, circuit.until - circuit.changed_at
         assert seconds(4) <= rest <= longest
-        circuit = trial(before, Weight.FAILURE, jitter)
+        circuit = probe(before, Evidence.FAILURE, jitter)
         assert circuit.until > before.until
         next_rest = circuit.until - circuit.changed_at
         assert next_rest > rest or next_rest >= longest * 0.8
@@ -95,17 +105,17 @@ def test_each_failed_trial_rests_longer_until_a_minute_and_until_never_goes_back
 def test_what_was_on_its_way_when_it_opened_decides_nothing() -> None:
     circuit = opened()
     ended_at = circuit.until + seconds(1)
-    for weight in (Weight.FAILURE, Weight.SUCCESS):
-        old = attempt(weight, ended_at, lasted=seconds(30))
-        assert judged(circuit, old, TROUBLE, ended_at) is circuit
+    for evidence in (Evidence.FAILURE, Evidence.SUCCESS):
+        old = attempt(evidence, ended_at, lasted=seconds(30))
+        assert apply(circuit, old, TROUBLE, ended_at) is circuit
     assert circuit.counts_from <= circuit.until
 
 
 @given(st.integers(1, 10**7), st.integers(0, 20))
 def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(asked: int, ago: int) -> None:
     now = NOON
-    refused = attempt(Weight.PATIENCE, now - seconds(ago), retry_after=seconds(asked))
-    circuit = judged(Circuit(), refused, TROUBLE, now)
+    refused = attempt(Evidence.RETRY_LATER, now - seconds(ago), retry_after=seconds(asked))
+    circuit = apply(Circuit(), refused, TROUBLE, now)
     if asked <= ago:
         assert circuit.state is CLOSED
         return
@@ -116,50 +126,50 @@ def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(asked:
 
 
 def test_no_setting_lets_it_cool_for_longer() -> None:
-    rules = replace(RULES, longest_cooling=seconds(86_400))
-    refused = attempt(Weight.PATIENCE, NOON, retry_after=seconds(86_400))
-    assert after(Circuit(), refused, CALM, now=NOON, jitter=0, rules=rules).until == NOON + LONGEST_COOLING
+    policy = replace(POLICY, longest_cooling=seconds(86_400))
+    refused = attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(86_400))
+    assert apply_attempt(Circuit(), refused, CALM, now=NOON, jitter=0, policy=policy).until == NOON + LONGEST_COOLING
 
 
 def test_a_burst_of_refusals_is_one_change_and_a_longer_one_extends() -> None:
-    circuit = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    circuit = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     soon = NOON + seconds(0.5)
-    assert judged(circuit, attempt(Weight.PATIENCE, soon, retry_after=seconds(30)), CALM, soon) is circuit
-    assert judged(circuit, attempt(Weight.PATIENCE, soon, retry_after=seconds(9)), CALM, soon) is circuit
-    longer = judged(circuit, attempt(Weight.PATIENCE, soon, retry_after=seconds(40)), CALM, soon)
+    assert apply(circuit, attempt(Evidence.RETRY_LATER, soon, retry_after=seconds(30)), CALM, soon) is circuit
+    assert apply(circuit, attempt(Evidence.RETRY_LATER, soon, retry_after=seconds(9)), CALM, soon) is circuit
+    longer = apply(circuit, attempt(Evidence.RETRY_LATER, soon, retry_after=seconds(40)), CALM, soon)
     assert (longer.state, longer.until) == (COOLING, soon + seconds(40))
 
 
 def test_cooling_ends_by_itself_and_not_by_a_success() -> None:
-    circuit = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
-    assert judged(circuit, attempt(Weight.SUCCESS, NOON), CALM, NOON) is circuit
-    assert later(circuit, now=NOON + seconds(29.9), rules=RULES) is circuit
-    assert later(circuit, now=NOON + seconds(30), rules=RULES).state is CLOSED
+    circuit = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
+    assert apply(circuit, attempt(Evidence.SUCCESS, NOON), CALM, NOON) is circuit
+    assert apply_time(circuit, now=NOON + seconds(29.9), policy=POLICY) is circuit
+    assert apply_time(circuit, now=NOON + seconds(30), policy=POLICY).state is CLOSED
 
 
 def test_failures_while_it_cools_open_it_for_no_shorter() -> None:
-    cooling = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
-    circuit = judged(cooling, attempt(Weight.FAILURE, NOON), TROUBLE, NOON)
+    cooling = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
+    circuit = apply(cooling, attempt(Evidence.FAILURE, NOON), TROUBLE, NOON)
     assert (circuit.state, circuit.until) == (OPEN, cooling.until)
 
 
 def test_an_open_target_that_asks_for_patience_stays_open_for_so_long() -> None:
     circuit = opened()
-    asked = judged(circuit, attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
+    asked = apply(circuit, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     assert (asked.state, asked.until, asked.openings) == (OPEN, NOON + seconds(30), circuit.openings)
 
 
 def test_a_trial_that_is_asked_for_patience_found_somebody_there() -> None:
     circuit = opened()
     now = circuit.until + seconds(1)
-    asked = judged(circuit, attempt(Weight.PATIENCE, now, retry_after=seconds(30)), CALM, now)
+    asked = apply(circuit, attempt(Evidence.RETRY_LATER, now, retry_after=seconds(30)), CALM, now)
     assert (asked.state, asked.until) == (COOLING, now + seconds(30))
 
 
 def test_an_open_circuit_waits_for_a_trial_and_is_forgotten_long_after() -> None:
     circuit = opened()
-    assert later(circuit, now=circuit.until + seconds(599), rules=RULES) is circuit
-    forgotten = later(circuit, now=circuit.until + seconds(600), rules=RULES)
+    assert apply_time(circuit, now=circuit.until + seconds(599), policy=POLICY) is circuit
+    forgotten = apply_time(circuit, now=circuit.until + seconds(600), policy=POLICY)
     assert forgotten.state is CLOSED
     assert "nobody has tried for 600 s" in forgotten.reason
 
@@ -178,19 +188,19 @@ def entry(circuit: Circuit) -> Health:
 def test_a_successor_goes_on_where_the_entry_stands(failed_trials: int, jitter: float) -> None:
     circuit = opened(jitter)
     for _ in range(failed_trials):
-        circuit = trial(circuit, Weight.FAILURE, jitter)
-    taken = adopted(entry(circuit), now=circuit.changed_at, rules=RULES)
+        circuit = probe(circuit, Evidence.FAILURE, jitter)
+    taken = restore_circuit(entry(circuit), now=circuit.changed_at, policy=POLICY)
     assert replace(taken, openings=circuit.openings) == circuit
-    mine, theirs = trial(circuit, Weight.FAILURE), trial(taken, Weight.FAILURE)
+    mine, theirs = probe(circuit, Evidence.FAILURE), probe(taken, Evidence.FAILURE)
     assert mine.until == theirs.until
-    assert trial(taken, Weight.SUCCESS).state is CLOSED
+    assert probe(taken, Evidence.SUCCESS).state is CLOSED
 
 
 def test_a_successor_takes_over_what_cools() -> None:
-    circuit = judged(Circuit(), attempt(Weight.PATIENCE, NOON, retry_after=seconds(30)), CALM, NOON)
-    assert adopted(entry(circuit), now=NOON, rules=RULES) == circuit
+    circuit = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
+    assert restore_circuit(entry(circuit), now=NOON, policy=POLICY) == circuit
 
 
 def test_an_entry_from_a_wrong_clock_does_not_rest_for_ever() -> None:
     far = replace(opened(), until=NOON + seconds(10**8))
-    assert adopted(entry(far), now=NOON, rules=RULES).until == NOON + LONGEST_COOLING
+    assert restore_circuit(entry(far), now=NOON, policy=POLICY).until == NOON + LONGEST_COOLING

@@ -20,12 +20,12 @@ def _since(ended: list[tuple[datetime, bool]], oldest: datetime) -> Tally:
 @given(st.lists(st.tuples(moments, st.booleans()), max_size=80))
 def test_the_window_covers_its_span_but_for_at_most_one_bucket(ended: list[tuple[datetime, bool]]) -> None:
     counts = SlidingCounts(SPAN)
-    now, heard = NOON, list[tuple[datetime, bool]]()
+    now, received = NOON, list[tuple[datetime, bool]]()
     for at, failed in ended:
         now = max(now, at)
         counts.add(at, now, failed=failed)
-        heard.append((at, failed))
-        tally, least, most = counts.tally(now), _since(heard, now - SPAN + BUCKET), _since(heard, now - SPAN)
+        received.append((at, failed))
+        tally, least, most = counts.tally(now), _since(received, now - SPAN + BUCKET), _since(received, now - SPAN)
         assert least.attempts <= tally.attempts <= most.attempts
         assert least.failures <= tally.failures <= most.failures
     assert counts.tally(now + SPAN) == Tally()

@@ -19,7 +19,7 @@ from keyferry.contracts.health import Health, Target
 from keyferry.contracts.topology import HEALTH_CHANGED, HEALTH_VIEW
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
-from services.health_monitor.board import Board
+from services.health_monitor.registry import TargetHealthRegistry
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ _AWAY = (NatsError, SnapshotFailed, OSError, TimeoutError)
 """What is raised while the bus cannot be used; `TimeoutError` is also what nats-py's own time-outs are."""
 
 
-class Publication:
+class HealthPublisher:
     """Keeps the bucket in line with the board and publishes its changes. `clock` gives the time in UTC."""
 
-    def __init__(self, bus: Bus, board: Board, clock: Callable[[], datetime]) -> None:
+    def __init__(self, bus: Bus, registry: TargetHealthRegistry, clock: Callable[[], datetime]) -> None:
         self._bus = bus
-        self._board = board
+        self._registry = registry
         self._clock = clock
         self._unwritten: dict[str, Target] = {}
         self._events: deque[Health] = deque(maxlen=_MAX_WAITING_EVENTS)
@@ -106,11 +106,11 @@ class Publication:
             self._tick()
             try:
                 if not self.synced:
-                    await self._begin()
+                    await self._restore_and_reconcile()
                 await self._write()
                 await self._follow()
             except Exception as error:  # the edge of the loop: the board still knows what is to be written
-                _complain("the health bucket is not up to date, trying on", error)
+                _log_failure("the health bucket is not up to date, trying on", error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY_SECONDS)
                 continue
@@ -122,17 +122,17 @@ class Publication:
             self._wake.clear()
 
     def _tick(self) -> None:
-        for health in self._board.tick(self._clock()):
+        for health in self._registry.tick(self._clock()):
             self.changed(health)
 
-    async def _begin(self) -> None:
+    async def _restore_and_reconcile(self) -> None:
         """Take over what an earlier life has left, close what is long over, and say that the bucket is whole."""
         writer = ViewWriter(self._bus.client, HEALTH_VIEW)
-        await self._take_over()
+        await self._restore()
         self._tick()
-        changes = await writer.reconcile({key: entry.encode() for key, entry in self._board.entries().items()})
+        changes = await writer.reconcile({key: entry.encode() for key, entry in self._registry.entries().items()})
         self.synced = True
-        _log.info("the health bucket is in line", extra={"changes": changes, "entries": len(self._board.entries())})
+        _log.info("the health bucket is in line", extra={"changes": changes, "entries": len(self._registry.entries())})
 
     async def _follow(self) -> None:
         """Look at what the bucket holds, now and then: another process writes it too while one takes over from the other."""
@@ -140,28 +140,28 @@ class Publication:
         began = clock()
         if began < self._follow_at:
             return
-        if not await self._take_over():
+        if not await self._restore():
             self.synced = False
         self._follow_at = clock() + max(_FOLLOW_SECONDS, (clock() - began) * _FOLLOW_SHARE)
 
-    async def _take_over(self) -> bool:
+    async def _restore(self) -> bool:
         """Have the board learn what the bucket holds; whether the bucket says that it is whole."""
         raw, _ = await snapshot(self._bus.client, HEALTH_VIEW)
         whole = raw.pop(COMPLETE, None) is not None
         entries = {key: entry for key, value in raw.items() if (entry := _entry(key, value)) is not None}
-        self._board.adopt(entries, now=self._clock(), ours=self._unwritten)
+        self._registry.restore(entries, now=self._clock(), ours=self._unwritten)
         return whole
 
     async def _write(self) -> None:
         writer = ViewWriter(self._bus.client, HEALTH_VIEW)
         while self._unwritten:
             key, target = next(iter(self._unwritten.items()))
-            entry = self._board.entry(target)
+            entry = self._registry.entry(target)
             if entry is None:
                 await writer.delete(key)
             else:
                 await writer.put(key, entry.encode())
-            if self._board.entry(target) is entry:
+            if self._registry.entry(target) is entry:
                 del self._unwritten[key]
 
     # --- inside: events
@@ -176,7 +176,7 @@ class Publication:
                 try:
                     await self._publish(health)
                 except Exception as error:  # the edge of the loop: the event is still the first of those that wait
-                    _complain("a change of health is not stored yet, trying on", error)
+                    _log_failure("a change of health is not stored yet, trying on", error)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, _LAST_RETRY_SECONDS)
                     continue
@@ -199,7 +199,7 @@ class Publication:
             self._idle.set()
 
 
-def _complain(what: str, error: Exception) -> None:
+def _log_failure(what: str, error: Exception) -> None:
     """Log a failure: with its trace where it is not just the bus that is away."""
     away = isinstance(error, _AWAY)
     _log.warning(what, extra={"error": type(error).__name__}, exc_info=None if away else error)

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import records_of
-from services.health_monitor.evidence import Attempt, attempt_of
+from services.health_monitor.evidence import ObservedAttempt, attempt_of
 
 _log = logging.getLogger(__name__)
 
 
-def attempts_in(subject: str, data: bytes, *, stored_at: datetime, hasty: timedelta) -> Iterator[Attempt]:
+def decode_attempts(subject: str, data: bytes, *, stored_at: datetime, hasty: timedelta) -> Iterator[ObservedAttempt]:
     """The attempts in a pack that say something about a target. `stored_at` and `hasty` as in `evidence.attempt_of`.
 
     A worker accounts for itself only: the subject, which the bus guards, has to agree with the record.

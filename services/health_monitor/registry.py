@@ -1,0 +1,268 @@
+"""Every target that was seen lately: its windows, its circuit, and what others are told of it.
+
+Memory is bounded: so many attempts are remembered by id, so many targets are watched for each owner, and one that is closed
+and silent is forgotten.
+"""
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.health import CircuitState, Health, Target
+from services.health_monitor.circuit import (
+    NEVER,
+    Circuit,
+    CircuitPolicy,
+    WindowSummary,
+    apply_attempt,
+    apply_time,
+    restore_circuit,
+)
+from services.health_monitor.evidence import Evidence, ObservedAttempt
+from services.health_monitor.window import Latencies, SlidingCounts
+
+_MAX_ATTEMPT_IDS = 50_000
+_RECENT_BUCKETS = 30
+_SETTLING = timedelta(seconds=5)
+"""How old a change of ours has to be before the bucket may contradict it: a read can be older than our last write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryLimits:
+    """How much is kept in memory."""
+
+    recent_span: timedelta = timedelta(minutes=5)
+    """The span of the figures that people see."""
+    targets_per_owner: int = 500
+    """A tenant can name models of its own endpoint as it likes; it must not push out what others use."""
+    targets: int = 20_000
+
+
+@dataclass(slots=True)
+class _TrackedTarget:
+    target: Target
+    window_counts: SlidingCounts
+    """What the circuit is decided from."""
+    recent: SlidingCounts
+    latencies: Latencies
+    first_seen: datetime
+    last_seen: datetime
+    circuit: Circuit = field(default_factory=Circuit)
+    entry: Health | None = None
+    """What the bucket has to hold; none while the circuit is closed."""
+    unreachable_in_a_row: int = 0
+
+
+@dataclass(slots=True)
+class AttemptCounters:
+    """What became of the attempts since the start."""
+
+    received: int = 0
+    repeated: int = 0
+    """Heard before, by their ids."""
+    stale: int = 0
+    """Too old to say anything."""
+    untracked: int = 0
+    """Of targets for which there is no room."""
+
+
+class TargetHealthRegistry:
+    """The health of all targets. `now` is in UTC and may not go back by much; nothing here waits or chooses at random."""
+
+    def __init__(self, policy: CircuitPolicy, limits: RegistryLimits | None = None) -> None:
+        self._policy = policy
+        self._limits = limits or RegistryLimits()
+        self._owners: dict[str | None, dict[str, _TrackedTarget]] = {}
+        self._size = 0
+        self._ids: dict[str, None] = {}
+        self.counters = AttemptCounters()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def is_stale(self, at: datetime, now: datetime) -> bool:
+        """Whether what ended at `at` has no more to say to anybody."""
+        return at <= now - self._limits.recent_span
+
+    def record(self, attempt: ObservedAttempt, *, now: datetime, jitter: float) -> Health | None:
+        """Take an attempt in; the new health of its target if that changed. `jitter` is a number from 0 to 1."""
+        self.counters.received += 1
+        if self.is_stale(attempt.ended_at, now):
+            self.counters.stale += 1
+            return None
+        if self._is_repeated(attempt.attempt_id):
+            self.counters.repeated += 1
+            return None
+        tracked = self._get_or_add(attempt.target, now)
+        if tracked is None:
+            self.counters.untracked += 1
+            return None
+        self._count_recent(tracked, attempt, now)
+        if now - attempt.ended_at >= self._policy.window:
+            return None
+        return self._apply(tracked, attempt, now, jitter)
+
+    def tick(self, now: datetime) -> list[Health]:
+        """What time alone has changed: call it about once a second. Forgets targets that are closed and silent."""
+        changes = []
+        for tracked in list(self._all()):
+            circuit = apply_time(tracked.circuit, now=now, policy=self._policy)
+            if circuit is not tracked.circuit:
+                changes.append(self._change(tracked, circuit, now))
+            if circuit.state is CircuitState.CLOSED and now - tracked.last_seen >= self._limits.recent_span:
+                self._remove(tracked)
+        return changes
+
+    # --- what others know
+
+    def entry(self, target: Target) -> Health | None:
+        """What the bucket has to hold for one target; None where nothing."""
+        tracked = self._owners.get(target.tenant, {}).get(target.key)
+        return None if tracked is None else tracked.entry
+
+    def entries(self) -> dict[str, Health]:
+        """What the bucket has to hold: every target that is not closed, by key."""
+        return {tracked.target.key: tracked.entry for tracked in self._all() if tracked.entry is not None}
+
+    def states(self) -> dict[CircuitState, int]:
+        """How many targets are in each state."""
+        counts = dict.fromkeys(CircuitState, 0)
+        for tracked in self._all():
+            counts[tracked.circuit.state] += 1
+        return counts
+
+    def restore(self, entries: Mapping[str, Health], *, now: datetime, ours: Container[str] = ()) -> None:
+        """Take over what the bucket says, `entries` by key: from an earlier life, or from another process of the monitor.
+
+        Keys in `ours` have changes that are still to be written, so the bucket is behind there.
+        """
+        for key, health in entries.items():
+            if key != health.target.key or key in ours:
+                continue
+            tracked = self._get_or_add(health.target, now)
+            if tracked is not None and _newer(health, tracked.circuit):
+                circuit = restore_circuit(health, now=now, policy=self._policy)
+                self._change(tracked, circuit, now)
+                if circuit.until == health.until:
+                    tracked.entry = health
+        for tracked in list(self._all()):
+            key, circuit = tracked.target.key, tracked.circuit
+            if key in ours or key in entries or circuit.state is CircuitState.CLOSED:
+                continue
+            if now - circuit.changed_at >= _SETTLING:
+                reason = "another process of the monitor, or whoever emptied the bucket, has closed it"
+                self._change(tracked, Circuit(reason=reason, changed_at=now, counts_from=circuit.counts_from), now)
+
+    def visible_to(self, tenant: str, now: datetime) -> list[Health]:
+        """The targets that one tenant can reach: those that all share, and its own; with the figures of some minutes."""
+        own = [*self._owners.get(None, {}).values(), *self._owners.get(tenant, {}).values()]
+        own.sort(key=lambda tracked: tracked.target.key)
+        return [_health_of(tracked, tracked.circuit, tracked.recent, now) for tracked in own]
+
+    # --- inside
+
+    def _is_repeated(self, attempt_id: str) -> bool:
+        if attempt_id in self._ids:
+            return True
+        self._ids[attempt_id] = None
+        if len(self._ids) > _MAX_ATTEMPT_IDS:
+            del self._ids[next(iter(self._ids))]
+        return False
+
+    def _get_or_add(self, target: Target, now: datetime) -> _TrackedTarget | None:
+        """The watched target, begun now if it is new; None where there is no room."""
+        own = self._owners.get(target.tenant, {})
+        if (found := own.get(target.key)) is not None:
+            return found
+        full = len(own) >= self._limits.targets_per_owner or self._size >= self._limits.targets
+        if full and not self._evict_oldest(own):
+            return None
+        tracked = _TrackedTarget(
+            target=target,
+            window_counts=SlidingCounts(self._policy.window),
+            recent=SlidingCounts(self._limits.recent_span, _RECENT_BUCKETS),
+            latencies=Latencies(self._limits.recent_span),
+            first_seen=now,
+            last_seen=now,
+        )
+        self._size += 1
+        self._owners.setdefault(target.tenant, own)[target.key] = tracked
+        return tracked
+
+    def _evict_oldest(self, own: dict[str, _TrackedTarget]) -> bool:
+        """Forget the owner's closed target that has been silent for longest; False when it has none."""
+        closed = (tracked for tracked in own.values() if tracked.circuit.state is CircuitState.CLOSED)
+        oldest = min(closed, key=lambda tracked: tracked.last_seen, default=None)
+        if oldest is None:
+            return False
+        del own[oldest.target.key]
+        self._size -= 1
+        return True
+
+    def _remove(self, tracked: _TrackedTarget) -> None:
+        own = self._owners[tracked.target.tenant]
+        del own[tracked.target.key]
+        self._size -= 1
+        if not own:
+            del self._owners[tracked.target.tenant]
+
+    def _count_recent(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime) -> None:
+        tracked.last_seen = now
+        if attempt.evidence in (Evidence.SUCCESS, Evidence.FAILURE):
+            tracked.recent.add(attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
+        if attempt.evidence is Evidence.SUCCESS:
+            tracked.latencies.add(attempt.ended_at, attempt.latency_ms)
+
+    def _apply(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime, jitter: float) -> Health | None:
+        if attempt.started_at >= tracked.circuit.counts_from:
+            self._count(tracked, attempt, now)
+        summary = WindowSummary(
+            tally=tracked.window_counts.tally(now), unreachable_in_a_row=tracked.unreachable_in_a_row
+        )
+        circuit = apply_attempt(tracked.circuit, attempt, summary, now=now, jitter=jitter, policy=self._policy)
+        return None if circuit is tracked.circuit else self._change(tracked, circuit, now)
+
+    def _count(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime) -> None:
+        if attempt.failure_class is FailureClass.UNREACHABLE:
+            tracked.unreachable_in_a_row += 1
+        elif attempt.reached:
+            tracked.unreachable_in_a_row = 0
+        if attempt.evidence in (Evidence.SUCCESS, Evidence.FAILURE):
+            tracked.window_counts.add(attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
+
+    def _change(self, tracked: _TrackedTarget, circuit: Circuit, now: datetime) -> Health:
+        """Another state; what others are told of it."""
+        health = _health_of(tracked, circuit, tracked.window_counts, now)
+        if CircuitState.OPEN in (circuit.state, tracked.circuit.state):
+            # What led to the last state has had its effect, and must not have it twice.
+            tracked.window_counts.clear()
+            tracked.unreachable_in_a_row = 0
+        tracked.circuit = circuit
+        tracked.entry = None if circuit.state is CircuitState.CLOSED else health
+        return health
+
+    def _all(self) -> Iterator[_TrackedTarget]:
+        for own in self._owners.values():
+            yield from own.values()
+
+
+def _newer(health: Health, circuit: Circuit) -> bool:
+    changed_at = health.changed_at if health.changed_at.tzinfo else health.changed_at.replace(tzinfo=UTC)
+    return changed_at > circuit.changed_at
+
+
+def _health_of(tracked: _TrackedTarget, circuit: Circuit, counts: SlidingCounts, now: datetime) -> Health:
+    tally, percentiles = counts.tally(now), tracked.latencies.percentiles(now)
+    closed = circuit.state is CircuitState.CLOSED
+    return Health(
+        target=tracked.target,
+        state=circuit.state,
+        reason=circuit.reason,
+        until=None if closed else circuit.until,
+        changed_at=tracked.first_seen if circuit.changed_at == NEVER else circuit.changed_at,
+        samples=tally.attempts,
+        failures=tally.failures,
+        p50_ms=percentiles[0] if percentiles else None,
+        p95_ms=percentiles[1] if percentiles else None,
+    )
