@@ -29,7 +29,7 @@ from services.provider_worker.attempt import Attempts
 from services.provider_worker.calling import no_keys, providers
 from services.provider_worker.echoing import echo_provider
 from services.provider_worker.handlers import CheckDoor, Doors
-from services.provider_worker.key_test.checking import KeyTester
+from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.leasing import LEASE_SECONDS, KeyRing
 from services.provider_worker.keys.registering import Registrar
 from services.provider_worker.resending import Resender

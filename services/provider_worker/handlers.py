@@ -14,7 +14,7 @@ from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.sealing.delivery import NotDelivered
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.attempt import Attempts
-from services.provider_worker.key_test.checking import KeyTester
+from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.spool import Spool
 
 _log = logging.getLogger(__name__)

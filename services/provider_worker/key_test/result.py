@@ -12,7 +12,6 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep, StepResult
 from services.provider_worker.key_test.credit import UNKNOWN, Credit
 from services.provider_worker.key_test.listing import ListedModel
-from services.provider_worker.key_test.own_words import without_key
 
 _FORBIDDEN = 403
 _SHORT_OF = frozenset(
@@ -201,3 +200,29 @@ def _step(step: KeyTestStep, passed: bool | None, exchange: Exchange | None, det
 
 def _words(failure: Failure | None) -> str:
     return failure.message if failure else "nothing is known"
+
+
+WINDOW = 8
+"""Characters in a row that are taken out: what providers show of a key to tell it from others is shorter."""
+
+
+_MARK = "[redacted]"
+
+
+def without_key(text: str, key: str) -> str:
+    """`text` with every run of at least WINDOW characters of `key`, and the whole of a shorter key, replaced by a mark."""
+    window = min(WINDOW, len(key))
+    if not window:
+        return text
+    parts: list[str] = []
+    at = kept_from = 0
+    while at + window <= len(text):
+        if text[at : at + window] not in key:
+            at += 1
+            continue
+        end = at + window
+        while end < len(text) and text[at : end + 1] in key:
+            end += 1
+        parts += [text[kept_from:at], _MARK]
+        at = kept_from = end
+    return "".join([*parts, text[kept_from:]])

@@ -10,10 +10,9 @@ from pathlib import Path
 import services.provider_worker.replay as tool
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects
-from services.provider_worker.replay.choosing import CUSTOM, provider_of
 from services.provider_worker.replay.outcome import outcome
-from services.provider_worker.replay.playing import loopback_client, play
-from services.provider_worker.replay.recording import NotARecording, Recording, recording
+from services.provider_worker.replay.player import loopback_client, play
+from services.provider_worker.replay.recording import CUSTOM, NotARecording, Recording, provider_of, recording
 
 _BAD_FILE = 2
 

@@ -10,9 +10,8 @@ import pytest
 
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.replay.__main__ import main
-from services.provider_worker.replay.choosing import provider_of
-from services.provider_worker.replay.playing import rechunked
-from services.provider_worker.replay.recording import recording
+from services.provider_worker.replay.player import rechunked
+from services.provider_worker.replay.recording import provider_of, recording
 from tests.support.judged import JUDGED, judged, matrix
 from tests.support.provider_traffic import REPOSITORY, Case, folder, mismatches, recorded_cases
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.replay.choosing import CUSTOM, provider_of
 from services.provider_worker.replay.outcome import outcome
-from services.provider_worker.replay.recording import Recording, caller_body, recording
+from services.provider_worker.replay.recording import CUSTOM, Recording, caller_body, provider_of, recording
 from tests.support.attempt_runs import attempt_run
 from tests.support.provider_traffic import Case, JsonObject, expectation, faults, folder, rechunked, recorded_cases
 from tests.support.variations import VARIATIONS, Variation, rewritten

@@ -15,7 +15,7 @@ import httpx
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process import logs
 from keyferry.sealing.leased import LeasedKey
-from services.provider_worker.key_test.checking import KeyTester
+from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamError
 from tests.integration.provider_worker.key_test.provider import asked
 

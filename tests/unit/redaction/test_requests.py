@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.key_test.checking import _run
+from services.provider_worker.key_test.tester import _run
 from services.provider_worker.upstream.attaching import NotAttached, attached, origin_of
 
 KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4Kd"

@@ -19,9 +19,8 @@ from services.provider_worker.adapters.anthropic.blocks import (
 from services.provider_worker.adapters.anthropic.errors import failure_of_event
 from services.provider_worker.adapters.anthropic.response import envelope
 from services.provider_worker.adapters.anthropic.usage import UsageTally
-from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.errors import PIECE_TOO_DEEP, SILENT, STOPPED, plain_failure, unusable
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
-from services.provider_worker.adapters.response.unusable import PIECE_TOO_DEEP, SILENT, STOPPED, unusable
 
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
 """Deltas of text -> the field of the delta, which is also the field of the block."""

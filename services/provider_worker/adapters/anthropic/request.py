@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
-from services.provider_worker.adapters.anthropic.messages import Conversation
+from services.provider_worker.adapters.anthropic.conversation import Conversation
 from services.provider_worker.adapters.anthropic.models import claude_model
 from services.provider_worker.adapters.anthropic.thinking import Depth
 from services.provider_worker.adapters.anthropic.tools import ToolTranslator

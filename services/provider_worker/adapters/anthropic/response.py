@@ -15,9 +15,8 @@ from services.provider_worker.adapters.anthropic.blocks import (
 from services.provider_worker.adapters.anthropic.errors import failure_of_event
 from services.provider_worker.adapters.anthropic.usage import UsageTally
 from services.provider_worker.adapters.response.body import ObjectReader
-from services.provider_worker.adapters.response.errors import error_in
+from services.provider_worker.adapters.response.errors import NO_STREAM, SILENT, TOO_DEEP, error_in, unusable
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, parse_object, render
-from services.provider_worker.adapters.response.unusable import NO_STREAM, SILENT, TOO_DEEP, unusable
 
 
 class WholeReader(ObjectReader):

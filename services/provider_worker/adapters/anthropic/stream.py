@@ -12,9 +12,9 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.events import MessageEvents
 from services.provider_worker.adapters.anthropic.response import document_failure
 from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, Collected
+from services.provider_worker.adapters.response.errors import PIECE_NO_OBJECT, PIECE_TOO_LARGE, TOO_LARGE
 from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import EventParser
-from services.provider_worker.adapters.response.unusable import PIECE_NO_OBJECT, PIECE_TOO_LARGE, TOO_LARGE
 
 
 class StreamReader:

@@ -11,15 +11,14 @@ from urllib.parse import quote
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest
-from services.provider_worker.adapters.bedrock.embedding import embedding_answer, embedding_body
+from services.provider_worker.adapters.bedrock.embeddings import embedding_answer, embedding_body
 from services.provider_worker.adapters.bedrock.errors import failure_of_response
 from services.provider_worker.adapters.bedrock.request import converse_body
 from services.provider_worker.adapters.bedrock.response import converse_answer
 from services.provider_worker.adapters.bedrock.stream import ConverseStreamReader
-from services.provider_worker.adapters.openai_format.document_reader import DocumentReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
 from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request, content_of
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
 
 PROVIDER = "AWS Bedrock"
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-\d{1,2}", re.ASCII)

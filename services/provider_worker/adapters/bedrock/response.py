@@ -13,6 +13,7 @@ from services.provider_worker.adapters.bedrock.errors import failure_of_document
 from services.provider_worker.adapters.bedrock.reasoning import redacted_detail, signed_detail
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
 from services.provider_worker.adapters.openai_format.completion import completion, envelope
+from services.provider_worker.adapters.response.errors import SILENT, TOO_DEEP, no_object, unusable
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -21,7 +22,6 @@ from services.provider_worker.adapters.response.json_text import (
     parse_object,
     render,
 )
-from services.provider_worker.adapters.response.unusable import SILENT, TOO_DEEP, no_object, unusable
 
 SERVER_TOOL = "server_tool_use"
 """The `type` of calls that Bedrock makes itself: the caller has nothing to answer to them."""

@@ -16,17 +16,17 @@ from services.provider_worker.adapters.bedrock.reasoning import redacted_detail,
 from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, model_in, tier_of, told_beside
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
-from services.provider_worker.adapters.openai_format.counts import NOTHING
+from services.provider_worker.adapters.openai_format.usage import NOTHING
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Collected
-from services.provider_worker.adapters.response.errors import plain_failure
-from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
-from services.provider_worker.adapters.response.unusable import (
+from services.provider_worker.adapters.response.errors import (
     NO_STREAM,
     PIECE_NO_OBJECT,
     PIECE_TOO_DEEP,
+    plain_failure,
     stopped,
     unusable,
 )
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
 
 _MAX_BLOCKS = 1024
 """More content blocks than that in one answer are a defect."""

@@ -8,7 +8,7 @@ reasoning are inside `outputTokens` and not told apart.
 from collections.abc import Mapping
 
 from keyferry.contracts.usage import TokenUsage
-from services.provider_worker.adapters.openai_format.counts import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.openai_format.usage import NOTHING, Counted, count, usage_object
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects
 
 _FINISH: Mapping[str, str] = {

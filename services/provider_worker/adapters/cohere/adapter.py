@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, Answer, AnswerReader, UpstreamRequest
+from services.provider_worker.adapters.cohere.embeddings import embed_answer, embed_body
 from services.provider_worker.adapters.cohere.errors import failure_of_response
-from services.provider_worker.adapters.cohere.request import chat_body, embed_body
-from services.provider_worker.adapters.cohere.response import chat_answer, embed_answer
+from services.provider_worker.adapters.cohere.request import chat_body
+from services.provider_worker.adapters.cohere.response import chat_answer
 from services.provider_worker.adapters.cohere.stream import ChatStreamReader
-from services.provider_worker.adapters.openai_format.document_reader import DocumentReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
 from services.provider_worker.adapters.openai_format.fields import CallerFields, content_of
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
 
 PROVIDER = "Cohere"
 _BASE_URL = "https://api.cohere.com"

@@ -5,8 +5,7 @@ Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2.
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.cohere.conversation import cohere_messages
-from services.provider_worker.adapters.openai_format.embeddings import dimensions_of, encoding_of, texts_of
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.openai_format.sampling import effort_of, max_tokens_of, stop_of
 from services.provider_worker.adapters.openai_format.tools import Tool, answer_format_of, choice_of, tools_of
 from services.provider_worker.adapters.response.json_text import JsonObject
@@ -81,25 +80,3 @@ def _tool(tool: Tool) -> JsonObject:
     if tool.description:
         function["description"] = tool.description
     return {"type": "function", "function": function}
-
-
-def embed_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
-    """The body of `v2/embed`, and the encoding that the caller wants. Raises RefusedByAdapter for what Cohere cannot do.
-
-    Floats are asked for always, and packed here where the caller wants base64: not every model of Cohere's has that type.
-    """
-    encoding = encoding_of(fields)
-    body: JsonObject = {"model": run.model, "texts": texts_of(fields), "embedding_types": ["float"]}
-    body["input_type"] = fields.take("input_type") or "search_document"
-    dimensions = dimensions_of(fields)
-    if dimensions is not None:
-        body["output_dimension"] = dimensions
-    types = fields.take("embedding_types")
-    if types is not None and types != ["float"]:
-        raise bad_request(
-            "The gateway asks Cohere for `embedding_types` of `float` only; use `encoding_format` for base64.",
-            "embedding_types",
-        )
-    body |= fields.native(("truncate", "max_tokens", "priority", "output_dimension"))
-    fields.refuse_rest()
-    return body, encoding

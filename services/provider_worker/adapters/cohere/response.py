@@ -8,14 +8,12 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
-from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
 from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish
 from services.provider_worker.adapters.cohere.usage import counted, finish_of
 from services.provider_worker.adapters.openai_format.completion import completion, envelope
-from services.provider_worker.adapters.openai_format.counts import count
-from services.provider_worker.adapters.openai_format.embeddings import embedding_list, vectors_in
+from services.provider_worker.adapters.response.errors import SILENT, TOO_DEEP, no_object, unusable
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -24,7 +22,6 @@ from services.provider_worker.adapters.response.json_text import (
     parse_object,
     render,
 )
-from services.provider_worker.adapters.response.unusable import SILENT, TOO_DEEP, no_object, unusable
 
 
 def chat_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
@@ -106,34 +103,3 @@ def logprobs_of(told: object) -> JsonObject | None:
         raw = list(text.encode("utf-8", "replace"))
         entries.append({"token": text, "logprob": total, "bytes": raw, "top_logprobs": []})
     return {"content": entries, "refusal": None} if entries else None
-
-
-def embed_answer(run: AttemptRun, encoding: str, content: bytes) -> Answer:
-    """What an answer of `v2/embed` comes to."""
-    document = parse_object(content)
-    if document is None:
-        return Answer(failure=no_object(content))
-    given = document.get("embeddings")
-    vectors = vectors_in(as_object(given).get("float")) if isinstance(given, dict) else vectors_in(given)
-    if vectors is None:
-        return Answer(
-            failure=failure_of_document(document, Where.HTTP_200_BODY)
-            or unusable("The provider's answer holds no embeddings, or embeddings of different lengths.")
-        )
-    meta = as_object(document.get("meta"))
-    tokens = _embedded_tokens(as_object(meta.get("tokens")), as_object(meta.get("billed_units")))
-    try:
-        body = embedding_list(run, vectors, encoding, tokens)
-    except ValueError:
-        return Answer(failure=unusable("The provider's embeddings hold a number that is no 32-bit float."))
-    return Answer(
-        body=body,
-        token_usage=TokenUsage(input=tokens or 0),
-        usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
-    )
-
-
-def _embedded_tokens(tokens: JsonObject, billed: JsonObject) -> int | None:
-    """What was read. Embeddings have no instructions of Cohere's added, so what is billed is what was read."""
-    read = count(tokens.get("input_tokens"))
-    return count(billed.get("input_tokens")) if read is None else read

@@ -14,9 +14,17 @@ from services.provider_worker.adapters.cohere.errors import failure_of_document,
 from services.provider_worker.adapters.cohere.response import logprobs_of
 from services.provider_worker.adapters.cohere.usage import counted, finish_of
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
-from services.provider_worker.adapters.openai_format.counts import NOTHING
+from services.provider_worker.adapters.openai_format.usage import NOTHING
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Collected
-from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.errors import (
+    NO_STREAM,
+    PIECE_NO_OBJECT,
+    PIECE_TOO_DEEP,
+    PIECE_TOO_LARGE,
+    plain_failure,
+    stopped,
+    unusable,
+)
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -25,14 +33,6 @@ from services.provider_worker.adapters.response.json_text import (
     parse_object,
 )
 from services.provider_worker.adapters.response.sse import EventParser
-from services.provider_worker.adapters.response.unusable import (
-    NO_STREAM,
-    PIECE_NO_OBJECT,
-    PIECE_TOO_DEEP,
-    PIECE_TOO_LARGE,
-    stopped,
-    unusable,
-)
 
 _MAX_CALLS = 1024
 """More tool calls than that in one answer are a defect."""

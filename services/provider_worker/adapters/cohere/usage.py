@@ -9,7 +9,7 @@ which are what limits, context windows and other providers count; `billed_units`
 from collections.abc import Mapping
 
 from keyferry.contracts.usage import TokenUsage
-from services.provider_worker.adapters.openai_format.counts import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.openai_format.usage import NOTHING, Counted, count, usage_object
 from services.provider_worker.adapters.response.json_text import as_object
 
 _FINISH: Mapping[str, str] = {

@@ -12,13 +12,13 @@ from urllib.parse import quote
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, AnswerReader, Auth, HeaderAuth, UpstreamRequest
+from services.provider_worker.adapters.gemini.content import MediaRules
 from services.provider_worker.adapters.gemini.embeddings import EmbeddingReader, embedding_call
 from services.provider_worker.adapters.gemini.errors import ErrorReader
-from services.provider_worker.adapters.gemini.media import MediaRules
-from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.request import ChatTranslation, Target
 from services.provider_worker.adapters.gemini.response import WholeReader
 from services.provider_worker.adapters.gemini.stream import StreamReader
+from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
 from services.provider_worker.adapters.response.json_text import JsonObject, parse_object, render
 
 _GOOGLE_KEY = HeaderAuth("x-goog-api-key", "")

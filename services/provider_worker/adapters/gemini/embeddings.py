@@ -15,12 +15,12 @@ from keyferry.contracts.failure import Failure, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
-from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.response import no_answer
+from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
 from services.provider_worker.adapters.gemini.usage import token_count
 from services.provider_worker.adapters.response.body import ObjectReader
+from services.provider_worker.adapters.response.errors import unusable
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, render
-from services.provider_worker.adapters.response.unusable import unusable
 
 _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
 

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.provider_worker.adapters.gemini.contents import MessageReader
-from services.provider_worker.adapters.gemini.media import MediaRules
+from services.provider_worker.adapters.gemini.content import MediaRules
+from services.provider_worker.adapters.gemini.conversation import MessageReader
 from services.provider_worker.adapters.gemini.models import takes_json_schema
-from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.schema import openapi_schema
 from services.provider_worker.adapters.gemini.thinking import thinking_config
 from services.provider_worker.adapters.gemini.tools import ToolReader
+from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
 _SAME = {

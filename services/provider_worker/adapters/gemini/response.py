@@ -10,6 +10,7 @@ from services.provider_worker.adapters.gemini.envelope import Envelope, block_re
 from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
 from services.provider_worker.adapters.gemini.usage import Usage, read_usage
 from services.provider_worker.adapters.response.body import ObjectReader
+from services.provider_worker.adapters.response.errors import SILENT, TOO_DEEP, no_object, unusable
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -17,7 +18,6 @@ from services.provider_worker.adapters.response.json_text import (
     first_object,
     render,
 )
-from services.provider_worker.adapters.response.unusable import SILENT, TOO_DEEP, no_object, unusable
 
 
 class WholeReader(ObjectReader):

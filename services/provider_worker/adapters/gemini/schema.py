@@ -5,7 +5,7 @@ Source: the Gemini API reference, `Schema`. Definitions are put in where they ar
 """
 
 from services.provider_worker.adapters.adapter import RefusedByAdapter
-from services.provider_worker.adapters.gemini.refusals import refused
+from services.provider_worker.adapters.gemini.unsupported import refused
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _KEPT = frozenset(

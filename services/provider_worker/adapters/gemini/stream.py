@@ -17,7 +17,15 @@ from services.provider_worker.adapters.gemini.json_array import ArrayParser
 from services.provider_worker.adapters.gemini.response import blocked_choice, no_answer
 from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
 from services.provider_worker.adapters.response.body import Collected
-from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.response.errors import (
+    PIECE_NO_OBJECT,
+    PIECE_TOO_DEEP,
+    SILENT,
+    STOPPED_IN_A_PIECE,
+    plain_failure,
+    stopped,
+    unusable,
+)
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -27,14 +35,6 @@ from services.provider_worker.adapters.response.json_text import (
     render,
 )
 from services.provider_worker.adapters.response.sse import EventParser
-from services.provider_worker.adapters.response.unusable import (
-    PIECE_NO_OBJECT,
-    PIECE_TOO_DEEP,
-    SILENT,
-    STOPPED_IN_A_PIECE,
-    stopped,
-    unusable,
-)
 
 MAX_PIECE_BYTES = 16 * 1024 * 1024
 """Largest piece of a stream: an image comes whole in one, as base64."""

@@ -4,7 +4,7 @@ Source of the figures: the table of the Gemini API's page on OpenAI compatibilit
 """
 
 from services.provider_worker.adapters.gemini.models import generation, takes_thinking_level
-from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
 from services.provider_worker.adapters.response.json_text import JsonObject
 
 _BUDGETS_TOKENS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}

@@ -1,8 +1,8 @@
 """OpenAI's `tools` and `tool_choice` as Gemini's `tools` and `toolConfig`."""
 
 from services.provider_worker.adapters.gemini.models import takes_json_schema
-from services.provider_worker.adapters.gemini.refusals import Refusals, refused
 from services.provider_worker.adapters.gemini.schema import openapi_schema
+from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
 _BUILT_IN = frozenset(

@@ -8,12 +8,12 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import AnswerReader, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.openai_compatible.capabilities import StreamUsage
-from services.provider_worker.adapters.openai_compatible.embedding_response import EmbeddingReader
-from services.provider_worker.adapters.openai_compatible.embeddings import fit_embeddings, notes_of
+from services.provider_worker.adapters.openai_compatible.embeddings import EmbeddingReader, fit_embeddings, notes_of
+from services.provider_worker.adapters.openai_compatible.errors import ErrorReader
 from services.provider_worker.adapters.openai_compatible.providers import CompatibleProvider, foreign_extras
 from services.provider_worker.adapters.openai_compatible.request import Fitting, fit_chat, refused
+from services.provider_worker.adapters.openai_compatible.response import WholeReader
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
-from services.provider_worker.adapters.response.body import ErrorReader, WholeReader
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object, render
 
 

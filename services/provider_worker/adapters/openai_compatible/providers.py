@@ -7,11 +7,36 @@ A provider that needs only data is a row here, and no code. Sources: each provid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from urllib.parse import quote
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth
-from services.provider_worker.adapters.openai_compatible.azure import azure_url
 from services.provider_worker.adapters.openai_compatible.capabilities import Chat, Embeddings, StreamUsage
+
+_FOUNDRY_API_VERSION = "2024-05-01-preview"
+"""The version that Foundry's `/models` is documented with; used where the key's fields name none."""
+
+
+def azure_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
+    """The URL to call and the model to name, from the endpoint, `run.model` and the key's fields.
+
+    With `api_version` it is the older form, whose deployment is the field `deployment` or else the model asked for; without
+    one the newer form. A base URL that ends in `/models` is Foundry's, whatever the fields say.
+    """
+    endpoint = base_url.rstrip("/")
+    deployment = run.key_fields.get("deployment") or run.model
+    version = run.key_fields.get("api_version")
+    if endpoint.endswith("/models"):
+        return f"{endpoint}{path}?api-version={_quoted(version or _FOUNDRY_API_VERSION)}", run.model
+    endpoint = endpoint.removesuffix("/v1").removesuffix("/openai")
+    if version:
+        return f"{endpoint}/openai/deployments/{_quoted(deployment)}{path}?api-version={_quoted(version)}", deployment
+    return f"{endpoint}/openai/v1{path}", deployment
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
 
 Url = Callable[[str, str, AttemptRun], tuple[str, str]]
 """From base URL, path and attempt to the URL to call and the model to name in the body."""

@@ -6,18 +6,19 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.openai_compatible.chunks import ChunkRepair
-from services.provider_worker.adapters.response.body import Collected, document_failure
-from services.provider_worker.adapters.response.errors import plain_failure
-from services.provider_worker.adapters.response.json_text import parse_object
-from services.provider_worker.adapters.response.sse import EventParser
-from services.provider_worker.adapters.response.token_usage import metered, read_usage
-from services.provider_worker.adapters.response.unusable import (
+from services.provider_worker.adapters.openai_compatible.errors import document_failure
+from services.provider_worker.adapters.response.body import Collected
+from services.provider_worker.adapters.response.errors import (
     PIECE_TOO_LARGE,
     SILENT,
     STOPPED_IN_A_PIECE,
+    plain_failure,
     stopped,
     unusable,
 )
+from services.provider_worker.adapters.response.json_text import parse_object
+from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.token_usage import metered, read_usage
 
 _MAX_HELD = 16
 """Chunks without any answer that are held back; a provider that sends more of them is let through."""

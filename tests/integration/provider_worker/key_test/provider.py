@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from keyferry.contracts.key import KeyTest, RunKeyTest, SealedKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
-from services.provider_worker.key_test.checking import KeyTester
+from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.provider_traffic import Case
 from tests.support.upstream_double import Behaviour, Call, Double, reply, upstream_double

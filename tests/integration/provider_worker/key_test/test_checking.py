@@ -54,7 +54,7 @@ def of(kinds: set[FailureClass]) -> list[Case]:
 
 
 def meaning(case: Case) -> FailureClass | None:
-    from services.provider_worker.key_test.checking import _run
+    from services.provider_worker.key_test.tester import _run
 
     adapter = ADAPTERS[case.provider]
     run = _run(case.provider, "m", "https://a.example/v1", FIELDS)

@@ -1,136 +1,203 @@
-"""What holds for every body, however it is cut and whatever is in it."""
+"""What holds for Bedrock's and Cohere's readers for every body, however it is cut and whatever is in it."""
 
 import itertools
 import json
-import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.provider_worker.adapters.adapter import Answer, AnswerReader, UpstreamRequest
-from services.provider_worker.adapters.registry import adapter_for
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import RequestKind
+from services.provider_worker.adapters.adapter import Adapter, Answer, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
+from services.provider_worker.adapters.cohere.adapter import CohereAdapter
+from tests.support import aws_frames
 from tests.support.attempt_runs import attempt_run
-from tests.unit.provider_worker.adapters.stream_bodies import DONE, delta, event, tool
 
-EVENTS = st.sampled_from(
-    [
-        DONE,
-        b": OPENROUTER PROCESSING\n\n",
-        b"event: error\ndata: {}\n\n",
-        b"data: {\n\n",
-        b"\r\n",
-        delta(None, role="assistant", content=""),
-        delta(None, content="grün"),
-        delta(None, reasoning="hm"),
-        delta("stop"),
-        delta("length", content=[{"type": "text", "text": "x"}]),
-        tool(0, "a", "f", ""),
-        tool(0, "b", "g", '{"x":1}'),
-        tool(None, None, None, "}"),
-        event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 9}}),
-        event({"error": {"code": 500}}),
-    ]
-)
-
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-3, 600), st.floats(), st.text(max_size=8))
+ADAPTERS: tuple[Adapter, ...] = (BedrockAdapter(), CohereAdapter())
+NAMES = [
+    "messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata",
+    "throttlingException", "", "message-start", "content-start", "content-delta", "content-end", "tool-plan-delta",
+    "tool-call-start", "tool-call-delta", "citation-start", "message-end", "debug",
+]  # fmt: skip
 FIELDS = st.sampled_from(
     [
-        "choices", "delta", "message", "index", "finish_reason", "content", "reasoning", "tool_calls", "id", "function",
-        "name", "arguments", "usage", "prompt_tokens", "completion_tokens", "total_tokens", "error", "code", "metadata",
-        "raw", "x_groq", "model", "type", "thinking", "text", "cost",
+        "output", "message", "content", "text", "toolUse", "toolUseId", "name", "input", "reasoningContent", "reasoningText",
+        "signature", "redactedContent", "stopReason", "usage", "inputTokens", "outputTokens", "totalTokens", "delta",
+        "cacheReadInputTokens", "cacheDetails", "ttl", "contentBlockIndex", "start", "citation", "trace", "serviceTier",
+        "type", "index", "id", "tool_plan", "tool_calls", "function", "arguments", "thinking", "finish_reason", "error",
+        "tokens", "billed_units", "input_tokens", "cached_tokens", "embeddings", "embedding", "float", "meta", "logprobs",
+        "citations", "__type", "originalStatusCode",
     ]
 )  # fmt: skip
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 600),
+    st.integers(10**11, 10**30),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from([*NAMES, "ERROR", "TOOL_CALL", "end_turn", "malformed_tool_use", "server_tool_use"]),
+)
 DOCUMENTS = st.recursive(
     SCALARS,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(FIELDS, inner, max_size=6)),
     max_leaves=25,
 )
-CHOICES = st.fixed_dictionaries(
-    {"choices": st.lists(st.dictionaries(FIELDS, DOCUMENTS, max_size=5), max_size=3)},
-    optional={"usage": DOCUMENTS, "error": SCALARS, "model": SCALARS, "x_groq": DOCUMENTS},
+OBJECTS = st.dictionaries(FIELDS, DOCUMENTS, max_size=6)
+TOP = [
+    "tools", "tool_choice", "response_format", "stop", "user", "metadata", "reasoning_effort", "max_tokens", "dimensions",
+    "additionalModelRequestFields", "requestMetadata", "thinking", "parallel_tool_calls", "service_tier", "encoding_format",
+]  # fmt: skip
+PART_FIELDS = st.sampled_from(
+    [
+        "type", "text", "image_url", "url", "detail", "file", "file_data", "filename", "cache_control", "ttl", "function",
+        "name", "id", "arguments", "parameters", "strict", "json_schema", "schema", "format", "signature", "data", "input_audio",
+    ]
+)  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "text", "image_url", "file", "input_audio", "function", "json_schema", "json_object", "auto", "required", "low", "f",
+        "reasoning.text", "reasoning.encrypted", "anthropic-claude-v1", "cohere-thinking-v1", "data:image/png;base64,AA==",
+        "data:application/pdf;base64,AA==", "{}", '{"x":', "ephemeral", "\ud800",
+    ]
+)  # fmt: skip
+PARTS = st.recursive(
+    st.one_of(SCALARS, WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(PART_FIELDS, inner, max_size=5)),
+    max_leaves=15,
 )
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "developer"])},
+    optional={
+        "content": PARTS,
+        "tool_calls": PARTS,
+        "reasoning_details": PARTS,
+        "reasoning_content": PARTS,
+        "tool_call_id": st.one_of(WORDS, SCALARS),
+        "name": SCALARS,
+        "refusal": PARTS,
+    },
+)
+EVENTS = st.lists(st.tuples(st.sampled_from(NAMES), OBJECTS), max_size=6)
+CUTS = st.lists(st.integers(0, 10_000), max_size=8)
+KINDS = st.sampled_from(list(RequestKind))
+STATUSES = st.sampled_from([200, 204, 302, 400, 403, 429, 503])
 
 
-def reader(*, stream: bool, include_usage: bool = True, status: int = 200) -> AnswerReader:
-    return adapter_for("custom").reader(
-        attempt_run(stream=stream, include_usage=include_usage),
-        UpstreamRequest("https://provider.test", {}, b""),
-        status,
-        {"retry-after": "1"},
-    )
+def attempt(*, stream: bool, kind: RequestKind) -> AttemptRun:
+    run = attempt_run(stream=stream and kind is RequestKind.CHAT, include_usage=True)
+    return run.model_copy(update={"kind": kind, "key_fields": {"region": "us-east-1"}})
 
 
-def run(
-    body: bytes, cuts: list[int], *, stream: bool, include_usage: bool = True, status: int = 200
+def outcome(
+    adapter: Adapter,
+    body: bytes,
+    cuts: list[int],
+    *,
+    stream: bool,
+    kind: RequestKind = RequestKind.CHAT,
+    status: int = 200,
 ) -> tuple[list[bytes], Answer]:
-    one = reader(stream=stream, include_usage=include_usage, status=status)
+    request = UpstreamRequest("https://provider.test", {}, b"")
+    reader = adapter.reader(attempt(stream=stream, kind=kind), request, status, {"retry-after": "1"})
     bounds = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    chunks = [chunk for start, end in itertools.pairwise(bounds) for chunk in one.feed(body[start:end])]
-    return chunks, one.close()
+    chunks = [chunk for start, end in itertools.pairwise(bounds) for chunk in reader.feed(body[start:end])]
+    return chunks, reader.close()
 
 
-def check(body: bytes, chunks: list[bytes], answer: Answer) -> None:
+def check(chunks: list[bytes], answer: Answer) -> None:
     """What a worker relies on, for whatever came in."""
     for chunk in chunks:
         assert b"\n" not in chunk
-        document = json.loads(chunk)
-        assert isinstance(document["choices"], list)
-        assert not document.get("error")
-    if answer.body:
-        assert json.loads(answer.body)["choices"]
+        assert isinstance(json.loads(chunk)["choices"], list)
     assert answer.token_usage.total >= 0
-    if answer.failure is not None:
+    if answer.failure is None:
+        assert answer.finish_reason or json.loads(answer.body)["object"] == "list"
+    else:
         assert answer.failure.message
         assert answer.body == b""
 
 
+def streams(events: list[tuple[str, dict[str, object]]]) -> tuple[bytes, bytes]:
+    """The same events as Bedrock frames them and as Cohere does."""
+    frames = b"".join(aws_frames.event(name, document) for name, document in events)
+    texts = b"".join(f"data: {json.dumps({**document, 'type': name})}\n\n".encode() for name, document in events)
+    return frames, texts
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda one: type(one).__name__)
 @settings(deadline=None)
-@given(st.lists(EVENTS, max_size=12), st.lists(st.integers(0, 10_000), max_size=20), st.booleans())
-def test_any_cutting_gives_the_same_chunks_and_the_same_answer(
-    events: list[bytes], cuts: list[int], include_usage: bool
+@given(st.binary(max_size=400), CUTS, st.booleans(), KINDS, STATUSES)
+def test_no_bytes_break_a_reader(
+    adapter: Adapter, body: bytes, cuts: list[int], stream: bool, kind: RequestKind, status: int
 ) -> None:
-    body = b"".join(events)
-    whole = run(body, [], stream=True, include_usage=include_usage)
-    assert run(body, cuts, stream=True, include_usage=include_usage) == whole
-    assert run(body, list(range(len(body))), stream=True, include_usage=include_usage) == whole
-    check(body, *whole)
+    check(*outcome(adapter, body, cuts, stream=stream, kind=kind, status=status))
+    check(*outcome(adapter, aws_frames.frame({":event-type": "contentBlockDelta"}, body), cuts, stream=True))
+    check(*outcome(adapter, b"data: " + body + b"\n\n", cuts, stream=True))
 
 
-@settings(deadline=None)
-@given(
-    st.binary(max_size=400),
-    st.lists(st.integers(0, 400), max_size=5),
-    st.booleans(),
-    st.sampled_from([200, 204, 302, 400, 503]),
-)
-def test_no_bytes_break_a_reader(body: bytes, cuts: list[int], stream: bool, status: int) -> None:
-    check(body, *run(body, cuts, stream=stream, status=status))
-    check(body, *run(b"data: " + body + b"\n\n", cuts, stream=True))
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda one: type(one).__name__)
+@settings(deadline=None, max_examples=100)
+@given(OBJECTS, st.booleans(), KINDS, STATUSES)
+def test_no_document_breaks_a_reader(
+    adapter: Adapter, document: dict[str, object], stream: bool, kind: RequestKind, status: int
+) -> None:
+    check(*outcome(adapter, json.dumps(document).encode(), [], stream=stream, kind=kind, status=status))
 
 
-@settings(deadline=None, max_examples=300)
-@given(st.lists(st.one_of(DOCUMENTS, CHOICES), min_size=1, max_size=4), st.booleans())
-def test_no_json_breaks_a_reader(documents: list[object], include_usage: bool) -> None:
-    body = b"".join(event(document) for document in documents) + DONE
-    check(body, *run(body, [], stream=True, include_usage=include_usage))
-    whole = json.dumps(documents[0]).encode()
-    check(whole, *run(whole, [], stream=False))
+@settings(deadline=None, max_examples=120)
+@given(EVENTS, CUTS)
+def test_any_events_however_they_are_cut_give_one_answer(
+    events: list[tuple[str, dict[str, object]]], cuts: list[int]
+) -> None:
+    for adapter, body in zip(ADAPTERS, streams(events), strict=True):
+        whole = outcome(adapter, body, [], stream=True)
+        check(*whole)
+        assert outcome(adapter, body, cuts, stream=True) == whole
+        assert outcome(adapter, body, list(range(len(body))), stream=True) == whole
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(MESSAGES, max_size=4), st.dictionaries(st.sampled_from(TOP), PARTS, max_size=4), PARTS)
+def test_no_request_breaks_an_adapter(messages: list[object], fields: dict[str, object], given_input: object) -> None:
+    document = fields | {"messages": messages, "input": given_input}
+    for adapter, kind in itertools.product(ADAPTERS, RequestKind):
+        content = content_or_refusal(adapter, kind, json.dumps(document).encode())
+        assert isinstance(content, str) or json.loads(content)
+
+
+def content_or_refusal(adapter: Adapter, kind: RequestKind, body: bytes) -> bytes | str:
+    """What would be sent, or why nothing is: the only exception that an adapter may raise."""
+    try:
+        return adapter.request(attempt(stream=False, kind=kind), body).content
+    except RefusedByAdapter as refusal:
+        return refusal.failure.message
 
 
 def test_deep_nesting_breaks_no_reader() -> None:
-    for depth in (100, 300, 900, 2000, 100_000):
-        for opening, closing in (("[", "]"), ('{"delta":', "}")):
-            inner = opening * depth + "1" + closing * depth
-            body = f'{{"choices":[{{"index":"x","delta":{{"content":"a"}},"extra":{inner}}}]}}'.encode()
-            for stream in (True, False):
-                text = b"data: " + body + b"\n\n" if stream else body
-                check(text, *run(text, [], stream=stream))
+    for depth in (100, 300, 2000, 100_000):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        bodies = (
+            aws_frames.frame({":event-type": "contentBlockDelta"}, f'{{"delta":{{"citation":{deep}}}}}'.encode()),
+            f'data: {{"type":"citation-start","delta":{{"message":{{"citations":[{deep}]}}}}}}\n\n'.encode(),
+        )
+        whole = f'{{"stopReason":"x","finish_reason":"x","output":{{"message":{{"content":[{{"toolUse":{{"input":{deep}}}}}]}}}},'
+        whole += f'"message":{{"citations":[{deep}]}}}}'
+        for adapter, body in zip(ADAPTERS, bodies, strict=True):
+            check(*outcome(adapter, body, [], stream=True))
+            check(*outcome(adapter, whole.encode(), [], stream=False))
 
 
 def test_a_reader_that_is_over_takes_no_harm_from_more() -> None:
-    source = random.Random(7)
-    one = reader(stream=True)
-    one.feed(delta("stop", content="x") + DONE)
-    answer = one.close()
-    assert [chunk for _ in range(50) for chunk in one.feed(source.randbytes(20) + delta(None, content="late"))] == []
-    assert one.close() == answer
+    bedrock = aws_frames.START + aws_frames.delta(0, text="x") + aws_frames.ending()
+    cohere = b'data: {"type":"message-end","delta":{"finish_reason":"COMPLETE"}}\n\n'
+    request = UpstreamRequest("https://provider.test", {}, b"")
+    for adapter, body in zip(ADAPTERS, (bedrock, cohere), strict=True):
+        reader = adapter.reader(attempt(stream=True, kind=RequestKind.CHAT), request, 200, {})
+        assert reader.feed(body)
+        assert reader.over
+        answer = reader.close()
+        assert reader.feed(body + b"more") == []
+        assert reader.close() == answer

@@ -10,7 +10,7 @@ import pytest
 
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from tests.support.attempt_runs import attempt_run
-from tests.unit.provider_worker.adapters.gemini.requests_made import GEMINI, QUESTION, content
+from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, QUESTION, content
 
 NONE = UpstreamRequest("https://provider.test", {}, b"")
 CALL = {"functionCall": {"name": "weather", "args": {"city": "Köln"}, "id": "x1"}}

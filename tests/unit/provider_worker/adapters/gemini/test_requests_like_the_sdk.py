@@ -11,7 +11,7 @@ from google.genai import types
 
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth
-from tests.unit.provider_worker.adapters.gemini.requests_made import PROJECT, QUESTION, made
+from tests.unit.provider_worker.adapters.gemini.request_building import PROJECT, QUESTION, made
 from tests.unit.provider_worker.adapters.gemini.sdk import asked_by_sdk
 
 PNG = b"\x89PNG\xfb\xff\xfe"

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.provider_worker.adapters.gemini.refusals import refused
+from services.provider_worker.adapters.gemini.unsupported import refused
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)((?:;[\w=.+-]+)*);base64,", re.IGNORECASE)

@@ -9,7 +9,7 @@ import pytest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.adapter import Answer
-from tests.unit.provider_worker.adapters.cohere.cohere_exchanges import (
+from tests.unit.provider_worker.adapters.cohere.exchanges import (
     ADAPTER,
     DONE,
     START,

@@ -11,7 +11,6 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.errors import failure_of_document
-from services.provider_worker.adapters.openai_format.counts import count
 from services.provider_worker.adapters.openai_format.embeddings import (
     dimensions_of,
     embedding_list,
@@ -20,6 +19,7 @@ from services.provider_worker.adapters.openai_format.embeddings import (
     vectors_in,
 )
 from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.openai_format.usage import count
 from services.provider_worker.adapters.response.errors import plain_failure
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from services.provider_worker.adapters.gemini.candidates import SIGNATURE_FORMAT
-from services.provider_worker.adapters.gemini.media import MediaRules, parts_of, text_of
+from services.provider_worker.adapters.gemini.content import MediaRules, parts_of, text_of
 from services.provider_worker.adapters.gemini.models import needs_signatures
-from services.provider_worker.adapters.gemini.refusals import Refusals, refused
+from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,

@@ -3,7 +3,7 @@
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from services.provider_worker.adapters.response.unusable import no_object, stopped, unusable
+from services.provider_worker.adapters.response.errors import no_object, stopped, unusable
 
 
 @pytest.mark.parametrize(

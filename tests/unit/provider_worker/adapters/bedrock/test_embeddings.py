@@ -9,7 +9,7 @@ import pytest
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
-from tests.unit.provider_worker.adapters.bedrock.bedrock_exchanges import ADAPTER, bedrock_run
+from tests.unit.provider_worker.adapters.bedrock.exchanges import ADAPTER, bedrock_run
 
 TITAN = "amazon.titan-embed-text-v2:0"
 COHERE = "cohere.embed-v4:0"

@@ -6,7 +6,7 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.adapter import BEARER, RefusedByAdapter
-from tests.unit.provider_worker.adapters.cohere.cohere_exchanges import ADAPTER, HELLO, cohere_run, sent, whole
+from tests.unit.provider_worker.adapters.cohere.exchanges import ADAPTER, HELLO, cohere_run, sent, whole
 
 JsonObject = dict[str, object]
 

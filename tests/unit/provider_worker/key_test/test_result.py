@@ -9,8 +9,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep
 from services.provider_worker.key_test.credit import UNKNOWN, Credit
 from services.provider_worker.key_test.listing import ListedModel
-from services.provider_worker.key_test.own_words import WINDOW, without_key
-from services.provider_worker.key_test.result import Exchange, Findings, judged
+from services.provider_worker.key_test.result import WINDOW, Exchange, Findings, judged, without_key
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 KEY = "sk-canary-0123456789abcdef"

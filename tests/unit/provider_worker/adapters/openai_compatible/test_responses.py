@@ -7,7 +7,9 @@ import pytest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, ErrorReader, WholeReader
+from services.provider_worker.adapters.openai_compatible.errors import ErrorReader
+from services.provider_worker.adapters.openai_compatible.response import WholeReader
+from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
 from tests.support.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]

@@ -11,7 +11,7 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
 from tests.support.attempt_runs import attempt_run
-from tests.unit.provider_worker.adapters.stream_bodies import (
+from tests.unit.provider_worker.adapters.openai_compatible.stream_bodies import (
     DONE,
     USAGE,
     JsonObject,

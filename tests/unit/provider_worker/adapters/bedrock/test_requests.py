@@ -6,7 +6,7 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.adapter import RefusedByAdapter, SigV4Auth
-from tests.unit.provider_worker.adapters.bedrock.bedrock_exchanges import (
+from tests.unit.provider_worker.adapters.bedrock.exchanges import (
     ADAPTER,
     CLAUDE,
     HELLO,

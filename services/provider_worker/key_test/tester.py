@@ -19,7 +19,8 @@ from keyferry.contracts.usage import KeySource
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, AnswerReader, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
-from services.provider_worker.key_test.body import BodyReader
+from services.provider_worker.adapters.response.body import CollectingReader
+from services.provider_worker.adapters.response.errors import plain_failure
 from services.provider_worker.key_test.credit import MAX_CREDIT_BYTES, least, read_credit
 from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_that_chats, read_models
 from services.provider_worker.key_test.plans import Get, Plan, plan_of
@@ -254,3 +255,18 @@ def _run(provider: str, model: str, base_url: str, fields: Mapping[str, str]) ->
 
 def _ms_since(started_ns: int) -> int:
     return (time.monotonic_ns() - started_ns) // 1_000_000
+
+
+class BodyReader(CollectingReader):
+    """Keeps at most `max_bytes`; a longer body is a failure."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self._max_bytes = max_bytes
+
+    def close(self) -> Answer:
+        """The body."""
+        if self._body.too_large:
+            message = f"The provider's answer is larger than {self._max_bytes} bytes."
+            return Answer(failure=plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))
+        return Answer(body=self._body.content)

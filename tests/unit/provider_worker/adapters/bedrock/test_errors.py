@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from tests.unit.provider_worker.adapters.bedrock.bedrock_exchanges import bedrock_run, read
+from tests.unit.provider_worker.adapters.bedrock.exchanges import bedrock_run, read
 
 C = FailureClass
 AWS = ":http://internal.amazon.com/coral/com.amazon.bedrock/"

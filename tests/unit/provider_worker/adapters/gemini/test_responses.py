@@ -7,7 +7,7 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
-from tests.unit.provider_worker.adapters.gemini.answers import answer_of, event, read, streamed, whole
+from tests.unit.provider_worker.adapters.gemini.response_reading import answer_of, event, read, streamed, whole
 
 TEXT = {"text": "Hallo"}
 CALL = {"functionCall": {"name": "now"}}

@@ -1,0 +1,104 @@
+"""Reads complete (non-streamed) chat completions of the OpenAI family."""
+
+from collections.abc import Mapping
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, Where
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.openai_compatible.errors import failure_under_200
+from services.provider_worker.adapters.openai_compatible.message import repair_message, says_something
+from services.provider_worker.adapters.openai_compatible.tool_calls import repair_whole_calls
+from services.provider_worker.adapters.response.body import ObjectReader
+from services.provider_worker.adapters.response.errors import (
+    SILENT,
+    TOO_DEEP,
+    error_in,
+    failure_in_choices,
+    failure_of_error,
+    no_object,
+    unusable,
+)
+from services.provider_worker.adapters.response.finish_reason import openai_finish
+from services.provider_worker.adapters.response.json_text import (
+    JsonObject,
+    Mended,
+    as_object,
+    as_objects,
+    render,
+)
+from services.provider_worker.adapters.response.token_usage import Usage, metered, read_usage
+
+
+class WholeReader(ObjectReader):
+    """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is no part of it."""
+
+    def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._call_id_prefix = f"call_{run.attempt_id}"
+        self._headers = headers
+        super().__init__()
+
+    def _read(self, document: JsonObject, content: bytes) -> Answer:
+        """The completion, its bytes unchanged where they have OpenAI's shape already."""
+        choices = as_objects(document.get("choices"))
+        failure = self._failure_in(document, choices)
+        usage = read_usage(document.get("usage"))
+        token_usage, usage_source, cost = metered(usage)
+        model = document.get("model")
+        finish_reason, body = None, b""
+        if failure is None:
+            try:
+                changed = self._repair(document, choices, usage) or isinstance(document, Mended)
+                body = render(document) if changed else content
+                finish_reason = str(choices[0]["finish_reason"])
+            except ValueError:
+                failure = unusable(TOO_DEEP)
+        return Answer(
+            failure=failure,
+            body=body,
+            finish_reason=finish_reason,
+            model_served=model if isinstance(model, str) and model else None,
+            token_usage=token_usage,
+            usage_source=usage_source,
+            reported_cost_usd=cost,
+        )
+
+    def _no_object(self, content: bytes) -> Failure:
+        return failure_under_200(content, self._headers) or no_object(content)
+
+    def _failure_in(self, document: JsonObject, choices: list[JsonObject]) -> Failure | None:
+        error = error_in(document)
+        if error is not None:
+            return failure_of_error(error, Where.HTTP_200_BODY, self._headers)
+        failure = failure_in_choices(choices, Where.HTTP_200_BODY, self._headers)
+        if failure is not None:
+            return failure
+        if not any(
+            choice.get("finish_reason") or says_something(as_object(choice.get("message"))) for choice in choices
+        ):
+            return unusable(SILENT)
+        return None
+
+    def _repair(self, document: JsonObject, choices: list[JsonObject], usage: Usage | None) -> bool:
+        """Puts a completion right in place; whether anything had to be changed."""
+        changed = choices != document.get("choices")
+        document["choices"] = choices
+        for choice in choices:
+            changed = self._repair_choice(choice) or changed
+        if usage is not None and usage.openai is not document["usage"]:
+            document["usage"] = usage.openai
+            changed = True
+        return changed
+
+    def _repair_choice(self, choice: JsonObject) -> bool:
+        changed = not isinstance(choice.get("message"), dict)
+        message = as_object(choice.get("message")) or {"role": "assistant", "content": None}
+        choice["message"] = message
+        word = choice.get("finish_reason")
+        # A complete document is an ending by itself; OpenRouter leaves the word out now and then.
+        reason = openai_finish(word if isinstance(word, str) else "", calls_tools=bool(message.get("tool_calls")))
+        if reason != word:
+            choice["finish_reason"], changed = reason, True
+        changed = repair_message(message) or changed
+        return (
+            repair_whole_calls(message, self._call_id_prefix, cut_short=reason not in ("stop", "tool_calls")) or changed
+        )
