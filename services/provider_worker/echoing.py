@@ -5,13 +5,13 @@ import time
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.echo import echo
+from services.provider_worker.adapters.echo import echo_request
 from services.provider_worker.attempt import Prepared, Progress
 
 
 def echo_provider(run: AttemptRun, body: bytes) -> Prepared:
     """The answer to the caller's body; streamed word by word when a stream was asked for. Raises RefusedByAdapter."""
-    echoed = echo(run, body, int(time.time()))
+    echoed = echo_request(run, body, int(time.time()))
 
     async def call(progress: Progress) -> Answer:
         if run.stream:

@@ -31,7 +31,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def page() -> str:
+def render_page() -> str:
     """The page's text."""
     taken = {name: probed(name, ADAPTERS[name]) for name in PROVIDERS if name in ADAPTERS}
     parts = [_HEAD, _matrix(taken.items())]
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     target = asked.root / PAGE
-    text = page()
+    text = render_page()
     if not asked.check:
         target.write_text(text, encoding="utf-8")
         return 0

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from keyferry.contracts.failure import FailureClass
-from services.provider_worker.adapters.response.errors import judged_class
+from services.provider_worker.adapters.response.errors import coarse_class
 from tests.support.provider_traffic import (
     Case,
     JsonObject,
@@ -74,7 +74,7 @@ def outcome(client: openai.OpenAI, case: Case, model: str) -> JsonObject:
         return line_of_error(
             case,
             status=own.get("provider_status"),
-            judged_class=judged_class(FailureClass(own["failure"])),
+            judged_class=coarse_class(FailureClass(own["failure"])),
             where=own["where"],
             retry_after_ms=own.get("retry_after_ms"),
         )

@@ -5,7 +5,7 @@ import json
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind, UsageSource
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
-from services.provider_worker.adapters.response.errors import judged_class
+from services.provider_worker.adapters.response.errors import coarse_class
 from tests.support.attempt_runs import attempt_run
 from tests.support.provider_traffic import (
     Case,
@@ -49,7 +49,7 @@ def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
         return line_of_error(
             case,
             status=failure.status,
-            judged_class=judged_class(failure.failure_class),
+            judged_class=coarse_class(failure.failure_class),
             where=failure.where,
             retry_after_ms=failure.retry_after_ms,
         )

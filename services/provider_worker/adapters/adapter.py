@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure
+from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 
 
@@ -106,3 +106,10 @@ class Adapter(Protocol):
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
         """A reader for the response to `request` with this status and these headers (names in lower case)."""
+
+
+def bad_request(message: str, param: str | None) -> RefusedByAdapter:
+    """The refusal of a request that cannot be translated: status 400, nothing sent. `message` says what to do."""
+    return RefusedByAdapter(
+        Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=param)
+    )

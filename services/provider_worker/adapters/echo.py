@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
-from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
+from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, parse_object, render
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -25,7 +24,7 @@ def count_tokens(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Echo:
+class EchoAnswer:
     """One answer: `chunks()` for a stream, `answer` for its end or, with its body, for a request that is not streamed."""
 
     run: AttemptRun
@@ -48,21 +47,21 @@ class Echo:
         return render(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
 
 
-def echo(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Echo:
+def echo_request(run: AttemptRun, body: bytes, created_unix_seconds: int) -> EchoAnswer:
     """The answer to the caller's body. Raises RefusedByAdapter for what it cannot do: no user text, more choices, embeddings."""
     if run.kind is RequestKind.EMBEDDING:
-        raise _refused("The echo provider has no embeddings; choose a model that has.", "model")
+        raise bad_request("The echo provider has no embeddings; choose a model that has.", "model")
     document = parse_object(body)
     if document is None:
-        raise _refused("The request body is not a JSON object.", None)
+        raise bad_request("The request body is not a JSON object.", None)
     if document.get("n") not in (None, 1):
-        raise _refused("The echo provider gives one choice only; leave `n` out or set it to 1.", "n")
+        raise bad_request("The echo provider gives one choice only; leave `n` out or set it to 1.", "n")
     messages = as_objects(document.get("messages"))
     said = next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
     if not said.strip():
-        raise _refused("The echo provider needs a user message with text to echo.", "messages")
+        raise bad_request("The echo provider needs a user message with text to echo.", "messages")
     pieces = _PIECE.findall(said)
-    kept = pieces[: _limit(document)]
+    kept = pieces[: _max_tokens(document)]
     finish_reason = "stop" if len(kept) == len(pieces) else "length"
     token_usage = TokenUsage(input=sum(count_tokens(_text(message)) for message in messages), output=len(kept))
     answer = Answer(
@@ -72,15 +71,15 @@ def echo(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Echo:
         token_usage=token_usage,
         usage_source=UsageSource.REPORTED,
     )
-    return Echo(run, created_unix_seconds, tuple(kept), answer)
+    return EchoAnswer(run, created_unix_seconds, tuple(kept), answer)
 
 
-def _limit(document: JsonObject) -> int | None:
+def _max_tokens(document: JsonObject) -> int | None:
     for name in ("max_completion_tokens", "max_tokens"):
         value = document.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
-                raise _refused(f"`{name}` must be at least 1.", name)
+                raise bad_request(f"`{name}` must be at least 1.", name)
             return value
     return None
 
@@ -116,9 +115,3 @@ def _usage(token_usage: TokenUsage) -> JsonObject:
         "completion_tokens": token_usage.output,
         "total_tokens": token_usage.total,
     }
-
-
-def _refused(message: str, param: str | None) -> RefusedByAdapter:
-    return RefusedByAdapter(
-        Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=param)
-    )

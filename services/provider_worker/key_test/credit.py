@@ -32,53 +32,53 @@ UNKNOWN = Credit()
 
 def read_credit(body: bytes) -> Credit | None:
     """What an answer about a key's money says; null where it is no such answer."""
-    document = _exact(body)
+    document = _parse_exactly(body)
     if document is None:
         return None
     data = document.get("data")
     if isinstance(data, dict):
-        return _of_amount(_openrouter(data))
+        return _credit_from_amount(_read_openrouter(data))
     if isinstance(document.get("balance_infos"), list):
-        return _deepseek(document)
+        return _read_deepseek(document)
     return None
 
 
-def least(one: Credit, other: Credit) -> Credit:
+def combine_credit(one: Credit, other: Credit) -> Credit:
     """What holds where both do: a key's own limit, and the money of its account."""
     amounts = [credit.left_usd for credit in (one, other) if credit.left_usd is not None]
     said = [credit.enough for credit in (one, other) if credit.enough is not None]
     return Credit(min(amounts, default=None), all(said) if said else None)
 
 
-def _openrouter(data: JsonObject) -> Decimal | None:
-    remaining = _amount(data.get("limit_remaining"))
+def _read_openrouter(data: JsonObject) -> Decimal | None:
+    remaining = _parse_amount(data.get("limit_remaining"))
     if remaining is not None:
         return remaining
-    bought, used = _amount(data.get("total_credits")), _amount(data.get("total_usage"))
+    bought, used = _parse_amount(data.get("total_credits")), _parse_amount(data.get("total_usage"))
     return None if bought is None or used is None else _EXACT.subtract(bought, used)
 
 
-def _deepseek(document: JsonObject) -> Credit:
+def _read_deepseek(document: JsonObject) -> Credit:
     rows = as_objects(document.get("balance_infos"))
     dollars = [
         amount
         for row in rows
         if row.get("currency") == "USD"
-        if (amount := _amount(row.get("total_balance"))) is not None
+        if (amount := _parse_amount(row.get("total_balance"))) is not None
     ]
     available = document.get("is_available")
-    left = _of_amount(dollars[0] if dollars else None)
+    left = _credit_from_amount(dollars[0] if dollars else None)
     return Credit(left.left_usd, available if isinstance(available, bool) else left.enough)
 
 
-def _of_amount(amount: Decimal | None) -> Credit:
+def _credit_from_amount(amount: Decimal | None) -> Credit:
     if amount is None:
         return UNKNOWN
     # Providers send floats with more places than money has here; what is left is never made more than it is.
     return Credit(_EXACT.quantize(amount, _QUANTUM), amount > 0)
 
 
-def _amount(value: object) -> Decimal | None:
+def _parse_amount(value: object) -> Decimal | None:
     """`value` as an amount that the gateway can count with; null for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         return None
@@ -93,18 +93,20 @@ def _amount(value: object) -> Decimal | None:
     return amount
 
 
-def _exact(body: bytes) -> JsonObject | None:
+def _parse_exactly(body: bytes) -> JsonObject | None:
     """The JSON object in `body`, its numbers as the decimals that they are written as."""
     if len(body) > MAX_CREDIT_BYTES:
         return None
     try:
-        document: object = json.loads(body, parse_float=_number, parse_int=_number, parse_constant=lambda _: None)
+        document: object = json.loads(
+            body, parse_float=_parse_number, parse_int=_parse_number, parse_constant=lambda _: None
+        )
     except (ValueError, RecursionError):
         return None
     return as_object(document) if isinstance(document, dict) else None
 
 
-def _number(text: str) -> Decimal | None:
+def _parse_number(text: str) -> Decimal | None:
     try:
         return Decimal(text) if len(text) <= _MAX_DIGITS else None
     except ArithmeticError:

@@ -43,12 +43,12 @@ def read_models(body: bytes) -> list[ListedModel] | None:
     for entry in entries:
         if len(models) >= MAX_MODELS:
             break
-        if (model := _model(entry)) is not None:
+        if (model := _read_model(entry)) is not None:
             models.setdefault(model.name, model)
     return list(models.values())
 
 
-def first_that_chats(models: list[ListedModel]) -> str | None:
+def first_chat_model(models: list[ListedModel]) -> str | None:
     """The first model that says that it takes chats, else the first whose name does not say the contrary."""
     said = next((model.name for model in models if model.chats), None)
     return said or next(
@@ -56,18 +56,18 @@ def first_that_chats(models: list[ListedModel]) -> str | None:
     )
 
 
-def _model(entry: object) -> ListedModel | None:
+def _read_model(entry: object) -> ListedModel | None:
     if isinstance(entry, str):
         return ListedModel(entry) if _NAME.fullmatch(entry) else None
     fields = as_object(entry)
     for key in ("id", "name"):
         name = fields.get(key)
         if isinstance(name, str) and _NAME.fullmatch(name.removeprefix("models/")):
-            return ListedModel(name.removeprefix("models/"), _chats(fields))
+            return ListedModel(name.removeprefix("models/"), _takes_chats(fields))
     return None
 
 
-def _chats(fields: JsonObject) -> bool | None:
+def _takes_chats(fields: JsonObject) -> bool | None:
     """What Google, Cohere, Mistral and Together say of a model, each in a word of its own."""
     for key, word in (("supportedGenerationMethods", "generateContent"), ("endpoints", "chat")):
         methods = fields.get(key)

@@ -16,7 +16,7 @@ _ANTHROPIC_VERSION = "2023-06-01"
 
 
 @dataclass(frozen=True, slots=True)
-class Get:
+class GetCall:
     """One GET. `url` makes its address from the key's base URL (without a slash at its end) and fields."""
 
     url: Callable[[str, Mapping[str, str]], str]
@@ -26,12 +26,12 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class KeyTestPlan:
     """What is asked of one provider."""
 
-    models: Get | None = None
+    models: GetCall | None = None
     """The models that the key may call."""
-    credit: tuple[Get, ...] = ()
+    credit: tuple[GetCall, ...] = ()
     """What is left of its money, or of its own limit; the first is asked first of all."""
     names_are_callable: bool = True
     """Whether calls name models as that list does."""
@@ -56,37 +56,37 @@ def _azure_models(base_url: str, fields: Mapping[str, str]) -> str:
     )
 
 
-_MODELS = Get(_below("/models"))
-_PUBLIC_MODELS = Get(_below("/models"), proves=False)
-_OPENAI_LIKE = Plan(models=_MODELS)
-_PUBLIC = Plan(models=_PUBLIC_MODELS)
+_MODELS = GetCall(_below("/models"))
+_PUBLIC_MODELS = GetCall(_below("/models"), proves=False)
+_OPENAI_LIKE = KeyTestPlan(models=_MODELS)
+_PUBLIC = KeyTestPlan(models=_PUBLIC_MODELS)
 
-PLANS: Mapping[str, Plan] = MappingProxyType(
+PLANS: Mapping[str, KeyTestPlan] = MappingProxyType(
     {
         "openai": _OPENAI_LIKE,
-        "anthropic": Plan(
-            models=Get(
+        "anthropic": KeyTestPlan(
+            models=GetCall(
                 _below("/v1/models?limit=1000", "/v1"), MappingProxyType({"anthropic-version": _ANTHROPIC_VERSION})
             )
         ),
-        "gemini": Plan(models=Get(_below("/models?pageSize=1000"))),
+        "gemini": KeyTestPlan(models=GetCall(_below("/models?pageSize=1000"))),
         # Its lists are of Google's models for everybody, and below another path than the calls.
-        "vertex": Plan(),
+        "vertex": KeyTestPlan(),
         "mistral": _OPENAI_LIKE,
-        "cohere": Plan(models=Get(_below("/v1/models?page_size=1000&endpoint=chat"))),
+        "cohere": KeyTestPlan(models=GetCall(_below("/v1/models?page_size=1000&endpoint=chat"))),
         "xai": _OPENAI_LIKE,
         "groq": _OPENAI_LIKE,
         "together": _OPENAI_LIKE,
         "fireworks": _OPENAI_LIKE,
         "deepinfra": _PUBLIC,
-        "perplexity": Plan(),
+        "perplexity": KeyTestPlan(),
         "huggingface": _PUBLIC,
-        "openrouter": Plan(models=_PUBLIC_MODELS, credit=(Get(_below("/key")), Get(_below("/credits")))),
-        "deepseek": Plan(models=_MODELS, credit=(Get(_below("/user/balance", "/v1")),)),
+        "openrouter": KeyTestPlan(models=_PUBLIC_MODELS, credit=(GetCall(_below("/key")), GetCall(_below("/credits")))),
+        "deepseek": KeyTestPlan(models=_MODELS, credit=(GetCall(_below("/user/balance", "/v1")),)),
         # It lists what could be deployed; what can be called are deployments.
-        "azure": Plan(models=Get(_azure_models), names_are_callable=False),
+        "azure": KeyTestPlan(models=GetCall(_azure_models), names_are_callable=False),
         # Its lists are on another host, where a key that is bound to this one must not go.
-        "bedrock": Plan(),
+        "bedrock": KeyTestPlan(),
         "vllm": _OPENAI_LIKE,
         "ollama": _PUBLIC,
         "llamacpp": _PUBLIC,
@@ -96,9 +96,9 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
 """Provider -> what is asked of it."""
 
 
-def plan_of(provider: str, base_url: str) -> Plan:
+def plan_for(provider: str, base_url: str) -> KeyTestPlan:
     """The plan for a key of `provider` that is used at `base_url`; one without questions for a provider that has no row."""
     if provider == "azure" and base_url.rstrip("/").endswith("/models"):
         # Azure AI Foundry's endpoint of the same kind of key, which has no list.
-        return Plan()
-    return PLANS.get(provider, Plan())
+        return KeyTestPlan()
+    return PLANS.get(provider, KeyTestPlan())

@@ -19,12 +19,12 @@ from keyferry.contracts.usage import KeySource
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, AnswerReader, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
-from services.provider_worker.adapters.response.body import CollectingReader
-from services.provider_worker.adapters.response.errors import plain_failure
-from services.provider_worker.key_test.credit import MAX_CREDIT_BYTES, least, read_credit
-from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_that_chats, read_models
-from services.provider_worker.key_test.plans import Get, Plan, plan_of
-from services.provider_worker.key_test.result import Exchange, Findings, judged
+from services.provider_worker.adapters.response.body import BufferingReader
+from services.provider_worker.adapters.response.errors import make_failure
+from services.provider_worker.key_test.credit import MAX_CREDIT_BYTES, combine_credit, read_credit
+from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_chat_model, read_models
+from services.provider_worker.key_test.plans import GetCall, KeyTestPlan, plan_for
+from services.provider_worker.key_test.result import KeyTestFindings, ProbeExchange, conclude
 from services.provider_worker.upstream.attaching import METHOD, attached
 from services.provider_worker.upstream.client import (
     BrokenOffAnswer,
@@ -35,14 +35,14 @@ from services.provider_worker.upstream.client import (
     UpstreamResponse,
 )
 
-CHECK_SECONDS = 25.0
+TEST_SECONDS = 25.0
 """For all calls of a test together; the vault waits longer than that."""
 TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=12, between_bytes_seconds=8)
 _ANY_MODEL = "model"
 """Stands in a request that is not made: what is wanted of it is how the adapter attaches a key."""
 
 
-class _Enough(Exception):
+class _StopReading(Exception):
     """Leaves an answer in the middle: its connection is closed, and its rest not waited for."""
 
 
@@ -58,7 +58,7 @@ class KeyTester:
         timeouts: Timeouts = TIMEOUTS,
         *,
         adapter_of: AdapterOf = adapter_for,
-        within_seconds: float = CHECK_SECONDS,
+        within_seconds: float = TEST_SECONDS,
     ) -> None:
         self._client = client
         self._timeouts = timeouts
@@ -68,35 +68,35 @@ class KeyTester:
     async def check(self, asked: RunKeyTest, key: LeasedKey) -> KeyTest:
         """What the provider says to the key, within the checker's time. Raises nothing for what a provider does."""
         started_ns = time.monotonic_ns()
-        found = Findings(origin=key.origin)
+        found = KeyTestFindings(origin=key.origin)
         try:
             until = asyncio.get_running_loop().time() + self._within_seconds
-            calls = _Calls(self._client, self._timeouts, self._adapter_of(key.provider), asked, key, until)
-            await _ask(calls, found)
+            calls = _ProbeCalls(self._client, self._timeouts, self._adapter_of(key.provider), asked, key, until)
+            await _run_calls(calls, found)
         except RefusedByAdapter as error:
-            refused = Exchange(duration_ms=0, failure=error.failure)
+            refused = ProbeExchange(duration_ms=0, failure=error.failure)
             if found.first is None:
                 found.first = refused
             else:
                 found.chat = found.chat or refused
         text = key.for_origin(key.origin).reveal()
-        return judged(found, datetime.now(UTC), _ms_since(started_ns), text)
+        return conclude(found, datetime.now(UTC), _ms_since(started_ns), text)
 
 
-async def _ask(calls: "_Calls", found: Findings) -> None:
+async def _run_calls(calls: "_ProbeCalls", found: KeyTestFindings) -> None:
     """Make the calls of a test, as far as they make sense. Raises RefusedByAdapter where one cannot be made at all."""
-    plan = plan_of(calls.provider, calls.base_url)
+    plan = plan_for(calls.provider, calls.base_url)
     # Built before anything is sent: fields that the adapter cannot do with are told at once.
     calls.chat_request(_ANY_MODEL)
     for get in (*plan.credit, *((plan.models,) if plan.models else ())):
         exchange, body = await calls.get(get, MAX_LIST_BYTES if get is plan.models else MAX_CREDIT_BYTES)
-        _learn(found, plan, get, exchange, body)
+        _record(found, plan, get, exchange, body)
         if found.first is not None and found.first.answered_ms is None:
             return
     await _chat(calls, found)
 
 
-def _learn(found: Findings, plan: Plan, get: Get, exchange: Exchange, body: bytes) -> None:
+def _record(found: KeyTestFindings, plan: KeyTestPlan, get: GetCall, exchange: ProbeExchange, body: bytes) -> None:
     """Keep what a GET has told."""
     models = read_models(body) if body and get is plan.models else None
     credit = read_credit(body) if body and get is not plan.models else None
@@ -106,14 +106,14 @@ def _learn(found: Findings, plan: Plan, get: Get, exchange: Exchange, body: byte
     if models is not None and plan.names_are_callable:
         found.models = models
     if credit is not None:
-        found.credit = least(found.credit, credit)
+        found.credit = combine_credit(found.credit, credit)
         found.credit_ms = (found.credit_ms or 0) + exchange.duration_ms
 
 
-async def _chat(calls: "_Calls", found: Findings) -> None:
+async def _chat(calls: "_ProbeCalls", found: KeyTestFindings) -> None:
     """The call that the key is for; once more with a listed model where only the usual one is gone."""
     usual = PROVIDERS[calls.provider].test_model if calls.provider in PROVIDERS else None
-    listed = first_that_chats(found.models)
+    listed = first_chat_model(found.models)
     model = calls.model or usual or listed
     if model is None:
         found.model_words = "no model to call is known: allow the key a model, and test it again"
@@ -126,7 +126,7 @@ async def _chat(calls: "_Calls", found: Findings) -> None:
         found.model_words = f"{usual} cannot be called with this key"
 
 
-class _Calls:
+class _ProbeCalls:
     """The calls of one test. Every method ends by `until`, a time of the event loop's clock."""
 
     def __init__(
@@ -158,7 +158,7 @@ class _Calls:
         }
         return run, self._adapter.request(run, orjson.dumps(body))
 
-    async def chat(self, model: str) -> Exchange:
+    async def chat(self, model: str) -> ProbeExchange:
         """Have a model say one token."""
         run, request = self.chat_request(model)
         exchange, _ = await self._exchange(
@@ -166,7 +166,7 @@ class _Calls:
         )
         return exchange
 
-    async def get(self, get: Get, max_bytes: int) -> tuple[Exchange, bytes]:
+    async def get(self, get: GetCall, max_bytes: int) -> tuple[ProbeExchange, bytes]:
         """One GET with the key, and its body; no body unless it went well."""
         run, like = self.chat_request(self.model or _ANY_MODEL)
         headers = {name: value for name, value in like.headers.items() if name.lower() != "content-type"}
@@ -182,7 +182,7 @@ class _Calls:
 
     async def _exchange(
         self, method: str, request: UpstreamRequest, reader_of: Callable[[int, Mapping[str, str]], AnswerReader]
-    ) -> tuple[Exchange, Answer]:
+    ) -> tuple[ProbeExchange, Answer]:
         started_ns = time.monotonic_ns()
         answered_ms: int | None = None
         answer = Answer()
@@ -198,12 +198,12 @@ class _Calls:
                     answer = await _read(response, reader)
                     failure = answer.failure
                     if reader.over:
-                        raise _Enough
-        except _Enough:
+                        raise _StopReading
+        except _StopReading:
             pass
         except (NotSent, SentNoAnswer, BrokenOffAnswer, TimeoutError) as error:
             failure = _failure_of(error)
-        return Exchange(_ms_since(started_ns), answered_ms, failure), answer
+        return ProbeExchange(_ms_since(started_ns), answered_ms, failure), answer
 
 
 async def _read(response: UpstreamResponse, reader: AnswerReader) -> Answer:
@@ -240,7 +240,7 @@ def _run(provider: str, model: str, base_url: str, fields: Mapping[str, str]) ->
         model=model,
         model_asked=model,
         stream=False,
-        deadline_ms=int(CHECK_SECONDS * 1000),
+        deadline_ms=int(TEST_SECONDS * 1000),
         start_by_unix_ms=0,
         attempt_id="att_key_check",
         attempt_number=1,
@@ -257,7 +257,7 @@ def _ms_since(started_ns: int) -> int:
     return (time.monotonic_ns() - started_ns) // 1_000_000
 
 
-class BodyReader(CollectingReader):
+class BodyReader(BufferingReader):
     """Keeps at most `max_bytes`; a longer body is a failure."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -268,5 +268,5 @@ class BodyReader(CollectingReader):
         """The body."""
         if self._body.too_large:
             message = f"The provider's answer is larger than {self._max_bytes} bytes."
-            return Answer(failure=plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))
+            return Answer(failure=make_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))
         return Answer(body=self._body.content)

@@ -10,9 +10,15 @@ from pathlib import Path
 import services.provider_worker.replay as tool
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects
-from services.provider_worker.replay.outcome import outcome
+from services.provider_worker.replay.outcome import describe_outcome
 from services.provider_worker.replay.player import loopback_client, play
-from services.provider_worker.replay.recording import CUSTOM, NotARecording, Recording, provider_of, recording
+from services.provider_worker.replay.recording import (
+    CUSTOM,
+    InvalidRecording,
+    Recording,
+    find_provider,
+    parse_recording,
+)
 
 _BAD_FILE = 2
 
@@ -21,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Replay the files named by the arguments; the exit status, 2 where one could not be read."""
     asked = _parser().parse_args(arguments)
     if asked.provider is not None and asked.provider not in ADAPTERS:
-        _tell(f"there is no provider {asked.provider!r}; there are {', '.join(sorted(ADAPTERS))}")
+        _warn(f"there is no provider {asked.provider!r}; there are {', '.join(sorted(ADAPTERS))}")
         return _BAD_FILE
     return asyncio.run(_replay(asked.files, asked.seed, asked.provider, as_json=asked.json))
 
@@ -45,37 +51,37 @@ async def _replay(files: Sequence[Path], seed: int, provider: str | None, *, as_
     try:
         for file in files:
             try:
-                recorded = recording(file.read_bytes(), file.stem)
+                recorded = parse_recording(file.read_bytes(), file.stem)
             except OSError as error:
-                _tell(f"{file}: it cannot be read: {error.strerror}")
+                _warn(f"{file}: it cannot be read: {error.strerror}")
                 status = _BAD_FILE
                 continue
-            except NotARecording as error:
-                _tell(f"{file}: {error}")
+            except InvalidRecording as error:
+                _warn(f"{file}: {error}")
                 status = _BAD_FILE
                 continue
-            chosen = provider or _chosen(recorded, file)
+            chosen = provider or _choose(recorded, file)
             chunks, answer = await play(recorded, ADAPTERS[chosen], chosen, client, seed)
-            line = outcome(recorded, chunks, answer)
+            line = describe_outcome(recorded, chunks, answer)
             # Escapes for all but ASCII: so the halves of a character that a stream has cut in two make one again.
-            sys.stdout.write((json.dumps(line) if as_json else _words(line)) + "\n")
+            sys.stdout.write((json.dumps(line) if as_json else _describe(line)) + "\n")
     finally:
         await client.close()
     return status
 
 
-def _chosen(recorded: Recording, file: Path) -> str:
-    provider = provider_of(recorded, ADAPTERS)
+def _choose(recorded: Recording, file: Path) -> str:
+    provider = find_provider(recorded, ADAPTERS)
     if provider is None:
-        _tell(f"{file}: no adapter for {recorded.provider!r}; read as an OpenAI-compatible one")
+        _warn(f"{file}: no adapter for {recorded.provider!r}; read as an OpenAI-compatible one")
     return provider or CUSTOM
 
 
-def _tell(note: str) -> None:
+def _warn(note: str) -> None:
     sys.stderr.write(f"{note}\n")
 
 
-def _words(line: JsonObject) -> str:
+def _describe(line: JsonObject) -> str:
     """One line for people."""
     if line["error"] is not None:
         error = as_object(line["error"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.response.errors import judged_class
+from services.provider_worker.adapters.response.errors import coarse_class
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -20,14 +20,14 @@ _HEAD = 3
 """How many rows, and numbers of each, are shown of embeddings."""
 
 
-def outcome(recorded: Recording, chunks: Iterable[bytes], answer: Answer) -> JsonObject:
+def describe_outcome(recorded: Recording, chunks: Iterable[bytes], answer: Answer) -> JsonObject:
     """The line for an answer and, where it was streamed, the chunks before it."""
     line: JsonObject = {"case": recorded.case}
     if answer.failure is not None:
         return {**_empty(), **line, "error": _error(answer.failure)}
     if recorded.kind is RequestKind.EMBEDDING:
         return {**_empty(), **line, **_embeddings(parse_object(answer.body) or {})}
-    document = _joined(chunks) if recorded.stream else parse_object(answer.body) or {}
+    document = _join_chunks(chunks) if recorded.stream else parse_object(answer.body) or {}
     return {**_empty(), **line, **_completion(document)}
 
 
@@ -40,7 +40,7 @@ def _error(failure: Failure) -> JsonObject:
     delay_ms = failure.retry_after_ms
     return {
         "status": failure.status,
-        "class": judged_class(failure.failure_class),
+        "class": coarse_class(failure.failure_class),
         "where": failure.where.value,
         "retry_after_s": None if delay_ms is None else delay_ms / 1000,
         "message": failure.message,
@@ -57,7 +57,9 @@ def _completion(document: JsonObject) -> JsonObject:
         "reasoning_text": message.get("reasoning_content"),
         "refusal": message.get("refusal"),
         "choices_text": [as_object(choice.get("message")).get("content") for choice in choices],
-        "tool_calls": [{"name": call.get("name"), "arguments": _parsed(call.get("arguments"))} for call in calls],
+        "tool_calls": [
+            {"name": call.get("name"), "arguments": _parse_arguments(call.get("arguments"))} for call in calls
+        ],
         "finish_reason": first.get("finish_reason"),
         "usage": _usage(as_object(document.get("usage"))),
     }
@@ -88,7 +90,7 @@ def _embeddings(document: JsonObject) -> JsonObject:
     }
 
 
-def _joined(chunks: Iterable[bytes]) -> JsonObject:
+def _join_chunks(chunks: Iterable[bytes]) -> JsonObject:
     """The completion that a stream adds up to, put together as OpenAI's clients do: strings join, tool calls by index."""
     usage: object = None
     choices: dict[object, JsonObject] = {}
@@ -119,7 +121,7 @@ def _join(into: object, delta: JsonObject) -> None:
         joined[name] = before + value if isinstance(before, str) and isinstance(value, str) else before or value
 
 
-def _parsed(arguments: object) -> object:
+def _parse_arguments(arguments: object) -> object:
     text = as_text(arguments)
     try:
         return json.loads(text) if text.strip() else {}

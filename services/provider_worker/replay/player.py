@@ -23,7 +23,7 @@ _KEY_FIELDS = {"region": "us-east-1", "project": "replayed", "location": "us-cen
 """Fields without which some providers have no address. The address is replaced by the server's."""
 
 
-def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
+def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
     """`data` cut at random offsets: small pieces with some seeds, large ones with others."""
     source = random.Random(seed)
     largest = max(source.choice(_LARGEST_PIECES), 2 * len(data) // _MOST_PIECES)
@@ -38,7 +38,7 @@ async def play(
     recorded: Recording, adapter: Adapter, provider: str, client: UpstreamClient, seed: int
 ) -> tuple[list[bytes], Answer]:
     """The chunks and the answer that the adapter makes of the recording."""
-    async with _serving(recorded, seed) as origin:
+    async with _serve(recorded, seed) as origin:
         run = _run(recorded, provider, origin)
         chunks: list[bytes] = []
         try:
@@ -64,12 +64,12 @@ def loopback_client() -> UpstreamClient:
 
 
 @asynccontextmanager
-async def _serving(recorded: Recording, seed: int) -> AsyncIterator[str]:
+async def _serve(recorded: Recording, seed: int) -> AsyncIterator[str]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await _read_request(reader)
             writer.write(_head(recorded))
-            for piece in rechunked(recorded.body, seed):
+            for piece in rechunk(recorded.body, seed):
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 await writer.drain()
                 await asyncio.sleep(0)  # so that the caller sees this piece by itself

@@ -20,7 +20,7 @@ _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 """What HTTP/1.1 takes as a header's name; those of HTTP/2's own, such as `:status`, are none."""
 
 
-class NotARecording(ValueError):
+class InvalidRecording(ValueError):
     """The file holds no recorded exchange; the message says what is wrong with it."""
 
 
@@ -42,20 +42,20 @@ class Recording:
     body: bytes
 
 
-def recording(data: bytes, name: str) -> Recording:
+def parse_recording(data: bytes, name: str) -> Recording:
     """The exchange in a file of that name. Raises NotARecording."""
     try:
         document = json.loads(data)
     except ValueError as error:
-        raise NotARecording(f"it is not JSON: {error}") from None
+        raise InvalidRecording(f"it is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise NotARecording("it holds no JSON object")
+        raise InvalidRecording("it holds no JSON object")
     response = document.get("response")
     if not isinstance(response, dict):
-        raise NotARecording("it has no `response` object")
+        raise InvalidRecording("it has no `response` object")
     status = response.get("status")
     if not isinstance(status, int) or not 200 <= status <= 599:
-        raise NotARecording("`response.status` is no HTTP status from 200 to 599")
+        raise InvalidRecording("`response.status` is no HTTP status from 200 to 599")
     return Recording(
         case=as_text(document.get("case")) or name,
         provider=as_text(document.get("provider")) or "custom",
@@ -96,7 +96,7 @@ def _inputs(body: JsonObject) -> int:
 
 def _headers(given: object) -> dict[str, str]:
     if not isinstance(given, dict):
-        raise NotARecording("`response.headers` is no object")
+        raise InvalidRecording("`response.headers` is no object")
     names = (name for name in given if _NAME.fullmatch(name) and name.lower() not in _CONNECTION)
     return {name.lower(): str(given[name]) for name in names}
 
@@ -106,19 +106,19 @@ def _body(response: JsonObject) -> bytes:
         try:
             return base64.b64decode(as_text(response["body_b64"]), validate=True)
         except binascii.Error as error:
-            raise NotARecording(f"`response.body_b64` is not base64: {error}") from None
+            raise InvalidRecording(f"`response.body_b64` is not base64: {error}") from None
     if response.get("body_text") is not None:
         # Half a character is recorded as such; it goes over the wire as the bytes that were misread.
         return as_text(response["body_text"]).encode("utf-8", "surrogatepass")
     if "body" not in response:
-        raise NotARecording("`response` has none of `body`, `body_text` and `body_b64`")
+        raise InvalidRecording("`response` has none of `body`, `body_text` and `body_b64`")
     return json.dumps(response["body"]).encode()
 
 
 CUSTOM = "custom"
 
 
-_ALSO_CALLED: Mapping[str, str] = {
+_ALIASES: Mapping[str, str] = {
     "openai_compatible": CUSTOM,
     "azure_openai": "azure",
     "aws_bedrock": "bedrock",
@@ -136,11 +136,11 @@ _ALSO_CALLED: Mapping[str, str] = {
 """Names under which others record the providers."""
 
 
-def provider_of(recorded: Recording, adapters: Mapping[str, Adapter]) -> str | None:
+def find_provider(recorded: Recording, adapters: Mapping[str, Adapter]) -> str | None:
     """The provider whose adapter reads the recording: its own, or that of the dialect it names; null where neither is known."""
     for name in (recorded.provider, recorded.dialect):
         known = name.lower().replace("-", "_").replace(".", "_")
-        known = _ALSO_CALLED.get(known, known)
+        known = _ALIASES.get(known, known)
         if known in adapters:
             return known
     return None

@@ -8,10 +8,10 @@ import pytest
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.openai_compatible import providers as compatible
 from services.provider_worker.adapters.openai_compatible.adapter import CompatibleAdapter
-from services.provider_worker.adapters.openai_compatible.capabilities import Chat
+from services.provider_worker.adapters.openai_compatible.capabilities import ChatCapabilities
 from services.provider_worker.adapters.openai_compatible.providers import CompatibleProvider, foreign_extras
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.providers_page import PAGE, REPOSITORY, page
+from services.provider_worker.providers_page import PAGE, REPOSITORY, render_page
 from services.provider_worker.providers_page import main as write_page
 from services.provider_worker.replay import __main__ as replay
 from tests.support.attempt_runs import attempt_run
@@ -98,13 +98,13 @@ def test_its_extras_reach_nobody_else(row: CompatibleProvider) -> None:
 
 def test_the_guide_names_every_field_of_a_row() -> None:
     told = GUIDE.text
-    fields = [*compatible.CompatibleProvider.__slots__, *Chat.__slots__]
+    fields = [*compatible.CompatibleProvider.__slots__, *ChatCapabilities.__slots__]
     silent = {"name", "chat", "embeddings_path", "takes_any_extra"}
     assert [field for field in fields if f"`{field}`" not in told and field not in silent] == []
 
 
 def test_the_page_of_providers_is_what_the_adapters_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (REPOSITORY / PAGE).read_text() == page()
+    assert (REPOSITORY / PAGE).read_text() == render_page()
     assert write_page(["--check"]) == 0
     (tmp_path / "docs").mkdir()
     assert write_page(["--root", str(tmp_path), "--check"]) == 1
@@ -114,5 +114,5 @@ def test_the_page_of_providers_is_what_the_adapters_say(tmp_path: Path, capsys: 
 
 
 def test_every_provider_that_the_worker_calls_is_on_the_page() -> None:
-    text = page()
+    text = render_page()
     assert [name for name in ADAPTERS if f"Named `{name}`." not in text] == []

@@ -5,8 +5,8 @@ import pytest
 from keyferry.contracts.usage import RequestKind, UsageSource
 from services.provider_worker.adapters.adapter import Adapter
 from services.provider_worker.adapters.registry import ADAPTERS, adapter_for
-from services.provider_worker.replay.outcome import outcome
-from services.provider_worker.replay.recording import caller_body, recording
+from services.provider_worker.replay.outcome import describe_outcome
+from services.provider_worker.replay.recording import caller_body, parse_recording
 from tests.support.adapter_replay import (
     REPLAYS,
     assert_judged_right,
@@ -54,7 +54,7 @@ def test_the_family_is_recorded_in_full() -> None:
 
 @pytest.mark.parametrize("case", EMBEDDINGS, ids=str)
 def test_the_judge_accepts_what_the_adapter_makes_of_embeddings(case: Case) -> None:
-    recorded = recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
+    recorded = parse_recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
     run = attempt_run(model=case.model, kind=RequestKind.EMBEDDING)
     adapter = adapter_for(case.provider)
     request = adapter.request(run, caller_body(recorded))
@@ -62,7 +62,7 @@ def test_the_judge_accepts_what_the_adapter_makes_of_embeddings(case: Case) -> N
         reader = adapter.reader(run, request, case.status, case.headers)
         for piece in rechunked(case.body, seed):
             assert reader.feed(piece) == []
-        assert mismatches(case, outcome(recorded, [], reader.close())) == [], f"seed {seed}"
+        assert mismatches(case, describe_outcome(recorded, [], reader.close())) == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize("case", [*JUDGED, *FAMILY], ids=str)

@@ -10,8 +10,8 @@ import pytest
 
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.replay.__main__ import main
-from services.provider_worker.replay.player import rechunked
-from services.provider_worker.replay.recording import provider_of, recording
+from services.provider_worker.replay.player import rechunk
+from services.provider_worker.replay.recording import find_provider, parse_recording
 from tests.support.judged import JUDGED, judged, matrix
 from tests.support.provider_traffic import REPOSITORY, Case, folder, mismatches, recorded_cases
 
@@ -44,7 +44,7 @@ def written(path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_recorded_provider_has_an_adapter(provider: str) -> None:
     for file in files_of(provider):
-        assert provider_of(recording(file.read_bytes(), file.stem), ADAPTERS) is not None
+        assert find_provider(parse_recording(file.read_bytes(), file.stem), ADAPTERS) is not None
 
 
 def test_all_shared_recordings_are_replayed() -> None:
@@ -171,9 +171,9 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("seed", range(20))
 def test_cuts_lose_nothing_and_depend_on_the_seed(seed: int) -> None:
     data = bytes(range(256)) * 40
-    assert b"".join(rechunked(data, seed)) == data
-    assert list(rechunked(data, seed)) == list(rechunked(data, seed))
-    assert list(rechunked(data, seed)) != list(rechunked(data, seed + 1))
+    assert b"".join(rechunk(data, seed)) == data
+    assert list(rechunk(data, seed)) == list(rechunk(data, seed))
+    assert list(rechunk(data, seed)) != list(rechunk(data, seed + 1))
 
 
 def test_the_matrix_counts() -> None:

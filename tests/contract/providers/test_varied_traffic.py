@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.replay.outcome import outcome
-from services.provider_worker.replay.recording import CUSTOM, Recording, caller_body, provider_of, recording
+from services.provider_worker.replay.outcome import describe_outcome
+from services.provider_worker.replay.recording import CUSTOM, Recording, caller_body, find_provider, parse_recording
 from tests.support.attempt_runs import attempt_run
 from tests.support.provider_traffic import Case, JsonObject, expectation, faults, folder, rechunked, recorded_cases
 from tests.support.variations import VARIATIONS, Variation, rewritten
@@ -18,7 +18,7 @@ KEY_FIELDS = {"region": "eu-central-1", "project": "p", "location": "l"}
 
 def line(recorded: Recording, seed: int) -> JsonObject:
     """The judge's line for a recording whose body is cut by `seed`."""
-    provider = provider_of(recorded, ADAPTERS) or CUSTOM
+    provider = find_provider(recorded, ADAPTERS) or CUSTOM
     run = attempt_run(
         stream=recorded.stream,
         include_usage=recorded.stream,
@@ -34,12 +34,12 @@ def line(recorded: Recording, seed: int) -> JsonObject:
     for piece in rechunked(recorded.body, seed):
         chunks += [] if reader.over else reader.feed(piece)
     answer = reader.close()
-    return outcome(recorded, [*chunks, *answer.late], answer)
+    return describe_outcome(recorded, [*chunks, *answer.late], answer)
 
 
 def recorded_as(case: Case) -> Recording:
     """The recording of `case` as the replay reads it."""
-    return recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
+    return parse_recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

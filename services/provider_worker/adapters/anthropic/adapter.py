@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import AnswerReader, HeaderAuth, UpstreamRequest
-from services.provider_worker.adapters.anthropic.errors import AnthropicErrorReader
-from services.provider_worker.adapters.anthropic.request import translated
-from services.provider_worker.adapters.anthropic.response import WholeReader
+from services.provider_worker.adapters.anthropic.errors import ErrorReader
+from services.provider_worker.adapters.anthropic.request import translate_request
+from services.provider_worker.adapters.anthropic.response import CompletionReader
 from services.provider_worker.adapters.anthropic.stream import StreamReader
-from services.provider_worker.adapters.anthropic.unsupported import refused
+from services.provider_worker.adapters.anthropic.unsupported import bad_field
 from services.provider_worker.adapters.response.json_text import parse_object, render
 
 BASE_URL = "https://api.anthropic.com"
@@ -25,15 +25,15 @@ class AnthropicAdapter:
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
         """The Messages request for the caller's body. Raises RefusedByAdapter."""
         if run.kind is not RequestKind.CHAT:
-            raise refused("model", "Anthropic has no embeddings; choose a model of another provider.")
+            raise bad_field("model", "Anthropic has no embeddings; choose a model of another provider.")
         document = parse_object(body)
         if document is None:
-            raise refused(None, "The request body is not a JSON object.")
-        translation = translated(run, document)
+            raise bad_field(None, "The request body is not a JSON object.")
+        translation = translate_request(run, document)
         try:
             content = render(translation.body)
         except ValueError:
-            raise refused(None, "The request body is nested too deeply.") from None
+            raise bad_field(None, "The request body is nested too deeply.") from None
         base_url = (run.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
         return UpstreamRequest(
             url=f"{base_url}/v1/messages",
@@ -53,6 +53,6 @@ class AnthropicAdapter:
     ) -> AnswerReader:
         """A reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
-            return AnthropicErrorReader(status, headers)
+            return ErrorReader(status, headers)
         json_tool = request.notes.get("json_tool")
-        return StreamReader(run, json_tool) if run.stream else WholeReader(run, json_tool)
+        return StreamReader(run, json_tool) if run.stream else CompletionReader(run, json_tool)

@@ -27,7 +27,7 @@ _FINISH_REASONS = {
 }
 
 
-def finish_reason(stop_reason: str, *, calls_tools: bool) -> str:
+def openai_finish_reason(stop_reason: str, *, calls_tools: bool) -> str:
     """OpenAI's word for `stop_reason`. `calls_tools` says whether the caller has tool calls to make.
 
     A `tool_use` without any comes from the tool that gives the answer its form, and is a plain end.
@@ -37,7 +37,7 @@ def finish_reason(stop_reason: str, *, calls_tools: bool) -> str:
     return _FINISH_REASONS.get(stop_reason) or ("tool_calls" if calls_tools else "stop")
 
 
-def cut_short(reason: str) -> bool:
+def is_cut_short(reason: str) -> bool:
     """Whether an answer with this finish reason ended before it was complete."""
     return reason not in ("stop", "tool_calls")
 
@@ -52,29 +52,29 @@ def reasoning_detail(block: JsonObject, index: int) -> JsonObject:
     return detail | {"format": REASONING_FORMAT, "index": index}
 
 
-def beyond_the_shape(blocks: list[JsonObject], json_tool: str | None) -> JsonObject:
+def extension_fields(blocks: list[JsonObject], json_tool: str | None) -> JsonObject:
     """`annotations` and `content_parts` for an answer of these whole blocks, where it needs them."""
     made: JsonObject = {}
     annotations = _annotations(blocks)
     if annotations:
         made["annotations"] = annotations
-    if not _fits(blocks) and not any(is_answer_by_tool(block, json_tool) for block in blocks):
+    if not _fits_openai_order(blocks) and not any(is_json_answer(block, json_tool) for block in blocks):
         made["content_parts"] = blocks
     return made
 
 
-def is_answer_by_tool(block: JsonObject, json_tool: str | None) -> bool:
+def is_json_answer(block: JsonObject, json_tool: str | None) -> bool:
     """Whether `block` is the call of the tool whose arguments are the answer."""
     return json_tool is not None and block.get("type") == "tool_use" and block.get("name") == json_tool
 
 
-def refusal_of(stop_details: object) -> str | None:
+def refusal_text(stop_details: object) -> str | None:
     """Why the model refused, in Anthropic's words, where it says so."""
     details = as_object(stop_details)
     return as_text(details.get("explanation")) or None if details.get("type") == "refusal" else None
 
 
-def arguments_of(block: JsonObject) -> str:
+def render_arguments(block: JsonObject) -> str:
     """The arguments of a whole tool call as JSON text. Raises ValueError where they are nested too deeply."""
     arguments = block.get("input")
     if isinstance(arguments, str):
@@ -82,18 +82,18 @@ def arguments_of(block: JsonObject) -> str:
     return render(as_object(arguments)).decode()
 
 
-def _fits(blocks: list[JsonObject]) -> bool:
+def _fits_openai_order(blocks: list[JsonObject]) -> bool:
     """Whether the blocks are thinking, then plain texts, then plain tool calls."""
     stage = 0
     for block in blocks:
-        place = _place(block)
+        place = _order_of(block)
         if place is None or place < stage:
             return False
         stage = place
     return True
 
 
-def _place(block: JsonObject) -> int | None:
+def _order_of(block: JsonObject) -> int | None:
     kind = block.get("type")
     if kind in THINKING:
         return 0

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 
-from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -17,7 +17,7 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^,;]*)*),", re.IGNORECAS
 class ContentTranslator:
     """Translates the content of messages; what Anthropic cannot read is said to `unsupported`."""
 
-    def __init__(self, unsupported: Unsupported) -> None:
+    def __init__(self, unsupported: UnsupportedFields) -> None:
         self._unsupported = unsupported
 
     def blocks(self, content: object, field: str, *, text_only: bool = False) -> list[JsonObject]:
@@ -30,7 +30,7 @@ class ContentTranslator:
         if isinstance(content, str):
             return [text_block(content)] if content else []
         if not isinstance(content, list):
-            raise refused(field, f"`{field}` has to be a string or a list of content parts.")
+            raise bad_field(field, f"`{field}` has to be a string or a list of content parts.")
         blocks: list[JsonObject] = []
         for position, part in enumerate(content):
             block = self._block(part, f"{field}[{position}]", text_only=text_only)
@@ -42,7 +42,7 @@ class ContentTranslator:
         if isinstance(part, str):
             return text_block(part) if part else None
         if not isinstance(part, dict):
-            raise refused(field, f"`{field}` has to be a content part: an object with a `type`.")
+            raise bad_field(field, f"`{field}` has to be a content part: an object with a `type`.")
         block = self._typed_block(part, field, text_only=text_only)
         if block is not None and part.get("cache_control") is not None:
             block["cache_control"] = part["cache_control"]
@@ -58,21 +58,23 @@ class ContentTranslator:
         if kind == "file" and not text_only:
             return self._document(as_object(part.get("file")), field)
         here = " in this message" if text_only else ""
-        self._unsupported.cannot(field, f"Anthropic cannot read a content part of type {kind!r}{here}.")
+        self._unsupported.drop_or_reject(field, f"Anthropic cannot read a content part of type {kind!r}{here}.")
         return None
 
     def _image(self, part: JsonObject, field: str) -> JsonObject:
         image = part.get("image_url")
         url = image if isinstance(image, str) else as_text(as_object(image).get("url"))
         if as_object(image).get("detail") not in (None, "auto", "high"):
-            self._unsupported.cannot(f"{field}.image_url.detail", "Anthropic always reads images in full detail.")
+            self._unsupported.drop_or_reject(
+                f"{field}.image_url.detail", "Anthropic always reads images in full detail."
+            )
         if url.startswith("https://"):
             return {"type": "image", "source": {"type": "url", "url": url}}
         media_type, data = _base64_data(url, f"{field}.image_url.url")
         if media_type == "image/jpg":
             media_type = "image/jpeg"
         if media_type not in _IMAGE_TYPES:
-            raise refused(
+            raise bad_field(
                 f"{field}.image_url.url",
                 f"Anthropic reads JPEG, PNG, GIF and WebP images, not {media_type!r}; convert the image.",
             )
@@ -81,7 +83,7 @@ class ContentTranslator:
     def _document(self, file: JsonObject, field: str) -> JsonObject | None:
         file_data = as_text(file.get("file_data"))
         if not file_data:
-            self._unsupported.cannot(f"{field}.file", "Anthropic needs the file itself, in `file_data`.")
+            self._unsupported.drop_or_reject(f"{field}.file", "Anthropic needs the file itself, in `file_data`.")
             return None
         block: JsonObject = {"type": "document", "source": _document_source(file_data, f"{field}.file.file_data")}
         if as_text(file.get("filename")):
@@ -104,16 +106,16 @@ def _document_source(file_data: str, field: str) -> JsonObject:
         try:
             text = base64.b64decode(data, validate=True).decode("utf-8")
         except (binascii.Error, ValueError):
-            raise refused(field, f"`{field}` is not base64 of UTF-8 text.") from None
+            raise bad_field(field, f"`{field}` is not base64 of UTF-8 text.") from None
         return {"type": "text", "media_type": "text/plain", "data": text}
-    raise refused(field, f"Anthropic reads PDF and plain text files, not {media_type!r}; convert the file.")
+    raise bad_field(field, f"Anthropic reads PDF and plain text files, not {media_type!r}; convert the file.")
 
 
 def _base64_data(url: str, field: str) -> tuple[str, str]:
     """Media type and base64 text of a data URL. Raises RefusedByAdapter."""
     head = _DATA_URL.match(url)
     if head is None or ";base64" not in (head[2] or "").lower():
-        raise refused(
+        raise bad_field(
             field, f"`{field}` has to be an https URL or a data URL with base64 (`data:<type>;base64,<data>`)."
         )
     return (head[1] or "text/plain").lower(), url[head.end() :]

@@ -4,8 +4,8 @@ Source: Anthropic's Messages API reference. Instructions stand before all messag
 """
 
 from services.provider_worker.adapters.anthropic.content import ContentTranslator
-from services.provider_worker.adapters.anthropic.history import assistant_blocks, tool_id
-from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.anthropic.history import anthropic_call_id, assistant_blocks
+from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _KNOWN = frozenset({"role", "content", "name", "tool_call_id", "cache_control"})
@@ -14,7 +14,7 @@ _KNOWN = frozenset({"role", "content", "name", "tool_call_id", "cache_control"})
 class Conversation:
     """The `system` blocks and the `messages` of a request."""
 
-    def __init__(self, unsupported: Unsupported) -> None:
+    def __init__(self, unsupported: UnsupportedFields) -> None:
         self.system: list[JsonObject] = []
         self.messages: list[JsonObject] = []
         self._unsupported = unsupported
@@ -23,11 +23,11 @@ class Conversation:
     def add_all(self, messages: object) -> None:
         """Adds OpenAI's `messages`. Raises RefusedByAdapter."""
         if not isinstance(messages, list):
-            raise refused("messages", "`messages` has to be a list of messages.")
+            raise bad_field("messages", "`messages` has to be a list of messages.")
         for position, message in enumerate(messages):
             self._add(as_object(message), f"messages[{position}]")
         if not self.messages:
-            raise refused("messages", "Anthropic needs at least one message of the user; add one to `messages`.")
+            raise bad_field("messages", "Anthropic needs at least one message of the user; add one to `messages`.")
 
     def _add(self, message: JsonObject, field: str) -> None:
         role = message.get("role")
@@ -35,28 +35,30 @@ class Conversation:
             self._check_fields(message, field)
         content = message.get("content")
         if role in ("system", "developer"):
-            self.system += _cached(message, self._content.blocks(content, f"{field}.content", text_only=True))
+            self.system += _with_cache_control(
+                message, self._content.blocks(content, f"{field}.content", text_only=True)
+            )
         elif role == "user":
-            self._append("user", _cached(message, self._content.blocks(content, f"{field}.content")))
+            self._append("user", _with_cache_control(message, self._content.blocks(content, f"{field}.content")))
         elif role == "tool":
-            self._append("user", _cached(message, [self._tool_result(message, field)]))
+            self._append("user", _with_cache_control(message, [self._tool_result(message, field)]))
         elif role == "assistant":
-            self._append("assistant", _cached(message, assistant_blocks(message, field, self._unsupported)))
+            self._append("assistant", _with_cache_control(message, assistant_blocks(message, field, self._unsupported)))
         else:
-            raise refused(f"{field}.role", f"Anthropic knows no role {role!r}; use system, user, assistant or tool.")
+            raise bad_field(f"{field}.role", f"Anthropic knows no role {role!r}; use system, user, assistant or tool.")
 
     def _check_fields(self, message: JsonObject, field: str) -> None:
         for name, value in message.items():
             # A tool result's name repeats what its call says already.
             if value is None or (name in _KNOWN and (name != "name" or message.get("role") == "tool")):
                 continue
-            self._unsupported.cannot(f"{field}.{name}", f"Anthropic's messages have no `{name}`.")
+            self._unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic's messages have no `{name}`.")
 
     def _tool_result(self, message: JsonObject, field: str) -> JsonObject:
         call_id = as_text(message.get("tool_call_id"))
         if not call_id:
-            raise refused(f"{field}.tool_call_id", f"`{field}` does not say which tool call it answers.")
-        block: JsonObject = {"type": "tool_result", "tool_use_id": tool_id(call_id)}
+            raise bad_field(f"{field}.tool_call_id", f"`{field}` does not say which tool call it answers.")
+        block: JsonObject = {"type": "tool_result", "tool_use_id": anthropic_call_id(call_id)}
         content = self._content.blocks(message.get("content"), f"{field}.content")
         if content:
             block["content"] = content
@@ -74,7 +76,7 @@ class Conversation:
             self.messages.append({"role": role, "content": blocks})
 
 
-def _cached(message: JsonObject, blocks: list[JsonObject]) -> list[JsonObject]:
+def _with_cache_control(message: JsonObject, blocks: list[JsonObject]) -> list[JsonObject]:
     """`blocks` with the message's own `cache_control`, if it has one, at its end: that is where a cached prefix ends."""
     if message.get("cache_control") is not None and blocks and "thinking" not in as_text(blocks[-1].get("type")):
         blocks[-1] = {"cache_control": message["cache_control"], **blocks[-1]}

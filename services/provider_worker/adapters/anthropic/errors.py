@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, CollectingReader
-from services.provider_worker.adapters.response.errors import error_in, failure_of_error, failure_of_response
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BufferingReader
+from services.provider_worker.adapters.response.errors import failure_of_error, failure_of_response, find_error
 from services.provider_worker.adapters.response.retry_after import MAX_RETRY_AFTER_MS
 
 C = FailureClass
@@ -59,7 +59,7 @@ _BY_TEXT: Mapping[int, tuple[tuple[re.Pattern[str], FailureClass], ...]] = {
 _LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
 
 
-class AnthropicErrorReader(CollectingReader):
+class ErrorReader(BufferingReader):
     """Reads a response whose status is not 2xx."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
@@ -70,16 +70,16 @@ class AnthropicErrorReader(CollectingReader):
     def close(self) -> Answer:
         """The failure."""
         failure = failure_of_response(self._status, self._headers, self._body.content)
-        return Answer(failure=_understood(failure, self._headers))
+        return Answer(failure=_refine(failure, self._headers))
 
 
 def failure_of_event(error: object, where: Where) -> Failure:
     """The failure behind an error that came inside a 200: Anthropic's error object, the document around it, or its text."""
-    inner = error_in(error) if isinstance(error, dict) else None
-    return _understood(failure_of_error(inner or error, where, {}), {})
+    inner = find_error(error) if isinstance(error, dict) else None
+    return _refine(failure_of_error(inner or error, where, {}), {})
 
 
-def _understood(failure: Failure, headers: Mapping[str, str]) -> Failure:
+def _refine(failure: Failure, headers: Mapping[str, str]) -> Failure:
     """`failure` with its status, class and wait as this provider means them."""
     code = failure.provider_code or ""
     status = failure.status
@@ -87,7 +87,7 @@ def _understood(failure: Failure, headers: Mapping[str, str]) -> Failure:
         status = _STATUS_OF_TYPE.get(code, status)
     changes: dict[str, object] = {"status": status, "failure_class": _class_of(status, code, failure.message)}
     if status == 429 and failure.retry_after_ms is None:
-        changes["retry_after_ms"] = _until_reset_ms(headers)
+        changes["retry_after_ms"] = _ms_until_reset(headers)
     return failure.model_copy(update=changes)
 
 
@@ -100,7 +100,7 @@ def _class_of(status: int | None, code: str, message: str) -> FailureClass:
     return by_text or _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
 
 
-def _until_reset_ms(headers: Mapping[str, str]) -> int | None:
+def _ms_until_reset(headers: Mapping[str, str]) -> int | None:
     """Milliseconds from the answer's own `date` until the last exhausted limit is replenished, or null where it is not told."""
     try:
         now = parsedate_to_datetime(headers["date"])
@@ -109,11 +109,11 @@ def _until_reset_ms(headers: Mapping[str, str]) -> int | None:
             for limit in _LIMITS
             if headers.get(f"anthropic-ratelimit-{limit}-remaining") == "0"
         ]
-        waits = [(_aware(reset) - _aware(now)).total_seconds() for reset in resets]
+        waits = [(_with_timezone(reset) - _with_timezone(now)).total_seconds() for reset in resets]
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
     return int(min(max(*waits, 0) * 1000, MAX_RETRY_AFTER_MS)) if waits else None
 
 
-def _aware(moment: datetime) -> datetime:
+def _with_timezone(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

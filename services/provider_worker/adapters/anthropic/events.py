@@ -8,18 +8,24 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.blocks import (
     THINKING,
-    arguments_of,
-    beyond_the_shape,
-    cut_short,
-    finish_reason,
-    is_answer_by_tool,
+    extension_fields,
+    is_cut_short,
+    is_json_answer,
+    openai_finish_reason,
     reasoning_detail,
-    refusal_of,
+    refusal_text,
+    render_arguments,
 )
 from services.provider_worker.adapters.anthropic.errors import failure_of_event
-from services.provider_worker.adapters.anthropic.response import envelope
+from services.provider_worker.adapters.anthropic.response import build_envelope
 from services.provider_worker.adapters.anthropic.usage import UsageTally
-from services.provider_worker.adapters.response.errors import PIECE_TOO_DEEP, SILENT, STOPPED, plain_failure, unusable
+from services.provider_worker.adapters.response.errors import (
+    EMPTY_RESPONSE,
+    EVENT_TOO_DEEP,
+    TRUNCATED,
+    invalid_response,
+    make_failure,
+)
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
 
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
@@ -33,9 +39,9 @@ class _Block:
     start: JsonObject
     call_index: int | None = None
     """Its place among the tool calls of the answer, where it is one."""
-    by_tool: bool = False
+    is_json_answer: bool = False
     """Whether its arguments are the answer."""
-    filled: bool = False
+    has_arguments: bool = False
     """Whether any of its arguments have gone out."""
     stopped: bool = False
     pieces: dict[str, list[str]] = field(default_factory=dict)
@@ -44,7 +50,7 @@ class _Block:
     def add(self, name: str, piece: str) -> None:
         self.pieces.setdefault(name, []).append(piece)
 
-    def whole(self) -> JsonObject:
+    def complete(self) -> JsonObject:
         """The block as it would stand in an answer that is not streamed."""
         made = dict(self.start)
         for name, pieces in self.pieces.items():
@@ -70,10 +76,10 @@ class MessageEvents:
         self._json_tool = json_tool
         self._usage = UsageTally()
         self._stopped = False
-        self._spoken = False
+        self._has_output = False
         self._finish_reason: str | None = None
         self._model_served: str | None = None
-        self._envelope = envelope(run, {}, "chat.completion.chunk")
+        self._envelope = build_envelope(run, {}, "chat.completion.chunk")
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._details = 0
@@ -108,19 +114,19 @@ class MessageEvents:
 
     def error(self, error: object) -> None:
         """Reads the data of an error event, an object or a text."""
-        self.failure = failure_of_event(error, Where.MID_STREAM if self._spoken else Where.HTTP_200_BODY)
+        self.failure = failure_of_event(error, Where.MID_STREAM if self._has_output else Where.HTTP_200_BODY)
 
     def fail(self, failure_class: FailureClass, message: str) -> None:
         """Ends the answer for a fault that was found here."""
-        self.failure = plain_failure(failure_class, message, Where.MID_STREAM)
+        self.failure = make_failure(failure_class, message, Where.MID_STREAM)
 
     def answer(self) -> Answer:
         """What the events came to."""
         if self.failure is None and not self.finished:
-            if self._stopped and not self._spoken:
-                self.failure = unusable(SILENT)
+            if self._stopped and not self._has_output:
+                self.failure = invalid_response(EMPTY_RESPONSE)
             elif not self._stopped:
-                self.fail(FailureClass.TRUNCATED, STOPPED)
+                self.fail(FailureClass.TRUNCATED, TRUNCATED)
         return Answer(
             failure=self.failure,
             finish_reason=self._finish_reason,
@@ -134,7 +140,7 @@ class MessageEvents:
         message = as_object(event.get("message"))
         self._usage.take(message.get("usage"))
         self._model_served = as_text(message.get("model")) or self._model_served
-        self._envelope = envelope(self._run, message, "chat.completion.chunk")
+        self._envelope = build_envelope(self._run, message, "chat.completion.chunk")
 
     def _block_start(self, event: JsonObject) -> None:
         block = _Block(as_object(event.get("content_block")))
@@ -142,13 +148,13 @@ class MessageEvents:
         start = block.start
         kind = start.get("type")
         if kind == "tool_use":
-            block.by_tool = is_answer_by_tool(start, self._json_tool)
-            if not block.by_tool:
+            block.is_json_answer = is_json_answer(start, self._json_tool)
+            if not block.is_json_answer:
                 self._begin_call(block)
         elif kind == "text":
-            self._speak("content", as_text(start.get("text")))
+            self._send_text("content", as_text(start.get("text")))
         elif kind == "thinking":
-            self._speak("reasoning_content", as_text(start.get("thinking")))
+            self._send_text("reasoning_content", as_text(start.get("thinking")))
 
     def _begin_call(self, block: _Block) -> None:
         block.call_index = self._calls
@@ -169,7 +175,7 @@ class MessageEvents:
             piece = as_text(delta.get(name))
             block.add(name, piece)
             if name != "signature":
-                self._speak("content" if name == "text" else "reasoning_content", piece)
+                self._send_text("content" if name == "text" else "reasoning_content", piece)
         elif kind == "input_json_delta":
             self._arguments(block, as_text(delta.get("partial_json")))
         elif kind == "citations_delta":
@@ -179,11 +185,11 @@ class MessageEvents:
         if not piece:
             return
         block.add("input", piece)
-        if block.by_tool:
-            block.filled = True
-            self._speak("content", piece)
+        if block.is_json_answer:
+            block.has_arguments = True
+            self._send_text("content", piece)
         elif block.call_index is not None:
-            block.filled = True
+            block.has_arguments = True
             self._send({"tool_calls": [{"index": block.call_index, "function": {"arguments": piece}}]})
         elif not block.start:
             self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that it had not begun.")
@@ -194,7 +200,7 @@ class MessageEvents:
             return
         block.stopped = True
         if block.start.get("type") in THINKING:
-            self._send({"reasoning_details": [reasoning_detail(block.whole(), self._details)]})
+            self._send({"reasoning_details": [reasoning_detail(block.complete(), self._details)]})
             self._details += 1
 
     def _message_delta(self, event: JsonObject) -> None:
@@ -202,10 +208,10 @@ class MessageEvents:
         delta = as_object(event.get("delta"))
         stop_reason = as_text(delta.get("stop_reason"))
         if stop_reason and not self.finished:
-            self._finish(stop_reason, refusal_of(delta.get("stop_details")))
+            self._finish(stop_reason, refusal_text(delta.get("stop_details")))
 
     def _finish(self, stop_reason: str, refusal: str | None) -> None:
-        reason = finish_reason(stop_reason, calls_tools=self._calls > 0)
+        reason = openai_finish_reason(stop_reason, calls_tools=self._calls > 0)
         try:
             last = self._last_delta(reason, refusal)
         except ValueError:
@@ -219,39 +225,39 @@ class MessageEvents:
 
     def _last_delta(self, reason: str, refusal: str | None) -> JsonObject:
         """What only the end of an answer tells. Raises ValueError where it is nested too deeply."""
-        blocks = [block.whole() for _, block in sorted(self._blocks.items())]
-        delta = beyond_the_shape(blocks, self._json_tool)
-        unfilled = [] if cut_short(reason) else self._unfilled()
+        blocks = [block.complete() for _, block in sorted(self._blocks.items())]
+        delta = extension_fields(blocks, self._json_tool)
+        unfilled = [] if is_cut_short(reason) else self._missing_arguments()
         if unfilled:
             delta["tool_calls"] = unfilled
         for block in self._blocks.values():
-            if block.by_tool and not block.filled and not cut_short(reason):
-                delta["content"] = arguments_of(block.start)
+            if block.is_json_answer and not block.has_arguments and not is_cut_short(reason):
+                delta["content"] = render_arguments(block.start)
         if refusal is not None:
             delta["refusal"] = refusal
         return delta
 
-    def _unfilled(self) -> list[JsonObject]:
+    def _missing_arguments(self) -> list[JsonObject]:
         """Pieces that give calls whose arguments never came those of their start, most often the empty object."""
         return [
-            {"index": block.call_index, "function": {"arguments": arguments_of(block.start)}}
+            {"index": block.call_index, "function": {"arguments": render_arguments(block.start)}}
             for block in self._blocks.values()
-            if block.call_index is not None and not block.filled
+            if block.call_index is not None and not block.has_arguments
         ]
 
     def _message_stop(self, event: JsonObject) -> None:
         self._stopped = True
-        if self._spoken and not self.finished:
+        if self._has_output and not self.finished:
             # The end of the message is evidence enough, even without the reason for it.
             self._finish("", None)
 
-    def _speak(self, name: str, text: str) -> None:
+    def _send_text(self, name: str, text: str) -> None:
         if text:
             self._send({name: text})
 
     def _send(self, delta: JsonObject, reason: str | None = None, stop_reason: str | None = None) -> None:
-        if not self._spoken:
-            self._spoken = True
+        if not self._has_output:
+            self._has_output = True
             delta = {"role": "assistant", **delta}
         choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
         if stop_reason:
@@ -265,7 +271,7 @@ class MessageEvents:
             self._too_deep()
 
     def _too_deep(self) -> None:
-        self.fail(FailureClass.SERVER, PIECE_TOO_DEEP)
+        self.fail(FailureClass.SERVER, EVENT_TOO_DEEP)
 
 
 def _index(event: JsonObject) -> int:

@@ -9,7 +9,7 @@ tools, citations, thinking between texts) carry all blocks in `content_parts`, a
 import re
 
 from services.provider_worker.adapters.anthropic.content import ContentTranslator
-from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -25,19 +25,19 @@ _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 _OWN_BLOCK = re.compile(r"text|thinking|redacted_thinking|tool_use|server_tool_use|container_upload|\w+_tool_result")
 
 
-def tool_id(call_id: str) -> str:
+def anthropic_call_id(call_id: str) -> str:
     """`call_id` in the letters that Anthropic allows: conversations bring ids of other providers along."""
     return _FOREIGN.sub("_", call_id)
 
 
-def assistant_blocks(message: JsonObject, field: str, unsupported: Unsupported) -> list[JsonObject]:
+def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFields) -> list[JsonObject]:
     """The blocks of an assistant's message that stands at `field`. Raises RefusedByAdapter.
 
     Fields that are not known are what the caller echoes of an answer and mean nothing here.
     """
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
-            unsupported.cannot(f"{field}.{name}", f"Anthropic has no `{name}` in messages.")
+            unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic has no `{name}` in messages.")
     texts = ContentTranslator(unsupported).blocks(message.get("content"), f"{field}.content", text_only=True)
     if as_text(message.get("refusal")):
         texts.append({"type": "text", "text": message["refusal"]})
@@ -45,7 +45,7 @@ def assistant_blocks(message: JsonObject, field: str, unsupported: Unsupported) 
         _tool_use(call, f"{field}.tool_calls[{position}]")
         for position, call in enumerate(as_objects(message.get("tool_calls")))
     ]
-    whole = _whole_answer(as_objects(message.get("content_parts")), texts, calls)
+    whole = _original_blocks(as_objects(message.get("content_parts")), texts, calls)
     return whole or [*_reasoning(as_objects(message.get("reasoning_details"))), *texts, *calls]
 
 
@@ -53,17 +53,17 @@ def _tool_use(call: JsonObject, field: str) -> JsonObject:
     function = as_object(call.get("function"))
     name, arguments = as_text(function.get("name")), function.get("arguments")
     if not name:
-        raise refused(f"{field}.function.name", "Anthropic knows calls of functions only, each with a name.")
+        raise bad_field(f"{field}.function.name", "Anthropic knows calls of functions only, each with a name.")
     if isinstance(arguments, str) and arguments.strip():
         arguments = parse_object(arguments.encode("utf-8", "replace"))
     elif not isinstance(arguments, dict):
         arguments = {}
     if arguments is None:
         at = f"{field}.function.arguments"
-        raise refused(at, f"`{at}` is not a JSON object; Anthropic takes arguments only as one.")
+        raise bad_field(at, f"`{at}` is not a JSON object; Anthropic takes arguments only as one.")
     block: JsonObject = {
         "type": "tool_use",
-        "id": tool_id(as_text(call.get("id"))),
+        "id": anthropic_call_id(as_text(call.get("id"))),
         "name": name,
         "input": arguments,
     }
@@ -72,7 +72,7 @@ def _tool_use(call: JsonObject, field: str) -> JsonObject:
     return block
 
 
-def _whole_answer(parts: list[JsonObject], texts: list[JsonObject], calls: list[JsonObject]) -> list[JsonObject]:
+def _original_blocks(parts: list[JsonObject], texts: list[JsonObject], calls: list[JsonObject]) -> list[JsonObject]:
     """`parts` where they are Claude's blocks and say what the message says: a caller may have edited it since."""
     if not parts or not all(_OWN_BLOCK.fullmatch(as_text(part.get("type"))) for part in parts):
         return []
@@ -85,7 +85,7 @@ def _whole_answer(parts: list[JsonObject], texts: list[JsonObject], calls: list[
 def _reasoning(details: list[JsonObject]) -> list[JsonObject]:
     """The thinking that `details` hold; details without a signature, or of another model, are left out."""
     blocks: list[JsonObject] = []
-    for detail in _joined(details):
+    for detail in _join_details(details):
         kind = detail.get("type")
         if kind in ("reasoning.text", "thinking") and as_text(detail.get("signature")):
             text = as_text(detail.get("text")) or as_text(detail.get("thinking"))
@@ -95,7 +95,7 @@ def _reasoning(details: list[JsonObject]) -> list[JsonObject]:
     return blocks
 
 
-def _joined(details: list[JsonObject]) -> list[JsonObject]:
+def _join_details(details: list[JsonObject]) -> list[JsonObject]:
     """Claude's details; pieces of one, as some callers collect them from a stream, are put together by their index."""
     joined: list[JsonObject] = []
     by_index: dict[object, JsonObject] = {}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.anthropic.conversation import Conversation
 from services.provider_worker.adapters.anthropic.models import claude_model
-from services.provider_worker.adapters.anthropic.thinking import Depth
+from services.provider_worker.adapters.anthropic.thinking import ThinkingTranslator
 from services.provider_worker.adapters.anthropic.tools import ToolTranslator
-from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 _READ = frozenset(
@@ -48,7 +48,7 @@ _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
+class MessagesRequest:
     """What to send, what was left out of it, and the tool whose arguments are the answer, if there is one."""
 
     body: JsonObject
@@ -56,18 +56,18 @@ class Translation:
     json_tool: str | None
 
 
-def translated(run: AttemptRun, document: JsonObject) -> Translation:
+def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     """The Messages request for the caller's `document`. Raises RefusedByAdapter naming the field that stands in the way."""
-    unsupported = Unsupported(drop=run.drop_unsupported)
+    unsupported = UnsupportedFields(drop=run.drop_unsupported)
     for name, value in document.items():
         if name not in _READ and value not in (None, [], {}) and value not in _NEUTRAL.get(name, ()):
-            unsupported.cannot(name, _ADVICE.get(name, f"Anthropic has no `{name}`."))
+            unsupported.drop_or_reject(name, _ADVICE.get(name, f"Anthropic has no `{name}`."))
     model = claude_model(run.model)
     conversation = Conversation(unsupported)
     conversation.add_all(document.get("messages"))
     tools = ToolTranslator(model, unsupported)
     tools.read(document)
-    depth = Depth(model, unsupported)
+    depth = ThinkingTranslator(model, unsupported)
     body: JsonObject = {"model": run.model, "messages": conversation.messages}
     body |= depth.fields(document, forced_tool=tools.forced)
     if conversation.system:
@@ -81,33 +81,33 @@ def translated(run: AttemptRun, document: JsonObject) -> Translation:
         body["cache_control"] = document["cache_control"]
     if run.stream:
         body["stream"] = True
-    return Translation(body, unsupported.dropped, tools.json_tool)
+    return MessagesRequest(body, unsupported.dropped, tools.json_tool)
 
 
 def _stop_sequences(document: JsonObject) -> JsonObject:
     stop = document.get("stop")
     sequences = [stop] if isinstance(stop, str) else stop
     if sequences is not None and not isinstance(sequences, list):
-        raise refused("stop", "`stop` has to be a string or a list of strings.")
+        raise bad_field("stop", "`stop` has to be a string or a list of strings.")
     return {"stop_sequences": sequences} if sequences else {}
 
 
-def _metadata(document: JsonObject, unsupported: Unsupported) -> JsonObject:
+def _metadata(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
     metadata = as_object(document.get("metadata"))
     if any(name != "user_id" and value is not None for name, value in metadata.items()):
-        unsupported.cannot("metadata", _ADVICE["metadata"])
+        unsupported.drop_or_reject("metadata", _ADVICE["metadata"])
     users = (metadata.get("user_id"), document.get("safety_identifier"), document.get("user"))
     user = next((user for user in users if user), None)
     return {} if user is None else {"metadata": {"user_id": user}}
 
 
-def _service_tier(document: JsonObject, unsupported: Unsupported) -> JsonObject:
+def _service_tier(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
     tier = document.get("service_tier")
     if tier is None:
         return {}
     known = _SERVICE_TIERS.get(tier) if isinstance(tier, str) else None
     if known is None:
-        unsupported.cannot("service_tier", "Anthropic's service tiers are `auto` and `standard_only`.")
+        unsupported.drop_or_reject("service_tier", "Anthropic's service tiers are `auto` and `standard_only`.")
         return {}
     return {"service_tier": known}
 
@@ -115,7 +115,7 @@ def _service_tier(document: JsonObject, unsupported: Unsupported) -> JsonObject:
 def _output_config(document: JsonObject, output_format: JsonObject | None, effort: str | None) -> JsonObject:
     own = document.get("output_config")
     if own is not None and not isinstance(own, dict):
-        raise refused("output_config", "`output_config` has to be an object as in Anthropic's Messages API.")
+        raise bad_field("output_config", "`output_config` has to be an object as in Anthropic's Messages API.")
     config: JsonObject = dict(own or {})
     if output_format is not None:
         config["format"] = output_format

@@ -5,21 +5,27 @@ from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.blocks import (
     THINKING,
-    arguments_of,
-    beyond_the_shape,
-    finish_reason,
-    is_answer_by_tool,
+    extension_fields,
+    is_json_answer,
+    openai_finish_reason,
     reasoning_detail,
-    refusal_of,
+    refusal_text,
+    render_arguments,
 )
 from services.provider_worker.adapters.anthropic.errors import failure_of_event
 from services.provider_worker.adapters.anthropic.usage import UsageTally
 from services.provider_worker.adapters.response.body import ObjectReader
-from services.provider_worker.adapters.response.errors import NO_STREAM, SILENT, TOO_DEEP, error_in, unusable
+from services.provider_worker.adapters.response.errors import (
+    EMPTY_RESPONSE,
+    NOT_A_STREAM,
+    RESPONSE_TOO_DEEP,
+    find_error,
+    invalid_response,
+)
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, parse_object, render
 
 
-class WholeReader(ObjectReader):
+class CompletionReader(ObjectReader):
     """Reads one `message` object. `json_tool` is the tool whose arguments are the answer, if there is one."""
 
     def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
@@ -37,7 +43,7 @@ class WholeReader(ObjectReader):
             try:
                 reason, body = self._completion(document, usage)
             except ValueError:
-                failure = unusable(TOO_DEEP)
+                failure = invalid_response(RESPONSE_TOO_DEEP)
         return Answer(
             failure=failure,
             body=body,
@@ -50,12 +56,12 @@ class WholeReader(ObjectReader):
 
     def _completion(self, document: JsonObject, usage: UsageTally) -> tuple[str, bytes]:
         blocks = as_objects(document.get("content"))
-        message = message_of(blocks, self._json_tool, self._run.attempt_id)
-        refusal = refusal_of(document.get("stop_details"))
+        message = build_message(blocks, self._json_tool, self._run.attempt_id)
+        refusal = refusal_text(document.get("stop_details"))
         if refusal is not None:
             message["refusal"] = refusal
         stop_reason = as_text(document.get("stop_reason"))
-        reason = finish_reason(stop_reason, calls_tools="tool_calls" in message)
+        reason = openai_finish_reason(stop_reason, calls_tools="tool_calls" in message)
         choice: JsonObject = {
             "index": 0,
             "message": message,
@@ -63,13 +69,13 @@ class WholeReader(ObjectReader):
             "finish_reason": reason,
             "native_finish_reason": stop_reason or None,
         }
-        completion = envelope(self._run, document, "chat.completion") | {"choices": [choice]}
+        completion = build_envelope(self._run, document, "chat.completion") | {"choices": [choice]}
         if usage.reported:
             completion["usage"] = usage.openai()
         return reason, render(completion)
 
 
-def message_of(blocks: list[JsonObject], json_tool: str | None, attempt_id: str) -> JsonObject:
+def build_message(blocks: list[JsonObject], json_tool: str | None, attempt_id: str) -> JsonObject:
     """The assistant's message that these blocks make. Raises ValueError where one is nested too deeply."""
     texts: list[str] = []
     thoughts: list[str] = []
@@ -82,19 +88,19 @@ def message_of(blocks: list[JsonObject], json_tool: str | None, attempt_id: str)
         elif kind in THINKING:
             thoughts.append(as_text(block.get("thinking")))
             details.append(reasoning_detail(block, len(details)))
-        elif is_answer_by_tool(block, json_tool):
-            texts.append(arguments_of(block))
+        elif is_json_answer(block, json_tool):
+            texts.append(render_arguments(block))
         elif kind == "tool_use":
-            function = {"name": as_text(block.get("name")), "arguments": arguments_of(block)}
+            function = {"name": as_text(block.get("name")), "arguments": render_arguments(block)}
             call_id = as_text(block.get("id")) or f"call_{attempt_id}_{len(calls)}"
             calls.append({"id": call_id, "type": "function", "function": function})
     message: JsonObject = {"role": "assistant", "content": "".join(texts) or None}
     optional: JsonObject = {"reasoning_content": "".join(thoughts), "reasoning_details": details, "tool_calls": calls}
     message |= {name: value for name, value in optional.items() if value}
-    return message | beyond_the_shape(blocks, json_tool)
+    return message | extension_fields(blocks, json_tool)
 
 
-def envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObject:
+def build_envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObject:
     """What every completion or chunk begins with. Anthropic tells no time; the attempt's own stands in for `created`."""
     return {
         "id": as_text(document.get("id")) or f"chatcmpl-{run.attempt_id}",
@@ -104,17 +110,17 @@ def envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObject:
     }
 
 
-def document_failure(content: bytes) -> Failure:
+def failure_of_unstreamed_body(content: bytes) -> Failure:
     """The failure behind a document that came in place of an event stream, under status 200."""
     document = parse_object(content)
-    if document is not None and error_in(document) is not None:
+    if document is not None and find_error(document) is not None:
         return failure_of_event(document, Where.HTTP_200_BODY)
-    return unusable(NO_STREAM)
+    return invalid_response(NOT_A_STREAM)
 
 
 def _failure_in(document: JsonObject) -> Failure | None:
-    if document.get("type") == "error" or error_in(document) is not None:
+    if document.get("type") == "error" or find_error(document) is not None:
         return failure_of_event(document, Where.HTTP_200_BODY)
     if not as_text(document.get("stop_reason")) and not as_objects(document.get("content")):
-        return unusable(SILENT)
+        return invalid_response(EMPTY_RESPONSE)
     return None

@@ -14,7 +14,7 @@ _KEPT = frozenset({"type", "enum", "const", "$ref", "description", "title", "def
 _MAX_DEPTH = 64
 
 
-def enforceable(schema: JsonObject, depth: int = 0) -> JsonObject:
+def structured_output_schema(schema: JsonObject, depth: int = 0) -> JsonObject:
     """`schema` in the dialect of structured outputs. Raises ValueError where it is nested too deeply."""
     if depth > _MAX_DEPTH:
         raise ValueError("the schema is nested too deeply")
@@ -51,4 +51,4 @@ def _is_known_constraint(name: str, value: object) -> bool:
 
 
 def _inner(value: object, depth: int) -> object:
-    return enforceable(value, depth + 1) if isinstance(value, dict) else value
+    return structured_output_schema(value, depth + 1) if isinstance(value, dict) else value

@@ -10,9 +10,9 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.events import MessageEvents
-from services.provider_worker.adapters.anthropic.response import document_failure
-from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, Collected
-from services.provider_worker.adapters.response.errors import PIECE_NO_OBJECT, PIECE_TOO_LARGE, TOO_LARGE
+from services.provider_worker.adapters.anthropic.response import failure_of_unstreamed_body
+from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, BodyBuffer
+from services.provider_worker.adapters.response.errors import EVENT_NOT_AN_OBJECT, EVENT_TOO_LARGE, RESPONSE_TOO_LARGE
 from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import EventParser
 
@@ -25,7 +25,7 @@ class StreamReader:
         self._events = MessageEvents(run, json_tool)
         self._begun = False
         self._bytes = 0
-        self._document: Collected | None = None
+        self._document: BodyBuffer | None = None
 
     @property
     def over(self) -> bool:
@@ -47,15 +47,15 @@ class StreamReader:
             if self.over:
                 return self._events.take()
         if self._parser.overflow:
-            self._events.fail(FailureClass.SERVER, PIECE_TOO_LARGE)
+            self._events.fail(FailureClass.SERVER, EVENT_TOO_LARGE)
         elif self._bytes > MAX_ANSWER_BYTES:
-            self._events.fail(FailureClass.SERVER, TOO_LARGE)
+            self._events.fail(FailureClass.SERVER, RESPONSE_TOO_LARGE)
         return self._events.take()
 
     def close(self) -> Answer:
         """What the stream came to. Without a stop reason it is `truncated`."""
         if self._document is not None:
-            return Answer(failure=document_failure(self._document.content))
+            return Answer(failure=failure_of_unstreamed_body(self._document.content))
         if not self.over:
             # Whole JSON is a whole piece though its blank line never came; half a piece is not read.
             for name, event in self._parser.finish():
@@ -71,7 +71,7 @@ class StreamReader:
             self._begun = True
             if first in b"{[<":
                 # No event stream begins like this: it is one document, most likely an error under status 200.
-                self._document = Collected()
+                self._document = BodyBuffer()
 
     def _read(self, name: bytes, event: bytes) -> None:
         if not event.strip():
@@ -80,6 +80,6 @@ class StreamReader:
         if name == b"error":
             self._events.error(event.decode("utf-8", "replace") if document is None else document)
         elif document is None:
-            self._events.fail(FailureClass.SERVER, PIECE_NO_OBJECT)
+            self._events.fail(FailureClass.SERVER, EVENT_NOT_AN_OBJECT)
         else:
             self._events.read(document)

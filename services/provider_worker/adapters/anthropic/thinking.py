@@ -6,7 +6,7 @@ counterpart in tokens; the budgets below are this adapter's choice.
 """
 
 from services.provider_worker.adapters.anthropic.models import ClaudeModel
-from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 MIN_BUDGET_TOKENS = 1024
@@ -15,41 +15,41 @@ _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", 
 _LEAST_TOP_P = 0.95
 
 
-class Depth:
+class ThinkingTranslator:
     """Fills `max_tokens`, `thinking` and the sampling parameters of a request, and finds the effort."""
 
-    def __init__(self, model: ClaudeModel, unsupported: Unsupported) -> None:
+    def __init__(self, model: ClaudeModel, unsupported: UnsupportedFields) -> None:
         self.effort: str | None = None
         self._model = model
         self._unsupported = unsupported
 
     def fields(self, document: JsonObject, *, forced_tool: bool) -> JsonObject:
         """The fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter."""
-        max_tokens = _limit(document)
+        max_tokens = _max_tokens(document)
         made: JsonObject = {"max_tokens": self._model.default_max_tokens if max_tokens is None else max_tokens}
         thinking = self._thinking(document, made)
         if thinking is None and forced_tool and self._model.thinks_by_default and not self._model.always_thinks:
             # It would think by default, which forbids the tool that the caller asks for; it did not ask for thinking.
             thinking = {"type": self._model.thinking_off}
-        elif forced_tool and _on(thinking):
+        elif forced_tool and _is_on(thinking):
             name = "thinking" if document.get("thinking") is not None else "reasoning_effort"
-            self._unsupported.cannot(name, "Claude cannot think where a tool call or a JSON answer is forced.")
+            self._unsupported.drop_or_reject(name, "Claude cannot think where a tool call or a JSON answer is forced.")
             thinking, self.effort = None, None
             made["max_tokens"] = self._model.default_max_tokens if max_tokens is None else max_tokens
         if thinking is not None:
             made["thinking"] = thinking
-        return made | self._sampling(document, thinks=_on(thinking))
+        return made | self._sampling(document, thinks=_is_on(thinking))
 
     def _thinking(self, document: JsonObject, made: JsonObject) -> JsonObject | None:
         own, effort = document.get("thinking"), document.get("reasoning_effort")
         if own is None:
             return None if effort is None else self._by_effort(effort, document, made)
         if not isinstance(own, dict):
-            raise refused("thinking", "`thinking` has to be an object as in Anthropic's Messages API.")
+            raise bad_field("thinking", "`thinking` has to be an object as in Anthropic's Messages API.")
         if effort is not None:
-            self._unsupported.cannot("reasoning_effort", "`thinking` says already how much Claude is to think.")
+            self._unsupported.drop_or_reject("reasoning_effort", "`thinking` says already how much Claude is to think.")
         budget = own.get("budget_tokens")
-        if type(budget) is int and _limit(document) is None and isinstance(made["max_tokens"], int):
+        if type(budget) is int and _max_tokens(document) is None and isinstance(made["max_tokens"], int):
             made["max_tokens"] = max(made["max_tokens"], budget + self._model.default_max_tokens // 8)
         return own
 
@@ -58,16 +58,16 @@ class Depth:
             return self._off()
         if not isinstance(effort, str) or effort not in _EFFORTS:
             known = ", ".join(("none", *_EFFORTS))
-            raise refused("reasoning_effort", f"`reasoning_effort` has to be one of: {known}.")
+            raise bad_field("reasoning_effort", f"`reasoning_effort` has to be one of: {known}.")
         if not self._model.can_think:
-            self._unsupported.cannot("reasoning_effort", "This Claude model cannot think before it answers.")
+            self._unsupported.drop_or_reject("reasoning_effort", "This Claude model cannot think before it answers.")
             return None
         if self._model.thinks_adaptively:
             return self._adaptive(effort)
         limit = made["max_tokens"]
         if not isinstance(limit, int) or limit <= MIN_BUDGET_TOKENS:
             why = f"Thinking takes {MIN_BUDGET_TOKENS} tokens at least and the answer may have {limit}; allow it more."
-            self._unsupported.cannot("reasoning_effort", why)
+            self._unsupported.drop_or_reject("reasoning_effort", why)
             return None
         # A fifth of the limit stays for the answer itself, where that leaves enough to think at all.
         budget = max(min(_BUDGET_TOKENS[effort], limit * 4 // 5), MIN_BUDGET_TOKENS)
@@ -75,13 +75,15 @@ class Depth:
 
     def _off(self) -> JsonObject | None:
         if self._model.always_thinks:
-            self._unsupported.cannot("reasoning_effort", "This Claude model always thinks; `low` is its least effort.")
+            self._unsupported.drop_or_reject(
+                "reasoning_effort", "This Claude model always thinks; `low` is its least effort."
+            )
             return None
         return {"type": self._model.thinking_off} if self._model.thinks_by_default else None
 
     def _adaptive(self, effort: str) -> JsonObject | None:
         if effort == "xhigh" and not self._model.takes_highest_efforts:
-            self._unsupported.cannot(
+            self._unsupported.drop_or_reject(
                 "reasoning_effort", "This Claude model knows the efforts low, medium, high and max."
             )
             return None
@@ -97,7 +99,7 @@ class Depth:
         top_k = document.get("top_k")
         if temperature not in (None, 1) and self._takes("temperature", thinks=thinks):
             if not 0 <= (temperature or 0) <= 1:
-                self._unsupported.cannot("temperature", "Anthropic takes temperatures from 0 to 1.")
+                self._unsupported.drop_or_reject("temperature", "Anthropic takes temperatures from 0 to 1.")
             else:
                 made["temperature"] = document["temperature"]
         if top_p not in (None, 1) and self._takes_top_p(top_p, made, thinks=thinks):
@@ -108,9 +110,9 @@ class Depth:
 
     def _takes(self, field: str, *, thinks: bool) -> bool:
         if not self._model.takes_sampling:
-            self._unsupported.cannot(field, f"This Claude model takes no `{field}`.")
+            self._unsupported.drop_or_reject(field, f"This Claude model takes no `{field}`.")
         elif thinks:
-            self._unsupported.cannot(field, f"Claude takes no `{field}` while it thinks.")
+            self._unsupported.drop_or_reject(field, f"Claude takes no `{field}` while it thinks.")
         return self._model.takes_sampling and not thinks
 
     def _takes_top_p(self, top_p: float | None, made: JsonObject, *, thinks: bool) -> bool:
@@ -119,18 +121,18 @@ class Depth:
         if not self._takes("top_p", thinks=thinks):
             return False
         if "temperature" in made and self._model.takes_one_of_temperature_and_top_p:
-            self._unsupported.cannot("top_p", "This Claude model takes either `temperature` or `top_p`.")
+            self._unsupported.drop_or_reject("top_p", "This Claude model takes either `temperature` or `top_p`.")
             return False
         return True
 
 
-def _limit(document: JsonObject) -> int | None:
+def _max_tokens(document: JsonObject) -> int | None:
     """The caller's own limit of the answer, in tokens. Raises RefusedByAdapter."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = document.get(name)
         if value is not None:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise refused(name, f"`{name}` has to be a whole number above zero.")
+                raise bad_field(name, f"`{name}` has to be a whole number above zero.")
             return value
     return None
 
@@ -140,9 +142,9 @@ def _number(document: JsonObject, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refused(name, f"`{name}` has to be a number.")
+        raise bad_field(name, f"`{name}` has to be a number.")
     return value
 
 
-def _on(thinking: JsonObject | None) -> bool:
+def _is_on(thinking: JsonObject | None) -> bool:
     return as_object(thinking).get("type") in ("enabled", "adaptive")

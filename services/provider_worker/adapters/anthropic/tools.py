@@ -9,8 +9,8 @@ be enforced, and a tool's arguments are always a JSON object.
 import re
 
 from services.provider_worker.adapters.anthropic.models import ClaudeModel
-from services.provider_worker.adapters.anthropic.schema import enforceable
-from services.provider_worker.adapters.anthropic.unsupported import Unsupported, refused
+from services.provider_worker.adapters.anthropic.schema import structured_output_schema
+from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _SERVER_TOOL = re.compile(r"[a-z][a-z0-9_]*_\d{8}")
@@ -25,7 +25,7 @@ class ToolTranslator:
     `json_tool` is the name of the tool whose arguments are the answer, if there is one.
     """
 
-    def __init__(self, model: ClaudeModel, unsupported: Unsupported) -> None:
+    def __init__(self, model: ClaudeModel, unsupported: UnsupportedFields) -> None:
         self.json_tool: str | None = None
         self.output_format: JsonObject | None = None
         self._model = model
@@ -42,7 +42,7 @@ class ToolTranslator:
         """Reads OpenAI's `tools`, `tool_choice`, `parallel_tool_calls` and `response_format`. Raises RefusedByAdapter."""
         tools = document.get("tools") or []
         if not isinstance(tools, list):
-            raise refused("tools", "`tools` has to be a list of tools.")
+            raise bad_field("tools", "`tools` has to be a list of tools.")
         for position, tool in enumerate(tools):
             self._add_tool(as_object(tool), f"tools[{position}]")
         self._choose(document.get("tool_choice"))
@@ -67,12 +67,12 @@ class ToolTranslator:
         elif _SERVER_TOOL.fullmatch(kind):
             self._tools.append(tool)
         else:
-            self._unsupported.cannot(field, f"Anthropic has no tools of type {kind!r}.")
+            self._unsupported.drop_or_reject(field, f"Anthropic has no tools of type {kind!r}.")
 
     def _function(self, tool: JsonObject, function: JsonObject, field: str) -> JsonObject:
         name = as_text(function.get("name"))
         if not name:
-            raise refused(f"{field}.function.name", f"`{field}` has no name.")
+            raise bad_field(f"{field}.function.name", f"`{field}` has no name.")
         parameters = as_object(function.get("parameters")) or _NO_ARGUMENTS
         made: JsonObject = {"name": name, "input_schema": {"type": "object"} | parameters}
         if as_text(function.get("description")):
@@ -80,9 +80,11 @@ class ToolTranslator:
         if function.get("strict") is True:
             if self._model.has_structured_outputs:
                 made["strict"] = True
-                made["input_schema"] = _enforceable(as_object(made["input_schema"]), f"{field}.function.parameters")
+                made["input_schema"] = _structured_output_schema(
+                    as_object(made["input_schema"]), f"{field}.function.parameters"
+                )
             else:
-                self._unsupported.cannot(
+                self._unsupported.drop_or_reject(
                     f"{field}.function.strict", "This Claude model cannot be held to a tool's schema."
                 )
         if tool.get("cache_control") is not None:
@@ -97,19 +99,21 @@ class ToolTranslator:
             self._choice = {"type": kind}
             return
         if kind not in ("required", "function"):
-            self._unsupported.cannot("tool_choice", f"Anthropic has no tool choice {kind!r}.")
+            self._unsupported.drop_or_reject("tool_choice", f"Anthropic has no tool choice {kind!r}.")
             return
         if not self._tools:
-            raise refused("tool_choice", "`tool_choice` asks for a tool call and there are no `tools`; add them.")
+            raise bad_field("tool_choice", "`tool_choice` asks for a tool call and there are no `tools`; add them.")
         if not self._model.takes_forced_tools:
-            self._unsupported.cannot("tool_choice", "This Claude model decides by itself whether to call a tool.")
+            self._unsupported.drop_or_reject(
+                "tool_choice", "This Claude model decides by itself whether to call a tool."
+            )
             return
         if kind == "required":
             self._choice = {"type": "any"}
             return
         name = as_text(as_object(as_object(choice).get("function")).get("name"))
         if not name:
-            raise refused("tool_choice.function.name", "`tool_choice` does not name the function to call.")
+            raise bad_field("tool_choice.function.name", "`tool_choice` does not name the function to call.")
         self._choice = {"type": "tool", "name": name}
 
     def _read_format(self, response_format: object) -> None:
@@ -120,16 +124,16 @@ class ToolTranslator:
             self._answer_by_tool("Answers with one JSON object.", _FREE_OBJECT)
             return
         if kind != "json_schema":
-            self._unsupported.cannot("response_format", f"Anthropic has no response format {kind!r}.")
+            self._unsupported.drop_or_reject("response_format", f"Anthropic has no response format {kind!r}.")
             return
         wanted = as_object(as_object(response_format).get("json_schema"))
         schema, field = as_object(wanted.get("schema")), "response_format.json_schema.schema"
         if not schema:
-            raise refused(field, f"`{field}` has to be a JSON schema.")
+            raise bad_field(field, f"`{field}` has to be a JSON schema.")
         if self._model.has_structured_outputs:
-            self.output_format = {"type": "json_schema", "schema": _enforceable(schema, field)}
+            self.output_format = {"type": "json_schema", "schema": _structured_output_schema(schema, field)}
         elif schema.get("type") != "object":
-            raise refused(
+            raise bad_field(
                 field, "This Claude model answers by schema with objects only; make the schema's type `object`."
             )
         else:
@@ -141,7 +145,7 @@ class ToolTranslator:
             return
         if not self._model.takes_forced_tools:
             why = "This Claude model answers in JSON only by a schema; use a response format of type `json_schema`."
-            self._unsupported.cannot("response_format", why)
+            self._unsupported.drop_or_reject("response_format", why)
             return
         taken = {tool.get("name") for tool in self._tools}
         self.json_tool = "json_answer"
@@ -153,8 +157,8 @@ class ToolTranslator:
         self._tools.append({"name": self.json_tool, "description": description, "input_schema": schema})
 
 
-def _enforceable(schema: JsonObject, field: str) -> JsonObject:
+def _structured_output_schema(schema: JsonObject, field: str) -> JsonObject:
     try:
-        return enforceable(schema)
+        return structured_output_schema(schema)
     except ValueError:
-        raise refused(field, f"`{field}` is nested too deeply for Anthropic.") from None
+        raise bad_field(field, f"`{field}` is nested too deeply for Anthropic.") from None

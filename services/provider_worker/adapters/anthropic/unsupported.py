@@ -4,7 +4,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 
 
-class Unsupported:
+class UnsupportedFields:
     """Keeps the rule of one request. `dropped` are the fields that were left out, each once, in order."""
 
     def __init__(self, *, drop: bool) -> None:
@@ -16,14 +16,14 @@ class Unsupported:
         """The names of the fields that were left out."""
         return tuple(self._dropped)
 
-    def cannot(self, field: str, why: str) -> None:
+    def drop_or_reject(self, field: str, why: str) -> None:
         """Notes that `field` is left out. Raises RefusedByAdapter where the tenant does not allow that."""
         if not self._drop:
-            raise refused(field, f"{why} Leave out `{field}`, or let the gateway drop what a provider cannot do.")
+            raise bad_field(field, f"{why} Leave out `{field}`, or let the gateway drop what a provider cannot do.")
         self._dropped[field] = None
 
 
-def refused(field: str | None, message: str) -> RefusedByAdapter:
+def bad_field(field: str | None, message: str) -> RefusedByAdapter:
     """The refusal of a request that makes no sense to Anthropic whatever is left out; `message` says what to do."""
     return RefusedByAdapter(
         Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=field)

@@ -7,9 +7,7 @@ both carry usage, cumulative: the last value of each field counts, and none is e
 
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
-
-_MAX_TOKENS = 10**12
-"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
+from services.provider_worker.adapters.response.token_usage import token_count
 
 _TIERS_WITH_PRICES = frozenset({"priority", "batch", "flex"})
 
@@ -45,7 +43,7 @@ class UsageTally:
         """The meters; they add up to all tokens of the prompt and the completion."""
         written = self._written()
         for_an_hour = min(
-            _count(as_object(self._fields.get("cache_creation")), "ephemeral_1h_input_tokens") or 0, written
+            token_count(as_object(self._fields.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0, written
         )
         output = self._count("output_tokens") or 0
         reasoning = min(self._reasoning() or 0, output)
@@ -85,21 +83,12 @@ class UsageTally:
 
     def _written(self) -> int:
         split = as_object(self._fields.get("cache_creation"))
-        parts = sum(_count(split, f"ephemeral_{time}_input_tokens") or 0 for time in ("5m", "1h"))
+        parts = sum(token_count(split.get(f"ephemeral_{time}_input_tokens")) or 0 for time in ("5m", "1h"))
         total = self._count("cache_creation_input_tokens")
         return parts if total is None else total
 
     def _reasoning(self) -> int | None:
-        return _count(as_object(self._fields.get("output_tokens_details")), "thinking_tokens")
+        return token_count(as_object(self._fields.get("output_tokens_details")).get("thinking_tokens"))
 
     def _count(self, name: str) -> int | None:
-        return _count(self._fields, name)
-
-
-def _count(fields: JsonObject, name: str) -> int | None:
-    value = fields.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= _MAX_TOKENS else None
+        return token_count(self._fields.get(name))

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
-from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest
-from services.provider_worker.adapters.bedrock.embeddings import embedding_answer, embedding_body
+from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest, bad_request
+from services.provider_worker.adapters.bedrock.embeddings import build_embedding_body, read_embeddings
 from services.provider_worker.adapters.bedrock.errors import failure_of_response
-from services.provider_worker.adapters.bedrock.request import converse_body
-from services.provider_worker.adapters.bedrock.response import converse_answer
-from services.provider_worker.adapters.bedrock.stream import ConverseStreamReader
+from services.provider_worker.adapters.bedrock.request import build_chat_body
+from services.provider_worker.adapters.bedrock.response import read_completion
+from services.provider_worker.adapters.bedrock.stream import StreamReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request, content_of
+from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
 
 PROVIDER = "AWS Bedrock"
@@ -35,10 +35,10 @@ class BedrockAdapter:
         notes: dict[str, str] = {}
         if run.kind is RequestKind.EMBEDDING:
             operation = "invoke"
-            document, notes[ENCODING_NOTE] = embedding_body(run, fields)
+            document, notes[ENCODING_NOTE] = build_embedding_body(run, fields)
         else:
             operation = "converse-stream" if run.stream else "converse"
-            document = converse_body(run, fields)
+            document = build_chat_body(run, fields)
         base_url = run.base_url or _base_url(region)
         return UpstreamRequest(
             url=f"{base_url.rstrip('/')}/model/{quote(run.model, safe='')}/{operation}",
@@ -46,7 +46,7 @@ class BedrockAdapter:
                 "content-type": "application/json",
                 "accept": _EVENT_STREAM if operation == "converse-stream" else "application/json",
             },
-            content=content_of(document),
+            content=render_body(document),
             auth=SigV4Auth("bedrock", region),
             dropped=tuple(fields.dropped),
             notes=notes,
@@ -62,10 +62,10 @@ class BedrockAdapter:
             )
         if run.kind is RequestKind.EMBEDDING:
             encoding = request.notes.get(ENCODING_NOTE, "float")
-            return DocumentReader(lambda content: embedding_answer(run, headers, encoding, content))
+            return DocumentReader(lambda content: read_embeddings(run, headers, encoding, content))
         if run.stream:
-            return ConverseStreamReader(run, headers)
-        return DocumentReader(lambda content: converse_answer(run, headers, content))
+            return StreamReader(run, headers)
+        return DocumentReader(lambda content: read_completion(run, headers, content))
 
 
 def _region_of(run: AttemptRun) -> str:

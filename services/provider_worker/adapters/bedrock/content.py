@@ -7,8 +7,9 @@ the formats: the AWS API reference, ContentBlock, ImageBlock, DocumentBlock, Aud
 import re
 from collections.abc import Mapping
 
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
-from services.provider_worker.adapters.openai_format.messages import Media, media_of, parts_of
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
+from services.provider_worker.adapters.openai_format.messages import Media, parse_data_url, read_parts
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _IMAGES: Mapping[str, str] = {
@@ -47,7 +48,7 @@ class ContentTranslator:
         Empty texts are left out: Bedrock refuses them, and they say nothing.
         """
         blocks: list[JsonObject] = []
-        for place, kind, part in parts_of(path, content):
+        for place, kind, part in read_parts(path, content):
             block = self._block(place, kind, part)
             if block is not None:
                 blocks.append(block)
@@ -73,8 +74,8 @@ class ContentTranslator:
         given = part.get("image_url")
         image = as_object(given) or {"url": given}
         if image.get("detail") not in (None, "auto"):
-            self._fields.unsupported(f"{place}.image_url.detail")
-        media = media_of(image.get("url"))
+            self._fields.drop_or_reject(f"{place}.image_url.detail")
+        media = parse_data_url(image.get("url"))
         if media is None:
             raise bad_request(
                 "AWS Bedrock takes images as bytes only; send this one as a `data:` URL with base64.",
@@ -83,7 +84,7 @@ class ContentTranslator:
         return {"image": {"format": _format(media, _IMAGES, "image", place), "source": {"bytes": media.base64}}}
 
     def _document(self, place: str, file: JsonObject) -> JsonObject:
-        media = media_of(file.get("file_data"))
+        media = parse_data_url(file.get("file_data"))
         if media is None:
             raise bad_request(
                 "AWS Bedrock takes files as bytes only; send this one as `file_data` with a `data:` URL in base64.",

@@ -7,10 +7,11 @@ developer messages go before all others, wherever they stood: Converse has them 
 import hashlib
 import re
 
+from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.bedrock.content import ContentTranslator
-from services.provider_worker.adapters.bedrock.reasoning import blocks_of
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
-from services.provider_worker.adapters.openai_format.messages import calls_of, messages_of
+from services.provider_worker.adapters.bedrock.reasoning import reasoning_blocks
+from services.provider_worker.adapters.openai_format.fields import CallerFields
+from services.provider_worker.adapters.openai_format.messages import read_messages, read_tool_calls
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
@@ -27,7 +28,7 @@ class Conversation:
         self.calls_tools = False
         """Whether there are calls or results of tools, which Converse accepts only beside a `toolConfig`."""
         self._content = ContentTranslator(fields)
-        for path, message in messages_of(fields):
+        for path, message in read_messages(fields):
             self._add(path, message)
         if not self.messages:
             raise bad_request("`messages` must hold a message that is not empty, beside the system's.", "messages")
@@ -47,13 +48,13 @@ class Conversation:
             self._append("user", self._content.blocks(path, message.get("content")))
 
     def _assistant(self, path: str, message: JsonObject) -> list[JsonObject]:
-        blocks = blocks_of(message) + self._content.blocks(path, message.get("content"))
+        blocks = reasoning_blocks(message) + self._content.blocks(path, message.get("content"))
         refusal = as_text(message.get("refusal"))
         if refusal:
             blocks.append({"text": refusal})
-        for call in calls_of(path, message):
+        for call in read_tool_calls(path, message):
             self.calls_tools = True
-            use = {"toolUseId": call_id_of(call.id), "name": call.name, "input": call.arguments_object}
+            use = {"toolUseId": bedrock_call_id(call.id), "name": call.name, "input": call.arguments_object}
             blocks.append({"toolUse": use})
         return blocks
 
@@ -68,7 +69,7 @@ class Conversation:
         content = [block for block in blocks if "cachePoint" not in block]
         if any("audio" in block for block in content):
             raise bad_request(f"AWS Bedrock takes no audio as a tool's result: `{path}.content`.", f"{path}.content")
-        return [{"toolResult": {"toolUseId": call_id_of(call_id), "content": content}}, *points]
+        return [{"toolResult": {"toolUseId": bedrock_call_id(call_id), "content": content}}, *points]
 
     def _append(self, role: str, blocks: list[JsonObject]) -> None:
         if not blocks:
@@ -81,7 +82,7 @@ class Conversation:
             self.messages.append({"role": role, "content": blocks})
 
 
-def call_id_of(call_id: str) -> str:
+def bedrock_call_id(call_id: str) -> str:
     """`call_id` where Bedrock accepts it, else one made from it: the same for a call and its result, and for no other call."""
     if _CALL_ID.fullmatch(call_id):
         return call_id

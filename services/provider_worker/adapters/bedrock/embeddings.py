@@ -9,77 +9,77 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
-from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.bedrock.errors import failure_of_document
 from services.provider_worker.adapters.openai_format.embeddings import (
-    dimensions_of,
-    embedding_list,
-    encoding_of,
-    texts_of,
-    vectors_in,
+    build_embedding_list,
+    read_dimensions,
+    read_encoding,
+    read_texts,
+    read_vectors,
 )
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
-from services.provider_worker.adapters.openai_format.usage import count
-from services.provider_worker.adapters.response.errors import plain_failure
+from services.provider_worker.adapters.openai_format.fields import CallerFields
+from services.provider_worker.adapters.response.errors import make_failure
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object
+from services.provider_worker.adapters.response.token_usage import token_count
 
 _COUNT_HEADER = "x-amzn-bedrock-input-token-count"
 
 
-def embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
+def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
     """The body of InvokeModel, and the encoding that the caller wants. Raises RefusedByAdapter for what Bedrock cannot do."""
-    encoding = encoding_of(fields)
-    texts, dimensions = texts_of(fields), dimensions_of(fields)
+    encoding = read_encoding(fields)
+    texts, dimensions = read_texts(fields), read_dimensions(fields)
     if "titan-embed" in run.model:
-        body = _titan(run, fields, texts, dimensions)
+        body = _titan_body(run, fields, texts, dimensions)
     elif "cohere.embed" in run.model:
-        body = _cohere(run, fields, texts, dimensions)
+        body = _cohere_body(run, fields, texts, dimensions)
     else:
         raise bad_request(
             "The gateway embeds with Amazon Titan and Cohere models on AWS Bedrock; this model is neither.", "model"
         )
-    fields.refuse_rest()
+    fields.reject_rest()
     return body, encoding
 
 
-def _titan(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
+def _titan_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
     if len(texts) > 1:
         raise bad_request("Amazon Titan embeds one text per request; send each text of `input` by itself.", "input")
     body: JsonObject = {"inputText": texts[0]}
     first_version = "embed-text-v1" in run.model or "embed-g1" in run.model
     if dimensions is not None and first_version:
-        fields.unsupported("dimensions", "This Titan model has a fixed number of dimensions: `dimensions`.")
+        fields.drop_or_reject("dimensions", "This Titan model has a fixed number of dimensions: `dimensions`.")
     elif dimensions is not None:
         body["dimensions"] = dimensions
-    return body if first_version else body | fields.native(("normalize",))
+    return body if first_version else body | fields.take_native(("normalize",))
 
 
-def _cohere(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
+def _cohere_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
     body: JsonObject = {"texts": texts, "input_type": fields.take("input_type") or "search_document"}
     body["embedding_types"] = ["float"]
     if dimensions is not None and "v3" in run.model:
-        fields.unsupported("dimensions", "This Cohere model has a fixed number of dimensions: `dimensions`.")
+        fields.drop_or_reject("dimensions", "This Cohere model has a fixed number of dimensions: `dimensions`.")
     elif dimensions is not None:
         body["output_dimension"] = dimensions
-    return body | fields.native(("truncate", "max_tokens"))
+    return body | fields.take_native(("truncate", "max_tokens"))
 
 
-def embedding_answer(run: AttemptRun, headers: Mapping[str, str], encoding: str, content: bytes) -> Answer:
+def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, content: bytes) -> Answer:
     """What an answer of InvokeModel comes to."""
     document = parse_object(content)
     if document is None:
-        return _failed("The provider's answer is not a JSON object.")
+        return _invalid_answer("The provider's answer is not a JSON object.")
     failure = failure_of_document(document, Where.HTTP_200_BODY)
     if failure is not None:
         return Answer(failure=failure)
     vectors = _vectors(document)
     if vectors is None:
-        return _failed("The provider's answer holds no embeddings, or embeddings of different lengths.")
+        return _invalid_answer("The provider's answer holds no embeddings, or embeddings of different lengths.")
     tokens = _tokens(headers, document)
     try:
-        body = embedding_list(run, vectors, encoding, tokens)
+        body = build_embedding_list(run, vectors, encoding, tokens)
     except ValueError:
-        return _failed("The provider's embeddings hold a number that is no 32-bit float.")
+        return _invalid_answer("The provider's embeddings hold a number that is no 32-bit float.")
     return Answer(
         body=body,
         token_usage=TokenUsage(input=tokens or 0),
@@ -90,17 +90,17 @@ def embedding_answer(run: AttemptRun, headers: Mapping[str, str], encoding: str,
 def _vectors(document: JsonObject) -> list[list[float]] | None:
     """Titan's one vector, or Cohere's list of them: plain, or by type where types were asked for."""
     if "embedding" in document:
-        return vectors_in([document["embedding"]])
+        return read_vectors([document["embedding"]])
     given = document.get("embeddings")
-    return vectors_in(as_object(given).get("float")) if isinstance(given, dict) else vectors_in(given)
+    return read_vectors(as_object(given).get("float")) if isinstance(given, dict) else read_vectors(given)
 
 
 def _tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:
     header = headers.get(_COUNT_HEADER, "")
     if header.isascii() and header.isdigit() and len(header) <= 12:
-        return count(int(header))
-    return count(document.get("inputTextTokenCount"))
+        return token_count(int(header))
+    return token_count(document.get("inputTextTokenCount"))
 
 
-def _failed(message: str) -> Answer:
-    return Answer(failure=plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))
+def _invalid_answer(message: str) -> Answer:
+    return Answer(failure=make_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_object
-from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
-from services.provider_worker.adapters.response.retry_after import from_headers
+from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
+from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
 
 C = FailureClass
 
@@ -86,49 +86,51 @@ _REFINABLE: Mapping[FailureClass, frozenset[FailureClass]] = {
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
     document = parse_object(body)
-    name = _plain(headers.get("x-amzn-errortype", ""))
+    name = _strip_name(headers.get("x-amzn-errortype", ""))
     if document is None:
-        message = visible_text(body.decode("utf-8", "replace"))
+        message = strip_html(body.decode("utf-8", "replace"))
     else:
-        name = name or _plain(as_text(document.get("__type")) or as_text(document.get("code")))
-        message = _message(document)
+        name = name or _strip_name(as_text(document.get("__type")) or as_text(document.get("code")))
+        message = _find_message(document)
     known = _BY_NAME.get(name.lower())
-    failure_class = known[0] if known else _of_status(status)
-    return _failure(failure_class, name, message, Where.HTTP_STATUS, status, from_headers(headers))
+    failure_class = known[0] if known else _class_of_status(status)
+    return _make_failure(failure_class, name, message, Where.HTTP_STATUS, status, wait_ms_from_headers(headers))
 
 
 def failure_of_exception(name: str, payload: bytes, where: Where) -> Failure:
     """The failure behind an exception frame, or an error frame, of an event stream under status 200."""
     document = parse_object(payload) or {}
-    known = _BY_NAME.get(_plain(name).lower())
+    known = _BY_NAME.get(_strip_name(name).lower())
     original = document.get("originalStatusCode")
     status = known[1] if known else None
     failure_class = known[0] if known else C.SERVER
     if isinstance(original, int) and not isinstance(original, bool) and 400 <= original <= 599:
         status = original
-    return _failure(failure_class, _plain(name), _message(document), where, status, None)
+    return _make_failure(failure_class, _strip_name(name), _find_message(document), where, status, None)
 
 
 def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
     """The failure that a document under status 200 carries in place of an answer; null where it carries none."""
-    name = _plain(as_text(document.get("__type")))
-    if not name and not _message(document):
+    name = _strip_name(as_text(document.get("__type")))
+    if not name and not _find_message(document):
         return None
     known = _BY_NAME.get(name.lower())
-    return _failure(known[0] if known else C.SERVER, name, _message(document), where, known[1] if known else None, None)
+    return _make_failure(
+        known[0] if known else C.SERVER, name, _find_message(document), where, known[1] if known else None, None
+    )
 
 
-def _failure(
+def _make_failure(
     failure_class: FailureClass, name: str, message: str, where: Where, status: int | None, retry_after_ms: int | None
 ) -> Failure:
     text = message[:4000]
     refined = next((known for pattern, known in _BY_TEXT if pattern.search(text)), None)
     if refined is not None and refined in _REFINABLE.get(failure_class, frozenset()):
         failure_class = refined
-    said = f"status {status}" if where is Where.HTTP_STATUS else sanitised(name) or "an error"
+    said = f"status {status}" if where is Where.HTTP_STATUS else sanitise(name) or "an error"
     return Failure(
         failure_class=failure_class,
-        message=sanitised(message) or f"The provider answered with {said} and no explanation.",
+        message=sanitise(message) or f"The provider answered with {said} and no explanation.",
         where=where,
         status=status,
         provider_code=safe_code(name) if name else None,
@@ -136,16 +138,16 @@ def _failure(
     )
 
 
-def _of_status(status: int) -> FailureClass:
+def _class_of_status(status: int) -> FailureClass:
     return _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
 
 
-def _plain(name: str) -> str:
+def _strip_name(name: str) -> str:
     """An exception's name without the address that comes after a colon, and the namespace that comes before a hash."""
     return name.partition(":")[0].rpartition("#")[2].strip()
 
 
-def _message(document: JsonObject) -> str:
+def _find_message(document: JsonObject) -> str:
     for name in ("message", "Message", "originalMessage"):
         text = document.get(name)
         if isinstance(text, str) and text.strip():

@@ -6,7 +6,7 @@ have the shape that OpenRouter documents: `{"type": "reasoning.text", "text", "s
 `{"type": "reasoning.encrypted", "data"}` (base64), each with its `index` and its `format`. A caller echoes the message as it is.
 """
 
-from services.provider_worker.adapters.openai_format.messages import reasoning_details
+from services.provider_worker.adapters.openai_format.messages import read_reasoning_details
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 CLAUDE_FORMAT = "anthropic-claude-v1"
@@ -19,20 +19,20 @@ def format_of(model: str) -> str:
     return CLAUDE_FORMAT if "claude" in model else OWN_FORMAT
 
 
-def signed_detail(model: str, index: int, text: str, signature: str) -> JsonObject:
+def text_detail(model: str, index: int, text: str, signature: str) -> JsonObject:
     """The entry for a block of reasoning that came with a signature."""
     return _entry(model, index) | {"type": "reasoning.text", "text": text, "signature": signature}
 
 
-def redacted_detail(model: str, index: int, data: str) -> JsonObject:
+def encrypted_detail(model: str, index: int, data: str) -> JsonObject:
     """The entry for reasoning that is kept from the caller; `data` is base64."""
     return _entry(model, index) | {"type": "reasoning.encrypted", "data": data}
 
 
-def blocks_of(message: JsonObject) -> list[JsonObject]:
+def reasoning_blocks(message: JsonObject) -> list[JsonObject]:
     """The content blocks that an echoed message's `reasoning_details` came from."""
     blocks: list[JsonObject] = []
-    for entry in reasoning_details(message, _FORMATS):
+    for entry in read_reasoning_details(message, _FORMATS):
         text, signature, data = (as_text(entry.get(name)) for name in ("text", "signature", "data"))
         if entry.get("type") == "reasoning.encrypted" and data:
             blocks.append({"reasoningContent": {"redactedContent": data}})

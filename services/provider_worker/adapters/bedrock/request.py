@@ -4,17 +4,18 @@ Source of the shape: the AWS API reference, "Converse".
 """
 
 from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.bedrock.content import cache_points
 from services.provider_worker.adapters.bedrock.conversation import Conversation
 from services.provider_worker.adapters.bedrock.thinking import thinking_fields
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request, content_of
-from services.provider_worker.adapters.openai_format.sampling import effort_of, max_tokens_of, stop_of
+from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
+from services.provider_worker.adapters.openai_format.sampling import read_effort, read_max_tokens, read_stop
 from services.provider_worker.adapters.openai_format.tools import (
     Tool,
     ToolChoice,
-    answer_format_of,
-    choice_of,
-    tools_of,
+    read_response_format,
+    read_tool_choice,
+    read_tools,
 )
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
@@ -28,13 +29,13 @@ _MODEL_FIELDS = ("thinking", "top_k")
 """Fields of models' own that callers send at the top, as with other providers."""
 
 
-def converse_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
+def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     """The body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock cannot do."""
     conversation = Conversation(fields)
     native = _native(fields)
-    max_tokens = max_tokens_of(fields)
-    tools = tools_of(fields)
-    choice = choice_of(fields, tools)
+    max_tokens = read_max_tokens(fields)
+    tools = read_tools(fields)
+    choice = read_tool_choice(fields, tools)
     thinking, effort = _thinking(fields, run.model, max_tokens)
     made: JsonObject = {
         "system": conversation.system,
@@ -47,14 +48,14 @@ def converse_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
         "requestMetadata": _metadata(fields),
         "serviceTier": _service_tier(fields),
     }
-    fields.refuse_rest()
+    fields.reject_rest()
     body: JsonObject = {"messages": conversation.messages}
     body |= {name: value for name, value in made.items() if value}
-    return body | {name: _over(body.get(name), value) for name, value in native.items()}
+    return body | {name: _merge_native(body.get(name), value) for name, value in native.items()}
 
 
 def _native(fields: CallerFields) -> JsonObject:
-    native = fields.native(NATIVE)
+    native = fields.take_native(NATIVE)
     for name, value in native.items():
         kind, said = (list, "a list") if name == "additionalModelResponseFieldPaths" else (dict, "an object")
         if not isinstance(value, kind):
@@ -62,12 +63,12 @@ def _native(fields: CallerFields) -> JsonObject:
     return native
 
 
-def _over(made: object, native: object) -> object:
+def _merge_native(made: object, native: object) -> object:
     return made | native if isinstance(made, dict) and isinstance(native, dict) else native
 
 
 def _thinking(fields: CallerFields, model: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
-    effort = effort_of(fields)
+    effort = read_effort(fields)
     return ({}, {}) if effort is None else thinking_fields(fields, model, effort, max_tokens)
 
 
@@ -76,7 +77,7 @@ def _inference(fields: CallerFields, max_tokens: int | None) -> JsonObject:
         "maxTokens": max_tokens,
         "temperature": fields.take("temperature"),
         "topP": fields.take("top_p"),
-        "stopSequences": stop_of(fields) or None,
+        "stopSequences": read_stop(fields) or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -98,7 +99,7 @@ def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, co
         entries += cache_points(f"tools[{position}]", tool.declared)
     config: JsonObject = {"tools": entries}
     if choice.mode == "none":
-        fields.unsupported(
+        fields.drop_or_reject(
             "tool_choice",
             "AWS Bedrock cannot forbid calls where the messages hold tool calls: `tool_choice` is `none`.",
         )
@@ -124,7 +125,7 @@ def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choic
         return {}
     if "claude" in model and choice.mode == "auto":
         return {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
-    fields.unsupported(
+    fields.drop_or_reject(
         "parallel_tool_calls",
         "AWS Bedrock can forbid parallel tool calls only to Claude models, and only where `tool_choice` is `auto`.",
     )
@@ -132,7 +133,7 @@ def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choic
 
 
 def _model_fields(fields: CallerFields, model: str) -> JsonObject:
-    given = fields.native(_MODEL_FIELDS)
+    given = fields.take_native(_MODEL_FIELDS)
     if "top_k" in given and "nova" in model:
         # Amazon's own models have it inside an inferenceConfig of their own.
         given["inferenceConfig"] = {"topK": given.pop("top_k")}
@@ -140,16 +141,16 @@ def _model_fields(fields: CallerFields, model: str) -> JsonObject:
 
 
 def _output_format(fields: CallerFields) -> JsonObject:
-    wanted = answer_format_of(fields)
+    wanted = read_response_format(fields)
     if wanted is None:
         return {}
     if wanted.schema is None:
-        fields.unsupported(
+        fields.drop_or_reject(
             "response_format",
             "AWS Bedrock has no `response_format` of type `json_object`; use `json_schema`.",
         )
         return {}
-    schema: JsonObject = {"schema": content_of(wanted.schema).decode()}
+    schema: JsonObject = {"schema": render_body(wanted.schema).decode()}
     if wanted.name:
         schema["name"] = wanted.name
     if wanted.description:
@@ -174,6 +175,8 @@ def _service_tier(fields: CallerFields) -> JsonObject:
     if tier is None or tier == "auto":
         return {}
     if tier not in ("default", "flex", "priority"):
-        fields.unsupported("service_tier", "AWS Bedrock knows no `service_tier` but `default`, `flex` and `priority`.")
+        fields.drop_or_reject(
+            "service_tier", "AWS Bedrock knows no `service_tier` but `default`, `flex` and `priority`."
+        )
         return {}
     return {"type": tier}

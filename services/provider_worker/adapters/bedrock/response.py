@@ -10,10 +10,15 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.errors import failure_of_document
-from services.provider_worker.adapters.bedrock.reasoning import redacted_detail, signed_detail
-from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
-from services.provider_worker.adapters.openai_format.completion import completion, envelope
-from services.provider_worker.adapters.response.errors import SILENT, TOO_DEEP, no_object, unusable
+from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
+from services.provider_worker.adapters.bedrock.usage import MALFORMED, openai_finish_reason, read_usage
+from services.provider_worker.adapters.openai_format.completion import build_completion, build_envelope
+from services.provider_worker.adapters.response.errors import (
+    EMPTY_RESPONSE,
+    RESPONSE_TOO_DEEP,
+    failure_of_invalid_body,
+    invalid_response,
+)
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -27,66 +32,66 @@ SERVER_TOOL = "server_tool_use"
 """The `type` of calls that Bedrock makes itself: the caller has nothing to answer to them."""
 
 
-def converse_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
+def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
     """What an answer of Converse comes to."""
     document = parse_object(content)
     if document is None:
-        return Answer(failure=no_object(content))
+        return Answer(failure=failure_of_invalid_body(content))
     reason = as_text(document.get("stopReason"))
-    usage = counted(document.get("usage"))
+    usage = read_usage(document.get("usage"))
     message = as_object(as_object(document.get("output")).get("message"))
     failure = None
     if not message and not reason:
-        failure = failure_of_document(document, Where.HTTP_200_BODY) or unusable(SILENT)
+        failure = failure_of_document(document, Where.HTTP_200_BODY) or invalid_response(EMPTY_RESPONSE)
     elif reason in MALFORMED:
-        failure = unusable(f"The provider gave up: its stop reason is {reason!r}.")
+        failure = invalid_response(f"The provider gave up: its stop reason is {reason!r}.")
     if failure is not None:
         return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
-    said = _message(run, as_objects(message.get("content")))
-    finish_reason = finish_of(reason, calls_tools="tool_calls" in said)
-    around = envelope(run, headers, headers.get("x-amzn-requestid", ""), "chat.completion")
+    said = _build_message(run, as_objects(message.get("content")))
+    finish_reason = openai_finish_reason(reason, calls_tools="tool_calls" in said)
+    around = build_envelope(run, headers, headers.get("x-amzn-requestid", ""), "chat.completion")
     around |= {} if usage.openai is None else {"usage": usage.openai}
-    tier = tier_of(document)
-    around |= told_beside(document) | ({} if tier is None else {"service_tier": tier})
+    tier = service_tier(document)
+    around |= extra_fields(document) | ({} if tier is None else {"service_tier": tier})
     try:
-        body = render(completion(around, said, finish_reason))
+        body = render(build_completion(around, said, finish_reason))
     except ValueError:
-        return Answer(failure=unusable(TOO_DEEP))
+        return Answer(failure=invalid_response(RESPONSE_TOO_DEEP))
     return Answer(
         body=body,
         finish_reason=finish_reason,
-        model_served=model_in(document),
+        model_served=invoked_model(document),
         service_tier=tier,
         token_usage=usage.token_usage,
         usage_source=usage.usage_source,
     )
 
 
-def tier_of(document: JsonObject) -> str | None:
+def service_tier(document: JsonObject) -> str | None:
     """The processing tier that an answer or a stream's metadata names."""
     return as_text(as_object(document.get("serviceTier")).get("type")) or None
 
 
-def model_in(document: JsonObject) -> str | None:
+def invoked_model(document: JsonObject) -> str | None:
     """The model that a prompt router chose; Bedrock names none otherwise."""
     router = as_object(as_object(document.get("trace")).get("promptRouter"))
     return as_text(router.get("invokedModelId")) or None
 
 
-def told_beside(document: JsonObject) -> JsonObject:
+def extra_fields(document: JsonObject) -> JsonObject:
     """What the caller asked Bedrock to tell beside the answer: the guardrail's trace, and fields of the model's own."""
     names = ("trace", "additionalModelResponseFields")
     return {name: document[name] for name in names if document.get(name)}
 
 
-def arguments_of(value: object) -> str:
+def render_arguments(value: object) -> str:
     """A tool's input as the text of a JSON object. Raises ValueError where it is nested too deeply."""
     if isinstance(value, dict):
         return render(value).decode()
     return value if isinstance(value, str) and value.strip() else "{}"
 
 
-def _message(run: AttemptRun, blocks: list[JsonObject]) -> JsonObject:
+def _build_message(run: AttemptRun, blocks: list[JsonObject]) -> JsonObject:
     message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
     text: list[str] = []
     reasoning: list[str] = []
@@ -99,9 +104,9 @@ def _message(run: AttemptRun, blocks: list[JsonObject]) -> JsonObject:
         if isinstance(block.get("text"), str):
             text.append(str(block["text"]))
         elif isinstance(block.get("reasoningContent"), dict):
-            _reason(run.model, as_object(block["reasoningContent"]), reasoning, details)
+            _add_reasoning(run.model, as_object(block["reasoningContent"]), reasoning, details)
         elif use and use.get("type") != SERVER_TOOL:
-            calls.append(_call(use, f"call_{run.attempt_id}_{len(calls)}"))
+            calls.append(_build_call(use, f"call_{run.attempt_id}_{len(calls)}"))
         elif isinstance(block.get("citationsContent"), dict):
             cited = as_object(block["citationsContent"])
             text += [as_text(part.get("text")) for part in as_objects(cited.get("content"))]
@@ -114,20 +119,20 @@ def _message(run: AttemptRun, blocks: list[JsonObject]) -> JsonObject:
     return message | {name: entries for name, entries in lists.items() if entries}
 
 
-def _reason(model: str, block: JsonObject, reasoning: list[str], details: list[JsonObject]) -> None:
+def _add_reasoning(model: str, block: JsonObject, reasoning: list[str], details: list[JsonObject]) -> None:
     said = as_object(block.get("reasoningText"))
     text, signature, redacted = as_text(said.get("text")), as_text(said.get("signature")), block.get("redactedContent")
     if text:
         reasoning.append(text)
     if signature:
-        details.append(signed_detail(model, len(details), text, signature))
+        details.append(text_detail(model, len(details), text, signature))
     if isinstance(redacted, str) and redacted:
-        details.append(redacted_detail(model, len(details), redacted))
+        details.append(encrypted_detail(model, len(details), redacted))
 
 
-def _call(use: JsonObject, made_id: str) -> JsonObject:
+def _build_call(use: JsonObject, made_id: str) -> JsonObject:
     try:
-        arguments = arguments_of(use.get("input"))
+        arguments = render_arguments(use.get("input"))
     except ValueError:
         arguments = "{}"
     function = {"name": as_text(use.get("name")), "arguments": arguments}

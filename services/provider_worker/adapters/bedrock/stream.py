@@ -12,19 +12,19 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.errors import failure_of_document, failure_of_exception
 from services.provider_worker.adapters.bedrock.eventstream import Frame, FrameParser
-from services.provider_worker.adapters.bedrock.reasoning import redacted_detail, signed_detail
-from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, model_in, tier_of, told_beside
-from services.provider_worker.adapters.bedrock.usage import MALFORMED, counted, finish_of
+from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
+from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, extra_fields, invoked_model, service_tier
+from services.provider_worker.adapters.bedrock.usage import MALFORMED, openai_finish_reason, read_usage
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
-from services.provider_worker.adapters.openai_format.usage import NOTHING
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.openai_format.usage import NO_USAGE
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BodyBuffer
 from services.provider_worker.adapters.response.errors import (
-    NO_STREAM,
-    PIECE_NO_OBJECT,
-    PIECE_TOO_DEEP,
-    plain_failure,
-    stopped,
-    unusable,
+    EVENT_NOT_AN_OBJECT,
+    EVENT_TOO_DEEP,
+    NOT_A_STREAM,
+    invalid_response,
+    make_failure,
+    truncated_stream,
 )
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
 
@@ -42,7 +42,7 @@ class _Block:
     redacted: str = ""
 
 
-class ConverseStreamReader:
+class StreamReader:
     """Reads one event stream; `headers` have names in lower case."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
@@ -51,11 +51,11 @@ class ConverseStreamReader:
         self._writer = ChunkWriter(run, headers)
         self._writer.answer_id = headers.get("x-amzn-requestid", "")
         self._begun = False
-        self._document: Collected | None = None
+        self._document: BodyBuffer | None = None
         self._blocks: dict[object, _Block] = {}
         self._details = 0
         self._failure: Failure | None = None
-        self._usage = NOTHING
+        self._usage = NO_USAGE
         self._model_served: str | None = None
         self._tier: str | None = None
         self._metadata_read = False
@@ -71,7 +71,7 @@ class ConverseStreamReader:
         if data and not self._begun:
             self._begun = True
             # A frame begins with its length, whose first byte is 0: this is a document, most likely an error under status 200.
-            self._document = Collected(MAX_ERROR_BYTES) if data[:1] in b"{[<\r\n\t " else None
+            self._document = BodyBuffer(MAX_ERROR_BYTES) if data[:1] in b"{[<\r\n\t " else None
         if self._document is not None:
             self._document.add(data)
             return []
@@ -100,10 +100,10 @@ class ConverseStreamReader:
         if self._document is not None:
             document = parse_object(self._document.content)
             known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
-            return known or unusable(NO_STREAM)
+            return known or invalid_response(NOT_A_STREAM)
         if self._writer.finish_reason is not None:
             return None
-        return stopped()
+        return truncated_stream()
 
     def _read(self, frame: Frame) -> None:
         kind = frame.headers.get(":message-type", "event")
@@ -117,11 +117,11 @@ class ConverseStreamReader:
         else:
             payload = parse_object(frame.payload) if frame.payload else {}
             if payload is None:
-                self._fail(FailureClass.SERVER, PIECE_NO_OBJECT)
+                self._fail(FailureClass.SERVER, EVENT_NOT_AN_OBJECT)
                 return
             self._event(frame.headers.get(":event-type", ""), payload)
             if self._writer.too_deep:
-                self._fail(FailureClass.SERVER, PIECE_TOO_DEEP)
+                self._fail(FailureClass.SERVER, EVENT_TOO_DEEP)
 
     def _event(self, name: str, payload: JsonObject) -> None:
         key = self._key(payload)
@@ -186,9 +186,9 @@ class ConverseStreamReader:
         if block is None:
             return
         if block.signature:
-            self._detail(signed_detail(self._model, self._details, "".join(block.reasoning), block.signature))
+            self._detail(text_detail(self._model, self._details, "".join(block.reasoning), block.signature))
         if block.redacted:
-            self._detail(redacted_detail(self._model, self._details, block.redacted))
+            self._detail(encrypted_detail(self._model, self._details, block.redacted))
 
     def _detail(self, detail: JsonObject) -> None:
         self._details += 1
@@ -202,20 +202,20 @@ class ConverseStreamReader:
             self._fail(FailureClass.SERVER, f"The provider gave up: its stop reason is {reason!r}.")
             return
         if self._writer.finish_reason is None:
-            self._writer.finish(finish_of(reason, calls_tools=self._writer.calls > 0))
-            beside = told_beside(payload)
+            self._writer.finish(openai_finish_reason(reason, calls_tools=self._writer.calls > 0))
+            beside = extra_fields(payload)
             if beside:
                 self._writer.end(None, beside)
 
     def _metadata(self, payload: JsonObject) -> None:
         self._metadata_read = True
-        self._usage = counted(payload.get("usage"))
-        self._model_served, self._tier = model_in(payload), tier_of(payload)
-        extra = told_beside(payload) | ({} if self._tier is None else {"service_tier": self._tier})
+        self._usage = read_usage(payload.get("usage"))
+        self._model_served, self._tier = invoked_model(payload), service_tier(payload)
+        extra = extra_fields(payload) | ({} if self._tier is None else {"service_tier": self._tier})
         self._writer.end(self._usage.openai, extra)
 
     def _fail(self, failure_class: FailureClass, message: str) -> None:
-        self._failure = plain_failure(failure_class, message, Where.MID_STREAM)
+        self._failure = make_failure(failure_class, message, Where.MID_STREAM)
 
 
 def render_or_empty(document: JsonObject) -> bytes:

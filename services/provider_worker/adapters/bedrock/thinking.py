@@ -50,7 +50,7 @@ def thinking_fields(
     if "gpt-oss" in model and effort != "none":
         return {"reasoning_effort": _THREE[effort]}, {}
     if effort != "none":
-        fields.unsupported("reasoning_effort", "This model of AWS Bedrock has no `reasoning_effort`.")
+        fields.drop_or_reject("reasoning_effort", "This model of AWS Bedrock has no `reasoning_effort`.")
     return {}, {}
 
 
@@ -63,7 +63,7 @@ def _claude(fields: CallerFields, model: str, effort: str, max_tokens: int | Non
         # Thinking is part of the completion's bound; half of it stays for the answer.
         budget_tokens = min(budget_tokens, max(max_tokens // 2, _MIN_BUDGET_TOKENS))
         if max_tokens <= budget_tokens:
-            fields.unsupported(
+            fields.drop_or_reject(
                 "reasoning_effort",
                 f"This model thinks with at least {_MIN_BUDGET_TOKENS} tokens, and `max_tokens` leaves no more than that.",
             )

@@ -8,8 +8,9 @@ reasoning are inside `outputTokens` and not told apart.
 from collections.abc import Mapping
 
 from keyferry.contracts.usage import TokenUsage
-from services.provider_worker.adapters.openai_format.usage import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.openai_format.usage import NO_USAGE, TranslatedUsage, build_usage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects
+from services.provider_worker.adapters.response.token_usage import token_count
 
 _FINISH: Mapping[str, str] = {
     "end_turn": "stop",
@@ -25,7 +26,7 @@ MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 """Stop reasons that say that the model's output cannot be used."""
 
 
-def finish_of(reason: str, *, calls_tools: bool) -> str:
+def openai_finish_reason(reason: str, *, calls_tools: bool) -> str:
     """A stop reason in OpenAI's words. A word that is not known means that the model ended by itself."""
     known = _FINISH.get(reason)
     if known in ("length", "content_filter"):
@@ -33,17 +34,17 @@ def finish_of(reason: str, *, calls_tools: bool) -> str:
     return "tool_calls" if calls_tools else "stop"
 
 
-def counted(usage: object) -> Counted:
+def read_usage(usage: object) -> TranslatedUsage:
     """What `usage` of an answer, or of a stream's metadata, comes to."""
     if not isinstance(usage, dict):
-        return NOTHING
-    prompt, completion = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
+        return NO_USAGE
+    prompt, completion = token_count(usage.get("inputTokens")), token_count(usage.get("outputTokens"))
     if prompt is None and completion is None:
-        return NOTHING
+        return NO_USAGE
     prompt, completion = prompt or 0, completion or 0
     read, write = _cache(usage, "Read"), _cache(usage, "Write")
     cached = (read or 0) + (write or 0)
-    total = count(usage.get("totalTokens"))
+    total = token_count(usage.get("totalTokens"))
     if total is not None and cached and total == prompt + completion and cached <= prompt:
         # The total proves that this model counts its cache inside the input.
         prompt -= cached
@@ -55,14 +56,14 @@ def counted(usage: object) -> Counted:
         cache_write_1h=hour,
         output=completion,
     )
-    return Counted(token_usage, usage_object(token_usage, cached=read, cache_write=write))
+    return TranslatedUsage(token_usage, build_usage(token_usage, cached=read, cache_write=write))
 
 
 def _cache(usage: JsonObject, which: str) -> int | None:
-    tokens = count(usage.get(f"cache{which}InputTokens"))
-    return count(usage.get(f"cache{which}InputTokenCount")) if tokens is None else tokens
+    tokens = token_count(usage.get(f"cache{which}InputTokens"))
+    return token_count(usage.get(f"cache{which}InputTokenCount")) if tokens is None else tokens
 
 
 def _written_for_an_hour(usage: JsonObject) -> int:
     details = as_objects(usage.get("cacheDetails"))
-    return sum(count(entry.get("inputTokens")) or 0 for entry in details if entry.get("ttl") == "1h")
+    return sum(token_count(entry.get("inputTokens")) or 0 for entry in details if entry.get("ttl") == "1h")

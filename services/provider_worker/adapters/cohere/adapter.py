@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, Answer, AnswerReader, UpstreamRequest
-from services.provider_worker.adapters.cohere.embeddings import embed_answer, embed_body
+from services.provider_worker.adapters.cohere.embeddings import build_embedding_body, read_embeddings
 from services.provider_worker.adapters.cohere.errors import failure_of_response
-from services.provider_worker.adapters.cohere.request import chat_body
-from services.provider_worker.adapters.cohere.response import chat_answer
-from services.provider_worker.adapters.cohere.stream import ChatStreamReader
+from services.provider_worker.adapters.cohere.request import build_chat_body
+from services.provider_worker.adapters.cohere.response import read_completion
+from services.provider_worker.adapters.cohere.stream import StreamReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
-from services.provider_worker.adapters.openai_format.fields import CallerFields, content_of
+from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
 
 PROVIDER = "Cohere"
@@ -27,10 +27,10 @@ class CohereAdapter:
         notes: dict[str, str] = {}
         if run.kind is RequestKind.EMBEDDING:
             path = "v2/embed"
-            document, notes[ENCODING_NOTE] = embed_body(run, fields)
+            document, notes[ENCODING_NOTE] = build_embedding_body(run, fields)
         else:
             path = "v2/chat"
-            document = chat_body(run, fields)
+            document = build_chat_body(run, fields)
         streams = run.stream and run.kind is RequestKind.CHAT
         return UpstreamRequest(
             url=f"{(run.base_url or _BASE_URL).rstrip('/')}/{path}",
@@ -38,7 +38,7 @@ class CohereAdapter:
                 "content-type": "application/json",
                 "accept": "text/event-stream" if streams else "application/json",
             },
-            content=content_of(document),
+            content=render_body(document),
             auth=BEARER,
             dropped=tuple(fields.dropped),
             notes=notes,
@@ -54,5 +54,5 @@ class CohereAdapter:
             )
         if run.kind is RequestKind.EMBEDDING:
             encoding = request.notes.get(ENCODING_NOTE, "float")
-            return DocumentReader(lambda body: embed_answer(run, encoding, body))
-        return ChatStreamReader(run, headers) if run.stream else DocumentReader(lambda b: chat_answer(run, headers, b))
+            return DocumentReader(lambda body: read_embeddings(run, encoding, body))
+        return StreamReader(run, headers) if run.stream else DocumentReader(lambda b: read_completion(run, headers, b))

@@ -6,13 +6,14 @@ for either, so both come to the caller as `reasoning_content`, and once more, ap
 as it is, and Cohere gets back what it said. Source of the shapes: Cohere's API reference, "Chat".
 """
 
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.openai_format.messages import (
-    calls_of,
-    messages_of,
-    parts_of,
-    reasoning_details,
-    text_of,
+    read_messages,
+    read_parts,
+    read_reasoning_details,
+    read_text,
+    read_tool_calls,
 )
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
@@ -21,18 +22,18 @@ TOOL_PLAN = "cohere-tool-plan-v1"
 _FORMATS = frozenset({THINKING, TOOL_PLAN})
 
 
-def detail(form: str, index: int, text: str) -> JsonObject:
+def reasoning_detail(form: str, index: int, text: str) -> JsonObject:
     """One entry of `reasoning_details`; `form` is THINKING or TOOL_PLAN."""
     return {"index": index, "type": "reasoning.text", "format": form, "text": text}
 
 
-def cohere_messages(fields: CallerFields) -> list[JsonObject]:
+def translate_messages(fields: CallerFields) -> list[JsonObject]:
     """The messages for Cohere. Raises RefusedByAdapter for what cannot be translated."""
     translated: list[JsonObject] = []
-    for path, message in messages_of(fields):
+    for path, message in read_messages(fields):
         role = message["role"]
         if role in ("system", "developer"):
-            translated.append({"role": "system", "content": text_of(path, message.get("content"))})
+            translated.append({"role": "system", "content": read_text(path, message.get("content"))})
         elif role == "assistant":
             translated.append(_assistant(path, message))
         elif role == "tool":
@@ -48,7 +49,7 @@ def _user(path: str, content: object) -> object:
     if content is None or isinstance(content, str):
         return content or ""
     parts: list[JsonObject] = []
-    for place, kind, part in parts_of(path, content):
+    for place, kind, part in read_parts(path, content):
         if kind == "text":
             parts.append({"type": "text", "text": as_text(part.get("text"))})
         elif kind == "image_url":
@@ -68,9 +69,9 @@ def _image(place: str, part: JsonObject) -> JsonObject:
 
 
 def _assistant(path: str, message: JsonObject) -> JsonObject:
-    text = text_of(path, message.get("content")) + as_text(message.get("refusal"))
-    calls = calls_of(path, message)
-    details = reasoning_details(message, _FORMATS)
+    text = read_text(path, message.get("content")) + as_text(message.get("refusal"))
+    calls = read_tool_calls(path, message)
+    details = read_reasoning_details(message, _FORMATS)
     thinking = [as_text(entry.get("text")) for entry in details if entry.get("format") == THINKING]
     plan = "".join(as_text(entry.get("text")) for entry in details if entry.get("format") == TOOL_PLAN)
     if calls and not details and not message.get("reasoning_details"):
@@ -98,6 +99,6 @@ def _result(path: str, message: JsonObject) -> JsonObject:
         raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
     content = message.get("content")
     if not isinstance(content, list):
-        return {"role": "tool", "tool_call_id": call_id, "content": text_of(path, content)}
-    parts = [{"type": "text", "text": text_of(f"{path}.content[{at}]", [part])} for at, part in enumerate(content)]
+        return {"role": "tool", "tool_call_id": call_id, "content": read_text(path, content)}
+    parts = [{"type": "text", "text": read_text(f"{path}.content[{at}]", [part])} for at, part in enumerate(content)]
     return {"role": "tool", "tool_call_id": call_id, "content": parts}

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_object
-from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
-from services.provider_worker.adapters.response.retry_after import from_headers
+from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
+from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
 
 C = FailureClass
 
@@ -56,7 +56,7 @@ _REFINABLE: Mapping[int, frozenset[FailureClass]] = {
 }
 """What a message may turn a status into. A status that is not named means what it means."""
 
-_BY_FINISH: Mapping[str, tuple[FailureClass, int]] = {
+_BY_FINISH_REASON: Mapping[str, tuple[FailureClass, int]] = {
     "ERROR": (C.SERVER, 500),
     "TIMEOUT": (C.TIMEOUT, 504),
     "ERROR_LIMIT": (C.CONTEXT_LENGTH, 400),
@@ -68,26 +68,26 @@ _BY_FINISH: Mapping[str, tuple[FailureClass, int]] = {
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
     document = parse_object(body)
-    message = visible_text(body.decode("utf-8", "replace")) if document is None else _message(document)
+    message = strip_html(body.decode("utf-8", "replace")) if document is None else _find_message(document)
     by_status = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
     by_text = next((known for pattern, known in _BY_TEXT if pattern.search(message[:4000])), None)
     failure_class = by_text if by_text is not None and by_text in _REFINABLE.get(status, frozenset()) else by_status
     return Failure(
         failure_class=failure_class,
-        message=sanitised(message) or f"The provider answered with status {status} and no explanation.",
+        message=sanitise(message) or f"The provider answered with status {status} and no explanation.",
         where=Where.HTTP_STATUS,
         status=status,
         provider_code=None if document is None else safe_code(document.get("error_type") or document.get("code")),
-        retry_after_ms=from_headers(headers),
+        retry_after_ms=wait_ms_from_headers(headers),
     )
 
 
-def failure_of_finish(reason: object, told: JsonObject, where: Where) -> Failure | None:
+def failure_of_finish_reason(reason: object, told: JsonObject, where: Where) -> Failure | None:
     """The failure that a finish reason confesses, or null where it is an ending. `told` is the object that it stands in."""
-    known = _BY_FINISH.get(reason) if isinstance(reason, str) else None
+    known = _BY_FINISH_REASON.get(reason) if isinstance(reason, str) else None
     if known is None:
         return None
-    message = sanitised(_message(told))
+    message = sanitise(_find_message(told))
     return Failure(
         failure_class=known[0],
         message=message or f"The provider gave up: its finish reason is {reason!r}.",
@@ -99,18 +99,18 @@ def failure_of_finish(reason: object, told: JsonObject, where: Where) -> Failure
 
 def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
     """The failure that a document under status 200 carries in place of an answer; null where it carries none."""
-    message = _message(document)
+    message = _find_message(document)
     if not message:
         return None
     return Failure(
         failure_class=C.SERVER,
-        message=sanitised(message),
+        message=sanitise(message),
         where=where,
         provider_code=safe_code(document.get("error_type")),
     )
 
 
-def _message(document: JsonObject) -> str:
+def _find_message(document: JsonObject) -> str:
     for name in ("message", "error", "detail"):
         text = document.get(name)
         if isinstance(text, dict):

@@ -4,10 +4,15 @@ Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2.
 """
 
 from keyferry.contracts.chat import AttemptRun
-from services.provider_worker.adapters.cohere.conversation import cohere_messages
+from services.provider_worker.adapters.cohere.conversation import translate_messages
 from services.provider_worker.adapters.openai_format.fields import CallerFields
-from services.provider_worker.adapters.openai_format.sampling import effort_of, max_tokens_of, stop_of
-from services.provider_worker.adapters.openai_format.tools import Tool, answer_format_of, choice_of, tools_of
+from services.provider_worker.adapters.openai_format.sampling import read_effort, read_max_tokens, read_stop
+from services.provider_worker.adapters.openai_format.tools import (
+    Tool,
+    read_response_format,
+    read_tool_choice,
+    read_tools,
+)
 from services.provider_worker.adapters.response.json_text import JsonObject
 
 NATIVE = ("documents", "citation_options", "safety_mode", "k", "thinking", "priority", "strict_tools")
@@ -18,23 +23,23 @@ _THINKING_TOKENS = {"minimal": 512, "low": 2048, "medium": 8192}
 """What an effort may think at most, in tokens; more effort than that has no bound. Ours: Cohere has budgets and no efforts."""
 
 
-def chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
+def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     """The body of `v2/chat`. Raises RefusedByAdapter for what Cohere cannot do."""
-    body: JsonObject = {"model": run.model, "messages": cohere_messages(fields), "stream": run.stream}
-    max_tokens = max_tokens_of(fields)
+    body: JsonObject = {"model": run.model, "messages": translate_messages(fields), "stream": run.stream}
+    max_tokens = read_max_tokens(fields)
     given = {name: fields.take(name) for name in _SAME}
     given |= {"p": fields.take("top_p"), "k": fields.take("top_k"), "max_tokens": max_tokens}
-    given |= {"stop_sequences": stop_of(fields) or None, "thinking": _thinking(fields, max_tokens)}
+    given |= {"stop_sequences": read_stop(fields) or None, "thinking": _thinking(fields, max_tokens)}
     given |= {"response_format": _response_format(fields)}
     body |= {name: value for name, value in given.items() if value is not None}
     body |= _tools(fields)
-    body |= fields.native(NATIVE)
-    fields.refuse_rest()
+    body |= fields.take_native(NATIVE)
+    fields.reject_rest()
     return body
 
 
 def _thinking(fields: CallerFields, max_tokens: int | None) -> JsonObject | None:
-    effort = effort_of(fields)
+    effort = read_effort(fields)
     if effort is None:
         return None
     if effort == "none":
@@ -48,15 +53,15 @@ def _thinking(fields: CallerFields, max_tokens: int | None) -> JsonObject | None
 
 
 def _response_format(fields: CallerFields) -> JsonObject | None:
-    wanted = answer_format_of(fields)
+    wanted = read_response_format(fields)
     if wanted is None:
         return None
     return {"type": "json_object"} | ({} if wanted.schema is None else {"json_schema": wanted.schema})
 
 
 def _tools(fields: CallerFields) -> JsonObject:
-    tools = tools_of(fields)
-    choice = choice_of(fields, tools)
+    tools = read_tools(fields)
+    choice = read_tool_choice(fields, tools)
     if not tools:
         return {}
     if choice.mode == "function":
@@ -67,7 +72,7 @@ def _tools(fields: CallerFields) -> JsonObject:
     if all(strict):
         body["strict_tools"] = True
     elif any(strict):
-        fields.unsupported(
+        fields.drop_or_reject(
             "tools[].function.strict", "Cohere is strict with all tools or with none: set `strict` on each or on none."
         )
     if choice.mode != "auto":

@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
-from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish
-from services.provider_worker.adapters.cohere.usage import counted, finish_of
-from services.provider_worker.adapters.openai_format.completion import completion, envelope
-from services.provider_worker.adapters.response.errors import SILENT, TOO_DEEP, no_object, unusable
+from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, reasoning_detail
+from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish_reason
+from services.provider_worker.adapters.cohere.usage import openai_finish_reason, read_usage
+from services.provider_worker.adapters.openai_format.completion import build_completion, build_envelope
+from services.provider_worker.adapters.response.errors import (
+    EMPTY_RESPONSE,
+    RESPONSE_TOO_DEEP,
+    failure_of_invalid_body,
+    invalid_response,
+)
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -24,49 +29,51 @@ from services.provider_worker.adapters.response.json_text import (
 )
 
 
-def chat_answer(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
+def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
     """What a whole answer of `v2/chat` comes to."""
     document = parse_object(content)
     if document is None:
-        return Answer(failure=no_object(content))
+        return Answer(failure=failure_of_invalid_body(content))
     reason = document.get("finish_reason")
-    usage = counted(document.get("usage"))
-    failure = failure_of_finish(reason, document, Where.HTTP_200_BODY)
+    usage = read_usage(document.get("usage"))
+    failure = failure_of_finish_reason(reason, document, Where.HTTP_200_BODY)
     if failure is None and not isinstance(document.get("message"), dict) and not reason:
-        failure = failure_of_document(document, Where.HTTP_200_BODY) or unusable(SILENT)
+        failure = failure_of_document(document, Where.HTTP_200_BODY) or invalid_response(EMPTY_RESPONSE)
     if failure is not None:
         return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
-    message = _message(run, as_object(document.get("message")))
-    finish_reason = finish_of(reason, calls_tools="tool_calls" in message)
-    around = envelope(run, headers, as_text(document.get("id")), "chat.completion")
+    message = _build_message(run, as_object(document.get("message")))
+    finish_reason = openai_finish_reason(reason, calls_tools="tool_calls" in message)
+    around = build_envelope(run, headers, as_text(document.get("id")), "chat.completion")
     around |= {} if usage.openai is None else {"usage": usage.openai}
     try:
-        body = render(completion(around, message, finish_reason, logprobs_of(document.get("logprobs"))))
+        body = render(build_completion(around, message, finish_reason, openai_logprobs(document.get("logprobs"))))
     except ValueError:
-        return Answer(failure=unusable(TOO_DEEP))
+        return Answer(failure=invalid_response(RESPONSE_TOO_DEEP))
     return Answer(
         body=body, finish_reason=finish_reason, token_usage=usage.token_usage, usage_source=usage.usage_source
     )
 
 
-def _message(run: AttemptRun, said: JsonObject) -> JsonObject:
+def _build_message(run: AttemptRun, said: JsonObject) -> JsonObject:
     message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
     text: list[str] = []
     details: list[JsonObject] = []
     others: list[JsonObject] = []
     plan = as_text(said.get("tool_plan"))
     if plan:
-        details.append(detail(TOOL_PLAN, 0, plan))
+        details.append(reasoning_detail(TOOL_PLAN, 0, plan))
     content = said.get("content")
     parts: list[JsonObject] = [{"type": "text", "text": content}] if isinstance(content, str) else as_objects(content)
     for part in parts:
         if part.get("type") == "thinking":
-            details.append(detail(THINKING, len(details), as_text(part.get("thinking"))))
+            details.append(reasoning_detail(THINKING, len(details), as_text(part.get("thinking"))))
         elif isinstance(part.get("text"), str):
             text.append(as_text(part["text"]))
         else:
             others.append(part)
-    calls = [call_of(call, f"call_{run.attempt_id}_{at}") for at, call in enumerate(as_objects(said.get("tool_calls")))]
+    calls = [
+        build_call(call, f"call_{run.attempt_id}_{at}") for at, call in enumerate(as_objects(said.get("tool_calls")))
+    ]
     message["content"] = "".join(text) if text or not calls else None
     reasoning = "".join(as_text(entry["text"]) for entry in details)
     message |= {"reasoning_content": reasoning} if reasoning else {}
@@ -79,14 +86,14 @@ def _message(run: AttemptRun, said: JsonObject) -> JsonObject:
     return message | {name: entries for name, entries in lists.items() if entries}
 
 
-def call_of(call: JsonObject, made_id: str) -> JsonObject:
+def build_call(call: JsonObject, made_id: str) -> JsonObject:
     """A whole tool call in OpenAI's form; a call without arguments gets the empty object."""
     function = as_object(call.get("function"))
     made = {"name": as_text(function.get("name")), "arguments": as_text(function.get("arguments")) or "{}"}
     return {"id": as_text(call.get("id")) or made_id, "type": "function", "function": made}
 
 
-def logprobs_of(told: object) -> JsonObject | None:
+def openai_logprobs(told: object) -> JsonObject | None:
     """Cohere's log probabilities in OpenAI's form, or null where there are none.
 
     Cohere gives the tokens of a chunk of text one log probability each, but no text of their own: what stands for a chunk of

@@ -9,21 +9,21 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, detail
-from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish
-from services.provider_worker.adapters.cohere.response import logprobs_of
-from services.provider_worker.adapters.cohere.usage import counted, finish_of
+from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, reasoning_detail
+from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish_reason
+from services.provider_worker.adapters.cohere.response import openai_logprobs
+from services.provider_worker.adapters.cohere.usage import openai_finish_reason, read_usage
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
-from services.provider_worker.adapters.openai_format.usage import NOTHING
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Collected
+from services.provider_worker.adapters.openai_format.usage import NO_USAGE
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BodyBuffer
 from services.provider_worker.adapters.response.errors import (
-    NO_STREAM,
-    PIECE_NO_OBJECT,
-    PIECE_TOO_DEEP,
-    PIECE_TOO_LARGE,
-    plain_failure,
-    stopped,
-    unusable,
+    EVENT_NOT_AN_OBJECT,
+    EVENT_TOO_DEEP,
+    EVENT_TOO_LARGE,
+    NOT_A_STREAM,
+    invalid_response,
+    make_failure,
+    truncated_stream,
 )
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
@@ -38,19 +38,19 @@ _MAX_CALLS = 1024
 """More tool calls than that in one answer are a defect."""
 
 
-class ChatStreamReader:
+class StreamReader:
     """Reads one event stream; `headers` have names in lower case."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._events = EventParser()
         self._writer = ChunkWriter(run, headers)
         self._begun = False
-        self._document: Collected | None = None
+        self._document: BodyBuffer | None = None
         self._thinking: list[str] = []
         self._plan: list[str] = []
         self._details = 0
         self._failure: Failure | None = None
-        self._usage = NOTHING
+        self._usage = NO_USAGE
 
     @property
     def over(self) -> bool:
@@ -64,7 +64,7 @@ class ChatStreamReader:
         if first and not self._begun:
             self._begun = True
             # No event stream begins like this: it is one document, most likely an error under status 200.
-            self._document = Collected(MAX_ERROR_BYTES) if first in b"{[<" else None
+            self._document = BodyBuffer(MAX_ERROR_BYTES) if first in b"{[<" else None
         if self._document is not None:
             self._document.add(data)
             return []
@@ -75,7 +75,7 @@ class ChatStreamReader:
             if self.over:
                 break
         if self._events.overflow and not self.over:
-            self._fail(PIECE_TOO_LARGE)
+            self._fail(EVENT_TOO_LARGE)
         return self._writer.take()
 
     def close(self) -> Answer:
@@ -101,21 +101,21 @@ class ChatStreamReader:
         if self._document is not None:
             document = parse_object(self._document.content)
             known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
-            return known or unusable(NO_STREAM)
+            return known or invalid_response(NOT_A_STREAM)
         if self._writer.finish_reason is not None:
             return None
-        return stopped()
+        return truncated_stream()
 
     def _read(self, data: bytes) -> None:
         if data.startswith(b"[DONE]") or not data.strip():
             return
         event = parse_object(data)
         if event is None:
-            self._fail(PIECE_NO_OBJECT)
+            self._fail(EVENT_NOT_AN_OBJECT)
             return
         self._event(event)
         if self._writer.too_deep:
-            self._fail(PIECE_TOO_DEEP)
+            self._fail(EVENT_TOO_DEEP)
 
     def _event(self, event: JsonObject) -> None:
         kind = event.get("type")
@@ -144,7 +144,7 @@ class ChatStreamReader:
         if thinking:
             self._thinking.append(thinking)
             self._writer.reasoning(thinking)
-        self._writer.text(as_text(content.get("text")), logprobs_of(logprobs))
+        self._writer.text(as_text(content.get("text")), openai_logprobs(logprobs))
 
     def _call(self, index: object, message: JsonObject, *, begins: bool) -> None:
         self._end_plan()
@@ -163,13 +163,13 @@ class ChatStreamReader:
             self._writer.delta({"citations": citations})
 
     def _end(self, delta: JsonObject) -> None:
-        self._usage = counted(delta.get("usage"))
+        self._usage = read_usage(delta.get("usage"))
         reason = delta.get("finish_reason")
-        self._failure = failure_of_finish(reason, delta, self._writer.where)
+        self._failure = failure_of_finish_reason(reason, delta, self._writer.where)
         if self._failure is None:
             self._end_thinking()
             self._end_plan()
-            self._writer.finish(finish_of(reason, calls_tools=self._writer.calls > 0))
+            self._writer.finish(openai_finish_reason(reason, calls_tools=self._writer.calls > 0))
             self._writer.end(self._usage.openai, {})
 
     def _end_thinking(self) -> None:
@@ -182,9 +182,9 @@ class ChatStreamReader:
         """Sends what a follow-up turn has to repeat, in one piece; what is left of it is nothing."""
         text = "".join(pieces)
         if text:
-            self._writer.delta({"reasoning_details": [detail(form, self._details, text)]})
+            self._writer.delta({"reasoning_details": [reasoning_detail(form, self._details, text)]})
             self._details += 1
         return []
 
     def _fail(self, message: str) -> None:
-        self._failure = plain_failure(FailureClass.SERVER, message, Where.MID_STREAM)
+        self._failure = make_failure(FailureClass.SERVER, message, Where.MID_STREAM)

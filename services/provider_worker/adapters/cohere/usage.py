@@ -9,8 +9,9 @@ which are what limits, context windows and other providers count; `billed_units`
 from collections.abc import Mapping
 
 from keyferry.contracts.usage import TokenUsage
-from services.provider_worker.adapters.openai_format.usage import NOTHING, Counted, count, usage_object
+from services.provider_worker.adapters.openai_format.usage import NO_USAGE, TranslatedUsage, build_usage
 from services.provider_worker.adapters.response.json_text import as_object
+from services.provider_worker.adapters.response.token_usage import token_count
 
 _FINISH: Mapping[str, str] = {
     "COMPLETE": "stop",
@@ -21,7 +22,7 @@ _FINISH: Mapping[str, str] = {
 """Source: Cohere's API reference, "Chat", `finish_reason`."""
 
 
-def finish_of(reason: object, *, calls_tools: bool) -> str:
+def openai_finish_reason(reason: object, *, calls_tools: bool) -> str:
     """A finish reason in OpenAI's words. A word that is not known means that the model ended by itself."""
     known = _FINISH.get(reason) if isinstance(reason, str) else None
     if known == "length":
@@ -29,18 +30,18 @@ def finish_of(reason: object, *, calls_tools: bool) -> str:
     return "tool_calls" if calls_tools else "stop"
 
 
-def counted(usage: object) -> Counted:
+def read_usage(usage: object) -> TranslatedUsage:
     """What the `usage` of an answer comes to."""
     if not isinstance(usage, dict):
-        return NOTHING
+        return NO_USAGE
     billed, tokens = as_object(usage.get("billed_units")), as_object(usage.get("tokens"))
-    told = tokens if count(tokens.get("input_tokens")) is not None or "output_tokens" in tokens else billed
-    prompt, completion = count(told.get("input_tokens")), count(told.get("output_tokens"))
+    told = tokens if token_count(tokens.get("input_tokens")) is not None or "output_tokens" in tokens else billed
+    prompt, completion = token_count(told.get("input_tokens")), token_count(told.get("output_tokens"))
     if prompt is None and completion is None:
-        return NOTHING
+        return NO_USAGE
     prompt, completion = prompt or 0, completion or 0
-    cached, reasoning = count(usage.get("cached_tokens")), count(tokens.get("reasoning_tokens"))
+    cached, reasoning = token_count(usage.get("cached_tokens")), token_count(tokens.get("reasoning_tokens"))
     read, thought = min(cached or 0, prompt), min(reasoning or 0, completion)
     token_usage = TokenUsage(input=prompt - read, cached_read=read, output=completion - thought, reasoning=thought)
-    openai = usage_object(token_usage, cached=cached, reasoning=reasoning)
-    return Counted(token_usage, openai | ({"billed_units": billed} if billed else {}))
+    openai = build_usage(token_usage, cached=cached, reasoning=reasoning)
+    return TranslatedUsage(token_usage, openai | ({"billed_units": billed} if billed else {}))

@@ -13,12 +13,12 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, AnswerReader, Auth, HeaderAuth, UpstreamRequest
 from services.provider_worker.adapters.gemini.content import MediaRules
-from services.provider_worker.adapters.gemini.embeddings import EmbeddingReader, embedding_call
+from services.provider_worker.adapters.gemini.embeddings import EmbeddingReader, build_embedding_request
 from services.provider_worker.adapters.gemini.errors import ErrorReader
-from services.provider_worker.adapters.gemini.request import ChatTranslation, Target
-from services.provider_worker.adapters.gemini.response import WholeReader
+from services.provider_worker.adapters.gemini.request import GeminiTarget, RequestTranslator
+from services.provider_worker.adapters.gemini.response import CompletionReader
 from services.provider_worker.adapters.gemini.stream import StreamReader
-from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
+from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, parse_object, render
 
 _GOOGLE_KEY = HeaderAuth("x-goog-api-key", "")
@@ -52,24 +52,24 @@ class GeminiAdapter:
         """The call for the caller's body, a chat's or embeddings' by `run.kind`. Raises RefusedByAdapter."""
         document = parse_object(body)
         if document is None:
-            raise refused("body", "the request body is not a JSON object.")
-        refusals = Refusals(drop=run.drop_unsupported)
+            raise bad_field("body", "the request body is not a JSON object.")
+        refusals = UnsupportedFields(drop=run.drop_unsupported)
         model = run.model.removeprefix("models/")
         notes: dict[str, str] = {}
         base_url, auth = self._address(run)
         if run.kind is RequestKind.EMBEDDING:
-            call = embedding_call(document, model, vertex=self._provider.vertex, refusals=refusals)
+            call = build_embedding_request(document, model, vertex=self._provider.vertex, refusals=refusals)
             method, content, notes = call.method, call.content, call.notes
         else:
             method = "streamGenerateContent?alt=sse" if run.stream else "generateContent"
-            content = ChatTranslation(self._target(model, base_url), refusals).request(document)
+            content = RequestTranslator(self._target(model, base_url), refusals).request(document)
         return UpstreamRequest(
             url=f"{base_url}/{_model_path(model)}:{method}",
             headers={
                 "content-type": "application/json",
                 "accept": "text/event-stream" if run.stream else "application/json",
             },
-            content=_rendered(content),
+            content=_render(content),
             auth=auth,
             dropped=refusals.dropped,
             notes=notes,
@@ -83,12 +83,12 @@ class GeminiAdapter:
             return ErrorReader(status, headers)
         if run.kind is RequestKind.EMBEDDING:
             return EmbeddingReader(run, request.notes)
-        return StreamReader(run, headers) if run.stream else WholeReader(run, headers)
+        return StreamReader(run, headers) if run.stream else CompletionReader(run, headers)
 
-    def _target(self, model: str, base_url: str) -> Target:
+    def _target(self, model: str, base_url: str) -> GeminiTarget:
         vertex = self._provider.vertex
         rules = MediaRules(needs_media_type=vertex, files_url=None if vertex else base_url)
-        return Target(model, rules, takes_labels=vertex)
+        return GeminiTarget(model, rules, takes_labels=vertex)
 
     def _address(self, run: AttemptRun) -> tuple[str, Auth]:
         """The base URL and how the key is attached. Raises RefusedByAdapter where a key field cannot be part of a URL."""
@@ -100,19 +100,19 @@ class GeminiAdapter:
             return run.base_url.rstrip("/"), auth
         version = run.key_fields.get("api_version") or "v1"
         if not _VERSION.fullmatch(version):
-            raise refused(
+            raise bad_field(
                 "api_version",
                 "the key's field `api_version` has to be v1 or v1beta1; save the key again with one of them.",
             )
         if project is None:
             return f"https://aiplatform.googleapis.com/{version}/publishers/google", auth
         if not _PROJECT.fullmatch(project):
-            raise refused(
+            raise bad_field(
                 "project",
                 "the key's field `project` is no Google Cloud project id; save the key again with the right one.",
             )
         if not _LOCATION.fullmatch(location):
-            raise refused(
+            raise bad_field(
                 "location",
                 "the key's field `location` is no Google Cloud location; save the key again with the right one.",
             )
@@ -135,8 +135,8 @@ def _model_path(model: str) -> str:
     return f"models/{quote(model, safe='')}"
 
 
-def _rendered(content: JsonObject) -> bytes:
+def _render(content: JsonObject) -> bytes:
     try:
         return render(content)
     except ValueError:
-        raise refused("body", "the request body is nested too deeply.") from None
+        raise bad_field("body", "the request body is nested too deeply.") from None

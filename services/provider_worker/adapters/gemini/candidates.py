@@ -47,17 +47,17 @@ _METADATA = {
 }
 
 
-def openai_finish(word: str, *, calls_tools: bool) -> str:
+def openai_finish_reason(word: str, *, calls_tools: bool) -> str:
     """`word`, a `finishReason`, in OpenAI's closed set. Google says STOP where the model calls functions."""
     reason = _FINISH.get(word.upper(), "stop")
     return "tool_calls" if reason == "stop" and calls_tools else reason
 
 
-class Candidate:
+class GeminiCandidate:
     """Follows one candidate. `call_id_prefix` starts the ids of calls without one, as Gemini 2.5 and Vertex send them."""
 
     def __init__(self, call_id_prefix: str) -> None:
-        self.spoken = False
+        self.has_output = False
         """Whether any answer has come: text, thoughts, a call, an image."""
         self.finish_word: str | None = None
         self._prefix = call_id_prefix
@@ -69,7 +69,7 @@ class Candidate:
         """OpenAI's finish reason, once Google has said one."""
         if self.finish_word is None:
             return None
-        return openai_finish(self.finish_word, calls_tools=bool(self._call_ids))
+        return openai_finish_reason(self.finish_word, calls_tools=bool(self._call_ids))
 
     def delta(self, candidate: JsonObject) -> JsonObject:
         """What `candidate`, a whole one or a piece of a stream, adds. Raises ValueError where a call is nested too deeply."""
@@ -79,7 +79,7 @@ class Candidate:
         delta: JsonObject = {}
         for part in as_objects(as_object(candidate.get("content")).get("parts")):
             self._add(part, delta)
-        self.spoken = self.spoken or bool(delta)
+        self.has_output = self.has_output or bool(delta)
         return delta
 
     def _add(self, part: JsonObject, delta: JsonObject) -> None:
@@ -92,7 +92,7 @@ class Candidate:
         else:
             _add_other(part, delta)
             if signature:
-                _append(delta, "reasoning_details", _encrypted(signature, self._span(0)))
+                _append(delta, "reasoning_details", _encrypted_detail(signature, self._span(0)))
 
     def _add_text(self, text: str, thought: bool, signature: str, delta: JsonObject) -> None:
         name = "reasoning_content" if thought else "content"
@@ -105,7 +105,7 @@ class Candidate:
         if not thought:
             self._characters += len(text)
         if signature:
-            _append(delta, "reasoning_details", _encrypted(signature, self._span(len(text))))
+            _append(delta, "reasoning_details", _encrypted_detail(signature, self._span(len(text))))
 
     def _span(self, characters: int) -> JsonObject:
         """Where the last `characters` of the content are."""
@@ -126,17 +126,17 @@ class Candidate:
         }
         if signature:
             piece["extra_content"] = {"google": {"thought_signature": signature}}
-            _append(delta, "reasoning_details", _encrypted(signature, {"id": call_id}))
+            _append(delta, "reasoning_details", _encrypted_detail(signature, {"id": call_id}))
         _append(delta, "tool_calls", piece)
 
 
-def metadata_of(candidate: JsonObject) -> JsonObject:
+def extra_content(candidate: JsonObject) -> JsonObject:
     """`{"extra_content": {"google": …}}` for a choice: grounding, citations, ratings as they came; empty without any."""
     found = {ours: value for name, ours in _METADATA.items() if (value := candidate.get(name))}
     return {"extra_content": {"google": found}} if found else {}
 
 
-def logprobs_of(candidate: JsonObject) -> JsonObject | None:
+def openai_logprobs(candidate: JsonObject) -> JsonObject | None:
     """OpenAI's `logprobs` object from Google's `logprobsResult`, or null where there is none."""
     result = as_object(candidate.get("logprobsResult"))
     chosen = as_objects(result.get("chosenCandidates"))
@@ -173,7 +173,7 @@ def _add_other(part: JsonObject, delta: JsonObject) -> None:
         _append(delta, "content_parts", rest)
 
 
-def _encrypted(signature: str, place: JsonObject) -> JsonObject:
+def _encrypted_detail(signature: str, place: JsonObject) -> JsonObject:
     return {"type": "reasoning.encrypted", "format": SIGNATURE_FORMAT, "data": signature} | place
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.provider_worker.adapters.gemini.unsupported import refused
+from services.provider_worker.adapters.gemini.unsupported import bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)((?:;[\w=.+-]+)*);base64,", re.IGNORECASE)
@@ -33,31 +33,31 @@ class MediaRules:
     """Where uploaded files (`files/…`) are; null where there are none (Vertex reads from Cloud Storage)."""
 
 
-def text_of(content: object, param: str) -> str:
+def read_text(content: object, param: str) -> str:
     """The text of a message's `content`, which may be a string or a list of text parts. Raises RefusedByAdapter."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise refused(param, "it has to be a string or a list of parts.")
+        raise bad_field(param, "it has to be a string or a list of parts.")
     texts: list[str] = []
     for position, part in enumerate(content):
         kind = as_object(part).get("type")
         if kind not in ("text", "refusal"):
-            raise refused(f"{param}[{position}].type", "only text is possible in this role.")
+            raise bad_field(f"{param}[{position}].type", "only text is possible in this role.")
         texts.append(as_text(as_object(part).get(str(kind))))
     return "".join(texts)
 
 
-def parts_of(content: object, param: str, rules: MediaRules) -> list[JsonObject]:
+def translate_parts(content: object, param: str, rules: MediaRules) -> list[JsonObject]:
     """The parts for a user's `content`. Raises RefusedByAdapter naming the part that Gemini cannot take."""
     if isinstance(content, str):
         return [{"text": content}]
     if not isinstance(content, list):
-        raise refused(param, "it has to be a string or a list of parts.")
-    return [part_of(as_object(part), f"{param}[{position}]", rules) for position, part in enumerate(content)]
+        raise bad_field(param, "it has to be a string or a list of parts.")
+    return [translate_part(as_object(part), f"{param}[{position}]", rules) for position, part in enumerate(content)]
 
 
-def part_of(part: JsonObject, param: str, rules: MediaRules) -> JsonObject:
+def translate_part(part: JsonObject, param: str, rules: MediaRules) -> JsonObject:
     """One part. Raises RefusedByAdapter."""
     kind = part.get("type")
     match kind:
@@ -70,7 +70,7 @@ def part_of(part: JsonObject, param: str, rules: MediaRules) -> JsonObject:
             return _audio(as_object(part.get("input_audio")), f"{param}.input_audio")
         case "file":
             return _file(as_object(part.get("file")), f"{param}.file", rules)
-    raise refused(f"{param}.type", "it has to be text, image_url, video_url, input_audio or file.")
+    raise bad_field(f"{param}.type", "it has to be text, image_url, video_url, input_audio or file.")
 
 
 def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
@@ -81,12 +81,12 @@ def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
     try:
         address = urlsplit(url)
     except ValueError:
-        raise refused(param, "it is no valid URL.") from None
+        raise bad_field(param, "it is no valid URL.") from None
     if address.scheme not in ("https", "http", "gs"):
-        raise refused(param, "it has to be a data URL with base64, or an https (for Vertex also gs) address.")
+        raise bad_field(param, "it has to be a data URL with base64, or an https (for Vertex also gs) address.")
     media_type = _TYPE_BY_ENDING.get(address.path.rpartition(".")[2].lower())
     if media_type is None and rules.needs_media_type:
-        raise refused(
+        raise bad_field(
             param, "Vertex needs the media type, and the address has no known ending; send the file as a data URL."
         )
     return {"fileData": {"fileUri": url} | ({"mimeType": media_type} if media_type else {})}
@@ -95,7 +95,7 @@ def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
 def _audio(audio: JsonObject, param: str) -> JsonObject:
     audio_format = as_text(audio.get("format")).lower()
     if audio_format not in _AUDIO_FORMATS:
-        raise refused(f"{param}.format", f"it has to be one of {', '.join(sorted(_AUDIO_FORMATS))}.")
+        raise bad_field(f"{param}.format", f"it has to be one of {', '.join(sorted(_AUDIO_FORMATS))}.")
     return {"inlineData": {"mimeType": _TYPE_BY_ENDING[audio_format], "data": as_text(audio.get("data"))}}
 
 
@@ -106,7 +106,7 @@ def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
         return {"fileData": {"fileUri": f"{rules.files_url}/{file_id}"}}
     if file_id:
         if not file_id.startswith(("https://", "gs://")):
-            raise refused(
+            raise bad_field(
                 f"{param}.file_id", "Gemini knows only its own files (`files/…`) and addresses; send `file_data`."
             )
         return {"fileData": {"fileUri": file_id}} if not rules.needs_media_type else _by_url(file_id, param, rules)
@@ -114,7 +114,7 @@ def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
         return _by_url(data, f"{param}.file_data", rules)
     media_type = _TYPE_BY_ENDING.get(as_text(file.get("filename")).rpartition(".")[2].lower())
     if not data or media_type is None:
-        raise refused(
+        raise bad_field(
             f"{param}.file_data", "it has to be a data URL with base64, or base64 beside a `filename` with an ending."
         )
     return {"inlineData": {"mimeType": media_type, "data": data}}

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from services.provider_worker.adapters.gemini.candidates import SIGNATURE_FORMAT
-from services.provider_worker.adapters.gemini.content import MediaRules, parts_of, text_of
+from services.provider_worker.adapters.gemini.content import MediaRules, read_text, translate_parts
 from services.provider_worker.adapters.gemini.models import needs_signatures
-from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
+from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -27,10 +27,10 @@ class Conversation:
     """Parts of the system instruction. Gemini has one, before everything; later system messages join it in order."""
 
 
-class MessageReader:
+class ConversationTranslator:
     """Turns messages into contents, one after the other."""
 
-    def __init__(self, model: str, rules: MediaRules, refusals: Refusals) -> None:
+    def __init__(self, model: str, rules: MediaRules, refusals: UnsupportedFields) -> None:
         self.conversation = Conversation()
         self._model = model
         self._rules = rules
@@ -43,7 +43,7 @@ class MessageReader:
     def read(self, messages: object) -> Conversation:
         """The conversation. Raises RefusedByAdapter."""
         if not isinstance(messages, list) or not messages:
-            raise refused("messages", "it has to be a list of at least one message.")
+            raise bad_field("messages", "it has to be a list of at least one message.")
         for position, message in enumerate(messages):
             self._read(as_object(message), f"messages[{position}]")
         return self.conversation
@@ -53,18 +53,18 @@ class MessageReader:
         if role != "tool":
             self._results = None
         if message.get("name"):
-            self._refusals.cannot(f"{param}.name", "messages have no names; put the name into the text.")
+            self._refusals.drop_or_reject(f"{param}.name", "messages have no names; put the name into the text.")
         match role:
             case "system" | "developer":
-                self.conversation.system.append({"text": text_of(message.get("content"), f"{param}.content")})
+                self.conversation.system.append({"text": read_text(message.get("content"), f"{param}.content")})
             case "user":
-                self._add("user", parts_of(message.get("content"), f"{param}.content", self._rules))
+                self._add("user", translate_parts(message.get("content"), f"{param}.content", self._rules))
             case "assistant":
                 self._assistant(message, param)
             case "tool":
                 self._tool(message, param)
             case _:
-                raise refused(f"{param}.role", "it has to be system, developer, user, assistant or tool.")
+                raise bad_field(f"{param}.role", "it has to be system, developer, user, assistant or tool.")
 
     def _add(self, role: str, parts: list[JsonObject]) -> None:
         self.conversation.contents.append({"role": role, "parts": parts})
@@ -72,18 +72,18 @@ class MessageReader:
     def _assistant(self, message: JsonObject, param: str) -> None:
         for name in ("function_call", "audio"):
             if message.get(name):
-                self._refusals.cannot(f"{param}.{name}", "send tool_calls, and what was said as text.")
+                self._refusals.drop_or_reject(f"{param}.{name}", "send tool_calls, and what was said as text.")
         # `reasoning_content` is not sent back: Gemini goes by its signatures, and summaries are for people.
         details = [
             detail
             for detail in as_objects(message.get("reasoning_details"))
             if detail.get("format") == SIGNATURE_FORMAT
         ]
-        text = text_of(message.get("content"), f"{param}.content") or as_text(message.get("refusal"))
-        parts = _thoughts(details) + _signed_text(text, details)
+        text = read_text(message.get("content"), f"{param}.content") or as_text(message.get("refusal"))
+        parts = _thought_parts(details) + _signed_text_parts(text, details)
         calls = message.get("tool_calls")
         if calls is not None and not isinstance(calls, list):
-            raise refused(f"{param}.tool_calls", "it has to be a list.")
+            raise bad_field(f"{param}.tool_calls", "it has to be a list.")
         call_parts = [
             self._call(as_object(call), f"{param}.tool_calls[{position}]", details)
             for position, call in enumerate(calls or [])
@@ -98,10 +98,10 @@ class MessageReader:
         function, call_id = as_object(call.get("function")), as_text(call.get("id"))
         name, arguments = as_text(function.get("name")), function.get("arguments")
         if not name:
-            raise refused(f"{param}.function.name", "a call names the function that was called.")
+            raise bad_field(f"{param}.function.name", "a call names the function that was called.")
         args = {} if arguments in (None, "") else parse_object(as_text(arguments).encode("utf-8", "surrogatepass"))
         if args is None:
-            raise refused(f"{param}.function.arguments", "it has to be a JSON object, as text.")
+            raise bad_field(f"{param}.function.arguments", "it has to be a JSON object, as text.")
         made: JsonObject = {"name": name, "args": args}
         if call_id:
             self._names[call_id] = name
@@ -117,12 +117,14 @@ class MessageReader:
         call_id = as_text(message.get("tool_call_id"))
         name = self._names.get(call_id)
         if name is None:
-            raise refused(f"{param}.tool_call_id", "no assistant message before this one has a tool call with this id.")
+            raise bad_field(
+                f"{param}.tool_call_id", "no assistant message before this one has a tool call with this id."
+            )
         result: JsonObject = {"id": call_id, "name": name, "response": {}}
         content = message.get("content")
         text = self._result_text(content, result, f"{param}.content") if isinstance(content, list) else content
         if text is not None and not isinstance(text, str):
-            raise refused(f"{param}.content", "it has to be a string or a list of parts.")
+            raise bad_field(f"{param}.content", "it has to be a string or a list of parts.")
         document = parse_object((text or "").encode("utf-8", "surrogatepass"))
         # Google reads a whole object as the function's output; anything else goes under the key that it names for output.
         result["response"] = {"output": text or ""} if document is None else document
@@ -135,13 +137,13 @@ class MessageReader:
         """The text of a result's parts; media goes into the result, which Gemini 3 takes."""
         media: list[JsonObject] = []
         texts: list[str] = []
-        for part, position in zip(parts_of(content, param, self._rules), range(len(content)), strict=True):
+        for part, position in zip(translate_parts(content, param, self._rules), range(len(content)), strict=True):
             if "text" in part:
                 texts.append(as_text(part["text"]))
             elif "inlineData" in part and needs_signatures(self._model):
                 media.append(part)
             else:
-                raise refused(
+                raise bad_field(
                     f"{param}[{position}]", "results of tools may be text; Gemini 3 takes base64 images and PDFs too."
                 )
         if media:
@@ -149,7 +151,7 @@ class MessageReader:
         return "".join(texts)
 
 
-def _thoughts(details: list[JsonObject]) -> list[JsonObject]:
+def _thought_parts(details: list[JsonObject]) -> list[JsonObject]:
     return [
         {"text": as_text(detail.get("text")), "thought": True, "thoughtSignature": as_text(detail.get("signature"))}
         for detail in details
@@ -157,7 +159,7 @@ def _thoughts(details: list[JsonObject]) -> list[JsonObject]:
     ]
 
 
-def _signed_text(text: str, details: list[JsonObject]) -> list[JsonObject]:
+def _signed_text_parts(text: str, details: list[JsonObject]) -> list[JsonObject]:
     """`text` cut into the parts that Gemini had: a signed part, which may be empty, is never joined with another."""
     parts: list[JsonObject] = []
     told = 0

@@ -14,19 +14,19 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
-from services.provider_worker.adapters.gemini.response import no_answer
-from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
-from services.provider_worker.adapters.gemini.usage import token_count
+from services.provider_worker.adapters.gemini.errors import failure_of_error, find_error
+from services.provider_worker.adapters.gemini.response import failure_of_body
+from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.body import ObjectReader
-from services.provider_worker.adapters.response.errors import unusable
+from services.provider_worker.adapters.response.errors import invalid_response
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, render
+from services.provider_worker.adapters.response.token_usage import token_count
 
 _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingCall:
+class EmbeddingRequest:
     """What to send, and what the reader of the answer has to know."""
 
     method: str
@@ -34,29 +34,31 @@ class EmbeddingCall:
     notes: dict[str, str]
 
 
-def embedding_call(body: JsonObject, model: str, *, vertex: bool, refusals: Refusals) -> EmbeddingCall:
+def build_embedding_request(
+    body: JsonObject, model: str, *, vertex: bool, refusals: UnsupportedFields
+) -> EmbeddingRequest:
     """The call for an OpenAI embeddings request. Raises RefusedByAdapter, also for token arrays, which Gemini cannot read."""
     body = {name: value for name, value in body.items() if value is not None}
     texts = _texts(body.get("input"))
     if body.get("user"):
-        refusals.cannot("user", "there is no field for the end user.")
-    refusals.unknown(name for name in body if name not in _HANDLED and name != "user")
+        refusals.drop_or_reject("user", "there is no field for the end user.")
+    refusals.reject_unknown(name for name in body if name not in _HANDLED and name != "user")
     encoding = body.get("encoding_format", "float")
     if encoding not in ("float", "base64"):
-        raise refused("encoding_format", "it has to be float or base64.")
+        raise bad_field("encoding_format", "it has to be float or base64.")
     options: JsonObject = {"taskType": body.get("task_type", body.get("taskType")), "title": body.get("title")}
     options["outputDimensionality"] = body.get("dimensions")
     options = {name: value for name, value in options.items() if value is not None}
     method, content = _vertex(texts, model, options) if vertex else _ai_studio(texts, model, options)
-    return EmbeddingCall(method, content, {"encoding_format": str(encoding), "inputs": str(len(texts))})
+    return EmbeddingRequest(method, content, {"encoding_format": str(encoding), "inputs": str(len(texts))})
 
 
 def _texts(value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise refused("input", "it has to be a text or a list of texts.")
+        raise bad_field("input", "it has to be a text or a list of texts.")
     if any(not isinstance(text, str) for text in texts):
-        raise refused("input", "Gemini cannot take token arrays; send the texts themselves.")
+        raise bad_field("input", "Gemini cannot take token arrays; send the texts themselves.")
     return texts
 
 
@@ -95,14 +97,16 @@ class EmbeddingReader(ObjectReader):
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
         """The list, in the order of the inputs. A number of vectors other than that of the inputs is a failure."""
-        error = error_in(document)
+        error = find_error(document)
         if error is not None:
             return Answer(failure=failure_of_error(error, Where.HTTP_200_BODY))
         vectors = [_vector(embedding) for embedding in _embeddings(document)]
         if not vectors or any(vector is None for vector in vectors):
-            return Answer(failure=unusable("The provider's answer holds no embeddings."))
+            return Answer(failure=invalid_response("The provider's answer holds no embeddings."))
         if self._inputs is not None and str(len(vectors)) != self._inputs:
-            return Answer(failure=unusable("The provider sent another number of embeddings than it was given texts."))
+            return Answer(
+                failure=invalid_response("The provider sent another number of embeddings than it was given texts.")
+            )
         tokens = _tokens(document)
         data = [
             {"object": "embedding", "index": index, "embedding": self._encoded(vector or [])}
@@ -117,7 +121,7 @@ class EmbeddingReader(ObjectReader):
         )
 
     def _no_object(self, content: bytes) -> Failure:
-        return no_answer(content)
+        return failure_of_body(content)
 
     def _encoded(self, vector: list[float]) -> object:
         """The numbers, or their 32-bit forms, low byte first, in base64."""

@@ -11,7 +11,7 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 _ID = re.compile(r"[\w-]{1,128}")
 
 
-class Envelope:
+class ResponseEnvelope:
     """Id, time and model of one answer; the first piece of a stream that tells them settles them."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:

@@ -10,10 +10,14 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, CollectingReader
-from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, first_object
-from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
-from services.provider_worker.adapters.response.retry_after import from_details, from_headers, from_words
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BufferingReader
+from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, parse_first_object
+from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
+from services.provider_worker.adapters.response.retry_after import (
+    wait_ms_from_details,
+    wait_ms_from_headers,
+    wait_ms_from_message,
+)
 
 C = FailureClass
 
@@ -62,7 +66,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass, frozenset[int | None]], ...
 _PROJECT = re.compile(r"\b(projects?(?:_number)?[/: ]+)[\w:.-]*\d[\w:.-]*|\bprojects/[^/\s`'\"]+", re.IGNORECASE)
 
 
-class ErrorReader(CollectingReader):
+class ErrorReader(BufferingReader):
     """Reads a response whose status is not 2xx."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
@@ -77,18 +81,18 @@ class ErrorReader(CollectingReader):
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
-    error = error_in(first_object(body))
+    error = find_error(parse_first_object(body))
     if error is None:
-        error = {"message": visible_text(body.decode("utf-8", "replace"))}
-    return _failure(error, status, Where.HTTP_STATUS, from_headers(headers))
+        error = {"message": strip_html(body.decode("utf-8", "replace"))}
+    return _make_failure(error, status, Where.HTTP_STATUS, wait_ms_from_headers(headers))
 
 
 def failure_of_error(error: JsonObject, where: Where) -> Failure:
     """The failure behind an error object that came inside a 200."""
-    return _failure(error, _status_of(error), where, None)
+    return _make_failure(error, _status_of(error), where, None)
 
 
-def error_in(document: JsonObject | None) -> JsonObject | None:
+def find_error(document: JsonObject | None) -> JsonObject | None:
     """The error that a document carries in place of an answer, or beside one; null where it carries none."""
     if document is None:
         return None
@@ -101,7 +105,7 @@ def error_in(document: JsonObject | None) -> JsonObject | None:
     return document if flat and "candidates" not in document else None
 
 
-def _failure(error: JsonObject, status: int | None, where: Where, header_wait_ms: int | None) -> Failure:
+def _make_failure(error: JsonObject, status: int | None, where: Where, header_wait_ms: int | None) -> Failure:
     details = as_objects(error.get("details"))
     name = as_text(error.get("status"))
     reasons = [reason for detail in details if (reason := as_text(detail.get("reason")))]
@@ -109,13 +113,13 @@ def _failure(error: JsonObject, status: int | None, where: Where, header_wait_ms
     quotas = [
         as_text(violation.get("quotaId")) for detail in details for violation in as_objects(detail.get("violations"))
     ]
-    said = (header_wait_ms, from_details(details), from_words(text))
+    said = (header_wait_ms, wait_ms_from_details(details), wait_ms_from_message(text))
     wait_ms = next((wait for wait in said if wait is not None), None)
-    message = sanitised(_PROJECT.sub("[project]", text[:8192]))
+    message = sanitise(_PROJECT.sub("[project]", text[:8192]))
     codes = (safe_code(code) for code in [*reasons, name])
     return Failure(
         failure_class=_classify(status, reasons, quotas, text),
-        message=message or _unexplained(status),
+        message=message or _describe_status(status),
         where=where,
         status=status,
         provider_code=next((code for code in codes if code), None),
@@ -150,13 +154,13 @@ def _param(details: list[JsonObject]) -> str | None:
     """The field that `BadRequest.fieldViolations` names."""
     for detail in details:
         for violation in as_objects(detail.get("fieldViolations")):
-            field = sanitised(as_text(violation.get("field")))
+            field = sanitise(as_text(violation.get("field")))
             if field:
                 return field[:100]
     return None
 
 
-def _unexplained(status: int | None) -> str:
+def _describe_status(status: int | None) -> str:
     if status is not None and 300 <= status < 400:
         return f"The provider answered with a redirect ({status}); set the endpoint's base URL to the final address."
     said = "an error" if status is None else f"status {status}"

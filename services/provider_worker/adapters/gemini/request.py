@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.provider_worker.adapters.gemini.content import MediaRules
-from services.provider_worker.adapters.gemini.conversation import MessageReader
+from services.provider_worker.adapters.gemini.conversation import ConversationTranslator
 from services.provider_worker.adapters.gemini.models import takes_json_schema
 from services.provider_worker.adapters.gemini.schema import openapi_schema
 from services.provider_worker.adapters.gemini.thinking import thinking_config
-from services.provider_worker.adapters.gemini.tools import ToolReader
-from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
+from services.provider_worker.adapters.gemini.tools import ToolTranslator
+from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
 _SAME = {
@@ -65,7 +65,7 @@ _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class GeminiTarget:
     """Whom the request is for."""
 
     model: str
@@ -74,10 +74,10 @@ class Target:
     """Whether requests can carry labels (Vertex, for its bills)."""
 
 
-class ChatTranslation:
+class RequestTranslator:
     """Translates one request body. Every method raises RefusedByAdapter for what it cannot translate."""
 
-    def __init__(self, target: Target, refusals: Refusals) -> None:
+    def __init__(self, target: GeminiTarget, refusals: UnsupportedFields) -> None:
         self._target = target
         self._refusals = refusals
         self._generation: JsonObject = {}
@@ -87,7 +87,9 @@ class ChatTranslation:
         """The GenerateContentRequest for `body`."""
         # A null means a field that was left out, as everywhere in OpenAI's API.
         body = {name: value for name, value in body.items() if value is not None}
-        conversation = MessageReader(self._target.model, self._target.rules, self._refusals).read(body.get("messages"))
+        conversation = ConversationTranslator(self._target.model, self._target.rules, self._refusals).read(
+            body.get("messages")
+        )
         self._request["contents"] = conversation.contents
         if conversation.system:
             self._request["systemInstruction"] = {"parts": conversation.system}
@@ -124,24 +126,26 @@ class ChatTranslation:
             if body.get("top_logprobs"):
                 self._generation["logprobs"] = body["top_logprobs"]
         elif body.get("top_logprobs"):
-            raise refused("top_logprobs", "it needs `logprobs` to be true.")
+            raise bad_field("top_logprobs", "it needs `logprobs` to be true.")
 
     def _tools(self, body: JsonObject) -> None:
-        reader = ToolReader(self._target.model, self._refusals)
+        reader = ToolTranslator(self._target.model, self._refusals)
         tools = reader.tools(body.get("tools"))
         config = reader.config(body.get("tool_choice"))
         search = body.get("web_search_options")
         if search is not None:
             for name, value in as_object(search).items():
                 if value is not None and (name, value) != ("search_context_size", "medium"):
-                    self._refusals.cannot(f"web_search_options.{name[:80]}", "Google's search takes no options.")
+                    self._refusals.drop_or_reject(
+                        f"web_search_options.{name[:80]}", "Google's search takes no options."
+                    )
             tools.append({"googleSearch": {}})
         if tools:
             self._request["tools"] = tools
         if config is not None and any("functionDeclarations" in tool for tool in tools):
             self._request["toolConfig"] = config
         elif body.get("tool_choice") not in (None, "auto", "none"):
-            raise refused("tool_choice", "there is no function to choose; send `tools`.")
+            raise bad_field("tool_choice", "there is no function to choose; send `tools`.")
 
     def _format(self, body: JsonObject) -> None:
         response_format = as_object(body.get("response_format"))
@@ -149,13 +153,13 @@ class ChatTranslation:
         if "response_format" not in body or kind == "text":
             return
         if kind not in ("json_object", "json_schema"):
-            raise refused("response_format.type", "it has to be text, json_object or json_schema.")
+            raise bad_field("response_format.type", "it has to be text, json_object or json_schema.")
         self._generation["responseMimeType"] = "application/json"
         if kind == "json_schema":
             schema = as_object(response_format.get("json_schema")).get("schema")
             param = "response_format.json_schema.schema"
             if not isinstance(schema, dict):
-                raise refused(param, "it has to be a JSON schema.")
+                raise bad_field(param, "it has to be a JSON schema.")
             if takes_json_schema(self._target.model):
                 self._generation["responseJsonSchema"] = schema
             else:
@@ -180,11 +184,11 @@ class ChatTranslation:
             return
         first, *others = details
         for other in others:
-            self._refusals.cannot(details[other], "all images of a request have the same resolution.")
+            self._refusals.drop_or_reject(details[other], "all images of a request have the same resolution.")
         if first in _RESOLUTIONS:
             self._generation["mediaResolution"] = _RESOLUTIONS[first]
         else:
-            self._refusals.cannot(details[first], "it has to be auto, low or high.")
+            self._refusals.drop_or_reject(details[first], "it has to be auto, low or high.")
 
     def _service(self, body: JsonObject) -> None:
         tier = body.get("service_tier", "auto")
@@ -192,13 +196,13 @@ class ChatTranslation:
             if isinstance(tier, str) and tier in _TIERS:
                 self._request["serviceTier"] = _TIERS[tier]
             else:
-                self._refusals.cannot("service_tier", "it has to be auto, default, flex or priority.")
+                self._refusals.drop_or_reject("service_tier", "it has to be auto, default, flex or priority.")
         modalities = body.get("modalities") or ["text"]
         if modalities != ["text"]:
             if isinstance(modalities, list) and all(modality in ("text", "image") for modality in modalities):
                 self._generation["responseModalities"] = [str(modality).upper() for modality in modalities]
             else:
-                self._refusals.cannot("modalities", "answers are text, or text and images.")
+                self._refusals.drop_or_reject("modalities", "answers are text, or text and images.")
         metadata = body.get("metadata")
         if metadata:
             self._metadata(metadata)
@@ -212,30 +216,30 @@ class ChatTranslation:
         if self._target.takes_labels and fits:
             self._request["labels"] = labels
         elif self._target.takes_labels:
-            self._refusals.cannot("metadata", "labels are lower-case letters, digits, `-` and `_`, 63 at most.")
+            self._refusals.drop_or_reject("metadata", "labels are lower-case letters, digits, `-` and `_`, 63 at most.")
         else:
-            self._refusals.cannot("metadata", "requests carry no metadata; only Vertex has labels.")
+            self._refusals.drop_or_reject("metadata", "requests carry no metadata; only Vertex has labels.")
 
     def _others(self, body: JsonObject) -> None:
         """Fields that Gemini has nothing for, and fields that nobody knows."""
         for name, (neutral, advice) in _UNSUPPORTED.items():
             if name in body and body[name] not in neutral:
-                self._refusals.cannot(name, advice)
+                self._refusals.drop_or_reject(name, advice)
         known = _HANDLED | _SAME.keys() | _UNSUPPORTED.keys() | _NATIVE.keys() | _NATIVE_GENERATION.keys()
-        self._refusals.unknown(name for name in body if name not in known and name not in _BY_GOOGLES_NAME)
+        self._refusals.reject_unknown(name for name in body if name not in known and name not in _BY_GOOGLES_NAME)
 
     def _native_fields(self, body: JsonObject) -> JsonObject:
         """Gemini's own fields of the body, by our names."""
         found = {_BY_GOOGLES_NAME.get(name, name): value for name, value in body.items()}
         extra = as_object(body.get("extra_body"))
-        self._refusals.unknown(f"extra_body.{name}" for name in extra if name != "google")
+        self._refusals.reject_unknown(f"extra_body.{name}" for name in extra if name != "google")
         for prefix, google in (("google", body.get("google")), ("extra_body.google", extra.get("google"))):
             for name, value in as_object(google).items():
                 ours = _BY_GOOGLES_NAME.get(name, name)
                 if ours in _NATIVE or ours in _NATIVE_GENERATION:
                     found[ours] = value
                 else:
-                    self._refusals.unknown([f"{prefix}.{name}"])
+                    self._refusals.reject_unknown([f"{prefix}.{name}"])
         return found
 
     def _natives(self, fields: JsonObject) -> None:
@@ -246,5 +250,5 @@ class ChatTranslation:
             if fields.get(name) is None:
                 continue
             if name == "thinking_config" and "thinkingConfig" in self._generation:
-                raise refused("thinking_config", "it says the same as `reasoning_effort`; send one of them.")
+                raise bad_field("thinking_config", "it says the same as `reasoning_effort`; send one of them.")
             self._generation[google] = fields[name]

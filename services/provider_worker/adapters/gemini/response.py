@@ -5,27 +5,32 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
-from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
-from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
-from services.provider_worker.adapters.gemini.usage import Usage, read_usage
+from services.provider_worker.adapters.gemini.candidates import GeminiCandidate, extra_content, openai_logprobs
+from services.provider_worker.adapters.gemini.envelope import ResponseEnvelope, block_reason
+from services.provider_worker.adapters.gemini.errors import failure_of_error, find_error
+from services.provider_worker.adapters.gemini.usage import GeminiUsage, read_usage
 from services.provider_worker.adapters.response.body import ObjectReader
-from services.provider_worker.adapters.response.errors import SILENT, TOO_DEEP, no_object, unusable
+from services.provider_worker.adapters.response.errors import (
+    EMPTY_RESPONSE,
+    RESPONSE_TOO_DEEP,
+    failure_of_invalid_body,
+    invalid_response,
+)
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
     as_objects,
-    first_object,
+    parse_first_object,
     render,
 )
 
 
-class WholeReader(ObjectReader):
+class CompletionReader(ObjectReader):
     """Collects the body and reads it at its end."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._call_id_prefix = f"call_{run.attempt_id}"
-        self._envelope = Envelope(run, headers)
+        self._envelope = ResponseEnvelope(run, headers)
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
@@ -39,7 +44,7 @@ class WholeReader(ObjectReader):
                 finish_reason = str(choices[0]["finish_reason"])
                 body = self._render(choices, usage)
             except ValueError:
-                failure, finish_reason = unusable(TOO_DEEP), None
+                failure, finish_reason = invalid_response(RESPONSE_TOO_DEEP), None
         return Answer(
             failure=failure,
             body=body,
@@ -51,44 +56,46 @@ class WholeReader(ObjectReader):
         )
 
     def _no_object(self, content: bytes) -> Failure:
-        return no_answer(content)
+        return failure_of_body(content)
 
     def _failure_in(self, document: JsonObject) -> Failure | None:
-        error = error_in(document)
+        error = find_error(document)
         if error is not None:
             return failure_of_error(error, Where.HTTP_200_BODY)
         if not as_objects(document.get("candidates")) and block_reason(document) is None:
-            return unusable(SILENT)
+            return invalid_response(EMPTY_RESPONSE)
         return None
 
     def _choices(self, document: JsonObject) -> list[JsonObject]:
         candidates = as_objects(document.get("candidates"))
         if not candidates:
-            return [blocked_choice("message", {"role": "assistant", "content": None}, block_reason(document) or "")]
+            return [
+                build_blocked_choice("message", {"role": "assistant", "content": None}, block_reason(document) or "")
+            ]
         return [self._choice(candidate, position) for position, candidate in enumerate(candidates)]
 
     def _choice(self, candidate: JsonObject, position: int) -> JsonObject:
-        state = Candidate(f"{self._call_id_prefix}_{position}" if position else self._call_id_prefix)
+        state = GeminiCandidate(f"{self._call_id_prefix}_{position}" if position else self._call_id_prefix)
         message: JsonObject = {"role": "assistant", "content": None} | state.delta(candidate)
         for call in as_objects(message.get("tool_calls")):
             del call["index"]
         return {
             "index": position,
             "message": message,
-            "logprobs": logprobs_of(candidate),
+            "logprobs": openai_logprobs(candidate),
             # A complete document is an ending by itself.
             "finish_reason": state.finish_reason or ("tool_calls" if "tool_calls" in message else "stop"),
             "native_finish_reason": state.finish_word,
-        } | metadata_of(candidate)
+        } | extra_content(candidate)
 
-    def _render(self, choices: list[JsonObject], usage: Usage) -> bytes:
+    def _render(self, choices: list[JsonObject], usage: GeminiUsage) -> bytes:
         completion = self._envelope.around("chat.completion") | {"choices": choices, "usage": usage.openai}
         if usage.service_tier:
             completion["service_tier"] = usage.service_tier
         return render(completion)
 
 
-def blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
+def build_blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
     """The choice for a prompt that was refused for `reason`, with `said` under `name` (`message` or `delta`)."""
     return {
         "index": 0,
@@ -99,9 +106,9 @@ def blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
     }
 
 
-def no_answer(content: bytes) -> Failure:
+def failure_of_body(content: bytes) -> Failure:
     """Why a body under status 200 that is no JSON object is no answer: it may be a list that holds an error."""
-    error = error_in(first_object(content))
+    error = find_error(parse_first_object(content))
     if error is not None:
         return failure_of_error(error, Where.HTTP_200_BODY)
-    return no_object(content)
+    return failure_of_invalid_body(content)

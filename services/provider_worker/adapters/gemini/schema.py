@@ -5,7 +5,7 @@ Source: the Gemini API reference, `Schema`. Definitions are put in where they ar
 """
 
 from services.provider_worker.adapters.adapter import RefusedByAdapter
-from services.provider_worker.adapters.gemini.unsupported import refused
+from services.provider_worker.adapters.gemini.unsupported import bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _KEPT = frozenset(
@@ -22,17 +22,17 @@ _MAX_DEPTH = 32
 def openapi_schema(schema: JsonObject, param: str) -> JsonObject:
     """`schema` in Google's subset. Raises RefusedByAdapter where the subset cannot say it."""
     definitions = as_object(schema.get("$defs")) or as_object(schema.get("definitions"))
-    return _Translation(definitions, param).of(schema, 0)
+    return _SchemaTranslator(definitions, param).translate(schema, 0)
 
 
-class _Translation:
+class _SchemaTranslator:
     """One schema and its definitions."""
 
     def __init__(self, definitions: JsonObject, param: str) -> None:
         self._definitions = definitions
         self._param = param
 
-    def of(self, schema: JsonObject, depth: int) -> JsonObject:
+    def translate(self, schema: JsonObject, depth: int) -> JsonObject:
         if depth > _MAX_DEPTH:
             raise self._cannot("a schema that refers to itself, or is nested more than 32 levels deep")
         if "$ref" in schema:
@@ -40,7 +40,7 @@ class _Translation:
             target = as_object(self._definitions.get(name))
             if not target:
                 raise self._cannot(f"the reference to {name[:80]!r}")
-            return self.of(target | {key: value for key, value in schema.items() if key != "$ref"}, depth + 1)
+            return self.translate(target | {key: value for key, value in schema.items() if key != "$ref"}, depth + 1)
         made: JsonObject = {}
         for keyword, value in schema.items():
             self._keyword(keyword, value, made, depth)
@@ -54,11 +54,13 @@ class _Translation:
             made["enum"] = [value]
         elif keyword == "properties":
             properties = as_object(value)
-            made["properties"] = {name: self.of(as_object(inner), depth + 1) for name, inner in properties.items()}
+            made["properties"] = {
+                name: self.translate(as_object(inner), depth + 1) for name, inner in properties.items()
+            }
             # Without an order of its own the model writes the fields in alphabetical order.
             made["propertyOrdering"] = list(properties)
         elif keyword == "items":
-            made["items"] = self.of(as_object(value), depth + 1)
+            made["items"] = self.translate(as_object(value), depth + 1)
         elif keyword in ("anyOf", "oneOf"):
             self._any_of(value, made, depth)
         elif keyword not in _SILENT or (keyword == "additionalProperties" and isinstance(value, dict)):
@@ -66,7 +68,7 @@ class _Translation:
 
     def _any_of(self, value: object, made: JsonObject, depth: int) -> None:
         branches = [as_object(branch) for branch in value] if isinstance(value, list) else []
-        others = [self.of(branch, depth + 1) for branch in branches if branch.get("type") != "null"]
+        others = [self.translate(branch, depth + 1) for branch in branches if branch.get("type") != "null"]
         if len(others) < len(branches):
             made["nullable"] = True
         if len(others) == 1:
@@ -84,6 +86,6 @@ class _Translation:
             made["type"] = str(names[0]).upper()
 
     def _cannot(self, what: str) -> RefusedByAdapter:
-        return refused(
+        return bad_field(
             self._param, f"models before Gemini 2.5 cannot take {what}; simplify the schema or take a newer model."
         )

@@ -10,27 +10,27 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.gemini.candidates import Candidate, logprobs_of, metadata_of
-from services.provider_worker.adapters.gemini.envelope import Envelope, block_reason
-from services.provider_worker.adapters.gemini.errors import error_in, failure_of_error
+from services.provider_worker.adapters.gemini.candidates import GeminiCandidate, extra_content, openai_logprobs
+from services.provider_worker.adapters.gemini.envelope import ResponseEnvelope, block_reason
+from services.provider_worker.adapters.gemini.errors import failure_of_error, find_error
 from services.provider_worker.adapters.gemini.json_array import ArrayParser
-from services.provider_worker.adapters.gemini.response import blocked_choice, no_answer
+from services.provider_worker.adapters.gemini.response import build_blocked_choice, failure_of_body
 from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
-from services.provider_worker.adapters.response.body import Collected
+from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
-    PIECE_NO_OBJECT,
-    PIECE_TOO_DEEP,
-    SILENT,
-    STOPPED_IN_A_PIECE,
-    plain_failure,
-    stopped,
-    unusable,
+    EMPTY_RESPONSE,
+    EVENT_NOT_AN_OBJECT,
+    EVENT_TOO_DEEP,
+    TRUNCATED_EVENT,
+    invalid_response,
+    make_failure,
+    truncated_stream,
 )
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
     as_objects,
-    first_object,
+    parse_first_object,
     parse_object,
     render,
 )
@@ -51,10 +51,10 @@ class StreamReader:
     """Reads one stream. A piece without any answer makes no chunk, so a failure before the first token delivers nothing."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
-        self._chunks = ChunkMaker(run, headers)
+        self._chunks = ChunkBuilder(run, headers)
         self._events = EventParser(MAX_PIECE_BYTES)
         self._array: ArrayParser | None = None
-        self._document: Collected | None = None
+        self._document: BodyBuffer | None = None
         self._begun = False
         self._done = False
         self._tail = b""
@@ -91,7 +91,7 @@ class StreamReader:
     def close(self) -> Answer:
         """What the stream came to. Without the terminal evidence it is `truncated`."""
         if self._document is not None:
-            return Answer(failure=no_answer(self._document.content.strip()))
+            return Answer(failure=failure_of_body(self._document.content.strip()))
         late = [] if self.over or self._array is not None else self._read_last()
         maker = self._chunks
         failure = maker.failure or self._missing_end()
@@ -113,7 +113,7 @@ class StreamReader:
             if parse_object(event) is not None:
                 late += self._chunks.read(event)
             elif not self._chunks.finished and not event.startswith(b"[DONE]"):
-                self._fail(FailureClass.TRUNCATED, STOPPED_IN_A_PIECE)
+                self._fail(FailureClass.TRUNCATED, TRUNCATED_EVENT)
         return late
 
     def _begin(self, data: bytes) -> None:
@@ -123,7 +123,7 @@ class StreamReader:
             if first in b"{[":
                 self._array = ArrayParser(MAX_PIECE_BYTES)
             elif first == b"<":
-                self._document = Collected()
+                self._document = BodyBuffer()
 
     def _read_events(self, data: bytes) -> list[bytes]:
         self._tail = (self._tail + data)[-_MAX_TAIL_BYTES:]
@@ -133,30 +133,30 @@ class StreamReader:
         if self._chunks.finished:
             return None
         bare = _BARE_ERROR.search(self._tail)
-        error = error_in(first_object(bare[1])) if bare else None
+        error = find_error(parse_first_object(bare[1])) if bare else None
         if error is not None:
             return failure_of_error(error, Where.MID_STREAM)
-        if self._done and not self._chunks.spoken:
-            return unusable(SILENT)
-        return stopped()
+        if self._done and not self._chunks.has_output:
+            return invalid_response(EMPTY_RESPONSE)
+        return truncated_stream()
 
     def _fail(self, failure_class: FailureClass, message: str) -> None:
-        self._chunks.failure = plain_failure(failure_class, message, Where.MID_STREAM)
+        self._chunks.failure = make_failure(failure_class, message, Where.MID_STREAM)
 
 
-class ChunkMaker:
+class ChunkBuilder:
     """Makes chunks of GenerateContentResponses. `failure` is set by what a provider says or breaks, and final."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.failure: Failure | None = None
         self.usage: JsonObject = {}
         """The last `usageMetadata`: every piece repeats it and it grows, so it is never added up."""
-        self.envelope = Envelope(run, headers)
+        self.envelope = ResponseEnvelope(run, headers)
         self.where = Where.HTTP_200_BODY
         """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
         self._include_usage = run.include_usage
         self._call_id_prefix = f"call_{run.attempt_id}"
-        self._candidates: dict[int, Candidate] = {}
+        self._candidates: dict[int, GeminiCandidate] = {}
         self._finished: dict[int, str] = {}
         """Index -> the finish reason that the caller has been told."""
         self._usage_sent: JsonObject | None = None
@@ -167,9 +167,9 @@ class ChunkMaker:
         return bool(self._finished) and self._finished.keys() >= self._candidates.keys()
 
     @property
-    def spoken(self) -> bool:
+    def has_output(self) -> bool:
         """Whether any answer has come."""
-        return any(candidate.spoken for candidate in self._candidates.values())
+        return any(candidate.has_output for candidate in self._candidates.values())
 
     @property
     def finish_reason(self) -> str | None:
@@ -179,11 +179,11 @@ class ChunkMaker:
     def read(self, data: bytes) -> list[bytes]:
         """The chunks for one piece of the stream."""
         document = parse_object(data)
-        error = error_in(first_object(data) if document is None else document)
+        error = find_error(parse_first_object(data) if document is None else document)
         if error is not None:
             self.failure = failure_of_error(error, self.where)
         elif document is None:
-            self._fail(PIECE_NO_OBJECT)
+            self._fail(EVENT_NOT_AN_OBJECT)
         if document is None or self.failure is not None:
             return []
         self.envelope.read(document)
@@ -193,7 +193,7 @@ class ChunkMaker:
         try:
             chunks = [render(self._chunk([choice])) for choice in self._choices(document)] + self._usage_chunk()
         except ValueError:
-            self._fail(PIECE_TOO_DEEP)
+            self._fail(EVENT_TOO_DEEP)
             return []
         if chunks:
             self.where = Where.MID_STREAM
@@ -204,7 +204,7 @@ class ChunkMaker:
         reason = block_reason(document)
         if not candidates and reason is not None and not self._finished:
             self._finished[0] = "content_filter"
-            return [blocked_choice("delta", {} if self._candidates else {"role": "assistant"}, reason)]
+            return [build_blocked_choice("delta", {} if self._candidates else {"role": "assistant"}, reason)]
         return [choice for candidate in candidates for choice in self._choices_of(candidate)]
 
     def _choices_of(self, candidate: JsonObject) -> list[JsonObject]:
@@ -217,12 +217,12 @@ class ChunkMaker:
                 self._fail("The provider sent more candidates than can be asked for.")
                 return []
             prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
-            state = self._candidates[index] = Candidate(prefix)
-        first = not state.spoken and index not in self._finished
+            state = self._candidates[index] = GeminiCandidate(prefix)
+        first = not state.has_output and index not in self._finished
         delta = state.delta(candidate)
         choices: list[JsonObject] = []
         if delta:
-            logprobs = logprobs_of(candidate)
+            logprobs = openai_logprobs(candidate)
             said: JsonObject = {"role": "assistant"} | delta if first else delta
             choices.append({"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None})
         reason = state.finish_reason
@@ -230,7 +230,7 @@ class ChunkMaker:
             self._finished[index] = reason
             opening: JsonObject = {"role": "assistant"} if first and not delta else {}
             ending: JsonObject = {"index": index, "delta": opening, "logprobs": None, "finish_reason": reason}
-            choices.append(ending | {"native_finish_reason": state.finish_word} | metadata_of(candidate))
+            choices.append(ending | {"native_finish_reason": state.finish_word} | extra_content(candidate))
         return choices
 
     def _usage_chunk(self) -> list[bytes]:
@@ -244,4 +244,4 @@ class ChunkMaker:
         return chunk | {"usage": None} if self._include_usage else chunk
 
     def _fail(self, message: str) -> None:
-        self.failure = plain_failure(FailureClass.SERVER, message, Where.MID_STREAM)
+        self.failure = make_failure(FailureClass.SERVER, message, Where.MID_STREAM)

@@ -4,7 +4,7 @@ Source of the figures: the table of the Gemini API's page on OpenAI compatibilit
 """
 
 from services.provider_worker.adapters.gemini.models import generation, takes_thinking_level
-from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
+from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject
 
 _BUDGETS_TOKENS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
@@ -12,13 +12,13 @@ _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH
 _FIRST_THINKING = (2, 5)
 
 
-def thinking_config(effort: object, model: str, refusals: Refusals) -> JsonObject | None:
+def thinking_config(effort: object, model: str, refusals: UnsupportedFields) -> JsonObject | None:
     """The `thinkingConfig` for `effort`, with thought summaries wherever there is thinking; null where it is left out.
 
     A model whose name tells no generation gets a budget: Gemini 3 takes those too. Raises RefusedByAdapter.
     """
     if not isinstance(effort, str) or effort not in (*_BUDGETS_TOKENS, "xhigh", "max"):
-        raise refused("reasoning_effort", "it has to be none, minimal, low, medium or high.")
+        raise bad_field("reasoning_effort", "it has to be none, minimal, low, medium or high.")
     version = generation(model)
     advice = None
     if version is not None and version < _FIRST_THINKING:
@@ -30,7 +30,7 @@ def thinking_config(effort: object, model: str, refusals: Refusals) -> JsonObjec
     elif effort == "none" and (takes_thinking_level(model) or "2.5-pro" in model):
         advice = f"{model} always thinks; take `minimal` or `low`."
     if advice is not None:
-        refusals.cannot("reasoning_effort", advice)
+        refusals.drop_or_reject("reasoning_effort", advice)
         return None
     if takes_thinking_level(model):
         # The Pro models know no level below low.

@@ -2,7 +2,7 @@
 
 from services.provider_worker.adapters.gemini.models import takes_json_schema
 from services.provider_worker.adapters.gemini.schema import openapi_schema
-from services.provider_worker.adapters.gemini.unsupported import Refusals, refused
+from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
 _BUILT_IN = frozenset(
@@ -15,10 +15,10 @@ _BUILT_IN = frozenset(
 """Google's own tools, as entries of `tools` in Google's form (`{"google_search": {}}`): an extension of the OpenAI request."""
 
 
-class ToolReader:
+class ToolTranslator:
     """Reads the tools of one request."""
 
-    def __init__(self, model: str, refusals: Refusals) -> None:
+    def __init__(self, model: str, refusals: UnsupportedFields) -> None:
         self._model = model
         self._refusals = refusals
         self._strict = False
@@ -26,7 +26,7 @@ class ToolReader:
     def tools(self, tools: object) -> list[JsonObject]:
         """Gemini's `tools`: all functions in one entry, built-in tools in entries of their own. Raises RefusedByAdapter."""
         if tools is not None and not isinstance(tools, list):
-            raise refused("tools", "it has to be a list.")
+            raise bad_field("tools", "it has to be a list.")
         declarations: list[object] = []
         built_in: list[JsonObject] = []
         for position, tool in enumerate(map(as_object, tools or [])):
@@ -36,7 +36,7 @@ class ToolReader:
                 function = as_object(tool.get("function"))
                 declarations.append(self._declaration(function, f"tools[{position}].function"))
             else:
-                raise refused(
+                raise bad_field(
                     f"tools[{position}].type", "it has to be a function, or one of Gemini's own tools in Gemini's form."
                 )
         functions: list[JsonObject] = [{"functionDeclarations": declarations}] if declarations else []
@@ -56,7 +56,7 @@ class ToolReader:
     def _declaration(self, function: JsonObject, param: str) -> JsonObject:
         name = as_text(function.get("name"))
         if not name:
-            raise refused(f"{param}.name", "a function needs a name.")
+            raise bad_field(f"{param}.name", "a function needs a name.")
         made: JsonObject = {"name": name}
         if function.get("description"):
             made["description"] = function["description"]
@@ -65,7 +65,9 @@ class ToolReader:
             self._strict = self._strict or function.get("strict") is True
             return made | {"parametersJsonSchema": schema} if schema else made
         if function.get("strict") is True:
-            self._refusals.cannot(f"{param}.strict", "models before Gemini 2.5 do not keep strictly to a schema.")
+            self._refusals.drop_or_reject(
+                f"{param}.strict", "models before Gemini 2.5 do not keep strictly to a schema."
+            )
         # Google's subset has no object without properties; a function without parameters has no schema.
         return (
             made | {"parameters": openapi_schema(schema, f"{param}.parameters")} if schema.get("properties") else made
@@ -86,4 +88,4 @@ class ToolReader:
                     as_text(as_object(tool.get("function")).get("name")) for tool in as_objects(allowed.get("tools"))
                 ]
                 return ("ANY" if allowed.get("mode") == "required" else "AUTO"), [name for name in names if name]
-        raise refused("tool_choice", "it has to be auto, none, required, a function or allowed_tools.")
+        raise bad_field("tool_choice", "it has to be auto, none, required, a function or allowed_tools.")

@@ -6,7 +6,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 
 
-class Refusals:
+class UnsupportedFields:
     """Collects what was left out of one request. `drop` is the tenant's leave to do that."""
 
     def __init__(self, *, drop: bool) -> None:
@@ -18,19 +18,19 @@ class Refusals:
         """The fields that were left out, in order, each once."""
         return tuple(dict.fromkeys(self._dropped))
 
-    def cannot(self, param: str, advice: str) -> None:
+    def drop_or_reject(self, param: str, advice: str) -> None:
         """Gemini has nothing for the field `param`. Raises RefusedByAdapter, unless fields may be dropped."""
         if not self._drop:
-            raise refused(param, f"Gemini cannot take it: {advice}")
+            raise bad_field(param, f"Gemini cannot take it: {advice}")
         self._dropped.append(param)
 
-    def unknown(self, names: Iterable[str]) -> None:
+    def reject_unknown(self, names: Iterable[str]) -> None:
         """Fields that neither OpenAI nor Gemini has. Raises RefusedByAdapter, unless fields may be dropped."""
         for name in names:
-            self.cannot(name, "no such field is known; check its spelling or leave it out.")
+            self.drop_or_reject(name, "no such field is known; check its spelling or leave it out.")
 
 
-def refused(param: str, message: str) -> RefusedByAdapter:
+def bad_field(param: str, message: str) -> RefusedByAdapter:
     """The refusal of a field whose value nothing can be made of, to be raised whether or not fields may be dropped."""
     return RefusedByAdapter(
         Failure(

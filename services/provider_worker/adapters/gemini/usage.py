@@ -9,17 +9,14 @@ from dataclasses import dataclass
 
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
-from services.provider_worker.adapters.response.token_usage import Share
-
-_MAX_TOKENS = 10**12
-"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
+from services.provider_worker.adapters.response.token_usage import RemainingTokens, token_count
 
 _TIERS = {"flex": "flex", "priority": "priority", "on_demand_flex": "flex", "on_demand_priority": "priority"}
 """`serviceTier` (AI Studio) and `trafficType` (Vertex) where prices differ by them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class GeminiUsage:
     """What was reported: the meters, where they come from, and OpenAI's `usage` object for the caller."""
 
     token_usage: TokenUsage
@@ -29,7 +26,7 @@ class Usage:
 
 
 @dataclass(slots=True)
-class _Counts:
+class _GeminiCounts:
     """Counts with everything that belongs to the prompt in `prompt`, and thoughts in `completion`."""
 
     prompt: int
@@ -45,11 +42,11 @@ def has_counts(node: JsonObject) -> bool:
     )
 
 
-def read_usage(node: JsonObject) -> Usage:
+def read_usage(node: JsonObject) -> GeminiUsage:
     """The usage in `node`, a `usageMetadata` object; zeros and no basis where it counts nothing. Never raises."""
     counts = _counts(node)
-    token_usage = _meters(node, counts)
-    return Usage(
+    token_usage = _token_usage(node, counts)
+    return GeminiUsage(
         token_usage=token_usage,
         usage_source=UsageSource.REPORTED if has_counts(node) else UsageSource.NONE,
         openai=_openai(token_usage),
@@ -58,32 +55,32 @@ def read_usage(node: JsonObject) -> Usage:
     )
 
 
-def _counts(node: JsonObject) -> _Counts:
+def _counts(node: JsonObject) -> _GeminiCounts:
     prompt = token_count(node.get("promptTokenCount")) or 0
     tool_use = token_count(node.get("toolUsePromptTokenCount")) or 0
     # `responseTokenCount` is what the field is called in some of Google's other answers.
     candidates = token_count(node.get("candidatesTokenCount")) or token_count(node.get("responseTokenCount")) or 0
     thoughts = token_count(node.get("thoughtsTokenCount")) or 0
     total = token_count(node.get("totalTokenCount"))
-    counts = _Counts(prompt + tool_use, candidates + thoughts, thoughts)
+    counts = _GeminiCounts(prompt + tool_use, candidates + thoughts, thoughts)
     if total is None:
         return counts
     missing = total - counts.prompt - counts.completion
     if missing > 0:
         # Tokens of the total that stand nowhere else are hidden thinking: nothing else is billed and left out of both sums.
-        return _Counts(counts.prompt, counts.completion + missing, thoughts + missing)
+        return _GeminiCounts(counts.prompt, counts.completion + missing, thoughts + missing)
     if thoughts and -missing == thoughts <= candidates:
-        return _Counts(counts.prompt, candidates, thoughts)
+        return _GeminiCounts(counts.prompt, candidates, thoughts)
     if tool_use and -missing == tool_use <= prompt:
-        return _Counts(prompt, counts.completion, thoughts)
+        return _GeminiCounts(prompt, counts.completion, thoughts)
     return counts
 
 
-def _meters(node: JsonObject, counts: _Counts) -> TokenUsage:
+def _token_usage(node: JsonObject, counts: _GeminiCounts) -> TokenUsage:
     prompts = _by_modality(node, "promptTokensDetails", "toolUsePromptTokensDetails")
     cached_details = _by_modality(node, "cacheTokensDetails")
     completions = _by_modality(node, "candidatesTokensDetails", "responseTokensDetails")
-    prompt, completion = Share(counts.prompt), Share(counts.completion)
+    prompt, completion = RemainingTokens(counts.prompt), RemainingTokens(counts.completion)
     cached = prompt.take(token_count(node.get("cachedContentTokenCount")) or 0)
     audio = prompt.take(max(prompts.get("AUDIO", 0) - cached_details.get("AUDIO", 0), 0))
     image = prompt.take(max(prompts.get("IMAGE", 0) - cached_details.get("IMAGE", 0), 0))
@@ -128,12 +125,3 @@ def _by_modality(node: JsonObject, *names: str) -> dict[str, int]:
             modality = as_text(as_object(entry).get("modality")).upper()
             tokens[modality] = tokens.get(modality, 0) + (token_count(entry.get("tokenCount")) or 0)
     return tokens
-
-
-def token_count(value: object) -> int | None:
-    """`value` where it is a possible number of tokens, else null."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= _MAX_TOKENS else None

@@ -6,13 +6,17 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.usage import RequestKind
-from services.provider_worker.adapters.adapter import AnswerReader, RefusedByAdapter, UpstreamRequest
+from services.provider_worker.adapters.adapter import AnswerReader, RefusedByAdapter, UpstreamRequest, bad_request
 from services.provider_worker.adapters.openai_compatible.capabilities import StreamUsage
-from services.provider_worker.adapters.openai_compatible.embeddings import EmbeddingReader, fit_embeddings, notes_of
+from services.provider_worker.adapters.openai_compatible.embeddings import (
+    EmbeddingReader,
+    fit_embedding_request,
+    reader_notes,
+)
 from services.provider_worker.adapters.openai_compatible.errors import ErrorReader
 from services.provider_worker.adapters.openai_compatible.providers import CompatibleProvider, foreign_extras
-from services.provider_worker.adapters.openai_compatible.request import Fitting, fit_chat, refused
-from services.provider_worker.adapters.openai_compatible.response import WholeReader
+from services.provider_worker.adapters.openai_compatible.request import RequestEditor, fit_chat_request
+from services.provider_worker.adapters.openai_compatible.response import CompletionReader
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object, render
 
@@ -33,28 +37,28 @@ class CompatibleAdapter:
         provider = self.provider
         base_url = run.base_url or self._base_url
         if base_url is None:
-            raise _no_address()
+            raise _missing_base_url()
         if embeds and provider.embeddings is None:
-            raise refused(f"{self._title} has no embeddings; choose a model of another provider.", "model")
+            raise bad_request(f"{self._title} has no embeddings; choose a model of another provider.", "model")
         document = parse_object(body)
         if document is None:
-            raise refused("The request body is not a JSON object.", None)
+            raise bad_request("The request body is not a JSON object.", None)
         path = provider.embeddings_path if embeds else provider.chat_path
         url, model = provider.url(base_url, path, run)
-        fitting = Fitting(document, self._title, drop_unsupported=run.drop_unsupported)
+        fitting = RequestEditor(document, self._title, drop_unsupported=run.drop_unsupported)
         if not self._foreign.isdisjoint(document):
             fitting.strip(self._foreign)
         if embeds and provider.embeddings is not None:
-            fit_embeddings(fitting, provider.embeddings)
+            fit_embedding_request(fitting, provider.embeddings)
         else:
-            fit_chat(fitting, provider.chat)
+            fit_chat_request(fitting, provider.chat)
         return UpstreamRequest(
             url=url,
             headers=self._headers(run),
             content=self._content(run, body, document, fitting, model),
             auth=provider.auth,
             dropped=tuple(fitting.dropped),
-            notes=notes_of(document) if embeds else {},
+            notes=reader_notes(document) if embeds else {},
         )
 
     def reader(
@@ -65,7 +69,7 @@ class CompatibleAdapter:
             return ErrorReader(status, headers)
         if run.kind is RequestKind.EMBEDDING:
             return EmbeddingReader(request.notes, headers)
-        return StreamReader(run, headers) if run.stream else WholeReader(run, headers)
+        return StreamReader(run, headers) if run.stream else CompletionReader(run, headers)
 
     def _headers(self, run: AttemptRun) -> dict[str, str]:
         headers = {
@@ -77,7 +81,7 @@ class CompatibleAdapter:
                 headers[name] = value
         return headers
 
-    def _content(self, run: AttemptRun, body: bytes, caller: JsonObject, fitting: Fitting, model: str) -> bytes:
+    def _content(self, run: AttemptRun, body: bytes, caller: JsonObject, fitting: RequestEditor, model: str) -> bytes:
         document = fitting.document
         changes = self._changes(run, document, model)
         if document is caller and all(document.get(name) == value for name, value in changes.items()):
@@ -85,7 +89,7 @@ class CompatibleAdapter:
         try:
             return render(document | changes)
         except ValueError:
-            raise refused("The request body is nested too deeply.", None) from None
+            raise bad_request("The request body is nested too deeply.", None) from None
 
     def _changes(self, run: AttemptRun, document: JsonObject, model: str) -> JsonObject:
         changes: JsonObject = {"model": model}
@@ -96,6 +100,6 @@ class CompatibleAdapter:
         return changes
 
 
-def _no_address() -> RefusedByAdapter:
+def _missing_base_url() -> RefusedByAdapter:
     message = "The attempt names no base URL to call."
     return RefusedByAdapter(Failure(failure_class=FailureClass.INTERNAL, message=message, where=Where.NOT_SENT))

@@ -20,7 +20,7 @@ class StreamUsage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class ChatCapabilities:
     """What chat completions take. The names are those of the OpenAI API reference, `POST /v1/chat/completions`."""
 
     refused: frozenset[str] = frozenset()
@@ -42,13 +42,13 @@ class Chat:
     stream_usage: StreamUsage = StreamUsage.ASK
 
     @property
-    def looks_into_messages(self) -> bool:
+    def inspects_messages(self) -> bool:
         """Whether anything depends on what stands inside the messages."""
         return bool(self.refused_parts) or not self.image_links or not self.developer_role or self.audio_as_text
 
 
 @dataclass(frozen=True, slots=True)
-class Embeddings:
+class EmbeddingCapabilities:
     """What embeddings take. The names are those of the OpenAI API reference, `POST /v1/embeddings`."""
 
     refused: frozenset[str] = frozenset()

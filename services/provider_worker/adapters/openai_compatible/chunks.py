@@ -8,27 +8,27 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.openai_compatible.message import repair_message, says_something
-from services.provider_worker.adapters.openai_compatible.tool_calls import ToolCallPieces
+from services.provider_worker.adapters.openai_compatible.message import has_output, repair_message
+from services.provider_worker.adapters.openai_compatible.tool_calls import ToolCallRepairer
 from services.provider_worker.adapters.response.errors import (
-    PIECE_NO_OBJECT,
-    PIECE_TOO_DEEP,
-    error_in,
-    failure_in_choices,
+    EVENT_NOT_AN_OBJECT,
+    EVENT_TOO_DEEP,
     failure_of_error,
-    plain_failure,
+    find_choice_failure,
+    find_error,
+    make_failure,
 )
-from services.provider_worker.adapters.response.finish_reason import openai_finish
+from services.provider_worker.adapters.response.finish_reason import openai_finish_reason
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
-    Mended,
+    RepairedObject,
     as_object,
     as_objects,
     as_text,
-    first_object,
-    one_line,
+    parse_first_object,
     parse_object,
     render,
+    to_one_line,
 )
 from services.provider_worker.adapters.response.token_usage import read_usage
 
@@ -44,7 +44,7 @@ _ENVELOPE = frozenset(
 """Fields that say nothing in a chunk without choices."""
 
 
-class ChunkRepair:
+class ChunkRepairer:
     """Reads chunk after chunk. `failure` is set by what a provider says or breaks, and final."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
@@ -55,12 +55,12 @@ class ChunkRepair:
         self._include_usage = run.include_usage
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._headers = headers
-        self._choices: dict[int, StreamedChoice] = {}
+        self._choices: dict[int, ChoiceRepairer] = {}
 
     @property
-    def spoken(self) -> bool:
+    def has_output(self) -> bool:
         """Whether any answer has come: text, reasoning, a refusal, a tool call."""
-        return any(choice.spoken for choice in self._choices.values())
+        return any(choice.has_output for choice in self._choices.values())
 
     @property
     def finished(self) -> bool:
@@ -75,23 +75,23 @@ class ChunkRepair:
     @property
     def _where(self) -> Where:
         """Where a failure shows now: before the first token it is an error inside a 200 and no broken answer."""
-        return Where.MID_STREAM if self.spoken else Where.HTTP_200_BODY
+        return Where.MID_STREAM if self.has_output else Where.HTTP_200_BODY
 
     def error(self, data: bytes) -> None:
         """Reads the data of an event whose name is `error`."""
-        document = first_object(data)
-        error = data.decode("utf-8", "replace") if document is None else error_in(document) or document
+        document = parse_first_object(data)
+        error = data.decode("utf-8", "replace") if document is None else find_error(document) or document
         self.failure = failure_of_error(error, self._where, self._headers)
 
     def chunk(self, data: bytes) -> bytes | None:
         """The chunk for the caller, or null where `data` holds nothing for it or is a failure."""
         chunk = parse_object(data)
         if chunk is None:
-            listed = first_object(data)
-            if listed is not None and error_in(listed) is not None:
+            listed = parse_first_object(data)
+            if listed is not None and find_error(listed) is not None:
                 self.error(data)
             else:
-                self._fail(PIECE_NO_OBJECT)
+                self._fail(EVENT_NOT_AN_OBJECT)
             return None
         plain = self._repair_plain(chunk)
         if plain is None:
@@ -123,25 +123,25 @@ class ChunkRepair:
         if self.model_served is None and isinstance(model, str) and model:
             self.model_served = model
         usage_changed = self._take_usage(chunk, choices)
-        error = error_in(chunk) or _groq_error(chunk)
+        error = find_error(chunk) or _groq_error(chunk)
         if error is not None:
             self.failure = failure_of_error(error, self._where, self._headers)
         else:
-            self.failure = failure_in_choices(choices, self._where, self._headers)
+            self.failure = find_choice_failure(choices, self._where, self._headers)
         if self.failure is not None or not (choices or self._worth_sending(chunk)):
             return None
         changed = self._repair(choices) or choices != raw_choices
         if changed:
             chunk["choices"] = choices
-        return self._written(chunk if changed or usage_changed or isinstance(chunk, Mended) else None, data)
+        return self._written(chunk if changed or usage_changed or isinstance(chunk, RepairedObject) else None, data)
 
     def _written(self, chunk: JsonObject | None, data: bytes) -> bytes | None:
         if self.failure is not None:
             return None
         try:
-            return one_line(data) if chunk is None else render(chunk)
+            return to_one_line(data) if chunk is None else render(chunk)
         except ValueError:
-            self._fail(PIECE_TOO_DEEP)
+            self._fail(EVENT_TOO_DEEP)
             return None
 
     def _take_usage(self, chunk: JsonObject, choices: list[JsonObject]) -> bool:
@@ -177,12 +177,12 @@ class ChunkRepair:
                     self._fail("The provider sent more choices than can be asked for.")
                     break
                 prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
-                state = self._choices[index] = StreamedChoice(prefix)
+                state = self._choices[index] = ChoiceRepairer(prefix)
             changed = state.repair(choice) or changed
         return changed
 
     def _fail(self, message: str) -> None:
-        self.failure = plain_failure(FailureClass.SERVER, message, self._where)
+        self.failure = make_failure(FailureClass.SERVER, message, self._where)
 
 
 def _groq_error(chunk: JsonObject) -> JsonObject | None:
@@ -191,14 +191,14 @@ def _groq_error(chunk: JsonObject) -> JsonObject | None:
     return {"code": word, "message": word} if word else None
 
 
-class StreamedChoice:
+class ChoiceRepairer:
     """Repairs the deltas of one choice. `id_prefix` starts the ids of tool calls that come without one."""
 
     def __init__(self, id_prefix: str) -> None:
         self.finish_reason: str | None = None
-        self.spoken = False
+        self.has_output = False
         """Whether any answer has come: text, reasoning, a tool call."""
-        self._calls = ToolCallPieces(id_prefix)
+        self._calls = ToolCallRepairer(id_prefix)
 
     def repair(self, choice: JsonObject) -> bool:
         """Puts one chunk's choice right in place; whether anything had to be changed."""
@@ -211,26 +211,26 @@ class StreamedChoice:
             changed = True
         word = choice.get("finish_reason")
         if not word and len(delta) == 1 and isinstance(delta.get("content"), str):
-            self.spoken = self.spoken or delta["content"] != ""
+            self.has_output = self.has_output or delta["content"] != ""
             return changed
         changed = repair_message(delta) or changed
         changed = self._calls.repair(delta) or changed
-        self.spoken = self.spoken or says_something(delta)
+        self.has_output = self.has_output or has_output(delta)
         if isinstance(word, str) and word:
             changed = self._finish(choice, delta, word) or changed
         return changed
 
     def _from_message(self, choice: JsonObject) -> JsonObject:
-        return {} if self.spoken else dict(as_object(choice.get("message")))
+        return {} if self.has_output else dict(as_object(choice.get("message")))
 
     def _finish(self, choice: JsonObject, delta: JsonObject, word: str) -> bool:
-        reason = openai_finish(word, calls_tools=self._calls.any)
+        reason = openai_finish_reason(word, calls_tools=self._calls.any)
         if self.finish_reason == "tool_calls" and reason == "stop":
             # Together says `tool_calls` and then `stop`; the first tells the caller what to do.
             reason = "tool_calls"
         self.finish_reason = reason
         choice["finish_reason"] = reason
-        unfilled = self._calls.take_unfilled() if reason in ("stop", "tool_calls") else []
+        unfilled = self._calls.take_missing_arguments() if reason in ("stop", "tool_calls") else []
         if unfilled:
             delta["tool_calls"] = as_objects(delta.get("tool_calls")) + unfilled
         return bool(unfilled) or reason != word

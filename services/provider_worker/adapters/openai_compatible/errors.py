@@ -4,20 +4,20 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, CollectingReader
+from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BufferingReader
 from services.provider_worker.adapters.response.errors import (
-    NO_STREAM,
-    error_in,
+    NOT_A_STREAM,
     failure_of_error,
     failure_of_response,
-    unusable,
+    find_error,
+    invalid_response,
 )
 from services.provider_worker.adapters.response.json_text import (
-    first_object,
+    parse_first_object,
 )
 
 
-class ErrorReader(CollectingReader):
+class ErrorReader(BufferingReader):
     """Reads a response whose status is not 2xx."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
@@ -30,13 +30,13 @@ class ErrorReader(CollectingReader):
         return Answer(failure=failure_of_response(self._status, self._headers, self._body.content))
 
 
-def failure_under_200(content: bytes, headers: Mapping[str, str]) -> Failure | None:
+def failure_in_body(content: bytes, headers: Mapping[str, str]) -> Failure | None:
     """The failure that the document `content`, or the first of a list, says of itself under status 200; null for none."""
-    document = first_object(content)
-    error = None if document is None else error_in(document)
+    document = parse_first_object(content)
+    error = None if document is None else find_error(document)
     return None if error is None else failure_of_error(error, Where.HTTP_200_BODY, headers)
 
 
-def document_failure(content: bytes, headers: Mapping[str, str]) -> Failure:
+def failure_of_unstreamed_body(content: bytes, headers: Mapping[str, str]) -> Failure:
     """The failure behind a document that came in place of an event stream, under status 200."""
-    return failure_under_200(content, headers) or unusable(NO_STREAM)
+    return failure_in_body(content, headers) or invalid_response(NOT_A_STREAM)

@@ -12,7 +12,7 @@ def repair_message(message: JsonObject) -> bool:
     changed = False
     content = message.get("content")
     if isinstance(content, list):
-        _take_apart(message, content)
+        _split_parts(message, content)
         changed = True
     reasoning = message.get("reasoning")
     if isinstance(reasoning, str) and reasoning and not message.get("reasoning_content"):
@@ -21,12 +21,12 @@ def repair_message(message: JsonObject) -> bool:
     return changed
 
 
-def says_something(message: JsonObject) -> bool:
+def has_output(message: JsonObject) -> bool:
     """Whether a message or delta holds any answer: text, refusal, reasoning, tool calls, audio, whatever there is but a role."""
     return any(value for name, value in message.items() if name != "role")
 
 
-def _take_apart(message: JsonObject, parts: list[object]) -> None:
+def _split_parts(message: JsonObject, parts: list[object]) -> None:
     text: list[str] = []
     reasoning: list[str] = []
     others: list[object] = []
@@ -37,7 +37,7 @@ def _take_apart(message: JsonObject, parts: list[object]) -> None:
         elif isinstance(part, dict) and kind == "text":
             text.append(as_text(part.get("text")))
         elif isinstance(part, dict) and kind == "thinking":
-            reasoning.append(_thinking(part.get("thinking")))
+            reasoning.append(_thinking_text(part.get("thinking")))
         else:
             others.append(part)
     message["content"] = "".join(text) or None
@@ -48,7 +48,7 @@ def _take_apart(message: JsonObject, parts: list[object]) -> None:
         message["content_parts"] = others
 
 
-def _thinking(value: object) -> str:
+def _thinking_text(value: object) -> str:
     if isinstance(value, list):
         return "".join(as_text(part.get("text")) for part in value if isinstance(part, dict))
     return as_text(value)

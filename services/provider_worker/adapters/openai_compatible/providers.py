@@ -11,7 +11,11 @@ from urllib.parse import quote
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth
-from services.provider_worker.adapters.openai_compatible.capabilities import Chat, Embeddings, StreamUsage
+from services.provider_worker.adapters.openai_compatible.capabilities import (
+    ChatCapabilities,
+    EmbeddingCapabilities,
+    StreamUsage,
+)
 
 _FOUNDRY_API_VERSION = "2024-05-01-preview"
 """The version that Foundry's `/models` is documented with; used where the key's fields name none."""
@@ -27,22 +31,22 @@ def azure_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
     deployment = run.key_fields.get("deployment") or run.model
     version = run.key_fields.get("api_version")
     if endpoint.endswith("/models"):
-        return f"{endpoint}{path}?api-version={_quoted(version or _FOUNDRY_API_VERSION)}", run.model
+        return f"{endpoint}{path}?api-version={_quote(version or _FOUNDRY_API_VERSION)}", run.model
     endpoint = endpoint.removesuffix("/v1").removesuffix("/openai")
     if version:
-        return f"{endpoint}/openai/deployments/{_quoted(deployment)}{path}?api-version={_quoted(version)}", deployment
+        return f"{endpoint}/openai/deployments/{_quote(deployment)}{path}?api-version={_quote(version)}", deployment
     return f"{endpoint}/openai/v1{path}", deployment
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return quote(text, safe="")
 
 
-Url = Callable[[str, str, AttemptRun], tuple[str, str]]
+UrlBuilder = Callable[[str, str, AttemptRun], tuple[str, str]]
 """From base URL, path and attempt to the URL to call and the model to name in the body."""
 
 
-def plain_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
+def join_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
     """The path below the base URL, as everybody but Azure has it."""
     return base_url.rstrip("/") + path, run.model
 
@@ -55,9 +59,9 @@ class CompatibleProvider:
     chat_path: str = "/chat/completions"
     embeddings_path: str = "/embeddings"
     auth: HeaderAuth = BEARER
-    url: Url = plain_url
-    chat: Chat = field(default_factory=Chat)
-    embeddings: Embeddings | None = None
+    url: UrlBuilder = join_url
+    chat: ChatCapabilities = field(default_factory=ChatCapabilities)
+    embeddings: EmbeddingCapabilities | None = None
     """Null where it has none."""
     extras: frozenset[str] = frozenset()
     """Parameters of its own that no other provider is to see."""
@@ -73,22 +77,22 @@ _OPENAI_ACCOUNT = frozenset({"store", "service_tier"})
 """Parameters about OpenAI's own account features."""
 _OLD_LIMIT = MappingProxyType({"max_completion_tokens": "max_tokens"})
 
-OPENAI = CompatibleProvider("openai", embeddings=Embeddings())
-AZURE = CompatibleProvider("azure", auth=HeaderAuth("api-key", ""), url=azure_url, embeddings=Embeddings())
+OPENAI = CompatibleProvider("openai", embeddings=EmbeddingCapabilities())
+AZURE = CompatibleProvider("azure", auth=HeaderAuth("api-key", ""), url=azure_url, embeddings=EmbeddingCapabilities())
 OPENROUTER = CompatibleProvider(
     "openrouter",
-    embeddings=Embeddings(),
+    embeddings=EmbeddingCapabilities(),
     extras=frozenset({"provider", "models", "route", "transforms", "plugins"}),
     field_headers=MappingProxyType({"site_url": "http-referer", "site_name": "x-title"}),
 )
 XAI = CompatibleProvider(
     "xai",
-    chat=Chat(refused=_AUDIO_OUT | {"logit_bias"}, refused_parts=_AUDIO_IN),
+    chat=ChatCapabilities(refused=_AUDIO_OUT | {"logit_bias"}, refused_parts=_AUDIO_IN),
     extras=frozenset({"search_parameters", "deferred"}),
 )
 GROQ = CompatibleProvider(
     "groq",
-    chat=Chat(
+    chat=ChatCapabilities(
         refused=_AUDIO_OUT
         | {"n", "logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "store", "metadata"},
         refused_parts=_AUDIO_IN | {"file"},
@@ -97,34 +101,36 @@ GROQ = CompatibleProvider(
 )
 TOGETHER = CompatibleProvider(
     "together",
-    chat=Chat(
+    chat=ChatCapabilities(
         refused=_AUDIO_OUT | _OPENAI_ACCOUNT | {"parallel_tool_calls"},
         renames=_OLD_LIMIT,
         refused_parts=frozenset({"file"}),
         developer_role=False,
         logprobs_as_count=True,
     ),
-    embeddings=Embeddings(refused=frozenset({"dimensions"}), token_input=False, encoding_format=False),
+    embeddings=EmbeddingCapabilities(refused=frozenset({"dimensions"}), token_input=False, encoding_format=False),
     extras=frozenset({"safety_model"}),
 )
 FIREWORKS = CompatibleProvider(
     "fireworks",
-    chat=Chat(refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=_AUDIO_IN | {"file"}, developer_role=False),
-    embeddings=Embeddings(encoding_format=False),
+    chat=ChatCapabilities(
+        refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=_AUDIO_IN | {"file"}, developer_role=False
+    ),
+    embeddings=EmbeddingCapabilities(encoding_format=False),
 )
 DEEPINFRA = CompatibleProvider(
     "deepinfra",
-    chat=Chat(
+    chat=ChatCapabilities(
         refused=_AUDIO_OUT | {"logit_bias"},
         renames=_OLD_LIMIT,
         refused_parts=_AUDIO_IN | {"file"},
         developer_role=False,
     ),
-    embeddings=Embeddings(token_input=False, encoding_format=False),
+    embeddings=EmbeddingCapabilities(token_input=False, encoding_format=False),
 )
 MISTRAL = CompatibleProvider(
     "mistral",
-    chat=Chat(
+    chat=ChatCapabilities(
         # Its schema is closed: a parameter that it does not know is an error 422.
         refused=_AUDIO_OUT | _OPENAI_ACCOUNT
         | {
@@ -137,7 +143,7 @@ MISTRAL = CompatibleProvider(
         audio_as_text=True,
         stream_usage=StreamUsage.ALWAYS,
     ),
-    embeddings=Embeddings(
+    embeddings=EmbeddingCapabilities(
         refused=frozenset({"user"}),
         renames=MappingProxyType({"dimensions": "output_dimension"}),
         token_input=False,
@@ -146,7 +152,7 @@ MISTRAL = CompatibleProvider(
 )  # fmt: skip
 DEEPSEEK = CompatibleProvider(
     "deepseek",
-    chat=Chat(
+    chat=ChatCapabilities(
         refused=_AUDIO_OUT
         | _OPENAI_ACCOUNT
         | {"n", "seed", "logit_bias", "parallel_tool_calls", "metadata", "prediction"},
@@ -158,7 +164,7 @@ DEEPSEEK = CompatibleProvider(
 )
 PERPLEXITY = CompatibleProvider(
     "perplexity",
-    chat=Chat(
+    chat=ChatCapabilities(
         refused=_AUDIO_OUT | _OPENAI_ACCOUNT
         | {
             "n", "seed", "stop", "logit_bias", "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls",
@@ -178,25 +184,27 @@ PERPLEXITY = CompatibleProvider(
         }
     ),
 )  # fmt: skip
-HUGGINGFACE = CompatibleProvider("huggingface", chat=Chat(refused=_AUDIO_OUT, developer_role=False))
-VLLM = CompatibleProvider("vllm", chat=Chat(developer_role=False), embeddings=Embeddings())
+HUGGINGFACE = CompatibleProvider("huggingface", chat=ChatCapabilities(refused=_AUDIO_OUT, developer_role=False))
+VLLM = CompatibleProvider("vllm", chat=ChatCapabilities(developer_role=False), embeddings=EmbeddingCapabilities())
 OLLAMA = CompatibleProvider(
     "ollama",
-    chat=Chat(
+    chat=ChatCapabilities(
         refused=_AUDIO_OUT | {"n", "logit_bias", "tool_choice", "parallel_tool_calls"},
         renames=_OLD_LIMIT,
         refused_parts=_AUDIO_IN | {"file"},
         image_links=False,
         developer_role=False,
     ),
-    embeddings=Embeddings(),
+    embeddings=EmbeddingCapabilities(),
 )
 LLAMACPP = CompatibleProvider(
     "llamacpp",
-    chat=Chat(refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=frozenset({"file"}), developer_role=False),
-    embeddings=Embeddings(refused=frozenset({"dimensions"})),
+    chat=ChatCapabilities(
+        refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=frozenset({"file"}), developer_role=False
+    ),
+    embeddings=EmbeddingCapabilities(refused=frozenset({"dimensions"})),
 )
-CUSTOM = CompatibleProvider("custom", embeddings=Embeddings(), takes_any_extra=True)
+CUSTOM = CompatibleProvider("custom", embeddings=EmbeddingCapabilities(), takes_any_extra=True)
 """An endpoint that a tenant registered: anything that calls itself OpenAI-compatible."""
 
 FAMILY = (

@@ -5,28 +5,12 @@ What it cannot take is refused with the field's name, or, where the tenant allow
 
 from collections.abc import Mapping
 
-from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.adapter import RefusedByAdapter
-from services.provider_worker.adapters.openai_compatible.capabilities import Chat, StreamUsage, is_neutral
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_compatible.capabilities import ChatCapabilities, StreamUsage, is_neutral
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
-BAD_REQUEST_STATUS = 400
 
-
-def refused(message: str, param: str | None) -> RefusedByAdapter:
-    """The refusal of a request that is wrong for this provider: 400, nothing was sent."""
-    return RefusedByAdapter(
-        Failure(
-            failure_class=FailureClass.BAD_REQUEST,
-            message=message,
-            where=Where.NOT_SENT,
-            status=BAD_REQUEST_STATUS,
-            param=param,
-        )
-    )
-
-
-class Fitting:
+class RequestEditor:
     """One request on its way into a provider's shape. `document` is the caller's own object until something has to change."""
 
     def __init__(self, document: JsonObject, title: str, *, drop_unsupported: bool) -> None:
@@ -36,18 +20,18 @@ class Fitting:
         self._title = title
         self._drop_unsupported = drop_unsupported
 
-    def leave_out(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Removes a parameter that asks for nothing."""
         self._own().pop(name, None)
 
-    def put(self, name: str, value: object) -> None:
+    def set(self, name: str, value: object) -> None:
         """Sets a parameter."""
         self._own()[name] = value
 
-    def unsupported(self, field: str) -> None:
+    def drop_or_reject(self, field: str) -> None:
         """Notes that `field` is left out. Raises RefusedByAdapter unless the tenant allows that."""
         if not self._drop_unsupported:
-            raise refused(
+            raise bad_request(
                 f"{self._title} does not take {field}; leave it out, choose another provider, or let your operator allow "
                 "dropping what a provider cannot take.",
                 field,
@@ -59,17 +43,17 @@ class Fitting:
         for name, theirs in renames.items():
             value = self.document.get(name)
             if name in self.document:
-                self.leave_out(name)
+                self.remove(name)
             if value is not None:
-                self.put(theirs, value)
+                self.set(theirs, value)
 
     def strip(self, names: frozenset[str]) -> None:
         """Leaves out the parameters `names`. Raises RefusedByAdapter for one that asks for something and may not be dropped."""
         has_tools = bool(self._caller.get("tools") or self._caller.get("functions"))
         for name in [name for name in self.document if name in names]:
             if not is_neutral(name, self.document[name], has_tools=has_tools):
-                self.unsupported(name)
-            self.leave_out(name)
+                self.drop_or_reject(name)
+            self.remove(name)
 
     def _own(self) -> JsonObject:
         if self.document is self._caller:
@@ -77,44 +61,44 @@ class Fitting:
         return self.document
 
 
-def fit_chat(fitting: Fitting, chat: Chat) -> None:
+def fit_chat_request(fitting: RequestEditor, chat: ChatCapabilities) -> None:
     """Fits everything but the model and what streaming needs. Raises RefusedByAdapter."""
     if chat.logprobs_as_count:
-        _count_logprobs(fitting)
+        _convert_logprobs(fitting)
     if chat.renames:
         fitting.rename(chat.renames)
     if not chat.refused.isdisjoint(fitting.document):
         fitting.strip(chat.refused)
     if chat.response_formats is not None:
-        _response_format(fitting, chat.response_formats)
+        _fit_response_format(fitting, chat.response_formats)
     if chat.stream_usage is StreamUsage.ALWAYS and "stream_options" in fitting.document:
-        fitting.leave_out("stream_options")
-    if chat.looks_into_messages:
-        _messages(fitting, chat)
+        fitting.remove("stream_options")
+    if chat.inspects_messages:
+        _fit_messages(fitting, chat)
 
 
-def _count_logprobs(fitting: Fitting) -> None:
+def _convert_logprobs(fitting: RequestEditor) -> None:
     top = fitting.document.get("top_logprobs")
     wanted = fitting.document.get("logprobs")
     if "top_logprobs" in fitting.document:
-        fitting.leave_out("top_logprobs")
+        fitting.remove("top_logprobs")
     if isinstance(wanted, bool):
-        fitting.leave_out("logprobs")
+        fitting.remove("logprobs")
         if wanted:
-            fitting.put("logprobs", top if isinstance(top, int) and top > 0 else 1)
+            fitting.set("logprobs", top if isinstance(top, int) and top > 0 else 1)
 
 
-def _response_format(fitting: Fitting, types: frozenset[str]) -> None:
+def _fit_response_format(fitting: RequestEditor, types: frozenset[str]) -> None:
     wanted = fitting.document.get("response_format")
     kind = as_object(wanted).get("type")
     if wanted is None or kind in types:
         return
     if kind != "text":
-        fitting.unsupported("response_format")
-    fitting.leave_out("response_format")
+        fitting.drop_or_reject("response_format")
+    fitting.remove("response_format")
 
 
-def _messages(fitting: Fitting, chat: Chat) -> None:
+def _fit_messages(fitting: RequestEditor, chat: ChatCapabilities) -> None:
     messages = fitting.document.get("messages")
     if not isinstance(messages, list):
         return
@@ -127,29 +111,29 @@ def _messages(fitting: Fitting, chat: Chat) -> None:
             changes["role"] = "system"
         parts = message.get("content")
         if isinstance(parts, list):
-            kept = _parts(fitting, chat, parts, f"messages[{position}].content")
+            kept = _fit_parts(fitting, chat, parts, f"messages[{position}].content")
             if kept is not parts:
                 changes["content"] = kept
         if changes:
             fitted = list(messages) if fitted is None else fitted
             fitted[position] = message | changes
     if fitted is not None:
-        fitting.put("messages", fitted)
+        fitting.set("messages", fitted)
 
 
-def _parts(fitting: Fitting, chat: Chat, parts: list[object], where: str) -> list[object]:
+def _fit_parts(fitting: RequestEditor, chat: ChatCapabilities, parts: list[object], where: str) -> list[object]:
     """`parts` without what cannot be taken; the same list where nothing changes."""
     kept: list[object] = []
     for position, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind in chat.refused_parts or (kind == "image_url" and not chat.image_links and _is_link(part)):
-            fitting.unsupported(f"{where}[{position}].{kind}")
+            fitting.drop_or_reject(f"{where}[{position}].{kind}")
         elif kind == "input_audio" and chat.audio_as_text:
             kept.append({"type": "input_audio", "input_audio": _audio_text(part)})
         else:
             kept.append(part)
     if not kept and parts:
-        raise refused(f"Without the parts that this provider cannot take, nothing is left of {where}.", where)
+        raise bad_request(f"Without the parts that this provider cannot take, nothing is left of {where}.", where)
     return parts if len(kept) == len(parts) and all(a is b for a, b in zip(kept, parts, strict=True)) else kept
 
 

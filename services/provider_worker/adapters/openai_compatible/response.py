@@ -5,31 +5,31 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.openai_compatible.errors import failure_under_200
-from services.provider_worker.adapters.openai_compatible.message import repair_message, says_something
-from services.provider_worker.adapters.openai_compatible.tool_calls import repair_whole_calls
+from services.provider_worker.adapters.openai_compatible.errors import failure_in_body
+from services.provider_worker.adapters.openai_compatible.message import has_output, repair_message
+from services.provider_worker.adapters.openai_compatible.tool_calls import repair_complete_calls
 from services.provider_worker.adapters.response.body import ObjectReader
 from services.provider_worker.adapters.response.errors import (
-    SILENT,
-    TOO_DEEP,
-    error_in,
-    failure_in_choices,
+    EMPTY_RESPONSE,
+    RESPONSE_TOO_DEEP,
     failure_of_error,
-    no_object,
-    unusable,
+    failure_of_invalid_body,
+    find_choice_failure,
+    find_error,
+    invalid_response,
 )
-from services.provider_worker.adapters.response.finish_reason import openai_finish
+from services.provider_worker.adapters.response.finish_reason import openai_finish_reason
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
-    Mended,
+    RepairedObject,
     as_object,
     as_objects,
     render,
 )
-from services.provider_worker.adapters.response.token_usage import Usage, metered, read_usage
+from services.provider_worker.adapters.response.token_usage import OpenAIUsage, read_usage, usage_and_cost
 
 
-class WholeReader(ObjectReader):
+class CompletionReader(ObjectReader):
     """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is no part of it."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
@@ -42,16 +42,16 @@ class WholeReader(ObjectReader):
         choices = as_objects(document.get("choices"))
         failure = self._failure_in(document, choices)
         usage = read_usage(document.get("usage"))
-        token_usage, usage_source, cost = metered(usage)
+        token_usage, usage_source, cost = usage_and_cost(usage)
         model = document.get("model")
         finish_reason, body = None, b""
         if failure is None:
             try:
-                changed = self._repair(document, choices, usage) or isinstance(document, Mended)
+                changed = self._repair(document, choices, usage) or isinstance(document, RepairedObject)
                 body = render(document) if changed else content
                 finish_reason = str(choices[0]["finish_reason"])
             except ValueError:
-                failure = unusable(TOO_DEEP)
+                failure = invalid_response(RESPONSE_TOO_DEEP)
         return Answer(
             failure=failure,
             body=body,
@@ -63,22 +63,20 @@ class WholeReader(ObjectReader):
         )
 
     def _no_object(self, content: bytes) -> Failure:
-        return failure_under_200(content, self._headers) or no_object(content)
+        return failure_in_body(content, self._headers) or failure_of_invalid_body(content)
 
     def _failure_in(self, document: JsonObject, choices: list[JsonObject]) -> Failure | None:
-        error = error_in(document)
+        error = find_error(document)
         if error is not None:
             return failure_of_error(error, Where.HTTP_200_BODY, self._headers)
-        failure = failure_in_choices(choices, Where.HTTP_200_BODY, self._headers)
+        failure = find_choice_failure(choices, Where.HTTP_200_BODY, self._headers)
         if failure is not None:
             return failure
-        if not any(
-            choice.get("finish_reason") or says_something(as_object(choice.get("message"))) for choice in choices
-        ):
-            return unusable(SILENT)
+        if not any(choice.get("finish_reason") or has_output(as_object(choice.get("message"))) for choice in choices):
+            return invalid_response(EMPTY_RESPONSE)
         return None
 
-    def _repair(self, document: JsonObject, choices: list[JsonObject], usage: Usage | None) -> bool:
+    def _repair(self, document: JsonObject, choices: list[JsonObject], usage: OpenAIUsage | None) -> bool:
         """Puts a completion right in place; whether anything had to be changed."""
         changed = choices != document.get("choices")
         document["choices"] = choices
@@ -95,10 +93,13 @@ class WholeReader(ObjectReader):
         choice["message"] = message
         word = choice.get("finish_reason")
         # A complete document is an ending by itself; OpenRouter leaves the word out now and then.
-        reason = openai_finish(word if isinstance(word, str) else "", calls_tools=bool(message.get("tool_calls")))
+        reason = openai_finish_reason(
+            word if isinstance(word, str) else "", calls_tools=bool(message.get("tool_calls"))
+        )
         if reason != word:
             choice["finish_reason"], changed = reason, True
         changed = repair_message(message) or changed
         return (
-            repair_whole_calls(message, self._call_id_prefix, cut_short=reason not in ("stop", "tool_calls")) or changed
+            repair_complete_calls(message, self._call_id_prefix, cut_short=reason not in ("stop", "tool_calls"))
+            or changed
         )

@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
-from services.provider_worker.adapters.openai_compatible.chunks import ChunkRepair
-from services.provider_worker.adapters.openai_compatible.errors import document_failure
-from services.provider_worker.adapters.response.body import Collected
+from services.provider_worker.adapters.openai_compatible.chunks import ChunkRepairer
+from services.provider_worker.adapters.openai_compatible.errors import failure_of_unstreamed_body
+from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
-    PIECE_TOO_LARGE,
-    SILENT,
-    STOPPED_IN_A_PIECE,
-    plain_failure,
-    stopped,
-    unusable,
+    EMPTY_RESPONSE,
+    EVENT_TOO_LARGE,
+    TRUNCATED_EVENT,
+    invalid_response,
+    make_failure,
+    truncated_stream,
 )
 from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import EventParser
-from services.provider_worker.adapters.response.token_usage import metered, read_usage
+from services.provider_worker.adapters.response.token_usage import read_usage, usage_and_cost
 
 _MAX_HELD = 16
 """Chunks without any answer that are held back; a provider that sends more of them is let through."""
@@ -34,9 +34,9 @@ class StreamReader:
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._headers = headers
         self._events = EventParser()
-        self._repair = ChunkRepair(run, headers)
-        self._begun = False
-        self._document: Collected | None = None
+        self._repair = ChunkRepairer(run, headers)
+        self._started = False
+        self._document: BodyBuffer | None = None
         self._held: list[bytes] | None = []
         self._done = False
 
@@ -49,7 +49,7 @@ class StreamReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The chunks that `data` completes, one JSON text each."""
-        if not self._begun:
+        if not self._started:
             self._begin(data)
         if self._document is not None:
             self._document.add(data)
@@ -62,16 +62,16 @@ class StreamReader:
             if self.over:
                 return chunks
         if self._events.overflow:
-            self._fail(FailureClass.SERVER, PIECE_TOO_LARGE)
+            self._fail(FailureClass.SERVER, EVENT_TOO_LARGE)
         return chunks
 
     def close(self) -> Answer:
         """What the stream came to. Without a finish reason, or `[DONE]` after some answer, it is `truncated`."""
         if self._document is not None:
-            return Answer(failure=document_failure(self._document.content, self._headers))
+            return Answer(failure=failure_of_unstreamed_body(self._document.content, self._headers))
         late = [] if self.over else self._read_last()
         failure = self._repair.failure or self._missing_end()
-        token_usage, usage_source, cost = metered(read_usage(self._repair.usage))
+        token_usage, usage_source, cost = usage_and_cost(read_usage(self._repair.usage))
         return Answer(
             failure=failure,
             finish_reason=self._repair.finish_reason,
@@ -89,16 +89,16 @@ class StreamReader:
             if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
                 self._read(name, event, late)
             elif not self._repair.finished:
-                self._fail(FailureClass.TRUNCATED, STOPPED_IN_A_PIECE)
+                self._fail(FailureClass.TRUNCATED, TRUNCATED_EVENT)
         return late
 
     def _begin(self, data: bytes) -> None:
         first = data.lstrip()[:1]
         if first:
-            self._begun = True
+            self._started = True
             if first in b"{[<":
                 # No event stream begins like this: it is one document, most likely an error under status 200.
-                self._document = Collected()
+                self._document = BodyBuffer()
 
     def _read(self, name: bytes, event: bytes, chunks: list[bytes]) -> None:
         if event.startswith(b"[DONE]"):
@@ -117,7 +117,7 @@ class StreamReader:
             chunks.append(chunk)
             return
         self._held.append(chunk)
-        if self._repair.spoken or self._repair.finished or len(self._held) >= _MAX_HELD:
+        if self._repair.has_output or self._repair.finished or len(self._held) >= _MAX_HELD:
             self._release(chunks)
 
     def _release(self, chunks: list[bytes]) -> None:
@@ -125,11 +125,11 @@ class StreamReader:
         self._held = None
 
     def _fail(self, failure_class: FailureClass, message: str) -> None:
-        self._repair.failure = plain_failure(failure_class, message, Where.MID_STREAM)
+        self._repair.failure = make_failure(failure_class, message, Where.MID_STREAM)
 
     def _missing_end(self) -> Failure | None:
-        if self._repair.finished or (self._done and self._repair.spoken):
+        if self._repair.finished or (self._done and self._repair.has_output):
             return None
         if self._done:
-            return unusable(SILENT)
-        return stopped()
+            return invalid_response(EMPTY_RESPONSE)
+        return truncated_stream()

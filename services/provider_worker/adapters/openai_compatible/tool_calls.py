@@ -14,37 +14,37 @@ from services.provider_worker.adapters.response.json_text import (
     render,
 )
 
-_FEW_PIECES = 16
+_MAX_COLLECTED_PIECES = 16
 """Servers that give calls neither ids nor indices of their own send each of them whole."""
 
 
-class _Call:
+class _StreamedCall:
     """One call: its place in the answer, and what has come of it."""
 
     def __init__(self, index: int, call_id: str) -> None:
         self.index = index
         self.id = call_id
         self.name = ""
-        self.filled = False
+        self.has_arguments = False
         self.arguments: list[str] = []
         """The first pieces of its arguments, in order, up to one more than are looked at."""
 
     @property
     def complete(self) -> bool:
         """Whether its arguments came whole in a few pieces: a JSON object, to which nothing can be added."""
-        if len(self.arguments) > _FEW_PIECES:
+        if len(self.arguments) > _MAX_COLLECTED_PIECES:
             return False
         return parse_object("".join(self.arguments).encode("utf-8", "replace")) is not None
 
 
-class ToolCallPieces:
+class ToolCallRepairer:
     """Re-indexes the pieces of streamed tool calls. `id_prefix` starts the ids of calls that come without one."""
 
     def __init__(self, id_prefix: str) -> None:
         self._id_prefix = id_prefix
-        self._calls: list[_Call] = []
-        self._by_id: dict[str, _Call] = {}
-        self._by_index: dict[int, _Call] = {}
+        self._calls: list[_StreamedCall] = []
+        self._by_id: dict[str, _StreamedCall] = {}
+        self._by_index: dict[int, _StreamedCall] = {}
         """The provider's index -> the latest call that used it."""
 
     @property
@@ -65,11 +65,11 @@ class ToolCallPieces:
             return True
         return False
 
-    def take_unfilled(self) -> list[JsonObject]:
+    def take_missing_arguments(self) -> list[JsonObject]:
         """Pieces that give calls without any arguments the empty object, so that every caller can parse them."""
-        unfilled = [call for call in self._calls if not call.filled]
+        unfilled = [call for call in self._calls if not call.has_arguments]
         for call in unfilled:
-            call.filled = True
+            call.has_arguments = True
         return [{"index": call.index, "function": {"arguments": "{}"}} for call in unfilled]
 
     def _repair_piece(self, piece: JsonObject) -> bool:
@@ -88,14 +88,14 @@ class ToolCallPieces:
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             function["arguments"] = arguments = render(arguments).decode()
-        if isinstance(arguments, str) and arguments and len(call.arguments) <= _FEW_PIECES:
+        if isinstance(arguments, str) and arguments and len(call.arguments) <= _MAX_COLLECTED_PIECES:
             call.arguments.append(arguments)
-        call.filled = call.filled or bool(arguments) or "custom" in piece
+        call.has_arguments = call.has_arguments or bool(arguments) or "custom" in piece
         if function or "function" in piece:
             piece["function"] = function
         return piece != before
 
-    def _call_of(self, piece: JsonObject, name: str) -> tuple[_Call, bool]:
+    def _call_of(self, piece: JsonObject, name: str) -> tuple[_StreamedCall, bool]:
         """The call that `piece` belongs to, and whether it begins with it."""
         call_id, index = as_text(piece.get("id")), piece.get("index")
         call = self._by_id.get(call_id)
@@ -109,7 +109,7 @@ class ToolCallPieces:
             call = self._calls[-1]
         if call is not None:
             return call, False
-        call = _Call(len(self._calls), call_id or f"{self._id_prefix}_{len(self._calls)}")
+        call = _StreamedCall(len(self._calls), call_id or f"{self._id_prefix}_{len(self._calls)}")
         self._calls.append(call)
         self._by_id[call.id] = call
         if isinstance(index, int):
@@ -117,7 +117,7 @@ class ToolCallPieces:
         return call, True
 
 
-def repair_whole_calls(message: JsonObject, id_prefix: str, *, cut_short: bool) -> bool:
+def repair_complete_calls(message: JsonObject, id_prefix: str, *, cut_short: bool) -> bool:
     """Puts the tool calls of a complete message right in place; whether anything had to be changed.
 
     Missing arguments become `{}` unless the answer was `cut_short`, where nobody knows what they would have been.

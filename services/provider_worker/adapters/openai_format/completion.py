@@ -12,7 +12,7 @@ from keyferry.contracts.failure import Where
 from services.provider_worker.adapters.response.json_text import JsonObject, render
 
 
-def envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, kind: str) -> JsonObject:
+def build_envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, kind: str) -> JsonObject:
     """The fields around the choices. `created` is the provider's own date, 0 where it sent none: adapters have no clock."""
     return {
         "id": answer_id or f"chatcmpl-{run.attempt_id}",
@@ -22,7 +22,9 @@ def envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, kind: 
     }
 
 
-def completion(around: JsonObject, message: JsonObject, finish_reason: str, logprobs: object = None) -> JsonObject:
+def build_completion(
+    around: JsonObject, message: JsonObject, finish_reason: str, logprobs: object = None
+) -> JsonObject:
     """A whole completion with one choice; `around` is its envelope and whatever else stands at the top."""
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
     return around | {"choices": [choice]}
@@ -36,7 +38,7 @@ class ChunkWriter:
     """
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
-        self.spoken = False
+        self.has_output = False
         self.too_deep = False
         """Whether the provider sent something that is nested too deeply to be written."""
         self.answer_id = ""
@@ -52,7 +54,7 @@ class ChunkWriter:
     @property
     def where(self) -> Where:
         """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
-        return Where.MID_STREAM if self.spoken else Where.HTTP_200_BODY
+        return Where.MID_STREAM if self.has_output else Where.HTTP_200_BODY
 
     @property
     def calls(self) -> int:
@@ -91,15 +93,15 @@ class ChunkWriter:
 
     def delta(self, delta: JsonObject, finish_reason: str | None = None, logprobs: object = None) -> None:
         """A chunk with this delta."""
-        if not self.spoken:
+        if not self.has_output:
             delta = {"role": "assistant"} | delta
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         if self._write({"choices": [choice]}):
-            self.spoken = True
+            self.has_output = True
 
     def finish(self, reason: str) -> None:
         """The end of the answer. Calls without any arguments get the empty object, unless the answer was cut short."""
-        delta: JsonObject = {} if self.spoken else {"content": ""}
+        delta: JsonObject = {} if self.has_output else {"content": ""}
         if reason in ("stop", "tool_calls") and self._unfilled:
             delta["tool_calls"] = [
                 {"index": index, "function": {"arguments": "{}"}} for index in sorted(self._unfilled)
@@ -118,7 +120,7 @@ class ChunkWriter:
 
     def _write(self, chunk: JsonObject) -> bool:
         if self._around is None:
-            self._around = envelope(self._run, self._headers, self.answer_id, "chat.completion.chunk")
+            self._around = build_envelope(self._run, self._headers, self.answer_id, "chat.completion.chunk")
         try:
             self._written.append(render(self._around | chunk))
         except ValueError:

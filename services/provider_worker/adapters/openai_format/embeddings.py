@@ -7,14 +7,15 @@ import base64
 import struct
 
 from keyferry.contracts.chat import AttemptRun
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.json_text import JsonObject, render
 
 ENCODING_NOTE = "encoding_format"
 """Under which name a request remembers for its answer which encoding was asked for."""
 
 
-def texts_of(fields: CallerFields) -> list[str]:
+def read_texts(fields: CallerFields) -> list[str]:
     """The texts to embed. Raises RefusedByAdapter for token ids, which mean nothing to another provider, and for no text."""
     value = fields.take("input")
     texts = [value] if isinstance(value, str) else value
@@ -25,7 +26,7 @@ def texts_of(fields: CallerFields) -> list[str]:
     return [str(text) for text in texts]
 
 
-def encoding_of(fields: CallerFields) -> str:
+def read_encoding(fields: CallerFields) -> str:
     """`float` or `base64`. Raises RefusedByAdapter for another encoding."""
     encoding = fields.take("encoding_format") or "float"
     if encoding not in ("float", "base64"):
@@ -33,7 +34,7 @@ def encoding_of(fields: CallerFields) -> str:
     return str(encoding)
 
 
-def dimensions_of(fields: CallerFields) -> int | None:
+def read_dimensions(fields: CallerFields) -> int | None:
     """How many numbers a vector is to have, or null. Raises RefusedByAdapter for what is no count."""
     value = fields.take("dimensions")
     if value is None:
@@ -43,26 +44,28 @@ def dimensions_of(fields: CallerFields) -> int | None:
     return value
 
 
-def vectors_in(value: object) -> list[list[float]] | None:
+def read_vectors(value: object) -> list[list[float]] | None:
     """`value` if it is a list of vectors of one length, none of them empty; else null."""
     if not isinstance(value, list) or not value:
         return None
-    vectors = [_vector(row) for row in value]
+    vectors = [_read_vector(row) for row in value]
     lengths = {len(vector) for vector in vectors if vector}
     return [vector for vector in vectors if vector] if len(lengths) == 1 and all(vectors) else None
 
 
-def _vector(row: object) -> list[float] | None:
+def _read_vector(row: object) -> list[float] | None:
     if not isinstance(row, list):
         return None
     numbers = [item for item in row if isinstance(item, int | float) and not isinstance(item, bool)]
     return numbers if len(numbers) == len(row) else None
 
 
-def embedding_list(run: AttemptRun, vectors: list[list[float]], encoding: str, prompt_tokens: int | None) -> bytes:
+def build_embedding_list(
+    run: AttemptRun, vectors: list[list[float]], encoding: str, prompt_tokens: int | None
+) -> bytes:
     """The answer for the caller. Raises ValueError where a number does not fit a 32-bit float."""
     data: list[JsonObject] = [
-        {"object": "embedding", "index": index, "embedding": packed(vector) if encoding == "base64" else vector}
+        {"object": "embedding", "index": index, "embedding": encode_base64(vector) if encoding == "base64" else vector}
         for index, vector in enumerate(vectors)
     ]
     tokens = prompt_tokens or 0
@@ -70,7 +73,7 @@ def embedding_list(run: AttemptRun, vectors: list[list[float]], encoding: str, p
     return render({"object": "list", "data": data, "model": run.model, "usage": usage})
 
 
-def packed(vector: list[float]) -> str:
+def encode_base64(vector: list[float]) -> str:
     """`vector` as base64 of little-endian 32-bit floats. Raises ValueError where a number does not fit."""
     try:
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

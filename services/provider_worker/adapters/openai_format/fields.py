@@ -6,8 +6,7 @@ Source of the names and of their neutral values: the OpenAI API reference, "Crea
 from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.adapter import RefusedByAdapter
+from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.response.json_text import JsonObject, parse_object, render
 
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
@@ -28,13 +27,6 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
 
 _OWN = frozenset({"model", "stream", "stream_options"})
 """Fields that the gateway itself has read already."""
-
-
-def bad_request(message: str, param: str | None) -> RefusedByAdapter:
-    """The refusal of a request that cannot be translated: status 400, nothing sent. `message` says what to do."""
-    return RefusedByAdapter(
-        Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=param)
-    )
 
 
 class CallerFields:
@@ -58,7 +50,7 @@ class CallerFields:
         value = self._document.get(name)
         return None if _is_empty(value) else value
 
-    def unsupported(self, param: str, what: str | None = None) -> None:
+    def drop_or_reject(self, param: str, what: str | None = None) -> None:
         """Drops `param` where the tenant allows it. Raises RefusedByAdapter where not; `what` tells more than its name."""
         if self._may_drop:
             if param not in self.dropped:
@@ -69,21 +61,21 @@ class CallerFields:
             f"{reason} Leave it out, or let the gateway drop what a provider does not support.", param[:100]
         )
 
-    def refuse_rest(self) -> None:
+    def reject_rest(self) -> None:
         """Refuses or drops every field that nobody took and that asks for something."""
         for name, value in self._document.items():
             # Compared with its type: 1 and true are equal in Python and not in JSON.
             neutral = any(type(value) is type(one) and value == one for one in _NEUTRAL.get(name, ()))
             zero = name in ("presence_penalty", "frequency_penalty") and value == 0
             if name not in self._taken and not (neutral or zero or _is_empty(value)):
-                self.unsupported(name)
+                self.drop_or_reject(name)
 
-    def native(self, names: tuple[str, ...]) -> JsonObject:
+    def take_native(self, names: tuple[str, ...]) -> JsonObject:
         """The provider's own fields among the caller's that go on as they are."""
         return {name: value for name in names if (value := self.take(name)) is not None}
 
 
-def content_of(document: JsonObject) -> bytes:
+def render_body(document: JsonObject) -> bytes:
     """The body to send. Raises RefusedByAdapter where it is nested too deeply to be written."""
     try:
         return render(document)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -23,7 +24,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedCall:
+class ToolCall:
     """A tool call of an earlier turn; `arguments` is the text of a JSON object."""
 
     id: str
@@ -36,7 +37,7 @@ class AskedCall:
         return parse_object(self.arguments.encode("utf-8", "surrogatepass")) if self.arguments.strip() else {}
 
 
-def messages_of(fields: CallerFields) -> list[tuple[str, JsonObject]]:
+def read_messages(fields: CallerFields) -> list[tuple[str, JsonObject]]:
     """Each message with its path (`messages[0]`). Raises RefusedByAdapter where there are none, or one of no known role."""
     messages = fields.take("messages")
     if not isinstance(messages, list):
@@ -47,7 +48,7 @@ def messages_of(fields: CallerFields) -> list[tuple[str, JsonObject]]:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise bad_request(f"`{path}` must be an object whose role is one of: {', '.join(ROLES)}.", f"{path}.role")
         if message.get("name") and message["role"] != "tool":
-            fields.unsupported(f"{path}.name")
+            fields.drop_or_reject(f"{path}.name")
         if message.get("function_call"):
             raise bad_request(
                 f"`{path}.function_call` is not supported; use `tool_calls` instead.", f"{path}.function_call"
@@ -56,7 +57,7 @@ def messages_of(fields: CallerFields) -> list[tuple[str, JsonObject]]:
     return found
 
 
-def parts_of(path: str, content: object) -> Iterator[tuple[str, str, JsonObject]]:
+def read_parts(path: str, content: object) -> Iterator[tuple[str, str, JsonObject]]:
     """The parts of a message's content as (path, type, part); a plain text is one `text` part. Raises RefusedByAdapter."""
     if content is None:
         return
@@ -75,29 +76,29 @@ def parts_of(path: str, content: object) -> Iterator[tuple[str, str, JsonObject]
             raise bad_request(f"`{place}` must be an object with a type.", place)
 
 
-def text_of(path: str, content: object) -> str:
+def read_text(path: str, content: object) -> str:
     """The text of a content that may hold nothing but text. Raises RefusedByAdapter."""
     texts: list[str] = []
-    for place, kind, part in parts_of(path, content):
+    for place, kind, part in read_parts(path, content):
         if kind not in ("text", "refusal"):
             raise bad_request(f"`{place}` must be a text part.", place)
         texts.append(as_text(part.get(kind)))
     return "".join(texts)
 
 
-def calls_of(path: str, message: JsonObject) -> list[AskedCall]:
+def read_tool_calls(path: str, message: JsonObject) -> list[ToolCall]:
     """The tool calls of an assistant's message. Raises RefusedByAdapter where one is not a function call with an id."""
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list):
         raise bad_request(f"`{path}.tool_calls` must be a list.", f"{path}.tool_calls")
-    found: list[AskedCall] = []
+    found: list[ToolCall] = []
     for position, call in enumerate(calls):
         place = f"{path}.tool_calls[{position}]"
         function = as_object(as_object(call).get("function"))
         call_id, name = as_text(as_object(call).get("id")), as_text(function.get("name"))
         if not call_id or not name:
             raise bad_request(f"`{place}` must be a function call with an id and a name.", place)
-        asked = AskedCall(call_id, name, as_text(function.get("arguments")))
+        asked = ToolCall(call_id, name, as_text(function.get("arguments")))
         if asked.arguments_object is None:
             raise bad_request(
                 f"`{place}.function.arguments` is not the text of a JSON object; repair it or leave the call out.",
@@ -107,7 +108,7 @@ def calls_of(path: str, message: JsonObject) -> list[AskedCall]:
     return found
 
 
-def media_of(url: object) -> Media | None:
+def parse_data_url(url: object) -> Media | None:
     """What a `data:` URL holds, or null where `url` is none with base64."""
     match = _DATA_URL.match(url) if isinstance(url, str) else None
     if match is None or not isinstance(url, str):
@@ -115,7 +116,7 @@ def media_of(url: object) -> Media | None:
     return Media(match.group(1).lower(), "".join(url[match.end() :].split()))
 
 
-def reasoning_details(message: JsonObject, formats: frozenset[str]) -> list[JsonObject]:
+def read_reasoning_details(message: JsonObject, formats: frozenset[str]) -> list[JsonObject]:
     """The entries of an echoed message's `reasoning_details` that are of one of these formats, or of none in particular.
 
     Those of other providers are left out: their signatures mean nothing to this one.

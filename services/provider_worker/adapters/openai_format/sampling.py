@@ -1,12 +1,13 @@
 """Fields of the caller's that most providers have under another name."""
 
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model is to think, least first. Source: the OpenAI API reference, `reasoning_effort`; `max` is Anthropic's."""
 
 
-def max_tokens_of(fields: CallerFields) -> int | None:
+def read_max_tokens(fields: CallerFields) -> int | None:
     """The bound on the completion, in tokens, by its new name or its old one. Raises RefusedByAdapter for what is no count."""
     new, old = fields.take("max_completion_tokens"), fields.take("max_tokens")
     name, value = ("max_completion_tokens", new) if new is not None else ("max_tokens", old)
@@ -17,7 +18,7 @@ def max_tokens_of(fields: CallerFields) -> int | None:
     return value
 
 
-def stop_of(fields: CallerFields) -> list[str]:
+def read_stop(fields: CallerFields) -> list[str]:
     """The texts at which the model stops. Raises RefusedByAdapter for what is neither a text nor a list of texts."""
     stop = fields.take("stop")
     if isinstance(stop, str):
@@ -29,7 +30,7 @@ def stop_of(fields: CallerFields) -> list[str]:
     return [str(text) for text in stop]
 
 
-def effort_of(fields: CallerFields) -> str | None:
+def read_effort(fields: CallerFields) -> str | None:
     """How much the model is to think, or null. Raises RefusedByAdapter for a word that is not in `EFFORTS`."""
     effort = fields.take("reasoning_effort")
     if effort is None:

@@ -5,7 +5,8 @@ Source of the shapes: the OpenAI API reference, "Create chat completion", `tools
 
 from dataclasses import dataclass
 
-from services.provider_worker.adapters.openai_format.fields import CallerFields, bad_request
+from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 
@@ -29,7 +30,7 @@ class ToolChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerFormat:
+class ResponseFormat:
     """A JSON answer: any object where `schema` is null."""
 
     schema: JsonObject | None = None
@@ -37,7 +38,7 @@ class AnswerFormat:
     description: str = ""
 
 
-def tools_of(fields: CallerFields) -> list[Tool]:
+def read_tools(fields: CallerFields) -> list[Tool]:
     """The functions that are offered. Raises RefusedByAdapter for tools that are no functions, where they may not be dropped."""
     for name in ("functions", "function_call"):
         if fields.take(name) is not None:
@@ -50,15 +51,15 @@ def tools_of(fields: CallerFields) -> list[Tool]:
         path = f"tools[{position}]"
         function = as_object(as_object(entry).get("function"))
         if not isinstance(entry, dict) or entry.get("type", "function") != "function":
-            fields.unsupported(path, f"{fields.provider} supports no tools but functions, and `{path}` is none.")
+            fields.drop_or_reject(path, f"{fields.provider} supports no tools but functions, and `{path}` is none.")
         elif not as_text(function.get("name")):
             raise bad_request(f"`{path}.function` must have a name.", f"{path}.function.name")
         else:
-            tools.append(_tool(entry, function))
+            tools.append(_read_tool(entry, function))
     return tools
 
 
-def _tool(entry: JsonObject, function: JsonObject) -> Tool:
+def _read_tool(entry: JsonObject, function: JsonObject) -> Tool:
     return Tool(
         name=as_text(function.get("name")),
         description=as_text(function.get("description")),
@@ -68,7 +69,7 @@ def _tool(entry: JsonObject, function: JsonObject) -> Tool:
     )
 
 
-def choice_of(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
+def read_tool_choice(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
     """Which call is asked for. Raises RefusedByAdapter for other forms than OpenAI's four, and for a function not offered."""
     choice = fields.take("tool_choice")
     if choice is None or choice == "auto":
@@ -80,7 +81,7 @@ def choice_of(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
     entry = as_object(choice)
     name = as_text(as_object(entry.get("function")).get("name"))
     if entry.get("type") != "function" or not name:
-        fields.unsupported(
+        fields.drop_or_reject(
             "tool_choice", f"{fields.provider} supports `auto`, `none`, `required` or one function as `tool_choice`."
         )
         return ToolChoice("auto")
@@ -89,18 +90,18 @@ def choice_of(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
     return ToolChoice("function", name)
 
 
-def answer_format_of(fields: CallerFields) -> AnswerFormat | None:
+def read_response_format(fields: CallerFields) -> ResponseFormat | None:
     """The JSON that is asked for, or null for plain text. Raises RefusedByAdapter for other forms than OpenAI's."""
     asked = fields.take("response_format")
     if asked is None or as_object(asked).get("type") == "text":
         return None
     kind = as_object(asked).get("type")
     if kind == "json_object":
-        return AnswerFormat()
+        return ResponseFormat()
     wanted = as_object(as_object(asked).get("json_schema"))
     if kind != "json_schema" or not isinstance(wanted.get("schema"), dict):
         raise bad_request(
             "`response_format` must be of type `text`, `json_object`, or `json_schema` with a `json_schema.schema`.",
             "response_format",
         )
-    return AnswerFormat(as_object(wanted["schema"]), as_text(wanted.get("name")), as_text(wanted.get("description")))
+    return ResponseFormat(as_object(wanted["schema"]), as_text(wanted.get("name")), as_text(wanted.get("description")))

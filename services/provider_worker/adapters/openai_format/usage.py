@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.response.json_text import JsonObject
 
-_MAX_TOKENS = 10**12
-"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
-
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class TranslatedUsage:
     """What a provider reported: disjoint meters, and the usage object for the caller. `openai` is null where it said nothing."""
 
     token_usage: TokenUsage
@@ -22,19 +19,10 @@ class Counted:
         return UsageSource.NONE if self.openai is None else UsageSource.REPORTED
 
 
-NOTHING = Counted(TokenUsage(), None)
+NO_USAGE = TranslatedUsage(TokenUsage(), None)
 
 
-def count(value: object) -> int | None:
-    """`value` in tokens, or null where it is no count. Some providers write counts as numbers with a fraction of zero."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= _MAX_TOKENS else None
-
-
-def usage_object(
+def build_usage(
     token_usage: TokenUsage, *, cached: int | None = None, cache_write: int | None = None, reasoning: int | None = None
 ) -> JsonObject:
     """OpenAI's usage object for `meters`. Details are named only where the provider reported them."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from keyferry.contracts.failure import Failure
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.response.errors import (
-    TOO_LARGE,
-    no_object,
-    unusable,
+    RESPONSE_TOO_LARGE,
+    failure_of_invalid_body,
+    invalid_response,
 )
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
@@ -22,7 +22,7 @@ MAX_ERROR_BYTES = 64 * 1024
 """What is read of an error body; an explanation is not longer."""
 
 
-class Collected:
+class BodyBuffer:
     """The bytes of a body, up to a limit."""
 
     def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
@@ -45,11 +45,11 @@ class Collected:
         return b"".join(self._pieces)
 
 
-class CollectingReader:
+class BufferingReader:
     """What every reader of a body that is read at its end begins with: `_body` keeps up to `max_bytes` of it."""
 
     def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._body = Collected(max_bytes)
+        self._body = BodyBuffer(max_bytes)
 
     @property
     def over(self) -> bool:
@@ -62,13 +62,13 @@ class CollectingReader:
         return []
 
 
-class ObjectReader(CollectingReader, ABC):
+class ObjectReader(BufferingReader, ABC):
     """What every reader of an answer that is one JSON object begins with. White space around it is no part of it."""
 
     def close(self) -> Answer:
         """What the object says, or why there is none."""
         if self._body.too_large:
-            return Answer(failure=unusable(TOO_LARGE))
+            return Answer(failure=invalid_response(RESPONSE_TOO_LARGE))
         content = self._body.content.strip()
         document = parse_object(content)
         return Answer(failure=self._no_object(content)) if document is None else self._read(document, content)
@@ -79,10 +79,10 @@ class ObjectReader(CollectingReader, ABC):
 
     def _no_object(self, content: bytes) -> Failure:
         """Why `content` is no answer."""
-        return no_object(content)
+        return failure_of_invalid_body(content)
 
 
-class DocumentReader(CollectingReader):
+class DocumentReader(BufferingReader):
     """Has `read` read a body of at most `max_bytes`. What is longer is too large as an answer, and cut as an error."""
 
     def __init__(self, read: Callable[[bytes], Answer], max_bytes: int = MAX_ANSWER_BYTES) -> None:
@@ -93,5 +93,5 @@ class DocumentReader(CollectingReader):
     def close(self) -> Answer:
         """What the document says."""
         if self._body.too_large and self._is_answer:
-            return Answer(failure=unusable(TOO_LARGE))
+            return Answer(failure=invalid_response(RESPONSE_TOO_LARGE))
         return self._read(self._body.content)

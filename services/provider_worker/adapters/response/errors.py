@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.error_table import classify, status_of_code
-from services.provider_worker.adapters.response.finish_reason import finish_failure
-from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, first_object
-from services.provider_worker.adapters.response.redaction import safe_code, sanitised, visible_text
+from services.provider_worker.adapters.response.finish_reason import failure_class_of_finish_reason
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, parse_first_object
+from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.retry_after import (
-    from_details,
-    from_error_headers,
-    from_headers,
-    from_words,
+    wait_ms_from_details,
+    wait_ms_from_error_headers,
+    wait_ms_from_headers,
+    wait_ms_from_message,
 )
 
 C = FailureClass
@@ -23,7 +23,7 @@ C = FailureClass
 _MAX_DEPTH = 2
 """How deep an explanation may be packed into another."""
 
-_JUDGED: Mapping[FailureClass, str] = {
+_COARSE_CLASSES: Mapping[FailureClass, str] = {
     C.AUTH: "auth",
     C.QUOTA: "rate_limit",
     C.RATE_LIMIT: "rate_limit",
@@ -38,13 +38,13 @@ _JUDGED: Mapping[FailureClass, str] = {
 }
 
 
-def judged_class(failure_class: FailureClass) -> str:
+def coarse_class(failure_class: FailureClass) -> str:
     """`failure_class` in the eight coarser classes by which recorded provider traffic is judged."""
-    return _JUDGED.get(failure_class, "server")
+    return _COARSE_CLASSES.get(failure_class, "server")
 
 
 @dataclass(slots=True)
-class _Explanation:
+class _ErrorDetails:
     """What an error body says of itself."""
 
     status: int | None = None
@@ -56,16 +56,16 @@ class _Explanation:
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
-    document = first_object(body)
-    said = _Explanation()
+    document = parse_first_object(body)
+    said = _ErrorDetails()
     if document is None:
-        said.messages.append(visible_text(body.decode("utf-8", "replace")))
+        said.messages.append(strip_html(body.decode("utf-8", "replace")))
     else:
-        _explain(said, error_in(document) or document, headers)
-    retry_after_ms = from_headers(headers)
+        _collect_details(said, find_error(document) or document, headers)
+    retry_after_ms = wait_ms_from_headers(headers)
     if retry_after_ms is not None:
         said.retry_after_ms = retry_after_ms
-    return _failure(said, status, Where.HTTP_STATUS)
+    return _make_failure(said, status, Where.HTTP_STATUS)
 
 
 def failure_of_error(error: object, where: Where, headers: Mapping[str, str]) -> Failure:
@@ -73,15 +73,15 @@ def failure_of_error(error: object, where: Where, headers: Mapping[str, str]) ->
 
     The answer's own retry headers are not for it: some providers send them with every 200.
     """
-    said = _Explanation()
-    _explain(said, error, headers)
+    said = _ErrorDetails()
+    _collect_details(said, error, headers)
     status = said.status
     if status is None:
         status = next((known for code in said.codes if (known := status_of_code(code)) is not None), None)
-    return _failure(said, status, where)
+    return _make_failure(said, status, where)
 
 
-def error_in(document: JsonObject) -> object | None:
+def find_error(document: JsonObject) -> object | None:
     """The error that a document carries in place of an answer, or beside one; null where it carries none."""
     error = document.get("error")
     if error:
@@ -93,27 +93,27 @@ def error_in(document: JsonObject) -> object | None:
     return None
 
 
-def failure_in_choices(choices: list[JsonObject], where: Where, headers: Mapping[str, str]) -> Failure | None:
+def find_choice_failure(choices: list[JsonObject], where: Where, headers: Mapping[str, str]) -> Failure | None:
     """The first failure that a choice confesses, by an error object or by a finish reason that is one."""
     for choice in choices:
         error = choice.get("error")
         if error:
             return failure_of_error(error, where, headers)
         word = choice.get("finish_reason")
-        failure_class = finish_failure(word) if isinstance(word, str) else None
+        failure_class = failure_class_of_finish_reason(word) if isinstance(word, str) else None
         if failure_class is not None:
-            return plain_failure(
-                failure_class, f"The provider gave up: its finish reason is {sanitised(str(word))!r}.", where
+            return make_failure(
+                failure_class, f"The provider gave up: its finish reason is {sanitise(str(word))!r}.", where
             )
     return None
 
 
-def plain_failure(failure_class: FailureClass, message: str, where: Where, status: int | None = None) -> Failure:
+def make_failure(failure_class: FailureClass, message: str, where: Where, status: int | None = None) -> Failure:
     """A failure that this adapter found itself."""
     return Failure(failure_class=failure_class, message=message, where=where, status=status)
 
 
-def _explain(said: _Explanation, error: object, headers: Mapping[str, str], depth: int = 0) -> None:
+def _collect_details(said: _ErrorDetails, error: object, headers: Mapping[str, str], depth: int = 0) -> None:
     """Adds what `error` says to `said`; an error of another provider that is packed into it is read as well."""
     if not isinstance(error, dict):
         said.messages.extend([error] if isinstance(error, str) else [])
@@ -122,8 +122,10 @@ def _explain(said: _Explanation, error: object, headers: Mapping[str, str], dept
         if isinstance(error.get(name), str):
             said.codes.append(str(error[name]))
     if said.status is None:
-        said.status = next((s for name in ("status_code", "status", "code") if (s := _status(error.get(name)))), None)
-    text = _message(error)
+        said.status = next(
+            (s for name in ("status_code", "status", "code") if (s := _as_error_status(error.get(name)))), None
+        )
+    text = _find_message(error)
     if text:
         said.messages.append(text)
     if isinstance(error.get("param"), str) and said.param is None:
@@ -134,36 +136,36 @@ def _explain(said: _Explanation, error: object, headers: Mapping[str, str], dept
     metadata = as_object(error.get("metadata"))
     if metadata.get("reasons") or metadata.get("flagged_input"):
         said.codes.append("moderation_blocked")
-    wait_ms = from_error_headers(as_object(metadata.get("headers")), headers)
-    said.retry_after_ms = from_details(as_objects(error.get("details"))) if wait_ms is None else wait_ms
+    wait_ms = wait_ms_from_error_headers(as_object(metadata.get("headers")), headers)
+    said.retry_after_ms = wait_ms_from_details(as_objects(error.get("details"))) if wait_ms is None else wait_ms
     if depth < _MAX_DEPTH and "raw" in metadata:
-        _explain_raw(said, metadata["raw"], headers, depth)
+        _collect_raw(said, metadata["raw"], headers, depth)
 
 
-def _explain_raw(said: _Explanation, raw: object, headers: Mapping[str, str], depth: int) -> None:
-    document = first_object(raw.encode("utf-8", "replace")) if isinstance(raw, str) else as_object(raw)
+def _collect_raw(said: _ErrorDetails, raw: object, headers: Mapping[str, str], depth: int) -> None:
+    document = parse_first_object(raw.encode("utf-8", "replace")) if isinstance(raw, str) else as_object(raw)
     if document is None:
-        said.messages.append(visible_text(str(raw)))
+        said.messages.append(strip_html(str(raw)))
         return
     retry_after_ms = said.retry_after_ms
-    _explain(said, error_in(document) or document, headers, depth + 1)
+    _collect_details(said, find_error(document) or document, headers, depth + 1)
     said.retry_after_ms = said.retry_after_ms if retry_after_ms is None else retry_after_ms
 
 
-def _message(error: JsonObject, depth: int = 0) -> str:
+def _find_message(error: JsonObject, depth: int = 0) -> str:
     """The first text under a name that messages have, also inside of an object or a list that stands there."""
     for name in ("message", "msg", "error", "detail", "errors"):
         value = error.get(name)
         if isinstance(value, str) and value:
             return value
         for item in as_objects(value) if depth < _MAX_DEPTH else []:
-            text = _message(item, depth + 1)
+            text = _find_message(item, depth + 1)
             if text:
                 return text
     return ""
 
 
-def _status(value: object) -> int | None:
+def _as_error_status(value: object) -> int | None:
     if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -171,69 +173,73 @@ def _status(value: object) -> int | None:
     return value if 400 <= value <= 599 else None
 
 
-def _failure(said: _Explanation, status: int | None, where: Where) -> Failure:
+def _make_failure(said: _ErrorDetails, status: int | None, where: Where) -> Failure:
     # The innermost message is the one of the provider that found the fault; gateways before it say little more than that.
-    message = sanitised(next((text for text in reversed(said.messages) if text.strip()), ""))
+    message = sanitise(next((text for text in reversed(said.messages) if text.strip()), ""))
     return Failure(
         failure_class=classify(status, said.codes, " ".join(said.messages)),
-        message=message or _unexplained(status),
+        message=message or _describe_status(status),
         where=where,
         status=status,
-        provider_code=next((code for text in said.codes if not _status(text) and (code := safe_code(text))), None),
-        param=sanitised(said.param)[:100] if said.param else None,
-        retry_after_ms=from_words(" ".join(said.messages)) if said.retry_after_ms is None else said.retry_after_ms,
+        provider_code=next(
+            (code for text in said.codes if not _as_error_status(text) and (code := safe_code(text))), None
+        ),
+        param=sanitise(said.param)[:100] if said.param else None,
+        retry_after_ms=wait_ms_from_message(" ".join(said.messages))
+        if said.retry_after_ms is None
+        else said.retry_after_ms,
     )
 
 
-def _unexplained(status: int | None) -> str:
+def _describe_status(status: int | None) -> str:
     if status is not None and 300 <= status < 400:
         return f"The provider answered with a redirect ({status}); set the endpoint's base URL to the final address."
     said = "an error" if status is None else f"status {status}"
     return f"The provider answered with {said} and no explanation."
 
 
-TOO_LARGE = "The provider's answer is larger than the gateway reads (32 MiB)."
+RESPONSE_TOO_LARGE = "The provider's answer is larger than the gateway reads (32 MiB)."
 
 
-TOO_DEEP = "The provider's answer is nested too deeply."
+RESPONSE_TOO_DEEP = "The provider's answer is nested too deeply."
 
 
-SILENT = "The provider ended its answer without having said anything."
+EMPTY_RESPONSE = "The provider ended its answer without having said anything."
 
 
-NO_STREAM = "The provider answered a streaming request with something that is not an event stream."
+NOT_A_STREAM = "The provider answered a streaming request with something that is not an event stream."
 
 
-STOPPED = "The provider's answer stopped before it was complete."
+TRUNCATED = "The provider's answer stopped before it was complete."
 
 
-STOPPED_IN_A_PIECE = "The provider's answer stopped in the middle of a piece."
+TRUNCATED_EVENT = "The provider's answer stopped in the middle of a piece."
 
 
-PIECE_TOO_LARGE = "The provider sent a piece of its answer that is larger than 1 MiB."
+EVENT_TOO_LARGE = "The provider sent a piece of its answer that is larger than 1 MiB."
 
 
-PIECE_TOO_DEEP = "The provider sent a piece of its answer that is nested too deeply."
+EVENT_TOO_DEEP = "The provider sent a piece of its answer that is nested too deeply."
 
 
-PIECE_NO_OBJECT = "The provider sent a piece of its answer that is not a JSON object."
+EVENT_NOT_AN_OBJECT = "The provider sent a piece of its answer that is not a JSON object."
 
 
-def unusable(message: str) -> Failure:
+def invalid_response(message: str) -> Failure:
     """The failure of an answer under status 200 with which `message` is wrong; another provider may do better."""
-    return plain_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
+    return make_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
 
 
-def stopped() -> Failure:
+def truncated_stream() -> Failure:
     """The failure of a stream that has ended without its end."""
-    return plain_failure(FailureClass.TRUNCATED, STOPPED, Where.MID_STREAM)
+    return make_failure(FailureClass.TRUNCATED, TRUNCATED, Where.MID_STREAM)
 
 
-def no_object(content: bytes) -> Failure:
+def failure_of_invalid_body(content: bytes) -> Failure:
     """Why a body under status 200 that is no JSON object is no answer."""
     content = content.strip()
     if content[:1] == b"{":
-        return plain_failure(FailureClass.TRUNCATED, STOPPED, Where.HTTP_200_BODY)
+        return make_failure(FailureClass.TRUNCATED, TRUNCATED, Where.HTTP_200_BODY)
     if not content:
-        return unusable("The provider answered with status 200 and nothing else.")
-    return unusable("The provider's answer is not a JSON object; check that the base URL is that of its API.")
+        return invalid_response("The provider answered with status 200 and nothing else.")
+    return invalid_response("The provider's answer is not a JSON object; check that the base URL is that of its API.")

@@ -32,12 +32,12 @@ _FAILURES = {
 }
 
 
-def finish_failure(word: str) -> FailureClass | None:
+def failure_class_of_finish_reason(word: str) -> FailureClass | None:
     """The failure that a finish reason confesses, or null where it is an ending."""
     return _FAILURES.get(word.lower())
 
 
-def openai_finish(word: str, *, calls_tools: bool) -> str:
+def openai_finish_reason(word: str, *, calls_tools: bool) -> str:
     """`word` in OpenAI's set.
 
     OpenAI's own words stay, `stop` beside tool calls too: that is what OpenAI answers where `tool_choice` forces the function.

@@ -21,7 +21,7 @@ _STEP_BYTES = 64 * 1024
 _NO_PARTS = bytes(set(range(256)) - set(b'{[:"'))
 
 
-class Mended(dict[str, object]):
+class RepairedObject(dict[str, object]):
     """An object whose text is no JSON that others read: it must not go on as it came, only written anew."""
 
 
@@ -42,12 +42,12 @@ def parse_object(data: bytes) -> JsonObject | None:
 def _parse_leniently(data: bytes) -> JsonObject | None:
     constants: list[str] = []
     try:
-        document = json.loads(data, parse_constant=constants.append, parse_float=_finite)
+        document = json.loads(data, parse_constant=constants.append, parse_float=_parse_finite)
     except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict):
         return None
-    return Mended(document) if constants or not _is_plain_utf8(data) else document
+    return RepairedObject(document) if constants or not _is_plain_utf8(data) else document
 
 
 def _is_plain_utf8(data: bytes) -> bool:
@@ -60,7 +60,7 @@ def _is_plain_utf8(data: bytes) -> bool:
     return True
 
 
-def first_object(data: bytes) -> JsonObject | None:
+def parse_first_object(data: bytes) -> JsonObject | None:
     """The JSON object in `data`, or the first of a list: Google wraps errors in one. Null where there is none."""
     text = data.strip()
     if not text.startswith(b"["):
@@ -71,7 +71,7 @@ def first_object(data: bytes) -> JsonObject | None:
 
 def _has_too_many_parts(data: bytes) -> bool:
     """Whether building the document would take far more memory than its text. In small steps, so that looking takes none."""
-    at_most = sum(_parts(data[start : start + _STEP_BYTES]) for start in range(0, len(data), _STEP_BYTES))
+    at_most = sum(_count_parts(data[start : start + _STEP_BYTES]) for start in range(0, len(data), _STEP_BYTES))
     return at_most > MAX_PARTS and _has_too_many_outside_strings(data)
 
 
@@ -84,7 +84,7 @@ def _has_too_many_outside_strings(data: bytes) -> bool:
         half_escape = b"\\" if (len(step) - len(step.rstrip(b"\\"))) % 2 else b""
         step = step.removesuffix(half_escape).replace(b"\\\\", b"").replace(b'\\"', b"")
         pieces = step.split(b'"')
-        parts += _parts(b"".join(pieces[in_string::2]))
+        parts += _count_parts(b"".join(pieces[in_string::2]))
         strings += len(pieces) // 2
         if parts > MAX_PARTS or strings > _MAX_STRINGS:
             return True
@@ -92,11 +92,11 @@ def _has_too_many_outside_strings(data: bytes) -> bool:
     return False
 
 
-def _parts(text: bytes) -> int:
+def _count_parts(text: bytes) -> int:
     return len(text.translate(None, _NO_PARTS)) + text.count(b",") // 4
 
 
-def _finite(text: str) -> float | None:
+def _parse_finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
 
@@ -112,7 +112,7 @@ def render(document: JsonObject) -> bytes:
             raise ValueError("the document is nested too deeply") from None
 
 
-def one_line(data: bytes) -> bytes:
+def to_one_line(data: bytes) -> bytes:
     """Valid JSON text without line breaks: JSON allows raw ones only between tokens, where a space does as well."""
     if b"\n" in data or b"\r" in data:
         return data.replace(b"\r", b" ").replace(b"\n", b" ")

@@ -29,14 +29,14 @@ _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
-def sanitised(message: str) -> str:
+def sanitise(message: str) -> str:
     """`message` on one line, without secrets and account names, at most `MAX_MESSAGE_CHARACTERS` characters."""
     text = message[:_MAX_READ_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
     text = _SPACE.sub(" ", _SECRETS.sub(_MARK, text)).strip()
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
-def visible_text(page: str) -> str:
+def strip_html(page: str) -> str:
     """The words of an HTML page, or plain text as it is."""
     text = page[:_MAX_READ_CHARACTERS]
     return _TAG.sub(" ", _INVISIBLE.sub(" ", text)) if text.lstrip().startswith("<") else text

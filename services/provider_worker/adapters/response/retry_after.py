@@ -18,7 +18,7 @@ MAX_RETRY_AFTER_MS = 7 * 24 * 3600 * 1000
 
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
 _AMOUNTS = re.compile(_AMOUNT, re.IGNORECASE)
-_WORDS = re.compile(
+_WAIT_PHRASE = re.compile(
     rf"\b(?:retry|retrying|try again|wait)(?: (?:in|after|for))? (?P<wait>(?:{_AMOUNT} ?)+)", re.IGNORECASE
 )
 _MS_OF_UNIT = {"m": 60_000, "h": 3_600_000, "s": 1000}
@@ -26,53 +26,53 @@ _DELAY = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)s\s*")
 _MAX_CHARACTERS = 4000
 
 
-def from_words(text: str) -> int | None:
+def wait_ms_from_message(text: str) -> int | None:
     """The wait that a message asks for, as in "try again in 1m2.5s" and "retry after 6 seconds"; null where it names none."""
-    found = _WORDS.search(text[:_MAX_CHARACTERS])
+    found = _WAIT_PHRASE.search(text[:_MAX_CHARACTERS])
     if found is None:
         return None
-    return _bounded(
+    return _clamp_ms(
         round(sum(float(amount) * _unit_ms(unit.lower()) for amount, unit in _AMOUNTS.findall(found["wait"])))
     )
 
 
-def from_details(details: list[JsonObject]) -> int | None:
+def wait_ms_from_details(details: list[JsonObject]) -> int | None:
     """The wait in an error's `details` as Google has them: `retryDelay` of a `RetryInfo`, "55s" or "0.5s"; null for none."""
     waits = (_DELAY.fullmatch(str(detail.get("retryDelay"))[:40]) for detail in details)
     found = next((wait for wait in waits if wait), None)
-    return None if found is None else _bounded(round(float(found[1]) * 1000))
+    return None if found is None else _clamp_ms(round(float(found[1]) * 1000))
 
 
 def _unit_ms(unit: str) -> int:
     return 1 if unit in ("ms", "millisecond", "milliseconds") else _MS_OF_UNIT[unit[0]]
 
 
-def from_headers(headers: Mapping[str, str]) -> int | None:
+def wait_ms_from_headers(headers: Mapping[str, str]) -> int | None:
     """The wait that response headers (names in lower case) ask for, or null."""
-    exact = _number(headers.get("retry-after-ms"))
+    exact = _parse_number(headers.get("retry-after-ms"))
     if exact is not None:
-        return _bounded(exact)
+        return _clamp_ms(exact)
     text = headers.get("retry-after")
-    seconds = _number(text)
+    seconds = _parse_number(text)
     if seconds is not None:
-        return _bounded(seconds * 1000)
-    until, now = _moment(text), _moment(headers.get("date"))
-    return None if until is None or now is None else _bounded((until - now).total_seconds() * 1000)
+        return _clamp_ms(seconds * 1000)
+    until, now = _parse_date(text), _parse_date(headers.get("date"))
+    return None if until is None or now is None else _clamp_ms((until - now).total_seconds() * 1000)
 
 
-def from_error_headers(inner: JsonObject, headers: Mapping[str, str]) -> int | None:
+def wait_ms_from_error_headers(inner: JsonObject, headers: Mapping[str, str]) -> int | None:
     """The wait that the headers quoted in an error body ask for, or null; `headers` are those of the answer."""
     quoted = {str(name).lower(): str(value) for name, value in inner.items()}
-    wait_ms = from_headers(quoted)
+    wait_ms = wait_ms_from_headers(quoted)
     if wait_ms is not None:
         return wait_ms
-    reset_unix_ms, now = _number(quoted.get("x-ratelimit-reset")), _moment(headers.get("date"))
+    reset_unix_ms, now = _parse_number(quoted.get("x-ratelimit-reset")), _parse_date(headers.get("date"))
     if reset_unix_ms is None or now is None:
         return None
-    return _bounded(reset_unix_ms - now.timestamp() * 1000)
+    return _clamp_ms(reset_unix_ms - now.timestamp() * 1000)
 
 
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     try:
         number = float(text) if text else None
     except ValueError:
@@ -80,7 +80,7 @@ def _number(text: str | None) -> float | None:
     return number if number is not None and abs(number) < 1e15 else None
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_date(text: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text) if text else None
     except (ValueError, TypeError, OverflowError):
@@ -88,5 +88,5 @@ def _moment(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def _bounded(wait_ms: float) -> int:
+def _clamp_ms(wait_ms: float) -> int:
     return int(min(max(wait_ms, 0), MAX_RETRY_AFTER_MS))

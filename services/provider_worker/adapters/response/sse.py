@@ -13,7 +13,7 @@ MAX_EVENT_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
-class Event(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One event: its name (empty if it has none) and its data lines joined by newlines."""
 
     name: bytes
@@ -34,7 +34,7 @@ class EventParser:
         self._skip_newline = False
         self._at_start = True
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes."""
         if self._skip_newline and data:
             self._skip_newline = False
@@ -47,10 +47,10 @@ class EventParser:
                 return []
             if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and self._is_idle(data):
                 # One event of one line, in one piece: what nearly all of them are, at a fraction of the cost.
-                return [Event(b"", data[6:-2])]
+                return [ServerSentEvent(b"", data[6:-2])]
         return self._read_lines(data)
 
-    def finish(self) -> list[Event]:
+    def finish(self) -> list[ServerSentEvent]:
         """The end of the stream: the event that lacks its blank line, if there is one."""
         return [] if self.overflow else self._read_lines(b"\n\n")
 
@@ -66,7 +66,7 @@ class EventParser:
         self._pieces_bytes += len(piece)
         self.overflow = self._pieces_bytes + self._lines_bytes > self._max_event_bytes
 
-    def _read_lines(self, data: bytes) -> list[Event]:
+    def _read_lines(self, data: bytes) -> list[ServerSentEvent]:
         if self._pieces:
             data = b"".join((*self._pieces, data))
             self._pieces.clear()
@@ -75,7 +75,7 @@ class EventParser:
         rest = b"" if data[-1] in b"\r\n" else lines.pop()
         # A carriage return ends a line by itself; a newline that follows in the next piece belongs to it.
         self._skip_newline = data[-1] == 13
-        events: list[Event] = []
+        events: list[ServerSentEvent] = []
         for line in lines:
             if line:
                 if self._lines and self._begins_another(line):
@@ -110,8 +110,8 @@ class EventParser:
         elif field == b"event":
             self._name = value[1:] if value[:1] == b" " else value
 
-    def _take(self) -> Event:
-        event = Event(self._name, self._lines[0] if len(self._lines) == 1 else b"\n".join(self._lines))
+    def _take(self) -> ServerSentEvent:
+        event = ServerSentEvent(self._name, self._lines[0] if len(self._lines) == 1 else b"\n".join(self._lines))
         self._lines.clear()
         self._lines_bytes = 0
         self._name = b""

@@ -22,7 +22,7 @@ _XAI_TICK = Decimal(1).scaleb(-10)
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class OpenAIUsage:
     """What a provider reported. `openai` is the usage object for the caller: the provider's own where it was right already."""
 
     token_usage: TokenUsage
@@ -31,7 +31,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
+class _OpenAICounts:
     """Counts as OpenAI defines them: details are parts of `prompt` and `completion`. Null is what was not reported."""
 
     prompt: int
@@ -45,31 +45,31 @@ class _Counts:
     completion_image: int
 
 
-def read_usage(node: object) -> Usage | None:
+def read_usage(node: object) -> OpenAIUsage | None:
     """The usage in `node`, or null where it is no usage object. Never raises."""
     if not isinstance(node, dict):
         return None
-    prompt = _first(node, "prompt_tokens", "input_tokens")
-    completion = _first(node, "completion_tokens", "output_tokens")
-    total = _first(node, "total_tokens")
+    prompt = _first_count(node, "prompt_tokens", "input_tokens")
+    completion = _first_count(node, "completion_tokens", "output_tokens")
+    total = _first_count(node, "total_tokens")
     if prompt is None and completion is None and total is None:
         return None
     if prompt is None:
         prompt = max((total or 0) - (completion or 0), 0)
-    counts = _put_right(_details(node, prompt, completion or 0), total)
-    return Usage(_disjoint(counts), _for_caller(node, counts), reported_cost(node))
+    counts = _correct_counts(_read_counts(node, prompt, completion or 0), total)
+    return OpenAIUsage(_split_counts(counts), _caller_usage(node, counts), read_cost(node))
 
 
-def metered(usage: Usage | None) -> tuple[TokenUsage, UsageSource, Decimal | None]:
+def usage_and_cost(usage: OpenAIUsage | None) -> tuple[TokenUsage, UsageSource, Decimal | None]:
     """Meters, their basis and the reported cost in dollars, for an answer with this usage (or none)."""
     if usage is None:
         return TokenUsage(), UsageSource.NONE, None
     return usage.token_usage, UsageSource.REPORTED, usage.reported_cost_usd
 
 
-def reported_cost(node: JsonObject) -> Decimal | None:
+def read_cost(node: JsonObject) -> Decimal | None:
     """What the provider says it charged, in dollars with at most twelve places: OpenRouter's, Perplexity's or xAI's field."""
-    ticks = _count(node.get("cost_in_usd_ticks"))
+    ticks = token_count(node.get("cost_in_usd_ticks"))
     if ticks is not None:
         return ticks * _XAI_TICK
     cost = node.get("cost")
@@ -85,30 +85,30 @@ def reported_cost(node: JsonObject) -> Decimal | None:
         return None
 
 
-def _details(node: JsonObject, prompt: int, completion: int) -> _Counts:
+def _read_counts(node: JsonObject, prompt: int, completion: int) -> _OpenAICounts:
     prompts = as_object(node.get("prompt_tokens_details") or node.get("input_tokens_details"))
     completions = as_object(node.get("completion_tokens_details") or node.get("output_tokens_details"))
-    cached = _first(prompts, "cached_tokens")
-    cache_write = _first(prompts, "cache_write_tokens", "cache_creation_tokens")
-    reasoning = _first(completions, "reasoning_tokens")
+    cached = _first_count(prompts, "cached_tokens")
+    cache_write = _first_count(prompts, "cache_write_tokens", "cache_creation_tokens")
+    reasoning = _first_count(completions, "reasoning_tokens")
     if cached is None:
-        cached = _first(
+        cached = _first_count(
             node, "prompt_cache_hit_tokens", "cache_read_input_tokens", "num_cached_tokens", "cached_tokens"
         )
-    return _Counts(
+    return _OpenAICounts(
         prompt=prompt,
         completion=completion,
         cached=cached,
-        cache_write=_first(node, "cache_creation_input_tokens") if cache_write is None else cache_write,
-        reasoning=_first(node, "reasoning_tokens") if reasoning is None else reasoning,
-        prompt_audio=_first(prompts, "audio_tokens") or 0,
-        prompt_image=_first(prompts, "image_tokens") or 0,
-        completion_audio=_first(completions, "audio_tokens") or 0,
-        completion_image=_first(completions, "image_tokens") or 0,
+        cache_write=_first_count(node, "cache_creation_input_tokens") if cache_write is None else cache_write,
+        reasoning=_first_count(node, "reasoning_tokens") if reasoning is None else reasoning,
+        prompt_audio=_first_count(prompts, "audio_tokens") or 0,
+        prompt_image=_first_count(prompts, "image_tokens") or 0,
+        completion_audio=_first_count(completions, "audio_tokens") or 0,
+        completion_image=_first_count(completions, "image_tokens") or 0,
     )
 
 
-def _put_right(counts: _Counts, total: int | None) -> _Counts:
+def _correct_counts(counts: _OpenAICounts, total: int | None) -> _OpenAICounts:
     """Counts whose parts are inside their sums. `total` is the provider's, and the proof of what it left out where."""
     cache = (counts.cached or 0) + (counts.cache_write or 0)
     reasoning = counts.reasoning or 0
@@ -127,13 +127,13 @@ def _put_right(counts: _Counts, total: int | None) -> _Counts:
     return replace(counts, completion=counts.completion + missing, reasoning=hidden)
 
 
-def _disjoint(counts: _Counts) -> TokenUsage:
-    prompt = Share(counts.prompt)
+def _split_counts(counts: _OpenAICounts) -> TokenUsage:
+    prompt = RemainingTokens(counts.prompt)
     cached_read = prompt.take(counts.cached or 0)
     cache_write = prompt.take(counts.cache_write or 0)
     audio = prompt.take(counts.prompt_audio)
     image = prompt.take(counts.prompt_image)
-    completion = Share(counts.completion)
+    completion = RemainingTokens(counts.completion)
     reasoning = completion.take(counts.reasoning or 0)
     audio_output = completion.take(counts.completion_audio)
     image_output = completion.take(counts.completion_image)
@@ -150,7 +150,7 @@ def _disjoint(counts: _Counts) -> TokenUsage:
     )
 
 
-class Share:
+class RemainingTokens:
     """A sum from which parts are taken, never more than is left: details may overlap (cached audio), the meters may not."""
 
     def __init__(self, tokens: int) -> None:
@@ -163,7 +163,7 @@ class Share:
         return taken
 
 
-def _for_caller(node: JsonObject, counts: _Counts) -> JsonObject:
+def _caller_usage(node: JsonObject, counts: _OpenAICounts) -> JsonObject:
     """`node` itself if a reader of OpenAI's fields sees the right counts in it, else a copy in which it does."""
     right: JsonObject = {
         "prompt_tokens": counts.prompt,
@@ -182,17 +182,18 @@ def _for_caller(node: JsonObject, counts: _Counts) -> JsonObject:
     return node if all(node.get(field) == value for field, value in right.items()) else node | right
 
 
-def _first(node: JsonObject, *names: str) -> int | None:
+def _first_count(node: JsonObject, *names: str) -> int | None:
     for name in names:
-        count = _count(node.get(name))
+        count = token_count(node.get(name))
         if count is not None:
             return count
     return None
 
 
-def _count(value: object) -> int | None:
+def token_count(value: object) -> int | None:
+    """Return `value` if it is a plausible number of tokens, else null. Some providers send whole numbers as floats."""
     if type(value) is int:  # nearly every count, and no boolean
         return value if 0 <= value <= _MAX_TOKENS else None
     if isinstance(value, float) and value.is_integer():
-        return _count(int(value))
+        return token_count(int(value))
     return None

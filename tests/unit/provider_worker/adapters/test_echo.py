@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import RefusedByAdapter
-from services.provider_worker.adapters.echo import count_tokens, echo
+from services.provider_worker.adapters.echo import count_tokens, echo_request
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
 from tests.support.attempt_runs import attempt_run
 
@@ -31,7 +31,7 @@ def test_the_answer_is_the_last_user_message() -> None:
         {"role": "assistant", "content": "x"},
         user("Hello, big world!"),
     )
-    made = echo(attempt_run(model="echo"), request, NOW)
+    made = echo_request(attempt_run(model="echo"), request, NOW)
     completion = json.loads(made.answer.body)
     assert completion["choices"][0]["message"]["content"] == "Hello, big world!"
     assert completion["choices"][0]["finish_reason"] == "stop"
@@ -49,13 +49,13 @@ def test_text_parts_are_joined_and_others_left_out() -> None:
         {"type": "image_url", "image_url": {"url": "data:,"}},
         {"type": "text", "text": " c"},
     ]
-    made = echo(attempt_run(), body(user(parts)), NOW)
+    made = echo_request(attempt_run(), body(user(parts)), NOW)
     assert json.loads(made.answer.body)["choices"][0]["message"]["content"] == "a b c"
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
 def test_a_stream_comes_word_by_word(include_usage: bool) -> None:
-    made = echo(attempt_run(stream=True, include_usage=include_usage), body(user("one two, three")), NOW)
+    made = echo_request(attempt_run(stream=True, include_usage=include_usage), body(user("one two, three")), NOW)
     chunks = [json.loads(chunk) for chunk in made.chunks()]
     usage = chunks.pop() if include_usage else None
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
@@ -76,11 +76,11 @@ def test_a_stream_comes_word_by_word(include_usage: bool) -> None:
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_a_token_limit_cuts_the_answer(name: str) -> None:
-    made = echo(attempt_run(), body(user("one two three"), **{name: 2}), NOW)
+    made = echo_request(attempt_run(), body(user("one two three"), **{name: 2}), NOW)
     choice = json.loads(made.answer.body)["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("one two", "length")
     assert made.answer.token_usage.output == 2
-    assert echo(attempt_run(), body(user("one two"), **{name: 2}), NOW).answer.finish_reason == "stop"
+    assert echo_request(attempt_run(), body(user("one two"), **{name: 2}), NOW).answer.finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_token_limit_cuts_the_answer(name: str) -> None:
 )
 def test_what_cannot_be_echoed_is_refused(request_body: bytes, param: str | None) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
-        echo(attempt_run(), request_body, NOW)
+        echo_request(attempt_run(), request_body, NOW)
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.param) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, param)
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_echoed_is_refused(request_body: bytes, param: str | None
 @settings(deadline=None)
 @given(st.text(min_size=1).filter(lambda text: text.strip() != ""))
 def test_every_text_comes_back_whole_and_its_stream_is_one_openai_would_send(text: str) -> None:
-    made = echo(attempt_run(stream=True, include_usage=True), body(user(text)), NOW)
+    made = echo_request(attempt_run(stream=True, include_usage=True), body(user(text)), NOW)
     chunks = list(made.chunks())
     reader = StreamReader(attempt_run(stream=True, include_usage=True), {})
     passed = [chunk for sent in chunks for chunk in reader.feed(b"data: " + sent + b"\n\n")]

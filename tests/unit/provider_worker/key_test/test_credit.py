@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.money import usd
-from services.provider_worker.key_test.credit import UNKNOWN, Credit, least, read_credit
+from services.provider_worker.key_test.credit import UNKNOWN, Credit, combine_credit, read_credit
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_left_is_never_more_than_it_is(bought: Decimal, used: Decimal) -
 
 
 def test_a_limit_and_an_account_hold_together() -> None:
-    assert least(Credit(Decimal(5), True), Credit(Decimal(2), True)) == Credit(Decimal(2), True)
-    assert least(Credit(Decimal(0), False), Credit(Decimal(2), True)) == Credit(Decimal(0), False)
-    assert least(UNKNOWN, Credit(Decimal(2), True)) == Credit(Decimal(2), True)
-    assert least(UNKNOWN, UNKNOWN) == UNKNOWN
+    assert combine_credit(Credit(Decimal(5), True), Credit(Decimal(2), True)) == Credit(Decimal(2), True)
+    assert combine_credit(Credit(Decimal(0), False), Credit(Decimal(2), True)) == Credit(Decimal(0), False)
+    assert combine_credit(UNKNOWN, Credit(Decimal(2), True)) == Credit(Decimal(2), True)
+    assert combine_credit(UNKNOWN, UNKNOWN) == UNKNOWN

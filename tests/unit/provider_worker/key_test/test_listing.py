@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.key import KeyTest
-from services.provider_worker.key_test.listing import MAX_MODELS, first_that_chats, read_models
+from services.provider_worker.key_test.listing import MAX_MODELS, first_chat_model, read_models
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_list_is_read_as_far_as_a_check_may_tell_it() -> None:
     ],
 )
 def test_a_model_that_chats_is_chosen(body: bytes, chosen: str | None) -> None:
-    assert first_that_chats(read_models(body) or []) == chosen
+    assert first_chat_model(read_models(body) or []) == chosen
 
 
 _JSON = st.recursive(
@@ -88,7 +88,7 @@ _JSON = st.recursive(
 )
 def test_nothing_raises_and_every_name_can_be_told(body: bytes) -> None:
     models = read_models(body)
-    first_that_chats(models or [])
+    first_chat_model(models or [])
     assert all(model.name.isascii() and model.name.isprintable() for model in models or [])
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from keyferry.contracts.origin import check_url
 from keyferry.contracts.providers import PROVIDERS
-from services.provider_worker.key_test.plans import PLANS, Plan, plan_of
+from services.provider_worker.key_test.plans import PLANS, KeyTestPlan, plan_for
 
 
 def test_every_provider_has_a_row() -> None:
@@ -28,7 +28,7 @@ def test_every_provider_has_a_row() -> None:
     ],
 )
 def test_each_question_goes_to_the_keys_own_origin(provider: str, base_url: str, urls: list[str]) -> None:
-    plan = plan_of(provider, base_url)
+    plan = plan_for(provider, base_url)
     gets = [*plan.credit, *([plan.models] if plan.models else [])]
     origin = check_url(base_url, allow_plain_http=False)
     made = [get.url(base_url, {}) for get in gets]
@@ -37,7 +37,7 @@ def test_each_question_goes_to_the_keys_own_origin(provider: str, base_url: str,
 
 
 def test_azures_version_is_quoted() -> None:
-    models = plan_of("azure", "https://x.openai.azure.com").models
+    models = plan_for("azure", "https://x.openai.azure.com").models
     assert models is not None
     assert models.url("https://x.openai.azure.com", {"api_version": "2024-10-21&x=/"}).endswith(
         "/openai/models?api-version=2024-10-21%26x%3D%2F"
@@ -45,4 +45,4 @@ def test_azures_version_is_quoted() -> None:
 
 
 def test_a_provider_without_a_row_is_asked_nothing_but_a_chat() -> None:
-    assert plan_of("nobody", "https://a.example") == Plan()
+    assert plan_for("nobody", "https://a.example") == KeyTestPlan()

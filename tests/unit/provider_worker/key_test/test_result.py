@@ -9,7 +9,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep
 from services.provider_worker.key_test.credit import UNKNOWN, Credit
 from services.provider_worker.key_test.listing import ListedModel
-from services.provider_worker.key_test.result import WINDOW, Exchange, Findings, judged, without_key
+from services.provider_worker.key_test.result import WINDOW, KeyTestFindings, ProbeExchange, conclude, redact_key
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 KEY = "sk-canary-0123456789abcdef"
@@ -24,13 +24,13 @@ failures = st.builds(
     status=statuses,
 )
 exchanges = st.builds(
-    Exchange,
+    ProbeExchange,
     duration_ms=st.integers(0, 10**6),
     answered_ms=st.none() | st.integers(0, 10**6),
     failure=st.none() | failures,
 )
 findings = st.builds(
-    Findings,
+    KeyTestFindings,
     origin=st.just("https://a.example"),
     first=st.none() | exchanges,
     access=st.none() | exchanges,
@@ -43,17 +43,17 @@ findings = st.builds(
 )
 
 
-def check_of(found: Findings) -> KeyTest:
-    return judged(found, NOW, 5, KEY)
+def check_of(found: KeyTestFindings) -> KeyTest:
+    return conclude(found, NOW, 5, KEY)
 
 
-def said(found: Findings) -> set[FailureClass]:
+def said(found: KeyTestFindings) -> set[FailureClass]:
     calls = (found.chat, found.access)
     return {call.failure.failure_class for call in calls if call is not None and call.failure is not None}
 
 
 @given(findings)
-def test_any_findings_make_a_check_that_holds_together(found: Findings) -> None:
+def test_any_findings_make_a_check_that_holds_together(found: KeyTestFindings) -> None:
     check = check_of(found)
     passed = {step.step: step.passed for step in check.steps}
     assert list(passed) == list(KeyTestStep)
@@ -70,7 +70,7 @@ def test_any_findings_make_a_check_that_holds_together(found: Findings) -> None:
 
 
 @given(findings)
-def test_nothing_of_the_key_is_told(found: Findings) -> None:
+def test_nothing_of_the_key_is_told(found: KeyTestFindings) -> None:
     text = check_of(found).encode().decode()
     assert not [at for at in range(len(KEY) - WINDOW + 1) if KEY[at : at + WINDOW] in text]
 
@@ -79,20 +79,22 @@ def test_nothing_of_the_key_is_told(found: Findings) -> None:
     findings,
     st.sampled_from([FailureClass.TIMEOUT, FailureClass.RATE_LIMIT, FailureClass.SERVER, FailureClass.UNREACHABLE]),
 )
-def test_a_chat_that_the_provider_could_not_answer_condemns_no_key(found: Findings, trouble: FailureClass) -> None:
-    found.chat = Exchange(5, 5, Failure(failure_class=trouble, message="trouble"))
+def test_a_chat_that_the_provider_could_not_answer_condemns_no_key(
+    found: KeyTestFindings, trouble: FailureClass
+) -> None:
+    found.chat = ProbeExchange(5, 5, Failure(failure_class=trouble, message="trouble"))
     assert check_of(found).verdict in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
     assert check_of(found).verdict is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
 
 
 @given(st.text(), st.text(min_size=WINDOW), st.text())
 def test_a_key_is_taken_out_wherever_it_stands(before: str, key: str, after: str) -> None:
-    cleaned = without_key(f"{before}{key}{after}", key)
+    cleaned = redact_key(f"{before}{key}{after}", key)
     assert key not in cleaned
 
 
 def test_a_piece_of_a_key_is_taken_out_and_the_rest_stays() -> None:
-    assert without_key("key abcdefghij is bad", "xxabcdefghijxx") == "key [redacted] is bad"
-    assert without_key("key abcdefg is bad", "xxabcdefghijxx") == "key abcdefg is bad"
-    assert without_key("pin 1234 is bad", "1234") == "pin [redacted] is bad"
-    assert without_key("as it was", "") == "as it was"
+    assert redact_key("key abcdefghij is bad", "xxabcdefghijxx") == "key [redacted] is bad"
+    assert redact_key("key abcdefg is bad", "xxabcdefghijxx") == "key abcdefg is bad"
+    assert redact_key("pin 1234 is bad", "1234") == "pin [redacted] is bad"
+    assert redact_key("as it was", "") == "as it was"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
-from services.provider_worker.adapters.openai_compatible.embeddings import encoded
+from services.provider_worker.adapters.openai_compatible.embeddings import encode_vector
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
 
@@ -120,9 +120,9 @@ def test_numbers_become_base64_and_back() -> None:
 
 @hypothesis.given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_the_encodings_say_the_same(numbers: list[float]) -> None:
-    text = encoded(numbers, "base64")
+    text = encode_vector(numbers, "base64")
     assert text == packed(*numbers)
-    assert encoded(text, "float") == numbers
+    assert encode_vector(text, "float") == numbers
 
 
 def test_rows_come_in_the_order_of_the_inputs() -> None:

@@ -8,7 +8,7 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.openai_compatible.errors import ErrorReader
-from services.provider_worker.adapters.openai_compatible.response import WholeReader
+from services.provider_worker.adapters.openai_compatible.response import CompletionReader
 from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
 from tests.support.attempt_runs import attempt_run
 
@@ -16,7 +16,7 @@ JsonObject = dict[str, object]
 
 
 def read(body: bytes) -> Answer:
-    reader = WholeReader(attempt_run(), {})
+    reader = CompletionReader(attempt_run(), {})
     assert [chunk for at in range(0, len(body), 7) for chunk in reader.feed(body[at : at + 7])] == []
     return reader.close()
 
@@ -154,7 +154,7 @@ def test_usage_that_leaves_reasoning_out_is_put_right_for_the_caller() -> None:
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
-    reader = WholeReader(attempt_run(), {})
+    reader = CompletionReader(attempt_run(), {})
     piece = b" " * (1024 * 1024)
     for _ in range(MAX_ANSWER_BYTES // len(piece)):
         reader.feed(piece)

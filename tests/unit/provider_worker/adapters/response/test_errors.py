@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.response.errors import (
-    error_in,
+    coarse_class,
     failure_of_error,
     failure_of_response,
-    judged_class,
+    find_error,
 )
 from services.provider_worker.adapters.response.json_text import parse_object
 
@@ -308,7 +308,7 @@ def test_an_error_inside_a_200_brings_its_own_status_or_that_of_its_code(
 
 
 def test_the_judge_has_eight_classes() -> None:
-    assert {judged_class(failure_class) for failure_class in FailureClass} == {
+    assert {coarse_class(failure_class) for failure_class in FailureClass} == {
         "auth", "rate_limit", "overloaded", "context_length", "content_filter", "not_found", "bad_request", "server"
     }  # fmt: skip
 
@@ -349,7 +349,7 @@ def test_no_error_body_is_too_strange(document: object, status: int) -> None:
     assert failure_of_response(status, {}, body).message
     parsed = parse_object(body)
     if parsed is not None:
-        error = error_in(parsed)
+        error = find_error(parsed)
         assert error is None or failure_of_error(error, Where.HTTP_200_BODY, {}).message
 
 

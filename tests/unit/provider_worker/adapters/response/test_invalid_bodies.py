@@ -3,7 +3,11 @@
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from services.provider_worker.adapters.response.errors import no_object, stopped, unusable
+from services.provider_worker.adapters.response.errors import (
+    failure_of_invalid_body,
+    invalid_response,
+    truncated_stream,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,12 +22,12 @@ from services.provider_worker.adapters.response.errors import no_object, stopped
     ],
 )
 def test_a_body_that_is_no_object_says_why(content: bytes, failure_class: FailureClass, detail: str) -> None:
-    failure = no_object(content)
+    failure = failure_of_invalid_body(content)
     assert (failure.failure_class, failure.where) == (failure_class, Where.HTTP_200_BODY)
     assert detail in failure.message
 
 
 def test_a_stream_without_its_end_is_cut_off_in_the_middle_and_a_useless_answer_is_the_servers() -> None:
-    assert (stopped().failure_class, stopped().where) == (FailureClass.TRUNCATED, Where.MID_STREAM)
-    failure = unusable("It says nothing.")
+    assert (truncated_stream().failure_class, truncated_stream().where) == (FailureClass.TRUNCATED, Where.MID_STREAM)
+    failure = invalid_response("It says nothing.")
     assert (failure.failure_class, failure.message) == (FailureClass.SERVER, "It says nothing.")

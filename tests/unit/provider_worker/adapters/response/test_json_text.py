@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.provider_worker.adapters.response.json_text import Mended, one_line, parse_object, render
+from services.provider_worker.adapters.response.json_text import RepairedObject, parse_object, render, to_one_line
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_is_read_can_be_written_as_strict_json(text: bytes, value: object) 
 def test_what_others_cannot_read_is_marked_as_mended(text: bytes, mended: bool) -> None:
     document = parse_object(text)
     assert document is not None
-    assert isinstance(document, Mended) is mended
+    assert isinstance(document, RepairedObject) is mended
     if not mended:
         assert json.loads(text) is not None
 
@@ -56,5 +56,5 @@ def test_what_is_no_object_is_nothing(text: bytes) -> None:
 
 
 def test_line_breaks_between_tokens_become_spaces() -> None:
-    assert one_line(b'{\r\n "a":\n1}') == b'{   "a": 1}'
-    assert one_line(b'{"a":1}') == b'{"a":1}'
+    assert to_one_line(b'{\r\n "a":\n1}') == b'{   "a": 1}'
+    assert to_one_line(b'{"a":1}') == b'{"a":1}'

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.provider_worker.adapters.response.sse import Event, EventParser
+from services.provider_worker.adapters.response.sse import EventParser, ServerSentEvent
 
 
-def events_of(*pieces: bytes, max_event_bytes: int = 1024) -> list[Event]:
+def events_of(*pieces: bytes, max_event_bytes: int = 1024) -> list[ServerSentEvent]:
     parser = EventParser(max_event_bytes)
     events = [event for piece in pieces for event in parser.feed(piece)]
     return events + parser.finish()
@@ -18,31 +18,36 @@ def events_of(*pieces: bytes, max_event_bytes: int = 1024) -> list[Event]:
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["lf", "cr", "crlf"])
 def test_every_line_end_ends_a_line(end: bytes) -> None:
     body = end.join([b": comment", b"", b"event: error", b"data: one", b"data:two", b"", b"data: three", b"", b""])
-    expected = [Event(b"error", b"one\ntwo"), Event(b"", b"three")]
+    expected = [ServerSentEvent(b"error", b"one\ntwo"), ServerSentEvent(b"", b"three")]
     assert events_of(body) == expected
     assert events_of(*(body[at : at + 1] for at in range(len(body)))) == expected
 
 
 def test_comments_unknown_fields_and_events_without_data_are_nothing() -> None:
-    assert events_of(b": OPENROUTER PROCESSING\n\nid: 7\nretry: 5\n\nevent: ping\n\ndata: x\n\n") == [Event(b"", b"x")]
+    assert events_of(b": OPENROUTER PROCESSING\n\nid: 7\nretry: 5\n\nevent: ping\n\ndata: x\n\n") == [
+        ServerSentEvent(b"", b"x")
+    ]
 
 
 def test_only_one_space_after_the_colon_is_no_part_of_the_value() -> None:
-    assert events_of(b"data:  two spaces\n\ndata\n\n") == [Event(b"", b" two spaces"), Event(b"", b"")]
+    assert events_of(b"data:  two spaces\n\ndata\n\n") == [
+        ServerSentEvent(b"", b" two spaces"),
+        ServerSentEvent(b"", b""),
+    ]
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
-    assert events_of(b"\xef\xbb\xbf", b"data: x\n\n") == [Event(b"", b"x")]
+    assert events_of(b"\xef\xbb\xbf", b"data: x\n\n") == [ServerSentEvent(b"", b"x")]
 
 
 def test_the_last_event_may_lack_its_blank_line() -> None:
-    assert events_of(b"data: x\n\ndata: [DO", b"NE]") == [Event(b"", b"x"), Event(b"", b"[DONE]")]
+    assert events_of(b"data: x\n\ndata: [DO", b"NE]") == [ServerSentEvent(b"", b"x"), ServerSentEvent(b"", b"[DONE]")]
 
 
 def test_an_event_above_the_limit_ends_the_reading() -> None:
     for body in (b"data: " + b"x" * 2000, b"data: x\n" * 2000):
         parser = EventParser(1024)
-        assert parser.feed(b"data: before\n\n") == [Event(b"", b"before")]
+        assert parser.feed(b"data: before\n\n") == [ServerSentEvent(b"", b"before")]
         assert [event for at in range(0, len(body), 100) for event in parser.feed(body[at : at + 100])] == []
         assert parser.overflow
         assert parser.feed(b"\n\ndata: after\n\n") == []
@@ -50,7 +55,7 @@ def test_an_event_above_the_limit_ends_the_reading() -> None:
 
 
 def test_an_event_at_the_limit_passes() -> None:
-    assert events_of(b"data:" + b"x" * 1000 + b"\n\n") == [Event(b"", b"x" * 1000)]
+    assert events_of(b"data:" + b"x" * 1000 + b"\n\n") == [ServerSentEvent(b"", b"x" * 1000)]
 
 
 LINES = st.sampled_from(

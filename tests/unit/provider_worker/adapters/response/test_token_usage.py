@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.money import usd
 from keyferry.contracts.usage import TokenUsage, UsageSource
-from services.provider_worker.adapters.response.token_usage import metered, read_usage, reported_cost
+from services.provider_worker.adapters.response.token_usage import read_cost, read_usage, usage_and_cost
 
 OVERLAPPING = {
     "prompt_tokens": 100,
@@ -103,7 +103,7 @@ def test_a_missing_total_is_the_sum() -> None:
 )
 def test_what_is_no_usage_is_not_reported(node: object) -> None:
     assert read_usage(node) is None
-    assert metered(read_usage(node)) == (TokenUsage(), UsageSource.NONE, None)
+    assert usage_and_cost(read_usage(node)) == (TokenUsage(), UsageSource.NONE, None)
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,14 @@ def test_what_is_no_usage_is_not_reported(node: object) -> None:
     ],
 )
 def test_the_reported_cost_is_the_text_the_provider_wrote(cost: object, amount: str) -> None:
-    read = reported_cost({"cost": cost})
+    read = read_cost({"cost": cost})
     assert read == Decimal(amount)
     assert usd(read) == read
 
 
 @pytest.mark.parametrize("cost", [None, True, -1, float("nan"), float("inf"), "dear", 1e300, [], {}])
 def test_what_is_no_amount_is_no_cost(cost: object) -> None:
-    assert reported_cost({"cost": cost}) is None
+    assert read_cost({"cost": cost}) is None
 
 
 COUNTS = st.one_of(st.none(), st.integers(-5, 500), st.sampled_from([3.0, 2.5, True, "7", 10**30]))
