@@ -47,6 +47,10 @@ _BARE_ERROR = re.compile(rb'(?:^|[\r\n])[\s\[]*(\{\s*"error".*)', re.DOTALL)
 """An error that Google writes into an event stream without making an event of it; its SDK looks for the same."""
 
 
+_DONE_LINE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
+"""Nothing after this line is read, however the body is cut."""
+
+
 class StreamReader:
     """Reads one stream. A piece without any answer makes no chunk, so a failure before the first token delivers nothing."""
 
@@ -78,6 +82,7 @@ class StreamReader:
         for piece in self._array.feed(data) if self._array is not None else self._read_events(data):
             if piece.startswith(b"[DONE]"):
                 self._done = True
+                self._tail = _DONE_LINE.split(self._tail, maxsplit=1)[0]
             elif piece.strip():
                 chunks += self._chunks.read(piece)
             if self.over:
@@ -126,13 +131,13 @@ class StreamReader:
                 self._document = BodyBuffer()
 
     def _read_events(self, data: bytes) -> list[bytes]:
-        self._tail = (self._tail + data)[-_MAX_TAIL_BYTES:]
+        self._tail = self._tail[-_MAX_TAIL_BYTES:] + data
         return [event for _, event in self._events.feed(data)]
 
     def _missing_end(self) -> Failure | None:
         if self._chunks.finished:
             return None
-        bare = _BARE_ERROR.search(self._tail)
+        bare = _BARE_ERROR.search(self._tail[-_MAX_TAIL_BYTES:])
         error = find_error(parse_first_object(bare[1])) if bare else None
         if error is not None:
             return failure_of_error(error, Where.MID_STREAM)
