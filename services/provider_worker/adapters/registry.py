@@ -10,7 +10,7 @@ from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
 from services.provider_worker.adapters.cohere.adapter import CohereAdapter
 from services.provider_worker.adapters.gemini.adapter import AI_STUDIO, VERTEX, GeminiAdapter
 from services.provider_worker.adapters.openai_compatible.adapter import CompatibleAdapter
-from services.provider_worker.adapters.openai_compatible.providers import FAMILY
+from services.provider_worker.adapters.openai_compatible.providers import COMPATIBLE_PROVIDERS
 
 _TRANSLATED: Mapping[str, Adapter] = {
     "anthropic": AnthropicAdapter(),
@@ -22,7 +22,7 @@ _TRANSLATED: Mapping[str, Adapter] = {
 """Providers with a dialect of their own: name -> the object of its file."""
 
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
-    {**{row.name: CompatibleAdapter(row) for row in FAMILY}, **_TRANSLATED}
+    {**{row.name: CompatibleAdapter(row) for row in COMPATIBLE_PROVIDERS}, **_TRANSLATED}
 )
 """Provider name -> adapter. The built-in `echo` provider is not here: it makes no call (`echo.py`)."""
 

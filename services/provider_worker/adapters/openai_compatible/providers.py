@@ -207,13 +207,15 @@ LLAMACPP = CompatibleProvider(
 CUSTOM = CompatibleProvider("custom", embeddings=EmbeddingCapabilities(), takes_any_extra=True)
 """An endpoint that a tenant registered: anything that calls itself OpenAI-compatible."""
 
-FAMILY = (
+COMPATIBLE_PROVIDERS = (
     OPENAI, AZURE, OPENROUTER, XAI, GROQ, TOGETHER, FIREWORKS, DEEPINFRA, MISTRAL, DEEPSEEK, PERPLEXITY, HUGGINGFACE, VLLM,
     OLLAMA, LLAMACPP, CUSTOM,
 )  # fmt: skip
 
 
-def foreign_extras(provider: CompatibleProvider, family: tuple[CompatibleProvider, ...] = FAMILY) -> frozenset[str]:
+def foreign_extras(
+    provider: CompatibleProvider, family: tuple[CompatibleProvider, ...] = COMPATIBLE_PROVIDERS
+) -> frozenset[str]:
     """The parameters of other providers' own that `provider` is not to see."""
     if provider.takes_any_extra:
         return frozenset()

@@ -7,13 +7,13 @@ import pytest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.providers import PROVIDERS
 from services.provider_worker.adapters.adapter import HeaderAuth, RefusedByAdapter, UpstreamRequest
-from services.provider_worker.adapters.openai_compatible.providers import FAMILY
+from services.provider_worker.adapters.openai_compatible.providers import COMPATIBLE_PROVIDERS
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 HELLO: list[JsonObject] = [{"role": "user", "content": "hello"}]
-NAMES = [row.name for row in FAMILY]
+NAMES = [row.name for row in COMPATIBLE_PROVIDERS]
 ELSEWHERE = "https://own.example/v1"
 
 
