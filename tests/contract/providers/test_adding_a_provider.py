@@ -90,8 +90,8 @@ def test_the_row_does_what_the_guide_says(row: CompatibleProvider) -> None:
 
 
 def test_its_extras_reach_nobody_else(row: CompatibleProvider) -> None:
-    family = (*compatible.FAMILY, row)
-    for other in compatible.FAMILY:
+    family = (*compatible.COMPATIBLE_PROVIDERS, row)
+    for other in compatible.COMPATIBLE_PROVIDERS:
         assert ("acme_search" in foreign_extras(other, family)) == (other.name != "custom")
     assert "acme_search" not in foreign_extras(row, family)
 
