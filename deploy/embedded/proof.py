@@ -15,13 +15,13 @@ import httpx
 
 from deploy.embedded.failure import LaunchFailed
 from deploy.postgres.roles import write_secret
-from keyferry.cli.answer import AnswerText
-from keyferry.cli.connection import Operator, operator
-from keyferry.cli.explanation import explanation
-from keyferry.cli.installation import Installation, State, locate
+from keyferry.cli.completion_text import CompletionText
+from keyferry.cli.connection import OperatorConnection, operator
+from keyferry.cli.installation import Installation, InstallationState, locate
 from keyferry.cli.problem import Problem
-from keyferry.cli.story import Story, story_of, unfinished
-from keyferry.cli.tokens import registration, state
+from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.tokens import build_registration, state
+from keyferry.cli.trace_output import format_trace
 from keyferry.contracts import client_token
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.secret import Secret
@@ -63,14 +63,14 @@ def prove(home: Path) -> None:
         assert installation.state is not None, "a home that is located this way has a state"
         token = asyncio.run(_demo_token(installation, installation.state.token_file))
         request_id, attempts = _chat(installation.state, token)
-        story = asyncio.run(_story(installation, request_id, attempts))
+        trace = asyncio.run(_trace(installation, request_id, attempts))
     except Problem as problem:
         raise LaunchFailed("\n".join(problem.lines())) from None
     except (BusError, Refused, MalformedMessage) as error:
         raise LaunchFailed(f"the first chat could not be made: {error}") from None
     except httpx.HTTPError as error:
         raise LaunchFailed(f"the HTTP API does not answer ({type(error).__name__}); see the log of ingress") from None
-    print("\n".join(explanation(story)), flush=True)
+    print("\n".join(format_trace(trace)), flush=True)
 
 
 # --- who asks
@@ -84,12 +84,12 @@ async def _demo_token(installation: Installation, file: Path) -> Secret:
         if kept is not None and knows(found.tokens, kept, datetime.now(UTC)):
             return kept
         token = client_token.mint()
-        await me.ask(TOKEN_CREATE, registration(token, DEMO, _LABEL), ClientToken)
+        await me.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL), ClientToken)
     write_secret(file, token.reveal() + "\n")
     return token
 
 
-async def _ensure_tenant(me: Operator) -> None:
+async def _ensure_tenant(me: OperatorConnection) -> None:
     tenants = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
@@ -111,7 +111,7 @@ def _kept(file: Path) -> Secret | None:
 # --- the chat
 
 
-def _chat(where: State, token: Secret) -> tuple[str, int]:
+def _chat(where: InstallationState, token: Secret) -> tuple[str, int]:
     """Make the request, showing the answer as it comes; its id and how many attempts it took. Raises Problem."""
     headers = {"authorization": f"Bearer {token.reveal()}"}
     body = {"model": _MODEL, "stream": True, "messages": [{"role": "user", "content": _GREETING}]}
@@ -121,7 +121,7 @@ def _chat(where: State, token: Secret) -> tuple[str, int]:
         with http.stream("POST", "/v1/chat/completions", json=body) as response:
             if response.status_code != httpx.codes.OK:
                 raise Problem(f"the first chat was answered with {_error(response)}", "See the logs of the services")
-            answer, whole = AnswerText(), False
+            answer, whole = CompletionText(), False
             for event in _events(response):
                 whole = event == _DONE
                 if not whole:
@@ -161,12 +161,12 @@ def _error(response: httpx.Response) -> str:
     return f"{response.status_code}: {message}"
 
 
-async def _story(installation: Installation, request_id: str, attempts: int) -> Story:
+async def _trace(installation: Installation, request_id: str, attempts: int) -> RequestTrace:
     async with operator(installation) as me:
-        story = await story_of(me, DEMO, request_id, attempts)
-    if missing := story.missing(attempts):
-        raise unfinished(missing)
-    return story
+        trace = await fetch_trace(me, DEMO, request_id, attempts)
+    if missing := trace.missing(attempts):
+        raise incomplete_trace(missing)
+    return trace
 
 
 def main() -> int:

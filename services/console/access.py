@@ -1,16 +1,30 @@
-"""Who may call what: a route without a row here is denied to everybody. Pure."""
+"""Access control: which credential may call which route. A route without a row is denied to everybody. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-from services.console.credential import Credential
+from services.console.authentication import CredentialKind
 
 OWN_PREFIX = "/api/v1"
 """The tenant is the credential's own."""
 OPERATOR_PREFIX = "/api/v1/ops/tenants/{tenant}"
 """An operator acts for the tenant in the path."""
 
-_OPERATOR = frozenset({Credential.OPERATOR})
+_OPERATOR = frozenset({CredentialKind.OPERATOR})
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """A route, registered under each prefix. `path` follows the prefix; `name` is the OpenAPI operation id."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    name: str
+    handler: Callable[..., Awaitable[object]]
+    status: int = 200
+
 
 _ROWS = (
     # method, path, for the credential's own tenant, for another tenant
@@ -31,13 +45,13 @@ _ROWS = (
     ("GET", "/audit/verify", _OPERATOR, _OPERATOR),
 )
 
-ALLOWED: Mapping[tuple[str, str], frozenset[Credential]] = MappingProxyType(
+ALLOWED: Mapping[tuple[str, str], frozenset[CredentialKind]] = MappingProxyType(
     {(method, OWN_PREFIX + path): own for method, path, own, _ in _ROWS}
     | {(method, OPERATOR_PREFIX + path): others for method, path, _, others in _ROWS}
 )
-"""Method and path template -> the credentials that are let in."""
+"""Maps method and path template to the credentials that are allowed."""
 
 
-def may(credential: Credential, method: str, path_template: str) -> bool:
-    """Whether this credential may call this route."""
+def is_allowed(credential: CredentialKind, method: str, path_template: str) -> bool:
+    """Return whether this credential may call this route."""
     return credential in ALLOWED.get((method, path_template), frozenset())

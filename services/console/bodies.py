@@ -1,5 +1,6 @@
-"""What comes in: the bodies and queries of the management API. Unknown fields are refused. Pure."""
+"""Request bodies and query parameters of the management API. Unknown fields are rejected. Pure."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -11,34 +12,56 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.ids import ModelName
 from keyferry.contracts.key import Actor, Base64, Provider
+from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
 from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
-"""Characters; beyond that it is no key."""
+"""Characters; anything longer is not a key."""
 _SHORTEST_SEALED = 64
-"""Characters: an encapsulated X25519 key and a tag of AES-GCM are 48 bytes, and the key comes on top."""
-_TELLING_PREFIXES = tuple(prefix for row in PROVIDERS.values() for prefix in row.prefixes if len(prefix) >= 6)
-"""What sealed texts, which are random, begin with less than once in 10**10 times."""
+"""Characters: an encapsulated X25519 key and an AES-GCM tag are 48 bytes, and the key itself adds more."""
+_KEY_PREFIXES = tuple(prefix for row in PROVIDERS.values() for prefix in row.prefixes if len(prefix) >= 6)
+"""Prefixes of clear keys; a sealed key, which is random, begins with one less than once in 10**10 times."""
 _CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
+_FILTER_FORMS = "filter takes eu, recommended, recommended:OPERATION or provider:NAME, several separated by commas"
+_JSON_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_OPENING, _CLOSING = b"[{", b"]}"
 
 
-def _secret(value: object) -> Secret:
+def exceeds_depth(data: bytes, limit: int) -> bool:
+    """Return whether `data` nests more than `limit` JSON arrays and objects, even if it is not complete JSON.
+
+    Check this before parsing: a recursive parser can be driven into its recursion limit.
+    """
+    depth = 0
+    for byte in _JSON_STRINGS.sub(b"", data):
+        if byte in _OPENING:
+            depth += 1
+            if depth > limit:
+                return True
+        elif byte in _CLOSING:
+            depth -= 1
+    return False
+
+
+def _parse_secret(value: object) -> Secret:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_KEY or not value.isascii():
         raise PydanticCustomError("key", "this must be the key as one text of printable ASCII characters")
     return Secret(value)
 
 
-def _amount(value: object) -> Decimal | None:
+def _parse_amount(value: object) -> Decimal | None:
     if value is None:
         return None
     try:
         amount = usd(value)
-    except ValueError:  # its words repeat the value
+    except ValueError:  # its text repeats the value
         amount = Decimal(-1)
     if amount < 0:
         raise PydanticCustomError("amount", 'this must be an amount of US dollars as text, such as "50" or "12.50"')
@@ -47,13 +70,13 @@ def _amount(value: object) -> Decimal | None:
 
 ClearKey = Annotated[
     Secret,
-    PlainValidator(_secret),
+    PlainValidator(_parse_secret),
     WithJsonSchema({"type": "string", "format": "password", "writeOnly": True, "maxLength": _LONGEST_KEY}),
 ]
-"""A provider key in clear: only between the client and the console, over TLS."""
+"""A provider key in clear text: sent only from the client to the console, over TLS."""
 MonthlyLimit = Annotated[
     Decimal | None,
-    PlainValidator(_amount),
+    PlainValidator(_parse_amount),
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["12.50"]}, {"type": "integer"}, {"type": "null"}]}),
 ]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,39}$")]
@@ -69,22 +92,22 @@ class Body(BaseModel):
 
 
 def _may_be_sealed(text: str) -> bool:
-    """Whether a text has the length of a sealed key, and does not begin as only a key in clear would."""
-    return len(text) >= _SHORTEST_SEALED and not text.startswith(_TELLING_PREFIXES)
+    """Return whether a text is long enough for a sealed key and does not begin like a clear key."""
+    return len(text) >= _SHORTEST_SEALED and not text.startswith(_KEY_PREFIXES)
 
 
 class CarriedKey(Body):
-    """A provider key: `sealed` by the client to the intake key, or as `key` in clear. Exactly one of both."""
+    """A provider key: `sealed` by the client to the intake key, or `key` in clear text. Exactly one of the two."""
 
     key: ClearKey | None = None
     sealed: Base64 | None = None
 
     @validator_of_model(mode="after")
-    def _one_of_both(self) -> "CarriedKey":
+    def _require_one(self) -> "CarriedKey":
         if (self.key is None) == (self.sealed is None):
-            raise PydanticCustomError("one_key", "give the key either as `key` or as `sealed`, and not as both")
+            raise PydanticCustomError("one_key", "give the key either as `key` or as `sealed`, not both")
         if self.sealed is not None and not _may_be_sealed(self.sealed):
-            # Whatever stands here goes over the bus as it is.
+            # The value goes over the bus unchanged.
             raise PydanticCustomError(
                 "sealed", "`sealed` is for a key that is sealed to the intake key; send this as `key`"
             )
@@ -96,9 +119,9 @@ class TryKeyBody(CarriedKey):
 
     provider: Provider
     base_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    """Where it is used; needed where the provider has no address of its own."""
+    """Where the key is used; required for providers without a fixed address."""
     fields: Annotated[dict[FieldName, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=16)] = {}
-    """What the provider needs beside the key: `GET /providers` tells."""
+    """What the provider needs besides the key; `GET /providers` lists the fields."""
 
 
 class AddKeyBody(TryKeyBody):
@@ -111,49 +134,49 @@ class AddKeyBody(TryKeyBody):
     expires_at: datetime | None = None
     monthly_limit_usd: MonthlyLimit = None
     save_untested: bool = False
-    """Store it also where its test could not tell anything."""
+    """Store the key even if its test was inconclusive."""
 
 
 class RotateKeyBody(CarriedKey):
-    """The key to put in a stored key's place."""
+    """The key that replaces a stored key."""
 
     save_untested: bool = False
 
 
-def _not_null(value: object) -> object:
+def _reject_null(value: object) -> object:
     if value is None:
         raise PydanticCustomError("null", "this cannot be null; leave it out to keep what is set")
     return value
 
 
-_Set = BeforeValidator(_not_null)
+_NotNull = BeforeValidator(_reject_null)
 
 
 class EditKeyBody(Body):
-    """What changes of a stored key: what is left out stays, and null takes a restriction away (RFC 7396)."""
+    """Changes to a stored key: omitted fields stay as they are, and null removes a restriction (RFC 7396)."""
 
-    label: Annotated[Label | None, _Set] = None
-    priority: Annotated[Priority | None, _Set] = None
-    weight: Annotated[Weight | None, _Set] = None
-    disabled: Annotated[bool | None, _Set] = None
+    label: Annotated[Label | None, _NotNull] = None
+    priority: Annotated[Priority | None, _NotNull] = None
+    weight: Annotated[Weight | None, _NotNull] = None
+    disabled: Annotated[bool | None, _NotNull] = None
     allowed_models: AllowedModels | None = None
     expires_at: datetime | None = None
     monthly_limit_usd: MonthlyLimit = None
 
     @validator_of_model(mode="after")
-    def _something(self) -> "EditKeyBody":
+    def _require_change(self) -> "EditKeyBody":
         if not self.model_fields_set:
-            raise PydanticCustomError("nothing", "nothing is to change: give at least one field")
+            raise PydanticCustomError("nothing", "nothing to change: give at least one field")
         return self
 
     def changes(self) -> dict[str, object]:
-        """The fields of `EditKey` that it says, with `clear` naming the restrictions that go."""
+        """Return the fields of `EditKey` that are set; `clear` lists the restrictions to remove."""
         cleared = [name for name in _CLEARABLE if name in self.model_fields_set and getattr(self, name) is None]
         return {name: getattr(self, name) for name in self.model_fields_set if name not in cleared} | {"clear": cleared}
 
 
 class Paging(BaseModel):
-    """Which part of a list: `after` is the `next` of the page before."""
+    """Which part of a list to return: `after` is the `next` of the previous page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -162,20 +185,20 @@ class Paging(BaseModel):
 
 
 class KeyPaging(Paging):
-    """The same for provider keys."""
+    """Paging of provider keys."""
 
     created_by: Actor | None = None
-    """Only keys that this one added, or gave the secret in use of: those to rotate when somebody leaves."""
+    """Only keys that this actor added, or whose current secret the actor entered: those to rotate when somebody leaves."""
 
 
 class AuditPaging(Paging):
-    """The same for the audit, whose cursors are positions in the tenant's chain."""
+    """Paging of the audit log, whose cursors are positions in the tenant's chain."""
 
     after: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
 
 
 class ModelFilters(Paging):
-    """What a list of models is narrowed to; what is left out does not filter."""
+    """Filters for a list of models; omitted ones do not filter."""
 
     filter: Annotated[str, StringConstraints(max_length=500)] | None = None
     """`eu`, `recommended`, `recommended:OPERATION` or `provider:NAME`; several separated by commas."""
@@ -183,7 +206,21 @@ class ModelFilters(Paging):
     model_class: Annotated[ModelClass | None, Field(alias="class")] = None
     capability: Capability | None = None
     available: Literal["true", "all"] | None = None
-    """`all` shows also approved models that the tenant cannot call."""
+    """`all` also returns approved models that the tenant cannot call."""
     approved: Literal["true", "all"] | None = None
-    """`all` shows also what only the tenant's own keys list."""
+    """`all` also returns unapproved models that the tenant's own keys list."""
     sort: ModelSort | None = None
+
+    def to_query(self, tenant: str) -> ListModels:
+        """Return the router query. Raises HttpProblem 400 for an invalid filter."""
+        fields: dict[str, object] = {
+            name: getattr(self, name) for name in ("tier", "model_class", "capability", "sort")
+        }
+        if self.filter is not None:
+            try:
+                fields |= filters_in(self.filter)
+            except InvalidFilter:
+                raise HttpProblem(400, INVALID_REQUEST, "invalid_value", _FILTER_FORMS, param="filter") from None
+        fields["unavailable"] = self.available == "all" or None
+        fields["unapproved"] = self.approved == "all" or None
+        return ListModels.model_validate({"tenant": tenant, **fields})

@@ -1,4 +1,4 @@
-"""The HTTP doors: the routes, under the credential's own tenant and under the tenant that an operator names."""
+"""The FastAPI application: every route under the credential's own tenant, and under a tenant that an operator names."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,31 +15,31 @@ from starlette.exceptions import HTTPException
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.topology import Subject
 from keyferry.runtime.bus.connection import BusError
-from services.console.access import OPERATOR_PREFIX, OWN_PREFIX
-from services.console.acting import DOCUMENTED_CREDENTIAL, tenant_in_path
-from services.console.asking import Answer, Ask, Questions
-from services.console.door import REQUEST_ID, internal_error
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+from services.console.access import OPERATOR_PREFIX, OWN_PREFIX, RouteSpec
 from services.console.key_routes import KeyRoutes
-from services.console.problem import INVALID_REQUEST, ErrorBody, Problem, error_body
+from services.console.middleware import REQUEST_ID
+from services.console.problem import ErrorBody, internal_error, render_error
 from services.console.reading_routes import ReadingRoutes
-from services.console.routing_table import Route
 from services.console.sealing import Sealer
-from services.console.validation import from_faults
+from services.console.service_client import Answer, Ask, ServiceClient
+from services.console.tenant_context import DOCUMENTED_CREDENTIAL, tenant_in_path
+from services.console.validation import problem_from_faults
 
 _DESCRIPTION = (
-    "Provider keys, providers, models and the audit. The tenant comes from the credential; an operator acts for a tenant under"
-    " `/api/v1/ops/tenants/{tenant}`. Unknown fields are refused. Lists go on with `after`, which takes the `next` of the page"
-    " before."
+    "Provider keys, providers, models and the audit log. The tenant comes from the credential; an operator acts for a tenant"
+    " under `/api/v1/ops/tenants/{tenant}`. Unknown fields are rejected. Lists are paged: pass `next` of a page as `after` to get"
+    " the following one."
 )
 _ERRORS: Mapping[int | str, dict[str, object]] = {
-    400: {"description": "It cannot be read, or names what does not exist", "model": ErrorBody},
-    401: {"description": "No credential, or one that is not accepted", "model": ErrorBody},
-    403: {"description": "The credential does not allow it", "model": ErrorBody},
-    404: {"description": "There is no such thing", "model": ErrorBody},
-    409: {"description": "Something else stands in the way", "model": ErrorBody},
+    400: {"description": "The request cannot be read or has an unknown field", "model": ErrorBody},
+    401: {"description": "The credential is missing or not accepted", "model": ErrorBody},
+    403: {"description": "The credential does not allow this", "model": ErrorBody},
+    404: {"description": "Not found", "model": ErrorBody},
+    409: {"description": "The request conflicts with the current state", "model": ErrorBody},
     413: {"description": "The body is too large", "model": ErrorBody},
-    422: {"description": "It makes no sense, or is refused; the message says why", "model": ErrorBody},
-    503: {"description": "Whoever owns it does not answer now", "model": ErrorBody},
+    422: {"description": "A value is invalid, or the request was refused; the message says why", "model": ErrorBody},
+    503: {"description": "The service that owns the data does not answer now", "model": ErrorBody},
 }
 _WITHOUT_TELEMETRY = TelemetryConfig(
     auto_configure=False,
@@ -49,23 +49,23 @@ _WITHOUT_TELEMETRY = TelemetryConfig(
     operation_spans=False,
     exclude=lambda _: True,
 )
-"""The framework would keep bodies and validation errors, provider keys included, for whatever telemetry is in the process."""
+"""FastAPI would pass bodies and validation errors, including provider keys, to any telemetry in the process."""
 
 
-class Health(BaseModel):
-    """Whether the process lives."""
+class Liveness(BaseModel):
+    """Report that the process is alive."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
-    """Whether requests should come here, and what is missing where they should not."""
+    """Whether the process can take requests, and what it is waiting for."""
 
     status: Literal["ready", "waiting", "draining"]
     waiting_for: Sequence[str]
 
 
-def application(
+def build_application(
     *,
     ask: Ask,
     sealer: Sealer,
@@ -73,7 +73,7 @@ def application(
     waiting_for: Callable[[], list[str]],
     draining: Callable[[], bool],
 ) -> FastAPI:
-    """The routes. They take a request only as `Door` hands it on: with its caller in the scope."""
+    """Build the routes. They need `ManagementMiddleware` around them, which stores the principal in the scope."""
     app = FastAPI(
         title="Keyferry management API",
         description=_DESCRIPTION,
@@ -83,27 +83,27 @@ def application(
         telemetry=_WITHOUT_TELEMETRY,
         generate_unique_id_function=_operation_id,
     )
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_faults)
+    app.add_exception_handler(HttpProblem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_defect)
-    questions = Questions(ask)
-    table = (*KeyRoutes(questions, sealer, clock).table(), *ReadingRoutes(questions).table())
+    app.add_exception_handler(Exception, _on_exception)
+    services = ServiceClient(ask)
+    specs = (*KeyRoutes(services, sealer, clock).specs(), *ReadingRoutes(services).specs())
     credential = Depends(DOCUMENTED_CREDENTIAL)
-    _add(app, OWN_PREFIX, table, [credential])
-    _add(app, OPERATOR_PREFIX, table, [credential, Depends(tenant_in_path)])
+    _add(app, OWN_PREFIX, specs, [credential])
+    _add(app, OPERATOR_PREFIX, specs, [credential, Depends(tenant_in_path)])
     _add_health(app, waiting_for, draining)
     return app
 
 
-def document() -> dict[str, object]:
-    """The OpenAPI document of the routes, made without a bus behind them."""
+def build_document() -> dict[str, object]:
+    """Return the OpenAPI document of the routes, built without a bus."""
 
-    async def nobody(subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
-        raise BusError("there is no bus behind a document")
+    async def no_bus(subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
+        raise BusError("the OpenAPI document is built without a bus")
 
-    app = application(
-        ask=nobody,
+    app = build_application(
+        ask=no_bus,
         sealer=Sealer(""),
         clock=lambda: datetime.now(UTC),
         waiting_for=list,
@@ -112,26 +112,26 @@ def document() -> dict[str, object]:
     return app.openapi()
 
 
-def _add(app: FastAPI, prefix: str, table: Iterable[Route], dependencies: Sequence[params.Depends]) -> None:
-    for row in table:
+def _add(app: FastAPI, prefix: str, specs: Iterable[RouteSpec], dependencies: Sequence[params.Depends]) -> None:
+    for spec in specs:
         app.add_api_route(
-            prefix + row.path,
-            row.handler,
-            methods=[row.method],
-            name=row.name,
-            status_code=row.status,
+            prefix + spec.path,
+            spec.handler,
+            methods=[spec.method],
+            name=spec.name,
+            status_code=spec.status,
             dependencies=dependencies,
             responses=dict(_ERRORS),
         )
 
 
 def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Callable[[], bool]) -> None:
-    async def healthz() -> Health:
-        """Whether the process lives."""
-        return Health()
+    async def healthz() -> Liveness:
+        """Report that the process is alive."""
+        return Liveness()
 
     async def readyz(response: Response) -> Readiness:
-        """Whether requests should come here: 503 where they should not."""
+        """Report whether the process can take requests; 503 if it cannot."""
         waiting = waiting_for()
         status: Literal["ready", "waiting", "draining"] = (
             "draining" if draining() else "waiting" if waiting else "ready"
@@ -149,15 +149,15 @@ def _operation_id(route: APIRoute) -> str:
 
 
 async def _on_problem(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)
-    body = error_body(problem, request.scope[REQUEST_ID])
+    assert isinstance(problem, HttpProblem)
+    body = render_error(problem, request.scope[REQUEST_ID])
     return Response(body, problem.status, headers=problem.headers, media_type="application/json")
 
 
-async def _on_faults(request: Request, error: Exception) -> Response:
-    """In place of the framework's own answer, which repeats what was sent."""
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    """Replace FastAPI's own response, which repeats the request."""
     assert isinstance(error, RequestValidationError)
-    return await _on_problem(request, from_faults(error.errors()))
+    return await _on_problem(request, problem_from_faults(error.errors()))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -165,14 +165,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         allowed = headers.get("Allow", "other methods")
-        problem = Problem(405, INVALID_REQUEST, "method_not_allowed", f"this address takes {allowed}", headers=headers)
+        problem = HttpProblem(
+            405, INVALID_REQUEST, "method_not_allowed", f"this address takes {allowed}", headers=headers
+        )
     elif error.status_code == 404:
-        problem = Problem(404, INVALID_REQUEST, "unknown_url", "there is nothing at this address")
+        problem = HttpProblem(404, INVALID_REQUEST, "unknown_url", "there is nothing at this address")
     else:
-        problem = Problem(400, INVALID_REQUEST, "invalid_json", "the body cannot be read")
+        problem = HttpProblem(400, INVALID_REQUEST, "invalid_json", "the body cannot be read")
     return await _on_problem(request, problem)
 
 
-async def _on_defect(request: Request, error: Exception) -> Response:
-    """The framework raises the error again after this answer, and the door logs it."""
+async def _on_exception(request: Request, error: Exception) -> Response:
+    """Answer an unexpected error; FastAPI then raises it again, and the middleware logs it."""
     return await _on_problem(request, internal_error())

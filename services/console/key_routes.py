@@ -1,4 +1,4 @@
-"""Provider keys over HTTP: each route asks the vault, and no answer of it holds a key."""
+"""Routes for provider keys: each sends a request to the vault, and no response contains a key."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -35,124 +35,129 @@ from keyferry.contracts.topology import (
     KEY_TEST,
     KEY_TRY,
 )
-from services.console.acting import Acting, For
-from services.console.asking import KEY_TEST_SECONDS, Questions
+from services.console.access import RouteSpec
 from services.console.bodies import AddKeyBody, EditKeyBody, KeyPaging, RotateKeyBody, TryKeyBody
-from services.console.paging import page
 from services.console.problem import not_found
-from services.console.routing_table import Route
 from services.console.sealing import Sealer
-from services.console.views import ProviderKeyPage, ProviderKeySummary, summary
+from services.console.service_client import KEY_TEST_SECONDS, ServiceClient
+from services.console.tenant_context import CurrentTenant, TenantContext
+from services.console.views import ProviderKeyPage, ProviderKeySummary, paginate, summarize_keys
 
 NamedKey = Annotated[KeyId, InPath(description="A provider key's id, as the list shows it")]
 
 
 class KeyRoutes:
-    """The routes below `/provider-keys`. `clock` gives the time in UTC."""
+    """The routes under `/provider-keys`. `clock` returns the time in UTC."""
 
-    def __init__(self, questions: Questions, sealer: Sealer, clock: Callable[[], datetime]) -> None:
-        self._questions = questions
+    def __init__(self, services: ServiceClient, sealer: Sealer, clock: Callable[[], datetime]) -> None:
+        self._services = services
         self._sealer = sealer
         self._clock = clock
 
-    def table(self) -> tuple[Route, ...]:
-        """The routes; fixed names stand before the key's id, which would take them for its own."""
+    def specs(self) -> tuple[RouteSpec, ...]:
+        """Return the routes. Fixed paths come before `{key_id}`, which would match them as well."""
         base, one = "/provider-keys", "/provider-keys/{key_id}"
         return (
-            Route("GET", base, "list_provider_keys", self.list_),
-            Route("POST", base, "add_provider_key", self.add, status=201),
-            Route("POST", f"{base}/test", "try_provider_key", self.try_),
-            Route("GET", f"{base}/summary", "summarize_provider_keys", self.summary),
-            Route("GET", f"{base}/intake-key", "get_intake_key", self.intake_key),
-            Route("GET", one, "get_provider_key", self.get),
-            Route("PATCH", one, "edit_provider_key", self.edit),
-            Route("DELETE", one, "remove_provider_key", self.remove),
-            Route("POST", f"{one}/test", "test_provider_key", self.test),
-            Route("POST", f"{one}/rotate", "rotate_provider_key", self.rotate),
-            Route("POST", f"{one}/revert", "revert_provider_key", self.revert),
+            RouteSpec("GET", base, "list_provider_keys", self.list_),
+            RouteSpec("POST", base, "add_provider_key", self.add, status=201),
+            RouteSpec("POST", f"{base}/test", "try_provider_key", self.try_),
+            RouteSpec("GET", f"{base}/summary", "summarize_provider_keys", self.summary),
+            RouteSpec("GET", f"{base}/intake-key", "get_intake_key", self.intake_key),
+            RouteSpec("GET", one, "get_provider_key", self.get),
+            RouteSpec("PATCH", one, "edit_provider_key", self.edit),
+            RouteSpec("DELETE", one, "remove_provider_key", self.remove),
+            RouteSpec("POST", f"{one}/test", "test_provider_key", self.test),
+            RouteSpec("POST", f"{one}/rotate", "rotate_provider_key", self.rotate),
+            RouteSpec("POST", f"{one}/revert", "revert_provider_key", self.revert),
         )
 
-    async def list_(self, who: For, query: Annotated[KeyPaging, Query()]) -> ProviderKeyPage:
-        """A tenant's provider keys, masked, in the order in which they are used."""
-        keys = await self._keys(who, query.created_by)
-        data, following = page(keys, lambda key: key.key_id, query.limit, query.after)
+    async def list_(self, context: CurrentTenant, query: Annotated[KeyPaging, Query()]) -> ProviderKeyPage:
+        """List a tenant's provider keys, masked, in the order in which they are used."""
+        keys = await self._list(context, query.created_by)
+        data, following = paginate(keys, lambda key: key.key_id, query.limit, query.after)
         return ProviderKeyPage(data=data, next=following)
 
-    async def add(self, who: For, body: AddKeyBody, request: Request, response: Response) -> ProviderKey:
-        """Store a provider key: tested against its provider first, then sealed. Give it as `sealed`, or as `key` in clear."""
-        known = body.model_dump(exclude={"key", "sealed"})
-        command = AddKey(tenant=who.tenant, actor=who.actor, sealed=await self._sealed(who, body), **known)
-        added = await self._questions.change(KEY_ADD, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+    async def add(self, context: CurrentTenant, body: AddKeyBody, request: Request, response: Response) -> ProviderKey:
+        """Test a provider key against its provider and store it. Give it as `sealed`, or as `key` in clear text."""
+        fields = body.model_dump(exclude={"key", "sealed"})
+        command = AddKey(
+            tenant=context.tenant, actor=context.actor, sealed=await self._sealed_key(context, body), **fields
+        )
+        added = await self._services.change(KEY_ADD, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
         response.headers["location"] = f"{request.url.path}/{added.key_id}"
         return added
 
-    async def try_(self, who: For, body: TryKeyBody) -> KeyTest:
+    async def try_(self, context: CurrentTenant, body: TryKeyBody) -> KeyTest:
         """Test a provider key without storing it."""
-        known = body.model_dump(exclude={"key", "sealed"})
-        command = TryKey(tenant=who.tenant, actor=who.actor, sealed=await self._sealed(who, body), **known)
-        return await self._questions.read(KEY_TRY, command, KeyTest, timeout_seconds=KEY_TEST_SECONDS)
+        fields = body.model_dump(exclude={"key", "sealed"})
+        command = TryKey(
+            tenant=context.tenant, actor=context.actor, sealed=await self._sealed_key(context, body), **fields
+        )
+        return await self._services.read(KEY_TRY, command, KeyTest, timeout_seconds=KEY_TEST_SECONDS)
 
-    async def summary(self, who: For) -> ProviderKeySummary:
-        """A tenant's provider keys in figures."""
-        return summary(await self._keys(who), self._clock())
+    async def summary(self, context: CurrentTenant) -> ProviderKeySummary:
+        """Return statistics of a tenant's provider keys."""
+        return summarize_keys(await self._list(context), self._clock())
 
-    async def intake_key(self, who: For) -> IntakeKey:
-        """The key that clients seal provider keys to. Compare it with the one that the operator has published."""
+    async def intake_key(self, context: CurrentTenant) -> IntakeKey:
+        """Return the key to which clients seal provider keys. Compare it with the one that the operator has published."""
         return await self._intake_key()
 
-    async def get(self, who: For, key_id: NamedKey) -> ProviderKey:
-        """One provider key, masked."""
-        return await self._named(who, key_id)
+    async def get(self, context: CurrentTenant, key_id: NamedKey) -> ProviderKey:
+        """Return one provider key, masked."""
+        return await self._find(context, key_id)
 
-    async def edit(self, who: For, key_id: NamedKey, body: EditKeyBody) -> ProviderKey:
-        """Change what is known of a provider key; null takes a restriction away."""
-        command = EditKey.model_validate({"tenant": who.tenant, "actor": who.actor, "key_id": key_id, **body.changes()})
-        return await self._questions.change(KEY_EDIT, command, ProviderKey)
+    async def edit(self, context: CurrentTenant, key_id: NamedKey, body: EditKeyBody) -> ProviderKey:
+        """Change the properties of a provider key; null removes a restriction."""
+        command = EditKey.model_validate(
+            {"tenant": context.tenant, "actor": context.actor, "key_id": key_id, **body.changes()}
+        )
+        return await self._services.change(KEY_EDIT, command, ProviderKey)
 
-    async def remove(self, who: For, key_id: NamedKey) -> KeyRemoved:
-        """Destroy a provider key. Nothing brings it back."""
-        command = RemoveKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
-        return await self._questions.change(KEY_REMOVE, command, KeyRemoved)
+    async def remove(self, context: CurrentTenant, key_id: NamedKey) -> KeyRemoved:
+        """Destroy a provider key. This cannot be undone."""
+        command = RemoveKey(tenant=context.tenant, actor=context.actor, key_id=key_id)
+        return await self._services.change(KEY_REMOVE, command, KeyRemoved)
 
-    async def test(self, who: For, key_id: NamedKey) -> ProviderKey:
-        """Test a stored provider key now; `last_test` says how each step went."""
-        command = TestKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
-        return await self._questions.read(KEY_TEST, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+    async def test(self, context: CurrentTenant, key_id: NamedKey) -> ProviderKey:
+        """Test a stored provider key now; `last_test` holds the result of each step."""
+        command = TestKey(tenant=context.tenant, actor=context.actor, key_id=key_id)
+        return await self._services.read(KEY_TEST, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
 
-    async def rotate(self, who: For, key_id: NamedKey, body: RotateKeyBody) -> ProviderKey:
-        """Put another key in a stored one's place. The former one is kept for a while, to go back to."""
+    async def rotate(self, context: CurrentTenant, key_id: NamedKey, body: RotateKeyBody) -> ProviderKey:
+        """Replace a stored key by another one. The previous key is kept for a while, so that it can be restored."""
         if body.sealed is not None:
             sealed = body.sealed
         else:
-            assert body.key is not None, "a body has one of both"
-            stored = await self._named(who, key_id)
+            assert body.key is not None, "a body has exactly one of the two"
+            stored = await self._find(context, key_id)
             sealed = self._sealer.seal_replacement(await self._intake_key(), stored, body.key)
         command = RotateKey(
-            tenant=who.tenant, actor=who.actor, key_id=key_id, sealed=sealed, save_untested=body.save_untested
+            tenant=context.tenant, actor=context.actor, key_id=key_id, sealed=sealed, save_untested=body.save_untested
         )
-        return await self._questions.change(KEY_ROTATE, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+        return await self._services.change(KEY_ROTATE, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
 
-    async def revert(self, who: For, key_id: NamedKey) -> ProviderKey:
-        """Go back to what a provider key was before its last rotation."""
-        command = RevertKey(tenant=who.tenant, actor=who.actor, key_id=key_id)
-        return await self._questions.change(KEY_REVERT, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+    async def revert(self, context: CurrentTenant, key_id: NamedKey) -> ProviderKey:
+        """Restore a provider key to what it was before its last rotation."""
+        command = RevertKey(tenant=context.tenant, actor=context.actor, key_id=key_id)
+        return await self._services.change(KEY_REVERT, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
 
-    async def _sealed(self, who: Acting, body: TryKeyBody) -> str:
+    async def _sealed_key(self, context: TenantContext, body: TryKeyBody) -> str:
         if body.sealed is not None:
             return body.sealed
-        assert body.key is not None, "a body has one of both"
+        assert body.key is not None, "a body has exactly one of the two"
         intake = await self._intake_key()
-        return self._sealer.seal_new(intake, who.tenant, body.provider, body.base_url, body.fields, body.key)
+        return self._sealer.seal_new(intake, context.tenant, body.provider, body.base_url, body.fields, body.key)
 
     async def _intake_key(self) -> IntakeKey:
-        return self._sealer.trusted(await self._questions.read(KEY_INTAKE, GetIntakeKey(), IntakeKey))
+        return self._sealer.require_pinned(await self._services.read(KEY_INTAKE, GetIntakeKey(), IntakeKey))
 
-    async def _keys(self, who: Acting, created_by: str | None = None) -> list[ProviderKey]:
-        asked = ListKeys(tenant=who.tenant, created_by=created_by)
-        return (await self._questions.read(KEY_LIST, asked, ProviderKeys)).keys
+    async def _list(self, context: TenantContext, created_by: str | None = None) -> list[ProviderKey]:
+        query = ListKeys(tenant=context.tenant, created_by=created_by)
+        return (await self._services.read(KEY_LIST, query, ProviderKeys)).keys
 
-    async def _named(self, who: Acting, key_id: str) -> ProviderKey:
-        for key in await self._keys(who):
+    async def _find(self, context: TenantContext, key_id: str) -> ProviderKey:
+        for key in await self._list(context):
             if key.key_id == key_id:
                 return key
         raise not_found("the tenant has no such provider key; the list shows every key's id")

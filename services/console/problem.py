@@ -1,36 +1,20 @@
-"""A problem to report to whoever asked, and the one shape that errors have: that of the gateway's data plane."""
+"""The body of an error response, in the same shape as the gateway's data plane. Pure."""
 
 import json
-from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-INVALID_REQUEST = "invalid_request_error"
-
-
-@dataclass(eq=False)
-class Problem(Exception):
-    """An HTTP status and what goes into the error object. `message` and `param` never hold what was sent.
-
-    Not frozen: context managers on its way up set its traceback.
-    """
-
-    status: int
-    type: str
-    code: str
-    message: str
-    param: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 
 class ErrorDetails(BaseModel):
-    """What is particular to this gateway."""
+    """The fields that Keyferry adds."""
 
     request_id: str
 
 
 class ErrorObject(BaseModel):
-    """What went wrong: `message` for people, `code` for programs, `param` the field at fault where there is one."""
+    """What went wrong: `message` for people, `code` for programs, `param` the invalid field, if there is one."""
 
     message: str
     type: str
@@ -40,13 +24,13 @@ class ErrorObject(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
+    """The body of every error response."""
 
     error: ErrorObject
 
 
-def error_body(problem: Problem, request_id: str) -> bytes:
-    """`problem` as the body of a response (`ErrorBody`), in JSON."""
+def render_error(problem: HttpProblem, request_id: str) -> bytes:
+    """Render `problem` as the JSON body of a response (`ErrorBody`)."""
     error = {
         "message": problem.message,
         "type": problem.type,
@@ -57,6 +41,12 @@ def error_body(problem: Problem, request_id: str) -> bytes:
     return json.dumps({"error": error}).encode()
 
 
-def not_found(what: str) -> Problem:
-    """404 for a thing that is not there; `what` names its kind, never the name that was asked for."""
-    return Problem(404, INVALID_REQUEST, "not_found", what)
+def not_found(message: str) -> HttpProblem:
+    """Return a 404. `message` names the kind of thing, never the name that was requested."""
+    return HttpProblem(404, INVALID_REQUEST, "not_found", message)
+
+
+def internal_error() -> HttpProblem:
+    """Return a 500 that reveals nothing of the defect."""
+    message = "the console failed; its log has the details under this request id"
+    return HttpProblem(500, "api_error", "internal_error", message)

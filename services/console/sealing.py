@@ -1,4 +1,4 @@
-"""Seals provider keys that came in clear, to the pinned intake key and to no other. Pure."""
+"""Sealing of provider keys that arrive in clear text, to the pinned intake key only. Pure."""
 
 from collections.abc import Mapping
 
@@ -6,28 +6,28 @@ from keyferry.contracts.key import IntakeKey, ProviderKey
 from keyferry.contracts.key_address import UnusableAddress, key_address
 from keyferry.contracts.providers import ImplausibleKey, check_format
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.sealing.intake import seal_key
 from keyferry.sealing.suite import UnknownSuite
-from services.console.problem import INVALID_REQUEST, Problem
 
 
 class Sealer:
-    """Knows the intake key that was pinned when the installation was made (base64url)."""
+    """Seals to the intake key that was pinned when the installation was set up (base64url)."""
 
     def __init__(self, pinned: str) -> None:
         self._pinned = pinned
 
-    def trusted(self, told: IntakeKey) -> IntakeKey:
-        """What came over the bus, when it is the pinned key. Raises Problem 503."""
-        if told.public_key != self._pinned:
-            raise Problem(
+    def require_pinned(self, received: IntakeKey) -> IntakeKey:
+        """Return the key received over the bus if it is the pinned one. Raises HttpProblem 503."""
+        if received.public_key != self._pinned:
+            raise HttpProblem(
                 503,
                 "api_error",
                 "intake_key_mismatch",
                 "the vault's intake key is not the pinned one, so nothing was sealed or sent: if it was changed on purpose, the"
-                " operator has to pin the new one; otherwise somebody stands between the console and the vault",
+                " operator must pin the new one; otherwise somebody may intercept traffic between the console and the vault",
             )
-        return told
+        return received
 
     def seal_new(
         self,
@@ -38,27 +38,27 @@ class Sealer:
         fields: Mapping[str, str],
         key: Secret,
     ) -> str:
-        """`key` sealed for its tenant, provider and address. Raises Problem 422 and 503."""
+        """Seal `key` for its tenant, provider and address. Raises HttpProblem 422 and 503."""
         try:
             address = key_address(
                 provider, base_url, fields, operator_urls=intake.base_urls, private_networks=intake.private_networks
             )
         except UnusableAddress as error:
-            raise Problem(422, INVALID_REQUEST, "invalid_address", f"{error}; nothing was sent") from None
-        return self._sealed(intake, tenant, provider, address.origin, key)
+            raise HttpProblem(422, INVALID_REQUEST, "invalid_address", f"{error}; nothing was sent") from None
+        return self._seal(intake, tenant, provider, address.origin, key)
 
     def seal_replacement(self, intake: IntakeKey, stored: ProviderKey, key: Secret) -> str:
-        """`key` sealed for the place of a stored one. Raises Problem 422 and 503."""
-        return self._sealed(intake, stored.tenant, stored.provider, stored.origin, key)
+        """Seal `key` as the replacement of a stored one. Raises HttpProblem 422 and 503."""
+        return self._seal(intake, stored.tenant, stored.provider, stored.origin, key)
 
-    def _sealed(self, intake: IntakeKey, tenant: str, provider: str, origin: str, key: Secret) -> str:
-        trusted = self.trusted(intake)
+    def _seal(self, intake: IntakeKey, tenant: str, provider: str, origin: str, key: Secret) -> str:
+        require_pinned = self.require_pinned(intake)
         try:
             check_format(provider, key.reveal())
-            return seal_key(trusted.public_key, tenant, provider, origin, key, suite=trusted.suite)
+            return seal_key(require_pinned.public_key, tenant, provider, origin, key, suite=require_pinned.suite)
         except ImplausibleKey as error:
             message = f"{error}; nothing was sent"
-            raise Problem(422, INVALID_REQUEST, "implausible_key", message, param="key") from None
+            raise HttpProblem(422, INVALID_REQUEST, "implausible_key", message, param="key") from None
         except UnknownSuite:
-            message = "the vault seals in a way that this console does not know: run both of one version"
-            raise Problem(503, "api_error", "unavailable", message) from None
+            message = "this console does not support the vault's cipher suite: run both in the same version"
+            raise HttpProblem(503, "api_error", "unavailable", message) from None

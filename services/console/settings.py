@@ -7,24 +7,24 @@ from keyferry.runtime.process.settings import SecretFile, ServiceSettings, Setti
 from keyferry.sealing.framing import from_base64
 
 _TOKEN_CHARACTERS = 32
-"""A token that is guessed has to be guessed online; below this the operator has typed one by hand."""
+"""A shorter token was probably typed by hand, and could be guessed online."""
 _KEY_BYTES = 32
 
 
 class ConsoleSettings(ServiceSettings):
-    """What the HTTP face of management needs."""
+    """Settings of the management API."""
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8401, ge=1, le=65535)
     operator_token_file: SecretFile
-    """What the operator signs in with."""
+    """The operator's bearer token."""
     intake_public_key_file: SecretFile
-    """The vault's public intake key (X25519, base64url), as it was pinned when the installation was made."""
+    """The vault's public intake key (X25519, base64url), pinned when the installation was set up."""
     upload_timeout_seconds: float = Field(default=10.0, gt=0)
-    """How long a client may take to send a request body."""
+    """The longest time in which a client may send a request body."""
 
     def operator_token(self) -> Secret:
-        """The operator's token. Raises SettingsError for one that is too short to be safe."""
+        """Return the operator's token. Raises SettingsError if it is too short to be safe."""
         token = read_secret(self.operator_token_file)
         if len(token.reveal()) < _TOKEN_CHARACTERS:
             raise SettingsError(
@@ -34,7 +34,7 @@ class ConsoleSettings(ServiceSettings):
         return token
 
     def intake_public_key(self) -> str:
-        """The pinned intake key, base64url. Raises SettingsError for what is no X25519 public key."""
+        """Return the pinned intake key, base64url. Raises SettingsError if it is not an X25519 public key."""
         text = read_secret(self.intake_public_key_file).reveal()
         try:
             raw = from_base64(text)

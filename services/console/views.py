@@ -1,9 +1,10 @@
-"""What goes out: pages, the providers that keys can be stored for, and BYOK statistics. Pure."""
+"""Response bodies: pages, the providers that keys can be stored for, and key statistics. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,12 +13,15 @@ from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 from keyferry.contracts.route import Model
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+
+T = TypeVar("T")
 
 EXPIRING_WITHIN = timedelta(days=14)
 
 
 class View(BaseModel):
-    """Something that is shown."""
+    """A part of a response body."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -30,27 +34,27 @@ class ProviderKeyPage(View):
 
 
 class ModelPage(View):
-    """What a tenant can call. `next` is null on the last page."""
+    """The models that a tenant can call. `next` is null on the last page."""
 
     data: list[Model]
     next: str | None
 
 
 class AuditPage(View):
-    """A tenant's audit, newest first. `next` is null on the last page."""
+    """A tenant's audit log, newest first. `next` is null on the last page."""
 
     data: list[AuditEntry]
     next: str | None
 
 
 class ProviderField(View):
-    """Something that is no secret and that calls with a key need."""
+    """A value other than the key itself that calls to a provider need."""
 
     name: str
     description: str
     example: str
     pattern: str
-    """A regular expression that the whole value fits."""
+    """A regular expression that the whole value matches."""
     required: bool
 
 
@@ -60,60 +64,60 @@ class Provider(View):
     name: str
     title: str
     base_url: str | None
-    """Where its API is. A name in braces is one of `fields`; null where whoever adds a key has to give it."""
+    """The address of its API. A name in braces is one of `fields`; null if it must be given with each key."""
     key_url: str | None
     """Where to get a key."""
     docs_url: str | None
     key_prefixes: list[str]
-    """What its keys start with; empty where no format can be trusted."""
+    """What its keys start with; empty if no format is reliable."""
     key_description: str
     key_optional: bool
     """Whether calls work without a key."""
     fields: list[ProviderField]
     test_model: str | None
-    """What the last step of a key's test calls."""
+    """The model that the last step of a key test calls."""
 
 
 class ProviderPage(View):
-    """Providers, in the order in which they are shown. `next` is null on the last page."""
+    """Providers, in display order. `next` is null on the last page."""
 
     data: list[Provider]
     next: str | None
 
 
 class ProviderKeyCount(View):
-    """A tenant's keys of one provider."""
+    """Statistics of a tenant's keys for one provider."""
 
     provider: str
     keys: int
     usable: int
     spent_usd: Usd
-    """This calendar month (UTC), as far as prices are known."""
+    """In this calendar month (UTC), as far as prices are known."""
 
 
 class ProviderKeySummary(View):
-    """A tenant's keys in figures."""
+    """Statistics of a tenant's keys."""
 
     keys: int
     usable: int
-    """How many may pay for a call now."""
+    """How many can be used for a call now."""
     by_status: dict[KeyStatus, int]
     by_provider: list[ProviderKeyCount]
     spent_usd: Usd
-    """This calendar month (UTC), as far as prices are known."""
+    """In this calendar month (UTC), as far as prices are known."""
     over_limit: int
-    """Whose monthly limit is spent."""
+    """How many have used up their monthly limit."""
     expiring_soon: int
-    """Whose date comes within fourteen days."""
+    """How many expire within 14 days."""
     rotation_due: int
-    """Whose secret is older than the operator wants."""
+    """How many have a secret older than the operator's limit."""
     credit_low: int
-    """With less credit left than the operator wants."""
+    """How many have less credit left than the operator's threshold."""
     last_used_at: datetime | None
 
 
-def provider(facts: ProviderFacts) -> Provider:
-    """What people see of a provider."""
+def describe_provider(facts: ProviderFacts) -> Provider:
+    """Return the public description of a provider."""
     fields = [
         ProviderField(
             name=field.name,
@@ -138,25 +142,25 @@ def provider(facts: ProviderFacts) -> Provider:
     )
 
 
-def providers() -> list[Provider]:
-    """Every provider whose keys can be stored."""
-    return [provider(facts) for facts in PROVIDERS.values()]
+def list_providers() -> list[Provider]:
+    """Return every provider whose keys can be stored."""
+    return [describe_provider(facts) for facts in PROVIDERS.values()]
 
 
-def summary(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:
-    """The keys of one tenant in figures, as of `now` (UTC)."""
+def summarize_keys(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:
+    """Return the statistics of one tenant's keys as of `now` (UTC)."""
     by_provider = [
-        ProviderKeyCount(provider=name, keys=len(own), usable=_usable(own), spent_usd=_spent(own))
+        ProviderKeyCount(provider=name, keys=len(own), usable=_count_usable(own), spent_usd=_sum_spent(own))
         for name in sorted({key.provider for key in keys})
         if (own := [key for key in keys if key.provider == name])
     ]
     expiring = [key.expires_at for key in keys if key.status is not KeyStatus.EXPIRED and key.expires_at is not None]
     return ProviderKeySummary(
         keys=len(keys),
-        usable=_usable(keys),
+        usable=_count_usable(keys),
         by_status=dict(Counter(key.status for key in keys)),
         by_provider=by_provider,
-        spent_usd=_spent(keys),
+        spent_usd=_sum_spent(keys),
         over_limit=sum(key.over_limit for key in keys),
         expiring_soon=sum(expires_at <= now + EXPIRING_WITHIN for expires_at in expiring),
         rotation_due=sum(key.rotation_due for key in keys),
@@ -165,9 +169,25 @@ def summary(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:
     )
 
 
-def _usable(keys: Iterable[ProviderKey]) -> int:
+def _count_usable(keys: Iterable[ProviderKey]) -> int:
     return sum(key.status in USABLE and not key.over_limit for key in keys)
 
 
-def _spent(keys: Iterable[ProviderKey]) -> Decimal:
+def _sum_spent(keys: Iterable[ProviderKey]) -> Decimal:
     return sum((key.spent_usd for key in keys if key.spent_usd is not None), Decimal(0))
+
+
+def paginate(items: Sequence[T], name: Callable[[T], str], limit: int, after: str | None) -> tuple[list[T], str | None]:
+    """Return at most `limit` items after the one called `after`, and the cursor of the next page; null at the end.
+
+    Raises HttpProblem 400 if no item is called `after` any more.
+    """
+    start = 0
+    if after is not None:
+        positions = [position for position, item in enumerate(items) if name(item) == after]
+        if not positions:
+            message = "the list has changed and no longer contains `after`: start from the beginning"
+            raise HttpProblem(400, INVALID_REQUEST, "invalid_cursor", message, param="after")
+        start = positions[0] + 1
+    taken = list(items[start : start + limit])
+    return taken, name(taken[-1]) if taken and start + limit < len(items) else None

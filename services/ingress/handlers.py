@@ -1,4 +1,4 @@
-"""The HTTP doors: identify the caller, hand the request to the bus, give the answer back in the caller's dialect."""
+"""The HTTP handlers: authenticate, pass the request to the bus, and return the answer in the OpenAI dialect."""
 
 import asyncio
 import logging
@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import orjson
 from opentelemetry.trace import SpanKind
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
@@ -16,25 +15,28 @@ from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
 from keyferry.contracts.topology import MODEL_LIST
 from keyferry.runtime.bus.connection import Bus, BusError
+from keyferry.runtime.http.asgi import Receive, Scope, Send
+from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from keyferry.runtime.request.calls import Call, CallAbandoned, Caller, CallFailed, Piece
 from services.ingress import request_headers
 from services.ingress.dialects import model_list, openai
-from services.ingress.exchange import ClientGone, Exchange
-from services.ingress.identity import Identity, Suspended, Unauthenticated
-from services.ingress.problem import Problem
+from services.ingress.http_exchange import HttpExchange
+from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated
+from services.ingress.problem import FailedRequest
 from services.ingress.settings import IngressSettings
 
 _log = logging.getLogger(__name__)
 
 _MODELS_TIMEOUT_SECONDS = 2.0
 
-Authenticate = Callable[[str | None, datetime], Identity]
+Authenticate = Callable[[str | None, datetime], ClientIdentity]
 """Raises Unauthenticated and Suspended."""
 
 
-class Doors:
-    """The ASGI application."""
+class OpenAIHandlers:
+    """The ASGI application of the data plane, `/v1/*`."""
 
     def __init__(
         self,
@@ -48,13 +50,14 @@ class Doors:
         draining: Callable[[], bool],
     ) -> None:
         self._settings = settings
+        self._body_limits = BodyLimits(settings.max_body_bytes, settings.upload_timeout_seconds, "this gateway")
         self._bus = bus
         self._caller = caller
         self._authenticate = authenticate
         self._telemetry = telemetry
         self._waiting_for = waiting_for
         self._draining = draining
-        self._routes: dict[str, tuple[str, Callable[[Exchange, str], Awaitable[None]]]] = {
+        self._routes: dict[str, tuple[str, Callable[[HttpExchange, str], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", self._chat),
             "/v1/embeddings": ("POST", self._embeddings),
             "/v1/models": ("GET", self._models),
@@ -62,101 +65,90 @@ class Doors:
             "/readyz": ("GET", self._readyz),
         }
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """One HTTP request."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = HttpExchange(scope, receive, send)
         request_id = ids.new(ids.REQUEST)
         try:
             await self._handler(exchange)(exchange, request_id)
-        except ClientGone:
-            _log.info("the client went away", extra={"request_id": request_id, "status": 499})
-        except Problem as problem:
+        except ClientDisconnected:
+            _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
+        except HttpProblem as problem:
             await self._report(exchange, problem, request_id)
-        except Exception:  # the edge of the exchange: the caller gets an answer, and the defect is in the log
+        except Exception:  # the outermost edge: the caller gets an answer, and the defect is in the log
             _log.exception("a request failed", extra={"request_id": request_id})
-            await self._report(
-                exchange,
-                Problem(500, "api_error", "internal_error", "the gateway failed; it is in its log"),
-                request_id,
-            )
+            message = "the gateway failed; its log has the details under this request id"
+            await self._report(exchange, HttpProblem(500, "api_error", "internal_error", message), request_id)
 
-    def _handler(self, exchange: Exchange) -> Callable[[Exchange, str], Awaitable[None]]:
+    def _handler(self, exchange: HttpExchange) -> Callable[[HttpExchange, str], Awaitable[None]]:
         route = self._routes.get(exchange.path)
         if route is None and exchange.path.startswith("/v1/models/"):
             route = ("GET", self._model)
         if route is None:
-            raise Problem(
-                404,
-                "invalid_request_error",
-                "unknown_url",
-                f"there is nothing at {exchange.method} {exchange.path[:200]}",
-            )
+            message = f"there is nothing at {exchange.method} {exchange.path[:200]}"
+            raise HttpProblem(404, INVALID_REQUEST, "unknown_url", message)
         method, handler = route
         if exchange.method != method:
-            raise Problem(
-                405,
-                "invalid_request_error",
-                "method_not_allowed",
-                f"{exchange.path[:200]} takes {method}",
-                headers={"allow": method},
-            )
+            message = f"{exchange.path[:200]} takes {method}"
+            raise HttpProblem(405, INVALID_REQUEST, "method_not_allowed", message, headers={"allow": method})
         return handler
 
-    async def _report(self, exchange: Exchange, problem: Problem, request_id: str) -> None:
+    async def _report(self, exchange: HttpExchange, problem: HttpProblem, request_id: str) -> None:
         if exchange.started:
             return
-        headers = {"x-request-id": request_id, **problem.headers, **_route_headers(problem.accepted)}
-        await exchange.respond(problem.status, openai.error_body(problem, request_id), headers)
+        accepted = problem.accepted if isinstance(problem, FailedRequest) else None
+        headers = {"x-request-id": request_id, **problem.headers, **_route_headers(accepted)}
+        await exchange.respond(problem.status, openai.render_error(problem, request_id), headers)
 
     # --- chat and embeddings
 
-    async def _chat(self, exchange: Exchange, request_id: str) -> None:
-        await self._ask(exchange, request_id, ChatRequest, openai.read_chat)
+    async def _chat(self, exchange: HttpExchange, request_id: str) -> None:
+        await self._forward(exchange, request_id, ChatRequest, openai.read_chat)
 
-    async def _embeddings(self, exchange: Exchange, request_id: str) -> None:
-        await self._ask(exchange, request_id, EmbeddingRequest, openai.read_embedding)
+    async def _embeddings(self, exchange: HttpExchange, request_id: str) -> None:
+        await self._forward(exchange, request_id, EmbeddingRequest, openai.read_embedding)
 
-    async def _ask(
+    async def _forward(
         self,
-        exchange: Exchange,
+        exchange: HttpExchange,
         request_id: str,
         head_type: type[ChatRequest] | type[EmbeddingRequest],
-        read: Callable[[bytes], openai.Asked],
+        read: Callable[[bytes], openai.ParsedBody],
     ) -> None:
         identity = self._identify(exchange)
-        body = await exchange.body(self._settings.max_body_bytes, self._settings.upload_timeout_seconds)
-        asked = read(body)
+        body = await exchange.read_body(self._body_limits)
+        parsed = read(body)
         span = self._telemetry.start(f"POST {exchange.path}", exchange.header(b"traceparent"), kind=SpanKind.SERVER)
         span.set(keyferry__request_id=request_id, keyferry__tenant=identity.tenant.tenant)
         try:
-            head = self._head(head_type, exchange, request_id, identity, asked, span)
-            await self._answer(exchange, self._caller().call(head, body), asked.stream, request_id, span)
-        except Problem as problem:
-            span.fail(problem.failure.failure_class.value if problem.failure else problem.code)
+            head = self._head(head_type, exchange, request_id, identity, parsed, span)
+            await self._answer(exchange, self._caller().call(head, body), parsed.stream, request_id, span)
+        except HttpProblem as problem:
+            span.fail(problem.failure.failure_class.value if isinstance(problem, FailedRequest) else problem.code)
             raise
         finally:
             span.end()
 
-    def _identify(self, exchange: Exchange) -> Identity:
+    def _identify(self, exchange: HttpExchange) -> ClientIdentity:
         if waiting := self._waiting_for():
-            message = f"the gateway is not ready: it waits for {', '.join(waiting)}"
-            raise Problem(503, "overloaded_error", "unavailable", message, headers={"retry-after": "1"})
+            message = f"the gateway is not ready: waiting for {', '.join(waiting)}"
+            raise HttpProblem(503, "overloaded_error", "unavailable", message, headers={"retry-after": "1"})
         try:
             return self._authenticate(exchange.header(b"authorization"), datetime.now(UTC))
         except Unauthenticated as error:
-            raise Problem(401, "authentication_error", "invalid_api_key", str(error)) from None
+            raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error)) from None
         except Suspended as error:
-            raise Problem(403, "permission_error", "tenant_suspended", str(error)) from None
+            raise HttpProblem(403, "permission_error", "tenant_suspended", str(error)) from None
 
     def _head(
         self,
         head_type: type[ChatRequest] | type[EmbeddingRequest],
-        exchange: Exchange,
+        exchange: HttpExchange,
         request_id: str,
-        identity: Identity,
-        asked: openai.Asked,
+        identity: ClientIdentity,
+        parsed: openai.ParsedBody,
         span: Span,
     ) -> ChatRequest | EmbeddingRequest:
         return head_type(
@@ -164,34 +156,34 @@ class Doors:
             tenant=identity.tenant.tenant,
             client_token_id=identity.token.token_id,
             allowed_models=identity.token.allowed_models,
-            model=asked.model,
-            stream=asked.stream,
-            include_usage=asked.include_usage,
-            operation=request_headers.operation(exchange.header(b"x-operation")),
-            tags=request_headers.tags(exchange.header(b"x-keyferry-tags")),
-            prefer_own_keys=request_headers.own_keys(exchange.header(b"x-prefer-byok")),
+            model=parsed.model,
+            stream=parsed.stream,
+            include_usage=parsed.include_usage,
+            operation=request_headers.parse_operation(exchange.header(b"x-operation")),
+            tags=request_headers.parse_tags(exchange.header(b"x-keyferry-tags")),
+            prefer_own_keys=request_headers.parse_key_preference(exchange.header(b"x-prefer-byok")),
             deadline_ms=int(self._settings.request_deadline_seconds * 1000),
             start_by_unix_ms=0,
             traceparent=span.traceparent,
         )
 
-    async def _answer(self, exchange: Exchange, call: Call, stream: bool, request_id: str, span: Span) -> None:
-        watch = asyncio.ensure_future(_abandon_when_gone(exchange, call))
+    async def _answer(self, exchange: HttpExchange, call: Call, stream: bool, request_id: str, span: Span) -> None:
+        watch = asyncio.ensure_future(_abandon_on_disconnect(exchange, call))
         try:
             await call.start()
             if stream:
                 await self._stream(exchange, call, request_id, span)
             else:
-                await self._whole(exchange, call, request_id)
+                await self._respond_whole(exchange, call, request_id)
         except CallAbandoned:
-            raise ClientGone from None
+            raise ClientDisconnected from None
         except CallFailed as error:
-            raise openai.problem_of(error.failure, call.accepted, error.decision_id) from None
+            raise openai.problem_from_failure(error.failure, call.accepted, error.decision_id) from None
         finally:
             watch.cancel()
             await call.cancel()
 
-    async def _whole(self, exchange: Exchange, call: Call, request_id: str) -> None:
+    async def _respond_whole(self, exchange: HttpExchange, call: Call, request_id: str) -> None:
         parts: list[bytes] = []
         while True:
             piece = await call.next_piece()
@@ -202,72 +194,72 @@ class Doors:
         headers = {"x-request-id": request_id, **_route_headers(call.accepted)}
         await exchange.respond(200, b"".join(parts), headers)
 
-    async def _stream(self, exchange: Exchange, call: Call, request_id: str, span: Span) -> None:
-        """Until the first piece there is no status line, so that an early failure gets its real status.
+    async def _stream(self, exchange: HttpExchange, call: Call, request_id: str, span: Span) -> None:
+        """Send the answer as events.
 
-        Unless the provider thinks for longer than a proxy waits: then the stream begins with a comment.
+        The status line is sent with the first piece, so that an early failure gets its real status. If a provider takes longer
+        than a proxy waits, the stream begins with a comment instead.
         """
-        patience = self._settings.keep_alive_seconds
         while True:
             try:
-                piece = await call.next_piece(patience)
+                piece = await call.next_piece(self._settings.keep_alive_seconds)
             except CallFailed as error:
                 if not exchange.started:
                     raise
                 span.fail(error.failure.failure_class.value)
-                problem = openai.problem_of(error.failure, call.accepted, error.decision_id)
-                await exchange.send_events(openai.error_event(problem, request_id, int(time.time())), last=True)
+                problem = openai.problem_from_failure(error.failure, call.accepted, error.decision_id)
+                await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
                 return
             if not exchange.started:
                 await exchange.start_events({"x-request-id": request_id, **_route_headers(call.accepted)})
-            await exchange.send_events(_as_events(piece), last=piece is not None and piece.last)
+            await exchange.send_events(_encode_piece(piece), last=piece is not None and piece.last)
             if piece is not None and piece.last:
                 return
 
     # --- models and health
 
-    async def _models(self, exchange: Exchange, request_id: str) -> None:
-        models = await self._offered(exchange, exchange.query)
-        await exchange.respond(200, model_list.listed(models), {"x-request-id": request_id})
+    async def _models(self, exchange: HttpExchange, request_id: str) -> None:
+        models = await self._available_models(exchange, exchange.query)
+        await exchange.respond(200, model_list.render_list(models), {"x-request-id": request_id})
 
-    async def _model(self, exchange: Exchange, request_id: str) -> None:
-        """Whoever names a model may see it, though a list would leave it out for not being approved."""
-        models = await self._offered(exchange, "approved=all")
-        body = model_list.one(models, exchange.path.removeprefix("/v1/models/"))
+    async def _model(self, exchange: HttpExchange, request_id: str) -> None:
+        """Show one model, also an unapproved one, which the list leaves out."""
+        models = await self._available_models(exchange, "approved=all")
+        body = model_list.render_model(models, exchange.path.removeprefix("/v1/models/"))
         await exchange.respond(200, body, {"x-request-id": request_id})
 
-    async def _offered(self, exchange: Exchange, query: str) -> Models:
-        question = model_list.question(self._identify(exchange).token, query)
+    async def _available_models(self, exchange: HttpExchange, query: str) -> Models:
+        query_message = model_list.build_query(self._identify(exchange).token, query)
         try:
-            return await self._bus.ask(MODEL_LIST, question, Models, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
+            return await self._bus.ask(MODEL_LIST, query_message, Models, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
         except BusError as error:
             headers = {"retry-after": "1"}
-            raise Problem(503, "overloaded_error", "unavailable", str(error), headers=headers) from None
+            raise HttpProblem(503, "overloaded_error", "unavailable", str(error), headers=headers) from None
 
-    async def _healthz(self, exchange: Exchange, request_id: str) -> None:
+    async def _healthz(self, exchange: HttpExchange, request_id: str) -> None:
         await exchange.respond(200, b'{"status":"ok"}', {"x-request-id": request_id})
 
-    async def _readyz(self, exchange: Exchange, request_id: str) -> None:
+    async def _readyz(self, exchange: HttpExchange, request_id: str) -> None:
         waiting = self._waiting_for()
         status = "draining" if self._draining() else "waiting" if waiting else "ready"
         body = orjson.dumps({"status": status, "waiting_for": waiting})
         await exchange.respond(200 if status == "ready" else 503, body, {"x-request-id": request_id})
 
 
-async def _abandon_when_gone(exchange: Exchange, call: Call) -> None:
-    await exchange.gone()
+async def _abandon_on_disconnect(exchange: HttpExchange, call: Call) -> None:
+    await exchange.wait_for_disconnect()
     call.abandon()
 
 
-def _as_events(piece: Piece | None) -> bytes:
+def _encode_piece(piece: Piece | None) -> bytes:
     if piece is None:
         return openai.KEEP_ALIVE
-    data = openai.events(piece.payload) if piece.payload else b""
+    data = openai.encode_events(piece.payload) if piece.payload else b""
     return data + openai.DONE if piece.last else data
 
 
 def _route_headers(accepted: Accepted | None) -> dict[str, str]:
-    """What was chosen for this request, once that is known."""
+    """Return headers that name the chosen provider, model and key source, once they are known."""
     if accepted is None:
         return {}
     return {

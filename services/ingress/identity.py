@@ -1,4 +1,4 @@
-"""Who is calling: from an Authorization header to a tenant, by look-ups in this process's own copy of the directory."""
+"""Authentication: from an Authorization header to a tenant, by lookups in this process's copy of the directory. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, Tenant
 
 TokenLookup = Callable[[str], ClientToken | None]
-"""A client token by its fingerprint."""
+"""Finds a client token by its fingerprint."""
 TenantLookup = Callable[[str], Tenant | None]
 
 
 class Unauthenticated(Exception):
-    """The caller is not known; the message is for the caller."""
+    """The caller is unknown; the message is for the caller."""
 
 
 class Suspended(Exception):
-    """The caller is known, and its tenant may not use the gateway now."""
+    """The caller is known, but its tenant may not use the gateway now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A caller."""
+class ClientIdentity:
+    """An authenticated caller."""
 
     tenant: Tenant
     token: ClientToken
@@ -31,10 +31,10 @@ class Identity:
 
 def identify(
     authorization: str | None, *, tokens: TokenLookup, tenants: TenantLookup, pepper: Secret, now: datetime
-) -> Identity:
-    """The caller behind a header value. Raises Unauthenticated and Suspended.
+) -> ClientIdentity:
+    """Return the caller behind a header value. Raises Unauthenticated and Suspended.
 
-    The checksum is judged first: a typing error is told apart without a look-up, and noise costs no more than a CRC.
+    The checksum is verified first: it finds typing errors without a lookup, and garbage costs no more than a CRC.
     """
     if not authorization:
         raise Unauthenticated("no client token: send `Authorization: Bearer kf_live_…`")
@@ -44,7 +44,7 @@ def identify(
         raise Unauthenticated("the Authorization header must read `Bearer kf_live_…`")
     if not client_token.is_well_formed(text):
         raise Unauthenticated(
-            "that is not a Keyferry client token (its form or checksum is wrong); is it copied whole?"
+            "that is not a Keyferry client token (its form or checksum is wrong); was it copied completely?"
         )
     token = tokens(client_token.fingerprint(client_token.digest(text), pepper))
     if token is None:
@@ -58,4 +58,4 @@ def identify(
         raise Unauthenticated("the client token's tenant is not known here")
     if tenant.suspended:
         raise Suspended(f"the tenant {tenant.tenant} is suspended; ask the operator of this gateway")
-    return Identity(tenant, token)
+    return ClientIdentity(tenant, token)

@@ -1,22 +1,16 @@
-"""A problem to report to the caller, before any dialect gives it its shape."""
+"""A failed request as an HTTP problem, before a dialect gives it its shape."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.frames import Accepted
+from keyferry.runtime.http.problem import HttpProblem
 
 
-@dataclass(frozen=True, slots=True)
-class Problem(Exception):
-    """An HTTP status and what goes into the error object. `type` and `code` are OpenAI's words where it has them."""
+@dataclass(eq=False, kw_only=True)
+class FailedRequest(HttpProblem):
+    """A request that a provider or another service failed, with what is known of its route."""
 
-    status: int
-    type: str
-    code: str
-    message: str
-    param: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    failure: Failure | None = None
-    """Where a provider or another service failed."""
+    failure: Failure
     accepted: Accepted | None = None
     decision_id: str | None = None

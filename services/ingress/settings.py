@@ -8,19 +8,19 @@ from keyferry.runtime.process.settings import SecretFile, ServiceSettings, read_
 
 
 class IngressSettings(ServiceSettings):
-    """What the HTTP door needs."""
+    """Settings of the HTTP server, authentication and request limits."""
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8400, ge=1, le=65535)
     token_pepper_file: SecretFile
     request_deadline_seconds: float = Field(default=600.0, gt=0, le=3600)
-    """How long a request may take in all; the OpenAI SDK waits as long by default."""
+    """The longest time for one request; the default is also the OpenAI SDK's timeout."""
     upload_timeout_seconds: float = Field(default=30.0, gt=0)
-    """How long a client may take to send a request body."""
+    """The longest time in which a client may send a request body."""
     keep_alive_seconds: float = Field(default=15.0, gt=0)
-    """After so long without a chunk a stream gets a comment line, so that proxies keep it open."""
+    """A stream gets a comment line after this time without a chunk, so that proxies keep it open."""
     max_body_bytes: int = Field(default=MAX_REQUEST_BODY_BYTES, ge=1024, le=MAX_REQUEST_BODY_BYTES)
 
     def token_pepper(self) -> Secret:
-        """What client tokens are fingerprinted with."""
+        """Return the secret with which client tokens are fingerprinted."""
         return read_secret(self.token_pepper_file)

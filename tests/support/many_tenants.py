@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from keyferry.cli.connection import Operator, run
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.installation import Installation
-from keyferry.cli.tokens import registration
+from keyferry.cli.tokens import build_registration
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
@@ -38,11 +38,11 @@ def store_keys(desk: KeyDesk, tenants: Sequence[str]) -> dict[str, str]:
     """
     keys = {tenant: fresh_key() for tenant in tenants}
     desk.provider.known.update(dict.fromkeys(keys.values()))
-    asyncio.run(_stored(desk, keys))
+    asyncio.run(_find_key(desk, keys))
     return keys
 
 
-async def _stored(desk: KeyDesk, keys: dict[str, str]) -> None:
+async def _find_key(desk: KeyDesk, keys: dict[str, str]) -> None:
     room = desk.system.home / "secrets" / "vault"
     url = vault_url(desk.system.home).replace("postgresql://", "postgresql+psycopg://")
     engine = create_async_engine(
@@ -91,14 +91,14 @@ def open_accounts(desk: KeyDesk, tenants: Sequence[str]) -> dict[str, str]:
     """Make tenants whose own keys pay; a client token of each, by tenant."""
     tokens = {tenant: client_token.mint() for tenant in tenants}
 
-    async def work(me: Operator) -> None:
+    async def work(me: OperatorConnection) -> None:
         left = iter(tokens.items())
 
         async def make() -> None:
             for tenant, token in left:
                 await me.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant, tier=Tier.PROFESSIONAL), Tenant)
                 await me.ask(TENANT_UPDATE, UpdateTenant(tenant=tenant, key_policy=KeyPolicy.OWN), Tenant)
-                await me.ask(TOKEN_CREATE, registration(token, tenant, "load"), ClientToken)
+                await me.ask(TOKEN_CREATE, build_registration(token, tenant, "load"), ClientToken)
 
         await asyncio.gather(*(make() for _ in range(_AT_ONCE)))
 

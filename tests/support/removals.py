@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyferry.cli.connection import Operator, run
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.installation import Installation
 from keyferry.contracts.key import KeyRemoved, RemoveKey
 from keyferry.contracts.topology import KEY_REMOVE
@@ -54,7 +54,7 @@ def _until_used(desk: KeyDesk, key: str, times: int) -> None:
 
 
 def _remove(desk: KeyDesk, tenant: str, key_id: str) -> _Removed:
-    async def remove(me: Operator) -> _Removed:
+    async def remove(me: OperatorConnection) -> _Removed:
         asked_at = time.monotonic()
         await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=key_id), KeyRemoved)
         return _Removed(asked_at, time.monotonic())

@@ -4,7 +4,7 @@ import click
 
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.tabular import moment, table
+from keyferry.cli.terminal import format_table, format_time
 from keyferry.contracts.audit import AuditEntries, AuditEntry, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 
@@ -29,7 +29,7 @@ def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
         click.echo(found.model_dump_json(indent=2))
         return
     heads = ("POSITION", "AT", "ACTOR", "ACTION", "TARGET", "OUTCOME", "DETAILS")
-    click.echo(table(heads, [_row(entry) for entry in found.entries], empty=f"nothing is recorded for {tenant}"))
+    click.echo(format_table(heads, [_row(entry) for entry in found.entries], empty=f"nothing is recorded for {tenant}"))
 
 
 @command.command()
@@ -50,4 +50,12 @@ def verify(tenant: str | None, as_json: bool) -> int:
 def _row(entry: AuditEntry) -> tuple[str, ...]:
     event = entry.event
     details = ", ".join(f"{name}={value}" for name, value in sorted(event.details.items()))
-    return str(entry.position), moment(event.at), event.actor, event.action, event.target, event.outcome.value, details
+    return (
+        str(entry.position),
+        format_time(event.at),
+        event.actor,
+        event.action,
+        event.target,
+        event.outcome.value,
+        details,
+    )

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from nats.errors import Error as NatsError
 
-from keyferry.cli.connection import Operator
-from keyferry.cli.exchange import Chatted, body, exchange, request
+from keyferry.cli.chat_request import ChatResult, body, exchange, request
+from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.finding import Finding
-from keyferry.cli.story import Story, story_of, unfinished
-from keyferry.cli.tabular import days
+from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.terminal import days
 from keyferry.contracts.key import KekRotation, KekTerm, RotateKek
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import CONSUMERS, SERVICES, VAULT_ROTATE, Role
@@ -21,7 +21,7 @@ _ECHO = "echo"
 _KEK = "KEK"
 
 
-async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> AsyncIterator[Finding]:
+async def check_bus(operator: OperatorConnection, tenant: str, worker_slots: int) -> AsyncIterator[Finding]:
     """Everything that can be seen over the bus. Makes one chat request as `tenant` to the built-in echo."""
     try:
         round_trip_seconds = await operator.client.rtt()
@@ -30,7 +30,7 @@ async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> As
         return
     yield Finding("bus", f"NATS answers in {round_trip_seconds * 1000:.1f} ms and accepts the operator")
     reports = await operator.roll_call()
-    for finding in service_findings(reports, worker_slots):
+    for finding in check_services(reports, worker_slots):
         yield finding
     if any(report.service == Role.KEY_VAULT.value and report.ready for report in reports):
         yield await _kek(operator)
@@ -38,7 +38,7 @@ async def bus_findings(operator: Operator, tenant: str, worker_slots: int) -> As
         yield finding
 
 
-def service_findings(reports: Sequence[ServiceReport], worker_slots: int) -> Iterator[Finding]:
+def check_services(reports: Sequence[ServiceReport], worker_slots: int) -> Iterator[Finding]:
     """For each service: whether it is there, in every slot, and ready."""
     for role in SERVICES:
         own = [report for report in reports if report.service == role.value]
@@ -53,7 +53,7 @@ def service_findings(reports: Sequence[ServiceReport], worker_slots: int) -> Ite
             yield _service(role, report)
 
 
-def term_finding(term: KekTerm) -> Finding:
+def check_kek_age(term: KekTerm) -> Finding:
     """Whether the KEKs are as young as the operator wants them."""
     age = f"{term.kek} is {days(term.age_days)} old"
     if term.overdue:
@@ -61,7 +61,7 @@ def term_finding(term: KekTerm) -> Finding:
     return Finding(_KEK, f"{age}; {term.detail}")
 
 
-def clock_finding(before: datetime, decided_at: datetime, after: datetime) -> Finding:
+def check_clock(before: datetime, decided_at: datetime, after: datetime) -> Finding:
     """Whether the router's clock agrees with ours: it decided between two moments of ours."""
     skew = max(before - decided_at, decided_at - after, timedelta(0))
     if skew > MAX_SKEW:
@@ -73,59 +73,59 @@ def clock_finding(before: datetime, decided_at: datetime, after: datetime) -> Fi
     return Finding("clock", "the router's agrees with this one")
 
 
-def chat_finding(chatted: Chatted, text: str, tenant: str) -> Finding:
+def check_chat(chat_result: ChatResult, text: str, tenant: str) -> Finding:
     """Whether the echo came back whole."""
-    if chatted.failure is not None:
-        failure = chatted.failure.failure
+    if chat_result.failure is not None:
+        failure = chat_result.failure.failure
         return Finding(
             "chat",
             f"{tenant} got no answer from {_ECHO}: {failure.message} ({failure.failure_class})",
             "See to the services above; `keyferry tenants list` shows the tenants, --tenant chooses one",
         )
-    if text not in chatted.answer.text:
+    if text not in chat_result.answer.text:
         return Finding("chat", "the echo came back changed", "Look at the log of provider-worker")
     return Finding("chat", f"{tenant} got a whole answer from {_ECHO}")
 
 
-def ledger_finding(story: Story, chatted: Chatted) -> Finding:
+def check_ledger(trace: RequestTrace, chat_result: ChatResult) -> Finding:
     """Whether decision and attempt took their streams into the ledger."""
     streams = ", ".join(consumer.stream for consumer in CONSUMERS if consumer.subscriber is Role.USAGE_LEDGER)
-    if missing := story.missing(chatted.attempts):
-        problem = unfinished(missing)
+    if missing := trace.missing(chat_result.attempts):
+        problem = incomplete_trace(missing)
         return Finding(
             "ledger",
             problem.what,
             f"Look at the log of {Role.USAGE_LEDGER}; the streams {streams} may be missing: `make up`",
         )
-    ids = ", ".join(row.record.attempt_id for row in story.attempts) or "no attempt"
+    ids = ", ".join(row.record.attempt_id for row in trace.attempts) or "no attempt"
     return Finding("ledger", f"the request arrived by the streams {streams}: {ids}")
 
 
-async def _kek(operator: Operator) -> Finding:
+async def _kek(operator: OperatorConnection) -> Finding:
     try:
         far = await operator.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
     except (BusError, Refused) as error:
         return Finding(_KEK, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
     if far.term is None:
         return Finding(_KEK, "this vault does not tell its age")
-    return term_finding(far.term)
+    return check_kek_age(far.term)
 
 
-async def _journey(operator: Operator, tenant: str) -> AsyncIterator[Finding]:
+async def _journey(operator: OperatorConnection, tenant: str) -> AsyncIterator[Finding]:
     text = "keyferry doctor"
     head = request(tenant, _ECHO, stream=True, tags={"purpose": "doctor"})
     before = datetime.now(UTC)
-    chatted = await exchange(operator, head, body(text, _ECHO, stream=True), lambda _: None)
+    chat_result = await exchange(operator, head, body(text, _ECHO, stream=True), lambda _: None)
     after = datetime.now(UTC)
-    yield chat_finding(chatted, text, tenant)
+    yield check_chat(chat_result, text, tenant)
     try:
-        story = await story_of(operator, tenant, head.request_id, chatted.attempts)
+        trace = await fetch_trace(operator, tenant, head.request_id, chat_result.attempts)
     except (BusError, Refused) as error:
         yield Finding("ledger", str(error), _look_at(Role.USAGE_LEDGER))
         return
-    yield ledger_finding(story, chatted)
-    if story.decision is not None:
-        yield clock_finding(before, story.decision.decided_at, after)
+    yield check_ledger(trace, chat_result)
+    if trace.decision is not None:
+        yield check_clock(before, trace.decision.decided_at, after)
 
 
 def _service(role: Role, report: ServiceReport) -> Finding:

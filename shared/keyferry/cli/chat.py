@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import click
 
-from keyferry.cli.connection import Operator, run
-from keyferry.cli.exchange import Chatted, body, exchange, request
-from keyferry.cli.explanation import Json, as_json, explanation
+from keyferry.cli.chat_request import ChatResult, body, exchange, request
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.story import Story, story_of, unfinished
+from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.trace_output import Json, as_json, format_trace
 
 
 @click.command()
@@ -27,22 +27,22 @@ def command(text: str, model: str, tenant: str, explain: bool, no_stream: bool, 
 
 
 async def _chat(
-    me: Operator, text: str, model: str, tenant: str, *, stream: bool, explain: bool, for_program: bool
+    me: OperatorConnection, text: str, model: str, tenant: str, *, stream: bool, explain: bool, for_program: bool
 ) -> int:
     head = request(tenant, model, stream=stream)
     show: Callable[[str], None] = _nothing if for_program else _as_it_comes
-    chatted = await exchange(me, head, body(text, model, stream=stream), show)
-    if not for_program and chatted.answer.text:
+    chat_result = await exchange(me, head, body(text, model, stream=stream), show)
+    if not for_program and chat_result.answer.text:
         click.echo("\n" if explain else "")
-    story = await story_of(me, tenant, head.request_id, chatted.attempts) if explain else None
+    trace = await fetch_trace(me, tenant, head.request_id, chat_result.attempts) if explain else None
     if for_program:
-        click.echo(json.dumps(_document(chatted, story), indent=2))
-    elif story is not None:
-        click.echo("\n".join(explanation(story)))
-    if chatted.failure is not None:
-        raise chatted.failure
-    if story is not None and (missing := story.missing(chatted.attempts)):
-        raise unfinished(missing)
+        click.echo(json.dumps(_document(chat_result, trace), indent=2))
+    elif trace is not None:
+        click.echo("\n".join(format_trace(trace)))
+    if chat_result.failure is not None:
+        raise chat_result.failure
+    if trace is not None and (missing := trace.missing(chat_result.attempts)):
+        raise incomplete_trace(missing)
     return 0
 
 
@@ -54,12 +54,12 @@ def _nothing(_: str) -> None:
     """A program wants the whole at the end."""
 
 
-def _document(chatted: Chatted, story: Story | None) -> dict[str, Json]:
+def _document(chat_result: ChatResult, trace: RequestTrace | None) -> dict[str, Json]:
     document: dict[str, Json] = {
-        "request_id": chatted.request_id,
-        "text": chatted.answer.text,
-        "model": chatted.answer.model,
-        "finish_reason": chatted.answer.finish_reason,
-        "failure": chatted.failure.failure.model_dump(mode="json") if chatted.failure else None,
+        "request_id": chat_result.request_id,
+        "text": chat_result.answer.text,
+        "model": chat_result.answer.model,
+        "finish_reason": chat_result.answer.finish_reason,
+        "failure": chat_result.failure.failure.model_dump(mode="json") if chat_result.failure else None,
     }
-    return document | ({"story": as_json(story)} if story else {})
+    return document | ({"trace": as_json(trace)} if trace else {})

@@ -32,7 +32,7 @@ _RETRY_SECONDS = 0.1
 _ASK_SECONDS = 5.0
 
 
-class Operator:
+class OperatorConnection:
     """A connected operator. `violations` grows with what the server refuses: it says so beside the connection, not in it."""
 
     def __init__(self, client: Client, violations: list[str]) -> None:
@@ -81,17 +81,17 @@ class Operator:
 
 
 @asynccontextmanager
-async def operator(installation: Installation) -> AsyncIterator[Operator]:
+async def operator(installation: Installation) -> AsyncIterator[OperatorConnection]:
     """Connect as the operator. Raises Problem when there is no server, or when it does not let us in."""
     violations: list[str] = []
     client = await _connect(installation.nats_url, installation.nkey_file, violations)
     try:
-        yield Operator(client, violations)
+        yield OperatorConnection(client, violations)
     finally:
         await client.close()
 
 
-def run(work: Callable[[Operator], Awaitable[T]], installation: Installation | None = None) -> T:
+def run(work: Callable[[OperatorConnection], Awaitable[T]], installation: Installation | None = None) -> T:
     """`work` with the operator's connection to `installation` (default: the one here), and the connection closed again."""
 
     async def connected() -> T:

@@ -22,7 +22,7 @@ _LONGEST_ADDRESS_BYTES = 100
 """A Unix socket's path may have 107 bytes (unix(7))."""
 
 
-class Process(BaseModel):
+class ProcessStatus(BaseModel):
     """One process under the launcher; `since` is ISO 8601 in UTC."""
 
     model_config = ConfigDict(extra="ignore")
@@ -42,7 +42,7 @@ class Line(BaseModel):
     progress: str | None = None
     failed: str | None = None
     done: bool = False
-    processes: list[Process] = []
+    processes: list[ProcessStatus] = []
 
 
 def ask(run_dir: Path, request: dict[str, str], timeout_seconds: float) -> Iterator[Line]:
@@ -69,7 +69,7 @@ def ask(run_dir: Path, request: dict[str, str], timeout_seconds: float) -> Itera
     raise Problem("the launcher ended before it had answered", "Look at its log")
 
 
-def processes(run_dir: Path, timeout_seconds: float) -> list[Process]:
+def processes(run_dir: Path, timeout_seconds: float) -> list[ProcessStatus]:
     """What runs under the launcher. Raises Problem as `ask` does."""
     return [process for line in ask(run_dir, {"command": "status"}, timeout_seconds) for process in line.processes]
 

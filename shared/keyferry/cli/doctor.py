@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import click
 
-from keyferry.cli.bus_checks import bus_findings
+from keyferry.cli.bus_checks import check_bus
 from keyferry.cli.connection import operator
 from keyferry.cli.finding import Finding
 from keyferry.cli.installation import Installation, locate
-from keyferry.cli.local_checks import local_findings
+from keyferry.cli.local_checks import check_machine
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
 
@@ -48,12 +48,12 @@ async def _examine(installation: Installation, tenant: str, *, quiet: bool) -> l
 
 
 async def _findings(installation: Installation, tenant: str) -> AsyncIterator[Finding]:
-    for finding in await asyncio.to_thread(lambda: list(local_findings(installation))):
+    for finding in await asyncio.to_thread(lambda: list(check_machine(installation))):
         yield finding
     slots = installation.state.worker_slots if installation.state else _SLOTS_ELSEWHERE
     try:
         async with operator(installation) as me:
-            async for finding in bus_findings(me, tenant, slots):
+            async for finding in check_bus(me, tenant, slots):
                 yield finding
     except Problem as problem:
         yield Finding("bus", f"{problem.what}; what lies behind it could not be checked", problem.remedy)

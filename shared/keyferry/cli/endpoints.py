@@ -5,7 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.tabular import table
+from keyferry.cli.terminal import format_table
 from keyferry.contracts.route import Endpoint, Endpoints, ListEndpoints, RemoveEndpoint, SaveEndpoint
 from keyferry.contracts.topology import ENDPOINT_LIST, ENDPOINT_REMOVE, ENDPOINT_SAVE
 
@@ -48,7 +48,7 @@ def list_(tenant: str, as_json: bool) -> None:
         return
     rows = [(e.name, e.base_url, _models(e), str(e.priority), "on" if e.enabled else "off") for e in found.endpoints]
     heads = ("NAME", "BASE URL", "MODELS", "PRIORITY", "STATE")
-    click.echo(table(heads, rows, empty=f"{tenant} has no endpoints: `keyferry endpoints add` adds one"))
+    click.echo(format_table(heads, rows, empty=f"{tenant} has no endpoints: `keyferry endpoints add` adds one"))
 
 
 @command.command()

@@ -4,12 +4,12 @@ import json
 
 import click
 
-from keyferry.cli.connection import Operator, run
-from keyferry.cli.explanation import as_json as story_as_json
-from keyferry.cli.explanation import explanation
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.story import story_of
+from keyferry.cli.request_trace import fetch_trace
+from keyferry.cli.trace_output import as_json as trace_as_json
+from keyferry.cli.trace_output import format_trace
 
 
 @click.command()
@@ -24,12 +24,12 @@ def command(request_id: str, tenant: str, as_json: bool) -> int:
     return run(lambda me: _explain(me, tenant, request_id, for_program=as_json))
 
 
-async def _explain(me: Operator, tenant: str, request_id: str, *, for_program: bool) -> int:
-    story = await story_of(me, tenant, request_id, expected_attempts=0, within_seconds=0)
-    if story.decision is None and not story.attempts:
+async def _explain(me: OperatorConnection, tenant: str, request_id: str, *, for_program: bool) -> int:
+    trace = await fetch_trace(me, tenant, request_id, expected_attempts=0, within_seconds=0)
+    if trace.decision is None and not trace.attempts:
         raise Problem(
             f"the ledger knows nothing of {request_id} of the tenant {tenant}",
             "Check the id and --tenant. Records arrive within a second or so after a request; ask again if it was just made",
         )
-    click.echo(json.dumps(story_as_json(story), indent=2) if for_program else "\n".join(explanation(story)))
+    click.echo(json.dumps(trace_as_json(trace), indent=2) if for_program else "\n".join(format_trace(trace)))
     return 0

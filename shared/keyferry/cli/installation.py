@@ -20,7 +20,7 @@ _WORKERS = "provider_worker"
 _USUAL_WORKER_SLOTS = 2
 
 
-class State(BaseModel):
+class InstallationState(BaseModel):
     """What the launcher writes about the running system. `processes` are pids by name, one for each slot."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -44,7 +44,7 @@ class Installation:
     nats_url: str
     nkey_file: Path | None
     home: Path | None = None
-    state: State | None = None
+    state: InstallationState | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -85,11 +85,11 @@ def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = 
     return next((home for folder in (here, *here.parents) if (home := folder / HOME_NAME).is_dir()), None)
 
 
-def read_state(home: Path) -> State:
+def read_state(home: Path) -> InstallationState:
     """What the launcher wrote of the system in `home`. Raises Problem when it is missing or makes no sense."""
     for path in (home / STATE_FILE, home / STARTING_FILE):
         try:
-            return State.model_validate_json(path.read_bytes())
+            return InstallationState.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import click
 
-from keyferry.cli.connection import Operator, run
+from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.key_output import line
 from keyferry.cli.key_sealing import intake_key, seal
-from keyferry.cli.key_words import line
 from keyferry.cli.problem import Problem
 from keyferry.contracts.key import AddKey, IntakeKey, ProviderKey
 from keyferry.contracts.secret import Secret
@@ -36,7 +36,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EnvironmentKey:
     """A key in the environment."""
 
     provider: str
@@ -44,31 +44,31 @@ class Found:
     key: Secret
 
 
-def in_environment(environment: Mapping[str, str] = os.environ) -> Iterator[Found]:
+def find_keys(environment: Mapping[str, str] = os.environ) -> Iterator[EnvironmentKey]:
     """Every key there is, one for each provider; the same key under two names is one."""
     for provider, variables in VARIABLES.items():
         for variable in variables:
             if text := environment.get(variable, "").strip():
-                yield Found(provider, variable, Secret(text))
+                yield EnvironmentKey(provider, variable, Secret(text))
                 break
 
 
 def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -> int:
     """Add each key of the environment as the platform's, and say of each what became of it; 1 when any was refused."""
-    found = list(in_environment())
+    found = list(find_keys())
     if not found:
         names = ", ".join(name for variables in VARIABLES.values() for name in variables)
         raise Problem("no provider key is in the environment", f"Set some of {names}")
 
-    async def work(me: Operator) -> list[tuple[Found, ProviderKey | str]]:
+    async def work(me: OperatorConnection) -> list[tuple[EnvironmentKey, ProviderKey | str]]:
         intake = await intake_key(me)
-        return [(one, await _added(me, intake, one, save_untested, timeout_seconds)) for one in found]
+        return [(one, await _add(me, intake, one, save_untested, timeout_seconds)) for one in found]
 
     results = run(work)
     if as_json:
         import json
 
-        click.echo(json.dumps([_told(one, result) for one, result in results], indent=2))
+        click.echo(json.dumps([_as_json(one, result) for one, result in results], indent=2))
     else:
         for one, result in results:
             text = line(result) if isinstance(result, ProviderKey) else f"not imported: {result}"
@@ -76,8 +76,8 @@ def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -
     return int(any(isinstance(result, str) for _, result in results))
 
 
-async def _added(
-    me: Operator, intake: IntakeKey, found: Found, save_untested: bool, timeout_seconds: float
+async def _add(
+    me: OperatorConnection, intake: IntakeKey, found: EnvironmentKey, save_untested: bool, timeout_seconds: float
 ) -> ProviderKey | str:
     try:
         asked = AddKey(
@@ -95,7 +95,7 @@ async def _added(
         return problem.what
 
 
-def _told(found: Found, result: ProviderKey | str) -> dict[str, object]:
+def _as_json(found: EnvironmentKey, result: ProviderKey | str) -> dict[str, object]:
     known: dict[str, object] = {"variable": found.variable, "provider": found.provider}
     if isinstance(result, ProviderKey):
         return known | {"key": result.model_dump(mode="json")}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from keyferry.cli.connection import Operator
+from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.installation import find_home
 from keyferry.cli.problem import Problem
 from keyferry.contracts.key import GetIntakeKey, IntakeKey
@@ -22,7 +22,7 @@ PINNED_VARIABLE = "KEYFERRY_INTAKE_PUBLIC_KEY_FILE"
 """Names the same file for an installation that is elsewhere."""
 
 
-async def intake_key(me: Operator) -> IntakeKey:
+async def intake_key(me: OperatorConnection) -> IntakeKey:
     """The vault's intake key, which has to be the pinned one. Raises Problem."""
     told = await me.ask(KEY_INTAKE, GetIntakeKey(), IntakeKey)
     file = _pinned_file()
@@ -60,7 +60,7 @@ def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, 
         raise Problem(str(error), "Use the command of the version that runs") from None
 
 
-def known_provider(name: str) -> str:
+def require_provider(name: str) -> str:
     """`name`, when it is a provider's. Raises Problem listing them."""
     if name not in PROVIDERS:
         # A key is easily given where its provider belongs, so nothing longer than a provider's name is repeated.

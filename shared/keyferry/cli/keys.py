@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import click
 
-from keyferry.cli import key_words
-from keyferry.cli.connection import Operator, run
+from keyferry.cli import key_output as key_output
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
-from keyferry.cli.key_sealing import intake_key, known_provider, seal, seal_for_origin
+from keyferry.cli.key_sealing import intake_key, require_provider, seal, seal_for_origin
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.tabular import parse_moment
+from keyferry.cli.terminal import parse_time
 from keyferry.contracts import ids
 from keyferry.contracts.key import (
     AddKey,
@@ -101,7 +101,7 @@ def add(
     given, limit, until = parse_fields(fields), _dollars(monthly_limit), _moment(expires)
     key = _read(provider, key_file)
 
-    async def work(me: Operator) -> ProviderKey:
+    async def work(me: OperatorConnection) -> ProviderKey:
         sealed = seal(await intake_key(me), tenant, provider, base_url, given, key)
         asked = AddKey(
             tenant=tenant,
@@ -136,13 +136,13 @@ def try_(
     given = parse_fields(fields)
     key = _read(provider, key_file)
 
-    async def work(me: Operator) -> KeyTest:
+    async def work(me: OperatorConnection) -> KeyTest:
         sealed = seal(await intake_key(me), tenant, provider, base_url, given, key)
         asked = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=given)
         return await me.ask(KEY_TRY, asked, KeyTest, timeout_seconds=TEST_SECONDS)
 
     check = run(work)
-    click.echo(check.model_dump_json(indent=2) if as_json else key_words.steps(check))
+    click.echo(check.model_dump_json(indent=2) if as_json else key_output.steps(check))
     return 0 if check.verdict is KeyTestResult.VALID else 1
 
 
@@ -154,17 +154,17 @@ def try_(
 def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool) -> None:
     """A tenant's keys, in the order in which they are used."""
 
-    async def work(me: Operator) -> list[ProviderKey]:
-        tenants = await _every_tenant(me) if all_tenants else [tenant]
-        return [key for name in tenants for key in await _keys(me, name, created_by)]
+    async def work(me: OperatorConnection) -> list[ProviderKey]:
+        tenants = await _list_tenants(me) if all_tenants else [tenant]
+        return [key for name in tenants for key in await _list_keys(me, name, created_by)]
 
     keys = run(work)
     if as_json:
         click.echo(ProviderKeys(keys=keys).model_dump_json(indent=2))
     elif all_tenants:
-        click.echo(key_words.listed_with_tenants(keys))
+        click.echo(key_output.format_keys_with_tenants(keys))
     else:
-        click.echo(key_words.listed(keys, tenant))
+        click.echo(key_output.format_keys(keys, tenant))
 
 
 @command.command()
@@ -188,8 +188,8 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
     named = _key_id(key_id)
     secret = read_key(key_file, f"The key to replace {named}")
 
-    async def work(me: Operator) -> ProviderKey:
-        key = await _stored(me, tenant, named)
+    async def work(me: OperatorConnection) -> ProviderKey:
+        key = await _find_key(me, tenant, named)
         sealed = seal_for_origin(await intake_key(me), tenant, key.provider, key.origin, secret)
         asked = RotateKey(tenant=tenant, key_id=named, sealed=sealed, save_untested=save_untested)
         return await me.ask(KEY_ROTATE, asked, ProviderKey, timeout_seconds=TEST_SECONDS)
@@ -283,9 +283,9 @@ def rm(key_id: str, tenant: str, yes: bool, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Destroy {named} of {tenant}? It cannot be brought back", abort=True, err=True)
 
-    async def work(me: Operator) -> tuple[KeyRemoved, str]:
+    async def work(me: OperatorConnection) -> tuple[KeyRemoved, str]:
         removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=named), KeyRemoved)
-        return removed, await _who_pays(me, removed.key)
+        return removed, await _describe_payer(me, removed.key)
 
     removed, then = run(work)
     if as_json:
@@ -311,7 +311,7 @@ def parse_fields(fields: tuple[str, ...]) -> dict[str, str]:
 
 
 def _read(provider: str, key_file: str | None) -> Secret:
-    facts = PROVIDERS[known_provider(provider)]
+    facts = PROVIDERS[require_provider(provider)]
     where = f" (get one at {facts.key_url})" if facts.key_url else ""
     return read_key(key_file, f"{facts.title}: {facts.key_words}{where}")
 
@@ -327,7 +327,7 @@ def _key_id(text: str) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return parse_moment(text, datetime.now(UTC)) if text else None
+    return parse_time(text, datetime.now(UTC)) if text else None
 
 
 def _dollars(text: str | None) -> Decimal | None:
@@ -348,38 +348,38 @@ def _show(key: ProviderKey, done: str, as_json: bool) -> None:
     if as_json:
         click.echo(key.model_dump_json(indent=2))
         return
-    click.echo(f"{done} {key_words.line(key)}")
+    click.echo(f"{done} {key_output.line(key)}")
     if key.last_test is not None and done not in ("changed", "enabled", "disabled"):
-        click.echo(key_words.steps(key.last_test))
+        click.echo(key_output.steps(key.last_test))
 
 
-async def _stored(me: Operator, tenant: str, key_id: str) -> ProviderKey:
-    keys = await _keys(me, tenant)
+async def _find_key(me: OperatorConnection, tenant: str, key_id: str) -> ProviderKey:
+    keys = await _list_keys(me, tenant)
     found = next((key for key in keys if key.key_id == key_id), None)
     if found is None:
         raise Problem(f"{tenant} has no key {key_id}", f"`keyferry keys list --tenant {tenant}` shows them")
     return found
 
 
-async def _keys(me: Operator, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
+async def _list_keys(me: OperatorConnection, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
     return (await me.ask(KEY_LIST, ListKeys(tenant=tenant, created_by=created_by), ProviderKeys)).keys
 
 
-async def _every_tenant(me: Operator) -> list[str]:
+async def _list_tenants(me: OperatorConnection) -> list[str]:
     known = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
     return list(dict.fromkeys([PLATFORM_TENANT, *(one.tenant for one in known)]))
 
 
-async def _who_pays(me: Operator, removed: ProviderKey) -> str:
+async def _describe_payer(me: OperatorConnection, removed: ProviderKey) -> str:
     """Who pays now. The key is gone already, so what cannot be asked is said, and is no failure."""
     try:
         policy = await _policy(me, removed.tenant)
-        own, platform = await _keys(me, removed.tenant), await _keys(me, PLATFORM_TENANT)
+        own, platform = await _list_keys(me, removed.tenant), await _list_keys(me, PLATFORM_TENANT)
     except (Refused, BusError, Problem) as error:
         return f"who pays now could not be asked: {error}"
-    return key_words.who_pays_next(removed, policy, own, platform)
+    return key_output.describe_next_payer(removed, policy, own, platform)
 
 
-async def _policy(me: Operator, tenant: str) -> KeyPolicy | None:
+async def _policy(me: OperatorConnection, tenant: str) -> KeyPolicy | None:
     tenants = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
     return next((known.key_policy for known in tenants if known.tenant == tenant), None)

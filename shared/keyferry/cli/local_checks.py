@@ -17,19 +17,19 @@ _CONTROL_SECONDS = 5.0
 _MAX_NAMED = 3
 
 
-def local_findings(installation: Installation) -> Iterator[Finding]:
+def check_machine(installation: Installation) -> Iterator[Finding]:
     """Everything that can be seen without the bus."""
     if installation.home is None:
         yield Finding("home", "none here; the bus is named by KEYFERRY_NATS_URL")
         return
     yield Finding("home", str(installation.home))
-    yield secrets_finding(installation.home / "secrets")
+    yield check_secrets(installation.home / "secrets")
     if installation.state is not None:
         yield _launcher(installation.home / "run")
-    yield disk_finding(installation.home, shutil.disk_usage(installation.home).free)
+    yield check_disk(installation.home, shutil.disk_usage(installation.home).free)
 
 
-def secrets_finding(secrets_dir: Path) -> Finding:
+def check_secrets(secrets_dir: Path) -> Finding:
     """Whether only the owner can get at the secrets: nobody else may enter a directory or read a file."""
     if not secrets_dir.is_dir():
         return Finding("secrets", f"{secrets_dir} is missing", START_IT)
@@ -47,7 +47,7 @@ def secrets_finding(secrets_dir: Path) -> Finding:
     return Finding("secrets", f"{sum(path.is_file() for path in everything)} files, for their owner only")
 
 
-def launcher_finding(processes: Sequence[control.Process]) -> Finding:
+def check_launcher(processes: Sequence[control.ProcessStatus]) -> Finding:
     """Whether everything that the launcher runs is ready."""
     unready = [f"{process.name} is {process.state}" for process in processes if process.state != "ready"]
     if unready:
@@ -59,7 +59,7 @@ def launcher_finding(processes: Sequence[control.Process]) -> Finding:
     return Finding("launcher", f"{len(processes)} processes ready")
 
 
-def disk_finding(home: Path, free_bytes: int) -> Finding:
+def check_disk(home: Path, free_bytes: int) -> Finding:
     """Whether there is room to write."""
     free = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes < MIN_FREE_BYTES:
@@ -69,7 +69,7 @@ def disk_finding(home: Path, free_bytes: int) -> Finding:
 
 def _launcher(run_dir: Path) -> Finding:
     try:
-        return launcher_finding(control.processes(run_dir, _CONTROL_SECONDS))
+        return check_launcher(control.processes(run_dir, _CONTROL_SECONDS))
     except Problem as problem:
         return Finding("launcher", problem.what, problem.remedy or START_IT)
 

@@ -81,9 +81,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    from keyferry.cli.problem import explained
+    from keyferry.cli.problem import to_problem
 
-    first, *rest = explained(error).lines()
+    first, *rest = to_problem(error).lines()
     click.echo("\n".join([f"keyferry: {first}", *rest]), err=True)
     return 1
 

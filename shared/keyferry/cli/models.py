@@ -4,7 +4,7 @@ import click
 
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.tabular import table
+from keyferry.cli.terminal import format_table
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.money import plain
 from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
@@ -60,7 +60,7 @@ def command(
         return
     empty = f"{tenant} can call nothing of the kind; without filters nothing means that it is unknown or suspended"
     heads = ("MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "IN", "OUT", "CACHED", "NOTES")
-    click.echo(table(heads, [_row(model) for model in found.models], empty=f"{empty} (`keyferry tenants list`)"))
+    click.echo(format_table(heads, [_row(model) for model in found.models], empty=f"{empty} (`keyferry tenants list`)"))
     versions = dict.fromkeys(model.prices.price_version for model in found.models if model.prices is not None)
     if versions:
         click.echo(f"\nIN, OUT, CACHED: US dollars per million tokens by list ({', '.join(versions)})")

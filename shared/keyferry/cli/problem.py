@@ -31,7 +31,7 @@ class Problem(Exception):
             yield f"  -> {self.remedy}"
 
 
-def explained(error: Exception) -> Problem:
+def to_problem(error: Exception) -> Problem:
     """Any error as a Problem. Looks only at types whose text is made for people; of others only the type is told."""
     from nats.errors import Error as NatsError
     from pydantic import ValidationError

@@ -8,7 +8,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.installation import Installation, locate
 from keyferry.cli.options import json_option
-from keyferry.cli.tabular import table
+from keyferry.cli.terminal import format_table
 from keyferry.contracts.service import ServiceReport
 from keyferry.runtime.process.settings import without_credentials
 
@@ -35,7 +35,7 @@ def status_lines(installation: Installation, reports: Sequence[ServiceReport]) -
     if installation.home is not None:
         lines.append(f"home  {installation.home}")
     rows = [_row(report) for report in reports]
-    return [*lines, table(_HEADS, rows, empty="no service answers: `keyferry doctor` tells more")]
+    return [*lines, format_table(_HEADS, rows, empty="no service answers: `keyferry doctor` tells more")]
 
 
 def _row(report: ServiceReport) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.tabular import table
+from keyferry.cli.terminal import format_table
 from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, ListTenants, Tenant, Tenants, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TENANT_UPDATE
 
@@ -93,9 +93,9 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
-    rows = [(t.tenant, t.name, t.tier.value, _keys(t), _state(t)) for t in found.tenants]
+    rows = [(t.tenant, t.name, t.tier.value, _list_keys(t), _state(t)) for t in found.tenants]
     heads = ("TENANT", "NAME", "TIER", "KEYS", "STATE")
-    click.echo(table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
+    click.echo(format_table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
 
 
 def _show(tenant: Tenant, done: str, as_json: bool) -> None:
@@ -109,5 +109,5 @@ def _state(tenant: Tenant) -> str:
     return "suspended" if tenant.suspended else "active"
 
 
-def _keys(tenant: Tenant) -> str:
+def _list_keys(tenant: Tenant) -> str:
     return "default" if tenant.key_policy is None else tenant.key_policy.value.replace("_", "-")

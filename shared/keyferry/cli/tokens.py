@@ -9,7 +9,7 @@ from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
-from keyferry.cli.tabular import moment, parse_moment, table
+from keyferry.cli.terminal import format_table, format_time, parse_time
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, ClientTokens, CreateClientToken, ListClientTokens, RevokeClientToken
@@ -37,7 +37,9 @@ def create(
 ) -> None:
     """Make a client token. Only its digest is sent and stored, so it is shown this once."""
     token = client_token.mint()
-    asked = registration(token, tenant, label, models, parse_moment(expires, datetime.now(UTC)) if expires else None)
+    asked = build_registration(
+        token, tenant, label, models, parse_time(expires, datetime.now(UTC)) if expires else None
+    )
     if output is None:
         made = run(lambda me: me.ask(TOKEN_CREATE, asked, ClientToken))
     else:
@@ -66,11 +68,19 @@ def list_(tenant: str, as_json: bool) -> None:
         return
     now = datetime.now(UTC)
     rows = [
-        (t.token_id, t.label, f"…{t.last4}", _models(t), moment(t.created_at), moment(t.expires_at), state(t, now))
+        (
+            t.token_id,
+            t.label,
+            f"…{t.last4}",
+            _models(t),
+            format_time(t.created_at),
+            format_time(t.expires_at),
+            state(t, now),
+        )
         for t in found.tokens
     ]
     heads = ("TOKEN ID", "LABEL", "ENDS IN", "MODELS", "CREATED", "EXPIRES", "STATE")
-    click.echo(table(heads, rows, empty=f"{tenant} has no client tokens: `keyferry tokens create` makes one"))
+    click.echo(format_table(heads, rows, empty=f"{tenant} has no client tokens: `keyferry tokens create` makes one"))
 
 
 @command.command()
@@ -89,11 +99,11 @@ def revoke(token_id: str, tenant: str, as_json: bool) -> None:
     click.echo(
         revoked.model_dump_json(indent=2)
         if as_json
-        else f"revoked {revoked.token_id} ({revoked.label}) as of {moment(revoked.revoked_at)}"
+        else f"revoked {revoked.token_id} ({revoked.label}) as of {format_time(revoked.revoked_at)}"
     )
 
 
-def registration(
+def build_registration(
     token: Secret, tenant: str, label: str, models: tuple[str, ...] = (), expires_at: datetime | None = None
 ) -> CreateClientToken:
     """What is sent of a token: its digest and its last four characters."""

@@ -6,7 +6,7 @@ import click
 
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.tabular import dollars, moment, parse_moment, table
+from keyferry.cli.terminal import format_table, format_time, format_usd, parse_time
 from keyferry.contracts.topology import USAGE_SUMMARIZE
 from keyferry.contracts.usage import SummarizeUsage, UsageRow, UsageSummary
 
@@ -23,8 +23,8 @@ def command(tenant: str, since: str | None, until: str | None, as_json: bool) ->
     now = datetime.now(UTC)
     asked = SummarizeUsage(
         tenant=tenant,
-        since=parse_moment(since, now) if since else None,
-        until=parse_moment(until, now) if until else None,
+        since=parse_time(since, now) if since else None,
+        until=parse_time(until, now) if until else None,
     )
     found = run(lambda me: me.ask(USAGE_SUMMARIZE, asked, UsageSummary))
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(summary_lines(found, asked)))
@@ -32,9 +32,12 @@ def command(tenant: str, since: str | None, until: str | None, as_json: bool) ->
 
 def summary_lines(found: UsageSummary, asked: SummarizeUsage) -> list[str]:
     """The table of a summary and its totals."""
-    when = f"{moment(asked.since)} to {moment(asked.until)}" if asked.since or asked.until else "all time"
-    lines = [f"{found.tenant}, {when}", table(_HEADS, [_row(row) for row in found.rows], empty="nothing was used")]
-    total = f"{found.requests} requests, {found.attempts} attempts, {dollars(found.cost_usd)}"
+    when = f"{format_time(asked.since)} to {format_time(asked.until)}" if asked.since or asked.until else "all time"
+    lines = [
+        f"{found.tenant}, {when}",
+        format_table(_HEADS, [_row(row) for row in found.rows], empty="nothing was used"),
+    ]
+    total = f"{found.requests} requests, {found.attempts} attempts, {format_usd(found.cost_usd)}"
     if found.unpriced:
         total += f", and {found.unpriced} attempts whose cost is unknown, since their models have no price"
     return [*lines, total]
@@ -42,4 +45,4 @@ def summary_lines(found: UsageSummary, asked: SummarizeUsage) -> list[str]:
 
 def _row(row: UsageRow) -> tuple[str, ...]:
     counts = (row.attempts, row.completed, row.failed, row.cancelled, row.indeterminate, row.token_usage.total)
-    return (row.provider, row.model, *map(str, counts), dollars(row.cost_usd), str(row.unpriced))
+    return (row.provider, row.model, *map(str, counts), format_usd(row.cost_usd), str(row.unpriced))

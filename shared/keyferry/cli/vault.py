@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import click
 
-from keyferry.cli.connection import Operator, run
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.tabular import days, table
+from keyferry.cli.terminal import days, format_table
 from keyferry.contracts.key import (
     KekRotation,
     KekTerm,
@@ -46,7 +46,7 @@ def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
     """Rewrap every data key under the primary KEK. Requests go on meanwhile; begun again, it goes on where it was."""
     say: Callable[[str], None] = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
 
-    async def work(me: Operator) -> KekRotation:
+    async def work(me: OperatorConnection) -> KekRotation:
         far = await me.ask(VAULT_ROTATE, RotateKek(renew=new_key), KekRotation)
         while wait and far.running:
             say(_how_far(far))
@@ -136,7 +136,7 @@ def _how_far(far: KekRotation) -> str:
 def _by_kek(counts: dict[str, int], primary: str) -> str:
     names = dict.fromkeys([primary, *sorted(counts)])
     rows = [(name, "primary" if name == primary else "", str(counts.get(name, 0))) for name in names]
-    return table(("SEALING KEY", "", "DATA KEYS"), rows, empty="")
+    return format_table(("SEALING KEY", "", "DATA KEYS"), rows, empty="")
 
 
 def _show_report(report: VaultReport, as_json: bool) -> int:

@@ -12,7 +12,6 @@ Leaving a stream early, and cancelling the task that waits for an answer, stop t
 a fake with the same behaviour for the tests of such programs.
 """
 
-from keyferry.client.answer import ChatAnswer, Delta, Embeddings, Route, ToolCall, ToolCallPiece, Usage
 from keyferry.client.client import Client
 from keyferry.client.connection import connect
 from keyferry.client.errors import (
@@ -38,6 +37,7 @@ from keyferry.client.errors import (
     Unavailable,
     Unreachable,
 )
+from keyferry.client.results import ChatAnswer, CompletionUsage, Delta, Embeddings, Route, ToolCall, ToolCallPiece
 from keyferry.client.stream import ChatStream
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "ChatAnswer",
     "ChatStream",
     "Client",
+    "CompletionUsage",
     "ContentFiltered",
     "ContextTooLong",
     "Delta",
@@ -70,6 +71,5 @@ __all__ = [
     "Truncated",
     "Unavailable",
     "Unreachable",
-    "Usage",
     "connect",
 ]

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from keyferry.client import reading, request
-from keyferry.client.answer import ChatAnswer, Embeddings, JsonObject, Route
-from keyferry.client.exchange import Exchange, Sleep, Transport
+from keyferry.client import parsing as reading
+from keyferry.client import prepared_request as request
+from keyferry.client.results import ChatAnswer, Embeddings, JsonObject, Route
+from keyferry.client.retrying_call import ClientTransport, RetryingCall, Sleep
 from keyferry.client.stream import ChatStream
 from keyferry.client.tracing import current_traceparent
 from keyferry.contracts.route import Model
@@ -26,7 +27,7 @@ class Client:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: ClientTransport,
         *,
         tenant: str,
         max_retries: int = DEFAULT_MAX_RETRIES,
@@ -36,7 +37,7 @@ class Client:
         self._transport = transport
         self._max_retries = max_retries
         self._sleep = sleep
-        self._open: set[Exchange] = set()
+        self._open: set[RetryingCall] = set()
 
     async def chat(
         self,
@@ -54,10 +55,8 @@ class Client:
         The deadline covers everything, automatic retries included; cancelling the task stops the provider's work. Without a
         `traceparent` the current OpenTelemetry span's is used. Raises KeyferryError.
         """
-        exchange = self._exchange(
-            model, messages, False, timeout_seconds, operation, tags, traceparent, parameters=parameters
-        )
-        return await self._ended(exchange, reading.answer_of)
+        call = self._call(model, messages, False, timeout_seconds, operation, tags, traceparent, parameters=parameters)
+        return await self._ended(call, reading.parse_answer)
 
     def stream(
         self,
@@ -73,10 +72,8 @@ class Client:
         """A streamed answer, sent when its `async with` block is entered; parameters as for `chat`. Raises BadRequest here,
         and any other KeyferryError from the block and its deltas.
         """
-        exchange = self._exchange(
-            model, messages, True, timeout_seconds, operation, tags, traceparent, parameters=parameters
-        )
-        return ChatStream(exchange, self._open.discard)
+        call = self._call(model, messages, True, timeout_seconds, operation, tags, traceparent, parameters=parameters)
+        return ChatStream(call, self._open.discard)
 
     async def embed(
         self,
@@ -93,7 +90,7 @@ class Client:
 
         Deadline, retries and traces are those of `chat`. Raises KeyferryError.
         """
-        asked = request.asked_embeddings(
+        asked = request.prepare_embeddings(
             model=model,
             given=input,
             timeout_seconds=timeout_seconds,
@@ -102,7 +99,7 @@ class Client:
             traceparent=traceparent or current_traceparent(),
             parameters=parameters,
         )
-        return await self._ended(self._opened(asked), reading.embeddings_of)
+        return await self._ended(self._opened(asked), reading.parse_embeddings)
 
     async def models(self) -> list[Model]:
         """What the tenant can call now. Raises KeyferryError."""
@@ -111,9 +108,9 @@ class Client:
     async def close(self) -> None:
         """Give up what is under way, and leave. Whoever waits for an answer gets Cancelled."""
         given_up, self._open = list(self._open), set()
-        for exchange in given_up:
-            exchange.abandon()
-            await exchange.end()
+        for call in given_up:
+            call.abandon()
+            await call.end()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -124,7 +121,7 @@ class Client:
     ) -> None:
         await self.close()
 
-    def _exchange(
+    def _call(
         self,
         model: str,
         messages: Messages,
@@ -135,7 +132,7 @@ class Client:
         traceparent: str | None,
         *,
         parameters: Mapping[str, object],
-    ) -> Exchange:
+    ) -> RetryingCall:
         asked = request.asked(
             model=model,
             messages=messages,
@@ -148,17 +145,17 @@ class Client:
         )
         return self._opened(asked)
 
-    def _opened(self, asked: request.Asked) -> Exchange:
-        exchange = Exchange(self._transport, self.tenant, asked, max_retries=self._max_retries, sleep=self._sleep)
-        self._open.add(exchange)
-        return exchange
+    def _opened(self, asked: request.Asked) -> RetryingCall:
+        call = RetryingCall(self._transport, self.tenant, asked, max_retries=self._max_retries, sleep=self._sleep)
+        self._open.add(call)
+        return call
 
-    async def _ended(self, exchange: Exchange, read: "_Read[_Answer]") -> _Answer:
+    async def _ended(self, call: RetryingCall, read: "_Read[_Answer]") -> _Answer:
         try:
-            return await _whole(exchange, read)
+            return await _whole(call, read)
         finally:
-            self._open.discard(exchange)
-            await exchange.end()
+            self._open.discard(call)
+            await call.end()
 
 
 class _Read(Protocol[_Answer_co]):
@@ -167,16 +164,16 @@ class _Read(Protocol[_Answer_co]):
     def __call__(self, raw: JsonObject, *, request_id: str, route: Route) -> _Answer_co: ...
 
 
-async def _whole(exchange: Exchange, read: _Read[_Answer]) -> _Answer:
+async def _whole(call: RetryingCall, read: _Read[_Answer]) -> _Answer:
     parts: list[bytes] = []
     while True:
-        piece = await exchange.next_piece()
+        piece = await call.next_piece()
         parts.append(piece.payload)
         if piece.last:
             break
-    route = exchange.route
+    route = call.route
     assert route is not None, "who answers has taken the request"
     try:
-        return read(reading.whole(b"".join(parts)), request_id=exchange.request_id, route=route)
-    except reading.NotOpenAI as error:
-        raise exchange.broken(str(error)) from None
+        return read(reading.parse_object(b"".join(parts)), request_id=call.request_id, route=route)
+    except reading.MalformedAnswer as error:
+        raise call.broken(str(error)) from None

@@ -15,7 +15,7 @@ from nats.errors import NoRespondersError
 from nkeys import NkeysError
 
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
-from keyferry.client.errors import CannotConnect, error_of
+from keyferry.client.errors import CannotConnect, build_error
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Probe
 from keyferry.contracts.envelope import MalformedMessage
@@ -94,14 +94,14 @@ class BusTransport:
         try:
             reply = await self._client.request(MODEL_LIST.addressed(question), question.encode(), timeout=_ASK_SECONDS)
             if (refusal := refusal_in(reply.data)) is not None:
-                raise error_of(Failure(failure_class=_REFUSED[refusal.code], message=refusal.message))
+                raise build_error(Failure(failure_class=_REFUSED[refusal.code], message=refusal.message))
             return Models.decode(reply.data)
         except NoRespondersError:
-            raise error_of(_unavailable("no router is running; try again in a moment")) from None
+            raise build_error(_unavailable("no router is running; try again in a moment")) from None
         except (NatsError, TimeoutError):
-            raise error_of(_unavailable(f"no answer from the bus within {_ASK_SECONDS:g} s; try again")) from None
+            raise build_error(_unavailable(f"no answer from the bus within {_ASK_SECONDS:g} s; try again")) from None
         except MalformedMessage as error:
-            raise error_of(Failure(failure_class=FailureClass.INTERNAL, message=str(error))) from None
+            raise build_error(Failure(failure_class=FailureClass.INTERNAL, message=str(error))) from None
 
     async def close(self) -> None:
         """Leave, once the workers of calls that were given up have been told."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from keyferry.client.answer import Route
+from keyferry.client.results import Route
 from keyferry.contracts.failure import Failure, FailureClass
 
 C = FailureClass
@@ -138,7 +138,7 @@ ERRORS: Mapping[FailureClass, type[KeyferryError]] = MappingProxyType(
 """The class of every failure."""
 
 
-def error_of(
+def build_error(
     failure: Failure, *, request_id: str | None = None, decision_id: str | None = None, route: Route | None = None
 ) -> KeyferryError:
     """The error to raise for a failure."""

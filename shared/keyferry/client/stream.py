@@ -5,17 +5,17 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from keyferry.client.answer import ChatAnswer, Delta, Route
-from keyferry.client.exchange import Exchange
-from keyferry.client.reading import NotOpenAI, StreamAssembly, answer_of
+from keyferry.client.parsing import MalformedAnswer, StreamAssembly, parse_answer
+from keyferry.client.results import ChatAnswer, Delta, Route
+from keyferry.client.retrying_call import RetryingCall
 from keyferry.runtime.request.calls import Piece
 
 
 class ChatStream:
     """`async with` it, then `async for` its deltas. Leaving the block early stops the provider's work."""
 
-    def __init__(self, exchange: Exchange, leave: Callable[[Exchange], None]) -> None:
-        self._exchange = exchange
+    def __init__(self, call: RetryingCall, leave: Callable[[RetryingCall], None]) -> None:
+        self._call = call
         self._leave = leave
         self._assembly = StreamAssembly()
         self._ready: deque[Delta] = deque()
@@ -32,16 +32,16 @@ class ChatStream:
     @property
     def request_id(self) -> str:
         """For `keyferry explain`."""
-        return self._exchange.request_id
+        return self._call.request_id
 
     @property
     def route(self) -> Route | None:
         """Which way the request goes, once a worker has taken it; final with the first delta."""
-        return self._exchange.route
+        return self._call.route
 
     async def __aenter__(self) -> Self:
         try:
-            await self._exchange.begin()
+            await self._call.begin()
         except BaseException:
             # The block is not entered, so nothing else would tell the worker.
             await self._end()
@@ -62,7 +62,7 @@ class ChatStream:
         while not self._ready:
             if self._answer is not None:
                 raise StopAsyncIteration
-            self._take(await self._exchange.next_piece())
+            self._take(await self._call.next_piece())
         return self._ready.popleft()
 
     def _take(self, piece: Piece) -> None:
@@ -70,14 +70,14 @@ class ChatStream:
             for chunk in filter(None, piece.payload.split(b"\n")):
                 self._ready.extend(self._assembly.take(chunk))
             if piece.last:
-                route = self._exchange.route
+                route = self._call.route
                 assert route is not None, "who answers has taken the request"
                 raw = self._assembly.completion()
-                self._answer = answer_of(raw, request_id=self._exchange.request_id, route=route)
-        except NotOpenAI as error:
-            raise self._exchange.broken(str(error)) from None
+                self._answer = parse_answer(raw, request_id=self._call.request_id, route=route)
+        except MalformedAnswer as error:
+            raise self._call.broken(str(error)) from None
 
     async def _end(self) -> None:
         self._left = True
-        self._leave(self._exchange)
-        await self._exchange.end()
+        self._leave(self._call)
+        await self._call.end()

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from keyferry.client.answer import JsonObject
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
-from keyferry.client.exchange import Answering
-from keyferry.client.reading import whole
+from keyferry.client.parsing import parse_object
+from keyferry.client.results import JsonObject
+from keyferry.client.retrying_call import PendingCall
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -39,7 +39,7 @@ ENDPOINT = "fake"
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class ReplyDelta:
     """A step of a reply: one piece of text, reasoning or a tool call, as one delta."""
 
     text: str = ""
@@ -61,12 +61,12 @@ class Say:
         return delta
 
 
-Step = str | Say | asyncio.Event | Failure
+Step = str | ReplyDelta | asyncio.Event | Failure
 """Text (a delta of it), anything else to say, an event to wait for, or the failure that ends the reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ScriptedReply:
     """What one request gets: its steps in order, then, unless a failure ends them, the end of a whole answer."""
 
     steps: tuple[Step, ...]
@@ -83,7 +83,7 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Recorded:
+class RecordedRequest:
     """A request that was made. One that was retried stands here once for each try."""
 
     head: ChatRequest | EmbeddingRequest
@@ -127,7 +127,7 @@ class FakeKeyferry(Client):
         super().__init__(self._bus, tenant=tenant, max_retries=max_retries, sleep=self._note_wait)
 
     @property
-    def requests(self) -> list[Recorded]:
+    def requests(self) -> list[RecordedRequest]:
         """Every request so far, retries included."""
         return self._bus.requests
 
@@ -139,11 +139,11 @@ class FakeKeyferry(Client):
 
     def reply(self, *steps: Step, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         """Script the next request that is not scripted yet. Retries are requests of their own."""
-        self._bus.replies.append(Reply(steps, prompt_tokens, completion_tokens))
+        self._bus.replies.append(ScriptedReply(steps, prompt_tokens, completion_tokens))
 
     def reply_embeddings(self, *vectors: Sequence[float], prompt_tokens: int = 0) -> None:
         """Script the next request that is not scripted yet, which asks for as many embeddings."""
-        self._bus.replies.append(Reply((), prompt_tokens, vectors=tuple(tuple(vector) for vector in vectors)))
+        self._bus.replies.append(ScriptedReply((), prompt_tokens, vectors=tuple(tuple(vector) for vector in vectors)))
 
     async def _note_wait(self, seconds: float) -> None:
         self.waited_seconds.append(seconds)
@@ -153,21 +153,21 @@ class FakeKeyferry(Client):
 @dataclass(slots=True)
 class _ScriptedTransport:
     names: list[str]
-    requests: list[Recorded] = field(default_factory=list)
-    replies: deque[Reply] = field(default_factory=deque)
+    requests: list[RecordedRequest] = field(default_factory=list)
+    replies: deque[ScriptedReply] = field(default_factory=deque)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Answering:
-        recorded = Recorded(head, whole(body))
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> PendingCall:
+        recorded = RecordedRequest(head, parse_object(body))
         return _ScriptedCall(recorded, self._reply_to(recorded))
 
-    def _reply_to(self, recorded: Recorded) -> Reply:
+    def _reply_to(self, recorded: RecordedRequest) -> ScriptedReply:
         self.requests.append(recorded)
         self.called.set()
         if recorded.model not in self.names:
             offered = ", ".join(self.names)
             message = f"the model {recorded.model!r} is not offered to this tenant; it offers: {offered}"
-            return Reply((failure(FailureClass.NOT_FOUND, message, where=Where.GATEWAY),))
+            return ScriptedReply((failure(FailureClass.NOT_FOUND, message, where=Where.GATEWAY),))
         if self.replies:
             return self.replies.popleft()
         return _NO_EMBEDDINGS if _embeds(recorded) else _echo(recorded.body)
@@ -186,12 +186,12 @@ class _ScriptedTransport:
 class _ScriptedCall:
     """One try. The whole of a reply is one piece unless a stream was asked for."""
 
-    def __init__(self, recorded: Recorded, reply: Reply) -> None:
+    def __init__(self, recorded: RecordedRequest, reply: ScriptedReply) -> None:
         self.accepted: Accepted | None = None
         self._recorded = recorded
         self._reply = reply
         self._steps = deque(reply.steps)
-        self._said: list[Say] = []
+        self._said: list[ReplyDelta] = []
         self._decision_id = ids.new(ids.DECISION)
         self._give_up_at = time.monotonic() + recorded.head.deadline_ms / 1000
         self._abandoned = asyncio.Event()
@@ -221,14 +221,14 @@ class _ScriptedCall:
     def abandon(self) -> None:
         self._abandoned.set()
 
-    async def _take(self, step: Step) -> Say | None:
+    async def _take(self, step: Step) -> ReplyDelta | None:
         if isinstance(step, Failure):
             self._over = True
             raise CallFailed(step, decision_id=self._decision_id)
         if isinstance(step, asyncio.Event):
             await self._wait_for(step)
             return None
-        said = Say(step) if isinstance(step, str) else step
+        said = ReplyDelta(step) if isinstance(step, str) else step
         self._said.append(said)
         return said
 
@@ -289,7 +289,7 @@ class _ScriptedCall:
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-_NO_EMBEDDINGS = Reply(
+_NO_EMBEDDINGS = ScriptedReply(
     (
         Failure(
             failure_class=FailureClass.BAD_REQUEST,
@@ -302,7 +302,7 @@ _NO_EMBEDDINGS = Reply(
 )
 
 
-def _embeds(recorded: Recorded) -> bool:
+def _embeds(recorded: RecordedRequest) -> bool:
     return recorded.head.kind is RequestKind.EMBEDDING
 
 
@@ -311,7 +311,7 @@ def _packed(vector: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
-def _tool_calls(said: Iterable[Say]) -> list[dict[str, object]]:
+def _tool_calls(said: Iterable[ReplyDelta]) -> list[dict[str, object]]:
     """The one tool call that a reply can make, put together from its pieces."""
     pieces = [say for say in said if say.tool_name or say.tool_arguments]
     if not pieces:
@@ -336,7 +336,7 @@ def _accepted(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepte
     )
 
 
-def _echo(body: JsonObject) -> Reply:
+def _echo(body: JsonObject) -> ScriptedReply:
     """The text of the last user message, a word for each delta and token."""
     messages = body["messages"]
     assert isinstance(messages, list), "the client has checked it"
@@ -349,4 +349,4 @@ def _echo(body: JsonObject) -> Reply:
     ]
     detail = said[-1].split(" ") if said else [""]
     pieces = [word if at == 0 else f" {word}" for at, word in enumerate(detail)]
-    return Reply(tuple(pieces), prompt_tokens=len(detail), completion_tokens=len(detail))
+    return ScriptedReply(tuple(pieces), prompt_tokens=len(detail), completion_tokens=len(detail))

@@ -58,7 +58,7 @@ def seen(error: KeyferryError) -> Seen:
     )
 
 
-async def whole(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
+async def parse_object(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
     return await side.client.chat(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
 
 
@@ -71,7 +71,7 @@ async def streamed(side: Side, model: str | None = None, timeout_seconds: float 
 
 
 Ask = Callable[..., Awaitable[ChatAnswer]]
-both_ways = pytest.mark.parametrize("ask", [whole, streamed])
+both_ways = pytest.mark.parametrize("ask", [parse_object, streamed])
 
 
 @both_ways

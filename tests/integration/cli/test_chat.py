@@ -28,8 +28,8 @@ async def test_one_piece_and_json(bus: Installation, tmp_path: Path) -> None:
     assert (whole.status, whole.out) == (0, "hello\n")
     document = json.loads(data.out)
     assert (document["text"], document["finish_reason"], document["failure"]) == ("hello", "stop", None)
-    assert document["story"]["request_id"] == document["request_id"]
-    assert document["story"]["attempts"][0]["cost_usd"] == "0.000012"
+    assert document["trace"]["request_id"] == document["request_id"]
+    assert document["trace"]["attempts"][0]["cost_usd"] == "0.000012"
 
 
 async def test_a_bus_without_a_router_says_so(bus: Installation, tmp_path: Path) -> None:

@@ -81,9 +81,9 @@ async def test_a_key_from_standard_input_is_tested_and_shown_masked(scene: Scene
     for step in ("reachable", "accepted", "has credit", "model or region"):
         assert f"{step} " in ran.out
     assert "5 ms" in ran.out
-    listed = await scene.run("keys", "list", "--tenant", "acme")
-    assert "production" in listed.out
-    assert key not in ran.out + ran.err + listed.out
+    format_keys = await scene.run("keys", "list", "--tenant", "acme")
+    assert "production" in format_keys.out
+    assert key not in ran.out + ran.err + format_keys.out
     assert scene.worker.tested[0][0].reveal() == key
 
 

@@ -13,7 +13,7 @@ from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import KEY_EDIT, KEY_TRY, Role, Subject
 from keyferry.runtime.bus.connection import Bus, BusError, Refused
 from keyferry.runtime.process.settings import ServiceSettings
-from services.console.asking import Ask
+from services.console.service_client import Ask
 from tests.integration.cli.answering import owner
 from tests.support.bus import installation
 from tests.support.scripted_bus import ScriptedBus

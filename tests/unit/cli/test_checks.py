@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.cli.bus_checks import chat_finding, clock_finding, ledger_finding, service_findings
-from keyferry.cli.control import Process
-from keyferry.cli.exchange import Chatted
+from keyferry.cli.bus_checks import check_chat, check_clock, check_ledger, check_services
+from keyferry.cli.chat_request import ChatResult
+from keyferry.cli.control import ProcessStatus
 from keyferry.cli.finding import Finding
-from keyferry.cli.local_checks import MIN_FREE_BYTES, disk_finding, launcher_finding, secrets_finding
-from keyferry.cli.story import Story
+from keyferry.cli.local_checks import MIN_FREE_BYTES, check_disk, check_launcher, check_secrets
+from keyferry.cli.request_trace import RequestTrace
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.service import ServiceReport
@@ -37,12 +37,12 @@ def _all() -> list[ServiceReport]:
 
 
 def _problems(reports: list[ServiceReport], slots: int = 2) -> list[Finding]:
-    return [finding for finding in service_findings(reports, slots) if not finding.ok]
+    return [finding for finding in check_services(reports, slots) if not finding.ok]
 
 
 def test_all_services_in_all_slots_are_well() -> None:
     assert _problems(_all()) == []
-    assert len(list(service_findings(_all(), 2))) == len(SERVICES) + 1
+    assert len(list(check_services(_all(), 2))) == len(SERVICES) + 1
 
 
 def test_a_service_that_is_silent_is_named() -> None:
@@ -68,22 +68,22 @@ def test_two_processes_of_a_slot_during_a_restart_are_well() -> None:
 
 @pytest.mark.parametrize(("milliseconds", "ok"), [(-600, False), (-400, True), (5, True), (410, True), (700, False)])
 def test_the_router_decides_between_two_moments_of_ours(milliseconds: int, ok: bool) -> None:
-    finding = clock_finding(AT, AT + timedelta(milliseconds=milliseconds), AT + timedelta(milliseconds=10))
+    finding = check_clock(AT, AT + timedelta(milliseconds=milliseconds), AT + timedelta(milliseconds=10))
     assert finding.ok == ok
 
 
 def test_a_refused_chat_tells_the_reason() -> None:
     failure = Failure(failure_class=FailureClass.POLICY, message="the tenant demo is suspended or unknown")
-    finding = chat_finding(Chatted(REQUEST_ID, failure=CallFailed(failure)), "hello", "demo")
+    finding = check_chat(ChatResult(REQUEST_ID, failure=CallFailed(failure)), "hello", "demo")
     assert not finding.ok
     assert "suspended or unknown (policy)" in finding.detail
 
 
 def test_an_echo_has_to_hold_what_was_said() -> None:
-    chatted = Chatted(REQUEST_ID)
-    assert not chat_finding(chatted, "hello", "demo").ok
-    chatted.answer.text = "You said: hello"
-    assert chat_finding(chatted, "hello", "demo").ok
+    chat_result = ChatResult(REQUEST_ID)
+    assert not check_chat(chat_result, "hello", "demo").ok
+    chat_result.answer.text = "You said: hello"
+    assert check_chat(chat_result, "hello", "demo").ok
 
 
 def test_the_ledger_has_to_have_the_decision_and_the_attempt() -> None:
@@ -96,45 +96,48 @@ def test_the_ledger_has_to_have_the_decision_and_the_attempt() -> None:
         model="echo",
         key_source=KeySource.NONE,
     )
-    chatted = Chatted(REQUEST_ID, accepted=accepted)
-    whole = ledger_finding(Story("demo", REQUEST_ID, decision(), [ledger_row()]), chatted)
+    chat_result = ChatResult(REQUEST_ID, accepted=accepted)
+    whole = check_ledger(RequestTrace("demo", REQUEST_ID, decision(), [ledger_row()]), chat_result)
     assert whole.ok
     assert "att_1" in whole.detail
-    lacking = ledger_finding(Story("demo", REQUEST_ID, decision(), []), chatted)
+    lacking = check_ledger(RequestTrace("demo", REQUEST_ID, decision(), []), chat_result)
     assert "the attempt's row" in lacking.detail
     assert "ATTEMPTS, DECISIONS" in lacking.remedy
 
 
 def test_secrets_that_others_may_read_are_named(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
-    assert not secrets_finding(secrets).ok
+    assert not check_secrets(secrets).ok
     (secrets / "nkeys").mkdir(parents=True)
     seed = secrets / "nkeys" / "operator.seed"
     seed.write_text("seed")
     for directory in (secrets, seed.parent):
         directory.chmod(0o700)
     seed.chmod(0o600)
-    assert secrets_finding(secrets) == Finding("secrets", "1 files, for their owner only")
+    assert check_secrets(secrets) == Finding("secrets", "1 files, for their owner only")
     seed.chmod(0o640)
-    finding = secrets_finding(secrets)
+    finding = check_secrets(secrets)
     assert str(seed) in finding.detail
     assert "chmod" in finding.remedy
     seed.chmod(0o600)
     seed.parent.chmod(0o711)
-    assert str(seed.parent) in secrets_finding(secrets).detail
+    assert str(seed.parent) in check_secrets(secrets).detail
 
 
 def test_a_process_that_is_not_ready_is_named() -> None:
-    well = [Process(name="router", pid=1, state="ready"), Process(name="nats", pid=2, state="ready", restarts=3)]
-    assert launcher_finding(well) == Finding("launcher", "2 processes ready; restarted so far: nats 3x")
-    ill = launcher_finding([*well, Process(name="ingress", pid=3, state="gone")])
+    well = [
+        ProcessStatus(name="router", pid=1, state="ready"),
+        ProcessStatus(name="nats", pid=2, state="ready", restarts=3),
+    ]
+    assert check_launcher(well) == Finding("launcher", "2 processes ready; restarted so far: nats 3x")
+    ill = check_launcher([*well, ProcessStatus(name="ingress", pid=3, state="gone")])
     assert ill.detail == "ingress is gone"
     assert not ill.ok
 
 
 def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
-    assert disk_finding(tmp_path, MIN_FREE_BYTES).ok
-    assert not disk_finding(tmp_path, MIN_FREE_BYTES - 1).ok
+    assert check_disk(tmp_path, MIN_FREE_BYTES).ok
+    assert not check_disk(tmp_path, MIN_FREE_BYTES - 1).ok
 
 
 def test_a_finding_says_what_to_do_only_when_there_is_something_to_do() -> None:

@@ -10,7 +10,7 @@ import pytest
 from nats.errors import ConnectionClosedError
 
 from keyferry.cli import main
-from keyferry.cli.problem import Problem, explained
+from keyferry.cli.problem import Problem, to_problem
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.service import ErrorCode
@@ -130,5 +130,5 @@ def _invalid() -> Exception:
     ],
 )
 def test_every_kind_of_error_is_explained(error: Exception, says: str) -> None:
-    assert says in explained(error).what
-    assert all("\n" not in line for line in explained(error).lines())
+    assert says in to_problem(error).what
+    assert all("\n" not in line for line in to_problem(error).lines())

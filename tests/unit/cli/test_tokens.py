@@ -9,7 +9,7 @@ import pytest
 from deploy.embedded.proof import knows
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
-from keyferry.cli.tokens import registration, state
+from keyferry.cli.tokens import build_registration, state
 from keyferry.contracts import client_token
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken
@@ -20,12 +20,12 @@ _TOKEN = ClientToken(token_id="tok_1", tenant="demo", label="x", last4="abcd", c
 
 def test_only_the_digest_and_the_last_characters_are_sent() -> None:
     token = client_token.mint()
-    sent = registration(token, "demo", "my program", ("echo",))
+    sent = build_registration(token, "demo", "my program", ("echo",))
     assert sent.digest == client_token.digest(token.reveal())
     assert sent.last4 == token.reveal()[-4:]
     assert sent.allowed_models == ["echo"]
     assert token.reveal()[:-4] not in sent.encode().decode()
-    assert registration(token, "demo", "my program").allowed_models is None
+    assert build_registration(token, "demo", "my program").allowed_models is None
 
 
 def test_states() -> None:

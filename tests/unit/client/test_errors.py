@@ -3,7 +3,7 @@
 import pytest
 
 from keyferry import client
-from keyferry.client.errors import ERRORS, error_of
+from keyferry.client.errors import ERRORS, build_error
 from keyferry.contracts.failure import Failure, FailureClass
 
 
@@ -13,7 +13,7 @@ def test_the_table_has_every_failure_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("kind", FailureClass)
 def test_each_is_a_keyferry_error_that_the_package_shows(kind: FailureClass) -> None:
-    raised = error_of(Failure(failure_class=kind, message="why"), request_id="req_1", decision_id="dec_1")
+    raised = build_error(Failure(failure_class=kind, message="why"), request_id="req_1", decision_id="dec_1")
     assert isinstance(raised, client.KeyferryError)
     assert type(raised).__name__ in client.__all__
     assert (raised.failure.failure_class, raised.request_id, raised.decision_id) == (kind, "req_1", "dec_1")
@@ -34,4 +34,4 @@ def test_a_limit_of_the_gateway_is_caught_with_the_provider_s() -> None:
 @pytest.mark.parametrize(("delay_ms", "seconds"), [(None, None), (0, 0.0), (1500, 1.5)])
 def test_retry_after_is_in_seconds(delay_ms: int | None, seconds: float | None) -> None:
     failure = Failure(failure_class=FailureClass.RATE_LIMIT, message="later", retry_after_ms=delay_ms)
-    assert error_of(failure).retry_after_seconds == seconds
+    assert build_error(failure).retry_after_seconds == seconds

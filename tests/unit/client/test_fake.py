@@ -7,7 +7,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from keyferry.client import Cancelled, KeyferryError, LimitReached, ToolCall, Truncated, Unavailable, Unreachable
-from keyferry.client.testing import FakeKeyferry, Say, failure
+from keyferry.client.testing import FakeKeyferry, ReplyDelta, failure
 from keyferry.contracts.failure import FailureClass, Where
 
 HELLO = [{"role": "user", "content": "hello there"}]
@@ -86,15 +86,15 @@ async def test_an_error_is_final() -> None:
 async def test_a_tool_call_and_reasoning_come_in_pieces() -> None:
     fake = FakeKeyferry()
     for _ in range(2):
-        call = (Say(tool_call_id="c1", tool_name="look", tool_arguments="{"), Say(tool_arguments="}"))
-        fake.reply(Say(reasoning="hm"), *call, prompt_tokens=3, completion_tokens=2)
-    whole = await fake.chat(model="echo", messages=HELLO)
+        call = (ReplyDelta(tool_call_id="c1", tool_name="look", tool_arguments="{"), ReplyDelta(tool_arguments="}"))
+        fake.reply(ReplyDelta(reasoning="hm"), *call, prompt_tokens=3, completion_tokens=2)
+    parse_object = await fake.chat(model="echo", messages=HELLO)
     async with fake.stream(model="echo", messages=HELLO) as stream:
         deltas = [delta async for delta in stream]
     pieces = [piece for delta in deltas for piece in delta.tool_calls]
     assert "".join(piece.arguments for piece in pieces) == "{}"
     assert [piece.name for piece in pieces] == ["look", None]
-    for answer in (whole, stream.answer):
+    for answer in (parse_object, stream.answer):
         assert answer.tool_calls == (ToolCall("c1", "look", "{}"),)
         assert (answer.reasoning, answer.finish_reason, answer.text) == ("hm", "tool_calls", "")
         assert answer.usage is not None

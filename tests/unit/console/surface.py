@@ -18,11 +18,11 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_INTAKE, KEY_LIST, Subject
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
-from services.console.asking import Answer
-from services.console.credential import identify
-from services.console.door import Door
-from services.console.handlers import application
+from services.console.authentication import identify
+from services.console.handlers import build_application
+from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
+from services.console.service_client import Answer
 from tests.support.scripted_bus import ScriptedBus
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ class Surface:
     def __post_init__(self) -> None:
         self.bus.answers(KEY_INTAKE, VAULT.intake_key)
 
-    def application(self) -> FastAPI:
+    def build_application(self) -> FastAPI:
         """The routes, with this surface behind them."""
         app = _routes(self) if self.adapt is not None else _shared_routes()
         if self.adapt is not None:
@@ -54,14 +54,14 @@ class Surface:
         return app
 
     @cached_property
-    def door(self) -> Door:
-        app = self.application()
+    def middleware(self) -> ManagementMiddleware:
+        app = self.build_application()
 
         async def staged(scope: Scope, receive: Receive, send: Send) -> None:
             _stage[:] = [self]
             await app(scope, receive, send)
 
-        return Door(
+        return ManagementMiddleware(
             staged,
             identify=lambda header: identify(header, Secret(TOKEN)),
             waiting_for=lambda: self.waiting,
@@ -73,7 +73,7 @@ class Surface:
         self, method: str, path: str, body: object = None, *, headers: dict[str, str] = AUTHORIZED, **more: Any
     ) -> httpx.Response:
         """One request; `body` goes out as JSON unless null."""
-        transport = httpx.ASGITransport(app=cast(Any, self.door))
+        transport = httpx.ASGITransport(app=cast(Any, self.middleware))
         async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as client:
             if body is not None:
                 more["content"] = json.dumps(body)
@@ -100,7 +100,7 @@ def _routes(surface: Surface | None) -> FastAPI:
     async def ask(subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
         return await on().bus.ask(subject, question, answer, timeout_seconds=timeout_seconds)
 
-    return application(
+    return build_application(
         ask=ask,
         sealer=Sealer(VAULT.intake_key.public_key),
         clock=lambda: NOW,

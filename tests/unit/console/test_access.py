@@ -7,11 +7,11 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from keyferry.contracts.secret import Secret
-from services.console.access import ALLOWED, OPERATOR_PREFIX, OWN_PREFIX, may
-from services.console.acting import For, tenant_in_path
-from services.console.credential import OPERATOR, Credential, Unauthenticated, identify
-from services.console.door import OPEN_PATHS
-from services.console.handlers import document
+from services.console.access import ALLOWED, OPERATOR_PREFIX, OWN_PREFIX, is_allowed
+from services.console.authentication import OPERATOR, CredentialKind, Unauthenticated, identify
+from services.console.handlers import build_document
+from services.console.middleware import OPEN_PATHS
+from services.console.tenant_context import CurrentTenant, tenant_in_path
 from tests.unit.console.surface import AUTHORIZED, TOKEN, Surface, error
 
 _METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
@@ -19,7 +19,7 @@ _METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
 
 def documented() -> Iterator[tuple[str, str]]:
     """Method and path template of every operation."""
-    paths = document()["paths"]
+    paths = build_document()["paths"]
     assert isinstance(paths, dict)
     for path, operations in paths.items():
         yield from ((name.upper(), path) for name in operations if name in _METHODS)
@@ -38,10 +38,10 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
 
 def test_both_prefixes_lead_to_the_same_routes() -> None:
     own = {(method, path.removeprefix(OWN_PREFIX)) for method, path in ROUTES if not path.startswith(OPERATOR_PREFIX)}
-    acting = {
+    operator_routes = {
         (method, path.removeprefix(OPERATOR_PREFIX)) for method, path in ROUTES if path.startswith(OPERATOR_PREFIX)
     }
-    assert own == acting
+    assert own == operator_routes
     assert len(own) >= 15
 
 
@@ -53,7 +53,7 @@ def test_nothing_is_served_that_is_not_documented() -> None:
             assert isinstance(route, APIRoute), f"{route} answers and is no documented route"
             served.update((method, route.path) for method in route.methods or ())
 
-    Surface(adapt=look).application()
+    Surface(adapt=look).build_application()
     assert served == set(documented())
 
 
@@ -89,12 +89,12 @@ async def test_every_route_lets_the_operator_in() -> None:
         assert (await surface.ask(method, filled(path))).status_code not in (401, 403), f"{method} {path}"
 
 
-@pytest.mark.parametrize("credential", list(Credential))
-def test_the_table_of_routes_and_credentials(credential: Credential) -> None:
+@pytest.mark.parametrize("credential", list(CredentialKind))
+def test_the_table_of_routes_and_credentials(credential: CredentialKind) -> None:
     """The rule behind the table: until people can sign in, the operator may do everything, and nobody else anything."""
     for method, path in ROUTES:
-        assert may(credential, method, path) is (credential is Credential.OPERATOR)
-    assert not may(credential, "PUT", "/api/v1/provider-keys")
+        assert is_allowed(credential, method, path) is (credential is CredentialKind.OPERATOR)
+    assert not is_allowed(credential, "PUT", "/api/v1/provider-keys")
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/nothing", "/api/v1/openapi.json", "/docs", "/openapi.json"])
@@ -104,13 +104,16 @@ async def test_who_is_not_known_learns_of_no_address(path: str) -> None:
 
 
 async def test_a_route_without_a_row_is_denied_to_the_operator_too() -> None:
-    async def forgotten(who: For) -> dict[str, str]:
-        return {"tenant": who.tenant}
+    async def forgotten(context: CurrentTenant) -> dict[str, str]:
+        return {"tenant": context.tenant}
 
     def add(app: FastAPI) -> None:
         app.add_api_route("/api/v1/forgotten", forgotten)
         app.add_api_route(
-            f"{OPERATOR_PREFIX}/forgotten", forgotten, dependencies=[Depends(tenant_in_path)], name="acting"
+            f"{OPERATOR_PREFIX}/forgotten",
+            forgotten,
+            dependencies=[Depends(tenant_in_path)],
+            name="acting",
         )
 
     surface = Surface(adapt=add)

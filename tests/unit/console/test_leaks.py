@@ -17,9 +17,9 @@ from keyferry.contracts.key import KeyTest
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import KEY_ADD, KEY_EDIT, KEY_ROTATE, KEY_TRY
 from keyferry.runtime.process.logs import JsonFormatter
-from services.console.acting import For
 from services.console.bodies import AddKeyBody
-from services.console.validation import from_faults
+from services.console.tenant_context import CurrentTenant
+from services.console.validation import problem_from_faults
 from tests.unit.console.surface import AUTHORIZED, KEY, Surface, error, stored
 
 OWN = "/api/v1/provider-keys"
@@ -207,7 +207,7 @@ async def test_the_framework_keeps_nothing_for_telemetry(monkeypatch: pytest.Mon
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: provider)
 
-    async def looking(who: For, body: AddKeyBody) -> dict[str, str]:
+    async def looking(context: CurrentTenant, body: AddKeyBody) -> dict[str, str]:
         kept.append(get_telemetry_data())
         return {}
 
@@ -216,7 +216,7 @@ async def test_the_framework_keeps_nothing_for_telemetry(monkeypatch: pytest.Mon
         return {}
 
     surface = Surface(adapt=lambda app: app.add_api_route("/api/v1/looking", looking, methods=["POST"]))
-    monkeypatch.setattr("services.console.acting.may", lambda *_: True)
+    monkeypatch.setattr("services.console.tenant_context.is_allowed", lambda *_: True)
     assert (await surface.ask("POST", "/api/v1/looking", NEW)).status_code == 200
     assert kept == [None]
     assert exporter.get_finished_spans() == ()
@@ -250,6 +250,6 @@ def test_only_names_of_ours_are_told() -> None:
         ("hf_A1", "…"),
         ("a" * 41, "…"),
     ):
-        problem = from_faults([{"type": "extra_forbidden", "loc": ("body", name), "msg": f"what {name} says"}])
+        problem = problem_from_faults([{"type": "extra_forbidden", "loc": ("body", name), "msg": f"what {name} says"}])
         assert problem.param == told
         assert problem.message == f"{told}: there is no such field"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.console.handlers import document
+from services.console.handlers import build_document
 from services.console.openapi import DOCUMENT, REPOSITORY, main
 
 
@@ -28,7 +28,7 @@ def test_a_drifted_document_is_found_and_written_anew(tmp_path: Path, capsys: py
 
 
 def test_every_operation_is_named_once_and_described() -> None:
-    paths = document()["paths"]
+    paths = build_document()["paths"]
     assert isinstance(paths, dict)
     operations = [operation for methods in paths.values() for operation in methods.values()]
     names = [operation["operationId"] for operation in operations]
@@ -37,7 +37,7 @@ def test_every_operation_is_named_once_and_described() -> None:
 
 
 def test_the_key_in_clear_is_marked_as_a_secret() -> None:
-    text = json.dumps(document())
+    text = json.dumps(build_document())
     assert '"format": "password"' in text
     assert '"writeOnly": true' in text
     assert "HTTPValidationError" not in text, "the framework's own error shape is never sent"

@@ -183,11 +183,11 @@ async def test_lists_go_on_with_a_cursor() -> None:
     seen: list[str] = []
     after = ""
     for _ in range(3):
-        page = (await surface.ask("GET", f"{OWN}?limit=2{after}")).json()
-        seen += [key["key_id"] for key in page["data"]]
-        after = f"&after={page['next']}"
+        paginate = (await surface.ask("GET", f"{OWN}?limit=2{after}")).json()
+        seen += [key["key_id"] for key in paginate["data"]]
+        after = f"&after={paginate['next']}"
     assert seen == [f"key_000{number}" for number in range(5)]
-    assert page["next"] is None
+    assert paginate["next"] is None
     assert error(await surface.ask("GET", f"{OWN}?after=key_gone")) == (400, "invalid_cursor", "after")
     for wrong in ("limit=0", "limit=1001", "limit=x", "after="):
         assert error(await surface.ask("GET", f"{OWN}?{wrong}"))[:2] == (422, "invalid_value")

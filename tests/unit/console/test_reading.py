@@ -27,10 +27,10 @@ BOTH = pytest.mark.parametrize(("base", "tenant"), [("/api/v1", "platform"), ("/
 
 async def test_every_provider_is_told_with_what_its_keys_need() -> None:
     surface = Surface()
-    page = (await surface.ask("GET", "/api/v1/providers")).json()
-    assert [row["name"] for row in page["data"]] == list(PROVIDERS)
-    assert page["next"] is None
-    rows = {row["name"]: row for row in page["data"]}
+    paginate = (await surface.ask("GET", "/api/v1/providers")).json()
+    assert [row["name"] for row in paginate["data"]] == list(PROVIDERS)
+    assert paginate["next"] is None
+    rows = {row["name"]: row for row in paginate["data"]}
     assert rows["openai"]["key_prefixes"] == ["sk-", "sk-proj-", "sk-svcacct-"]
     assert rows["openai"]["key_url"] == "https://platform.openai.com/api-keys"
     assert rows["openai"]["docs_url"].startswith("https://")
@@ -56,8 +56,8 @@ async def test_models_are_asked_for_with_their_filters(base: str, tenant: str) -
         "?filter=eu,recommended:chat,provider:openai&tier=free&class=budget&capability=tools&available=all&approved=all"
         "&sort=context&limit=2"
     )
-    page = (await surface.ask("GET", f"{base}/models{query}")).json()
-    assert ([row["id"] for row in page["data"]], page["next"]) == (["a", "b"], "b")
+    paginate = (await surface.ask("GET", f"{base}/models{query}")).json()
+    assert ([row["id"] for row in paginate["data"]], paginate["next"]) == (["a", "b"], "b")
     rest = (await surface.ask("GET", f"{base}/models?after=b")).json()
     assert ([row["id"] for row in rest["data"]], rest["next"]) == (["c"], None)
     assert [question for _, question in surface.bus.asked] == [
@@ -125,11 +125,11 @@ async def test_the_audit_goes_back_page_by_page(base: str, tenant: str) -> None:
     seen: list[int] = []
     after = ""
     while True:
-        page = (await surface.ask("GET", f"{base}/audit?limit=2{after}")).json()
-        seen += [row["position"] for row in page["data"]]
-        if page["next"] is None:
+        paginate = (await surface.ask("GET", f"{base}/audit?limit=2{after}")).json()
+        seen += [row["position"] for row in paginate["data"]]
+        if paginate["next"] is None:
             break
-        after = f"&after={page['next']}"
+        after = f"&after={paginate['next']}"
     assert seen == [5, 4, 3, 2, 1]
     assert {question.tenant for _, question in surface.bus.asked if isinstance(question, ListAudit)} == {tenant}
     assert len(surface.bus.asked) == 3

@@ -1,4 +1,4 @@
-"""The list of models over HTTP: what the query asks of the router, and what SDKs and people read in the answer."""
+"""`GET /v1/models`: which router query a URL query becomes, and what the response contains."""
 
 import json
 from datetime import UTC, datetime
@@ -12,8 +12,8 @@ from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
 from keyferry.contracts.tenancy import ClientToken, Tier
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.http.problem import HttpProblem
 from services.ingress.dialects import model_list
-from services.ingress.problem import Problem
 
 TOKEN = ClientToken(
     token_id="tok_1",
@@ -38,10 +38,10 @@ GPT = Model(
 OWN = Model(id="org/llama", provider="custom", endpoint="lab", key_source=KeySource.CUSTOM)
 
 
-def asked(query: str) -> dict[str, Any]:
-    question = model_list.question(TOKEN, query)
-    assert (question.tenant, question.allowed_models) == ("acme", ["gpt-4o"])
-    return question.model_dump(exclude_none=True, exclude={"tenant", "allowed_models"})
+def parse(query: str) -> dict[str, Any]:
+    fields = model_list.build_query(TOKEN, query)
+    assert (fields.tenant, fields.allowed_models) == ("acme", ["gpt-4o"])
+    return fields.model_dump(exclude_none=True, exclude={"tenant", "allowed_models"})
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def asked(query: str) -> dict[str, Any]:
         ("sort=cost", {"sort": ModelSort.COST}),
     ],
 )
-def test_the_query_becomes_a_question(query: str, expected: dict[str, Any]) -> None:
-    assert asked(query) == expected
+def test_url_query_becomes_a_router_query(query: str, expected: dict[str, Any]) -> None:
+    assert parse(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,21 +81,21 @@ def test_the_query_becomes_a_question(query: str, expected: dict[str, Any]) -> N
         ("sort=price", "sort", "popularity"),
     ],
 )
-def test_a_wrong_query_says_what_there_is(query: str, param: str, says: str) -> None:
-    with pytest.raises(Problem) as refused:
-        model_list.question(TOKEN, query)
-    assert (refused.value.status, refused.value.param) == (400, param)
-    assert says in refused.value.message
+def test_invalid_query_is_rejected_with_the_valid_values(query: str, param: str, says: str) -> None:
+    with pytest.raises(HttpProblem) as raised:
+        model_list.build_query(TOKEN, query)
+    assert (raised.value.status, raised.value.param) == (400, param)
+    assert says in raised.value.message
 
 
-def test_a_client_token_cannot_ask_for_another_tenant() -> None:
-    assert model_list.question(TOKEN, "tenant=other&allowed_models=x") == ListModels(
+def test_client_token_cannot_query_another_tenant() -> None:
+    assert model_list.build_query(TOKEN, "tenant=other&allowed_models=x") == ListModels(
         tenant="acme", allowed_models=["gpt-4o"]
     )
 
 
-def test_sdks_read_it_and_what_is_known_stands_beside() -> None:
-    body = json.loads(model_list.listed(Models(models=[GPT, OWN])))
+def test_sdks_parse_the_list_and_catalog_data_is_added() -> None:
+    body = json.loads(model_list.render_list(Models(models=[GPT, OWN])))
     assert body["object"] == "list"
     first, second = (OpenAiModel.model_validate(entry) for entry in body["data"])
     assert (first.id, first.owned_by, second.owned_by) == ("gpt-4o", "OpenAI", "lab")
@@ -106,9 +106,9 @@ def test_sdks_read_it_and_what_is_known_stands_beside() -> None:
     assert "prices" not in body["data"][1]["keyferry"]
 
 
-def test_one_model_by_its_name_with_slashes() -> None:
+def test_model_id_may_contain_slashes() -> None:
     models = Models(models=[GPT, OWN])
-    assert json.loads(model_list.one(models, "org/llama"))["id"] == "org/llama"
-    with pytest.raises(Problem) as refused:
-        model_list.one(models, "llama")
-    assert refused.value.status == 404
+    assert json.loads(model_list.render_model(models, "org/llama"))["id"] == "org/llama"
+    with pytest.raises(HttpProblem) as raised:
+        model_list.render_model(models, "llama")
+    assert raised.value.status == 404

@@ -1,4 +1,4 @@
-"""The OpenAI dialect: what is refused and how, statuses that SDKs act upon, and events."""
+"""The OpenAI dialect: rejected bodies, statuses that SDKs act upon, and stream events."""
 
 import json
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.runtime.http.problem import HttpProblem
 from services.ingress.dialects import openai
-from services.ingress.problem import Problem
 
 GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def read(**changes: Any) -> openai.Asked:
+def read(**changes: Any) -> openai.ParsedBody:
     return openai.read_chat(json.dumps(GOOD | changes).encode())
 
 
-def test_what_the_ingress_needs_is_read() -> None:
-    assert read() == openai.Asked("m", stream=False, include_usage=False)
-    assert read(stream=True, stream_options={"include_usage": True}) == openai.Asked("m", True, True)
+def test_fields_that_the_ingress_needs_are_read() -> None:
+    assert read() == openai.ParsedBody("m", stream=False, include_usage=False)
+    assert read(stream=True, stream_options={"include_usage": True}) == openai.ParsedBody("m", True, True)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_what_the_ingress_needs_is_read() -> None:
         {"stream": None, "temperature": None},
     ],
 )
-def test_everything_openai_knows_and_providers_add_passes(extra: dict[str, Any]) -> None:
+def test_openai_fields_and_provider_extensions_pass(extra: dict[str, Any]) -> None:
     read(**extra)
 
 
@@ -59,43 +59,43 @@ def test_everything_openai_knows_and_providers_add_passes(extra: dict[str, Any])
         ({"stream_options": {"include_usage": True}}, "stream_options"),
     ],
 )
-def test_a_wrong_type_is_a_400_that_names_the_parameter(changes: dict[str, Any], param: str) -> None:
-    with pytest.raises(Problem) as refused:
+def test_wrong_type_is_a_400_that_names_the_parameter(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(HttpProblem) as raised:
         read(**changes)
-    assert refused.value.status == 400
-    assert refused.value.type == "invalid_request_error"
-    assert refused.value.param == param
-    assert param in refused.value.message
+    assert raised.value.status == 400
+    assert raised.value.type == "invalid_request_error"
+    assert raised.value.param == param
+    assert param in raised.value.message
 
 
 @pytest.mark.parametrize("missing", ["model", "messages"])
-def test_a_missing_parameter_is_named(missing: str) -> None:
+def test_missing_parameter_is_named(missing: str) -> None:
     body = {key: value for key, value in GOOD.items() if key != missing}
-    with pytest.raises(Problem, match=f"missing required parameter: {missing}"):
+    with pytest.raises(HttpProblem, match=f"missing required parameter: {missing}"):
         openai.read_chat(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1,", b'{"model": "m",}', b"\xff\xfe", b'{"a":"\x00"}'])
-def test_malformed_json_says_where(body: bytes) -> None:
-    with pytest.raises(Problem, match=r"line 1 column|not valid JSON") as refused:
+def test_malformed_json_is_located(body: bytes) -> None:
+    with pytest.raises(HttpProblem, match=r"line 1 column|not valid JSON") as raised:
         openai.read_chat(body)
-    assert refused.value.code == "invalid_json"
+    assert raised.value.code == "invalid_json"
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"3"])
-def test_a_body_that_is_no_object_says_so(body: bytes) -> None:
-    with pytest.raises(Problem, match="must be a JSON object"):
+def test_body_must_be_a_json_object(body: bytes) -> None:
+    with pytest.raises(HttpProblem, match="must be a JSON object"):
         openai.read_chat(body)
 
 
-def test_values_are_never_repeated() -> None:
-    with pytest.raises(Problem) as refused:
+def test_errors_never_repeat_values() -> None:
+    with pytest.raises(HttpProblem) as raised:
         read(temperature="sk-secret-in-the-wrong-place")
-    assert "secret" not in refused.value.message
+    assert "secret" not in raised.value.message
 
 
-def test_deep_nesting_is_an_error_and_not_a_crash() -> None:
-    with pytest.raises(Problem):
+def test_deep_nesting_is_rejected_without_a_crash() -> None:
+    with pytest.raises(HttpProblem):
         openai.read_chat(b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
@@ -105,33 +105,33 @@ def failure(failure_class: FailureClass, where: Where = Where.HTTP_STATUS, **mor
 
 def test_every_failure_class_has_a_status() -> None:
     for failure_class in FailureClass:
-        problem = openai.problem_of(failure(failure_class))
+        problem = openai.problem_from_failure(failure(failure_class))
         assert 400 <= problem.status < 600
 
 
-def test_a_refused_provider_key_is_never_a_401() -> None:
-    """Users take a 401 of the gateway for a bad client token."""
-    assert openai.problem_of(failure(FailureClass.AUTH, status=401)).status == 424
+def test_rejected_provider_key_is_never_a_401() -> None:
+    """Users take a 401 from the gateway for a bad client token."""
+    assert openai.problem_from_failure(failure(FailureClass.AUTH, status=401)).status == 424
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.RATE_LIMIT, FailureClass.OVERLOADED, FailureClass.UNAVAILABLE])
-def test_every_429_and_503_says_when_to_come_back(failure_class: FailureClass) -> None:
-    assert int(openai.problem_of(failure(failure_class)).headers["retry-after"]) >= 1
-    hinted = openai.problem_of(failure(failure_class, retry_after_ms=2500)).headers
+def test_every_429_and_503_has_a_retry_after(failure_class: FailureClass) -> None:
+    assert int(openai.problem_from_failure(failure(failure_class)).headers["retry-after"]) >= 1
+    hinted = openai.problem_from_failure(failure(failure_class, retry_after_ms=2500)).headers
     assert (hinted["retry-after"], hinted["retry-after-ms"]) == ("3", "2500")
 
 
 @pytest.mark.parametrize("where", [Where.NO_ANSWER, Where.HTTP_200_BODY, Where.MID_STREAM])
-def test_sdks_are_told_not_to_repeat_what_may_have_been_paid(where: Where) -> None:
-    assert openai.problem_of(failure(FailureClass.SERVER, where)).headers["x-should-retry"] == "false"
-    assert "x-should-retry" not in openai.problem_of(failure(FailureClass.SERVER, Where.HTTP_STATUS)).headers
+def test_sdks_must_not_retry_what_may_have_been_charged(where: Where) -> None:
+    assert openai.problem_from_failure(failure(FailureClass.SERVER, where)).headers["x-should-retry"] == "false"
+    assert "x-should-retry" not in openai.problem_from_failure(failure(FailureClass.SERVER, Where.HTTP_STATUS)).headers
 
 
-def test_the_error_object_has_the_four_fields_and_ours() -> None:
-    problem = openai.problem_of(
+def test_error_object_has_openai_fields_and_our_own() -> None:
+    problem = openai.problem_from_failure(
         failure(FailureClass.RATE_LIMIT, status=429, provider_code="slow_down"), decision_id="dec_1"
     )
-    error = json.loads(openai.error_body(problem, "req_1"))["error"]
+    error = json.loads(openai.render_error(problem, "req_1"))["error"]
     assert {"message", "type", "param", "code", "keyferry"} == error.keys()
     assert error["code"] == "rate_limit_exceeded"
     assert error["keyferry"] == {
@@ -146,12 +146,14 @@ def test_the_error_object_has_the_four_fields_and_ours() -> None:
 
 
 def test_each_line_of_a_payload_is_an_event() -> None:
-    assert openai.events(b'{"a":1}') == b'data: {"a":1}\n\n'
-    assert openai.events(b'{"a":1}\n{"b":2}') == b'data: {"a":1}\n\ndata: {"b":2}\n\n'
+    assert openai.encode_events(b'{"a":1}') == b'data: {"a":1}\n\n'
+    assert openai.encode_events(b'{"a":1}\n{"b":2}') == b'data: {"a":1}\n\ndata: {"b":2}\n\n'
 
 
-def test_a_broken_stream_ends_with_an_error_and_no_done() -> None:
-    event = openai.error_event(openai.problem_of(failure(FailureClass.TRUNCATED, Where.MID_STREAM)), "req_1", 1)
+def test_broken_stream_ends_with_an_error_and_no_done() -> None:
+    event = openai.render_error_event(
+        openai.problem_from_failure(failure(FailureClass.TRUNCATED, Where.MID_STREAM)), "req_1", 1
+    )
     assert b"[DONE]" not in event
     chunk = json.loads(event.removeprefix(b"data: "))
     assert chunk["choices"][0]["finish_reason"] == "error"
@@ -161,7 +163,7 @@ def test_a_broken_stream_ends_with_an_error_and_no_done() -> None:
 @pytest.mark.parametrize("given", ["hi", ["a", "b"], [1, 2], [[1, 2], [3]], ["x"] * 2048])
 def test_every_form_of_embedding_input_passes(given: Any) -> None:
     body = json.dumps({"model": "m", "input": given, "dimensions": 8, "encoding_format": "base64", "own": 1}).encode()
-    assert openai.read_embedding(body) == openai.Asked("m", stream=False, include_usage=False)
+    assert openai.read_embedding(body) == openai.ParsedBody("m", stream=False, include_usage=False)
 
 
 @pytest.mark.parametrize(
@@ -179,15 +181,15 @@ def test_every_form_of_embedding_input_passes(given: Any) -> None:
         ({"encoding_format": "hex"}, "encoding_format"),
     ],
 )
-def test_a_wrong_embedding_request_is_told_by_its_parameter(changes: dict[str, Any], param: str) -> None:
-    with pytest.raises(Problem) as caught:
+def test_invalid_embedding_request_names_the_parameter(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(HttpProblem) as raised:
         openai.read_embedding(json.dumps({"model": "m", "input": "hi"} | changes).encode())
-    assert (caught.value.status, caught.value.param) == (400, param)
+    assert (raised.value.status, raised.value.param) == (400, param)
     if param == "input":
-        assert "list of texts" in caught.value.message
+        assert "list of texts" in raised.value.message
 
 
-def test_an_embedding_request_without_input_says_what_is_missing() -> None:
-    with pytest.raises(Problem) as caught:
+def test_embedding_request_without_input_is_rejected() -> None:
+    with pytest.raises(HttpProblem) as raised:
         openai.read_embedding(b'{"model": "m"}')
-    assert (caught.value.code, caught.value.param) == ("missing_required_parameter", "input")
+    assert (raised.value.code, raised.value.param) == ("missing_required_parameter", "input")

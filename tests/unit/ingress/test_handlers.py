@@ -1,4 +1,4 @@
-"""The HTTP doors with a scripted bus behind them: which request goes out, and which headers come back."""
+"""The HTTP handlers with a scripted caller: which request is sent, and which headers are returned."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.runtime.request.calls import Caller, Piece
-from services.ingress.handlers import Doors
-from services.ingress.identity import Identity
+from services.ingress.handlers import OpenAIHandlers
+from services.ingress.identity import ClientIdentity
 from services.ingress.settings import IngressSettings
 
 
@@ -43,14 +43,14 @@ class ScriptedCall:
 
 @dataclass
 class ScriptedCaller:
-    """Answers every request alike."""
+    """Answers every request in the same way."""
 
     pieces: tuple[bytes, ...]
     dropped: tuple[str, ...] = ()
-    asked: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
+    requests: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> ScriptedCall:
-        self.asked.append((head, body))
+        self.requests.append((head, body))
         accepted = Accepted(
             attempt_id="att_1",
             instance_id="boot_1",
@@ -65,7 +65,7 @@ class ScriptedCaller:
 
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-IDENTITY = Identity(
+IDENTITY = ClientIdentity(
     Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
     ClientToken(token_id="ct_1", tenant="acme", label="test", last4="abcd", created_at=NOW),
 )
@@ -83,7 +83,7 @@ def settings(tmp_path: Path) -> IngressSettings:
 async def post(
     settings: IngressSettings, caller: ScriptedCaller, path: str, body: dict[str, Any], **headers: str
 ) -> httpx.Response:
-    doors = Doors(
+    handlers = OpenAIHandlers(
         settings=settings,
         bus=cast(Bus, None),
         caller=lambda: cast(Caller, caller),
@@ -92,17 +92,17 @@ async def post(
         waiting_for=list,
         draining=lambda: False,
     )
-    transport = httpx.ASGITransport(app=cast(Any, doors))
+    transport = httpx.ASGITransport(app=cast(Any, handlers))
     async with httpx.AsyncClient(transport=transport, base_url="http://ingress.test") as client:
         usual = {"x-operation": "search", "x-keyferry-tags": "team=blue"}
         return await client.post(path, json=body, headers=usual | headers)
 
 
-async def test_embeddings_go_out_as_such_with_the_caller_s_bytes(settings: IngressSettings) -> None:
+async def test_embedding_request_carries_the_callers_bytes(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b'{"object":', b'"list"}'))
     response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": ["a", "b"]})
     assert (response.status_code, response.json()) == (200, {"object": "list"})
-    head, body = caller.asked[0]
+    head, body = caller.requests[0]
     assert isinstance(head, EmbeddingRequest)
     assert (head.kind, head.stream, head.model, head.tenant) == (RequestKind.EMBEDDING, False, "m", "acme")
     assert (head.operation, head.tags, head.client_token_id) == ("search", {"team": "blue"}, "ct_1")
@@ -111,35 +111,35 @@ async def test_embeddings_go_out_as_such_with_the_caller_s_bytes(settings: Ingre
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_was_dropped_stands_in_a_header_of_the_answer(settings: IngressSettings, stream: bool) -> None:
+async def test_dropped_fields_are_listed_in_a_header(settings: IngressSettings, stream: bool) -> None:
     caller = ScriptedCaller((b'{"object":"x"}',), dropped=("n", "messages[0].content[1].file"))
     response = await post(settings, caller, "/v1/chat/completions", {**CHAT, "stream": stream})
     assert response.headers["x-keyferry-dropped"] == "n,messages[0].content[1].file"
 
 
-async def test_embeddings_tell_what_was_dropped(settings: IngressSettings) -> None:
+async def test_embedding_response_lists_dropped_fields(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b"{}",), dropped=("dimensions",))
     response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": "a", "dimensions": 2})
     assert response.headers["x-keyferry-dropped"] == "dimensions"
 
 
-async def test_nothing_dropped_is_no_header(settings: IngressSettings) -> None:
+async def test_header_is_absent_if_nothing_was_dropped(settings: IngressSettings) -> None:
     response = await post(settings, ScriptedCaller((b"{}",)), "/v1/chat/completions", CHAT)
     assert "x-keyferry-dropped" not in response.headers
 
 
-async def test_a_wrong_embedding_request_reaches_nobody(settings: IngressSettings) -> None:
+async def test_invalid_embedding_request_is_not_sent(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b"{}",))
     response = await post(settings, caller, "/v1/embeddings", {"model": "m", "input": []})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "input")
-    assert caller.asked == []
+    assert caller.requests == []
 
 
-async def test_the_wish_about_keys_travels_with_the_request(settings: IngressSettings) -> None:
+async def test_key_preference_is_sent_with_the_request(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b"{}",))
     assert (await post(settings, caller, "/v1/chat/completions", CHAT)).status_code == 200
     assert (await post(settings, caller, "/v1/chat/completions", CHAT, **{"X-Prefer-BYOK": "only"})).status_code == 200
-    assert [head.prefer_own_keys for head, _ in caller.asked] == [None, "only"]
+    assert [head.prefer_own_keys for head, _ in caller.requests] == [None, "only"]
     wrong = await post(settings, caller, "/v1/chat/completions", CHAT, **{"X-Prefer-BYOK": "maybe"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Prefer-BYOK")
-    assert len(caller.asked) == 2
+    assert len(caller.requests) == 2

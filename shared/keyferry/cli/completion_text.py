@@ -36,7 +36,7 @@ Shape = Literal["chunk", "completion"]
 
 
 @dataclass(slots=True)
-class AnswerText:
+class CompletionText:
     """What has been answered so far, of the first choice."""
 
     text: str = ""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from keyferry.cli.connection import Operator
+from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.problem import Problem
 from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
@@ -13,12 +13,12 @@ from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError
 from keyferry.runtime.process.telemetry import trace_id
 
-PATIENCE_SECONDS = 10.0
+TRACE_TIMEOUT_SECONDS = 10.0
 _POLLING = Backoff(first_seconds=0.05, longest_seconds=0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class RequestTrace:
     """One request as the ledger tells it. `decision` is None and `attempts` lacks rows for what has not arrived."""
 
     tenant: str
@@ -42,9 +42,13 @@ class Story:
         return lacking
 
 
-async def story_of(
-    operator: Operator, tenant: str, request_id: str, expected_attempts: int, within_seconds: float = PATIENCE_SECONDS
-) -> Story:
+async def fetch_trace(
+    operator: OperatorConnection,
+    tenant: str,
+    request_id: str,
+    expected_attempts: int,
+    within_seconds: float = TRACE_TIMEOUT_SECONDS,
+) -> RequestTrace:
     """Ask the ledger until the story is whole, or until `within_seconds` are over: then what there is.
 
     Raises Refused for the ledger's refusal, and BusError when it never answered.
@@ -54,18 +58,18 @@ async def story_of(
     while True:
         late = time.monotonic() >= give_up
         try:
-            story = await _ask(operator, tenant, request_id)
+            trace = await _ask(operator, tenant, request_id)
         except BusError:
             if late:
                 raise
         else:
-            if late or not story.missing(expected_attempts):
-                return story
+            if late or not trace.missing(expected_attempts):
+                return trace
         await asyncio.sleep(_POLLING.delay_seconds(polls))
         polls += 1
 
 
-def unfinished(missing: list[str], within_seconds: float = PATIENCE_SECONDS) -> Problem:
+def incomplete_trace(missing: list[str], within_seconds: float = TRACE_TIMEOUT_SECONDS) -> Problem:
     """What a person is told when the ledger does not have everything in time."""
     return Problem(
         f"after {within_seconds:g} s {' and '.join(missing)} of this request had not reached the ledger",
@@ -73,9 +77,9 @@ def unfinished(missing: list[str], within_seconds: float = PATIENCE_SECONDS) -> 
     )
 
 
-async def _ask(operator: Operator, tenant: str, request_id: str) -> Story:
+async def _ask(operator: OperatorConnection, tenant: str, request_id: str) -> RequestTrace:
     decision, attempts = await asyncio.gather(
         operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id), Decision),
         operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id), Attempts),
     )
-    return Story(tenant, request_id, decision.record, attempts.rows, decision.later)
+    return RequestTrace(tenant, request_id, decision.record, attempts.rows, decision.later)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from keyferry.client.answer import Delta, JsonObject, Route, ToolCall, ToolCallPiece, Usage
-from keyferry.client.reading import NotOpenAI, StreamAssembly, answer_of, embeddings_of, whole
+from keyferry.client.parsing import MalformedAnswer, StreamAssembly, parse_answer, parse_embeddings, parse_object
+from keyferry.client.results import CompletionUsage, Delta, JsonObject, Route, ToolCall, ToolCallPiece
 from keyferry.contracts.usage import KeySource
 
 ROUTE = Route("custom", "mine", "m", KeySource.CUSTOM, "att_1", 1, "dec_1")
@@ -43,9 +43,9 @@ def test_a_whole_answer() -> None:
         },
         "extra": [1],
     }
-    answer = answer_of(whole(json.dumps(document).encode()), request_id="req_1", route=ROUTE)
+    answer = parse_answer(parse_object(json.dumps(document).encode()), request_id="req_1", route=ROUTE)
     assert (answer.text, answer.finish_reason, answer.model, answer.request_id) == ("Hi", "stop", "m-1", "req_1")
-    assert answer.usage == Usage(9, 4, 13, cached_tokens=5, reasoning_tokens=3)
+    assert answer.usage == CompletionUsage(9, 4, 13, cached_tokens=5, reasoning_tokens=3)
     assert answer.raw == document
 
 
@@ -64,10 +64,10 @@ def test_chunks_add_up_to_the_same_answer() -> None:
     assert deltas[0].reasoning == "hm"
     assert deltas[3].tool_calls[1] == ToolCallPiece(1, "call_2", "find", "[]")
     assert deltas[4].tool_calls == (ToolCallPiece(0, None, None, "}"),)
-    answer = answer_of(raw, request_id="req_1", route=ROUTE)
+    answer = parse_answer(raw, request_id="req_1", route=ROUTE)
     assert (answer.text, answer.reasoning, answer.finish_reason) == ("Hello", "hm", "tool_calls")
     assert answer.tool_calls == (ToolCall("call_1", "look", "{}"), ToolCall("call_2", "find", "[]"))
-    assert answer.usage == Usage(1, 2, 3)
+    assert answer.usage == CompletionUsage(1, 2, 3)
     assert (raw["object"], raw["id"], raw["model"]) == ("chat.completion", "c1", "m-1")
 
 
@@ -77,26 +77,26 @@ def test_several_choices_stay_apart() -> None:
     choices = raw["choices"]
     assert isinstance(choices, list)
     assert len(choices) == 2
-    assert answer_of(raw, request_id="r", route=ROUTE).text == "ac"
+    assert parse_answer(raw, request_id="r", route=ROUTE).text == "ac"
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"nothing", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}']
 )
 def test_what_is_no_completion_is_told(data: bytes) -> None:
-    with pytest.raises(NotOpenAI):
-        answer_of(whole(data), request_id="r", route=ROUTE)
+    with pytest.raises(MalformedAnswer):
+        parse_answer(parse_object(data), request_id="r", route=ROUTE)
 
 
 @pytest.mark.parametrize("data", [b"x", b"3", b'{"choices": 3}'])
 def test_what_is_no_chunk_is_told(data: bytes) -> None:
-    with pytest.raises(NotOpenAI):
+    with pytest.raises(MalformedAnswer):
         StreamAssembly().take(data)
 
 
 def test_vectors_are_read_from_numbers_and_from_base64_in_the_order_of_their_indices() -> None:
     raw: JsonObject = {"data": [{"index": 1, "embedding": [0.5, 1]}, {"index": 0, "embedding": "AAAAPwAAAMA="}]}
-    answer = embeddings_of(raw, request_id="req_1", route=ROUTE)
+    answer = parse_embeddings(raw, request_id="req_1", route=ROUTE)
     assert answer.vectors == ((0.5, -2.0), (0.5, 1.0))
     assert (answer.model, answer.usage) == (ROUTE.model, None)
 
@@ -112,5 +112,5 @@ def test_vectors_are_read_from_numbers_and_from_base64_in_the_order_of_their_ind
     ],
 )
 def test_what_is_no_list_of_embeddings_is_said_so(raw: JsonObject) -> None:
-    with pytest.raises(NotOpenAI):
-        embeddings_of(raw, request_id="req_1", route=ROUTE)
+    with pytest.raises(MalformedAnswer):
+        parse_embeddings(raw, request_id="req_1", route=ROUTE)

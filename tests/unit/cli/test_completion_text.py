@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keyferry.cli.answer import AnswerText
+from keyferry.cli.completion_text import CompletionText
 from keyferry.cli.problem import Problem
 
 
@@ -15,7 +15,7 @@ def _chunk(delta: dict[str, object], finish_reason: str | None = None) -> bytes:
 
 
 def test_chunks_add_up() -> None:
-    answer = AnswerText()
+    answer = CompletionText()
     chunks = [
         _chunk({"role": "assistant", "content": None}),
         _chunk({"content": "Hel"}),
@@ -28,7 +28,7 @@ def test_chunks_add_up() -> None:
 
 
 def test_a_completion_is_one_text() -> None:
-    answer = AnswerText()
+    answer = CompletionText()
     completion = {
         "model": "m",
         "choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
@@ -39,10 +39,10 @@ def test_a_completion_is_one_text() -> None:
 
 def test_an_error_inside_a_stream_is_a_problem() -> None:
     with pytest.raises(Problem, match="broke off: too busy"):
-        AnswerText().take(json.dumps({"choices": [], "error": {"message": "too busy"}}).encode())
+        CompletionText().take(json.dumps({"choices": [], "error": {"message": "too busy"}}).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"choices": 3}'])
 def test_what_is_no_answer_is_a_problem(data: bytes) -> None:
     with pytest.raises(Problem, match="not what the OpenAI API defines"):
-        AnswerText().take(data)
+        CompletionText().take(data)

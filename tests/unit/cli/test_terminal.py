@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from keyferry.cli.problem import Problem
-from keyferry.cli.tabular import dollars, moment, parse_moment, table
+from keyferry.cli.terminal import format_table, format_time, format_usd, parse_time
 from keyferry.cli.usage import summary_lines
 from keyferry.contracts.usage import SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 
@@ -14,8 +14,12 @@ _NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
 def test_columns_line_up_without_trailing_blanks() -> None:
-    assert table(("A", "LONG"), [("wide", "x"), ("y", "")], empty="-").splitlines() == ["A     LONG", "wide  x", "y"]
-    assert table(("A",), [], empty="nothing") == "nothing"
+    assert format_table(("A", "LONG"), [("wide", "x"), ("y", "")], empty="-").splitlines() == [
+        "A     LONG",
+        "wide  x",
+        "y",
+    ]
+    assert format_table(("A",), [], empty="nothing") == "nothing"
 
 
 @pytest.mark.parametrize(
@@ -31,21 +35,21 @@ def test_columns_line_up_without_trailing_blanks() -> None:
     ],
 )
 def test_moments_are_read(text: str, meant: datetime) -> None:
-    assert parse_moment(text, _NOW) == meant
+    assert parse_time(text, _NOW) == meant
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "d", "-1d", "7y", "2026-13-01", "99999999999d"])
 def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
     with pytest.raises(Problem, match="is not a time") as problem:
-        parse_moment(text, _NOW)
+        parse_time(text, _NOW)
     assert "7d" in problem.value.remedy
 
 
 def test_moments_and_amounts_are_shown_exactly() -> None:
-    assert moment(_NOW.astimezone()) == "2026-01-31 12:00:00Z"
-    assert moment(None) == "-"
-    assert dollars(Decimal("0.000000000001")) == "$0.000000000001"
-    assert dollars(None) == "unknown"
+    assert format_time(_NOW.astimezone()) == "2026-01-31 12:00:00Z"
+    assert format_time(None) == "-"
+    assert format_usd(Decimal("0.000000000001")) == "$0.000000000001"
+    assert format_usd(None) == "unknown"
 
 
 def test_usage_tells_totals_and_what_has_no_price() -> None:

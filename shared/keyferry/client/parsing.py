@@ -11,13 +11,22 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from keyferry.client.answer import ChatAnswer, Delta, Embeddings, JsonObject, Route, ToolCall, ToolCallPiece, Usage
+from keyferry.client.results import (
+    ChatAnswer,
+    CompletionUsage,
+    Delta,
+    Embeddings,
+    JsonObject,
+    Route,
+    ToolCall,
+    ToolCallPiece,
+)
 
 _FLOAT_BYTES = 4
 _RAW = TypeAdapter(dict[str, JsonValue])
 
 
-class NotOpenAI(ValueError):
+class MalformedAnswer(ValueError):
     """What came is not what the OpenAI API defines."""
 
 
@@ -61,10 +70,10 @@ class _Usage(_Part):
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
-    def told(self) -> Usage:
+    def told(self) -> CompletionUsage:
         prompt = self.prompt_tokens_details or _Details()
         completion = self.completion_tokens_details or _Details()
-        return Usage(
+        return CompletionUsage(
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             total_tokens=self.total_tokens,
@@ -81,23 +90,23 @@ class _Object(_Part):
     usage: dict[str, JsonValue] | None = None
 
 
-def whole(data: bytes) -> JsonObject:
+def parse_object(data: bytes) -> JsonObject:
     """The object in `data`. Raises NotOpenAI."""
     try:
         return _RAW.validate_json(data)
     except ValidationError:
-        raise NotOpenAI("the answer is not a JSON object") from None
+        raise MalformedAnswer("the answer is not a JSON object") from None
 
 
-def answer_of(raw: JsonObject, *, request_id: str, route: Route) -> ChatAnswer:
+def parse_answer(raw: JsonObject, *, request_id: str, route: Route) -> ChatAnswer:
     """The answer in a `chat.completion` object. Raises NotOpenAI."""
     try:
         read = _Object.model_validate(raw)
         usage = None if read.usage is None else _Usage.model_validate(read.usage).told()
     except ValidationError as error:
-        raise NotOpenAI(f"the answer has {error.error_count()} fields of a wrong type") from None
+        raise MalformedAnswer(f"the answer has {error.error_count()} fields of a wrong type") from None
     if not read.choices:
-        raise NotOpenAI("the answer has no choices")
+        raise MalformedAnswer("the answer has no choices")
     choice = read.choices[0]
     calls = choice.message.tool_calls or ()
     return ChatAnswer(
@@ -132,21 +141,21 @@ class _List(_Part):
     usage: dict[str, JsonValue] | None = None
 
 
-def embeddings_of(raw: JsonObject, *, request_id: str, route: Route) -> Embeddings:
+def parse_embeddings(raw: JsonObject, *, request_id: str, route: Route) -> Embeddings:
     """The vectors in a `list` of embeddings, numbers or base64 of little-endian 32-bit floats. Raises NotOpenAI."""
     try:
         read = _List.model_validate(raw)
         usage = None if read.usage is None else _Usage.model_validate(read.usage).told()
         vectors = tuple(row.vector() for row in sorted(read.data, key=lambda row: row.index))
     except ValidationError as error:
-        raise NotOpenAI(f"the answer has {error.error_count()} fields of a wrong type") from None
+        raise MalformedAnswer(f"the answer has {error.error_count()} fields of a wrong type") from None
     except (binascii.Error, struct.error):
-        raise NotOpenAI("the answer holds an embedding that cannot be decoded") from None
+        raise MalformedAnswer("the answer holds an embedding that cannot be decoded") from None
     return Embeddings(vectors, usage, read.model or route.model, request_id, route, raw)
 
 
 @dataclass(slots=True)
-class _StreamedCall:
+class _StreamedToolCall:
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list)
@@ -156,19 +165,19 @@ class _StreamedCall:
 class _StreamedChoice:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    calls: dict[int, _StreamedCall] = field(default_factory=dict)
+    calls: dict[int, _StreamedToolCall] = field(default_factory=dict)
     finish_reason: str | None = None
 
     def add(self, delta: Delta) -> None:
         self.text.append(delta.text)
         self.reasoning.append(delta.reasoning)
         for piece in delta.tool_calls:
-            call = self.calls.setdefault(piece.index, _StreamedCall())
+            call = self.calls.setdefault(piece.index, _StreamedToolCall())
             call.id = call.id or piece.id or ""
             call.name = call.name or piece.name or ""
             call.arguments.append(piece.arguments)
 
-    def written(self, index: int) -> dict[str, JsonValue]:
+    def to_json(self, index: int) -> dict[str, JsonValue]:
         message: dict[str, JsonValue] = {"role": "assistant", "content": "".join(self.text) or None}
         if reasoning := "".join(self.reasoning):
             message["reasoning_content"] = reasoning
@@ -199,7 +208,7 @@ class StreamAssembly:
         try:
             read = _Object.model_validate_json(chunk)
         except ValidationError:
-            raise NotOpenAI("a piece of the stream is not a chat.completion.chunk") from None
+            raise MalformedAnswer("a piece of the stream is not a chat.completion.chunk") from None
         told = {"id": read.id, "created": read.created, "model": read.model, "usage": read.usage}
         self._envelope |= {name: value for name, value in told.items() if value is not None}
         deltas = []
@@ -213,7 +222,7 @@ class StreamAssembly:
 
     def completion(self) -> JsonObject:
         """The `chat.completion` object that says the same as the whole stream."""
-        choices: list[JsonValue] = [choice.written(index) for index, choice in sorted(self._choices.items())]
+        choices: list[JsonValue] = [choice.to_json(index) for index, choice in sorted(self._choices.items())]
         return {**self._envelope, "choices": choices}
 
 

@@ -11,7 +11,7 @@ _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _GAP = "  "
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> str:
+def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> str:
     """Left-aligned columns under their heads; `empty` where there are no rows."""
     if not rows:
         return empty
@@ -22,12 +22,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) ->
     )
 
 
-def moment(when: datetime | None) -> str:
+def format_time(when: datetime | None) -> str:
     """UTC to the second, or a dash."""
     return "-" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def parse_moment(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """An ISO 8601 date or time (UTC where it names no zone), or a span before `now` such as `30m`, `24h`, `7d`, `2w`.
 
     Raises Problem.
@@ -49,6 +49,6 @@ def days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
 
-def dollars(amount: Decimal | None) -> str:
+def format_usd(amount: Decimal | None) -> str:
     """An exact amount of US dollars; what is unknown is said to be."""
     return "unknown" if amount is None else f"${plain(amount)}"

@@ -1,34 +1,38 @@
-"""An HTTP server inside a service: uvicorn on a socket of ours, drained by the service's own life."""
+"""The HTTP server of a service: uvicorn on a socket opened here, drained by the service's lifecycle."""
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import uvicorn
-from uvicorn._types import ASGI3Application
+
+from keyferry.runtime.http.asgi import Application
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
-"""Longer than the idle time of common load balancers (60 s), so that they close first and lose no request."""
+"""Longer than the idle timeout of common load balancers (60 s), so that they close first and lose no request."""
 _HEAD_BYTES = 64 * 1024
+_MAX_WAIT_SECONDS = 10.0
+"""After that the server listens although something is missing, and its 503 responses name what."""
+_POLL_SECONDS = 0.01
 
 
 class PortTaken(OSError):
-    """Another program listens there."""
+    """Another program already listens on the address."""
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the service's life."""
+        """Leave signal handling to the service's lifecycle."""
         yield
 
 
 class HttpServer:
     """Serves one ASGI application."""
 
-    def __init__(self, app: ASGI3Application, host: str, port: int, *, drain_seconds: float) -> None:
+    def __init__(self, app: Application, host: str, port: int, *, drain_seconds: float) -> None:
         self._host = host
         self._port = port
         self._server = _Server(
@@ -51,23 +55,23 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen. Raises PortTaken."""
+        """Start listening. Raises PortTaken."""
         listener = self._listen()
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
         while not self._server.started:
             if self._task.done():
                 await self._task
-                raise OSError("the HTTP server ended while it started")
+                raise OSError("the HTTP server stopped during its start")
             await asyncio.sleep(0.005)
 
     async def drain(self) -> None:
-        """Accept no more, let the answers under way finish within the drain time, then stop."""
+        """Stop accepting, let responses in progress finish within the drain time, then stop."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
 
     def _listen(self) -> socket.socket:
-        """SO_REUSEPORT, so that a successor can listen before this process has drained."""
+        """Bind with SO_REUSEPORT, so that a successor can listen before this process has drained."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,3 +85,15 @@ class HttpServer:
             ) from None
         listener.listen(_BACKLOG)
         return listener
+
+
+async def wait_until_ready(waiting_for: Callable[[], Sequence[str]]) -> None:
+    """Wait until `waiting_for` is empty, for at most 10 seconds.
+
+    Call it before the server starts: a successor shares the port with the process that it replaces, so it receives requests
+    as soon as it listens.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_MAX_WAIT_SECONDS):
+            while waiting_for():  # noqa: ASYNC110 - once, when the process starts
+                await asyncio.sleep(_POLL_SECONDS)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.topology import KEY_ADD
-from services.console.door import MAX_BODY_BYTES, MAX_JSON_DEPTH
-from services.console.json_depth import deeper_than
+from services.console.bodies import exceeds_depth
+from services.console.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH
 from tests.unit.console.surface import AUTHORIZED, KEY, Surface, error, stored
 
 OWN = "/api/v1/provider-keys"
@@ -58,7 +58,7 @@ async def test_a_stranger_s_body_is_not_read() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": OWN, "headers": [], "query_string": b""}
-    await Surface().door(scope, receive, send)
+    await Surface().middleware(scope, receive, send)
     assert sent[0]["status"] == 401
     assert taken == []
 
@@ -87,7 +87,7 @@ async def test_a_client_that_leaves_while_it_sends_is_answered_nothing() -> None
 
     headers = [(name.encode(), value.encode()) for name, value in AUTHORIZED.items()]
     scope = {"type": "http", "method": "POST", "path": OWN, "headers": headers, "query_string": b""}
-    await Surface().door(scope, receive, send)
+    await Surface().middleware(scope, receive, send)
     assert sent == []
 
 
@@ -157,7 +157,7 @@ async def test_health_and_readiness_need_no_credential() -> None:
     assert (await surface.ask("GET", "/healthz", headers={})).status_code == 200
     refused = await surface.ask("GET", OWN)
     assert error(refused) == (503, "unavailable", None)
-    assert "waits for the bus (NATS)" in refused.json()["error"]["message"]
+    assert "waiting for the bus (NATS)" in refused.json()["error"]["message"]
     assert refused.headers["retry-after"] == "1"
 
 
@@ -183,10 +183,10 @@ def depth_of(value: object) -> int:
 def test_the_depth_is_that_of_the_parsed_value(value: object, ascii_only: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     depth = depth_of(value)
-    assert not deeper_than(data, depth)
-    assert depth == 0 or deeper_than(data, depth - 1)
+    assert not exceeds_depth(data, depth)
+    assert depth == 0 or exceeds_depth(data, depth - 1)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_have_a_depth(data: bytes) -> None:
-    assert not deeper_than(data, len(data))
+    assert not exceeds_depth(data, len(data))

@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from keyferry.client.answer import Route
-from keyferry.client.errors import KeyferryError, error_of
-from keyferry.client.request import Asked
-from keyferry.client.retrying import wait_seconds
+from keyferry.client.errors import KeyferryError, build_error
+from keyferry.client.prepared_request import Asked
+from keyferry.client.results import Route
+from keyferry.client.retry_policy import wait_seconds
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
@@ -19,7 +19,7 @@ Sleep = Callable[[float], Awaitable[None]]
 """Waits so many seconds."""
 
 
-class Answering(Protocol):
+class PendingCall(Protocol):
     """One try: what `keyferry.runtime.request.calls.Call` does."""
 
     @property
@@ -39,10 +39,10 @@ class Answering(Protocol):
         """Wake whoever waits for a piece."""
 
 
-class Transport(Protocol):
+class ClientTransport(Protocol):
     """The way to the services."""
 
-    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Answering:
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> PendingCall:
         """A try that is not sent yet."""
 
     async def models(self, tenant: str) -> Models:
@@ -52,17 +52,19 @@ class Transport(Protocol):
         """Leave, once those who were told to stop have heard it."""
 
 
-class Exchange:
+class RetryingCall:
     """One request. `begin` it, take pieces until the last, and `end` it in any case."""
 
-    def __init__(self, transport: Transport, tenant: str, asked: Asked, *, max_retries: int, sleep: Sleep) -> None:
+    def __init__(
+        self, transport: ClientTransport, tenant: str, asked: Asked, *, max_retries: int, sleep: Sleep
+    ) -> None:
         self._transport = transport
         self._tenant = tenant
         self._asked = asked
         self._max_retries = max_retries
         self._sleep = sleep
         self._give_up_at = time.monotonic() + asked.timeout_seconds
-        self._call: Answering | None = None
+        self._call: PendingCall | None = None
         self._retries = 0
         self._delivered = False
         self._error: KeyferryError | None = None
@@ -81,7 +83,7 @@ class Exchange:
             try:
                 await self._send()
             except CallFailed as error:
-                await self._patience_after(error)
+                await self._wait_before_retry(error)
 
     async def next_piece(self) -> Piece:
         """The next piece of the answer. Raises KeyferryError, the same again once it has."""
@@ -91,7 +93,7 @@ class Exchange:
             try:
                 piece = await self._call.next_piece()
             except CallFailed as error:
-                await self._patience_after(error)
+                await self._wait_before_retry(error)
                 continue
             except CallAbandoned:
                 raise self._over(_GIVEN_UP) from None
@@ -124,7 +126,7 @@ class Exchange:
         self._call = call
         await call.start()
 
-    async def _patience_after(self, error: CallFailed) -> None:
+    async def _wait_before_retry(self, error: CallFailed) -> None:
         """Wait until it is time for another try, or raise."""
         route = self.route
         wait = wait_seconds(
@@ -145,7 +147,7 @@ class Exchange:
     def _over(self, failure: Failure, decision_id: str | None = None) -> KeyferryError:
         route = self.route
         decided = decision_id or (route.decision_id if route else None)
-        self._error = error_of(failure, request_id=self.request_id, decision_id=decided, route=route)
+        self._error = build_error(failure, request_id=self.request_id, decision_id=decided, route=route)
         return self._error
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.cli import key_words
-from keyferry.cli.key_importing import VARIABLES, in_environment
+from keyferry.cli import key_output as key_output
+from keyferry.cli.key_importing import VARIABLES, find_keys
 from keyferry.cli.key_input import read_key
 from keyferry.cli.problem import Problem
 from keyferry.contracts.key import KeyStatus, ProviderKey
@@ -20,7 +20,7 @@ PLATFORM = key(tenant="platform", label="shared")
 
 
 def after(policy: KeyPolicy | None, own: list[ProviderKey], platform: list[ProviderKey]) -> str:
-    return key_words.who_pays_next(REMOVED, policy, own, platform)
+    return key_output.describe_next_payer(REMOVED, policy, own, platform)
 
 
 @pytest.mark.parametrize("policy", [None, KeyPolicy.OWN, KeyPolicy.OWN_THEN_PLATFORM])
@@ -47,12 +47,12 @@ def test_valid_keys_pay_before_degraded_ones() -> None:
 
 def test_the_platform_pays_where_the_policy_says_so() -> None:
     assert "platform's key shared" in after(KeyPolicy.PLATFORM, [key(label="spare")], [PLATFORM])
-    assert "are refused from now on" in key_words.who_pays_next(PLATFORM, None, [], [])
-    assert "platform's shared" in key_words.who_pays_next(PLATFORM, None, [PLATFORM], [PLATFORM])
+    assert "are refused from now on" in key_output.describe_next_payer(PLATFORM, None, [], [])
+    assert "platform's shared" in key_output.describe_next_payer(PLATFORM, None, [PLATFORM], [PLATFORM])
 
 
 def test_the_steps_of_a_test_have_their_times() -> None:
-    lines = key_words.steps(check()).splitlines()
+    lines = key_output.steps(check()).splitlines()
     assert lines[1].split() == ["reachable", "yes", "12", "ms", "the", "provider", "answers"]
     assert lines[-1] == "the key works (valid, 46 ms in all)"
 
@@ -60,7 +60,7 @@ def test_the_steps_of_a_test_have_their_times() -> None:
 def test_every_variable_is_of_a_known_provider() -> None:
     assert set(VARIABLES) <= set(PROVIDERS)
     environment = {"GEMINI_API_KEY": " AIzaOne ", "GOOGLE_API_KEY": "", "OPENAI_API_KEY": "sk-1", "HF_TOKEN": "hf_1"}
-    assert [(one.variable, one.key.reveal()) for one in in_environment(environment)] == [
+    assert [(one.variable, one.key.reveal()) for one in find_keys(environment)] == [
         ("OPENAI_API_KEY", "sk-1"),
         ("GEMINI_API_KEY", "AIzaOne"),
         ("HF_TOKEN", "hf_1"),

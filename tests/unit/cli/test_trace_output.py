@@ -3,20 +3,20 @@
 import json
 from decimal import Decimal
 
-from keyferry.cli.explanation import as_json, explanation
-from keyferry.cli.story import Story
+from keyferry.cli.request_trace import RequestTrace
+from keyferry.cli.trace_output import as_json, format_trace
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
 from tests.support.stories import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
 
 
-def _story(record: DecisionRecord | None, *rows: LedgerRow) -> Story:
-    return Story("demo", REQUEST_ID, record, list(rows))
+def _trace(record: DecisionRecord | None, *rows: LedgerRow) -> RequestTrace:
+    return RequestTrace("demo", REQUEST_ID, record, list(rows))
 
 
 def test_the_whole_story() -> None:
-    assert explanation(_story(decision(), ledger_row())) == [
+    assert format_trace(_trace(decision(), ledger_row())) == [
         "Route     demo asked for echo; router decided in 1.234 ms (dec_1)",
         "  kept 1. echo: the built-in echo was asked for by name",
         "  dropped ollama/echo: the endpoint ollama does not list echo [model_not_offered]",
@@ -34,7 +34,7 @@ def test_the_whole_story() -> None:
 
 def test_the_plan_comes_in_its_order() -> None:
     second = ECHO.model_copy(update={"model": "echo-2"})
-    lines = explanation(_story(decision([ECHO, DROPPED, second], [2, 0]), ledger_row()))
+    lines = format_trace(_trace(decision([ECHO, DROPPED, second], [2, 0]), ledger_row()))
     assert [line.split(":")[0].strip() for line in lines[1:4]] == [
         "kept 1. echo/echo-2",
         "kept 2. echo",
@@ -45,7 +45,7 @@ def test_the_plan_comes_in_its_order() -> None:
 
 def test_a_refusal_has_no_attempts_and_says_why() -> None:
     refusal = Failure(failure_class=FailureClass.POLICY, message="the client token may not use echo")
-    lines = explanation(_story(decision([DROPPED], [], refusal)))
+    lines = format_trace(_trace(decision([DROPPED], [], refusal)))
     assert "  refused: the client token may not use echo (policy)" in lines
     assert not any(line.startswith(("Attempts", "  chosen")) for line in lines)
 
@@ -55,7 +55,7 @@ def test_a_failed_attempt_says_where_and_what_the_provider_said() -> None:
         failure_class=FailureClass.OVERLOADED, message="the model is busy", where=Where.HTTP_STATUS, status=503
     )
     failed = ledger_row(outcome=Outcome.FAILED, failure=failure)
-    lines = explanation(_story(decision(), failed, ledger_row(attempt_id="att_2", number=2)))
+    lines = format_trace(_trace(decision(), failed, ledger_row(attempt_id="att_2", number=2)))
     assert "  1. echo, model echo: failed" in lines
     assert "     failure  the model is busy (overloaded, http_status, status 503)" in lines
     assert "     latency  40 ms, no token came" in lines
@@ -63,36 +63,36 @@ def test_a_failed_attempt_says_where_and_what_the_provider_said() -> None:
 
 
 def test_an_unknown_cost_is_not_zero_and_a_free_one_is_said_to_be_free() -> None:
-    unpriced = explanation(_story(decision(), ledger_row(cost_usd=None, pricing="unpriced")))
+    unpriced = format_trace(_trace(decision(), ledger_row(cost_usd=None, pricing="unpriced")))
     assert "     cost     unknown: nobody has given this model a price in prices 2026-01" in unpriced
-    free = explanation(_story(decision(), ledger_row(cost_usd=Decimal(0), pricing="free", price_version=None)))
+    free = format_trace(_trace(decision(), ledger_row(cost_usd=Decimal(0), pricing="free", price_version=None)))
     assert "     cost     $0, free of charge" in free
 
 
 def test_an_answer_in_one_piece_has_no_first_token_and_an_unknown_use_is_no_number() -> None:
     row = ledger_row()
     changes = {"stream": False, "first_token_ms": None, "token_usage": TokenUsage(), "usage_source": UsageSource.NONE}
-    lines = explanation(_story(decision(), row.model_copy(update={"record": row.record.model_copy(update=changes)})))
+    lines = format_trace(_trace(decision(), row.model_copy(update={"record": row.record.model_copy(update=changes)})))
     assert "     latency  40 ms, not streamed" in lines
     assert "     tokens   none, or none that can be known" in lines
 
 
 def test_what_has_not_arrived_is_said_to_be_missing() -> None:
-    lines = explanation(_story(None))
+    lines = format_trace(_trace(None))
     assert lines[0] == "Route     the decision record has not reached the ledger"
     assert lines[1] == "Attempts  none has reached the ledger"
-    assert _story(None).missing(1) == ["the decision record", "the attempt's row"]
-    assert _story(decision(), ledger_row()).missing(2) == ["the rows of the attempts"]
-    assert _story(decision()).missing(0) == []
+    assert _trace(None).missing(1) == ["the decision record", "the attempt's row"]
+    assert _trace(decision(), ledger_row()).missing(2) == ["the rows of the attempts"]
+    assert _trace(decision()).missing(0) == []
 
 
 def test_programs_get_the_same_with_exact_money() -> None:
-    data = json.loads(json.dumps(as_json(_story(decision(), ledger_row()))))
+    data = json.loads(json.dumps(as_json(_trace(decision(), ledger_row()))))
     assert data["attempts"][0]["cost_usd"] == "0.000012"
     assert data["decision"]["candidates"][0]["reason"] == "model_not_offered"
     assert data["trace_id"] == TRACE_ID
 
 
 def test_the_trace_of_a_refused_request_is_the_decisions() -> None:
-    assert _story(decision()).trace_id == TRACE_ID
-    assert _story(None).trace_id is None
+    assert _trace(decision()).trace_id == TRACE_ID
+    assert _trace(None).trace_id is None

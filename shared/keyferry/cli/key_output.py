@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from keyferry.cli.tabular import days, dollars, moment, table
+from keyferry.cli.terminal import days, format_table, format_time, format_usd
 from keyferry.contracts.key import USABLE, KeyStatus, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
@@ -41,21 +41,23 @@ _HEADS = (
 def steps(check: KeyTest) -> str:
     """The four steps of a test, one line each, with their times, and what follows."""
     rows = [_step(step) for step in check.steps]
-    left = "" if check.credit_left_usd is None else f"; {dollars(check.credit_left_usd)} of credit left"
+    left = "" if check.credit_left_usd is None else f"; {format_usd(check.credit_left_usd)} of credit left"
     verdict = f"{_VERDICTS[check.verdict]} ({check.verdict}, {check.duration_ms} ms in all{left})"
-    return "\n".join([table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was reached"), verdict])
+    return "\n".join([format_table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was reached"), verdict])
 
 
-def listed(keys: Sequence[ProviderKey], tenant: str) -> str:
+def format_keys(keys: Sequence[ProviderKey], tenant: str) -> str:
     """A tenant's keys as a table."""
-    return table(
+    return format_table(
         _HEADS, [_row(key) for key in keys], empty=f"{tenant} has no provider keys: `keyferry keys add` adds one"
     )
 
 
-def listed_with_tenants(keys: Sequence[ProviderKey]) -> str:
+def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
     """Keys of several tenants as a table."""
-    return table(("TENANT", *_HEADS), [(key.tenant, *_row(key)) for key in keys], empty="no tenant has such a key")
+    return format_table(
+        ("TENANT", *_HEADS), [(key.tenant, *_row(key)) for key in keys], empty="no tenant has such a key"
+    )
 
 
 def line(key: ProviderKey) -> str:
@@ -68,7 +70,7 @@ def state(key: ProviderKey) -> str:
     return f"{key.status}, over its limit" if key.over_limit else key.status.value
 
 
-def who_pays_next(
+def describe_next_payer(
     removed: ProviderKey, policy: KeyPolicy | None, own: Iterable[ProviderKey], platform: Iterable[ProviderKey]
 ) -> str:
     """What happens to a tenant's requests to the provider of a key that was removed. `policy` is the tenant's `key_policy`."""
@@ -103,8 +105,8 @@ def _step(step: StepResult) -> tuple[str, str, str, str]:
 
 
 def _row(key: ProviderKey) -> tuple[str, ...]:
-    limit = "" if key.monthly_limit_usd is None else f" of {dollars(key.monthly_limit_usd)}"
-    spent = "-" if key.spent_usd is None and not limit else f"{dollars(key.spent_usd)}{limit}"
+    limit = "" if key.monthly_limit_usd is None else f" of {format_usd(key.monthly_limit_usd)}"
+    spent = "-" if key.spent_usd is None and not limit else f"{format_usd(key.spent_usd)}{limit}"
     return (
         key.key_id,
         key.provider,
@@ -116,9 +118,9 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
         str(key.weight),
         spent,
         _credit(key),
-        moment(key.last_test.tested_at if key.last_test else None),
-        moment(key.last_used_at),
-        moment(key.expires_at),
+        format_time(key.last_test.tested_at if key.last_test else None),
+        format_time(key.last_used_at),
+        format_time(key.expires_at),
         key.rotated_by or key.created_by,
     )
 
@@ -130,4 +132,4 @@ def _age(key: ProviderKey) -> str:
 
 def _credit(key: ProviderKey) -> str:
     left = key.last_test.credit_left_usd if key.last_test else None
-    return f"{'-' if left is None else dollars(left)}{', low' if key.credit_low else ''}"
+    return f"{'-' if left is None else format_usd(left)}{', low' if key.credit_low else ''}"

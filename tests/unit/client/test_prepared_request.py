@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from keyferry.client import BadRequest
-from keyferry.client.request import Asked, Input, asked, asked_embeddings
+from keyferry.client.prepared_request import Asked, Input, asked, prepare_embeddings
 from keyferry.contracts.chat import EmbeddingRequest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
@@ -41,10 +41,10 @@ def test_the_body_is_openai_s() -> None:
 
 
 def test_a_stream_asks_for_its_usage() -> None:
-    whole, stream = ask(), ask(stream=True)
+    parse_object, stream = ask(), ask(stream=True)
     assert json.loads(stream.body)["stream_options"] == {"include_usage": True}
     assert stream.head("acme", 10).include_usage
-    assert not whole.head("acme", 10).include_usage
+    assert not parse_object.head("acme", 10).include_usage
 
 
 def test_each_try_has_an_id_of_its_own() -> None:
@@ -88,7 +88,7 @@ def test_a_fault_does_not_repeat_what_was_said() -> None:
 
 
 def embeddings(given: Input = "hello", **changes: object) -> Asked:
-    return asked_embeddings(
+    return prepare_embeddings(
         model="m",
         given=given,
         timeout_seconds=60,

@@ -15,7 +15,7 @@ _ASKED_FOR_PATIENCE = frozenset({FailureClass.RATE_LIMIT, FailureClass.LIMIT, Fa
 _NOT_TAKEN = frozenset({FailureClass.UNAVAILABLE, FailureClass.OVERLOADED})
 
 
-def unpaid(failure: Failure, *, taken: bool) -> bool:
+def is_safe_to_retry(failure: Failure, *, taken: bool) -> bool:
     """Whether a failure is one that passes and for which nobody can have been paid.
 
     `taken` says that a worker had the request: a gateway that fails after that may have called the provider.
@@ -36,7 +36,7 @@ def wait_seconds(
 
     `retries` have been made, `left_seconds` remain of the deadline; `chance` is a random number from 0 to 1.
     """
-    if retries >= max_retries or not unpaid(failure, taken=taken):
+    if retries >= max_retries or not is_safe_to_retry(failure, taken=taken):
         return None
     if failure.retry_after_ms is not None:
         wait = failure.retry_after_ms / 1000 * (1 + _SPREAD * chance)

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from keyferry.cli.answer import AnswerText
-from keyferry.cli.connection import Operator
+from keyferry.cli.completion_text import CompletionText
+from keyferry.cli.connection import OperatorConnection
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.frames import Accepted
@@ -17,11 +17,11 @@ _SAMPLED = "01"
 
 
 @dataclass(slots=True)
-class Chatted:
+class ChatResult:
     """How the exchange ended. `failure` is None for a whole answer."""
 
     request_id: str
-    answer: AnswerText = field(default_factory=AnswerText)
+    answer: CompletionText = field(default_factory=CompletionText)
     accepted: Accepted | None = None
     failure: CallFailed | None = None
 
@@ -50,25 +50,27 @@ def body(text: str, model: str, *, stream: bool) -> bytes:
     return json.dumps({"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}).encode()
 
 
-async def exchange(operator: Operator, head: ChatRequest, payload: bytes, on_text: Callable[[str], None]) -> Chatted:
+async def exchange(
+    operator: OperatorConnection, head: ChatRequest, payload: bytes, on_text: Callable[[str], None]
+) -> ChatResult:
     """Send it and hand each new piece of text to `on_text`. A failure is told in what is returned.
 
     Leaving early, as on Ctrl-C, tells the worker to stop.
     """
-    chatted = Chatted(head.request_id)
+    chat_result = ChatResult(head.request_id)
     call = (await operator.caller()).call(head, payload)
     try:
         await call.start()
-        await _receive(call, chatted, head.stream, on_text)
+        await _receive(call, chat_result, head.stream, on_text)
     except CallFailed as error:
-        chatted.failure = error
+        chat_result.failure = error
     finally:
-        chatted.accepted = call.accepted
+        chat_result.accepted = call.accepted
         await call.cancel()
-    return chatted
+    return chat_result
 
 
-async def _receive(call: Call, chatted: Chatted, stream: bool, on_text: Callable[[str], None]) -> None:
+async def _receive(call: Call, chat_result: ChatResult, stream: bool, on_text: Callable[[str], None]) -> None:
     whole = bytearray()
     while True:
         piece = await call.next_piece()
@@ -77,8 +79,8 @@ async def _receive(call: Call, chatted: Chatted, stream: bool, on_text: Callable
             whole += piece.payload
         else:
             for line in filter(None, piece.payload.split(b"\n")):
-                on_text(chatted.answer.take(line))
+                on_text(chat_result.answer.take(line))
         if piece.last:
             break
     if not stream:
-        on_text(chatted.answer.take(bytes(whole), "completion"))
+        on_text(chat_result.answer.take(bytes(whole), "completion"))

@@ -84,7 +84,7 @@ def asked(
     )
 
 
-def asked_embeddings(
+def prepare_embeddings(
     *,
     model: str,
     given: Input,

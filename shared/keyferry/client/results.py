@@ -12,7 +12,7 @@ JsonObject = Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class CompletionUsage:
     """Tokens as the OpenAI API counts them: the last two are parts of the first two, not additions to them."""
 
     prompt_tokens: int
@@ -85,7 +85,7 @@ class Embeddings:
     """The vectors of texts, in the order of the texts; `raw` is the whole `list` object, with the vectors as it came."""
 
     vectors: tuple[tuple[float, ...], ...]
-    usage: Usage | None
+    usage: CompletionUsage | None
     """Null where the provider reports none."""
     model: str
     """The model that answered, as the provider names it."""
@@ -102,7 +102,7 @@ class ChatAnswer:
     reasoning: str
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str | None
-    usage: Usage | None
+    usage: CompletionUsage | None
     """Null where the provider reports none."""
     model: str
     """The model that answered, as the provider names it."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TypeAlias
 
-from keyferry.cli.story import Story
-from keyferry.cli.tabular import dollars, moment
+from keyferry.cli.request_trace import RequestTrace
+from keyferry.cli.terminal import format_time, format_usd
 from keyferry.contracts.route import Candidate, DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, KeySource, LedgerRow, TokenUsage, UsageSource
 
@@ -23,31 +23,31 @@ _BASES = {
 }
 
 
-def explanation(story: Story) -> list[str]:
+def format_trace(trace: RequestTrace) -> list[str]:
     """The story as lines. What has not reached the ledger is said to be missing."""
-    lines = [*_route(story.decision)]
-    for decision in story.later:
+    lines = [*_route(trace.decision)]
+    for decision in trace.later:
         lines += _route(decision)
-    if story.attempts:
+    if trace.attempts:
         lines.append("Attempts")
-        for row in story.attempts:
+        for row in trace.attempts:
             lines += (f"  {line}" for line in _attempt(row))
-    elif story.decision is None or story.decision.refusal is None:
+    elif trace.decision is None or trace.decision.refusal is None:
         lines.append("Attempts  none has reached the ledger")
-    lines.append(f"Trace     {story.trace_id or 'none'}")
-    lines.append(f"Request   {story.request_id}")
+    lines.append(f"Trace     {trace.trace_id or 'none'}")
+    lines.append(f"Request   {trace.request_id}")
     return lines
 
 
-def as_json(story: Story) -> dict[str, Json]:
+def as_json(trace: RequestTrace) -> dict[str, Json]:
     """The same for programs."""
     return {
-        "request_id": story.request_id,
-        "tenant": story.tenant,
-        "trace_id": story.trace_id,
-        "decision": story.decision.model_dump(mode="json") if story.decision else None,
-        "later_decisions": [decision.model_dump(mode="json") for decision in story.later],
-        "attempts": [row.model_dump(mode="json") for row in story.attempts],
+        "request_id": trace.request_id,
+        "tenant": trace.tenant,
+        "trace_id": trace.trace_id,
+        "decision": trace.decision.model_dump(mode="json") if trace.decision else None,
+        "later_decisions": [decision.model_dump(mode="json") for decision in trace.later],
+        "attempts": [row.model_dump(mode="json") for row in trace.attempts],
     }
 
 
@@ -62,7 +62,7 @@ def _route(decision: DecisionRecord | None) -> Iterator[str]:
         f"Route     {asked}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
     )
     for place, candidate in _ranked(decision):
-        yield f"  {_verdict(place)} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
+        yield f"  {_rank(place)} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
     if decision.refusal is not None:
         yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
     elif decision.order:
@@ -73,11 +73,11 @@ def _route(decision: DecisionRecord | None) -> Iterator[str]:
 def _ranked(decision: DecisionRecord) -> Iterable[tuple[int | None, Candidate]]:
     """Candidates with their place in the plan: first those of the plan, in order, then the dropped ones."""
     places = {index: place for place, index in enumerate(decision.order, start=1)}
-    listed = sorted(enumerate(decision.candidates), key=lambda item: places.get(item[0], len(places) + 1))
-    return [(places.get(index), candidate) for index, candidate in listed]
+    format_keys = sorted(enumerate(decision.candidates), key=lambda item: places.get(item[0], len(places) + 1))
+    return [(places.get(index), candidate) for index, candidate in format_keys]
 
 
-def _verdict(place: int | None) -> str:
+def _rank(place: int | None) -> str:
     return "dropped" if place is None else f"kept {place}."
 
 
@@ -102,7 +102,7 @@ def _attempt(row: LedgerRow) -> Iterator[str]:
     yield f"   tokens   {_tokens(record.token_usage, record.usage_source)}"
     yield f"   cost     {_cost(row)}"
     yield f"   latency  {record.latency_ms} ms, {_first_token(record)}"
-    yield f"   ledger   {record.attempt_id}, recorded {moment(row.recorded_at)}, {_lag(row)} after the attempt ended"
+    yield f"   ledger   {record.attempt_id}, recorded {format_time(row.recorded_at)}, {_lag(row)} after the attempt ended"
 
 
 def _first_token(record: AttemptRecord) -> str:
@@ -123,7 +123,7 @@ def _cost(row: LedgerRow) -> str:
     if row.pricing == "unpriced":
         return f"unknown: nobody has given this model a price{prices.replace(' at', ' in')}"
     free = ", free of charge" if row.pricing == "free" else ""
-    return f"{dollars(row.cost_usd)}{free}{prices}"
+    return f"{format_usd(row.cost_usd)}{free}{prices}"
 
 
 def _lag(row: LedgerRow) -> str:

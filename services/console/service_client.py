@@ -1,4 +1,4 @@
-"""Questions to the services that own things, and their refusals as problems."""
+"""Requests to the services that own the data; their refusals become HTTP problems."""
 
 from typing import NoReturn, Protocol, TypeVar
 
@@ -8,23 +8,24 @@ from keyferry.contracts.envelope import Message
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import Subject
 from keyferry.runtime.bus.connection import BusError, Refused
-from services.console.problem import INVALID_REQUEST, Problem
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 Answer = TypeVar("Answer", bound=Message)
 AnswerT = TypeVar("AnswerT", bound=Message)
 
 USUAL_SECONDS = 5.0
 KEY_TEST_SECONDS = 90.0
-"""A test calls the provider several times, and another worker where the first is gone."""
+"""A key test calls the provider several times, and a second worker if the first one is gone."""
 WHOLE_AUDIT_SECONDS = 300.0
 
-_KINDS: dict[ErrorCode, tuple[int, str, str, dict[str, str]]] = {
+_PROBLEMS: dict[ErrorCode, tuple[int, str, str, dict[str, str]]] = {
     ErrorCode.INVALID: (422, INVALID_REQUEST, "refused", {}),
     ErrorCode.NOT_FOUND: (404, INVALID_REQUEST, "not_found", {}),
     ErrorCode.CONFLICT: (409, INVALID_REQUEST, "conflict", {"x-should-retry": "false"}),
     ErrorCode.UNAVAILABLE: (503, "overloaded_error", "unavailable", {"retry-after": "1"}),
     ErrorCode.INTERNAL: (500, "api_error", "internal_error", {"x-should-retry": "false"}),
 }
+"""Status, type, code and headers for each refusal."""
 
 
 class Ask(Protocol):
@@ -33,11 +34,11 @@ class Ask(Protocol):
     async def __call__(
         self, subject: Subject, question: Message, answer: type[AnswerT], *, timeout_seconds: float
     ) -> AnswerT:
-        """The owner's answer. Raises Refused, and BusError when nobody answers."""
+        """Return the owner's answer. Raises Refused, and BusError if no service answers."""
 
 
-class Questions:
-    """Asks for the routes. Both methods raise Problem."""
+class ServiceClient:
+    """Sends management requests for the routes. Both methods raise HttpProblem."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -50,13 +51,13 @@ class Questions:
         *,
         timeout_seconds: float = USUAL_SECONDS,
     ) -> Answer:
-        """Something that changes nothing, and may be asked again."""
+        """Send a request that changes nothing and may be repeated."""
         try:
             return await self._ask(subject, question, answer, timeout_seconds=timeout_seconds)
         except Refused as error:
-            _refuse(error.refusal)
+            _raise_refusal(error.refusal)
         except (BusError, NatsError) as error:
-            raise _away(error, "", {"retry-after": "1"}) from None
+            raise _unavailable(error, "", {"retry-after": "1"}) from None
 
     async def change(
         self,
@@ -66,22 +67,22 @@ class Questions:
         *,
         timeout_seconds: float = USUAL_SECONDS,
     ) -> Answer:
-        """Something that may have been done although its answer never comes."""
+        """Send a request that may have taken effect even if its answer never arrives."""
         try:
             return await self._ask(subject, question, answer, timeout_seconds=timeout_seconds)
         except Refused as error:
-            _refuse(error.refusal)
+            _raise_refusal(error.refusal)
         except (BusError, NatsError) as error:
-            unknown = "; look at the list of keys before you ask again, for the change may have been made"
-            raise _away(error, unknown, {"x-should-retry": "false"}) from None
+            unknown = "; the change may have been made: look at the list of keys before you try again"
+            raise _unavailable(error, unknown, {"x-should-retry": "false"}) from None
 
 
-def _refuse(refusal: Refusal) -> NoReturn:
-    status, kind, code, headers = _KINDS[refusal.code]
-    raise Problem(status, kind, code, refusal.message, headers=dict(headers)) from None
+def _raise_refusal(refusal: Refusal) -> NoReturn:
+    status, kind, code, headers = _PROBLEMS[refusal.code]
+    raise HttpProblem(status, kind, code, refusal.message, headers=dict(headers)) from None
 
 
-def _away(error: BusError | NatsError, then: str, headers: dict[str, str]) -> Problem:
-    """What the bus library says of itself is for the log of the bus, and no news for whoever asked."""
+def _unavailable(error: BusError | NatsError, consequence: str, headers: dict[str, str]) -> HttpProblem:
+    """Return a 503. The bus library's own error text belongs in the log, not in the response."""
     detail = str(error) if isinstance(error, BusError) else "the bus does not answer"
-    return Problem(503, "overloaded_error", "unavailable", detail + then, headers=headers)
+    return HttpProblem(503, "overloaded_error", "unavailable", detail + consequence, headers=headers)

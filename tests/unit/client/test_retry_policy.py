@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.client.retrying import unpaid, wait_seconds
+from keyferry.client.retry_policy import is_safe_to_retry, wait_seconds
 from keyferry.contracts.failure import Failure, FailureClass, Where
 
 C, W = FailureClass, Where
@@ -19,12 +19,12 @@ def failed(kind: FailureClass, where: Where, retry_after_ms: int | None = None) 
 @pytest.mark.parametrize("where", PAID_PERHAPS)
 @pytest.mark.parametrize("taken", [False, True])
 def test_never_where_the_provider_may_have_charged(kind: FailureClass, where: Where, taken: bool) -> None:
-    assert not unpaid(failed(kind, where, 10), taken=taken)
+    assert not is_safe_to_retry(failed(kind, where, 10), taken=taken)
 
 
 @pytest.mark.parametrize("kind", FailureClass)
 def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) -> None:
-    assert not unpaid(failed(kind, W.GATEWAY, 10), taken=True)
+    assert not is_safe_to_retry(failed(kind, W.GATEWAY, 10), taken=True)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) ->
 def test_what_passes_and_was_not_paid(
     kind: FailureClass, where: Where, retry_after_ms: int | None, again: bool
 ) -> None:
-    assert unpaid(failed(kind, where, retry_after_ms), taken=False) == again
+    assert is_safe_to_retry(failed(kind, where, retry_after_ms), taken=False) == again
 
 
 def wait(failure: Failure, retries: int = 0, left_seconds: float = 60, chance: float = 0.5) -> float | None:

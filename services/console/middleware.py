@@ -1,0 +1,141 @@
+"""ASGI middleware around every request: authentication first, then body limits; security headers on every response."""
+
+import logging
+from collections.abc import Callable
+
+from opentelemetry.trace import SpanKind
+
+from keyferry.contracts import ids
+from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
+from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
+from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem
+from keyferry.runtime.process.telemetry import Span, Telemetry
+from services.console.authentication import Principal, Unauthenticated
+from services.console.bodies import exceeds_depth
+from services.console.problem import internal_error, render_error
+from services.console.tenant_context import PRINCIPAL
+
+_log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_JSON_DEPTH = 16
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""Paths for load balancers, which need no credential."""
+REQUEST_ID = "keyferry.request_id"
+"""The key in a request's scope under which its id is stored."""
+
+_SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class ManagementMiddleware:
+    """Wraps the ASGI application of the routes. No body is read before its sender is authenticated."""
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        identify: Callable[[str | None], Principal],
+        waiting_for: Callable[[], list[str]],
+        telemetry: Telemetry,
+        upload_timeout_seconds: float,
+    ) -> None:
+        self._app = app
+        self._identify = identify
+        self._waiting_for = waiting_for
+        self._telemetry = telemetry
+        self._body_limits = BodyLimits(MAX_BODY_BYTES, upload_timeout_seconds, "the management API")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request. `identify` raises Unauthenticated."""
+        if scope["type"] != "http":
+            return
+        request_id = ids.new(ids.REQUEST)
+        scope[REQUEST_ID] = request_id
+        span = self._telemetry.start("management", get_header(scope, b"traceparent"), kind=SpanKind.SERVER)
+        response = _Response(send, request_id, span)
+        try:
+            body = await self._admit(scope, receive)
+            await self._app(scope, _replay(body, receive), response.send)
+        except ClientDisconnected:
+            _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
+        except HttpProblem as problem:
+            await response.report(problem)
+        except Exception:  # the outermost edge: the client gets an answer, and the defect is in the log
+            _log.exception("a request failed", extra={"request_id": request_id})
+            await response.report(internal_error())
+        finally:
+            route = scope.get("route")
+            span.set(keyferry__request_id=request_id, http__route=getattr(route, "path", None))
+            span.end()
+
+    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+        """Authenticate the request and return its body. Raises HttpProblem and ClientDisconnected."""
+        if scope["path"] not in OPEN_PATHS:
+            try:
+                scope[PRINCIPAL] = self._identify(get_header(scope, b"authorization"))
+            except Unauthenticated as error:
+                headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
+                raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
+            if waiting := self._waiting_for():
+                message = f"the console is not ready: waiting for {', '.join(waiting)}"
+                headers = {"retry-after": "1", **CLOSE_CONNECTION}
+                raise HttpProblem(503, "overloaded_error", "unavailable", message, headers=headers)
+        body = await self._body_limits.read(scope, receive)
+        _require_plain_json(body)
+        return body
+
+
+class _Response:
+    """Adds the common headers to a response, and knows whether it has started."""
+
+    def __init__(self, send: Send, request_id: str, span: Span) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._span = span
+        self._started = False
+
+    async def send(self, message: Message) -> None:
+        """Pass on a message of the application."""
+        if message["type"] == "http.response.start":
+            self._started = True
+            self._span.set(http__response__status_code=message["status"])
+            own = (*_SECURITY_HEADERS, (b"x-request-id", self._request_id.encode()))
+            message = {**message, "headers": [*message.get("headers", ()), *own]}
+        await self._send(message)
+
+    async def report(self, problem: HttpProblem) -> None:
+        """Send an error response, unless a response has started."""
+        if self._started:
+            return
+        body = render_error(problem, self._request_id)
+        fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers = [*fixed, *((name.encode(), value.encode()) for name, value in problem.headers.items())]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _require_plain_json(body: bytes) -> None:
+    """Reject what the JSON parser must not see. Raises HttpProblem 400."""
+    if b"\x00" in body:  # UTF-16 and UTF-32: the parser would accept them, but the depth check cannot read them
+        raise HttpProblem(
+            400, INVALID_REQUEST, "invalid_json", "the body must be JSON in UTF-8 (RFC 8259, section 8.1)"
+        )
+    if exceeds_depth(body, MAX_JSON_DEPTH):
+        message = f"the body is nested deeper than {MAX_JSON_DEPTH} levels"
+        raise HttpProblem(400, INVALID_REQUEST, "invalid_json", message)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the application the body again, then what the connection sends."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return receive_again

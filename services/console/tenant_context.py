@@ -1,0 +1,43 @@
+"""The tenant that a request acts for: the credential's own, or the one that an operator names in the path."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPBearer
+
+from keyferry.contracts.ids import TenantId
+from keyferry.runtime.http.problem import HttpProblem
+from services.console.access import is_allowed
+from services.console.authentication import Principal
+
+PRINCIPAL = "keyferry.principal"
+"""The key in a request's scope under which the middleware stores the principal."""
+
+DOCUMENTED_CREDENTIAL = HTTPBearer(auto_error=False, scheme_name="operator", description="The operator's token")
+"""Declares the credential in the OpenAPI document only: the middleware authenticates before a route is looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantContext:
+    """The tenant that a request acts for, and the actor's name in the audit log."""
+
+    tenant: str
+    actor: str
+
+
+async def resolve_tenant_context(request: Request) -> TenantContext:
+    """Return the tenant and the actor of a request. Raises HttpProblem 401 and 403."""
+    principal = request.scope.get(PRINCIPAL)
+    if not isinstance(principal, Principal):
+        raise HttpProblem(401, "authentication_error", "invalid_api_key", "no credential")
+    if not is_allowed(principal.credential, request.method, request.scope["route"].path):
+        raise HttpProblem(403, "permission_error", "not_allowed", "your credential does not allow this")
+    return TenantContext(request.path_params.get("tenant", principal.tenant), principal.actor)
+
+
+async def tenant_in_path(tenant: Annotated[TenantId, Path(description="The tenant that an operator acts for")]) -> None:
+    """Declare the tenant in the path, so that invalid names are rejected and the OpenAPI document lists it."""
+
+
+CurrentTenant = Annotated[TenantContext, Depends(resolve_tenant_context)]

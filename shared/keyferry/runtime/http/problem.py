@@ -1,0 +1,23 @@
+"""The error that HTTP handlers raise: a status and the fields of OpenAI's error object. Pure."""
+
+from dataclasses import dataclass, field
+
+INVALID_REQUEST = "invalid_request_error"
+CLOSE_CONNECTION = {"connection": "close"}
+"""For answers sent before the request body was read."""
+
+
+@dataclass(eq=False)
+class HttpProblem(Exception):
+    """An HTTP status and the content of the error object; `type` and `code` are OpenAI's where OpenAI defines them.
+
+    `message` and `param` are sent to the client, so they must not repeat secrets from the request. Not frozen: context
+    managers set the traceback of an exception that passes through them.
+    """
+
+    status: int
+    type: str
+    code: str
+    message: str
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
