@@ -1,1 +1,1 @@
-"""The same system in containers."""
+"""The system in containers."""

@@ -1,10 +1,10 @@
-"""The one-shot work of an installation in containers: two steps, between which NATS and PostgreSQL start.
+"""One-shot setup of an installation in containers: two steps, between which NATS and PostgreSQL start.
 
     python -m deploy.docker.setup prepare     secrets, the NATS configuration, directories for the servers' data
-    python -m deploy.docker.setup provision   streams and tables, then each process's own files
+    python -m deploy.docker.setup provision   streams and tables, then the files of each process
 
-Both may run again at any time: what is there stays. Every file is handed out to `<handout dir>/<who>`, which is a volume that
-its owner alone sees; the whole stays in the home directory, which is the same as the embedded system's.
+Both are idempotent. Every process gets copies of its files in `<handout dir>/<user>`, a volume that no other process mounts; the
+originals stay in the home directory, which has the layout of the embedded system's.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.errors import LaunchFailed
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.secret_files import intake_public_key, token_pepper
 from deploy.embedded.services import DEMO_CLIENT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
 from deploy.embedded.system import DATABASE
 from deploy.nats.provision import ProvisionError, provision
-from deploy.nats.render import server_conf
+from deploy.nats.render import render_server_conf
 from deploy.postgres.migrate import migrate
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
@@ -44,64 +44,64 @@ _ROOT = 0
 
 
 class SetupSettings(BaseSettings):
-    """Where things are, for the containers of one installation."""
+    """Paths and addresses for the containers of one installation."""
 
     model_config = SettingsConfigDict(env_prefix="KEYFERRY_", frozen=True, extra="ignore")
 
     home: Path
-    """Everything that is made once, for the setup itself."""
+    """The home directory with everything that is generated once; only the setup mounts it."""
     handout_dir: Path
-    """Below it a directory for each container that gets files."""
+    """The parent of one directory per container that gets files."""
     owner_uid: int = Field(ge=0)
-    """As whom NATS and the services run."""
+    """The uid of NATS and the services."""
     nats_url: str
     nats_listen: str = Field(pattern=r"^[^:]+:\d+$")
     """Address and port in the NATS configuration."""
     nats_store_dir: Path
-    """Where NATS finds the volume for its streams."""
+    """The mount point of the volume for streams, in the NATS container."""
     postgres_address: str = Field(pattern=r"^[^:]+:\d+$")
     http_url: str
     operator_home: Path
-    """Where the operator's containers find what is handed out to them."""
+    """The mount point of the operator's files, in the operator's containers."""
     servers_within_seconds: float = Field(default=120.0, gt=0)
-    """How long NATS and PostgreSQL may take to come."""
+    """How long to wait for NATS and PostgreSQL."""
 
 
 def prepare(settings: SetupSettings) -> None:
-    """Make what the servers need before they start. Raises OSError."""
+    """Generate what the servers need before they start. Raises OSError."""
     home = Home(settings.home)
     home.prepare()
     token_pepper(home)
     host, _, port = settings.nats_listen.rpartition(":")
     keys = {user: home.public_key(user) for user in users(WORKER_SLOTS, [DEMO_CLIENT])}
-    conf = server_conf(keys, host=host, port=int(port), store_dir=settings.nats_store_dir)
-    password = make_url(_admin_url(home, settings).reveal()).password
+    conf = render_server_conf(keys, host=host, port=int(port), store_dir=settings.nats_store_dir)
+    password = make_url(_ensure_admin_url(home, settings).reveal()).password
     out = settings.handout_dir
     _hand_out(out / "nats" / "nats.conf", conf, settings.owner_uid)
     _hand_out(out / "postgres" / "admin-password", str(password), os.geteuid())
     for data in ("nats-data", *(f"spool-{slot}" for slot in range(1, WORKER_SLOTS + 1))):
-        _give(_directory(out / data), settings.owner_uid, 0o700)
+        _set_owner(_make_directory(out / data), settings.owner_uid, 0o700)
 
 
-def provision_all(settings: SetupSettings, say: Callable[[str], None] = print) -> None:
-    """Make streams, roles and tables, and hand out each process's files.
+def provision_all(settings: SetupSettings, log: Callable[[str], None] = print) -> None:
+    """Create streams, roles and tables, and copy the files of each process.
 
-    Raises LaunchFailed when a server does not come, and what NATS or PostgreSQL refuses.
+    Raises LaunchFailed if a server does not answer in time, and the errors of NATS and PostgreSQL.
     """
     home = Home(settings.home)
-    admin_url = _admin_url(home, settings)
+    admin_url = _ensure_admin_url(home, settings)
     _wait_for_servers(settings, admin_url)
     asyncio.run(provision(settings.nats_url, home.seed_file(Role.PROVISIONER)))
-    migrate(admin_url, home.database_secrets, say=say)
+    migrate(admin_url, home.database_secrets, log=log)
     for row in SERVICES:
         for slot in range(1, row.slots + 1):
             _hand_out_process(row, slot, home, settings)
     _hand_out_operator(home, settings)
-    say("streams and tables are in place, and every process has its files")
+    log("streams and tables are in place, and every process has its files")
 
 
-def _admin_url(home: Home, settings: SetupSettings) -> Secret:
-    """The superuser's SQLAlchemy URL; a password once made outlives a changed address."""
+def _ensure_admin_url(home: Home, settings: SetupSettings) -> Secret:
+    """Return the superuser's SQLAlchemy URL; the password is kept when the address changes."""
     file = home.database_secrets / "admin.url"
     known = make_url(file.read_text().strip()).password if file.exists() else None
     host, _, port = settings.postgres_address.rpartition(":")
@@ -121,22 +121,22 @@ def _admin_url(home: Home, settings: SetupSettings) -> Secret:
 def _wait_for_servers(settings: SetupSettings, admin_url: Secret) -> None:
     host, _, port = settings.nats_url.rpartition("//")[2].rpartition(":")
     give_up_at = time.monotonic() + settings.servers_within_seconds
-    while not nats.answers(int(port), host=host):
+    while not nats.accepts_clients(int(port), host=host):
         if time.monotonic() > give_up_at:
             raise LaunchFailed(f"NATS does not answer at {settings.nats_url}: see its log (`docker compose logs nats`)")
         time.sleep(_POLL_SECONDS)
-    while (refusal := _refusal(admin_url)) is not None:
+    while (error := _try_connect(admin_url)) is not None:
         if time.monotonic() > give_up_at:
             raise LaunchFailed(
-                f"PostgreSQL does not accept {postgres.ADMIN} at {settings.postgres_address}: {refusal}\n"
-                "If it refuses the password, its data was made with another one: restore the installation volume that belongs "
+                f"PostgreSQL does not accept {postgres.ADMIN} at {settings.postgres_address}: {error}\n"
+                "If it rejects the password, its data was created with another one: restore the installation volume that belongs "
                 "to this data, or remove the volume postgres-data to start with an empty database"
             )
         time.sleep(_POLL_SECONDS)
 
 
-def _refusal(admin_url: Secret) -> str | None:
-    """Why PostgreSQL does not let the superuser in; None when it does."""
+def _try_connect(admin_url: Secret) -> str | None:
+    """Return the error of a connection as superuser; None if it succeeds."""
     try:
         psycopg.connect(postgres.driver_url(admin_url), connect_timeout=2).close()
     except psycopg.OperationalError as error:
@@ -145,7 +145,7 @@ def _refusal(admin_url: Secret) -> str | None:
 
 
 def _hand_out_process(row: ServiceRow, slot: int, home: Home, settings: SetupSettings) -> None:
-    """Exactly what `deploy.embedded.services` names for this process."""
+    """Copy exactly the files that `deploy.embedded.services` names for this process."""
     user = nats_user(row, slot)
     files = {"nkey.seed": home.seed_file(user)}
     if row.has_tables:
@@ -156,7 +156,7 @@ def _hand_out_process(row: ServiceRow, slot: int, home: Home, settings: SetupSet
 
 
 def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
-    """A home directory for the command line: addresses, the operator's seed, and the demo client's."""
+    """Make a home directory for the command line: addresses, the operator's seed, and the demo client's."""
     out, inside = Home(settings.handout_dir / "operator"), Home(settings.operator_home)
     for user in (Role.OPERATOR, DEMO_CLIENT):
         target = out.secrets / "nkeys" / f"{user}.seed"
@@ -164,7 +164,7 @@ def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
     pin = intake_public_key(home)
     _hand_out(out.secrets / "vault" / pin.name, pin.read_text(), settings.owner_uid)
     for directory in (out.path, out.secrets, out.run):
-        _give(_directory(directory), settings.owner_uid, 0o700)
+        _set_owner(_make_directory(directory), settings.owner_uid, 0o700)
     write_json(
         out.endpoints_file,
         {
@@ -175,29 +175,29 @@ def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
             "token_file": str(inside.demo_token_file),
         },
     )
-    _give(out.endpoints_file, settings.owner_uid, 0o400)
+    _set_owner(out.endpoints_file, settings.owner_uid, 0o400)
 
 
 def _hand_out(path: Path, text: str, owner_uid: int) -> None:
-    """Put a file in place that its owner can read and nobody can change, in a directory that its owner alone enters."""
-    _give(_directory(path.parent), owner_uid, 0o700)
+    """Write a file that only its owner can read, in a directory that only its owner can enter."""
+    _set_owner(_make_directory(path.parent), owner_uid, 0o700)
     write_secret(path, text)
-    _give(path, owner_uid, 0o400)
+    _set_owner(path, owner_uid, 0o400)
 
 
-def _directory(path: Path) -> Path:
+def _make_directory(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
-def _give(path: Path, owner_uid: int, mode: int) -> None:
+def _set_owner(path: Path, owner_uid: int, mode: int) -> None:
     path.chmod(mode)
     if path.stat().st_uid != owner_uid or os.geteuid() == _ROOT:
         os.chown(path, owner_uid, owner_uid)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 0 when the step is done, 1 with one plain message otherwise."""
+    """Run one step; return 0, or 1 after printing why it failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.docker.setup", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("step", choices=("prepare", "provision"))
     step = parser.parse_args(arguments).step

@@ -1,36 +1,36 @@
-"""python -m deploy.embedded up | down | status | restart SERVICE"""
+"""Command line: python -m deploy.embedded up | down | status | restart SERVICE."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from deploy.embedded import up
-from deploy.embedded.failure import LaunchFailed
-from deploy.embedded.screen import Screen
+from deploy.embedded import commands
+from deploy.embedded.errors import LaunchFailed
+from deploy.embedded.terminal import Terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status."""
+    """Run one command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded", description="Run Keyferry on this machine.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start everything and stay in the foreground")
-    commands.add_parser("down", help="stop what runs, letting work under way finish")
-    commands.add_parser("status", help="show what runs")
-    restarting = commands.add_parser("restart", help="restart one service without an interruption")
-    restarting.add_argument("service", help="its name, or the name of one slot such as provider-worker-2")
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    subparsers.add_parser("up", help="start everything and stay in the foreground")
+    subparsers.add_parser("down", help="stop everything after requests in progress have finished")
+    subparsers.add_parser("status", help="show the running processes")
+    restarting = subparsers.add_parser("restart", help="restart one service without an interruption")
+    restarting.add_argument("service", help="a service, or one slot such as provider-worker-2")
     options = parser.parse_args(arguments)
-    screen = Screen()
+    terminal = Terminal()
     try:
         match options.command:
             case "up":
-                return up.up(os.environ, screen)
+                return commands.up(os.environ, terminal)
             case "down":
-                return up.down(os.environ, screen)
+                return commands.down(os.environ, terminal)
             case "status":
-                return up.status(os.environ, screen)
+                return commands.status(os.environ, terminal)
             case _:
-                return up.restart(os.environ, screen, options.service)
+                return commands.restart(os.environ, terminal, options.service)
     except LaunchFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Talking to a running system over a Unix socket: JSON lines, one request per connection.
+"""Control of a running system over a Unix socket: JSON lines, one request per connection.
 
     -> {"command": "status"} | {"command": "restart", "service": NAME} | {"command": "stop"}
     <- {"progress": TEXT}          any number of times
@@ -16,27 +16,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.errors import LaunchFailed
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Line: TypeAlias = dict[str, Value]
-Tell: TypeAlias = Callable[[Line], None]
-Command: TypeAlias = Callable[[Line, Tell], Awaitable[Line]]
-"""Carries a request out, telling lines on the way; the last line. Raises CommandFailed."""
+Send: TypeAlias = Callable[[Line], None]
+Command: TypeAlias = Callable[[Line, Send], Awaitable[Line]]
+"""Executes a request, sends progress lines and returns the last line. Raises CommandFailed."""
 
 SOCKET = "control.sock"
 _REQUEST_SECONDS = 5.0
-_FAREWELL_SECONDS = 2.0
+_CLOSE_TIMEOUT_SECONDS = 2.0
 _LINE_BYTES = 1 << 20
 _LONGEST_ADDRESS_BYTES = 100
 
 
 class CommandFailed(LaunchFailed):
-    """The command could not be carried out; the message is for the person who gave it."""
+    """The command failed; the message is for the operator who gave it."""
 
 
 class NotRunning(LaunchFailed):
-    """Nobody listens on the control socket of this home."""
+    """Nothing listens on the control socket of this home."""
 
 
 class ControlServer:
@@ -46,7 +46,7 @@ class ControlServer:
         self._run_dir = run_dir
         self._commands = commands
         self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "ControlServer":
         path = self._run_dir / SOCKET
@@ -64,22 +64,22 @@ class ControlServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        if self._talks:
-            await asyncio.wait(self._talks, timeout=_FAREWELL_SECONDS)
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_CLOSE_TIMEOUT_SECONDS)
         (self._run_dir / SOCKET).unlink(missing_ok=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = asyncio.create_task(self._serve(reader, writer), name="control connection")
-        self._talks.add(talk)
-        talk.add_done_callback(self._talks.discard)
+        task = asyncio.create_task(self._serve(reader, writer), name="control connection")
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        def tell(line: Line) -> None:
+        def send(line: Line) -> None:
             if not writer.is_closing():
                 writer.write(json.dumps(line).encode() + b"\n")
 
         try:
-            tell(await self._answer(reader, tell))
+            send(await self._execute(reader, send))
             await writer.drain()
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
             return
@@ -88,27 +88,29 @@ class ControlServer:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, reader: asyncio.StreamReader, tell: Tell) -> Line:
+    async def _execute(self, reader: asyncio.StreamReader, send: Send) -> Line:
         try:
             request = json.loads(await asyncio.wait_for(reader.readline(), _REQUEST_SECONDS))
             command = self._commands[request["command"]]
         except (ValueError, KeyError, TypeError):
             return {"failed": f'send {{"command": ...}} with one of: {", ".join(self._commands)}'}
         try:
-            return {"done": True, **await command(request, tell)}
+            return {"done": True, **await command(request, send)}
         except CommandFailed as error:
             return {"failed": str(error)}
 
 
 def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> Iterator[Line]:
-    """Send a request and give each line of the answer. Raises NotRunning, CommandFailed, and TimeoutError where no line comes
-    within `timeout_seconds`."""
+    """Send a request and yield each line of the answer.
+
+    Raises NotRunning, CommandFailed, and TimeoutError if no line arrives within `timeout_seconds`.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, _reachable(run_dir / SOCKET) as address:
         client.settimeout(timeout_seconds)
         try:
             client.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunning(f"nothing runs in {run_dir.parent}: start it with `make up`") from None
+            raise NotRunning(f"nothing is running in {run_dir.parent}; start it with `make up`") from None
         client.sendall(json.dumps(request).encode() + b"\n")
         for raw in client.makefile("rb"):
             line = json.loads(raw)
@@ -119,7 +121,7 @@ def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> I
 
 @contextmanager
 def _reachable(path: Path) -> Iterator[str]:
-    """An address for a socket whose path may be longer than unix(7) allows."""
+    """Yield an address for a socket whose path may be longer than unix(7) allows."""
     if len(os.fsencode(path)) <= _LONGEST_ADDRESS_BYTES or not path.parent.is_dir():
         yield str(path)
         return

@@ -1,8 +1,8 @@
-"""The directory that holds everything of one embedded system, and the lock that lets one system at a time into it.
+"""The home directory of one embedded system, and the lock that admits one system at a time.
 
-secrets/   0600 files in 0700 directories: nkeys, database URLs, the token pepper, the demo's client token
-run/       what exists while the system runs: lock, control socket, ports, state.json
-log/       one file per process, size-capped
+secrets/   0600 files in 0700 directories: nkeys, database URLs, the token pepper, the demo client token
+run/       runtime files: lock, control socket, ports, state.json
+log/       one file per process, rotated by size
 nats/  pg<major>/  spool/     data
 """
 
@@ -16,21 +16,14 @@ from pathlib import Path
 
 import nkeys
 
+from deploy.embedded.errors import AlreadyRunning
 from deploy.postgres.roles import write_secret
 
 _SEED_BYTES = 32
 
 
-class AlreadyRunning(Exception):
-    """Another process holds the home; `pid` is what it wrote down."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(f"process {pid} holds the home directory")
-        self.pid = pid
-
-
 class Home:
-    """Paths and secrets of one system. Secrets are made when first asked for, and then stay."""
+    """Paths and secrets of one system. Secrets are generated on first use and then kept."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -45,19 +38,21 @@ class Home:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Home":
-        """The home that `KEYFERRY_HOME` names, else `.keyferry` in the working directory."""
+        """Return the home named by `KEYFERRY_HOME`, else `.keyferry` in the working directory."""
         return cls(Path(environment.get("KEYFERRY_HOME") or ".keyferry"))
 
     def prepare(self) -> None:
-        """Make the directories. Others may pass through the home itself, since PostgreSQL may run as another user, but
-        enter nothing in it."""
+        """Create the directories.
+
+        Other users may traverse the home itself, since PostgreSQL may run as another user, but not the directories in it.
+        """
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         for directory in (self.run, self.log, self.secrets, self.database_secrets, self.nats, self.path / "spool"):
             directory.mkdir(mode=0o700, exist_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only system here; a killed process holds no lock. Raises AlreadyRunning."""
+    def lock(self) -> Iterator[None]:
+        """Hold the lock of this home; the kernel releases it if the process dies. Raises AlreadyRunning."""
         with (self.run / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,22 +65,22 @@ class Home:
             yield
 
     def spool(self, slot: int) -> Path:
-        """The directory of a worker slot."""
+        """Return the spool directory of a worker slot, creating it if it is missing."""
         directory = self.path / "spool" / f"worker-{slot}"
         directory.mkdir(mode=0o700, exist_ok=True)
         return directory
 
     def seed_file(self, user: str) -> Path:
-        """The nkey seed of a NATS user."""
-        return kept_secret(self.secrets / "nkeys" / f"{user}.seed", _fresh_seed)
+        """Return the nkey seed file of a NATS user, generating it if it is missing."""
+        return ensure_secret(self.secrets / "nkeys" / f"{user}.seed", _generate_seed)
 
     def public_key(self, user: str) -> str:
-        """The public nkey of a NATS user."""
+        """Return the public nkey of a NATS user."""
         return str(nkeys.from_seed(bytearray(self.seed_file(user).read_bytes().strip())).public_key.decode())
 
 
-def kept_secret(path: Path, make: Callable[[], str]) -> Path:
-    """Write what `make` returns where there is no such file yet, in 0600 in a 0700 directory. Raises OSError."""
+def ensure_secret(path: Path, make: Callable[[], str]) -> Path:
+    """Write what `make` returns if there is no such file yet, 0600 in a 0700 directory. Raises OSError."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_secret(path, make())
@@ -93,12 +88,12 @@ def kept_secret(path: Path, make: Callable[[], str]) -> Path:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Put a JSON file in place, whole from the start."""
+    """Write a JSON file atomically."""
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(json.dumps(content, indent=2) + "\n")
     draft.replace(path)
 
 
-def _fresh_seed() -> str:
+def _generate_seed() -> str:
     seed: bytes = nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), nkeys.PREFIX_BYTE_USER)
     return seed.decode()

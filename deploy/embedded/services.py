@@ -1,6 +1,6 @@
-"""Which services the embedded system runs, and what each of their processes is told.
+"""The services of the embedded system and the environment of each process.
 
-A secret never stands in the environment or in argv, only the path of its file.
+The environment and argv never contain a secret, only the path of its file.
 """
 
 import sys
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.embedded.home import Home
+from deploy.embedded.managed_process import ProcessConfig, RestartOrder
 from deploy.embedded.process import ProcessSpec
-from deploy.embedded.seat import Handover, Placement
 from deploy.embedded.secret_files import (
     AUDIT_KEY,
     DEPLOYMENT_ID,
@@ -24,7 +24,7 @@ from deploy.embedded.secret_files import (
     SIGNING_KEY,
     VAULT_PUBLIC_KEY,
     SecretFile,
-    enrolling,
+    enrolled_workers_file,
 )
 from keyferry.contracts.topology import internal_client
 
@@ -37,7 +37,7 @@ _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the parts listen."""
+    """Where NATS, the API and the management API listen."""
 
     nats_url: str
     http_host: str
@@ -46,12 +46,12 @@ class Addresses:
 
     @property
     def http_url(self) -> str:
-        """What a client on this machine uses."""
+        """The base URL of the API for clients on this machine."""
         return f"http://{self._host}:{self.http_port}"
 
     @property
     def console_url(self) -> str:
-        """Where the management API is, for somebody on this machine."""
+        """The base URL of the management API for clients on this machine."""
         return f"http://{self._host}:{self.console_port}"
 
     @property
@@ -67,12 +67,12 @@ class ServiceRow:
     slots: int = 1
     has_tables: bool = False
     secrets: tuple[SecretFile, ...] = ()
-    """Files beside its nkey seed and its database URL."""
+    """Secret files besides its nkey seed and its database URL."""
     has_spool: bool = False
     http_port: Callable[[Addresses], int] | None = None
-    """Where it listens, for a service with an HTTP face."""
+    """The port of a service that serves HTTP."""
     calls_providers: bool = False
-    handover: Handover = Handover.SUCCESSOR_FIRST
+    restart_order: RestartOrder = RestartOrder.START_FIRST
 
 
 WORKER_SLOTS = 2
@@ -83,7 +83,7 @@ SERVICES = (
     ServiceRow(
         name="key_vault",
         has_tables=True,
-        secrets=(DEPLOYMENT_ID, KEKS, INTAKE_KEY, SIGNING_KEY, FINGERPRINT_KEY, enrolling(WORKER_SLOTS)),
+        secrets=(DEPLOYMENT_ID, KEKS, INTAKE_KEY, SIGNING_KEY, FINGERPRINT_KEY, enrolled_workers_file(WORKER_SLOTS)),
     ),
     ServiceRow(name="router", has_tables=True),
     ServiceRow(
@@ -92,7 +92,7 @@ SERVICES = (
         has_spool=True,
         secrets=(IDENTITY_KEY, VAULT_PUBLIC_KEY),
         calls_providers=True,
-        handover=Handover.DRAIN_FIRST,
+        restart_order=RestartOrder.STOP_FIRST,
     ),
     ServiceRow(name="ingress", secrets=(PEPPER,), http_port=lambda addresses: addresses.http_port),
     ServiceRow(
@@ -101,58 +101,60 @@ SERVICES = (
         http_port=lambda addresses: addresses.console_port,
     ),
 )
-"""Stopped from the last to the first. They start at the same time: each waits by itself for what it needs of the others."""
+"""Stopped from the last to the first. They start concurrently: each waits by itself for what it needs."""
 
 DEMO_CLIENT = internal_client("demo", "main")
-"""The NATS user with which a program of the demo tenant calls over the bus."""
+"""The NATS user of the demo tenant's programs on the bus."""
 
 
-def placements(home: Home, addresses: Addresses, environment: Mapping[str, str]) -> Iterator[Placement]:
-    """A seat for every process of every service."""
+def make_process_configs(home: Home, addresses: Addresses, environment: Mapping[str, str]) -> Iterator[ProcessConfig]:
+    """Yield the configuration of every process of every service."""
     for row in SERVICES:
         for slot in range(1, row.slots + 1):
-            yield _placement(row, slot, home, addresses, environment)
+            yield _make_process_config(row, slot, home, addresses, environment)
 
 
 def nats_user(row: ServiceRow, slot: int) -> str:
-    """The NATS user of a process: underscores become hyphens, and slots are users of their own."""
+    """Return the NATS user of a process: hyphens for underscores, and one user per slot."""
     user = row.name.replace("_", "-")
     return f"{user}-{slot}" if row.slots > 1 else user
 
 
-def _placement(
+def _make_process_config(
     row: ServiceRow, slot: int, home: Home, addresses: Addresses, environment: Mapping[str, str]
-) -> Placement:
+) -> ProcessConfig:
     replicated = row.slots > 1
     spec = ProcessSpec(
         name=f"{row.name}-{slot}" if replicated else row.name,
         argv=(sys.executable, "-m", f"services.{row.name}"),
-        env=_inherited(row, environment) | _own(row, slot, home, addresses),
+        env=_inherit_env(row, environment) | _make_env(row, slot, home, addresses),
         cwd=ROOT,
     )
-    return Placement(service=row.name, specify=lambda: spec, slot=slot, replicated=replicated, handover=row.handover)
+    return ProcessConfig(
+        service=row.name, make_spec=lambda: spec, slot=slot, replicated=replicated, restart_order=row.restart_order
+    )
 
 
-def _inherited(row: ServiceRow, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings that a person may make, and what any program needs; nothing else, for it may hold secrets of others.
+def _inherit_env(row: ServiceRow, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the operator's settings and what any program needs; anything else may hold secrets of other programs.
 
-    Proxies are for the calls to providers, and would be in the way of everything else.
+    Proxies are only for calls to providers.
     """
     wanted = _ALSO_PASSED_ON | (_PROXIES if row.calls_providers else set())
     return {name: value for name, value in environment.items() if name in wanted or name.startswith(_PASSED_ON)}
 
 
-def _own(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> dict[str, str]:
-    told = {
+def _make_env(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> dict[str, str]:
+    env = {
         "KEYFERRY_NATS_URL": addresses.nats_url,
         "KEYFERRY_NATS_NKEY_FILE": str(home.seed_file(nats_user(row, slot))),
         "KEYFERRY_SLOT": str(slot),
     }
     if row.has_tables:
-        told["KEYFERRY_DATABASE_URL_FILE"] = str(home.database_secrets / f"{row.name}.url")
+        env["KEYFERRY_DATABASE_URL_FILE"] = str(home.database_secrets / f"{row.name}.url")
     if row.has_spool:
-        told["KEYFERRY_SPOOL_DIR"] = str(home.spool(slot))
-    told |= {secret.setting: str(secret.path(home, slot)) for secret in row.secrets}
+        env["KEYFERRY_SPOOL_DIR"] = str(home.spool(slot))
+    env |= {secret.setting: str(secret.path(home, slot)) for secret in row.secrets}
     if row.http_port is not None:
-        told |= {"KEYFERRY_HTTP_HOST": addresses.http_host, "KEYFERRY_HTTP_PORT": str(row.http_port(addresses))}
-    return told
+        env |= {"KEYFERRY_HTTP_HOST": addresses.http_host, "KEYFERRY_HTTP_PORT": str(row.http_port(addresses))}
+    return env

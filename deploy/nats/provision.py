@@ -1,6 +1,6 @@
-"""Make the streams, consumers and buckets of the topology; change those that differ, delete none.
+"""Create the streams, consumers and buckets of the topology; update those that differ, delete none.
 
-The only step with the right to do so: services bind to what is here. Running it again is harmless.
+Only the provisioner has permission for this; services bind to what exists. Running it again is harmless.
 
     python -m deploy.nats.provision --url nats://127.0.0.1:4222 --seed-file FILE
 """
@@ -31,7 +31,7 @@ _TIMEOUT_SECONDS = 10.0
 
 
 class ProvisionError(Exception):
-    """The server refused a stream, consumer or bucket; the message repeats why."""
+    """The server rejected a stream, consumer or bucket; the message has its reason."""
 
 
 async def provision(nats_url: str, seed_file: Path) -> None:
@@ -48,17 +48,17 @@ async def provision(nats_url: str, seed_file: Path) -> None:
     )
     try:
         for stream in STREAMS:
-            await _stream(client, stream_config(stream))
+            await _apply_stream(client, stream_config(stream))
         for bucket in BUCKETS:
-            await _stream(client, bucket_config(bucket))
+            await _apply_stream(client, bucket_config(bucket))
         for consumer in CONSUMERS:
-            await _consumer(client, consumer)
+            await _apply_consumer(client, consumer)
     finally:
         await client.close()
 
 
 def stream_config(stream: Stream) -> dict[str, Any]:
-    """JetStream's configuration of a stream (fields: the server's STREAM.CREATE API)."""
+    """Return the JetStream configuration of a stream (fields: the server's STREAM.CREATE API)."""
     config: dict[str, Any] = {
         "name": stream.name,
         "subjects": [subject.pattern() for subject in SUBJECTS if subject.stream == stream.name],
@@ -76,7 +76,7 @@ def stream_config(stream: Stream) -> dict[str, Any]:
 
 
 def bucket_config(bucket: Bucket) -> dict[str, Any]:
-    """JetStream's configuration of a KV bucket whose changes are republished for views."""
+    """Return the JetStream configuration of a KV bucket whose changes are republished for views."""
     return {
         "name": bucket.stream,
         "subjects": [bucket.key_subject(">")],
@@ -94,7 +94,7 @@ def bucket_config(bucket: Bucket) -> dict[str, Any]:
 
 
 def consumer_config(consumer: Consumer) -> dict[str, Any]:
-    """JetStream's configuration of a durable pull consumer. Deliveries never run out: an outage must not lose records."""
+    """Return the configuration of a durable pull consumer; deliveries are unlimited, so that an outage loses no record."""
     return {
         "durable_name": consumer.durable,
         "ack_policy": "explicit",
@@ -105,30 +105,30 @@ def consumer_config(consumer: Consumer) -> dict[str, Any]:
     }
 
 
-async def _stream(client: Client, config: dict[str, Any]) -> None:
+async def _apply_stream(client: Client, config: dict[str, Any]) -> None:
     name = config["name"]
-    found = await _api(client, f"STREAM.INFO.{name}", {})
+    found = await _request(client, f"STREAM.INFO.{name}", {})
     if "error" in found:
-        await _must(client, f"STREAM.CREATE.{name}", config)
+        await _request_or_raise(client, f"STREAM.CREATE.{name}", config)
     elif any(found["config"].get(key) != value for key, value in config.items()):
-        await _must(client, f"STREAM.UPDATE.{name}", found["config"] | config)
+        await _request_or_raise(client, f"STREAM.UPDATE.{name}", found["config"] | config)
 
 
-async def _consumer(client: Client, consumer: Consumer) -> None:
-    await _must(
+async def _apply_consumer(client: Client, consumer: Consumer) -> None:
+    await _request_or_raise(
         client,
         f"CONSUMER.DURABLE.CREATE.{consumer.stream}.{consumer.durable}",
         {"stream_name": consumer.stream, "config": consumer_config(consumer)},
     )
 
 
-async def _must(client: Client, verb: str, body: dict[str, Any]) -> None:
-    answer = await _api(client, verb, body)
+async def _request_or_raise(client: Client, verb: str, body: dict[str, Any]) -> None:
+    answer = await _request(client, verb, body)
     if error := answer.get("error"):
-        raise ProvisionError(f"NATS refuses {verb}: {error.get('description')} ({error.get('err_code')})")
+        raise ProvisionError(f"NATS rejects {verb}: {error.get('description')} ({error.get('err_code')})")
 
 
-async def _api(client: Client, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _request(client: Client, verb: str, body: dict[str, Any]) -> dict[str, Any]:
     reply = await client.request(f"$JS.API.{verb}", orjson.dumps(body), timeout=_TIMEOUT_SECONDS)
     answer: dict[str, Any] = orjson.loads(reply.data)
     return answer
@@ -139,8 +139,8 @@ def _nanoseconds(span: timedelta) -> int:
 
 
 def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Make the streams, consumers and buckets of the topology.")
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Create the streams, consumers and buckets of the topology.")
     parser.add_argument("--url", required=True)
     parser.add_argument("--seed-file", required=True, type=Path)
     args = parser.parse_args()

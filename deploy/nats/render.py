@@ -8,7 +8,7 @@ from keyferry.contracts.topology import MAX_MESSAGE_BYTES
 _QUOTED = '"{}"'
 
 
-def server_conf(
+def render_server_conf(
     public_keys: dict[str, str],
     *,
     port: int,
@@ -16,14 +16,13 @@ def server_conf(
     host: str = "127.0.0.1",
     http_port: int | None = None,
 ) -> str:
-    """A configuration file for one server, on loopback if nothing else is said. `public_keys` are the users' public nkeys by
-    user name.
+    """Render the configuration file of one server; `public_keys` are the users' public nkeys by user name.
 
-    `sync_interval: always`, because an acknowledged record of a paid call must survive a power cut; streams that may lose a
-    little opt out one by one. A frozen subscriber must not slow its publishers (`no_fast_producer_stall`), and the buffer
-    for one has to hold what the byte credits of one process allow, or a burst is lost in silence.
+    `sync_interval: always`, because an acknowledged record of a paid call must survive a power cut; streams that may lose
+    recent messages opt out individually. A frozen subscriber must not slow its publishers (`no_fast_producer_stall`), and
+    `max_pending` has to hold the byte credits of one process, or a burst would be dropped silently.
     """
-    users = "\n".join(_user(name, key) for name, key in sorted(public_keys.items()))
+    users = "\n".join(_render_user(name, key) for name, key in sorted(public_keys.items()))
     monitoring = f'http: "127.0.0.1:{http_port}"' if http_port is not None else ""
     return f"""server_name: keyferry
 listen: "{host}:{port}"
@@ -49,15 +48,15 @@ accounts {{
 """
 
 
-def _user(name: str, public_key: str) -> str:
+def _render_user(name: str, public_key: str) -> str:
     rights = permissions(name)
     responses = '\n          allow_responses: { max: 1, expires: "5s" }' if rights.responds else ""
     return f"""      # {name}
       {{ nkey: {public_key}, permissions: {{
-          publish: {{ allow: [{_list(rights.publish)}] }}
-          subscribe: {{ allow: [{_list(rights.subscribe)}] }}{responses}
+          publish: {{ allow: [{_format_subjects(rights.publish)}] }}
+          subscribe: {{ allow: [{_format_subjects(rights.subscribe)}] }}{responses}
       }} }}"""
 
 
-def _list(subjects: tuple[str, ...]) -> str:
+def _format_subjects(subjects: tuple[str, ...]) -> str:
     return ", ".join(_QUOTED.format(subject) for subject in subjects)

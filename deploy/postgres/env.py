@@ -1,4 +1,4 @@
-"""What Alembic runs for every service: its migrations, on the connection it is given, into that service's schema."""
+"""Alembic environment of every service: runs its migrations on the given connection, in that service's schema."""
 
 from alembic import context
 

@@ -1,9 +1,9 @@
-"""Bring every service's tables to what this build needs, as that service's own role.
+"""Migrate every service's tables to the revision of this build, as that service's own role.
 
     python -m deploy.postgres.migrate --admin-url-file FILE [--check]
 
-The admin's file holds a superuser's SQLAlchemy URL. Each service's URL file stands beside it and is made here. Migrations are
-`services/<name>/migrations/versions/NNNN_slug.py`, each in a transaction of its own.
+FILE holds a superuser's SQLAlchemy URL. The URL file of each service is created beside it. Migrations are
+`services/<name>/migrations/versions/NNNN_slug.py`, each in its own transaction.
 """
 
 import argparse
@@ -30,33 +30,33 @@ from keyferry.runtime.database.schema_check import (
 )
 
 SERVICES_ROOT = Path(__file__).parents[2] / "services"
-_LOCK = 0x4B455946  # "KEYF": the advisory lock that lets one migrator at a time into a database
+_LOCK = 0x4B455946  # "KEYF": the advisory lock that admits one migrator at a time
 
 
 def versions_dir(service: str, services_root: Path = SERVICES_ROOT) -> Path:
-    """Where a service's migrations stand."""
+    """Return the directory of a service's migrations."""
     return services_root / service / "migrations" / "versions"
 
 
-def status(
+def read_status(
     admin_url: Secret,
     services: Sequence[str] = roles.SERVICES_WITH_TABLES,
     services_root: Path = SERVICES_ROOT,
 ) -> dict[str, SchemaState]:
-    """How each service's tables stand to this build. Raises SchemaMismatch where the build itself has no migrations."""
+    """Return the state of each service's tables. Raises SchemaMismatch if this build has no migrations for one."""
     return {
         service: schema_state(applied, head)
-        for service, applied, head in _revisions(admin_url, services, services_root)
+        for service, applied, head in _read_revisions(admin_url, services, services_root)
     }
 
 
-def problems(
+def find_problems(
     admin_url: Secret,
     services: Sequence[str] = roles.SERVICES_WITH_TABLES,
     services_root: Path = SERVICES_ROOT,
 ) -> list[str]:
-    """What is wrong with the tables, with the way out, one line each; empty when all are current."""
-    found = (mismatch(*row) for row in _revisions(admin_url, services, services_root))
+    """Return one line per service whose tables are not current, with the remedy."""
+    found = (mismatch(*row) for row in _read_revisions(admin_url, services, services_root))
     return [problem for problem in found if problem is not None]
 
 
@@ -66,36 +66,36 @@ def migrate(
     *,
     services: Sequence[str] = roles.SERVICES_WITH_TABLES,
     services_root: Path = SERVICES_ROOT,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Path]:
-    """Make roles and schemas and apply what is missing; each service's URL file.
+    """Create roles and schemas and apply missing migrations; return each service's URL file.
 
-    One migrator at a time works on a database, another waits. Raises SchemaMismatch, before anything is changed, when tables
-    are newer than this build or not ours; SQLAlchemy's and psycopg's errors pass through.
+    Concurrent migrators wait for each other. Raises SchemaMismatch, before anything is changed, if tables are newer than this
+    build or unknown to it; SQLAlchemy's and psycopg's errors propagate.
     """
-    with _locked(admin_url):
-        rows = list(_revisions(admin_url, services, services_root))
+    with _lock_migrations(admin_url):
+        rows = list(_read_revisions(admin_url, services, services_root))
         for service, applied, head in rows:
             if schema_state(applied, head) in (SchemaState.AHEAD, SchemaState.UNKNOWN):
                 raise SchemaMismatch(mismatch(service, applied, head))
-        url_files = roles.ensure(admin_url, secrets_dir, services)
+        url_files = roles.ensure_roles(admin_url, secrets_dir, services)
         for service, applied, head in rows:
             if applied != head:
-                say(f"migrating {service}: {applied or 'nothing'} -> {head}")
+                log(f"migrating {service}: {applied or 'nothing'} -> {head}")
                 _upgrade(Secret(url_files[service].read_text()), service, services_root)
     return url_files
 
 
-def _revisions(
+def _read_revisions(
     admin_url: Secret, services: Sequence[str], services_root: Path
 ) -> Iterator[tuple[str, str | None, str]]:
-    """Service, applied revision, newest known revision."""
+    """Yield service, applied revision and newest known revision."""
     with _engine(admin_url) as engine:
         for service in services:
-            yield service, _applied(engine, service), head_revision(versions_dir(service, services_root))
+            yield service, _read_applied_revision(engine, service), head_revision(versions_dir(service, services_root))
 
 
-def _applied(engine: Engine, schema: str) -> str | None:
+def _read_applied_revision(engine: Engine, schema: str) -> str | None:
     try:
         with engine.connect() as connection:
             return connection.scalar(applied_revision(schema))
@@ -106,13 +106,13 @@ def _applied(engine: Engine, schema: str) -> str | None:
 
 
 def _upgrade(url: Secret, service: str, services_root: Path) -> None:
-    # Loaded here, because it costs more time than a start with current tables has for all of this.
+    # Imported here: the import alone takes longer than a start with current tables should.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", _escaped(Path(__file__).parent))
-    config.set_main_option("version_locations", _escaped(versions_dir(service, services_root)))
+    config.set_main_option("script_location", _escape_percent(Path(__file__).parent))
+    config.set_main_option("version_locations", _escape_percent(versions_dir(service, services_root)))
     config.set_main_option("path_separator", "newline")
     with _engine(url) as engine, engine.connect() as connection:
         config.attributes["connection"] = connection
@@ -120,8 +120,8 @@ def _upgrade(url: Secret, service: str, services_root: Path) -> None:
         command.upgrade(config, "head")
 
 
-def _escaped(path: Path) -> str:
-    """A path for Alembic's configuration, which interpolates percent signs."""
+def _escape_percent(path: Path) -> str:
+    """Escape a path for Alembic's configuration, which interpolates percent signs."""
     return str(path).replace("%", "%%")
 
 
@@ -135,27 +135,29 @@ def _engine(url: Secret) -> Iterator[Engine]:
 
 
 @contextmanager
-def _locked(admin_url: Secret) -> Iterator[None]:
-    """Hold the migration lock; the server releases it with the connection, whatever happens to this process."""
+def _lock_migrations(admin_url: Secret) -> Iterator[None]:
+    """Hold the migration lock; the server releases it with the connection, even if this process dies."""
     with roles.connect(make_url(admin_url.reveal())) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         yield
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 when all tables are current at the end, 1 otherwise."""
+    """Run from the command line; return 0 if all tables are current at the end, else 1."""
     parser = argparse.ArgumentParser(prog="python -m deploy.postgres.migrate", description=__doc__.splitlines()[0])
     parser.add_argument("--admin-url-file", type=Path, required=True, help="a superuser's SQLAlchemy URL")
-    parser.add_argument("--check", action="store_true", help="change nothing, only say how the tables stand")
-    parser.add_argument("--services-root", type=Path, default=SERVICES_ROOT, help="where the services' code stands")
+    parser.add_argument(
+        "--check", action="store_true", help="only report whether the tables are current; change nothing"
+    )
+    parser.add_argument("--services-root", type=Path, default=SERVICES_ROOT, help="the directory of the services' code")
     options = parser.parse_args(arguments)
     file: Path = options.admin_url_file
     root: Path = options.services_root
     try:
         admin_url = Secret(file.read_text().strip())
         if not options.check:
-            migrate(admin_url, file.parent, services_root=root, say=print)
-        found = problems(admin_url, services_root=root)
+            migrate(admin_url, file.parent, services_root=root, log=print)
+        found = find_problems(admin_url, services_root=root)
     except (SchemaMismatch, OSError, psycopg.Error) as error:
         found = [str(error)]
     for problem in found:

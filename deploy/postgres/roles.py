@@ -1,7 +1,7 @@
-"""One schema and one login role per service with tables, so that none can read another's.
+"""One schema and one login role per service with tables, so that no service can read another's.
 
-Roles belong to the whole server while schemas belong to a database, therefore a role's name starts with the database's: two
-installations may share a server.
+Roles belong to the whole server and schemas to a database, so a role's name starts with the database's: two installations may
+share a server.
 """
 
 import secrets
@@ -18,30 +18,30 @@ SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger", "key_vault
 _PASSWORD_BYTES = 24
 
 
-def ensure(admin_url: Secret, secrets_dir: Path, services: Iterable[str]) -> dict[str, Path]:
-    """Make schema, role and URL file of each service, or bring them up to date; the URL files by service.
+def ensure_roles(admin_url: Secret, secrets_dir: Path, services: Iterable[str]) -> dict[str, Path]:
+    """Create or update schema, role and URL file of each service; return the URL files by service.
 
-    A known password is kept, and given to the role again, so a restored database or a moved port heals itself. Needs a
-    superuser's SQLAlchemy URL. Raises psycopg.Error.
+    A known password is kept and set again, which repairs a restored database or a changed port. Needs a superuser's
+    SQLAlchemy URL. Raises psycopg.Error.
     """
     admin = make_url(admin_url.reveal())
     secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = {service: _url_file(admin, secrets_dir, service) for service in services}
+    files = {service: _write_url_file(admin, secrets_dir, service) for service in services}
     with connect(admin) as connection:
-        _close_to_public(connection, str(admin.database))
+        _revoke_public(connection, str(admin.database))
         for service, file in files.items():
             _ensure_role(connection, service, make_url(file.read_text()))
     return files
 
 
 def connect(url: URL) -> psycopg.Connection[tuple[object, ...]]:
-    """A psycopg connection in autocommit mode for a SQLAlchemy URL."""
+    """Connect with psycopg in autocommit mode to a SQLAlchemy URL."""
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     return psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Put a secret file in place, whole from the start and for its owner only."""
+    """Write a secret file atomically, readable only by its owner."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
@@ -49,9 +49,12 @@ def write_secret(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _url_file(admin: URL, secrets_dir: Path, service: str) -> Path:
-    """The file with the service's URL. It is written before the role learns the password: a crash between is healed by
-    the next run, while the other order would lose the password."""
+def _write_url_file(admin: URL, secrets_dir: Path, service: str) -> Path:
+    """Write the file with the service's URL and return it.
+
+    It is written before the role gets the password: the next run repairs a crash in between, while the other order would lose
+    the password.
+    """
     file = secrets_dir / f"{service}.url"
     known = make_url(file.read_text().strip()).password if file.exists() else None
     wanted = admin.set(
@@ -64,7 +67,7 @@ def _url_file(admin: URL, secrets_dir: Path, service: str) -> Path:
     return file
 
 
-def _close_to_public(connection: psycopg.Connection[tuple[object, ...]], database: str) -> None:
+def _revoke_public(connection: psycopg.Connection[tuple[object, ...]], database: str) -> None:
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
 
@@ -74,7 +77,7 @@ def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], service: st
     exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None
     if not exists:
         connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
-    # Hashed on this side, so that no statement that a server may log holds the password.
+    # Hashed by the client, so that no statement the server may log contains the password.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     names = {
         "role": sql.Identifier(role),

@@ -3,7 +3,7 @@
 import socket
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A loopback TCP port that nothing listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -55,7 +55,7 @@ def running(home: Path, upstream: Upstream) -> Iterator[Product]:
     """
     # The upstream is on loopback, which the product's guarded connector refuses unless the operator allows it.
     settings = {"KEYFERRY_HOME": str(home), "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8"}
-    settings["KEYFERRY_HTTP_PORT"] = str(loopback.free_port())
+    settings["KEYFERRY_HTTP_PORT"] = str(loopback.find_free_port())
     environment = os.environ | settings
     command = [sys.executable, "-m", "deploy.embedded", "up"]
     log_dir = home.parent

@@ -89,7 +89,7 @@ def running(nginx: str, directory: Path) -> Iterator[Upstream]:
     (bodies / "models.json").write_bytes(payload.model_list())
     # Unprivileged nginx workers of a root master must be able to walk to the bodies.
     directory.chmod(0o755)
-    port = loopback.free_port()
+    port = loopback.find_free_port()
     config = directory / "nginx.conf"
     config.write_text(config_text(directory, port))
     with started("upstream", [nginx, "-p", directory, "-c", config, "-e", "stderr"], directory) as child:

@@ -14,7 +14,7 @@ import nats
 import pytest
 
 from deploy.embedded.home import Home
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import find_free_port
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.topology import ATTEMPT_RUN, Role, inbox_prefix
 from keyferry.contracts.usage import KeySource
@@ -111,7 +111,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     directory = tmp_path_factory.mktemp("canary")
     home = Home(directory / DECOY_PATH.text)
     home.prepare()
-    port = free_port()
+    port = find_free_port()
     (home.run / "nats.port").write_text(f"{port}\n")
     seed = home.seed_file(Role.PROVISIONER.value).read_text()
     rows = babbles()

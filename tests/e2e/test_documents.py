@@ -36,8 +36,8 @@ PAGE_SECONDS = 480
 """Patience, far above need: the longest page types some thirty commands, each of them a process."""
 
 NOT_RUN_HERE = {
-    "make up": "tests/integration/embedded/test_up.py::test_it_starts_everything_and_stops_everything_in_order",
-    "make down": "tests/integration/embedded/test_up.py::test_a_second_start_finds_the_same_data_ports_and_secrets",
+    "make up": "tests/integration/embedded/test_up.py::test_everything_starts_and_stops_in_order",
+    "make down": "tests/integration/embedded/test_up.py::test_a_second_start_keeps_data_ports_and_secrets",
     "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system.py::running_system",
     "keyferry keys import": "tests/integration/cli/test_keys.py::test_the_platforms_keys_are_imported_once",
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import find_free_port
 from tests.support.ledger_table import LedgerAttempt, LedgerTable
 from tests.support.stream_clients import Ending, StreamClients, stream_clients
 from tests.support.system import KeyferrySystem, running_system
@@ -174,9 +174,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         refused = listed.pop("refuses-connections")
         everywhere = [model for models in listed.values() for model in models]
         system.add_endpoint(FIRST, f"{root}/first/v1", *everywhere)
-        system.add_endpoint("a-refusing", f"http://127.0.0.1:{free_port()}/v1", *refused)
+        system.add_endpoint("a-refusing", f"http://127.0.0.1:{find_free_port()}/v1", *refused)
         both = [model_of("both-fail", stream) for stream in (False, True)]
-        system.add_endpoint("a-refusing-too", f"http://127.0.0.1:{free_port()}/v1", *both)
+        system.add_endpoint("a-refusing-too", f"http://127.0.0.1:{find_free_port()}/v1", *both)
         system.add_endpoint(SECOND, f"{root}/second/v1", *everywhere, *refused, *both)
         clients = stack.enter_context(stream_clients(system.http_url, system.token))
         yield Pair(system, upstream, clients)

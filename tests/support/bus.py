@@ -12,7 +12,7 @@ import nkeys
 from nats.aio.client import Client
 
 from deploy.nats.provision import provision
-from deploy.nats.render import server_conf
+from deploy.nats.render import render_server_conf
 from keyferry.contracts.topology import Role, inbox_prefix, users
 from tests.support.servers import NatsServer, nats_server
 
@@ -63,7 +63,7 @@ async def installation(
 ) -> AsyncIterator[Installation]:
     """A bus of its own, from provisioned to stopped. Seeds stand in `directory`, one file per user."""
     public_keys = {user: _new_user(directory, user) for user in users(worker_slots, internal_clients)}
-    with nats_server(server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
+    with nats_server(render_server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
         found = Installation(server, directory)
         await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)
         yield found

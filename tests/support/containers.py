@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.ports import LOOPBACK, find_free_port
 from keyferry.contracts.secret import Secret
 from tests.support.waiting import until
 
@@ -63,7 +63,7 @@ class _Container:
 def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
     """A PostgreSQL: its runner, port, superuser and password. Raises NoContainerEngine."""
     _require_engine()
-    password, port = Secret(secrets.token_urlsafe(24)), free_port()
+    password, port = Secret(secrets.token_urlsafe(24)), find_free_port()
     probe = postgres.driver_url(postgres.url(port, _USER, password, "postgres"))
     container = PostgresContainer(POSTGRES_IMAGE, username=_USER, password=password.reveal(), dbname="postgres")
     _bind(container, "5432", port)
@@ -77,7 +77,7 @@ def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
 def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
     """A NATS server with this configuration: its runner and URL. Raises NoContainerEngine."""
     _require_engine()
-    port = free_port()
+    port = find_free_port()
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         Path(name, "nats.conf").write_text(conf)
@@ -88,7 +88,7 @@ def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
             "-c /etc/keyferry/nats.conf -a 0.0.0.0 -p 4222"
         )
         with container:
-            yield _Container(container, lambda: nats.answers(port)), f"nats://127.0.0.1:{port}"
+            yield _Container(container, lambda: nats.accepts_clients(port)), f"nats://127.0.0.1:{port}"
 
 
 def _bind(container: DockerContainer, inside: str, port: int) -> None:

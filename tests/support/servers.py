@@ -19,7 +19,7 @@ from typing import Protocol
 import psycopg
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.ports import LOOPBACK, find_free_port
 from deploy.embedded.process import ProcessSpec, spawn
 from keyferry.contracts.secret import Secret
 from tests.support.family import frozen
@@ -111,9 +111,9 @@ def postgres_server() -> Iterator[PostgresServer]:
         password = Secret(secrets.token_urlsafe(24))
         cluster = postgres.Cluster(home)
         cluster.initialise(password)
-        port = free_port()
+        port = find_free_port()
         probe = postgres.driver_url(postgres.url(port, postgres.ADMIN, password, "postgres"))
-        child = _Child(lambda: cluster.server(port), home / "server.log", lambda: _accepts(probe))
+        child = _Child(lambda: cluster.make_server_spec(port), home / "server.log", lambda: _accepts(probe))
         with child.running():
             yield PostgresServer(child, port, postgres.ADMIN, password)
 
@@ -146,7 +146,9 @@ def nats_server(conf: str = "", *, whole: bool = False) -> Iterator[NatsServer]:
         port, binary = _AnyPort(ports), nats.find_nats_server()
         nats.check_configuration(binary, configuration)
         child = _Child(
-            lambda: nats.server(binary, configuration, port=port.known or -1), home / "server.log", port.answers
+            lambda: nats.make_server_spec(binary, configuration, port=port.known or -1),
+            home / "server.log",
+            port.answers,
         )
         with child.running():
             yield NatsServer(child, f"nats://{LOOPBACK}:{port.known}")
@@ -166,7 +168,7 @@ class _AnyPort:
     def answers(self) -> bool:
         if self.known is None:
             self.known = self._chosen()
-        return self.known is not None and nats.answers(self.known)
+        return self.known is not None and nats.accepts_clients(self.known)
 
     def _chosen(self) -> int | None:
         for file in self._ports_dir.glob("*.ports"):

@@ -1,6 +1,6 @@
-"""The launcher with small services: each uses what the launcher gave it, and is ready once that works.
+"""The launcher with small services: each uses what its environment names, and is ready once that works.
 
-python -m tests.support.small_system HOME's parent directories are made; the rest comes from the environment
+python -m tests.support.small_system (configured by the environment)
 """
 
 import os
@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded import services
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.commands import up
+from deploy.embedded.errors import LaunchFailed
 from deploy.embedded.home import Home
+from deploy.embedded.managed_process import ProcessConfig
 from deploy.embedded.process import ProcessSpec
-from deploy.embedded.screen import Screen
-from deploy.embedded.seat import Placement
 from deploy.embedded.system import Build
-from deploy.embedded.up import up
+from deploy.embedded.terminal import Terminal
 from deploy.postgres.migrate import versions_dir
 from deploy.postgres.roles import SERVICES_WITH_TABLES
 
@@ -65,34 +65,36 @@ def upgrade() -> None:
 """
 
 
-def _placements(home: Home, addresses: services.Addresses, environment: Mapping[str, str]) -> Iterable[Placement]:
-    return [_small(placement) for placement in services.placements(home, addresses, environment)]
+def _make_process_configs(
+    home: Home, addresses: services.Addresses, environment: Mapping[str, str]
+) -> Iterable[ProcessConfig]:
+    return [_with_small_code(config) for config in services.make_process_configs(home, addresses, environment)]
 
 
-def _small(placement: Placement) -> Placement:
-    """The same seat, told the same, with small code in it."""
+def _with_small_code(config: ProcessConfig) -> ProcessConfig:
+    """Return the same configuration with the small code instead of the service."""
 
-    def specify() -> ProcessSpec:
-        return replace(placement.specify(), argv=(sys.executable, "-c", SERVICE))
+    def make_spec() -> ProcessSpec:
+        return replace(config.make_spec(), argv=(sys.executable, "-c", SERVICE))
 
-    return replace(placement, specify=specify)
+    return replace(config, make_spec=make_spec)
 
 
-def _proof(home: Path) -> None:
-    if os.environ.get("KEYFERRY_TEST_PROOF") == "fails":
+def _run_smoke_test(home: Path) -> None:
+    if os.environ.get("KEYFERRY_TEST_SMOKE_TEST") == "fails":
         raise LaunchFailed("the first chat was answered with 500")
     Home(home).demo_token_file.write_text("kf_demo")
 
 
 def main() -> int:
-    """Run it; the launcher's exit status."""
+    """Run the launcher; return its exit status."""
     root = Path(os.environ["KEYFERRY_HOME"]).parent / "services"
     for service in SERVICES_WITH_TABLES:
         versions = versions_dir(service, root)
         versions.mkdir(parents=True, exist_ok=True)
         (versions / "0001_starts.py").write_text(textwrap.dedent(MIGRATION))
-    build = Build(placements=_placements, services_root=root, proof=_proof)
-    return up(os.environ, Screen(), build)
+    build = Build(make_process_configs=_make_process_configs, services_root=root, smoke_test=_run_smoke_test)
+    return up(os.environ, Terminal(), build)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A supervisor with a few children in a process of its own, so that a test can kill it.
+"""A supervisor with a few children in a separate process, so that a test can kill it.
 
     python -m tests.support.supervised RUN_DIR
 
@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from deploy.embedded.child import Probe
-from deploy.embedded.process import Identity, ProcessSpec
-from deploy.embedded.seat import Patience, Placement
+from deploy.embedded.managed_process import ProcessConfig, Timeouts
+from deploy.embedded.process import ProcessSpec, RunAs
 from deploy.embedded.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
@@ -33,51 +33,53 @@ PARENT = """
 import subprocess, sys
 subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
 """
-"""Makes a grandchild that lives as long as its parent, as PostgreSQL's do."""
+"""Starts a grandchild that lives as long as its parent, as PostgreSQL does."""
 
 
-def placement(
+def make_config(
     service: str,
     code: str = STEADY,
     *,
     slot: int = 1,
     replicated: bool = False,
     after: tuple[str, ...] = (),
-    identity: Identity | None = None,
+    run_as: RunAs | None = None,
     probe: Probe | None = None,
     arguments: tuple[str, ...] = (),
-) -> Placement:
-    """A seat for a Python child that runs `code`."""
+) -> ProcessConfig:
+    """Return the configuration of a Python child that runs `code`."""
 
-    def specify() -> ProcessSpec:
+    def make_spec() -> ProcessSpec:
         return ProcessSpec(
             name=f"{service}-{slot}" if replicated else service,
             argv=(sys.executable, "-c", code, *arguments),
             env={"PATH": os.defpath, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"},
             cwd=ROOT,
-            identity=identity or Identity(),
+            run_as=run_as or RunAs(),
         )
 
-    return Placement(service=service, specify=specify, slot=slot, replicated=replicated, after=after, probe=probe)
+    return ProcessConfig(
+        service=service, make_spec=make_spec, slot=slot, replicated=replicated, after=after, probe=probe
+    )
 
 
-async def _live(run_dir: Path) -> None:
+async def _run(run_dir: Path) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     root = os.geteuid() == 0
-    async with Supervisor(log_dir=run_dir / "log", run_dir=run_dir, patience=Patience(), say=print) as supervisor:
+    async with Supervisor(log_dir=run_dir / "log", run_dir=run_dir, timeouts=Timeouts(), log=print) as supervisor:
         await supervisor.start(
             [
-                placement("ordinary"),
-                placement("parent", PARENT + STEADY),
-                placement("namespaced", identity=Identity(own_user_namespace=root)),
+                make_config("ordinary"),
+                make_config("parent", PARENT + STEADY),
+                make_config("namespaced", run_as=RunAs(own_user_namespace=root)),
             ]
         )
-        (run_dir / "pids").write_text(" ".join(str(seat["pid"]) for seat in supervisor.status()))
+        (run_dir / "pids").write_text(" ".join(str(process["pid"]) for process in supervisor.status()))
         (run_dir / "ready").touch()
         await stop.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_live(Path(sys.argv[1])))
+    asyncio.run(_run(Path(sys.argv[1])))

@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import find_free_port
 from tests.support.command_line import give
 from tests.support.waiting import until
 
@@ -126,7 +126,7 @@ def running_system(home: Path, settings: Mapping[str, str] | None = None) -> Ite
     environment = {
         **os.environ,
         "KEYFERRY_HOME": str(home),
-        "KEYFERRY_HTTP_PORT": str(free_port()),
+        "KEYFERRY_HTTP_PORT": str(find_free_port()),
         "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
         **(settings or {}),
     }

@@ -11,7 +11,7 @@ import pytest
 from deploy.docker.setup import SetupSettings
 from deploy.embedded import launch, postgres
 from deploy.embedded.home import Home
-from deploy.embedded.services import DEFAULT_CONSOLE_PORT, WORKER_SLOTS, Addresses, placements
+from deploy.embedded.services import DEFAULT_CONSOLE_PORT, WORKER_SLOTS, Addresses, make_process_configs
 from deploy.embedded.system import DATABASE, DEFAULT_HTTP_PORT
 from keyferry.contracts import topology
 from keyferry.runtime.process.settings import ServiceSettings
@@ -44,8 +44,11 @@ def test_a_container_is_told_what_the_embedded_process_is_told(name: str, tmp_pa
     home.prepare()
     row, slot = PROCESSES[name]
     addresses = Addresses(nats_url="nats://nats:4222", http_host="0.0.0.0", http_port=DEFAULT_HTTP_PORT)
-    seats = {(seat.service, seat.slot): seat.specify().env for seat in placements(home, addresses, {})}
-    embedded, told = seats[row.name, slot], services()[name].environment
+    processes = {
+        (process.service, process.slot): process.make_spec().env
+        for process in make_process_configs(home, addresses, {})
+    }
+    embedded, told = processes[row.name, slot], services()[name].environment
     assert set(told) == set(embedded)
     for variable in set(told) - {v for v in told if v.endswith(("_FILE", "_DIR"))}:
         assert told[variable] == embedded[variable], variable
@@ -172,7 +175,7 @@ def test_the_servers_find_what_the_setup_makes_for_them() -> None:
 
 def test_postgres_is_set_as_the_embedded_one(tmp_path: Path) -> None:
     cluster, container = postgres.Cluster(tmp_path), containers()["postgres"]
-    embedded = {option for option in cluster.server(1).argv if "=" in option}
+    embedded = {option for option in cluster.make_server_spec(1).argv if "=" in option}
     own = ("listen_addresses", "port", "unix_socket_directories")  # a container has an address and a socket of its own
     wanted = {f"-c{option}" for option in embedded if not option.startswith(own)}
     assert container.texts("command") == ["postgres", *container.texts("command")[1:]]

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.ports import LOOPBACK, find_free_port
 from deploy.embedded.process import ProcessSpec, spawn
 from deploy.embedded.services import DEMO_CLIENT, WORKER_SLOTS
 from deploy.embedded.system import DATABASE
@@ -37,9 +37,9 @@ class Machine:
     """An engine's part: volumes, addresses, and containers as processes."""
 
     base: Path
-    nats_port: int = field(default_factory=free_port)
-    postgres_port: int = field(default_factory=free_port)
-    http_port: int = field(default_factory=free_port)
+    nats_port: int = field(default_factory=find_free_port)
+    postgres_port: int = field(default_factory=find_free_port)
+    http_port: int = field(default_factory=find_free_port)
 
     def volume(self, name: str) -> Path:
         path = self.base / "volumes" / name
@@ -108,8 +108,8 @@ class Machine:
         cluster.initialise(password)
         configuration = self.volume("nats-config") / "nats.conf"
         with (
-            _running(cluster.server(self.postgres_port), self.base / "postgres.log"),
-            _running(nats.server(nats.find_nats_server(), configuration), self.base / "nats.log"),
+            _running(cluster.make_server_spec(self.postgres_port), self.base / "postgres.log"),
+            _running(nats.make_server_spec(nats.find_nats_server(), configuration), self.base / "nats.log"),
         ):
             url = postgres.driver_url(postgres.url(self.postgres_port, postgres.ADMIN, password, "postgres"))
             until("PostgreSQL is there", lambda: _made_database(url))
@@ -238,14 +238,17 @@ def test_every_container_works_with_what_the_setup_made(machine: Machine) -> Non
             for name in services():
                 stack.enter_context(machine.service(name))
             until("the ingress is healthy", machine.healthy, 90)
-            said = until("the first chat", lambda: _said(machine), 120)
-            assert "Hello from Keyferry" in said
+            output = until("the first chat", lambda: _first_chat_output(machine), 120)
+            assert "Hello from Keyferry" in output
             operator = machine.volume("operator")
             token = operator / "secrets" / "demo-client-token"
             assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
 
-def _said(machine: Machine) -> str | None:
-    """What the first chat says when it succeeds; its container is started again when it does not."""
+def _first_chat_output(machine: Machine) -> str | None:
+    """Return the output of the first chat if it succeeds; otherwise its container is restarted."""
     result = machine.run("first-chat")
-    return result.stdout if result.returncode == 0 else None
+    if result.returncode != 0:
+        print(result.stderr)
+        return None
+    return result.stdout

@@ -11,7 +11,7 @@ from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.kms.models import kms_backends
 
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import find_free_port
 from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
@@ -85,7 +85,7 @@ class KmsAdministrator:
 
     def go_away(self) -> None:
         # The double stands in for AWS's own addresses only; nothing listens at this one.
-        self._endpoint_url = f"http://127.0.0.1:{free_port()}"
+        self._endpoint_url = f"http://127.0.0.1:{find_free_port()}"
 
     def _new_key(self) -> str:
         return self._client.create_key()["KeyMetadata"]["KeyId"]

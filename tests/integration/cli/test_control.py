@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.control import CommandFailed, ControlServer, Line, Tell
+from deploy.embedded.control import CommandFailed, ControlServer, Line, Send
 from keyferry.cli import control
 from keyferry.cli.problem import Problem
 from tests.integration.cli.command import keyferry_process
@@ -14,7 +14,7 @@ from tests.integration.cli.command import keyferry_process
 _SECONDS = 10.0
 
 
-async def _status(_: Line, __: Tell) -> Line:
+async def _status(_: Line, __: Send) -> Line:
     seat: Line = {
         "name": "router",
         "service": "router",
@@ -27,11 +27,11 @@ async def _status(_: Line, __: Tell) -> Line:
     return {"pid": 1, "http_url": "http://127.0.0.1:1", "processes": [seat]}
 
 
-async def _restart(request: Line, tell: Tell) -> Line:
+async def _restart(request: Line, send: Send) -> Line:
     if request["service"] != "router":
         raise CommandFailed("no such service here: router")
-    tell({"progress": "router: starting the next process"})
-    tell({"progress": "router: pid 8 is ready"})
+    send({"progress": "router: starting the next process"})
+    send({"progress": "router: pid 8 is ready"})
     return {"restarted": "router"}
 
 
@@ -70,7 +70,7 @@ async def test_a_launcher_that_is_gone_or_silent_is_told(tmp_path: Path) -> None
     with pytest.raises(Problem, match="no launcher listens"):
         control.processes(tmp_path, _SECONDS)
 
-    async def silent(_: Line, __: Tell) -> Line:
+    async def silent(_: Line, __: Send) -> Line:
         await asyncio.sleep(_SECONDS)
         return {}
 

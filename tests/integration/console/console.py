@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.ports import LOOPBACK, find_free_port
 from keyferry.contracts.topology import Role
 from tests.support.bus import Installation
 
@@ -41,7 +41,7 @@ class Console:
 @asynccontextmanager
 async def console(bus: Installation, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
     """A console that is ready, with `intake_public_key` (base64url) pinned."""
-    port = free_port()
+    port = find_free_port()
     environment = {
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

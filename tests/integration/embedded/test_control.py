@@ -1,4 +1,4 @@
-"""The control socket: requests, progress, failures, and what strangers may not do."""
+"""The control socket: requests, progress, failures and access."""
 
 import asyncio
 import socket
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.control import SOCKET, CommandFailed, ControlServer, Line, NotRunning, Tell, ask
+from deploy.embedded.control import SOCKET, CommandFailed, ControlServer, Line, NotRunning, Send, ask
 
-REPEAT: Line = {"command": "repeat", "detail": ["one", "two"]}
-
-
-async def _repeat(request: Line, tell: Tell) -> Line:
-    detail = request["detail"]
-    assert isinstance(detail, list)
-    for word in detail:
-        tell({"progress": word})
-    return {"count": len(detail)}
+REPEAT: Line = {"command": "repeat", "items": ["one", "two"]}
 
 
-async def _refuse(_: Line, __: Tell) -> Line:
+async def _repeat(request: Line, send: Send) -> Line:
+    items = request["items"]
+    assert isinstance(items, list)
+    for item in items:
+        send({"progress": item})
+    return {"count": len(items)}
+
+
+async def _fail(_: Line, __: Send) -> Line:
     raise CommandFailed("not today")
 
 
@@ -29,7 +29,7 @@ async def _refuse(_: Line, __: Tell) -> Line:
 async def run_dir(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Path]:
     directory = tmp_path / str(request.param)
     directory.mkdir()
-    async with ControlServer(directory, {"repeat": _repeat, "refuse": _refuse}):
+    async with ControlServer(directory, {"repeat": _repeat, "refuse": _fail}):
         yield directory
 
 
@@ -37,18 +37,18 @@ async def _ask(run_dir: Path, request: Line) -> list[Line]:
     return await asyncio.to_thread(lambda: list(ask(run_dir, request, timeout_seconds=10)))
 
 
-async def test_progress_comes_before_the_end(run_dir: Path) -> None:
+async def test_progress_precedes_the_result(run_dir: Path) -> None:
     assert await _ask(run_dir, REPEAT) == [{"progress": "one"}, {"progress": "two"}, {"done": True, "count": 2}]
 
 
-async def test_a_refusal_keeps_its_reason_and_the_server_goes_on(run_dir: Path) -> None:
+async def test_a_failure_keeps_its_reason_and_the_server_continues(run_dir: Path) -> None:
     with pytest.raises(CommandFailed, match="not today"):
         await _ask(run_dir, {"command": "refuse"})
     assert (await _ask(run_dir, REPEAT))[-1]["done"] is True
 
 
 @pytest.mark.parametrize("request_line", [{}, {"command": "unknown"}, {"command": ["repeat"]}])
-async def test_an_unknown_request_is_told_the_known_ones(run_dir: Path, request_line: Line) -> None:
+async def test_an_unknown_command_is_answered_with_the_known_ones(run_dir: Path, request_line: Line) -> None:
     with pytest.raises(CommandFailed, match="repeat, refuse"):
         await _ask(run_dir, request_line)
 
@@ -57,23 +57,23 @@ async def test_only_the_owner_may_connect(run_dir: Path) -> None:
     assert stat.S_IMODE((run_dir / SOCKET).stat().st_mode) == 0o600
 
 
-async def test_a_client_that_leaves_early_harms_nobody(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_early_does_no_harm(tmp_path: Path) -> None:
     async with ControlServer(tmp_path, {"repeat": _repeat}):
-        for half in (b"", b"not json", b'{"command": "repeat", "words": ["lost"]}\n'):
+        for half in (b"", b"not json", b'{"command": "repeat", "items": ["lost"]}\n'):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(tmp_path / SOCKET))
                 client.sendall(half)
         assert (await _ask(tmp_path, REPEAT))[-1]["done"] is True
 
 
-async def test_nobody_listens_after_the_end(tmp_path: Path) -> None:
+async def test_the_socket_is_closed_after_the_end(tmp_path: Path) -> None:
     async with ControlServer(tmp_path, {"repeat": _repeat}):
         pass
     with pytest.raises(NotRunning, match="make up"):
         await _ask(tmp_path, REPEAT)
 
 
-async def test_a_socket_that_a_killed_system_left_is_in_nobodys_way(tmp_path: Path) -> None:
+async def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / SOCKET))
     left.close()

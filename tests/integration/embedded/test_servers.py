@@ -1,4 +1,4 @@
-"""The servers that every other test relies on: started, killed, frozen and restarted as promised."""
+"""The servers that every other test relies on: start, kill, freeze and restart."""
 
 import os
 import shutil
@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, free_port
-from deploy.embedded.process import Identity, spawn
+from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.process import RunAs, spawn
 from keyferry.contracts.secret import Secret
 from tests.support.containers import NoContainerEngine
 from tests.support.family import alive
@@ -40,7 +40,7 @@ def test_committed_rows_survive_a_kill_of_postgresql() -> None:
             assert connection.execute("SELECT count(*) FROM paid").fetchone() == (500,)
 
 
-def test_postgresql_wants_the_password_and_syncs_commits() -> None:
+def test_postgresql_requires_the_password_and_syncs_commits() -> None:
     server = shared_postgres()
     with _connect(server.url()) as connection:
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
@@ -52,7 +52,7 @@ def test_postgresql_wants_the_password_and_syncs_commits() -> None:
         _connect(Secret(wrong))
 
 
-def test_databases_of_the_shared_server_are_apart() -> None:
+def test_databases_of_the_shared_server_are_isolated() -> None:
     first, second = shared_postgres().new_database(), shared_postgres().new_database()
     with _connect(first) as connection:
         connection.execute("CREATE TABLE only_here ()")
@@ -61,18 +61,18 @@ def test_databases_of_the_shared_server_are_apart() -> None:
 
 
 class _Dropping(postgres.Cluster):
-    """As where user namespaces are refused. An ordinary user has nothing to drop."""
+    """A cluster as on a system without user namespaces; an ordinary user has no privileges to drop."""
 
-    _identity = Identity(user=65534) if os.geteuid() == 0 else Identity()
+    _run_as = RunAs(user=65534) if os.geteuid() == 0 else RunAs()
 
 
 def test_a_cluster_also_runs_as_another_user() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         home.chmod(0o711)
-        cluster, password, port = _Dropping(home), Secret("p"), free_port()
+        cluster, password, port = _Dropping(home), Secret("p"), find_free_port()
         cluster.initialise(password)
-        spec = cluster.server(port)
+        spec = cluster.make_server_spec(port)
         child = spawn(spec)
         try:
             url = postgres.url(port, postgres.ADMIN, password, "postgres")
@@ -92,7 +92,7 @@ def _answer(url: Secret) -> psycopg.Connection[tuple[object, ...]] | None:
 
 
 def test_binaries_that_the_other_user_cannot_read_are_copied(tmp_path: Path) -> None:
-    """The wheel's libraries are found by relative path, so they must travel along."""
+    """The wheel's libraries are found by relative path, so they must be copied too."""
     found = postgres.find_install()
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -106,41 +106,41 @@ def test_binaries_that_the_other_user_cannot_read_are_copied(tmp_path: Path) -> 
         cluster = _Dropping(home, unreadable)
         cluster.initialise(Secret("p"))
         assert cluster.initialised
-        ran_from = Path(cluster.server(1).argv[0])
+        ran_from = Path(cluster.make_server_spec(1).argv[0])
         assert ran_from.is_relative_to(home if os.geteuid() == 0 else closed)
 
 
 def test_a_home_that_the_other_user_cannot_enter_is_named(tmp_path: Path) -> None:
     class Dropping(postgres.Cluster):
-        _identity = Identity(user=65534)
+        _run_as = RunAs(user=65534)
 
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(postgres.PostgresUnavailable, match=f"cannot enter {closed}.*KEYFERRY_HOME"):
-        Dropping(closed).server(1)
+        Dropping(closed).make_server_spec(1)
 
 
-def test_nats_keeps_its_port_and_its_streams_over_a_kill() -> None:
+def test_nats_keeps_its_port_after_a_kill() -> None:
     with nats_server() as server:
         port = int(server.url.rpartition(":")[2])
         assert server.url == f"nats://{LOOPBACK}:{port}"
-        assert nats.answers(port)
+        assert nats.accepts_clients(port)
         server.kill()
-        assert not nats.answers(port)
+        assert not nats.accepts_clients(port)
         server.restart()
-        assert nats.answers(port)
+        assert nats.accepts_clients(port)
 
 
-def test_a_frozen_nats_answers_again_when_it_goes_on() -> None:
+def test_a_frozen_nats_answers_again_once_resumed() -> None:
     with nats_server() as server:
         port = int(server.url.rpartition(":")[2])
         server.pause()
-        assert not nats.answers(port, timeout_seconds=0.2)
+        assert not nats.accepts_clients(port, timeout_seconds=0.2)
         server.resume()
-        until("an answer", lambda: nats.answers(port))
+        until("an answer", lambda: nats.accepts_clients(port))
 
 
-def test_a_configuration_that_nats_refuses_is_shown_with_its_reason() -> None:
+def test_an_invalid_nats_configuration_is_reported_with_its_reason() -> None:
     with pytest.raises(nats.NatsUnavailable, match="no_such_setting"), nats_server("no_such_setting: 1"):
         pass
 
@@ -154,13 +154,13 @@ def test_containers_fail_clearly_where_no_engine_answers(monkeypatch: pytest.Mon
         pass
 
 
-def test_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_backend_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYFERRY_TEST_BACKEND", "podman")
     with pytest.raises(ValueError, match="use `embedded` or `containers`"), nats_server():
         pass
 
 
-def test_a_lock_file_of_a_zombie_or_a_stranger_does_not_keep_postgresql_from_starting(tmp_path: Path) -> None:
+def test_a_lock_file_of_a_zombie_or_another_program_is_removed(tmp_path: Path) -> None:
     cluster = postgres.Cluster(tmp_path)
     cluster.initialise(Secret("p"))
     lock = cluster.data_dir / "postmaster.pid"
@@ -168,25 +168,25 @@ def test_a_lock_file_of_a_zombie_or_a_stranger_does_not_keep_postgresql_from_sta
     until("it is a zombie", lambda: not alive(zombie.pid))
     for pid in (zombie.pid, os.getpid()):
         lock.write_text(f"{pid}\n{cluster.data_dir}\n")
-        cluster.server(1)
+        cluster.make_server_spec(1)
         assert not lock.exists()
     zombie.wait()
 
 
-def test_the_lock_file_of_a_running_postgresql_stays(tmp_path: Path) -> None:
-    cluster, password, port = postgres.Cluster(tmp_path), Secret("p"), free_port()
+def test_the_lock_file_of_a_running_postgresql_is_kept(tmp_path: Path) -> None:
+    cluster, password, port = postgres.Cluster(tmp_path), Secret("p"), find_free_port()
     cluster.initialise(password)
-    child = spawn(cluster.server(port))
+    child = spawn(cluster.make_server_spec(port))
     try:
         until("an answer", lambda: _answer(postgres.url(port, postgres.ADMIN, password, "postgres"))).close()
-        assert cluster.server(port).stop_signal is signal.SIGINT
+        assert cluster.make_server_spec(port).stop_signal is signal.SIGINT
         assert (cluster.data_dir / "postmaster.pid").exists()
     finally:
         child.send_signal(signal.SIGINT)
         child.wait()
 
 
-def test_data_of_another_major_are_not_passed_over(tmp_path: Path) -> None:
+def test_data_of_another_major_are_reported(tmp_path: Path) -> None:
     (tmp_path / "pg9").mkdir()
     (tmp_path / "pg9" / "PG_VERSION").write_text("9\n")
     with pytest.raises(postgres.PostgresUnavailable, match=r"pg9 holds data of another PostgreSQL.*move pg9 away"):

@@ -86,7 +86,7 @@ def test_a_second_run_changes_nothing(admin_url: Secret, services_root: Path, tm
     before = {name: file.read_text() for name, file in files.items()}
     _rows(Secret(before["alpha"]), "INSERT INTO things VALUES (7) RETURNING id")
     said: list[str] = []
-    migrate.migrate(admin_url, tmp_path, services=SERVICES, services_root=services_root, say=said.append)
+    migrate.migrate(admin_url, tmp_path, services=SERVICES, services_root=services_root, log=said.append)
     assert said == []
     assert {name: file.read_text() for name, file in files.items()} == before
     assert _rows(Secret(before["alpha"]), "SELECT id FROM things") == [(7,)]
@@ -107,7 +107,7 @@ def test_a_lost_password_heals(admin_url: Secret, services_root: Path, tmp_path:
 
 def test_status_tells_behind_current_ahead_and_unknown(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
     def state() -> dict[str, SchemaState]:
-        return migrate.status(admin_url, SERVICES, services_root)
+        return migrate.read_status(admin_url, SERVICES, services_root)
 
     assert state() == {"alpha": SchemaState.BEHIND, "beta": SchemaState.BEHIND}
     _run(admin_url, tmp_path, services_root)
@@ -151,7 +151,7 @@ def test_migrators_do_not_race(admin_url: Secret, services_root: Path, tmp_path:
         runs = [pool.submit(_run, admin_url, tmp_path / "secrets", services_root) for _ in range(4)]
         for run in runs:
             run.result()
-    assert migrate.status(admin_url, SERVICES, services_root)["alpha"] is SchemaState.CURRENT
+    assert migrate.read_status(admin_url, SERVICES, services_root)["alpha"] is SchemaState.CURRENT
 
 
 async def test_a_service_starts_only_on_its_own_tables(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:

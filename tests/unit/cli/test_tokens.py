@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.proof import knows
+from deploy.embedded.smoke_test import is_active
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
 from keyferry.cli.tokens import build_registration, state
@@ -37,10 +37,10 @@ def test_states() -> None:
 
 def test_a_kept_token_is_known_while_it_is_active() -> None:
     kept = Secret("kf_live_abcd")
-    assert knows([_TOKEN], kept, _NOW)
-    assert not knows([], kept, _NOW)
-    assert not knows([_TOKEN.model_copy(update={"last4": "wxyz"})], kept, _NOW)
-    assert not knows([_TOKEN.model_copy(update={"revoked_at": _NOW})], kept, _NOW)
+    assert is_active([_TOKEN], kept, _NOW)
+    assert not is_active([], kept, _NOW)
+    assert not is_active([_TOKEN.model_copy(update={"last4": "wxyz"})], kept, _NOW)
+    assert not is_active([_TOKEN.model_copy(update={"revoked_at": _NOW})], kept, _NOW)
 
 
 def test_a_secret_file_is_for_its_owner_even_under_a_loose_umask(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Telling a supervisor."""
+"""The sd_notify protocol, sending side."""
 
 import secrets
 import socket
@@ -10,7 +10,7 @@ from keyferry.runtime.process import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_ready_and_stopping_reach_whoever_asked(monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+def test_ready_and_stopping_reach_the_supervisor(monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
     name = f"keyferry-test-{secrets.token_hex(8)}"
     address = f"@{name}" if abstract else f"/tmp/{name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -27,13 +27,13 @@ def test_ready_and_stopping_reach_whoever_asked(monkeypatch: pytest.MonkeyPatch,
                 Path(address).unlink()
 
 
-def test_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_happens_without_a_notify_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify.ready()
     notify.stopping()
 
 
-def test_a_supervisor_that_is_gone_stops_no_drain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_supervisor_does_not_prevent_a_drain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError):
         notify.ready()

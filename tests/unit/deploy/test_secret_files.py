@@ -1,4 +1,4 @@
-"""Secrets are made once and then stay; a public half always fits its private one."""
+"""Secrets are generated once and then kept; a public key always matches its private key."""
 
 import json
 import stat
@@ -19,7 +19,7 @@ def home(tmp_path: Path) -> Home:
     return made
 
 
-def fits(home: Home) -> bool:
+def keys_match(home: Home) -> bool:
     intake = opening_key(Secret(secret_files.intake_key(home).read_text()))
     signer = signing_key(Secret(secret_files.signing_key(home).read_text()))
     return (
@@ -28,7 +28,7 @@ def fits(home: Home) -> bool:
     )
 
 
-def test_secrets_stay_and_are_their_owners_alone(home: Home) -> None:
+def test_secrets_are_kept_and_only_their_owner_can_read_them(home: Home) -> None:
     makers = (
         secret_files.token_pepper, secret_files.keks, secret_files.intake_key, secret_files.signing_key,
         secret_files.fingerprint_key, secret_files.deployment_id, secret_files.identity_key,
@@ -38,17 +38,17 @@ def test_secrets_stay_and_are_their_owners_alone(home: Home) -> None:
     assert len(made) == len(makers)
     assert {path: path.read_text() for maker in makers for path in [maker(home, 1)]} == made
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in made)
-    assert fits(home)
+    assert keys_match(home)
 
 
 @pytest.mark.parametrize("lost", ["intake-key", "signing-key", "intake-key.pub", "signing-key.pub"])
-def test_a_key_that_was_lost_comes_back_as_a_pair_that_fits(home: Home, lost: str) -> None:
-    assert fits(home)
+def test_a_lost_key_is_replaced_by_a_matching_pair(home: Home, lost: str) -> None:
+    assert keys_match(home)
     (home.secrets / "vault" / lost).unlink()
-    assert fits(home)
+    assert keys_match(home)
 
 
-def test_the_enrolled_workers_are_the_slots_identities(home: Home) -> None:
+def test_the_enrolled_workers_are_the_identity_keys_of_the_slots(home: Home) -> None:
     enrolled = json.loads(secret_files.enrolled_workers(home, 2).read_text())
     identities = {
         f"provider-worker-{slot}": public_text_of(
@@ -58,4 +58,6 @@ def test_the_enrolled_workers_are_the_slots_identities(home: Home) -> None:
     }
     assert enrolled == identities
     secret_files.identity_key(home, 1).unlink()
-    assert json.loads(secret_files.enrolled_workers(home, 2).read_text()) != identities, "a new identity is enrolled"
+    assert json.loads(secret_files.enrolled_workers(home, 2).read_text()) != identities, (
+        "a new identity must be enrolled"
+    )

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine, delete
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import find_free_port
 from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.envelope import Message
@@ -470,7 +470,7 @@ async def test_a_key_sealed_before_its_tenant_was_shredded_is_not_stored(vault: 
 
 
 async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
-    engine = create_async_engine(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/nothing")
+    engine = create_async_engine(f"postgresql+psycopg://nobody@127.0.0.1:{find_free_port()}/nothing")
     store = KeyStore(engine)
     try:
         with pytest.raises(DatabaseUnavailable):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.ports import LOOPBACK, find_free_port
 from services.provider_worker.upstream.client import (
     BodyLimits,
     BrokenOffAnswer,
@@ -133,7 +133,7 @@ async def test_a_body_of_many_pieces_arrives_whole_and_without_warnings() -> Non
 async def test_refused_says_so() -> None:
     async with client() as upstream:
         with pytest.raises(NotSent, match="Connection refused") as caught:
-            await post(upstream, f"http://{LOOPBACK}:{free_port()}{PATH}")
+            await post(upstream, f"http://{LOOPBACK}:{find_free_port()}{PATH}")
     assert caught.value.reason is NotSentReason.CONNECT
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
@@ -217,7 +217,7 @@ async def test_a_full_pool_is_not_sent_and_places_come_back() -> None:
     async with upstream_double(answers(reply())) as double, client(max_connections=1) as upstream:
         for _ in range(3):
             with pytest.raises(NotSent):
-                await post(upstream, f"http://{LOOPBACK}:{free_port()}/")
+                await post(upstream, f"http://{LOOPBACK}:{find_free_port()}/")
             await post(upstream, double.url())
 
 

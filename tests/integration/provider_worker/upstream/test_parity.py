@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.embedded.ports import LOOPBACK, free_port
+from deploy.embedded.ports import LOOPBACK, find_free_port
 from services.provider_worker.upstream.addresses import AddressPolicy
 from services.provider_worker.upstream.transport import AiohttpTransport
 from tests.support.upstream_double import Behaviour, Call, answers, hangs, reply, self_signed, upstream_double
@@ -135,7 +135,7 @@ async def test_a_reset_is_no_end_of_a_body_that_ends_with_its_connection(transpo
 
 async def test_refused_is_a_connect_error(transport: httpx.AsyncBaseTransport) -> None:
     with pytest.raises(httpx.TransportError) as caught:
-        await post(transport, f"http://{LOOPBACK}:{free_port()}/")
+        await post(transport, f"http://{LOOPBACK}:{find_free_port()}/")
     assert isinstance(caught.value, httpx.ConnectError)
 
 

@@ -1,15 +1,15 @@
-"""Where a child's output goes: a file that is set aside when it grows too large, so that a loop cannot fill the disk."""
+"""Log files of child processes, rotated by size so that a crash loop cannot fill the disk."""
 
 from pathlib import Path
 from typing import BinaryIO
 
 MAX_BYTES = 10_000_000
 KEPT = 3
-"""How many files set aside are kept: `<name>.log.1` is the youngest."""
+"""How many rotated files are kept: `<name>.log.1` is the newest."""
 
 
 class LogFile:
-    """Append-only, at most about `max_bytes` plus one write. Errors of the disk pass through as OSError."""
+    """An append-only file of at most about `max_bytes` plus one write. Disk errors propagate as OSError."""
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
         self.path = path
@@ -19,25 +19,25 @@ class LogFile:
         self._file = self._open()
 
     def write(self, data: bytes) -> None:
-        """Append; files change only where a line ends."""
+        """Append `data`; rotate only at the end of a line."""
         self._file.write(data)
         if self._file.tell() >= self._max_bytes and data.endswith(b"\n"):
             self._rotate()
 
     @property
     def size_bytes(self) -> int:
-        """Of the current file."""
+        """Size of the current file."""
         return self.path.stat().st_size
 
     def tail(self, since_bytes: int = 0, max_bytes: int = 4000) -> str:
-        """The end of what was written after `since_bytes`, for an error message."""
+        """Return the end of what was written after offset `since_bytes`, for an error message."""
         size = self.size_bytes
         with self.path.open("rb") as file:
             file.seek(max(0, size - max_bytes, since_bytes if since_bytes <= size else 0))
             return file.read().decode(errors="replace").strip()
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         self._file.close()
 
     def _open(self) -> BinaryIO:

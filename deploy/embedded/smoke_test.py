@@ -1,6 +1,6 @@
-"""The proof that the system works: one streamed chat over HTTP as the demo tenant, explained from the ledger.
+"""Smoke test of a running system: one streamed chat over HTTP as the demo tenant, explained from the ledger.
 
-python -m deploy.embedded.proof HOME
+python -m deploy.embedded.smoke_test HOME
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.embedded.failure import LaunchFailed
+from deploy.embedded.errors import LaunchFailed
 from deploy.postgres.roles import write_secret
 from keyferry.cli.completion_text import CompletionText
 from keyferry.cli.connection import OperatorConnection, operator
@@ -53,57 +53,57 @@ _DATA = "data: "
 _DONE = "[DONE]"
 
 
-def prove(home: Path) -> None:
-    """Show that the system in `home` answers: the answer as it comes, its route, its cost and its ledger row.
+def run_smoke_test(home: Path) -> None:
+    """Send a chat to the system of `home` and print the answer, its route, its cost and its ledger row.
 
-    Makes the tenant `demo` and its client token where they are missing. Call it outside an event loop. Raises LaunchFailed.
+    Creates the tenant `demo` and its client token if they are missing. Call it outside an event loop. Raises LaunchFailed.
     """
     try:
         installation = locate({"KEYFERRY_HOME": str(home)})
-        assert installation.state is not None, "a home that is located this way has a state"
-        token = asyncio.run(_demo_token(installation, installation.state.token_file))
+        assert installation.state is not None, "an installation located by KEYFERRY_HOME has a state"
+        token = asyncio.run(_ensure_demo_token(installation, installation.state.token_file))
         request_id, attempts = _chat(installation.state, token)
-        trace = asyncio.run(_trace(installation, request_id, attempts))
+        trace = asyncio.run(_fetch_trace(installation, request_id, attempts))
     except Problem as problem:
         raise LaunchFailed("\n".join(problem.lines())) from None
     except (BusError, Refused, MalformedMessage) as error:
-        raise LaunchFailed(f"the first chat could not be made: {error}") from None
+        raise LaunchFailed(f"the first chat failed: {error}") from None
     except httpx.HTTPError as error:
         raise LaunchFailed(f"the HTTP API does not answer ({type(error).__name__}); see the log of ingress") from None
     print("\n".join(format_trace(trace)), flush=True)
 
 
-# --- who asks
+# --- the demo tenant and its token
 
 
-async def _demo_token(installation: Installation, file: Path) -> Secret:
-    async with operator(installation) as me:
-        await _ensure_tenant(me)
-        found = await me.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO), ClientTokens)
-        kept = _kept(file)
-        if kept is not None and knows(found.tokens, kept, datetime.now(UTC)):
-            return kept
+async def _ensure_demo_token(installation: Installation, file: Path) -> Secret:
+    async with operator(installation) as session:
+        await _ensure_tenant(session)
+        found = await session.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO), ClientTokens)
+        stored = _read_token(file)
+        if stored is not None and is_active(found.tokens, stored, datetime.now(UTC)):
+            return stored
         token = client_token.mint()
-        await me.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL), ClientToken)
+        await session.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL), ClientToken)
     write_secret(file, token.reveal() + "\n")
     return token
 
 
-async def _ensure_tenant(me: OperatorConnection) -> None:
-    tenants = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+async def _ensure_tenant(session: OperatorConnection) -> None:
+    tenants = (await session.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
-        await me.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER), Tenant)
+        await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER), Tenant)
     elif demo.suspended:
         raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
 
 
-def knows(tokens: list[ClientToken], token: Secret, now: datetime) -> bool:
-    """Whether one of `tokens` is this one and active at `now`, as far as its last characters tell."""
+def is_active(tokens: list[ClientToken], token: Secret, now: datetime) -> bool:
+    """Return whether a token with the last characters of `token` is active at `now`."""
     return any(token.reveal().endswith(known.last4) and state(known, now) == "active" for known in tokens)
 
 
-def _kept(file: Path) -> Secret | None:
+def _read_token(file: Path) -> Secret | None:
     text = file.read_text().strip() if file.is_file() else ""
     return Secret(text) if client_token.is_well_formed(text) else None
 
@@ -112,48 +112,50 @@ def _kept(file: Path) -> Secret | None:
 
 
 def _chat(where: InstallationState, token: Secret) -> tuple[str, int]:
-    """Make the request, showing the answer as it comes; its id and how many attempts it took. Raises Problem."""
+    """Send the request and print the answer as it arrives; return its id and number of attempts. Raises Problem."""
     headers = {"authorization": f"Bearer {token.reveal()}"}
     body = {"model": _MODEL, "stream": True, "messages": [{"role": "user", "content": _GREETING}]}
-    # No proxy of the environment stands between this process and loopback.
+    # trust_env=False: a proxy of the environment must not get requests to loopback.
     with httpx.Client(base_url=where.http_url, headers=headers, timeout=_HTTP_TIMEOUT_SECONDS, trust_env=False) as http:
-        _until_offered(http, where.token_file)
+        _wait_until_available(http, where.token_file)
         with http.stream("POST", "/v1/chat/completions", json=body) as response:
             if response.status_code != httpx.codes.OK:
-                raise Problem(f"the first chat was answered with {_error(response)}", "See the logs of the services")
-            answer, whole = CompletionText(), False
-            for event in _events(response):
-                whole = event == _DONE
-                if not whole:
+                raise Problem(
+                    f"the first chat was answered with {_describe_error(response)}", "See the logs of the services"
+                )
+            answer, complete = CompletionText(), False
+            for event in _iterate_events(response):
+                complete = event == _DONE
+                if not complete:
                     print(answer.take(event.encode()), end="", flush=True)
             print(flush=True)
             request_id, attempts = response.headers[_REQUEST_ID], int(response.headers.get(_ATTEMPTS, "1"))
-    if not whole or _GREETING not in answer.text:
-        raise Problem("the first chat's answer was not whole", "See the log of provider_worker")
+    if not complete or _GREETING not in answer.text:
+        raise Problem("the answer to the first chat was incomplete", "See the log of provider_worker")
     return request_id, attempts
 
 
-def _until_offered(http: httpx.Client, token_file: Path) -> None:
-    """Wait until ingress knows the token and the router the tenant: both hear of a new one a moment after it is stored."""
+def _wait_until_available(http: httpx.Client, token_file: Path) -> None:
+    """Wait until ingress has the token and the router the tenant; both receive them shortly after they are stored."""
     give_up = time.monotonic() + _ACCEPTED_WITHIN_SECONDS
     while True:
         response = http.get("/v1/models")
         if response.status_code == httpx.codes.OK and any(m["id"] == _MODEL for m in response.json()["data"]):
             return
         if time.monotonic() > give_up:
-            offered = "a list without it" if response.status_code == httpx.codes.OK else _error(response)
+            outcome = "a list without it" if response.status_code == httpx.codes.OK else _describe_error(response)
             raise Problem(
-                f"asked for the model {_MODEL} with the demo token, the API answers with {offered}",
+                f"asked for the model {_MODEL} with the demo token, the API answers with {outcome}",
                 f"If it does not know the token, remove {token_file} and start again; else see the logs",
             )
         time.sleep(_POLL_SECONDS)
 
 
-def _events(response: httpx.Response) -> Iterator[str]:
+def _iterate_events(response: httpx.Response) -> Iterator[str]:
     return (line.removeprefix(_DATA) for line in response.iter_lines() if line.startswith(_DATA))
 
 
-def _error(response: httpx.Response) -> str:
+def _describe_error(response: httpx.Response) -> str:
     try:
         message = json.loads(response.read())["error"]["message"]
     except (ValueError, KeyError, TypeError):
@@ -161,21 +163,21 @@ def _error(response: httpx.Response) -> str:
     return f"{response.status_code}: {message}"
 
 
-async def _trace(installation: Installation, request_id: str, attempts: int) -> RequestTrace:
-    async with operator(installation) as me:
-        trace = await fetch_trace(me, DEMO, request_id, attempts)
+async def _fetch_trace(installation: Installation, request_id: str, attempts: int) -> RequestTrace:
+    async with operator(installation) as session:
+        trace = await fetch_trace(session, DEMO, request_id, attempts)
     if missing := trace.missing(attempts):
         raise incomplete_trace(missing)
     return trace
 
 
 def main() -> int:
-    """Command line; the exit status."""
+    """Run from the command line; return the exit status."""
     if len(sys.argv) != 2:
-        print("usage: python -m deploy.embedded.proof HOME", file=sys.stderr)
+        print("usage: python -m deploy.embedded.smoke_test HOME", file=sys.stderr)
         return 2
     try:
-        prove(Path(sys.argv[1]))
+        run_smoke_test(Path(sys.argv[1]))
     except LaunchFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from deploy.embedded.logfile import LogFile
+from deploy.embedded.log_file import LogFile
 
 
-def test_no_line_is_lost_or_split_and_old_files_go(tmp_path: Path) -> None:
+def test_no_line_is_lost_or_split_and_old_files_are_deleted(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "x.log", max_bytes=100, kept=2)
     for number in range(100):
         log.write(f"line {number:03}\n".encode())
@@ -17,7 +17,7 @@ def test_no_line_is_lost_or_split_and_old_files_go(tmp_path: Path) -> None:
     assert len(lines) > 20
 
 
-def test_a_file_changes_only_at_the_end_of_a_line(tmp_path: Path) -> None:
+def test_rotation_happens_only_at_the_end_of_a_line(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "x.log", max_bytes=10)
     log.write(b"a line that is longer")
     log.write(b" than allowed\n")
@@ -27,10 +27,10 @@ def test_a_file_changes_only_at_the_end_of_a_line(tmp_path: Path) -> None:
     assert (tmp_path / "x.log").read_bytes() == b"next\n"
 
 
-def test_it_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
-    for word in (b"one\n", b"two\n"):
+def test_an_existing_file_is_appended_to(tmp_path: Path) -> None:
+    for line in (b"one\n", b"two\n"):
         log = LogFile(tmp_path / "logs" / "x.log")
-        log.write(word)
-        assert log.tail().endswith(word.decode().strip())
+        log.write(line)
+        assert log.tail().endswith(line.decode().strip())
         log.close()
     assert (tmp_path / "logs" / "x.log").read_bytes() == b"one\ntwo\n"
