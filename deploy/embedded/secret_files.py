@@ -20,7 +20,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import worker_id
 from keyferry.sealing import private_keys
 from keyferry.sealing.framing import to_base64
-from keyferry.sealing.private_keys import public_text_of
+from keyferry.sealing.private_keys import public_key_text
 
 _KEY_BYTES = 32
 _TOKEN_BYTES = 32
@@ -44,7 +44,7 @@ def _ensure_key_pair(private: Path, parse: Callable[[Secret], Ed25519PrivateKey 
     ensure_secret(private, _generate_key)
     pin = private.with_suffix(".pub")
     if generated or not pin.exists():
-        write_secret(pin, public_text_of(parse(_read(private))))
+        write_secret(pin, public_key_text(parse(_read(private))))
     return private
 
 
@@ -100,7 +100,7 @@ def identity_key(home: Home, slot: int) -> Path:
 def enrolled_workers(home: Home, slots: int) -> Path:
     """Return the list of workers that may lease keys: the public identity keys of `slots` slots by worker id."""
     known = {
-        worker_id(slot): public_text_of(private_keys.signing_key(_read(identity_key(home, slot))))
+        worker_id(slot): public_key_text(private_keys.signing_key(_read(identity_key(home, slot))))
         for slot in range(1, slots + 1)
     }
     path = home.secrets / "vault" / "enrolled-workers.json"

@@ -16,22 +16,22 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import CannotStart, load
 from keyferry.runtime.views import KvView, ViewWriter
 from services.key_vault.encryption.data_keys import DataKeys
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekProvider, KekUnavailable
 from services.key_vault.handlers import Handlers, Rooms
-from services.key_vault.keys.auth_failures import Refusals
-from services.key_vault.keys.importer import Arrivals, IntakeRules
-from services.key_vault.keys.reminders import Notices
-from services.key_vault.keys.retesting import KeyWatch, Retester
-from services.key_vault.keys.service import KeyManagement
-from services.key_vault.keys.spend_limits import Spending
+from services.key_vault.keys.auth_failures import AuthFailures
+from services.key_vault.keys.importer import ImportRules, KeyImporter
+from services.key_vault.keys.reminders import Reminders
+from services.key_vault.keys.retesting import KeySweeper, Retester
+from services.key_vault.keys.service import KeyService
+from services.key_vault.keys.spend_limits import SpendLimits
 from services.key_vault.keys.store import SCHEMA, KeyStore, audit_sequence, event_outbox, outbox
-from services.key_vault.keys.testing import Checks
-from services.key_vault.leases.service import Delivery, over_bus
-from services.key_vault.maintenance.admin import Stewardship
-from services.key_vault.maintenance.integrity_check import Verification
-from services.key_vault.maintenance.kek_rotation import Rotation
-from services.key_vault.maintenance.kek_scheduler import TermWatch
+from services.key_vault.keys.testing import KeyTesting
+from services.key_vault.leases.service import LeaseService, ask_over_bus
+from services.key_vault.maintenance.admin import VaultAdmin
+from services.key_vault.maintenance.integrity_check import IntegrityCheck
+from services.key_vault.maintenance.kek_rotator import KekRotator
+from services.key_vault.maintenance.kek_scheduler import KekRotationScheduler
 from services.key_vault.settings import VaultSettings
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
@@ -53,23 +53,23 @@ class Vault:
         self.tenants = KvView(service.bus, TENANTS_VIEW, Tenant)
         self.keks: KekProvider = settings.keks()
         self.data_keys = DataKeys(self.store, self.keks, settings.deployment_id)
-        self.custody = Custody(self.data_keys, settings.deployment_id, settings.fingerprint_key())
-        self.verification = Verification(self.store, self.keks, self.data_keys, self.custody)
-        self.rotation = Rotation(self.store, self.keks, self.data_keys)
-        self.delivery = Delivery(
+        self.encryption = EnvelopeEncryption(self.data_keys, settings.deployment_id, settings.fingerprint_key())
+        self.verification = IntegrityCheck(self.store, self.keks, self.data_keys, self.encryption)
+        self.rotation = KekRotator(self.store, self.keks, self.data_keys)
+        self.delivery = LeaseService(
             self.store,
-            self.custody,
+            self.encryption,
             settings.signing_key(),
             self.enrolled,
             clock,
-            over_bus(service.bus),
+            ask_over_bus(service.bus),
             lease_seconds=settings.lease_seconds,
         )
-        self.checks = Checks(self.delivery, clock)
-        self.retester = Retester(self.store, self.custody, self.checks, clock, random.random)
-        self.notices = Notices(self.store, settings.notice_rules(), clock)
-        self.watch = KeyWatch(self.store, self.retester, self.notices, clock)
-        self.terms = TermWatch(self.store, self.keks, self.rotation, settings.term_rule(), clock)
+        self.checks = KeyTesting(self.delivery, clock)
+        self.retester = Retester(self.store, self.encryption, self.checks, clock, random.random)
+        self.notices = Reminders(self.store, settings.reminder_policy(), clock)
+        self.watch = KeySweeper(self.store, self.retester, self.notices, clock)
+        self.terms = KekRotationScheduler(self.store, self.keks, self.rotation, settings.kek_age_policy(), clock)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -124,27 +124,27 @@ def create_app(settings: VaultSettings | None = None) -> Service:
     service = Service(Role.KEY_VAULT, settings)
     clock: Clock = partial(datetime.now, UTC)
     vault = Vault(service, settings, clock)
-    rules = IntakeRules(
+    rules = ImportRules(
         byok=settings.byok(),
         operator_urls=settings.provider_urls,
         private_networks=bool(settings.egress_allow),
         revert_after=settings.revert_after(),
     )
     opener = settings.intake_opener()
-    management = KeyManagement(
+    management = KeyService(
         store=vault.store,
-        custody=vault.custody,
+        encryption=vault.encryption,
         checks=vault.checks,
         retester=vault.retester,
-        arrivals=Arrivals(opener, vault.custody.fingerprint, rules),
+        arrivals=KeyImporter(opener, vault.encryption.fingerprint, rules),
         tenant_of=vault.tenants.get,
         rules=rules,
         clock=clock,
         jitter=random.random,
     )
-    stewardship = Stewardship(
+    stewardship = VaultAdmin(
         store=vault.store,
-        custody=vault.custody,
+        encryption=vault.encryption,
         data_keys=vault.data_keys,
         rotation=vault.rotation,
         verification=vault.verification,
@@ -155,8 +155,8 @@ def create_app(settings: VaultSettings | None = None) -> Service:
         management=management,
         stewardship=stewardship,
         delivery=vault.delivery,
-        refusals=Refusals(vault.store, clock),
-        spending=Spending(vault.store, vault.committed, clock),
+        refusals=AuthFailures(vault.store, clock),
+        spending=SpendLimits(vault.store, vault.committed, clock),
         notices=vault.notices,
         intake_key=opener.intake_key.model_copy(update=told),
     )

@@ -33,6 +33,8 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     CONSUMERS,
+    DATA_KEY_ROTATE,
+    KEK_ROTATE,
     KEY_ADD,
     KEY_EDIT,
     KEY_INTAKE,
@@ -44,8 +46,6 @@ from keyferry.contracts.topology import (
     KEY_SPENT,
     KEY_TEST,
     KEY_TRY,
-    VAULT_RESEAL,
-    VAULT_ROTATE,
     VAULT_SHRED,
     VAULT_VERIFY,
     WORKER_REGISTER,
@@ -56,14 +56,14 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.connection import Bus, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
-from services.key_vault.keys.auth_failures import Refusals
-from services.key_vault.keys.reminders import Notices
-from services.key_vault.keys.service import KeyManagement
-from services.key_vault.keys.spend_limits import Spending
-from services.key_vault.leases.service import Delivery, LeaseDoor
-from services.key_vault.maintenance.admin import Stewardship
+from services.key_vault.keys.auth_failures import AuthFailures
+from services.key_vault.keys.reminders import Reminders
+from services.key_vault.keys.service import KeyService
+from services.key_vault.keys.spend_limits import SpendLimits
+from services.key_vault.leases.service import LeaseHandler, LeaseService
+from services.key_vault.maintenance.admin import VaultAdmin
 
 _CHANGED = "so nobody knows whether the change was made: look at the list before asking again"
 _READ = "so it cannot tell: ask again in a moment"
@@ -73,12 +73,12 @@ _READ = "so it cannot tell: ask again in a moment"
 class Rooms:
     """What stands behind the doors."""
 
-    management: KeyManagement
-    stewardship: Stewardship
-    delivery: Delivery
-    refusals: Refusals
-    spending: Spending
-    notices: Notices
+    management: KeyService
+    stewardship: VaultAdmin
+    delivery: LeaseService
+    refusals: AuthFailures
+    spending: SpendLimits
+    notices: Reminders
     intake_key: IntakeKey
 
 
@@ -103,12 +103,12 @@ class Handlers:
         bus.respond(KEY_EDIT, EditKey, self.edit)
         bus.respond(KEY_REMOVE, RemoveKey, self.remove)
         bus.respond(KEY_LIST, ListKeys, self.list_)
-        bus.respond(VAULT_ROTATE, RotateKek, self.rotate_kek)
-        bus.respond(VAULT_RESEAL, RotateDataKeys, self.reseal)
+        bus.respond(KEK_ROTATE, RotateKek, self.rotate_kek)
+        bus.respond(DATA_KEY_ROTATE, RotateDataKeys, self.re_encrypt)
         bus.respond(VAULT_VERIFY, VerifyVault, self.verify)
         bus.respond(VAULT_SHRED, ShredTenant, self.shred)
         bus.respond(WORKER_REGISTER, WorkerRegistration, self.register_worker)
-        bus.lane(KEY_LEASE, LeaseDoor(self._rooms.delivery, bus.spawn).on_lease)
+        bus.lane(KEY_LEASE, LeaseHandler(self._rooms.delivery, bus.spawn).on_lease)
         bus.pull(_consumer(ATTEMPT_FINISHED), ATTEMPT_FINISHED, self._rooms.refusals.on_attempts)
         bus.pull(_consumer(KEY_SPENT), KEY_SPENT, self._rooms.spending.on_spent)
 
@@ -163,10 +163,10 @@ class Handlers:
         async with self._answering(_READ):
             return await self._rooms.stewardship.rotate(command)
 
-    async def reseal(self, command: RotateDataKeys) -> VaultReport:
+    async def re_encrypt(self, command: RotateDataKeys) -> VaultReport:
         """Seal a tenant's keys under a fresh data key."""
         async with self._answering(_CHANGED):
-            return await self._rooms.stewardship.reseal(command)
+            return await self._rooms.stewardship.re_encrypt(command)
 
     async def verify(self, command: VerifyVault) -> VaultReport:
         """Open every record."""
@@ -188,7 +188,7 @@ class Handlers:
         """Rules and outages as refusals. Also a refusal has written something down that is to be told."""
         try:
             yield
-        except Rejected as error:
+        except RequestRejected as error:
             raise Refused(error.code, error.message) from None
         except DatabaseUnavailable:
             raise Refused(

@@ -25,9 +25,9 @@ from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring, environment_keyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
 from services.key_vault.keys.quota import ByokSwitch
-from services.key_vault.keys.reminders import NoticeRules
+from services.key_vault.keys.reminders import ReminderPolicy
 from services.key_vault.leases.registrations import BadEnrolment, EnrolledWorkers
-from services.key_vault.maintenance.kek_age import TermRule
+from services.key_vault.maintenance.kek_age import KekAgePolicy
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -113,13 +113,13 @@ class VaultSettings(DatabaseSettings):
         """How long the key before a rotation is kept."""
         return timedelta(seconds=self.revert_seconds)
 
-    def term_rule(self) -> TermRule:
+    def kek_age_policy(self) -> KekAgePolicy:
         """When a KEK is to be replaced, and by whom."""
-        return TermRule(timedelta(days=self.kek_days) or None, self.kek_automatic)
+        return KekAgePolicy(timedelta(days=self.kek_days) or None, self.kek_automatic)
 
-    def notice_rules(self) -> NoticeRules:
+    def reminder_policy(self) -> ReminderPolicy:
         """What the owners of provider keys are told of by themselves."""
-        return NoticeRules(timedelta(days=self.key_rotation_days) or None, self.credit_low_usd or None)
+        return ReminderPolicy(timedelta(days=self.key_rotation_days) or None, self.credit_low_usd or None)
 
     def keks(self) -> KekProvider:
         """Whoever holds the KEKs. Raises SettingsError."""

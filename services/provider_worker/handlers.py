@@ -11,7 +11,7 @@ from keyferry.contracts.key import RunKeyTest
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import ATTEMPT_RUN, KEY_TEST_RUN, WORKER_PROBE, reply_prefixes
 from keyferry.contracts.usage import AttemptsConfirmed
-from keyferry.sealing.delivery import NotDelivered
+from keyferry.sealing.delivery import InvalidDelivery
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.attempt import Attempts
 from services.provider_worker.key_test.tester import KeyTester
@@ -81,7 +81,7 @@ class Doors:
 
 
 class CheckDoor:
-    """Hears the vault's tests of keys. `open_check` gives the key in one and raises NotDelivered; null where none can be had."""
+    """Runs the vault's key tests. `open_check` opens the key and raises InvalidDelivery; null without an identity."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class CheckDoor:
             return (await self._checker.check(asked, key)).encode()
         except MalformedMessage as error:
             refusal = Refusal(code=ErrorCode.INVALID, message=error.reason)
-        except NotDelivered as error:
+        except InvalidDelivery as error:
             _log.error("a key to test was not taken", extra={"why": str(error)})
             refusal = Refusal(code=ErrorCode.INVALID, message=str(error))
         except Exception:  # the edge of the lane: the vault gets an answer, and the defect is in the log

@@ -1,6 +1,6 @@
 """The audit as a chain for each tenant: every entry's digest covers the entry before it. Pure.
 
-A digest is SHA-256 over the framed position, the digest before, and the event as JSON with sorted keys. The end of each chain is
+A digest is SHA-256 over the frame position, the digest before, and the event as JSON with sorted keys. The end of each chain is
 signed and kept apart from the table, so that cutting entries off shows as well as changing, removing or moving one.
 """
 
@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead
-from keyferry.sealing.framing import framed, from_base64, to_base64
+from keyferry.sealing.framing import frame, from_base64, to_base64
 
 BEGINNING = "0" * 64
 """What stands before the first entry of a chain."""
@@ -23,7 +23,7 @@ _HEAD = "keyferry/audit/head/v1"
 def digest(position: int, previous: str, event: AuditEvent) -> str:
     """The digest of an entry, in hex."""
     document = orjson.dumps(event.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(framed(_ENTRY, position, previous, document)).hexdigest()
+    return hashlib.sha256(frame(_ENTRY, position, previous, document)).hexdigest()
 
 
 def sign(head: AuditHead, key: Ed25519PrivateKey) -> AuditHead:
@@ -41,7 +41,7 @@ def is_signed(head: AuditHead, key: Ed25519PublicKey) -> bool:
 
 
 def _signed(head: AuditHead) -> bytes:
-    return framed(_HEAD, head.tenant, head.position, head.digest, head.at.isoformat())
+    return frame(_HEAD, head.tenant, head.position, head.digest, head.at.isoformat())
 
 
 class ChainCheck:

@@ -77,7 +77,7 @@ EXPECTED = {
         "the audit is whole and unchanged",
     ],
     "docs/guides/management-api.md": [
-        "created initech", '"status":"valid"', '"masked":"sk-proj-…', '"verdict":"valid"', '"keys":1', '"label":"production"',
+        "created initech", '"status":"valid"', '"masked":"sk-proj-…', '"result":"valid"', '"keys":1', '"label":"production"',
         '"version":2', '"version":3', '"next":null', '"keys_left":0', '"action":"key.add"', '"faults":[]', '"name":"openai"',
         '"best_for":', '"fingerprint":',
     ],

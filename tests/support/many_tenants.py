@@ -19,7 +19,7 @@ from keyferry.contracts.topology import TENANT_CREATE, TENANT_UPDATE, TOKEN_CREA
 from keyferry.runtime.process.settings import read_secret
 from keyferry.sealing.framing import from_base64
 from services.key_vault.encryption.data_keys import DataKeys
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.keys.store import Act, KeyStore
 from tests.support.key_journeys import KeyDesk, vault_url
@@ -50,12 +50,12 @@ async def _find_key(desk: KeyDesk, keys: dict[str, str]) -> None:
     )
     store, deployment = KeyStore(engine), read_secret(room / "deployment-id").reveal()
     data_keys = DataKeys(store, FileKeyring(room / "keks"), deployment)
-    custody = Custody(data_keys, deployment, _bytes_of(room / "fingerprint-key"))
+    encryption = EnvelopeEncryption(data_keys, deployment, _bytes_of(room / "fingerprint-key"))
     left = iter(keys.items())
 
     async def add() -> None:
         for tenant, key in left:
-            await _store(store, custody, desk, tenant, Secret(key))
+            await _store(store, encryption, desk, tenant, Secret(key))
 
     try:
         await asyncio.gather(*(add() for _ in range(_AT_ONCE)))
@@ -63,7 +63,7 @@ async def _find_key(desk: KeyDesk, keys: dict[str, str]) -> None:
         await engine.dispose()
 
 
-async def _store(store: KeyStore, custody: Custody, desk: KeyDesk, tenant: str, secret: Secret) -> None:
+async def _store(store: KeyStore, encryption: EnvelopeEncryption, desk: KeyDesk, tenant: str, secret: Secret) -> None:
     base_url = desk.provider.base_url
     key = ProviderKey(
         key_id=ids.new(ids.PROVIDER_KEY),
@@ -75,11 +75,11 @@ async def _store(store: KeyStore, custody: Custody, desk: KeyDesk, tenant: str, 
         origin=base_url.removesuffix("/v1"),
         base_url=base_url,
         masked="sk-…A9f2",
-        fingerprint=custody.fingerprint(tenant, secret),
+        fingerprint=encryption.fingerprint(tenant, secret),
         created_at=datetime.now(UTC),
         created_by="operator",
     )
-    sealed = await custody.keep(tenant, PROVIDER, key.key_id, key.version, key.origin, secret)
+    sealed = await encryption.keep(tenant, PROVIDER, key.key_id, key.version, key.origin, secret)
     await store.insert(key, sealed, Act("operator", "key.add", tenant, key.key_id), "A key was added.")
 
 

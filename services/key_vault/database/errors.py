@@ -3,7 +3,7 @@
 from keyferry.contracts.service import ErrorCode
 
 
-class Rejected(Exception):
+class RequestRejected(Exception):
     """A rule of the vault says no; the message says what to do instead, and goes to the audit too."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:

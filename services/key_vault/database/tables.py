@@ -100,8 +100,8 @@ data_keys = Table(
     Index("data_keys_by_tenant", "tenant"),
     Index("data_keys_by_kek", "kek", "data_key_id"),
 )
-kek_terms = Table(
-    "kek_terms",
+kek_ages = Table(
+    "kek_ages",
     metadata,
     Column("kek", Text, primary_key=True),
     Column("since", _Timestamp, nullable=False),
@@ -157,7 +157,7 @@ event_outbox = event_outbox_table(metadata)
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class EncryptedRecord:
     """A provider key at rest: the data key that it is sealed under, and the record."""
 
     data_key_id: str
@@ -202,10 +202,10 @@ def columns_of(key: ProviderKey) -> dict[str, object]:
     return values
 
 
-def sealed_of(row: Row[*tuple[object, ...]]) -> Sealed:
+def sealed_of(row: Row[*tuple[object, ...]]) -> EncryptedRecord:
     """The record of a row that has `data_key_id` and `record`."""
     found = row._mapping
-    return Sealed(cast(str, found["data_key_id"]), bytes(cast(bytes, found["record"])))
+    return EncryptedRecord(cast(str, found["data_key_id"]), bytes(cast(bytes, found["record"])))
 
 
 def data_key_of(row: Row[tuple[object, ...]]) -> DataKeyRow:

@@ -20,7 +20,7 @@ Rewrap = Callable[[DataKeyRow], Awaitable[DataKeyRow | None]]
 """Wraps a data key under the primary KEK; None where that fails, so that the others go on."""
 
 
-class DataKeyRows(Transactions):
+class DataKeyStore(Transactions):
     """The table `data_keys`. Every method raises DatabaseUnavailable."""
 
     async def primary_data_key(self, tenant: str) -> DataKeyRow | None:
@@ -69,7 +69,7 @@ class DataKeyRows(Transactions):
             return data_key_of((await connection.execute(select(data_keys).where(primary))).one())
 
     async def rewrap_data_keys(
-        self, primary: str, limit: int, rewrap: Rewrap, *, without: Collection[str] = ()
+        self, primary: str, limit: int, re_encrypt: Rewrap, *, without: Collection[str] = ()
     ) -> tuple[int, list[str]]:
         """Rewrap a batch of what another KEK than `primary` wraps; how many, and the ids that failed.
 
@@ -82,7 +82,7 @@ class DataKeyRows(Transactions):
         done, failed = 0, []
         async with self._transaction() as connection:
             for row in [data_key_of(row) for row in await connection.execute(query)]:
-                if (fresh := await rewrap(row)) is None:
+                if (fresh := await re_encrypt(row)) is None:
                     failed.append(row.data_key_id)
                     continue
                 chosen = update(data_keys).where(columns.data_key_id == row.data_key_id)

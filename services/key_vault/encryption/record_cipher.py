@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from keyferry.sealing.framing import framed
+from keyferry.sealing.framing import frame
 
 DATA_KEY_BYTES = 32
 
@@ -48,7 +48,7 @@ class RecordContext:
 
     def additional_data(self) -> bytes:
         """The context as bytes, no two contexts alike."""
-        return framed(_LABEL, *astuple(self))
+        return frame(_LABEL, *astuple(self))
 
 
 def new_data_key() -> bytes:
@@ -84,5 +84,5 @@ def _record_key(data_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
     if len(data_key) != DATA_KEY_BYTES:
         raise ValueError(f"a data key has {DATA_KEY_BYTES} bytes")
     length = _RECORD_KEY_BYTES + _COMMITMENT_BYTES
-    derived = HKDF(algorithm=SHA256(), length=length, salt=salt, info=framed(_LABEL, "record")).derive(data_key)
+    derived = HKDF(algorithm=SHA256(), length=length, salt=salt, info=frame(_LABEL, "record")).derive(data_key)
     return derived[:_RECORD_KEY_BYTES], derived[_RECORD_KEY_BYTES:]

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _AUTH = FailureClass.AUTH.value.encode()
 
 
-class Refusals:
+class AuthFailures:
     """Hears of `attempt.finished`. `clock` gives the time in UTC."""
 
     def __init__(self, store: KeyStore, clock: Callable[[], datetime]) -> None:
@@ -33,7 +33,7 @@ class Refusals:
         """Take in packs of attempts. Raises DatabaseUnavailable, so that they come again; what cannot be read is passed over."""
         latest: dict[tuple[str, str], datetime] = {}
         for message in messages:
-            for owner, key_id, at in refused_keys(message.subject, message.data):
+            for owner, key_id, at in find_auth_failures(message.subject, message.data):
                 latest[owner, key_id] = max(at, latest.get((owner, key_id), at))
         for (owner, key_id), at in latest.items():
             await self._doubt(owner, key_id, at)
@@ -45,7 +45,7 @@ class Refusals:
             await self._store.schedule(doubted, doubted.next_test_at)
 
 
-def refused_keys(subject: str, data: bytes) -> Iterator[tuple[str, str, datetime]]:
+def find_auth_failures(subject: str, data: bytes) -> Iterator[tuple[str, str, datetime]]:
     """Owner, id and moment of each key that was refused in a pack. A worker accounts for itself only."""
     producer = subject.rpartition(".")[2]
     try:

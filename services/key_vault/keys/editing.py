@@ -4,21 +4,21 @@ from datetime import UTC, datetime
 
 from keyferry.contracts.key import EditKey, ProviderKey
 from keyferry.contracts.service import ErrorCode
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys.lifecycle import Event, happened, over_time, rescheduled
 
 _PLAIN = ("label", "priority", "weight", "allowed_models", "expires_at", "monthly_limit_usd")
 
 
-def edited(key: ProviderKey, command: EditKey, now: datetime, jitter: float) -> ProviderKey:
+def apply_edit(key: ProviderKey, command: EditKey, now: datetime, jitter: float) -> ProviderKey:
     """The key as `command` wants it. Raises Rejected for a date in the past, or a field both set and cleared."""
     changes = {name: value for name in _PLAIN if (value := getattr(command, name)) is not None}
     if both := sorted(changes.keys() & set(command.clear)):
-        raise Rejected(ErrorCode.INVALID, f"{', '.join(both)} cannot be set and cleared at the same time")
+        raise RequestRejected(ErrorCode.INVALID, f"{', '.join(both)} cannot be set and cleared at the same time")
     if command.expires_at is not None:
         changes["expires_at"] = future(command.expires_at, now)
     changes |= dict.fromkeys(command.clear)
-    changed = limited(key.model_copy(update=changes))
+    changed = apply_limit(key.model_copy(update=changes))
     return rescheduled(_switched(_dated(changed, now), command.disabled, now), now, jitter)
 
 
@@ -28,17 +28,19 @@ def future(moment: datetime | None, now: datetime) -> datetime | None:
         return None
     zoned = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     if zoned <= now:
-        raise Rejected(ErrorCode.INVALID, f"the date of expiry has passed: {zoned.isoformat()}; give one in the future")
+        raise RequestRejected(
+            ErrorCode.INVALID, f"the date of expiry has passed: {zoned.isoformat()}; give one in the future"
+        )
     return zoned
 
 
-def limited(key: ProviderKey) -> ProviderKey:
+def apply_limit(key: ProviderKey) -> ProviderKey:
     """The key, over its monthly limit exactly when what was spent this month reaches the limit."""
     spent, limit = key.spent_usd, key.monthly_limit_usd
     return key.model_copy(update={"over_limit": limit is not None and spent is not None and spent >= limit})
 
 
-def what_changed(before: ProviderKey, after: ProviderKey) -> str:
+def changed_names(before: ProviderKey, after: ProviderKey) -> str:
     """The names of what is different, for the audit and the tenant."""
     names = [name for name in (*_PLAIN, "status") if getattr(before, name) != getattr(after, name)]
     return ", ".join(names) or "nothing"

@@ -10,7 +10,7 @@ from services.key_vault.database.tables import platform_fingerprints
 from services.key_vault.database.transaction import Transactions
 
 
-class FingerprintRows(Transactions):
+class FingerprintStore(Transactions):
     """The table `platform_fingerprints`. Every method raises DatabaseUnavailable."""
 
     async def had_fingerprint(self, key: ProviderKey) -> bool:

@@ -9,8 +9,8 @@ from keyferry.contracts.key import KeyStatus, NewKey, ProviderKey
 from keyferry.contracts.key_address import KeyAddress, UnusableAddress, key_address
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from keyferry.sealing.intake import IntakeOpener, NotSealedForUs
-from services.key_vault.database.errors import Rejected
+from keyferry.sealing.intake import IntakeOpener, InvalidSealedKey
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys import lifecycle
 from services.key_vault.keys import validation as intake
 from services.key_vault.keys.quota import ByokSwitch
@@ -21,7 +21,7 @@ _NOT_LOOKED_AT = {"masked": "…", "fingerprint": "0" * 16}
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SecretProvenance:
     """When a secret was given, and by whom; null for the one that a key was added with."""
 
     at: datetime | None
@@ -29,7 +29,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeRules:
+class ImportRules:
     """What the operator has decided about keys. `operator_urls` and `private_networks` as in `key_address`."""
 
     byok: ByokSwitch
@@ -38,10 +38,10 @@ class IntakeRules:
     revert_after: timedelta
 
 
-class Arrivals:
+class KeyImporter:
     """Opens what was sealed to the intake key. Every method raises Rejected."""
 
-    def __init__(self, opener: IntakeOpener, fingerprint: Fingerprint, rules: IntakeRules) -> None:
+    def __init__(self, opener: IntakeOpener, fingerprint: Fingerprint, rules: ImportRules) -> None:
         self._opener = opener
         self._fingerprint = fingerprint
         self._rules = rules
@@ -70,12 +70,14 @@ class Arrivals:
         """What was sealed for this key's tenant, provider and origin."""
         try:
             secret = self._opener.open(sealed, key.tenant, key.provider, key.origin)
-        except NotSealedForUs as error:
-            raise Rejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None
-        intake.require_plausible(key.provider, secret)
+        except InvalidSealedKey as error:
+            raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None
+        intake.check_plausible(key.provider, secret)
         return secret
 
-    def replaced(self, key: ProviderKey, secret: Secret, given: Given, revert_until: datetime | None) -> ProviderKey:
+    def replaced(
+        self, key: ProviderKey, secret: Secret, given: SecretProvenance, revert_until: datetime | None
+    ) -> ProviderKey:
         """A stored key with another secret in its place, untested. What was noticed of the former one is not said of it."""
         fresh: dict[str, object] = {
             "version": key.version + 1,
@@ -106,4 +108,4 @@ class Arrivals:
                 private_networks=self._rules.private_networks,
             )
         except UnusableAddress as error:
-            raise Rejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None
+            raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None

@@ -98,20 +98,20 @@ def transition(status: KeyStatus, event: Event, resting: KeyStatus) -> KeyStatus
     return status
 
 
-def judged(check: KeyTest) -> Event:
+def classify_test(check: KeyTest) -> Event:
     """What a test means for its key, whatever it concludes: a worker's word condemns nothing without the provider's."""
-    if check.verdict is KeyTestResult.VALID:
+    if check.result is KeyTestResult.VALID:
         return Event.ACCEPTED
     if check.failure_class in SAYS_NOTHING:
         return Event.INCONCLUSIVE
-    if check.verdict is KeyTestResult.INVALID:
+    if check.result is KeyTestResult.INVALID:
         return Event.REJECTED if check.failure_class is FailureClass.AUTH else Event.INCONCLUSIVE
-    return Event.FELL_SHORT if check.verdict is KeyTestResult.DEGRADED else Event.INCONCLUSIVE
+    return Event.FELL_SHORT if check.result is KeyTestResult.DEGRADED else Event.INCONCLUSIVE
 
 
 def resting(check: KeyTest | None) -> KeyStatus:
     """What a key is by its last test alone."""
-    return KeyStatus.UNTESTED if check is None else _TESTED.get(judged(check), KeyStatus.UNTESTED)
+    return KeyStatus.UNTESTED if check is None else _TESTED.get(classify_test(check), KeyStatus.UNTESTED)
 
 
 def happened(key: ProviderKey, event: Event) -> KeyStatus:
@@ -121,7 +121,7 @@ def happened(key: ProviderKey, event: Event) -> KeyStatus:
 
 def tested(key: ProviderKey, check: KeyTest, jitter: float) -> ProviderKey:
     """The key with what a test found. `jitter` is a number from 0 to 1."""
-    status = happened(key, judged(check))
+    status = happened(key, classify_test(check))
     changed = key.model_copy(update={"status": status, "last_test": check, "models": check.models or key.models})
     return scheduled(changed, check.tested_at, _until_next_test(changed), jitter)
 
@@ -172,7 +172,7 @@ def _until_next_test(key: ProviderKey) -> timedelta | None:
         return None
     if key.status is KeyStatus.DISABLED:
         return FORCED_AFTER
-    known = key.last_test is None or judged(key.last_test) is not Event.INCONCLUSIVE
+    known = key.last_test is None or classify_test(key.last_test) is not Event.INCONCLUSIVE
     return RETEST_EVERY if known else RETRY_AFTER
 
 

@@ -29,7 +29,7 @@ def named(key: ProviderKey) -> str:
     return f"{PROVIDERS[key.provider].title} key {key.label} ({key.masked})"
 
 
-def steps_told(steps: Iterable[StepResult]) -> str:
+def describe_steps(steps: Iterable[StepResult]) -> str:
     """The steps of a test on one line, each with how it went and how long it took."""
     return "; ".join(_step(step) for step in steps) or "no step was reached"
 
@@ -43,7 +43,7 @@ def tested(key: ProviderKey, check: KeyTest) -> str:
     """What a test found, and what the key is now."""
     failed = failing_step(check)
     because = f" ({_STEPS[failed.step]}: {failed.detail})" if failed else ""
-    return f"{named(key)} was tested: {check.verdict}{because}; {_STATUS[key.status]}"
+    return f"{named(key)} was tested: {check.result}{because}; {_STATUS[key.status]}"
 
 
 def became(key: ProviderKey, what: str) -> str:

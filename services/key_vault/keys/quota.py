@@ -7,7 +7,7 @@ from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 
 KEYS_PER_PROVIDER: dict[Tier, int | None] = {
     Tier.FREE: 0,
@@ -27,26 +27,26 @@ class ByokSwitch:
     tenants: frozenset[str] | None = None
 
 
-def admit(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch) -> None:
+def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch) -> None:
     """Nothing when the tenant may have keys of its own. Raises Rejected. `tenant` is null for one that is not known."""
     if tenant_id == PLATFORM_TENANT:
         return
     if tenant is None:
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.NOT_FOUND, f"there is no tenant {tenant_id}: `keyferry tenants create {tenant_id}` adds it"
         )
     if tenant.suspended:
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.CONFLICT, f"{tenant_id} is suspended: `keyferry tenants update {tenant_id} --resume` ends that"
         )
     if not switch.enabled or (switch.tenants is not None and tenant_id not in switch.tenants):
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.CONFLICT,
             f"tenants' own provider keys are switched off for {tenant_id}: the operator switches them on with"
             " KEYFERRY_BYOK_ENABLED and KEYFERRY_BYOK_TENANTS",
         )
     if KEYS_PER_PROVIDER[tenant.tier] == 0:
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.CONFLICT,
             f"the tier {tenant.tier} has no provider keys of its own: upgrade {tenant_id} to {Tier.STARTER} (one key per"
             f" provider) or {_UNLIMITED} (any number): `keyferry tenants update {tenant_id} --tier {Tier.STARTER}`",
@@ -58,13 +58,13 @@ def keys_per_provider(tenant_id: str, tenant: Tenant | None) -> int | None:
     return None if tenant_id == PLATFORM_TENANT or tenant is None else KEYS_PER_PROVIDER[tenant.tier]
 
 
-def require_room(tenant_id: str, tenant: Tenant | None, provider: str, stored: Iterable[ProviderKey]) -> None:
+def check_quota(tenant_id: str, tenant: Tenant | None, provider: str, stored: Iterable[ProviderKey]) -> None:
     """Nothing when the admitted tenant may have one more key of `provider` beside those `stored`. Raises Rejected."""
     limit = keys_per_provider(tenant_id, tenant)
     present = [key for key in stored if key.provider == provider]
     if tenant is not None and limit is not None and len(present) >= limit:
         named = ", ".join(f"{key.key_id} ({key.label})" for key in present)
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.CONFLICT,
             f"the tier {tenant.tier} has {limit} key per provider, and {tenant_id} has one for {PROVIDERS[provider].title}:"
             f" {named}. Rotate that key, remove it, or upgrade to {_UNLIMITED} for any number",

@@ -16,7 +16,7 @@ _credit_left: ColumnElement[Decimal] = literal_column("((last_test ->> 'credit_l
 """Null where the last test was told nothing of credit; then a mark stays as it is. Spelled as the index spells it."""
 
 
-class NoticeRows(Transactions):
+class ReminderStore(Transactions):
     """Looks for keys by their marks. Every method raises DatabaseUnavailable."""
 
     async def newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:

@@ -20,7 +20,7 @@ _BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeRules:
+class ReminderPolicy:
     """How old a provider key's secret may get, and below how many US dollars credit is low; null for no notice."""
 
     rotate_after: timedelta | None
@@ -37,10 +37,10 @@ def aged(key: ProviderKey, now: datetime) -> ProviderKey:
     return key.model_copy(update={"age_days": age_days(secret_since(key), now)})
 
 
-class Notices:
+class Reminders:
     """Tells owners of keys. `clock` gives the time in UTC, for showing ages."""
 
-    def __init__(self, store: KeyStore, rules: NoticeRules, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: KeyStore, rules: ReminderPolicy, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._rules = rules
         self._clock = clock

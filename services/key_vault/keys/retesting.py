@@ -15,18 +15,18 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.tasks import cancel_and_wait
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.transaction import VAULT, Act
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.keys import lifecycle
 from services.key_vault.keys import messages as wording
-from services.key_vault.keys.editing import limited
+from services.key_vault.keys.editing import apply_limit
 from services.key_vault.keys.lifecycle import Event
-from services.key_vault.keys.reminders import Notices
+from services.key_vault.keys.reminders import Reminders
 from services.key_vault.keys.store import Conflict, KeyStore
-from services.key_vault.keys.testing import Checks
+from services.key_vault.keys.testing import KeyTesting
 
 _log = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ class Retester:
     def __init__(
         self,
         store: KeyStore,
-        custody: Custody,
-        checks: Checks,
+        encryption: EnvelopeEncryption,
+        checks: KeyTesting,
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
-        self._custody = custody
+        self._custody = encryption
         self._checks = checks
         self._clock = clock
         self._jitter = jitter
@@ -82,7 +82,7 @@ class Retester:
 
     async def begin_month(self, key: ProviderKey, month: str) -> None:
         """Nothing is spent yet in `month`. Raises Conflict, DatabaseUnavailable."""
-        after = limited(key.model_copy(update={"spent_usd": Decimal(0)}))
+        after = apply_limit(key.model_copy(update={"spent_usd": Decimal(0)}))
         act = Act(VAULT, "key.month", key.tenant, key.key_id, details={"month": month})
         back = key.over_limit and not after.over_limit
         detail = wording.within_limit(after) if back else wording.became(after, "begins a new month of spending")
@@ -119,7 +119,7 @@ class Retester:
         """Write a test's result down. What a person changed during the test stays changed."""
         for _ in range(_TRIES):
             after = lifecycle.tested(_found(key), check, self._jitter())
-            details = {"verdict": check.verdict.value, "status": after.status.value}
+            details = {"result": check.result.value, "status": after.status.value}
             act = Act(actor, "key.test", key.tenant, key.key_id, details=details)
             try:
                 return await self._store.update(key, after, act, KeyChange.TESTED, wording.tested(after, check))
@@ -131,10 +131,10 @@ class Retester:
         raise _gone(key)
 
 
-class KeyWatch:
+class KeySweeper:
     """Looks at every key in its time, in one process of the vault. `passing` makes one round for a given moment."""
 
-    def __init__(self, store: KeyStore, retester: Retester, notices: Notices, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: KeyStore, retester: Retester, notices: Reminders, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._retester = retester
         self._notices = notices
@@ -198,7 +198,7 @@ async def _unless_overtaken(work: Awaitable[object]) -> None:
     """Do `work`; where somebody else changed the key in this moment it is for the next round."""
     try:
         await work
-    except (Conflict, Rejected):
+    except (Conflict, RequestRejected):
         return
 
 
@@ -209,7 +209,7 @@ def _found(key: ProviderKey) -> ProviderKey:
     return key.model_copy(update={"status": lifecycle.happened(key, Event.FOUND)})
 
 
-def _gone(key: ProviderKey) -> Rejected:
-    return Rejected(
+def _gone(key: ProviderKey) -> RequestRejected:
+    return RequestRejected(
         ErrorCode.CONFLICT, f"{key.key_id} was changed or removed during its test: look at it and test it again"
     )

@@ -27,22 +27,22 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant
-from services.key_vault.database.errors import Rejected
-from services.key_vault.database.tables import Sealed
+from services.key_vault.database.errors import RequestRejected
+from services.key_vault.database.tables import EncryptedRecord
 from services.key_vault.database.transaction import Act
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.keys import editing, lifecycle
 from services.key_vault.keys import messages as wording
 from services.key_vault.keys import quota as admission
 from services.key_vault.keys import validation as intake
-from services.key_vault.keys.importer import Arrivals, Given, IntakeRules
+from services.key_vault.keys.importer import ImportRules, KeyImporter, SecretProvenance
 from services.key_vault.keys.retesting import Retester
-from services.key_vault.keys.store import Conflict, DuplicateKey, KeyStore, NoRoom
-from services.key_vault.keys.testing import Checks
+from services.key_vault.keys.store import Conflict, DuplicateKey, KeyStore, QuotaExceeded
+from services.key_vault.keys.testing import KeyTesting
 
 
-class KeyManagement:
+class KeyService:
     """Carries out what people ask. Every method raises Rejected, DatabaseUnavailable and KekUnavailable.
 
     `tenant_of` finds a tenant in the view, `clock` gives the time in UTC, `jitter` numbers from 0 to 1.
@@ -52,17 +52,17 @@ class KeyManagement:
         self,
         *,
         store: KeyStore,
-        custody: Custody,
-        checks: Checks,
+        encryption: EnvelopeEncryption,
+        checks: KeyTesting,
         retester: Retester,
-        arrivals: Arrivals,
+        arrivals: KeyImporter,
         tenant_of: Callable[[str], Tenant | None],
-        rules: IntakeRules,
+        rules: ImportRules,
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
-        self._custody = custody
+        self._custody = encryption
         self._checks = checks
         self._retester = retester
         self._arrivals = arrivals
@@ -88,7 +88,7 @@ class KeyManagement:
             self._admit(command.tenant)
             key, secret = self._arrivals.newcomer(command, "on trial", self._clock())
             check = await self._checks.run(key, secret)
-        details = {"origin": key.origin, "verdict": check.verdict.value}
+        details = {"origin": key.origin, "result": check.result.value}
         await self._store.act(Act(command.actor, "key.try", command.tenant, command.provider, details=details))
         return check
 
@@ -105,7 +105,7 @@ class KeyManagement:
             key = await self._named(command)
             secret = self._arrivals.unsealed(command.sealed, key)
             now = self._clock()
-            given = Given(now, command.actor)
+            given = SecretProvenance(now, command.actor)
             fresh = self._arrivals.replaced(key, secret, given, now + self._rules.revert_after)
             await self._require_new(fresh, key.key_id)
             check = await self._checks.run(fresh, secret)
@@ -129,8 +129,8 @@ class KeyManagement:
         """Change what is known of a key."""
         async with self._accountable(command, "key.edit", command.key_id):
             key = await self._named(command)
-            after = editing.edited(key, command, self._clock(), self._jitter())
-            changed = editing.what_changed(key, after)
+            after = editing.apply_edit(key, command, self._clock(), self._jitter())
+            changed = editing.changed_names(key, after)
             act = Act(command.actor, "key.edit", key.tenant, key.key_id, details={"changed": changed})
             detail = wording.became(after, f"was changed ({changed})")
             try:
@@ -152,7 +152,7 @@ class KeyManagement:
 
     async def all_of(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
         """A tenant's keys, in the order in which they are used; with `created_by`, those whose secret this one knows."""
-        return intake.in_order_of_use(await self._store.of_tenant(tenant, created_by))
+        return intake.sort_by_use(await self._store.of_tenant(tenant, created_by))
 
     # --- inside
 
@@ -161,7 +161,7 @@ class KeyManagement:
         """Write a refusal down before it is told."""
         try:
             yield
-        except Rejected as error:
+        except RequestRejected as error:
             reason = {"reason": error.message}
             await self._store.act(
                 Act(command.actor, action, command.tenant, target, AuditOutcome.REFUSED, details=reason)
@@ -169,7 +169,7 @@ class KeyManagement:
             raise
 
     def _admit(self, tenant: str) -> None:
-        admission.admit(tenant, self._tenant_of(tenant), self._rules.byok)
+        admission.check_byok_allowed(tenant, self._tenant_of(tenant), self._rules.byok)
 
     async def _newcomer(self, command: AddKey) -> tuple[ProviderKey, Secret]:
         """The key as it would be stored, untested, when nothing speaks against it. Raises Rejected."""
@@ -178,7 +178,7 @@ class KeyManagement:
         expires_at = editing.future(command.expires_at, now)
         key, secret = self._arrivals.newcomer(command, command.label, now)
         if command.once and await self._store.had_fingerprint(key):
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.CONFLICT,
                 "this key was stored before, and was removed or rotated since: it is not imported again",
             )
@@ -195,12 +195,12 @@ class KeyManagement:
 
     async def _require_new(self, key: ProviderKey, replaced_id: str | None = None) -> None:
         same = await self._store.of_fingerprint(key.tenant, key.provider, key.fingerprint)
-        intake.require_new([] if same is None else [same], replaced_id)
+        intake.check_not_duplicate([] if same is None else [same], replaced_id)
 
     def _require_room(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
-        admission.require_room(key.tenant, self._tenant_of(key.tenant), key.provider, stored)
+        admission.check_quota(key.tenant, self._tenant_of(key.tenant), key.provider, stored)
 
-    async def _insert(self, key: ProviderKey, sealed: Sealed, actor: str) -> None:
+    async def _insert(self, key: ProviderKey, sealed: EncryptedRecord, actor: str) -> None:
         """Store a key. What was looked at before its test is guarded once more: others may have been faster."""
         details = {"provider": key.provider, "label": key.label, "origin": key.origin, "status": key.status.value}
         act = Act(actor, "key.add", key.tenant, key.key_id, details=details)
@@ -210,7 +210,7 @@ class KeyManagement:
         except DuplicateKey:
             await self._require_new(key)
             raise _overtaken() from None
-        except NoRoom:
+        except QuotaExceeded:
             self._require_room(key, await self._store.of_tenant(key.tenant))
             raise _overtaken() from None
         except Conflict:
@@ -219,26 +219,26 @@ class KeyManagement:
     async def _named(self, command: NamedKey) -> ProviderKey:
         key = await self._store.get(command.tenant, command.key_id)
         if key is None:
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.NOT_FOUND,
                 f"{command.tenant} has no key {command.key_id}: `keyferry keys list --tenant {command.tenant}` shows them",
             )
         return key
 
-    async def _former(self, key: ProviderKey) -> tuple[Secret, Given]:
+    async def _former(self, key: ProviderKey) -> tuple[Secret, SecretProvenance]:
         """The secret before the last rotation, as old as it is. Raises Rejected when it is not kept any more."""
         kept = key.revert_until is not None and self._clock() < key.revert_until
         former = await self._store.former(key) if kept else None
         sealed = None if former is None else await self._store.sealed(key.tenant, key.key_id, former.version)
         if former is None or sealed is None:
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.CONFLICT,
                 f"{key.key_id} has no former version to go back to: it was not rotated lately; add the former key anew",
             )
         try:
-            return await self._custody.open(former, sealed), Given(former.rotated_at, former.rotated_by)
+            return await self._custody.open(former, sealed), SecretProvenance(former.rotated_at, former.rotated_by)
         except Undecryptable as error:
-            raise Rejected(ErrorCode.CONFLICT, f"the former version cannot be opened: {error}") from None
+            raise RequestRejected(ErrorCode.CONFLICT, f"the former version cannot be opened: {error}") from None
 
     async def _replace(self, before: ProviderKey, after: ProviderKey, secret: Secret, act: Act) -> ProviderKey:
         rotated = act.action == "key.rotate"
@@ -251,31 +251,31 @@ class KeyManagement:
         except Conflict:
             raise _overtaken() from None
 
-    async def _sealed(self, key: ProviderKey, secret: Secret) -> Sealed:
+    async def _sealed(self, key: ProviderKey, secret: Secret) -> EncryptedRecord:
         try:
             return await self._custody.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
         except Undecryptable as error:
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.UNAVAILABLE, f"nothing can be sealed for {key.tenant} now: {error}; `keyferry vault verify`"
             ) from None
 
 
 def require_usable(key: ProviderKey, check: KeyTest, *, save_untested: bool) -> None:
     """Nothing when a test lets a new secret be stored. Raises Rejected telling the steps."""
-    event, title = lifecycle.judged(check), PROVIDERS[key.provider].title
-    told = wording.steps_told(check.steps)
+    event, title = lifecycle.classify_test(check), PROVIDERS[key.provider].title
+    told = wording.describe_steps(check.steps)
     if event is lifecycle.Event.REJECTED:
-        raise Rejected(ErrorCode.INVALID, f"{title} does not accept this key, so nothing was stored: {told}")
+        raise RequestRejected(ErrorCode.INVALID, f"{title} does not accept this key, so nothing was stored: {told}")
     if event is lifecycle.Event.INCONCLUSIVE and not save_untested:
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.UNAVAILABLE,
             f"whether {title} accepts this key could not be told, so nothing was stored: {told}. Try again, or store it"
             " untested (--save-untested)",
         )
 
 
-def _overtaken() -> Rejected:
-    return Rejected(
+def _overtaken() -> RequestRejected:
+    return RequestRejected(
         ErrorCode.CONFLICT,
         "the key was changed by somebody else in this moment, so nothing was changed: look at it again",
     )

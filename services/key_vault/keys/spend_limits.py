@@ -15,7 +15,7 @@ from keyferry.contracts.topology import KEY_SPENT
 from services.key_vault.database.transaction import VAULT, Act
 from services.key_vault.keys import lifecycle
 from services.key_vault.keys import messages as wording
-from services.key_vault.keys.editing import limited
+from services.key_vault.keys.editing import apply_limit
 from services.key_vault.keys.store import Conflict, KeyStore
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _TRIES = 3
 
 
-class Spending:
+class SpendLimits:
     """Hears of `key.spent`. `committed` is called after a change, `clock` gives the time in UTC."""
 
     def __init__(self, store: KeyStore, committed: Callable[[], None], clock: Callable[[], datetime]) -> None:
@@ -50,7 +50,7 @@ class Spending:
             key = await self._store.spend(spent)
             if key is None or spent.month != lifecycle.month_of(self._clock()):
                 return
-            after = limited(key)
+            after = apply_limit(key)
             if after.over_limit == key.over_limit:
                 return
             try:

@@ -17,7 +17,7 @@ from keyferry.contracts.key import KeyChange, KeySpend, KeyStatus, ProviderKey
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW
 from services.key_vault.database.tables import (
     SCHEMA,
-    Sealed,
+    EncryptedRecord,
     audit_sequence,
     columns_of,
     data_keys,
@@ -32,24 +32,24 @@ from services.key_vault.database.tables import (
     spend,
 )
 from services.key_vault.database.transaction import Act, hold_tenant, lock_number, view_key
-from services.key_vault.encryption.data_key_store import DataKeyRows
-from services.key_vault.keys.fingerprint_store import FingerprintRows, remember_fingerprint
-from services.key_vault.keys.reminder_store import NoticeRows
+from services.key_vault.encryption.data_key_store import DataKeyStore
+from services.key_vault.keys.fingerprint_store import FingerprintStore, remember_fingerprint
+from services.key_vault.keys.reminder_store import ReminderStore
 from services.key_vault.leases.store import Leased, LeaseRows, Nonce, Replayed, Wanted
-from services.key_vault.leases.worker_store import WorkerRows
-from services.key_vault.maintenance.kek_age_store import TermRows
+from services.key_vault.leases.worker_store import WorkerStore
+from services.key_vault.maintenance.kek_age_store import KekAgeStore
 
 __all__ = [
     "SCHEMA",
     "Act",
     "Conflict",
     "DuplicateKey",
+    "EncryptedRecord",
     "KeyStore",
     "Leased",
-    "NoRoom",
     "Nonce",
+    "QuotaExceeded",
     "Replayed",
-    "Sealed",
     "Wanted",
     "audit_sequence",
     "event_outbox",
@@ -74,11 +74,11 @@ class DuplicateKey(Conflict):
         self.key_id = key_id
 
 
-class NoRoom(Conflict):
+class QuotaExceeded(Conflict):
     """The tenant has as many keys of the provider as it may have."""
 
 
-class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, NoticeRows):
+class KeyStore(DataKeyStore, WorkerStore, FingerprintStore, LeaseRows, KekAgeStore, ReminderStore):
     """The vault's tables. Every method raises DatabaseUnavailable."""
 
     # --- reading
@@ -137,7 +137,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
             select(provider_keys).where(_keys.spend_month < month).order_by(_keys.spend_month).limit(limit)
         )
 
-    async def sealed(self, tenant: str, key_id: str, version: int) -> Sealed | None:
+    async def sealed(self, tenant: str, key_id: str, version: int) -> EncryptedRecord | None:
         """The record of a version of a tenant's key, while it is kept."""
         query = (
             select(key_records.c.data_key_id, key_records.c.record)
@@ -162,7 +162,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
 
     async def records_after(
         self, last: tuple[str, int], limit: int, *, data_key_id: str | None = None, tenant: str | None = None
-    ) -> list[tuple[ProviderKey, Sealed]]:
+    ) -> list[tuple[ProviderKey, EncryptedRecord]]:
         """A page of all records, former versions included, by key id and version; begin after `("", 0)`.
 
         Each comes with its key at the record's own version, as it was sealed. `data_key_id` and `tenant` choose some.
@@ -183,7 +183,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
 
     async def first_records(
         self, data_key_ids: Collection[str], each: int
-    ) -> dict[str, list[tuple[ProviderKey, Sealed]]]:
+    ) -> dict[str, list[tuple[ProviderKey, EncryptedRecord]]]:
         """Up to `each` records under each of these data keys, as `records_after` has them, by data key."""
         columns = key_records.c
         wanted = func.unnest(literal(list(data_key_ids), ARRAY(Text))).table_valued("data_key_id").render_derived()
@@ -191,7 +191,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
         first = chosen.order_by(columns.key_id, columns.version).limit(each).lateral("first_records")
         query = select(provider_keys, first.c.version.label("sealed_version"), first.c.data_key_id, first.c.record)
         query = query.select_from(wanted).join(first, true()).join(provider_keys, _keys.key_id == first.c.key_id)
-        found: dict[str, list[tuple[ProviderKey, Sealed]]] = {}
+        found: dict[str, list[tuple[ProviderKey, EncryptedRecord]]] = {}
         async with self._transaction() as connection:
             for row in await connection.execute(query.order_by(first.c.key_id, first.c.version)):
                 record = provider_key_of(row).model_copy(update={"version": row.sealed_version}), sealed_of(row)
@@ -207,7 +207,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
     # --- changing
 
     async def insert(
-        self, key: ProviderKey, sealed: Sealed, act: Act, detail: str, *, at_most: int | None = None
+        self, key: ProviderKey, sealed: EncryptedRecord, act: Act, detail: str, *, at_most: int | None = None
     ) -> None:
         """Store a key. Guards: its id, one fingerprint a tenant and provider, and a data key that is still there.
 
@@ -217,7 +217,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
         async with self._transaction() as connection:
             await hold_tenant(connection, key.tenant)
             if at_most is not None and await _count(connection, key) >= at_most:
-                raise NoRoom(f"{key.tenant} has {at_most} keys of {key.provider} already")
+                raise QuotaExceeded(f"{key.tenant} has {at_most} keys of {key.provider} already")
             if other := await _duplicate_of(connection, key):
                 raise DuplicateKey(other)
             await connection.execute(insert(provider_keys).values(**columns_of(key)))
@@ -232,7 +232,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
         act: Act,
         change: KeyChange,
         detail: str,
-        sealed: Sealed | None = None,
+        sealed: EncryptedRecord | None = None,
         *,
         month: str | None = None,
     ) -> ProviderKey:
@@ -282,7 +282,7 @@ class KeyStore(DataKeyRows, WorkerRows, FingerprintRows, LeaseRows, TermRows, No
         async with self._transaction() as connection:
             await self._audit(connection, act)
 
-    async def reseal(self, key: ProviderKey, before: Sealed, after: Sealed) -> bool:
+    async def re_encrypt(self, key: ProviderKey, before: EncryptedRecord, after: EncryptedRecord) -> bool:
         """Put another record of the same version in place of one; False when that one is not there any more.
 
         Guard: the record still is `before`. Nothing that anybody could see changes, so nobody is told.
@@ -366,7 +366,7 @@ async def _require_data_key(connection: AsyncConnection, data_key_id: str) -> No
         raise Conflict("the tenant's data keys were destroyed meanwhile: do it again")
 
 
-async def _put_record(connection: AsyncConnection, key: ProviderKey, sealed: Sealed) -> None:
+async def _put_record(connection: AsyncConnection, key: ProviderKey, sealed: EncryptedRecord) -> None:
     await _require_data_key(connection, sealed.data_key_id)
     values: dict[str, object] = {"data_key_id": sealed.data_key_id, "record": sealed.record}
     values |= {"rotated_at": key.rotated_at, "rotated_by": key.rotated_by}

@@ -6,7 +6,7 @@ from keyferry.contracts.key import KeyFacts, ProviderKey
 from keyferry.contracts.providers import PROVIDERS, ImplausibleKey, check_format
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 
 _ELLIPSIS = "…"
 _TAIL = 4
@@ -15,27 +15,27 @@ _SHOWN_AT_MOST = 3
 """One part in this many of a key is shown, however short it is."""
 
 
-def require_plausible(provider: str, key: Secret) -> None:
+def check_plausible(provider: str, key: Secret) -> None:
     """Nothing when the text can be a key of `provider`. Raises Rejected, which repeats no part of it."""
     try:
         check_format(provider, key.reveal())
     except ImplausibleKey as error:
-        raise Rejected(ErrorCode.INVALID, f"{error}; nothing was stored or sent to the provider") from None
+        raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored or sent to the provider") from None
 
 
-def require_new(same: Sequence[ProviderKey], replaced_id: str | None = None) -> None:
+def check_not_duplicate(same: Sequence[ProviderKey], replaced_id: str | None = None) -> None:
     """Nothing when no stored key has the same fingerprint. Raises Rejected naming the one that has.
 
     `same` are the tenant's keys of the provider with that fingerprint; `replaced_id` the key that is being rotated.
     """
     for stored in same:
         if stored.key_id == replaced_id:
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.CONFLICT,
                 f"this is the key that {stored.key_id} ({stored.label}) holds now: make a new one at"
                 f" {PROVIDERS[stored.provider].key_url or 'the provider'} to rotate",
             )
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.CONFLICT,
             f"this key is stored already, as {stored.key_id} ({stored.label}, {stored.status}): edit or rotate that one",
         )
@@ -53,12 +53,12 @@ def masked(provider: str, key: Secret) -> str:
     return f"{text[:head]}{_ELLIPSIS}{text[len(text) - tail :]}"
 
 
-def in_order_of_use(keys: Sequence[ProviderKey]) -> list[ProviderKey]:
+def sort_by_use(keys: Sequence[ProviderKey]) -> list[ProviderKey]:
     """Keys by provider, and for each as they are used: by priority, the heavier first, then the older."""
     return sorted(keys, key=lambda key: (key.provider, key.priority, -key.weight, key.created_at, key.key_id))
 
 
-def model_to_test(facts: KeyFacts) -> str | None:
+def choose_test_model(facts: KeyFacts) -> str | None:
     """What the last step of a key's test calls; null lets the worker choose from what the provider lists.
 
     A key that is for some models only is tested with the first of them.

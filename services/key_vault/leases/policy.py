@@ -5,7 +5,7 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.delivery import NONCE_BYTES
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.registration import MAX_SKEW_MS
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 
 PLATFORM = "platform"
 """The reserved tenant that owns the platform's own keys."""
@@ -22,15 +22,15 @@ def check_request(asked: LeaseKey, now_unix_ms: int) -> None:
     """Nothing when a request makes sense by itself: its time, its nonce, whose key it asks for. Raises Rejected."""
     apart_ms = now_unix_ms - asked.sent_at_unix_ms
     if abs(apart_ms) > MAX_SKEW_MS:
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.INVALID,
             f"the lease request was sent {apart_ms} ms before it came, and {MAX_SKEW_MS} ms are allowed either way: see that"
             " the clocks of worker and vault agree (NTP)",
         )
     if not _is_nonce(asked.nonce):
-        raise Rejected(ErrorCode.INVALID, f"the nonce of a lease request is {NONCE_BYTES} bytes")
+        raise RequestRejected(ErrorCode.INVALID, f"the nonce of a lease request is {NONCE_BYTES} bytes")
     if asked.owner not in (asked.tenant, PLATFORM):
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.INVALID, f"a request of {asked.tenant} uses its own keys or the platform's, and no others"
         )
 
@@ -38,14 +38,16 @@ def check_request(asked: LeaseKey, now_unix_ms: int) -> None:
 def check_key(key: ProviderKey, asked: LeaseKey, now_unix_ms: int) -> None:
     """Nothing when the key is what was asked for and may be used now. Raises Rejected."""
     if key.provider != asked.provider:
-        raise Rejected(ErrorCode.INVALID, f"the key {key.key_id} is for {key.provider} and not for {asked.provider}")
+        raise RequestRejected(
+            ErrorCode.INVALID, f"the key {key.key_id} is for {key.provider} and not for {asked.provider}"
+        )
     if key.origin != asked.origin:
-        raise Rejected(
+        raise RequestRejected(
             ErrorCode.INVALID,
             f"the key {key.key_id} belongs to {key.origin} and is not given out for {asked.origin}: add it for that address",
         )
     if (why := _why_not(key, now_unix_ms)) is not None:
-        raise Rejected(ErrorCode.NOT_FOUND, f"the key {key.key_id} cannot be used: {why}")
+        raise RequestRejected(ErrorCode.NOT_FOUND, f"the key {key.key_id} cannot be used: {why}")
 
 
 def lease_end_unix_ms(asked: LeaseKey, key: ProviderKey, lease_ms: int) -> int:

@@ -36,11 +36,11 @@ from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.registration import MAX_SKEW_MS, BadRegistration
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.tables import DataKeyRow
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.keys.store import Act, Leased, Nonce, Replayed, Sealed, Wanted
+from services.key_vault.keys.store import Act, EncryptedRecord, Leased, Nonce, Replayed, Wanted
 from services.key_vault.leases.policy import PLATFORM, check_key, check_request, lease_end_unix_ms
 from services.key_vault.leases.registrations import EnrolledWorkers, KnownRegistrations
 
@@ -96,11 +96,11 @@ class LeaseStore(Protocol):
 class KeyOpener(Protocol):
     """Whoever opens records: `custody.Custody`."""
 
-    async def open(self, key: KeyFacts, sealed: Sealed, data_key: DataKeyRow | None = None) -> Secret:
+    async def open(self, key: KeyFacts, sealed: EncryptedRecord, data_key: DataKeyRow | None = None) -> Secret:
         """The provider key in a record, and `data_key` where its row is known. Raises Undecryptable and KekUnavailable."""
 
 
-def over_bus(bus: Bus) -> AskWorker:
+def ask_over_bus(bus: Bus) -> AskWorker:
     """Ask workers over the bus."""
 
     async def ask(worker_id: str, check: RunKeyTest) -> KeyTest:
@@ -109,13 +109,13 @@ def over_bus(bus: Bus) -> AskWorker:
     return ask
 
 
-class Delivery:
+class LeaseService:
     """The vault's side of the way to the workers. `clock` is the UTC time; `signer` is the key that workers have pinned."""
 
     def __init__(
         self,
         store: LeaseStore,
-        custody: KeyOpener,
+        encryption: KeyOpener,
         signer: Ed25519PrivateKey,
         enrolled: EnrolledWorkers,
         clock: Clock,
@@ -124,7 +124,7 @@ class Delivery:
         lease_seconds: int = 60,
     ) -> None:
         self._store = store
-        self._custody = custody
+        self._custody = encryption
         self._signer = signer
         self._enrolled = enrolled
         self._clock = clock
@@ -157,7 +157,7 @@ class Delivery:
         """
         try:
             return await self._lease(worker_id, asked)
-        except Rejected as error:
+        except RequestRejected as error:
             await self._write_down(_leasing(worker_id, asked, AuditOutcome.REFUSED, why=error.message))
             raise Refused(error.code, error.message) from None
         except DatabaseUnavailable:
@@ -226,19 +226,21 @@ class Delivery:
                 wanted=Wanted(asked.provider, asked.origin, datetime.fromtimestamp(now_unix_ms / 1000, UTC)),
             )
             if found is None:
-                raise Rejected(
+                raise RequestRejected(
                     ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id}: it was removed, or never was"
                 )
             return found.key, await self._custody.open(found.key, found.sealed, found.data_key)
         except Replayed:
-            raise Rejected(ErrorCode.INVALID, "this lease request was answered before; a nonce is good once") from None
+            raise RequestRejected(
+                ErrorCode.INVALID, "this lease request was answered before; a nonce is good once"
+            ) from None
         except Undecryptable:
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.NOT_FOUND,
                 f"the vault cannot open the record of {asked.key_id}; `keyferry vault verify` tells why",
             ) from None
         except KekUnavailable:
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.UNAVAILABLE, "whoever holds the vault's KEKs does not answer; try again in a moment"
             ) from None
 
@@ -247,13 +249,13 @@ class Delivery:
             return known
         found = await self._store.worker(worker_id, instance_id)
         if found is None or (found.worker_id, found.instance_id) != (worker_id, instance_id):
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.CONFLICT, f"this process of {worker_id} is not registered with the vault: register it"
             )
         try:
             self._enrolled.check(found, now_unix_ms)
         except BadRegistration as error:
-            raise Rejected(ErrorCode.CONFLICT, str(error)) from None
+            raise RequestRejected(ErrorCode.CONFLICT, str(error)) from None
         self._known.put(found, now_unix_ms)
         return found
 
@@ -280,10 +282,10 @@ class Delivery:
         return _unix_ms(self._clock())
 
 
-class LeaseDoor:
+class LeaseHandler:
     """The hot lane of lease requests: `bus.lane(KEY_LEASE, LeaseDoor(delivery, bus.spawn).on_lease)`."""
 
-    def __init__(self, delivery: Delivery, spawn: Callable[[Awaitable[None]], None]) -> None:
+    def __init__(self, delivery: LeaseService, spawn: Callable[[Awaitable[None]], None]) -> None:
         self._delivery = delivery
         self._spawn = spawn
 

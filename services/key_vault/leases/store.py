@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from keyferry.contracts.key import USABLE, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.database.errors import DatabaseUnavailable, translate_database_errors
-from services.key_vault.database.tables import DataKeyRow, Sealed, key_of_values
+from services.key_vault.database.tables import DataKeyRow, EncryptedRecord, key_of_values
 from services.key_vault.database.transaction import Act, Clock, Transactions, utc_now
 from services.key_vault.leases.sql import LEASE, READ, READ_LOCKING, WRITE
 
@@ -52,7 +52,7 @@ class Leased:
     """A key that may be given out: the lease of it is committed. `data_key` is the one that `sealed` is sealed under."""
 
     key: ProviderKey
-    sealed: Sealed
+    sealed: EncryptedRecord
     data_key: DataKeyRow
 
 
@@ -282,4 +282,4 @@ def _replayed() -> Replayed:
 
 def _leased_of(row: DictRow) -> Leased:
     data_key = DataKeyRow(row["data_key_id"], row["data_key_tenant"], row["wrapped"], row["kek"])
-    return Leased(key_of_values(row), Sealed(row["data_key_id"], row["record"]), data_key)
+    return Leased(key_of_values(row), EncryptedRecord(row["data_key_id"], row["record"]), data_key)

@@ -12,7 +12,7 @@ from services.key_vault.database.transaction import Transactions
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class WorkerRows(Transactions):
+class WorkerStore(Transactions):
     """The table `workers`. Every method raises DatabaseUnavailable."""
 
     async def register_worker(self, registration: WorkerRegistration) -> None:

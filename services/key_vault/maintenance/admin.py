@@ -12,33 +12,33 @@ from keyferry.contracts.key import (
 )
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.encryption.data_keys import DataKeys
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.keys.store import Act, KeyStore
-from services.key_vault.maintenance.integrity_check import Verification
-from services.key_vault.maintenance.kek_rotation import Rotation, reseal_tenant
-from services.key_vault.maintenance.kek_scheduler import TermWatch
+from services.key_vault.maintenance.integrity_check import IntegrityCheck
+from services.key_vault.maintenance.kek_rotator import KekRotator, rotate_tenant_data_key
+from services.key_vault.maintenance.kek_scheduler import KekRotationScheduler
 
 _SHRED = "vault.shred"
 
 
-class Stewardship:
+class VaultAdmin:
     """Carries out what the operator asks. Every method raises DatabaseUnavailable and KekUnavailable."""
 
     def __init__(
         self,
         *,
         store: KeyStore,
-        custody: Custody,
+        encryption: EnvelopeEncryption,
         data_keys: DataKeys,
-        rotation: Rotation,
-        verification: Verification,
-        terms: TermWatch,
+        rotation: KekRotator,
+        verification: IntegrityCheck,
+        terms: KekRotationScheduler,
     ) -> None:
         self._store = store
-        self._custody = custody
+        self._custody = encryption
         self._data_keys = data_keys
         self._rotation = rotation
         self._verification = verification
@@ -54,23 +54,23 @@ class Stewardship:
         far = await (self._rotation.start(command.actor) if command.start else self._rotation.progress())
         return far.model_copy(update={"term": await self._terms.told()})
 
-    async def reseal(self, command: RotateDataKeys) -> VaultReport:
+    async def re_encrypt(self, command: RotateDataKeys) -> VaultReport:
         """Seal a tenant's keys under a fresh data key. Raises Rejected where there is nothing to seal."""
         if not await self._store.of_tenant(command.tenant):
-            raise Rejected(
+            raise RequestRejected(
                 ErrorCode.NOT_FOUND, f"{command.tenant} has no provider keys, so there is nothing to seal anew"
             )
         try:
-            return await reseal_tenant(
+            return await rotate_tenant_data_key(
                 command.tenant,
                 command.actor,
                 store=self._store,
                 data_keys=self._data_keys,
-                custody=self._custody,
+                encryption=self._custody,
                 verification=self._verification,
             )
         except Undecryptable as error:
-            raise Rejected(ErrorCode.CONFLICT, f"the fresh data key cannot be used: {error}") from None
+            raise RequestRejected(ErrorCode.CONFLICT, f"the fresh data key cannot be used: {error}") from None
 
     async def verify(self, command: VerifyVault) -> VaultReport:
         """Open every record, or a tenant's."""
@@ -85,7 +85,7 @@ class Stewardship:
             await self._store.act(
                 Act(command.actor, _SHRED, command.tenant, command.tenant, AuditOutcome.REFUSED, {"reason": reason})
             )
-            raise Rejected(ErrorCode.INVALID, reason)
+            raise RequestRejected(ErrorCode.INVALID, reason)
         shredded = await self._store.shred(command.tenant, Act(command.actor, _SHRED, command.tenant, command.tenant))
         self._custody.forget(command.tenant)
         if command.tenant == PLATFORM_TENANT:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from keyferry.contracts.key import KeyChange, KeyStatus, ProviderKey, VaultReport
 from keyferry.contracts.topology import Role
 from keyferry.runtime.process.settings import CannotStart
-from services.key_vault.database.tables import DataKeyRow, Sealed
+from services.key_vault.database.tables import DataKeyRow, EncryptedRecord
 from services.key_vault.encryption.data_keys import DataKey, DataKeys
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekMissing, KekProvider
 from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.keys.lifecycle import Event, happened
@@ -31,7 +31,7 @@ _NAMED_AT_MOST = 20
 _EVERYTHING = 1_000_000
 
 
-_Record = tuple[ProviderKey, Sealed]
+_Record = tuple[ProviderKey, EncryptedRecord]
 
 
 class UndecryptableRecords(CannotStart):
@@ -50,14 +50,14 @@ class Findings:
     """Data key -> why it does not unwrap."""
 
 
-class Verification:
+class IntegrityCheck:
     """Opens records to see whether they open; nothing of them is kept or shown."""
 
-    def __init__(self, store: KeyStore, keks: KekProvider, data_keys: DataKeys, custody: Custody) -> None:
+    def __init__(self, store: KeyStore, keks: KekProvider, data_keys: DataKeys, encryption: EnvelopeEncryption) -> None:
         self._store = store
         self._keks = keks
         self._data_keys = data_keys
-        self._custody = custody
+        self._custody = encryption
 
     async def every_record(self, tenant: str | None = None) -> VaultReport:
         """Open every record, or a tenant's. Raises KekUnavailable, DatabaseUnavailable."""
@@ -130,7 +130,7 @@ class Verification:
             return None
 
     def _why_closed(
-        self, row: DataKeyRow, data_key: DataKey | None, key: ProviderKey, sealed: Sealed, found: Findings
+        self, row: DataKeyRow, data_key: DataKey | None, key: ProviderKey, sealed: EncryptedRecord, found: Findings
     ) -> str | None:
         if data_key is None:
             return found.broken_data_keys[row.data_key_id]

@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.key_vault.database.tables import data_keys, kek_terms
+from services.key_vault.database.tables import data_keys, kek_ages
 from services.key_vault.database.transaction import Act, Transactions
-from services.key_vault.maintenance.kek_age import WARN_EVERY, Term
+from services.key_vault.maintenance.kek_age import WARN_EVERY, KekAge
 
-_terms = kek_terms.c
+_terms = kek_ages.c
 
 
-class TermRows(Transactions):
-    """The table `kek_terms`. Every method raises DatabaseUnavailable."""
+class KekAgeStore(Transactions):
+    """The table `kek_ages`. Every method raises DatabaseUnavailable."""
 
-    async def terms_in_use(self, primary: str, now: datetime) -> list[Term]:
+    async def terms_in_use(self, primary: str, now: datetime) -> list[KekAge]:
         """Since when each KEK is in use: `primary`, and every one that wraps a data key; seen first `now` if new.
 
         Guard: the first moment that was written down for a name stays.
@@ -23,11 +23,11 @@ class TermRows(Transactions):
         in_use = select(data_keys.c.kek).distinct()
         async with self._transaction() as connection:
             names = sorted({primary, *(await connection.scalars(in_use))})
-            seen = upsert(kek_terms).values([{"kek": name, "since": now} for name in names])
+            seen = upsert(kek_ages).values([{"kek": name, "since": now} for name in names])
             await connection.execute(seen.on_conflict_do_nothing())
-            rows = await connection.execute(select(kek_terms).where(_terms.kek.in_(names)))
+            rows = await connection.execute(select(kek_ages).where(_terms.kek.in_(names)))
             return [
-                Term(row.kek, row.since.astimezone(UTC), row.warned_at and row.warned_at.astimezone(UTC))
+                KekAge(row.kek, row.since.astimezone(UTC), row.warned_at and row.warned_at.astimezone(UTC))
                 for row in rows
             ]
 
@@ -37,7 +37,7 @@ class TermRows(Transactions):
         Guard: the row's last warning, so that of several processes one warns.
         """
         lately = or_(_terms.warned_at.is_(None), _terms.warned_at <= now - WARN_EVERY)
-        chosen = update(kek_terms).where(_terms.kek == kek, lately).values(warned_at=now)
+        chosen = update(kek_ages).where(_terms.kek == kek, lately).values(warned_at=now)
         async with self._transaction() as connection:
             if await connection.scalar(chosen.returning(_terms.kek)) is None:
                 return False

@@ -10,36 +10,36 @@ from collections.abc import Callable
 from datetime import datetime
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import KekTerm
+from keyferry.contracts.key import KekAgeReport
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from keyferry.runtime.process.tasks import cancel_and_wait
-from services.key_vault.database.errors import Rejected
+from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.transaction import VAULT
 from services.key_vault.encryption.kek_providers.protocol import CannotRenew, KekProvider, KekUnavailable, Renewal
 from services.key_vault.keys.store import Act, KeyStore
 from services.key_vault.maintenance import kek_age as terms
-from services.key_vault.maintenance.kek_age import Term, TermRule
-from services.key_vault.maintenance.kek_rotation import NOT_A_TENANTS, ROTATE, Rotation
+from services.key_vault.maintenance.kek_age import KekAge, KekAgePolicy
+from services.key_vault.maintenance.kek_rotator import NOT_A_TENANTS, ROTATE, KekRotator
 
 _log = logging.getLogger(__name__)
 
 LOCK = "replacing the KEK"
-OVERDUE = "vault.rotation_overdue"
+OVERDUE = "kek.rotation_overdue"
 _EVERY_SECONDS = 300.0
 _AFTER_TROUBLE_SECONDS = 30.0
 
 
-class TermWatch:
+class KekRotationScheduler:
     """Replaces KEKs in their time, in one process of the vault. `clock` gives the time in UTC."""
 
     def __init__(
         self,
         store: KeyStore,
         keks: KekProvider,
-        rotation: Rotation,
-        rule: TermRule,
+        rotation: KekRotator,
+        rule: KekAgePolicy,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -75,10 +75,10 @@ class TermWatch:
                 return
             if (because := terms.obstacle(term, primary, self._rule, renewal)) is not None:
                 await self._warn(term, now, because)
-            elif not terms.warned_lately(term, now):
+            elif not terms.warned_recently(term, now):
                 await self._replace(term, primary, now)
 
-    async def told(self) -> KekTerm:
+    async def told(self) -> KekAgeReport:
         """How old the oldest KEK in use is. Raises DatabaseUnavailable."""
         now = self._clock()
         term, primary = await self._oldest(now)
@@ -95,7 +95,7 @@ class TermWatch:
         """
         async with self._store.alone(LOCK) as mine:
             if not mine:
-                raise Rejected(ErrorCode.CONFLICT, "the KEK is being replaced in this moment: ask again later")
+                raise RequestRejected(ErrorCode.CONFLICT, "the KEK is being replaced in this moment: ask again later")
             await self._keks.refresh()
             former = self._keks.describe().primary
             renewal = await self._keks.renewal()
@@ -106,13 +106,13 @@ class TermWatch:
             except CannotRenew as error:
                 reason = {"reason": str(error)}
                 await self._store.act(Act(actor, ROTATE, NOT_A_TENANTS, former, AuditOutcome.REFUSED, reason))
-                raise Rejected(ErrorCode.CONFLICT, f"no new KEK was made: {error}") from None
+                raise RequestRejected(ErrorCode.CONFLICT, f"no new KEK was made: {error}") from None
 
-    async def _oldest(self, now: datetime) -> tuple[Term, str]:
+    async def _oldest(self, now: datetime) -> tuple[KekAge, str]:
         primary = self._keks.describe().primary
         return terms.oldest(await self._store.terms_in_use(primary, now)), primary
 
-    async def _replace(self, term: Term, primary: str, now: datetime) -> None:
+    async def _replace(self, term: KekAge, primary: str, now: datetime) -> None:
         try:
             if term.kek == primary:
                 await self._make(VAULT, primary, now, f"{terms.age_days(term.since, now)} days old")
@@ -134,7 +134,7 @@ class TermWatch:
         await self._store.terms_in_use(primary, now)
         _log.info("a new KEK was made", extra={"former": former, "primary": primary})
 
-    async def _warn(self, term: Term, now: datetime, why: str) -> None:
+    async def _warn(self, term: KekAge, now: datetime, why: str) -> None:
         """Say that a KEK is overdue, at most once a day over all processes."""
         days = terms.age_days(term.since, now)
         details = {"age_days": str(days), "why": why}

@@ -65,9 +65,9 @@ class KeyTestFindings:
 def conclude(found: KeyTestFindings, tested_at: datetime, duration_ms: int, key: str) -> KeyTest:
     """The check to report. `key` is the text of the key, which nothing that is reported repeats."""
     steps = [_reachable_step(found), _accepted_step(found), _credit_step(found), _model_step(found)]
-    verdict, failure_class = _result(found, {step.step: step.passed for step in steps})
+    result, failure_class = _result(found, {step.step: step.passed for step in steps})
     return KeyTest(
-        verdict=verdict,
+        result=result,
         steps=[step.model_copy(update={"detail": redact_key(step.detail, key)}) for step in steps],
         failure_class=failure_class,
         duration_ms=duration_ms,

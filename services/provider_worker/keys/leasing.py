@@ -25,7 +25,7 @@ from keyferry.contracts.key import KeyFacts, LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError, Refused
-from keyferry.sealing.delivery import NONCE_BYTES, NotDelivered, Purpose, answers, open_sealed
+from keyferry.sealing.delivery import NONCE_BYTES, InvalidDelivery, Purpose, answers, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
@@ -136,14 +136,16 @@ class KeyRing:
         return await self._waited(asked, flight, LAST_RESORT_SECONDS if patient else LEASE_SECONDS)
 
     def open_check(self, check: RunKeyTest) -> LeasedKey:
-        """The key that the vault wants tested; each delivery is taken once. Raises NotDelivered."""
+        """The key that the vault wants tested; each delivery is taken once. Raises InvalidDelivery."""
         now_unix_ms = self._unix_ms()
         if check.key.not_after_unix_ms <= now_unix_ms:
-            raise NotDelivered("the key was delivered for a test whose time is over: see that the clocks agree (NTP)")
+            raise InvalidDelivery(
+                "the key was delivered for a test whose time is over: see that the clocks agree (NTP)"
+            )
         key = open_sealed(check.key, self._registrar.recipient, Purpose.CHECK)
         self._taken_checks = {nonce: end for nonce, end in self._taken_checks.items() if end > now_unix_ms}
         if check.key.nonce in self._taken_checks or len(self._taken_checks) >= _MANY_CHECKS:
-            raise NotDelivered("this test was asked for before")
+            raise InvalidDelivery("this test was asked for before")
         self._taken_checks[check.key.nonce] = check.key.not_after_unix_ms
         return key
 
@@ -216,7 +218,7 @@ class KeyRing:
             if error.refusal.code is ErrorCode.UNAVAILABLE:
                 raise _Away(str(error), heard=True) from None
             raise NoKey(str(error)) from None
-        except NotDelivered as error:
+        except InvalidDelivery as error:
             _log.error("a delivered key was not taken", extra={"key_id": key_id, "why": str(error)})
             raise NoKey(str(error)) from None
         except VaultAway as error:

@@ -10,7 +10,7 @@ from datetime import datetime
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
-from keyferry.sealing.leased import ForeignOrigin, LeasedKey
+from keyferry.sealing.leased import LeasedKey, OriginMismatch
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.upstream.signing import BadAccessKey, access_key_in, signed
 
@@ -46,7 +46,7 @@ def attached(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[st
     """
     try:
         secret = key.for_origin(origin_of(request.url))
-    except ForeignOrigin as error:
+    except OriginMismatch as error:
         raise NotAttached(str(error)) from None
     if _SENDABLE.fullmatch(secret.reveal()) is None:
         raise NotAttached(f"the key {key.key_id} has characters that no header can carry; add it again")

@@ -10,9 +10,9 @@ from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.finding import Finding
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import days
-from keyferry.contracts.key import KekRotation, KekTerm, RotateKek
+from keyferry.contracts.key import KekAgeReport, KekRotation, RotateKek
 from keyferry.contracts.service import ServiceReport
-from keyferry.contracts.topology import CONSUMERS, SERVICES, VAULT_ROTATE, Role
+from keyferry.contracts.topology import CONSUMERS, KEK_ROTATE, SERVICES, Role
 from keyferry.runtime.bus.connection import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)
@@ -53,7 +53,7 @@ def check_services(reports: Sequence[ServiceReport], worker_slots: int) -> Itera
             yield _service(role, report)
 
 
-def check_kek_age(term: KekTerm) -> Finding:
+def check_kek_age(term: KekAgeReport) -> Finding:
     """Whether the KEKs are as young as the operator wants them."""
     age = f"{term.kek} is {days(term.age_days)} old"
     if term.overdue:
@@ -103,7 +103,7 @@ def check_ledger(trace: RequestTrace, chat_result: ChatResult) -> Finding:
 
 async def _kek(operator: OperatorConnection) -> Finding:
     try:
-        far = await operator.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
+        far = await operator.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
     except (BusError, Refused) as error:
         return Finding(_KEK, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
     if far.term is None:

@@ -14,7 +14,7 @@ _STEPS = {
     KeyTestStep.MODEL: "model or region",
 }
 _MARKS = {True: "yes", False: "NO", None: "-"}
-_VERDICTS = {
+_RESULTS = {
     KeyTestResult.VALID: "the key works",
     KeyTestResult.DEGRADED: "the provider accepts the key, but it falls short",
     KeyTestResult.INVALID: "the provider does not accept the key",
@@ -42,8 +42,8 @@ def steps(check: KeyTest) -> str:
     """The four steps of a test, one line each, with their times, and what follows."""
     rows = [_step(step) for step in check.steps]
     left = "" if check.credit_left_usd is None else f"; {format_usd(check.credit_left_usd)} of credit left"
-    verdict = f"{_VERDICTS[check.verdict]} ({check.verdict}, {check.duration_ms} ms in all{left})"
-    return "\n".join([format_table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was reached"), verdict])
+    summary = f"{_RESULTS[check.result]} ({check.result}, {check.duration_ms} ms in all{left})"
+    return "\n".join([format_table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was reached"), summary])
 
 
 def format_keys(keys: Sequence[ProviderKey], tenant: str) -> str:

@@ -143,7 +143,7 @@ def try_(
 
     check = run(work)
     click.echo(check.model_dump_json(indent=2) if as_json else key_output.steps(check))
-    return 0 if check.verdict is KeyTestResult.VALID else 1
+    return 0 if check.result is KeyTestResult.VALID else 1
 
 
 @command.command("list")

@@ -10,8 +10,8 @@ from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import days, format_table
 from keyferry.contracts.key import (
+    KekAgeReport,
     KekRotation,
-    KekTerm,
     RotateDataKeys,
     RotateKek,
     Shredded,
@@ -19,7 +19,7 @@ from keyferry.contracts.key import (
     VaultReport,
     VerifyVault,
 )
-from keyferry.contracts.topology import VAULT_RESEAL, VAULT_ROTATE, VAULT_SHRED, VAULT_VERIFY
+from keyferry.contracts.topology import DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
 
 _LOOK_EVERY_SECONDS = 0.5
 _ALL_RECORDS_SECONDS = 300.0
@@ -35,7 +35,7 @@ def command() -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Which KEKs wrap how many data keys, how old they are, and how far a rotation is."""
-    _show_rotation(run(lambda me: me.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)), as_json)
+    _show_rotation(run(lambda me: me.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)), as_json)
 
 
 @command.command("rotate-kek")
@@ -47,11 +47,11 @@ def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
     say: Callable[[str], None] = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
 
     async def work(me: OperatorConnection) -> KekRotation:
-        far = await me.ask(VAULT_ROTATE, RotateKek(renew=new_key), KekRotation)
+        far = await me.ask(KEK_ROTATE, RotateKek(renew=new_key), KekRotation)
         while wait and far.running:
             say(_how_far(far))
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            far = await me.ask(VAULT_ROTATE, RotateKek(start=False), KekRotation)
+            far = await me.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
         return far
 
     far = run(work)
@@ -66,7 +66,7 @@ def rotate_data_keys(tenant: str, as_json: bool) -> int:
     """Seal a tenant's keys under a fresh data key, and destroy the former one."""
     asked = RotateDataKeys(tenant=tenant)
     return _show_report(
-        run(lambda me: me.ask(VAULT_RESEAL, asked, VaultReport, timeout_seconds=_ALL_RECORDS_SECONDS)), as_json
+        run(lambda me: me.ask(DATA_KEY_ROTATE, asked, VaultReport, timeout_seconds=_ALL_RECORDS_SECONDS)), as_json
     )
 
 
@@ -113,14 +113,14 @@ def _show_rotation(far: KekRotation, as_json: bool) -> None:
     click.echo(_by_kek(far.by_kek, far.primary))
     click.echo(_how_far(far))
     if far.term is not None:
-        click.echo(term_line(far.term))
+        click.echo(kek_age_line(far.term))
     if far.failed:
         click.echo(
             f"could not be unwrapped: {', '.join(far.failed)}; `keyferry vault verify` says whose keys those are"
         )
 
 
-def term_line(term: KekTerm) -> str:
+def kek_age_line(term: KekAgeReport) -> str:
     """The age of the oldest KEK in use, and what follows from it."""
     age = f"the KEK {term.kek} is {days(term.age_days)} old"
     return f"OVERDUE: {age}; {term.detail}" if term.overdue else f"{age}; {term.detail}"

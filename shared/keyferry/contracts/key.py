@@ -79,7 +79,7 @@ class KeyTestResult(StrEnum):
 class KeyTest(Message):
     """One test of a key against its provider."""
 
-    verdict: KeyTestResult
+    result: KeyTestResult
     steps: list[StepResult]
     failure_class: FailureClass | None = None
     """Of the step that failed."""
@@ -384,7 +384,7 @@ class RotateKek(Command):
     actor: Actor = "operator"
 
 
-class KekTerm(Message):
+class KekAgeReport(Message):
     """How old the oldest KEK in use is: one that is primary, or still wraps a data key."""
 
     kek: str
@@ -409,7 +409,7 @@ class KekRotation(Message):
     by_kek: dict[str, int]
     failed: list[str] = Field(default_factory=list)
     """Data keys that could not be unwrapped, by id."""
-    term: KekTerm | None = None
+    term: KekAgeReport | None = None
     """The age of the oldest KEK in use."""
 
 

@@ -221,11 +221,15 @@ KEY_REVERT = _request("kf.v1.key.revert", key.RevertKey, key.ProviderKey, _VAULT
 KEY_EDIT = _request("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Change what is known of a provider key.")
 KEY_REMOVE = _request("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
 KEY_LIST = _request("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "A tenant's provider keys, masked.")
-VAULT_ROTATE = _request(
-    "kf.v1.vault.rotate", key.RotateKek, key.KekRotation, _VAULT, "Rewrap data keys; or how far that is."
+KEK_ROTATE = _request(
+    "kf.v1.kek.rotate", key.RotateKek, key.KekRotation, _VAULT, "Re-encrypt data keys, or report progress."
 )
-VAULT_RESEAL = _request(
-    "kf.v1.vault.reseal", key.RotateDataKeys, key.VaultReport, _VAULT, "Seal a tenant's keys under a fresh data key."
+DATA_KEY_ROTATE = _request(
+    "kf.v1.data_key.rotate",
+    key.RotateDataKeys,
+    key.VaultReport,
+    _VAULT,
+    "Re-encrypt a tenant's keys under a new data key.",
 )
 VAULT_VERIFY = _request("kf.v1.vault.verify", key.VerifyVault, key.VaultReport, _VAULT, "Open every record.")
 VAULT_SHRED = _request("kf.v1.vault.shred", key.ShredTenant, key.Shredded, _VAULT, "Destroy a tenant's data keys.")
@@ -337,8 +341,8 @@ SUBJECTS: tuple[Subject, ...] = (
     KEY_EDIT,
     KEY_REMOVE,
     KEY_LIST,
-    VAULT_ROTATE,
-    VAULT_RESEAL,
+    KEK_ROTATE,
+    DATA_KEY_ROTATE,
     VAULT_VERIFY,
     VAULT_SHRED,
     WORKER_REGISTER,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.key import KeyFacts, LeaseKey, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
-from keyferry.sealing.framing import framed, from_base64, to_base64
+from keyferry.sealing.framing import frame, from_base64, to_base64
 from keyferry.sealing.leased import LeasedKey
 from keyferry.sealing.suite import CannotOpen, UnknownSuite, known, seal, unseal
 
@@ -35,7 +35,7 @@ class Purpose(StrEnum):
         return f"{self.value}/signature"
 
 
-class NotDelivered(ValueError):
+class InvalidDelivery(ValueError):
     """A sealed key that is not taken: forged, for another process, for another purpose, or changed. Fit to be shown."""
 
 
@@ -86,19 +86,19 @@ def seal_to_worker(
 
 
 def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> LeasedKey:
-    """The key in a delivery that the vault made for this process and purpose. Raises NotDelivered.
+    """The key in a delivery that the vault made for this process and purpose. Raises InvalidDelivery.
 
     Whether it was asked for (`answers`), and is taken once only, is for the caller to see to.
     """
     if (sealed.worker_id, sealed.instance_id) != (recipient.worker_id, recipient.instance_id):
-        raise NotDelivered("the key was sealed to another worker process")
+        raise InvalidDelivery("the key was sealed to another worker process")
     try:
         known(sealed.suite)
         recipient.vault.verify(from_base64(sealed.signature), _signed(sealed, purpose))
     except UnknownSuite as error:
-        raise NotDelivered(str(error)) from None
+        raise InvalidDelivery(str(error)) from None
     except (InvalidSignature, ValueError):
-        raise NotDelivered("the delivered key is not signed by the vault that this worker trusts") from None
+        raise InvalidDelivery("the delivered key is not signed by the vault that this worker trusts") from None
     return LeasedKey(
         owner=sealed.owner,
         provider=sealed.provider,
@@ -111,12 +111,12 @@ def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> Le
 
 
 def answers(sealed: SealedKey, asked: LeaseKey) -> None:
-    """Nothing when `sealed` answers exactly what was asked, for no longer than a lease may last. Raises NotDelivered."""
+    """Nothing when `sealed` answers exactly what was asked, for no longer than a lease may last. Raises InvalidDelivery."""
     for name in ("instance_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"):
         if getattr(sealed, name) != getattr(asked, name):
-            raise NotDelivered(f"the delivered key answers another question: its {name} is not what was asked for")
+            raise InvalidDelivery(f"the delivered key answers another question: its {name} is not what was asked for")
     if not asked.sent_at_unix_ms < sealed.not_after_unix_ms <= asked.sent_at_unix_ms + MAX_LEASE_MS:
-        raise NotDelivered("the delivered key's lease is over, or longer than a lease may be")
+        raise InvalidDelivery("the delivered key's lease is over, or longer than a lease may be")
 
 
 def _opened(sealed: SealedKey, private_keys: Iterable[X25519PrivateKey], purpose: Purpose) -> Secret:
@@ -126,7 +126,9 @@ def _opened(sealed: SealedKey, private_keys: Iterable[X25519PrivateKey], purpose
             return Secret(unseal(sealed.suite, private_key, info, from_base64(sealed.sealed)).decode())
         except (CannotOpen, ValueError):
             continue
-    raise NotDelivered("the delivered key does not open: it was sealed to a public key that this process no longer has")
+    raise InvalidDelivery(
+        "the delivered key does not open: it was sealed to a public key that this process no longer has"
+    )
 
 
 def _parts(sealed: SealedKey) -> tuple[str | int, ...]:
@@ -146,8 +148,8 @@ def _parts(sealed: SealedKey) -> tuple[str | int, ...]:
 
 
 def _info(sealed: SealedKey, purpose: Purpose) -> bytes:
-    return framed(purpose.value, *_parts(sealed))
+    return frame(purpose.value, *_parts(sealed))
 
 
 def _signed(sealed: SealedKey, purpose: Purpose) -> bytes:
-    return framed(purpose.signature_context, *_parts(sealed), sealed.sealed)
+    return frame(purpose.signature_context, *_parts(sealed), sealed.sealed)

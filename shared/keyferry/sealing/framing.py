@@ -10,7 +10,7 @@ import binascii
 _LENGTH_BYTES = 4
 
 
-def framed(context: str, *parts: bytes | str | int) -> bytes:
+def frame(context: str, *parts: bytes | str | int) -> bytes:
     """The parts behind `context`, each with its length; text as UTF-8, numbers in decimal."""
     encoded = (_bytes_of(part) for part in (context, *parts))
     return b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in encoded)

@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.key import IntakeKey
 from keyferry.contracts.secret import Secret
-from keyferry.sealing.framing import framed, from_base64, to_base64
-from keyferry.sealing.private_keys import fingerprint, public_text_of
+from keyferry.sealing.framing import frame, from_base64, to_base64
+from keyferry.sealing.private_keys import fingerprint, public_key_text
 from keyferry.sealing.suite import DEFAULT_SUITE, CannotOpen, seal, unseal
 
 _CONTEXT = "keyferry/intake/v1"
 
 
-class NotSealedForUs(ValueError):
+class InvalidSealedKey(ValueError):
     """A sealed key that the vault cannot open. The message is fit to be shown."""
 
 
@@ -26,7 +26,7 @@ def seal_key(
 
     Raises UnknownSuite, and ValueError where `public_key` is none.
     """
-    info = framed(_CONTEXT, suite, tenant, provider, origin)
+    info = frame(_CONTEXT, suite, tenant, provider, origin)
     return to_base64(seal(suite, from_base64(public_key), info, key.reveal().encode()))
 
 
@@ -36,19 +36,19 @@ class IntakeOpener:
     def __init__(self, private_key: X25519PrivateKey, *, suite: str = DEFAULT_SUITE) -> None:
         self._private_key = private_key
         self._suite = suite
-        public_key = public_text_of(private_key)
+        public_key = public_key_text(private_key)
         self.intake_key = IntakeKey(suite=suite, public_key=public_key, fingerprint=fingerprint(suite, public_key))
         """What those who add keys are given."""
 
     def open(self, sealed: str, tenant: str, provider: str, origin: str) -> Secret:
-        """The key that was sealed for exactly this tenant, provider and origin. Raises NotSealedForUs."""
-        info = framed(_CONTEXT, self._suite, tenant, provider, origin)
+        """The key that was sealed for exactly this tenant, provider and origin. Raises InvalidSealedKey."""
+        info = frame(_CONTEXT, self._suite, tenant, provider, origin)
         try:
             return Secret(unseal(self._suite, self._private_key, info, from_base64(sealed)).decode())
         except UnicodeDecodeError:
-            raise NotSealedForUs("the sealed key is no text") from None
+            raise InvalidSealedKey("the sealed key is no text") from None
         except (CannotOpen, ValueError):
-            raise NotSealedForUs(
+            raise InvalidSealedKey(
                 "the sealed key does not open: it was sealed to another intake key, or for another tenant, provider or address;"
                 " ask for the intake key again and seal it anew"
             ) from None

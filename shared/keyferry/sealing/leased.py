@@ -5,7 +5,7 @@ from typing import NoReturn
 from keyferry.contracts.secret import Secret
 
 
-class ForeignOrigin(Exception):
+class OriginMismatch(Exception):
     """Somebody wants to send a key to another place than its own. The message is fit to be shown."""
 
 
@@ -36,10 +36,10 @@ class LeasedKey:
     def for_origin(self, origin: str) -> Secret:
         """The key, for a request to `origin` (`scheme://host[:port]` as `keyferry.contracts.origin` spells it).
 
-        Raises ForeignOrigin for any other origin than the key's own.
+        Raises OriginMismatch for any other origin than the key's own.
         """
         if origin != self.origin:
-            raise ForeignOrigin(
+            raise OriginMismatch(
                 f"the key {self.key_id} belongs to {self.origin} and is not sent to {origin}; add the key again for that address"
             )
         return self.__key

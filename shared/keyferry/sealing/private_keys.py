@@ -1,6 +1,6 @@
 """The private and public keys of the services as their files hold them: 32 raw bytes in base64url.
 
-Ed25519 keys sign, X25519 keys open. A worker's identity key and the vault's signing key sign nothing but framed parts that
+Ed25519 keys sign, X25519 keys open. A worker's identity key and the vault's signing key sign nothing but frame parts that
 begin with a context of ours; the bus's own nkeys are never used for it, since a server chooses what those sign.
 """
 
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.secret import Secret
-from keyferry.sealing.framing import framed, from_base64, to_base64
+from keyferry.sealing.framing import frame, from_base64, to_base64
 
 _KEY_BYTES = 32
 
@@ -39,14 +39,14 @@ def text_of(key: Ed25519PrivateKey | X25519PrivateKey) -> Secret:
     return Secret(to_base64(key.private_bytes_raw()))
 
 
-def public_text_of(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
+def public_key_text(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
     """The public half, as it stands in messages and files."""
     return to_base64(key.public_key().public_bytes_raw())
 
 
 def fingerprint(suite: str, public_key: str) -> str:
     """64 hex digits (SHA-256) that stand for a public key when people or configuration compare it."""
-    return hashlib.sha256(framed("keyferry/public-key/v1", suite, public_key)).hexdigest()
+    return hashlib.sha256(frame("keyferry/public-key/v1", suite, public_key)).hexdigest()
 
 
 def _raw(text: str) -> bytes:

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from keyferry.contracts.key import WorkerRegistration
-from keyferry.sealing.framing import framed, from_base64, to_base64
+from keyferry.sealing.framing import frame, from_base64, to_base64
 from keyferry.sealing.suite import DEFAULT_SUITE, UnknownSuite, known
 
 _CONTEXT = "keyferry/worker-registration/v1"
@@ -68,7 +68,7 @@ def verify(registration: WorkerRegistration, identity: Ed25519PublicKey, now_uni
 
 
 def _signed(registration: WorkerRegistration) -> bytes:
-    return framed(
+    return frame(
         _CONTEXT,
         registration.suite,
         registration.worker_id,

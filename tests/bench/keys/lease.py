@@ -19,7 +19,7 @@ from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role, worker
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
-from keyferry.sealing.private_keys import public_text_of, text_of
+from keyferry.sealing.private_keys import public_key_text, text_of
 from services.provider_worker.keys.leasing import KeyRing
 from services.provider_worker.keys.registering import Registrar
 from tests.bench.children import started
@@ -50,7 +50,7 @@ async def _measured(room: Path, seconds: float) -> list[Timing]:
     signer, identity = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     _write_secret(room / "keyring", f"bench {to_base64(secrets.token_bytes(32))}\n")
     _write_secret(room / "signing-key", text_of(signer).reveal())
-    _write_secret(room / "enrolled", json.dumps({worker_id(1): public_text_of(identity)}))
+    _write_secret(room / "enrolled", json.dumps({worker_id(1): public_key_text(identity)}))
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
         urls = migrate(database.new_database(), room / "database", services=["key_vault"])

@@ -14,11 +14,11 @@ from deploy.postgres.migrate import migrate
 from keyferry.contracts.key import ProviderKey
 from keyferry.sealing.framing import to_base64
 from services.key_vault.encryption.data_keys import DataKeys
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import Context
 from services.key_vault.keys.store import KeyStore
-from services.key_vault.maintenance.kek_rotation import Rotation
+from services.key_vault.maintenance.kek_rotator import KekRotator
 from tests.bench.failure import BenchError
 from tests.bench.keys import READ_BEFORE, READ_MEANWHILE, REWRAP
 from tests.bench.keys.timing import Timing, timing
@@ -38,9 +38,9 @@ class _TimedKeyring(FileKeyring):
         super().__init__(file)
         self.taken_ns: list[int] = []
 
-    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+    async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
         began = time.perf_counter_ns()
-        rewrapped = await super().rewrap(blob, context)
+        rewrapped = await super().re_encrypt(blob, context)
         self.taken_ns.append(time.perf_counter_ns() - began)
         return rewrapped
 
@@ -67,13 +67,13 @@ async def _measured(room: Path) -> list[Timing]:
         try:
             store, keks = KeyStore(engine), _TimedKeyring(keyring)
             data_keys = DataKeys(store, keks, "bench", ttl_seconds=_NO_MEMORY_SECONDS)
-            custody = Custody(data_keys, "bench", bytes(32))
+            encryption = EnvelopeEncryption(data_keys, "bench", bytes(32))
             over = asyncio.Event()
             asyncio.get_running_loop().call_later(2, over.set)
-            before = await _reads(READ_BEFORE, store, custody, keys, over)
+            before = await _reads(READ_BEFORE, store, encryption, keys, over)
             keyring.write_text(new + old)
-            rotation, done = Rotation(store, keks, data_keys), asyncio.Event()
-            reading = asyncio.ensure_future(_reads(READ_MEANWHILE, store, custody, keys, done))
+            rotation, done = KekRotator(store, keks, data_keys), asyncio.Event()
+            reading = asyncio.ensure_future(_reads(READ_MEANWHILE, store, encryption, keys, done))
             began = time.monotonic()
             await rotation.run("bench")
             rewrapped = timing(REWRAP, keks.taken_ns, time.monotonic() - began)
@@ -91,14 +91,14 @@ async def _prepared(url: str, keyring: Path) -> list[ProviderKey]:
     engine = create_async_engine(url, connect_args={"options": "-c synchronous_commit=off"})
     try:
         store = KeyStore(engine)
-        custody = Custody(DataKeys(store, FileKeyring(keyring), "bench"), "bench", bytes(32))
-        return [await stored_key(store, custody, number, f"tenant-{number}") for number in range(_TENANTS)]
+        encryption = EnvelopeEncryption(DataKeys(store, FileKeyring(keyring), "bench"), "bench", bytes(32))
+        return [await stored_key(store, encryption, number, f"tenant-{number}") for number in range(_TENANTS)]
     finally:
         await engine.dispose()
 
 
 async def _reads(
-    name: str, store: KeyStore, custody: Custody, keys: Sequence[ProviderKey], over: asyncio.Event
+    name: str, store: KeyStore, encryption: EnvelopeEncryption, keys: Sequence[ProviderKey], over: asyncio.Event
 ) -> Timing:
     """Keys opened from their records at an even rate until `over`; each with its data key unwrapped anew."""
     taken: list[int] = []
@@ -110,7 +110,7 @@ async def _reads(
             sealed = await store.sealed(key.tenant, key.key_id, key.version)
             if sealed is None:
                 raise BenchError(f"the record of {key.key_id} is gone")
-            await custody.open(key, sealed)
+            await encryption.open(key, sealed)
             taken.append(time.perf_counter_ns() - began)
 
     began = time.monotonic()

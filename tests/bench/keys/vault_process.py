@@ -26,11 +26,11 @@ from keyferry.runtime.database.event_outbox import EventRelay
 from keyferry.runtime.process.settings import DatabaseSettings
 from keyferry.sealing.private_keys import signing_key
 from services.key_vault.encryption.data_keys import DataKeys
-from services.key_vault.encryption.envelope import Custody
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.keys.store import Act, KeyStore, audit_sequence, event_outbox
 from services.key_vault.leases.registrations import EnrolledWorkers
-from services.key_vault.leases.service import Delivery, LeaseDoor
+from services.key_vault.leases.service import LeaseHandler, LeaseService
 from tests.bench.failure import BenchError
 
 ORIGIN = "https://api.example.com"
@@ -43,20 +43,20 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     )
     engine = engine_for(settings, pool_size=_POOL_SIZE)
     store = KeyStore(engine)
-    custody = Custody(DataKeys(store, FileKeyring(room / "keyring"), "bench"), "bench", bytes(32))
-    keys = [await stored_key(store, custody, number, "bench") for number in range(setup["keys"])]
+    encryption = EnvelopeEncryption(DataKeys(store, FileKeyring(room / "keyring"), "bench"), "bench", bytes(32))
+    keys = [await stored_key(store, encryption, number, "bench") for number in range(setup["keys"])]
     bus = Bus(Role.KEY_VAULT, settings)
     await bus.connect()
-    delivery = Delivery(
+    delivery = LeaseService(
         store,
-        custody,
+        encryption,
         signing_key(Secret((room / "signing-key").read_text())),
         EnrolledWorkers.parse((room / "enrolled").read_text()),
         lambda: datetime.now(UTC),
         _tests_nothing,
     )
     bus.respond(WORKER_REGISTER, WorkerRegistration, delivery.register)
-    bus.lane(KEY_LEASE, LeaseDoor(delivery, bus.spawn).on_lease)
+    bus.lane(KEY_LEASE, LeaseHandler(delivery, bus.spawn).on_lease)
     await bus.broker.start()
     await bus.start()
     events = EventRelay(engine, event_outbox, audit_sequence, lambda: bus.jetstream)
@@ -73,7 +73,7 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     await engine.dispose()
 
 
-async def stored_key(store: KeyStore, custody: Custody, number: int, tenant: str) -> ProviderKey:
+async def stored_key(store: KeyStore, encryption: EnvelopeEncryption, number: int, tenant: str) -> ProviderKey:
     """A key of `tenant`, stored as the service does it."""
     secret = Secret(f"sk-bench-{number:032d}")
     key = ProviderKey(
@@ -86,11 +86,11 @@ async def stored_key(store: KeyStore, custody: Custody, number: int, tenant: str
         origin=ORIGIN,
         base_url=f"{ORIGIN}/v1",
         masked="sk-…",
-        fingerprint=custody.fingerprint(tenant, secret),
+        fingerprint=encryption.fingerprint(tenant, secret),
         created_at=datetime.now(UTC),
         created_by="bench",
     )
-    sealed = await custody.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
+    sealed = await encryption.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
     await store.insert(key, sealed, Act("bench", "key.add", key.tenant, key.key_id), "A key was added.")
     return key
 

@@ -16,7 +16,7 @@ from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
 from tests.contract.kek_providers.transit_double import TransitDouble, transit_double
-from tests.integration.key_vault.at_rest.vault import keyring_line, write_keyring
+from tests.integration.key_vault.vault_database import keyring_line, write_keyring
 
 REGION, KEY_NAME = "eu-central-1", "keyferry"
 

@@ -48,7 +48,7 @@ async def test_a_data_key_is_bound_to_every_part_of_its_context(admin: Administr
     with pytest.raises(Undecryptable):
         await keys.unwrap(blob, CONTEXT | {name: "elsewhere"})
     with pytest.raises(Undecryptable):
-        await keys.rewrap(blob, CONTEXT | {name: "elsewhere"})
+        await keys.re_encrypt(blob, CONTEXT | {name: "elsewhere"})
     with pytest.raises(Undecryptable):
         await keys.unwrap(blob, {other: value for other, value in CONTEXT.items() if other != name})
 
@@ -78,7 +78,7 @@ async def test_rewrapping_moves_a_data_key_to_the_new_kek(admin: Administrator) 
     old = await keys.wrap(DATA_KEY, CONTEXT)
     admin.renew()
     await keys.refresh()
-    new = await keys.rewrap(old, CONTEXT)
+    new = await keys.re_encrypt(old, CONTEXT)
     assert keys.name_of(new) == keys.describe().primary
     admin.lose(keys.name_of(old))
     fresh = await connected(admin)
@@ -101,7 +101,7 @@ async def test_a_missing_kek_is_named(admin: Administrator) -> None:
     admin.renew()
     admin.lose(name)
     fresh = await connected(admin)
-    for attempt in (fresh.unwrap, fresh.rewrap):
+    for attempt in (fresh.unwrap, fresh.re_encrypt):
         with pytest.raises(KekMissing, match=re.escape(name)) as caught:
             await attempt(blob, CONTEXT)
         assert caught.value.name == name

@@ -11,7 +11,7 @@ from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring, environment_keyring
 from tests.contract.kek_providers.holders import KEY_NAME, KmsAdministrator, TransitAdministrator
 from tests.contract.kek_providers.transit_double import transit_double
-from tests.integration.key_vault.at_rest.vault import keyring_line, write_keyring
+from tests.integration.key_vault.vault_database import keyring_line, write_keyring
 
 CONTEXT = {"deployment": "dep_1", "tenant": "acme", "data_key_id": "dek_1"}
 GOOD = keyring_line("good")
@@ -141,5 +141,5 @@ async def test_the_engines_rewrap_is_not_used_since_it_drops_the_associated_data
         keys = admin.connect()
         blob = await keys.wrap(bytes(32), CONTEXT)
         admin.renew()
-        await keys.rewrap(blob, CONTEXT)
-        assert "rewrap" not in double.calls
+        await keys.re_encrypt(blob, CONTEXT)
+        assert "re_encrypt" not in double.calls

@@ -12,7 +12,7 @@ from services.key_vault.encryption.kek_providers.file import FileKeyring, enviro
 from services.key_vault.encryption.kek_providers.protocol import CannotRenew, KekUnavailable
 from tests.contract.kek_providers.holders import KEY_NAME, REGION, KmsAdministrator, administrator
 from tests.contract.kek_providers.transit_double import transit_double
-from tests.integration.key_vault.at_rest.vault import keyring_line, write_keyring
+from tests.integration.key_vault.vault_database import keyring_line, write_keyring
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 CONTEXT = {"deployment": "dep_1", "tenant": "acme", "data_key_id": "dek_1"}
@@ -32,7 +32,7 @@ async def test_a_new_kek_is_primary_here_and_in_other_processes(
         await keys.renew(NOW)
         assert keys.describe().primary != former
         assert former in keys.describe().names
-        after = await keys.rewrap(before, CONTEXT)
+        after = await keys.re_encrypt(before, CONTEXT)
         assert keys.name_of(after) == keys.describe().primary
         await other.refresh()
         assert other.describe() == keys.describe()

@@ -10,16 +10,16 @@ from nats.aio.msg import Msg
 from keyferry.contracts import frames
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.key import KekRotation, KekTerm, RotateKek
+from keyferry.contracts.key import KekAgeReport, KekRotation, RotateKek
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import (
     ATTEMPT_LIST,
     CHAT_REQUEST,
     DECISION_GET,
+    KEK_ROTATE,
     SERVICE_PING,
     SERVICES,
-    VAULT_ROTATE,
     Role,
     Subject,
     worker_id,
@@ -153,10 +153,10 @@ def _ages(bus: Bus, age_days: int) -> None:
     async def rotation(asked: RotateKek) -> KekRotation:
         assert not asked.start, "a doctor rotates nothing"
         since = datetime.now(UTC) - timedelta(days=age_days)
-        term = KekTerm(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
+        term = KekAgeReport(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
         return KekRotation(primary="k1", total=1, left=0, running=False, by_kek={"k1": 1}, term=term)
 
-    bus.respond(VAULT_ROTATE, RotateKek, rotation)
+    bus.respond(KEK_ROTATE, RotateKek, rotation)
 
 
 def _tells(bus: Bus, lags: int) -> None:

@@ -23,19 +23,19 @@ from keyferry.contracts.audit import (
 )
 from keyferry.contracts.tenancy import KeyPolicy, ListTenants, Tenant, Tenants, Tier
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANT_LIST, Role
-from keyferry.sealing.private_keys import public_text_of
+from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import Ran, keyferry, operator_of
-from tests.integration.key_vault.service.surroundings import (
+from tests.integration.key_vault.keys.test_lifecycle import now_is
+from tests.integration.key_vault.vault_service import (
     KeyFiles,
-    Surroundings,
+    VaultService,
     Worker,
     openai_key,
     rejected,
     unreachable,
     valid,
 )
-from tests.integration.key_vault.service.test_life import now_is
 from tests.support.bus import Installation
 from tests.support.servers import shared_postgres
 
@@ -44,12 +44,12 @@ from tests.support.servers import shared_postgres
 class Scene:
     """A vault, a worker, and somebody at a terminal of the installation."""
 
-    surroundings: Surroundings
+    vault_service: VaultService
     worker: Worker
     home: Path
 
     async def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ran:
-        known = operator_of(self.surroundings.bus) | {"KEYFERRY_HOME": str(self.home)}
+        known = operator_of(self.vault_service.bus) | {"KEYFERRY_HOME": str(self.home)}
         return await keyferry(*arguments, environment=known | environment, cwd=self.home, stdin=stdin)
 
     async def added(self, name: str, tenant: str = "acme", *more: str) -> dict[str, object]:
@@ -63,12 +63,12 @@ class Scene:
 @pytest.fixture
 async def scene(bus: Installation, tmp_path: Path) -> AsyncIterator[Scene]:
     url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
-    surroundings = Surroundings(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
+    vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
     pinned = tmp_path / "home" / "secrets" / "vault" / "intake-key.pub"
     pinned.parent.mkdir(parents=True)
-    pinned.write_text(public_text_of(surroundings.files.intake) + "\n")
-    async with surroundings.vault(), surroundings.worker() as worker:
-        yield Scene(surroundings, worker, tmp_path / "home")
+    pinned.write_text(public_key_text(vault_service.files.intake) + "\n")
+    async with vault_service.vault(), vault_service.worker() as worker:
+        yield Scene(vault_service, worker, tmp_path / "home")
 
 
 async def test_a_key_from_standard_input_is_tested_and_shown_masked(scene: Scene) -> None:
@@ -134,7 +134,7 @@ async def test_a_provider_that_is_away(scene: Scene) -> None:
 
 async def test_nothing_is_sealed_to_a_key_that_is_not_pinned(scene: Scene) -> None:
     pinned = scene.home / "secrets" / "vault" / "intake-key.pub"
-    pinned.write_text(public_text_of(X25519PrivateKey.generate()))
+    pinned.write_text(public_key_text(X25519PrivateKey.generate()))
     ran = await scene.run("keys", "add", "--provider", "openai", "--key-file", "-", stdin=openai_key().reveal())
     assert ran.status == 1
     assert "is not the pinned one, so nothing was sealed or sent" in ran.err
@@ -173,8 +173,10 @@ async def test_a_life_from_the_command_line(scene: Scene) -> None:
     for verb, status in (("disable", "disabled"), ("enable", "valid"), ("test", "valid")):
         ran = await scene.run("keys", verb, key_id, "--tenant", "acme")
         assert f": {status}" in ran.out, ran.err
-    edited = await scene.run("keys", "edit", key_id, "--tenant", "acme", "--monthly-limit", "25", "--label", "spare")
-    assert "spare" in edited.out
+    apply_edit = await scene.run(
+        "keys", "edit", key_id, "--tenant", "acme", "--monthly-limit", "25", "--label", "spare"
+    )
+    assert "spare" in apply_edit.out
     assert "nothing to change" in (await scene.run("keys", "edit", key_id)).err
     assert "of $25" in (await scene.run("keys", "list", "--tenant", "acme")).out
     gone = await scene.run("keys", "test", key_id, "--tenant", "globex")
@@ -194,7 +196,7 @@ async def test_removing_says_who_pays_next(scene: Scene) -> None:
     acme = str((await scene.added("one", "acme", "--label", "one"))["key_id"])
     spare = str((await scene.added("two", "acme", "--label", "two"))["key_id"])
     globex = str((await scene.added("three", "globex", "--label", "three"))["key_id"])
-    async with owner(scene.surroundings.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
+    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
         first = await scene.run("keys", "rm", acme, "--tenant", "acme", "--yes")
         second = await scene.run("keys", "rm", spare, "--tenant", "acme", "--yes")
         third = await scene.run("keys", "rm", globex, "--tenant", "globex", "--yes")
@@ -221,7 +223,7 @@ async def test_the_platforms_keys_are_imported_once(scene: Scene) -> None:
 
 async def test_the_vault_as_a_whole(scene: Scene) -> None:
     await scene.added("one")
-    files = scene.surroundings.files
+    files = scene.vault_service.files
     old = files["keks"].read_text()
     files.write("keks", "second " + "A" * 43 + "\n" + old)
     rotated = await scene.run("vault", "rotate-kek")
@@ -241,11 +243,11 @@ async def test_the_vault_as_a_whole(scene: Scene) -> None:
 async def test_ages_and_credit_are_listed(scene: Scene) -> None:
     scene.worker.says = lambda _: valid().model_copy(update={"credit_left_usd": Decimal("3.20")})
     await scene.added("one")
-    await scene.surroundings.execute("UPDATE provider_keys SET created_at = now() - interval '100 days'")
+    await scene.vault_service.execute("UPDATE provider_keys SET created_at = now() - interval '100 days'")
     scene.worker.says = lambda _: valid()
     await scene.added("two", "acme", "--label", "young")
 
-    async with scene.surroundings.operator() as operator:
+    async with scene.vault_service.operator() as operator:
         (marked,) = [key for key in await operator.keys() if key.label != "young"]
         await now_is(operator, marked, "it is old", lambda key: key.rotation_due)
         await now_is(operator, marked, "its credit is low", lambda key: key.credit_low)
@@ -263,13 +265,13 @@ async def test_ages_and_credit_are_listed(scene: Scene) -> None:
 async def test_the_keys_of_somebody_who_leaves(scene: Scene) -> None:
     for tenant in ("acme", "globex"):
         await scene.added(tenant, tenant)
-    await scene.surroundings.execute("UPDATE provider_keys SET created_by = 'ada'")
+    await scene.vault_service.execute("UPDATE provider_keys SET created_by = 'ada'")
     await scene.added("another")
 
     async def tenants(_: ListTenants) -> Tenants:
         return Tenants(tenants=[Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "free", "globex")])
 
-    async with owner(scene.surroundings.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
+    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
         hers = await scene.run("keys", "list", "--all-tenants", "--created-by", "ada", "--json")
         shown = await scene.run("keys", "list", "--all-tenants", "--created-by", "ada")
         nobodys = await scene.run("keys", "list", "--all-tenants", "--created-by", "joan")
@@ -287,11 +289,11 @@ async def test_the_kek_s_age(scene: Scene) -> None:
     assert "the KEK first is 0 days old; due on" in young.out
     renewed = await scene.run("vault", "rotate-kek", "--new-key")
     assert renewed.status == 0, renewed.err
-    primary = scene.surroundings.files["keks"].read_text().split()[0]
+    primary = scene.vault_service.files["keks"].read_text().split()[0]
     assert primary.startswith("k-")
     assert f"all 1 data keys are wrapped by {primary}" in renewed.out
     assert f"the KEK {primary} is 0 days old" in renewed.out
-    (scene.surroundings.files.folder / ".keks.new").mkdir()
+    (scene.vault_service.files.folder / ".keks.new").mkdir()
     refused = await scene.run("vault", "rotate-kek", "--new-key")
     assert refused.status == 1
     assert "no new KEK was made: the keyring" in refused.err

@@ -21,7 +21,7 @@ from tests.unit.console.surface import NOW, stored
 
 SECONDS = 10.0
 EDIT = EditKey(tenant="acme", key_id="key_0001", label="ß", weight=7)
-CHECK = KeyTest(verdict=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW)
+CHECK = KeyTest(result=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW)
 
 
 class Stage(Protocol):

@@ -18,12 +18,12 @@ from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, KEY_LIST, MODE
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
-from keyferry.sealing.private_keys import public_text_of
+from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner, process
 from tests.integration.console.console import PATIENCE_SECONDS, Console, console, log_lines
 from tests.support.bus import Installation, installation
 
-PINNED = public_text_of(X25519PrivateKey.generate())
+PINNED = public_key_text(X25519PrivateKey.generate())
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from deploy.postgres.migrate import migrate
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.topology import KEY_ADD, KEY_TRY
 from keyferry.sealing.intake import seal_key
-from keyferry.sealing.private_keys import public_text_of
+from keyferry.sealing.private_keys import public_key_text
 from tests.integration.console.console import Console, console
-from tests.integration.key_vault.service.surroundings import (
+from tests.integration.key_vault.vault_service import (
     KeyFiles,
-    Surroundings,
+    VaultService,
     Worker,
     openai_key,
     rejected,
@@ -33,24 +33,24 @@ ORIGIN = "https://api.openai.com"
 
 
 @pytest.fixture
-async def around(tmp_path: Path) -> AsyncIterator[Surroundings]:
+async def around(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A bus, a migrated database and a running vault."""
     url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
     async with installation(tmp_path) as bus:
-        surroundings = Surroundings(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
-        async with surroundings.vault():
-            yield surroundings
+        vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
+        async with vault_service.vault():
+            yield vault_service
 
 
 @pytest.fixture
-async def worker(around: Surroundings) -> AsyncIterator[Worker]:
+async def worker(around: VaultService) -> AsyncIterator[Worker]:
     async with around.worker() as found:
         yield found
 
 
 @pytest.fixture
-async def face(around: Surroundings, tmp_path: Path) -> AsyncIterator[Console]:
-    async with console(around.bus, tmp_path, public_text_of(around.files.intake)) as found:
+async def face(around: VaultService, tmp_path: Path) -> AsyncIterator[Console]:
+    async with console(around.bus, tmp_path, public_key_text(around.files.intake)) as found:
         yield found
 
 
@@ -58,7 +58,7 @@ def told(response: httpx.Response) -> str:
     return str(response.json()["error"]["message"])
 
 
-async def test_the_life_of_a_key(around: Surroundings, worker: Worker, face: Console) -> None:
+async def test_the_life_of_a_key(around: VaultService, worker: Worker, face: Console) -> None:
     key, other = openai_key("first"), openai_key("second")
     body = {"provider": "openai", "label": "production", "key": key.reveal(), "monthly_limit_usd": "50"}
     added = await face.client.post(ACME, json=body)
@@ -73,12 +73,12 @@ async def test_the_life_of_a_key(around: Surroundings, worker: Worker, face: Con
     assert added.json()["key_id"] in told(again)
     assert (await face.client.post(OWN, json=body)).status_code == 201, "the platform is another tenant"
 
-    edited = await face.client.patch(one, json={"label": "main", "monthly_limit_usd": None})
-    assert (edited.json()["label"], edited.json()["monthly_limit_usd"]) == ("main", None)
+    apply_edit = await face.client.patch(one, json={"label": "main", "monthly_limit_usd": None})
+    assert (apply_edit.json()["label"], apply_edit.json()["monthly_limit_usd"]) == ("main", None)
     rotated = await face.client.post(f"{one}/rotate", json={"key": other.reveal()})
     assert (rotated.status_code, rotated.json()["version"]) == (200, 2), rotated.text
     assert worker.tested[-1][0] == other
-    assert (await face.client.post(f"{one}/test")).json()["last_test"]["verdict"] == "valid"
+    assert (await face.client.post(f"{one}/test")).json()["last_test"]["result"] == "valid"
     reverted = await face.client.post(f"{one}/revert")
     assert (reverted.status_code, reverted.json()["version"]) == (200, 3), reverted.text
     assert worker.tested[-1][0] == key
@@ -96,7 +96,7 @@ async def test_the_life_of_a_key(around: Surroundings, worker: Worker, face: Con
     assert done == ["key.add", "key.edit", "key.rotate", "key.test", "key.revert", "key.remove"]
 
 
-async def test_ages_and_the_keys_of_somebody_who_leaves(around: Surroundings, worker: Worker, face: Console) -> None:
+async def test_ages_and_the_keys_of_somebody_who_leaves(around: VaultService, worker: Worker, face: Console) -> None:
     for name in ("one", "two"):
         body = {"provider": "openai", "label": name, "key": openai_key(name).reveal()}
         added = await face.client.post(ACME, json=body)
@@ -139,7 +139,7 @@ async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Cons
     assert "does not accept this key" in told(refused)
     trial = {name: body[name] for name in ("provider", "key")}
     failed_attempts = await face.client.post(f"{ACME}/test", json=trial)
-    assert (failed_attempts.status_code, failed_attempts.json()["verdict"]) == (200, "invalid")
+    assert (failed_attempts.status_code, failed_attempts.json()["result"]) == (200, "invalid")
     worker.says = lambda _: unreachable()
     away = await face.client.post(ACME, json=body)
     assert (away.status_code, away.json()["error"]["code"]) == (503, "unavailable")
@@ -153,10 +153,10 @@ async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Cons
 
 
 async def test_another_intake_key_than_the_pinned_one_gets_nothing(
-    around: Surroundings, worker: Worker, tmp_path: Path
+    around: VaultService, worker: Worker, tmp_path: Path
 ) -> None:
     stranger = KeyFiles(tmp_path / "stranger")
-    async with console(around.bus, tmp_path, public_text_of(stranger.intake)) as face:
+    async with console(around.bus, tmp_path, public_key_text(stranger.intake)) as face:
         body = {"provider": "openai", "label": "main", "key": openai_key().reveal()}
         answer = await face.client.post(ACME, json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "intake_key_mismatch")
@@ -164,7 +164,7 @@ async def test_another_intake_key_than_the_pinned_one_gets_nothing(
 
 
 async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
-    around: Surroundings, worker: Worker, face: Console
+    around: VaultService, worker: Worker, face: Console
 ) -> None:
     canary = Canary("a provider key", f"sk-proj-{secrets.token_hex(24)}", "sk-proj-")
     body = {"provider": "openai", "label": "main", "key": canary.text}

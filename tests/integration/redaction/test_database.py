@@ -9,7 +9,7 @@ import pytest
 
 from keyferry.contracts.secret import Secret
 from services.key_vault.keys.store import Nonce
-from tests.integration.key_vault.at_rest.vault import TABLES, Vault, act, running_vault
+from tests.integration.key_vault.vault_database import TABLES, VaultDatabase, act, running_vault
 from tests.support.canary import Canary, Emission, Searcher
 from tests.support.servers import shared_postgres
 
@@ -18,7 +18,7 @@ SEARCHER = Searcher([Canary("the key", KEY, public_prefix="sk-canary-")])
 
 
 @pytest.fixture
-async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
+async def vault(tmp_path: Path) -> AsyncIterator[VaultDatabase]:
     async with running_vault(tmp_path) as running:
         key, _ = await running.add("acme", Secret(KEY))
         nonce = Nonce("worker/boot/nonce", datetime.now(UTC) + timedelta(minutes=1))
@@ -26,7 +26,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
         yield running
 
 
-def refusals(vault: Vault, table: str) -> list[str]:
+def refusals(vault: VaultDatabase, table: str) -> list[str]:
     """What the server says when each of a table's rows comes again with one column emptied, column by column."""
     said = []
     with psycopg.connect(vault.url, autocommit=True) as connection:
@@ -49,7 +49,7 @@ def refusals(vault: Vault, table: str) -> list[str]:
     return said
 
 
-async def test_what_the_server_says_of_a_refused_row_holds_no_key(vault: Vault) -> None:
+async def test_what_the_server_says_of_a_refused_row_holds_no_key(vault: VaultDatabase) -> None:
     said = {table: refusals(vault, table) for table in TABLES}
     for table in ("provider_keys", "key_records", "data_keys", "event_outbox", "lease_nonces"):
         assert any("Failing row contains" in detail for detail in said[table]), table

@@ -13,7 +13,7 @@ from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import KeyPolicy
-from tests.unit.key_vault.service.stored_keys import check, key
+from tests.unit.key_vault.keys.stored_keys import check, key
 
 REMOVED = key(key_id="key_gone")
 PLATFORM = key(tenant="platform", label="shared")

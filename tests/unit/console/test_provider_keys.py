@@ -83,10 +83,10 @@ async def test_a_key_that_the_client_has_sealed_goes_on_as_it_is() -> None:
 
 async def test_a_key_is_sealed_for_the_address_that_it_is_given_for() -> None:
     surface = Surface()
-    surface.bus.answers(KEY_TRY, KeyTest(verdict=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW))
+    surface.bus.answers(KEY_TRY, KeyTest(result=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW))
     body = {"provider": "azure", "key": KEY, "base_url": "https://RES.openai.azure.com", "fields": {"deployment": "d"}}
     response = await surface.ask("POST", f"{ACME}/test", body)
-    assert (response.status_code, response.json()["verdict"]) == (200, "valid")
+    assert (response.status_code, response.json()["result"]) == (200, "valid")
     asked = surface.bus.asked[-1][1]
     assert isinstance(asked, TryKey)
     assert asked.fields == {"deployment": "d"}

@@ -6,13 +6,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.runtime.process.settings import SettingsError, load
-from keyferry.sealing.private_keys import public_text_of
+from keyferry.sealing.private_keys import public_key_text
 from services.console.settings import ConsoleSettings
 
 
 def settings(folder: Path, token: str = "t" * 32, pinned: str | None = None) -> ConsoleSettings:
     (folder / "token").write_text(f"{token}\n")
-    (folder / "pinned").write_text(public_text_of(X25519PrivateKey.generate()) if pinned is None else pinned)
+    (folder / "pinned").write_text(public_key_text(X25519PrivateKey.generate()) if pinned is None else pinned)
     return ConsoleSettings(
         nats_url="nats://127.0.0.1:9", operator_token_file=folder / "token", intake_public_key_file=folder / "pinned"
     )

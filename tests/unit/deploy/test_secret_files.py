@@ -9,7 +9,7 @@ import pytest
 from deploy.embedded import secret_files
 from deploy.embedded.home import Home
 from keyferry.contracts.secret import Secret
-from keyferry.sealing.private_keys import opening_key, public_text_of, signing_key
+from keyferry.sealing.private_keys import opening_key, public_key_text, signing_key
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def keys_match(home: Home) -> bool:
     intake = opening_key(Secret(secret_files.intake_key(home).read_text()))
     signer = signing_key(Secret(secret_files.signing_key(home).read_text()))
     return (
-        public_text_of(intake) == secret_files.intake_public_key(home).read_text()
-        and public_text_of(signer) == secret_files.vault_public_key(home).read_text()
+        public_key_text(intake) == secret_files.intake_public_key(home).read_text()
+        and public_key_text(signer) == secret_files.vault_public_key(home).read_text()
     )
 
 
@@ -51,7 +51,7 @@ def test_a_lost_key_is_replaced_by_a_matching_pair(home: Home, lost: str) -> Non
 def test_the_enrolled_workers_are_the_identity_keys_of_the_slots(home: Home) -> None:
     enrolled = json.loads(secret_files.enrolled_workers(home, 2).read_text())
     identities = {
-        f"provider-worker-{slot}": public_text_of(
+        f"provider-worker-{slot}": public_key_text(
             signing_key(Secret(secret_files.identity_key(home, slot).read_text()))
         )
         for slot in (1, 2)

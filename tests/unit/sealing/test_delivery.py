@@ -13,7 +13,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.sealing import delivery
 from keyferry.sealing.delivery import (
     MAX_LEASE_MS,
-    NotDelivered,
+    InvalidDelivery,
     Purpose,
     Recipient,
     answers,
@@ -21,7 +21,7 @@ from keyferry.sealing.delivery import (
     seal_to_worker,
 )
 from keyferry.sealing.framing import from_base64, to_base64
-from keyferry.sealing.leased import ForeignOrigin, LeasedKey
+from keyferry.sealing.leased import LeasedKey, OriginMismatch
 from tests.unit.sealing.deliveries import FACTS, KEY, NOW, ORIGIN, VAULT, Process, delivered, new_nonce
 
 ATTEMPTS = 10_000
@@ -70,7 +70,7 @@ def test_every_field_of_a_delivery_is_covered() -> None:
 def test_a_change_of_any_field_is_seen(name: str) -> None:
     process = Process()
     sealed = changed(delivered(process, process.asks()), name)
-    with pytest.raises(NotDelivered):
+    with pytest.raises(InvalidDelivery):
         open_sealed(sealed, process.recipient, Purpose.LEASE)
 
 
@@ -102,7 +102,7 @@ def test_ten_thousand_foreign_or_changed_deliveries_open_nowhere() -> None:
 def opens(sealed: SealedKey, recipient: Recipient) -> bool:
     try:
         open_sealed(sealed, recipient, Purpose.LEASE)
-    except NotDelivered:
+    except InvalidDelivery:
         return False
     return True
 
@@ -118,7 +118,7 @@ def test_nobody_but_the_vault_delivers() -> None:
     """Anyone on the bus can seal to a worker's public key: an attacker's own key must not be taken for the tenant's."""
     process = Process()
     forged = delivered(process, process.asks(), signer=Ed25519PrivateKey.generate())
-    with pytest.raises(NotDelivered, match="not signed by the vault"):
+    with pytest.raises(InvalidDelivery, match="not signed by the vault"):
         open_sealed(forged, process.recipient, Purpose.LEASE)
 
 
@@ -126,7 +126,7 @@ def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
     process = Process()
     for made, used in ((Purpose.CHECK, Purpose.LEASE), (Purpose.LEASE, Purpose.CHECK)):
         sealed = delivered(process, process.asks(), purpose=made)
-        with pytest.raises(NotDelivered):
+        with pytest.raises(InvalidDelivery):
             open_sealed(sealed, process.recipient, used)
         open_sealed(sealed, process.recipient, made)
 
@@ -135,7 +135,7 @@ def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
 def test_an_answer_to_another_question_is_refused(name: str) -> None:
     process = Process()
     asked = process.asks()
-    with pytest.raises(NotDelivered, match=name):
+    with pytest.raises(InvalidDelivery, match=name):
         answers(delivered(process, asked), asked.model_copy(update={name: "other"}))
 
 
@@ -153,7 +153,7 @@ def test_a_lease_that_is_over_or_too_long_is_refused(valid_ms: int) -> None:
         nonce=asked.nonce,
         not_after_unix_ms=NOW + valid_ms,
     )
-    with pytest.raises(NotDelivered, match="lease"):
+    with pytest.raises(InvalidDelivery, match="lease"):
         answers(sealed, asked)
 
 
@@ -164,7 +164,7 @@ def test_the_key_before_the_last_still_opens_while_it_is_kept() -> None:
     kept = Recipient("provider-worker-1", "boot_1", (fresh, process.private_key), VAULT.public_key())
     assert open_sealed(sealed, kept, Purpose.LEASE).for_origin(ORIGIN) == KEY
     gone = Recipient("provider-worker-1", "boot_1", (fresh,), VAULT.public_key())
-    with pytest.raises(NotDelivered, match="no longer has"):
+    with pytest.raises(InvalidDelivery, match="no longer has"):
         open_sealed(sealed, gone, Purpose.LEASE)
 
 
@@ -195,7 +195,7 @@ def leased() -> LeasedKey:
     ],
 )
 def test_a_key_says_itself_to_its_own_origin_only(origin: str) -> None:
-    with pytest.raises(ForeignOrigin, match="belongs to https://api") as refused:
+    with pytest.raises(OriginMismatch, match="belongs to https://api") as refused:
         leased().for_origin(origin)
     assert "canary" not in str(refused.value)
 

@@ -4,24 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.sealing.framing import framed, from_base64, to_base64
+from keyferry.sealing.framing import frame, from_base64, to_base64
 
 PARTS = st.lists(st.text(max_size=20), max_size=6)
 
 
 @given(PARTS, PARTS)
 def test_two_lists_of_parts_never_become_the_same_bytes(one: list[str], other: list[str]) -> None:
-    assert (framed("context", *one) == framed("context", *other)) == (one == other)
+    assert (frame("context", *one) == frame("context", *other)) == (one == other)
 
 
 def test_a_boundary_cannot_slide() -> None:
     slid = [("tenantA", "openai"), ("tenantAo", "penai"), ("tenantAopenai", ""), ("tenantAopenai",)]
-    assert len({framed("c", *parts) for parts in slid}) == len(slid)
+    assert len({frame("c", *parts) for parts in slid}) == len(slid)
     assert len({"".join(("c", *parts)) for parts in slid}) == 1, "without lengths all of them are the same"
 
 
 def test_the_bytes_are_what_is_written_down() -> None:
-    assert framed("ab", 12, b"\xff") == b"\0\0\0\x02ab\0\0\0\x0212\0\0\0\x01\xff"
+    assert frame("ab", 12, b"\xff") == b"\0\0\0\x02ab\0\0\0\x0212\0\0\0\x01\xff"
 
 
 @given(st.binary(max_size=100))

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing import intake
 from keyferry.sealing.framing import from_base64, to_base64
-from keyferry.sealing.intake import IntakeOpener, NotSealedForUs, seal_key
+from keyferry.sealing.intake import IntakeOpener, InvalidSealedKey, seal_key
 from keyferry.sealing.private_keys import fingerprint
 from keyferry.sealing.suite import UnknownSuite
 
@@ -30,12 +30,12 @@ def test_the_vault_opens_what_was_sealed_for_it() -> None:
 def test_it_opens_for_nothing_else(address: tuple[str, str, str]) -> None:
     opener = IntakeOpener(X25519PrivateKey.generate())
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
-    with pytest.raises(NotSealedForUs, match="another tenant, provider or address"):
+    with pytest.raises(InvalidSealedKey, match="another tenant, provider or address"):
         opener.open(sealed, *address)
 
 
 def test_without_the_binding_it_would_open_for_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "framed", lambda context, suite, *address: b"")
+    monkeypatch.setattr(intake, "frame", lambda context, suite, *address: b"")
     opener = IntakeOpener(X25519PrivateKey.generate())
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
     assert [opener.open(sealed, *address) for address in FOREIGN] == [KEY] * len(FOREIGN)
@@ -44,18 +44,18 @@ def test_without_the_binding_it_would_open_for_anybody(monkeypatch: pytest.Monke
 def test_another_vault_and_a_changed_byte_open_nothing() -> None:
     opener = IntakeOpener(X25519PrivateKey.generate())
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
-    with pytest.raises(NotSealedForUs):
+    with pytest.raises(InvalidSealedKey):
         IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
     raw = from_base64(sealed)
     for at in range(len(raw)):
         changed = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
-        with pytest.raises(NotSealedForUs):
+        with pytest.raises(InvalidSealedKey):
             opener.open(to_base64(changed), *ADDRESS)
 
 
 @pytest.mark.parametrize("sealed", ["", "AAAA", "sk-proj-0123456789", "nö", "A" * 4000])
 def test_what_is_not_sealed_at_all_is_refused_without_repeating_it(sealed: str) -> None:
-    with pytest.raises(NotSealedForUs) as refused:
+    with pytest.raises(InvalidSealedKey) as refused:
         IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
     assert not sealed or sealed not in str(refused.value)
 

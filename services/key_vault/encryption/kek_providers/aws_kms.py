@@ -14,11 +14,11 @@ from keyferry.runtime.process.settings import SettingsError
 from services.key_vault.encryption.kek_providers.protocol import (
     CannotRenew,
     Context,
-    Description,
+    EncryptedDataKey,
+    KekDescription,
     KekMissing,
     KekUnavailable,
     Renewal,
-    WrappedDataKey,
 )
 from services.key_vault.encryption.record_cipher import Undecryptable
 
@@ -61,11 +61,11 @@ class AwsKms:
             self._arn,
             lambda: self._client.encrypt(KeyId=self._arn, Plaintext=data_key, EncryptionContext=dict(context)),
         )
-        return WrappedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
+        return EncryptedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
 
     async def unwrap(self, blob: bytes, context: Context) -> bytes:
         """See KekProvider."""
-        wrapped = WrappedDataKey.decode(blob, PROVIDER)
+        wrapped = EncryptedDataKey.decode(blob, PROVIDER)
         answer = await self._call(
             wrapped.kek,
             # Without the key's id KMS would take whichever key the ciphertext itself names.
@@ -75,9 +75,9 @@ class AwsKms:
         )
         return answer["Plaintext"]
 
-    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+    async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
         """See KekProvider."""
-        wrapped = WrappedDataKey.decode(blob, PROVIDER)
+        wrapped = EncryptedDataKey.decode(blob, PROVIDER)
         source = wrapped.kek
         try:
             answer = await self._call(
@@ -94,7 +94,7 @@ class AwsKms:
             # Two keys are involved, and a refusal does not say which one it is about.
             await self._call(source, lambda: self._client.describe_key(KeyId=source))
             raise
-        return WrappedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
+        return EncryptedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
 
     async def renewal(self) -> Renewal:
         """What KMS does by itself. A new KMS key would need rights over the account that the vault should not have."""
@@ -112,13 +112,13 @@ class AwsKms:
             "the vault makes no keys in AWS KMS: turn on its own rotation, or point the alias at a new key"
         )
 
-    def describe(self) -> Description:
+    def describe(self) -> KekDescription:
         """See KekProvider."""
-        return Description(PROVIDER, self._arn, (self._arn,))
+        return KekDescription(PROVIDER, self._arn, (self._arn,))
 
     def name_of(self, blob: bytes) -> str:
         """See KekProvider."""
-        return WrappedDataKey.decode(blob, PROVIDER).kek
+        return EncryptedDataKey.decode(blob, PROVIDER).kek
 
     async def _call(self, kek: str, call: Callable[[], Answer]) -> Answer:
         """One call, in a thread: boto3 blocks. Its errors say what is wrong without what was sent."""

@@ -20,11 +20,11 @@ from keyferry.sealing.framing import from_base64, to_base64
 from services.key_vault.encryption.kek_providers.protocol import (
     CannotRenew,
     Context,
-    Description,
+    EncryptedDataKey,
+    KekDescription,
     KekMissing,
     KekUnavailable,
     Renewal,
-    WrappedDataKey,
     context_bytes,
 )
 from services.key_vault.encryption.record_cipher import Undecryptable
@@ -62,11 +62,11 @@ class Keyring:
         """See KekProvider."""
         name, nonce = self.describe().primary, os.urandom(_NONCE_BYTES)
         ciphertext = nonce + AESGCM(self._keys[name]).encrypt(nonce, data_key, context_bytes(context))
-        return WrappedDataKey(self._provider, name, ciphertext).encode()
+        return EncryptedDataKey(self._provider, name, ciphertext).encode()
 
     async def unwrap(self, blob: bytes, context: Context) -> bytes:
         """See KekProvider."""
-        wrapped = WrappedDataKey.decode(blob, self._provider)
+        wrapped = EncryptedDataKey.decode(blob, self._provider)
         if wrapped.kek not in self._keys:
             await self._look_again()
         if (kek := self._keys.get(wrapped.kek)) is None:
@@ -86,18 +86,18 @@ class Keyring:
         except SettingsError as error:
             raise KekUnavailable(str(error)) from None
 
-    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+    async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
         """See KekProvider."""
         return await self.wrap(await self.unwrap(blob, context), context)
 
-    def describe(self) -> Description:
+    def describe(self) -> KekDescription:
         """See KekProvider."""
         names = tuple(self._keys)
-        return Description(self._provider, names[0], names)
+        return KekDescription(self._provider, names[0], names)
 
     def name_of(self, blob: bytes) -> str:
         """See KekProvider."""
-        return WrappedDataKey.decode(blob, self._provider).kek
+        return EncryptedDataKey.decode(blob, self._provider).kek
 
 
 class FileKeyring(Keyring):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from keyferry.sealing.framing import framed
+from keyferry.sealing.framing import frame
 from services.key_vault.encryption.record_cipher import Undecryptable
 
 _VERSION = b"\x01"
@@ -46,7 +46,7 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class KekDescription:
     """Who holds the KEKs, which one wraps new data keys, and which ones can unwrap."""
 
     provider: str
@@ -70,7 +70,7 @@ class KekProvider(Protocol):
     async def unwrap(self, blob: bytes, context: Context) -> bytes:
         """The data key in a blob."""
 
-    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+    async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
         """The same data key, wrapped under the primary KEK."""
 
     async def renewal(self) -> Renewal:
@@ -82,7 +82,7 @@ class KekProvider(Protocol):
         What it made is there for good before this returns, so that nothing is ever wrapped by a KEK that gets lost.
         """
 
-    def describe(self) -> Description:
+    def describe(self) -> KekDescription:
         """What is known of the KEKs as of the last refresh; no secrets."""
 
     def name_of(self, blob: bytes) -> str:
@@ -90,7 +90,7 @@ class KekProvider(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WrappedDataKey:
+class EncryptedDataKey:
     """A wrapped data key as it is stored: who wrapped it, under which KEK, and the ciphertext."""
 
     provider: str
@@ -99,10 +99,10 @@ class WrappedDataKey:
 
     def encode(self) -> bytes:
         """The bytes to store."""
-        return _VERSION + framed(self.provider, self.kek, self.ciphertext)
+        return _VERSION + frame(self.provider, self.kek, self.ciphertext)
 
     @classmethod
-    def decode(cls, blob: bytes, provider: str) -> "WrappedDataKey":
+    def decode(cls, blob: bytes, provider: str) -> "EncryptedDataKey":
         """A stored blob. Raises Undecryptable when it is none, or not one of `provider`."""
         provider_name, kek, ciphertext = _parts(blob)
         found = cls(provider_name.decode(errors="replace"), kek.decode(errors="replace"), ciphertext)
@@ -113,7 +113,7 @@ class WrappedDataKey:
 
 def context_bytes(context: Context) -> bytes:
     """A context as additional data: the same mapping gives the same bytes, two mappings never do."""
-    return framed(_LABEL, *(part for name in sorted(context) for part in (name, context[name])))
+    return frame(_LABEL, *(part for name in sorted(context) for part in (name, context[name])))
 
 
 def _parts(blob: bytes) -> tuple[bytes, bytes, bytes]:

@@ -18,11 +18,11 @@ from keyferry.runtime.process.settings import SettingsError, read_secret
 from services.key_vault.encryption.kek_providers.protocol import (
     CannotRenew,
     Context,
-    Description,
+    EncryptedDataKey,
+    KekDescription,
     KekMissing,
     KekUnavailable,
     Renewal,
-    WrappedDataKey,
     context_bytes,
 )
 from services.key_vault.encryption.record_cipher import Undecryptable
@@ -74,11 +74,11 @@ class VaultTransit:
         """See KekProvider."""
         data = context_bytes(context)
         ciphertext = await self._call(lambda: self._engine.encrypt(self._key_name, data_key, data))
-        return WrappedDataKey(PROVIDER, self._kek_of(ciphertext), ciphertext.encode()).encode()
+        return EncryptedDataKey(PROVIDER, self._kek_of(ciphertext), ciphertext.encode()).encode()
 
     async def unwrap(self, blob: bytes, context: Context) -> bytes:
         """See KekProvider."""
-        wrapped = WrappedDataKey.decode(blob, PROVIDER)
+        wrapped = EncryptedDataKey.decode(blob, PROVIDER)
         key_name, _, version = wrapped.kek.rpartition(":v")
         ciphertext, data = wrapped.ciphertext.decode(errors="replace"), context_bytes(context)
         try:
@@ -87,7 +87,7 @@ class VaultTransit:
             await self._require(key_name, version)
             raise
 
-    async def rewrap(self, blob: bytes, context: Context) -> bytes:
+    async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
         """See KekProvider."""
         return await self.wrap(await self.unwrap(blob, context), context)
 
@@ -114,14 +114,14 @@ class VaultTransit:
             raise CannotRenew(f"the transit engine refuses to rotate the key {self._key_name!r}") from None
         await self.refresh()
 
-    def describe(self) -> Description:
+    def describe(self) -> KekDescription:
         """See KekProvider."""
         names = tuple(f"{self._key_name}:v{version}" for version in range(self._newest, self._oldest - 1, -1))
-        return Description(PROVIDER, names[0], names)
+        return KekDescription(PROVIDER, names[0], names)
 
     def name_of(self, blob: bytes) -> str:
         """See KekProvider."""
-        return WrappedDataKey.decode(blob, PROVIDER).kek
+        return EncryptedDataKey.decode(blob, PROVIDER).kek
 
     def _kek_of(self, ciphertext: str) -> str:
         version = ciphertext.split(":")[1]

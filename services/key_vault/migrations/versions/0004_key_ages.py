@@ -17,12 +17,12 @@ TIMESTAMP = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.create_table(
-        "kek_terms",
+        "kek_ages",
         sa.Column("kek", sa.Text, primary_key=True),
         sa.Column("since", TIMESTAMP, nullable=False),
         sa.Column("warned_at", TIMESTAMP),
     )
-    op.execute("INSERT INTO kek_terms (kek, since) SELECT kek, min(created_at) FROM data_keys GROUP BY kek")
+    op.execute("INSERT INTO kek_ages (kek, since) SELECT kek, min(created_at) FROM data_keys GROUP BY kek")
     for table in ("provider_keys", "key_records"):
         op.add_column(table, sa.Column("rotated_at", TIMESTAMP))
         op.add_column(table, sa.Column("rotated_by", sa.Text))
@@ -52,4 +52,4 @@ def downgrade() -> None:
         op.drop_column("provider_keys", column)
     for column in ("rotated_by", "rotated_at"):
         op.drop_column("key_records", column)
-    op.drop_table("kek_terms")
+    op.drop_table("kek_ages")

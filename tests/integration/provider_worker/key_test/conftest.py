@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.key_vault.at_rest.vault import running_vault
-from tests.integration.key_vault.delivery.way import Way
+from tests.integration.key_vault.vault_database import running_vault
+from tests.integration.key_vault.vault_on_bus import VaultOnBus
 from tests.support.bus import installation
 
 
 @pytest.fixture
-async def way(tmp_path: Path) -> AsyncIterator[Way]:
+async def on_bus(tmp_path: Path) -> AsyncIterator[VaultOnBus]:
     """The vault's tables and a bus, and no process yet."""
     async with running_vault(tmp_path) as vault, installation(tmp_path) as bus:
-        yield Way(bus, vault)
+        yield VaultOnBus(bus, vault)

@@ -25,7 +25,7 @@ def json_reply(body: str, status: str = "200 OK", *headers: str) -> bytes:
 
 
 def recorded(case: Case) -> bytes:
-    """A recorded answer as it came, framed anew."""
+    """A recorded answer as it came, frame anew."""
     headers = [
         f"{name}: {value}" for name, value in case.headers.items() if name not in _FRAMING and value.isprintable()
     ]

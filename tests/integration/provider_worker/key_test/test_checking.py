@@ -80,7 +80,7 @@ def whole_chats() -> list[Case]:
 async def test_a_good_key_passes_every_step_and_says_what_it_may_call() -> None:
     check, double = await checked("openai", routes({"GET /v1/models": LIST, "POST /v1/chat/completions": COMPLETION}))
     assert passed(check) == [True, True, True, True]
-    assert (check.verdict, check.failure_class) == (KeyTestResult.VALID, None)
+    assert (check.result, check.failure_class) == (KeyTestResult.VALID, None)
     assert check.models == ["text-embedding-3", "gpt-4o-mini"]
     assert all(step.duration_ms is not None for step in check.steps)
     listing, chat = double.requests
@@ -94,7 +94,7 @@ async def test_a_good_key_passes_every_step_and_says_what_it_may_call() -> None:
 async def test_each_providers_own_answer_to_a_chat_makes_a_key_valid(case: Case) -> None:
     model = PROVIDERS[case.provider].test_model or "gpt-4o"
     check, _ = await checked(case.provider, routes({"POST": recorded(case)}), path="", model=model)
-    assert check.verdict is KeyTestResult.VALID, check
+    assert check.result is KeyTestResult.VALID, check
     assert passed(check) == [True, True, True, True]
 
 
@@ -102,9 +102,9 @@ async def test_each_providers_own_answer_to_a_chat_makes_a_key_valid(case: Case)
 async def test_a_recorded_refusal_of_the_key_condemns_it(case: Case) -> None:
     check, _ = await checked(case.provider, routes({}, recorded(case)), path="", model="gpt-4o")
     if b"Signature expired" in case.body:
-        assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.INTERNAL)
+        assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.INTERNAL)
         return
-    assert (check.verdict, check.failure_class) == (KeyTestResult.INVALID, FailureClass.AUTH)
+    assert (check.result, check.failure_class) == (KeyTestResult.INVALID, FailureClass.AUTH)
     assert passed(check)[:2] == [True, False]
 
 
@@ -115,14 +115,14 @@ async def test_a_recorded_refusal_of_the_key_condemns_it(case: Case) -> None:
 )
 async def test_a_recorded_trouble_of_the_provider_says_nothing_of_the_key(case: Case) -> None:
     check, _ = await checked(case.provider, routes({}, recorded(case)), path="", model="gpt-4o")
-    assert check.verdict is KeyTestResult.INCONCLUSIVE, check
+    assert check.result is KeyTestResult.INCONCLUSIVE, check
     assert False not in passed(check)
 
 
 @pytest.mark.parametrize("case", of({FailureClass.NOT_FOUND, FailureClass.QUOTA}), ids=str)
 async def test_a_recorded_lack_of_a_model_or_of_money_leaves_a_key_usable(case: Case) -> None:
     check, _ = await checked(case.provider, routes({"POST": recorded(case)}), path="", model="gpt-4o")
-    assert check.verdict is KeyTestResult.DEGRADED, check
+    assert check.result is KeyTestResult.DEGRADED, check
     assert check.failure_class in (FailureClass.NOT_FOUND, FailureClass.QUOTA)
 
 
@@ -133,7 +133,7 @@ def test_the_recordings_hold_every_kind_of_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chat", "verdict", "kind", "steps"),
+    ("chat", "result", "kind", "steps"),
     [
         (REFUSED, KeyTestResult.INVALID, FailureClass.AUTH, [True, False, None, None]),
         (BROKE, KeyTestResult.DEGRADED, FailureClass.QUOTA, [True, True, False, None]),
@@ -173,10 +173,10 @@ def test_the_recordings_hold_every_kind_of_answer() -> None:
     ],
 )
 async def test_a_listed_keys_chat_has_the_last_word(
-    chat: bytes, verdict: KeyTestResult, kind: FailureClass | None, steps: list[bool | None]
+    chat: bytes, result: KeyTestResult, kind: FailureClass | None, steps: list[bool | None]
 ) -> None:
     check, _ = await checked("openai", routes({"GET": LIST, "POST": chat}))
-    assert (check.verdict, check.failure_class) == (verdict, kind), check
+    assert (check.result, check.failure_class) == (result, kind), check
     assert passed(check) == steps
 
 
@@ -184,12 +184,12 @@ async def test_a_listed_keys_chat_has_the_last_word(
 async def test_a_restricted_key_that_may_list_nothing_is_good_when_it_pays(status: str) -> None:
     scope = json_reply('{"error":{"message":"Missing scopes: api.model.read"}}', status)
     check, _ = await checked("openai", routes({"GET": scope, "POST": COMPLETION}))
-    assert check.verdict is KeyTestResult.VALID
+    assert check.result is KeyTestResult.VALID
     assert check.models == []
 
 
 @pytest.mark.parametrize(
-    ("listed", "chat", "verdict"),
+    ("listed", "chat", "result"),
     [
         ("401 Unauthorized", DOWN, KeyTestResult.INCONCLUSIVE),
         ("401 Unauthorized", BUSY, KeyTestResult.INCONCLUSIVE),
@@ -198,18 +198,18 @@ async def test_a_restricted_key_that_may_list_nothing_is_good_when_it_pays(statu
     ],
 )
 async def test_a_refused_list_alone_condemns_no_key_while_the_chat_says_nothing(
-    listed: str, chat: bytes, verdict: KeyTestResult
+    listed: str, chat: bytes, result: KeyTestResult
 ) -> None:
     check, _ = await checked("openai", routes({"GET": json_reply("{}", listed), "POST": chat}))
-    assert check.verdict is verdict
+    assert check.result is result
 
 
 async def test_a_public_list_proves_nothing() -> None:
     check, _ = await checked("deepinfra", routes({"GET": LIST, "POST": DOWN}))
-    assert check.verdict is KeyTestResult.INCONCLUSIVE
+    assert check.result is KeyTestResult.INCONCLUSIVE
     assert passed(check)[:2] == [True, None]
     check, _ = await checked("deepinfra", routes({"GET": LIST, "POST": REFUSED}))
-    assert check.verdict is KeyTestResult.INVALID
+    assert check.result is KeyTestResult.INVALID
 
 
 async def test_a_usual_model_that_is_gone_is_replaced_by_a_listed_one_and_an_allowed_one_is_not() -> None:
@@ -221,37 +221,37 @@ async def test_a_usual_model_that_is_gone_is_replaced_by_a_listed_one_and_an_all
         await call.send(listed if call.request.line.startswith("GET") else answer)
 
     check, _ = await checked("groq", behave, model=PROVIDERS["groq"].test_model)
-    assert check.verdict is KeyTestResult.VALID
+    assert check.result is KeyTestResult.VALID
     assert "new-model answers (llama-3.1-8b-instant cannot be called with this key)" in check.steps[-1].detail
     check, _ = await checked("groq", behave, model="only-this-one")
-    assert (check.verdict, check.failure_class) == (KeyTestResult.DEGRADED, FailureClass.NOT_FOUND)
+    assert (check.result, check.failure_class) == (KeyTestResult.DEGRADED, FailureClass.NOT_FOUND)
     assert "only-this-one" in check.steps[-1].detail
 
 
 async def test_a_server_of_ones_own_is_tried_with_the_first_model_it_lists() -> None:
     check, double = await checked("custom", routes({"GET": LIST, "POST": COMPLETION}))
-    assert check.verdict is KeyTestResult.VALID
+    assert check.result is KeyTestResult.VALID
     assert b'"gpt-4o-mini"' in double.requests[-1].body
     check, double = await checked("custom", routes({"GET": json_reply('{"data":[]}')}))
-    assert check.verdict is KeyTestResult.INCONCLUSIVE
+    assert check.result is KeyTestResult.INCONCLUSIVE
     assert "no model to call is known" in check.steps[-1].detail
     assert len(double.requests) == 1
     check, _ = await checked("custom", routes({"GET": REFUSED}))
-    assert check.verdict is KeyTestResult.INVALID
+    assert check.result is KeyTestResult.INVALID
 
 
 async def test_a_key_that_is_known_is_good_without_a_model_to_call() -> None:
     check, double = await checked("azure", routes({"GET": LIST}), path="", fields={"api_version": "2024-10-21"})
     assert double.requests[0].line == "GET /openai/models?api-version=2024-10-21 HTTP/1.1"
     assert double.requests[0].header("api-key") == KEY
-    assert (check.verdict, check.models) == (KeyTestResult.VALID, [])
+    assert (check.result, check.models) == (KeyTestResult.VALID, [])
     assert passed(check) == [True, True, None, None]
 
 
 async def test_azure_calls_the_keys_deployment() -> None:
     answers = routes({"GET": LIST, "POST /openai/v1/chat/completions": COMPLETION})
     check, double = await checked("azure", answers, path="/openai/v1", fields={"deployment": "prod"})
-    assert check.verdict is KeyTestResult.VALID
+    assert check.result is KeyTestResult.VALID
     assert b'"model":"prod"' in double.requests[-1].body
 
 
@@ -263,22 +263,22 @@ async def test_openrouter_tells_what_is_left_exactly() -> None:
         "POST /api/v1/chat/completions": COMPLETION,
     }
     check, _ = await checked("openrouter", routes(answers), path="/api/v1")
-    assert check.verdict is KeyTestResult.VALID
+    assert check.result is KeyTestResult.VALID
     assert check.credit_left_usd == Decimal("0.1")
-    limited = json_reply('{"data":{"limit":5,"limit_remaining":0}}')
-    check, _ = await checked("openrouter", routes(answers | {"GET /api/v1/key": limited}), path="/api/v1")
-    assert (check.verdict, check.failure_class) == (KeyTestResult.DEGRADED, FailureClass.QUOTA)
+    apply_limit = json_reply('{"data":{"limit":5,"limit_remaining":0}}')
+    check, _ = await checked("openrouter", routes(answers | {"GET /api/v1/key": apply_limit}), path="/api/v1")
+    assert (check.result, check.failure_class) == (KeyTestResult.DEGRADED, FailureClass.QUOTA)
     assert check.credit_left_usd == 0
     refused = json_reply('{"error":{"message":"User not found.","code":401}}', "401 Unauthorized")
     check, _ = await checked("openrouter", routes({"GET /api/v1/models": LIST}, refused), path="/api/v1")
-    assert check.verdict is KeyTestResult.INVALID
+    assert check.result is KeyTestResult.INVALID
 
 
 async def test_deepseek_says_whether_its_money_is_there() -> None:
     balance = '{"is_available":false,"balance_infos":[{"currency":"CNY","total_balance":"0.00"}]}'
     answers = {"GET /user/balance": json_reply(balance), "GET /v1/models": LIST, "POST": COMPLETION}
     check, _ = await checked("deepseek", routes(answers))
-    assert (check.verdict, check.credit_left_usd) == (KeyTestResult.DEGRADED, None)
+    assert (check.result, check.credit_left_usd) == (KeyTestResult.DEGRADED, None)
 
 
 async def test_bedrock_is_called_with_a_signature_and_asked_for_nothing_else() -> None:
@@ -287,7 +287,7 @@ async def test_bedrock_is_called_with_a_signature_and_asked_for_nothing_else() -
     check, double = await checked(
         "bedrock", routes({"POST": recorded(case)}), path="", model="eu.amazon.nova", key=pair
     )
-    assert check.verdict is KeyTestResult.VALID
+    assert check.result is KeyTestResult.VALID
     (request,) = double.requests
     assert (request.header("authorization") or "").startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
     assert "wJalr" not in str(request)
@@ -298,12 +298,12 @@ async def test_a_provider_that_is_not_there_or_says_nothing_condemns_no_key() ->
         origin = double.url("")
     async with checker() as tests:
         check = await tests.check(asked("openai", f"{origin}/v1"), leased("openai", origin))
-    assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE)
+    assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE)
     assert passed(check) == [False, None, None, None]
     quick = Timeouts(connect_seconds=5, first_byte_seconds=0.05, between_bytes_seconds=5)
     async with upstream_double(hangs) as double, checker(timeouts=quick) as tests:
         check = await tests.check(asked("openai", double.url("/v1")), leased("openai", double.url("")))
-    assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
+    assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
 
 
 async def test_all_calls_together_have_one_end() -> None:
@@ -317,21 +317,21 @@ async def test_all_calls_together_have_one_end() -> None:
 
     async with upstream_double(drips) as double, checker(within_seconds=0.3) as tests:
         check = await tests.check(asked("openai", double.url("/v1")), leased("openai", double.url("")))
-        assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
+        assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
         assert len(double.requests) <= 2
 
 
 async def test_a_list_that_is_too_large_is_left_and_the_chat_decides() -> None:
     huge = json_reply('{"data":[' + '{"id":"a"},' * 500_000 + "{}]}")
     check, _ = await checked("openai", routes({"GET": huge, "POST": COMPLETION}))
-    assert (check.verdict, check.models) == (KeyTestResult.VALID, [])
+    assert (check.result, check.models) == (KeyTestResult.VALID, [])
 
 
 async def test_a_key_is_sent_to_its_own_origin_alone() -> None:
     """The address in a test's message is not signed; the key's origin is."""
     async with upstream_double(routes({}, COMPLETION)) as foreign, checker() as tests:
         check = await tests.check(asked("openai", foreign.url("/v1")), leased("openai", "https://api.openai.com"))
-        assert check.verdict is KeyTestResult.INCONCLUSIVE
+        assert check.result is KeyTestResult.INCONCLUSIVE
         assert "belongs to https://api.openai.com" in check.steps[0].detail
         assert foreign.connections == 0
 
@@ -352,17 +352,17 @@ async def test_what_a_provider_repeats_of_the_key_is_not_repeated_again(echo: st
         check, _ = await checked("openai", routes(answers))
         text = check.encode().decode()
         assert not [at for at in range(len(KEY) - 8) if KEY[at : at + 9] in text]
-        assert check.verdict is KeyTestResult.INVALID
+        assert check.result is KeyTestResult.INVALID
 
 
 async def test_a_key_without_the_fields_it_needs_is_told_before_anything_is_sent() -> None:
     check, double = await checked("bedrock", routes({}, COMPLETION), fields={}, model="m")
-    assert check.verdict is KeyTestResult.INCONCLUSIVE
+    assert check.result is KeyTestResult.INCONCLUSIVE
     assert "region" in check.steps[0].detail
     assert double.connections == 0
 
 
 async def test_a_provider_that_this_worker_does_not_know_is_inconclusive() -> None:
     check, double = await checked("nobody", routes({}, COMPLETION))
-    assert (check.verdict, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNAVAILABLE)
+    assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNAVAILABLE)
     assert double.connections == 0

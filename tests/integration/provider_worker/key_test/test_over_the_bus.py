@@ -15,12 +15,12 @@ from keyferry.contracts.topology import KEY_TEST_RUN, WORKER_REGISTER, Role
 from keyferry.runtime.bus.connection import Bus, Refused
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.sealing.delivery import Purpose, seal_to_worker
-from keyferry.sealing.private_keys import public_text_of, text_of
-from services.key_vault.leases.service import Delivery, NoWorker
+from keyferry.sealing.private_keys import public_key_text, text_of
+from services.key_vault.leases.service import LeaseService, NoWorker
 from services.provider_worker import app
 from services.provider_worker.settings import ProviderWorkerSettings
-from tests.integration.key_vault.at_rest.vault import provider_key
-from tests.integration.key_vault.delivery.way import Way, now_unix_ms
+from tests.integration.key_vault.vault_database import provider_key
+from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 from tests.integration.provider_worker.key_test.provider import KEY, json_reply, routes
 from tests.integration.provider_worker.key_test.test_checking import COMPLETION, LIST, REFUSED
 from tests.support.upstream_double import Double, upstream_double
@@ -33,13 +33,13 @@ WORKER = "provider-worker-1"
 class Vault:
     """A replica of the vault, and its connection."""
 
-    delivery: Delivery
+    lease_service: LeaseService
     bus: Bus
-    way: Way
+    on_bus: VaultOnBus
 
     async def check(self, double: Double, key: str = KEY) -> KeyTest:
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))
-        return await self.delivery.check(facts, Secret(key), facts.base_url, {}, "gpt-4o-mini")
+        return await self.lease_service.check(facts, Secret(key), facts.base_url, {}, "gpt-4o-mini")
 
     async def message(self, double: Double, **changes: object) -> RunKeyTest:
         """What `check` sends, with `changes` to what is sealed."""
@@ -48,10 +48,10 @@ class Vault:
             "tenant": "acme",
             "nonce": "AAAAAAAAAAAAAAAAAAAAAA",
             "not_after_unix_ms": now_unix_ms() + 60_000,
-            "signer": self.way.signer,
+            "signer": self.on_bus.signer,
         } | changes
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))
-        (worker,) = list(await self.delivery._live_workers(self.delivery._clock()))
+        (worker,) = list(await self.lease_service._live_workers(self.lease_service._clock()))
         sealed = seal_to_worker(Secret(KEY), values.pop("signer"), worker, facts, **values)  # type: ignore[arg-type]
         return RunKeyTest(key=sealed, base_url=facts.base_url, model="m")
 
@@ -60,28 +60,28 @@ class Vault:
 
 
 @pytest.fixture
-async def vault(way: Way) -> AsyncIterator[Vault]:
-    async with way.connected(Role.KEY_VAULT) as bus:
-        delivery = way.delivery(bus)
-        bus.respond(WORKER_REGISTER, WorkerRegistration, delivery.register)
+async def vault(on_bus: VaultOnBus) -> AsyncIterator[Vault]:
+    async with on_bus.connected(Role.KEY_VAULT) as bus:
+        lease_service = on_bus.delivery(bus)
+        bus.respond(WORKER_REGISTER, WorkerRegistration, lease_service.register)
         await bus.broker.start()
         await bus.start()
-        yield Vault(delivery, bus, way)
+        yield Vault(lease_service, bus, on_bus)
         await bus.leave()
         await bus.finish(5)
 
 
 @asynccontextmanager
-async def worker_process(way: Way, folder: Path, *, identity: bool = True) -> AsyncIterator[Service]:
+async def worker_process(on_bus: VaultOnBus, folder: Path, *, identity: bool = True) -> AsyncIterator[Service]:
     """A worker process that is registered with the vault, unless it has no identity there."""
-    files = {"identity": text_of(way.identities[1]).reveal(), "vault": public_text_of(way.signer)}
+    files = {"identity": text_of(on_bus.identities[1]).reveal(), "vault": public_key_text(on_bus.signer)}
     for name, text in files.items():
         (folder / name).write_text(text)
     known = {"identity_key_file": folder / "identity", "vault_public_key_file": folder / "vault"} if identity else {}
     settings = ProviderWorkerSettings.model_validate(
         {
-            "nats_url": way.bus.nats_url,
-            "nats_nkey_file": way.bus.seed_file(WORKER),
+            "nats_url": on_bus.bus.nats_url,
+            "nats_nkey_file": on_bus.bus.seed_file(WORKER),
             "spool_dir": folder / "spool",
             "egress_allow": "127.0.0.0/8",
             "drain_seconds": 1,
@@ -94,7 +94,7 @@ async def worker_process(way: Way, folder: Path, *, identity: bool = True) -> As
         async with asyncio.timeout(ASK_SECONDS):
             while not (service.bus._work or life.done()):  # noqa: ASYNC110 - a start has no event to wait for
                 await asyncio.sleep(0.005)
-            while identity and not way.vault.rows("SELECT 1 FROM key_vault.workers"):  # noqa: ASYNC110
+            while identity and not on_bus.vault.rows("SELECT 1 FROM key_vault.workers"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         yield service
     finally:
@@ -103,41 +103,41 @@ async def worker_process(way: Way, folder: Path, *, identity: bool = True) -> As
 
 
 async def test_a_key_is_tested_with_the_key_that_was_sealed_for_it(
-    way: Way, vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    on_bus: VaultOnBus, vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = routes({"GET": LIST, "POST": COMPLETION})
-    async with worker_process(way, tmp_path), upstream_double(answers) as double:
+    async with worker_process(on_bus, tmp_path), upstream_double(answers) as double:
         check = await vault.check(double)
-        assert (check.verdict, check.models) == (KeyTestResult.VALID, ["text-embedding-3", "gpt-4o-mini"])
+        assert (check.result, check.models) == (KeyTestResult.VALID, ["text-embedding-3", "gpt-4o-mini"])
         assert {request.header("authorization") for request in double.requests} == {f"Bearer {KEY}"}
         other = f"{KEY}-other"
-        assert (await vault.check(double, other)).verdict is KeyTestResult.VALID
+        assert (await vault.check(double, other)).result is KeyTestResult.VALID
         assert double.requests[-1].header("authorization") == f"Bearer {other}"
     assert KEY not in caplog.text
 
 
 async def test_a_refused_key_comes_back_as_invalid_and_tests_run_beside_each_other(
-    way: Way, vault: Vault, tmp_path: Path
+    on_bus: VaultOnBus, vault: Vault, tmp_path: Path
 ) -> None:
     slow = json_reply("{}", "503 Service Unavailable")
     async with (
-        worker_process(way, tmp_path),
+        worker_process(on_bus, tmp_path),
         upstream_double(routes({}, REFUSED)) as bad,
         upstream_double(routes({}, slow)) as down,
     ):
         checks = await asyncio.gather(vault.check(bad), vault.check(down), vault.check(bad))
-    assert [check.verdict for check in checks] == [
+    assert [check.result for check in checks] == [
         KeyTestResult.INVALID,
         KeyTestResult.INCONCLUSIVE,
         KeyTestResult.INVALID,
     ]
 
 
-async def test_what_was_not_delivered_for_a_test_is_not_taken(way: Way, vault: Vault, tmp_path: Path) -> None:
+async def test_what_was_not_delivered_for_a_test_is_not_taken(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
     """Forged, for a lease, over, or played again: no call is made."""
-    async with worker_process(way, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
+    async with worker_process(on_bus, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
         hostile: dict[str, dict[str, object]] = {
-            "not signed by the vault": {"signer": way.identities[1]},
+            "not signed by the vault": {"signer": on_bus.identities[1]},
             "signed by the vault that this worker trusts": {"purpose": Purpose.LEASE},
             "time is over": {"not_after_unix_ms": now_unix_ms() - 1},
         }
@@ -150,53 +150,55 @@ async def test_what_was_not_delivered_for_a_test_is_not_taken(way: Way, vault: V
         with pytest.raises(Refused, match="not signed by the vault"):
             await vault.ask(changed)
         assert double.connections == 0
-        assert (await vault.ask(message)).verdict is KeyTestResult.VALID
+        assert (await vault.ask(message)).result is KeyTestResult.VALID
         calls = len(double.requests)
         with pytest.raises(Refused, match="asked for before"):
             await vault.ask(message)
         assert len(double.requests) == calls
 
 
-async def test_the_address_of_a_test_cannot_lead_the_key_astray(way: Way, vault: Vault, tmp_path: Path) -> None:
+async def test_the_address_of_a_test_cannot_lead_the_key_astray(
+    on_bus: VaultOnBus, vault: Vault, tmp_path: Path
+) -> None:
     async with (
-        worker_process(way, tmp_path),
+        worker_process(on_bus, tmp_path),
         upstream_double(routes({}, COMPLETION)) as own,
         upstream_double(routes({}, COMPLETION)) as foreign,
     ):
         message = (await vault.message(own)).model_copy(update={"base_url": foreign.url("/v1")})
         check = await vault.ask(message)
-        assert check.verdict is KeyTestResult.INCONCLUSIVE
+        assert check.result is KeyTestResult.INCONCLUSIVE
         assert (own.connections, foreign.connections) == (0, 0)
 
 
 async def test_a_worker_without_an_identity_says_so_and_the_vault_finds_none(
-    way: Way, vault: Vault, tmp_path: Path
+    on_bus: VaultOnBus, vault: Vault, tmp_path: Path
 ) -> None:
-    async with worker_process(way, tmp_path, identity=False), upstream_double(routes({})) as double:
+    async with worker_process(on_bus, tmp_path, identity=False), upstream_double(routes({})) as double:
         with pytest.raises(NoWorker):
             await vault.check(double)
-        other = await anyones_message(way, double)
+        other = await anyones_message(on_bus, double)
         with pytest.raises(Refused, match="no identity with the key vault") as refused:
             await vault.ask(other)
         assert refused.value.refusal.code is ErrorCode.UNAVAILABLE
 
 
-async def test_an_answer_that_would_go_astray_is_not_given(way: Way, vault: Vault, tmp_path: Path) -> None:
-    async with worker_process(way, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
+async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
+    async with worker_process(on_bus, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
         message = await vault.message(double)
         for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai"):
             await vault.bus.client.publish(KEY_TEST_RUN.at(worker=WORKER), message.encode(), reply=astray)
         # Heard in order: had one of those been taken, this would be a message that was asked for before.
-        assert (await vault.ask(message)).verdict is KeyTestResult.VALID
+        assert (await vault.ask(message)).result is KeyTestResult.VALID
 
 
-async def anyones_message(way: Way, double: Double) -> RunKeyTest:
+async def anyones_message(on_bus: VaultOnBus, double: Double) -> RunKeyTest:
     """A test for a process that never registered."""
-    async with way.worker(2) as worker:
+    async with on_bus.worker(2) as worker:
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))
         sealed = seal_to_worker(
             Secret(KEY),
-            way.signer,
+            on_bus.signer,
             worker.registration(),
             facts,
             purpose=Purpose.CHECK,

@@ -57,14 +57,14 @@ def test_any_findings_make_a_check_that_holds_together(found: KeyTestFindings) -
     check = check_of(found)
     passed = {step.step: step.passed for step in check.steps}
     assert list(passed) == list(KeyTestStep)
-    assert (check.verdict is KeyTestResult.INVALID) == (passed[KeyTestStep.ACCEPTED] is False)
-    if check.verdict is KeyTestResult.INVALID:
+    assert (check.result is KeyTestResult.INVALID) == (passed[KeyTestStep.ACCEPTED] is False)
+    if check.result is KeyTestResult.INVALID:
         assert check.failure_class is FailureClass.AUTH
         assert FailureClass.AUTH in said(found)
-    if check.verdict is KeyTestResult.VALID:
+    if check.result is KeyTestResult.VALID:
         assert check.failure_class is None
         assert passed[KeyTestStep.CREDIT] is not False
-    if check.verdict is KeyTestResult.DEGRADED:
+    if check.result is KeyTestResult.DEGRADED:
         assert check.failure_class is not None
         assert False in (passed[KeyTestStep.CREDIT], passed[KeyTestStep.MODEL])
 
@@ -83,8 +83,8 @@ def test_a_chat_that_the_provider_could_not_answer_condemns_no_key(
     found: KeyTestFindings, trouble: FailureClass
 ) -> None:
     found.chat = ProbeExchange(5, 5, Failure(failure_class=trouble, message="trouble"))
-    assert check_of(found).verdict in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
-    assert check_of(found).verdict is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
+    assert check_of(found).result in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
+    assert check_of(found).result is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
 
 
 @given(st.text(), st.text(min_size=WINDOW), st.text())

@@ -16,7 +16,7 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import BusError, Refused
 from keyferry.sealing import registration as registrations
-from keyferry.sealing.delivery import NotDelivered, Purpose, seal_to_worker
+from keyferry.sealing.delivery import InvalidDelivery, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
 from services.provider_worker.keys import leasing
 from services.provider_worker.keys.leasing import NoKey
@@ -469,7 +469,7 @@ async def test_a_key_to_test_is_taken_once() -> None:
     await side.registrar.register()
     check = check_for(vault)
     assert side.ring.open_check(check).for_origin(ORIGIN) == KEY
-    with pytest.raises(NotDelivered, match="asked for before"):
+    with pytest.raises(InvalidDelivery, match="asked for before"):
         side.ring.open_check(check)
     assert side.ring.open_check(check_for(vault, nonce="BBBB")).for_origin(ORIGIN) == KEY
 
@@ -478,5 +478,5 @@ async def test_a_lease_is_not_taken_for_a_test() -> None:
     vault = vault_with_a_key()
     side = worker_side(vault)
     await side.registrar.register()
-    with pytest.raises(NotDelivered, match="not signed by the vault"):
+    with pytest.raises(InvalidDelivery, match="not signed by the vault"):
         side.ring.open_check(check_for(vault, purpose=Purpose.LEASE))

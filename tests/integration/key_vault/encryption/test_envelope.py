@@ -1,0 +1,130 @@
+"""Custody and the data keys in memory."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from keyferry.contracts.secret import Secret
+from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.encryption.envelope import EnvelopeEncryption
+from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.encryption.kek_providers.protocol import KekMissing
+from services.key_vault.encryption.record_cipher import Undecryptable
+from tests.integration.key_vault.vault_database import (
+    DEPLOYMENT,
+    FINGERPRINT_KEY,
+    ORIGIN,
+    PROVIDER,
+    VaultDatabase,
+    keyring_line,
+    provider_key,
+    write_keyring,
+)
+
+
+class Counted(FileKeyring):
+    """A keyring that counts how often a data key is unwrapped."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.unwrapped = 0
+
+    async def unwrap(self, blob: bytes, context: Mapping[str, str]) -> bytes:
+        self.unwrapped += 1
+        return await super().unwrap(blob, context)
+
+
+async def test_each_tenant_has_a_data_key_of_its_own(vault: VaultDatabase) -> None:
+    for tenant in ("acme", "acme", "other"):
+        await vault.add(tenant)
+    rows = vault.rows("SELECT tenant, kek, is_primary FROM key_vault.data_keys ORDER BY tenant")
+    assert [(row["tenant"], row["kek"], row["is_primary"]) for row in rows] == [
+        ("acme", "first", True),
+        ("other", "first", True),
+    ]
+
+
+async def test_processes_that_meet_a_new_tenant_at_once_agree_on_one_data_key(vault: VaultDatabase) -> None:
+    vaults = [vault.restarted() for _ in range(6)]
+    added = await asyncio.gather(*(each.add("acme") for each in vaults))
+    assert len(vault.rows("SELECT * FROM key_vault.data_keys")) == 1
+    assert [await vault.restarted().read(key) for key, _ in added] == [secret for _, secret in added]
+
+
+async def test_a_data_key_is_unwrapped_once_in_its_time_and_again_after_it(vault: VaultDatabase) -> None:
+    key, secret = await vault.add("acme")
+    moment = 0.0
+    keks = Counted(vault.keyring_file)
+    data_keys = DataKeys(vault.store, keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
+    encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
+    sealed = await vault.store.sealed("acme", key.key_id, 1)
+    assert sealed is not None
+    for moment, unwrapped in ((0.0, 1), (59.0, 1), (60.0, 2), (61.0, 2), (1000.0, 3)):  # noqa: B007  # the clock's
+        assert await encryption.open(key, sealed) == secret
+        assert keks.unwrapped == unwrapped
+    data_keys.evict("other")
+    assert await encryption.open(key, sealed) == secret
+    assert keks.unwrapped == 3
+    data_keys.evict("acme")
+    assert await encryption.open(key, sealed) == secret
+    assert keks.unwrapped == 4
+
+
+async def test_another_process_forgets_a_shredded_data_key_when_its_time_is_over(vault: VaultDatabase) -> None:
+    key, _ = await vault.add("acme")
+    moment = 0.0
+    data_keys = DataKeys(vault.store, vault.keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
+    encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
+    sealed = await vault.store.sealed("acme", key.key_id, 1)
+    assert sealed is not None
+    await encryption.open(key, sealed)
+    vault.execute("DELETE FROM key_vault.provider_keys")
+    vault.execute("DELETE FROM key_vault.data_keys")
+    moment = 60.0
+    with pytest.raises(Undecryptable, match="does not exist: it was shredded"):
+        await encryption.open(key, sealed)
+
+
+async def test_a_missing_kek_is_named_when_a_key_is_read(vault: VaultDatabase) -> None:
+    key, _ = await vault.add("acme")
+    write_keyring(vault.keyring_file, keyring_line("second"))
+    with pytest.raises(KekMissing, match=r"'first' is missing: put its line back into the keyring"):
+        await vault.restarted().read(key)
+
+
+@pytest.mark.parametrize("text", ["k", "sk-" + "x" * 30_000, "a b", "ключ", "{}"])
+async def test_any_text_is_kept(vault: VaultDatabase, text: str) -> None:
+    key, _ = await vault.add("acme", Secret(text))
+    assert await vault.restarted().read(key) == Secret(text)
+
+
+def test_a_fingerprint_is_the_same_for_the_same_key_of_the_same_tenant_only(vault: VaultDatabase) -> None:
+    secret, other = Secret("sk-1"), Secret("sk-2")
+    fingerprint = vault.encryption.fingerprint("acme", secret)
+    assert fingerprint == vault.restarted().encryption.fingerprint("acme", secret)
+    assert len(fingerprint) == 16
+    int(fingerprint, 16)
+    others = {
+        vault.encryption.fingerprint("acme", other),
+        vault.encryption.fingerprint("other", secret),
+        EnvelopeEncryption(vault.data_keys, DEPLOYMENT, bytes(32)).fingerprint("acme", secret),
+    }
+    assert len(others | {fingerprint}) == 4
+
+
+async def test_nothing_that_is_held_shows_a_secret(vault: VaultDatabase) -> None:
+    secret = Secret("sk-do-not-show")
+    key = provider_key("acme")
+    await vault.encryption.keep("acme", PROVIDER, key.key_id, 1, ORIGIN, secret)
+    data_key = await vault.data_keys.current("acme")
+    for shown in (repr(data_key), str(data_key), repr(vault.encryption), repr(vault.data_keys), repr(vault.keks)):
+        assert data_key.material.hex() not in shown
+        assert repr(data_key.material) not in shown
+    assert not hasattr(vault.encryption, "__getstate__") or secret.reveal() not in repr(vars(vault.encryption))
+
+
+def test_a_fingerprint_key_of_another_length_is_a_defect(vault: VaultDatabase) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        EnvelopeEncryption(vault.data_keys, DEPLOYMENT, b"short")

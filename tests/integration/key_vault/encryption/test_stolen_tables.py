@@ -1,0 +1,176 @@
+"""Who has the tables has no key: a stolen dump, a moved row, a backup from before a tenant was shredded.
+
+Each attack is also made where its defence is missing, and succeeds there.
+"""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from keyferry.contracts.key import ProviderKey
+from keyferry.contracts.secret import Secret
+from services.key_vault.encryption.record_cipher import Undecryptable
+from tests.integration.key_vault.vault_database import (
+    PROVIDER,
+    VaultDatabase,
+    act,
+    keyring_line,
+    provider_key,
+    running_vault,
+    write_keyring,
+)
+from tests.support.canary import Canary, Emission, Searcher
+
+TENANTS = [f"tenant-{number}" for number in range(40)]
+
+
+async def filled(vault: VaultDatabase) -> dict[str, Secret]:
+    """Every tenant's secret, by key id."""
+    added = [await vault.add(tenant, Secret(f"sk-{secrets.token_hex(20)}")) for tenant in TENANTS]
+    return {key.key_id: secret for key, secret in added}
+
+
+async def recovered(vault: VaultDatabase) -> dict[str, Secret]:
+    """What the vault's own code can open of what is in its tables, by key id: each record is tried with every key row."""
+    opened: dict[str, Secret] = {}
+    for key in await vault.store.all_tenants_keys():
+        sealed = await vault.store.sealed(key.tenant, key.key_id, key.version)
+        try:
+            opened[key.key_id] = await vault.encryption.open(key, sealed) if sealed else Secret("")
+        except Undecryptable:
+            continue
+    return opened
+
+
+async def test_a_stolen_dump_gives_no_key_away(vault: VaultDatabase, tmp_path: Path) -> None:
+    kept = await filled(vault)
+    dump = vault.dump()
+    (tmp_path / "thief").mkdir()
+    async with running_vault(tmp_path / "thief") as thief:
+        thief.restore(dump)
+        assert await recovered(thief) == {}
+        write_keyring(thief.keyring_file, keyring_line("first"))
+        assert await recovered(thief.restarted()) == {}, "a KEK of the same name is another one"
+        # The negative case: with the KEKs, the same attack recovers everything.
+        write_keyring(thief.keyring_file, vault.keyring_file.read_text().strip())
+        assert await recovered(thief.restarted()) == kept
+
+
+async def test_a_dump_holds_no_key_in_any_spelling(vault: VaultDatabase) -> None:
+    kept = await filled(vault)
+    searcher = Searcher(Canary(key_id, secret.reveal(), "sk-") for key_id, secret in kept.items())
+
+    def sightings() -> int:
+        return len(searcher.sightings(Emission("dump", table, data) for table, data in vault.dump().items()))
+
+    assert sightings() == 0
+    # The negative case: the search finds a secret that stands where it must not.
+    careless = next(iter(kept.values()))
+    vault.execute("UPDATE key_vault.provider_keys SET label = %s", f"my key {careless.reveal()}")
+    assert sightings() == 1
+
+
+async def test_another_deployment_opens_nothing_even_with_the_same_keks(vault: VaultDatabase) -> None:
+    kept = await filled(vault)
+    assert await recovered(vault.restarted(deployment="dep_other")) == {}
+    assert await recovered(vault.restarted()) == kept
+
+
+async def test_a_moved_row_does_not_open(vault: VaultDatabase) -> None:
+    victim, secret = await vault.add("acme")
+    await vault.add("mallory")
+    for column, value in (
+        ("origin", "https://evil.example"),
+        ("tenant", "mallory"),
+        ("provider", "anthropic"),
+        ("key_id", "key_moved"),
+    ):
+        backup = vault.dump()
+        vault.execute("ALTER TABLE key_vault.key_records DROP CONSTRAINT IF EXISTS key_records_key_id_fkey")
+        if column == "key_id":
+            vault.execute("UPDATE key_vault.key_records SET key_id = %s WHERE key_id = %s", value, victim.key_id)
+        vault.execute(f"UPDATE key_vault.provider_keys SET {column} = %s WHERE key_id = %s", value, victim.key_id)
+        moved = victim.model_copy(update={column: value})
+        with pytest.raises(Undecryptable):
+            await vault.restarted().read(moved)
+        vault.restore(backup)
+        assert await vault.restarted().read(victim) == secret
+
+
+async def test_swapped_records_do_not_open(vault: VaultDatabase) -> None:
+    first, _ = await vault.add("acme")
+    second, _ = await vault.add("acme")
+    stolen = vault.rows(f"SELECT record FROM key_vault.key_records WHERE key_id = '{first.key_id}'")[0]["record"]
+    vault.execute("UPDATE key_vault.key_records SET record = %s WHERE key_id = %s", stolen, second.key_id)
+    with pytest.raises(Undecryptable):
+        await vault.read(second)
+
+
+async def test_a_data_key_that_was_given_to_another_tenant_does_not_unwrap(vault: VaultDatabase) -> None:
+    key, _ = await vault.add("acme")
+    vault.execute("UPDATE key_vault.data_keys SET tenant = 'mallory'")
+    with pytest.raises(Undecryptable):
+        await vault.restarted().read(key)
+
+
+async def shred(vault: VaultDatabase, tenant: str) -> None:
+    await vault.store.shred(tenant, act("vault.shred", provider_key(tenant)))
+    vault.encryption.forget(tenant)
+
+
+def put_back(vault: VaultDatabase, backup: dict[str, bytes], *tables: str) -> None:
+    """Restore tables over everything that would stand in the way."""
+    vault.execute("ALTER TABLE key_vault.key_records DROP CONSTRAINT IF EXISTS key_records_data_key_id_fkey")
+    vault.restore(backup, *tables)
+
+
+async def test_of_a_shredded_tenant_a_backup_of_the_keys_recovers_nothing(vault: VaultDatabase) -> None:
+    kept = await filled(vault)
+    gone = TENANTS[:20]
+    yesterday = vault.dump()
+    for tenant in gone:
+        await shred(vault, tenant)
+    put_back(vault, yesterday, "provider_keys", "key_records")
+    assert len(await vault.store.all_tenants_keys()) == len(TENANTS)
+    others = {key.key_id: kept[key.key_id] for key in await vault.store.all_tenants_keys() if key.tenant not in gone}
+    assert len(others) == 20
+    assert await recovered(vault) == others, "the process that shredded them"
+    assert await recovered(vault.restarted()) == others, "and one that was started afterwards"
+
+
+async def test_the_backup_would_recover_everything_if_only_rows_were_deleted(vault: VaultDatabase) -> None:
+    kept = await filled(vault)
+    yesterday = vault.dump()
+    vault.execute("DELETE FROM key_vault.provider_keys")
+    put_back(vault, yesterday, "provider_keys", "key_records")
+    assert await recovered(vault.restarted()) == kept
+
+
+async def test_a_backup_of_the_data_keys_brings_a_shredded_tenant_back(vault: VaultDatabase) -> None:
+    # Why data keys need a backup of their own with a short life: this is not promised, and the guide says so.
+    kept = await filled(vault)
+    yesterday = vault.dump()
+    await shred(vault, TENANTS[0])
+    put_back(vault, yesterday, "data_keys", "provider_keys", "key_records")
+    assert await recovered(vault.restarted()) == kept
+
+
+async def test_shredding_tells_everybody_and_leaves_the_others_alone(vault: VaultDatabase) -> None:
+    keys: list[ProviderKey] = [(await vault.add("acme"))[0] for _ in range(3)]
+    other, secret = await vault.add("other")
+    done = await vault.store.shred("acme", act("vault.shred", provider_key("acme")))
+    assert (done.tenant, done.keys, done.data_keys) == ("acme", 3, 1)
+    removed = vault.rows("SELECT key FROM key_vault.outbox WHERE value IS NULL")
+    assert {row["key"] for row in removed} == {f"acme.{key.key_id}" for key in keys}
+    assert [row["tenant"] for row in vault.rows("SELECT tenant FROM key_vault.data_keys")] == ["other"]
+    assert await vault.read(other) == secret
+    assert (await vault.store.shred("acme", act("vault.shred", provider_key("acme")))).keys == 0
+
+
+async def test_a_shredded_tenant_can_begin_anew(vault: VaultDatabase) -> None:
+    await vault.add("acme")
+    await shred(vault, "acme")
+    key, secret = await vault.add("acme")
+    assert await vault.read(key) == secret
+    assert key.provider == PROVIDER

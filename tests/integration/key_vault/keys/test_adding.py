@@ -1,0 +1,255 @@
+"""A key is added: opened, looked at, tested by a worker, sealed; and whatever speaks against it leaves nothing behind."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keyferry.contracts.audit import AuditOutcome
+from keyferry.contracts.key import (
+    AddKey,
+    KeyRemoved,
+    KeyStatus,
+    KeyTest,
+    KeyTestResult,
+    KeyTestStep,
+    ProviderKey,
+    RemoveKey,
+    TryKey,
+)
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import KEY_ADD, KEY_REMOVE, KEY_TRY
+from keyferry.runtime.bus.connection import Refused
+from tests.integration.key_vault.vault_service import (
+    Operator,
+    VaultService,
+    Worker,
+    openai_key,
+    rejected,
+    short_of_money,
+    unreachable,
+    valid,
+)
+
+
+async def test_a_key_is_tested_by_a_worker_and_then_stored(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    secret = openai_key()
+    added = await operator.add(secret, priority=7, monthly_limit_usd="12.5")
+    assert added.status is KeyStatus.VALID
+    assert added.origin == "https://api.openai.com"
+    assert added.masked == "sk-proj-…A9f2"
+    assert added.last_test is not None
+    assert [step.passed for step in added.last_test.steps] == [True, True, True, True]
+    tested, check = worker.tested[0]
+    assert tested == secret
+    assert (check.base_url, check.model) == ("https://api.openai.com/v1", "gpt-4o-mini")
+    listed = await operator.keys()
+    assert listed == [added]
+    assert secret.reveal() not in listed[0].model_dump_json()
+
+
+async def test_workers_and_routers_hear_of_it_without_its_secrets(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    added = await operator.add(openai_key())
+    entry = await service.entry(f"acme.{added.key_id}")
+    assert b"fingerprint" not in entry
+    assert b"masked" not in entry
+
+
+async def test_a_rejected_key_is_never_stored_whatever_is_asked(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    worker.says = lambda _: rejected()
+    with pytest.raises(Refused, match="OpenAI does not accept this key, so nothing was stored: reachable: yes in 5 ms"):
+        await operator.add(openai_key(), save_untested=True)
+    assert await operator.keys() == []
+    await _holds_nothing(service)
+    events = await service.audited()
+    refused = [event for event in events if event.action == "key.add"]
+    assert [event.outcome for event in refused] == [AuditOutcome.REFUSED]
+    assert "does not accept" in refused[0].details["reason"]
+
+
+async def test_a_key_without_credit_is_stored_as_degraded(worker: Worker, operator: Operator) -> None:
+    worker.says = lambda _: short_of_money()
+    assert (await operator.add(openai_key())).status is KeyStatus.DEGRADED
+
+
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_provider_that_cannot_be_reached_saves_nothing_unless_asked(
+    service: VaultService, operator: Operator, registered: bool
+) -> None:
+    async with service.worker(register=registered) as worker:
+        worker.says = lambda _: unreachable()
+        with pytest.raises(
+            Refused, match=r"could not be told, so nothing was stored: reachable.*--save-untested"
+        ) as told:
+            await operator.add(openai_key("one"))
+        assert told.value.refusal.code is ErrorCode.UNAVAILABLE
+        assert ("no provider worker" in str(told.value)) is not registered
+        await _holds_nothing(service)
+        saved = await operator.add(openai_key("one"), save_untested=True)
+    assert saved.status is KeyStatus.UNTESTED
+    assert saved.next_test_at is not None
+    assert saved.next_test_at < datetime.now(UTC) + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("provider", "text", "says"),
+    [
+        ("openai", "sk-\x07abc", "spaces, line breaks or characters outside ASCII"),
+        ("openai", "sk-ant-api03-abc", "looks like a key of Anthropic, not of OpenAI"),
+        ("anthropic", "sk-proj-abc", "looks like a key of OpenAI, not of Anthropic"),
+    ],
+)
+async def test_what_cannot_be_the_providers_key_is_never_sent_anywhere(
+    service: VaultService, worker: Worker, operator: Operator, provider: str, text: str, says: str
+) -> None:
+    with pytest.raises(Refused, match=says) as refused:
+        await operator.add(Secret(text), provider=provider)
+    assert text not in str(refused.value)
+    assert worker.tested == []
+    await _holds_nothing(service)
+
+
+async def test_the_same_key_twice_is_refused_and_the_other_named(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    first = await operator.add(openai_key("same"), label="production")
+    with pytest.raises(Refused, match=rf"stored already, as {first.key_id} \(production, valid\)") as refused:
+        await operator.add(openai_key("same"), label="again")
+    assert refused.value.refusal.code is ErrorCode.CONFLICT
+    assert [key.key_id for key in await operator.keys()] == [first.key_id]
+    assert (await operator.add(openai_key("same"), tenant="globex")).tenant == "globex", "another tenant may have it"
+
+
+async def test_the_same_key_at_the_same_time_is_stored_once(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    async with service.vault(slot=2):
+        both = await asyncio.gather(
+            *(operator.add(openai_key("race"), label=f"try {n}") for n in range(4)), return_exceptions=True
+        )
+    stored = [key for key in both if isinstance(key, ProviderKey)]
+    assert len(stored) == 1
+    assert [key.key_id for key in await operator.keys()] == [stored[0].key_id]
+    assert all(isinstance(other, Refused) for other in both if other is not stored[0])
+
+
+async def test_tiers(service: VaultService, worker: Worker, operator: Operator) -> None:
+    with pytest.raises(Refused, match="the tier free has no provider keys of its own: upgrade free to starter"):
+        await operator.add(openai_key(), tenant="free")
+    first = await operator.add(openai_key("one"), tenant="starter")
+    with pytest.raises(Refused, match=rf"1 key per provider.*{first.key_id} \(main\)"):
+        await operator.add(openai_key("two"), tenant="starter")
+    with pytest.raises(Refused, match="there is no tenant nobody"):
+        await operator.add(openai_key(), tenant="nobody")
+    for name in ("one", "two", "three"):
+        await operator.add(openai_key(name), tenant="platform")
+    assert len(await operator.keys("platform")) == 3
+
+
+async def test_a_tier_is_not_outrun(service: VaultService, worker: Worker, operator: Operator) -> None:
+    async with service.vault(slot=2):
+        both = await asyncio.gather(
+            *(operator.add(openai_key(f"key{n}"), tenant="starter") for n in range(4)), return_exceptions=True
+        )
+    assert sum(isinstance(key, ProviderKey) for key in both) == 1
+    assert len(await operator.keys("starter")) == 1
+
+
+async def test_the_switch(stopped_service: VaultService) -> None:
+    async with (
+        stopped_service.vault(byok_tenants="globex"),
+        stopped_service.worker(),
+        stopped_service.operator() as operator,
+    ):
+        with pytest.raises(Refused, match="switched off for acme"):
+            await operator.add(openai_key())
+        assert (await operator.add(openai_key(), tenant="globex")).status is KeyStatus.VALID
+
+
+async def test_a_key_sealed_for_somebody_or_somewhere_else_does_not_open(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    for_globex = await operator.sealed(openai_key(), tenant="globex")
+    for_acme = await operator.sealed(openai_key())
+    commands = [
+        AddKey(tenant="acme", provider="openai", sealed=for_globex, label="stolen"),
+        AddKey(tenant="acme", provider="openai", sealed=for_acme, label="moved", base_url="https://evil.example/v1"),
+        AddKey(tenant="acme", provider="custom", sealed=for_acme, label="other", base_url="https://api.openai.com/v1"),
+        AddKey(tenant="acme", provider="openai", sealed=f"{for_acme[:-4]}AAAA", label="changed"),
+    ]
+    for command in commands:
+        with pytest.raises(Refused, match="the sealed key does not open"):
+            await operator.ask(KEY_ADD, command, ProviderKey)
+    assert worker.tested == []
+    await _holds_nothing(service)
+
+
+async def test_the_address_is_judged_before_the_key(service: VaultService, worker: Worker, operator: Operator) -> None:
+    sealed = await operator.sealed(openai_key())
+    for base_url, says in (
+        ("http://10.0.0.1/v1", "http:// is only for networks that the operator allows"),
+        ("https://me:pw@evil.example/v1", "without user name, password"),
+        ("https://0x7f000001/v1", "not an IP address in its usual form"),
+    ):
+        command = AddKey(tenant="acme", provider="openai", sealed=sealed, label="x", base_url=base_url)
+        with pytest.raises(Refused, match=says):
+            await operator.ask(KEY_ADD, command, ProviderKey)
+    await _holds_nothing(service)
+
+
+async def test_the_operators_gateway_stands_in_for_the_provider(stopped_service: VaultService) -> None:
+    gateway = "openai=https://gateway.example.com/openai/v1"
+    async with (
+        stopped_service.vault(provider_urls=gateway),
+        stopped_service.worker() as worker,
+        stopped_service.operator() as operator,
+    ):
+        added = await operator.add(openai_key())
+    assert added.origin == "https://gateway.example.com"
+    assert worker.tested[0][1].base_url == "https://gateway.example.com/openai/v1"
+
+
+async def test_a_date_in_the_past_is_refused(service: VaultService, worker: Worker, operator: Operator) -> None:
+    with pytest.raises(Refused, match="the date of expiry has passed"):
+        await operator.add(openai_key(), expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    assert worker.tested == []
+
+
+async def test_trying_a_key_stores_nothing_and_is_written_down(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    command = TryKey(tenant="acme", provider="openai", sealed=await operator.sealed(openai_key()))
+    assert (await operator.ask(KEY_TRY, command, KeyTest)).result is KeyTestResult.VALID
+    worker.says = lambda _: rejected()
+    told = await operator.ask(KEY_TRY, command, KeyTest)
+    assert told.result is KeyTestResult.INVALID
+    assert [step.step for step in told.steps] == list(KeyTestStep)
+    await _holds_nothing(service)
+    assert [event.details["result"] for event in await service.audited() if event.action == "key.try"] == [
+        "valid",
+        "invalid",
+    ]
+
+
+async def test_an_imported_key_that_was_removed_does_not_come_back(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    worker.says = lambda _: valid()
+    added = await operator.add(openai_key("env"), tenant="platform", once=True)
+    await operator.ask(KEY_REMOVE, RemoveKey(tenant="platform", key_id=added.key_id), KeyRemoved)
+    with pytest.raises(Refused, match="stored before, and was removed or rotated since: it is not imported again"):
+        await operator.add(openai_key("env"), tenant="platform", once=True)
+    assert (await operator.add(openai_key("env"), tenant="platform")).status is KeyStatus.VALID, "by hand it may"
+
+
+async def _holds_nothing(service: VaultService) -> None:
+    async with service.store() as store:
+        assert await store.all_tenants_keys() == []
+        assert await store.records_after(("", 0), 10) == []

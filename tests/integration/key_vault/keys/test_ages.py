@@ -1,0 +1,123 @@
+"""How old keys are, who knows their secrets, and how much credit is left: as the vault's process tells and announces it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from keyferry.contracts.key import (
+    KekRotation,
+    KeyTest,
+    ListKeys,
+    ProviderKey,
+    ProviderKeys,
+    RevertKey,
+    RotateKek,
+    RotateKey,
+    TestKey,
+)
+from keyferry.contracts.topology import KEK_ROTATE, KEY_LIST, KEY_REVERT, KEY_ROTATE, KEY_TEST
+from tests.integration.key_vault.keys.test_lifecycle import now_is
+from tests.integration.key_vault.vault_service import Operator, VaultService, Worker, openai_key, valid
+
+OLD = "now() - interval '100 days'"
+
+
+async def rotate(operator: Operator, key: ProviderKey, name: str, actor: str) -> ProviderKey:
+    sealed = await operator.sealed(openai_key(name))
+    asked = RotateKey(tenant="acme", key_id=key.key_id, sealed=sealed, actor=actor)
+    return await operator.ask(KEY_ROTATE, asked, ProviderKey)
+
+
+async def listed(operator: Operator, created_by: str) -> list[str]:
+    asked = ListKeys(tenant="acme", created_by=created_by)
+    return [key.label for key in (await operator.ask(KEY_LIST, asked, ProviderKeys)).keys]
+
+
+def with_credit(left: str) -> KeyTest:
+    return valid().model_copy(update={"credit_left_usd": Decimal(left)})
+
+
+async def all_replaced(operator: Operator) -> KekRotation:
+    """How far a rotation of the KEK is, once it is at its end."""
+    async with asyncio.timeout(30):
+        while True:
+            far = await operator.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
+            if far.primary != "first" and far.left == 0:
+                return far
+            await asyncio.sleep(0.05)
+
+
+async def test_a_key_s_age_is_its_secret_s_and_goes_back_with_it(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    key = await operator.add(openai_key("old"), actor="ada")
+    assert (key.age_days, key.rotated_at, key.rotated_by, key.rotation_due) == (0, None, None, False)
+    await service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
+    (old,) = await operator.keys()
+    assert old.age_days == 100
+    rotated = await rotate(operator, old, "new", "grace")
+    assert (rotated.age_days, rotated.rotated_by, rotated.rotation_due) == (0, "grace", False)
+    assert rotated.rotated_at is not None
+    assert datetime.now(UTC) - rotated.rotated_at < timedelta(minutes=5)
+    reverted = await operator.ask(KEY_REVERT, RevertKey(tenant="acme", key_id=key.key_id, actor="joan"), ProviderKey)
+    assert (reverted.age_days, reverted.rotated_at, reverted.rotated_by) == (100, None, None)
+
+
+async def test_a_leaver_s_keys_are_those_whose_secret_they_gave(worker: Worker, operator: Operator) -> None:
+    first = await operator.add(openai_key("one"), label="one", actor="ada")
+    await operator.add(openai_key("two"), label="two", actor="ada")
+    await operator.add(openai_key("three"), label="three", actor="grace")
+    assert await listed(operator, "ada") == ["one", "two"]
+    assert await listed(operator, "joan") == []
+    await rotate(operator, first, "four", "joan")
+    assert await listed(operator, "joan") == ["one"]
+    assert await listed(operator, "ad") == [], "a part of a name is another name"
+
+
+async def test_an_old_key_is_announced_and_audited_once(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    key = await operator.add(openai_key())
+    await service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
+    due = await now_is(operator, key, "it is due", lambda found: found.rotation_due)
+    assert due.age_days == 100
+    await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
+    assert (await operator.keys())[0].rotation_due
+    acts = [event for event in await service.audited() if event.action == "key.rotation_due"]
+    assert [(act.actor, act.target, act.details["age_days"]) for act in acts] == [("vault", key.key_id, "100")]
+    assert not (await rotate(operator, due, "new", "operator")).rotation_due
+
+
+async def test_credit_that_falls_below_the_threshold(stopped_service: VaultService) -> None:
+    async with (
+        stopped_service.vault(credit_low_usd="2.50", key_rotation_days=0),
+        stopped_service.worker() as worker,
+        stopped_service.operator() as operator,
+    ):
+        worker.says = lambda _: with_credit("2.5")
+        key = await operator.add(openai_key())
+        await stopped_service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
+        worker.says = lambda _: with_credit("2.499999")
+        await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
+        low = await now_is(operator, key, "its credit is low", lambda found: found.credit_low)
+        assert low.last_test is not None
+        assert (low.last_test.credit_left_usd, low.rotation_due) == (Decimal("2.499999"), False)
+        acts = [event for event in await stopped_service.audited() if event.action == "key.credit_low"]
+        assert [act.details for act in acts] == [{"left_usd": "2.499999", "threshold_usd": "2.5"}]
+
+
+async def test_a_kek_that_is_due_is_replaced_by_the_running_vault(stopped_service: VaultService) -> None:
+    async with stopped_service.vault(), stopped_service.worker(), stopped_service.operator() as operator:
+        await operator.add(openai_key())
+    await stopped_service.execute("UPDATE kek_ages SET since = now() - interval '91 days'")
+    async with stopped_service.vault(), stopped_service.operator() as operator:
+        far = await all_replaced(operator)
+        assert far.term is not None
+        assert (far.term.kek, far.term.age_days, far.term.overdue) == (far.primary, 0, False)
+        (key,) = await operator.keys()
+        async with stopped_service.worker():
+            again = await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
+        assert again.status == "valid", "it still opens"
+    acts = [event for event in await stopped_service.audited() if event.action == "kek.rotate"]
+    assert [act.details["step"] for act in acts] == ["renewing", "begun", "ended"]
+    assert [line.split()[0] for line in stopped_service.files["keks"].read_text().splitlines()][1:] == ["first"]

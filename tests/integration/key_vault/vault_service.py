@@ -1,0 +1,360 @@
+"""A key vault with real servers, and what stands around it: tenants, an operator, and a worker that tests keys as it is told."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nats.aio.msg import Msg
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from keyferry.contracts.audit import AuditEvent
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.key import (
+    AddKey,
+    GetIntakeKey,
+    IntakeKey,
+    KeyTest,
+    KeyTestResult,
+    KeyTestStep,
+    ListKeys,
+    ProviderKey,
+    ProviderKeys,
+    Registered,
+    RunKeyTest,
+    StepResult,
+)
+from keyferry.contracts.key_address import key_address
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
+from keyferry.contracts.topology import (
+    KEY_ADD,
+    KEY_INTAKE,
+    KEY_LIST,
+    KEY_TEST_RUN,
+    PROVIDER_KEYS_VIEW,
+    TENANTS_VIEW,
+    WORKER_REGISTER,
+    Role,
+    Subject,
+    worker_id,
+)
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.process.settings import ServiceSettings
+from keyferry.runtime.views import ViewWriter, snapshot
+from keyferry.sealing import registration
+from keyferry.sealing.delivery import Purpose, Recipient, open_sealed
+from keyferry.sealing.framing import to_base64
+from keyferry.sealing.intake import seal_key
+from keyferry.sealing.private_keys import public_key_text, text_of, verifying_key
+from services.key_vault.app import create_app
+from services.key_vault.keys.store import KeyStore, event_outbox
+from services.key_vault.settings import VaultSettings
+from tests.support.bus import Installation
+
+Answer = TypeVar("Answer", bound=Message)
+
+PATIENCE_SECONDS = 30.0
+ASK_SECONDS = 20.0
+WORKER = worker_id(1)
+TIERS = {"acme": Tier.PROFESSIONAL, "starter": Tier.STARTER, "free": Tier.FREE, "globex": Tier.ENTERPRISE}
+
+
+def openai_key(name: str = "") -> Secret:
+    """A key that looks like OpenAI's; the same name gives the same key."""
+    return Secret(f"sk-proj-{(name or secrets.token_hex(12)):x<40}A9f2")
+
+
+@dataclass
+class KeyFiles:
+    """The files of a vault and of one enrolled worker."""
+
+    folder: Path
+    identity: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    signer: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    intake: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        contents = {
+            "deployment-id": "dep_test",
+            "keks": f"first {to_base64(secrets.token_bytes(32))}\n",
+            "intake-key": text_of(self.intake).reveal(),
+            "signing-key": text_of(self.signer).reveal(),
+            "fingerprint-key": to_base64(secrets.token_bytes(32)),
+            "enrolled-workers": json.dumps({WORKER: public_key_text(self.identity)}),
+        }
+        for name, content in contents.items():
+            self.write(name, content)
+
+    def write(self, name: str, content: str) -> None:
+        file = self.folder / name
+        file.touch(mode=0o600)
+        file.write_text(content)
+
+    def __getitem__(self, name: str) -> Path:
+        return self.folder / name
+
+
+@dataclass
+class VaultService:
+    """The servers of one test, and the files that open them."""
+
+    bus: Installation
+    database_url_file: Path
+    files: KeyFiles
+
+    def settings(self, **changes: object) -> VaultSettings:
+        values: dict[str, object] = {
+            "nats_url": self.bus.nats_url,
+            "nats_nkey_file": self.bus.seed_file(Role.KEY_VAULT),
+            "database_url_file": self.database_url_file,
+            "deployment_id_file": self.files["deployment-id"],
+            "keks_file": self.files["keks"],
+            "intake_key_file": self.files["intake-key"],
+            "signing_key_file": self.files["signing-key"],
+            "fingerprint_key_file": self.files["fingerprint-key"],
+            "enrolled_workers_file": self.files["enrolled-workers"],
+            "drain_seconds": 5,
+        }
+        return VaultSettings.model_validate(values | changes)
+
+    @asynccontextmanager
+    async def vault(self, **changes: object) -> AsyncIterator[Service]:
+        """A vault in this process, from ready to drained."""
+        await self.publish_tenants()
+        service = create_app(self.settings(**changes))
+        life = asyncio.create_task(service.run())
+        try:
+            await eventually("the vault is ready", lambda: service.ready or life.done())
+            if not life.done():
+                await _until_it_answers(self)
+            else:
+                await life
+            yield service
+        finally:
+            service.app.exit()
+            await asyncio.wait_for(life, PATIENCE_SECONDS)
+
+    async def publish_tenants(self, tiers: Mapping[str, Tier] = TIERS) -> None:
+        """What the tenant directory would say."""
+        known = {name: Tenant(tenant=name, name=name.title(), tier=tier) for name, tier in tiers.items()}
+        known[PLATFORM_TENANT] = Tenant(tenant=PLATFORM_TENANT, name="Platform", tier=Tier.ENTERPRISE)
+        async with self.bus.client(Role.TENANT_DIRECTORY) as client:
+            await ViewWriter(client, TENANTS_VIEW).reconcile({name: t.encode() for name, t in known.items()})
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[KeyStore]:
+        """A second look at the tables."""
+        engine = create_async_engine(self.database_url_file.read_text().strip())
+        try:
+            yield KeyStore(engine)
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def connected(self, role: Role) -> AsyncIterator[Bus]:
+        """Another user of the bus."""
+        bus = Bus(role, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(role)))
+        await bus.connect()
+        try:
+            yield bus
+        finally:
+            await bus.broker.stop()
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator["Operator"]:
+        async with self.connected(Role.OPERATOR) as bus:
+            yield Operator(bus)
+
+    @asynccontextmanager
+    async def worker(self, *, register: bool = True) -> AsyncIterator["Worker"]:
+        """A provider worker that is registered and tests keys as it is told."""
+        seed = self.bus.seed_file(WORKER)
+        bus = Bus(Role.PROVIDER_WORKER, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=seed, slot=1))
+        await bus.connect()
+        worker = Worker(bus, self.files)
+        try:
+            await worker.start(register=register)
+            yield worker
+        finally:
+            await bus.broker.stop()
+
+    async def entry(self, name: str) -> bytes:
+        """What a router sees of a key, once it does."""
+        async with self.bus.client(Role.ROUTER) as client, asyncio.timeout(PATIENCE_SECONDS):
+            while (entry := (await snapshot(client, PROVIDER_KEYS_VIEW))[0].get(name)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        return entry
+
+    async def audited(self) -> list[AuditEvent]:
+        """What the ledger is told of what was committed until now and not read before."""
+        await self._published()
+        async with self.bus.client(Role.USAGE_LEDGER) as client:
+            jetstream = client.jetstream()
+            pull = await jetstream.pull_subscribe_bind(durable=Role.USAGE_LEDGER.value, stream="AUDIT")
+            found: list[AuditEvent] = []
+            try:
+                while batch := await pull.fetch(100, timeout=1):
+                    found += [AuditEvent.decode(message.data) for message in batch]
+                    for message in batch:
+                        await message.ack()
+            except TimeoutError:
+                return found
+        return found
+
+    async def execute(self, sql: str) -> None:
+        """Change the tables behind the vault's back."""
+        engine = create_async_engine(self.database_url_file.read_text().strip())
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(text(sql))
+        finally:
+            await engine.dispose()
+
+    async def _published(self) -> None:
+        engine = create_async_engine(self.database_url_file.read_text().strip())
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    async with engine.connect() as connection:
+                        if not await connection.scalar(select(func.count()).select_from(event_outbox)):
+                            return
+                    await asyncio.sleep(0.01)
+        finally:
+            await engine.dispose()
+
+
+async def _until_it_answers(vault_service: VaultService) -> None:
+    """A service that is ready subscribes a moment later."""
+    async with vault_service.operator() as operator:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    await operator.bus.ask(KEY_INTAKE, GetIntakeKey(), IntakeKey, timeout_seconds=1)
+                    return
+                except Exception:
+                    await asyncio.sleep(0.02)
+
+
+class Operator:
+    """Whoever holds the operator's credentials."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
+        return await self.bus.ask(subject, question, answer, timeout_seconds=ASK_SECONDS)
+
+    async def sealed(
+        self,
+        secret: Secret,
+        tenant: str = "acme",
+        provider: str = "openai",
+        base_url: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> str:
+        """The key, sealed as the command line does it."""
+        intake = await self.ask(KEY_INTAKE, GetIntakeKey(), IntakeKey)
+        address = key_address(
+            provider,
+            base_url,
+            fields or {},
+            operator_urls=intake.base_urls,
+            private_networks=intake.private_networks,
+        )
+        return seal_key(intake.public_key, tenant, provider, address.origin, secret)
+
+    async def add(self, secret: Secret, tenant: str = "acme", provider: str = "openai", **more: object) -> ProviderKey:
+        sealed = await self.sealed(secret, tenant, provider)
+        values = {"tenant": tenant, "provider": provider, "sealed": sealed, "label": "main"} | more
+        return await self.ask(KEY_ADD, AddKey.model_validate(values), ProviderKey)
+
+    async def keys(self, tenant: str = "acme") -> list[ProviderKey]:
+        return (await self.ask(KEY_LIST, ListKeys(tenant=tenant), ProviderKeys)).keys
+
+
+class Worker:
+    """A worker's part in a key's test: it opens what the vault sealed to it, and answers what the test says."""
+
+    def __init__(self, bus: Bus, files: KeyFiles) -> None:
+        self.bus = bus
+        self._files = files
+        self._private = X25519PrivateKey.generate()
+        self.tested: list[tuple[Secret, RunKeyTest]] = []
+        self.says: Callable[[Secret], KeyTest | None] = lambda _: valid()
+        """By key; null refuses to test it."""
+
+    async def start(self, *, register: bool) -> None:
+        await self.bus.client.subscribe(KEY_TEST_RUN.at(worker=WORKER), cb=self._on_check)
+        await self.bus.client.flush()
+        if register:
+            await self.register()
+
+    async def register(self) -> Registered:
+        signed = registration.sign(
+            self._files.identity,
+            worker_id=WORKER,
+            instance_id=self.bus.instance_id,
+            public_key=self._private.public_key().public_bytes_raw(),
+            not_after_unix_ms=int(datetime.now(UTC).timestamp() * 1000) + 600_000,
+        )
+        return await self.bus.ask(WORKER_REGISTER, signed, Registered, timeout_seconds=ASK_SECONDS, worker=WORKER)
+
+    async def _on_check(self, message: Msg) -> None:
+        check = RunKeyTest.decode(message.data)
+        vault = verifying_key(public_key_text(self._files.signer))
+        recipient = Recipient(WORKER, self.bus.instance_id, (self._private,), vault)
+        secret = open_sealed(check.key, recipient, Purpose.CHECK).for_origin(check.key.origin)
+        self.tested.append((secret, check))
+        said = self.says(secret)
+        refusal = Refusal(code=ErrorCode.UNAVAILABLE, message="this worker is busy")
+        await message.respond(said.encode() if said is not None else refusal_reply(refusal))
+
+
+def check(verdict: KeyTestResult, failure: FailureClass | None, *passed: bool | None) -> KeyTest:
+    """A test with these steps."""
+    steps = [
+        StepResult(step=step, passed=how, duration_ms=None if how is None else 5, detail="as the test plays it")
+        for step, how in zip(KeyTestStep, (*passed, None, None, None, None)[:4], strict=True)
+    ]
+    return KeyTest(
+        result=verdict, steps=steps, failure_class=failure, duration_ms=15, tested_at=datetime.now(UTC), models=[]
+    )
+
+
+def valid() -> KeyTest:
+    return check(KeyTestResult.VALID, None, True, True, True, True)
+
+
+def rejected() -> KeyTest:
+    return check(KeyTestResult.INVALID, FailureClass.AUTH, True, False)
+
+
+def short_of_money() -> KeyTest:
+    return check(KeyTestResult.DEGRADED, FailureClass.QUOTA, True, True, False)
+
+
+def unreachable() -> KeyTest:
+    return check(KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE, False)
+
+
+async def eventually(what: str, condition: Callable[[], object]) -> None:
+    """Return when `condition()` holds. Raises AssertionError naming `what` when it never does."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"never happened: {what}") from None

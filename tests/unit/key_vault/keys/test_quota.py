@@ -1,0 +1,53 @@
+"""Who may keep provider keys, how many, and what those who may not are told."""
+
+import pytest
+
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
+from services.key_vault.database.errors import RequestRejected
+from services.key_vault.keys.quota import ByokSwitch, check_byok_allowed, check_quota
+from tests.unit.key_vault.keys.stored_keys import key
+
+
+def tenant(tier: Tier, suspended: bool = False) -> Tenant:
+    return Tenant(tenant="acme", name="Acme", tier=tier, suspended=suspended)
+
+
+def test_the_free_tier_is_told_what_to_upgrade_to() -> None:
+    with pytest.raises(RequestRejected, match=r"upgrade acme to starter \(one key per provider\) or professional"):
+        check_byok_allowed("acme", tenant(Tier.FREE), ByokSwitch())
+
+
+@pytest.mark.parametrize("tier", [Tier.STARTER, Tier.PROFESSIONAL, Tier.ENTERPRISE])
+def test_other_tiers_may_have_keys(tier: Tier) -> None:
+    check_byok_allowed("acme", tenant(tier), ByokSwitch())
+    check_quota("acme", tenant(tier), "openai", [])
+
+
+def test_the_starter_tier_has_one_key_per_provider() -> None:
+    stored = [key(key_id="key_7", label="old")]
+    with pytest.raises(RequestRejected, match=r"has 1 key per provider, and acme has one for OpenAI: key_7 \(old\)"):
+        check_quota("acme", tenant(Tier.STARTER), "openai", stored)
+    check_quota("acme", tenant(Tier.STARTER), "anthropic", stored)
+    check_quota("acme", tenant(Tier.PROFESSIONAL), "openai", stored)
+
+
+def test_the_platform_is_never_refused() -> None:
+    check_byok_allowed(PLATFORM_TENANT, None, ByokSwitch(enabled=False))
+    check_quota(PLATFORM_TENANT, None, "openai", [key(tenant=PLATFORM_TENANT)] * 9)
+
+
+def test_the_switch_is_for_everybody_or_for_some() -> None:
+    rich = tenant(Tier.ENTERPRISE)
+    for switch in (ByokSwitch(enabled=False), ByokSwitch(tenants=frozenset({"globex"}))):
+        with pytest.raises(
+            RequestRejected, match="switched off for acme: the operator switches them on with KEYFERRY_BYOK"
+        ):
+            check_byok_allowed("acme", rich, switch)
+    check_byok_allowed("acme", rich, ByokSwitch(tenants=frozenset({"acme"})))
+
+
+def test_unknown_and_suspended_tenants_are_refused() -> None:
+    with pytest.raises(RequestRejected, match="no tenant acme"):
+        check_byok_allowed("acme", None, ByokSwitch())
+    with pytest.raises(RequestRejected, match="acme is suspended"):
+        check_byok_allowed("acme", tenant(Tier.ENTERPRISE, suspended=True), ByokSwitch())
