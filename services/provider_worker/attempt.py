@@ -26,7 +26,7 @@ from services.provider_worker.delivery import CallerStarves, Delivery
 from services.provider_worker.estimate import estimate
 from services.provider_worker.fallback import reroute
 from services.provider_worker.spool import Spool
-from services.provider_worker.upstream.client import BrokenOffAnswer, NotSent, SentNoAnswer
+from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Prepared:
     call: Callable[[Progress], Awaitable[Answer]]
     """Makes it: delivers deltas to the progress, keeps `progress.answer` at what is known so far, returns the whole answer.
 
-    Raises RefusedByAdapter, NotSent, SentNoAnswer and BrokenOffAnswer.
+    Raises RefusedByAdapter, NotSent, NoResponse and IncompleteResponse.
     """
     dropped: tuple[str, ...] = ()
     """Fields of the caller's body that it leaves out."""
@@ -224,7 +224,7 @@ class Attempts:
             return Outcome.FAILED, _unavailable("the worker stopped before the answer was whole")
         except TimeoutError:
             return Outcome.FAILED, _late(progress)
-        except (RefusedByAdapter, NotSent, SentNoAnswer, BrokenOffAnswer) as error:
+        except (RefusedByAdapter, NotSent, NoResponse, IncompleteResponse) as error:
             return Outcome.FAILED, _of(error, progress.answer)
         except NatsError:
             return Outcome.CANCELLED, _unavailable("the bus went away while the answer was delivered")
@@ -366,13 +366,13 @@ def _unavailable(message: str) -> Failure:
     return _failure(FailureClass.UNAVAILABLE, message, Where.GATEWAY)
 
 
-def _of(error: RefusedByAdapter | NotSent | SentNoAnswer | BrokenOffAnswer, answer: Answer) -> Failure:
+def _of(error: RefusedByAdapter | NotSent | NoResponse | IncompleteResponse, answer: Answer) -> Failure:
     """The failure of an error: what the provider itself said before it broke off counts more than the breaking off."""
     if isinstance(error, RefusedByAdapter):
         return error.failure
     if isinstance(error, NotSent):
         return _failure(FailureClass.UNREACHABLE, str(error), Where.NOT_SENT)
-    if isinstance(error, SentNoAnswer):
+    if isinstance(error, NoResponse):
         return _failure(FailureClass.TIMEOUT if error.timed_out else FailureClass.SERVER, str(error), Where.NO_ANSWER)
     return answer.failure or _failure(FailureClass.TRUNCATED, str(error), Where.MID_STREAM)
 

@@ -171,7 +171,7 @@ def test_subjects_are_spelled_only_in_the_topology() -> None:
     assert not spelled
 
 
-def test_upstream_http_has_one_door() -> None:
+def test_one_folder_imports_an_http_client() -> None:
     users = [
         str(path.relative_to(ROOT))
         for path in python_files("services")

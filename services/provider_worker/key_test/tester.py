@@ -26,14 +26,8 @@ from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_chat
 from services.provider_worker.key_test.plans import GetCall, KeyTestPlan, plan_for
 from services.provider_worker.key_test.result import KeyTestFindings, ProbeExchange, conclude
 from services.provider_worker.upstream.attaching import METHOD, attached
-from services.provider_worker.upstream.client import (
-    BrokenOffAnswer,
-    NotSent,
-    SentNoAnswer,
-    Timeouts,
-    UpstreamClient,
-    UpstreamResponse,
-)
+from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
+from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent
 
 TEST_SECONDS = 25.0
 """For all calls of a test together; the vault waits longer than that."""
@@ -201,13 +195,13 @@ class _ProbeCalls:
                         raise _StopReading
         except _StopReading:
             pass
-        except (NotSent, SentNoAnswer, BrokenOffAnswer, TimeoutError) as error:
+        except (NotSent, NoResponse, IncompleteResponse, TimeoutError) as error:
             failure = _failure_of(error)
         return ProbeExchange(_ms_since(started_ns), answered_ms, failure), answer
 
 
 async def _read(response: UpstreamResponse, reader: AnswerReader) -> Answer:
-    """The answer, read until it is over. Raises BrokenOffAnswer."""
+    """The answer, read until it is over. Raises IncompleteResponse."""
     async for data in response.aiter_raw():
         reader.feed(data)
         if reader.over:
@@ -219,9 +213,9 @@ def _failure_of(error: Exception) -> Failure:
     """The failure of a call that came to no answer, or to half of one."""
     if isinstance(error, NotSent):
         kind, where = FailureClass.UNREACHABLE, Where.NOT_SENT
-    elif isinstance(error, SentNoAnswer):
+    elif isinstance(error, NoResponse):
         kind, where = (FailureClass.TIMEOUT if error.timed_out else FailureClass.SERVER), Where.NO_ANSWER
-    elif isinstance(error, BrokenOffAnswer):
+    elif isinstance(error, IncompleteResponse):
         kind, where = FailureClass.TRUNCATED, Where.MID_STREAM
     else:
         return Failure(

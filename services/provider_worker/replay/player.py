@@ -12,7 +12,8 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import KeySource
 from services.provider_worker.adapters.adapter import Adapter, Answer, RefusedByAdapter
 from services.provider_worker.replay.recording import Recording, caller_body
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamError
+from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from services.provider_worker.upstream.errors import UpstreamError
 
 _TIMEOUTS = Timeouts(connect_seconds=5.0, first_byte_seconds=10.0, between_bytes_seconds=10.0)
 _LOOPBACK = ip_network("127.0.0.0/8")

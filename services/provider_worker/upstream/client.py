@@ -1,31 +1,20 @@
-"""The one door to providers over HTTP, and the one place where its errors get their meaning: was the request sent or not?"""
+"""The only HTTP client for providers: URL and header checks, body limits and decompression over the transport."""
 
 import functools
-import logging
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from ssl import SSLContext
 
-import httpx
 from yarl import URL
 
 from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url
 from services.provider_worker.upstream.addresses import AddressPolicy, Network
+from services.provider_worker.upstream.errors import IncompleteResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.guard import Lookup, system_lookup
 from services.provider_worker.upstream.inflate import CannotInflate, Inflater
-from services.provider_worker.upstream.transport import (
-    MAX_CONNECTIONS,
-    AddressForbidden,
-    AiohttpTransport,
-    NameNotResolved,
-    Reply,
-    TlsFailed,
-)
-
-_log = logging.getLogger(__name__)
+from services.provider_worker.upstream.transport import MAX_CONNECTIONS, AiohttpTransport, Reply
 
 _USER_AGENT = "keyferry"
 _STREAMED = ("text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson")
@@ -65,90 +54,49 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """How large an answer may be, decompressed."""
+    """How large a response may be, decompressed."""
 
     json_bytes: int = 16 * 1024 * 1024
     stream_bytes: int = 64 * 1024 * 1024
 
 
-class NotSentReason(StrEnum):
-    """Why a request was not sent."""
-
-    INVALID = "invalid"
-    FORBIDDEN = "forbidden"
-    NAME = "name"
-    CONNECT = "connect"
-    CONNECT_TIMEOUT = "connect_timeout"
-    TLS = "tls"
-    POOL = "pool"
-
-
-class UpstreamError(Exception):
-    """One of NotSent, SentNoAnswer and BrokenOffAnswer.
-
-    The text is fit to be shown to a tenant: it names the origin at most, never a path, query, header or resolved address.
-    """
-
-
-class NotSent(UpstreamError):
-    """No request has reached the provider: nothing can have been paid."""
-
-    def __init__(self, message: str, reason: NotSentReason) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class SentNoAnswer(UpstreamError):
-    """The request may have reached the provider, and no answer began: it may have been paid."""
-
-    def __init__(self, message: str, *, timed_out: bool) -> None:
-        super().__init__(message)
-        self.timed_out = timed_out
-
-
-class BrokenOffAnswer(UpstreamError):
-    """The answer began and did not end as it should, or was too large to be read."""
-
-    def __init__(self, message: str, *, timed_out: bool = False) -> None:
-        super().__init__(message)
-        self.timed_out = timed_out
-
-
 class UpstreamResponse:
-    """A response whose head has come. `headers` have lower-case names; repeated ones are joined, cookies are left out."""
+    """A response whose head has arrived. `headers` have lower-case names; repeated ones are joined, cookies are left out."""
 
     __slots__ = ("_limits", "_reply", "headers", "origin", "status")
 
-    def __init__(self, reply: Reply, origin: str, limits: BodyLimits) -> None:
-        self.origin = origin
+    def __init__(self, reply: Reply, limits: BodyLimits) -> None:
+        self.origin = reply.origin
         self.status = reply.status
         self.headers: Mapping[str, str] = _readable(reply.headers)
         self._reply = reply
         self._limits = limits
 
     def aiter_raw(self) -> AsyncIterator[bytes]:
-        """The body once, in pieces as they come, inflated where it was compressed unasked. Raises BrokenOffAnswer."""
+        """Iterate over the body once, in pieces as they arrive, inflated where it was compressed unasked.
+
+        Raises IncompleteResponse.
+        """
         streamed = self.headers.get("content-type", "").lower().startswith(_STREAMED)
         limit_bytes = self._limits.stream_bytes if streamed else self._limits.json_bytes
-        return _Body(self._reply, self.origin, limit_bytes, self.headers)
+        return _Body(self._reply, limit_bytes, self.headers)
 
 
 class _Body:
-    """An iterator and not a generator: a generator that is left early costs the loop a task to close it."""
+    """An iterator and not a generator: closing a generator that is left early costs the event loop a task."""
 
-    __slots__ = ("_given_bytes", "_inflater", "_limit_bytes", "_origin", "_pieces", "_reply")
+    __slots__ = ("_inflater", "_limit_bytes", "_pieces", "_reply", "_returned_bytes")
 
-    def __init__(self, reply: Reply, origin: str, limit_bytes: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, reply: Reply, limit_bytes: int, headers: Mapping[str, str]) -> None:
         self._reply = reply
-        self._origin = origin
         self._limit_bytes = limit_bytes
-        self._given_bytes = 0
+        self._returned_bytes = 0
         self._pieces: Iterator[bytes] = iter(())
         coding = headers.get("content-encoding", "identity")
         try:
             self._inflater = None if coding in ("", "identity") else Inflater(coding)
         except CannotInflate as error:
-            raise self._broken_off(str(error)) from None
+            raise IncompleteResponse(reply.origin, str(error)) from None
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit_bytes:
             raise self._too_large()
@@ -159,12 +107,10 @@ class _Body:
     async def __anext__(self) -> bytes:
         try:
             piece = await self._next()
-        except httpx.ReadTimeout:
-            raise self._broken_off("nothing more came for too long", timed_out=True) from None
-        except (httpx.TransportError, CannotInflate) as error:
-            raise self._broken_off(str(error)) from None
-        self._given_bytes += len(piece)
-        if self._given_bytes > self._limit_bytes:
+        except CannotInflate as error:
+            raise IncompleteResponse(self._reply.origin, str(error)) from None
+        self._returned_bytes += len(piece)
+        if self._returned_bytes > self._limit_bytes:
             raise self._too_large()
         return piece
 
@@ -180,18 +126,15 @@ class _Body:
             self._pieces = self._inflater.feed(data)
         return piece
 
-    def _too_large(self) -> BrokenOffAnswer:
-        return self._broken_off(f"it is larger than {self._limit_bytes} bytes")
-
-    def _broken_off(self, what: str, *, timed_out: bool = False) -> BrokenOffAnswer:
-        return BrokenOffAnswer(f"the answer of {self._origin} broke off: {what}", timed_out=timed_out)
+    def _too_large(self) -> IncompleteResponse:
+        return IncompleteResponse(self._reply.origin, f"it is larger than {self._limit_bytes} bytes")
 
 
 class UpstreamClient:
     """Calls providers. Never follows a redirect, keeps no cookie, uses no proxy, and retries nothing.
 
     `allow` are the operator's networks, for every tenant: only there may an address be private, the scheme http, or the port
-    another than 443 and 8443. Opens nothing before the first call. `lookup` and `ssl_context` replace the system's resolver
+    other than 443 and 8443. Opens nothing before the first call. `lookup` and `ssl_context` replace the system's resolver
     and trust store.
     """
 
@@ -214,36 +157,33 @@ class UpstreamClient:
     async def stream(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes, timeouts: Timeouts
     ) -> AsyncIterator[UpstreamResponse]:
-        """Make one call. Raises NotSent and SentNoAnswer on entering; `aiter_raw` raises BrokenOffAnswer.
+        """Make one call. Raises NotSent and NoResponse on entering; `aiter_raw` raises IncompleteResponse.
 
         Leaving the block with an error, or by cancellation, closes the connection.
         """
         origin, target = self._target(url)
-        try:
-            reply = await self._transport.send(
-                method,
-                target,
-                origin,
-                _sendable(headers),
-                content,
-                connect=timeouts.connect_seconds,
-                read=timeouts.first_byte_seconds,
-                write=timeouts.first_byte_seconds,
-                pool=timeouts.connect_seconds,
-                between=timeouts.between_bytes_seconds,
-            )
-        except httpx.TransportError as error:
-            raise _meaning(error, origin) from None
+        reply = await self._transport.send(
+            method,
+            target,
+            origin,
+            _sendable(headers),
+            content,
+            pool_seconds=timeouts.connect_seconds,
+            connect_seconds=timeouts.connect_seconds,
+            write_seconds=timeouts.first_byte_seconds,
+            read_seconds=timeouts.first_byte_seconds,
+            between_seconds=timeouts.between_bytes_seconds,
+        )
         linger = False
         try:
-            yield UpstreamResponse(reply, str(origin), self._limits)
+            yield UpstreamResponse(reply, self._limits)
             linger = True
         finally:
             reply.close(linger=linger)
 
     async def close(self) -> None:
-        """Close every connection; calls that are under way fail."""
-        await self._transport.aclose()
+        """Close every connection; calls in progress fail."""
+        await self._transport.close()
 
     def _target(self, url: str) -> tuple[Origin, URL]:
         try:
@@ -263,7 +203,7 @@ _parse_cached = functools.lru_cache(maxsize=1024)(_parse)
 
 
 def _sendable(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The headers to send. Raises NotSent for one that could end the head early or steer the connection."""
+    """Return the headers to send. Raises NotSent for one that could end the head early or steer the connection."""
     sendable = [("Accept-Encoding", "identity")]
     if not any(name.lower() == "user-agent" for name in headers):
         sendable.append(("User-Agent", _USER_AGENT))
@@ -283,29 +223,3 @@ def _readable(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         if name != "set-cookie":
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
-
-
-def _meaning(error: httpx.TransportError, origin: Origin) -> NotSent | SentNoAnswer:
-    if isinstance(error, AddressForbidden):
-        # What a name resolves to inside is the operator's to know.
-        _log.warning("refused to connect to a forbidden address", extra={"origin": str(origin), "why": str(error)})
-        return NotSent(
-            f"{origin} is at an address that this gateway does not call; its operator can allow the network "
-            "(KEYFERRY_EGRESS_ALLOW)",
-            NotSentReason.FORBIDDEN,
-        )
-    if isinstance(error, NameNotResolved):
-        return NotSent(f"the host of {origin} has no address; check the endpoint's URL", NotSentReason.NAME)
-    if isinstance(error, TlsFailed):
-        return NotSent(f"no trusted TLS connection to {origin}: {error}", NotSentReason.TLS)
-    if isinstance(error, httpx.ConnectTimeout):
-        return NotSent(f"{origin} did not take a connection in time", NotSentReason.CONNECT_TIMEOUT)
-    if isinstance(error, httpx.PoolTimeout):
-        return NotSent("all of this worker's connections are in use; try again", NotSentReason.POOL)
-    if isinstance(error, httpx.ConnectError):
-        return NotSent(f"could not connect to {origin}: {error}", NotSentReason.CONNECT)
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return NotSent(f"the request cannot be sent: {error}", NotSentReason.INVALID)
-    return SentNoAnswer(
-        f"{origin} took the request and did not answer: {error}", timed_out=isinstance(error, httpx.TimeoutException)
-    )

@@ -1,24 +1,27 @@
-"""The httpx transport interface over aiohttp's connections, with httpx's own meaning of every error.
+"""HTTP exchanges over aiohttp's connection pool; every aiohttp error is translated here, once, into one of `errors`.
 
-httpx's native pool costs several times the CPU. Bridges between the two that exist call "the server read the request and
-hung up" a connect timeout, on which a gateway would send, and pay, again; here each error says what httpx would have said.
+What a caller needs to know of a failure is whether the provider may have charged for the request. aiohttp's classes do not say
+so by themselves: a server that read the request and hung up must never look like one that could not be reached.
 """
 
 import asyncio
 import functools
+import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import aiohttp
-import httpx
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from keyferry.contracts.origin import STANDARD_PORTS, Origin, needs_operator
 from services.provider_worker.upstream.addresses import AddressPolicy, ForbiddenAddress
+from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.guard import Lookup, guarded_connector, system_lookup
+
+_log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 4096
 _READ_BUFFER_BYTES: Final = 64 * 1024
@@ -26,25 +29,13 @@ _WRITE_PIECE_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 64
 _MAX_HEADER_BYTES: Final = 8 * 1024
 _LINGER_SECONDS: Final = 1.0
-"""How long an answer that was read far enough may take to end, so that its connection serves again."""
+"""How long a response that was read far enough may take to end, so that its connection can be reused."""
 
 Headers = Iterable[tuple[str, str]]
 
 
-class NameNotResolved(httpx.ConnectError):
-    """The host name has no address."""
-
-
-class TlsFailed(httpx.ConnectError):
-    """No trusted TLS session; the message is the TLS library's reason."""
-
-
-class AddressForbidden(httpx.ConnectError):
-    """The address guard refused the connection; the message is its reason, for the operator's log."""
-
-
 class Upload(aiohttp.Payload):
-    """A request body of bytes, which may stand still for `pause_seconds`, and knows whether it was handed over whole."""
+    """A request body of bytes. One write may stall for `pause_seconds`; `written` says whether all of it was handed over."""
 
     _autoclose = True
 
@@ -55,12 +46,12 @@ class Upload(aiohttp.Payload):
         self.written = False
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The body as text; part of aiohttp's interface."""
+        """Return the body as text; part of aiohttp's interface."""
         content: bytes = self._value
         return content.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write in pieces, so that a slow reader holds back the writer. Raises TimeoutError, of which aiohttp has none."""
+        """Write in pieces, so that a slow reader holds back the writer. Raises TimeoutError, which aiohttp has no setting for."""
         content: bytes = self._value
         if len(content) <= _WRITE_PIECE_BYTES:
             await writer.write(content)
@@ -74,11 +65,12 @@ class Upload(aiohttp.Payload):
 
 
 class Reply:
-    """A response whose head has come. Iterate for its body once; close it in every case."""
+    """A response whose head has arrived. Read its body once; close it in every case."""
 
-    __slots__ = ("_connection_error", "_free", "_response", "headers", "status")
+    __slots__ = ("_connection_error", "_free", "_response", "headers", "origin", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, free: Callable[[], None]) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, origin: str, free: Callable[[], None]) -> None:
+        self.origin = origin
         self.status: int = response.status
         self.headers = response.raw_headers
         self._response = response
@@ -88,26 +80,31 @@ class Reply:
         self._connection_error = None if protocol is None else protocol.exception
 
     async def read(self) -> bytes:
-        """The bytes that have come, decoded by nothing but the transfer coding; empty at the end. Raises httpx's errors."""
+        """Return the bytes that have arrived, with only the transfer coding removed; empty at the end.
+
+        Raises IncompleteResponse.
+        """
         try:
             data = await self._response.content.readany()
+        except TimeoutError:
+            raise IncompleteResponse(self.origin, "nothing more came for too long", timed_out=True) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _as_httpx(error) from error
+            raise IncompleteResponse(self.origin, _detail(error)) from None
         if not data and self._was_reset():
-            raise httpx.ReadError("the connection broke")
+            raise IncompleteResponse(self.origin, _BROKEN_CONNECTION)
         return data
 
     def _was_reset(self) -> bool:
-        """Whether the body's end is only that of its connection, and that a broken one, which aiohttp takes for an end."""
+        """Tell whether the body ended because its connection was reset, which aiohttp takes for a regular end."""
         headers = self._response.headers
         if "Content-Length" in headers or "Transfer-Encoding" in headers or self._connection_error is None:
             return False
         return isinstance(self._connection_error(), aiohttp.ClientOSError)
 
     def close(self, *, linger: bool = False) -> None:
-        """Give the connection back when the body is over, else close it.
+        """Return the connection to the pool when the body is over, else close it.
 
-        With `linger` the rest may still come: a stream's terminal event is often read just before the end of its body.
+        With `linger` the rest may still arrive: a stream's terminal event is often read just before the end of its body.
         """
         if self._free is None:
             return
@@ -120,8 +117,8 @@ class Reply:
             response.close()
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Connections to upstreams, checked by an address policy, with no cookies, redirects, proxies or headers of its own.
+class AiohttpTransport:
+    """Connections to providers, checked by an address policy, with no cookies, redirects, proxies or headers of its own.
 
     Plain HTTP and ports outside `ports` only reach addresses in the policy's `allow`. `lookup` and `ssl_context` replace the
     system's resolver and trust store. Opens nothing before the first request.
@@ -141,21 +138,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._free = asyncio.Semaphore(max_connections)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """httpx's door. Timeouts come from the request's `timeout` extension. Raises httpx.TransportError."""
-        url = request.url
-        if url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol("only http and https are supported")
-        origin = Origin(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
-        try:
-            target = URL(str(url), encoded=True)
-        except ValueError as error:
-            raise _as_httpx(error) from error
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-        times = request.extensions.get("timeout", {})
-        reply = await self.send(request.method, target, origin, headers, await request.aread(), **times)
-        return httpx.Response(reply.status, headers=reply.headers, stream=_ReplyStream(reply))
-
     async def send(
         self,
         method: str,
@@ -164,44 +146,48 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         headers: Headers,
         content: bytes,
         *,
-        connect: float | None = None,
-        read: float | None = None,
-        write: float | None = None,
-        pool: float | None = None,
-        between: float | None = None,
+        pool_seconds: float | None = None,
+        connect_seconds: float | None = None,
+        write_seconds: float | None = None,
+        read_seconds: float | None = None,
+        between_seconds: float | None = None,
     ) -> Reply:
-        """Send one request and await the head of its response. Raises httpx.TransportError.
+        """Send one request and await the head of its response. Raises NotSent and NoResponse.
 
-        Same as `handle_async_request` without building httpx's request and response, which costs half as much as sending. Times
-        are seconds: `connect` for name, TCP and TLS together, `write` for a pause in sending, `read` for a pause in the
-        response, `between` for a pause in its body when that differs; and all of them together for the head.
+        `pool_seconds` limit the wait for a free connection, `connect_seconds` name, TCP and TLS together, `write_seconds` a pause
+        in sending, `read_seconds` a pause in the response, `between_seconds` a pause in its body when that differs; the sum of
+        connect, write and read limits the head.
         """
-        await self._take(pool)
-        upload = Upload(content, write)
+        await self._take(pool_seconds)
+        upload = Upload(content, write_seconds)
         try:
             session = self._session(needs_operator(origin, self._ports))
             # For heads that drip: aiohttp takes any byte as progress.
-            async with asyncio.timeout(_total(connect, write, read)):
+            async with asyncio.timeout(_total(connect_seconds, write_seconds, read_seconds)):
                 response = await session.request(
                     method,
                     url,
                     headers=headers,
                     data=upload if content else None,
                     allow_redirects=False,
-                    timeout=_client_timeout(connect, read),
+                    timeout=_client_timeout(connect_seconds, read_seconds),
                 )
-        except BaseException as error:  # cancellation too gives the place back
+        except BaseException as error:  # cancellation, too, has to free the connection's place
             self._free.release()
             if isinstance(error, aiohttp.ClientError | OSError | ValueError):
-                raise _as_httpx(error, written=upload.written or not content) from error
+                raise _send_error(error, origin, written=upload.written or not content) from None
             raise
-        if between is not None and (connection := response.connection) is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = between
+        if (
+            between_seconds is not None
+            and (connection := response.connection) is not None
+            and connection.protocol is not None
+        ):
+            connection.protocol.read_timeout = between_seconds
             connection.protocol.start_timeout()
-        return Reply(response, self._free.release)
+        return Reply(response, str(origin), self._free.release)
 
-    async def aclose(self) -> None:
-        """Close all connections; what is under way fails."""
+    async def close(self) -> None:
+        """Close all connections; calls in progress fail."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
@@ -214,24 +200,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             async with asyncio.timeout(pool_seconds):
                 await self._free.acquire()
         except TimeoutError:
-            raise httpx.PoolTimeout("no connection became free in time") from None
+            message = "all of this worker's connections are in use; try again"
+            raise NotSent(message, NotSentReason.POOL) from None
 
     def _session(self, operator_only: bool) -> aiohttp.ClientSession:
         if (session := self._sessions.get(operator_only)) is None:
             session = self._sessions[operator_only] = self._open_session(operator_only=operator_only)
         return session
-
-
-class _ReplyStream(httpx.AsyncByteStream):
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self._reply.read():
-            yield data
-
-    async def aclose(self) -> None:
-        self._reply.close()
 
 
 def _new_session(
@@ -260,40 +235,53 @@ def _client_timeout(connect_seconds: float | None, read_seconds: float | None) -
     return aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_read=read_seconds)
 
 
-_MEANINGS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], str], ...]] = (
-    # aiohttp's classes overlap, and each of its timeouts is an OSError: the first that fits is the one.
-    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, "connecting took too long"),
-    (aiohttp.SocketTimeoutError, httpx.ReadTimeout, "nothing came for too long"),
-    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError, "the server closed the connection"),
-    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError, "the body ended before it was complete"),
-    (aiohttp.ClientResponseError, httpx.RemoteProtocolError, "the answer is not valid HTTP, or its head is too large"),
-    (aiohttp.ClientOSError, httpx.ReadError, "the connection broke"),
-    (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol, "only http and https are supported"),
-    (TimeoutError, httpx.ReadTimeout, "no answer in time"),
-    (ValueError, httpx.LocalProtocolError, "the URL or a header cannot be sent"),
+_BROKEN_CONNECTION: Final = "the connection broke"
+_DETAILS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    # aiohttp's classes overlap, and each of its timeouts is an OSError: the first that fits counts.
+    (aiohttp.SocketTimeoutError, "nothing came for too long"),
+    (aiohttp.ServerDisconnectedError, "the server closed the connection"),
+    (aiohttp.ClientPayloadError, "the body ended before it was complete"),
+    (aiohttp.ClientResponseError, "the answer is not valid HTTP, or its head is too large"),
+    (aiohttp.ClientOSError, _BROKEN_CONNECTION),
+    (TimeoutError, "no answer in time"),
 )
 
 
-def _as_httpx(error: Exception, *, written: bool = True) -> httpx.TransportError:
-    """The error that httpx's own transport raises for the same event."""
+def _detail(error: Exception) -> str:
+    """Describe an error of an exchange that had begun. Not by the error's own text, which may hold the address or the URL."""
+    return next((detail for kind, detail in _DETAILS if isinstance(error, kind)), "the connection broke while sending")
+
+
+def _send_error(error: Exception, origin: Origin, *, written: bool) -> NotSent | NoResponse:
+    """Translate what ended a request before its response began."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _as_connect_error(error)
+        return _connect_error(error, origin)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return NotSent(f"{origin} did not take a connection in time", NotSentReason.CONNECT_TIMEOUT)
+    if isinstance(error, aiohttp.NonHttpUrlClientError):
+        return NotSent("the request cannot be sent: only http and https are supported", NotSentReason.INVALID)
+    if isinstance(error, ValueError):
+        return NotSent("the request cannot be sent: the URL or a header cannot be sent", NotSentReason.INVALID)
     if type(error) is TimeoutError and not written:
-        return httpx.WriteTimeout("sending took too long")
-    for kind, meaning, message in _MEANINGS:
-        if isinstance(error, kind):
-            return meaning(message)
-    return httpx.WriteError("the connection broke while sending")
+        return NoResponse(str(origin), "sending took too long", timed_out=True)
+    return NoResponse(str(origin), _detail(error), timed_out=isinstance(error, TimeoutError))
 
 
-def _as_connect_error(error: aiohttp.ClientConnectorError) -> httpx.ConnectError:
+def _connect_error(error: aiohttp.ClientConnectorError, origin: Origin) -> NotSent:
     cause = error.os_error
     if isinstance(cause, ForbiddenAddress):
-        return AddressForbidden(cause.reason)
+        # What a name resolves to inside is for the operator's log only.
+        _log.warning("refused to connect to a forbidden address", extra={"origin": str(origin), "why": cause.reason})
+        return NotSent(
+            f"{origin} is at an address that this gateway does not call; its operator can allow the network "
+            "(KEYFERRY_EGRESS_ALLOW)",
+            NotSentReason.FORBIDDEN,
+        )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return NameNotResolved("the host name has no address")
+        return NotSent(f"the host of {origin} has no address; check the endpoint's URL", NotSentReason.NAME)
     if isinstance(error, aiohttp.ClientSSLError):
         reason = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.strerror
-        return TlsFailed(reason or "no TLS session")
+        return NotSent(f"no trusted TLS connection to {origin}: {reason or 'no TLS session'}", NotSentReason.TLS)
     # Not the error's own text, in which asyncio puts the address.
-    return httpx.ConnectError(os.strerror(cause.errno) if cause.errno else "no connection")
+    detail = os.strerror(cause.errno) if cause.errno else "no connection"
+    return NotSent(f"could not connect to {origin}: {detail}", NotSentReason.CONNECT)

@@ -23,7 +23,8 @@ from services.provider_worker.attempt import Progress
 from services.provider_worker.calling import http_provider
 from services.provider_worker.delivery import Delivery
 from services.provider_worker.keys import leasing
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamError
+from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from services.provider_worker.upstream.errors import UpstreamError
 from tests.support.attempt_runs import attempt_run
 from tests.support.upstream_double import Call, Double, reply, upstream_double
 from tests.support.vault_double import VaultDouble, key_facts, worker_side

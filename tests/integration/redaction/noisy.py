@@ -16,7 +16,8 @@ from keyferry.contracts.secret import Secret
 from keyferry.runtime.process import logs
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.key_test.tester import KeyTester
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamError
+from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from services.provider_worker.upstream.errors import UpstreamError
 from tests.integration.provider_worker.key_test.provider import asked
 
 _log = logging.getLogger("services.noisy")

@@ -22,7 +22,8 @@ from keyferry.contracts.usage import KeySource
 from services.provider_worker.adapters.registry import adapter_for
 from services.provider_worker.adapters.response import json_text as documents
 from services.provider_worker.upstream import inflate
-from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient, UpstreamError
+from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient
+from services.provider_worker.upstream.errors import UpstreamError
 
 TIMEOUTS = Timeouts(connect_seconds=60, first_byte_seconds=60, between_bytes_seconds=60)
 BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'

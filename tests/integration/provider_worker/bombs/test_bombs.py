@@ -79,24 +79,29 @@ WIDE = b'{"choices":[' + b"{}," * (8 * 2**20 // 3) + b"{}]}"
 MEMBERS = b'{"choices":[],' + b",".join(b'"%d":0' % number for number in range(800_000)) + b"}"
 
 BOMBS: dict[str, tuple[Behaviour, bool, str, str]] = {
-    "gzip": (compressed("gzip", GZIP), False, "BrokenOffAnswer", "inflates to more than 200 times"),
-    "x-gzip stream": (compressed("x-gzip", GZIP, EVENTS), True, "BrokenOffAnswer", "inflates to more than 200 times"),
-    "deflate": (compressed("deflate", ZLIB), False, "BrokenOffAnswer", "inflates to more than 200 times"),
-    "raw deflate": (compressed("deflate", RAW), False, "BrokenOffAnswer", "inflates to more than 200 times"),
-    "brotli": (headed(bomb(RAW), JSON, "content-encoding: br"), False, "BrokenOffAnswer", "not asked for"),
-    "zstd": (headed(bomb(RAW), JSON, "content-encoding: zstd"), False, "BrokenOffAnswer", "not asked for"),
-    "twice": (headed(bomb(GZIP), JSON, "content-encoding: gzip, gzip"), False, "BrokenOffAnswer", "not asked for"),
-    "endless events": (endless(forever(EVENT * 16)), True, "BrokenOffAnswer", "larger than"),
-    "endless comments": (endless(forever(b": still here\n" * 1000)), True, "BrokenOffAnswer", "larger than"),
+    "gzip": (compressed("gzip", GZIP), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "x-gzip stream": (
+        compressed("x-gzip", GZIP, EVENTS),
+        True,
+        "IncompleteResponse",
+        "inflates to more than 200 times",
+    ),
+    "deflate": (compressed("deflate", ZLIB), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "raw deflate": (compressed("deflate", RAW), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "brotli": (headed(bomb(RAW), JSON, "content-encoding: br"), False, "IncompleteResponse", "not asked for"),
+    "zstd": (headed(bomb(RAW), JSON, "content-encoding: zstd"), False, "IncompleteResponse", "not asked for"),
+    "twice": (headed(bomb(GZIP), JSON, "content-encoding: gzip, gzip"), False, "IncompleteResponse", "not asked for"),
+    "endless events": (endless(forever(EVENT * 16)), True, "IncompleteResponse", "larger than"),
+    "endless comments": (endless(forever(b": still here\n" * 1000)), True, "IncompleteResponse", "larger than"),
     "one endless event": (endless(forever(b"data: " + b"x" * 65536)), True, "server", ""),
-    "endless document": (endless(forever(b'{"a":1},' * 8192), JSON), False, "BrokenOffAnswer", "larger than"),
+    "endless document": (endless(forever(b'{"a":1},' * 8192), JSON), False, "IncompleteResponse", "larger than"),
     "depth": (headed(DEEP, JSON), False, "truncated", ""),
     "depth in an event": (headed(b"data: " + DEEP + b"\n\ndata: [DONE]\n\n", EVENTS), True, "server", ""),
     "width": (headed(WIDE, JSON), False, "truncated", ""),
     "members": (headed(MEMBERS, JSON), False, "truncated", ""),
-    "many headers": (heads(100_000, 64), False, "SentNoAnswer", "head is too large"),
-    "large headers": (heads(64, 9 * 1024), False, "SentNoAnswer", "head is too large"),
-    "one header": (heads(1, 64 * 1024 * 1024), False, "SentNoAnswer", "head is too large"),
+    "many headers": (heads(100_000, 64), False, "NoResponse", "head is too large"),
+    "large headers": (heads(64, 9 * 1024), False, "NoResponse", "head is too large"),
+    "one header": (heads(1, 64 * 1024 * 1024), False, "NoResponse", "head is too large"),
 }
 
 

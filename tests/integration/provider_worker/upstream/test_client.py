@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
-from services.provider_worker.upstream.client import (
-    BodyLimits,
-    BrokenOffAnswer,
+from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient, UpstreamResponse
+from services.provider_worker.upstream.errors import (
+    IncompleteResponse,
+    NoResponse,
     NotSent,
     NotSentReason,
-    SentNoAnswer,
-    Timeouts,
-    UpstreamClient,
     UpstreamError,
-    UpstreamResponse,
 )
 from services.provider_worker.upstream.inflate import STEP_BYTES
 from tests.support.upstream_double import Behaviour, Call, answers, hangs, reply, self_signed, upstream_double
@@ -226,7 +223,7 @@ async def test_a_full_pool_is_not_sent_and_places_come_back() -> None:
 
 async def test_closed_after_reading_may_have_been_paid() -> None:
     error = await failing(answers(close=True))
-    assert isinstance(error, SentNoAnswer)
+    assert isinstance(error, NoResponse)
     assert not error.timed_out
 
 
@@ -235,7 +232,7 @@ async def test_reset_after_reading_may_have_been_paid() -> None:
         call.reset()
 
     error = await failing(reset)
-    assert isinstance(error, SentNoAnswer)
+    assert isinstance(error, NoResponse)
     assert not error.timed_out
 
 
@@ -243,25 +240,25 @@ async def test_silence_after_reading_may_have_been_paid() -> None:
     error = await failing(
         hangs, Timeouts(connect_seconds=20, first_byte_seconds=SHORT_SECONDS, between_bytes_seconds=20)
     )
-    assert isinstance(error, SentNoAnswer)
+    assert isinstance(error, NoResponse)
     assert error.timed_out
 
 
 async def test_garbage_may_have_been_paid() -> None:
     error = await failing(answers(b"220 mail.example ESMTP\r\n\r\n", close=True))
-    assert isinstance(error, SentNoAnswer)
+    assert isinstance(error, NoResponse)
 
 
 async def test_too_many_or_too_large_headers_may_have_been_paid() -> None:
     many = reply(b"", *(f"x-{number}: 1" for number in range(100)))
-    assert isinstance(await failing(answers(many)), SentNoAnswer)
-    assert isinstance(await failing(answers(reply(b"", f"x: {'a' * 10_000}"))), SentNoAnswer)
+    assert isinstance(await failing(answers(many)), NoResponse)
+    assert isinstance(await failing(answers(reply(b"", f"x: {'a' * 10_000}"))), NoResponse)
 
 
 async def test_a_server_that_reads_nothing_may_have_been_paid() -> None:
     timeouts = Timeouts(connect_seconds=20, first_byte_seconds=SHORT_SECONDS, between_bytes_seconds=20)
     async with upstream_double(hangs, reads=False) as double, client() as upstream:
-        with pytest.raises(SentNoAnswer) as caught:
+        with pytest.raises(NoResponse) as caught:
             await post(upstream, double.url(), content=b"x" * 32 * 1024 * 1024, timeouts=timeouts)
         assert caught.value.timed_out
 
@@ -274,7 +271,7 @@ async def test_a_dripping_head_has_an_end() -> None:
             await asyncio.sleep(SHORT_SECONDS / 10)
 
     error = await failing(drips, Timeouts(SHORT_SECONDS, SHORT_SECONDS, 20))
-    assert isinstance(error, SentNoAnswer)
+    assert isinstance(error, NoResponse)
     assert error.timed_out
 
 
@@ -287,7 +284,7 @@ async def test_a_post_is_never_sent_again_on_a_connection_that_died() -> None:
 
     async with upstream_double(once) as double, client() as upstream:
         await post(upstream, double.url())
-        with pytest.raises(SentNoAnswer):
+        with pytest.raises(NoResponse):
             await post(upstream, double.url())
         assert len(double.requests) == 2
         assert double.connections == 1
@@ -306,7 +303,7 @@ async def test_a_post_is_never_sent_again_on_a_connection_that_died() -> None:
 )
 async def test_a_body_cut_off_is_not_a_whole_answer(head: bytes) -> None:
     error = await failing(answers(b"HTTP/1.1 200 OK\r\n" + head, close=True))
-    assert isinstance(error, BrokenOffAnswer)
+    assert isinstance(error, IncompleteResponse)
     assert not error.timed_out
 
 
@@ -320,7 +317,7 @@ async def test_a_reset_within_the_body_is_not_a_whole_answer(head: bytes) -> Non
 
     async with upstream_double(reset) as double, client() as upstream:
         # The reset may overtake the head.
-        with pytest.raises((BrokenOffAnswer, SentNoAnswer)):
+        with pytest.raises((IncompleteResponse, NoResponse)):
             await post(upstream, double.url())
 
 
@@ -332,7 +329,7 @@ async def test_a_pause_within_the_body_is_not_a_whole_answer() -> None:
     error = await failing(
         pauses, Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=SHORT_SECONDS)
     )
-    assert isinstance(error, BrokenOffAnswer)
+    assert isinstance(error, IncompleteResponse)
     assert error.timed_out
 
 
@@ -393,7 +390,7 @@ async def test_an_answer_may_be_so_large(content_type: str, size: int, passes: b
     behave = answers(reply(body, f"content-type: {content_type}", framing=framing), close=not framing)
     if not passes:
         error = await failing(behave, limits=SMALL)
-        assert isinstance(error, BrokenOffAnswer)
+        assert isinstance(error, IncompleteResponse)
         assert "larger than" in str(error)
         return
     async with upstream_double(behave) as double, client(limits=SMALL) as upstream:
@@ -424,7 +421,7 @@ async def test_a_gzip_bomb_never_fills_memory(content_type: str) -> None:
     behave = answers(reply(bomb, f"content-type: {content_type}", "content-encoding: gzip"))
     sizes: list[int] = []
     async with upstream_double(behave) as double, client() as upstream:
-        with pytest.raises(BrokenOffAnswer, match=r"inflates|larger than"):
+        with pytest.raises(IncompleteResponse, match=r"inflates|larger than"):
             await _note_sizes(upstream, double.url(), sizes)
     assert 0 < sum(sizes) <= 64 * 1024 * 1024
     assert max(sizes) <= STEP_BYTES
@@ -439,14 +436,14 @@ async def _note_sizes(upstream: UpstreamClient, url: str, sizes: list[int]) -> N
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd"])
 async def test_other_codings_are_refused(coding: str) -> None:
     error = await failing(answers(reply(b"abc", f"content-encoding: {coding}")))
-    assert isinstance(error, BrokenOffAnswer)
+    assert isinstance(error, IncompleteResponse)
     assert "not asked for" in str(error)
 
 
 async def test_a_compressed_answer_cut_off_is_not_whole() -> None:
     packed = gzip.compress(b"hello" * 100)[:-9]
     error = await failing(answers(reply(packed, "content-encoding: gzip")))
-    assert isinstance(error, BrokenOffAnswer)
+    assert isinstance(error, IncompleteResponse)
 
 
 # --- connections
