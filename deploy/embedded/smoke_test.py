@@ -27,16 +27,13 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import (
     ClientToken,
-    ClientTokens,
     CreateTenant,
     ListClientTokens,
     ListTenants,
-    Tenant,
-    Tenants,
     Tier,
 )
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TOKEN_CREATE, TOKEN_LIST
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 
 DEMO = "demo"
 _MODEL = "echo"
@@ -79,21 +76,21 @@ def run_smoke_test(home: Path) -> None:
 async def _ensure_demo_token(installation: Installation, file: Path) -> Secret:
     async with operator(installation) as session:
         await _ensure_tenant(session)
-        found = await session.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO), ClientTokens)
+        found = await session.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO))
         stored = _read_token(file)
         if stored is not None and is_active(found.tokens, stored, datetime.now(UTC)):
             return stored
         token = client_token.mint()
-        await session.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL), ClientToken)
+        await session.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL))
     write_secret(file, token.reveal() + "\n")
     return token
 
 
 async def _ensure_tenant(session: OperatorConnection) -> None:
-    tenants = (await session.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+    tenants = (await session.ask(TENANT_LIST, ListTenants())).tenants
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
-        await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER), Tenant)
+        await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER))
     elif demo.suspended:
         raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
 

@@ -75,7 +75,7 @@ def stream_config(stream: Stream) -> dict[str, Any]:
     return config if stream.synced else config | {"persist_mode": "async"}
 
 
-def bucket_config(bucket: Bucket) -> dict[str, Any]:
+def bucket_config(bucket: Bucket[Any]) -> dict[str, Any]:
     """Return the JetStream configuration of a KV bucket whose changes are republished for views."""
     return {
         "name": bucket.stream,

@@ -12,9 +12,9 @@ from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from keyferry.contracts.envelope import Message
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import Subject
-from keyferry.runtime.bus.connection import BusError
+from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.access import OPERATOR_PREFIX, OWN_PREFIX, RouteSpec
 from services.console.key_routes import KeyRoutes
@@ -22,7 +22,7 @@ from services.console.middleware import REQUEST_ID
 from services.console.problem import ErrorBody, internal_error, render_error
 from services.console.reading_routes import ReadingRoutes
 from services.console.sealing import Sealer
-from services.console.service_client import Answer, Ask, ServiceClient
+from services.console.service_client import Ask, ServiceClient
 from services.console.tenant_context import DOCUMENTED_CREDENTIAL, tenant_in_path
 from services.console.validation import problem_from_faults
 
@@ -99,7 +99,7 @@ def build_application(
 def build_document() -> dict[str, object]:
     """Return the OpenAPI document of the routes, built without a bus."""
 
-    async def no_bus(subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
+    async def no_bus(subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
         raise BusError("the OpenAPI document is built without a bus")
 
     app = build_application(

@@ -17,7 +17,6 @@ from keyferry.contracts.key import (
     KeyTest,
     ListKeys,
     ProviderKey,
-    ProviderKeys,
     RemoveKey,
     RevertKey,
     RotateKey,
@@ -25,9 +24,9 @@ from keyferry.contracts.key import (
     TryKey,
 )
 from keyferry.contracts.topology import (
+    INTAKE_KEY_GET,
     KEY_ADD,
     KEY_EDIT,
-    KEY_INTAKE,
     KEY_LIST,
     KEY_REMOVE,
     KEY_REVERT,
@@ -83,7 +82,7 @@ class KeyRoutes:
         command = AddKey(
             tenant=context.tenant, actor=context.actor, sealed=await self._sealed_key(context, body), **fields
         )
-        added = await self._services.change(KEY_ADD, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+        added = await self._services.change(KEY_ADD, command, timeout_seconds=KEY_TEST_SECONDS)
         response.headers["location"] = f"{request.url.path}/{added.key_id}"
         return added
 
@@ -93,7 +92,7 @@ class KeyRoutes:
         command = TryKey(
             tenant=context.tenant, actor=context.actor, sealed=await self._sealed_key(context, body), **fields
         )
-        return await self._services.read(KEY_TRY, command, KeyTest, timeout_seconds=KEY_TEST_SECONDS)
+        return await self._services.read(KEY_TRY, command, timeout_seconds=KEY_TEST_SECONDS)
 
     async def summary(self, context: CurrentTenant) -> ProviderKeySummary:
         """Return statistics of a tenant's provider keys."""
@@ -112,17 +111,17 @@ class KeyRoutes:
         command = EditKey.model_validate(
             {"tenant": context.tenant, "actor": context.actor, "key_id": key_id, **body.changes()}
         )
-        return await self._services.change(KEY_EDIT, command, ProviderKey)
+        return await self._services.change(KEY_EDIT, command)
 
     async def remove(self, context: CurrentTenant, key_id: NamedKey) -> KeyRemoved:
         """Destroy a provider key. This cannot be undone."""
         command = RemoveKey(tenant=context.tenant, actor=context.actor, key_id=key_id)
-        return await self._services.change(KEY_REMOVE, command, KeyRemoved)
+        return await self._services.change(KEY_REMOVE, command)
 
     async def test(self, context: CurrentTenant, key_id: NamedKey) -> ProviderKey:
         """Test a stored provider key now; `last_test` holds the result of each step."""
         command = TestKey(tenant=context.tenant, actor=context.actor, key_id=key_id)
-        return await self._services.read(KEY_TEST, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+        return await self._services.read(KEY_TEST, command, timeout_seconds=KEY_TEST_SECONDS)
 
     async def rotate(self, context: CurrentTenant, key_id: NamedKey, body: RotateKeyBody) -> ProviderKey:
         """Replace a stored key by another one. The previous key is kept for a while, so that it can be restored."""
@@ -135,12 +134,12 @@ class KeyRoutes:
         command = RotateKey(
             tenant=context.tenant, actor=context.actor, key_id=key_id, sealed=sealed, save_untested=body.save_untested
         )
-        return await self._services.change(KEY_ROTATE, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+        return await self._services.change(KEY_ROTATE, command, timeout_seconds=KEY_TEST_SECONDS)
 
     async def revert(self, context: CurrentTenant, key_id: NamedKey) -> ProviderKey:
         """Restore a provider key to what it was before its last rotation."""
         command = RevertKey(tenant=context.tenant, actor=context.actor, key_id=key_id)
-        return await self._services.change(KEY_REVERT, command, ProviderKey, timeout_seconds=KEY_TEST_SECONDS)
+        return await self._services.change(KEY_REVERT, command, timeout_seconds=KEY_TEST_SECONDS)
 
     async def _sealed_key(self, context: TenantContext, body: TryKeyBody) -> str:
         if body.sealed is not None:
@@ -150,11 +149,11 @@ class KeyRoutes:
         return self._sealer.seal_new(intake, context.tenant, body.provider, body.base_url, body.fields, body.key)
 
     async def _intake_key(self) -> IntakeKey:
-        return self._sealer.require_pinned(await self._services.read(KEY_INTAKE, GetIntakeKey(), IntakeKey))
+        return self._sealer.require_pinned(await self._services.read(INTAKE_KEY_GET, GetIntakeKey()))
 
     async def _list(self, context: TenantContext, created_by: str | None = None) -> list[ProviderKey]:
         query = ListKeys(tenant=context.tenant, created_by=created_by)
-        return (await self._services.read(KEY_LIST, query, ProviderKeys)).keys
+        return (await self._services.read(KEY_LIST, query)).keys
 
     async def _find(self, context: TenantContext, key_id: str) -> ProviderKey:
         for key in await self._list(context):

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
-from keyferry.contracts.route import Models
+from keyferry.contracts.audit import AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, MODEL_LIST
 from services.console.access import RouteSpec
 from services.console.bodies import AuditPaging, ModelFilters, Paging
@@ -36,7 +35,7 @@ class ReadingRoutes:
 
     async def models(self, context: CurrentTenant, query: Annotated[ModelFilters, Query()]) -> ModelPage:
         """List the models that a tenant can call now."""
-        found = await self._services.read(MODEL_LIST, query.to_query(context.tenant), Models)
+        found = await self._services.read(MODEL_LIST, query.to_query(context.tenant))
         data, following = paginate(found.models, lambda model: model.id, query.limit, query.after)
         return ModelPage(data=data, next=following)
 
@@ -44,11 +43,11 @@ class ReadingRoutes:
         """List who did what, newest first."""
         before = None if query.after is None else int(query.after)
         command = ListAudit(tenant=context.tenant, before=before, limit=query.limit)
-        entries = (await self._services.read(AUDIT_LIST, command, AuditEntries)).entries
+        entries = (await self._services.read(AUDIT_LIST, command)).entries
         more = len(entries) == query.limit and entries[-1].position > 1
         return AuditPage(data=entries, next=str(entries[-1].position) if more else None)
 
     async def verify_audit(self, context: CurrentTenant) -> AuditVerification:
         """Verify the tenant's chain: `faults` is empty if no entry was changed, removed, reordered or cut off."""
         command = VerifyAudit(tenant=context.tenant)
-        return await self._services.read(AUDIT_VERIFY, command, AuditVerification, timeout_seconds=WHOLE_AUDIT_SECONDS)
+        return await self._services.read(AUDIT_VERIFY, command, timeout_seconds=WHOLE_AUDIT_SECONDS)

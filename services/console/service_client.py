@@ -1,17 +1,14 @@
 """Requests to the services that own the data; their refusals become HTTP problems."""
 
-from typing import NoReturn, Protocol, TypeVar
+from typing import NoReturn, Protocol
 
 from nats.errors import Error as NatsError
 
-from keyferry.contracts.envelope import Message
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import Subject
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
-
-Answer = TypeVar("Answer", bound=Message)
-AnswerT = TypeVar("AnswerT", bound=Message)
 
 USUAL_SECONDS = 5.0
 KEY_TEST_SECONDS = 90.0
@@ -31,9 +28,7 @@ _PROBLEMS: dict[ErrorCode, tuple[int, str, str, dict[str, str]]] = {
 class Ask(Protocol):
     """A management request over the bus: `Bus.ask`."""
 
-    async def __call__(
-        self, subject: Subject, question: Message, answer: type[AnswerT], *, timeout_seconds: float
-    ) -> AnswerT:
+    async def __call__(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
         """Return the owner's answer. Raises Refused, and BusError if no service answers."""
 
 
@@ -45,15 +40,14 @@ class ServiceClient:
 
     async def read(
         self,
-        subject: Subject,
-        question: Message,
-        answer: type[Answer],
+        subject: Subject[Q, R],
+        question: Q,
         *,
         timeout_seconds: float = USUAL_SECONDS,
-    ) -> Answer:
+    ) -> R:
         """Send a request that changes nothing and may be repeated."""
         try:
-            return await self._ask(subject, question, answer, timeout_seconds=timeout_seconds)
+            return await self._ask(subject, question, timeout_seconds=timeout_seconds)
         except Refused as error:
             _raise_refusal(error.refusal)
         except (BusError, NatsError) as error:
@@ -61,15 +55,14 @@ class ServiceClient:
 
     async def change(
         self,
-        subject: Subject,
-        question: Message,
-        answer: type[Answer],
+        subject: Subject[Q, R],
+        question: Q,
         *,
         timeout_seconds: float = USUAL_SECONDS,
-    ) -> Answer:
+    ) -> R:
         """Send a request that may have taken effect even if its answer never arrives."""
         try:
-            return await self._ask(subject, question, answer, timeout_seconds=timeout_seconds)
+            return await self._ask(subject, question, timeout_seconds=timeout_seconds)
         except Refused as error:
             _raise_refusal(error.refusal)
         except (BusError, NatsError) as error:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from nats.aio.msg import Msg
 
 from keyferry.contracts.health import Health, HealthList, ListHealth
-from keyferry.contracts.topology import ATTEMPT_FINISHED, CONSUMERS, HEALTH_LIST, Role
+from keyferry.contracts.topology import ATTEMPT_FINISHED, HEALTH_LIST
 from keyferry.runtime.bus.connection import Bus
 from services.health_monitor.attempt_batches import decode_attempts
 from services.health_monitor.registry import TargetHealthRegistry
@@ -39,13 +39,8 @@ class Handlers:
 
     def register(self, bus: Bus) -> None:
         """Hear on `bus` whatever the topology has the monitor hear."""
-        consumer = next(
-            item
-            for item in CONSUMERS
-            if item.stream == ATTEMPT_FINISHED.stream and item.subscriber is Role.HEALTH_MONITOR
-        )
-        bus.pull(consumer, ATTEMPT_FINISHED, self.on_attempts)
-        bus.respond(HEALTH_LIST, ListHealth, self.list_health)
+        bus.pull(ATTEMPT_FINISHED, self.on_attempts)
+        bus.respond(HEALTH_LIST, self.list_health)
 
     async def on_attempts(self, messages: list[Msg]) -> None:
         """Take in packs of attempts. Never raises for what they say, so that all are acknowledged."""

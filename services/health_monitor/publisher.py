@@ -188,7 +188,7 @@ class HealthPublisher:
     async def _publish(self, health: Health) -> None:
         message_id = f"{health.target.key}.{health.state}.{health.changed_at.isoformat()}"
         await self._bus.jetstream.publish(
-            HEALTH_CHANGED.at(provider=health.target.provider),
+            HEALTH_CHANGED.format(provider=health.target.provider),
             health.encode(),
             timeout=_PUBLISH_TIMEOUT_SECONDS,
             headers={"Nats-Msg-Id": message_id},

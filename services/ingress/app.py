@@ -3,7 +3,6 @@
 import asyncio
 from datetime import datetime
 
-from keyferry.contracts.tenancy import ClientToken, Tenant
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
@@ -22,8 +21,8 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     """Return the ingress as a service that is not started. Raises SettingsError."""
     settings = settings or load(IngressSettings)
     service = Service(Role.INGRESS, settings)
-    tenants = KvView(service.bus, TENANTS_VIEW, Tenant)
-    tokens = KvView(service.bus, CLIENT_TOKENS_VIEW, ClientToken)
+    tenants = KvView(service.bus, TENANTS_VIEW)
+    tokens = KvView(service.bus, CLIENT_TOKENS_VIEW)
     pepper = settings.token_pepper()
     callers: list[Caller] = []
 

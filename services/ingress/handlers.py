@@ -14,7 +14,8 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
 from keyferry.contracts.topology import MODEL_LIST
-from keyferry.runtime.bus.connection import Bus, BusError
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
@@ -231,7 +232,7 @@ class OpenAIHandlers:
     async def _available_models(self, exchange: HttpExchange, query: str) -> Models:
         query_message = model_list.build_query(self._identify(exchange).token, query)
         try:
-            return await self._bus.ask(MODEL_LIST, query_message, Models, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
+            return await self._bus.ask(MODEL_LIST, query_message, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
         except BusError as error:
             headers = {"retry-after": "1"}
             raise HttpProblem(503, "overloaded_error", "unavailable", str(error), headers=headers) from None

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.event_outbox import EventRelay
@@ -50,7 +49,7 @@ class Vault:
         self.engine = engine_for(settings, pool_size=_POOL_SIZE)
         self.enrolled = settings.enrolled_workers()
         self.store = KeyStore(self.engine, clock)
-        self.tenants = KvView(service.bus, TENANTS_VIEW, Tenant)
+        self.tenants = KvView(service.bus, TENANTS_VIEW)
         self.keks: KekProvider = settings.keks()
         self.data_keys = DataKeys(self.store, self.keks, settings.deployment_id)
         self.encryption = EnvelopeEncryption(self.data_keys, settings.deployment_id, settings.fingerprint_key())

@@ -32,12 +32,11 @@ from keyferry.contracts.key import (
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
-    CONSUMERS,
     DATA_KEY_ROTATE,
+    INTAKE_KEY_GET,
     KEK_ROTATE,
     KEY_ADD,
     KEY_EDIT,
-    KEY_INTAKE,
     KEY_LEASE,
     KEY_LIST,
     KEY_REMOVE,
@@ -49,11 +48,9 @@ from keyferry.contracts.topology import (
     VAULT_SHRED,
     VAULT_VERIFY,
     WORKER_REGISTER,
-    Consumer,
-    Role,
-    Subject,
 )
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from services.key_vault.database.errors import RequestRejected
@@ -62,7 +59,7 @@ from services.key_vault.keys.auth_failures import AuthFailures
 from services.key_vault.keys.reminders import Reminders
 from services.key_vault.keys.service import KeyService
 from services.key_vault.keys.spend_limits import SpendLimits
-from services.key_vault.leases.service import LeaseHandler, LeaseService
+from services.key_vault.leases.service import LeaseService
 from services.key_vault.maintenance.admin import VaultAdmin
 
 _CHANGED = "so nobody knows whether the change was made: look at the list before asking again"
@@ -94,23 +91,23 @@ class Handlers:
 
     def register(self, bus: Bus) -> None:
         """Hear on `bus` whatever the topology has the vault hear."""
-        bus.respond(KEY_INTAKE, GetIntakeKey, self.intake_key)
-        bus.respond(KEY_ADD, AddKey, self.add)
-        bus.respond(KEY_TRY, TryKey, self.try_)
-        bus.respond(KEY_TEST, TestKey, self.test)
-        bus.respond(KEY_ROTATE, RotateKey, self.rotate)
-        bus.respond(KEY_REVERT, RevertKey, self.revert)
-        bus.respond(KEY_EDIT, EditKey, self.edit)
-        bus.respond(KEY_REMOVE, RemoveKey, self.remove)
-        bus.respond(KEY_LIST, ListKeys, self.list_)
-        bus.respond(KEK_ROTATE, RotateKek, self.rotate_kek)
-        bus.respond(DATA_KEY_ROTATE, RotateDataKeys, self.re_encrypt)
-        bus.respond(VAULT_VERIFY, VerifyVault, self.verify)
-        bus.respond(VAULT_SHRED, ShredTenant, self.shred)
-        bus.respond(WORKER_REGISTER, WorkerRegistration, self.register_worker)
-        bus.lane(KEY_LEASE, LeaseHandler(self._rooms.delivery, bus.spawn).on_lease)
-        bus.pull(_consumer(ATTEMPT_FINISHED), ATTEMPT_FINISHED, self._rooms.refusals.on_attempts)
-        bus.pull(_consumer(KEY_SPENT), KEY_SPENT, self._rooms.spending.on_spent)
+        bus.respond(INTAKE_KEY_GET, self.intake_key)
+        bus.respond(KEY_ADD, self.add)
+        bus.respond(KEY_TRY, self.try_)
+        bus.respond(KEY_TEST, self.test)
+        bus.respond(KEY_ROTATE, self.rotate)
+        bus.respond(KEY_REVERT, self.revert)
+        bus.respond(KEY_EDIT, self.edit)
+        bus.respond(KEY_REMOVE, self.remove)
+        bus.respond(KEY_LIST, self.list_)
+        bus.respond(KEK_ROTATE, self.rotate_kek)
+        bus.respond(DATA_KEY_ROTATE, self.re_encrypt)
+        bus.respond(VAULT_VERIFY, self.verify)
+        bus.respond(VAULT_SHRED, self.shred)
+        bus.respond(WORKER_REGISTER, self.register_worker)
+        bus.subscribe(KEY_LEASE, self._rooms.delivery.on_lease)
+        bus.pull(ATTEMPT_FINISHED, self._rooms.refusals.on_attempts)
+        bus.pull(KEY_SPENT, self._rooms.spending.on_spent)
 
     async def intake_key(self, command: GetIntakeKey) -> IntakeKey:
         """The public key that provider keys are sealed to."""
@@ -203,7 +200,3 @@ class Handlers:
             raise Refused(ErrorCode.UNAVAILABLE, str(error)) from None
         finally:
             self._committed()
-
-
-def _consumer(subject: Subject) -> Consumer:
-    return next(item for item in CONSUMERS if item.stream == subject.stream and item.subscriber is Role.KEY_VAULT)

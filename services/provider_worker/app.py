@@ -5,17 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from keyferry.contracts.key import KeyFacts, LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.key import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import (
-    ATTEMPT_CONFIRMED,
     ATTEMPT_FINISHED,
-    ATTEMPT_RUN,
     KEY_LEASE,
-    KEY_TEST_RUN,
     PROVIDER_KEYS_VIEW,
-    WORKER_CONTROL,
-    WORKER_PROBE,
     WORKER_REGISTER,
     Role,
 )
@@ -28,7 +23,7 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.attempt import Attempts
 from services.provider_worker.calling import no_keys, providers
 from services.provider_worker.echoing import echo_provider
-from services.provider_worker.handlers import CheckDoor, Doors
+from services.provider_worker.handlers import AttemptHandlers, KeyTestHandler
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.leasing import LEASE_SECONDS, KeyRing
 from services.provider_worker.keys.registering import Registrar
@@ -56,7 +51,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     spool = _opened(Spool(settings.spool_dir))
     publisher = BatchPublisher(
         lambda: bus.jetstream,
-        ATTEMPT_FINISHED.at(worker=bus.user),
+        ATTEMPT_FINISHED.format(worker=bus.user),
         producer=bus.user,
         spool_id=spool.spool_id,
         linger_seconds=_PACK_LINGER_SECONDS,
@@ -80,13 +75,8 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         telemetry=service.telemetry,
         capacity=settings.max_attempts,
     )
-    doors = Doors(attempts, spool, bus.spawn)
-    bus.lane(ATTEMPT_RUN, doors.on_attempt)
-    bus.lane(WORKER_CONTROL, doors.on_control, instance=bus.instance_id)
-    bus.lane(WORKER_PROBE, doors.on_probe, instance=bus.instance_id)
-    bus.lane(ATTEMPT_CONFIRMED, doors.on_confirmed, worker=bus.user)
-    checks = CheckDoor(KeyTester(client), None if ring is None else ring.open_check, bus.spawn)
-    bus.lane(KEY_TEST_RUN, checks.on_check, worker=bus.user)
+    AttemptHandlers(attempts, spool, bus.spawn).register(bus)
+    KeyTestHandler(KeyTester(client), None if ring is None else ring.open_check).register(bus)
 
     async def start() -> None:
         publisher.start()
@@ -124,15 +114,13 @@ def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | N
     if settings.identity_key_file is None or settings.vault_public_key_file is None:
         return None
     bus = service.bus
-    view = KvView(bus, PROVIDER_KEYS_VIEW, KeyFacts)
+    view = KvView(bus, PROVIDER_KEYS_VIEW)
 
     async def ask_to_register(registration: WorkerRegistration) -> Registered:
-        return await bus.ask(
-            WORKER_REGISTER, registration, Registered, timeout_seconds=_REGISTER_SECONDS, worker=bus.user
-        )
+        return await bus.ask(WORKER_REGISTER, registration, timeout_seconds=_REGISTER_SECONDS, worker=bus.user)
 
     async def ask_for_key(question: LeaseKey) -> SealedKey:
-        return await bus.ask(KEY_LEASE, question, SealedKey, timeout_seconds=LEASE_SECONDS, worker=bus.user)
+        return await bus.ask(KEY_LEASE, question, timeout_seconds=LEASE_SECONDS, worker=bus.user)
 
     registrar = Registrar(
         worker_id=bus.user,

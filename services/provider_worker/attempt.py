@@ -201,7 +201,7 @@ class Attempts:
                 no_key=progress.no_key,
             )
             if again is not None:
-                await self._send(REQUEST_REROUTE.at(tenant=run.tenant), again.with_body(body), inbox)
+                await self._send(REQUEST_REROUTE.format(tenant=run.tenant), again.with_body(body), inbox)
                 return
         whole = progress.answer.body if record.outcome is Outcome.COMPLETED else b""
         await progress.delivery.end(record.outcome, record.failure, whole)

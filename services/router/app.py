@@ -3,10 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keyferry.contracts.health import Health
-from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import Endpoint
-from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
     ENDPOINTS_VIEW,
     HEALTH_VIEW,
@@ -48,10 +45,10 @@ class RoutingData:
         self.prices = load_prices(price_file)
         self._list_prices = ListPrices(self.prices)
         self._list_prices.preload(self.catalog, datetime.now(UTC))
-        self.tenants = KvView(bus, TENANTS_VIEW, Tenant)
-        self.endpoints = KvView(bus, ENDPOINTS_VIEW, Endpoint)
-        self.keys = KvView(bus, PROVIDER_KEYS_VIEW, KeyFacts)
-        self.health = KvView(bus, HEALTH_VIEW, Health)
+        self.tenants = KvView(bus, TENANTS_VIEW)
+        self.endpoints = KvView(bus, ENDPOINTS_VIEW)
+        self.keys = KvView(bus, PROVIDER_KEYS_VIEW)
+        self.health = KvView(bus, HEALTH_VIEW)
         self._endpoint_index = EndpointIndex()
         self._key_index = KeyIndex()
         self._half_open = HalfOpenLimiter()
@@ -120,7 +117,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     endpoints = EndpointDatabase(bus, settings)
     decisions = BatchPublisher(
         lambda: bus.jetstream,
-        REQUEST_DECIDED.at(router=bus.user),
+        REQUEST_DECIDED.format(router=bus.user),
         producer=bus.user,
         linger_seconds=_DECISION_LINGER_SECONDS,
         capacity=settings.decision_capacity,

@@ -1,4 +1,4 @@
-"""The router's doors on the bus: chat requests, and the management of endpoints and models."""
+"""The router's handlers on the bus: requests to route, and the management of endpoints and models."""
 
 import logging
 import time
@@ -6,13 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute
-from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.route import (
     Endpoint,
     Endpoints,
@@ -32,10 +29,11 @@ from keyferry.contracts.topology import (
     ENDPOINT_SAVE,
     MODEL_LIST,
     REQUEST_REROUTE,
-    reply_prefixes,
 )
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.dispatch import Received
 from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.telemetry import Telemetry
 from services.router.available_models import available_models
@@ -46,8 +44,6 @@ from services.router.store import EndpointStore
 
 _log = logging.getLogger(__name__)
 
-_CALLERS = reply_prefixes(CHAT_REQUEST)
-
 Publish = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, data, reply); raises nats-py's errors when the bus is away."""
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
@@ -56,7 +52,7 @@ ContextOf = Callable[[str], RoutingContext]
 
 
 class RequestHandlers:
-    """Decides each request and sends one message on; the answer never comes back here."""
+    """Decides each request and forwards it in one message; the answer does not come back here."""
 
     def __init__(
         self, *, router: str, context_of: ContextOf, publish: Publish, decisions: BatchPublisher, telemetry: Telemetry
@@ -68,47 +64,21 @@ class RequestHandlers:
         self._telemetry = telemetry
 
     def register(self, bus: Bus) -> None:
-        """Hear every request and every one that has to go elsewhere. Before the bus is started."""
-        bus.lane(CHAT_REQUEST, self.on_request)
-        bus.lane(EMBEDDING_REQUEST, self.on_embedding)
-        bus.lane(REQUEST_REROUTE, self.on_reroute)
+        """Subscribe to requests and reroutes. Call before the bus is started."""
+        bus.subscribe(CHAT_REQUEST, self.on_request)
+        bus.subscribe(EMBEDDING_REQUEST, self.on_request)
+        bus.subscribe(REQUEST_REROUTE, self.on_request)
 
-    async def on_request(self, message: Msg) -> None:
-        """A new request."""
-        await self._on(message, ChatRequest)
-
-    async def on_embedding(self, message: Msg) -> None:
-        """A new request for embeddings."""
-        await self._on(message, EmbeddingRequest)
-
-    async def on_reroute(self, message: Msg) -> None:
-        """A request whose attempt has failed before anything was delivered."""
-        await self._on(message, Reroute)
-
-    async def _on(self, message: Msg, kind: type[ChatRequest] | type[EmbeddingRequest] | type[Reroute]) -> None:
-        """Drops what cannot be answered to a caller's inbox, or whose head names another tenant than its subject."""
-        started_ns = time.perf_counter_ns()
-        if not message.reply.startswith(_CALLERS):
-            _log.warning("dropped a request whose answer would go astray")
-            return
-        try:
-            request, body = kind.split(message.data)
-        except MalformedMessage as error:
-            _log.error("a request cannot be read", extra={"why": error.reason})
-            return
-        if request.tenant != message.subject.rpartition(".")[2]:
-            # The bus checks who may publish to which tenant's subject; the head must not say otherwise.
-            _log.warning("dropped a request whose head names another tenant", extra={"request_id": request.request_id})
-            return
-        await self._decide(request, body, message.reply, started_ns)
-
-    async def _decide(self, request: Request, body: bytes, inbox: str, started_ns: int) -> None:
+    async def on_request(self, received: Received[Request]) -> None:
+        """Decide a new request, or one whose attempt failed before anything was delivered."""
+        request, inbox = received.message, received.reply_to
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
         span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
         decision = decide(request, self._context_of(request.tenant), fresh, traceparent=span.traceparent)
         try:
             if decision.run is not None:
-                await self._publish(ATTEMPT_RUN.at(provider=decision.run.provider), decision.run.with_body(body), inbox)
+                attempt = decision.run.with_body(received.body)
+                await self._publish(ATTEMPT_RUN.format(provider=decision.run.provider), attempt, inbox)
             elif decision.refused is not None:
                 await self._publish(inbox, decision.refused.to_frame(), "")
         except NatsError:
@@ -119,7 +89,7 @@ class RequestHandlers:
             fresh,
             router=self._router,
             now=datetime.now(UTC),
-            duration_us=(time.perf_counter_ns() - started_ns) // 1000,
+            duration_us=(time.perf_counter_ns() - received.received_ns) // 1000,
             trace=span.traceparent,
         )
         self._decisions.put(made.encode())
@@ -137,11 +107,11 @@ class ManagementHandlers:
         self._context_of = context_of
 
     def register(self, bus: Bus) -> None:
-        """Answer every request of a person's. Before the bus is started."""
-        bus.respond(ENDPOINT_SAVE, SaveEndpoint, self.save_endpoint)
-        bus.respond(ENDPOINT_REMOVE, RemoveEndpoint, self.remove_endpoint)
-        bus.respond(ENDPOINT_LIST, ListEndpoints, self.list_endpoints)
-        bus.respond(MODEL_LIST, ListModels, self.list_models)
+        """Subscribe to management requests. Call before the bus is started."""
+        bus.respond(ENDPOINT_SAVE, self.save_endpoint)
+        bus.respond(ENDPOINT_REMOVE, self.remove_endpoint)
+        bus.respond(ENDPOINT_LIST, self.list_endpoints)
+        bus.respond(MODEL_LIST, self.list_models)
 
     async def save_endpoint(self, command: SaveEndpoint) -> Endpoint:
         """Add or replace."""

@@ -27,7 +27,8 @@ from keyferry.contracts.topology import (
     TOKEN_LIST,
     TOKEN_REVOKE,
 )
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.tenant_directory.rejection import Rejected
 from services.tenant_directory.store import DirectoryStore
@@ -49,12 +50,12 @@ class Handlers:
 
     def register(self, bus: Bus) -> None:
         """Answer on `bus` whatever the topology has the directory hear."""
-        bus.respond(TENANT_CREATE, CreateTenant, self.create_tenant)
-        bus.respond(TENANT_UPDATE, UpdateTenant, self.update_tenant)
-        bus.respond(TENANT_LIST, ListTenants, self.list_tenants)
-        bus.respond(TOKEN_CREATE, CreateClientToken, self.create_token)
-        bus.respond(TOKEN_REVOKE, RevokeClientToken, self.revoke_token)
-        bus.respond(TOKEN_LIST, ListClientTokens, self.list_tokens)
+        bus.respond(TENANT_CREATE, self.create_tenant)
+        bus.respond(TENANT_UPDATE, self.update_tenant)
+        bus.respond(TENANT_LIST, self.list_tenants)
+        bus.respond(TOKEN_CREATE, self.create_token)
+        bus.respond(TOKEN_REVOKE, self.revoke_token)
+        bus.respond(TOKEN_LIST, self.list_tokens)
 
     async def create_tenant(self, command: CreateTenant) -> Tenant:
         """Add a tenant."""

@@ -88,12 +88,12 @@ class Database:
 
 
 async def _confirm(bus: Bus, confirmation: AttemptsConfirmed) -> None:
-    await bus.client.publish(ATTEMPT_CONFIRMED.at(worker=confirmation.worker_id), confirmation.encode())
+    await bus.client.publish(ATTEMPT_CONFIRMED.format(worker=confirmation.worker_id), confirmation.encode())
 
 
 async def _set_aside(bus: Bus, rejected: Rejected) -> None:
     await bus.jetstream.publish(
-        RECORD_REJECTED.at(service=bus.user),
+        RECORD_REJECTED.format(service=bus.user),
         dead_letter(rejected).encode(),
         timeout=_PUBLISH_TIMEOUT_SECONDS,
         headers={"Nats-Msg-Id": message_id(rejected)},
@@ -101,7 +101,7 @@ async def _set_aside(bus: Bus, rejected: Rejected) -> None:
 
 
 async def _tell_spending(bus: Bus, spend: KeySpend) -> None:
-    await bus.jetstream.publish(KEY_SPENT.at(tenant=spend.tenant), spend.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
+    await bus.jetstream.publish(KEY_SPENT.format(tenant=spend.tenant), spend.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
 
 
 async def _keep_head(bus: Bus, head: AuditHead) -> None:

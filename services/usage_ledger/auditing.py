@@ -50,7 +50,7 @@ class Auditing:
         for message in messages:
             try:
                 event = AuditEvent.decode(message.data)
-                if not AUDIT_RECORDED.agrees(message.subject, event):
+                if not AUDIT_RECORDED.matches(message.subject, event):
                     raise MalformedMessage("AuditEvent", "a service may not write another's audit")
             except MalformedMessage as error:
                 await self._reject(message, str(error))

@@ -14,16 +14,13 @@ from keyferry.contracts.topology import (
     AUDIT_LIST,
     AUDIT_RECORDED,
     AUDIT_VERIFY,
-    CONSUMERS,
     DECISION_GET,
     REQUEST_DECIDED,
     USAGE_SUMMARIZE,
-    Consumer,
-    Role,
-    Subject,
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, UsageSummary
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.auditing import Auditing
@@ -42,14 +39,14 @@ class Handlers:
 
     def register(self, bus: Bus) -> None:
         """Hear on `bus` whatever the topology has the ledger hear."""
-        bus.pull(_consumer_of(ATTEMPT_FINISHED), ATTEMPT_FINISHED, self._ingest.on_attempts)
-        bus.pull(_consumer_of(REQUEST_DECIDED), REQUEST_DECIDED, self._ingest.on_decisions)
-        bus.pull(_consumer_of(AUDIT_RECORDED), AUDIT_RECORDED, self._auditing.on_events)
-        bus.respond(AUDIT_LIST, ListAudit, self.list_audit)
-        bus.respond(AUDIT_VERIFY, VerifyAudit, self.verify_audit)
-        bus.respond(USAGE_SUMMARIZE, SummarizeUsage, self.summarize)
-        bus.respond(ATTEMPT_LIST, GetAttempts, self.list_attempts)
-        bus.respond(DECISION_GET, GetDecision, self.get_decision)
+        bus.pull(ATTEMPT_FINISHED, self._ingest.on_attempts)
+        bus.pull(REQUEST_DECIDED, self._ingest.on_decisions)
+        bus.pull(AUDIT_RECORDED, self._auditing.on_events)
+        bus.respond(AUDIT_LIST, self.list_audit)
+        bus.respond(AUDIT_VERIFY, self.verify_audit)
+        bus.respond(USAGE_SUMMARIZE, self.summarize)
+        bus.respond(ATTEMPT_LIST, self.list_attempts)
+        bus.respond(DECISION_GET, self.get_decision)
 
     async def summarize(self, command: SummarizeUsage) -> UsageSummary:
         """A tenant's usage; a tenant without any has a summary of zeros."""
@@ -83,10 +80,6 @@ class Handlers:
         """Whether the audit is whole and unchanged."""
         async with _refusing():
             return await self._auditing.verify(command)
-
-
-def _consumer_of(subject: Subject) -> Consumer:
-    return next(item for item in CONSUMERS if item.stream == subject.stream and item.subscriber is Role.USAGE_LEDGER)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import orjson
 
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.route import DecisionRecord
-from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, Subject
+from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, AnySubject
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import records_of
 from services.usage_ledger.dead_letter import Rejected
@@ -76,7 +76,7 @@ def decisions_of(arrivals: Iterable[Arrival]) -> Intake[DecisionRecord]:
     return intake
 
 
-def refused(received: Received[R], reason: str, subject: Subject) -> Rejected:
+def refused(received: Received[R], reason: str, subject: AnySubject) -> Rejected:
     """A record that fits its contract, and that the tables do not take."""
     return _rejected(subject, received.line, reason, received.producer, received.spool_id)
 
@@ -87,7 +87,7 @@ def zoned(moment: datetime) -> datetime:
 
 
 def _lines(
-    subject: Subject, arrivals: Iterable[Arrival], rejected: list[Rejected]
+    subject: AnySubject, arrivals: Iterable[Arrival], rejected: list[Rejected]
 ) -> Iterator[tuple[str, str | None, bytes]]:
     """Producer, spool and line of every record; packs that cannot be read go to `rejected` whole."""
     for name, data in arrivals:
@@ -101,7 +101,7 @@ def _lines(
             yield producer, head.spool_id, line
 
 
-def _rejected(subject: Subject, original: bytes, reason: str, producer: str, spool_id: str | None) -> Rejected:
+def _rejected(subject: AnySubject, original: bytes, reason: str, producer: str, spool_id: str | None) -> Rejected:
     return Rejected(
         original=original,
         reason=reason,

@@ -197,7 +197,7 @@ async def _log_the_decoy(system: KeyferrySystem) -> None:
     seed = Home(system.home).seed_file(Role.PROVISIONER.value).read_text()
     client = await nats.connect(str(system.state["nats_url"]), nkeys_seed_str=seed)
     inbox = f"{inbox_prefix(Role.INGRESS.value)}.decoy.decoy"
-    await client.publish(ATTEMPT_RUN.at(provider=run.provider), run.with_body(b"{}"), reply=inbox)
+    await client.publish(ATTEMPT_RUN.format(provider=run.provider), run.with_body(b"{}"), reply=inbox)
     await client.flush()
     await client.close()
     logs = sorted((system.home / "log").glob("provider_worker*.log"))

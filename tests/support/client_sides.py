@@ -16,7 +16,7 @@ from keyferry.cli.installation import locate
 from keyferry.client import Client, connect
 from keyferry.client.testing import FakeKeyferry, Step, failure
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.route import Endpoint, SaveEndpoint
+from keyferry.contracts.route import SaveEndpoint
 from keyferry.contracts.topology import ENDPOINT_SAVE
 from tests.support import upstream
 from tests.support.system import KeyferrySystem
@@ -175,7 +175,7 @@ async def real_side(system: KeyferrySystem, *, max_retries: int) -> AsyncIterato
 async def _add_endpoint(system: KeyferrySystem, name: str, side: RealSide) -> None:
     asked = SaveEndpoint(tenant="demo", name=name, base_url=side.provider.base_url, models=[side.model])
     async with operator(locate(system.environment)) as me:
-        await me.ask(ENDPOINT_SAVE, asked, Endpoint)
+        await me.ask(ENDPOINT_SAVE, asked)
     async with asyncio.timeout(_PATIENCE_SECONDS):
         while side.model not in {model.id for model in await side.client.models()}:
             pass

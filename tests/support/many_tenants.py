@@ -14,7 +14,7 @@ from keyferry.cli.tokens import build_registration
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.tenancy import ClientToken, CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE
 from keyferry.runtime.process.settings import read_secret
 from keyferry.sealing.framing import from_base64
@@ -96,9 +96,9 @@ def open_accounts(desk: KeyDesk, tenants: Sequence[str]) -> dict[str, str]:
 
         async def make() -> None:
             for tenant, token in left:
-                await me.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant, tier=Tier.PROFESSIONAL), Tenant)
-                await me.ask(TENANT_UPDATE, UpdateTenant(tenant=tenant, key_policy=KeyPolicy.OWN), Tenant)
-                await me.ask(TOKEN_CREATE, build_registration(token, tenant, "load"), ClientToken)
+                await me.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant, tier=Tier.PROFESSIONAL))
+                await me.ask(TENANT_UPDATE, UpdateTenant(tenant=tenant, key_policy=KeyPolicy.OWN))
+                await me.ask(TOKEN_CREATE, build_registration(token, tenant, "load"))
 
         await asyncio.gather(*(make() for _ in range(_AT_ONCE)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.installation import Installation
-from keyferry.contracts.key import KeyRemoved, RemoveKey
+from keyferry.contracts.key import RemoveKey
 from keyferry.contracts.topology import KEY_REMOVE
 from tests.support.key_journeys import Buyer, KeyDesk
 from tests.support.waiting import until
@@ -56,7 +56,7 @@ def _until_used(desk: KeyDesk, key: str, times: int) -> None:
 def _remove(desk: KeyDesk, tenant: str, key_id: str) -> _Removed:
     async def remove(me: OperatorConnection) -> _Removed:
         asked_at = time.monotonic()
-        await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=key_id), KeyRemoved)
+        await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=key_id))
         return _Removed(asked_at, time.monotonic())
 
     home = desk.system.home

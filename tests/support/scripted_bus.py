@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.service import Refusal
-from keyferry.contracts.topology import Subject
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.contracts.topology import AnySubject, Subject
+from keyferry.runtime.bus.requests import BusError, Refused
 
-Answer = TypeVar("Answer", bound=Message)
 Owner = Callable[[Message], Message | Refusal]
 
 
@@ -21,11 +20,11 @@ class ScriptedBus:
     asked: list[tuple[str, Message]] = field(default_factory=list)
     """Subject name and question, as the owner reads it."""
 
-    def answers(self, subject: Subject, answer: Message | Refusal | Owner) -> None:
+    def answers(self, subject: AnySubject, answer: Message | Refusal | Owner) -> None:
         """From now on `subject` is answered so."""
         self.owners[subject.name] = answer if callable(answer) else lambda _: answer
 
-    async def ask(self, subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
+    async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
         """As `Bus.ask`."""
         owner = self.owners.get(subject.name)
         if owner is None:
@@ -39,4 +38,4 @@ class ScriptedBus:
         reply = owner(read)
         if isinstance(reply, Refusal):
             raise Refused(reply.code, reply.message)
-        return answer.decode(reply.encode())
+        return subject.decode_reply(reply.encode())

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyferry.contracts.key import KeyFacts, KeyStatus, LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 from keyferry.sealing.delivery import Purpose, seal_to_worker
 from keyferry.sealing.registration import verify
 from services.provider_worker.keys.leasing import AskForKey, KeyRing

@@ -71,7 +71,7 @@ class Transactions:
             detail=detail,
             at=self._clock(),
         )
-        subject = KEY_CHANGED.at(tenant=key.tenant)
+        subject = KEY_CHANGED.format(tenant=key.tenant)
         await enqueue_event(connection, event_outbox, subject, ids.new(_KEY_CHANGE), event.encode())
 
     async def _audit(self, connection: AsyncConnection, act: Act, **more: str) -> None:
@@ -80,7 +80,7 @@ class Transactions:
         The relay counts it once it is committed, so that acts do not wait for each other and a failed one leaves no hole.
         """
         event = self._audit_event(act, **more)
-        subject = AUDIT_RECORDED.at(service=_SERVICE)
+        subject = AUDIT_RECORDED.format(service=_SERVICE)
         await enqueue_event(connection, event_outbox, subject, event.event_id, event.encode(), counted=True)
 
     def _audit_event(self, act: Act, **more: str) -> UncountedAuditEvent:

@@ -39,7 +39,7 @@ class SpendLimits:
             except MalformedMessage as error:
                 _log.warning("passed over what a key cost", extra={"reason": str(error)})
                 continue
-            if not KEY_SPENT.agrees(message.subject, spent):
+            if not KEY_SPENT.matches(message.subject, spent):
                 _log.warning("passed over what a key cost: it names another tenant than its subject")
                 continue
             await self.take(spent)

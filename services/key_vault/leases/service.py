@@ -14,10 +14,8 @@ from secrets import token_bytes
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from nats.aio.msg import Msg
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.key import (
     KeyFacts,
     KeyTest,
@@ -29,9 +27,11 @@ from keyferry.contracts.key import (
     WorkerRegistration,
 )
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
-from keyferry.contracts.topology import KEY_LEASE, KEY_TEST_RUN, reply_prefixes
-from keyferry.runtime.bus.connection import Bus, BusError, Refused
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import KEY_LEASE, KEY_TEST_RUN
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.dispatch import Received
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
@@ -50,8 +50,7 @@ CHECK_SECONDS = 40.0
 """For one worker's test of a key, its calls to the provider included."""
 _LEASE_ACTION = "key.lease"
 _REGISTER_ACTION = "worker.register"
-_ASKERS = reply_prefixes(KEY_LEASE)
-_WORKER_TOKEN = KEY_LEASE.template.split(".").index("{worker}")
+_WORKER_TOKEN = KEY_LEASE.position("worker")
 _AWAY = "the vault's database does not answer; try again in a moment"
 
 Clock = Callable[[], datetime]
@@ -104,7 +103,7 @@ def ask_over_bus(bus: Bus) -> AskWorker:
     """Ask workers over the bus."""
 
     async def ask(worker_id: str, check: RunKeyTest) -> KeyTest:
-        return await bus.ask(KEY_TEST_RUN, check, KeyTest, timeout_seconds=CHECK_SECONDS, worker=worker_id)
+        return await bus.ask(KEY_TEST_RUN, check, timeout_seconds=CHECK_SECONDS, worker=worker_id)
 
     return ask
 
@@ -191,6 +190,10 @@ class LeaseService:
             except (Refused, BusError) as error:
                 _log.info("a worker did not test a key", extra={"worker": worker.worker_id, "why": str(error)})
         raise NoWorker("no provider worker could test the key")
+
+    async def on_lease(self, received: Received[LeaseKey]) -> SealedKey:
+        """Answer a worker's request for a key. The worker is the one in the subject, where the server checks it."""
+        return await self.lease(received.token(_WORKER_TOKEN), received.message)
 
     # --- inside
 
@@ -280,40 +283,6 @@ class LeaseService:
 
     def _now_unix_ms(self) -> int:
         return _unix_ms(self._clock())
-
-
-class LeaseHandler:
-    """The hot lane of lease requests: `bus.lane(KEY_LEASE, LeaseDoor(delivery, bus.spawn).on_lease)`."""
-
-    def __init__(self, delivery: LeaseService, spawn: Callable[[Awaitable[None]], None]) -> None:
-        self._delivery = delivery
-        self._spawn = spawn
-
-    async def on_lease(self, message: Msg) -> None:
-        """A worker asks for a key. Who it is stands in the subject, where the bus checks it.
-
-        A request whose answer would go elsewhere than to a worker's inbox is dropped: the bus does not check that.
-        """
-        if not message.reply.startswith(_ASKERS):
-            _log.warning("dropped a lease request whose answer would go astray")
-            return
-        self._spawn(self._answer(message))
-
-    async def _answer(self, message: Msg) -> None:
-        await message.respond(await self._answered(message))
-
-    async def _answered(self, message: Msg) -> bytes:
-        worker_id = message.subject.split(".")[_WORKER_TOKEN]
-        try:
-            asked = LeaseKey.decode(message.data)
-            return (await self._delivery.lease(worker_id, asked)).encode()
-        except MalformedMessage as error:
-            return refusal_reply(Refusal(code=ErrorCode.INVALID, message=error.reason))
-        except Refused as error:
-            return refusal_reply(error.refusal)
-        except Exception:  # the edge of the lane: the worker gets an answer, and the defect is in the log
-            _log.exception("a lease request failed")
-            return refusal_reply(Refusal(code=ErrorCode.INTERNAL, message="the lease failed; see the log of key-vault"))
 
 
 def _registering(registration: WorkerRegistration, outcome: AuditOutcome, **details: str) -> Act:

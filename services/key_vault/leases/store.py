@@ -26,7 +26,7 @@ from services.key_vault.database.tables import DataKeyRow, EncryptedRecord, key_
 from services.key_vault.database.transaction import Act, Clock, Transactions, utc_now
 from services.key_vault.leases.sql import LEASE, READ, READ_LOCKING, WRITE
 
-_AUDITED = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)
+_AUDITED = AUDIT_RECORDED.format(service=Role.KEY_VAULT.value)
 _LANES = 2
 """While one batch is on its way to the disk, the next one is read."""
 _BATCH_SIZE = 32

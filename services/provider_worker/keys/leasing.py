@@ -24,7 +24,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.key import KeyFacts, LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.delivery import NONCE_BYTES, InvalidDelivery, Purpose, answers, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey

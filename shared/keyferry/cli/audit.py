@@ -5,7 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.terminal import format_table, format_time
-from keyferry.contracts.audit import AuditEntries, AuditEntry, AuditVerification, ListAudit, VerifyAudit
+from keyferry.contracts.audit import AuditEntry, ListAudit, VerifyAudit
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 
 _ALL_ENTRIES_SECONDS = 300.0
@@ -24,7 +24,7 @@ def command() -> None:
 def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
     """A tenant's audit, the newest first."""
     asked = ListAudit(tenant=tenant, limit=limit, before=before)
-    found = run(lambda me: me.ask(AUDIT_LIST, asked, AuditEntries))
+    found = run(lambda me: me.ask(AUDIT_LIST, asked))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -38,7 +38,7 @@ def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
 def verify(tenant: str | None, as_json: bool) -> int:
     """Recompute every chain. The exit status is 0 when nothing was changed, cut off, reordered or left out."""
     asked = VerifyAudit(tenant=tenant)
-    verdict = run(lambda me: me.ask(AUDIT_VERIFY, asked, AuditVerification, timeout_seconds=_ALL_ENTRIES_SECONDS))
+    verdict = run(lambda me: me.ask(AUDIT_VERIFY, asked, timeout_seconds=_ALL_ENTRIES_SECONDS))
     if as_json:
         click.echo(verdict.model_dump_json(indent=2))
     else:

@@ -10,10 +10,10 @@ from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.finding import Finding
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import days
-from keyferry.contracts.key import KekAgeReport, KekRotation, RotateKek
+from keyferry.contracts.key import KekAgeReport, RotateKek
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import CONSUMERS, KEK_ROTATE, SERVICES, Role
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)
 """Half of the second within which a provider call has to begin (`contracts.chat.START_WITHIN_MS`)."""
@@ -103,7 +103,7 @@ def check_ledger(trace: RequestTrace, chat_result: ChatResult) -> Finding:
 
 async def _kek(operator: OperatorConnection) -> Finding:
     try:
-        far = await operator.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
+        far = await operator.ask(KEK_ROTATE, RotateKek(start=False))
     except (BusError, Refused) as error:
         return Finding(_KEK, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
     if far.term is None:

@@ -16,14 +16,14 @@ from nkeys import NkeysError
 
 from keyferry.cli.installation import START_IT, Installation, locate
 from keyferry.cli.problem import Problem
-from keyferry.contracts.envelope import MalformedMessage, Message
+from keyferry.contracts.channels import Q, R
+from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role, Subject, inbox_prefix
-from keyferry.runtime.bus import connection as bus
+from keyferry.runtime.bus import requests as bus
 from keyferry.runtime.process.settings import without_credentials
 from keyferry.runtime.request.calls import Caller
 
-Answer = TypeVar("Answer", bound=Message)
 T = TypeVar("T")
 
 ROLL_CALL_SECONDS = 0.5
@@ -40,12 +40,10 @@ class OperatorConnection:
         self._violations = violations
         self._prefix = inbox_prefix(Role.OPERATOR.value)
 
-    async def ask(
-        self, subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float = _ASK_SECONDS
-    ) -> Answer:
+    async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float = _ASK_SECONDS) -> R:
         """A management request. Raises Refused, BusError when nobody answers, and Problem when we may not ask."""
         try:
-            return await bus.ask(self.client, subject, question, answer, timeout_seconds=timeout_seconds)
+            return await bus.ask(self.client, subject, question, timeout_seconds=timeout_seconds)
         except bus.BusError:
             if self._violations:
                 raise Problem(
@@ -73,7 +71,7 @@ class OperatorConnection:
 
         inbox = f"{self._prefix}.{secrets.token_hex(8)}"
         subscription = await self.client.subscribe(inbox, cb=on_report)
-        await self.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+        await self.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
         await self.client.flush()
         await asyncio.sleep(within_seconds)  # nobody knows how many will answer: the roll-call is a fixed time
         await subscription.unsubscribe()

@@ -6,7 +6,7 @@ from keyferry.cli.connection import run
 from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table
-from keyferry.contracts.route import Endpoint, Endpoints, ListEndpoints, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SaveEndpoint
 from keyferry.contracts.topology import ENDPOINT_LIST, ENDPOINT_REMOVE, ENDPOINT_SAVE
 
 
@@ -31,7 +31,7 @@ def add(
     asked = SaveEndpoint(
         tenant=tenant, name=name, base_url=base_url, models=list(models), priority=priority, enabled=not disabled
     )
-    saved = run(lambda me: me.ask(ENDPOINT_SAVE, asked, Endpoint))
+    saved = run(lambda me: me.ask(ENDPOINT_SAVE, asked))
     click.echo(
         saved.model_dump_json(indent=2) if as_json else f"saved {saved.name}: {saved.base_url}, {_models(saved)}"
     )
@@ -42,7 +42,7 @@ def add(
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
     """A tenant's endpoints, in the order they are tried."""
-    found = run(lambda me: me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant), Endpoints))
+    found = run(lambda me: me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant)))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -57,7 +57,7 @@ def list_(tenant: str, as_json: bool) -> None:
 @json_option
 def rm(name: str, tenant: str, as_json: bool) -> None:
     """Remove the endpoint NAME."""
-    removed = run(lambda me: me.ask(ENDPOINT_REMOVE, RemoveEndpoint(tenant=tenant, name=name), Endpoint))
+    removed = run(lambda me: me.ask(ENDPOINT_REMOVE, RemoveEndpoint(tenant=tenant, name=name)))
     click.echo(removed.model_dump_json(indent=2) if as_json else f"removed {removed.name}")
 
 

@@ -14,7 +14,7 @@ from keyferry.contracts.key import AddKey, IntakeKey, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import KEY_ADD
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
@@ -88,7 +88,7 @@ async def _add(
             save_untested=save_untested,
             once=True,
         )
-        return await me.ask(KEY_ADD, asked, ProviderKey, timeout_seconds=timeout_seconds)
+        return await me.ask(KEY_ADD, asked, timeout_seconds=timeout_seconds)
     except Refused as error:
         return error.refusal.message
     except Problem as problem:

@@ -11,7 +11,7 @@ from keyferry.contracts.key import GetIntakeKey, IntakeKey
 from keyferry.contracts.key_address import UnusableAddress, key_address
 from keyferry.contracts.providers import PROVIDERS, ImplausibleKey, check_format
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.topology import KEY_INTAKE
+from keyferry.contracts.topology import INTAKE_KEY_GET
 from keyferry.sealing.intake import seal_key
 from keyferry.sealing.private_keys import fingerprint
 from keyferry.sealing.suite import UnknownSuite
@@ -24,7 +24,7 @@ PINNED_VARIABLE = "KEYFERRY_INTAKE_PUBLIC_KEY_FILE"
 
 async def intake_key(me: OperatorConnection) -> IntakeKey:
     """The vault's intake key, which has to be the pinned one. Raises Problem."""
-    told = await me.ask(KEY_INTAKE, GetIntakeKey(), IntakeKey)
+    told = await me.ask(INTAKE_KEY_GET, GetIntakeKey())
     file = _pinned_file()
     pinned = _read(file)
     if fingerprint(told.suite, told.public_key) != fingerprint(told.suite, pinned):

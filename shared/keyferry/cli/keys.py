@@ -32,7 +32,7 @@ from keyferry.contracts.key import (
 from keyferry.contracts.money import usd
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, ListTenants, Tenants
+from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, ListTenants
 from keyferry.contracts.topology import (
     KEY_ADD,
     KEY_EDIT,
@@ -45,7 +45,7 @@ from keyferry.contracts.topology import (
     TENANT_LIST,
     Subject,
 )
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 
 TEST_SECONDS = 90.0
 """A test calls the provider several times, and another worker where the first is gone."""
@@ -117,7 +117,7 @@ def add(
             monthly_limit_usd=limit,
             save_untested=save_untested,
         )
-        return await me.ask(KEY_ADD, asked, ProviderKey, timeout_seconds=TEST_SECONDS)
+        return await me.ask(KEY_ADD, asked, timeout_seconds=TEST_SECONDS)
 
     _show(run(work), "added", as_json)
 
@@ -139,7 +139,7 @@ def try_(
     async def work(me: OperatorConnection) -> KeyTest:
         sealed = seal(await intake_key(me), tenant, provider, base_url, given, key)
         asked = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=given)
-        return await me.ask(KEY_TRY, asked, KeyTest, timeout_seconds=TEST_SECONDS)
+        return await me.ask(KEY_TRY, asked, timeout_seconds=TEST_SECONDS)
 
     check = run(work)
     click.echo(check.model_dump_json(indent=2) if as_json else key_output.steps(check))
@@ -174,7 +174,7 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
 def test(key_id: str, tenant: str, as_json: bool) -> None:
     """Test KEY_ID now, and show how each step went."""
     asked = TestKey(tenant=tenant, key_id=_key_id(key_id))
-    _show(run(lambda me: me.ask(KEY_TEST, asked, ProviderKey, timeout_seconds=TEST_SECONDS)), "tested", as_json)
+    _show(run(lambda me: me.ask(KEY_TEST, asked, timeout_seconds=TEST_SECONDS)), "tested", as_json)
 
 
 @command.command()
@@ -192,7 +192,7 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
         key = await _find_key(me, tenant, named)
         sealed = seal_for_origin(await intake_key(me), tenant, key.provider, key.origin, secret)
         asked = RotateKey(tenant=tenant, key_id=named, sealed=sealed, save_untested=save_untested)
-        return await me.ask(KEY_ROTATE, asked, ProviderKey, timeout_seconds=TEST_SECONDS)
+        return await me.ask(KEY_ROTATE, asked, timeout_seconds=TEST_SECONDS)
 
     _show(run(work), "rotated", as_json)
 
@@ -204,7 +204,7 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
 def revert(key_id: str, tenant: str, as_json: bool) -> None:
     """Go back to what KEY_ID was before its last rotation."""
     asked = RevertKey(tenant=tenant, key_id=_key_id(key_id))
-    _show(run(lambda me: me.ask(KEY_REVERT, asked, ProviderKey, timeout_seconds=TEST_SECONDS)), "reverted", as_json)
+    _show(run(lambda me: me.ask(KEY_REVERT, asked, timeout_seconds=TEST_SECONDS)), "reverted", as_json)
 
 
 @command.command()
@@ -284,7 +284,7 @@ def rm(key_id: str, tenant: str, yes: bool, as_json: bool) -> None:
         click.confirm(f"Destroy {named} of {tenant}? It cannot be brought back", abort=True, err=True)
 
     async def work(me: OperatorConnection) -> tuple[KeyRemoved, str]:
-        removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=named), KeyRemoved)
+        removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=named))
         return removed, await _describe_payer(me, removed.key)
 
     removed, then = run(work)
@@ -340,8 +340,8 @@ def _dollars(text: str | None) -> Decimal | None:
     return amount
 
 
-def _ask_and_show(subject: Subject, asked: EditKey, done: str, as_json: bool) -> None:
-    _show(run(lambda me: me.ask(subject, asked, ProviderKey)), done, as_json)
+def _ask_and_show(subject: Subject[EditKey, ProviderKey], asked: EditKey, done: str, as_json: bool) -> None:
+    _show(run(lambda me: me.ask(subject, asked)), done, as_json)
 
 
 def _show(key: ProviderKey, done: str, as_json: bool) -> None:
@@ -362,11 +362,11 @@ async def _find_key(me: OperatorConnection, tenant: str, key_id: str) -> Provide
 
 
 async def _list_keys(me: OperatorConnection, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
-    return (await me.ask(KEY_LIST, ListKeys(tenant=tenant, created_by=created_by), ProviderKeys)).keys
+    return (await me.ask(KEY_LIST, ListKeys(tenant=tenant, created_by=created_by))).keys
 
 
 async def _list_tenants(me: OperatorConnection) -> list[str]:
-    known = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+    known = (await me.ask(TENANT_LIST, ListTenants())).tenants
     return list(dict.fromkeys([PLATFORM_TENANT, *(one.tenant for one in known)]))
 
 
@@ -381,5 +381,5 @@ async def _describe_payer(me: OperatorConnection, removed: ProviderKey) -> str:
 
 
 async def _policy(me: OperatorConnection, tenant: str) -> KeyPolicy | None:
-    tenants = (await me.ask(TENANT_LIST, ListTenants(), Tenants)).tenants
+    tenants = (await me.ask(TENANT_LIST, ListTenants())).tenants
     return next((known.key_policy for known in tenants if known.tenant == tenant), None)

@@ -7,7 +7,7 @@ from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.terminal import format_table
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.money import plain
-from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
+from keyferry.contracts.route import ListModels, Model, ModelPrices
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import MODEL_LIST
 
@@ -54,7 +54,7 @@ def command(
         unapproved=unapproved or None,
         sort=ModelSort(sort) if sort else None,
     )
-    found = run(lambda me: me.ask(MODEL_LIST, question, Models))
+    found = run(lambda me: me.ask(MODEL_LIST, question))
     if as_json:
         click.echo(found.model_dump_json(indent=2, exclude_none=True))
         return

@@ -37,7 +37,7 @@ def to_problem(error: Exception) -> Problem:
     from pydantic import ValidationError
 
     from keyferry.contracts.envelope import MalformedMessage, describe
-    from keyferry.runtime.bus.connection import BusError, Refused
+    from keyferry.runtime.bus.requests import BusError, Refused
     from keyferry.runtime.process.settings import SettingsError
     from keyferry.runtime.request.calls import CallFailed
 

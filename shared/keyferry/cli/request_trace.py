@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.problem import Problem
-from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
+from keyferry.contracts.route import DecisionRecord, GetDecision
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
-from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow
+from keyferry.contracts.usage import GetAttempts, LedgerRow
 from keyferry.runtime.backoff import Backoff
-from keyferry.runtime.bus.connection import BusError
+from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.process.telemetry import trace_id
 
 TRACE_TIMEOUT_SECONDS = 10.0
@@ -79,7 +79,7 @@ def incomplete_trace(missing: list[str], within_seconds: float = TRACE_TIMEOUT_S
 
 async def _ask(operator: OperatorConnection, tenant: str, request_id: str) -> RequestTrace:
     decision, attempts = await asyncio.gather(
-        operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id), Decision),
-        operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id), Attempts),
+        operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id)),
+        operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id)),
     )
     return RequestTrace(tenant, request_id, decision.record, attempts.rows, decision.later)

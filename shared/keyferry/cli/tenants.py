@@ -6,7 +6,7 @@ from keyferry.cli.connection import run
 from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table
-from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, ListTenants, Tenant, Tenants, Tier, UpdateTenant
+from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, ListTenants, Tenant, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TENANT_UPDATE
 
 _TIERS = click.Choice([tier.value for tier in Tier])
@@ -32,7 +32,7 @@ def command() -> None:
 def create(tenant: str, name: str | None, tier: str, as_json: bool) -> None:
     """Add TENANT, an id of a-z, 0-9 and hyphens."""
     asked = CreateTenant(tenant=tenant, name=name or tenant, tier=Tier(tier))
-    _show(run(lambda me: me.ask(TENANT_CREATE, asked, Tenant)), "created", as_json)
+    _show(run(lambda me: me.ask(TENANT_CREATE, asked)), "created", as_json)
 
 
 @command.command()
@@ -46,7 +46,7 @@ def update(tenant: str, name: str | None, tier: str | None, suspended: bool | No
     if name is None and tier is None and suspended is None:
         raise Problem("nothing to change", "Give --name, --tier, --suspend or --resume")
     asked = UpdateTenant(tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended)
-    _show(run(lambda me: me.ask(TENANT_UPDATE, asked, Tenant)), "changed", as_json)
+    _show(run(lambda me: me.ask(TENANT_UPDATE, asked)), "changed", as_json)
 
 
 @command.command("set")
@@ -73,7 +73,7 @@ def set_(
     asked = UpdateTenant(
         tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported, allow_unapproved=allow_unapproved
     )
-    changed = run(lambda me: me.ask(TENANT_UPDATE, asked, Tenant))
+    changed = run(lambda me: me.ask(TENANT_UPDATE, asked))
     if as_json:
         click.echo(changed.model_dump_json(indent=2))
         return
@@ -89,7 +89,7 @@ def set_(
 @json_option
 def list_(as_json: bool) -> None:
     """All tenants."""
-    found = run(lambda me: me.ask(TENANT_LIST, ListTenants(), Tenants))
+    found = run(lambda me: me.ask(TENANT_LIST, ListTenants()))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return

@@ -12,7 +12,7 @@ from keyferry.cli.secret_file import secret_file
 from keyferry.cli.terminal import format_table, format_time, parse_time
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.tenancy import ClientToken, ClientTokens, CreateClientToken, ListClientTokens, RevokeClientToken
+from keyferry.contracts.tenancy import ClientToken, CreateClientToken, ListClientTokens, RevokeClientToken
 from keyferry.contracts.topology import TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
 
 _LAST = 4
@@ -41,10 +41,10 @@ def create(
         token, tenant, label, models, parse_time(expires, datetime.now(UTC)) if expires else None
     )
     if output is None:
-        made = run(lambda me: me.ask(TOKEN_CREATE, asked, ClientToken))
+        made = run(lambda me: me.ask(TOKEN_CREATE, asked))
     else:
         with secret_file(output, token):
-            made = run(lambda me: me.ask(TOKEN_CREATE, asked, ClientToken))
+            made = run(lambda me: me.ask(TOKEN_CREATE, asked))
     if as_json:
         shown = {"token": token.reveal()} if output is None else {"token_file": str(output)}
         click.echo(_json(made, shown))
@@ -62,7 +62,7 @@ def create(
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
     """A tenant's client tokens."""
-    found = run(lambda me: me.ask(TOKEN_LIST, ListClientTokens(tenant=tenant), ClientTokens))
+    found = run(lambda me: me.ask(TOKEN_LIST, ListClientTokens(tenant=tenant)))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -95,7 +95,7 @@ def revoke(token_id: str, tenant: str, as_json: bool) -> None:
             f"that is no token id, which begins with {ids.CLIENT_TOKEN}_",
             f"`keyferry tokens list --tenant {tenant}` shows each token's id beside its last characters",
         )
-    revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id), ClientToken))
+    revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id)))
     click.echo(
         revoked.model_dump_json(indent=2)
         if as_json

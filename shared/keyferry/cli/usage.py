@@ -26,7 +26,7 @@ def command(tenant: str, since: str | None, until: str | None, as_json: bool) ->
         since=parse_time(since, now) if since else None,
         until=parse_time(until, now) if until else None,
     )
-    found = run(lambda me: me.ask(USAGE_SUMMARIZE, asked, UsageSummary))
+    found = run(lambda me: me.ask(USAGE_SUMMARIZE, asked))
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(summary_lines(found, asked)))
 
 

@@ -14,7 +14,6 @@ from keyferry.contracts.key import (
     KekRotation,
     RotateDataKeys,
     RotateKek,
-    Shredded,
     ShredTenant,
     VaultReport,
     VerifyVault,
@@ -35,7 +34,7 @@ def command() -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Which KEKs wrap how many data keys, how old they are, and how far a rotation is."""
-    _show_rotation(run(lambda me: me.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)), as_json)
+    _show_rotation(run(lambda me: me.ask(KEK_ROTATE, RotateKek(start=False))), as_json)
 
 
 @command.command("rotate-kek")
@@ -47,11 +46,11 @@ def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
     say: Callable[[str], None] = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
 
     async def work(me: OperatorConnection) -> KekRotation:
-        far = await me.ask(KEK_ROTATE, RotateKek(renew=new_key), KekRotation)
+        far = await me.ask(KEK_ROTATE, RotateKek(renew=new_key))
         while wait and far.running:
             say(_how_far(far))
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            far = await me.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
+            far = await me.ask(KEK_ROTATE, RotateKek(start=False))
         return far
 
     far = run(work)
@@ -65,9 +64,7 @@ def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
 def rotate_data_keys(tenant: str, as_json: bool) -> int:
     """Seal a tenant's keys under a fresh data key, and destroy the former one."""
     asked = RotateDataKeys(tenant=tenant)
-    return _show_report(
-        run(lambda me: me.ask(DATA_KEY_ROTATE, asked, VaultReport, timeout_seconds=_ALL_RECORDS_SECONDS)), as_json
-    )
+    return _show_report(run(lambda me: me.ask(DATA_KEY_ROTATE, asked, timeout_seconds=_ALL_RECORDS_SECONDS)), as_json)
 
 
 @command.command()
@@ -76,9 +73,7 @@ def rotate_data_keys(tenant: str, as_json: bool) -> int:
 def verify(tenant: str | None, as_json: bool) -> int:
     """Open every record and say which cannot be. The exit status is 0 when all can."""
     asked = VerifyVault(tenant=tenant)
-    return _show_report(
-        run(lambda me: me.ask(VAULT_VERIFY, asked, VaultReport, timeout_seconds=_ALL_RECORDS_SECONDS)), as_json
-    )
+    return _show_report(run(lambda me: me.ask(VAULT_VERIFY, asked, timeout_seconds=_ALL_RECORDS_SECONDS)), as_json)
 
 
 @command.command()
@@ -90,7 +85,7 @@ def shred(tenant: str, confirm: str | None, as_json: bool) -> None:
     again = confirm if confirm is not None else _asked_again(tenant)
     if again != tenant:
         raise Problem("the two names are not the same, so nothing was destroyed", "Give the tenant's name once more")
-    done = run(lambda me: me.ask(VAULT_SHRED, ShredTenant(tenant=tenant, confirm=again), Shredded))
+    done = run(lambda me: me.ask(VAULT_SHRED, ShredTenant(tenant=tenant, confirm=again)))
     click.echo(
         done.model_dump_json(indent=2)
         if as_json

@@ -92,7 +92,7 @@ class BusTransport:
         """What the tenant can call now. Raises KeyferryError."""
         question = ListModels(tenant=tenant)
         try:
-            reply = await self._client.request(MODEL_LIST.addressed(question), question.encode(), timeout=_ASK_SECONDS)
+            reply = await self._client.request(MODEL_LIST.address(question), question.encode(), timeout=_ASK_SECONDS)
             if (refusal := refusal_in(reply.data)) is not None:
                 raise build_error(Failure(failure_class=_REFUSED[refusal.code], message=refusal.message))
             return Models.decode(reply.data)
@@ -160,7 +160,7 @@ class _Connection:
         """
         probe = Probe(attempt_ids=[ids.new(ids.ATTEMPT)]).encode()
         try:
-            await client.request(WORKER_PROBE.at(instance=ids.new(ids.BOOT)), probe, timeout=_INBOX_SECONDS)
+            await client.request(WORKER_PROBE.format(instance=ids.new(ids.BOOT)), probe, timeout=_INBOX_SECONDS)
         except NoRespondersError:
             return
         except (NatsError, TimeoutError):

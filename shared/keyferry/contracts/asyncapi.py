@@ -19,9 +19,9 @@ from keyferry.contracts.topology import (
     FRAMES,
     REQUEST_DECIDED,
     SUBJECTS,
+    AnySubject,
     Bucket,
-    Subject,
-    Transport,
+    SubjectKind,
     contracts,
 )
 from keyferry.contracts.usage import BatchHead
@@ -64,7 +64,7 @@ def document(version: str) -> Json:
     }
 
 
-def encoding(subject: Subject) -> str:
+def encoding(subject: AnySubject) -> str:
     """How messages on `subject` are put into bytes: a key of the encodings that the document explains."""
     if subject in PACKED:
         return "pack"
@@ -103,7 +103,7 @@ def _channels() -> Iterator[tuple[str, Json]]:
         )
 
 
-def _channel(subject: Subject) -> Json:
+def _channel(subject: AnySubject) -> Json:
     channel: Json = {
         "address": subject.template,
         "summary": subject.summary,
@@ -118,7 +118,7 @@ def _channel(subject: Subject) -> Json:
     return channel
 
 
-def _bucket_channel(bucket: Bucket, address: str, role: str) -> Json:
+def _bucket_channel(bucket: Bucket[Any], address: str, role: str) -> Json:
     return {
         "address": address,
         "summary": f"{bucket.summary} {role}",
@@ -144,7 +144,7 @@ def _operations() -> Iterator[tuple[str, Json]]:
             yield f"{role}.receive.view.{bucket.name}", _plain_operation("receive", f"view.{bucket.name}")
 
 
-def _operation(action: str, subject: Subject) -> Json:
+def _operation(action: str, subject: AnySubject) -> Json:
     operation = _plain_operation(action, subject.name) | {"summary": subject.summary}
     if subject.queue and action == "receive":
         operation["bindings"] = {"nats": {"queue": subject.queue}}
@@ -172,15 +172,15 @@ def _schemas() -> Json:
     return dict(sorted(definitions.items()))
 
 
-def _durability(subject: Subject) -> str:
-    return f"stream {subject.stream}" if subject.transport is Transport.STREAM else subject.transport.value
+def _durability(subject: AnySubject) -> str:
+    return f"stream {subject.stream}" if subject.kind is SubjectKind.STREAM else subject.kind.value
 
 
 def _encoding(name: str) -> Json:
     return {"name": name, "description": _ENCODINGS[name]}
 
 
-def _reply_channel(subject: Subject) -> str:
+def _reply_channel(subject: AnySubject) -> str:
     return f"{subject.name}.reply"
 
 

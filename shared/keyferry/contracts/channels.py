@@ -1,17 +1,22 @@
-"""The kinds of things that the topology is made of: roles, subjects, streams, consumers and buckets."""
+"""What the topology is made of: roles, subjects, streams, consumers and buckets. Pure."""
 
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel
+from keyferry.contracts.envelope import Head, Message
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message | None)
+E = TypeVar("E", bound=Message)
+
 
 class Role(StrEnum):
-    """Who connects to the bus. Each process role is a NATS user of its own; worker slots are one user each."""
+    """A kind of bus client. Each process role is one NATS user; each worker slot is a user of its own."""
 
     INGRESS = "ingress"
     ROUTER = "router"
@@ -22,11 +27,11 @@ class Role(StrEnum):
     KEY_VAULT = "key-vault"
     CONSOLE = "console"
     INTERNAL_CLIENT = "internal-client"
-    """A program of one tenant that calls over the bus instead of over HTTP; each is a user of its own."""
+    """A tenant's program that calls over the bus instead of HTTP; each is a user of its own."""
     OPERATOR = "operator"
     """The command line, with the installation's operator credentials."""
     PROVISIONER = "provisioner"
-    """The step that makes streams, consumers and buckets; nobody else may."""
+    """The step that creates streams, consumers and buckets; no other role may."""
 
 
 SERVICES = (
@@ -41,84 +46,164 @@ SERVICES = (
 )
 
 
-class Transport(StrEnum):
-    """How a message travels and what survives."""
+class SubjectKind(StrEnum):
+    """The messaging pattern of a subject."""
 
     CORE = "core"
-    """Held by nobody; a caller waits or does without."""
+    """Core NATS, fire and forget."""
     REQUEST = "request"
-    """Core, with a reply to the caller's inbox."""
+    """Core NATS with a reply to the caller's inbox."""
     STREAM = "stream"
-    """Kept by JetStream until its limits."""
-
-
-class Lane(StrEnum):
-    """How a service subscribes."""
-
-    FRAMEWORK = "framework"
-    """A FastStream subscriber."""
-    HOT = "hot"
-    """A raw subscription on the same connection: the framework's pipeline costs several times the work itself there."""
+    """Stored by JetStream up to the stream's limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """One kind of message and its way."""
+class Subject(Generic[Q, R]):
+    """A subject, its message type `Q` and its reply type `R` (None where no reply is decoded)."""
 
     template: str
-    message: type[BaseModel]
+    message: type[Q]
     publishers: tuple[Role, ...]
     subscribers: tuple[Role, ...]
-    transport: Transport
+    kind: SubjectKind
     summary: str
-    reply: type[BaseModel] | None = None
+    reply: type[R] | None = None
     queue: str | None = None
     stream: str | None = None
-    lane: Lane = Lane.FRAMEWORK
+    fast_path: bool = False
+    """Served by a raw subscription: the framework's pipeline would cost several times the work itself."""
 
-    def at(self, **values: str) -> str:
-        """The subject for these placeholder values. Raises KeyError for a missing one."""
+    def format(self, **values: str) -> str:
+        """Return the subject with every placeholder filled in. Raises KeyError for a missing value."""
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.template)
 
     def pattern(self, **values: str) -> str:
-        """The subject to subscribe or permit: given values filled in, every other placeholder a wildcard."""
+        """Return the subject to subscribe to or permit: placeholders without a value become wildcards."""
         return _PLACEHOLDER.sub(lambda match: values.get(match[1], "*"), self.template)
 
-    def addressed(self, message: BaseModel, **values: str) -> str:
-        """The subject that `message` goes to: a placeholder that is not in `values` is the message's field of that name.
+    def address(self, message: Message, **values: str) -> str:
+        """Return the subject for `message`: a placeholder that is not in `values` is the message's field of that name.
 
         Raises AttributeError for a placeholder that is neither.
         """
         return _PLACEHOLDER.sub(lambda match: values.get(match[1]) or str(getattr(message, match[1])), self.template)
 
-    def agrees(self, subject: str, message: BaseModel) -> bool:
-        """Whether `message` says the same as the subject it came on, wherever it has a field of a placeholder's name.
+    def matches(self, subject: str, message: Message) -> bool:
+        """Return whether `message` agrees with the subject it arrived on, in every field named like a placeholder.
 
-        `{worker}` is told by a field `worker` or `worker_id`. The bus checks who may publish to which tenant's or worker's
-        subject, so the message must not say otherwise.
+        The server checks who may publish to a tenant's or worker's subject, so the message must not name another one.
         """
-        told = subject.split(".")
-        return all(
-            getattr(message, part[1:-1], getattr(message, f"{part[1:-1]}_id", told[at])) == told[at]
-            for at, part in enumerate(self.template.split("."))
-            if part.startswith("{")
+        tokens = subject.split(".")
+        return all(getattr(message, name) == tokens[position] for position, name in self.checked_fields)
+
+    def position(self, placeholder: str) -> int:
+        """Return which token of the subject stands for a placeholder, counted from 0. Raises ValueError for none."""
+        return self.template.split(".").index(f"{{{placeholder}}}")
+
+    @property
+    def checked_fields(self) -> tuple[tuple[int, str], ...]:
+        """Positions of subject tokens with the message fields that must equal them: `{worker}` is `worker` or `worker_id`."""
+        fields = self.message.model_fields
+        return tuple(
+            (position, name)
+            for position, token in enumerate(self.template.split("."))
+            if token.startswith("{")
+            for name in (token[1:-1], f"{token[1:-1]}_id")
+            if name in fields
         )
+
+    def decode_reply(self, data: bytes) -> R:
+        """Return the decoded reply. Raises MalformedMessage, and TypeError for a subject without one."""
+        if self.reply is None:
+            raise TypeError(f"{self.name} has no reply")
+        reply: R = cast(Any, self.reply).decode(data)
+        return reply
+
+    @property
+    def expects_reply(self) -> bool:
+        """Whether a message names an inbox for an answer: a decoded reply, or frames where the message has a body."""
+        return self.reply is not None or issubclass(self.message, Head)
 
     @property
     def name(self) -> str:
-        """`noun.verb`."""
+        """The `noun.verb` part of the subject."""
         return ".".join(self.template.split(".")[2:4])
+
+
+AnySubject: TypeAlias = Subject[Any, Any]
+
+
+def request(
+    template: str,
+    message: type[Q],
+    reply: type[R],
+    *,
+    publishers: tuple[Role, ...],
+    subscribers: tuple[Role, ...],
+    summary: str,
+    queue: str | None = None,
+    fast_path: bool = False,
+) -> Subject[Q, R]:
+    """Return a subject whose messages are answered with one `reply`."""
+    return Subject(
+        template=template,
+        message=message,
+        reply=reply,
+        publishers=publishers,
+        subscribers=subscribers,
+        kind=SubjectKind.REQUEST,
+        summary=summary,
+        queue=queue,
+        fast_path=fast_path,
+    )
+
+
+def event(
+    template: str, message: type[Q], *, publisher: Role, subscribers: tuple[Role, ...] = (), stream: str, summary: str
+) -> Subject[Q, None]:
+    """Return a subject whose messages are stored in `stream`."""
+    return Subject(
+        template=template,
+        message=message,
+        publishers=(publisher,),
+        subscribers=subscribers,
+        kind=SubjectKind.STREAM,
+        summary=summary,
+        stream=stream,
+    )
+
+
+def core(
+    template: str,
+    message: type[Q],
+    *,
+    publishers: tuple[Role, ...],
+    subscriber: Role,
+    summary: str,
+    queue: str | None = None,
+) -> Subject[Q, None]:
+    """Return a subject on the fast path whose messages are not stored and have no decoded reply."""
+    return Subject(
+        template=template,
+        message=message,
+        publishers=publishers,
+        subscribers=(subscriber,),
+        kind=SubjectKind.CORE,
+        summary=summary,
+        queue=queue,
+        fast_path=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """A JetStream stream. Retention is always by limits, so that a second reader and a replay stay possible."""
+    """A JetStream stream. Retention is always by limits, so that a second consumer and a replay stay possible."""
 
     name: str
     max_age: timedelta
     max_bytes: int
     synced: bool
-    """Whether every acknowledged message is on disk. The server syncs always; a stream that is not synced opts out."""
+    """Whether every acknowledged message is on disk. The server always syncs; a stream that is not synced opts out."""
     duplicate_window: timedelta = timedelta(minutes=2)
 
 
@@ -133,31 +218,31 @@ class Consumer:
 
     @property
     def durable(self) -> str:
-        """Its name."""
+        """The durable name."""
         return self.subscriber.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """A KV bucket that its owner writes and that others follow as a view (`kfview.<name>.>`)."""
+class Bucket(Generic[E]):
+    """A KV bucket that its owner writes and its readers replicate as a view (`kfview.<name>.>`)."""
 
     name: str
     owner: Role
     readers: tuple[Role, ...]
-    message: type[BaseModel]
+    message: type[E]
     summary: str
     max_bytes: int = 256 * 1024 * 1024
 
     @property
     def stream(self) -> str:
-        """The JetStream stream behind it."""
+        """The JetStream stream that stores the bucket."""
         return f"KV_{self.name}"
 
     def key_subject(self, key: str) -> str:
-        """The subject that writes `key`."""
+        """Return the subject that writes `key`."""
         return f"$KV.{self.name}.{key}"
 
     @property
     def view_prefix(self) -> str:
-        """What republished keys start with."""
+        """The prefix of the subjects on which changes are republished."""
         return f"kfview.{self.name}."

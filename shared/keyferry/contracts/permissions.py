@@ -9,11 +9,11 @@ from keyferry.contracts.topology import (
     FRAME_INBOXES,
     FRAME_PUBLISHERS,
     Role,
-    Transport,
-    heard_by,
+    SubjectKind,
     inbox_prefix,
+    publications_of,
     role_of,
-    spoken_by,
+    subscriptions_of,
     tenant_of,
 )
 
@@ -39,7 +39,7 @@ def permissions(user: str) -> Permissions:
     return Permissions(
         publish=tuple(dict.fromkeys(_publishable(role, user))),
         subscribe=tuple(dict.fromkeys(_subscribable(role, user))),
-        responds=any(subject.transport is Transport.REQUEST for subject in heard_by(role)),
+        responds=any(subject.kind is SubjectKind.REQUEST for subject in subscriptions_of(role)),
     )
 
 
@@ -55,7 +55,7 @@ def _own(user: str) -> dict[str, str]:
 
 def _publishable(role: Role, user: str) -> Iterator[str]:
     own = _own(user)
-    for subject in spoken_by(role):
+    for subject in publications_of(role):
         yield subject.pattern(**own)
     if role in FRAME_PUBLISHERS:
         yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
@@ -74,8 +74,8 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
 def _subscribable(role: Role, user: str) -> Iterator[str]:
     own = _own(user)
     yield f"{inbox_prefix(user)}.>"
-    for subject in heard_by(role):
-        if subject.transport is not Transport.STREAM:
+    for subject in subscriptions_of(role):
+        if subject.kind is not SubjectKind.STREAM:
             pattern = subject.pattern(**own)
             yield f"{pattern} {subject.queue}" if subject.queue else pattern
     for bucket in BUCKETS:

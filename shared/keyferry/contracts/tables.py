@@ -13,9 +13,9 @@ from keyferry.contracts.topology import (
     FRAMES,
     STREAMS,
     SUBJECTS,
+    AnySubject,
     Role,
-    Subject,
-    Transport,
+    SubjectKind,
     internal_client,
     worker_id,
 )
@@ -99,14 +99,14 @@ def _example_user(role: Role) -> str:
     return several.get(role, role.value)
 
 
-def _subject(subject: Subject) -> tuple[str, ...]:
+def _subject(subject: AnySubject) -> tuple[str, ...]:
     message = f"{subject.message.__name__}{_how(subject)}"
     return (
         _code(subject.template),
         f"{message} → {subject.reply.__name__}" if subject.reply else message,
         _roles(subject.publishers),
         _roles(subject.subscribers) or "nobody",
-        f"stream {subject.stream}" if subject.transport is Transport.STREAM else subject.transport.value,
+        f"stream {subject.stream}" if subject.kind is SubjectKind.STREAM else subject.kind.value,
         _code(subject.queue) if subject.queue else "",
         subject.summary,
     )
@@ -118,7 +118,7 @@ def _frames() -> str:
     return f"Answers to chat requests go from {_roles(FRAME_PUBLISHERS)} to the caller's inbox ({inboxes}) as frames: {kinds}."
 
 
-def _how(subject: Subject) -> str:
+def _how(subject: AnySubject) -> str:
     return {"pack": " (in packs)", "head-body": " + body"}.get(encoding(subject), "")
 
 

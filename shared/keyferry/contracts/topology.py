@@ -1,24 +1,25 @@
-"""Who says what to whom, over which subject, how durably. No subject is spelled anywhere else.
+"""The one map of the bus: who publishes and subscribes to which subject, and what is stored. No subject is spelled elsewhere.
 
-From this map come the NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the table
-in the docs (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the
-imperative, events in the past tense. A placeholder in braces is one subject token.
+The NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the tables in the docs are
+derived from it (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative,
+events in the past tense. A placeholder in braces is one subject token. Pure.
 """
 
 from collections.abc import Iterable
 from datetime import timedelta
-
-from pydantic import BaseModel
+from typing import Any
 
 from keyferry.contracts import audit, chat, frames, health, key, route, service, tenancy, usage
 from keyferry.contracts.channels import SERVICES as SERVICES
+from keyferry.contracts.channels import AnySubject as AnySubject
 from keyferry.contracts.channels import Bucket as Bucket
 from keyferry.contracts.channels import Consumer as Consumer
-from keyferry.contracts.channels import Lane as Lane
+from keyferry.contracts.channels import Q, R, core, event, request
 from keyferry.contracts.channels import Role as Role
 from keyferry.contracts.channels import Stream as Stream
 from keyferry.contracts.channels import Subject as Subject
-from keyferry.contracts.channels import Transport as Transport
+from keyferry.contracts.channels import SubjectKind as SubjectKind
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.users import CALLER_INBOX as CALLER_INBOX
 from keyferry.contracts.users import FRAME_INBOXES as FRAME_INBOXES
 from keyferry.contracts.users import INGRESS_INBOX as INGRESS_INBOX
@@ -32,333 +33,272 @@ from keyferry.contracts.users import worker_id as worker_id
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """`max_payload` of the server."""
 MAX_REQUEST_BODY_BYTES = 6 * 1024 * 1024
-"""Largest body of a chat request: leaves room for the head and for growth on the way."""
+"""Largest body of a chat request; leaves room for the head and for additions along the route."""
 
+_CALLERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
+_DIRECTORY, _ROUTER, _LEDGER, _VAULT = Role.TENANT_DIRECTORY, Role.ROUTER, Role.USAGE_LEDGER, Role.KEY_VAULT
+_WORKER, _MONITOR = Role.PROVIDER_WORKER, Role.HEALTH_MONITOR
 
-_ASKERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
+# --- requests for completions, and the attempts that serve them
 
-CHAT_REQUEST = Subject(
-    template="kf.v1.chat.request.{tenant}",
-    message=chat.ChatRequest,
-    publishers=_ASKERS,
-    subscribers=(Role.ROUTER,),
+CHAT_REQUEST = core(
+    "kf.v1.chat.request.{tenant}",
+    chat.ChatRequest,
+    publishers=_CALLERS,
+    subscriber=_ROUTER,
     queue="router",
-    transport=Transport.CORE,
-    lane=Lane.HOT,
-    summary="A chat completion is wanted; the answer goes to the reply inbox as frames.",
+    summary="Requests a chat completion; the answer goes to the reply inbox as frames.",
 )
-EMBEDDING_REQUEST = Subject(
-    template="kf.v1.embedding.request.{tenant}",
-    message=chat.EmbeddingRequest,
-    publishers=_ASKERS,
-    subscribers=(Role.ROUTER,),
+EMBEDDING_REQUEST = core(
+    "kf.v1.embedding.request.{tenant}",
+    chat.EmbeddingRequest,
+    publishers=_CALLERS,
+    subscriber=_ROUTER,
     queue="router",
-    transport=Transport.CORE,
-    lane=Lane.HOT,
-    summary="Embeddings are wanted; the answer goes to the reply inbox as frames, as a chat's does.",
+    summary="Requests embeddings; the answer goes to the reply inbox as frames, like a chat's.",
 )
-ATTEMPT_RUN = Subject(
-    template="kf.v1.attempt.run.{provider}",
-    message=chat.AttemptRun,
-    publishers=(Role.ROUTER,),
-    subscribers=(Role.PROVIDER_WORKER,),
+ATTEMPT_RUN = core(
+    "kf.v1.attempt.run.{provider}",
+    chat.AttemptRun,
+    publishers=(_ROUTER,),
+    subscriber=_WORKER,
     queue="provider-worker",
-    transport=Transport.CORE,
-    lane=Lane.HOT,
-    summary="Make this one provider call and answer the inbox, which the router passes on unchanged.",
+    summary="Makes one provider call; the answer goes to the caller's inbox, which the router passes on unchanged.",
 )
-REQUEST_REROUTE = Subject(
-    template="kf.v1.request.reroute.{tenant}",
-    message=chat.Reroute,
-    publishers=(Role.PROVIDER_WORKER,),
-    subscribers=(Role.ROUTER,),
+REQUEST_REROUTE = core(
+    "kf.v1.request.reroute.{tenant}",
+    chat.Reroute,
+    publishers=(_WORKER,),
+    subscriber=_ROUTER,
     queue="router",
-    transport=Transport.CORE,
-    lane=Lane.HOT,
-    summary="An attempt failed before anything was delivered: plan anew with fresh facts; the reply inbox is the caller's.",
+    summary="An attempt failed before anything was delivered: route again on current facts; the inbox is the caller's.",
 )
-WORKER_PROBE = Subject(
-    template="kf.v1.worker.probe.{instance}",
-    message=chat.Probe,
-    reply=chat.Probed,
-    publishers=_ASKERS,
-    subscribers=(Role.PROVIDER_WORKER,),
-    transport=Transport.REQUEST,
-    lane=Lane.HOT,
-    summary="From a caller to a silent worker process: does it still have these attempts?",
+WORKER_PROBE = request(
+    "kf.v1.worker.probe.{instance}",
+    chat.Probe,
+    chat.Probed,
+    publishers=_CALLERS,
+    subscribers=(_WORKER,),
+    fast_path=True,
+    summary="A caller asks a silent worker process whether it still has these attempts.",
 )
-WORKER_CONTROL = Subject(
-    template="kf.v1.worker.control.{instance}.{tenant}",
-    message=chat.Control,
-    publishers=_ASKERS,
-    subscribers=(Role.PROVIDER_WORKER,),
-    transport=Transport.CORE,
-    lane=Lane.HOT,
-    summary="From a caller to the worker process that accepted its attempt: cancel, grant credit.",
+WORKER_CONTROL = core(
+    "kf.v1.worker.control.{instance}.{tenant}",
+    chat.Control,
+    publishers=_CALLERS,
+    subscriber=_WORKER,
+    summary="A caller cancels its attempt at the worker process that accepted it, or grants it credit.",
 )
-ATTEMPT_FINISHED = Subject(
-    template="kf.v1.attempt.finished.{worker}",
-    message=usage.AttemptRecord,
-    publishers=(Role.PROVIDER_WORKER,),
-    subscribers=(Role.USAGE_LEDGER, Role.HEALTH_MONITOR, Role.KEY_VAULT),
-    transport=Transport.STREAM,
+ATTEMPT_FINISHED = event(
+    "kf.v1.attempt.finished.{worker}",
+    usage.AttemptRecord,
+    publisher=_WORKER,
+    subscribers=(_LEDGER, _MONITOR, _VAULT),
     stream="ATTEMPTS",
-    summary="Attempts that ended, in packs: a head line and one record a line.",
+    summary="Attempts that have ended, in batches: a head line and one record per line.",
 )
-ATTEMPT_CONFIRMED = Subject(
-    template="kf.v1.attempt.confirmed.{worker}",
-    message=usage.AttemptsConfirmed,
-    publishers=(Role.USAGE_LEDGER,),
-    subscribers=(Role.PROVIDER_WORKER,),
-    transport=Transport.CORE,
-    lane=Lane.HOT,
-    summary="These records are committed; the worker may forget them.",
+ATTEMPT_CONFIRMED = core(
+    "kf.v1.attempt.confirmed.{worker}",
+    usage.AttemptsConfirmed,
+    publishers=(_LEDGER,),
+    subscriber=_WORKER,
+    summary="These records are committed; the worker may drop them from its spool.",
 )
-REQUEST_DECIDED = Subject(
-    template="kf.v1.request.decided.{router}",
-    message=route.DecisionRecord,
-    publishers=(Role.ROUTER,),
-    subscribers=(Role.USAGE_LEDGER,),
-    transport=Transport.STREAM,
+REQUEST_DECIDED = event(
+    "kf.v1.request.decided.{router}",
+    route.DecisionRecord,
+    publisher=_ROUTER,
+    subscribers=(_LEDGER,),
     stream="DECISIONS",
-    summary="What the router knew and chose, refusals included; in packs.",
+    summary="What the router knew and chose, refusals included; in batches.",
 )
-HEALTH_CHANGED = Subject(
-    template="kf.v1.health.changed.{provider}",
-    message=health.Health,
-    publishers=(Role.HEALTH_MONITOR,),
-    subscribers=(),
-    transport=Transport.STREAM,
+HEALTH_CHANGED = event(
+    "kf.v1.health.changed.{provider}",
+    health.Health,
+    publisher=_MONITOR,
     stream="CHANGES",
-    summary="A circuit opened, began to cool or closed.",
+    summary="A circuit opened, became half-open or closed.",
 )
-RECORD_REJECTED = Subject(
-    template="kf.v1.record.rejected.{service}",
-    message=service.Refusal,
-    publishers=(Role.USAGE_LEDGER,),
-    subscribers=(),
-    transport=Transport.STREAM,
+RECORD_REJECTED = event(
+    "kf.v1.record.rejected.{service}",
+    service.Refusal,
+    publisher=_LEDGER,
     stream="DEAD_LETTERS",
-    summary="A record that fits no contract, set aside with the reason so that its pack goes on.",
+    summary="A record that fits no contract, set aside with the reason so that its batch goes on.",
 )
 
+# --- management
 
-def _request(template: str, message: type[BaseModel], reply: type[BaseModel], owner: Role, summary: str) -> Subject:
-    """A management request: from the operator or the console to the owner, any one process of it."""
-    return Subject(
-        template=template,
-        message=message,
-        reply=reply,
-        publishers=(Role.OPERATOR, Role.CONSOLE),
-        subscribers=(owner,),
-        queue=owner.value,
-        transport=Transport.REQUEST,
-        summary=summary,
+
+def _manage(template: str, message: type[Q], reply: type[R], owner: Role, summary: str) -> Subject[Q, R]:
+    """Return a request from the operator or the console that any process of the owner answers."""
+    publishers = (Role.OPERATOR, Role.CONSOLE)
+    return request(
+        template, message, reply, publishers=publishers, subscribers=(owner,), queue=owner.value, summary=summary
     )
 
 
-_DIRECTORY, _ROUTER, _LEDGER = Role.TENANT_DIRECTORY, Role.ROUTER, Role.USAGE_LEDGER
-TENANT_CREATE = _request("kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Tenant, _DIRECTORY, "Add a tenant.")
-TENANT_UPDATE = _request(
-    "kf.v1.tenant.update", tenancy.UpdateTenant, tenancy.Tenant, _DIRECTORY, "Rename, re-tier, suspend a tenant."
+TENANT_CREATE = _manage("kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Tenant, _DIRECTORY, "Add a tenant.")
+TENANT_UPDATE = _manage(
+    "kf.v1.tenant.update", tenancy.UpdateTenant, tenancy.Tenant, _DIRECTORY, "Rename, re-tier or suspend a tenant."
 )
-TENANT_LIST = _request("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, _DIRECTORY, "All tenants.")
-TOKEN_CREATE = _request(
+TENANT_LIST = _manage("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, _DIRECTORY, "List all tenants.")
+TOKEN_CREATE = _manage(
     "kf.v1.token.create",
     tenancy.CreateClientToken,
     tenancy.ClientToken,
     _DIRECTORY,
     "Register a client token by its digest.",
 )
-TOKEN_REVOKE = _request(
-    "kf.v1.token.revoke", tenancy.RevokeClientToken, tenancy.ClientToken, _DIRECTORY, "Revoke a client token."
+TOKEN_REVOKE = _manage(
+    "kf.v1.token.revoke", tenancy.RevokeClientToken, tenancy.ClientToken, _DIRECTORY, "Revoke a token."
 )
-TOKEN_LIST = _request(
-    "kf.v1.token.list", tenancy.ListClientTokens, tenancy.ClientTokens, _DIRECTORY, "A tenant's client tokens."
+TOKEN_LIST = _manage(
+    "kf.v1.token.list", tenancy.ListClientTokens, tenancy.ClientTokens, _DIRECTORY, "List a tenant's client tokens."
 )
-ENDPOINT_SAVE = _request(
+ENDPOINT_SAVE = _manage(
     "kf.v1.endpoint.save", route.SaveEndpoint, route.Endpoint, _ROUTER, "Add or replace a tenant's own endpoint."
 )
-ENDPOINT_REMOVE = _request(
+ENDPOINT_REMOVE = _manage(
     "kf.v1.endpoint.remove", route.RemoveEndpoint, route.Endpoint, _ROUTER, "Remove a tenant's own endpoint."
 )
-ENDPOINT_LIST = _request(
-    "kf.v1.endpoint.list", route.ListEndpoints, route.Endpoints, _ROUTER, "A tenant's own endpoints."
+ENDPOINT_LIST = _manage(
+    "kf.v1.endpoint.list", route.ListEndpoints, route.Endpoints, _ROUTER, "List a tenant's own endpoints."
 )
-MODEL_LIST = Subject(
-    template="kf.v1.model.list.{tenant}",
-    message=route.ListModels,
-    reply=route.Models,
-    publishers=(*_ASKERS, Role.CONSOLE),
-    subscribers=(Role.ROUTER,),
+MODEL_LIST = request(
+    "kf.v1.model.list.{tenant}",
+    route.ListModels,
+    route.Models,
+    publishers=(*_CALLERS, Role.CONSOLE),
+    subscribers=(_ROUTER,),
     queue="router",
-    transport=Transport.REQUEST,
-    summary="What a tenant can call now.",
+    summary="Lists what a tenant can call now.",
 )
-USAGE_SUMMARIZE = _request(
-    "kf.v1.usage.summarize", usage.SummarizeUsage, usage.UsageSummary, _LEDGER, "A tenant's usage and cost."
+USAGE_SUMMARIZE = _manage(
+    "kf.v1.usage.summarize", usage.SummarizeUsage, usage.UsageSummary, _LEDGER, "Summarize a tenant's usage and cost."
 )
-ATTEMPT_LIST = _request(
-    "kf.v1.attempt.list", usage.GetAttempts, usage.Attempts, _LEDGER, "The attempts of one request."
+ATTEMPT_LIST = _manage(
+    "kf.v1.attempt.list", usage.GetAttempts, usage.Attempts, _LEDGER, "List the attempts of one request."
 )
-DECISION_GET = _request(
-    "kf.v1.decision.get", route.GetDecision, route.Decision, _LEDGER, "The decision record of one request."
+DECISION_GET = _manage(
+    "kf.v1.decision.get", route.GetDecision, route.Decision, _LEDGER, "Return the decision record of one request."
 )
-HEALTH_LIST = _request(
-    "kf.v1.health.list", health.ListHealth, health.HealthList, Role.HEALTH_MONITOR, "Health of what a tenant can reach."
+HEALTH_LIST = _manage(
+    "kf.v1.health.list",
+    health.ListHealth,
+    health.HealthList,
+    _MONITOR,
+    "List the health of the targets that a tenant can reach.",
 )
-_VAULT = Role.KEY_VAULT
-KEY_INTAKE = _request(
-    "kf.v1.key.intake", key.GetIntakeKey, key.IntakeKey, _VAULT, "The public key that provider keys are sealed to."
+INTAKE_KEY_GET = _manage(
+    "kf.v1.intake_key.get",
+    key.GetIntakeKey,
+    key.IntakeKey,
+    _VAULT,
+    "Return the public key that provider keys are sealed to.",
 )
-KEY_ADD = _request("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Store a provider key, sealed.")
-KEY_TRY = _request("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")
-KEY_TEST = _request("kf.v1.key.test", key.TestKey, key.ProviderKey, _VAULT, "Test a stored provider key.")
-KEY_ROTATE = _request(
+KEY_ADD = _manage("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Add a provider key, which arrives sealed.")
+KEY_TRY = _manage("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")
+KEY_TEST = _manage("kf.v1.key.test", key.TestKey, key.ProviderKey, _VAULT, "Test a stored provider key.")
+KEY_ROTATE = _manage(
     "kf.v1.key.rotate", key.RotateKey, key.ProviderKey, _VAULT, "Replace a provider key, with overlap."
 )
-KEY_REVERT = _request("kf.v1.key.revert", key.RevertKey, key.ProviderKey, _VAULT, "Undo the last rotation of a key.")
-KEY_EDIT = _request("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Change what is known of a provider key.")
-KEY_REMOVE = _request("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
-KEY_LIST = _request("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "A tenant's provider keys, masked.")
-KEK_ROTATE = _request(
-    "kf.v1.kek.rotate", key.RotateKek, key.KekRotation, _VAULT, "Re-encrypt data keys, or report progress."
+KEY_REVERT = _manage("kf.v1.key.revert", key.RevertKey, key.ProviderKey, _VAULT, "Undo the last rotation of a key.")
+KEY_EDIT = _manage("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Change the settings of a provider key.")
+KEY_REMOVE = _manage("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
+KEY_LIST = _manage("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "List a tenant's provider keys, masked.")
+KEK_ROTATE = _manage(
+    "kf.v1.kek.rotate",
+    key.RotateKek,
+    key.KekRotation,
+    _VAULT,
+    "Re-encrypt all data keys under the primary KEK, or report progress.",
 )
-DATA_KEY_ROTATE = _request(
+DATA_KEY_ROTATE = _manage(
     "kf.v1.data_key.rotate",
     key.RotateDataKeys,
     key.VaultReport,
     _VAULT,
     "Re-encrypt a tenant's keys under a new data key.",
 )
-VAULT_VERIFY = _request("kf.v1.vault.verify", key.VerifyVault, key.VaultReport, _VAULT, "Open every record.")
-VAULT_SHRED = _request("kf.v1.vault.shred", key.ShredTenant, key.Shredded, _VAULT, "Destroy a tenant's data keys.")
-WORKER_REGISTER = Subject(
-    template="kf.v1.worker.register.{worker}",
-    message=key.WorkerRegistration,
-    reply=key.Registered,
-    publishers=(Role.PROVIDER_WORKER,),
-    subscribers=(Role.KEY_VAULT,),
+VAULT_VERIFY = _manage(
+    "kf.v1.vault.verify", key.VerifyVault, key.VaultReport, _VAULT, "Decrypt every record to check that it can be read."
+)
+VAULT_SHRED = _manage("kf.v1.vault.shred", key.ShredTenant, key.Shredded, _VAULT, "Destroy a tenant's data keys.")
+
+# --- the vault's exchanges with workers, its events, and the audit
+
+WORKER_REGISTER = request(
+    "kf.v1.worker.register.{worker}",
+    key.WorkerRegistration,
+    key.Registered,
+    publishers=(_WORKER,),
+    subscribers=(_VAULT,),
     queue="key-vault",
-    transport=Transport.REQUEST,
-    summary="A worker process shows its short-lived public key, signed with the slot's identity key.",
+    summary="A worker process presents its short-lived public key, signed with the slot's identity key.",
 )
-KEY_LEASE = Subject(
-    template="kf.v1.key.lease.{worker}",
-    message=key.LeaseKey,
-    reply=key.SealedKey,
-    publishers=(Role.PROVIDER_WORKER,),
-    subscribers=(Role.KEY_VAULT,),
+KEY_LEASE = request(
+    "kf.v1.key.lease.{worker}",
+    key.LeaseKey,
+    key.SealedKey,
+    publishers=(_WORKER,),
+    subscribers=(_VAULT,),
     queue="key-vault",
-    transport=Transport.REQUEST,
-    lane=Lane.HOT,
-    summary="A worker asks for the key of an attempt; the answer is sealed to it and signed.",
+    fast_path=True,
+    summary="A worker requests the key for an attempt; the answer is sealed to it and signed.",
 )
-KEY_TEST_RUN = Subject(
-    template="kf.v1.key_test.run.{worker}",
-    message=key.RunKeyTest,
-    reply=key.KeyTest,
-    publishers=(Role.KEY_VAULT,),
-    subscribers=(Role.PROVIDER_WORKER,),
-    transport=Transport.REQUEST,
-    lane=Lane.HOT,
-    summary="The vault has a worker test a key against its provider; it calls nobody itself.",
+KEY_TEST_RUN = request(
+    "kf.v1.key_test.run.{worker}",
+    key.RunKeyTest,
+    key.KeyTest,
+    publishers=(_VAULT,),
+    subscribers=(_WORKER,),
+    fast_path=True,
+    summary="The vault, which calls no provider itself, has a worker test a key against its provider.",
 )
-KEY_CHANGED = Subject(
-    template="kf.v1.key.changed.{tenant}",
-    message=key.KeyChanged,
-    publishers=(Role.KEY_VAULT,),
-    subscribers=(),
-    transport=Transport.STREAM,
+KEY_CHANGED = event(
+    "kf.v1.key.changed.{tenant}",
+    key.KeyChanged,
+    publisher=_VAULT,
     stream="CHANGES",
-    summary="A provider key was added, tested, rotated, removed, or changed its status.",
+    summary="A provider key was added, tested, rotated or removed, or its status changed.",
 )
-KEY_SPENT = Subject(
-    template="kf.v1.key.spent.{tenant}",
-    message=key.KeySpend,
-    publishers=(Role.USAGE_LEDGER,),
-    subscribers=(Role.KEY_VAULT,),
-    transport=Transport.STREAM,
+KEY_SPENT = event(
+    "kf.v1.key.spent.{tenant}",
+    key.KeySpend,
+    publisher=_LEDGER,
+    subscribers=(_VAULT,),
     stream="SPEND",
-    summary="What a provider key's calls came to this month.",
+    summary="What a provider key's calls have cost this month.",
 )
-AUDIT_RECORDED = Subject(
-    template="kf.v1.audit.recorded.{service}",
-    message=audit.AuditEvent,
-    publishers=(Role.KEY_VAULT,),
-    subscribers=(Role.USAGE_LEDGER,),
-    transport=Transport.STREAM,
+AUDIT_RECORDED = event(
+    "kf.v1.audit.recorded.{service}",
+    audit.AuditEvent,
+    publisher=_VAULT,
+    subscribers=(_LEDGER,),
     stream="AUDIT",
-    summary="Somebody did something that has to be accounted for; on disk before it takes effect.",
+    summary="An action that has to be accounted for; on disk before it takes effect.",
 )
-AUDIT_LIST = _request("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _LEDGER, "A tenant's audit.")
-AUDIT_VERIFY = _request(
-    "kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerification, _LEDGER, "Recompute the chains."
+AUDIT_LIST = _manage("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _LEDGER, "List a tenant's audit entries.")
+AUDIT_VERIFY = _manage(
+    "kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerification, _LEDGER, "Recompute the audit chains."
 )
-SERVICE_PING = Subject(
-    template="kf.v1.service.ping",
-    message=service.Ping,
-    reply=service.ServiceReport,
+SERVICE_PING = request(
+    "kf.v1.service.ping",
+    service.Ping,
+    service.ServiceReport,
     publishers=(Role.OPERATOR,),
     subscribers=SERVICES,
-    transport=Transport.REQUEST,
-    lane=Lane.HOT,
-    summary="Every process of every service reports itself.",
+    fast_path=True,
+    summary="Every process of every service reports its state.",
 )
 
-SUBJECTS: tuple[Subject, ...] = (
-    CHAT_REQUEST,
-    EMBEDDING_REQUEST,
-    ATTEMPT_RUN,
-    REQUEST_REROUTE,
-    WORKER_CONTROL,
-    WORKER_PROBE,
-    ATTEMPT_FINISHED,
-    ATTEMPT_CONFIRMED,
-    REQUEST_DECIDED,
-    HEALTH_CHANGED,
-    RECORD_REJECTED,
-    TENANT_CREATE,
-    TENANT_UPDATE,
-    TENANT_LIST,
-    TOKEN_CREATE,
-    TOKEN_REVOKE,
-    TOKEN_LIST,
-    ENDPOINT_SAVE,
-    ENDPOINT_REMOVE,
-    ENDPOINT_LIST,
-    MODEL_LIST,
-    USAGE_SUMMARIZE,
-    ATTEMPT_LIST,
-    DECISION_GET,
-    HEALTH_LIST,
-    KEY_INTAKE,
-    KEY_ADD,
-    KEY_TRY,
-    KEY_TEST,
-    KEY_ROTATE,
-    KEY_REVERT,
-    KEY_EDIT,
-    KEY_REMOVE,
-    KEY_LIST,
-    KEK_ROTATE,
-    DATA_KEY_ROTATE,
-    VAULT_VERIFY,
-    VAULT_SHRED,
-    WORKER_REGISTER,
-    KEY_LEASE,
-    KEY_TEST_RUN,
-    KEY_CHANGED,
-    KEY_SPENT,
-    AUDIT_RECORDED,
-    AUDIT_LIST,
-    AUDIT_VERIFY,
-    SERVICE_PING,
-)
+SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
+"""Every subject above, in that order."""
 
-FRAMES: tuple[type[BaseModel], ...] = (frames.Accepted, frames.Data, frames.End, frames.Refused)
+FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.Refused)
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
-"""They may publish to the inboxes of callers, and to no other inbox."""
+"""Roles that may publish to callers' inboxes; they may publish to no other inbox."""
 
 GIB = 1024**3
 STREAMS: tuple[Stream, ...] = (
@@ -403,23 +343,23 @@ HEALTH_VIEW = Bucket(
     owner=Role.HEALTH_MONITOR,
     readers=(Role.ROUTER,),
     message=health.Health,
-    summary="Targets that are not closed, by `Target.key`.",
+    summary="Targets whose circuit is not closed, by `Target.key`.",
 )
 PROVIDER_KEYS_VIEW = Bucket(
     name="provider_keys",
     owner=Role.KEY_VAULT,
     readers=(Role.ROUTER, Role.PROVIDER_WORKER),
     message=key.KeyFacts,
-    summary="Provider keys without the keys, by `<tenant>.<key_id>`; what leaves it is revoked.",
+    summary="Metadata of provider keys, by `<tenant>.<key_id>`; a key that leaves the bucket is revoked.",
 )
 AUDIT_HEADS = Bucket(
     name="audit_heads",
     owner=Role.USAGE_LEDGER,
     readers=(),
     message=audit.AuditHead,
-    summary="The signed end of each tenant's audit chain, by tenant: kept apart from the table, so that a cut shows.",
+    summary="The signed head of each tenant's audit chain, by tenant; kept outside the table so that truncation shows.",
 )
-BUCKETS: tuple[Bucket, ...] = (
+BUCKETS: tuple[Bucket[Any], ...] = (
     TENANTS_VIEW,
     CLIENT_TOKENS_VIEW,
     ENDPOINTS_VIEW,
@@ -429,10 +369,10 @@ BUCKETS: tuple[Bucket, ...] = (
 )
 
 
-def reply_prefixes(subject: Subject) -> tuple[str, ...]:
-    """Where an answer to `subject` may go.
+def reply_prefixes(subject: AnySubject) -> tuple[str, ...]:
+    """Return the inbox prefixes to which an answer to `subject` may go.
 
-    NATS does not check a publisher's right to the reply subject it names, so every responder has to.
+    NATS does not check whether a publisher may use the reply subject it names, so every responder must.
     """
     if subject in (ATTEMPT_RUN, REQUEST_REROUTE):
         return FRAME_INBOXES
@@ -441,24 +381,30 @@ def reply_prefixes(subject: Subject) -> tuple[str, ...]:
     return tuple(f"{inbox_prefix(publisher.value)}{ends.get(publisher, '.')}" for publisher in subject.publishers)
 
 
-def heard_by(role: Role) -> list[Subject]:
-    """What a role listens to, streams included."""
+def subscriptions_of(role: Role) -> list[AnySubject]:
+    """Return the subjects a role subscribes to, streams included."""
     return [subject for subject in SUBJECTS if role in subject.subscribers]
 
 
-def spoken_by(role: Role) -> list[Subject]:
-    """What a role says."""
+def publications_of(role: Role) -> list[AnySubject]:
+    """Return the subjects a role publishes to."""
     return [subject for subject in SUBJECTS if role in subject.publishers]
 
 
-def contracts() -> Iterable[type[BaseModel]]:
-    """Every message that travels, once each, in the order of this map."""
-    seen: dict[str, type[BaseModel]] = {}
-    for subject in SUBJECTS:
-        seen.setdefault(subject.message.__name__, subject.message)
-        if subject.reply is not None:
-            seen.setdefault(subject.reply.__name__, subject.reply)
-    others: list[type[BaseModel]] = [*FRAMES, usage.BatchHead, *(bucket.message for bucket in BUCKETS)]
-    for model in others:
-        seen.setdefault(model.__name__, model)
-    return seen.values()
+def consumer_of(role: Role, subject: AnySubject) -> Consumer:
+    """Return the durable consumer through which a role reads a stream's subject. Raises LookupError where it has none."""
+    for consumer in CONSUMERS:
+        if consumer.stream == subject.stream and consumer.subscriber is role:
+            return consumer
+    raise LookupError(f"{role} has no consumer of {subject.name}")
+
+
+def contracts() -> Iterable[type[Message]]:
+    """Return every message that travels, once each, in the order of this map."""
+    models: list[type[Message]] = [
+        *(model for subject in SUBJECTS for model in (subject.message, subject.reply) if model is not None),
+        *FRAMES,
+        usage.BatchHead,
+        *(bucket.message for bucket in BUCKETS),
+    ]
+    return {model.__name__: model for model in models}.values()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 from nats.aio.client import Client
@@ -38,7 +38,7 @@ class SnapshotFailed(Exception):
     """The bucket could not be read now."""
 
 
-async def snapshot(client: Client, bucket: Bucket) -> tuple[dict[str, bytes], int]:
+async def snapshot(client: Client, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
     """Every key and value of a bucket, and the bucket's last sequence. Raises SnapshotFailed."""
     entries: dict[str, bytes] = {}
     next_seq, last_seq = 1, 0
@@ -55,7 +55,7 @@ async def snapshot(client: Client, bucket: Bucket) -> tuple[dict[str, bytes], in
             return entries, last_seq
 
 
-async def _page(client: Client, bucket: Bucket, from_seq: int) -> tuple[list[tuple[int, str, bytes | None]], int]:
+async def _page(client: Client, bucket: Bucket[Any], from_seq: int) -> tuple[list[tuple[int, str, bytes | None]], int]:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     query = {"seq": from_seq, "batch": _PAGE, "next_by_subj": bucket.key_subject(">")}
@@ -81,7 +81,7 @@ async def _page(client: Client, bucket: Bucket, from_seq: int) -> tuple[list[tup
             await subscription.unsubscribe()
 
 
-def _row(bucket: Bucket, headers: Mapping[str, str], data: bytes) -> tuple[int, str, bytes | None]:
+def _row(bucket: Bucket[Any], headers: Mapping[str, str], data: bytes) -> tuple[int, str, bytes | None]:
     key = headers["Nats-Subject"][len(bucket.key_subject("")) :]
     value = None if headers.get("KV-Operation") in _DELETED else data
     return int(headers["Nats-Sequence"]), key, value
@@ -90,10 +90,10 @@ def _row(bucket: Bucket, headers: Mapping[str, str], data: bytes) -> tuple[int, 
 class KvView(Generic[Entry]):
     """A live, read-only copy of a bucket, decoded. Reading is a dict look-up; nothing on a request's path waits for it."""
 
-    def __init__(self, bus: Bus, bucket: Bucket, entry: type[Entry]) -> None:
+    def __init__(self, bus: Bus, bucket: Bucket[Entry]) -> None:
         self.bucket = bucket
         self._bus = bus
-        self._entry = entry
+        self._entry = bucket.message
         self._entries: dict[str, Entry] = {}
         self._seq = 0
         self._complete = False
@@ -207,7 +207,7 @@ class KvView(Generic[Entry]):
 class ViewWriter:
     """The owner's side of a bucket. Each write waits for the server's acknowledgement; errors are nats-py's."""
 
-    def __init__(self, client: Client, bucket: Bucket) -> None:
+    def __init__(self, client: Client, bucket: Bucket[Any]) -> None:
         self.bucket = bucket
         self._client = client
         self._jetstream: JetStreamContext = client.jetstream(timeout=_SNAPSHOT_TIMEOUT_SECONDS)

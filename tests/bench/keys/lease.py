@@ -83,14 +83,10 @@ async def _worker(
     view = {f"{key.tenant}.{key.key_id}": key for key in keys}
 
     async def register(registration: WorkerRegistration) -> Registered:
-        return await connection.ask(
-            WORKER_REGISTER, registration, Registered, timeout_seconds=_ASK_SECONDS, worker=connection.user
-        )
+        return await connection.ask(WORKER_REGISTER, registration, timeout_seconds=_ASK_SECONDS, worker=connection.user)
 
     async def lease(question: LeaseKey) -> SealedKey:
-        return await connection.ask(
-            KEY_LEASE, question, SealedKey, timeout_seconds=_ASK_SECONDS, worker=connection.user
-        )
+        return await connection.ask(KEY_LEASE, question, timeout_seconds=_ASK_SECONDS, worker=connection.user)
 
     registrar = Registrar(
         worker_id=connection.user,

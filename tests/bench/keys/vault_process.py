@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from keyferry.contracts import ids
-from keyferry.contracts.key import KeyStatus, KeyTest, ProviderKey, WorkerRegistration
+from keyferry.contracts.key import KeyStatus, KeyTest, ProviderKey
 from keyferry.contracts.key import RunKeyTest as Check
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role
@@ -30,7 +30,7 @@ from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.keys.store import Act, KeyStore, audit_sequence, event_outbox
 from services.key_vault.leases.registrations import EnrolledWorkers
-from services.key_vault.leases.service import LeaseHandler, LeaseService
+from services.key_vault.leases.service import LeaseService
 from tests.bench.failure import BenchError
 
 ORIGIN = "https://api.example.com"
@@ -55,8 +55,8 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
         lambda: datetime.now(UTC),
         _tests_nothing,
     )
-    bus.respond(WORKER_REGISTER, WorkerRegistration, delivery.register)
-    bus.lane(KEY_LEASE, LeaseHandler(delivery, bus.spawn).on_lease)
+    bus.respond(WORKER_REGISTER, delivery.register)
+    bus.subscribe(KEY_LEASE, delivery.on_lease)
     await bus.broker.start()
     await bus.start()
     events = EventRelay(engine, event_outbox, audit_sequence, lambda: bus.jetstream)

@@ -109,7 +109,7 @@ async def test_models_and_who_may_ask_for_whose(bus: Installation) -> None:
         assert asked.tenant == "acme", "a question about another tenant must not arrive"
         return offered
 
-    router.respond(MODEL_LIST, ListModels, models)
+    router.respond(MODEL_LIST, models)
     await router.connect()
     await router.broker.start()
     try:
@@ -117,7 +117,7 @@ async def test_models_and_who_may_ask_for_whose(bus: Installation) -> None:
             assert await client.models() == offered.models
         async with bus.client(OTHER) as raw:
             sneaky = ListModels(tenant="acme").encode()
-            reply = await raw.request(MODEL_LIST.at(tenant="other"), sneaky, timeout=5)
+            reply = await raw.request(MODEL_LIST.format(tenant="other"), sneaky, timeout=5)
     finally:
         await router.broker.stop()
     refusal = refusal_in(reply.data)

@@ -3,16 +3,13 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
-
-from nats.aio.msg import Msg
 
 from keyferry.contracts import frames
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.chat import ChatRequest
-from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import KekAgeReport, KekRotation, RotateKek
 from keyferry.contracts.route import Decision, GetDecision
-from keyferry.contracts.service import ServiceReport
+from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import (
     ATTEMPT_LIST,
     CHAT_REQUEST,
@@ -26,13 +23,12 @@ from keyferry.contracts.topology import (
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, KeySource, Outcome
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.dispatch import Received
 from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.bus import Installation
 from tests.support.stories import decision, ledger_row
 
 Declare = Callable[[Bus], None]
-Asked = TypeVar("Asked", bound=Message)
-Answer = TypeVar("Answer", bound=Message)
 
 
 @asynccontextmanager
@@ -53,10 +49,10 @@ async def process(
         facts={"unconfirmed": "0"},
     )
 
-    async def on_ping(message: Msg) -> None:
-        await message.respond(report.encode())
+    async def on_ping(_: Received[Ping]) -> ServiceReport:
+        return report
 
-    bus.lane(SERVICE_PING, on_ping)
+    bus.subscribe(SERVICE_PING, on_ping)
     declare(bus)
     await bus.connect()
     await bus.broker.start()
@@ -72,12 +68,11 @@ async def process(
 async def owner(
     bus_of: Installation,
     role: Role,
-    subject: Subject,
-    asked: type[Asked],
-    answer: Callable[[Asked], Awaitable[Answer]],
+    subject: Subject[Q, R],
+    answer: Callable[[Q], Awaitable[R]],
 ) -> AsyncIterator[Bus]:
     """A process of `role` that answers one kind of management request."""
-    async with process(bus_of, role, lambda bus: bus.respond(subject, asked, answer)) as bus:
+    async with process(bus_of, role, lambda bus: bus.respond(subject, answer)) as bus:
         yield bus
 
 
@@ -115,12 +110,11 @@ def _nothing_more(_: Bus) -> None:
 
 
 def _echoes(bus: Bus) -> None:
-    async def on_chat(message: Msg) -> None:
-        head, body = ChatRequest.split(message.data)
-        for frame in _answer(head, body):
-            await bus.client.publish(message.reply, frame)
+    async def on_chat(received: Received[ChatRequest]) -> None:
+        for frame in _answer(received.message, received.body):
+            await bus.client.publish(received.reply_to, frame)
 
-    bus.lane(CHAT_REQUEST, on_chat)
+    bus.subscribe(CHAT_REQUEST, on_chat)
 
 
 def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
@@ -156,7 +150,7 @@ def _ages(bus: Bus, age_days: int) -> None:
         term = KekAgeReport(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
         return KekRotation(primary="k1", total=1, left=0, running=False, by_kek={"k1": 1}, term=term)
 
-    bus.respond(KEK_ROTATE, RotateKek, rotation)
+    bus.respond(KEK_ROTATE, rotation)
 
 
 def _tells(bus: Bus, lags: int) -> None:
@@ -171,5 +165,5 @@ def _tells(bus: Bus, lags: int) -> None:
     async def attempted(question: GetAttempts) -> Attempts:
         return Attempts(rows=[ledger_row(request_id=question.request_id)] if len(asked_of) > lags else [])
 
-    bus.respond(DECISION_GET, GetDecision, decided)
-    bus.respond(ATTEMPT_LIST, GetAttempts, attempted)
+    bus.respond(DECISION_GET, decided)
+    bus.respond(ATTEMPT_LIST, attempted)

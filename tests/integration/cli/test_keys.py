@@ -196,7 +196,7 @@ async def test_removing_says_who_pays_next(scene: Scene) -> None:
     acme = str((await scene.added("one", "acme", "--label", "one"))["key_id"])
     spare = str((await scene.added("two", "acme", "--label", "two"))["key_id"])
     globex = str((await scene.added("three", "globex", "--label", "three"))["key_id"])
-    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
+    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, tenants):
         first = await scene.run("keys", "rm", acme, "--tenant", "acme", "--yes")
         second = await scene.run("keys", "rm", spare, "--tenant", "acme", "--yes")
         third = await scene.run("keys", "rm", globex, "--tenant", "globex", "--yes")
@@ -271,7 +271,7 @@ async def test_the_keys_of_somebody_who_leaves(scene: Scene) -> None:
     async def tenants(_: ListTenants) -> Tenants:
         return Tenants(tenants=[Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "free", "globex")])
 
-    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, ListTenants, tenants):
+    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, tenants):
         hers = await scene.run("keys", "list", "--all-tenants", "--created-by", "ada", "--json")
         shown = await scene.run("keys", "list", "--all-tenants", "--created-by", "ada")
         nobodys = await scene.run("keys", "list", "--all-tenants", "--created-by", "joan")
@@ -322,10 +322,10 @@ async def test_the_audit(bus: Installation, tmp_path: Path) -> None:
         return AuditVerification(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if asked.tenant else [])
 
     environment = operator_of(bus)
-    async with owner(bus, Role.USAGE_LEDGER, AUDIT_LIST, ListAudit, entries):
+    async with owner(bus, Role.USAGE_LEDGER, AUDIT_LIST, entries):
         ran = await keyferry("audit", "list", "--tenant", "acme", environment=environment, cwd=tmp_path)
     assert "operator  key.add  key_1   done     label=main" in ran.out
-    async with owner(bus, Role.USAGE_LEDGER, AUDIT_VERIFY, VerifyAudit, verdict):
+    async with owner(bus, Role.USAGE_LEDGER, AUDIT_VERIFY, verdict):
         whole = await keyferry("audit", "verify", environment=environment, cwd=tmp_path)
         broken = await keyferry("audit", "verify", "--tenant", "acme", environment=environment, cwd=tmp_path)
     assert (whole.status, "the audit is whole" in whole.out) == (0, True)

@@ -21,7 +21,7 @@ from keyferry.contracts.tenancy import (
 )
 from keyferry.contracts.topology import MODEL_LIST, TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE, Role
 from keyferry.contracts.usage import KeySource
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import keyferry, keyferry_process, operator_of
 from tests.support.bus import Installation
@@ -34,7 +34,7 @@ async def test_a_tenant_is_created_as_asked(bus: Installation, tmp_path: Path) -
         asked.append(command)
         return Tenant(tenant=command.tenant, name=command.name, tier=command.tier)
 
-    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, CreateTenant, create):
+    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, create):
         arguments = ("tenants", "create", "acme", "--name", "Acme Ltd", "--tier", "starter")
         ran = await keyferry(*arguments, environment=operator_of(bus), cwd=tmp_path)
         as_data = await keyferry(*arguments, "--json", environment=operator_of(bus), cwd=tmp_path)
@@ -65,7 +65,7 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: I
             allow_unapproved=bool(command.allow_unapproved),
         )
 
-    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_UPDATE, UpdateTenant, update):
+    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_UPDATE, update):
         both = ("tenants", "set", "acme", "--keys", "own-then-platform", "--drop-unsupported")
         ran = await keyferry(*both, environment=operator_of(bus), cwd=tmp_path)
         refusing = ("tenants", "set", "acme", "--no-drop-unsupported")
@@ -117,7 +117,7 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
         asked.append(question)
         return Models(models=found)
 
-    async with owner(bus, Role.ROUTER, MODEL_LIST, ListModels, models):
+    async with owner(bus, Role.ROUTER, MODEL_LIST, models):
         filters = ("--eu", "--provider", "bedrock", "--class", "budget", "--capability", "vision", "--unapproved")
         ran = await keyferry("models", *filters, "--sort", "context", environment=operator_of(bus), cwd=tmp_path)
         plain = await keyferry("models", "--json", environment=operator_of(bus), cwd=tmp_path)
@@ -152,7 +152,7 @@ async def test_an_owners_refusal_is_one_line(bus: Installation, tmp_path: Path) 
     async def create(command: CreateTenant) -> Tenant:
         raise Refused(ErrorCode.CONFLICT, f"there is a tenant {command.tenant} already")
 
-    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, CreateTenant, create):
+    async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, create):
         ran = await keyferry("tenants", "create", "acme", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.out, ran.err) == (1, "", "keyferry: there is a tenant acme already\n")
 
@@ -165,7 +165,7 @@ async def test_an_owner_that_is_not_there_is_named(bus: Installation, tmp_path: 
 
 async def test_a_token_is_shown_once_and_only_its_digest_is_sent(bus: Installation, tmp_path: Path) -> None:
     sent: list[CreateClientToken] = []
-    async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, CreateClientToken, _registering(sent)):
+    async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, _registering(sent)):
         ran = await keyferry("tokens", "create", "--label", "app", environment=operator_of(bus), cwd=tmp_path)
         kept = await keyferry("tokens", "create", "--output", "token", environment=operator_of(bus), cwd=tmp_path)
     token = ran.out.strip()
@@ -183,7 +183,7 @@ async def test_a_token_that_is_refused_leaves_no_file(bus: Installation, tmp_pat
     async def refuse(_: CreateClientToken) -> ClientToken:
         raise Refused(ErrorCode.NOT_FOUND, "there is no tenant demo")
 
-    async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, CreateClientToken, refuse):
+    async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, refuse):
         ran = await keyferry("tokens", "create", "--output", "token", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (1, "keyferry: there is no tenant demo\n")
     assert not (tmp_path / "token").exists()

@@ -8,10 +8,11 @@ from typing import Protocol
 import pytest
 
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.key import EditKey, KeyTest, KeyTestResult, ProviderKey, TryKey
+from keyferry.contracts.key import EditKey, KeyTest, KeyTestResult, TryKey
 from keyferry.contracts.service import ErrorCode, Refusal
-from keyferry.contracts.topology import KEY_EDIT, KEY_TRY, Role, Subject
-from keyferry.runtime.bus.connection import Bus, BusError, Refused
+from keyferry.contracts.topology import KEY_EDIT, KEY_TRY, AnySubject, Role
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.process.settings import ServiceSettings
 from services.console.service_client import Ask
 from tests.integration.cli.answering import owner
@@ -29,7 +30,7 @@ class Stage(Protocol):
 
     ask: Ask
 
-    async def answers(self, subject: Subject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
+    async def answers(self, subject: AnySubject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
         """From now on `subject` is answered so; the questions that come, as the owner reads them."""
 
 
@@ -38,7 +39,7 @@ class Scripted:
         self._bus = ScriptedBus()
         self.ask: Ask = self._bus.ask
 
-    async def answers(self, subject: Subject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
+    async def answers(self, subject: AnySubject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
         read: list[Message] = []
 
         def reply(question: Message) -> Message | Refusal:
@@ -64,7 +65,7 @@ class Real:
         self._stack.push_async_callback(bus.broker.stop)
         self.ask: Ask = bus.ask
 
-    async def answers(self, subject: Subject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
+    async def answers(self, subject: AnySubject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
         read: list[Message] = []
 
         async def reply(question: Message) -> Message:
@@ -73,7 +74,7 @@ class Real:
                 raise Refused(answer.code, answer.message)
             return answer
 
-        await self._stack.enter_async_context(owner(self._installation, Role.KEY_VAULT, subject, asked, reply))
+        await self._stack.enter_async_context(owner(self._installation, Role.KEY_VAULT, subject, reply))
         return read
 
 
@@ -90,7 +91,7 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 async def test_an_answer(stage: Stage) -> None:
     read = await stage.answers(KEY_EDIT, EditKey, stored(spent_usd="0.000000000001"))
-    assert await stage.ask(KEY_EDIT, EDIT, ProviderKey, timeout_seconds=SECONDS) == stored(spent_usd="0.000000000001")
+    assert await stage.ask(KEY_EDIT, EDIT, timeout_seconds=SECONDS) == stored(spent_usd="0.000000000001")
     assert read == [EDIT]
 
 
@@ -98,7 +99,7 @@ async def test_an_answer(stage: Stage) -> None:
 async def test_a_refusal(stage: Stage, code: ErrorCode) -> None:
     await stage.answers(KEY_EDIT, EditKey, Refusal(code=code, message="no, because"))
     with pytest.raises(Refused, match="no, because") as refused:
-        await stage.ask(KEY_EDIT, EDIT, ProviderKey, timeout_seconds=SECONDS)
+        await stage.ask(KEY_EDIT, EDIT, timeout_seconds=SECONDS)
     assert refused.value.refusal == Refusal(code=code, message="no, because")
 
 
@@ -106,6 +107,6 @@ async def test_nobody(stage: Stage) -> None:
     await stage.answers(KEY_EDIT, EditKey, stored())
     question = TryKey(tenant="acme", provider="openai", sealed="AAAA")
     with pytest.raises(BusError, match=r"nobody answers key\.try: is key-vault running\? `keyferry doctor` tells"):
-        await stage.ask(KEY_TRY, question, KeyTest, timeout_seconds=SECONDS)
+        await stage.ask(KEY_TRY, question, timeout_seconds=SECONDS)
     await stage.answers(KEY_TRY, TryKey, CHECK)
-    assert await stage.ask(KEY_TRY, question, KeyTest, timeout_seconds=SECONDS) == CHECK
+    assert await stage.ask(KEY_TRY, question, timeout_seconds=SECONDS) == CHECK

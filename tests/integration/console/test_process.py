@@ -51,10 +51,10 @@ async def test_it_may_ask_whom_it_asks(bus: Installation, face: Console) -> None
         return AuditVerification(tenants=1, entries=7)
 
     def ledger(declared: Bus) -> None:
-        declared.respond(AUDIT_LIST, ListAudit, audit)
-        declared.respond(AUDIT_VERIFY, VerifyAudit, verdict)
+        declared.respond(AUDIT_LIST, audit)
+        declared.respond(AUDIT_VERIFY, verdict)
 
-    async with owner(bus, Role.ROUTER, MODEL_LIST, ListModels, models), process(bus, Role.USAGE_LEDGER, ledger):
+    async with owner(bus, Role.ROUTER, MODEL_LIST, models), process(bus, Role.USAGE_LEDGER, ledger):
         listed = await face.client.get("/api/v1/ops/tenants/acme/models")
         assert [model["id"] for model in listed.json()["data"]] == ["acme"]
         assert (await face.client.get("/api/v1/audit")).json() == {"data": [], "next": None}
@@ -65,7 +65,7 @@ async def test_it_may_ask_whom_it_asks(bus: Installation, face: Console) -> None
 
 async def test_it_reports_itself(bus: Installation, face: Console) -> None:
     async with bus.client(Role.OPERATOR) as client:
-        reply = await client.request(SERVICE_PING.at(), Ping().encode(), timeout=PATIENCE_SECONDS)
+        reply = await client.request(SERVICE_PING.format(), Ping().encode(), timeout=PATIENCE_SECONDS)
     report = ServiceReport.decode(reply.data)
     assert (report.service, report.ready, report.waiting_for) == ("console", True, [])
     assert report.facts["url"] == str(face.client.base_url).rstrip("/")
@@ -93,7 +93,7 @@ async def test_a_bus_that_goes_away_and_comes_back(bus: Installation, face: Cons
     assert "the bus (NATS)" in away.json()["error"]["message"]
     bus.server.restart()
     await _until_status(face, "/readyz", 200)
-    async with owner(bus, Role.KEY_VAULT, KEY_LIST, ListKeys, keys):
+    async with owner(bus, Role.KEY_VAULT, KEY_LIST, keys):
         assert (await face.client.get("/api/v1/provider-keys")).json() == {"data": [], "next": None}
 
 
@@ -105,7 +105,7 @@ async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: Installation
         await answer.wait()
         return ProviderKeys(keys=[])
 
-    async with owner(bus, Role.KEY_VAULT, KEY_LIST, ListKeys, keys):
+    async with owner(bus, Role.KEY_VAULT, KEY_LIST, keys):
         running = asyncio.create_task(face.client.get("/api/v1/provider-keys"))
         await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
         stopping = asyncio.create_task(face.drained())

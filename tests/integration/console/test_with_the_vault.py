@@ -178,9 +178,9 @@ async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
             await face.client.post(ACME, json={**body, canary.text: "x"}),
             await face.client.get(f"{ACME}/{canary.text}"),
         ]
-        await watcher.until_heard(KEY_TRY.at())
+        await watcher.until_heard(KEY_TRY.format())
     assert [answer.status_code for answer in answers] == [201, 409, 200, 422, 422, 400, 404]
-    assert len(watcher.heard[KEY_ADD.at()]) == 2
+    assert len(watcher.heard[KEY_ADD.format()]) == 2
     emissions = [
         *(Emission("bus", subject, data) for subject, told in watcher.heard.items() for data in told),
         *(

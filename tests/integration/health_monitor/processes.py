@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.health import CircuitState, Health, HealthList, ListHealth, Target
+from keyferry.contracts.health import CircuitState, Health, ListHealth, Target
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import ATTEMPT_FINISHED, HEALTH_LIST, HEALTH_VIEW, SERVICE_PING, Role
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
@@ -68,7 +68,7 @@ class Surroundings:
     async def router(self) -> AsyncIterator[KvView[Health]]:
         """The view that a router follows."""
         async with self._connected(Role.ROUTER) as bus:
-            view = KvView(bus, HEALTH_VIEW, Health)
+            view = KvView(bus, HEALTH_VIEW)
             await view.start()
             try:
                 yield view
@@ -125,7 +125,7 @@ class Worker:
         await self.send(pack([record.encode() for record in records]))
 
     async def send(self, data: bytes) -> None:
-        await self.client.jetstream().publish(ATTEMPT_FINISHED.at(worker=WORKER), data, timeout=20)
+        await self.client.jetstream().publish(ATTEMPT_FINISHED.format(worker=WORKER), data, timeout=20)
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Operator:
 
     async def health(self, tenant: str) -> dict[Target, Health]:
         question = ListHealth(tenant=tenant)
-        answer = await self.bus.ask(HEALTH_LIST, question, HealthList, timeout_seconds=ASK_SECONDS)
+        answer = await self.bus.ask(HEALTH_LIST, question, timeout_seconds=ASK_SECONDS)
         return {health.target: health for health in answer.targets}
 
     async def report_of(self, instance_id: str) -> ServiceReport:
@@ -152,7 +152,7 @@ class Operator:
         subscription = await self.bus.client.subscribe(inbox, cb=note)
 
         async def asked() -> ServiceReport | None:
-            await self.bus.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+            await self.bus.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
             report = found.get(instance_id)
             return report if report is not None and report.ready else None
 

@@ -31,7 +31,7 @@ from keyferry.sealing.delivery import NONCE_BYTES, Purpose, Recipient, open_seal
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
 from services.key_vault.leases.registrations import EnrolledWorkers
-from services.key_vault.leases.service import LeaseHandler, LeaseService, ask_over_bus
+from services.key_vault.leases.service import LeaseService, ask_over_bus
 from tests.integration.key_vault.vault_database import VaultDatabase, act, provider_key
 from tests.support.bus import Installation
 
@@ -78,8 +78,8 @@ class VaultOnBus:
         """A replica of the vault that answers workers."""
         async with self.connected(Role.KEY_VAULT) as bus:
             delivery = self.delivery(bus)
-            bus.respond(WORKER_REGISTER, WorkerRegistration, delivery.register)
-            bus.lane(KEY_LEASE, LeaseHandler(delivery, bus.spawn).on_lease)
+            bus.respond(WORKER_REGISTER, delivery.register)
+            bus.subscribe(KEY_LEASE, delivery.on_lease)
             await bus.broker.start()
             await bus.start()
             yield VaultProcess(bus, delivery)
@@ -150,7 +150,6 @@ class WorkerEnd:
         return await self.bus.ask(
             WORKER_REGISTER,
             registration or self.registration(),
-            Registered,
             timeout_seconds=ASK_SECONDS,
             worker=self.bus.user,
         )
@@ -170,7 +169,7 @@ class WorkerEnd:
         return question.model_copy(update=changes)
 
     async def lease(self, question: LeaseKey) -> SealedKey:
-        return await self.bus.ask(KEY_LEASE, question, SealedKey, timeout_seconds=ASK_SECONDS, worker=self.bus.user)
+        return await self.bus.ask(KEY_LEASE, question, timeout_seconds=ASK_SECONDS, worker=self.bus.user)
 
     def opened(self, sealed: SealedKey) -> LeasedKey:
         return open_sealed(sealed, self.recipient, Purpose.LEASE)

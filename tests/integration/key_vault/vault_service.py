@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -17,18 +16,16 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from keyferry.contracts.audit import AuditEvent
-from keyferry.contracts.envelope import Message
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import (
     AddKey,
     GetIntakeKey,
-    IntakeKey,
     KeyTest,
     KeyTestResult,
     KeyTestStep,
     ListKeys,
     ProviderKey,
-    ProviderKeys,
     Registered,
     RunKeyTest,
     StepResult,
@@ -38,8 +35,8 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from keyferry.contracts.topology import (
+    INTAKE_KEY_GET,
     KEY_ADD,
-    KEY_INTAKE,
     KEY_LIST,
     KEY_TEST_RUN,
     PROVIDER_KEYS_VIEW,
@@ -62,8 +59,6 @@ from services.key_vault.app import create_app
 from services.key_vault.keys.store import KeyStore, event_outbox
 from services.key_vault.settings import VaultSettings
 from tests.support.bus import Installation
-
-Answer = TypeVar("Answer", bound=Message)
 
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 20.0
@@ -242,7 +237,7 @@ async def _until_it_answers(vault_service: VaultService) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
-                    await operator.bus.ask(KEY_INTAKE, GetIntakeKey(), IntakeKey, timeout_seconds=1)
+                    await operator.bus.ask(INTAKE_KEY_GET, GetIntakeKey(), timeout_seconds=1)
                     return
                 except Exception:
                     await asyncio.sleep(0.02)
@@ -254,8 +249,8 @@ class Operator:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
-    async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
-        return await self.bus.ask(subject, question, answer, timeout_seconds=ASK_SECONDS)
+    async def ask(self, subject: Subject[Q, R], question: Q) -> R:
+        return await self.bus.ask(subject, question, timeout_seconds=ASK_SECONDS)
 
     async def sealed(
         self,
@@ -266,7 +261,7 @@ class Operator:
         fields: Mapping[str, str] | None = None,
     ) -> str:
         """The key, sealed as the command line does it."""
-        intake = await self.ask(KEY_INTAKE, GetIntakeKey(), IntakeKey)
+        intake = await self.ask(INTAKE_KEY_GET, GetIntakeKey())
         address = key_address(
             provider,
             base_url,
@@ -279,10 +274,10 @@ class Operator:
     async def add(self, secret: Secret, tenant: str = "acme", provider: str = "openai", **more: object) -> ProviderKey:
         sealed = await self.sealed(secret, tenant, provider)
         values = {"tenant": tenant, "provider": provider, "sealed": sealed, "label": "main"} | more
-        return await self.ask(KEY_ADD, AddKey.model_validate(values), ProviderKey)
+        return await self.ask(KEY_ADD, AddKey.model_validate(values))
 
     async def keys(self, tenant: str = "acme") -> list[ProviderKey]:
-        return (await self.ask(KEY_LIST, ListKeys(tenant=tenant), ProviderKeys)).keys
+        return (await self.ask(KEY_LIST, ListKeys(tenant=tenant))).keys
 
 
 class Worker:
@@ -297,7 +292,7 @@ class Worker:
         """By key; null refuses to test it."""
 
     async def start(self, *, register: bool) -> None:
-        await self.bus.client.subscribe(KEY_TEST_RUN.at(worker=WORKER), cb=self._on_check)
+        await self.bus.client.subscribe(KEY_TEST_RUN.format(worker=WORKER), cb=self._on_check)
         await self.bus.client.flush()
         if register:
             await self.register()
@@ -310,7 +305,7 @@ class Worker:
             public_key=self._private.public_key().public_bytes_raw(),
             not_after_unix_ms=int(datetime.now(UTC).timestamp() * 1000) + 600_000,
         )
-        return await self.bus.ask(WORKER_REGISTER, signed, Registered, timeout_seconds=ASK_SECONDS, worker=WORKER)
+        return await self.bus.ask(WORKER_REGISTER, signed, timeout_seconds=ASK_SECONDS, worker=WORKER)
 
     async def _on_check(self, message: Msg) -> None:
         check = RunKeyTest.decode(message.data)

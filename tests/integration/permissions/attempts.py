@@ -13,7 +13,7 @@ import nats
 from nats.aio.client import Client
 
 from keyferry.contracts import topology
-from keyferry.contracts.topology import BUCKETS, STREAMS, SUBJECTS, Role, Subject
+from keyferry.contracts.topology import BUCKETS, STREAMS, SUBJECTS, AnySubject, Role
 from tests.support.bus import Installation
 
 WORKER_SLOTS = 2
@@ -73,11 +73,11 @@ _WIDE = (
 )
 
 
-def named(subject: Subject) -> Iterator[str]:
+def named(subject: AnySubject) -> Iterator[str]:
     """This subject with every combination of the names that its placeholders can hold."""
     placeholders = _PLACEHOLDER.findall(subject.template)
     for values in itertools.product(*(_VALUES.get(name, ("something",)) for name in placeholders)):
-        yield subject.at(**dict(zip(placeholders, values, strict=True)))
+        yield subject.format(**dict(zip(placeholders, values, strict=True)))
 
 
 @functools.cache

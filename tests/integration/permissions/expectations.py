@@ -14,9 +14,9 @@ from keyferry.contracts.topology import (
     FRAME_INBOXES,
     FRAME_PUBLISHERS,
     SUBJECTS,
+    AnySubject,
     Role,
-    Subject,
-    Transport,
+    SubjectKind,
     inbox_prefix,
     role_of,
     tenant_of,
@@ -57,12 +57,12 @@ def should_subscribe(user: str, pattern: str, queue: str | None) -> bool:
     return any(
         _named(heard, user, speaking=False).fullmatch(pattern) and heard.queue in (None, queue)
         for heard in SUBJECTS
-        if role in heard.subscribers and heard.transport is not Transport.STREAM
+        if role in heard.subscribers and heard.kind is not SubjectKind.STREAM
     ) or any(_below((f"kfview.{bucket.name}.",), pattern) for bucket in BUCKETS if role in bucket.readers)
 
 
 @functools.cache
-def _named(subject: Subject, user: str, *, speaking: bool) -> re.Pattern[str]:
+def _named(subject: AnySubject, user: str, *, speaking: bool) -> re.Pattern[str]:
     """The subject with this user's own name where it must stand, and any one token elsewhere.
 
     To the server `*` and a trailing `>` of what is asked for are tokens as well, when it looks for a right that covers them.

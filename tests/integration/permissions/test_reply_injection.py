@@ -22,8 +22,9 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import ListEndpoints, ListModels
 from keyferry.contracts.service import ErrorCode, Ping, ServiceReport
 from keyferry.contracts.tenancy import ListTenants
-from keyferry.contracts.topology import FRAME_INBOXES, SUBJECTS, Lane, Role, Subject, Transport, inbox_prefix
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.contracts.topology import FRAME_INBOXES, SUBJECTS, AnySubject, Role, SubjectKind, inbox_prefix
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import ViewWriter
@@ -50,7 +51,7 @@ ASTRAY = (
     "some.subject",
 )
 """Inboxes of everybody, things that look like inboxes, a stream, a bucket, JetStream itself."""
-MANAGED = [subject for subject in SUBJECTS if subject.transport is Transport.REQUEST and subject.lane is Lane.FRAMEWORK]
+MANAGED = [subject for subject in SUBJECTS if subject.kind is SubjectKind.REQUEST and not subject.fast_path]
 PASSED_ON = (topology.ATTEMPT_RUN, topology.REQUEST_REROUTE)
 """Their answers go to whoever asked first, and not to their speaker."""
 CHAT = {
@@ -68,7 +69,7 @@ BODY = b'{"model": "echo", "messages": [{"role": "user", "content": "hello"}]}'
 class Question:
     """Something that a speaker may say and that is answered."""
 
-    subject: Subject
+    subject: AnySubject
     publisher: str
     at: str
     data: bytes
@@ -120,7 +121,7 @@ async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(b
             for subject in MANAGED:
                 if role in subject.subscribers:
                     assert issubclass(subject.message, Message)
-                    responder.respond(subject, subject.message, refuse)
+                    responder.respond(subject, refuse)
             await responder.connect()
             stack.push_async_callback(responder.broker.stop)
             await responder.broker.start()
@@ -131,40 +132,42 @@ async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(b
                 placeholders = dict.fromkeys(("provider", "instance", "router", "service"), "something") | {
                     "worker": publisher
                 }
-                at = subject.at(**placeholders, tenant=tenant)
+                at = subject.format(**placeholders, tenant=tenant)
                 await ask_in_every_way(bus, watcher, Question(subject, publisher, at, b"{}"))
 
 
 QUESTIONS = (
-    Question(topology.TENANT_LIST, Role.OPERATOR, topology.TENANT_LIST.at(), ListTenants().encode()),
-    Question(topology.ENDPOINT_LIST, Role.OPERATOR, topology.ENDPOINT_LIST.at(), ListEndpoints(tenant="acme").encode()),
+    Question(topology.TENANT_LIST, Role.OPERATOR, topology.TENANT_LIST.format(), ListTenants().encode()),
     Question(
-        topology.MODEL_LIST, Role.INGRESS, topology.MODEL_LIST.at(tenant="acme"), ListModels(tenant="acme").encode()
+        topology.ENDPOINT_LIST, Role.OPERATOR, topology.ENDPOINT_LIST.format(), ListEndpoints(tenant="acme").encode()
     ),
-    Question(topology.SERVICE_PING, Role.OPERATOR, topology.SERVICE_PING.at(), Ping().encode()),
+    Question(
+        topology.MODEL_LIST, Role.INGRESS, topology.MODEL_LIST.format(tenant="acme"), ListModels(tenant="acme").encode()
+    ),
+    Question(topology.SERVICE_PING, Role.OPERATOR, topology.SERVICE_PING.format(), Ping().encode()),
     Question(
         topology.WORKER_PROBE,
         CLIENTS[0],
         "kf.v1.worker.probe.{instance}",
         Probe(attempt_ids=["att_test"]).encode(),
     ),
-    Question(topology.KEY_TEST_RUN, Role.KEY_VAULT, topology.KEY_TEST_RUN.at(worker="provider-worker-1"), b"{}"),
+    Question(topology.KEY_TEST_RUN, Role.KEY_VAULT, topology.KEY_TEST_RUN.format(worker="provider-worker-1"), b"{}"),
     Question(
         topology.EMBEDDING_REQUEST,
         CLIENTS[0],
-        topology.EMBEDDING_REQUEST.at(tenant="acme"),
+        topology.EMBEDDING_REQUEST.format(tenant="acme"),
         EmbeddingRequest.model_validate(CHAT).with_body(b'{"model": "echo", "input": "hello"}'),
     ),
     Question(
         topology.CHAT_REQUEST,
         CLIENTS[0],
-        topology.CHAT_REQUEST.at(tenant="acme"),
+        topology.CHAT_REQUEST.format(tenant="acme"),
         ChatRequest.model_validate(CHAT).with_body(BODY),
     ),
     Question(
         topology.REQUEST_REROUTE,
         "provider-worker-2",
-        topology.REQUEST_REROUTE.at(tenant="acme"),
+        topology.REQUEST_REROUTE.format(tenant="acme"),
         Reroute(
             **CHAT,
             decision_id="dec_test",
@@ -181,7 +184,7 @@ QUESTIONS = (
     Question(
         topology.ATTEMPT_RUN,
         Role.ROUTER,
-        topology.ATTEMPT_RUN.at(provider="echo"),
+        topology.ATTEMPT_RUN.format(provider="echo"),
         attempt_run(model="echo", base_url=None).model_copy(update={"provider": "echo"}).with_body(BODY),
     ),
 )
@@ -263,5 +266,5 @@ async def _ready(watcher: Watcher, instance_ids: set[str]) -> None:
             reports = map(ServiceReport.decode, watcher.heard[inbox])
             if instance_ids <= {report.instance_id for report in reports if report.ready}:
                 return
-            await watcher.client.publish(topology.SERVICE_PING.at(), Ping().encode(), reply=inbox)
+            await watcher.client.publish(topology.SERVICE_PING.format(), Ping().encode(), reply=inbox)
             await asyncio.sleep(0.05)

@@ -108,7 +108,7 @@ async def test_a_worker_reports_attempts_in_its_own_name_alone(bus: Installation
             await worker.client.publish(f"kf.v1.attempt.finished.{name}", b"a forged record")
         assert len(await worker.refusals()) == 4
         assert (await streams(provisioner))["ATTEMPTS"].state.messages == before
-        own = topology.ATTEMPT_FINISHED.at(worker="provider-worker-1")
+        own = topology.ATTEMPT_FINISHED.format(worker="provider-worker-1")
         assert (await worker.client.jetstream().publish(own, b"its own")).seq == before + 1
 
 
@@ -144,12 +144,12 @@ async def test_the_right_to_answer_is_used_up_by_the_answer(bus: Installation) -
         Connection(bus, Role.TENANT_DIRECTORY) as owner,
         Connection(bus, Role.OPERATOR) as operator,
     ):
-        asked = await owner.client.subscribe(topology.TENANT_LIST.at(), topology.TENANT_LIST.queue or "")
+        asked = await owner.client.subscribe(topology.TENANT_LIST.format(), topology.TENANT_LIST.queue or "")
         await owner.client.flush()
         inbox = f"{inbox_prefix(Role.OPERATOR)}.token.1"
         await owner.client.publish(inbox, b"unasked")
         assert len(await owner.refusals()) == 1
-        await operator.client.publish(topology.TENANT_LIST.at(), b"{}", reply=inbox)
+        await operator.client.publish(topology.TENANT_LIST.format(), b"{}", reply=inbox)
         question = await asked.next_msg(timeout=30)
         for answer in (b"first", b"second"):
             await question.respond(answer)
@@ -164,7 +164,7 @@ async def test_only_services_of_the_installation_speak_to_jetstream(bus: Install
     So who may ask JetStream anything must be trusted with that: no tenant's program and no person may.
     """
     bucket = topology.CLIENT_TOKENS_VIEW
-    astray = topology.ATTEMPT_FINISHED.at(worker="provider-worker-1")
+    astray = topology.ATTEMPT_FINISHED.format(worker="provider-worker-1")
     async with watching(bus) as watcher, Connection(bus, Role.INGRESS) as ingress:
         question = json.dumps({"last_by_subj": bucket.key_subject("acme")}).encode()
         await ingress.client.publish(f"$JS.API.DIRECT.GET.{bucket.stream}", question, reply=astray)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -81,13 +82,13 @@ class Surroundings:
         async with self.bus.client(Role.OPERATOR) as operator, asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with suppress(NatsError):
-                    reply = await operator.request(SERVICE_PING.at(), Ping().encode(), timeout=1)
+                    reply = await operator.request(SERVICE_PING.format(), Ping().encode(), timeout=1)
                     report = ServiceReport.decode(reply.data)
                     if report.ready and report.instance_id == instance_id:
                         return
                 await asyncio.sleep(0.02)
 
-    async def fill(self, bucket: Bucket, entries: Mapping[str, Message]) -> None:
+    async def fill(self, bucket: Bucket[Any], entries: Mapping[str, Message]) -> None:
         """Make a view hold exactly these, as its owner would."""
         async with self.bus.client(bucket.owner) as owner:
             await ViewWriter(owner, bucket).reconcile({key: entry.encode() for key, entry in entries.items()})
@@ -126,7 +127,7 @@ class Routing:
         """What the tenant `acme` can call now; nothing while no router answers."""
         question = ListModels.model_validate({"tenant": "acme", **query}).encode()
         try:
-            reply = await self.ingress.request(MODEL_LIST.at(tenant="acme"), question, timeout=1)
+            reply = await self.ingress.request(MODEL_LIST.format(tenant="acme"), question, timeout=1)
         except NatsError:
             return {}
         return {model.id: model for model in Models.decode(reply.data).models}
@@ -134,12 +135,12 @@ class Routing:
     async def chat(self, model: str, **changes: object) -> tuple[AttemptRun | None, Failure | None]:
         """What the router makes of a chat request: the attempt or the refusal."""
         head = ChatRequest.model_validate(self._head(model) | changes)
-        return await self._outcome(CHAT_REQUEST.at(tenant="acme"), head)
+        return await self._outcome(CHAT_REQUEST.format(tenant="acme"), head)
 
     async def embed(self, model: str) -> tuple[AttemptRun | None, Failure | None]:
         """The same for embeddings."""
         head = EmbeddingRequest.model_validate(self._head(model) | {"kind": "embedding"})
-        return await self._outcome(EMBEDDING_REQUEST.at(tenant="acme"), head)
+        return await self._outcome(EMBEDDING_REQUEST.format(tenant="acme"), head)
 
     async def hand_back(self, run: AttemptRun, failure: Failure) -> tuple[AttemptRun | None, Failure | None]:
         """What the router makes of an attempt that a worker hands back."""
@@ -152,7 +153,7 @@ class Routing:
             "failed_attempts": [*run.failed_attempts, failed_attempts],
         }
         head = Reroute.model_validate(self._head(run.model_asked) | changes)
-        return await self._outcome(REQUEST_REROUTE.at(tenant="acme"), head, publisher=self.worker)
+        return await self._outcome(REQUEST_REROUTE.format(tenant="acme"), head, publisher=self.worker)
 
     def _head(self, model: str) -> dict[str, object]:
         return {
@@ -182,7 +183,7 @@ class Routing:
 
     async def _on_attempt(self, message: Msg) -> None:
         run, body = AttemptRun.split(message.data)
-        assert message.subject == ATTEMPT_RUN.at(provider=run.provider)
+        assert message.subject == ATTEMPT_RUN.format(provider=run.provider)
         self.attempts.append((run, body))
 
     async def _on_frame(self, message: Msg) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant, Tenant
 from keyferry.contracts.topology import TENANT_CREATE, Role
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.bus import Installation, installation
 
@@ -30,16 +31,14 @@ async def test_a_slow_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
                 raise Refused(ErrorCode.CONFLICT, "as scripted")
             return Tenant(tenant=asked.tenant, name=asked.name, tier=asked.tier)
 
-        owner.respond(TENANT_CREATE, CreateTenant, create)
+        owner.respond(TENANT_CREATE, create)
         await owner.connect()
         await owner.broker.start()
         await operator.connect()
         try:
             asked = [
                 asyncio.ensure_future(
-                    operator.ask(
-                        TENANT_CREATE, CreateTenant(tenant=name, name=name), Tenant, timeout_seconds=_PATIENCE_SECONDS
-                    )
+                    operator.ask(TENANT_CREATE, CreateTenant(tenant=name, name=name), timeout_seconds=_PATIENCE_SECONDS)
                 )
                 for name in ("first", "refused", "second")
             ]

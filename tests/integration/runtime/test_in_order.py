@@ -16,7 +16,7 @@ from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.bus.in_order import Send, acknowledged
 from tests.support.bus import Installation, installation
 
-SUBJECT = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)
+SUBJECT = AUDIT_RECORDED.format(service=Role.KEY_VAULT.value)
 WITHIN_SECONDS = 30.0
 
 

@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
 
 from nats.aio.msg import Msg
 
 from keyferry.contracts import client_token
-from keyferry.contracts.envelope import Message
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import ClientToken, CreateClientToken, CreateTenant, RevokeClientToken, Tenant
@@ -33,8 +32,6 @@ from keyferry.runtime.views import KvView
 from services.tenant_directory.app import create_app
 from services.tenant_directory.settings import DirectorySettings
 from tests.support.bus import Installation
-
-Answer = TypeVar("Answer", bound=Message)
 
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 10.0
@@ -119,8 +116,8 @@ class Follower:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.tenants = KvView(bus, TENANTS_VIEW, Tenant)
-        self.tokens = KvView(bus, CLIENT_TOKENS_VIEW, ClientToken)
+        self.tenants = KvView(bus, TENANTS_VIEW)
+        self.tokens = KvView(bus, CLIENT_TOKENS_VIEW)
 
     @property
     def ready(self) -> bool:
@@ -133,22 +130,20 @@ class Operator:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
-    async def ask(self, subject: Subject, question: Message, answer: type[Answer]) -> Answer:
-        return await self.bus.ask(subject, question, answer, timeout_seconds=ASK_SECONDS)
+    async def ask(self, subject: Subject[Q, R], question: Q) -> R:
+        return await self.bus.ask(subject, question, timeout_seconds=ASK_SECONDS)
 
     async def create_tenant(self, tenant: str) -> Tenant:
-        return await self.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant.title()), Tenant)
+        return await self.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant.title()))
 
     async def create_token(self, tenant: str, digest: str = "") -> tuple[ClientToken, str]:
         """The token as registered and its key in the view."""
         digest = digest or new_digest()
-        token = await self.ask(TOKEN_CREATE, token_command(tenant, digest), ClientToken)
+        token = await self.ask(TOKEN_CREATE, token_command(tenant, digest))
         return token, client_token.fingerprint(digest, PEPPER)
 
     async def revoke(self, token: ClientToken) -> ClientToken:
-        return await self.ask(
-            TOKEN_REVOKE, RevokeClientToken(tenant=token.tenant, token_id=token.token_id), ClientToken
-        )
+        return await self.ask(TOKEN_REVOKE, RevokeClientToken(tenant=token.tenant, token_id=token.token_id))
 
 
 async def until_it_reports_ready(operator: Bus, instance_id: str) -> None:
@@ -167,7 +162,7 @@ async def until_it_reports_ready(operator: Bus, instance_id: str) -> None:
                 if any(report.ready and report.instance_id == instance_id for report in reports):
                     return
                 # An inbox for each question: the server lets one answer through to each.
-                await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=f"{inbox}.{number}")
+                await operator.client.publish(SERVICE_PING.format(), Ping().encode(), reply=f"{inbox}.{number}")
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"never ready; the last report: {reports[-1:]}") from None

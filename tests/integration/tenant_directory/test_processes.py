@@ -12,10 +12,11 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import CreateTenant, ListTenants, Tenant, Tenants
-from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.contracts.tenancy import CreateTenant, ListTenants
+from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, AnySubject
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.schema_check import SchemaMismatch
 from keyferry.runtime.process.lifecycle import Service
 from services.tenant_directory.app import create_app
@@ -86,9 +87,13 @@ async def test_a_database_that_goes_away_is_said_and_survived(
             surroundings, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
         )
         await eventually("it is not ready", lambda: not service.ready)
-        for subject, question in ((TENANT_LIST, ListTenants()), (TENANT_CREATE, CreateTenant(tenant="a", name="A"))):
+        requests: list[tuple[AnySubject, Message]] = [
+            (TENANT_LIST, ListTenants()),
+            (TENANT_CREATE, CreateTenant(tenant="a", name="A")),
+        ]
+        for subject, question in requests:
             with pytest.raises(Refused, match="cannot reach its database") as caught:
-                await operator.ask(subject, question, Tenant)
+                await operator.ask(subject, question)
             assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
         assert "because of PostgreSQL" in caplog.text
         execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
@@ -127,7 +132,7 @@ async def test_what_was_answered_is_published_although_the_process_is_killed(sur
         async with surroundings.process():
             await eventually("the views are whole", lambda: ingress.ready)
             await eventually("all are in the view", lambda: all(ingress.tenants.get(name) for name in created))
-            listed = await operator.ask(TENANT_LIST, ListTenants(), Tenants)
+            listed = await operator.ask(TENANT_LIST, ListTenants())
             await eventually(
                 "the view is the table",
                 lambda: dict(ingress.tenants) == {tenant.tenant: tenant for tenant in listed.tenants},
@@ -144,7 +149,7 @@ async def create_until_it_dies(operator: Operator, prefix: str, created: list[st
         name = f"{prefix}-{number}"
         try:
             command = CreateTenant(tenant=name, name=name)
-            await operator.bus.ask(TENANT_CREATE, command, Tenant, timeout_seconds=1.0)
+            await operator.bus.ask(TENANT_CREATE, command, timeout_seconds=1.0)
         except BusError:
             return
         created.append(name)
@@ -155,7 +160,7 @@ async def until_it_answers(operator: Operator) -> None:
     async with asyncio.timeout(30):
         while True:
             with suppress(BusError):
-                await operator.ask(TENANT_LIST, ListTenants(), Tenants)
+                await operator.ask(TENANT_LIST, ListTenants())
                 return
             await asyncio.sleep(0.02)
 

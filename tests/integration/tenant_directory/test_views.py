@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
@@ -46,12 +47,12 @@ async def waiting_rows(engine: AsyncEngine) -> int:
         return await connection.scalar(select(func.count()).select_from(outbox)) or 0
 
 
-async def bucket_is(bus: Bus, bucket: Bucket, wanted: dict[str, bytes]) -> bool:
+async def bucket_is(bus: Bus, bucket: Bucket[Any], wanted: dict[str, bytes]) -> bool:
     entries, _ = await read(bus, bucket)
     return entries == {**wanted, COMPLETE: b"{}"}
 
 
-async def read(bus: Bus, bucket: Bucket) -> tuple[dict[str, bytes], int]:
+async def read(bus: Bus, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
     """A bucket's entries and last sequence, however busy the server is."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
@@ -86,7 +87,7 @@ async def test_a_suspension_is_seen_by_ingress_and_router(surroundings: Surround
     async with surroundings.process(), surroundings.operator() as operator, surroundings.ingress() as ingress:
         tenant = await operator.create_tenant("acme")
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == tenant)
-        await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", suspended=True), Tenant)
+        await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", suspended=True))
         await eventually("it is suspended", lambda: ingress.tenants.get("acme") != tenant)
         assert ingress.tenants.get("acme") == tenant.model_copy(update={"suspended": True})
 

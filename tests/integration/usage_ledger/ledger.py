@@ -127,7 +127,7 @@ class Surroundings:
         """What a worker does towards the ledger, with a worker's rights."""
         async with self.installation.client(user) as client:
             worker = Worker(user, client)
-            await client.subscribe(ATTEMPT_CONFIRMED.at(worker=user), cb=worker.on_confirmed)
+            await client.subscribe(ATTEMPT_CONFIRMED.format(worker=user), cb=worker.on_confirmed)
             await client.flush()
             yield worker
 
@@ -148,7 +148,7 @@ class Surroundings:
         """Publish decisions as a router does."""
         async with self.installation.client(Role.ROUTER) as client:
             await client.jetstream().publish(
-                REQUEST_DECIDED.at(router=Role.ROUTER), pack(lines, producer=Role.ROUTER, spool_id=None)
+                REQUEST_DECIDED.format(router=Role.ROUTER), pack(lines, producer=Role.ROUTER, spool_id=None)
             )
 
     async def dead_letters(self) -> list[DeadLetter]:
@@ -200,7 +200,7 @@ class Worker:
         await self.send(pack(lines, producer=self.user, spool_id=spool_id))
 
     async def send(self, data: bytes) -> None:
-        await self.client.jetstream().publish(ATTEMPT_FINISHED.at(worker=self.user), data, timeout=20)
+        await self.client.jetstream().publish(ATTEMPT_FINISHED.format(worker=self.user), data, timeout=20)
 
     async def until_confirmed(self, records: Iterable[AttemptRecord], *, spool_id: str = "spl_1") -> None:
         wanted = {record.spool_seq for record in records}
@@ -247,7 +247,7 @@ async def reports(operator: Bus, processes: int) -> list[ServiceReport]:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while sum(report.ready for report in found.values()) < processes:
-                await operator.client.publish(SERVICE_PING.at(), Ping().encode(), reply=inbox)
+                await operator.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"never ready; the last reports: {found}") from None

@@ -44,15 +44,15 @@ def event(sequence: int, tenant: str = "acme", event_id: str | None = None) -> A
 
 async def say(vault: Client, *events: AuditEvent) -> None:
     for item in events:
-        await vault.jetstream().publish(AUDIT_RECORDED.at(service=SERVICE), item.encode())
+        await vault.jetstream().publish(AUDIT_RECORDED.format(service=SERVICE), item.encode())
 
 
 async def listed(operator: Bus, tenant: str = "acme") -> AuditEntries:
-    return await operator.ask(AUDIT_LIST, ListAudit(tenant=tenant), AuditEntries, timeout_seconds=5)
+    return await operator.ask(AUDIT_LIST, ListAudit(tenant=tenant), timeout_seconds=5)
 
 
 async def verified(operator: Bus) -> AuditVerification:
-    return await operator.ask(AUDIT_VERIFY, VerifyAudit(), AuditVerification, timeout_seconds=5)
+    return await operator.ask(AUDIT_VERIFY, VerifyAudit(), timeout_seconds=5)
 
 
 async def eventually(what: str, asked: Callable[[], Awaitable[T | None]]) -> T:

@@ -10,10 +10,9 @@ import pytest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMARIZE, Role, heard_by
+from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMARIZE, Role, subscriptions_of
 from keyferry.contracts.usage import (
     AttemptRecord,
-    Attempts,
     GetAttempts,
     KeySource,
     Outcome,
@@ -24,7 +23,8 @@ from keyferry.contracts.usage import (
     UsageSummary,
 )
 from keyferry.pricing import package
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.app import create_app
 from tests.integration.usage_ledger.ledger import Surroundings, eventually
 from tests.support.attempt_records import attempt_record, decision_record
@@ -47,7 +47,7 @@ async def operator(surroundings: Surroundings) -> AsyncIterator[Bus]:
 
 async def summary(operator: Bus, tenant: str, **limits: datetime) -> UsageSummary:
     question = SummarizeUsage(tenant=tenant, **limits)
-    return await operator.ask(USAGE_SUMMARIZE, question, UsageSummary, timeout_seconds=10)
+    return await operator.ask(USAGE_SUMMARIZE, question, timeout_seconds=10)
 
 
 async def record(surroundings: Surroundings, records: list[AttemptRecord]) -> None:
@@ -99,8 +99,8 @@ def cost(item: AttemptRecord) -> Decimal | None:
 
 
 async def test_it_hears_what_the_topology_says(surroundings: Surroundings) -> None:
-    heard = sorted(subject.name for subject in create_app(surroundings.settings()).bus.heard)
-    assert heard == sorted(subject.name for subject in heard_by(Role.USAGE_LEDGER))
+    heard = sorted(subject.name for subject in create_app(surroundings.settings()).bus.subscriptions)
+    assert heard == sorted(subject.name for subject in subscriptions_of(Role.USAGE_LEDGER))
 
 
 async def test_a_summary_is_the_sum_of_its_attempts(surroundings: Surroundings, operator: Bus) -> None:
@@ -204,7 +204,7 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
     )
     await record(surroundings, [full, failed, attempt_record(request_id="req_1", tenant="other")])
     question = GetAttempts(tenant="acme", request_id="req_1")
-    rows = (await operator.ask(ATTEMPT_LIST, question, Attempts, timeout_seconds=10)).rows
+    rows = (await operator.ask(ATTEMPT_LIST, question, timeout_seconds=10)).rows
     assert [row.record for row in rows] == [failed, full]
     assert [(row.pricing, row.cost_usd, row.price_version, row.trace_id) for row in rows] == [
         ("free", 0, None, None),
@@ -215,7 +215,7 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
         ("overloaded",)
     ]
     nothing = GetAttempts(tenant="acme", request_id="req_2")
-    assert (await operator.ask(ATTEMPT_LIST, nothing, Attempts, timeout_seconds=10)).rows == []
+    assert (await operator.ask(ATTEMPT_LIST, nothing, timeout_seconds=10)).rows == []
 
 
 async def test_decisions(surroundings: Surroundings, operator: Bus) -> None:
@@ -225,7 +225,7 @@ async def test_decisions(surroundings: Surroundings, operator: Bus) -> None:
     question = GetDecision(tenant="acme", request_id="req_1")
 
     async def decision() -> Decision:
-        return await operator.ask(DECISION_GET, question, Decision, timeout_seconds=10)
+        return await operator.ask(DECISION_GET, question, timeout_seconds=10)
 
     assert await decision() == Decision(record=None)
     for lines in ([first.encode()], [first.encode()], [later.encode(), first.encode(), foreign.encode()]):

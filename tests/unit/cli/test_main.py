@@ -15,7 +15,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.request.calls import CallFailed
 
 

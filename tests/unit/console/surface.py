@@ -12,17 +12,16 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from keyferry.contracts.envelope import Message
+from keyferry.contracts.channels import Q, R
 from keyferry.contracts.key import KeyStatus, ProviderKey, ProviderKeys
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.topology import KEY_INTAKE, KEY_LIST, Subject
+from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
 from services.console.authentication import identify
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
-from services.console.service_client import Answer
 from tests.support.scripted_bus import ScriptedBus
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -44,7 +43,7 @@ class Surface:
     """Changes the routes, which are then made for this surface alone."""
 
     def __post_init__(self) -> None:
-        self.bus.answers(KEY_INTAKE, VAULT.intake_key)
+        self.bus.answers(INTAKE_KEY_GET, VAULT.intake_key)
 
     def build_application(self) -> FastAPI:
         """The routes, with this surface behind them."""
@@ -97,8 +96,8 @@ def _routes(surface: Surface | None) -> FastAPI:
     def on() -> Surface:
         return surface or _stage[0]
 
-    async def ask(subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float) -> Answer:
-        return await on().bus.ask(subject, question, answer, timeout_seconds=timeout_seconds)
+    async def ask(subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
+        return await on().bus.ask(subject, question, timeout_seconds=timeout_seconds)
 
     return build_application(
         ask=ask,

@@ -21,15 +21,15 @@ from keyferry.contracts.key import (
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.topology import (
+    INTAKE_KEY_GET,
     KEY_ADD,
     KEY_EDIT,
-    KEY_INTAKE,
     KEY_REMOVE,
     KEY_REVERT,
     KEY_ROTATE,
     KEY_TEST,
     KEY_TRY,
-    Subject,
+    AnySubject,
 )
 from keyferry.sealing.intake import IntakeOpener, seal_key
 from tests.unit.console.surface import KEY, NOW, VAULT, Surface, error, stored
@@ -113,7 +113,7 @@ async def test_a_rotation_is_sealed_for_the_place_of_the_stored_key() -> None:
 async def test_nothing_is_sealed_to_another_key_than_the_pinned_one(way: str) -> None:
     surface, impostor = Surface(), IntakeOpener(X25519PrivateKey.generate())
     surface.stores(stored())
-    surface.bus.answers(KEY_INTAKE, impostor.intake_key)
+    surface.bus.answers(INTAKE_KEY_GET, impostor.intake_key)
     path, body = {
         "add": (OWN, NEW),
         "try": (f"{OWN}/test", {"provider": "openai", "key": KEY}),
@@ -121,7 +121,7 @@ async def test_nothing_is_sealed_to_another_key_than_the_pinned_one(way: str) ->
     }[way]
     response = await surface.ask("POST", path, body)
     assert error(response) == (503, "intake_key_mismatch", None)
-    assert {name for name, _ in surface.bus.asked} <= {"key.intake", "key.list"}
+    assert {name for name, _ in surface.bus.asked} <= {"intake_key.get", "key.list"}
     assert error(await surface.ask("GET", f"{OWN}/intake-key")) == (503, "intake_key_mismatch", None)
 
 
@@ -163,7 +163,7 @@ async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
     response = await surface.ask("POST", OWN, {**NEW, **change})
     assert error(response) == (status, code, param)
     assert response.json()["error"]["type"] == "invalid_request_error"
-    assert [name for name, _ in surface.bus.asked] in ([], ["key.intake"])
+    assert [name for name, _ in surface.bus.asked] in ([], ["intake_key.get"])
 
 
 @pytest.mark.parametrize("path", [OWN, f"{OWN}/test", f"{OWN}/key_0001/rotate"])
@@ -223,7 +223,7 @@ async def test_what_is_no_tenant_s_name_is_not_found(tenant: str) -> None:
         ("DELETE", "/key_0001", KEY_REMOVE),
     ],
 )
-async def test_what_needs_nothing_but_the_key_s_name(method: str, path: str, subject: Subject) -> None:
+async def test_what_needs_nothing_but_the_key_s_name(method: str, path: str, subject: AnySubject) -> None:
     surface = Surface()
     surface.bus.answers(subject, KeyRemoved(key=stored(), keys_left=2) if method == "DELETE" else stored())
     response = await surface.ask(method, ACME + path)

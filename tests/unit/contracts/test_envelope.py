@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from keyferry.contracts import topology
 from keyferry.contracts.envelope import Command, Head, MalformedMessage, Message
 from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier
-from keyferry.contracts.topology import SUBJECTS, WORKER_PROBE, Role, Transport
+from keyferry.contracts.topology import SUBJECTS, WORKER_PROBE, Role, SubjectKind
 from keyferry.contracts.usage import BatchHead
 
 CANARY = "canary-7f3a9c51"
@@ -44,12 +44,10 @@ def test_management_requests_are_commands_and_everything_else_is_a_message() -> 
     for subject in SUBJECTS:
         assert issubclass(subject.message, Message)
         managed = (
-            subject.transport is Transport.REQUEST
-            and Role.OPERATOR in subject.publishers
-            and subject is not WORKER_PROBE
+            subject.kind is SubjectKind.REQUEST and Role.OPERATOR in subject.publishers and subject is not WORKER_PROBE
         )
         assert issubclass(subject.message, Command) == managed, subject.name
-        assert (subject.reply is not None) == (subject.transport is Transport.REQUEST), subject.name
+        assert (subject.reply is not None) == (subject.kind is SubjectKind.REQUEST), subject.name
         assert subject.reply is None or not issubclass(subject.reply, Command), subject.name
 
 

@@ -16,9 +16,9 @@ from keyferry.contracts.topology import (
     SERVICES,
     STREAMS,
     SUBJECTS,
+    AnySubject,
     Role,
-    Subject,
-    Transport,
+    SubjectKind,
 )
 
 SLOTS = 2
@@ -33,7 +33,7 @@ def own(user: str) -> dict[str, str]:
     return {name: user for name, role in OWN.items() if role in (None, topology.role_of(user))}
 
 
-def names_its_speaker(subject: Subject) -> bool:
+def names_its_speaker(subject: AnySubject) -> bool:
     return any(
         f"{{{name}}}" in subject.template and (role is None or role in subject.publishers) for name, role in OWN.items()
     )
@@ -59,16 +59,16 @@ def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
     return wanted in permissions(user).subscribe
 
 
-def said(subject: Subject, publisher: str) -> str:
+def said(subject: AnySubject, publisher: str) -> str:
     """`subject` as `speaker` would say it, every other placeholder holding something."""
     values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
     values["tenant"] = topology.tenant_of(publisher) or "something"
-    return subject.at(**(values | dict.fromkeys(OWN, publisher)))
+    return subject.format(**(values | dict.fromkeys(OWN, publisher)))
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_only_speakers_speak(user: str, subject: Subject) -> None:
+def test_only_speakers_speak(user: str, subject: AnySubject) -> None:
     speaks = topology.role_of(user) in subject.publishers
     assert may_publish(user, said(subject, user)) == speaks
 
@@ -82,18 +82,18 @@ def test_nobody_speaks_in_anothers_name(user: str, other: str) -> None:
 
 @pytest.mark.parametrize("user", CLIENTS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_an_internal_client_speaks_for_its_own_tenant_alone(user: str, subject: Subject) -> None:
+def test_an_internal_client_speaks_for_its_own_tenant_alone(user: str, subject: AnySubject) -> None:
     values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
     if "{tenant}" in subject.template:
-        assert not may_publish(user, subject.at(**values, tenant="another"))
+        assert not may_publish(user, subject.format(**values, tenant="another"))
     elif Role.INTERNAL_CLIENT in subject.publishers:
         assert subject is topology.WORKER_PROBE, "a subject without a tenant needs a reason why it gives nothing away"
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_only_hearers_hear_and_only_in_their_queue(user: str, subject: Subject) -> None:
-    hears = topology.role_of(user) in subject.subscribers and subject.transport is not Transport.STREAM
+def test_only_hearers_hear_and_only_in_their_queue(user: str, subject: AnySubject) -> None:
+    hears = topology.role_of(user) in subject.subscribers and subject.kind is not SubjectKind.STREAM
     pattern = subject.pattern(**own(user))
     assert may_subscribe(user, pattern, subject.queue) == hears
     if subject.queue:
@@ -186,7 +186,7 @@ def test_nothing_else_is_allowed(user: str) -> None:
     assert set(rights.publish) <= spoken | frames | jetstream | buckets
     heard = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
-        for subject in topology.heard_by(role)
+        for subject in topology.subscriptions_of(role)
         for pattern in [subject.pattern(**ours)]
     }
     views = {f"kfview.{bucket.name}.>" for bucket in BUCKETS}
@@ -198,7 +198,7 @@ def test_nothing_else_is_allowed(user: str) -> None:
 
 @pytest.mark.parametrize("user", USERS)
 def test_a_one_time_right_to_answer_goes_to_who_is_asked(user: str) -> None:
-    asked = any(subject.transport is Transport.REQUEST for subject in topology.heard_by(topology.role_of(user)))
+    asked = any(subject.kind is SubjectKind.REQUEST for subject in topology.subscriptions_of(topology.role_of(user)))
     assert permissions(user).responds == asked
     assert asked == (topology.role_of(user) in SERVICES)
 
@@ -237,15 +237,15 @@ def test_an_internal_client_is_told_from_its_name() -> None:
 
 def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() -> None:
     asked = ListModels(tenant="acme")
-    assert topology.MODEL_LIST.addressed(asked) == "kf.v1.model.list.acme"
-    assert topology.MODEL_LIST.agrees("kf.v1.model.list.acme", asked)
-    assert not topology.MODEL_LIST.agrees("kf.v1.model.list.other", asked)
-    assert topology.TENANT_LIST.agrees(topology.TENANT_LIST.at(), ListTenants())
+    assert topology.MODEL_LIST.address(asked) == "kf.v1.model.list.acme"
+    assert topology.MODEL_LIST.matches("kf.v1.model.list.acme", asked)
+    assert not topology.MODEL_LIST.matches("kf.v1.model.list.other", asked)
+    assert topology.TENANT_LIST.matches(topology.TENANT_LIST.format(), ListTenants())
     registered = WorkerRegistration(
         worker_id="provider-worker-1", instance_id="b", suite="s", public_key="k", not_after_unix_ms=1, signature="s"
     )
-    assert topology.WORKER_REGISTER.agrees("kf.v1.worker.register.provider-worker-1", registered)
-    assert not topology.WORKER_REGISTER.agrees("kf.v1.worker.register.provider-worker-2", registered)
+    assert topology.WORKER_REGISTER.matches("kf.v1.worker.register.provider-worker-1", registered)
+    assert not topology.WORKER_REGISTER.matches("kf.v1.worker.register.provider-worker-2", registered)
 
 
 def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
@@ -267,5 +267,5 @@ def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
 
 def test_a_subject_needs_every_placeholder() -> None:
     with pytest.raises(KeyError):
-        topology.CHAT_REQUEST.at()
-    assert topology.CHAT_REQUEST.at(tenant="acme") == "kf.v1.chat.request.acme"
+        topology.CHAT_REQUEST.format()
+    assert topology.CHAT_REQUEST.format(tenant="acme") == "kf.v1.chat.request.acme"

@@ -7,8 +7,8 @@ from keyferry.contracts.topology import (
     KEY_LEASE,
     SUBJECTS,
     WORKER_REGISTER,
+    AnySubject,
     Role,
-    Subject,
     inbox_prefix,
     reply_prefixes,
     users,
@@ -19,7 +19,7 @@ _USERS = users(worker_slots=12, internal_clients=["internal-client.acme.app"])
 
 
 @pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.reply is not None], ids=lambda s: s.name)
-def test_every_asker_can_be_answered_and_nobody_else(subject: Subject) -> None:
+def test_every_asker_can_be_answered_and_nobody_else(subject: AnySubject) -> None:
     answered = {user for user in _USERS if f"{inbox_prefix(user)}.x1".startswith(reply_prefixes(subject))}
     assert answered == {user for user in _USERS if role_of(user) in subject.publishers}
 

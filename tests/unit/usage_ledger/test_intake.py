@@ -10,7 +10,7 @@ from services.usage_ledger.dead_letter import MAX_KEPT_BYTES, DeadLetter, Reject
 from services.usage_ledger.intake import attempts_of, decisions_of
 from tests.support.attempt_records import WORKER, attempt_record, decision_record, pack
 
-SUBJECT = ATTEMPT_FINISHED.at(worker=WORKER)
+SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
 
 
 def changed(**changes: object) -> bytes:
@@ -86,7 +86,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
     lines = [attempt_record(started_at=moment).encode() for moment in (naive, east)]
     expected = naive.replace(tzinfo=UTC)
     assert [item.record.started_at for item in attempts_of([(SUBJECT, pack(lines))]).received] == [expected] * 2
-    subject = REQUEST_DECIDED.at(router="router")
+    subject = REQUEST_DECIDED.format(router="router")
     lines = [decision_record(decided_at=moment).encode() for moment in (naive, east)]
     found = decisions_of([(subject, pack(lines, producer="router", spool_id=None))]).received
     assert [item.record.decided_at for item in found] == [expected] * 2
@@ -94,7 +94,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
 
 def test_a_bad_decision_goes_alone() -> None:
     good = decision_record()
-    taken = decisions_of([(REQUEST_DECIDED.at(router="router"), pack([b"{}", good.encode()], producer="router"))])
+    taken = decisions_of([(REQUEST_DECIDED.format(router="router"), pack([b"{}", good.encode()], producer="router"))])
     assert [item.record for item in taken.received] == [good]
     assert taken.rejected[0].reason.startswith("DecisionRecord: decision_id: Field required")
     assert taken.rejected[0].stream == "DECISIONS"

@@ -1,72 +1,51 @@
-"""One process's connection to the bus: start-up guard, management requests, hot lanes, durable batches, drain.
+"""One process's connection to the bus: declaration, start-up guard, subscriptions, drain.
 
-FastStream is the frame: its broker owns the connection and the management subscribers. Hot lanes and durable batches use the
-same connection directly, because the framework's pipeline costs several times the work itself there, and its batches wait
-for their time-out unless they are full.
+FastStream's broker owns the connection and the subscribers of management requests. Fast-path subscriptions and durable
+batches use the same connection directly, because the framework's pipeline costs several times the work itself there.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple
 
 from faststream.exceptions import IncorrectState
 from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 
 from keyferry.contracts import ids
-from keyferry.contracts.envelope import MalformedMessage, Message
-from keyferry.contracts.service import ErrorCode, Refusal, refusal_in, refusal_reply
-from keyferry.contracts.topology import Consumer, Lane, Role, Subject, inbox_prefix, reply_prefixes, worker_id
-from keyferry.runtime.process.settings import (
-    CannotStart,
-    ServiceSettings,
-    SettingsError,
-    read_secret,
-    without_credentials,
-)
+from keyferry.contracts.channels import Q, R
+from keyferry.contracts.topology import AnySubject, Role, Subject, consumer_of, inbox_prefix, worker_id
+from keyferry.runtime.bus.dispatch import RawHandler, Received, answerer, may_reply, receiver
+from keyferry.runtime.bus.pulling import BatchHandler, Puller
+from keyferry.runtime.bus.requests import BusError, ask
+from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_secret, without_credentials
 
 _log = logging.getLogger(__name__)
-
-Asked = TypeVar("Asked", bound=Message)
-Answer = TypeVar("Answer", bound=Message)
-HotHandler = Callable[[Msg], Awaitable[None]]
-BatchHandler = Callable[[list[Msg]], Awaitable[None]]
 
 _MAX_ANSWERS = 16
 """Requests on one subject that a process answers at the same time."""
 _START_UP_ROUND_TRIP_SECONDS = 0.05
 """The server reports a refused subscription a moment after the subscription itself has succeeded."""
 _COMPLAIN_SECONDS = 3.0
-_BATCH_SIZE = 500
-_GATHER_SECONDS = 0.025
-"""A pause after a batch that was not full: under load the next one is larger, and a transaction costs the same for many."""
-_PULL_WAIT_SECONDS = 5.0
-_REDELIVERY_DELAY_SECONDS = 2.0
 
 
-class BusError(CannotStart):
-    """The bus cannot be used; the message says what to do."""
-
-
-class Refused(Exception):
-    """An owner does not do what was asked. Raised by handlers, and by `ask` for the answer they give."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.refusal = Refusal(code=code, message=message)
+class _RawSubscription(NamedTuple):
+    pattern: str
+    queue: str | None
+    callback: RawHandler
 
 
 class Bus:
-    """The connection of one process. Declare with `respond`, `lane` and `pull`, then `start`; `drain` before stopping."""
+    """The connection of one process.
+
+    Declare with `respond`, `subscribe` and `pull`, then `start`; `leave` and `finish` before stopping.
+    """
 
     def __init__(self, role: Role, settings: ServiceSettings) -> None:
         self.role = role
@@ -75,15 +54,14 @@ class Bus:
         self.inbox_prefix = inbox_prefix(self.user)
         self._settings = settings
         self._permission_errors: list[str] = []
-        self._hot: list[tuple[Subject, str, HotHandler]] = []
-        self._pulls: list[tuple[Consumer, BatchHandler]] = []
-        self._work: list[Subscription] = []
-        self._pullers: list[asyncio.Task[None]] = []
+        self._raw: list[_RawSubscription] = []
+        self._queue_subscriptions: list[Subscription] = []
+        self._pullers: list[Puller] = []
         self._reconnected: list[Callable[[], None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._leaving = False
-        self.heard: list[Subject] = []
-        """Everything declared, for the test that compares it with the topology."""
+        self.subscriptions: list[AnySubject] = []
+        """Every subject declared, for the test that compares them with the topology."""
         self.broker = NatsBroker(
             settings.nats_url,
             security=_security(settings),
@@ -104,7 +82,7 @@ class Bus:
 
     @property
     def client(self) -> Client:
-        """The nats-py connection under the broker; only after `start`."""
+        """The nats-py connection of the broker; only after `connect`."""
         return self.broker.connection
 
     @property
@@ -114,7 +92,7 @@ class Bus:
 
     @property
     def connected(self) -> bool:
-        """Whether the server is there now."""
+        """Whether the connection is up now."""
         try:
             return self.client.is_connected
         except IncorrectState:  # not connected yet, or not any more
@@ -126,20 +104,22 @@ class Bus:
 
     # --- declared before the start
 
-    def respond(self, subject: Subject, asked: type[Asked], handler: Callable[[Asked], Awaitable[Message]]) -> None:
-        """Answer requests on `subject`: `handler` takes the decoded message and returns the reply.
+    def respond(self, subject: Subject[Q, R], handler: Callable[[Q], Awaitable[R]]) -> None:
+        """Answer requests on `subject` with what `handler` returns for the decoded message.
 
-        Several are answered at once: one that waits for a provider must not keep the others waiting.
+        Several are answered at once: one that waits for a provider must not block the others.
         """
-        self.heard.append(subject)
-        prefixes = reply_prefixes(subject)
+        self.subscriptions.append(subject)
+        check_reply = may_reply(subject)
 
-        async def door(message: NatsMessage) -> None:
-            if not message.reply_to.startswith(prefixes):
-                _log.warning("dropped a request whose answer would go astray", extra={"subject": subject.name})
-                return
-            data = await self._answer(subject, asked, handler, message.raw_message)
-            await message.raw_message.respond(data)
+        async def handle(received: Received[Q]) -> R:
+            return await handler(received.message)
+
+        answer = answerer(subject, handle, self.role)
+
+        async def on_message(message: NatsMessage) -> None:
+            if check_reply(message.reply_to):
+                await message.raw_message.respond(await answer(message.raw_message))
 
         async def undecoded(message: NatsMessage) -> NatsMessage:
             return message
@@ -147,41 +127,34 @@ class Bus:
         subscriber = self.broker.subscriber(
             subject.pattern(), subject.queue or "", decoder=undecoded, no_reply=True, max_workers=_MAX_ANSWERS
         )
-        subscriber(door)
+        subscriber(on_message)
 
-    async def _answer(
-        self, subject: Subject, asked: type[Asked], handler: Callable[[Asked], Awaitable[Message]], message: Msg
-    ) -> bytes:
-        try:
-            question = asked.decode(message.data)
-            if not subject.agrees(message.subject, question):
-                raise Refused(ErrorCode.INVALID, f"the message names another tenant or owner than {message.subject}")
-            return (await handler(question)).encode()
-        except MalformedMessage as error:
-            refusal = Refusal(code=ErrorCode.INVALID, message=error.reason)
-        except Refused as error:
-            refusal = error.refusal
-        except Exception:  # the edge of the loop: whoever asked gets an answer, and the defect is in the log
-            _log.exception("a request failed", extra={"subject": subject.name})
-            refusal = Refusal(code=ErrorCode.INTERNAL, message=f"{subject.name} failed; see the log of {self.role}")
-        return refusal_reply(refusal)
+    def subscribe(
+        self, subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], **placeholders: str
+    ) -> None:
+        """Subscribe to a subject of the fast path, with wildcards for placeholders that are not given.
 
-    def lane(self, subject: Subject, handler: HotHandler, **own: str) -> None:
-        """Hear `subject` on a raw subscription. Messages come one after the other: long work belongs into `spawn`."""
-        if subject.lane is not Lane.HOT:
-            raise ValueError(f"{subject.name} is not a hot lane in the topology")
-        self.heard.append(subject)
-        self._hot.append((subject, subject.pattern(**own), handler))
+        Requests are answered side by side with what `handler` returns. Other messages are handled one after the other:
+        long work belongs into `spawn`.
+        """
+        if not subject.fast_path:
+            raise ValueError(f"{subject.name} is not on the fast path in the topology")
+        self.subscriptions.append(subject)
+        callback = receiver(subject, handler, self.spawn, self.role)
+        self._raw.append(_RawSubscription(subject.pattern(**placeholders), subject.queue, callback))
 
-    def pull(self, consumer: Consumer, subject: Subject, handler: BatchHandler) -> None:
-        """Hand batches of a durable consumer to `handler`: acknowledged when it returns, offered again later when it raises."""
-        self.heard.append(subject)
-        self._pulls.append((consumer, handler))
+    def pull(self, subject: AnySubject, handler: BatchHandler) -> None:
+        """Hand batches from this role's consumer to `handler`.
 
-    # --- life
+        A batch is acknowledged when it returns, and delivered again later when it raises.
+        """
+        self.subscriptions.append(subject)
+        self._pullers.append(Puller(consumer_of(self.role, subject), handler, self._start_work))
+
+    # --- life cycle
 
     async def connect(self) -> None:
-        """Connect, however long the server takes to come; says every few seconds what is being waited for."""
+        """Connect, however long the server takes to start; log every few seconds what is being waited for."""
         waiting = asyncio.create_task(self._complain())
         try:
             await self.broker.connect()
@@ -192,80 +165,76 @@ class Bus:
         while True:
             await asyncio.sleep(_COMPLAIN_SECONDS)
             _log.warning(
-                "NATS does not answer at %s: start it (`make up` does) or set KEYFERRY_NATS_URL; trying on",
+                "NATS does not answer at %s: start it (`make up` does) or set KEYFERRY_NATS_URL; retrying",
                 without_credentials(self._settings.nats_url),
             )
 
     async def start(self, until_ready: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Subscribe to everything declared; to work that is shared with other processes only after `until_ready()`.
+        """Subscribe to everything declared; to subjects shared with other processes only after `until_ready()`.
 
-        The server tells a refused subscription only asynchronously and a service would wait for ever: so ask, and raise
-        BusError naming what was refused.
+        The server reports a refused subscription only asynchronously, and a service would wait for ever. So wait for the
+        report, and raise BusError naming what was refused.
         """
-        await self._listen([hot for hot in self._hot if not hot[0].queue])
-        for consumer, batch_handler in self._pulls:
-            self._pullers.append(
-                asyncio.create_task(self._pull(consumer, batch_handler), name=f"pull {consumer.stream}")
-            )
+        await self._listen([raw for raw in self._raw if not raw.queue])
+        for puller in self._pullers:
+            puller.start(self.jetstream)
         if until_ready is not None:
             await until_ready()
-        await self._listen([hot for hot in self._hot if hot[0].queue])
+        await self._listen([raw for raw in self._raw if raw.queue])
 
-    async def _listen(self, lanes: list[tuple[Subject, str, HotHandler]]) -> None:
-        for subject, pattern, handler in lanes:
-            subscription = await self.client.subscribe(pattern, queue=subject.queue or "", cb=handler)
-            if subject.queue:
-                self._work.append(subscription)
+    async def _listen(self, raw_subscriptions: list[_RawSubscription]) -> None:
+        for raw in raw_subscriptions:
+            subscription = await self.client.subscribe(raw.pattern, queue=raw.queue or "", cb=raw.callback)
+            if raw.queue:
+                self._queue_subscriptions.append(subscription)
         while self.client.pending_data_size:  # noqa: ASYNC110 - a flush overtakes what waits to be written
             await asyncio.sleep(0)
         await self.client.flush()
         await asyncio.sleep(_START_UP_ROUND_TRIP_SECONDS)
         if self._permission_errors:
             raise BusError(
-                f"the bus refuses {self.user}: {'; '.join(self._permission_errors)}. The server's permissions are older or"
-                " newer than this build: render and reload them (`make up` does)"
+                f"NATS denies {self.user} a subscription: {'; '.join(self._permission_errors)}. The server's permissions come"
+                " from another build: render and reload them (`make up` does)"
             )
 
     def spawn(self, work: Awaitable[None]) -> None:
-        """Run `work` beside the lane that got it; `drain` waits for it."""
-        self._started(work)
+        """Run `work` beside the subscription that received it; `finish` waits for it."""
+        self._start_work(work)
 
-    def _started(self, work: Awaitable[None]) -> asyncio.Task[None]:
+    def _start_work(self, work: Awaitable[None]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._running.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._forget_work)
         return task
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _forget_work(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("work failed", exc_info=error)
 
     @property
     def in_flight(self) -> int:
-        """Pieces of spawned work that are not over."""
+        """Number of spawned tasks that are still running."""
         return len(self._running)
 
     async def leave(self) -> None:
-        """Take no new work: leave every queue group, and empty what has already been delivered here.
+        """Take no new work: leave every queue group, and handle what has already been delivered here.
 
-        What is addressed to this process alone (control, confirmations) still comes, for the sake of what runs.
+        Messages to this process alone (control, confirmations) still arrive, since running work needs them.
         """
         self._leaving = True
-        for puller in self._pullers:
-            puller.cancel()
-        await asyncio.gather(*self._pullers, return_exceptions=True)
+        await asyncio.gather(*(puller.stop() for puller in self._pullers))
         framework = [getattr(subscriber, "subscription", None) for subscriber in self.broker.subscribers]
-        for subscription in [*self._work, *filter(None, framework)]:
+        for subscription in [*self._queue_subscriptions, *filter(None, framework)]:
             with suppress(NatsError):
                 await subscription.drain()
         for subscriber in self.broker.subscribers:
             if getattr(subscriber, "subscription", None) is not None:
                 subscriber.subscription = None  # type: ignore[attr-defined]  # so that the framework does not unsubscribe again
-        self._work.clear()
+        self._queue_subscriptions.clear()
 
     async def finish(self, within_seconds: float) -> int:
-        """Wait for spawned work; cancel what is left after `within_seconds` and return how many pieces that were."""
+        """Wait for spawned work; cancel what is left after `within_seconds` and return the number of tasks cancelled."""
         if not self._running:
             return 0
         _, late = await asyncio.wait(set(self._running), timeout=within_seconds)
@@ -275,90 +244,29 @@ class Bus:
             await asyncio.wait(late, timeout=5)
         return len(late)
 
-    # --- speaking
-
-    async def ask(
-        self, subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float, **values: str
-    ) -> Answer:
-        """A management request and its answer. Raises Refused for the owner's refusal, BusError when nobody answers."""
-        return await ask(self.client, subject, question, answer, timeout_seconds=timeout_seconds, **values)
-
-    # --- inside
-
-    async def _pull(self, consumer: Consumer, handler: BatchHandler) -> None:
-        subscription = await self.jetstream.pull_subscribe_bind(consumer=consumer.durable, stream=consumer.stream)
-        try:
-            while not self._leaving:  # before Python 3.12, `wait_for` can lose a cancellation
-                await self._pull_once(subscription, consumer, handler)
-        finally:
-            await _give_back(subscription)
-
-    async def _pull_once(
-        self, subscription: JetStreamContext.PullSubscription, consumer: Consumer, handler: BatchHandler
-    ) -> None:
-        try:
-            batch = await subscription.fetch(_BATCH_SIZE, timeout=_PULL_WAIT_SECONDS)
-        except (NatsTimeoutError, TimeoutError):
-            return
-        except NatsError as error:
-            _log.warning("cannot pull", extra={"stream": consumer.stream, "error": type(error).__name__})
-            await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
-            return
-        # Leaving cancels the puller; a batch that was begun goes on, and `finish` waits for it.
-        await asyncio.shield(self._started(self._handle(consumer, handler, batch)))
-        if len(batch) < _BATCH_SIZE:
-            await asyncio.sleep(_GATHER_SECONDS)
-
-    async def _handle(self, consumer: Consumer, handler: BatchHandler, batch: list[Msg]) -> None:
-        try:
-            await handler(batch)
-        except Exception:  # the edge of the loop: nothing is acknowledged, so nothing is lost
-            _log.exception(
-                "a batch failed and will come again", extra={"stream": consumer.stream, "messages": len(batch)}
-            )
-            for message in batch:
-                with suppress(NatsError):
-                    await message.nak(delay=_REDELIVERY_DELAY_SECONDS)
-            await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
-            return
-        for message in batch:
-            with suppress(NatsError):  # unacknowledged, it comes again, and the reader knows it by its ids
-                await message.ack()
+    async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float, **values: str) -> R:
+        """Send a request and return its reply. Raises Refused for the owner's refusal, BusError when nothing answers."""
+        return await ask(self.client, subject, question, timeout_seconds=timeout_seconds, **values)
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error)
         refused = "permissions violation" in text.lower()
-        # A refused answer is one answer less; only a refused subscription leaves a service deaf.
+        # A refused publish loses one message; a refused subscription leaves a service without any.
         if refused and "subscription" in text.lower():
             self._permission_errors.append(text)
-        # While the server is away each vain attempt to reconnect is an error, several times a second: that it is away
-        # was said when it went.
+        # While the server is down, every failed attempt to reconnect is an error, several times a second. The loss of the
+        # connection has been logged already.
         if refused or self.connected:
             _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
 
     async def _on_disconnected(self) -> None:
         if not self._leaving:
-            _log.warning("the bus is away")
+            _log.warning("disconnected from NATS")
 
     async def _on_reconnected(self) -> None:
-        _log.info("the bus is back")
+        _log.info("reconnected to NATS")
         for callback in self._reconnected:
             callback()
-
-
-async def _give_back(subscription: JetStreamContext.PullSubscription) -> None:
-    """Stop pulling, and let another process have at once what was delivered here and not taken.
-
-    Left in the buffer, it would come again only after the consumer's `ack_wait`, and the connection's drain would wait for
-    somebody to take it.
-    """
-    delivered = subscription._sub._pending_queue  # nats-py has no public way to what a pull subscription has buffered
-    with suppress(NatsError):
-        await subscription.unsubscribe()
-        while not delivered.empty():
-            message = delivered.get_nowait()
-            if message.reply:  # the server's own status messages have none
-                await message.nak()
 
 
 def _security(settings: ServiceSettings) -> NatsNKey | None:
@@ -369,20 +277,3 @@ def _security(settings: ServiceSettings) -> NatsNKey | None:
             "KEYFERRY_NATS_URL holds a user name, password or token, and KEYFERRY_NATS_NKEY_FILE names an nkey: use only one"
         )
     return NatsNKey.from_seed(read_secret(settings.nats_nkey_file).reveal())
-
-
-async def ask(
-    client: Client, subject: Subject, question: Message, answer: type[Answer], *, timeout_seconds: float, **values: str
-) -> Answer:
-    """A management request over any connection. Raises Refused, or BusError when nobody answers."""
-    try:
-        reply = await client.request(subject.addressed(question, **values), question.encode(), timeout=timeout_seconds)
-    except NoRespondersError:
-        raise BusError(
-            f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` tells"
-        ) from None
-    except (TimeoutError, NatsTimeoutError):
-        raise BusError(f"no answer to {subject.name} within {timeout_seconds:g} s") from None
-    if (refusal := refusal_in(reply.data)) is not None:
-        raise Refused(refusal.code, refusal.message)
-    return answer.decode(reply.data)

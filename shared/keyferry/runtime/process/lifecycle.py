@@ -16,12 +16,12 @@ from typing import Any
 
 import uvloop
 from faststream import FastStream
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from keyferry.contracts.service import ServiceReport
-from keyferry.contracts.topology import SERVICE_PING, Role, reply_prefixes
+from keyferry.contracts.service import Ping, ServiceReport
+from keyferry.contracts.topology import SERVICE_PING, Role
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.dispatch import Received
 from keyferry.runtime.process import logs, notify
 from keyferry.runtime.process.settings import CannotStart, ServiceSettings
 from keyferry.runtime.process.telemetry import Telemetry
@@ -67,7 +67,7 @@ class Service:
             after_shutdown=[self._close],
             logger=None,
         )
-        self.bus.lane(SERVICE_PING, self._on_ping)
+        self.bus.subscribe(SERVICE_PING, self._on_ping)
 
     def opens(self, open_: Hook, close: Hook | None = None) -> None:
         """Open something once the bus is connected, before messages come; closed in reverse order, after draining."""
@@ -166,10 +166,8 @@ class Service:
         self.telemetry.close()
         _log.info("stopped")
 
-    async def _on_ping(self, message: Msg) -> None:
-        if not message.reply.startswith(reply_prefixes(SERVICE_PING)):
-            return
-        report = ServiceReport(
+    async def _on_ping(self, _: Received[Ping]) -> ServiceReport:
+        return ServiceReport(
             service=self.role.value,
             slot=self.settings.slot,
             pid=os.getpid(),
@@ -179,7 +177,6 @@ class Service:
             waiting_for=self.waiting_for(),
             facts=self.facts(),
         )
-        await message.respond(report.encode())
 
 
 def _spare_the_collector() -> None:

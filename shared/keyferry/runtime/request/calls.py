@@ -187,7 +187,7 @@ class Call:
         control = Control(
             kind=kind, attempt_id=accepted.attempt_id, credit_bytes=credit_bytes, traceparent=self._head.traceparent
         )
-        subject = WORKER_CONTROL.at(instance=accepted.instance_id, tenant=self._head.tenant)
+        subject = WORKER_CONTROL.format(instance=accepted.instance_id, tenant=self._head.tenant)
         with suppress(NatsError):  # the bus is away: the worker notices by itself that nothing gets through
             await self._caller.client.publish(subject, control.encode())
 
@@ -298,7 +298,7 @@ class Call:
         subject = EMBEDDING_REQUEST if head.kind is RequestKind.EMBEDDING else CHAT_REQUEST
         try:
             await self._caller.client.publish(
-                subject.at(tenant=head.tenant), head.with_body(self._body), reply=self._caller.inbox(self._token)
+                subject.format(tenant=head.tenant), head.with_body(self._body), reply=self._caller.inbox(self._token)
             )
         except NatsError:
             self.close()
@@ -367,7 +367,7 @@ class SilenceWatch:
         probe = Probe(attempt_ids=list(by_attempt))
         try:
             reply = await self._client.request(
-                WORKER_PROBE.at(instance=boot), probe.encode(), timeout=_PROBE_EVERY_SECONDS
+                WORKER_PROBE.format(instance=boot), probe.encode(), timeout=_PROBE_EVERY_SECONDS
             )
             unknown = Probed.decode(reply.data).unknown
         except NoRespondersError:

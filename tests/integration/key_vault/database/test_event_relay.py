@@ -102,7 +102,7 @@ async def writing(vault: VaultDatabase, target: str) -> AsyncIterator[AsyncTrans
         outcome=AuditOutcome.DONE,
         at=CREATED_AT,
     )
-    subject = AUDIT_RECORDED.at(service=Role.KEY_VAULT.value)
+    subject = AUDIT_RECORDED.format(service=Role.KEY_VAULT.value)
     async with vault.engine.connect() as connection, connection.begin() as transaction:
         await enqueue_event(connection, event_outbox, subject, event.event_id, event.encode(), counted=True)
         yield transaction

@@ -8,9 +8,7 @@ import pytest
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import (
     AddKey,
-    KeyRemoved,
     KeyStatus,
-    KeyTest,
     KeyTestResult,
     KeyTestStep,
     ProviderKey,
@@ -20,7 +18,7 @@ from keyferry.contracts.key import (
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_ADD, KEY_REMOVE, KEY_TRY
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 from tests.integration.key_vault.vault_service import (
     Operator,
     VaultService,
@@ -186,7 +184,7 @@ async def test_a_key_sealed_for_somebody_or_somewhere_else_does_not_open(
     ]
     for command in commands:
         with pytest.raises(Refused, match="the sealed key does not open"):
-            await operator.ask(KEY_ADD, command, ProviderKey)
+            await operator.ask(KEY_ADD, command)
     assert worker.tested == []
     await _holds_nothing(service)
 
@@ -200,7 +198,7 @@ async def test_the_address_is_judged_before_the_key(service: VaultService, worke
     ):
         command = AddKey(tenant="acme", provider="openai", sealed=sealed, label="x", base_url=base_url)
         with pytest.raises(Refused, match=says):
-            await operator.ask(KEY_ADD, command, ProviderKey)
+            await operator.ask(KEY_ADD, command)
     await _holds_nothing(service)
 
 
@@ -226,9 +224,9 @@ async def test_trying_a_key_stores_nothing_and_is_written_down(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     command = TryKey(tenant="acme", provider="openai", sealed=await operator.sealed(openai_key()))
-    assert (await operator.ask(KEY_TRY, command, KeyTest)).result is KeyTestResult.VALID
+    assert (await operator.ask(KEY_TRY, command)).result is KeyTestResult.VALID
     worker.says = lambda _: rejected()
-    told = await operator.ask(KEY_TRY, command, KeyTest)
+    told = await operator.ask(KEY_TRY, command)
     assert told.result is KeyTestResult.INVALID
     assert [step.step for step in told.steps] == list(KeyTestStep)
     await _holds_nothing(service)
@@ -243,7 +241,7 @@ async def test_an_imported_key_that_was_removed_does_not_come_back(
 ) -> None:
     worker.says = lambda _: valid()
     added = await operator.add(openai_key("env"), tenant="platform", once=True)
-    await operator.ask(KEY_REMOVE, RemoveKey(tenant="platform", key_id=added.key_id), KeyRemoved)
+    await operator.ask(KEY_REMOVE, RemoveKey(tenant="platform", key_id=added.key_id))
     with pytest.raises(Refused, match="stored before, and was removed or rotated since: it is not imported again"):
         await operator.add(openai_key("env"), tenant="platform", once=True)
     assert (await operator.add(openai_key("env"), tenant="platform")).status is KeyStatus.VALID, "by hand it may"

@@ -9,7 +9,6 @@ from keyferry.contracts.key import (
     KeyTest,
     ListKeys,
     ProviderKey,
-    ProviderKeys,
     RevertKey,
     RotateKek,
     RotateKey,
@@ -25,12 +24,12 @@ OLD = "now() - interval '100 days'"
 async def rotate(operator: Operator, key: ProviderKey, name: str, actor: str) -> ProviderKey:
     sealed = await operator.sealed(openai_key(name))
     asked = RotateKey(tenant="acme", key_id=key.key_id, sealed=sealed, actor=actor)
-    return await operator.ask(KEY_ROTATE, asked, ProviderKey)
+    return await operator.ask(KEY_ROTATE, asked)
 
 
 async def listed(operator: Operator, created_by: str) -> list[str]:
     asked = ListKeys(tenant="acme", created_by=created_by)
-    return [key.label for key in (await operator.ask(KEY_LIST, asked, ProviderKeys)).keys]
+    return [key.label for key in (await operator.ask(KEY_LIST, asked)).keys]
 
 
 def with_credit(left: str) -> KeyTest:
@@ -41,7 +40,7 @@ async def all_replaced(operator: Operator) -> KekRotation:
     """How far a rotation of the KEK is, once it is at its end."""
     async with asyncio.timeout(30):
         while True:
-            far = await operator.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
+            far = await operator.ask(KEK_ROTATE, RotateKek(start=False))
             if far.primary != "first" and far.left == 0:
                 return far
             await asyncio.sleep(0.05)
@@ -59,7 +58,7 @@ async def test_a_key_s_age_is_its_secret_s_and_goes_back_with_it(
     assert (rotated.age_days, rotated.rotated_by, rotated.rotation_due) == (0, "grace", False)
     assert rotated.rotated_at is not None
     assert datetime.now(UTC) - rotated.rotated_at < timedelta(minutes=5)
-    reverted = await operator.ask(KEY_REVERT, RevertKey(tenant="acme", key_id=key.key_id, actor="joan"), ProviderKey)
+    reverted = await operator.ask(KEY_REVERT, RevertKey(tenant="acme", key_id=key.key_id, actor="joan"))
     assert (reverted.age_days, reverted.rotated_at, reverted.rotated_by) == (100, None, None)
 
 
@@ -81,7 +80,7 @@ async def test_an_old_key_is_announced_and_audited_once(
     await service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
     due = await now_is(operator, key, "it is due", lambda found: found.rotation_due)
     assert due.age_days == 100
-    await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
+    await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))
     assert (await operator.keys())[0].rotation_due
     acts = [event for event in await service.audited() if event.action == "key.rotation_due"]
     assert [(act.actor, act.target, act.details["age_days"]) for act in acts] == [("vault", key.key_id, "100")]
@@ -98,7 +97,7 @@ async def test_credit_that_falls_below_the_threshold(stopped_service: VaultServi
         key = await operator.add(openai_key())
         await stopped_service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
         worker.says = lambda _: with_credit("2.499999")
-        await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
+        await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))
         low = await now_is(operator, key, "its credit is low", lambda found: found.credit_low)
         assert low.last_test is not None
         assert (low.last_test.credit_left_usd, low.rotation_due) == (Decimal("2.499999"), False)
@@ -116,7 +115,7 @@ async def test_a_kek_that_is_due_is_replaced_by_the_running_vault(stopped_servic
         assert (far.term.kek, far.term.age_days, far.term.overdue) == (far.primary, 0, False)
         (key,) = await operator.keys()
         async with stopped_service.worker():
-            again = await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id), ProviderKey)
+            again = await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))
         assert again.status == "valid", "it still opens"
     acts = [event for event in await stopped_service.audited() if event.action == "kek.rotate"]
     assert [act.details["step"] for act in acts] == ["renewing", "begun", "ended"]

@@ -32,7 +32,7 @@ async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tupl
         answer = KeyTest(result=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=datetime.now(UTC))
         await message.respond(answer.encode())
 
-    await worker.bus.client.subscribe(KEY_TEST_RUN.at(worker=worker.bus.user), cb=on_check)
+    await worker.bus.client.subscribe(KEY_TEST_RUN.format(worker=worker.bus.user), cb=on_check)
     await worker.bus.client.flush()
     return given
 

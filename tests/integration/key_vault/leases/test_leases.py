@@ -10,7 +10,7 @@ from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_LEASE, Role
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 from keyferry.sealing.delivery import InvalidDelivery, answers
 from services.key_vault.leases.registrations import EnrolledWorkers
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
@@ -177,7 +177,7 @@ async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus) -
     """The bus does not check a publisher's right to the reply subject that it names."""
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker() as worker:
-        subject = KEY_LEASE.at(worker=worker.bus.user)
+        subject = KEY_LEASE.format(worker=worker.bus.user)
         for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai", ""):
             await worker.bus.client.publish(subject, worker.asks(key).encode(), reply=astray)
         await worker.lease(worker.asks(key))
@@ -186,5 +186,5 @@ async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus) -
 
 async def test_what_is_no_lease_request_is_refused(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker() as worker:
-        reply = await worker.bus.client.request(KEY_LEASE.at(worker=worker.bus.user), b'{"nonce": 1}', timeout=20)
+        reply = await worker.bus.client.request(KEY_LEASE.format(worker=worker.bus.user), b'{"nonce": 1}', timeout=20)
         assert reply.data.startswith(b'{"refusal":{"code":"invalid"')

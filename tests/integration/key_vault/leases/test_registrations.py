@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.service import ErrorCode
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 
 

@@ -64,7 +64,7 @@ class Caller:
             }
         )
         await self.router.publish(
-            ATTEMPT_RUN.at(provider="custom"), run.with_body(BODY), reply=f"{INGRESS_INBOX}.test.{run.attempt_id}"
+            ATTEMPT_RUN.format(provider="custom"), run.with_body(BODY), reply=f"{INGRESS_INBOX}.test.{run.attempt_id}"
         )
         await eventually(
             "the attempt ends",
@@ -125,7 +125,7 @@ async def worker_process(on_bus: VaultOnBus, folder: Path) -> AsyncIterator[Serv
     service = create_app(settings)
     life = asyncio.create_task(service.run())
     try:
-        await eventually("the worker is subscribed", lambda: bool(service.bus._work) or life.done())
+        await eventually("the worker is subscribed", lambda: bool(service.bus._queue_subscriptions) or life.done())
         await service.bus.client.flush()  # the server has heard of it, too
         yield service
     finally:

@@ -5,18 +5,15 @@ import asyncio
 import pytest
 
 from keyferry.contracts.key import (
-    KekRotation,
     KeyStatus,
     RotateDataKeys,
     RotateKek,
-    Shredded,
     ShredTenant,
-    VaultReport,
     VerifyVault,
 )
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
-from keyferry.runtime.bus.connection import Refused
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.settings import CannotStart, SettingsError
 from services.key_vault.app import create_app
 from tests.integration.key_vault.vault_service import Operator, VaultService, Worker, openai_key
@@ -27,22 +24,22 @@ async def test_the_kek_is_rotated_while_it_runs(service: VaultService, worker: W
         await operator.add(openai_key(), tenant=tenant)
     old = service.files["keks"].read_text()
     service.files.write("keks", f"second {'B' * 42}A\n{old}")
-    far = await operator.ask(KEK_ROTATE, RotateKek(), KekRotation)
+    far = await operator.ask(KEK_ROTATE, RotateKek())
     async with asyncio.timeout(30):
         while far.running:
             await asyncio.sleep(0.02)
-            far = await operator.ask(KEK_ROTATE, RotateKek(start=False), KekRotation)
+            far = await operator.ask(KEK_ROTATE, RotateKek(start=False))
     assert (far.primary, far.total, far.left, far.by_kek) == ("second", 2, 0, {"second": 2})
-    report = await operator.ask(VAULT_VERIFY, VerifyVault(), VaultReport)
+    report = await operator.ask(VAULT_VERIFY, VerifyVault())
     assert (report.records, report.undecryptable) == (2, [])
 
 
 async def test_a_tenants_keys_under_a_fresh_data_key(service: VaultService, worker: Worker, operator: Operator) -> None:
     await operator.add(openai_key())
-    report = await operator.ask(DATA_KEY_ROTATE, RotateDataKeys(tenant="acme"), VaultReport)
+    report = await operator.ask(DATA_KEY_ROTATE, RotateDataKeys(tenant="acme"))
     assert (report.records, report.data_keys, report.undecryptable) == (1, 1, [])
     with pytest.raises(Refused, match="globex has no provider keys"):
-        await operator.ask(DATA_KEY_ROTATE, RotateDataKeys(tenant="globex"), VaultReport)
+        await operator.ask(DATA_KEY_ROTATE, RotateDataKeys(tenant="globex"))
 
 
 async def test_shredding_wants_the_name_twice_and_spares_the_others(
@@ -51,9 +48,9 @@ async def test_shredding_wants_the_name_twice_and_spares_the_others(
     await operator.add(openai_key())
     kept = await operator.add(openai_key(), tenant="globex")
     with pytest.raises(Refused, match="nothing was destroyed"):
-        await operator.ask(VAULT_SHRED, ShredTenant(tenant="acme", confirm="globex"), Shredded)
+        await operator.ask(VAULT_SHRED, ShredTenant(tenant="acme", confirm="globex"))
     assert len(await operator.keys()) == 1
-    done = await operator.ask(VAULT_SHRED, ShredTenant(tenant="acme", confirm="acme"), Shredded)
+    done = await operator.ask(VAULT_SHRED, ShredTenant(tenant="acme", confirm="acme"))
     assert (done.keys, done.data_keys) == (1, 1)
     assert await operator.keys() == []
     assert await operator.keys("globex") == [kept]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.contracts.key import KeyTest, KeyTestResult, RunKeyTest, WorkerRegistration
+from keyferry.contracts.key import KeyTest, KeyTestResult, RunKeyTest
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_TEST_RUN, WORKER_REGISTER, Role
-from keyferry.runtime.bus.connection import Bus, Refused
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.sealing.delivery import Purpose, seal_to_worker
 from keyferry.sealing.private_keys import public_key_text, text_of
@@ -56,14 +57,14 @@ class Vault:
         return RunKeyTest(key=sealed, base_url=facts.base_url, model="m")
 
     async def ask(self, message: RunKeyTest) -> KeyTest:
-        return await self.bus.ask(KEY_TEST_RUN, message, KeyTest, timeout_seconds=ASK_SECONDS, worker=WORKER)
+        return await self.bus.ask(KEY_TEST_RUN, message, timeout_seconds=ASK_SECONDS, worker=WORKER)
 
 
 @pytest.fixture
 async def vault(on_bus: VaultOnBus) -> AsyncIterator[Vault]:
     async with on_bus.connected(Role.KEY_VAULT) as bus:
         lease_service = on_bus.delivery(bus)
-        bus.respond(WORKER_REGISTER, WorkerRegistration, lease_service.register)
+        bus.respond(WORKER_REGISTER, lease_service.register)
         await bus.broker.start()
         await bus.start()
         yield Vault(lease_service, bus, on_bus)
@@ -92,7 +93,7 @@ async def worker_process(on_bus: VaultOnBus, folder: Path, *, identity: bool = T
     life = asyncio.create_task(service.run())
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            while not (service.bus._work or life.done()):  # noqa: ASYNC110 - a start has no event to wait for
+            while not (service.bus._queue_subscriptions or life.done()):  # noqa: ASYNC110 - a start has no event to wait for
                 await asyncio.sleep(0.005)
             while identity and not on_bus.vault.rows("SELECT 1 FROM key_vault.workers"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -187,7 +188,7 @@ async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus, v
     async with worker_process(on_bus, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
         message = await vault.message(double)
         for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai"):
-            await vault.bus.client.publish(KEY_TEST_RUN.at(worker=WORKER), message.encode(), reply=astray)
+            await vault.bus.client.publish(KEY_TEST_RUN.format(worker=WORKER), message.encode(), reply=astray)
         # Heard in order: had one of those been taken, this would be a message that was asked for before.
         assert (await vault.ask(message)).result is KeyTestResult.VALID
 

@@ -9,7 +9,7 @@ from services.key_vault.keys.auth_failures import find_auth_failures
 from tests.support.attempt_records import WORKER, attempt_record, pack
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SUBJECT = ATTEMPT_FINISHED.at(worker=WORKER)
+SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
 
 
 def refused(failure: FailureClass = FailureClass.AUTH, **changes: object) -> AttemptRecord:
@@ -40,7 +40,7 @@ def test_a_platform_key_is_the_platforms() -> None:
 
 
 def test_a_worker_speaks_for_itself_only() -> None:
-    assert found(refused(), subject=ATTEMPT_FINISHED.at(worker="provider-worker-2")) == []
+    assert found(refused(), subject=ATTEMPT_FINISHED.format(worker="provider-worker-2")) == []
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:

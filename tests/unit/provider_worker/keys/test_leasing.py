@@ -14,7 +14,7 @@ from keyferry.contracts.key import KeyStatus, LeaseKey, Registered, RunKeyTest, 
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing import registration as registrations
 from keyferry.sealing.delivery import InvalidDelivery, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64

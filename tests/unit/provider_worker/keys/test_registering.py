@@ -9,7 +9,7 @@ from nats.errors import ConnectionClosedError
 from keyferry.contracts.key import Registered, WorkerRegistration
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
-from keyferry.runtime.bus.connection import BusError, Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.registration import MAX_VALID_MS, verify
 from services.provider_worker.keys import registering
 from services.provider_worker.keys.registering import AskToRegister, NotRegistered, Registrar

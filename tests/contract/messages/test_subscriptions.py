@@ -8,7 +8,7 @@ import pytest
 
 from deploy.embedded.home import Home
 from deploy.embedded.services import SERVICES as SERVICES_RUN
-from keyferry.contracts.topology import SERVICES, Lane, Role, Transport, heard_by
+from keyferry.contracts.topology import SERVICES, Role, SubjectKind, subscriptions_of
 from keyferry.runtime.process.lifecycle import Service
 
 
@@ -32,10 +32,12 @@ def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Servic
 
 
 @pytest.mark.parametrize("role", SERVICES)
-def test_a_service_hears_what_the_topology_says(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard = created(role, tmp_path, monkeypatch).bus.heard
-    assert len(heard) == len({subject.template for subject in heard}), "something is heard twice"
-    assert {subject.template for subject in heard} == {subject.template for subject in heard_by(role)}
+def test_a_service_subscribes_to_what_the_topology_says(
+    role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = created(role, tmp_path, monkeypatch).bus.subscriptions
+    assert len(declared) == len({subject.template for subject in declared}), "a subject is subscribed to twice"
+    assert {subject.template for subject in declared} == {subject.template for subject in subscriptions_of(role)}
 
 
 @pytest.mark.parametrize("role", SERVICES)
@@ -47,7 +49,7 @@ def test_management_requests_are_framework_subscribers(
     subscribed = {subscriber.subject.broker_address for subscriber in subscribers}
     expected = {
         subject.pattern()
-        for subject in heard_by(role)
-        if subject.transport is Transport.REQUEST and subject.lane is Lane.FRAMEWORK
+        for subject in subscriptions_of(role)
+        if subject.kind is SubjectKind.REQUEST and not subject.fast_path
     }
     assert subscribed == expected

@@ -1,0 +1,139 @@
+"""From a raw NATS message to a handler: reply check, decoding, agreement with the subject, refusals.
+
+Every message that a service handles passes here, so that no handler repeats these checks.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from nats.aio.msg import Msg
+
+from keyferry.contracts.channels import AnySubject, Q, R, Subject
+from keyferry.contracts.envelope import Head, MalformedMessage, Message
+from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
+from keyferry.contracts.topology import reply_prefixes
+from keyferry.runtime.bus.requests import Refused
+
+_log = logging.getLogger(__name__)
+
+RawHandler = Callable[[Msg], Awaitable[None]]
+M = TypeVar("M", bound=Message, covariant=True)
+Spawn = Callable[[Awaitable[None]], None]
+
+
+@dataclass(slots=True)
+class Received(Generic[M]):
+    """A decoded message; `body` is empty unless the message type is a `Head`."""
+
+    message: M
+    body: bytes
+    subject: str
+    reply_to: str
+    received_ns: int
+    """`time.perf_counter_ns()` on arrival, before decoding."""
+
+    def token(self, position: int) -> str:
+        """Return one token of the subject, where the server has checked what the publisher may name."""
+        return self.subject.split(".")[position]
+
+
+def receiver(
+    subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], spawn: Spawn, role: str
+) -> RawHandler:
+    """Return the callback of a raw subscription.
+
+    A request is answered beside the subscription, by what `handler` returns. Any other message is handed over at once, and
+    dropped with a line in the log when it cannot be read or disagrees with its subject.
+    """
+    check_reply = may_reply(subject)
+    if subject.reply is not None:
+        answer = answerer(subject, handler, role)
+
+        async def respond(message: Msg) -> None:
+            await message.respond(await answer(message))
+
+        async def on_request(message: Msg) -> None:
+            if check_reply(message.reply):
+                spawn(respond(message))
+
+        return on_request
+
+    read = _reader(subject)
+
+    async def on_message(message: Msg) -> None:
+        received_ns = time.perf_counter_ns()
+        if not check_reply(message.reply):
+            return
+        try:
+            head, body = read(message.subject, message.data)
+        except MalformedMessage as error:
+            _log.error("dropped a malformed message", extra={"subject": message.subject, "why": error.reason})
+        except Refused as error:
+            _log.warning("dropped a message: %s", error, extra={"subject": message.subject})
+        else:
+            await handler(Received(head, body, message.subject, message.reply, received_ns))
+
+    return on_message
+
+
+def may_reply(subject: AnySubject) -> Callable[[str], bool]:
+    """Return a check of a reply subject: whether an answer may go there, with a line in the log where it may not."""
+    # A message that expects no reply may name none: the empty prefix allows every reply subject, which nothing uses.
+    prefixes = reply_prefixes(subject) if subject.expects_reply else ("",)
+
+    def check(reply_to: str) -> bool:
+        if reply_to.startswith(prefixes):
+            return True
+        _log.warning("dropped a message with a disallowed reply subject", extra={"subject": subject.name})
+        return False
+
+    return check
+
+
+def answerer(
+    subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], role: str
+) -> Callable[[Msg], Awaitable[bytes]]:
+    """Return a function from a request to its reply: what `handler` returns, or a refusal."""
+    read = _reader(subject)
+
+    async def answer(message: Msg) -> bytes:
+        received_ns = time.perf_counter_ns()
+        try:
+            question, body = read(message.subject, message.data)
+            reply = await handler(Received(question, body, message.subject, message.reply, received_ns))
+            return cast(Message, reply).encode()
+        except MalformedMessage as error:
+            refusal = Refusal(code=ErrorCode.INVALID, message=error.reason)
+        except Refused as error:
+            refusal = error.refusal
+        except Exception:  # the edge of the loop: the caller gets an answer, and the defect is logged
+            _log.exception("a request failed", extra={"subject": subject.name})
+            refusal = Refusal(code=ErrorCode.INTERNAL, message=f"{subject.name} failed; see the log of {role}")
+        return refusal_reply(refusal)
+
+    return answer
+
+
+def _reader(subject: Subject[Q, Any]) -> Callable[[str, bytes], tuple[Q, bytes]]:
+    """Return a function that decodes a message and its body. It raises MalformedMessage, and Refused for a disagreement."""
+    message_type = subject.message
+    checked_fields = subject.checked_fields
+    split: Callable[[bytes], tuple[Q, bytes]] = (
+        cast(Any, message_type).split
+        if issubclass(message_type, Head)
+        else lambda data: (message_type.decode(data), b"")
+    )
+
+    def read(address: str, data: bytes) -> tuple[Q, bytes]:
+        message, body = split(data)
+        if checked_fields:
+            tokens = address.split(".")
+            for position, name in checked_fields:
+                if getattr(message, name) != tokens[position]:
+                    raise Refused(ErrorCode.INVALID, f"the message names another tenant or owner than {address}")
+        return message, body
+
+    return read
