@@ -46,22 +46,11 @@ def reroute(
         key_id=run.key_id,
         failure=failure,
     )
-    return Reroute(
-        request_id=run.request_id,
-        kind=run.kind,
-        tenant=run.tenant,
-        client_token_id=run.client_token_id,
+    return run.derive(
+        Reroute,
         model=run.model_asked,
-        stream=run.stream,
-        include_usage=run.include_usage,
-        operation=run.operation,
-        tags=run.tags,
         deadline_ms=left_ms,
         start_by_unix_ms=now_unix_ms + START_WITHIN_MS,
-        credit_bytes=run.credit_bytes,
-        allowed_models=run.allowed_models,
-        prefer_own_keys=run.prefer_own_keys,
-        traceparent=run.traceparent,
         decision_id=run.decision_id,
         failed_attempts=[*run.failed_attempts, this_attempt],
     )

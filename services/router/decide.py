@@ -47,20 +47,10 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     index = made.order[0]
     chosen = made.candidates[index]
     endpoint, key = made.endpoints.get(index), made.keys.get(index)
-    run = AttemptRun(
-        request_id=request.request_id,
-        kind=request.kind,
-        tenant=request.tenant,
-        client_token_id=request.client_token_id,
+    run = request.derive(
+        AttemptRun,
         model=chosen.model,
-        stream=request.stream,
-        include_usage=request.include_usage,
-        operation=request.operation,
-        tags=request.tags,
-        deadline_ms=request.deadline_ms,
-        start_by_unix_ms=request.start_by_unix_ms,
-        credit_bytes=request.credit_bytes,
-        allowed_models=request.allowed_models,
+        model_asked=request.model,
         traceparent=traceparent,
         attempt_id=fresh.attempt_id,
         attempt_number=len(failed_attempts) + 1,
@@ -68,8 +58,6 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         provider=chosen.provider,
         endpoint=chosen.endpoint,
         base_url=endpoint.base_url if endpoint else key.base_url if key else None,
-        model_asked=request.model,
-        prefer_own_keys=request.prefer_own_keys,
         key_source=chosen.key_source,
         key_id=key.key_id if key else None,
         key_owner=key.tenant if key else None,

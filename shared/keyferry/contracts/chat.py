@@ -1,7 +1,8 @@
 """A chat request on its way: the request, the attempt, and control."""
 
 from enum import StrEnum
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +19,8 @@ START_WITHIN_MS = 1000
 
 OwnKeys = Literal["first", "last", "only"]
 """Where a request wants the tenant's own keys: before the platform's, after them, or alone."""
+
+Derived = TypeVar("Derived", bound="RequestHead")
 
 
 class RequestHead(Head):
@@ -47,6 +50,20 @@ class RequestHead(Head):
     prefer_own_keys: OwnKeys | None = None
     """The caller's wish about whose key pays: it narrows or reorders what the tenant's policy allows, and never widens it."""
     traceparent: str | None = None
+
+    def derive(self, kind: type[Derived], **changes: Any) -> Derived:
+        """Return a message of another kind about the same request: every field of RequestHead, except for `changes`.
+
+        Raises TypeError for a change that is no field of `kind`.
+        """
+        if unknown := changes.keys() - _fields(kind):
+            raise TypeError(f"{kind.__name__} has no field {min(unknown)}")
+        return kind(**{name: getattr(self, name) for name in _fields(RequestHead)} | changes)
+
+
+@cache
+def _fields(kind: type[RequestHead]) -> frozenset[str]:
+    return frozenset(kind.model_fields)
 
 
 class FailedAttempt(Message):
