@@ -3,8 +3,8 @@
 import pytest
 from xdist.remote import Producer
 
-from tests.support.distribution import SystemsOnOneWorker
-from tests.support.judged import JUDGED, matrix
+from tests.support.providers.replay_matrix import REPLAY_RESULT, replay_matrix
+from tests.support.worker_distribution import SystemsOnOneWorker
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -16,7 +16,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Systems
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the matrix of providers and kinds of traffic: recordings replayed right, of all that were."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    told = [str(value) for report in reports for name, value in report.user_properties if name == JUDGED]
+    told = [str(value) for report in reports for name, value in report.user_properties if name == REPLAY_RESULT]
     if told:
         terminalreporter.section("recorded provider traffic, right of replayed")
-        terminalreporter.write_line(matrix(told))
+        terminalreporter.write_line(replay_matrix(told))

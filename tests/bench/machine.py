@@ -62,8 +62,8 @@ def cpu_model(cpuinfo: str) -> str:
 
 def wrk_version(line: str) -> str:
     """The version out of `wrk debian/4.1.0-3 [epoll] Copyright ...`."""
-    detail = line.split()
-    return detail[1] if len(detail) > 1 else line
+    words = line.split()
+    return words[1] if len(words) > 1 else line
 
 
 def _commit() -> str:

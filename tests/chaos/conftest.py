@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stage import Stage, running_stage
+from tests.support.system.scripted_system import ScriptedSystem, running_scripted_system
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_stage(tmp_path_factory.mktemp("stage") / "home") as running:
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedSystem]:
+    with running_scripted_system(tmp_path_factory.mktemp("stage") / "home") as running:
         yield running

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.accounting import until_accounted
-from tests.support.chaos_seed import chaos_seed
-from tests.support.family import descendants
-from tests.support.scripted_words import Script
-from tests.support.stage import MODEL, Stage, running_stage
-from tests.support.steady_load import Request, SteadyLoad, verdicts
-from tests.support.system import KeyferrySystem
+from tests.support.clients.steady_load import Request, SteadyLoad, client_outcomes
+from tests.support.ledger.accounting import until_accounted
+from tests.support.providers.scripted_answers import Script
+from tests.support.random_seed import random_seed
+from tests.support.system.keyferry_system import KeyferrySystem
+from tests.support.system.process_tree import descendants
+from tests.support.system.scripted_system import MODEL, ScriptedSystem, running_scripted_system
 from tests.support.waiting import until
 
 KINDS = ("kill", "freeze")
@@ -87,15 +87,17 @@ class Mischief:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with running_stage(tmp_path / "home", {"KEYFERRY_REQUEST_DEADLINE_SECONDS": str(DEADLINE_SECONDS)}) as running:
+def scripted(tmp_path: Path) -> Iterator[ScriptedSystem]:
+    with running_scripted_system(
+        tmp_path / "home", {"KEYFERRY_REQUEST_DEADLINE_SECONDS": str(DEADLINE_SECONDS)}
+    ) as running:
         yield running
 
 
 def of_all_kinds(name: str, numbers: random.Random) -> Request:
     """Streamed and not, quick and slow; one client in ten hangs up somewhere."""
-    detail = numbers.randrange(1, 40)
-    script = Script(name, detail, pause_seconds=numbers.uniform(0, 2) / (detail + 4))
+    word_count = numbers.randrange(1, 40)
+    script = Script(name, word_count, pause_seconds=numbers.uniform(0, 2) / (word_count + 4))
     cut = numbers.randrange(1, 4000) if numbers.random() < 0.1 else None
     return Request(script, stream=numbers.random() < 0.7, cut_after_bytes=cut)
 
@@ -126,19 +128,19 @@ def _uncaught(record: dict[str, object]) -> bool:
     [pytest.param(25.0, 20.0, id="short"), pytest.param(300.0, 40.0, id="long", marks=pytest.mark.long)],
 )
 def test_whatever_breaks_nothing_is_missing_or_there_twice(
-    stage: Stage, seconds: float, rate_per_second: float
+    scripted: ScriptedSystem, seconds: float, rate_per_second: float
 ) -> None:
-    seed = chaos_seed()
-    mischief = Mischief(stage.system)
-    with SteadyLoad(stage.clients, MODEL, "chaos", rate_per_second, of_all_kinds, seed) as load:
+    seed = random_seed()
+    mischief = Mischief(scripted.system)
+    with SteadyLoad(scripted.clients, MODEL, "chaos", rate_per_second, of_all_kinds, seed) as load:
         until("the first answers", lambda: load.whole >= 20)
-        mischief.carry_out(schedule(random.Random(seed), sorted(stage.system.state["processes"]), seconds))
+        mischief.carry_out(schedule(random.Random(seed), sorted(scripted.system.state["processes"]), seconds))
         healed_at = time.monotonic()
         so_far = load.whole
         until("service is back", lambda: load.whole >= so_far + 100, HEALED_WITHIN_SECONDS)
         print(f"healed within {time.monotonic() - healed_at:.1f} s")
-    told = verdicts(load)
+    told = client_outcomes(load)
     print(f"{sum(mischief.done.values())} faults: {dict(mischief.done)}\n{len(load.asked)} requests: {dict(told)}")
-    attempts = until_accounted(load.endings(), stage.upstream, stage.ledger, HEALED_WITHIN_SECONDS)
+    attempts = until_accounted(load.endings(), scripted.upstream, scripted.ledger, HEALED_WITHIN_SECONDS)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
-    assert unhandled(stage.system.home) == []
+    assert unhandled(scripted.system.home) == []

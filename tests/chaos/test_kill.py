@@ -9,11 +9,11 @@ import random
 
 import pytest
 
-from tests.support.accounting import until_accounted
-from tests.support.chaos_seed import chaos_seed
-from tests.support.scripted_words import Script
-from tests.support.stage import MODEL, Stage
-from tests.support.steady_load import Request, SteadyLoad, verdicts
+from tests.support.clients.steady_load import Request, SteadyLoad, client_outcomes
+from tests.support.ledger.accounting import until_accounted
+from tests.support.providers.scripted_answers import Script
+from tests.support.random_seed import random_seed
+from tests.support.system.scripted_system import MODEL, ScriptedSystem
 from tests.support.waiting import until
 
 PROCESSES = (
@@ -40,12 +40,12 @@ def short_answer(name: str, numbers: random.Random) -> Request:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("process", PROCESSES)
-def test_nothing_answered_is_missing_and_nothing_is_paid_twice(stage: Stage, process: str) -> None:
+def test_nothing_answered_is_missing_and_nothing_is_paid_twice(scripted: ScriptedSystem, process: str) -> None:
     name = f"kill-{process}".replace("_", "-")
-    with SteadyLoad(stage.clients, MODEL, name, RATE_PER_SECOND, short_answer, chaos_seed()) as load:
+    with SteadyLoad(scripted.clients, MODEL, name, RATE_PER_SECOND, short_answer, random_seed()) as load:
         until("answers before the kill", lambda: load.whole >= BEFORE, 60)
-        stage.system.kill(process)
+        scripted.system.kill(process)
         so_far = load.whole
         until("answers after the recovery", lambda: load.whole >= so_far + AFTER, 60)
-    print(f"kill of {process}: {dict(verdicts(load))}")
-    until_accounted(load.endings(), stage.upstream, stage.ledger)
+    print(f"kill of {process}: {dict(client_outcomes(load))}")
+    until_accounted(load.endings(), scripted.upstream, scripted.ledger)

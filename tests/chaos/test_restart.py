@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.accounting import until_accounted
-from tests.support.chaos_seed import chaos_seed
-from tests.support.scripted_words import Script
-from tests.support.stage import MODEL, Stage, running_stage
-from tests.support.steady_load import Making, Request, SteadyLoad, verdicts
+from tests.support.clients.steady_load import Request, RequestFactory, SteadyLoad, client_outcomes
+from tests.support.ledger.accounting import until_accounted
+from tests.support.providers.scripted_answers import Script
+from tests.support.random_seed import random_seed
+from tests.support.system.scripted_system import MODEL, ScriptedSystem, running_scripted_system
 from tests.support.waiting import until
 
 SERVICES = ("router", "provider_worker", "ingress")
@@ -27,18 +27,18 @@ class Size:
 
     rate_per_second: float
     longest_seconds: float
-    detail: int
+    word_count: int
 
 
-SHORT = Size(rate_per_second=20, longest_seconds=2, detail=20)
-LONG = Size(rate_per_second=100, longest_seconds=10, detail=20)
+SHORT = Size(rate_per_second=20, longest_seconds=2, word_count=20)
+LONG = Size(rate_per_second=100, longest_seconds=10, word_count=20)
 SIZES = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
 
 
-def answers_of(size: Size) -> Making:
+def answers_of(size: Size) -> RequestFactory:
     def make(name: str, numbers: random.Random) -> Request:
-        pause_seconds = numbers.uniform(0, size.longest_seconds) / (size.detail + 4)
-        return Request(Script(name, size.detail, pause_seconds=pause_seconds))
+        pause_seconds = numbers.uniform(0, size.longest_seconds) / (size.word_count + 4)
+        return Request(Script(name, size.word_count, pause_seconds=pause_seconds))
 
     return make
 
@@ -46,32 +46,32 @@ def answers_of(size: Size) -> Making:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_rolling_restart_fails_no_request(stage: Stage, service: str, size: Size) -> None:
-    seed = chaos_seed()
+def test_a_rolling_restart_fails_no_request(scripted: ScriptedSystem, service: str, size: Size) -> None:
+    seed = random_seed()
     some = int(2 * size.rate_per_second)
     name = f"restart-{service}-{size.rate_per_second:g}".replace("_", "-")
-    with SteadyLoad(stage.clients, MODEL, name, size.rate_per_second, answers_of(size), seed) as load:
+    with SteadyLoad(scripted.clients, MODEL, name, size.rate_per_second, answers_of(size), seed) as load:
         until("answers before the restart", lambda: load.whole >= some, 90)
-        stage.system.restart(service)
+        scripted.system.restart(service)
         so_far = load.whole
         until("answers after the restart", lambda: load.whole >= so_far + some, 90)
-    told = verdicts(load)
+    told = client_outcomes(load)
     print(f"restart of {service}, seed {seed}: {dict(told)}")
     assert told == Counter(whole=len(load.asked)), [
         (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
     ]
-    until_accounted(load.endings(), stage.upstream, stage.ledger)
+    until_accounted(load.endings(), scripted.upstream, scripted.ledger)
 
 
 def test_an_answer_that_outlasts_the_drain_time_ends_with_an_error_event(tmp_path: Path) -> None:
-    with running_stage(tmp_path / "home", {"KEYFERRY_DRAIN_SECONDS": "1"}) as stage:
+    with running_scripted_system(tmp_path / "home", {"KEYFERRY_DRAIN_SECONDS": "1"}) as scripted:
         for service in ("ingress", "provider_worker"):
             script = Script(f"outlasts-{service}", 600, pause_seconds=0.1)
-            asking = stage.clients.ask(MODEL, script.prompt, operation=script.name)
+            asking = scripted.clients.ask(MODEL, script.prompt, operation=script.name)
             until("it is being answered", lambda asking=asking: asking.received_bytes > 1000)  # type: ignore[misc]
-            stage.system.restart(service)
+            scripted.system.restart(service)
             ending = asking.result()
             assert ending.told_of_failure, (service, ending.status, ending.closed_well, ending.body[-300:])
-            (attempt,) = stage.ledger.of_operation(script.name)
+            (attempt,) = scripted.ledger.of_operation(script.name)
             assert attempt.outcome in ("cancelled", "failed")
             assert attempt.output_tokens > 0

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.key_journeys import KeyDesk, running_desk
-from tests.support.system import KeyferrySystem, running_system
+from tests.support.system.keyferry_system import KeyferrySystem, running_system
+from tests.support.vault.keyed_system import KeyedSystem, running_keyed_system
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +19,8 @@ LEASE_SECONDS = 15
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyDesk]:
+def keyed_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedSystem]:
     """A system with provider keys, for tests that make tenants of their own."""
     settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}
-    with running_desk(tmp_path_factory.mktemp("keys") / "home", settings) as running:
+    with running_keyed_system(tmp_path_factory.mktemp("keys") / "home", settings) as running:
         yield running

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.support.system import KeyferrySystem
+from tests.support.system.keyferry_system import KeyferrySystem
 from tests.support.waiting import until
 
 GOOD: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}

@@ -18,26 +18,7 @@ from deploy.embedded.ports import find_free_port
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.topology import ATTEMPT_RUN, Role, inbox_prefix
 from keyferry.contracts.usage import KeySource
-from tests.support.canary import Allowed, Canary, Emission, Searcher, Sighting, unallowed
-from tests.support.canary_journeys import REVOKED, USED, Journeys
-from tests.support.canary_keys import (
-    GOSSIP,
-    KEYS_AT_THEIR_PROVIDER,
-    GossipingProvider,
-    KeyJourneys,
-    core_dumps_allowed,
-    vault_secrets,
-)
-from tests.support.canary_planting import (
-    SHARED,
-    SPARE,
-    Babble,
-    babbles,
-    babbling,
-    installation_secrets,
-    random_text,
-)
-from tests.support.emissions import (
+from tests.support.canary.channels import (
     BUS,
     CLI,
     DATABASE,
@@ -57,10 +38,29 @@ from tests.support.emissions import (
     processes,
     tapped_bus,
 )
-from tests.support.family import descendants
-from tests.support.otlp_collector import OtlpCollector, running_collector
-from tests.support.system import KeyferrySystem, running_system
-from tests.support.upstream import Upstream, running_upstream
+from tests.support.canary.journeys import REVOKED, USED, Journeys
+from tests.support.canary.key_journeys import (
+    KEY_ECHO_PATH,
+    KEYS_AT_THEIR_PROVIDER,
+    KeyEchoingProvider,
+    KeyJourneys,
+    core_dumps_allowed,
+    vault_secrets,
+)
+from tests.support.canary.planted_secrets import (
+    SHARED,
+    SPARE,
+    LeakyReply,
+    installation_secrets,
+    leaky_provider,
+    leaky_replies,
+    random_text,
+)
+from tests.support.canary.searcher import Allowed, Canary, CapturedOutput, Searcher, Sighting, unallowed
+from tests.support.providers.upstream import Upstream, running_upstream
+from tests.support.servers.otlp_collector import OtlpCollector, running_collector
+from tests.support.system.keyferry_system import KeyferrySystem, running_system
+from tests.support.system.process_tree import descendants
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
@@ -114,15 +114,15 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     port = find_free_port()
     (home.run / "nats.port").write_text(f"{port}\n")
     seed = home.seed_file(Role.PROVISIONER.value).read_text()
-    rows = babbles()
-    gossiping, babble = GossipingProvider(set()), babbling(rows)
+    rows = leaky_replies()
+    gossiping, babble = KeyEchoingProvider(set()), leaky_provider(rows)
     with (
         core_dumps_allowed(),
         running_collector() as collector,
-        running_upstream(lambda a: gossiping.answer(a) if a.path.startswith(GOSSIP) else babble(a)) as upstream,
+        running_upstream(lambda a: gossiping.answer(a) if a.path.startswith(KEY_ECHO_PATH) else babble(a)) as upstream,
         tapped_bus(f"nats://127.0.0.1:{port}", seed) as tap,
     ):
-        gossip_url = upstream.base_url.replace("/v1", f"{GOSSIP}/v1")
+        gossip_url = upstream.base_url.replace("/v1", f"{KEY_ECHO_PATH}/v1")
         settings = collector.environment() | {"KEYFERRY_PROVIDER_URLS": f"openai={gossip_url}"}
         with running_system(home.path, settings) as system:
             journeys = Journeys(system)
@@ -136,8 +136,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 def _live_through(
-    journeys: Journeys, keys: KeyJourneys, rows: list[Babble], directory: Path, upstream: Upstream
-) -> Iterator[Emission]:
+    journeys: Journeys, keys: KeyJourneys, rows: list[LeakyReply], directory: Path, upstream: Upstream
+) -> Iterator[CapturedOutput]:
     """All journeys; what was on disk and in the process table before the restarts, and after them."""
     models = ["--model", SHARED, "--model", "well"]
     journeys.cli("endpoints", "add", "lab", "--tenant", "demo", "--base-url", upstream.base_url, *models)
@@ -163,19 +163,19 @@ def _live_through(
     yield from _snapshot(journeys.system)
 
 
-def _snapshot(system: KeyferrySystem) -> Iterator[Emission]:
+def _snapshot(system: KeyferrySystem) -> Iterator[CapturedOutput]:
     admin = (system.home / "secrets" / "database" / "admin.url").read_text().strip()
     yield from database_dump(admin.replace("postgresql+psycopg://", "postgresql://"))
     yield from home_files(system.home)
     yield from processes({system.launcher.pid, *descendants(system.launcher.pid)})
 
 
-def _heard_elsewhere(tap: BusTap, collector: OtlpCollector, upstream: Upstream) -> Iterator[Emission]:
+def _heard_elsewhere(tap: BusTap, collector: OtlpCollector, upstream: Upstream) -> Iterator[CapturedOutput]:
     yield from tap.messages
     for export in collector.exports:
-        yield Emission(OTLP, "export", export)
+        yield CapturedOutput(OTLP, "export", export)
     for call in upstream.calls:
-        yield Emission(PROVIDER, call.asked.path, f"{call.asked.headers}\n{call.asked.body}".encode())
+        yield CapturedOutput(PROVIDER, call.asked.path, f"{call.asked.headers}\n{call.asked.body}".encode())
 
 
 async def _log_the_decoy(system: KeyferrySystem) -> None:

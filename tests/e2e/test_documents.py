@@ -12,10 +12,18 @@ import httpx
 import pytest
 
 from keyferry.cli.installation import HOME_NAME
-from tests.support.command_line import give
-from tests.support.documents import (
+from tests.support.providers.upstream import (
+    Asked,
+    Reply,
+    Upstream,
+    completion,
+    failing,
+    pieces_of,
+    running_upstream,
+    stream_of,
+)
+from tests.support.repository.documents import (
     PYTHON,
-    ROOT,
     SHELL,
     Block,
     Document,
@@ -24,8 +32,9 @@ from tests.support.documents import (
     documents,
     says,
 )
-from tests.support.system import KeyferrySystem
-from tests.support.upstream import Asked, Reply, Upstream, completion, failing, pieces_of, running_upstream, stream_of
+from tests.support.repository.files import ROOT
+from tests.support.system.command_line import run_command
+from tests.support.system.keyferry_system import KeyferrySystem
 from tests.support.waiting import until
 
 DOCUMENTS = documents()
@@ -38,7 +47,7 @@ PAGE_SECONDS = 480
 NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_everything_starts_and_stops_in_order",
     "make down": "tests/integration/embedded/test_up.py::test_a_second_start_keeps_data_ports_and_secrets",
-    "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system.py::running_system",
+    "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system/keyferry_system.py::running_system",
     "keyferry keys import": "tests/integration/cli/test_keys.py::test_the_platforms_keys_are_imported_once",
 }
 """Commands whose place is taken by the system that is running already, and what runs them instead."""
@@ -164,7 +173,8 @@ def until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
     failed_attempts = ("keys", "try", "--provider", "openai", "--base-url", provider.base_url, "--tenant", "demo")
     key = f"{_provider_key(KEY_FILES[0])}\n"
     until(
-        "a worker tests keys", lambda: give((*failed_attempts, "--key-file", "-"), system.environment, key).status == 0
+        "a worker tests keys",
+        lambda: run_command((*failed_attempts, "--key-file", "-"), system.environment, key).status == 0,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.system import KeyferrySystem
-from tests.support.upstream import Asked, Reply, Upstream, failing, pieces_of, running_upstream
+from tests.support.providers.upstream import Asked, Reply, Upstream, failing, pieces_of, running_upstream
+from tests.support.system.keyferry_system import KeyferrySystem
 
 MODELS = ("floats", "as-asked", "empty", "busy")
 

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.system import ROOT, KeyferrySystem
+from tests.support.repository.files import ROOT
+from tests.support.system.keyferry_system import KeyferrySystem
 
 SHOWN = {
     "01_curl.sh": ["data: ", '"content":"Hello', "data: [DONE]"],

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.ports import find_free_port
-from tests.support.ledger_table import LedgerAttempt, LedgerTable
-from tests.support.stream_clients import Ending, StreamClients, stream_clients
-from tests.support.system import KeyferrySystem, running_system
-from tests.support.upstream import (
+from tests.support.clients.stream_clients import ClientResponse, StreamClients, stream_clients
+from tests.support.ledger.attempts_table import LedgerAttempt, LedgerTable
+from tests.support.providers.upstream import (
     Asked,
     Reply,
     Upstream,
@@ -30,6 +29,7 @@ from tests.support.upstream import (
     running_upstream,
     stream_of,
 )
+from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.waiting import until
 
 FIRST, SECOND = "a-first", "b-second"
@@ -151,7 +151,7 @@ class Pair:
     upstream: Upstream
     clients: StreamClients
 
-    def ask(self, model: str, *, stream: bool) -> Ending:
+    def ask(self, model: str, *, stream: bool) -> ClientResponse:
         return self.clients.ask(model, "hi", stream=stream).result()
 
     def called(self, model: str) -> list[str]:
@@ -265,7 +265,7 @@ def test_an_endpoint_that_asks_for_patience_is_skipped_and_comes_back(pair: Pair
     first = pair.ask(model, stream=False)
     assert (first.text, first.headers["x-keyferry-attempts"]) == (TEXT, "2")
 
-    def skipped() -> Ending | None:
+    def skipped() -> ClientResponse | None:
         ending = pair.ask(model, stream=False)
         return ending if ending.headers["x-keyferry-attempts"] == "1" else None
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import httpx
 
-from tests.support.system import KeyferrySystem
+from tests.support.system.keyferry_system import KeyferrySystem
 
 
 def test_a_streamed_echo_comes_word_by_word_with_its_usage(system: KeyferrySystem) -> None:
@@ -16,9 +16,9 @@ def test_a_streamed_echo_comes_word_by_word_with_its_usage(system: KeyferrySyste
         stream_options={"include_usage": True},
     )
     chunks = list(stream)
-    detail = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    assert "".join(word or "" for word in detail) == "one two three"
-    assert sum(1 for word in detail if word) > 1
+    words = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+    assert "".join(word or "" for word in words) == "one two three"
+    assert sum(1 for word in words if word) > 1
     usage = chunks[-1].usage
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (3, 3, 6)

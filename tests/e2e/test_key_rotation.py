@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from tests.support.key_journeys import Buyer, KeyDesk, under_load
-from tests.support.steady_load import SteadyLoad, verdicts
+from tests.support.clients.steady_load import SteadyLoad, client_outcomes
+from tests.support.vault.keyed_system import KeyedSystem, TenantAccount, under_load
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -19,12 +19,12 @@ RATE_PER_SECOND = 20.0
 SOME = 20
 
 
-def paying(desk: KeyDesk, tenant: str) -> tuple[Buyer, str]:
+def paying(keyed_system: KeyedSystem, tenant: str) -> tuple[TenantAccount, str]:
     """A new tenant whose own key pays, and that key's id."""
-    buyer, key = desk.buyer(tenant, keys="own"), desk.provider.issue()
-    key_id = desk.add(tenant, key)["key_id"]
-    buyer.until_paid_with(key)
-    return buyer, key_id
+    account, key = keyed_system.new_tenant(tenant, keys="own"), keyed_system.provider.issue()
+    key_id = keyed_system.add(tenant, key)["key_id"]
+    account.until_paid_with(key)
+    return account, key_id
 
 
 def answered(load: SteadyLoad, more: int = SOME) -> None:
@@ -34,67 +34,67 @@ def answered(load: SteadyLoad, more: int = SOME) -> None:
 
 
 def none_failed(load: SteadyLoad) -> None:
-    told = verdicts(load)
+    told = client_outcomes(load)
     assert told == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][:5]
 
 
-def test_a_new_kek_is_taken_up_while_tenants_chat(desk: KeyDesk) -> None:
-    buyer, _ = paying(desk, "rotated")
-    others = [paying(desk, f"rotated-{number}") for number in range(3)]
-    keyring = desk.system.home / "secrets" / "vault" / "keks"
+def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> None:
+    account, _ = paying(keyed_system, "rotated")
+    others = [paying(keyed_system, f"rotated-{number}") for number in range(3)]
+    keyring = keyed_system.system.home / "secrets" / "vault" / "keks"
     former = keyring.read_text()
-    with under_load(buyer, RATE_PER_SECOND) as load:
+    with under_load(account, RATE_PER_SECOND) as load:
         answered(load)
         fresh = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         keyring.write_text(f"k2 {fresh}\n{former}")
-        far = json.loads(desk.cli("vault", "rotate-kek", "--json"))
+        far = json.loads(keyed_system.cli("vault", "rotate-kek", "--json"))
         assert (far["primary"], far["left"], far["failed"]) == ("k2", 0, [])
         assert far["total"] >= 4
-        report = json.loads(desk.cli("vault", "verify", "--json"))
+        report = json.loads(keyed_system.cli("vault", "verify", "--json"))
         assert report["undecryptable"] == []
         assert set(report["keks"]) == {"k2"}, "no data key is left under the former one"
         keyring.write_text(f"k2 {fresh}\n")
-        desk.system.restart("key_vault")
-        paying(desk, "newcomer")
-        assert json.loads(desk.cli("vault", "verify", "--json"))["undecryptable"] == []
+        keyed_system.system.restart("key_vault")
+        paying(keyed_system, "newcomer")
+        assert json.loads(keyed_system.cli("vault", "verify", "--json"))["undecryptable"] == []
         answered(load)
     none_failed(load)
     assert all(other.ask().status_code == 200 for other, _ in others)
-    assert "every one of them can be opened" in desk.system.cli("vault", "verify")
+    assert "every one of them can be opened" in keyed_system.system.cli("vault", "verify")
 
 
-def test_of_a_shredded_tenant_nothing_is_left_and_others_notice_nothing(desk: KeyDesk) -> None:
-    (gone, _), (stays, _) = paying(desk, "shredded"), paying(desk, "beside")
-    assert "nothing was destroyed" in desk.cli(
+def test_of_a_shredded_tenant_nothing_is_left_and_others_notice_nothing(keyed_system: KeyedSystem) -> None:
+    (gone, _), (stays, _) = paying(keyed_system, "shredded"), paying(keyed_system, "beside")
+    assert "nothing was destroyed" in keyed_system.cli(
         "vault", "shred", "--tenant", "shredded", "--confirm", "beside", status=1
     )
     with under_load(stays, RATE_PER_SECOND) as load:
         answered(load)
         assert gone.ask().status_code == 200
-        desk.cli("vault", "shred", "--tenant", "shredded", "--confirm", "shredded")
+        keyed_system.cli("vault", "shred", "--tenant", "shredded", "--confirm", "shredded")
         refused = gone.until_asked(403)
         assert "keyferry keys add" in refused.json()["error"]["message"]
         answered(load)
     none_failed(load)
-    assert desk.keys("shredded") == []
-    actions = [event["action"] for event in desk.audit("shredded")]
+    assert keyed_system.keys("shredded") == []
+    actions = [event["action"] for event in keyed_system.audit("shredded")]
     assert actions[-1] == "vault.shred"
-    assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
+    assert "the audit is whole and unchanged" in keyed_system.cli("audit", "verify")
 
 
-def test_leases_go_on_while_the_vault_is_frozen_and_killed(desk: KeyDesk) -> None:
-    buyer, _ = paying(desk, "patient")
-    late, key = desk.buyer("late", keys="own"), desk.provider.issue()
-    with under_load(buyer, RATE_PER_SECOND) as load:
+def test_leases_go_on_while_the_vault_is_frozen_and_killed(keyed_system: KeyedSystem) -> None:
+    account, _ = paying(keyed_system, "patient")
+    late, key = keyed_system.new_tenant("late", keys="own"), keyed_system.provider.issue()
+    with under_load(account, RATE_PER_SECOND) as load:
         answered(load)
-        desk.add("late", key)
-        frozen = desk.system.pid("key_vault")
+        keyed_system.add("late", key)
+        frozen = keyed_system.system.pid("key_vault")
         os.kill(frozen, signal.SIGSTOP)
         answered(load)
-        desk.system.kill("key_vault", wait=False)
+        keyed_system.system.kill("key_vault", wait=False)
         answered(load)
     none_failed(load)
-    until("the vault is back", lambda: desk.system.pid("key_vault") != frozen)
-    buyer.until_asked(200)
+    until("the vault is back", lambda: keyed_system.system.pid("key_vault") != frozen)
+    account.until_asked(200)
     late.until_paid_with(key)
-    assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
+    assert "the audit is whole and unchanged" in keyed_system.cli("audit", "verify")

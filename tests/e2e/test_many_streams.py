@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.consumption import Consumption, consumption
-from tests.support.paced_provider import paced_provider
-from tests.support.stream_clients import stream_clients
-from tests.support.system import running_system
+from tests.support.clients.stream_clients import stream_clients
+from tests.support.providers.paced_provider import paced_provider
+from tests.support.system.keyferry_system import running_system
+from tests.support.system.resource_usage import ResourceUsage, resource_usage
 from tests.support.waiting import until
 
 STREAMS = 2000
@@ -27,8 +27,8 @@ def test_two_thousand_open_streams_arrive_whole_in_bounded_memory(tmp_path: Path
         system.add_endpoint("paced", provider.base_url, "m")
         clients = stack.enter_context(stream_clients(system.http_url, system.token, give_up_seconds=500))
 
-        def used() -> Consumption:
-            return consumption(system.launcher.pid)
+        def used() -> ResourceUsage:
+            return resource_usage(system.launcher.pid)
 
         before = used()
         asked = []

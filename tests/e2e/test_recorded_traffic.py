@@ -12,7 +12,7 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass
 from services.provider_worker.adapters.response.errors import coarse_class
-from tests.support.provider_traffic import (
+from tests.support.providers.recorded_traffic import (
     Case,
     JsonObject,
     chat_cases,
@@ -22,8 +22,8 @@ from tests.support.provider_traffic import (
     mismatches,
     rechunked,
 )
-from tests.support.system import KeyferrySystem
-from tests.support.upstream import Asked, Reply, pieces_of, running_upstream
+from tests.support.providers.upstream import Asked, Reply, pieces_of, running_upstream
+from tests.support.system.keyferry_system import KeyferrySystem
 
 CASES = {case.name: case for case in chat_cases("openai", "openrouter") if case.kind != "vision"}
 SEEDS = (1, 2)

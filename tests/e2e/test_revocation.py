@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from tests.e2e.conftest import LEASE_SECONDS
-from tests.support.key_journeys import KeyDesk, under_load, vault_url
-from tests.support.removals import removals
-from tests.support.steady_load import verdicts
+from tests.support.clients.steady_load import client_outcomes
+from tests.support.vault.key_removals import remove_keys
+from tests.support.vault.keyed_system import KeyedSystem, under_load, vault_url
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
@@ -43,37 +43,39 @@ LONG = Size(keys=100, rate_per_second=200, bound_seconds=P99_SECONDS, bound_shar
 @pytest.mark.parametrize(
     "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
 )
-def test_a_removed_key_is_used_no_more_and_its_removal_fails_no_request(desk: KeyDesk, size: Size) -> None:
-    buyer, first = desk.buyer(f"revoking-{size.keys}", keys="own"), desk.provider.issue()
-    desk.add(buyer.tenant, first, "--priority", str(size.keys + 2))
-    buyer.until_paid_with(first)
-    with under_load(buyer, size.rate_per_second) as load:
-        removed = removals(desk, buyer, size.keys, used=max(20, int(size.rate_per_second / 2)))
+def test_a_removed_key_is_used_no_more_and_its_removal_fails_no_request(keyed_system: KeyedSystem, size: Size) -> None:
+    account, first = keyed_system.new_tenant(f"revoking-{size.keys}", keys="own"), keyed_system.provider.issue()
+    keyed_system.add(account.tenant, first, "--priority", str(size.keys + 2))
+    account.until_paid_with(first)
+    with under_load(account, size.rate_per_second) as load:
+        removed = remove_keys(keyed_system, account, size.keys, used=max(20, int(size.rate_per_second / 2)))
     delays = sorted(removal.last_used_at - removal.answered_at for removal in removed)
     within = delays[math.ceil(size.bound_share * len(delays)) - 1]
     print(f"from the answer to the last call, ms: {[round(delay * 1000) for delay in delays]}")
     assert within <= size.bound_seconds
-    assert verdicts(load) == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][
-        :5
-    ]
+    assert client_outcomes(load) == Counter(whole=len(load.asked)), [
+        e.error for e in load.endings().values() if not e.whole
+    ][:5]
 
 
-def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end(desk: KeyDesk) -> None:
-    buyer = desk.buyer("unheard", keys="own")
-    lost, other = desk.provider.issue(), desk.provider.issue()
-    key_id = desk.add("unheard", lost, "--priority", "10")["key_id"]
-    desk.add("unheard", other, "--priority", "20")
-    buyer.until_paid_with(lost)
-    with under_load(buyer, 10) as load, psycopg.connect(vault_url(desk.system.home)) as connection:
-        mark = desk.provider.mark()
-        until("both workers have it", lambda: desk.provider.keys_since(mark)[lost] >= 20)
+def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end(keyed_system: KeyedSystem) -> None:
+    account = keyed_system.new_tenant("unheard", keys="own")
+    lost, other = keyed_system.provider.issue(), keyed_system.provider.issue()
+    key_id = keyed_system.add("unheard", lost, "--priority", "10")["key_id"]
+    keyed_system.add("unheard", other, "--priority", "20")
+    account.until_paid_with(lost)
+    with under_load(account, 10) as load, psycopg.connect(vault_url(keyed_system.system.home)) as connection:
+        mark = keyed_system.provider.mark()
+        until("both workers have it", lambda: keyed_system.provider.keys_since(mark)[lost] >= 20)
         # Past the outbox: what the vault knows is known to nobody else, as if a partition swallowed it.
         connection.execute("DELETE FROM key_vault.provider_keys WHERE key_id = %s", (key_id,))
         connection.commit()
         gone_at = time.monotonic()
-        until("the other key is in use", lambda: desk.provider.keys_since(mark)[other] >= 20, LEASE_SECONDS + 30)
+        until(
+            "the other key is in use", lambda: keyed_system.provider.keys_since(mark)[other] >= 20, LEASE_SECONDS + 30
+        )
         so_far = load.whole
         until("answers after that", lambda: load.whole >= so_far + 20)
-    late = desk.provider.last_used(lost) - gone_at
+    late = keyed_system.provider.last_used(lost) - gone_at
     assert late > 1, "the leases that are held outlast a removal that nobody heard of; else this shows nothing"
     assert late <= LEASE_SECONDS + ON_ITS_WAY_SECONDS

@@ -21,21 +21,21 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.chaos_seed import chaos_seed
-from tests.support.command_line import give
-from tests.support.key_journeys import KeyDesk, running_desk, vault_url
-from tests.support.many_tenants import InTurn, open_accounts, store_keys
-from tests.support.provider_double import CHAT_MODEL, key_of
-from tests.support.scripted_words import is_script, script_of
-from tests.support.steady_load import SteadyLoad, verdicts
-from tests.support.stream_clients import stream_clients
+from tests.support.clients.steady_load import SteadyLoad, client_outcomes
+from tests.support.clients.stream_clients import stream_clients
+from tests.support.providers.openai_double import CHAT_MODEL, key_of
+from tests.support.providers.scripted_answers import is_script, script_of
+from tests.support.random_seed import random_seed
+from tests.support.system.command_line import run_command
+from tests.support.vault.keyed_system import KeyedSystem, running_keyed_system, vault_url
+from tests.support.vault.many_tenants import RequestsInTurn, open_accounts, store_keys
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)
 
 MAX_ATTEMPTS = 10_000
 """A worker's: whoever waits for the vault is an attempt under way, and beyond this many the worker refuses."""
-PATIENCE_SECONDS = 300.0
+SETTLE_SECONDS = 300.0
 ROTATE = ("vault", "rotate-kek", "--no-wait", "--json")
 
 
@@ -65,46 +65,46 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, size: Size) -> Iterator[KeyDesk]:
+def keyed_system(tmp_path: Path, size: Size) -> Iterator[KeyedSystem]:
     settings = {"KEYFERRY_LEASE_SECONDS": str(size.lease_seconds), "KEYFERRY_MAX_ATTEMPTS": str(MAX_ATTEMPTS)}
-    with running_desk(tmp_path / "home", settings) as running:
+    with running_keyed_system(tmp_path / "home", settings) as running:
         yield running
 
 
 def test_a_rotation_whose_process_is_killed_fails_no_request_and_leaves_nothing_behind(
-    desk: KeyDesk, size: Size
+    keyed_system: KeyedSystem, size: Size
 ) -> None:
     tenants = [f"many-{size.tenants}-{number}" for number in range(size.tenants)]
-    tokens = open_accounts(desk, tenants[: size.asking])
-    keys = store_keys(desk, tenants)
-    vault = Tables(desk.system.home)
-    until("all keys are published", lambda: vault.count("SELECT count(*) FROM key_vault.outbox") == 0, PATIENCE_SECONDS)
-    until("a tenant's key pays", lambda: served(desk, tokens[tenants[size.asking - 1]]), PATIENCE_SECONDS)
-    turns, numbers = InTurn(tokens), random.Random(chaos_seed())
-    with loaded(desk, turns, size) as load:
+    tokens = open_accounts(keyed_system, tenants[: size.asking])
+    keys = store_keys(keyed_system, tenants)
+    vault = Tables(keyed_system.system.home)
+    until("all keys are published", lambda: vault.count("SELECT count(*) FROM key_vault.outbox") == 0, SETTLE_SECONDS)
+    until("a tenant's key pays", lambda: served(keyed_system, tokens[tenants[size.asking - 1]]), SETTLE_SECONDS)
+    turns, numbers = RequestsInTurn(tokens), random.Random(random_seed())
+    with loaded(keyed_system, turns, size) as load:
         answered(load, size.asking)
-        leases_before, asked_before = audited(desk), len(load.asked)
-        kek = new_kek(desk)
-        rotated_and_killed(desk, vault, kek, size.kills, numbers)
+        leases_before, asked_before = audited(keyed_system), len(load.asked)
+        kek = new_kek(keyed_system)
+        rotated_and_killed(keyed_system, vault, kek, size.kills, numbers)
         answered(load, size.asking)
         asked = len(load.asked) - asked_before
-    until("each lease that was given is in the audit", lambda: audited(desk) >= vault.nonces, PATIENCE_SECONDS)
-    assert size is LONG or audited(desk) == vault.nonces, "a lease is in the audit that nobody was given"
-    leases = audited(desk) - leases_before
+    until("each lease that was given is in the audit", lambda: audited(keyed_system) >= vault.nonces, SETTLE_SECONDS)
+    assert size is LONG or audited(keyed_system) == vault.nonces, "a lease is in the audit that nobody was given"
+    leases = audited(keyed_system) - leases_before
     print(f"{len(load.asked)} requests, {leases} leases for the {asked} during the rotation")
-    assert verdicts(load) == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][
-        :5
-    ]
+    assert client_outcomes(load) == Counter(whole=len(load.asked)), [
+        e.error for e in load.endings().values() if not e.whole
+    ][:5]
     assert leases >= size.cold_share * asked, "requests needed the vault; else this shows little"
-    assert paid_by_others(desk, turns, keys) == []
-    everything_opens_without_the_former(desk, kek, size.tenants)
-    assert "the audit is whole and unchanged" in desk.cli("audit", "verify")
+    assert paid_by_others(keyed_system, turns, keys) == []
+    everything_opens_without_the_former(keyed_system, kek, size.tenants)
+    assert "the audit is whole and unchanged" in keyed_system.cli("audit", "verify")
 
 
 @contextmanager
-def loaded(desk: KeyDesk, turns: InTurn, size: Size) -> Iterator[SteadyLoad]:
+def loaded(keyed_system: KeyedSystem, turns: RequestsInTurn, size: Size) -> Iterator[SteadyLoad]:
     """Requests of the tenants in turn at an even rate, each of which has ended when the block has."""
-    with stream_clients(desk.system.http_url, "none: each request has its own") as clients:
+    with stream_clients(keyed_system.system.http_url, "none: each request has its own") as clients:
         name = f"load-{size.tenants}"
         with SteadyLoad(clients, CHAT_MODEL, name, size.rate_per_second, turns.making, seed=0) as load:
             yield load
@@ -133,9 +133,9 @@ class Tables:
         return self.count("SELECT count(*) FROM key_vault.lease_nonces")
 
 
-def audited(desk: KeyDesk) -> int:
+def audited(keyed_system: KeyedSystem) -> int:
     """How many leases the audit has."""
-    url = (desk.system.home / "secrets" / "database" / "usage_ledger.url").read_text().strip()
+    url = (keyed_system.system.home / "secrets" / "database" / "usage_ledger.url").read_text().strip()
     with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True) as connection:
         row = connection.execute(
             "SELECT count(*) FROM usage_ledger.audit_entries"
@@ -145,61 +145,65 @@ def audited(desk: KeyDesk) -> int:
         return int(row[0])
 
 
-def served(desk: KeyDesk, token: str) -> bool:
-    with stream_clients(desk.system.http_url, token) as clients:
+def served(keyed_system: KeyedSystem, token: str) -> bool:
+    with stream_clients(keyed_system.system.http_url, token) as clients:
         return clients.ask(CHAT_MODEL, "hi", stream=False).result().whole
 
 
 def answered(load: SteadyLoad, more: int) -> None:
     """Wait until so many more answers have come."""
     so_far = load.whole
-    until("more answers", lambda: load.whole >= so_far + more, PATIENCE_SECONDS)
+    until("more answers", lambda: load.whole >= so_far + more, SETTLE_SECONDS)
 
 
-def new_kek(desk: KeyDesk) -> str:
+def new_kek(keyed_system: KeyedSystem) -> str:
     """Put a fresh KEK before the others in the keyring; its name."""
-    keyring = desk.system.home / "secrets" / "vault" / "keks"
+    keyring = keyed_system.system.home / "secrets" / "vault" / "keks"
     name, fresh = f"k{secrets.token_hex(4)}", base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     keyring.write_text(f"{name} {fresh}\n{keyring.read_text()}")
     return name
 
 
-def rotated_and_killed(desk: KeyDesk, vault: Tables, kek: str, kills: int, numbers: random.Random) -> None:
+def rotated_and_killed(keyed_system: KeyedSystem, vault: Tables, kek: str, kills: int, numbers: random.Random) -> None:
     """Rotate to the end. On the way the vault is killed so many times, each while data keys are left and one at least is done."""
     total = vault.left(kek)
-    assert json.loads(desk.cli(*ROTATE))["primary"] == kek
+    assert json.loads(keyed_system.cli(*ROTATE))["primary"] == kek
     for number in range(kills):
         goal = min(total - 1, int(total * (1 - (number + numbers.random()) / (kills + 1))))
-        until(f"{goal} are left", lambda goal=goal: vault.left(kek) <= goal, PATIENCE_SECONDS)  # type: ignore[misc]
-        killed = desk.system.pid("key_vault")
+        until(f"{goal} are left", lambda goal=goal: vault.left(kek) <= goal, SETTLE_SECONDS)  # type: ignore[misc]
+        killed = keyed_system.system.pid("key_vault")
         os.kill(killed, signal.SIGKILL)
         at = time.monotonic()
         left = vault.left(kek)
         assert 0 < left <= goal, "there was something left to kill"
-        until("the vault is back", lambda killed=killed: desk.system.pid("key_vault") != killed, PATIENCE_SECONDS)  # type: ignore[misc]
+        until("the vault is back", lambda pid=killed: keyed_system.system.pid("key_vault") != pid, SETTLE_SECONDS)  # type: ignore[misc]
         print(f"killed with {left} of {total} left; back after {time.monotonic() - at:.1f} s")
-        until("the rotation goes on", lambda: give(ROTATE, desk.system.environment).status == 0, PATIENCE_SECONDS)
-    until("nothing is left", lambda: vault.left(kek) == 0, PATIENCE_SECONDS)
+        until(
+            "the rotation goes on",
+            lambda: run_command(ROTATE, keyed_system.system.environment).status == 0,
+            SETTLE_SECONDS,
+        )
+    until("nothing is left", lambda: vault.left(kek) == 0, SETTLE_SECONDS)
 
 
-def paid_by_others(desk: KeyDesk, turns: InTurn, keys: dict[str, str]) -> list[str]:
+def paid_by_others(keyed_system: KeyedSystem, turns: RequestsInTurn, keys: dict[str, str]) -> list[str]:
     """The requests that were sent with another key than their tenant's, or not at all."""
     used = {
         script_of(call.asked.body).name: key_of(call.asked)
-        for call in desk.provider.calls
+        for call in keyed_system.provider.calls
         if call.asked.path.endswith("/chat/completions") and is_script(call.asked.body)
     }
     return [name for name, tenant in turns.asked_by.items() if used.get(name) != keys[tenant]]
 
 
-def everything_opens_without_the_former(desk: KeyDesk, kek: str, tenants: int) -> None:
+def everything_opens_without_the_former(keyed_system: KeyedSystem, kek: str, tenants: int) -> None:
     """Take every other KEK away for good, and have a fresh process of the vault open every record."""
-    keyring = desk.system.home / "secrets" / "vault" / "keks"
+    keyring = keyed_system.system.home / "secrets" / "vault" / "keks"
     keyring.write_text(
         "".join(line for line in keyring.read_text().splitlines(keepends=True) if line.split()[0] == kek)
     )
-    desk.system.restart("key_vault")
-    report = json.loads(desk.cli("vault", "verify", "--json"))
+    keyed_system.system.restart("key_vault")
+    report = json.loads(keyed_system.cli("vault", "verify", "--json"))
     assert report["undecryptable"] == []
     assert set(report["keks"]) == {kek}
     assert report["records"] >= tenants

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.accounting import until_accounted
-from tests.support.chaos_seed import VARIABLE
-from tests.support.family import frozen
-from tests.support.scripted_words import Script, calls_of
-from tests.support.stage import Stage, running_stage
-from tests.support.stream_clients import Ending
-from tests.support.upstream import Call
+from tests.support.clients.stream_clients import ClientResponse
+from tests.support.ledger.accounting import until_accounted
+from tests.support.providers.scripted_answers import Script, calls_of
+from tests.support.providers.upstream import Call
+from tests.support.random_seed import VARIABLE
+from tests.support.system.process_tree import frozen
+from tests.support.system.scripted_system import ScriptedSystem, running_scripted_system
 from tests.support.waiting import until
 
 SEED = int(os.environ.get(VARIABLE, "20260901"))
@@ -30,8 +30,8 @@ BUS_BACK_SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_stage(tmp_path_factory.mktemp("streams") / "home") as running:
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedSystem]:
+    with running_scripted_system(tmp_path_factory.mktemp("streams") / "home") as running:
         yield running
 
 
@@ -49,7 +49,7 @@ def stopped(*pids: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def judged(ending: Ending, script: Script) -> str:
+def judged(ending: ClientResponse, script: Script) -> str:
     """What a client was told. Fails where an answer looks whole and is not, and where a client was told nothing."""
     assert not ending.timed_out, f"{script.name} never ended"
     if ending.whole:
@@ -64,83 +64,83 @@ CUTS = [random.Random(SEED + number).random() for number in range(8)]
 
 
 @pytest.mark.parametrize("share", CUTS)
-def test_a_client_that_hangs_up_at_any_byte_stops_the_provider(stage: Stage, share: float) -> None:
+def test_a_client_that_hangs_up_at_any_byte_stops_the_provider(scripted: ScriptedSystem, share: float) -> None:
     detail = 60
     script = Script(f"cut-{share:.12f}".replace(".", "_"), detail, pause_seconds=0.05)
     # Somewhere between the head of the answer and its 30th word, so that the provider still has a good deal to say.
-    asking = stage.ask(script, cut_after_bytes=1 + int(share * 5500))
+    asking = scripted.ask(script, cut_after_bytes=1 + int(share * 5500))
     asking.result()
-    call = stage.call(script)
+    call = scripted.call(script)
     so_far = call.pieces
     until("the provider's connection is closed", lambda: call.over)
     assert not call.finished
     assert call.pieces - so_far < 10
-    (attempt,) = stage.ledger.of_operation(script.name)
+    (attempt,) = scripted.ledger.of_operation(script.name)
     assert attempt.outcome == "cancelled"
     assert attempt.usage_source in ("estimated", "reported")
     assert attempt.input_tokens + attempt.output_tokens > 0
 
 
-def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(stage: Stage) -> None:
+def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(scripted: ScriptedSystem) -> None:
     script = Script("cut-early", 60, pause_seconds=2.0)
-    asking = stage.ask(script)
-    call = stage.call(script)
+    asking = scripted.ask(script)
+    call = scripted.call(script)
     asking.hang_up()
     until("the provider's connection is closed", lambda: call.over)
     assert call.pieces < 10
-    (attempt,) = stage.ledger.of_operation(script.name)
+    (attempt,) = scripted.ledger.of_operation(script.name)
     assert (attempt.outcome, attempt.usage_source) == ("cancelled", "estimated")
     assert attempt.input_tokens > 0
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(stage: Stage) -> None:
+def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"killed-{number}", 600, pause_seconds=0.05) for number in range(6)]
-    asked = [stage.ask(script) for script in scripts]
-    until("all are being answered", lambda: all(stage.call(script).pieces > 5 for script in scripts))
+    asked = [scripted.ask(script) for script in scripts]
+    until("all are being answered", lambda: all(scripted.call(script).pieces > 5 for script in scripts))
     for worker in WORKERS:
-        stage.system.kill(worker, wait=False)
+        scripted.system.kill(worker, wait=False)
     until("every client hears of it", lambda: all(asking.ending.done() for asking in asked), DEAD_WORKER_SECONDS)
     for asking, script in zip(asked, scripts, strict=True):
         assert judged(asking.result(), script) == "failed"
-        (attempt,) = stage.ledger.of_operation(script.name)
+        (attempt,) = scripted.ledger.of_operation(script.name)
         assert attempt.outcome == "indeterminate"
-    serving(stage, "after-the-kill")
+    serving(scripted, "after-the-kill")
 
 
-def serving(stage: Stage, name: str, patience_seconds: float = 60.0) -> None:
+def serving(scripted: ScriptedSystem, name: str, patience_seconds: float = 60.0) -> None:
     """Wait until a request is answered again."""
     tries = iter(range(1_000_000))
 
     def answered() -> bool:
         script = Script(f"{name}-{next(tries)}", 2)
-        return judged(stage.ask(script).result(), script) == "whole"
+        return judged(scripted.ask(script).result(), script) == "whole"
 
     until("service is back", answered, patience_seconds)
 
 
 @pytest.mark.parametrize("streams", [pytest.param(50, id="50"), pytest.param(200, id="200", marks=pytest.mark.long)])
-def test_a_frozen_ingress_delivers_no_hole(stage: Stage, streams: int) -> None:
+def test_a_frozen_ingress_delivers_no_hole(scripted: ScriptedSystem, streams: int) -> None:
     scripts = [Script(f"frozen-{streams}-{number}", 150, pause_seconds=0.04) for number in range(streams)]
-    asked = [stage.ask(script) for script in scripts]
+    asked = [scripted.ask(script) for script in scripts]
     until("all are being answered", lambda: all(asking.received_bytes > 1000 for asking in asked))
-    written = sum(call.pieces for call in stage.upstream.calls)
-    with stopped(stage.system.pid("ingress")):
+    written = sum(call.pieces for call in scripted.upstream.calls)
+    with stopped(scripted.system.pid("ingress")):
         # Three seconds of all streams, told by what the provider has written meanwhile.
         more = streams * 75
         until(
             "three seconds of words are on their way",
-            lambda: sum(c.pieces for c in stage.upstream.calls) > written + more,
+            lambda: sum(c.pieces for c in scripted.upstream.calls) > written + more,
         )
     verdicts = [judged(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)]
     print(f"frozen ingress, {streams} streams: {verdicts.count('whole')} whole, {verdicts.count('failed')} failed")
-    serving(stage, f"after-the-freeze-{streams}")
+    serving(scripted, f"after-the-freeze-{streams}")
 
 
-def test_a_slow_reader_holds_the_provider_back(stage: Stage) -> None:
+def test_a_slow_reader_holds_the_provider_back(scripted: ScriptedSystem) -> None:
     script = Script("slow-reader", 6000, padding=8000)  # 48 MB of text
-    asking = stage.ask(script, receive_buffer_bytes=64 * 1024)
-    call = stage.call(script)
+    asking = scripted.ask(script, receive_buffer_bytes=64 * 1024)
+    call = scripted.call(script)
     until("it is being answered", lambda: asking.received_bytes > 0)
     asking.stop_reading()
     held_bytes = until_still(call)
@@ -164,39 +164,39 @@ def until_still(call: Call) -> int:
     return seen[-1]
 
 
-def test_a_whole_answer_of_several_megabytes_arrives_whole(stage: Stage) -> None:
+def test_a_whole_answer_of_several_megabytes_arrives_whole(scripted: ScriptedSystem) -> None:
     script = Script("several-megabytes", 1000, padding=6000)
-    ending = stage.ask(script, stream=False).result()
+    ending = scripted.ask(script, stream=False).result()
     assert ending.whole, ending.body[:300]
     assert len(ending.body) > 6_000_000
     assert ending.text == script.text
 
 
-def test_two_hundred_small_streams_at_once_all_arrive_whole(stage: Stage) -> None:
+def test_two_hundred_small_streams_at_once_all_arrive_whole(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"many-{number}", 40, pause_seconds=0.05) for number in range(200)]
-    asked = [stage.ask(script) for script in scripts]
+    asked = [scripted.ask(script) for script in scripts]
     assert {judged(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)} == {"whole"}
-    assert all(len(calls_of(stage.upstream, script.name)) == 1 for script in scripts)
+    assert all(len(calls_of(scripted.upstream, script.name)) == 1 for script in scripts)
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_without_the_bus_requests_fail_clearly_and_nothing_is_paid_twice(stage: Stage, how: str) -> None:
+def test_without_the_bus_requests_fail_clearly_and_nothing_is_paid_twice(scripted: ScriptedSystem, how: str) -> None:
     under_way = [Script(f"bus-{how}-{number}", 120, pause_seconds=0.05) for number in range(20)]
-    asked = {script: stage.ask(script) for script in under_way}
-    until("all are being answered", lambda: all(stage.call(script).pieces > 5 for script in under_way))
+    asked = {script: scripted.ask(script) for script in under_way}
+    until("all are being answered", lambda: all(scripted.call(script).pieces > 5 for script in under_way))
     meanwhile = [Script(f"bus-{how}-meanwhile-{number}", 3) for number in range(10)]
     if how == "killed":
-        before = stage.system.pid("nats")
-        stage.system.kill("nats", wait=False)
-        asked |= {script: stage.ask(script) for script in meanwhile}
-        until("the bus is back", lambda: stage.system.pid("nats") != before)
+        before = scripted.system.pid("nats")
+        scripted.system.kill("nats", wait=False)
+        asked |= {script: scripted.ask(script) for script in meanwhile}
+        until("the bus is back", lambda: scripted.system.pid("nats") != before)
     else:
-        with stopped(stage.system.pid("nats")):
-            asked |= {script: stage.ask(script) for script in meanwhile}
+        with stopped(scripted.system.pid("nats")):
+            asked |= {script: scripted.ask(script) for script in meanwhile}
             until("a request gives up", lambda: any(asked[script].ending.done() for script in meanwhile))
-    serving(stage, f"after-the-bus-was-{how}", BUS_BACK_SECONDS)
+    serving(scripted, f"after-the-bus-was-{how}", BUS_BACK_SECONDS)
     endings = {script.name: asking.result() for script, asking in asked.items()}
     verdicts = Counter(judged(endings[script.name], script) for script in asked)
     print(f"bus {how}: {dict(verdicts)}")
-    until_accounted(endings, stage.upstream, stage.ledger)
+    until_accounted(endings, scripted.upstream, scripted.ledger)

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.otlp_collector import OtlpCollector, ReceivedSpan, running_collector
-from tests.support.system import KeyferrySystem, running_system
-from tests.support.upstream import Asked, Reply, chunk, event, failing, pieces_of, running_upstream, stream_of
+from tests.support.providers.upstream import Asked, Reply, chunk, event, failing, pieces_of, running_upstream, stream_of
+from tests.support.servers.otlp_collector import OtlpCollector, ReceivedSpan, running_collector
+from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.waiting import until
 
 CONTENT = "a-sentence-that-no-span-repeats"

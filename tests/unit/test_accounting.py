@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.support.accounting import disagreements
-from tests.support.ledger_table import LedgerAttempt
-from tests.support.stream_clients import Ending
+from tests.support.clients.stream_clients import ClientResponse
+from tests.support.ledger.accounting import disagreements
+from tests.support.ledger.attempts_table import LedgerAttempt
 
-WHOLE = Ending(200, {"content-type": "text/event-stream"}, b"data: [DONE]\n\n", closed_well=True)
-BROKEN = Ending(0, {}, b"", closed_well=False)
+WHOLE = ClientResponse(200, {"content-type": "text/event-stream"}, b"data: [DONE]\n\n", closed_well=True)
+BROKEN = ClientResponse(0, {}, b"", closed_well=False)
 
 
 def attempt(outcome: str, where: str | None = None) -> LedgerAttempt:
@@ -28,7 +28,7 @@ def attempt(outcome: str, where: str | None = None) -> LedgerAttempt:
         (WHOLE, 1, [attempt("indeterminate", "no_answer"), attempt("completed")]),
     ],
 )
-def test_what_fits(ending: Ending, calls: int, attempts: list[LedgerAttempt]) -> None:
+def test_what_fits(ending: ClientResponse, calls: int, attempts: list[LedgerAttempt]) -> None:
     assert list(disagreements({"a": ending}, {"a": calls}, {"a": attempts})) == []
 
 
@@ -44,5 +44,5 @@ def test_what_fits(ending: Ending, calls: int, attempts: list[LedgerAttempt]) ->
         (WHOLE, 2, [attempt("completed"), attempt("completed")], "completed 2 times"),
     ],
 )
-def test_what_does_not_fit(ending: Ending, calls: int, attempts: list[LedgerAttempt], said: str) -> None:
+def test_what_does_not_fit(ending: ClientResponse, calls: int, attempts: list[LedgerAttempt], said: str) -> None:
     assert said in "; ".join(disagreements({"a": ending}, {"a": calls}, {"a": attempts}))

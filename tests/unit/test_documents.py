@@ -19,9 +19,8 @@ from keyferry.cli.main import cli
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage, UsageSource
 from keyferry.pricing.file import PriceList
 from services.usage_ledger.pricing import price
-from tests.support.documents import (
+from tests.support.repository.documents import (
     PYTHON,
-    ROOT,
     SHELL,
     SHOWN,
     Document,
@@ -31,6 +30,7 @@ from tests.support.documents import (
     service_pages,
     templates,
 )
+from tests.support.repository.files import ROOT
 
 DOCUMENTS = documents()
 OPERATING = Document("docs/guides/operating.md")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tree import repository_files
+from tests.support.repository.files import repository_files
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "app.py").is_file())

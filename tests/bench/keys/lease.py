@@ -26,9 +26,9 @@ from tests.bench.children import started
 from tests.bench.keys import COLD, WARM
 from tests.bench.keys.timing import Timing, timing
 from tests.bench.keys.vault_process import ORIGIN
-from tests.support.attempt_runs import attempt_run
-from tests.support.bus import Installation, installation
-from tests.support.servers import postgres_server
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.servers.postgres import postgres_server
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 _KEYS = 200
 _ASK_SECONDS = 10.0
@@ -54,7 +54,7 @@ async def _measured(room: Path, seconds: float) -> list[Timing]:
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
         urls = migrate(database.new_database(), room / "database", services=["key_vault"])
-        async with installation(room, worker_slots=1) as bus:
+        async with provisioned_bus(room, worker_slots=1) as bus:
             _write_secret(room / "database.url", urls["key_vault"].read_text())
             setup = {
                 "nats_url": bus.nats_url,
@@ -76,7 +76,7 @@ async def _measured(room: Path, seconds: float) -> list[Timing]:
 
 @asynccontextmanager
 async def _worker(
-    bus: Installation, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey, keys: Sequence[KeyFacts]
+    bus: ProvisionedBus, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey, keys: Sequence[KeyFacts]
 ) -> AsyncIterator[KeyRing]:
     settings = ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(worker_id(1)))
     connection = Bus(Role.PROVIDER_WORKER, settings)

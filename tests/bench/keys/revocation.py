@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.bench.failure import BenchError
 from tests.bench.keys import REMOVED_ANSWERED, REMOVED_ASKED
 from tests.bench.keys.timing import Timing, timing
-from tests.support.key_journeys import running_desk, under_load
-from tests.support.removals import removals
+from tests.support.vault.key_removals import remove_keys
+from tests.support.vault.keyed_system import running_keyed_system, under_load
 
 _KEYS = 100
 _RATE_PER_SECOND = 200.0
@@ -22,14 +22,14 @@ def measure(room: Path) -> list[Timing]:
     Raises:
         BenchError: a request failed, or the machine does not carry the load.
     """
-    with running_desk(room / "home") as desk:
-        buyer, first = desk.buyer("removing", keys="own"), desk.provider.issue()
-        desk.add(buyer.tenant, first, "--priority", str(_KEYS + 2))
-        buyer.until_paid_with(first)
+    with running_keyed_system(room / "home") as keyed_system:
+        account, first = keyed_system.new_tenant("removing", keys="own"), keyed_system.provider.issue()
+        keyed_system.add(account.tenant, first, "--priority", str(_KEYS + 2))
+        account.until_paid_with(first)
         began = time.monotonic()
-        with under_load(buyer, _RATE_PER_SECOND) as load:
+        with under_load(account, _RATE_PER_SECOND) as load:
             try:
-                removed = removals(desk, buyer, _KEYS, used=_USED)
+                removed = remove_keys(keyed_system, account, _KEYS, used=_USED)
             except AssertionError as error:  # how `support` says that something never came
                 raise BenchError(f"keys could not be removed under load: {error}") from None
             elapsed_seconds = time.monotonic() - began

@@ -23,7 +23,7 @@ from tests.bench.failure import BenchError
 from tests.bench.keys import READ_BEFORE, READ_MEANWHILE, REWRAP
 from tests.bench.keys.timing import Timing, timing
 from tests.bench.keys.vault_process import stored_key
-from tests.support.servers import postgres_server
+from tests.support.servers.postgres import postgres_server
 
 _TENANTS = 2000
 _READS_PER_SECOND = 200

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.system import KeyferrySystem, running_system
+from tests.support.system.keyferry_system import KeyferrySystem, running_system
 
 
 @pytest.fixture(scope="session")

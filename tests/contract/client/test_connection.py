@@ -18,7 +18,7 @@ from keyferry.contracts.topology import CHAT_REQUEST, MODEL_LIST, WORKER_CONTROL
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 CRM, OTHER = internal_client("acme", "crm"), internal_client("other", "crm")
 HELLO = [{"role": "user", "content": "hello"}]
@@ -26,12 +26,12 @@ BOOT = "boot_test"
 
 
 @pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installation(tmp_path, internal_clients=[CRM, OTHER]) as found:
+async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
+    async with provisioned_bus(tmp_path, internal_clients=[CRM, OTHER]) as found:
         yield found
 
 
-def crm(bus: Installation, **changes: object) -> dict[str, object]:
+def crm(bus: ProvisionedBus, **changes: object) -> dict[str, object]:
     return {"tenant": "acme", "name": "crm", "nkey_file": bus.seed_file(CRM), **changes}
 
 
@@ -43,19 +43,19 @@ async def refused(url: str, **arguments: object) -> str:
     return str(raised.value)
 
 
-async def test_a_seed_that_the_server_does_not_know(bus: Installation, tmp_path: Path) -> None:
-    async with installation(_directory(tmp_path / "elsewhere"), internal_clients=[CRM]) as elsewhere:
+async def test_a_seed_that_the_server_does_not_know(bus: ProvisionedBus, tmp_path: Path) -> None:
+    async with provisioned_bus(_directory(tmp_path / "elsewhere"), internal_clients=[CRM]) as elsewhere:
         told = await refused(bus.nats_url, **crm(elsewhere))
     assert "does not accept the seed" in told
     assert "internal-client.acme.crm" in told
 
 
 @pytest.mark.parametrize("wrong", [{"tenant": "other"}, {"name": "mail"}])
-async def test_a_seed_of_another_program(bus: Installation, wrong: dict[str, str]) -> None:
+async def test_a_seed_of_another_program(bus: ProvisionedBus, wrong: dict[str, str]) -> None:
     assert "Check `tenant` and `name`" in await refused(bus.nats_url, **crm(bus, **wrong))
 
 
-async def test_files_that_are_no_seed(bus: Installation, tmp_path: Path) -> None:
+async def test_files_that_are_no_seed(bus: ProvisionedBus, tmp_path: Path) -> None:
     assert "cannot be read" in await refused(bus.nats_url, **crm(bus, nkey_file=tmp_path / "nothing"))
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("SUnonsense")
@@ -64,19 +64,19 @@ async def test_files_that_are_no_seed(bus: Installation, tmp_path: Path) -> None
     assert "SUnonsense" not in told
 
 
-async def test_no_server(bus: Installation) -> None:
+async def test_no_server(bus: ProvisionedBus) -> None:
     await asyncio.to_thread(bus.server.kill)
     told = await refused(bus.nats_url, **crm(bus, connect_timeout_seconds=0.5))
     assert "does not answer" in told
 
 
-async def test_a_name_that_is_none(bus: Installation) -> None:
+async def test_a_name_that_is_none(bus: ProvisionedBus) -> None:
     with pytest.raises(ValueError, match="cannot name a client"):
         async with connect(bus.nats_url, tenant="acme", name="*"):
             raise AssertionError("it let us in")
 
 
-async def test_nobody_there(bus: Installation) -> None:
+async def test_nobody_there(bus: ProvisionedBus) -> None:
     async with connect(bus.nats_url, tenant="acme", name="crm", nkey_file=bus.seed_file(CRM)) as client:
         with pytest.raises(Unavailable, match="no router is running"):
             await client.chat(model="echo", messages=HELLO)
@@ -84,7 +84,7 @@ async def test_nobody_there(bus: Installation) -> None:
             await client.models()
 
 
-async def test_a_bus_that_goes_away_and_comes_back(bus: Installation) -> None:
+async def test_a_bus_that_goes_away_and_comes_back(bus: ProvisionedBus) -> None:
     async with connect(bus.nats_url, tenant="acme", name="crm", nkey_file=bus.seed_file(CRM), max_retries=0) as client:
         await asyncio.to_thread(bus.server.kill)
         with pytest.raises(Unavailable):
@@ -101,7 +101,7 @@ async def test_a_bus_that_goes_away_and_comes_back(bus: Installation) -> None:
                     break
 
 
-async def test_models_and_who_may_ask_for_whose(bus: Installation) -> None:
+async def test_models_and_who_may_ask_for_whose(bus: ProvisionedBus) -> None:
     router = Bus(Role.ROUTER, ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(Role.ROUTER)))
     offered = Models(models=[Model(id="echo", provider="echo", key_source=KeySource.NONE)])
 
@@ -125,7 +125,7 @@ async def test_models_and_who_may_ask_for_whose(bus: Installation) -> None:
     assert refusal.code is ErrorCode.INVALID
 
 
-async def test_an_owner_s_refusal_has_its_class(bus: Installation) -> None:
+async def test_an_owner_s_refusal_has_its_class(bus: ProvisionedBus) -> None:
     async with bus.client(Role.ROUTER) as router:
 
         async def refuse(message: Msg) -> None:
@@ -139,7 +139,7 @@ async def test_an_owner_s_refusal_has_its_class(bus: Installation) -> None:
                 await client.models()
 
 
-async def test_what_nobody_had_taken_when_it_was_given_up_is_stopped_later(bus: Installation) -> None:
+async def test_what_nobody_had_taken_when_it_was_given_up_is_stopped_later(bus: ProvisionedBus) -> None:
     """Even where the whole client closes meanwhile: else the provider would be paid for an answer that nobody wants."""
     asked: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
     told: asyncio.Future[Control] = asyncio.get_running_loop().create_future()

@@ -10,8 +10,8 @@ import pytest
 from keyferry.client import ChatAnswer, Delta, KeyferryError
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.usage import KeySource
-from tests.support.client_sides import Script, Side, connect_demo, fake_side, real_side
-from tests.support.system import KeyferrySystem
+from tests.support.clients.fake_and_real import Script, Side, connect_demo, fake_side, real_side
+from tests.support.system.keyferry_system import KeyferrySystem
 
 HELLO = [{"role": "user", "content": "hello there"}]
 WORDS = ("Hel", "lo, ", "world")

@@ -6,11 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+import yaml
+
 from deploy.embedded.services import SERVICES, ServiceRow, nats_user
 from keyferry.runtime.process.settings import ServiceSettings
-from tests.support import plain_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
+Mapping = dict[str, object]
 PROCESSES: dict[str, tuple[ServiceRow, int]] = {
     nats_user(row, slot): (row, slot) for row in SERVICES for slot in range(1, row.slots + 1)
 }
@@ -31,7 +33,7 @@ class Container:
     """One service of the Compose file."""
 
     name: str
-    content: plain_yaml.Mapping
+    content: Mapping
 
     def text(self, key: str) -> str:
         value = self.content.get(key, "")
@@ -43,7 +45,7 @@ class Container:
         assert isinstance(value, list), f"{self.name}: {key} is no list"
         return [str(part) for part in value]
 
-    def mapping(self, key: str) -> plain_yaml.Mapping:
+    def mapping(self, key: str) -> Mapping:
         value = self.content.get(key, {})
         assert isinstance(value, dict), f"{self.name}: {key} is no mapping"
         return value
@@ -60,7 +62,7 @@ class Container:
     @property
     def waits_for(self) -> dict[str, str]:
         """Whom it waits for, and until when."""
-        waits = cast("dict[str, plain_yaml.Mapping]", self.mapping("depends_on"))
+        waits = cast("dict[str, Mapping]", self.mapping("depends_on"))
         return {name: str(wait["condition"]) for name, wait in waits.items()}
 
     @property
@@ -69,8 +71,9 @@ class Container:
 
 
 @cache
-def compose_file() -> plain_yaml.Mapping:
-    return plain_yaml.read((ROOT / "docker-compose.yml").read_text())
+def compose_file() -> Mapping:
+    content: Mapping = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return content
 
 
 @cache

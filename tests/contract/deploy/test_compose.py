@@ -24,7 +24,7 @@ from tests.contract.deploy.composition import (
     services,
     settings_class,
 )
-from tests.support import containers as test_containers
+from tests.support.servers import containers as test_containers
 
 _PREFIX = "KEYFERRY_"
 _UID = "10001"

@@ -17,7 +17,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
 from deploy.embedded.ports import LOOPBACK
-from tests.support import containers
+from tests.support.servers import containers
 
 _API_VERSION = "1.44"
 

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.embedded.services import SERVICES
 from tests.contract.deploy.composition import ROOT, containers
-from tests.support.tree import repository_files
+from tests.support.repository.files import repository_files
 
 _TEXT = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
 STEPS = [
@@ -93,7 +93,7 @@ def test_no_secret_can_get_into_a_layer() -> None:
         ".git",
     ):
         assert ignored(secret), secret
-    assert ignored("tests/support/bus.py")
+    assert ignored("tests/support/servers/provisioned_bus.py")
     assert not re.search(r"(?i)password|token|secret=|seed=", " ".join(arguments("ENV") + arguments("ARG")))
 
 

@@ -14,8 +14,8 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.providers_page import PAGE, REPOSITORY, render_page
 from services.provider_worker.providers_page import main as write_page
 from services.provider_worker.replay import __main__ as replay
-from tests.support.attempt_runs import attempt_run
-from tests.support.documents import Document
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.repository.documents import Document
 
 GUIDE = Document("docs/guides/adding-a-provider.md")
 JsonObject = dict[str, object]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
-from tests.support.adapter_replay import (
+from tests.support.providers.adapter_replay import (
     assert_judged_right,
     assert_meters_add_up,
     assert_role_comes_once,
@@ -13,7 +13,7 @@ from tests.support.adapter_replay import (
     assert_wrong_lines_are_seen,
     replay,
 )
-from tests.support.provider_traffic import Case, recorded_cases
+from tests.support.providers.recorded_traffic import Case, recorded_cases
 
 CASES = recorded_cases("bedrock")
 STREAMS = [case for case in CASES if case.stream]

@@ -13,9 +13,9 @@ from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
-from tests.support.attempt_runs import attempt_run
-from tests.support.aws_frames import START, delta, ending, event, stop
-from tests.support.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.aws_event_stream import START, delta, ending, event, stop
+from tests.support.providers.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
 
 JsonObject = dict[str, object]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.provider_worker.adapters.cohere.adapter import CohereAdapter
-from tests.support.adapter_replay import (
+from tests.support.providers.adapter_replay import (
     assert_judged_right,
     assert_meters_add_up,
     assert_role_comes_once,
@@ -13,7 +13,7 @@ from tests.support.adapter_replay import (
     assert_wrong_lines_are_seen,
     replay,
 )
-from tests.support.provider_traffic import Case, recorded_cases
+from tests.support.providers.recorded_traffic import Case, recorded_cases
 
 CASES = recorded_cases("cohere")
 STREAMS = [case for case in CASES if case.stream]

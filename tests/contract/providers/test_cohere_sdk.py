@@ -10,8 +10,8 @@ import pytest
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.adapters.cohere.adapter import CohereAdapter
-from tests.support.attempt_runs import attempt_run
-from tests.support.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
 
 JsonObject = dict[str, object]
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.adapters.gemini.adapter import AI_STUDIO, VERTEX, GeminiAdapter
-from tests.support.adapter_replay import (
+from tests.support.providers.adapter_replay import (
     assert_judged_right,
     assert_meters_add_up,
     assert_role_comes_once,
@@ -14,8 +14,8 @@ from tests.support.adapter_replay import (
     assert_wrong_lines_are_seen,
     replay,
 )
-from tests.support.attempt_runs import attempt_run
-from tests.support.provider_traffic import Case, recorded_cases
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.recorded_traffic import Case, recorded_cases
 
 CASES = recorded_cases("gemini")
 WHOLE = [case for case in CASES if case.status < 400]

@@ -18,8 +18,8 @@ from mistralai.client import Mistral
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import HeaderAuth, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
-from tests.support.attempt_runs import attempt_run
-from tests.support.upstream import Asked, Reply, Upstream, completion, pieces_of, running_upstream, stream_of
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.upstream import Asked, Reply, Upstream, completion, pieces_of, running_upstream, stream_of
 
 JsonObject = dict[str, Any]
 KEY = "a-key"

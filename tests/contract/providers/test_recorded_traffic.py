@@ -7,15 +7,15 @@ from services.provider_worker.adapters.adapter import Adapter
 from services.provider_worker.adapters.registry import ADAPTERS, adapter_for
 from services.provider_worker.replay.outcome import describe_outcome
 from services.provider_worker.replay.recording import caller_body, parse_recording
-from tests.support.adapter_replay import (
+from tests.support.providers.adapter_replay import (
     REPLAYS,
     assert_judged_right,
     assert_usage_only_when_asked,
     judge_line,
     replay,
 )
-from tests.support.attempt_runs import attempt_run
-from tests.support.provider_traffic import (
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.recorded_traffic import (
     Case,
     chat_cases,
     folder,

@@ -12,8 +12,9 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.replay.__main__ import main
 from services.provider_worker.replay.player import rechunk
 from services.provider_worker.replay.recording import find_provider, parse_recording
-from tests.support.judged import JUDGED, judged, matrix
-from tests.support.provider_traffic import REPOSITORY, Case, folder, mismatches, recorded_cases
+from tests.support.providers.recorded_traffic import Case, folder, mismatches, recorded_cases
+from tests.support.providers.replay_matrix import REPLAY_RESULT, replay_matrix, replay_result
+from tests.support.repository.files import ROOT
 
 JsonObject = dict[str, object]
 SEEDS = (0, 1, 2)
@@ -61,7 +62,7 @@ def test_every_recording_is_judged_right(
     faults: dict[str, list[str]] = {}
     for case in recorded_cases(provider):
         wrong = mismatches(case, told[case.name])
-        record_property(JUDGED, judged(provider, case.kind, right=not wrong))
+        record_property(REPLAY_RESULT, replay_result(provider, case.kind, right=not wrong))
         if wrong:
             faults[case.name] = wrong
     assert faults == {}
@@ -80,7 +81,7 @@ def test_the_judge_sees_a_wrong_line(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_file_outside_the_project_is_replayed_by_the_command(tmp_path: Path) -> None:
     file = written(tmp_path / "own.json")
     command = [sys.executable, "-m", "services.provider_worker.replay", str(file), "--json", "--seed", "7"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     [line] = lines(done.stdout)
     assert (line["case"], line["text"], line["finish_reason"], line["error"]) == ("own", "hé", "stop", None)
@@ -177,8 +178,12 @@ def test_cuts_lose_nothing_and_depend_on_the_seed(seed: int) -> None:
 
 
 def test_the_matrix_counts() -> None:
-    told = [judged("a", "chat", right=True), judged("a", "chat", right=False), judged("b", "error", right=True)]
-    assert [line.split() for line in matrix(told).splitlines()] == [
+    results = [
+        replay_result("a", "chat", right=True),
+        replay_result("a", "chat", right=False),
+        replay_result("b", "error", right=True),
+    ]
+    assert [line.split() for line in replay_matrix(results).splitlines()] == [
         ["provider", "chat", "error"],
         ["a", "1/2", "."],
         ["b", ".", "1/1"],

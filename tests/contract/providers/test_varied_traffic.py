@@ -7,9 +7,17 @@ import pytest
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.replay.outcome import describe_outcome
 from services.provider_worker.replay.recording import CUSTOM, Recording, caller_body, find_provider, parse_recording
-from tests.support.attempt_runs import attempt_run
-from tests.support.provider_traffic import Case, JsonObject, expectation, faults, folder, rechunked, recorded_cases
-from tests.support.variations import VARIATIONS, Variation, rewritten
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.recorded_traffic import (
+    Case,
+    JsonObject,
+    expectation,
+    faults,
+    folder,
+    rechunked,
+    recorded_cases,
+)
+from tests.support.providers.traffic_variations import VARIATIONS, Variation, rewritten
 
 PROVIDERS = sorted(path.name for path in (folder() / "cases").iterdir())
 SEEDS = 2

@@ -25,15 +25,15 @@ from keyferry.contracts.usage import Attempts, GetAttempts, KeySource, Outcome
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import Received
 from keyferry.runtime.process.settings import ServiceSettings
-from tests.support.bus import Installation
-from tests.support.stories import decision, ledger_row
+from tests.support.ledger.request_records import decision, ledger_row
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 Declare = Callable[[Bus], None]
 
 
 @asynccontextmanager
 async def process(
-    bus_of: Installation, role: Role, declare: Declare, *, slot: int = 1, waiting_for: tuple[str, ...] = ()
+    bus_of: ProvisionedBus, role: Role, declare: Declare, *, slot: int = 1, waiting_for: tuple[str, ...] = ()
 ) -> AsyncIterator[Bus]:
     """A process of `role` that answers pings, and whatever `declare` declares."""
     seed = bus_of.seed_file(worker_id(slot) if role is Role.PROVIDER_WORKER else role.value)
@@ -66,7 +66,7 @@ async def process(
 
 @asynccontextmanager
 async def owner(
-    bus_of: Installation,
+    bus_of: ProvisionedBus,
     role: Role,
     subject: Subject[Q, R],
     answer: Callable[[Q], Awaitable[R]],
@@ -78,7 +78,7 @@ async def owner(
 
 @asynccontextmanager
 async def whole_system(
-    bus_of: Installation,
+    bus_of: ProvisionedBus,
     *,
     waiting: Role | None = None,
     without: Role | None = None,

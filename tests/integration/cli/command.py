@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.bus import Installation
-from tests.support.command_line import Given, give
+from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.system.command_line import CommandResult, run_command
 
 _PATIENCE_SECONDS = 60
 
@@ -34,9 +34,11 @@ async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path, s
     return Ran(given.status, given.out, given.err)
 
 
-def _given_in(cwd: Path, arguments: tuple[str, ...], environment: Mapping[str, str | None], stdin: str | None) -> Given:
+def _given_in(
+    cwd: Path, arguments: tuple[str, ...], environment: Mapping[str, str | None], stdin: str | None
+) -> CommandResult:
     with contextlib.chdir(cwd):
-        return give(arguments, environment, stdin)
+        return run_command(arguments, environment, stdin)
 
 
 async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd: Path) -> Ran:
@@ -64,6 +66,6 @@ async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd:
     return Ran(child.returncode, out.decode(), err.decode())
 
 
-def operator_of(bus: Installation) -> dict[str, str]:
+def operator_of(bus: ProvisionedBus) -> dict[str, str]:
     """The environment that names a bus and its operator."""
     return {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("operator"))}

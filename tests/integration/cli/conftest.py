@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 
 @pytest.fixture
-async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProvisionedBus]:
     """A real server with the deployed permissions."""
     directory: Path = tmp_path_factory.mktemp("bus")
-    async with installation(directory) as found:
+    async with provisioned_bus(directory) as found:
         yield found

@@ -6,11 +6,11 @@ from pathlib import Path
 from keyferry.contracts.topology import Role
 from tests.integration.cli.answering import whole_system
 from tests.integration.cli.command import keyferry, operator_of
-from tests.support.bus import Installation
-from tests.support.stories import TRACE_ID
+from tests.support.ledger.request_records import TRACE_ID
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
-async def test_the_answer_and_its_story_once_the_ledger_has_it(bus: Installation, tmp_path: Path) -> None:
+async def test_the_answer_and_its_story_once_the_ledger_has_it(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=3):
         ran = await keyferry("chat", "hello there", "--explain", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
@@ -21,7 +21,7 @@ async def test_the_answer_and_its_story_once_the_ledger_has_it(bus: Installation
     assert f"Trace     {TRACE_ID}" in lines
 
 
-async def test_one_piece_and_json(bus: Installation, tmp_path: Path) -> None:
+async def test_one_piece_and_json(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus):
         whole = await keyferry("chat", "hello", "--no-stream", environment=operator_of(bus), cwd=tmp_path)
         data = await keyferry("chat", "hello", "--json", "--explain", environment=operator_of(bus), cwd=tmp_path)
@@ -32,7 +32,7 @@ async def test_one_piece_and_json(bus: Installation, tmp_path: Path) -> None:
     assert document["trace"]["attempts"][0]["cost_usd"] == "0.000012"
 
 
-async def test_a_bus_without_a_router_says_so(bus: Installation, tmp_path: Path) -> None:
+async def test_a_bus_without_a_router_says_so(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, without=Role.ROUTER):
         ran = await keyferry("chat", "hello", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
@@ -40,7 +40,7 @@ async def test_a_bus_without_a_router_says_so(bus: Installation, tmp_path: Path)
     assert "keyferry doctor" in ran.err
 
 
-async def test_a_ledger_that_never_hears_of_it_is_told_within_bounds(bus: Installation, tmp_path: Path) -> None:
+async def test_a_ledger_that_never_hears_of_it_is_told_within_bounds(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=1_000_000):
         ran = await keyferry("chat", "hello", "--explain", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1

@@ -36,8 +36,8 @@ from tests.integration.key_vault.vault_service import (
     unreachable,
     valid,
 )
-from tests.support.bus import Installation
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(bus: Installation, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Scene]:
     url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
     vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
     pinned = tmp_path / "home" / "secrets" / "vault" / "intake-key.pub"
@@ -299,7 +299,7 @@ async def test_the_kek_s_age(scene: Scene) -> None:
     assert "no new KEK was made: the keyring" in refused.err
 
 
-async def test_the_audit(bus: Installation, tmp_path: Path) -> None:
+async def test_the_audit(bus: ProvisionedBus, tmp_path: Path) -> None:
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     event = AuditEvent(
         event_id="aud_1",

@@ -24,10 +24,10 @@ from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus.requests import Refused
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import keyferry, keyferry_process, operator_of
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
-async def test_a_tenant_is_created_as_asked(bus: Installation, tmp_path: Path) -> None:
+async def test_a_tenant_is_created_as_asked(bus: ProvisionedBus, tmp_path: Path) -> None:
     asked: list[CreateTenant] = []
 
     async def create(command: CreateTenant) -> Tenant:
@@ -51,7 +51,7 @@ async def test_a_tenant_is_created_as_asked(bus: Installation, tmp_path: Path) -
     }
 
 
-async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: Installation, tmp_path: Path) -> None:
+async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: ProvisionedBus, tmp_path: Path) -> None:
     asked: list[UpdateTenant] = []
 
     async def update(command: UpdateTenant) -> Tenant:
@@ -92,7 +92,7 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: I
 
 
 async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
-    bus: Installation, tmp_path: Path
+    bus: ProvisionedBus, tmp_path: Path
 ) -> None:
     asked: list[ListModels] = []
     found = [
@@ -148,7 +148,7 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
     assert Models.model_validate_json(plain.out).models == found
 
 
-async def test_an_owners_refusal_is_one_line(bus: Installation, tmp_path: Path) -> None:
+async def test_an_owners_refusal_is_one_line(bus: ProvisionedBus, tmp_path: Path) -> None:
     async def create(command: CreateTenant) -> Tenant:
         raise Refused(ErrorCode.CONFLICT, f"there is a tenant {command.tenant} already")
 
@@ -157,13 +157,13 @@ async def test_an_owners_refusal_is_one_line(bus: Installation, tmp_path: Path) 
     assert (ran.status, ran.out, ran.err) == (1, "", "keyferry: there is a tenant acme already\n")
 
 
-async def test_an_owner_that_is_not_there_is_named(bus: Installation, tmp_path: Path) -> None:
+async def test_an_owner_that_is_not_there_is_named(bus: ProvisionedBus, tmp_path: Path) -> None:
     ran = await keyferry("tenants", "list", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "nobody answers tenant.list: is tenant-directory running?" in ran.err
 
 
-async def test_a_token_is_shown_once_and_only_its_digest_is_sent(bus: Installation, tmp_path: Path) -> None:
+async def test_a_token_is_shown_once_and_only_its_digest_is_sent(bus: ProvisionedBus, tmp_path: Path) -> None:
     sent: list[CreateClientToken] = []
     async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, _registering(sent)):
         ran = await keyferry("tokens", "create", "--label", "app", environment=operator_of(bus), cwd=tmp_path)
@@ -179,7 +179,7 @@ async def test_a_token_is_shown_once_and_only_its_digest_is_sent(bus: Installati
     assert client_token.digest(file.read_text().strip()) == sent[1].digest
 
 
-async def test_a_token_that_is_refused_leaves_no_file(bus: Installation, tmp_path: Path) -> None:
+async def test_a_token_that_is_refused_leaves_no_file(bus: ProvisionedBus, tmp_path: Path) -> None:
     async def refuse(_: CreateClientToken) -> ClientToken:
         raise Refused(ErrorCode.NOT_FOUND, "there is no tenant demo")
 
@@ -189,7 +189,7 @@ async def test_a_token_that_is_refused_leaves_no_file(bus: Installation, tmp_pat
     assert not (tmp_path / "token").exists()
 
 
-async def test_credentials_that_the_bus_does_not_know(bus: Installation, tmp_path: Path) -> None:
+async def test_credentials_that_the_bus_does_not_know(bus: ProvisionedBus, tmp_path: Path) -> None:
     nobody = {"KEYFERRY_NATS_URL": bus.nats_url}
     ran = await keyferry_process("tenants", "list", environment=nobody, cwd=tmp_path)
     assert ran.status == 1
@@ -204,7 +204,7 @@ async def test_credentials_that_the_bus_does_not_know(bus: Installation, tmp_pat
     assert "no seed at all" not in ran.err
 
 
-async def test_credentials_of_somebody_else(bus: Installation, tmp_path: Path) -> None:
+async def test_credentials_of_somebody_else(bus: ProvisionedBus, tmp_path: Path) -> None:
     environment = {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("ingress"))}
     ran = await keyferry("tenants", "list", environment=environment, cwd=tmp_path)
     assert ran.status == 1

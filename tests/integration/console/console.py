@@ -13,7 +13,7 @@ import httpx
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
 from keyferry.contracts.topology import Role
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 30.0
 TOKEN = secrets.token_urlsafe(32)
@@ -39,7 +39,7 @@ class Console:
 
 
 @asynccontextmanager
-async def console(bus: Installation, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
+async def console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
     """A console that is ready, with `intake_public_key` (base64url) pinned."""
     port = find_free_port()
     environment = {

@@ -16,8 +16,8 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.process.settings import ServiceSettings
 from services.console.service_client import Ask
 from tests.integration.cli.answering import owner
-from tests.support.bus import installation
-from tests.support.scripted_bus import ScriptedBus
+from tests.support.servers.provisioned_bus import provisioned_bus
+from tests.support.servers.scripted_bus import ScriptedBus
 from tests.unit.console.surface import NOW, stored
 
 SECONDS = 10.0
@@ -58,7 +58,7 @@ class Real:
         self._stack = stack
 
     async def open(self) -> None:
-        self._installation = await self._stack.enter_async_context(installation(self._folder))
+        self._installation = await self._stack.enter_async_context(provisioned_bus(self._folder))
         seed = self._installation.seed_file(Role.CONSOLE)
         bus = Bus(Role.CONSOLE, ServiceSettings(nats_url=self._installation.nats_url, nats_nkey_file=seed))
         await bus.connect()

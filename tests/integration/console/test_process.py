@@ -21,24 +21,24 @@ from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner, process
 from tests.integration.console.console import PATIENCE_SECONDS, Console, console, log_lines
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 PINNED = public_key_text(X25519PrivateKey.generate())
 
 
 @pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installation(tmp_path) as found:
+async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
+    async with provisioned_bus(tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-async def face(bus: Installation, tmp_path: Path) -> AsyncIterator[Console]:
+async def face(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Console]:
     async with console(bus, tmp_path, PINNED) as found:
         yield found
 
 
-async def test_it_may_ask_whom_it_asks(bus: Installation, face: Console) -> None:
+async def test_it_may_ask_whom_it_asks(bus: ProvisionedBus, face: Console) -> None:
     """With the deployed permissions, which say what the console may publish and where it is answered."""
 
     async def models(question: ListModels) -> Models:
@@ -63,7 +63,7 @@ async def test_it_may_ask_whom_it_asks(bus: Installation, face: Console) -> None
     assert not [line for line in log_lines(face.logged) if line["level"] in ("warning", "error", "critical")]
 
 
-async def test_it_reports_itself(bus: Installation, face: Console) -> None:
+async def test_it_reports_itself(bus: ProvisionedBus, face: Console) -> None:
     async with bus.client(Role.OPERATOR) as client:
         reply = await client.request(SERVICE_PING.format(), Ping().encode(), timeout=PATIENCE_SECONDS)
     report = ServiceReport.decode(reply.data)
@@ -82,7 +82,7 @@ async def test_without_a_credential_nothing_is_asked(face: Console) -> None:
     assert "is key-vault running?" in nobody.json()["error"]["message"]
 
 
-async def test_a_bus_that_goes_away_and_comes_back(bus: Installation, face: Console) -> None:
+async def test_a_bus_that_goes_away_and_comes_back(bus: ProvisionedBus, face: Console) -> None:
     async def keys(question: ListKeys) -> ProviderKeys:
         return ProviderKeys(keys=[])
 
@@ -97,7 +97,7 @@ async def test_a_bus_that_goes_away_and_comes_back(bus: Installation, face: Cons
         assert (await face.client.get("/api/v1/provider-keys")).json() == {"data": [], "next": None}
 
 
-async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: Installation, face: Console) -> None:
+async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: ProvisionedBus, face: Console) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
     async def keys(question: ListKeys) -> ProviderKeys:

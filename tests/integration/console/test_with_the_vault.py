@@ -23,9 +23,9 @@ from tests.integration.key_vault.vault_service import (
     unreachable,
 )
 from tests.integration.permissions.watching import watching
-from tests.support.bus import installation
-from tests.support.canary import Canary, Emission, Searcher
-from tests.support.servers import shared_postgres
+from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
+from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 ACME = "/api/v1/ops/tenants/acme/provider-keys"
 OWN = "/api/v1/provider-keys"
@@ -36,7 +36,7 @@ ORIGIN = "https://api.openai.com"
 async def around(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A bus, a migrated database and a running vault."""
     url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
-    async with installation(tmp_path) as bus:
+    async with provisioned_bus(tmp_path) as bus:
         vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
         async with vault_service.vault():
             yield vault_service
@@ -182,15 +182,15 @@ async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
     assert [answer.status_code for answer in answers] == [201, 409, 200, 422, 422, 400, 404]
     assert len(watcher.heard[KEY_ADD.format()]) == 2
     emissions = [
-        *(Emission("bus", subject, data) for subject, told in watcher.heard.items() for data in told),
+        *(CapturedOutput("bus", subject, data) for subject, told in watcher.heard.items() for data in told),
         *(
-            Emission("http", str(at), answer.content + str(answer.headers).encode())
+            CapturedOutput("http", str(at), answer.content + str(answer.headers).encode())
             for at, answer in enumerate(answers)
         ),
-        Emission("log", "console", face.logged.encode()),
+        CapturedOutput("log", "console", face.logged.encode()),
     ]
     searcher = Searcher([canary])
     assert searcher.sightings(emissions) == []
     assert worker.tested[0][0].reveal() == canary.text, "the worker got it all the same"
     request = answers[0].request.content
-    assert searcher.sightings([Emission("http", "request", request)]), "the search finds it where it is"
+    assert searcher.sightings([CapturedOutput("http", "request", request)]), "the search finds it where it is"

@@ -16,9 +16,10 @@ from deploy.embedded import nats, postgres
 from deploy.embedded.ports import LOOPBACK, find_free_port
 from deploy.embedded.process import RunAs, spawn
 from keyferry.contracts.secret import Secret
-from tests.support.containers import NoContainerEngine
-from tests.support.family import alive
-from tests.support.servers import nats_server, postgres_server, shared_postgres
+from tests.support.servers.containers import NoContainerEngine
+from tests.support.servers.nats import nats_server
+from tests.support.servers.postgres import postgres_server, shared_postgres
+from tests.support.system.process_tree import alive
 from tests.support.waiting import until
 
 

@@ -14,8 +14,9 @@ import pytest
 from deploy.embedded.errors import StartFailed, UnknownService
 from deploy.embedded.managed_process import ProcessConfig, RestartOrder, Timeouts
 from deploy.embedded.supervisor import Supervisor
-from tests.support.family import alive, descendants
-from tests.support.supervised import ROOT, STEADY, make_config
+from tests.support.repository.files import ROOT
+from tests.support.system.process_tree import alive, descendants
+from tests.support.system.supervisor_process import STEADY, make_config
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -232,7 +233,7 @@ async def test_a_forced_stop_does_not_wait(supervisor: Supervisor, tmp_path: Pat
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_dead_supervisor_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "tests.support.supervised", tmp_path], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.system.supervisor_process", tmp_path], cwd=ROOT)
     try:
         until("all are ready", (tmp_path / "ready").exists)
         family = descendants(process.pid)

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
 from deploy.postgres.roles import SERVICES_WITH_TABLES
-from tests.support.family import alive, descendants
+from tests.support.system.process_tree import alive, descendants
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +69,7 @@ class Launcher:
 
     def _command(self, *arguments: str) -> list[str]:
         if arguments == ("up",):
-            return [sys.executable, "-m", "tests.support.small_system"]
+            return [sys.executable, "-m", "tests.support.system.stub_launcher"]
         return [sys.executable, "-m", "deploy.embedded", *arguments]
 
     def _env(self, settings: dict[str, str]) -> dict[str, str]:

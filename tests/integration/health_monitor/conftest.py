@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.health_monitor.processes import Surroundings
-from tests.support.bus import installation
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
 async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
     """Provisioned, without any service."""
-    async with installation(tmp_path) as bus:
+    async with provisioned_bus(tmp_path) as bus:
         yield Surroundings(bus)

@@ -22,8 +22,8 @@ from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import KvView
 from services.health_monitor.app import create_app
 from services.health_monitor.settings import HealthSettings
-from tests.support.attempt_records import WORKER, attempt_record, pack
-from tests.support.bus import Installation
+from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
@@ -36,7 +36,7 @@ OWN = Target(provider="custom", model="llama:8b", tenant="acme", endpoint="ollam
 class Surroundings:
     """The bus of one test."""
 
-    installation: Installation
+    installation: ProvisionedBus
 
     @asynccontextmanager
     async def monitor(self, **settings: float) -> AsyncIterator[Service]:
@@ -122,7 +122,7 @@ class Worker:
     client: Client
 
     async def report(self, records: Iterable[AttemptRecord]) -> None:
-        await self.send(pack([record.encode() for record in records]))
+        await self.send(batch_message([record.encode() for record in records]))
 
     async def send(self, data: bytes) -> None:
         await self.client.jetstream().publish(ATTEMPT_FINISHED.format(worker=WORKER), data, timeout=20)

@@ -20,7 +20,7 @@ from tests.integration.health_monitor.processes import (
     state,
     until_rested,
 )
-from tests.support.attempt_records import attempt_record, pack
+from tests.support.ledger.attempt_records import attempt_record, batch_message
 
 OPEN, COOLING, CLOSED = CircuitState.OPEN, CircuitState.COOLING, CircuitState.CLOSED
 
@@ -90,7 +90,7 @@ async def test_the_same_attempt_in_many_packs_counts_once(surroundings: Surround
 async def test_what_cannot_be_read_keeps_nothing_back(surroundings: Surroundings) -> None:
     async with surroundings.monitor() as monitor, surroundings.worker() as worker, surroundings.router() as view:
         await worker.send(b"no pack at all")
-        await worker.send(pack([b"{}", b"not json", *(record.encode() for record in failing(5))]))
+        await worker.send(batch_message([b"{}", b"not json", *(record.encode() for record in failing(5))]))
         impostors = [record.model_copy(update={"worker_id": "provider-worker-2"}) for record in failing(5, model="x")]
         await worker.report(impostors)
         await state(view, OPEN)

@@ -9,8 +9,8 @@ from deploy.postgres.migrate import migrate
 from tests.integration.key_vault.vault_database import VaultDatabase, running_vault
 from tests.integration.key_vault.vault_on_bus import VaultOnBus
 from tests.integration.key_vault.vault_service import KeyFiles, Operator, VaultService, Worker
-from tests.support.bus import installation
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[VaultDatabase]:
 @pytest.fixture
 async def on_bus(tmp_path: Path) -> AsyncIterator[VaultOnBus]:
     """The vault's tables and a bus with the deployed permissions; no process runs yet."""
-    async with running_vault(tmp_path) as vault, installation(tmp_path) as bus:
+    async with running_vault(tmp_path) as vault, provisioned_bus(tmp_path) as bus:
         yield VaultOnBus(bus, vault)
 
 
@@ -31,7 +31,7 @@ async def on_bus(tmp_path: Path) -> AsyncIterator[VaultOnBus]:
 async def stopped_service(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A migrated database and a provisioned bus; the vault does not run yet."""
     url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
-    async with installation(tmp_path) as bus:
+    async with provisioned_bus(tmp_path) as bus:
         yield VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
 
 

@@ -20,7 +20,7 @@ from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.keys.store import Act, KeyStore
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
 
 DEPLOYMENT = "dep_test"
 PROVIDER, ORIGIN = "openai", "https://api.openai.com"

@@ -33,7 +33,7 @@ from keyferry.sealing.leased import LeasedKey
 from services.key_vault.leases.registrations import EnrolledWorkers
 from services.key_vault.leases.service import LeaseService, ask_over_bus
 from tests.integration.key_vault.vault_database import VaultDatabase, act, provider_key
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 ASK_SECONDS = 20.0
 SLOTS = (1, 2)
@@ -43,7 +43,7 @@ SLOTS = (1, 2)
 class VaultOnBus:
     """The servers, a vault's tables, and the identities of two worker slots."""
 
-    bus: Installation
+    bus: ProvisionedBus
     vault: VaultDatabase
     signer: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     identities: dict[int, Ed25519PrivateKey] = field(

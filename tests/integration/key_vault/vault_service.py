@@ -58,7 +58,7 @@ from keyferry.sealing.private_keys import public_key_text, text_of, verifying_ke
 from services.key_vault.app import create_app
 from services.key_vault.keys.store import KeyStore, event_outbox
 from services.key_vault.settings import VaultSettings
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 20.0
@@ -106,7 +106,7 @@ class KeyFiles:
 class VaultService:
     """The servers of one test, and the files that open them."""
 
-    bus: Installation
+    bus: ProvisionedBus
     database_url_file: Path
     files: KeyFiles
 

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from keyferry.contracts import topology
 from keyferry.contracts.topology import BUCKETS, STREAMS, SUBJECTS, AnySubject, Role
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 WORKER_SLOTS = 2
 CLIENTS = [topology.internal_client(tenant, name) for tenant, name in (("acme", "crm"), ("acme", "mail"), ("a-b", "c"))]
@@ -101,7 +101,7 @@ def subscriptions() -> tuple[tuple[str, str | None], ...]:
     return tuple((pattern, queue) for pattern in patterns for queue in _queues(pattern))
 
 
-async def refused_publications(bus: Installation, user: str, subjects: Iterable[str]) -> set[str]:
+async def refused_publications(bus: ProvisionedBus, user: str, subjects: Iterable[str]) -> set[str]:
     """Which of these the server refuses to take from `user`."""
     failed_attempts = {_key("publish", subject): subject for subject in subjects}
     async with Connection(bus, user) as connection:
@@ -111,7 +111,7 @@ async def refused_publications(bus: Installation, user: str, subjects: Iterable[
 
 
 async def refused_subscriptions(
-    bus: Installation, user: str, wanted: Iterable[tuple[str, str | None]]
+    bus: ProvisionedBus, user: str, wanted: Iterable[tuple[str, str | None]]
 ) -> set[tuple[str, str | None]]:
     """Which of these, each a pattern and its queue, the server refuses to give to `user`."""
     failed_attempts = {_key("subscription", pattern, queue): (pattern, queue) for pattern, queue in wanted}
@@ -125,7 +125,7 @@ async def refused_subscriptions(
 class Connection:
     """One user's connection, and what the server refuses on it."""
 
-    bus: Installation
+    bus: ProvisionedBus
     user: str
 
     async def __aenter__(self) -> "Connection":

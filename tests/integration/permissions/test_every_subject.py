@@ -21,7 +21,7 @@ from tests.integration.permissions.attempts import (
     subscriptions,
 )
 from tests.integration.permissions.expectations import should_publish, should_subscribe
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 rights_of = functools.cache(permissions)
 """Asked for once for each of the thousands of things that a user tries."""
@@ -29,10 +29,10 @@ RESTRICTED = [user for user in USERS if user != Role.PROVISIONER]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProvisionedBus]:
     """One bus for all: what restricted users may do changes nobody's rights."""
     directory = tmp_path_factory.mktemp("bus")
-    async with installation(directory, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as found:
+    async with provisioned_bus(directory, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as found:
         yield found
 
 
@@ -61,7 +61,7 @@ def granted(user: str, pattern: str, queue: str | None) -> bool:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bus: Installation, user: str) -> None:
+async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bus: ProvisionedBus, user: str) -> None:
     failed_attempts = literal_subjects()
     taken = set(failed_attempts) - await refused_publications(bus, user, failed_attempts)
     assert taken == {subject for subject in failed_attempts if should_publish(user, subject)}
@@ -72,7 +72,7 @@ async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bu
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_the_server_gives_to_each_user_what_its_role_hears_and_no_more(bus: Installation, user: str) -> None:
+async def test_the_server_gives_to_each_user_what_its_role_hears_and_no_more(bus: ProvisionedBus, user: str) -> None:
     failed_attempts = subscriptions()
     given = set(failed_attempts) - await refused_subscriptions(bus, user, failed_attempts)
     assert given == {(pattern, queue) for pattern, queue in failed_attempts if should_subscribe(user, pattern, queue)}
@@ -81,7 +81,7 @@ async def test_the_server_gives_to_each_user_what_its_role_hears_and_no_more(bus
 
 async def test_the_provisioner_alone_may_do_everything(tmp_path: Path) -> None:
     """On a bus of its own, since it deletes every stream on the way."""
-    async with installation(tmp_path, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as bus:
+    async with provisioned_bus(tmp_path, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as bus:
         assert await refused_subscriptions(bus, Role.PROVISIONER, subscriptions()) == set()
         assert await refused_publications(bus, Role.PROVISIONER, literal_subjects()) == set()
 

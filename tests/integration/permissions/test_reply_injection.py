@@ -36,9 +36,9 @@ from services.tenant_directory import app as tenant_directory
 from services.tenant_directory.settings import DirectorySettings
 from tests.integration.permissions.attempts import CLIENTS, USERS, Connection
 from tests.integration.permissions.watching import PATIENCE_SECONDS, Watcher, watching
-from tests.support.attempt_runs import attempt_run
-from tests.support.bus import Installation, installation
-from tests.support.servers import shared_postgres
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 ASTRAY = (
     *(f"{inbox_prefix(user)}.stolen.1" for user in USERS),
@@ -91,7 +91,7 @@ class Question:
         return f"{inbox_prefix(asker)}.{secrets.token_hex(8)}.1"
 
 
-async def ask_in_every_way(bus: Installation, watcher: Watcher, question: Question) -> None:
+async def ask_in_every_way(bus: ProvisionedBus, watcher: Watcher, question: Question) -> None:
     """Ask with every reply that is wrong and then with a right one, which is answered last."""
     async with Connection(bus, question.publisher) as connection:
         for reply in question.astray():
@@ -105,12 +105,12 @@ async def ask_in_every_way(bus: Installation, watcher: Watcher, question: Questi
 
 
 @pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installation(tmp_path, internal_clients=CLIENTS) as found:
+async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
+    async with provisioned_bus(tmp_path, internal_clients=CLIENTS) as found:
         yield found
 
 
-async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(bus: Installation) -> None:
+async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(bus: ProvisionedBus) -> None:
     async def refuse(_: Message) -> Message:
         raise Refused(ErrorCode.CONFLICT, "an answer")
 
@@ -190,7 +190,9 @@ QUESTIONS = (
 )
 
 
-async def test_the_real_doors_of_the_services_answer_callers_and_nobody_else(bus: Installation, tmp_path: Path) -> None:
+async def test_the_real_doors_of_the_services_answer_callers_and_nobody_else(
+    bus: ProvisionedBus, tmp_path: Path
+) -> None:
     async with watching(bus) as watcher, running(bus, tmp_path, watcher) as worker:
         for question in QUESTIONS:
             at = question.at.format(instance=worker.bus.instance_id)
@@ -209,7 +211,7 @@ def test_the_real_doors_are_all_that_answer() -> None:
 
 
 @asynccontextmanager
-async def running(bus: Installation, directory: Path, watcher: Watcher) -> AsyncIterator[Service]:
+async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> AsyncIterator[Service]:
     """The real tenant directory, router and worker, ready; the worker."""
     url_files = migrate(
         shared_postgres().new_database(), directory / "database", services=["tenant_directory", "router"]

@@ -15,7 +15,7 @@ from keyferry.contracts.permissions import permissions
 from keyferry.contracts.topology import BUCKETS, CONSUMERS, SERVICES, STREAMS, Role, inbox_prefix, role_of
 from tests.integration.permissions.attempts import CLIENTS, USERS, Connection
 from tests.integration.permissions.watching import watching
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 RESTRICTED = [user for user in USERS if user != Role.PROVISIONER]
 ALL_STREAMS = [*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)]
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProvisionedBus]:
     """One bus with something in every bucket; each test leaves streams and consumers as they are."""
-    async with installation(tmp_path_factory.mktemp("bus"), internal_clients=CLIENTS) as found:
+    async with provisioned_bus(tmp_path_factory.mktemp("bus"), internal_clients=CLIENTS) as found:
         for bucket in BUCKETS:
             async with found.client(bucket.owner) as owner:
                 await owner.jetstream().publish(bucket.key_subject("acme"), CONTENT)
@@ -47,7 +47,7 @@ def push_consumer(stream: str, destination: str) -> bytes:
 
 
 @pytest.mark.parametrize("verb", ["CONSUMER.CREATE.{}.mine", "CONSUMER.CREATE.{}", "CONSUMER.DURABLE.CREATE.{}.mine"])
-async def test_nobody_has_the_server_deliver_to_another_subject(bus: Installation, verb: str) -> None:
+async def test_nobody_has_the_server_deliver_to_another_subject(bus: ProvisionedBus, verb: str) -> None:
     destination = "kf.v1.attempt.run.stolen"
     async with bus.client(Role.PROVISIONER) as provisioner:
         stolen = await provisioner.subscribe(
@@ -72,7 +72,7 @@ async def test_nobody_has_the_server_deliver_to_another_subject(bus: Installatio
         await provisioner.jetstream().delete_consumer(BUCKETS[0].stream, "mine")
 
 
-async def test_nobody_makes_a_stream_that_copies_another(bus: Installation) -> None:
+async def test_nobody_makes_a_stream_that_copies_another(bus: ProvisionedBus) -> None:
     async with bus.client(Role.PROVISIONER) as provisioner:
         before = set(await streams(provisioner))
         for user in RESTRICTED:
@@ -85,7 +85,7 @@ async def test_nobody_makes_a_stream_that_copies_another(bus: Installation) -> N
 
 
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_a_bucket_is_read_by_its_readers_alone(bus: Installation, user: str) -> None:
+async def test_a_bucket_is_read_by_its_readers_alone(bus: ProvisionedBus, user: str) -> None:
     role = role_of(user)
     async with Connection(bus, user) as connection:
         answers = await connection.client.subscribe(f"{inbox_prefix(user)}.read.*")
@@ -101,7 +101,7 @@ async def test_a_bucket_is_read_by_its_readers_alone(bus: Installation, user: st
         assert all(answer.data == CONTENT for answer in read)
 
 
-async def test_a_worker_reports_attempts_in_its_own_name_alone(bus: Installation) -> None:
+async def test_a_worker_reports_attempts_in_its_own_name_alone(bus: ProvisionedBus) -> None:
     async with bus.client(Role.PROVISIONER) as provisioner, Connection(bus, "provider-worker-1") as worker:
         before = (await streams(provisioner))["ATTEMPTS"].state.messages
         for name in ("provider-worker-2", "provider-worker-10", "stranger", "provider-worker-1.more"):
@@ -113,7 +113,7 @@ async def test_a_worker_reports_attempts_in_its_own_name_alone(bus: Installation
 
 
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_nobody_reads_anothers_inbox(bus: Installation, user: str) -> None:
+async def test_nobody_reads_anothers_inbox(bus: ProvisionedBus, user: str) -> None:
     """Neither by its name nor by a pattern that covers it, alone or in a queue."""
     others = [other for other in USERS if inbox_prefix(other) != inbox_prefix(user)]
     patterns = [f"{inbox_prefix(other)}.{rest}" for other in others for rest in (">", "*", "*.*", "token.1")]
@@ -138,7 +138,7 @@ async def test_nobody_reads_anothers_inbox(bus: Installation, user: str) -> None
         assert stolen == []
 
 
-async def test_the_right_to_answer_is_used_up_by_the_answer(bus: Installation) -> None:
+async def test_the_right_to_answer_is_used_up_by_the_answer(bus: ProvisionedBus) -> None:
     async with (
         watching(bus) as watcher,
         Connection(bus, Role.TENANT_DIRECTORY) as owner,
@@ -158,7 +158,7 @@ async def test_the_right_to_answer_is_used_up_by_the_answer(bus: Installation) -
         assert watcher.heard[inbox] == [b"first"]
 
 
-async def test_only_services_of_the_installation_speak_to_jetstream(bus: Installation) -> None:
+async def test_only_services_of_the_installation_speak_to_jetstream(bus: ProvisionedBus) -> None:
     """The server sends what JetStream answers to whatever reply the asker names, streams and buckets included.
 
     So who may ask JetStream anything must be trusted with that: no tenant's program and no person may.

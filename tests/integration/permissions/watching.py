@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from keyferry.contracts.topology import Role
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 30.0
 
@@ -38,7 +38,7 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(bus: Installation) -> AsyncIterator[Watcher]:
+async def watching(bus: ProvisionedBus) -> AsyncIterator[Watcher]:
     """A watcher with the provisioner's rights: nobody else may hear everything."""
     async with bus.client(Role.PROVISIONER) as client:
         watcher = Watcher(client)

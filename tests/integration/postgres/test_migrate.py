@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from deploy.postgres import migrate, roles
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.database.schema_check import SchemaMismatch, SchemaState, require_current_schema
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
 
 SERVICES = ("alpha", "beta")
 

@@ -25,9 +25,9 @@ from services.provider_worker.delivery import Delivery
 from services.provider_worker.keys import leasing
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import UpstreamError
-from tests.support.attempt_runs import attempt_run
-from tests.support.upstream_double import Call, Double, reply, upstream_double
-from tests.support.vault_double import VaultDouble, key_facts, worker_side
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.raw_http_server import Call, RawHttpServer, raw_http_server, reply
+from tests.support.vault.vault_double import VaultDouble, key_facts, worker_side
 
 CANARY = "sk-canary-0123456789abcdef"
 CASES = 500
@@ -45,8 +45,8 @@ NAME = "own.example"
 class Scene:
     """The two listeners, the key's origin, and a worker's way to call."""
 
-    own: Double
-    foreign: Double
+    own: RawHttpServer
+    foreign: RawHttpServer
     vault: VaultDouble
     client: UpstreamClient
     origin: str
@@ -106,8 +106,8 @@ async def scene(name: str | None = None, addresses: Iterator[list[str]] | None =
     allow = (ip_network(f"{OWN_HOST}/32"),) if name else (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     client = UpstreamClient(allow=allow, lookup=lookup) if name else UpstreamClient(allow=allow)
     async with AsyncExitStack() as stack:
-        mine = await stack.enter_async_context(upstream_double(own, host=OWN_HOST))
-        theirs = await stack.enter_async_context(upstream_double(foreign, host=FOREIGN_HOST, port=mine.port))
+        mine = await stack.enter_async_context(raw_http_server(own, host=OWN_HOST))
+        theirs = await stack.enter_async_context(raw_http_server(foreign, host=FOREIGN_HOST, port=mine.port))
         origin = f"http://{name or OWN_HOST}:{mine.port}"
         vault = VaultDouble()
         vault.put(key_facts(provider="custom", origin=origin), Secret(CANARY))

@@ -8,8 +8,8 @@ from services.provider_worker.attempt import Progress
 from services.provider_worker.calling import http_provider
 from services.provider_worker.delivery import Delivery
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from tests.support.attempt_runs import attempt_run
-from tests.support.upstream_double import answers, reply, upstream_double
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.raw_http_server import answers, raw_http_server, reply
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 LAST = b'{"choices":[{"index":0,"delta":{"content":"b"},"finish_reason":"stop"}]}'
@@ -25,7 +25,7 @@ async def test_the_last_piece_is_delivered_without_its_blank_line() -> None:
 
     client = UpstreamClient(allow=(ip_network("127.0.0.0/8"),))
     try:
-        async with upstream_double(answers(reply(STREAM, "content-type: text/event-stream"))) as double:
+        async with raw_http_server(answers(reply(STREAM, "content-type: text/event-stream"))) as double:
             run = attempt_run(stream=True, base_url=f"http://127.0.0.1:{double.port}")
             progress = Progress(Delivery("att_test", publish, 1_000_000), 0.0)
             answer = await http_provider(ADAPTERS["custom"], client, TIMEOUTS)(run, BODY).call(progress)

@@ -10,8 +10,8 @@ import pytest
 from keyferry.contracts.secret import Secret
 from services.key_vault.keys.store import Nonce
 from tests.integration.key_vault.vault_database import TABLES, VaultDatabase, act, running_vault
-from tests.support.canary import Canary, Emission, Searcher
-from tests.support.servers import shared_postgres
+from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
+from tests.support.servers.postgres import shared_postgres
 
 KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4KdYm3Pc5Hs7"
 SEARCHER = Searcher([Canary("the key", KEY, public_prefix="sk-canary-")])
@@ -53,7 +53,7 @@ async def test_what_the_server_says_of_a_refused_row_holds_no_key(vault: VaultDa
     said = {table: refusals(vault, table) for table in TABLES}
     for table in ("provider_keys", "key_records", "data_keys", "event_outbox", "lease_nonces"):
         assert any("Failing row contains" in detail for detail in said[table]), table
-    emissions = [Emission("postgres", table, "\n".join(detail).encode()) for table, detail in said.items()]
+    emissions = [CapturedOutput("postgres", table, "\n".join(detail).encode()) for table, detail in said.items()]
     assert SEARCHER.sightings(emissions) == []
 
 
@@ -65,4 +65,4 @@ def test_a_key_that_was_stored_as_it_is_would_be_said() -> None:
         with pytest.raises(psycopg.Error) as refused:
             connection.execute("INSERT INTO naive VALUES (NULL, %s)", (KEY,))
     detail = f"{refused.value.diag.message_detail}".encode()
-    assert SEARCHER.sightings([Emission("postgres", "naive", detail)])
+    assert SEARCHER.sightings([CapturedOutput("postgres", "naive", detail)])

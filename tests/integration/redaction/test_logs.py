@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from tests.integration.provider_worker.key_test.provider import json_reply
-from tests.support.canary import Canary, Emission, Searcher
-from tests.support.upstream_double import Call, upstream_double
+from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
+from tests.support.providers.raw_http_server import Call, raw_http_server
 
 KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4KdYm3Pc5Hs7"
 SEARCHER = Searcher([Canary("the key", KEY, public_prefix="sk-canary-")])
@@ -22,7 +22,7 @@ async def emitted(*flags: str) -> bytes:
         else:
             await call.send(json_reply(f'{{"error":{{"message":"Incorrect API key: {KEY}"}}}}', "401 Unauthorized"))
 
-    async with upstream_double(behave) as double:
+    async with raw_http_server(behave) as double:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -45,7 +45,7 @@ async def emitted(*flags: str) -> bytes:
 
 async def test_a_log_holds_no_key() -> None:
     out = await emitted()
-    assert SEARCHER.sightings([Emission("log", "stderr", out)]) == []
+    assert SEARCHER.sightings([CapturedOutput("log", "stderr", out)]) == []
     for detail in (b'"begun"', b'"checked"', b'"a call failed"', b'"a defect"', b'"RuntimeError"'):
         assert detail in out, "our own lines of every level are there"
 
@@ -54,4 +54,4 @@ async def test_a_log_holds_no_key() -> None:
 async def test_a_plain_log_holds_it(detail: bytes) -> None:
     """The negative case: what the log's set-up keeps out."""
     lines = [line for line in (await emitted("--plain")).splitlines() if detail in line]
-    assert SEARCHER.sightings([Emission("log", "stderr", b"\n".join(lines))])
+    assert SEARCHER.sightings([CapturedOutput("log", "stderr", b"\n".join(lines))])

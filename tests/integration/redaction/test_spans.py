@@ -9,17 +9,17 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.telemetry import Telemetry
-from tests.support.canary import Canary, Emission, Searcher
-from tests.support.otlp_collector import OtlpCollector, running_collector
+from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
+from tests.support.servers.otlp_collector import OtlpCollector, running_collector
 from tests.support.waiting import until
 
 KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4KdYm3Pc5Hs7"
 SEARCHER = Searcher([Canary("the key", KEY, public_prefix="sk-canary-")])
 
 
-def exported(collector: OtlpCollector) -> list[Emission]:
+def exported(collector: OtlpCollector) -> list[CapturedOutput]:
     until("a span is exported", lambda: collector.spans)
-    return [Emission("otlp", "export", data) for data in collector.exports]
+    return [CapturedOutput("otlp", "export", data) for data in collector.exports]
 
 
 def test_a_failed_span_names_the_kind_of_failure_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.views import ViewWriter
 from services.router.app import create_app
 from services.router.settings import RouterSettings
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 30.0
 _FAR_AWAY_UNIX_MS = 4_000_000_000_000
@@ -48,7 +48,7 @@ _FAR_AWAY_UNIX_MS = 4_000_000_000_000
 class Surroundings:
     """The servers of one test, and the files that open them."""
 
-    bus: Installation
+    bus: ProvisionedBus
     database_url_file: Path
 
     @asynccontextmanager

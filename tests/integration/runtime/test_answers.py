@@ -9,17 +9,17 @@ from keyferry.contracts.topology import TENANT_CREATE, Role
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.settings import ServiceSettings
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 _PATIENCE_SECONDS = 10
 
 
-def bus_of(found: Installation, role: Role) -> Bus:
+def bus_of(found: ProvisionedBus, role: Role) -> Bus:
     return Bus(role, ServiceSettings(nats_url=found.nats_url, nats_nkey_file=found.seed_file(role)))
 
 
 async def test_a_slow_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
-    async with installation(tmp_path) as found:
+    async with provisioned_bus(tmp_path) as found:
         owner, operator = bus_of(found, Role.TENANT_DIRECTORY), bus_of(found, Role.OPERATOR)
         second_came = asyncio.Event()
 

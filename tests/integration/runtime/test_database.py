@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from keyferry.runtime.database import engine as database
 from keyferry.runtime.process.settings import DatabaseSettings
-from tests.support.servers import PostgresServer, postgres_server
+from tests.support.servers.postgres import PostgresServer, postgres_server
 
 
 @pytest.fixture

@@ -14,20 +14,20 @@ from nats.js.errors import BadRequestError
 
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.bus.in_order import Send, acknowledged
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 SUBJECT = AUDIT_RECORDED.format(service=Role.KEY_VAULT.value)
 WITHIN_SECONDS = 30.0
 
 
 @pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installation(tmp_path) as bus:
+async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
+    async with provisioned_bus(tmp_path) as bus:
         yield bus
 
 
 @pytest.fixture
-async def vault(bus: Installation) -> AsyncIterator[Client]:
+async def vault(bus: ProvisionedBus) -> AsyncIterator[Client]:
     async with bus.client(Role.KEY_VAULT) as client:
         yield client
 
@@ -42,14 +42,14 @@ def sends(
     ]
 
 
-async def stored(bus: Installation) -> list[str]:
+async def stored(bus: ProvisionedBus) -> list[str]:
     async with bus.client(Role.PROVISIONER) as client:
         jetstream = client.jetstream()
         last = (await jetstream.stream_info("AUDIT")).state.last_seq
         return [((await jetstream.get_msg("AUDIT", seq)).data or b"").decode() for seq in range(1, last + 1)]
 
 
-async def largest_message(bus: Installation, size_bytes: int) -> None:
+async def largest_message(bus: ProvisionedBus, size_bytes: int) -> None:
     """Have the stream refuse what is larger; -1 is no limit."""
     async with bus.client(Role.PROVISIONER) as client:
         jetstream = client.jetstream()
@@ -57,7 +57,7 @@ async def largest_message(bus: Installation, size_bytes: int) -> None:
         await jetstream.update_stream(config.evolve(max_msg_size=size_bytes))
 
 
-async def test_they_are_stored_in_order(bus: Installation, vault: Client) -> None:
+async def test_they_are_stored_in_order(bus: ProvisionedBus, vault: Client) -> None:
     texts = [f"text{number:04}" for number in range(500)]
     assert await acknowledged(sends(vault.jetstream(), texts)) == (500, None)
     assert await stored(bus) == texts
@@ -68,7 +68,7 @@ async def test_nothing_to_send_is_all_stored(vault: Client) -> None:
 
 
 async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats_nothing(
-    bus: Installation, vault: Client
+    bus: ProvisionedBus, vault: Client
 ) -> None:
     texts = ["first", "second", "the third, which is a large one" * 10, "fourth", "fifth"]
     jetstream = vault.jetstream()
@@ -80,7 +80,7 @@ async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats
     assert sorted(await stored(bus)) == sorted(texts)
 
 
-async def test_nothing_follows_one_that_could_not_be_written(bus: Installation, vault: Client) -> None:
+async def test_nothing_follows_one_that_could_not_be_written(bus: ProvisionedBus, vault: Client) -> None:
     jetstream = vault.jetstream()
     too_large = "x" * (vault.max_payload + 1)
     count, failure = await acknowledged(sends(jetstream, ["first", too_large, "third"]))
@@ -89,7 +89,7 @@ async def test_nothing_follows_one_that_could_not_be_written(bus: Installation, 
     assert await stored(bus) == ["first"]
 
 
-async def test_an_acknowledgement_that_does_not_come_is_a_failure(bus: Installation, vault: Client) -> None:
+async def test_an_acknowledgement_that_does_not_come_is_a_failure(bus: ProvisionedBus, vault: Client) -> None:
     jetstream = vault.jetstream()
     assert await acknowledged(sends(jetstream, ["first"])) == (1, None)
     bus.server.pause()

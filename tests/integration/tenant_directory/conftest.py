@@ -7,8 +7,8 @@ import pytest
 
 from deploy.postgres.migrate import migrate
 from tests.integration.tenant_directory.directory import PEPPER, Surroundings
-from tests.support.bus import installation
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
@@ -18,5 +18,5 @@ async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
     url_files = migrate(admin_url, tmp_path / "database", services=["tenant_directory"])
     pepper_file = tmp_path / "pepper"
     pepper_file.write_text(PEPPER.reveal())
-    async with installation(tmp_path) as bus:
+    async with provisioned_bus(tmp_path) as bus:
         yield Surroundings(bus, admin_url, url_files["tenant_directory"], pepper_file)

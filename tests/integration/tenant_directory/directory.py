@@ -31,7 +31,7 @@ from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import KvView
 from services.tenant_directory.app import create_app
 from services.tenant_directory.settings import DirectorySettings
-from tests.support.bus import Installation
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 10.0
@@ -42,7 +42,7 @@ PEPPER = Secret("a pepper for tests, nothing else")
 class Surroundings:
     """The servers of one test, and the files that open them."""
 
-    bus: Installation
+    bus: ProvisionedBus
     admin_url: Secret
     database_url_file: Path
     pepper_file: Path

@@ -7,8 +7,8 @@ import pytest
 
 from deploy.postgres.migrate import migrate
 from tests.integration.usage_ledger.ledger import Surroundings
-from tests.support.bus import installation
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
@@ -16,5 +16,5 @@ async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
     """Provisioned and migrated servers, without any service."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["usage_ledger"])
-    async with installation(tmp_path) as bus:
+    async with provisioned_bus(tmp_path) as bus:
         yield Surroundings(bus, admin_url, url_files["usage_ledger"], tmp_path)

@@ -29,8 +29,8 @@ from keyferry.sealing.framing import to_base64
 from services.usage_ledger.app import create_app
 from services.usage_ledger.dead_letter import DeadLetter
 from services.usage_ledger.settings import LedgerSettings
-from tests.support.attempt_records import WORKER, pack
-from tests.support.bus import Installation
+from tests.support.ledger.attempt_records import WORKER, batch_message
+from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 60.0
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ class Process:
 class Surroundings:
     """The servers of one test, and the files that open them."""
 
-    installation: Installation
+    installation: ProvisionedBus
     admin_url: Secret
     database_url_file: Path
     directory: Path
@@ -148,7 +148,7 @@ class Surroundings:
         """Publish decisions as a router does."""
         async with self.installation.client(Role.ROUTER) as client:
             await client.jetstream().publish(
-                REQUEST_DECIDED.format(router=Role.ROUTER), pack(lines, producer=Role.ROUTER, spool_id=None)
+                REQUEST_DECIDED.format(router=Role.ROUTER), batch_message(lines, producer=Role.ROUTER, spool_id=None)
             )
 
     async def dead_letters(self) -> list[DeadLetter]:
@@ -197,7 +197,7 @@ class Worker:
         self.confirmed.setdefault(found.spool_id, []).extend(found.spool_seqs)
 
     async def publish(self, lines: Sequence[bytes], *, spool_id: str = "spl_1") -> None:
-        await self.send(pack(lines, producer=self.user, spool_id=spool_id))
+        await self.send(batch_message(lines, producer=self.user, spool_id=spool_id))
 
     async def send(self, data: bytes) -> None:
         await self.client.jetstream().publish(ATTEMPT_FINISHED.format(worker=self.user), data, timeout=20)

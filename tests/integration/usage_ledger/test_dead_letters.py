@@ -8,7 +8,7 @@ from keyferry.contracts.topology import Role
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.usage_ledger.dead_letter import DeadLetter
 from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually
-from tests.support.attempt_records import WORKER, attempt_record, decision_record
+from tests.support.ledger.attempt_records import WORKER, attempt_record, decision_record
 
 HUGE = 2**70
 

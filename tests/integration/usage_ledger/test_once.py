@@ -14,9 +14,9 @@ from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from services.usage_ledger import app
 from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually, reports, shuffled_packs
-from tests.support.attempt_records import attempt_record
-from tests.support.bus import installation
-from tests.support.servers import PostgresServer, postgres_server
+from tests.support.ledger.attempt_records import attempt_record
+from tests.support.servers.postgres import PostgresServer, postgres_server
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 SECOND_NS = 1_000_000_000
 
@@ -151,7 +151,7 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
     url_file = migrate(admin_url, tmp_path / "database", services=["usage_ledger"])["usage_ledger"]
     records = [attempt_record() for _ in range(1000)]
     early, late = records[:500], records[500:]
-    async with installation(tmp_path) as bus:
+    async with provisioned_bus(tmp_path) as bus:
         surroundings = Surroundings(bus, admin_url, url_file, tmp_path)
         async with surroundings.worker() as worker, surroundings.in_process() as service:
             publishing = asyncio.create_task(publish_all(worker, early, seed=6))

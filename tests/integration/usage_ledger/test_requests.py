@@ -27,7 +27,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.app import create_app
 from tests.integration.usage_ledger.ledger import Surroundings, eventually
-from tests.support.attempt_records import attempt_record, decision_record
+from tests.support.ledger.attempt_records import attempt_record, decision_record
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 PRICES = {

@@ -10,7 +10,7 @@ from keyferry.contracts.key import KeySpend
 from keyferry.contracts.topology import KEY_SPENT, Role
 from keyferry.contracts.usage import KeySource, TokenUsage
 from tests.integration.usage_ledger.ledger import PATIENCE_SECONDS, Surroundings
-from tests.support.attempt_records import attempt_record
+from tests.support.ledger.attempt_records import attempt_record
 
 MONTH = datetime(2026, 10, 5, tzinfo=UTC)
 KEY = "key_of_acme"

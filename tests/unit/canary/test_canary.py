@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.canary import WINDOW, Allowed, Canary, Emission, Searcher, Sighting, unallowed
+from tests.support.canary.searcher import WINDOW, Allowed, Canary, CapturedOutput, Searcher, Sighting, unallowed
 
 SECRET = Canary("provider key", "sk-proj-" + secrets.token_urlsafe(36), "sk-proj-")
 OTHER = Canary("token", secrets.token_hex(24))
@@ -74,9 +74,9 @@ def test_nothing_is_found_where_nothing_is() -> None:
 
 def test_a_sighting_tells_where_and_never_what() -> None:
     emissions = [
-        Emission("logs", "router.log", b"key=" + SECRET.text.encode()),
-        Emission("bus", "kf.v1.x", OTHER.text.encode().hex().encode()),
-        Emission("bus", "kf.v1.y", b"nothing"),
+        CapturedOutput("logs", "router.log", b"key=" + SECRET.text.encode()),
+        CapturedOutput("bus", "kf.v1.x", OTHER.text.encode().hex().encode()),
+        CapturedOutput("bus", "kf.v1.y", b"nothing"),
     ]
     sightings = SEARCHER.sightings(emissions)
     assert sightings == [

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from keyferry.runtime.process.telemetry import Telemetry
-from tests.support.otlp_collector import PROTOBUF, TRACES_PATH, running_collector
+from tests.support.servers.otlp_collector import PROTOBUF, TRACES_PATH, running_collector
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -17,7 +17,7 @@ from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import SERVICES, Role
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.request.calls import CallFailed
-from tests.support.stories import AT, REQUEST_ID, decision, ledger_row
+from tests.support.ledger.request_records import AT, REQUEST_ID, decision, ledger_row
 
 
 def _report(role: Role, slot: int = 1, waiting_for: tuple[str, ...] = ()) -> ServiceReport:

@@ -8,7 +8,7 @@ from keyferry.cli.trace_output import as_json, format_trace
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
-from tests.support.stories import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
+from tests.support.ledger.request_records import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
 
 
 def _trace(record: DecisionRecord | None, *rows: LedgerRow) -> RequestTrace:

@@ -22,7 +22,7 @@ from services.console.authentication import identify
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
-from tests.support.scripted_bus import ScriptedBus
+from tests.support.servers.scripted_bus import ScriptedBus
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOKEN = "an-operator-token-of-forty-characters-0123"

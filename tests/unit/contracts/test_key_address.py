@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts.key_address import KeyAddress, UnusableAddress, key_address
 from keyferry.contracts.providers import PROVIDERS
 from services.provider_worker.adapters.registry import adapter_for
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 
 def address(

@@ -8,7 +8,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import Target
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from services.health_monitor.evidence import COUNTS_AGAINST_TARGET, Evidence, ObservedAttempt, attempt_of
-from tests.support.attempt_records import attempt_record
+from tests.support.ledger.attempt_records import attempt_record
 from tests.unit.health_monitor.attempts import NOON, OWN, seconds
 
 HASTY = seconds(5)

@@ -16,7 +16,7 @@ from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.attempt import Attempts, Prepared, Progress
 from services.provider_worker.spool import Spool
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 
 class Worker:

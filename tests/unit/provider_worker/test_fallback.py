@@ -6,7 +6,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.fallback import ELSEWHERE, reroute
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 
 def run(remaining_candidates: int = 1) -> AttemptRun:

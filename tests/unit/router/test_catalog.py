@@ -8,7 +8,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import Tier
 from services.router.catalog.lookup import SELF_HOSTED, ResolvedModel
 from services.router.catalog.reading import InvalidCatalog, read_catalog
-from tests.support.key_facts import catalog
+from tests.support.router.keys_and_prices import catalog
 
 ONE = """
 [[models]]

@@ -12,7 +12,7 @@ from services.provider_worker.fallback import reroute
 from services.router.context import RoutingContext
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts, list_price, platform_key
+from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FRESH = FreshIds("dec_2", "att_2")

@@ -16,7 +16,7 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts, list_price, platform_key
+from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 _D = DropReason

@@ -15,7 +15,7 @@ from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.list_prices import covers
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
-from tests.support.key_facts import catalog, key_facts, list_price
+from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PROVIDERS = ("openai", "anthropic", "openrouter", "bedrock", "vllm", "azure")

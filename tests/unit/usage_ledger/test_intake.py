@@ -8,7 +8,7 @@ import pytest
 from keyferry.contracts.topology import ATTEMPT_FINISHED, RECORD_REJECTED, REQUEST_DECIDED
 from services.usage_ledger.dead_letter import MAX_KEPT_BYTES, DeadLetter, Rejected, dead_letter, message_id
 from services.usage_ledger.intake import attempts_of, decisions_of
-from tests.support.attempt_records import WORKER, attempt_record, decision_record, pack
+from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message, decision_record
 
 SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
 
@@ -21,8 +21,8 @@ def changed(**changes: object) -> bytes:
 def test_every_record_knows_where_it_came_from() -> None:
     records = [attempt_record() for _ in range(3)]
     arrivals = [
-        (SUBJECT, pack([records[0].encode(), records[1].encode()], spool_id="spl_1")),
-        (SUBJECT, pack([records[2].encode()], spool_id=None)),
+        (SUBJECT, batch_message([records[0].encode(), records[1].encode()], spool_id="spl_1")),
+        (SUBJECT, batch_message([records[2].encode()], spool_id=None)),
     ]
     taken = attempts_of(arrivals)
     assert [(item.record, item.producer, item.spool_id) for item in taken.received] == [
@@ -57,7 +57,7 @@ def test_every_record_knows_where_it_came_from() -> None:
 )
 def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> None:
     good = [attempt_record() for _ in range(2)]
-    taken = attempts_of([(SUBJECT, pack([good[0].encode(), line, good[1].encode()]))])
+    taken = attempts_of([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
     assert [item.record for item in taken.received] == good
     (rejected,) = taken.rejected
     assert reason in rejected.reason
@@ -66,14 +66,14 @@ def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> N
 
 
 def test_a_reason_repeats_no_value() -> None:
-    taken = attempts_of([(SUBJECT, pack([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))])
+    taken = attempts_of([(SUBJECT, batch_message([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))])
     assert "secret" not in taken.rejected[0].reason.lower()
 
 
 @pytest.mark.parametrize("data", [b"", b"no newline", b'{"count": 0, "producer": "p"}\n{}', b"{}\n{}", b"\x00\n\x00"])
 def test_an_unreadable_pack_goes_whole(data: bytes) -> None:
     good = attempt_record()
-    taken = attempts_of([(SUBJECT, data), (SUBJECT, pack([good.encode()]))])
+    taken = attempts_of([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
     assert [item.record for item in taken.received] == [good]
     (rejected,) = taken.rejected
     assert (rejected.original, rejected.spool_id, rejected.spool_seq) == (data, None, None)
@@ -85,16 +85,20 @@ def test_a_time_without_a_zone_is_utc() -> None:
     east = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     lines = [attempt_record(started_at=moment).encode() for moment in (naive, east)]
     expected = naive.replace(tzinfo=UTC)
-    assert [item.record.started_at for item in attempts_of([(SUBJECT, pack(lines))]).received] == [expected] * 2
+    assert [item.record.started_at for item in attempts_of([(SUBJECT, batch_message(lines))]).received] == [
+        expected
+    ] * 2
     subject = REQUEST_DECIDED.format(router="router")
     lines = [decision_record(decided_at=moment).encode() for moment in (naive, east)]
-    found = decisions_of([(subject, pack(lines, producer="router", spool_id=None))]).received
+    found = decisions_of([(subject, batch_message(lines, producer="router", spool_id=None))]).received
     assert [item.record.decided_at for item in found] == [expected] * 2
 
 
 def test_a_bad_decision_goes_alone() -> None:
     good = decision_record()
-    taken = decisions_of([(REQUEST_DECIDED.format(router="router"), pack([b"{}", good.encode()], producer="router"))])
+    taken = decisions_of(
+        [(REQUEST_DECIDED.format(router="router"), batch_message([b"{}", good.encode()], producer="router"))]
+    )
     assert [item.record for item in taken.received] == [good]
     assert taken.rejected[0].reason.startswith("DecisionRecord: decision_id: Field required")
     assert taken.rejected[0].stream == "DECISIONS"

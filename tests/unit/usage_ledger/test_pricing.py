@@ -14,7 +14,7 @@ from keyferry.pricing import package
 from keyferry.pricing.file import BUNDLED_PRICES, PriceList
 from keyferry.runtime.prices import load_prices
 from services.usage_ledger.pricing import FREE, UNPRICED, Price, price
-from tests.support.attempt_records import attempt_record
+from tests.support.ledger.attempt_records import attempt_record
 
 METERS = tuple(TokenUsage.model_fields)
 HEAD = 'version = "v1"\neffective = 2026-01-01\n'

@@ -17,15 +17,15 @@ from keyferry.runtime.database.event_outbox import EventRelay, enqueue_event
 from services.key_vault.database.tables import audit_sequence, event_outbox
 from services.key_vault.keys.store import Act
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase
-from tests.support.bus import Installation, installation
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 NEVER_SECONDS = 3600.0
 
 
 @pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Installation]:
+async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
     (tmp_path / "bus").mkdir()
-    async with installation(tmp_path / "bus") as bus:
+    async with provisioned_bus(tmp_path / "bus") as bus:
         yield bus
 
 
@@ -54,7 +54,7 @@ def waiting(vault: VaultDatabase) -> int:
     return len(vault.rows("SELECT id FROM key_vault.event_outbox"))
 
 
-async def stored(bus: Installation, stream: str) -> list[bytes]:
+async def stored(bus: ProvisionedBus, stream: str) -> list[bytes]:
     """Everything in a stream, in order."""
     async with bus.client(Role.PROVISIONER) as client:
         jetstream = client.jetstream()
@@ -63,7 +63,7 @@ async def stored(bus: Installation, stream: str) -> list[bytes]:
     return [message.data or b"" for message in messages]
 
 
-async def audit(bus: Installation) -> list[AuditEvent]:
+async def audit(bus: ProvisionedBus) -> list[AuditEvent]:
     return [AuditEvent.decode(data) for data in await stored(bus, "AUDIT")]
 
 
@@ -72,7 +72,7 @@ def numbers(vault: VaultDatabase) -> list[object]:
 
 
 @asynccontextmanager
-async def outliving(bus: Installation) -> AsyncIterator[Client]:
+async def outliving(bus: ProvisionedBus) -> AsyncIterator[Client]:
     """The vault's connection, that waits for a server that is away."""
     client = await nats.connect(
         bus.nats_url,
@@ -112,7 +112,9 @@ async def act(vault: VaultDatabase, number: int) -> None:
     await vault.store.act(Act("operator", "key.list", "acme", f"target-{number}"))
 
 
-async def test_what_is_committed_is_published_when_the_relay_is_woken(vault: VaultDatabase, bus: Installation) -> None:
+async def test_what_is_committed_is_published_when_the_relay_is_woken(
+    vault: VaultDatabase, bus: ProvisionedBus
+) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client) as relay:
         await eventually("it publishes", lambda: relay.synced)
         key, _ = await vault.add("acme")
@@ -123,14 +125,14 @@ async def test_what_is_committed_is_published_when_the_relay_is_woken(vault: Vau
     assert [(event.sequence, event.action, event.target) for event in await audit(bus)] == [(1, "key.add", key.key_id)]
 
 
-async def test_it_looks_by_itself_now_and_then(vault: VaultDatabase, bus: Installation) -> None:
+async def test_it_looks_by_itself_now_and_then(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.05):
         await act(vault, 1)
         await eventually("the outbox is empty", lambda: waiting(vault) == 0)
     assert len(await audit(bus)) == 1
 
 
-async def test_events_of_many_writers_are_counted_without_a_hole(vault: VaultDatabase, bus: Installation) -> None:
+async def test_events_of_many_writers_are_counted_without_a_hole(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     acts = 2000
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.01):
         await asyncio.gather(*(act(vault, number) for number in range(acts)))
@@ -140,7 +142,7 @@ async def test_events_of_many_writers_are_counted_without_a_hole(vault: VaultDat
     assert {event.target for event in events} == {f"target-{number}" for number in range(acts)}
 
 
-async def test_an_act_that_fails_leaves_no_hole(vault: VaultDatabase, bus: Installation) -> None:
+async def test_an_act_that_fails_leaves_no_hole(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.01):
         for number in range(3):
             async with writing(vault, f"lost-{number}") as transaction:
@@ -151,7 +153,7 @@ async def test_an_act_that_fails_leaves_no_hole(vault: VaultDatabase, bus: Insta
 
 
 async def test_an_act_that_is_committed_after_a_younger_one_gets_a_later_number(
-    vault: VaultDatabase, bus: Installation
+    vault: VaultDatabase, bus: ProvisionedBus
 ) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.01):
         async with writing(vault, "slow") as transaction:
@@ -162,7 +164,7 @@ async def test_an_act_that_is_committed_after_a_younger_one_gets_a_later_number(
     assert [(event.sequence, event.target) for event in await audit(bus)] == [(1, "target-1"), (2, "slow")]
 
 
-async def test_numbers_that_were_given_before_a_crash_stay(vault: VaultDatabase, bus: Installation) -> None:
+async def test_numbers_that_were_given_before_a_crash_stay(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     for number in range(5):
         await act(vault, number)
     async with outliving(bus) as client:
@@ -182,7 +184,7 @@ async def test_numbers_that_were_given_before_a_crash_stay(vault: VaultDatabase,
 
 
 async def test_a_crash_between_publishing_and_forgetting_repeats_nothing(
-    vault: VaultDatabase, bus: Installation
+    vault: VaultDatabase, bus: ProvisionedBus
 ) -> None:
     async with bus.client(Role.KEY_VAULT) as client:
         for number in range(5):
@@ -202,7 +204,7 @@ async def test_a_crash_between_publishing_and_forgetting_repeats_nothing(
     assert [event.sequence for event in await audit(bus)] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_of_two_relays_one_publishes_and_the_other_takes_over(vault: VaultDatabase, bus: Installation) -> None:
+async def test_of_two_relays_one_publishes_and_the_other_takes_over(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with (
         bus.client(Role.KEY_VAULT) as client,
         relaying(vault, client, poll_seconds=0.02) as first,
@@ -223,7 +225,7 @@ async def test_of_two_relays_one_publishes_and_the_other_takes_over(vault: Vault
 
 
 async def test_a_server_that_is_away_keeps_nobody_from_working_and_loses_nothing(
-    vault: VaultDatabase, bus: Installation
+    vault: VaultDatabase, bus: ProvisionedBus
 ) -> None:
     async with outliving(bus) as client, relaying(vault, client, poll_seconds=0.02) as relay:
         await act(vault, 1)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from deploy.postgres import migrate
 from keyferry.contracts.secret import Secret
 from services.key_vault.keys.store import KeyStore
-from tests.support.servers import shared_postgres
+from tests.support.servers.postgres import shared_postgres
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 KEY = """

@@ -20,7 +20,7 @@ from tests.integration.key_vault.vault_database import (
     running_vault,
     write_keyring,
 )
-from tests.support.canary import Canary, Emission, Searcher
+from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
 
 TENANTS = [f"tenant-{number}" for number in range(40)]
 
@@ -62,7 +62,7 @@ async def test_a_dump_holds_no_key_in_any_spelling(vault: VaultDatabase) -> None
     searcher = Searcher(Canary(key_id, secret.reveal(), "sk-") for key_id, secret in kept.items())
 
     def sightings() -> int:
-        return len(searcher.sightings(Emission("dump", table, data) for table, data in vault.dump().items()))
+        return len(searcher.sightings(CapturedOutput("dump", table, data) for table, data in vault.dump().items()))
 
     assert sightings() == 0
     # The negative case: the search finds a secret that stands where it must not.

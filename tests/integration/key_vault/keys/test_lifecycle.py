@@ -42,7 +42,7 @@ from tests.integration.key_vault.vault_service import (
     unreachable,
     valid,
 )
-from tests.support.attempt_records import attempt_record, pack
+from tests.support.ledger.attempt_records import attempt_record, batch_message
 
 
 async def rotate(operator: Operator, key: ProviderKey, name: str, **more: object) -> ProviderKey:
@@ -187,7 +187,7 @@ async def test_a_401_in_a_call_has_the_key_tested_and_the_test_decides(
         failure=Failure(failure_class=FailureClass.AUTH, message="the provider does not accept the key", status=401),
         started_at=datetime.now(UTC),
     )
-    await worker.bus.jetstream.publish(ATTEMPT_FINISHED.format(worker=WORKER), pack([record.encode()]))
+    await worker.bus.jetstream.publish(ATTEMPT_FINISHED.format(worker=WORKER), batch_message([record.encode()]))
     dead = await now_is(operator, key, "it is tested", lambda found: found.status is KeyStatus.INVALID)
     assert dead.last_test is not None
     assert len(worker.tested) == 2

@@ -27,8 +27,8 @@ from services.provider_worker.keys import leasing
 from services.provider_worker.settings import ProviderWorkerSettings
 from tests.integration.key_vault.vault_database import act
 from tests.integration.key_vault.vault_on_bus import VaultOnBus
-from tests.support.attempt_runs import attempt_run
-from tests.support.upstream import Upstream, completion, running_upstream
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.upstream import Upstream, completion, running_upstream
 
 KEY = Secret("sk-canary-0123456789abcdef")
 NEXT_KEY = Secret("sk-canary-the-one-after-it")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.provider_worker.bombs.one_call import Taken
-from tests.support.upstream_double import Behaviour, Call, answers, reply, upstream_double
+from tests.support.providers.raw_http_server import Behaviour, Call, answers, raw_http_server, reply
 
 MAX_GROWTH_BYTES = 32 * 1024 * 1024
 PLAIN_BYTES = 256 * 1024 * 1024
@@ -122,7 +122,7 @@ async def taken(caller: "subprocess.Popen[str]", behave: Behaviour, *flags: str)
     async def warm_first(call: Call) -> None:
         await (answers(reply(b"{}", JSON))(call) if "/warm/" in call.request.line else behave(call))
 
-    async with upstream_double(warm_first) as double:
+    async with raw_http_server(warm_first) as double:
         return Taken(**json.loads(await asyncio.to_thread(_said, caller, [double.url("/v1"), *flags])))
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.integration.key_vault.vault_database import running_vault
 from tests.integration.key_vault.vault_on_bus import VaultOnBus
-from tests.support.bus import installation
+from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
 async def on_bus(tmp_path: Path) -> AsyncIterator[VaultOnBus]:
     """The vault's tables and a bus, and no process yet."""
-    async with running_vault(tmp_path) as vault, installation(tmp_path) as bus:
+    async with running_vault(tmp_path) as vault, provisioned_bus(tmp_path) as bus:
         yield VaultOnBus(bus, vault)

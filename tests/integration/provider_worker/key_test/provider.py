@@ -9,8 +9,8 @@ from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from tests.support.provider_traffic import Case
-from tests.support.upstream_double import Behaviour, Call, Double, reply, upstream_double
+from tests.support.providers.raw_http_server import Behaviour, Call, RawHttpServer, raw_http_server, reply
+from tests.support.providers.recorded_traffic import Case
 
 KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4Kd"
 TIMEOUTS = Timeouts(connect_seconds=10, first_byte_seconds=10, between_bytes_seconds=10)
@@ -94,9 +94,9 @@ async def checked(
     model: str | None = None,
     fields: Mapping[str, str] = FIELDS,
     key: str = KEY,
-) -> tuple[KeyTest, Double]:
+) -> tuple[KeyTest, RawHttpServer]:
     """One test of a key of `provider` against a double below `path`, and what the double has seen."""
-    async with upstream_double(behave) as double, checker() as tests:
+    async with raw_http_server(behave) as double, checker() as tests:
         origin = double.url("")
         check = await tests.check(asked(provider, f"{origin}{path}", model, fields), leased(provider, origin, key))
         assert KeyTest.decode(check.encode()) == check

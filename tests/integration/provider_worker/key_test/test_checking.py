@@ -21,8 +21,8 @@ from tests.integration.provider_worker.key_test.provider import (
     recorded,
     routes,
 )
-from tests.support.provider_traffic import Case, recorded_cases
-from tests.support.upstream_double import Call, hangs, upstream_double
+from tests.support.providers.raw_http_server import Call, hangs, raw_http_server
+from tests.support.providers.recorded_traffic import Case, recorded_cases
 
 RECORDED = (
     "anthropic", "azure", "bedrock", "cohere", "deepseek", "gemini", "groq", "huggingface", "mistral", "openai", "openrouter",
@@ -294,14 +294,14 @@ async def test_bedrock_is_called_with_a_signature_and_asked_for_nothing_else() -
 
 
 async def test_a_provider_that_is_not_there_or_says_nothing_condemns_no_key() -> None:
-    async with upstream_double(routes({})) as double:
+    async with raw_http_server(routes({})) as double:
         origin = double.url("")
     async with checker() as tests:
         check = await tests.check(asked("openai", f"{origin}/v1"), leased("openai", origin))
     assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE)
     assert passed(check) == [False, None, None, None]
     quick = Timeouts(connect_seconds=5, first_byte_seconds=0.05, between_bytes_seconds=5)
-    async with upstream_double(hangs) as double, checker(timeouts=quick) as tests:
+    async with raw_http_server(hangs) as double, checker(timeouts=quick) as tests:
         check = await tests.check(asked("openai", double.url("/v1")), leased("openai", double.url("")))
     assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
 
@@ -315,7 +315,7 @@ async def test_all_calls_together_have_one_end() -> None:
             await call.send(b" ")
             await asyncio.sleep(0.01)
 
-    async with upstream_double(drips) as double, checker(within_seconds=0.3) as tests:
+    async with raw_http_server(drips) as double, checker(within_seconds=0.3) as tests:
         check = await tests.check(asked("openai", double.url("/v1")), leased("openai", double.url("")))
         assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
         assert len(double.requests) <= 2
@@ -329,7 +329,7 @@ async def test_a_list_that_is_too_large_is_left_and_the_chat_decides() -> None:
 
 async def test_a_key_is_sent_to_its_own_origin_alone() -> None:
     """The address in a test's message is not signed; the key's origin is."""
-    async with upstream_double(routes({}, COMPLETION)) as foreign, checker() as tests:
+    async with raw_http_server(routes({}, COMPLETION)) as foreign, checker() as tests:
         check = await tests.check(asked("openai", foreign.url("/v1")), leased("openai", "https://api.openai.com"))
         assert check.result is KeyTestResult.INCONCLUSIVE
         assert "belongs to https://api.openai.com" in check.steps[0].detail

@@ -24,7 +24,7 @@ from tests.integration.key_vault.vault_database import provider_key
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 from tests.integration.provider_worker.key_test.provider import KEY, json_reply, routes
 from tests.integration.provider_worker.key_test.test_checking import COMPLETION, LIST, REFUSED
-from tests.support.upstream_double import Double, upstream_double
+from tests.support.providers.raw_http_server import RawHttpServer, raw_http_server
 
 ASK_SECONDS = 20.0
 WORKER = "provider-worker-1"
@@ -38,11 +38,11 @@ class Vault:
     bus: Bus
     on_bus: VaultOnBus
 
-    async def check(self, double: Double, key: str = KEY) -> KeyTest:
+    async def check(self, double: RawHttpServer, key: str = KEY) -> KeyTest:
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))
         return await self.lease_service.check(facts, Secret(key), facts.base_url, {}, "gpt-4o-mini")
 
-    async def message(self, double: Double, **changes: object) -> RunKeyTest:
+    async def message(self, double: RawHttpServer, **changes: object) -> RunKeyTest:
         """What `check` sends, with `changes` to what is sealed."""
         values: dict[str, object] = {
             "purpose": Purpose.CHECK,
@@ -107,7 +107,7 @@ async def test_a_key_is_tested_with_the_key_that_was_sealed_for_it(
     on_bus: VaultOnBus, vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = routes({"GET": LIST, "POST": COMPLETION})
-    async with worker_process(on_bus, tmp_path), upstream_double(answers) as double:
+    async with worker_process(on_bus, tmp_path), raw_http_server(answers) as double:
         check = await vault.check(double)
         assert (check.result, check.models) == (KeyTestResult.VALID, ["text-embedding-3", "gpt-4o-mini"])
         assert {request.header("authorization") for request in double.requests} == {f"Bearer {KEY}"}
@@ -123,8 +123,8 @@ async def test_a_refused_key_comes_back_as_invalid_and_tests_run_beside_each_oth
     slow = json_reply("{}", "503 Service Unavailable")
     async with (
         worker_process(on_bus, tmp_path),
-        upstream_double(routes({}, REFUSED)) as bad,
-        upstream_double(routes({}, slow)) as down,
+        raw_http_server(routes({}, REFUSED)) as bad,
+        raw_http_server(routes({}, slow)) as down,
     ):
         checks = await asyncio.gather(vault.check(bad), vault.check(down), vault.check(bad))
     assert [check.result for check in checks] == [
@@ -136,7 +136,7 @@ async def test_a_refused_key_comes_back_as_invalid_and_tests_run_beside_each_oth
 
 async def test_what_was_not_delivered_for_a_test_is_not_taken(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
     """Forged, for a lease, over, or played again: no call is made."""
-    async with worker_process(on_bus, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
+    async with worker_process(on_bus, tmp_path), raw_http_server(routes({"GET": LIST, "POST": COMPLETION})) as double:
         hostile: dict[str, dict[str, object]] = {
             "not signed by the vault": {"signer": on_bus.identities[1]},
             "signed by the vault that this worker trusts": {"purpose": Purpose.LEASE},
@@ -163,8 +163,8 @@ async def test_the_address_of_a_test_cannot_lead_the_key_astray(
 ) -> None:
     async with (
         worker_process(on_bus, tmp_path),
-        upstream_double(routes({}, COMPLETION)) as own,
-        upstream_double(routes({}, COMPLETION)) as foreign,
+        raw_http_server(routes({}, COMPLETION)) as own,
+        raw_http_server(routes({}, COMPLETION)) as foreign,
     ):
         message = (await vault.message(own)).model_copy(update={"base_url": foreign.url("/v1")})
         check = await vault.ask(message)
@@ -175,7 +175,7 @@ async def test_the_address_of_a_test_cannot_lead_the_key_astray(
 async def test_a_worker_without_an_identity_says_so_and_the_vault_finds_none(
     on_bus: VaultOnBus, vault: Vault, tmp_path: Path
 ) -> None:
-    async with worker_process(on_bus, tmp_path, identity=False), upstream_double(routes({})) as double:
+    async with worker_process(on_bus, tmp_path, identity=False), raw_http_server(routes({})) as double:
         with pytest.raises(NoWorker):
             await vault.check(double)
         other = await anyones_message(on_bus, double)
@@ -185,7 +185,7 @@ async def test_a_worker_without_an_identity_says_so_and_the_vault_finds_none(
 
 
 async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
-    async with worker_process(on_bus, tmp_path), upstream_double(routes({"GET": LIST, "POST": COMPLETION})) as double:
+    async with worker_process(on_bus, tmp_path), raw_http_server(routes({"GET": LIST, "POST": COMPLETION})) as double:
         message = await vault.message(double)
         for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai"):
             await vault.bus.client.publish(KEY_TEST_RUN.format(worker=WORKER), message.encode(), reply=astray)
@@ -193,7 +193,7 @@ async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus, v
         assert (await vault.ask(message)).result is KeyTestResult.VALID
 
 
-async def anyones_message(on_bus: VaultOnBus, double: Double) -> RunKeyTest:
+async def anyones_message(on_bus: VaultOnBus, double: RawHttpServer) -> RunKeyTest:
     """A test for a process that never registered."""
     async with on_bus.worker(2) as worker:
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))

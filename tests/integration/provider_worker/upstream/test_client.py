@@ -19,7 +19,7 @@ from services.provider_worker.upstream.errors import (
     UpstreamError,
 )
 from services.provider_worker.upstream.inflate import STEP_BYTES
-from tests.support.upstream_double import Behaviour, Call, answers, hangs, reply, self_signed, upstream_double
+from tests.support.providers.raw_http_server import Behaviour, Call, answers, hangs, raw_http_server, reply, self_signed
 
 LOOPBACK_ALLOWED = (ip_network("127.0.0.0/8"),)
 PATIENT = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
@@ -52,7 +52,7 @@ async def post(
 
 async def failing(behave: Behaviour, timeouts: Timeouts = PATIENT, limits: BodyLimits | None = None) -> UpstreamError:
     """What one POST raises; it shows nothing that is secret, and its request was sent once."""
-    async with upstream_double(behave) as double, client(limits=limits) as upstream:
+    async with raw_http_server(behave) as double, client(limits=limits) as upstream:
         with pytest.raises(UpstreamError) as caught:
             await post(upstream, double.url(PATH), timeouts=timeouts)
         assert len(double.requests) == 1
@@ -64,7 +64,7 @@ async def failing(behave: Behaviour, timeouts: Timeouts = PATIENT, limits: BodyL
 
 async def test_an_answer_comes_with_status_headers_and_body() -> None:
     ok = reply(b'{"a":1}', "Content-Type: application/json", "X-Twice: a", "x-twice: b", "Set-Cookie: s=1")
-    async with upstream_double(answers(ok)) as double, client() as upstream:
+    async with raw_http_server(answers(ok)) as double, client() as upstream:
         response, body = await post(upstream, double.url(PATH))
     assert (response.status, body) == (200, b'{"a":1}')
     assert response.origin == f"http://{LOOPBACK}:{double.port}"
@@ -72,7 +72,7 @@ async def test_an_answer_comes_with_status_headers_and_body() -> None:
 
 
 async def test_only_what_was_asked_for_is_sent() -> None:
-    async with upstream_double(answers(reply())) as double, client() as upstream:
+    async with raw_http_server(answers(reply())) as double, client() as upstream:
         await post(upstream, double.url(PATH), headers={"x-api-key": KEY, "User-Agent": "app/1"}, content=b"body")
         await post(upstream, double.url(PATH), headers={}, content=b"")
         named, bare = double.requests
@@ -91,7 +91,7 @@ async def test_only_what_was_asked_for_is_sent() -> None:
 
 async def test_a_cookie_never_comes_back() -> None:
     ok = reply(b"{}", "set-cookie: tenant=a; Path=/")
-    async with upstream_double(answers(ok)) as double, client() as upstream:
+    async with raw_http_server(answers(ok)) as double, client() as upstream:
         for _ in range(3):
             await post(upstream, double.url())
         assert [request.header("cookie") for request in double.requests] == [None, None, None]
@@ -100,16 +100,16 @@ async def test_a_cookie_never_comes_back() -> None:
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 async def test_a_redirect_is_an_answer_and_not_followed(status: str) -> None:
-    async with upstream_double(answers(reply())) as inside, client() as upstream:
+    async with raw_http_server(answers(reply())) as inside, client() as upstream:
         moved = reply(b"gone", f"location: {inside.url()}", status=status)
-        async with upstream_double(answers(moved)) as double:
+        async with raw_http_server(answers(moved)) as double:
             response, body = await post(upstream, double.url())
         assert (response.status, body) == (int(status[:3]), b"gone")
         assert inside.connections == 0
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with upstream_double(answers(reply())) as proxy, upstream_double(answers(reply())) as double:
+    async with raw_http_server(answers(reply())) as proxy, raw_http_server(answers(reply())) as double:
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url())
         async with client() as upstream:
@@ -119,7 +119,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 async def test_a_body_of_many_pieces_arrives_whole_and_without_warnings() -> None:
     content = bytes(range(256)) * 6 * 4096
-    async with upstream_double(answers(reply())) as double, client() as upstream:
+    async with raw_http_server(answers(reply())) as double, client() as upstream:
         await post(upstream, double.url(), content=content)
         assert double.requests[0].body == content
 
@@ -148,7 +148,7 @@ async def test_a_name_without_address_says_so() -> None:
 
 async def test_an_unfinished_handshake_is_not_sent() -> None:
     timeouts = Timeouts(connect_seconds=SHORT_SECONDS, first_byte_seconds=20, between_bytes_seconds=20)
-    async with upstream_double(hangs, reads=False) as double, client() as upstream:
+    async with raw_http_server(hangs, reads=False) as double, client() as upstream:
         with pytest.raises(NotSent) as caught:
             await post(upstream, double.url(scheme="https"), timeouts=timeouts)
     assert caught.value.reason is NotSentReason.CONNECT_TIMEOUT
@@ -159,7 +159,7 @@ async def test_the_certificate_must_be_trusted_and_name_the_host(tmp_path: Path)
         return [LOOPBACK]
 
     server_tls, client_tls = self_signed(tmp_path, "right.example")
-    async with upstream_double(answers(reply()), tls=server_tls) as double:
+    async with raw_http_server(answers(reply()), tls=server_tls) as double:
         trusting = UpstreamClient(LOOPBACK_ALLOWED, lookup=lookup, ssl_context=client_tls)
         wary = UpstreamClient(LOOPBACK_ALLOWED, lookup=lookup)
         response, _ = await post(trusting, f"https://right.example:{double.port}/")
@@ -192,7 +192,7 @@ async def test_the_certificate_must_be_trusted_and_name_the_host(tmp_path: Path)
     ],
 )
 async def test_a_header_that_would_steer_the_connection_is_refused(headers: dict[str, str]) -> None:
-    async with upstream_double(answers(reply())) as double, client() as upstream:
+    async with raw_http_server(answers(reply())) as double, client() as upstream:
         with pytest.raises(NotSent) as caught:
             await post(upstream, double.url(PATH), headers=headers)
         assert double.connections == 0
@@ -202,7 +202,7 @@ async def test_a_header_that_would_steer_the_connection_is_refused(headers: dict
 
 async def test_a_full_pool_is_not_sent_and_places_come_back() -> None:
     timeouts = Timeouts(connect_seconds=SHORT_SECONDS, first_byte_seconds=20, between_bytes_seconds=20)
-    async with upstream_double(hangs) as double, client(max_connections=1) as upstream:
+    async with raw_http_server(hangs) as double, client(max_connections=1) as upstream:
         holding = asyncio.create_task(post(upstream, double.url()))
         await double.until(lambda: len(double.requests) == 1)
         with pytest.raises(NotSent) as caught:
@@ -211,7 +211,7 @@ async def test_a_full_pool_is_not_sent_and_places_come_back() -> None:
         holding.cancel()
         await asyncio.gather(holding, return_exceptions=True)
         await double.until(lambda: double.open_connections == 0)
-    async with upstream_double(answers(reply())) as double, client(max_connections=1) as upstream:
+    async with raw_http_server(answers(reply())) as double, client(max_connections=1) as upstream:
         for _ in range(3):
             with pytest.raises(NotSent):
                 await post(upstream, f"http://{LOOPBACK}:{find_free_port()}/")
@@ -257,7 +257,7 @@ async def test_too_many_or_too_large_headers_may_have_been_paid() -> None:
 
 async def test_a_server_that_reads_nothing_may_have_been_paid() -> None:
     timeouts = Timeouts(connect_seconds=20, first_byte_seconds=SHORT_SECONDS, between_bytes_seconds=20)
-    async with upstream_double(hangs, reads=False) as double, client() as upstream:
+    async with raw_http_server(hangs, reads=False) as double, client() as upstream:
         with pytest.raises(NoResponse) as caught:
             await post(upstream, double.url(), content=b"x" * 32 * 1024 * 1024, timeouts=timeouts)
         assert caught.value.timed_out
@@ -282,7 +282,7 @@ async def test_a_post_is_never_sent_again_on_a_connection_that_died() -> None:
         else:
             call.writer.close()
 
-    async with upstream_double(once) as double, client() as upstream:
+    async with raw_http_server(once) as double, client() as upstream:
         await post(upstream, double.url())
         with pytest.raises(NoResponse):
             await post(upstream, double.url())
@@ -315,7 +315,7 @@ async def test_a_reset_within_the_body_is_not_a_whole_answer(head: bytes) -> Non
         await call.send(b"HTTP/1.1 200 OK\r\n" + head)
         call.reset()
 
-    async with upstream_double(reset) as double, client() as upstream:
+    async with raw_http_server(reset) as double, client() as upstream:
         # The reset may overtake the head.
         with pytest.raises((IncompleteResponse, NoResponse)):
             await post(upstream, double.url())
@@ -341,7 +341,7 @@ async def test_the_body_may_pause_longer_than_the_head() -> None:
             await call.send(piece)
 
     timeouts = Timeouts(connect_seconds=20, first_byte_seconds=SHORT_SECONDS, between_bytes_seconds=20)
-    async with upstream_double(pauses) as double, client() as upstream:
+    async with raw_http_server(pauses) as double, client() as upstream:
         assert (await post(upstream, double.url(), timeouts=timeouts))[1] == b"abc"
 
 
@@ -357,7 +357,7 @@ async def test_pieces_arrive_as_they_are_sent() -> None:
         call.writer.close()
 
     async with (
-        upstream_double(waits) as double,
+        raw_http_server(waits) as double,
         client() as upstream,
         upstream.stream("POST", double.url(), {}, b"{}", PATIENT) as response,
     ):
@@ -393,7 +393,7 @@ async def test_an_answer_may_be_so_large(content_type: str, size: int, passes: b
         assert isinstance(error, IncompleteResponse)
         assert "larger than" in str(error)
         return
-    async with upstream_double(behave) as double, client(limits=SMALL) as upstream:
+    async with raw_http_server(behave) as double, client(limits=SMALL) as upstream:
         assert (await post(upstream, double.url()))[1] == body
 
 
@@ -409,7 +409,7 @@ async def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
 async def test_compression_that_nobody_asked_for_is_undone(coding: str, compress: Callable[[bytes], bytes]) -> None:
     body = b'{"choices": []}' * 100
     ok = reply(compress(body), f"content-encoding: {coding}")
-    async with upstream_double(answers(ok)) as double, client() as upstream:
+    async with raw_http_server(answers(ok)) as double, client() as upstream:
         assert (await post(upstream, double.url()))[1] == body
 
 
@@ -420,7 +420,7 @@ async def test_a_gzip_bomb_never_fills_memory(content_type: str) -> None:
     assert len(bomb) < 256 * 1024
     behave = answers(reply(bomb, f"content-type: {content_type}", "content-encoding: gzip"))
     sizes: list[int] = []
-    async with upstream_double(behave) as double, client() as upstream:
+    async with raw_http_server(behave) as double, client() as upstream:
         with pytest.raises(IncompleteResponse, match=r"inflates|larger than"):
             await _note_sizes(upstream, double.url(), sizes)
     assert 0 < sum(sizes) <= 64 * 1024 * 1024
@@ -459,7 +459,7 @@ async def test_a_stream_left_at_its_terminal_event_keeps_its_connection() -> Non
         await call.send(b"0\r\n\r\n")
         ended.set()
 
-    async with upstream_double(streams) as double, upstream_double(answers(reply())) as other, client() as upstream:
+    async with raw_http_server(streams) as double, raw_http_server(answers(reply())) as other, client() as upstream:
         async with upstream.stream("POST", double.url(), {}, b"{}", PATIENT) as response:
             assert await anext(response.aiter_raw()) == b"data: [DONE]\n\n"
         left.set()
@@ -476,14 +476,14 @@ async def test_a_stream_left_in_the_middle_is_closed() -> None:
         await call.gone()
         call.writer.close()
 
-    async with upstream_double(streams) as double, client() as upstream:
+    async with raw_http_server(streams) as double, client() as upstream:
         async with upstream.stream("POST", double.url(), {}, b"{}", PATIENT) as response:
             await anext(response.aiter_raw())
         await double.until(lambda: double.connections == 1 and double.open_connections == 0)
 
 
 async def test_cancelling_closes_at_once_and_gives_the_place_back() -> None:
-    async with upstream_double(hangs) as double, client(max_connections=1) as upstream:
+    async with raw_http_server(hangs) as double, client(max_connections=1) as upstream:
         for count in (1, 2):
             call = asyncio.create_task(post(upstream, double.url()))
             await double.until(lambda count=count: len(double.requests) == count)  # type: ignore[misc]

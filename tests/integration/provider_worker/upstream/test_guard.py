@@ -14,8 +14,8 @@ from services.provider_worker.upstream.addresses import Address, AddressPolicy, 
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
+from tests.support.providers.raw_http_server import RawHttpServer, answers, raw_http_server, reply
 from tests.support.raw_transport import closing, send_raw
-from tests.support.upstream_double import Double, answers, reply, upstream_double
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
 ELSEWHERE: tuple[Network, ...] = (ip_network("203.0.113.7/32"),)
@@ -211,11 +211,11 @@ async def names(host: str, port: int) -> list[str]:
 
 
 @asynccontextmanager
-async def inside() -> AsyncIterator[tuple[Double, Double]]:
+async def inside() -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
     """The listeners that must not be reached: one on each loopback, on the same port."""
     async with (
-        upstream_double(answers(reply(b"secret"))) as four,
-        upstream_double(answers(reply(b"secret")), host="::1", port=four.port) as six,
+        raw_http_server(answers(reply(b"secret"))) as four,
+        raw_http_server(answers(reply(b"secret")), host="::1", port=four.port) as six,
     ):
         yield four, six
 
@@ -314,13 +314,13 @@ def answering(*answers_in_turn: Sequence[str]) -> tuple[guard.Lookup, Callable[[
 
 
 @asynccontextmanager
-async def good_and_bad(*, close: bool) -> AsyncIterator[tuple[Double, Double]]:
+async def good_and_bad(*, close: bool) -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
     """A listener that the operator allows, and beside it on the same port one that is inside."""
     async with (
-        upstream_double(
+        raw_http_server(
             answers(reply(b"good", *(["connection: close"] * close)), close=close), host="127.0.0.2"
         ) as good,
-        upstream_double(answers(reply(b"secret")), port=good.port) as bad,
+        raw_http_server(answers(reply(b"secret")), port=good.port) as bad,
     ):
         yield good, bad
 
@@ -383,6 +383,6 @@ async def test_a_resolver_that_let_something_through_is_stopped_at_the_socket(mo
 async def test_a_redirect_inside_is_not_followed() -> None:
     async with good_and_bad(close=False) as (_, bad):
         moved = reply(b"", f"location: {bad.url()}", status="302 Found")
-        async with upstream_double(answers(moved), host="127.0.0.2") as mover, client(GOOD_ALLOWED) as upstream:
+        async with raw_http_server(answers(moved), host="127.0.0.2") as mover, client(GOOD_ALLOWED) as upstream:
             assert await get(upstream, mover.url()) == b""
         assert bad.connections == 0

@@ -16,8 +16,8 @@ from deploy.embedded.ports import LOOPBACK, find_free_port
 from services.provider_worker.upstream.addresses import AddressPolicy
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
+from tests.support.providers.raw_http_server import Behaviour, Call, answers, hangs, raw_http_server, reply, self_signed
 from tests.support.raw_transport import closing, send_raw
-from tests.support.upstream_double import Behaviour, Call, answers, hangs, reply, self_signed, upstream_double
 
 SHORT_SECONDS = 0.2
 BIG_BODY = b"x" * 32 * 1024 * 1024
@@ -260,7 +260,7 @@ NO_RESPONSE, INCOMPLETE = "no response", "incomplete"
 async def test_an_event_at_the_server_means_the_same(
     client: Client, behave: Behaviour, short: str, expected: Meaning
 ) -> None:
-    async with upstream_double(behave) as double:
+    async with raw_http_server(behave) as double:
         with pytest.raises(Failed) as caught:
             await post(client, double.url(), short=short)
         assert caught.value.meaning == expected
@@ -269,7 +269,7 @@ async def test_an_event_at_the_server_means_the_same(
 
 async def test_a_reset_within_the_body_is_an_error_after_the_send(client: Client) -> None:
     """The one difference: native says ReadError, ours that the body is incomplete. Both say: answered, and broke off."""
-    async with upstream_double(resets_in_body) as double:
+    async with raw_http_server(resets_in_body) as double:
         with pytest.raises(Failed) as caught:
             await post(client, double.url())
         assert caught.value.meaning.stage in (NO_RESPONSE, INCOMPLETE), "the reset may overtake the head"
@@ -284,7 +284,7 @@ async def test_a_reset_does_not_end_a_body_that_ends_with_its_connection(client:
         await first_read.wait()
         call.reset()
 
-    async with upstream_double(resets_after_the_first_event) as double, client.open(double.url()) as response:
+    async with raw_http_server(resets_after_the_first_event) as double, client.open(double.url()) as response:
         assert await next_piece(response) == b"data: 1\n\n"
         first_read.set()
         with pytest.raises(Failed) as caught:
@@ -310,7 +310,7 @@ async def test_a_name_without_address_is_a_connect_error(client: Client, monkeyp
 
 async def test_an_untrusted_certificate_is_a_connect_error(client: Client, tmp_path: Path) -> None:
     server_tls, _ = self_signed(tmp_path, LOOPBACK)
-    async with upstream_double(answers(reply()), tls=server_tls) as double:
+    async with raw_http_server(answers(reply()), tls=server_tls) as double:
         with pytest.raises(Failed) as caught:
             await post(client, double.url(scheme="https"))
         assert caught.value.meaning == Meaning("not sent", "ConnectError")
@@ -318,21 +318,21 @@ async def test_an_untrusted_certificate_is_a_connect_error(client: Client, tmp_p
 
 
 async def test_no_tls_handshake_is_a_connect_timeout(client: Client) -> None:
-    async with upstream_double(hangs, reads=False) as double:
+    async with raw_http_server(hangs, reads=False) as double:
         with pytest.raises(Failed) as caught:
             await post(client, double.url(scheme="https"), short="connect")
         assert caught.value.meaning == Meaning("not sent", "ConnectTimeout")
 
 
 async def test_a_server_that_does_not_read_is_a_write_timeout(client: Client) -> None:
-    async with upstream_double(hangs, reads=False) as double:
+    async with raw_http_server(hangs, reads=False) as double:
         with pytest.raises(Failed) as caught:
             await post(client, double.url(), short="write", content=BIG_BODY)
         assert caught.value.meaning == Meaning(NO_RESPONSE, "WriteTimeout")
 
 
 async def test_a_full_pool_is_a_pool_timeout(client: Client) -> None:
-    async with upstream_double(hangs) as double:
+    async with raw_http_server(hangs) as double:
         holding = asyncio.create_task(post(client, double.url()))
         await double.until(lambda: len(double.requests) == 1)
         with pytest.raises(Failed) as caught:
@@ -343,7 +343,7 @@ async def test_a_full_pool_is_a_pool_timeout(client: Client) -> None:
 
 
 async def test_a_line_break_in_a_header_is_a_local_error(client: Client) -> None:
-    async with upstream_double(answers(reply())) as double:
+    async with raw_http_server(answers(reply())) as double:
         with pytest.raises(Failed) as caught:
             await post(client, double.url(), headers={"x-key": "a\r\nx-injected: b"})
         assert caught.value.meaning == Meaning("not sent", "LocalProtocolError")
@@ -358,7 +358,7 @@ async def test_another_scheme_is_unsupported(client: Client) -> None:
 
 async def test_a_redirect_and_a_cookie_are_only_reported(client: Client) -> None:
     moved = reply(b"", "location: /elsewhere", "set-cookie: tenant=a", status="307 Temporary Redirect")
-    async with upstream_double(answers(moved)) as double:
+    async with raw_http_server(answers(moved)) as double:
         (first, _), (second, _) = [await post(client, double.url(path)) for path in ("/one", "/two")]
         assert (first.status, second.status) == (307, 307)
         assert first.headers["location"] == "/elsewhere"
@@ -368,7 +368,7 @@ async def test_a_redirect_and_a_cookie_are_only_reported(client: Client) -> None
 
 
 async def test_the_request_is_sent_as_it_was_made(client: Client) -> None:
-    async with upstream_double(answers(reply(b"\x1f\x8bnot gzip", "content-encoding: gzip"))) as double:
+    async with raw_http_server(answers(reply(b"\x1f\x8bnot gzip", "content-encoding: gzip"))) as double:
         url = double.url("/v1/a%2Fb?x=%20y")
         _, body = await post(client, url, content=b"body", headers={"X-Key": "k"})
         assert body == b"\x1f\x8bnot gzip"

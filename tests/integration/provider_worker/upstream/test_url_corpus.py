@@ -20,9 +20,9 @@ from services.provider_worker.upstream.attaching import NotAttached, attached
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
+from tests.support.providers.raw_http_server import Call, RawHttpServer, answers, raw_http_server, reply
+from tests.support.providers.url_corpus import NAMES, UrlCase, cases, forbidden_addresses
 from tests.support.raw_transport import closing, send_raw
-from tests.support.upstream_double import Call, Double, answers, reply, upstream_double
-from tests.support.url_corpus import NAMES, Case, cases, forbidden_addresses
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
 ELSEWHERE: tuple[Network, ...] = (ip_network("203.0.113.7/32"),)
@@ -59,11 +59,11 @@ def request_to(url: str) -> UpstreamRequest:
 
 
 @asynccontextmanager
-async def listeners() -> AsyncIterator[tuple[Double, Double]]:
+async def listeners() -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
     """What must not be reached: one listener on each loopback, on the same port."""
     async with (
-        upstream_double(answers(reply(b"secret", "connection: close"), close=True)) as four,
-        upstream_double(answers(reply(b"secret", "connection: close"), close=True), host="::1", port=four.port) as six,
+        raw_http_server(answers(reply(b"secret", "connection: close"), close=True)) as four,
+        raw_http_server(answers(reply(b"secret", "connection: close"), close=True), host="::1", port=four.port) as six,
     ):
         yield four, six
 
@@ -82,7 +82,7 @@ async def send(upstream: UpstreamClient, url: str, headers: Mapping[str, str]) -
         return b"".join([piece async for piece in response.aiter_raw()])
 
 
-def keys_seen(*doubles: Double) -> int:
+def keys_seen(*doubles: RawHttpServer) -> int:
     return sum(KEY in str(request) for double in doubles for request in double.requests)
 
 
@@ -168,7 +168,7 @@ def is_refused(url: str) -> bool:
     return False
 
 
-def loopback(port: int) -> list[Case]:
+def loopback(port: int) -> list[UrlCase]:
     return [case for case in cases(port) if case.loopback]
 
 
@@ -184,7 +184,7 @@ async def test_a_redirect_to_any_url_of_the_corpus_is_an_answer_and_nothing_more
             ]
             await call.send(reply(b"", f"location: {targets[call.number - 1]}", status=kind))
 
-        async with upstream_double(moves, host="127.0.0.2") as mover, client((*GOOD, *LOOPBACKS)) as upstream:
+        async with raw_http_server(moves, host="127.0.0.2") as mover, client((*GOOD, *LOOPBACKS)) as upstream:
             key = key_for(mover.url(""))
             for _ in targets:
                 headers = attached(request_to(mover.url("/v1")), key, datetime.now(UTC))
@@ -206,7 +206,7 @@ async def test_a_name_that_turns_inside_takes_no_key_with_it(monkeypatch: pytest
         return good if asked == 1 else later[asked % 3]
 
     hangs_up = answers(reply(b"good", "connection: close"), close=True)
-    async with upstream_double(hangs_up, host="127.0.0.2") as own, upstream_double(hangs_up, port=own.port) as bad:
+    async with raw_http_server(hangs_up, host="127.0.0.2") as own, raw_http_server(hangs_up, port=own.port) as bad:
         origin = f"http://turning.example:{own.port}"
         headers = attached(request_to(f"{origin}/v1"), key_for(origin), datetime.now(UTC))
         async with client(GOOD, turning) as upstream:

@@ -6,7 +6,7 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.topology import ATTEMPT_FINISHED
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from services.key_vault.keys.auth_failures import find_auth_failures
-from tests.support.attempt_records import WORKER, attempt_record, pack
+from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
@@ -25,7 +25,7 @@ def refused(failure: FailureClass = FailureClass.AUTH, **changes: object) -> Att
 
 
 def found(*records: AttemptRecord, subject: str = SUBJECT) -> list[tuple[str, str, datetime]]:
-    return list(find_auth_failures(subject, pack([record.encode() for record in records])))
+    return list(find_auth_failures(subject, batch_message([record.encode() for record in records])))
 
 
 def test_only_an_authentication_failure_of_a_key_counts() -> None:
@@ -45,5 +45,7 @@ def test_a_worker_speaks_for_itself_only() -> None:
 
 def test_what_cannot_be_read_is_passed_over() -> None:
     broken = b'{"failure": "auth", "cut off'
-    assert [key_id for _, key_id, _ in find_auth_failures(SUBJECT, pack([broken, refused().encode()]))] == ["key_1abc"]
+    assert [key_id for _, key_id, _ in find_auth_failures(SUBJECT, batch_message([broken, refused().encode()]))] == [
+        "key_1abc"
+    ]
     assert list(find_auth_failures(SUBJECT, b"no pack at all")) == []

@@ -11,7 +11,7 @@ from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.echo import count_tokens, echo_request
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 NOW = 1_790_000_000
 

@@ -12,8 +12,8 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Adapter, Answer, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
 from services.provider_worker.adapters.cohere.adapter import CohereAdapter
-from tests.support import aws_frames
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers import aws_event_stream as aws_frames
+from tests.support.providers.attempt_runs import attempt_run
 
 ADAPTERS: tuple[Adapter, ...] = (BedrockAdapter(), CohereAdapter())
 NAMES = [

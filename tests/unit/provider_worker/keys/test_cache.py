@@ -8,7 +8,7 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.keys.cache import LeaseCache, Now, still_good
-from tests.support.vault_double import key_facts
+from tests.support.vault.vault_double import key_facts
 
 UNIX_MS, MONOTONIC_MS = 1_900_000_000_000, 5_000
 START = Now(UNIX_MS, MONOTONIC_MS)

@@ -20,8 +20,8 @@ from keyferry.sealing.delivery import InvalidDelivery, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
 from services.provider_worker.keys import leasing
 from services.provider_worker.keys.leasing import NoKey
-from tests.support.attempt_runs import attempt_run
-from tests.support.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, key_facts, worker_side
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.vault.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, key_facts, worker_side
 
 ORIGIN = "https://api.openai.com"
 KEY = Secret("sk-canary-0123456789abcdef")
@@ -79,7 +79,7 @@ async def test_a_lease_ends() -> None:
     vault_now = lambda: moment[0]  # noqa: E731
     ring = worker_side(vault, unix_ms=vault_now).ring
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("tests.support.vault_double.verify", lambda *_: None)
+        patched.setattr("tests.support.vault.vault_double.verify", lambda *_: None)
         await ring.lease(run_with(), ORIGIN)
         moment[0] += vault.lease_ms - 1
         await ring.lease(run_with(), ORIGIN)

@@ -13,7 +13,7 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.registration import MAX_VALID_MS, verify
 from services.provider_worker.keys import registering
 from services.provider_worker.keys.registering import AskToRegister, NotRegistered, Registrar
-from tests.support.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, worker_side
+from tests.support.vault.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, worker_side
 
 
 def registrar_asking(vault: VaultDouble, ask: AskToRegister) -> Registrar:

@@ -20,8 +20,8 @@ from services.provider_worker.calling import http_provider, no_keys
 from services.provider_worker.keys.leasing import KeyRing, NoKey
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from tests.support.attempt_runs import attempt_run
-from tests.support.vault_double import VaultDouble, worker_side
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.vault.vault_double import VaultDouble, worker_side
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)

@@ -7,7 +7,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.anthropic.adapter import AnthropicAdapter
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 

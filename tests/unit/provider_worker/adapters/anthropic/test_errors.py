@@ -6,7 +6,7 @@ import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import UpstreamRequest
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.anthropic.message_events import ADAPTER
 
 C = FailureClass

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.failure import Failure
 from services.provider_worker.adapters.adapter import Answer, UpstreamRequest
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.anthropic.message_events import (
     ADAPTER,
     STOP,

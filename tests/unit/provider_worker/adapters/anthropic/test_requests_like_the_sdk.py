@@ -9,8 +9,8 @@ import anthropic
 import pytest
 
 from services.provider_worker.adapters.adapter import HeaderAuth
-from tests.support.attempt_runs import attempt_run
-from tests.support.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
 from tests.unit.provider_worker.adapters.anthropic.message_events import ADAPTER, message, upstream_request
 
 PNG = "iVBORw0KGgo="

@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import RefusedByAdapter
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.anthropic.message_events import (
     ADAPTER,
     JsonObject,

@@ -6,7 +6,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, UpstreamRequest
 from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.support.aws_frames import START, delta, ending, event, stop
+from tests.support.providers.aws_event_stream import START, delta, ending, event, stop
 from tests.unit.provider_worker.adapters.bedrock.exchanges import HELLO, NOVA, bedrock_run, deltas, read, sent
 
 JsonObject = dict[str, object]

@@ -9,7 +9,7 @@ import pytest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.bedrock.eventstream import FrameParser
-from tests.support.aws_frames import START, delta, ending, event, exception, frame, stop
+from tests.support.providers.aws_event_stream import START, delta, ending, event, exception, frame, stop
 from tests.unit.provider_worker.adapters.bedrock.exchanges import NOVA, bedrock_run, deltas, read
 
 EXCEPTIONS = [

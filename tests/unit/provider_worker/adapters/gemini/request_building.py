@@ -7,7 +7,7 @@ from typing import Any
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.adapters.gemini.adapter import AI_STUDIO, VERTEX, GeminiAdapter
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 GEMINI = GeminiAdapter(AI_STUDIO)
 GEMINI_ON_VERTEX = GeminiAdapter(VERTEX)

@@ -7,7 +7,7 @@ from typing import Any
 
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, UpstreamRequest
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI
 
 REQUEST = UpstreamRequest("https://provider.test", {}, b"")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from google import genai
 from google.auth.credentials import AnonymousCredentials
 
-from tests.support.upstream import Asked, Pieces, Reply, pieces_of, running_upstream
+from tests.support.providers.upstream import Asked, Pieces, Reply, pieces_of, running_upstream
 
 VECTOR = {"values": [1.0]}
 ANSWERS: dict[str, object] = {

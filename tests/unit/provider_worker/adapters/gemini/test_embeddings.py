@@ -10,7 +10,7 @@ import pytest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, GEMINI_ON_VERTEX, made
 
 BATCH = {"embeddings": [{"values": [0.5, -0.25]}, {"values": [1, 0.1]}], "usageMetadata": {"promptTokenCount": 8}}

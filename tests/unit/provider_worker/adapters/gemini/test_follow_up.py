@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.provider_worker.adapters.adapter import UpstreamRequest
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, QUESTION, content
 
 NONE = UpstreamRequest("https://provider.test", {}, b"")

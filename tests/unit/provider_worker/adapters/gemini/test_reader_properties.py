@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, GEMINI_ON_VERTEX
 from tests.unit.provider_worker.adapters.gemini.response_reading import answer_of, event, read
 

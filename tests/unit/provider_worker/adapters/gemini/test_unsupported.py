@@ -8,7 +8,7 @@ import pytest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, RefusedByAdapter
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, QUESTION, content, made
 
 UNSUPPORTED: list[tuple[str, object]] = [

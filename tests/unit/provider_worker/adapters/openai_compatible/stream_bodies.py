@@ -4,7 +4,7 @@ import json
 
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 

@@ -13,7 +13,7 @@ from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.openai_compatible.embeddings import encode_vector
 from services.provider_worker.adapters.registry import adapter_for
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 USAGE = {"prompt_tokens": 4, "total_tokens": 4}

@@ -9,7 +9,7 @@ from keyferry.contracts.providers import PROVIDERS
 from services.provider_worker.adapters.adapter import HeaderAuth, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.openai_compatible.providers import COMPATIBLE_PROVIDERS
 from services.provider_worker.adapters.registry import adapter_for
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 HELLO: list[JsonObject] = [{"role": "user", "content": "hello"}]

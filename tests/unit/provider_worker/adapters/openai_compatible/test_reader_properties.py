@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.provider_worker.adapters.adapter import Answer, AnswerReader, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.openai_compatible.stream_bodies import DONE, delta, event, tool
 
 EVENTS = st.sampled_from(

@@ -9,7 +9,7 @@ from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.openai_compatible.adapter import CompatibleAdapter
 from services.provider_worker.adapters.openai_compatible.providers import CUSTOM
 from services.provider_worker.adapters.registry import adapter_for
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 ADAPTER = CompatibleAdapter(CUSTOM)
 

@@ -10,7 +10,7 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.openai_compatible.errors import ErrorReader
 from services.provider_worker.adapters.openai_compatible.response import CompletionReader
 from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 
 JsonObject = dict[str, object]
 

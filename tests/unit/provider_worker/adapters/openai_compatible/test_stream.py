@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
-from tests.support.attempt_runs import attempt_run
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.openai_compatible.stream_bodies import (
     DONE,
     USAGE,

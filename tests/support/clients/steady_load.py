@@ -1,0 +1,98 @@
+"""Requests at a steady rate, whatever the system does meanwhile, and what each of them came to."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from tests.support.clients.stream_clients import ClientResponse, PendingRequest, StreamClients
+from tests.support.providers.scripted_answers import Script
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a load. `cut_after_bytes` is where its client hangs up, if it does."""
+
+    script: Script
+    stream: bool = True
+    cut_after_bytes: int | None = None
+    token: str | None = None
+    """The client token, where it is not the one of all clients."""
+
+
+RequestFactory = Callable[[str, random.Random], Request]
+"""Makes the request with this name, from nothing but the random numbers it is given."""
+
+
+@dataclass
+class SteadyLoad:
+    """Asks `rate_per_second` times a second while its block lasts; an open loop, so a slow system gets no mercy."""
+
+    clients: StreamClients
+    model: str
+    name: str
+    rate_per_second: float
+    making: RequestFactory
+    seed: int
+    asked: list[tuple[Request, PendingRequest]] = field(default_factory=list)
+    whole: int = 0
+    """How many answers have come whole so far."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "SteadyLoad":
+        self._thread = threading.Thread(target=self._run, name=f"load {self.name}", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(30)
+
+    def endings(self) -> dict[str, ClientResponse]:
+        """What every request came to, by the name of its script; waits for the last of them."""
+        return {request.script.name: asking.result() for request, asking in self.asked}
+
+    def _run(self) -> None:
+        numbers = random.Random(self.seed)
+        started = time.monotonic()
+        while not self._stop.wait(max(0.0, started + len(self.asked) / self.rate_per_second - time.monotonic())):
+            request = self.making(f"{self.name}-{len(self.asked)}", numbers)
+            asking = self.clients.ask(
+                self.model,
+                request.script.prompt,
+                stream=request.stream,
+                operation=request.script.name,
+                cut_after_bytes=request.cut_after_bytes,
+                token=request.token,
+            )
+            asking.ending.add_done_callback(self._count)
+            self.asked.append((request, asking))
+
+    def _count(self, ending: "Future[ClientResponse]") -> None:
+        self.whole += ending.result().whole
+
+
+def client_outcome(request: Request, ending: ClientResponse) -> str:
+    """What a client was told, in a word. Fails where an answer looks whole and is not, or where a client never heard an end."""
+    script = request.script
+    assert not ending.timed_out, f"{script.name} never ended"
+    if ending.whole:
+        assert ending.text == script.text, f"{script.name} was delivered as whole with a hole in it"
+        return "whole"
+    if ending.told_of_failure:
+        assert script.text.startswith(ending.text), f"{script.name} got words that are not the beginning of its answer"
+        return f"status {ending.status}" if ending.status != 200 else "error event"
+    assert not ending.done, f"{script.name} was told that it has everything and has not"
+    return "hung up" if request.cut_after_bytes is not None else "connection lost"
+
+
+def client_outcomes(load: SteadyLoad) -> Counter[str]:
+    """The verdicts of all requests of a load."""
+    endings = load.endings()
+    return Counter(client_outcome(request, endings[request.script.name]) for request, _ in load.asked)

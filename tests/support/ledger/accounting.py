@@ -1,0 +1,84 @@
+"""What clients were told, what the provider saw and what the ledger keeps, held against each other.
+
+The three never depend on one another: clients judge their own bytes, the provider writes its own log, the ledger has its table.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import psycopg
+
+from tests.support.clients.stream_clients import ClientResponse
+from tests.support.ledger.attempts_table import LedgerAttempt, LedgerTable
+from tests.support.providers.scripted_answers import script_of
+from tests.support.providers.upstream import Upstream
+from tests.support.waiting import until
+
+_ANSWERED = ("http_status", "http_200_body", "mid_stream")
+"""Where a failure shows only if the provider has answered."""
+
+
+def disagreements(
+    endings: Mapping[str, ClientResponse], calls: Mapping[str, int], attempts: Mapping[str, list[LedgerAttempt]]
+) -> Iterator[str]:
+    """In words, whatever does not fit. Endings, numbers of calls and attempts are by the client's name for its request.
+
+    Each request has one endpoint to go to and may be paid once: so at most one call, exactly one attempt for a call, exactly
+    one completed attempt for a whole answer, and no attempt that claims an answer which no call can have given. An attempt
+    without a call is one that ended, or whose worker died, before anything was sent.
+    """
+    for name in {*endings, *calls, *attempts}:
+        made = attempts.get(name, [])
+        seen = calls.get(name, 0)
+        completed = sum(attempt.outcome == "completed" for attempt in made)
+        answered = completed + sum(attempt.outcome == "failed" and attempt.where in _ANSWERED for attempt in made)
+        if seen > 1:
+            yield f"{name} was paid {seen} times"
+        if len(made) < seen:
+            yield f"{name} was called {seen} times and has {len(made)} attempts"
+        if answered > seen:
+            yield f"{name} has {answered} attempts that were answered and {seen} calls"
+        if completed > 1:
+            yield f"{name} is completed {completed} times"
+        if name in endings and endings[name].whole and completed != 1:
+            yield f"{name} was delivered whole and has {completed} completed attempts"
+
+
+def until_accounted(
+    endings: Mapping[str, ClientResponse], upstream: Upstream, ledger: LedgerTable, timeout_seconds: float = 60.0
+) -> dict[str, list[LedgerAttempt]]:
+    """Wait until clients, provider and ledger agree on these requests; their attempts. Fails with what does not fit."""
+    attempts: dict[str, list[LedgerAttempt]] = {}
+    found: list[str] = ["the ledger cannot be read"]
+
+    def agreed() -> bool:
+        nonlocal attempts, found
+        try:
+            attempts = _by_name(endings, ledger)
+        except psycopg.OperationalError:
+            return False
+        found = list(disagreements(endings, _calls(endings, upstream), attempts))
+        return not found
+
+    try:
+        until("clients, provider and ledger agree", agreed, timeout_seconds)
+    except AssertionError:
+        raise AssertionError("; ".join(found[:20])) from None
+    return attempts
+
+
+def _by_name(endings: Mapping[str, ClientResponse], ledger: LedgerTable) -> dict[str, list[LedgerAttempt]]:
+    made: dict[str, list[LedgerAttempt]] = defaultdict(list)
+    for attempt in ledger.all():
+        if attempt.operation is not None and attempt.operation in endings:
+            made[attempt.operation].append(attempt)
+    return made
+
+
+def _calls(endings: Mapping[str, ClientResponse], upstream: Upstream) -> dict[str, int]:
+    seen: dict[str, int] = defaultdict(int)
+    for call in list(upstream.calls):
+        name = script_of(call.asked.body).name
+        if name in endings:
+            seen[name] += 1
+    return seen

@@ -1,0 +1,109 @@
+"""Recorded exchanges fed through an adapter, and what must hold of the outcomes whatever the provider: the judge accepts them."""
+
+import json
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.usage import RequestKind, UsageSource
+from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
+from services.provider_worker.adapters.response.errors import coarse_class
+from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.recorded_traffic import (
+    Case,
+    JsonObject,
+    line_of_chunks,
+    line_of_completion,
+    line_of_embeddings,
+    line_of_error,
+    mismatches,
+    rechunked,
+)
+
+REPLAYS = 50
+"""How often each recording is replayed, its body cut at other places each time."""
+
+
+def run_of(case: Case, *, include_usage: bool = True) -> AttemptRun:
+    """The attempt that a case is the answer to."""
+    kind = RequestKind.EMBEDDING if case.kind == "embeddings" else RequestKind.CHAT
+    run = attempt_run(stream=case.stream, include_usage=include_usage, model=case.model)
+    return run.model_copy(update={"kind": kind})
+
+
+def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:
+    """The chunks and the answer of a case whose body comes in pieces cut by `seed`."""
+    request = UpstreamRequest("https://provider.test", {}, b"")
+    reader = adapter.reader(run_of(case, include_usage=include_usage), request, case.status, case.headers)
+    chunks: list[bytes] = []
+    for piece in rechunked(case.body, seed):
+        chunks += reader.feed(piece)
+        if reader.over:
+            break
+    answer = reader.close()
+    return [*chunks, *answer.late], answer
+
+
+def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
+    """The judge's line for an outcome: of a failure, a stream, a completion or a list of embeddings."""
+    if answer.failure is not None:
+        failure = answer.failure
+        return line_of_error(
+            case,
+            status=failure.status,
+            judged_class=coarse_class(failure.failure_class),
+            where=failure.where,
+            retry_after_ms=failure.retry_after_ms,
+        )
+    if case.kind == "embeddings":
+        return line_of_embeddings(case, json.loads(answer.body))
+    if case.stream:
+        return line_of_chunks(case, [json.loads(chunk) for chunk in chunks])
+    return line_of_completion(case, json.loads(answer.body))
+
+
+def assert_judged_right(adapter: Adapter, case: Case) -> None:
+    """The judge accepts what the adapter makes of the whole body, and `REPLAYS` - 1 cuttings give the very same."""
+    whole = replay(adapter, case, 0)
+    assert mismatches(case, judge_line(case, *whole)) == []
+    for seed in range(1, REPLAYS):
+        assert replay(adapter, case, seed) == whole, f"seed {seed}"
+
+
+def assert_meters_add_up(adapter: Adapter, case: Case) -> None:
+    """What the ledger gets of an answer is reported, and is the total that the caller sees; of a failure it is nothing."""
+    chunks, answer = replay(adapter, case, 1)
+    if answer.failure is not None:
+        assert answer.usage_source is UsageSource.NONE
+        assert answer.token_usage.total == 0
+        return
+    usage = judge_line(case, chunks, answer)["usage"]
+    assert isinstance(usage, dict)
+    assert answer.usage_source is UsageSource.REPORTED
+    assert answer.token_usage.total == usage["total_tokens"] > 0
+    assert answer.token_usage.prompt == usage["prompt_tokens"]
+
+
+def assert_usage_only_when_asked(adapter: Adapter, case: Case) -> None:
+    """Of a stream, a caller that did not ask for usage gets all but the usage; the ledger gets the same."""
+    asked, answer_asked = replay(adapter, case, 1)
+    chunks, answer = replay(adapter, case, 1, include_usage=False)
+    documents = [json.loads(chunk) for chunk in chunks]
+    assert [document for document in documents if document.get("usage")] == []
+    assert answer == answer_asked
+    line, line_asked = line_of_chunks(case, documents), line_of_chunks(case, [json.loads(chunk) for chunk in asked])
+    assert {**line, "usage": None} == {**line_asked, "usage": None}
+
+
+def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
+    """The role comes with the first piece of a streamed answer, and never again."""
+    chunks, _ = replay(adapter, case, 0)
+    deltas = [choice["delta"] for chunk in chunks for choice in json.loads(chunk)["choices"]]
+    assert ["role" in delta for delta in deltas] == [True] + [False] * (len(deltas) - 1)
+    assert deltas[0]["role"] == "assistant"
+
+
+def assert_wrong_lines_are_seen(adapter: Adapter, case: Case, **wrong: object) -> None:
+    """The judge rejects the line of `case` with any one of these fields in the place of its own."""
+    line = judge_line(case, *replay(adapter, case, 0))
+    assert mismatches(case, line) == []
+    for name, value in {"usage": {}, **wrong}.items():
+        assert mismatches(case, {**line, name: value}) != [], name

@@ -1,0 +1,167 @@
+"""A provider on loopback that speaks OpenAI's dialect and serves known keys only; its log tells which key came when.
+
+The errors have the shape of OpenAI's: status, `type`, `code` and `param` as its error reference gives them
+(https://platform.openai.com/docs/guides/error-codes) and as recorded traffic has them.
+"""
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.support.providers.scripted_answers import by_script, is_script
+from tests.support.providers.upstream import (
+    Asked,
+    Call,
+    Reply,
+    Upstream,
+    completion,
+    failing,
+    pieces_of,
+    running_upstream,
+    stream_of,
+)
+
+CHAT_MODEL, EMBEDDING_MODEL = "gpt-4o-mini", "text-embedding-3-small"
+PREFIX = "sk-proj-"
+WORDS = ["well", " done"]
+ANSWER = "".join(WORDS)
+VECTOR = [1.0, 0.5, -2.25]
+_JSON = {"content-type": "application/json"}
+
+Denial = Callable[[], Reply]
+"""Makes the answer to everything that is asked with a key."""
+
+
+def fresh_key() -> str:
+    """A key as OpenAI makes them, good nowhere yet."""
+    return f"{PREFIX}{secrets.token_hex(20)}A9f2"
+
+
+def unknown_key() -> Reply:
+    """What a key gets that is wrong, revoked or missing."""
+    message = "Incorrect API key provided: sk-proj-********A9f2. You can find your API key at https://platform.openai.com/account/api-keys."
+    return failing(401, {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"})
+
+
+def out_of_money() -> Reply:
+    """What an account without credit gets."""
+    message = "You exceeded your current quota, please check your plan and billing details."
+    return failing(429, {"message": message, "type": "insufficient_quota", "param": None, "code": "insufficient_quota"})
+
+
+def over_rate() -> Reply:
+    """What an account gets that asks too often."""
+    message = "Rate limit reached for gpt-4o-mini on requests per min (RPM): Limit 3, Used 3, Requested 1."
+    error = {"message": message, "type": "requests", "param": None, "code": "rate_limit_exceeded"}
+    return failing(429, error, {"retry-after": "20"})
+
+
+def forbidden() -> Reply:
+    """What a key gets whose scope leaves out what is asked."""
+    message = "You have insufficient permissions for this operation. Missing scopes: model.request."
+    return failing(403, {"message": message, "type": "invalid_request_error", "param": None, "code": None})
+
+
+def crashed() -> Reply:
+    """What everybody gets on a bad day."""
+    message = "The server had an error while processing your request. Sorry about that!"
+    return failing(500, {"message": message, "type": "server_error", "param": None, "code": None})
+
+
+@dataclass
+class ProviderDouble:
+    """The running provider. `known` are the keys that it serves; those with a denial get that in place of an answer."""
+
+    upstream: Upstream
+    known: dict[str, Denial | None] = field(default_factory=dict)
+    down: Denial | None = None
+    """What everybody gets, whatever their key."""
+
+    @property
+    def base_url(self) -> str:
+        return self.upstream.base_url
+
+    @property
+    def calls(self) -> list[Call]:
+        """Its own log: everything that was ever asked."""
+        return list(self.upstream.calls)
+
+    def issue(self, denial: Denial | None = None) -> str:
+        """A new key that the provider knows from now on."""
+        key = fresh_key()
+        self.known[key] = denial
+        return key
+
+    def deny(self, key: str, denial: Denial | None) -> None:
+        """Answer this key so from now on; None serves it."""
+        self.known[key] = denial
+
+    def withdraw(self, key: str) -> None:
+        """Know this key no more, as when it is revoked at the provider."""
+        del self.known[key]
+
+    def mark(self) -> int:
+        """A place in the log, for `keys_since`."""
+        return len(self.upstream.calls)
+
+    def last_used(self, key: str) -> float:
+        """When a call with this key last arrived, by the monotonic clock (seconds). Raises ValueError where none has."""
+        return max(call.at for call in self.calls if key_of(call.asked) == key)
+
+    def keys_since(self, mark: int) -> Counter[str]:
+        """How often each key came since then, in tests of keys as well."""
+        return Counter(key_of(call.asked) for call in self.calls[mark:])
+
+    def answer(self, asked: Asked) -> Reply:
+        """What this request gets."""
+        if self.down is not None:
+            return self.down()
+        key = key_of(asked)
+        if key not in self.known:
+            return unknown_key()
+        denial = self.known[key]
+        return denial() if denial is not None else served(asked)
+
+
+def key_of(asked: Asked) -> str:
+    """The key in a request's headers; empty where there is none."""
+    header = next((value for name, value in asked.headers.items() if name.lower() == "authorization"), "")
+    return header.removeprefix("Bearer ")
+
+
+def served(asked: Asked) -> Reply:
+    """What a key gets that is known."""
+    if asked.path.endswith("/models"):
+        listed = [
+            {"id": name, "object": "model", "created": 1, "owned_by": "system"}
+            for name in (CHAT_MODEL, EMBEDDING_MODEL)
+        ]
+        return Reply(200, _JSON, pieces_of(json.dumps({"object": "list", "data": listed}).encode()))
+    model = str(asked.body.get("model"))
+    if asked.path.endswith("/embeddings"):
+        return _embedded(asked, model)
+    if is_script(asked.body):
+        return by_script(asked)
+    if asked.body.get("stream"):
+        return stream_of(WORDS)
+    return completion(ANSWER, model=model)
+
+
+def _embedded(asked: Asked, model: str) -> Reply:
+    given = asked.body["input"]
+    texts = given if isinstance(given, list) else [given]
+    rows = [{"object": "embedding", "index": at, "embedding": VECTOR} for at in range(len(texts))]
+    body = {"object": "list", "data": rows, "model": model, "usage": {"prompt_tokens": 4, "total_tokens": 4}}
+    return Reply(200, _JSON, pieces_of(json.dumps(body).encode()))
+
+
+@contextmanager
+def running_provider() -> Iterator[ProviderDouble]:
+    """A provider that knows no key yet."""
+    doubles: list[ProviderDouble] = []
+    with running_upstream(lambda asked: doubles[0].answer(asked)) as upstream:
+        doubles.append(ProviderDouble(upstream))
+        yield doubles[0]

@@ -1,0 +1,33 @@
+"""How replayed recordings were judged, as test reports carry it, and the matrix made of that."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+REPLAY_RESULT = "judged"
+"""The name of the reports' property."""
+
+
+def replay_result(provider: str, kind: str, *, right: bool) -> str:
+    """The property's value for one replayed recording."""
+    return f"{provider} {kind} {'right' if right else 'wrong'}"
+
+
+def replay_matrix(told: Iterable[str]) -> str:
+    """A line for each provider, a column for each kind: recordings right of recordings replayed."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for value in told:
+        provider, kind, verdict = value.split(" ")
+        counts[provider, kind, verdict] += 1
+    providers = sorted({provider for provider, _, _ in counts})
+    kinds = sorted({kind for _, kind, _ in counts})
+    wide = max(len(name) for name in [*providers, "provider"])
+    lines = ["provider".ljust(wide) + "".join(kind.rjust(18) for kind in kinds)]
+    for provider in providers:
+        cells = [_cell(counts[provider, kind, "right"], counts[provider, kind, "wrong"]) for kind in kinds]
+        lines.append(provider.ljust(wide) + "".join(cell.rjust(18) for cell in cells))
+    right = sum(count for (_, _, verdict), count in counts.items() if verdict == "right")
+    return "\n".join([*lines, f"{right} right of {counts.total()}"])
+
+
+def _cell(right: int, wrong: int) -> str:
+    return f"{right}/{right + wrong}" if right + wrong else "."

@@ -1,0 +1,64 @@
+"""A provider whose every answer is known beforehand: the prompt says which words to give, how many and how fast.
+
+So a test can tell a whole answer from one with a hole, and which call in the provider's log belongs to which client.
+"""
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tests.support.providers.upstream import Asked, Call, Reply, Upstream, completion, stream_of
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a prompt asks for. The answer's words are `<name>-0 <name>-1 …`, each followed by padding and a space."""
+
+    name: str
+    word_count: int
+    pause_seconds: float = 0.0
+    """Before each piece of a stream, and before a whole answer."""
+    padding: int = 0
+    """Letters added to each word."""
+
+    @property
+    def prompt(self) -> str:
+        return json.dumps(asdict(self))
+
+    @property
+    def pieces(self) -> list[str]:
+        return [f"{self.name}-{number}{'x' * self.padding} " for number in range(self.word_count)]
+
+    @property
+    def text(self) -> str:
+        """The whole answer."""
+        return "".join(self.pieces)
+
+
+def script_of(body: dict[str, Any]) -> Script:
+    """The script in a request's prompt."""
+    return Script(**json.loads(body["messages"][-1]["content"]))
+
+
+def is_script(body: dict[str, Any]) -> bool:
+    """Whether a request's prompt is a script, and not what a person might write."""
+    return str(body["messages"][-1]["content"]).startswith('{"name"')
+
+
+def by_script(asked: Asked) -> Reply:
+    """Answers as the prompt says."""
+    script = script_of(asked.body)
+
+    async def pause() -> None:
+        await asyncio.sleep(script.pause_seconds)
+
+    if asked.body.get("stream"):
+        return stream_of(script.pieces, pause=pause if script.pause_seconds else None)
+    reply = completion(script.text, asked.body["model"])
+    return Reply(reply.status, reply.headers, reply.pieces, before=pause)
+
+
+def calls_of(upstream: Upstream, name: str) -> list[Call]:
+    """The calls in the provider's log whose script has this name."""
+    return [call for call in list(upstream.calls) if script_of(call.asked.body).name == name]

@@ -1,0 +1,53 @@
+"""Provider keys as routers see them, and the catalog and the prices as the router loads them."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.route import ModelPrices
+from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.prices import load_prices
+from services.router.catalog.lookup import Catalog
+from services.router.catalog.reading import read_catalog
+from services.router.list_prices import ListPrices
+from tests.support.repository.files import ROOT
+
+MODELS_DIR = ROOT / "services" / "router" / "catalog" / "models"
+
+
+def key_facts(provider: str, key_id: str = "key_1", /, *, tenant: str = "acme", **changes: Any) -> KeyFacts:
+    """A valid key of `tenant`, with `changes` to any of its facts."""
+    origin = f"https://{provider}.example"
+    facts: dict[str, Any] = {
+        "key_id": key_id,
+        "tenant": tenant,
+        "provider": provider,
+        "label": f"{provider} {key_id}",
+        "status": KeyStatus.VALID,
+        "version": 1,
+        "origin": origin,
+        "base_url": f"{origin}/v1",
+    }
+    return KeyFacts(**(facts | changes))
+
+
+def platform_key(provider: str, key_id: str = "key_p", /, **changes: Any) -> KeyFacts:
+    """A valid key of the platform."""
+    return key_facts(provider, key_id, tenant="platform", **changes)
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalog of the files that are shipped."""
+    return read_catalog({path.name: path.read_text(encoding="utf-8") for path in MODELS_DIR.glob("*.toml")})
+
+
+@cache
+def _list_prices() -> ListPrices:
+    return ListPrices(load_prices(BUNDLED_PRICES))
+
+
+def list_price(provider: str, model: str) -> ModelPrices | None:
+    """The price that is shipped, on a day of the tests."""
+    return _list_prices().of(provider, model, datetime(2026, 11, 1, tzinfo=UTC))

@@ -1,0 +1,82 @@
+"""A real NATS server for tests, on a port that it chooses, which may be killed and frozen."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.embedded import nats
+from deploy.embedded.ports import LOOPBACK
+from tests.support.servers.server import ChildServer, Runner, Server, wants_containers, working_dir
+
+NATS_LIMITS = """
+max_payload: 8MB
+max_pending: 64MB
+write_deadline: "5s"
+no_fast_producer_stall: true
+"""
+"""What the deployed server is set to, for tests that need no permissions."""
+
+
+class NatsServer(Server):
+    """A NATS server with JetStream."""
+
+    def __init__(self, runner: Runner, url: str) -> None:
+        super().__init__(runner)
+        self.url = url
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@contextmanager
+def nats_server(conf: str = "", *, whole: bool = False) -> Iterator[NatsServer]:
+    """A NATS server on a free port. `conf` is added to the usual limits, or is the whole file when `whole` is set."""
+    if wants_containers():
+        from tests.support.servers import containers
+
+        usual = "" if whole else f"{NATS_LIMITS}\n{_jetstream(Path('/data'))}"
+        with containers.nats_container(f"{usual}\n{conf}\n") as (runner, url):
+            yield NatsServer(runner, url)
+        return
+    with working_dir("keyferry-nats-") as home:
+        ports = home / "ports"
+        ports.mkdir()
+        usual = "" if whole else f"{NATS_LIMITS}\n{_jetstream(home / 'jetstream')}"
+        configuration = home / "nats.conf"
+        configuration.write_text(f'{usual}\nports_file_dir: "{ports}"\n{conf}\n')
+        port, binary = _AnyPort(ports), nats.find_nats_server()
+        nats.check_configuration(binary, configuration)
+        child = ChildServer(
+            lambda: nats.make_server_spec(binary, configuration, port=port.known or -1),
+            home / "server.log",
+            port.answers,
+        )
+        with child.running():
+            yield NatsServer(child, f"nats://{LOOPBACK}:{port.known}")
+
+
+def _jetstream(store_dir: Path) -> str:
+    return f'jetstream {{ store_dir: "{store_dir}", sync_interval: always, max_memory_store: 256MB, max_file_store: 24GB }}'
+
+
+class _AnyPort:
+    """The port that the server chose at its first start, kept for the next ones."""
+
+    def __init__(self, ports_dir: Path) -> None:
+        self._ports_dir = ports_dir
+        self.known: int | None = None
+
+    def answers(self) -> bool:
+        if self.known is None:
+            self.known = self._chosen()
+        return self.known is not None and nats.accepts_clients(self.known)
+
+    def _chosen(self) -> int | None:
+        for file in self._ports_dir.glob("*.ports"):
+            try:
+                urls = json.loads(file.read_text())["nats"]
+            except ValueError:  # half written
+                continue
+            return int(urls[0].rpartition(":")[2])
+        return None

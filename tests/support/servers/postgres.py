@@ -1,0 +1,70 @@
+"""A real PostgreSQL for tests: one for the whole run with a database per test, or one of its own that may be killed."""
+
+import atexit
+import functools
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+
+from deploy.embedded import postgres
+from deploy.embedded.ports import find_free_port
+from keyferry.contracts.secret import Secret
+from tests.support.servers.server import ChildServer, Runner, Server, wants_containers, working_dir
+
+
+class PostgresServer(Server):
+    """A PostgreSQL whose superuser's password the test run made."""
+
+    def __init__(self, runner: Runner, port: int, user: str, password: Secret) -> None:
+        super().__init__(runner)
+        self._port, self._user, self._password = port, user, password
+
+    def url(self, database: str = "postgres") -> Secret:
+        """The superuser's SQLAlchemy URL of a database."""
+        return postgres.url(self._port, self._user, self._password, database)
+
+    def new_database(self) -> Secret:
+        """Create an empty database of its own name; the superuser's SQLAlchemy URL of it."""
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(postgres.driver_url(self.url()), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of its own, for tests that stop or kill it; others share one through `shared_postgres`."""
+    if wants_containers():
+        from tests.support.servers import containers
+
+        with containers.postgres_container() as (runner, port, user, password):
+            yield PostgresServer(runner, port, user, password)
+        return
+    with working_dir("keyferry-postgres-") as home:
+        password = Secret(secrets.token_urlsafe(24))
+        cluster = postgres.Cluster(home)
+        cluster.initialise(password)
+        port = find_free_port()
+        probe = postgres.driver_url(postgres.url(port, postgres.ADMIN, password, "postgres"))
+        child = ChildServer(lambda: cluster.make_server_spec(port), home / "server.log", lambda: _accepts(probe))
+        with child.running():
+            yield PostgresServer(child, port, postgres.ADMIN, password)
+
+
+@functools.cache
+def shared_postgres() -> PostgresServer:
+    """One PostgreSQL for the whole test run; it stops with the run. Take a database of your own from it."""
+    stack = ExitStack()
+    server = stack.enter_context(postgres_server())
+    atexit.register(stack.close)
+    return server
+
+
+def _accepts(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

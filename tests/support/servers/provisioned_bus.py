@@ -1,0 +1,78 @@
+"""The bus of an installation for tests: a real NATS server with the deployed permissions, users, streams and buckets."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats
+import nkeys
+from nats.aio.client import Client
+
+from deploy.nats.provision import provision
+from deploy.nats.render import render_server_conf
+from keyferry.contracts.topology import Role, inbox_prefix, users
+from tests.support.servers.nats import NatsServer, nats_server
+
+
+@dataclass(frozen=True)
+class ProvisionedBus:
+    """A provisioned bus. `server` can be killed, paused and restarted."""
+
+    server: NatsServer
+    seeds: Path
+
+    @property
+    def nats_url(self) -> str:
+        """Where the server listens, on loopback."""
+        return self.server.url
+
+    def seed_file(self, user: str) -> Path:
+        """The file with a user's nkey seed. `user` is a role's name, or a worker slot's such as `provider-worker-1`."""
+        return self.seeds / f"{user}.seed"
+
+    @asynccontextmanager
+    async def client(self, user: str) -> AsyncIterator[Client]:
+        """A plain connection with a user's rights. A refused publication or subscription fails the test at the end."""
+        errors: list[Exception] = []
+
+        async def note(error: Exception) -> None:
+            errors.append(error)
+
+        client = await nats.connect(
+            self.nats_url,
+            nkeys_seed_str=self.seed_file(user).read_text(),
+            inbox_prefix=inbox_prefix(user).encode(),
+            reconnect_time_wait=0.1,
+            max_reconnect_attempts=-1,
+            error_cb=note,
+        )
+        try:
+            yield client
+        finally:
+            await client.close()
+        refused = [str(error) for error in errors if "permissions violation" in str(error).lower()]
+        assert not refused, f"the bus refuses {user}: {refused}"
+
+
+@asynccontextmanager
+async def provisioned_bus(
+    directory: Path, *, worker_slots: int = 2, internal_clients: Sequence[str] = ()
+) -> AsyncIterator[ProvisionedBus]:
+    """A bus of its own, from provisioned to stopped. Seeds stand in `directory`, one file per user."""
+    public_keys = {user: _new_user(directory, user) for user in users(worker_slots, internal_clients)}
+    with nats_server(render_server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
+        found = ProvisionedBus(server, directory)
+        await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)
+        yield found
+
+
+def _new_user(directory: Path, user: str) -> str:
+    """Make a user's seed file; its public key."""
+    seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+    file = directory / f"{user}.seed"
+    file.touch(mode=0o600)
+    file.write_bytes(seed)
+    return str(nkeys.from_seed(bytearray(seed)).public_key.decode())
