@@ -33,7 +33,7 @@ up: $(UV) ## Start everything on this machine, without containers; Ctrl-C stops 
 	@exec $(PYTHON) -m deploy.embedded up
 
 down: ## Stop what `make up` started
-	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded down; else echo "nothing runs: there is no $(PYTHON)"; fi
+	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded down; else echo "nothing is running: there is no $(PYTHON)"; fi
 
 check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(RUN) ruff format --check .
