@@ -1,7 +1,7 @@
-"""What the worker asks of a provider's adapter.
+"""The interface between the worker and a provider's adapter.
 
-An adapter is pure: it builds the request from the caller's body, and reads the answer from bytes as they come, cut anywhere.
-The worker owns the network, the clock, the deadline and the accounting.
+An adapter is pure: it builds the provider's request from the caller's body, and reads the response from bytes as they
+arrive, cut anywhere. The worker owns the network, the clock, the deadline and the accounting.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from keyferry.contracts.usage import TokenUsage, UsageSource
 
 @dataclass(frozen=True, slots=True)
 class HeaderAuth:
-    """A key goes into the header `name`, after `prefix`."""
+    """The key is sent in the header `name`, after `prefix`."""
 
     name: str = "authorization"
     prefix: str = "Bearer "
@@ -24,37 +24,38 @@ class HeaderAuth:
 
 @dataclass(frozen=True, slots=True)
 class SigV4Auth:
-    """The request is signed with the key by AWS Signature Version 4, unless the key is a bearer token of its own."""
+    """The request is signed with the key by AWS Signature Version 4, unless the key is itself a bearer token."""
 
     service: str
     region: str
 
 
 Auth = HeaderAuth | SigV4Auth
-"""How a key, where the attempt has one, is attached. Adapters never see it: the HTTP layer does that, for its origin only."""
+"""How a key is attached, if the attempt has one. Adapters never see the key: the HTTP layer attaches it, for its origin
+only."""
 BEARER = HeaderAuth()
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """One POST to make. `url` is absolute; `headers` hold no key."""
+    """One POST to send. `url` is absolute; `headers` hold no key."""
 
     url: str
     headers: Mapping[str, str]
     content: bytes
     auth: Auth = BEARER
     dropped: tuple[str, ...] = ()
-    """Fields of the caller's body that the provider cannot take and that were left out; only with `run.drop_unsupported`."""
+    """Unsupported fields of the caller's body that were left out; only with `run.drop_unsupported`."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What the adapter itself has to remember for reading the answer."""
+    """What the adapter itself needs to read the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an answer came to, once its body has ended or failed.
+    """The result of a response, once its body has ended or failed.
 
-    `failure` is null when the provider said that the answer is whole. `body` is the `chat.completion` JSON for the caller of
-    a request that was not streamed, or the `list` of embeddings. `meters` hold what the provider reported, if it did.
+    `failure` is null if the provider marked the answer as complete. `body` is the `chat.completion` JSON for the caller
+    of a non-streamed request, or the `list` of embeddings. `token_usage` holds what the provider reported, if anything.
     """
 
     failure: Failure | None = None
@@ -62,17 +63,17 @@ class Answer:
     finish_reason: str | None = None
     model_served: str | None = None
     service_tier: str | None = None
-    """The processing tier that the provider says it used (`flex`, `priority`, `batch`), where prices differ by it."""
+    """The processing tier the provider says it used (`flex`, `priority`, `batch`), where prices depend on it."""
     token_usage: TokenUsage = field(default_factory=TokenUsage)
     usage_source: UsageSource = UsageSource.NONE
     reported_cost_usd: Decimal | None = None
     late: tuple[bytes, ...] = ()
-    """Chunks of a stream that nothing but the end of its body completed, as where the last blank line is missing. They go to
-    the caller before the end; a failed answer has none."""
+    """Chunks of a stream that only the end of its body completed, as when the last blank line is missing. They are sent
+    to the caller before the end; a failed answer has none."""
 
 
 class RefusedByAdapter(Exception):
-    """The provider cannot do what is asked; nothing was sent."""
+    """The provider does not support what is requested; nothing was sent."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -83,33 +84,42 @@ class AnswerReader(Protocol):
     """Reads one HTTP response."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The OpenAI `chat.completion.chunk` JSON texts (no newline inside) that `data` completes, for a stream; else none.
+        """Return the OpenAI `chat.completion.chunk` JSON texts (no newline inside) that `data` completes; none if not streamed.
 
-        Never raises for what a provider sends: trouble is kept for `close` and makes `over` true.
+        Never raises for anything a provider sends: errors are kept for `close`, and make `over` true.
         """
 
     @property
     def over(self) -> bool:
-        """Whether reading on is useless: the terminal evidence has come, or an error has."""
+        """Whether reading on is pointless: the end of the answer has arrived, or an error."""
 
     def close(self) -> Answer:
-        """The end of the body, or of the worker's patience. A stream without terminal evidence is `truncated`."""
+        """Return the result at the end of the body, or when the worker stops waiting.
+
+        A stream without its end is `truncated`.
+        """
 
 
 class Adapter(Protocol):
-    """A provider's dialect, both ways."""
+    """Translates one provider's API, both ways."""
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The provider's request for the caller's body, a chat's or embeddings' by `run.kind`. Raises RefusedByAdapter."""
+        """Build the provider's request for the caller's body, a chat or embeddings by `run.kind`.
+
+        Raises RefusedByAdapter.
+        """
 
     def reader(
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
-        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        """Create a reader for the response to `request` with this status and these headers (names in lower case)."""
 
 
 def bad_request(message: str, param: str | None) -> RefusedByAdapter:
-    """The refusal of a request that cannot be translated: status 400, nothing sent. `message` says what to do."""
+    """Build the rejection of a request that cannot be translated: status 400, nothing sent.
+
+    `message` says what to do.
+    """
     return RefusedByAdapter(
         Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, status=400, param=param)
     )

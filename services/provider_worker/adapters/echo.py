@@ -1,7 +1,8 @@
-"""The built-in `echo` provider: it answers with the last thing the user said, without a network and without a key.
+"""The built-in `echo` provider: returns the user's last message, without a network and without a key.
 
-It lets a new installation prove itself and gives tests a provider with exact numbers. A token is a run of letters, digits and
-underscores, or any other single character that is not space; the prompt's tokens are those of all texts of all messages.
+It lets a new installation prove itself and gives tests a provider with exact token counts. A token is a run of letters,
+digits and underscores, or any other single character that is not space; the prompt's tokens are those of all texts of
+all messages.
 """
 
 import re
@@ -19,13 +20,13 @@ _PIECE = re.compile(r"\s*(?:\w+|[^\w\s])(?:\s+\Z)?")
 
 
 def count_tokens(text: str) -> int:
-    """The tokens of `text` by this provider's rule."""
+    """Count the tokens of `text` by this provider's rule."""
     return sum(1 for _ in _TOKEN.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)
 class EchoAnswer:
-    """One answer: `chunks()` for a stream, `answer` for its end or, with its body, for a request that is not streamed."""
+    """One answer: `chunks()` for a stream, `answer` for its end or, with its body, for a non-streamed request."""
 
     run: AttemptRun
     created_unix_seconds: int
@@ -33,7 +34,7 @@ class EchoAnswer:
     answer: Answer
 
     def chunks(self) -> Iterator[bytes]:
-        """The `chat.completion.chunk` JSON texts: role, one per token, finish, and usage if the caller asked for it."""
+        """Yield the `chat.completion.chunk` JSON texts: role, one per token, finish, and usage if the caller asked for it."""
         yield self._chunk({"role": "assistant", "content": ""})
         for piece in self.pieces:
             yield self._chunk({"content": piece})
@@ -48,7 +49,10 @@ class EchoAnswer:
 
 
 def echo_request(run: AttemptRun, body: bytes, created_unix_seconds: int) -> EchoAnswer:
-    """The answer to the caller's body. Raises RefusedByAdapter for what it cannot do: no user text, more choices, embeddings."""
+    """Answer the caller's body.
+
+    Raises RefusedByAdapter for what echo does not support: no user text, several choices, embeddings.
+    """
     if run.kind is RequestKind.EMBEDDING:
         raise bad_request("The echo provider has no embeddings; choose a model that has.", "model")
     document = parse_object(body)
@@ -57,10 +61,10 @@ def echo_request(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Ech
     if document.get("n") not in (None, 1):
         raise bad_request("The echo provider gives one choice only; leave `n` out or set it to 1.", "n")
     messages = as_objects(document.get("messages"))
-    said = next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
-    if not said.strip():
+    text = next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
+    if not text.strip():
         raise bad_request("The echo provider needs a user message with text to echo.", "messages")
-    pieces = _PIECE.findall(said)
+    pieces = _PIECE.findall(text)
     kept = pieces[: _max_tokens(document)]
     finish_reason = "stop" if len(kept) == len(pieces) else "length"
     token_usage = TokenUsage(input=sum(count_tokens(_text(message)) for message in messages), output=len(kept))

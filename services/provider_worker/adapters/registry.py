@@ -1,4 +1,4 @@
-"""Which adapter speaks with which provider."""
+"""Which adapter serves which provider."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,16 +19,16 @@ _TRANSLATED: Mapping[str, Adapter] = {
     "gemini": GeminiAdapter(AI_STUDIO),
     "vertex": GeminiAdapter(VERTEX),
 }
-"""Providers with a dialect of their own: name -> the object of its file."""
+"""Providers with an API of their own: name -> adapter."""
 
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
     {**{row.name: CompatibleAdapter(row) for row in COMPATIBLE_PROVIDERS}, **_TRANSLATED}
 )
-"""Provider name -> adapter. The built-in `echo` provider is not here: it makes no call (`echo.py`)."""
+"""Provider name -> adapter. The built-in `echo` provider is not listed: it makes no call (`echo.py`)."""
 
 
 def adapter_for(provider: str) -> Adapter:
-    """The adapter of `provider`. Raises RefusedByAdapter where this worker has none."""
+    """Return the adapter of `provider`. Raises RefusedByAdapter if this worker has none."""
     adapter = ADAPTERS.get(provider)
     if adapter is None:
         message = f"This worker cannot call {provider!r}; update it, or choose one of: {', '.join(sorted(ADAPTERS))}."

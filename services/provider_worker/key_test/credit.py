@@ -1,7 +1,7 @@
-"""Reads what providers say of the money that is left for a key, exactly. Pure; nothing here raises for what a provider sends.
+"""Reads exactly how much money providers report as left for a key. Nothing here raises for what a provider sends.
 
-Sources: OpenRouter's "Get current API key" (`limit_remaining`, null without a limit) and "Get remaining credits" (`total_credits`
-and `total_usage`); DeepSeek's "Get user balance" (`balance_infos`, a row per currency).
+Sources: OpenRouter's "Get current API key" (`limit_remaining`, null without a limit) and "Get remaining credits"
+(`total_credits` and `total_usage`); DeepSeek's "Get user balance" (`balance_infos`, a row per currency). Pure.
 """
 
 import json
@@ -14,14 +14,14 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 MAX_CREDIT_BYTES = 64 * 1024
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _MAX_DIGITS = 40
-"""Longer numbers are no amounts of money, and slow to read."""
+"""Longer numbers are not amounts of money, and slow to parse."""
 _EXACT = Context(prec=2 * _MAX_DIGITS, rounding=ROUND_FLOOR)
-"""Wide enough for whatever `_amount` lets through."""
+"""Wide enough for every amount that `_parse_amount` accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What is left. `left_usd` is null where that is not said in dollars; `enough` where nothing is said of it at all."""
+    """What is left. `left_usd` is null if not reported in dollars; `enough` if nothing is reported."""
 
     left_usd: Decimal | None = None
     enough: bool | None = None
@@ -31,7 +31,7 @@ UNKNOWN = Credit()
 
 
 def read_credit(body: bytes) -> Credit | None:
-    """What an answer about a key's money says; null where it is no such answer."""
+    """Read a response about a key's money; null if it is not one."""
     document = _parse_exactly(body)
     if document is None:
         return None
@@ -44,10 +44,10 @@ def read_credit(body: bytes) -> Credit | None:
 
 
 def combine_credit(one: Credit, other: Credit) -> Credit:
-    """What holds where both do: a key's own limit, and the money of its account."""
+    """Combine a key's own limit and its account's balance: the stricter wins."""
     amounts = [credit.left_usd for credit in (one, other) if credit.left_usd is not None]
-    said = [credit.enough for credit in (one, other) if credit.enough is not None]
-    return Credit(min(amounts, default=None), all(said) if said else None)
+    known = [credit.enough for credit in (one, other) if credit.enough is not None]
+    return Credit(min(amounts, default=None), all(known) if known else None)
 
 
 def _read_openrouter(data: JsonObject) -> Decimal | None:
@@ -74,12 +74,12 @@ def _read_deepseek(document: JsonObject) -> Credit:
 def _credit_from_amount(amount: Decimal | None) -> Credit:
     if amount is None:
         return UNKNOWN
-    # Providers send floats with more places than money has here; what is left is never made more than it is.
+    # Providers send floats with more decimal places than are kept here; the remainder is rounded down.
     return Credit(_EXACT.quantize(amount, _QUANTUM), amount > 0)
 
 
 def _parse_amount(value: object) -> Decimal | None:
-    """`value` as an amount that the gateway can count with; null for anything else."""
+    """Return `value` as an amount that the gateway can calculate with; null for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         return None
     if isinstance(value, str) and len(value) > _MAX_DIGITS:
@@ -94,7 +94,7 @@ def _parse_amount(value: object) -> Decimal | None:
 
 
 def _parse_exactly(body: bytes) -> JsonObject | None:
-    """The JSON object in `body`, its numbers as the decimals that they are written as."""
+    """Return the JSON object in `body`, its numbers as the decimals they are written as."""
     if len(body) > MAX_CREDIT_BYTES:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Reads the lists of models that providers give, whatever they are like, and picks one that a chat can be tried with. Pure.
+"""Reads the model lists of providers, and picks a model to try a chat with.
 
-Nothing here raises for what a provider sends. Three shapes are in use: OpenAI's `{"data": [{"id"}]}`, Google's and Cohere's
-`{"models": [{"name"}]}`, and a bare list.
+Nothing here raises for what a provider sends. Three shapes are in use: OpenAI's `{"data": [{"id"}]}`, Google's and
+Cohere's `{"models": [{"name"}]}`, and a bare list. Pure.
 """
 
 import re
@@ -10,28 +10,28 @@ from dataclasses import dataclass
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object
 
 MAX_MODELS = 2000
-"""What `KeyTest.models` takes."""
+"""The limit of `KeyTest.models`."""
 MAX_LIST_BYTES = 4 * 1024 * 1024
-"""The largest list that was seen, of OpenRouter, has less than a quarter of it."""
+"""The largest list that was seen, OpenRouter's, has less than a quarter of it."""
 _NAME = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _NO_CHAT = re.compile(
     r"embed|whisper|tts|dall-?e|image|moderation|rerank|audio|realtime|transcri|davinci|babbage|guard|ocr|video|veo-|sora|imagen"
     r"|flux|diffusion|speech|safety|translate|search|codex|instruct-\d{4}$|aqa\b",
     re.IGNORECASE,
 )
-"""In names of models that take no chats; it only orders what is tried, so a model that it wrongs is none the worse for it."""
+"""In names of models that do not chat; it only orders the candidates, so a false match does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """One model of a list. `chats` is null where the list does not say whether it takes chats."""
+    """One model of a list. `chats` is null if the list does not say whether it supports chat."""
 
     name: str
     chats: bool | None = None
 
 
 def read_models(body: bytes) -> list[ListedModel] | None:
-    """The models that a list names, at most MAX_MODELS, each once; null where `body` is no list of models."""
+    """Return the models that a list names, at most MAX_MODELS, each once; null if `body` is not a list of models."""
     if len(body) > MAX_LIST_BYTES:
         return None
     text = body.strip()
@@ -49,9 +49,9 @@ def read_models(body: bytes) -> list[ListedModel] | None:
 
 
 def first_chat_model(models: list[ListedModel]) -> str | None:
-    """The first model that says that it takes chats, else the first whose name does not say the contrary."""
-    said = next((model.name for model in models if model.chats), None)
-    return said or next(
+    """Return the first model that declares chat support, else the first whose name does not suggest otherwise."""
+    declared = next((model.name for model in models if model.chats), None)
+    return declared or next(
         (model.name for model in models if model.chats is None and not _NO_CHAT.search(model.name)), None
     )
 
@@ -68,7 +68,7 @@ def _read_model(entry: object) -> ListedModel | None:
 
 
 def _takes_chats(fields: JsonObject) -> bool | None:
-    """What Google, Cohere, Mistral and Together say of a model, each in a word of its own."""
+    """Return what Google, Cohere, Mistral and Together declare about a model, each in a field of its own."""
     for key, word in (("supportedGenerationMethods", "generateContent"), ("endpoints", "chat")):
         methods = fields.get(key)
         if isinstance(methods, list):

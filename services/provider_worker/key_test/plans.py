@@ -1,10 +1,10 @@
-"""What a key's test asks of each provider before its chat: one row each. Pure.
+"""The calls that a key test makes to each provider before its chat, one row each.
 
-A chat with one token is what a key is for, and has the last word. Before it comes what is cheaper and tells more: whether the key
-is known, what money is left, which models it may call. How a key is attached is the adapter's to say, so no row does.
+A chat with one token is what a key is for, and decides. Before it come cheaper calls that reveal more: whether the key
+is known, what money is left, which models it may call. The adapter attaches the key, so no row says how.
 
-Sources: the providers' API references, linked from `keyferry.contracts.providers`. A list of models that is public, or of which
-nobody says whether it is, proves nothing about the key.
+Sources: the providers' API references, linked from `keyferry.contracts.providers`. A model list that is public, or not
+documented as private, proves nothing about the key. Pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,28 +17,28 @@ _ANTHROPIC_VERSION = "2023-06-01"
 
 @dataclass(frozen=True, slots=True)
 class GetCall:
-    """One GET. `url` makes its address from the key's base URL (without a slash at its end) and fields."""
+    """One GET. `url` builds its address from the key's base URL (without a trailing slash) and fields."""
 
     url: Callable[[str, Mapping[str, str]], str]
     headers: Mapping[str, str] = field(default_factory=dict)
     proves: bool = True
-    """Whether an answer of 2xx shows that the provider accepts the key."""
+    """Whether a 2xx response shows that the provider accepts the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTestPlan:
-    """What is asked of one provider."""
+    """The calls to one provider."""
 
     models: GetCall | None = None
     """The models that the key may call."""
     credit: tuple[GetCall, ...] = ()
-    """What is left of its money, or of its own limit; the first is asked first of all."""
+    """The remaining money, or the rest of the key's own limit; the first is the first call of all."""
     names_are_callable: bool = True
     """Whether calls name models as that list does."""
 
 
 def _below(path: str, *also: str) -> Callable[[str, Mapping[str, str]], str]:
-    """The path below the base URL, or below what is left of it without one of the ends in `also`."""
+    """Return a builder of the path below the base URL, after removing one of the endings in `also`."""
 
     def url(base_url: str, fields: Mapping[str, str]) -> str:
         for end in also:
@@ -70,7 +70,7 @@ PLANS: Mapping[str, KeyTestPlan] = MappingProxyType(
             )
         ),
         "gemini": KeyTestPlan(models=GetCall(_below("/models?pageSize=1000"))),
-        # Its lists are of Google's models for everybody, and below another path than the calls.
+        # Its lists are the same for everybody, and below another path than the calls.
         "vertex": KeyTestPlan(),
         "mistral": _OPENAI_LIKE,
         "cohere": KeyTestPlan(models=GetCall(_below("/v1/models?page_size=1000&endpoint=chat"))),
@@ -83,9 +83,9 @@ PLANS: Mapping[str, KeyTestPlan] = MappingProxyType(
         "huggingface": _PUBLIC,
         "openrouter": KeyTestPlan(models=_PUBLIC_MODELS, credit=(GetCall(_below("/key")), GetCall(_below("/credits")))),
         "deepseek": KeyTestPlan(models=_MODELS, credit=(GetCall(_below("/user/balance", "/v1")),)),
-        # It lists what could be deployed; what can be called are deployments.
+        # It lists models that can be deployed; calls name deployments.
         "azure": KeyTestPlan(models=GetCall(_azure_models), names_are_callable=False),
-        # Its lists are on another host, where a key that is bound to this one must not go.
+        # Its lists are on another host; a key is bound to its own host and must not be sent there.
         "bedrock": KeyTestPlan(),
         "vllm": _OPENAI_LIKE,
         "ollama": _PUBLIC,
@@ -93,12 +93,12 @@ PLANS: Mapping[str, KeyTestPlan] = MappingProxyType(
         "custom": _PUBLIC,
     }
 )
-"""Provider -> what is asked of it."""
+"""Provider -> the calls to it."""
 
 
 def plan_for(provider: str, base_url: str) -> KeyTestPlan:
-    """The plan for a key of `provider` that is used at `base_url`; one without questions for a provider that has no row."""
+    """Return the plan for a key of `provider` at `base_url`; an empty one if the provider has no row."""
     if provider == "azure" and base_url.rstrip("/").endswith("/models"):
-        # Azure AI Foundry's endpoint of the same kind of key, which has no list.
+        # Azure AI Foundry's endpoint, for the same kind of key, has no list.
         return KeyTestPlan()
     return PLANS.get(provider, KeyTestPlan())

@@ -1,7 +1,7 @@
-"""From what a provider answered to a key's test: the four steps and what they say of the key. Pure.
+"""Derives the four steps of a key test, and the state of the key, from the provider's responses.
 
-Only an authentication answer condemns a key, and the call that it is for has the last word: a restricted key may be refused a
-list of models and still pay for chats. What says something about the provider and nothing about the key leaves all open.
+Only an authentication error makes a key invalid, and the chat decides: a restricted key may be refused a list of models
+and still pay for chats. A response that concerns the provider and not the key leaves the result open. Pure.
 """
 
 import re
@@ -23,18 +23,18 @@ _NOT_ABOUT_THE_KEY = frozenset(
         FailureClass.POLICY,
     }
 )
-"""The provider answers this call with a refusal that is not about the key: its model, region or scope."""
+"""The provider rejects this call for its model, region or scope, not for the key."""
 _NO_CONNECTION = frozenset({FailureClass.UNREACHABLE, FailureClass.TIMEOUT, FailureClass.SERVER})
 _ONE_TOKEN = re.compile(r"max(?:_completion)?_tokens|output (?:token )?limit", re.IGNORECASE)
-"""A model that finds one token too few has taken the key, the money and its own name."""
+"""A model that finds one token too few has accepted the key, the money and its own name."""
 _CLOCKS = re.compile(r"signature (?:expired|not yet current)", re.IGNORECASE)
-"""Of a signature and not of its key: the clocks of this machine and the provider disagree."""
+"""About a signature and not its key: the clocks of this machine and the provider disagree."""
 _NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeExchange:
-    """One call and its end. `answered_ms` is how long the head took, null where no answer began."""
+    """One call and its result. `answered_ms` is the time to the response head, null if no response began."""
 
     duration_ms: int
     answered_ms: int | None = None
@@ -43,142 +43,148 @@ class ProbeExchange:
 
 @dataclass(slots=True)
 class KeyTestFindings:
-    """What a test has seen so far."""
+    """What a test has found so far."""
 
     origin: str
     first: ProbeExchange | None = None
     """The first call, whichever it was."""
     access: ProbeExchange | None = None
-    """The cheap call that shows whether the key is accepted; null where the provider has none."""
+    """The cheap call that shows whether the key is accepted; null if the provider has none."""
     proven: bool = False
-    """Whether that call went through, and means that the key was looked at."""
+    """Whether that call succeeded, and proves that the key was checked."""
     credit: Credit = UNKNOWN
     credit_ms: int | None = None
     models: list[ListedModel] = field(default_factory=list)
-    """As the provider lists them, where calls name them so."""
+    """As the provider lists them, if calls name them the same way."""
     chat: ProbeExchange | None = None
     chat_model: str | None = None
-    model_words: str = ""
-    """What to say of the last step beside what follows from its call."""
+    model_detail: str = ""
+    """An addition to the last step's detail."""
 
 
-def conclude(found: KeyTestFindings, tested_at: datetime, duration_ms: int, key: str) -> KeyTest:
-    """The check to report. `key` is the text of the key, which nothing that is reported repeats."""
-    steps = [_reachable_step(found), _accepted_step(found), _credit_step(found), _model_step(found)]
-    result, failure_class = _result(found, {step.step: step.passed for step in steps})
+def conclude(findings: KeyTestFindings, tested_at: datetime, duration_ms: int, key: str) -> KeyTest:
+    """Build the result to report. `key` is the text of the key, which is redacted from everything reported."""
+    steps = [_reachable_step(findings), _accepted_step(findings), _credit_step(findings), _model_step(findings)]
+    result, failure_class = _result(findings, {step.step: step.passed for step in steps})
     return KeyTest(
         result=result,
         steps=[step.model_copy(update={"detail": redact_key(step.detail, key)}) for step in steps],
         failure_class=failure_class,
         duration_ms=duration_ms,
         tested_at=tested_at,
-        credit_left_usd=found.credit.left_usd,
-        models=[model.name for model in found.models if redact_key(model.name, key) == model.name],
+        credit_left_usd=findings.credit.left_usd,
+        models=[model.name for model in findings.models if redact_key(model.name, key) == model.name],
     )
 
 
-def _reachable_step(found: KeyTestFindings) -> StepResult:
-    step, first = KeyTestStep.REACHABLE, found.first
+def _reachable_step(findings: KeyTestFindings) -> StepResult:
+    step, first = KeyTestStep.REACHABLE, findings.first
     if first is None:
         return StepResult(step=step, detail=_NOT_REACHED)
     if first.answered_ms is not None:
-        return StepResult(step=step, passed=True, duration_ms=first.answered_ms, detail=f"{found.origin} answers")
+        return StepResult(step=step, passed=True, duration_ms=first.answered_ms, detail=f"{findings.origin} answers")
     if first.failure is not None and first.failure.failure_class not in _NO_CONNECTION:
         return StepResult(step=step, detail=_message(first.failure))
     return StepResult(step=step, passed=False, duration_ms=first.duration_ms, detail=_message(first.failure))
 
 
-def _accepted_step(found: KeyTestFindings) -> StepResult:
-    step, deciding = KeyTestStep.ACCEPTED, _deciding_exchange(found)
-    passed = _is_accepted(found)
+def _accepted_step(findings: KeyTestFindings) -> StepResult:
+    step, deciding = KeyTestStep.ACCEPTED, _deciding_exchange(findings)
+    passed = _is_accepted(findings)
     if passed:
-        shown = found.access if found.proven and found.access else deciding
-        return _step(step, True, shown, "the provider accepts the key")
+        reported = findings.access if findings.proven and findings.access else deciding
+        return _step(step, True, reported, "the provider accepts the key")
     if passed is False:
-        return _step(step, False, deciding, f"the provider does not accept the key: {_message(_refusal(found))}")
+        return _step(step, False, deciding, f"the provider does not accept the key: {_message(_refusal(findings))}")
     if deciding is None or deciding.answered_ms is None:
         return StepResult(step=step, detail=_NOT_REACHED)
     failure = deciding.failure
     return _step(step, None, deciding, f"cannot be told: {_message(failure) if failure else 'this call needs no key'}")
 
 
-def _credit_step(found: KeyTestFindings) -> StepResult:
-    step, reported = KeyTestStep.CREDIT, found.credit
-    if _class_of(found.chat) is FailureClass.QUOTA:
-        return _step(step, False, found.chat, _message(found.chat.failure if found.chat else None))
+def _credit_step(findings: KeyTestFindings) -> StepResult:
+    step, reported = KeyTestStep.CREDIT, findings.credit
+    if _class_of(findings.chat) is FailureClass.QUOTA:
+        return _step(step, False, findings.chat, _message(findings.chat.failure if findings.chat else None))
     if reported.enough is not None:
         left = "" if reported.left_usd is None else f": {reported.left_usd:f} US dollars are left"
         detail = f"the provider says that credit is {'there' if reported.enough else 'used up'}{left}"
-        return StepResult(step=step, passed=reported.enough, duration_ms=found.credit_ms, detail=detail)
-    if _passed(found.chat):
-        return _step(step, True, found.chat, "a call was paid for")
-    return StepResult(step=step, detail=_NOT_REACHED if found.chat is None else "cannot be told: no call went through")
+        return StepResult(step=step, passed=reported.enough, duration_ms=findings.credit_ms, detail=detail)
+    if _passed(findings.chat):
+        return _step(step, True, findings.chat, "a call was paid for")
+    return StepResult(
+        step=step, detail=_NOT_REACHED if findings.chat is None else "cannot be told: no call went through"
+    )
 
 
-def _model_step(found: KeyTestFindings) -> StepResult:
-    step, chat = KeyTestStep.MODEL, found.chat
+def _model_step(findings: KeyTestFindings) -> StepResult:
+    step, chat = KeyTestStep.MODEL, findings.chat
     if chat is None:
-        return StepResult(step=step, detail=found.model_words or _NOT_REACHED)
-    beside = f" ({found.model_words})" if found.model_words else ""
+        return StepResult(step=step, detail=findings.model_detail or _NOT_REACHED)
+    beside = f" ({findings.model_detail})" if findings.model_detail else ""
     if _passed(chat):
-        return _step(step, True, chat, f"{found.chat_model} answers{beside}")
+        return _step(step, True, chat, f"{findings.chat_model} answers{beside}")
     kind = _class_of(chat)
-    short = kind in _NOT_ABOUT_THE_KEY or (kind is FailureClass.AUTH and bool(_is_accepted(found)))
-    if short or kind is FailureClass.QUOTA or kind is FailureClass.AUTH:
-        return _step(step, False if short else None, chat, f"{found.chat_model}: {_message(chat.failure)}{beside}")
+    not_about_key = kind in _NOT_ABOUT_THE_KEY or (kind is FailureClass.AUTH and bool(_is_accepted(findings)))
+    if not_about_key or kind is FailureClass.QUOTA or kind is FailureClass.AUTH:
+        return _step(
+            step, False if not_about_key else None, chat, f"{findings.chat_model}: {_message(chat.failure)}{beside}"
+        )
     return _step(step, None, chat, f"cannot be told: {_message(chat.failure)}")
 
 
 def _result(
-    found: KeyTestFindings, passed: dict[KeyTestStep, bool | None]
+    findings: KeyTestFindings, passed: dict[KeyTestStep, bool | None]
 ) -> tuple[KeyTestResult, FailureClass | None]:
-    """What follows for the key, and the class of the failure that it follows from."""
+    """Return what follows for the key, and the class of the failure it follows from."""
     if passed[KeyTestStep.ACCEPTED] is False:
         return KeyTestResult.INVALID, FailureClass.AUTH
     if passed[KeyTestStep.CREDIT] is False:
         return KeyTestResult.DEGRADED, FailureClass.QUOTA
     if passed[KeyTestStep.MODEL] is False:
-        return KeyTestResult.DEGRADED, _class_of(found.chat)
-    if passed[KeyTestStep.MODEL] or (found.chat is None and passed[KeyTestStep.ACCEPTED]):
+        return KeyTestResult.DEGRADED, _class_of(findings.chat)
+    if passed[KeyTestStep.MODEL] or (findings.chat is None and passed[KeyTestStep.ACCEPTED]):
         return KeyTestResult.VALID, None
-    return KeyTestResult.INCONCLUSIVE, _class_of(found.chat) or _class_of(found.access) or _class_of(found.first)
+    return KeyTestResult.INCONCLUSIVE, _class_of(findings.chat) or _class_of(findings.access) or _class_of(
+        findings.first
+    )
 
 
-def _is_accepted(found: KeyTestFindings) -> bool | None:
-    """Whether the provider takes the key for one of its own; null where nothing shows it."""
-    chat = _class_of(found.chat)
-    if _passed(found.chat) or chat is FailureClass.QUOTA:
+def _is_accepted(findings: KeyTestFindings) -> bool | None:
+    """Return whether the provider accepts the key; null if nothing shows it."""
+    chat = _class_of(findings.chat)
+    if _passed(findings.chat) or chat is FailureClass.QUOTA:
         return True
     if chat is FailureClass.AUTH:
-        # Known, and not allowed this call: a scope, not a bad key.
-        return found.proven and _status(found.chat) == _FORBIDDEN
-    if found.proven:
+        # The key is known but not allowed this call: a scope, not an invalid key.
+        return findings.proven and _status(findings.chat) == _FORBIDDEN
+    if findings.proven:
         return True
-    return False if _refusal(found) is not None else None
+    return False if _refusal(findings) is not None else None
 
 
-def _refusal(found: KeyTestFindings) -> Failure | None:
-    """The authentication answer that condemns the key: the chat's, or the cheap call's where no chat speaks for the key."""
-    if _class_of(found.chat) is FailureClass.AUTH and found.chat:
-        return found.chat.failure
-    if _class_of(found.access) is not FailureClass.AUTH or found.access is None:
+def _refusal(findings: KeyTestFindings) -> Failure | None:
+    """Return the authentication failure that makes the key invalid: the chat's, or the cheap call's if there was no chat."""
+    if _class_of(findings.chat) is FailureClass.AUTH and findings.chat:
+        return findings.chat.failure
+    if _class_of(findings.access) is not FailureClass.AUTH or findings.access is None:
         return None
-    if found.chat is None:
-        return found.access.failure
-    # A 403 of the list beside a chat that failed otherwise may be a scope; a 401 is about the key.
-    answered_otherwise = _class_of(found.chat) in _NOT_ABOUT_THE_KEY
-    return found.access.failure if answered_otherwise and _status(found.access) != _FORBIDDEN else None
+    if findings.chat is None:
+        return findings.access.failure
+    # A 403 for the list beside a chat that failed differently may be a scope; a 401 is about the key.
+    answered_otherwise = _class_of(findings.chat) in _NOT_ABOUT_THE_KEY
+    return findings.access.failure if answered_otherwise and _status(findings.access) != _FORBIDDEN else None
 
 
-def _deciding_exchange(found: KeyTestFindings) -> ProbeExchange | None:
-    """The call whose end the second step reports."""
-    if _class_of(found.chat) is not FailureClass.AUTH and _refusal(found) is not None:
-        return found.access
-    return found.chat or found.access or found.first
+def _deciding_exchange(findings: KeyTestFindings) -> ProbeExchange | None:
+    """Return the call that the second step reports."""
+    if _class_of(findings.chat) is not FailureClass.AUTH and _refusal(findings) is not None:
+        return findings.access
+    return findings.chat or findings.access or findings.first
 
 
 def _passed(exchange: ProbeExchange | None) -> bool:
-    """Whether a call went through, or failed only for how small it is."""
+    """Return whether a call succeeded, or failed only for being so small."""
     if exchange is None or exchange.failure is None:
         return exchange is not None
     return exchange.failure.failure_class is FailureClass.BAD_REQUEST and bool(
@@ -205,14 +211,17 @@ def _message(failure: Failure | None) -> str:
 
 
 WINDOW = 8
-"""Characters in a row that are taken out: what providers show of a key to tell it from others is shorter."""
+"""Shortest run of characters that is redacted: providers show shorter ones to tell keys apart."""
 
 
 _MARK = "[redacted]"
 
 
 def redact_key(text: str, key: str) -> str:
-    """`text` with every run of at least WINDOW characters of `key`, and the whole of a shorter key, replaced by a mark."""
+    """Return `text` with every run of at least WINDOW characters of `key`, and a shorter key as a whole, replaced by a mark.
+
+    Providers often repeat the key that they reject. Patterns find most keys; this one is known exactly.
+    """
     window = min(WINDOW, len(key))
     if not window:
         return text

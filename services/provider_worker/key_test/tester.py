@@ -1,7 +1,7 @@
 """Tests a key against its provider: a few small calls through the guarded client, each with the key for its own origin only.
 
-The calls are made one after the other and within one deadline. Whatever ends a call is a finding; nothing raises for what a
-provider sends, or does not send.
+The calls are sequential and share one deadline. However a call ends is a finding; nothing raises for what a provider
+sends or fails to send.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from services.provider_worker.upstream.client import Timeouts, UpstreamClient, U
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent
 
 TEST_SECONDS = 25.0
-"""For all calls of a test together; the vault waits longer than that."""
+"""For all calls of a test together; the vault waits longer."""
 TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=12, between_bytes_seconds=8)
 _ANY_MODEL = "model"
-"""Stands in a request that is not made: what is wanted of it is how the adapter attaches a key."""
+"""Placeholder in a request that is not sent: it only shows how the adapter attaches a key."""
 
 
 class _StopReading(Exception):
-    """Leaves an answer in the middle: its connection is closed, and its rest not waited for."""
+    """Leaves a response early: its connection is closed without waiting for the rest."""
 
 
 AdapterOf = Callable[[str], Adapter]
 
 
 class KeyTester:
-    """Tests keys. `adapter_of` gives a provider's adapter and raises RefusedByAdapter where there is none."""
+    """Tests keys. `adapter_of` returns a provider's adapter and raises RefusedByAdapter if there is none."""
 
     def __init__(
         self,
@@ -59,83 +59,88 @@ class KeyTester:
         self._adapter_of = adapter_of
         self._within_seconds = within_seconds
 
-    async def check(self, asked: RunKeyTest, key: LeasedKey) -> KeyTest:
-        """What the provider says to the key, within the checker's time. Raises nothing for what a provider does."""
+    async def check(self, command: RunKeyTest, key: LeasedKey) -> KeyTest:
+        """Test the key with its provider, within the time limit. Raises nothing for what a provider does."""
         started_ns = time.monotonic_ns()
-        found = KeyTestFindings(origin=key.origin)
+        findings = KeyTestFindings(origin=key.origin)
         try:
             until = asyncio.get_running_loop().time() + self._within_seconds
-            calls = _ProbeCalls(self._client, self._timeouts, self._adapter_of(key.provider), asked, key, until)
-            await _run_calls(calls, found)
+            calls = _ProbeCalls(self._client, self._timeouts, self._adapter_of(key.provider), command, key, until)
+            await _run_calls(calls, findings)
         except RefusedByAdapter as error:
             refused = ProbeExchange(duration_ms=0, failure=error.failure)
-            if found.first is None:
-                found.first = refused
+            if findings.first is None:
+                findings.first = refused
             else:
-                found.chat = found.chat or refused
+                findings.chat = findings.chat or refused
         text = key.for_origin(key.origin).reveal()
-        return conclude(found, datetime.now(UTC), _ms_since(started_ns), text)
+        return conclude(findings, datetime.now(UTC), _ms_since(started_ns), text)
 
 
-async def _run_calls(calls: "_ProbeCalls", found: KeyTestFindings) -> None:
-    """Make the calls of a test, as far as they make sense. Raises RefusedByAdapter where one cannot be made at all."""
+async def _run_calls(calls: "_ProbeCalls", findings: KeyTestFindings) -> None:
+    """Make the calls of a test, as far as they make sense. Raises RefusedByAdapter if one cannot be built at all."""
     plan = plan_for(calls.provider, calls.base_url)
-    # Built before anything is sent: fields that the adapter cannot do with are told at once.
+    # Built before anything is sent, so that fields which the adapter rejects are reported at once.
     calls.chat_request(_ANY_MODEL)
     for get in (*plan.credit, *((plan.models,) if plan.models else ())):
         exchange, body = await calls.get(get, MAX_LIST_BYTES if get is plan.models else MAX_CREDIT_BYTES)
-        _record(found, plan, get, exchange, body)
-        if found.first is not None and found.first.answered_ms is None:
+        _record(findings, plan, get, exchange, body)
+        if findings.first is not None and findings.first.answered_ms is None:
             return
-    await _chat(calls, found)
+    await _chat(calls, findings)
 
 
-def _record(found: KeyTestFindings, plan: KeyTestPlan, get: GetCall, exchange: ProbeExchange, body: bytes) -> None:
-    """Keep what a GET has told."""
+def _record(findings: KeyTestFindings, plan: KeyTestPlan, get: GetCall, exchange: ProbeExchange, body: bytes) -> None:
+    """Record the findings of a GET."""
     models = read_models(body) if body and get is plan.models else None
     credit = read_credit(body) if body and get is not plan.models else None
-    if found.first is None:
-        found.first = found.access = exchange
-        found.proven = get.proves and (models is not None or credit is not None)
+    if findings.first is None:
+        findings.first = findings.access = exchange
+        findings.proven = get.proves and (models is not None or credit is not None)
     if models is not None and plan.names_are_callable:
-        found.models = models
+        findings.models = models
     if credit is not None:
-        found.credit = combine_credit(found.credit, credit)
-        found.credit_ms = (found.credit_ms or 0) + exchange.duration_ms
+        findings.credit = combine_credit(findings.credit, credit)
+        findings.credit_ms = (findings.credit_ms or 0) + exchange.duration_ms
 
 
-async def _chat(calls: "_ProbeCalls", found: KeyTestFindings) -> None:
-    """The call that the key is for; once more with a listed model where only the usual one is gone."""
-    usual = PROVIDERS[calls.provider].test_model if calls.provider in PROVIDERS else None
-    listed = first_chat_model(found.models)
-    model = calls.model or usual or listed
+async def _chat(calls: "_ProbeCalls", findings: KeyTestFindings) -> None:
+    """Call a model, which is what the key is for; repeat with a listed model if the default one does not exist."""
+    default = PROVIDERS[calls.provider].test_model if calls.provider in PROVIDERS else None
+    listed = first_chat_model(findings.models)
+    model = calls.model or default or listed
     if model is None:
-        found.model_words = "no model to call is known: allow the key a model, and test it again"
+        findings.model_detail = "no model to call is known: allow the key a model, and test it again"
         return
-    found.chat, found.chat_model = await calls.chat(model), model
-    found.first = found.first or found.chat
-    gone = found.chat.failure is not None and found.chat.failure.failure_class is FailureClass.NOT_FOUND
-    if gone and model == usual and listed not in (None, usual) and all(usual != known.name for known in found.models):
-        found.chat, found.chat_model = await calls.chat(listed or model), listed
-        found.model_words = f"{usual} cannot be called with this key"
+    findings.chat, findings.chat_model = await calls.chat(model), model
+    findings.first = findings.first or findings.chat
+    gone = findings.chat.failure is not None and findings.chat.failure.failure_class is FailureClass.NOT_FOUND
+    if (
+        gone
+        and model == default
+        and listed not in (None, default)
+        and all(default != known.name for known in findings.models)
+    ):
+        findings.chat, findings.chat_model = await calls.chat(listed or model), listed
+        findings.model_detail = f"{default} cannot be called with this key"
 
 
 class _ProbeCalls:
-    """The calls of one test. Every method ends by `until`, a time of the event loop's clock."""
+    """The calls of one test. Every method ends by `until`, in the event loop's time."""
 
     def __init__(
         self,
         client: UpstreamClient,
         timeouts: Timeouts,
         adapter: Adapter,
-        asked: RunKeyTest,
+        command: RunKeyTest,
         key: LeasedKey,
         until: float,
     ) -> None:
         self.provider = key.provider
-        self.base_url = asked.base_url.rstrip("/")
-        self.model = asked.model or asked.fields.get("deployment")
-        self._fields = asked.fields
+        self.base_url = command.base_url.rstrip("/")
+        self.model = command.model or command.fields.get("deployment")
+        self._fields = command.fields
         self._client = client
         self._timeouts = timeouts
         self._adapter = adapter
@@ -143,7 +148,7 @@ class _ProbeCalls:
         self._until = until
 
     def chat_request(self, model: str) -> tuple[AttemptRun, UpstreamRequest]:
-        """The smallest chat, as the adapter has it. Raises RefusedByAdapter."""
+        """Build the smallest chat with the adapter. Raises RefusedByAdapter."""
         run = _run(self.provider, model, self.base_url, self._fields)
         body = {
             "model": model,
@@ -153,7 +158,7 @@ class _ProbeCalls:
         return run, self._adapter.request(run, orjson.dumps(body))
 
     async def chat(self, model: str) -> ProbeExchange:
-        """Have a model say one token."""
+        """Request one token from a model."""
         run, request = self.chat_request(model)
         exchange, _ = await self._exchange(
             METHOD, request, lambda status, headers: self._adapter.reader(run, request, status, headers)
@@ -161,7 +166,7 @@ class _ProbeCalls:
         return exchange
 
     async def get(self, get: GetCall, max_bytes: int) -> tuple[ProbeExchange, bytes]:
-        """One GET with the key, and its body; no body unless it went well."""
+        """Make one GET with the key; return its body only if it succeeded."""
         run, like = self.chat_request(self.model or _ANY_MODEL)
         headers = {name: value for name, value in like.headers.items() if name.lower() != "content-type"}
         request = UpstreamRequest(
@@ -201,7 +206,7 @@ class _ProbeCalls:
 
 
 async def _read(response: UpstreamResponse, reader: AnswerReader) -> Answer:
-    """The answer, read until it is over. Raises IncompleteResponse."""
+    """Read the answer until it is over. Raises IncompleteResponse."""
     async for data in response.aiter_raw():
         reader.feed(data)
         if reader.over:
@@ -210,7 +215,7 @@ async def _read(response: UpstreamResponse, reader: AnswerReader) -> Answer:
 
 
 def _failure_of(error: Exception) -> Failure:
-    """The failure of a call that came to no answer, or to half of one."""
+    """Return the failure of a call without an answer, or with an incomplete one."""
     if isinstance(error, NotSent):
         kind, where = FailureClass.UNREACHABLE, Where.NOT_SENT
     elif isinstance(error, NoResponse):
@@ -220,14 +225,14 @@ def _failure_of(error: Exception) -> Failure:
     else:
         return Failure(
             failure_class=FailureClass.TIMEOUT,
-            message="the provider took longer than a test of a key may take; try again",
+            message="the provider took longer than a key test may take; try again",
             where=Where.NO_ANSWER,
         )
     return Failure(failure_class=kind, message=str(error), where=where)
 
 
 def _run(provider: str, model: str, base_url: str, fields: Mapping[str, str]) -> AttemptRun:
-    """An attempt such as the router would make, for the adapter."""
+    """Build an attempt like the router's, for the adapter."""
     return AttemptRun(
         request_id="req_key_check",
         tenant="platform",
@@ -259,7 +264,7 @@ class BodyReader(BufferingReader):
         self._max_bytes = max_bytes
 
     def close(self) -> Answer:
-        """The body."""
+        """Return the body."""
         if self._body.too_large:
             message = f"The provider's answer is larger than {self._max_bytes} bytes."
             return Answer(failure=make_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))

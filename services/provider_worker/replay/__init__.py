@@ -1,27 +1,27 @@
-"""Feeds recorded exchanges with providers through the real adapters, to judge them: the tool to add a provider with.
+"""Replays recorded provider responses through the real adapters: the tool for adding a provider.
 
     uv run python -m services.provider_worker.replay FILE... [--json] [--seed N] [--provider NAME]
 
-Each recording is answered by a real HTTP server on loopback, cut at random offsets (which ones, `--seed` decides), to a call made
-by the worker's own HTTP client, and read by the adapter of the recording's provider. A provider that has none is read as
-`custom`, with a note on standard error. Files may be anywhere. A file that cannot be read is told on standard error; the others
-are replayed all the same, and the exit status is 2.
+A real HTTP server on loopback answers with each recording, cut at random offsets (chosen by `--seed`), to a call made by the
+worker's own HTTP client, and the adapter of the recording's provider reads it. A provider without one is read as `custom`, with a
+note on standard error. A file that cannot be read is reported on standard error; the others are still replayed, and the exit
+status is 2.
 
 A recording is one JSON object:
 
-    case        a name for it; the file's name where it is missing
-    provider    one of the worker's providers, or a name of its own; `adapter` may name the dialect that it speaks
+    case        a name for it; the file's name if it is missing
+    provider    one of the worker's providers, or a name of its own; `adapter` may name the provider whose API it follows
     endpoint    `chat.completions`, `embeddings`, `messages`, `generateContent`, `converse`, `v2/chat`, ...
     kind        `chat`, `stream`, `tools`, `embeddings`, `error`, ...: what it is an example of
     stream      whether the answer was streamed
     model       the model that was called
     request     what was sent: `body`, in the provider's own format
-    response    `status`, `headers`, and one of `body` (JSON), `body_text` (text as it came) and `body_b64` (bytes as they came)
+    response    `status`, `headers`, and one of `body` (JSON), `body_text` (text as received) and `body_b64` (bytes as received)
 
 With `--json` one line is printed for each file, in the order of the files: what the caller would have got, in OpenAI's terms.
 
     case, text, reasoning_text, refusal, choices_text
-    tool_calls      `name` and `arguments`, parsed where they are JSON, else the text
+    tool_calls      `name` and `arguments`, parsed if they are JSON, else the text
     finish_reason
     usage           `prompt_tokens`, `completion_tokens`, `total_tokens`, `cached_tokens`, `reasoning_tokens`,
                     `cache_write_tokens`

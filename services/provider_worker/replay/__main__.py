@@ -1,4 +1,4 @@
-"""The command line of the replay; what it does stands in the package's docstring."""
+"""The command line of the replay, documented in the package's docstring."""
 
 import argparse
 import asyncio
@@ -24,12 +24,12 @@ _BAD_FILE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Replay the files named by the arguments; the exit status, 2 where one could not be read."""
-    asked = _parser().parse_args(arguments)
-    if asked.provider is not None and asked.provider not in ADAPTERS:
-        _warn(f"there is no provider {asked.provider!r}; there are {', '.join(sorted(ADAPTERS))}")
+    """Replay the files named by the arguments; return the exit status, 2 if one could not be read."""
+    options = _parser().parse_args(arguments)
+    if options.provider is not None and options.provider not in ADAPTERS:
+        _warn(f"there is no provider {options.provider!r}; there are {', '.join(sorted(ADAPTERS))}")
         return _BAD_FILE
-    return asyncio.run(_replay(asked.files, asked.seed, asked.provider, as_json=asked.json))
+    return asyncio.run(_replay(options.files, options.seed, options.provider, as_json=options.json))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +63,7 @@ async def _replay(files: Sequence[Path], seed: int, provider: str | None, *, as_
             chosen = provider or _choose(recorded, file)
             chunks, answer = await play(recorded, ADAPTERS[chosen], chosen, client, seed)
             line = describe_outcome(recorded, chunks, answer)
-            # Escapes for all but ASCII: so the halves of a character that a stream has cut in two make one again.
+            # ASCII with escapes: surrogates that a stream has split become one character again.
             sys.stdout.write((json.dumps(line) if as_json else _describe(line)) + "\n")
     finally:
         await client.close()
@@ -82,7 +82,7 @@ def _warn(note: str) -> None:
 
 
 def _describe(line: JsonObject) -> str:
-    """One line for people."""
+    """Return one line for people."""
     if line["error"] is not None:
         error = as_object(line["error"])
         return f"{line['case']}: {error['class']} ({error['status']}, {error['where']}): {error['message']}"
@@ -90,12 +90,12 @@ def _describe(line: JsonObject) -> str:
         vectors = as_object(line["embeddings"])
         return f"{line['case']}: {vectors['count']} embeddings of {vectors['dim']} numbers"
     usage = as_object(line["usage"])
-    told = [
+    parts = [
         f"{len(str(line['text'] or ''))} characters",
         *(f"calls {call['name']}" for call in as_objects(line["tool_calls"])),
         f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens",
     ]
-    return f"{line['case']}: {line['finish_reason']}: {', '.join(told)}"
+    return f"{line['case']}: {line['finish_reason']}: {', '.join(parts)}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a caller would have got, as the line that recordings are judged by. Pure."""
+"""Describes what a caller would have got, as the line that recordings are compared by. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _HEAD = 3
 
 
 def describe_outcome(recorded: Recording, chunks: Iterable[bytes], answer: Answer) -> JsonObject:
-    """The line for an answer and, where it was streamed, the chunks before it."""
+    """Return the line for an answer and, if it was streamed, the chunks before it."""
     line: JsonObject = {"case": recorded.case}
     if answer.failure is not None:
         return {**_empty(), **line, "error": _error(answer.failure)}
@@ -91,7 +91,7 @@ def _embeddings(document: JsonObject) -> JsonObject:
 
 
 def _join_chunks(chunks: Iterable[bytes]) -> JsonObject:
-    """The completion that a stream adds up to, put together as OpenAI's clients do: strings join, tool calls by index."""
+    """Assemble the completion of a stream as OpenAI's clients do: strings are joined, tool calls by index."""
     usage: object = None
     choices: dict[object, JsonObject] = {}
     for chunk in map(parse_object, chunks):

@@ -1,4 +1,4 @@
-"""Plays a recording: a server on loopback that answers with it, and a call to that server through the worker's own client."""
+"""Plays a recording: a loopback server answers with it to a call by the worker's own client."""
 
 import asyncio
 import random
@@ -21,11 +21,11 @@ _LARGEST_PIECES = (1, 2, 7, 64, 1024, 16384)
 _MOST_PIECES = 2000
 """More cuts than that find nothing new, and a large recording cut into single bytes would take seconds."""
 _KEY_FIELDS = {"region": "us-east-1", "project": "replayed", "location": "us-central1"}
-"""Fields without which some providers have no address. The address is replaced by the server's."""
+"""Fields without which some providers have no address. The server's address replaces it."""
 
 
 def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
-    """`data` cut at random offsets: small pieces with some seeds, large ones with others."""
+    """Yield `data` cut at random offsets: small pieces with some seeds, large ones with others."""
     source = random.Random(seed)
     largest = max(source.choice(_LARGEST_PIECES), 2 * len(data) // _MOST_PIECES)
     start = 0
@@ -38,7 +38,7 @@ def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
 async def play(
     recorded: Recording, adapter: Adapter, provider: str, client: UpstreamClient, seed: int
 ) -> tuple[list[bytes], Answer]:
-    """The chunks and the answer that the adapter makes of the recording."""
+    """Return the chunks and the answer that the adapter makes of the recording."""
     async with _serve(recorded, seed) as origin:
         run = _run(recorded, provider, origin)
         chunks: list[bytes] = []
@@ -48,7 +48,7 @@ async def play(
             async with client.stream("POST", url, request.headers, request.content, _TIMEOUTS) as response:
                 reader = adapter.reader(run, request, response.status, response.headers)
                 async for data in response.aiter_raw():
-                    # Read to the end in any case: the worker would linger on the rest, and nothing may outlast the loop.
+                    # Read to the end in any case: the client would keep reading the rest, and nothing may outlive the event loop.
                     chunks += [] if reader.over else reader.feed(data)
                 answer = reader.close()
                 return [*chunks, *answer.late], answer
@@ -60,7 +60,7 @@ async def play(
 
 
 def loopback_client() -> UpstreamClient:
-    """The worker's HTTP client, allowed to call servers on loopback. Close it."""
+    """Create the worker's HTTP client, allowed to call servers on loopback. Close it after use."""
     return UpstreamClient(allow=(_LOOPBACK,))
 
 
@@ -73,11 +73,11 @@ async def _serve(recorded: Recording, seed: int) -> AsyncIterator[str]:
             for piece in rechunk(recorded.body, seed):
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 await writer.drain()
-                await asyncio.sleep(0)  # so that the caller sees this piece by itself
+                await asyncio.sleep(0)  # so that the caller receives this piece by itself
             writer.write(b"0\r\n\r\n")
             await writer.drain()
         except ConnectionError:
-            pass  # a reader that has seen enough hangs up
+            pass  # a reader that is done hangs up
         finally:
             writer.close()
             with suppress(ConnectionError):

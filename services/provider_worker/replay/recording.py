@@ -1,4 +1,4 @@
-"""Reads one recorded exchange. Pure."""
+"""Parses one recorded exchange, and finds its adapter. Pure."""
 
 import base64
 import binascii
@@ -14,10 +14,10 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 _CONNECTION = frozenset(
     {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "trailer", "upgrade", "te"}
 )
-"""Headers of the recorded connection: the body is stored decoded, and the replayed one is a connection of its own."""
+"""Headers of the recorded connection: the body is stored decoded, and the replay uses a connection of its own."""
 
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
-"""What HTTP/1.1 takes as a header's name; those of HTTP/2's own, such as `:status`, are none."""
+"""Valid HTTP/1.1 header names; HTTP/2 pseudo-headers such as `:status` are not."""
 
 
 class InvalidRecording(ValueError):
@@ -26,24 +26,24 @@ class InvalidRecording(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One exchange. `headers` have names in lower case; `body` is what the provider sent, whole."""
+    """One exchange. `headers` have names in lower case; `body` is everything the provider sent."""
 
     case: str
     provider: str
     dialect: str
-    """The provider whose dialect it speaks, where the recording says it; else empty."""
+    """The provider whose API it follows, if the recording says so; else empty."""
     kind: RequestKind
     stream: bool
     model: str
     inputs: int
-    """How many texts were to be embedded; 1 where that cannot be told."""
+    """How many texts were embedded; 1 if unknown."""
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
 def parse_recording(data: bytes, name: str) -> Recording:
-    """The exchange in a file of that name. Raises NotARecording."""
+    """Parse the exchange in a file of that name. Raises InvalidRecording."""
     try:
         document = json.loads(data)
     except ValueError as error:
@@ -71,7 +71,7 @@ def parse_recording(data: bytes, name: str) -> Recording:
 
 
 def caller_body(recorded: Recording) -> bytes:
-    """The shortest OpenAI-shaped request that could have been answered so."""
+    """Return the shortest OpenAI request that this could answer."""
     if recorded.kind is RequestKind.EMBEDDING:
         return json.dumps({"model": recorded.model, "input": ["replay"] * recorded.inputs}).encode()
     body: JsonObject = {"model": recorded.model, "messages": [{"role": "user", "content": "replay"}]}
@@ -86,7 +86,7 @@ def _kind(document: JsonObject) -> RequestKind:
 
 
 def _inputs(body: JsonObject) -> int:
-    """The number of texts in a request for embeddings, in the words of whichever provider."""
+    """Count the texts in a request for embeddings, under any provider's field name."""
     for name in ("input", "texts", "requests", "inputs", "instances"):
         given = body.get(name)
         if isinstance(given, list) and given:
@@ -108,7 +108,7 @@ def _body(response: JsonObject) -> bytes:
         except binascii.Error as error:
             raise InvalidRecording(f"`response.body_b64` is not base64: {error}") from None
     if response.get("body_text") is not None:
-        # Half a character is recorded as such; it goes over the wire as the bytes that were misread.
+        # A lone surrogate is recorded as such; it is sent as the bytes that were misread.
         return as_text(response["body_text"]).encode("utf-8", "surrogatepass")
     if "body" not in response:
         raise InvalidRecording("`response` has none of `body`, `body_text` and `body_b64`")
@@ -133,11 +133,11 @@ _ALIASES: Mapping[str, str] = {
     "hugging_face": "huggingface",
     "llama_cpp": "llamacpp",
 }
-"""Names under which others record the providers."""
+"""Other names of the providers in recordings."""
 
 
 def find_provider(recorded: Recording, adapters: Mapping[str, Adapter]) -> str | None:
-    """The provider whose adapter reads the recording: its own, or that of the dialect it names; null where neither is known."""
+    """Return the provider whose adapter reads the recording: its own, or that of its `adapter`; null if neither is known."""
     for name in (recorded.provider, recorded.dialect):
         known = name.lower().replace("-", "_").replace(".", "_")
         known = _ALIASES.get(known, known)

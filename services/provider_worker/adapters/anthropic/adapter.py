@@ -14,8 +14,8 @@ from services.provider_worker.adapters.response.json_text import parse_object, r
 
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
-"""The version of the API that this package speaks. The next one, 2026-10-21, takes no temperature, top_p or top_k at all, which
-the models before Claude 4.7 still have."""
+"""The version of the API that this package speaks. The next one, 2026-10-21, takes no temperature, top_p or top_k at
+all, which the models before Claude 4.7 still have."""
 _AUTH = HeaderAuth(name="x-api-key", prefix="")
 
 

@@ -2,12 +2,11 @@
 
 OpenAI's shape holds text, reasoning and tool calls, each kind by itself. Beyond it, a message has:
 
-`reasoning_details`: one object for each block of thinking, to be sent back with a follow-up turn: `{"type": "reasoning.text",
-"text", "signature", "format", "index"}` or, where Anthropic hides the thinking, `{"type": "reasoning.encrypted", "data",
-"format", "index"}`. `history.py` restores the blocks from them.
-`annotations`: web citations, in OpenAI's own form.
-`content_parts`: all of Anthropic's blocks, where their order or kind does not fit the shape: server tools, citations, thinking
-between texts. They are sent back in the same way.
+`reasoning_details`: one object for each block of thinking, to be sent back with a follow-up turn: `{"type":
+"reasoning.text", "text", "signature", "format", "index"}` or, where Anthropic hides the thinking, `{"type":
+"reasoning.encrypted", "data", "format", "index"}`. `history.py` restores the blocks from them. `annotations`: web
+citations, in OpenAI's own form. `content_parts`: all of Anthropic's blocks, where their order or kind does not fit the
+shape: server tools, citations, thinking between texts. They are sent back in the same way.
 """
 
 from services.provider_worker.adapters.anthropic.history import REASONING_FORMAT

@@ -1,6 +1,7 @@
 """Parts of OpenAI messages as Anthropic's content blocks.
 
-Source: the content blocks of Anthropic's Messages API reference. `cache_control` beside a part is Anthropic's own and goes along.
+Source: the content blocks of Anthropic's Messages API reference. `cache_control` beside a part is Anthropic's own and
+goes along.
 """
 
 import base64

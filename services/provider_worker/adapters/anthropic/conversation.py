@@ -1,6 +1,7 @@
 """OpenAI's messages as Anthropic's: instructions apart, turns that alternate, tool results inside the user's turns.
 
-Source: Anthropic's Messages API reference. Instructions stand before all messages there, wherever OpenAI's callers put them.
+Source: Anthropic's Messages API reference. Instructions stand before all messages there, wherever OpenAI's callers put
+them.
 """
 
 from services.provider_worker.adapters.anthropic.content import ContentTranslator

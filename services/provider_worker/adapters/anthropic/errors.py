@@ -1,7 +1,7 @@
 """What Anthropic's errors mean.
 
-Source: Anthropic's documentation of errors and rate limits, and recorded traffic. The status decides; inside a 200 the type of
-the error stands in for it. Words only tell apart what Anthropic puts under one status.
+Source: Anthropic's documentation of errors and rate limits, and recorded traffic. The status decides; inside a 200 the
+type of the error stands in for it. Words only tell apart what Anthropic puts under one status.
 """
 
 import re

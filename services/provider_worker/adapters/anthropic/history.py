@@ -1,9 +1,10 @@
 """An assistant's earlier message as Anthropic's content blocks, restored from what an answer told the caller.
 
 Thinking has to come back unmodified, with its signature, or the API refuses the turn after a tool call. It travels in
-`reasoning_details` (the shape OpenRouter introduced: `reasoning.text` with `text` and `signature`, `reasoning.encrypted` with
-`data`), so a conversation may change between that gateway and this one. Answers whose order OpenAI's shape cannot hold (server
-tools, citations, thinking between texts) carry all blocks in `content_parts`, and those come back as they were.
+`reasoning_details` (the shape OpenRouter introduced: `reasoning.text` with `text` and `signature`,
+`reasoning.encrypted` with `data`), so a conversation may change between that gateway and this one. Answers whose order
+OpenAI's shape cannot hold (server tools, citations, thinking between texts) carry all blocks in `content_parts`, and
+those come back as they were.
 """
 
 import re

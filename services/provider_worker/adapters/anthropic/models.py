@@ -1,8 +1,9 @@
 """What tells Claude models apart where a request is concerned, read from their names.
 
-Source: Anthropic's documentation of models, extended and adaptive thinking, effort, structured outputs, and the migration guides
-of the models. Names carry the version after the family (`claude-sonnet-4-5-20250929`) or before it (`claude-3-7-sonnet-latest`).
-A name without a version is read as a recent model of the widest compatibility: budgets for thinking, no structured outputs.
+Source: Anthropic's documentation of models, extended and adaptive thinking, effort, structured outputs, and the
+migration guides of the models. Names carry the version after the family (`claude-sonnet-4-5-20250929`) or before it
+(`claude-3-7-sonnet-latest`). A name without a version is read as a recent model of the widest compatibility: budgets
+for thinking, no structured outputs.
 """
 
 import re

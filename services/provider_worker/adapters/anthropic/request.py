@@ -1,7 +1,7 @@
 """OpenAI's chat request as a request to Anthropic's Messages API.
 
-Source: both API references. Every field of the caller's is either translated, neutral, or said to be unsupported: nothing is
-lost in silence. Anthropic's own `thinking`, `top_k`, `cache_control` and `output_config` pass as they are.
+Source: both API references. Every field of the caller's is either translated, neutral, or said to be unsupported:
+nothing is lost in silence. Anthropic's own `thinking`, `top_k`, `cache_control` and `output_config` pass as they are.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,10 @@ class MessagesRequest:
 
 
 def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
-    """The Messages request for the caller's `document`. Raises RefusedByAdapter naming the field that stands in the way."""
+    """The Messages request for the caller's `document`.
+
+    Raises RefusedByAdapter naming the field that stands in the way.
+    """
     unsupported = UnsupportedFields(drop=run.drop_unsupported)
     for name, value in document.items():
         if name not in _READ and value not in (None, [], {}) and value not in _NEUTRAL.get(name, ()):

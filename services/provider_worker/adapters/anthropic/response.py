@@ -101,7 +101,10 @@ def build_message(blocks: list[JsonObject], json_tool: str | None, attempt_id: s
 
 
 def build_envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObject:
-    """What every completion or chunk begins with. Anthropic tells no time; the attempt's own stands in for `created`."""
+    """What every completion or chunk begins with.
+
+    Anthropic tells no time; the attempt's own stands in for `created`.
+    """
     return {
         "id": as_text(document.get("id")) or f"chatcmpl-{run.attempt_id}",
         "object": kind,

@@ -1,8 +1,9 @@
 """JSON schemas as Anthropic's structured outputs take them.
 
-Source: Anthropic's documentation of structured outputs, section on limitations, and the rules its SDK applies. Objects are
-closed, `oneOf` is `anyOf`, and constraints on numbers, lengths and most formats are unknown. A constraint that cannot be
-enforced goes into the description, where the model still reads it; closing an object only narrows what was allowed.
+Source: Anthropic's documentation of structured outputs, section on limitations, and the rules its SDK applies. Objects
+are closed, `oneOf` is `anyOf`, and constraints on numbers, lengths and most formats are unknown. A constraint that
+cannot be enforced goes into the description, where the model still reads it; closing an object only narrows what was
+allowed.
 """
 
 import json

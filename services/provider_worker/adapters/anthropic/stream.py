@@ -1,7 +1,7 @@
 """Reads the event stream of the Messages API and makes OpenAI's chunks of it.
 
-Source: Anthropic's documentation of streaming. Events and deltas of unknown kinds are passed over, as it asks for. A chunk goes
-out only once there is something of an answer in it, so a provider that fails before has delivered nothing.
+Source: Anthropic's documentation of streaming. Events and deltas of unknown kinds are passed over, as it asks for. A
+chunk goes out only once there is something of an answer in it, so a provider that fails before has delivered nothing.
 """
 
 from dataclasses import replace

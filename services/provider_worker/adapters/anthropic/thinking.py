@@ -1,8 +1,8 @@
 """How much a model thinks, how long its answer may be, and how it samples: on Claude, the three depend on each other.
 
-Source: Anthropic's documentation of extended thinking (a budget of at least 1,024 tokens, below `max_tokens`; neither temperature
-nor top_k beside it, top_p from 0.95; no forced tools), of adaptive thinking and of effort. OpenAI's efforts have no
-counterpart in tokens; the budgets below are this adapter's choice.
+Source: Anthropic's documentation of extended thinking (a budget of at least 1,024 tokens, below `max_tokens`; neither
+temperature nor top_k beside it, top_p from 0.95; no forced tools), of adaptive thinking and of effort. OpenAI's efforts
+have no counterpart in tokens; the budgets below are this adapter's choice.
 """
 
 from services.provider_worker.adapters.anthropic.models import ClaudeModel

@@ -1,9 +1,9 @@
 """Tools, the choice between them, and the form of the answer, which on older models is a tool as well.
 
-Source: Anthropic's documentation of tool use and structured outputs. `json_schema` is native where the model has structured
-outputs (Claude 4.5 and later). Elsewhere, and for `json_object` everywhere, the model is made to call a tool whose
-arguments are the answer; the reader of the answer turns them back into content. With `json_object` there is no schema that could
-be enforced, and a tool's arguments are always a JSON object.
+Source: Anthropic's documentation of tool use and structured outputs. `json_schema` is native where the model has
+structured outputs (Claude 4.5 and later). Elsewhere, and for `json_object` everywhere, the model is made to call a tool
+whose arguments are the answer; the reader of the answer turns them back into content. With `json_object` there is no
+schema that could be enforced, and a tool's arguments are always a JSON object.
 """
 
 import re
@@ -39,7 +39,10 @@ class ToolTranslator:
         return self._choice is not None and self._choice["type"] in ("any", "tool")
 
     def read(self, document: JsonObject) -> None:
-        """Reads OpenAI's `tools`, `tool_choice`, `parallel_tool_calls` and `response_format`. Raises RefusedByAdapter."""
+        """Reads OpenAI's `tools`, `tool_choice`, `parallel_tool_calls` and `response_format`.
+
+        Raises RefusedByAdapter.
+        """
         tools = document.get("tools") or []
         if not isinstance(tools, list):
             raise bad_field("tools", "`tools` has to be a list of tools.")

@@ -1,8 +1,8 @@
 """Anthropic's usage objects as disjoint meters and as OpenAI's usage.
 
-Source: the Messages API reference and the documentation of prompt caching. `input_tokens` leave out what was read from or written
-to a cache; `output_tokens` include thinking, which newer models tell apart. In a stream `message_start` and `message_delta`
-both carry usage, cumulative: the last value of each field counts, and none is ever added to another.
+Source: the Messages API reference and the documentation of prompt caching. `input_tokens` leave out what was read from
+or written to a cache; `output_tokens` include thinking, which newer models tell apart. In a stream `message_start` and
+`message_delta` both carry usage, cumulative: the last value of each field counts, and none is ever added to another.
 """
 
 from keyferry.contracts.usage import TokenUsage, UsageSource

@@ -1,7 +1,7 @@
 """The adapter for AWS Bedrock.
 
-A tenant's key is an access key with its secret, with which the HTTP layer signs, or a Bedrock API key, which it sends as a bearer
-token. The region is a field of the key: it is part of the host's name and of the signature.
+A tenant's key is an access key with its secret, with which the HTTP layer signs, or a Bedrock API key, which it sends
+as a bearer token. The region is a field of the key: it is part of the host name and of the signature.
 """
 
 import re
@@ -29,7 +29,7 @@ class BedrockAdapter:
     """Bedrock's Converse API for chats, InvokeModel for embeddings."""
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The signed-to-be request for the caller's body. Raises RefusedByAdapter."""
+        """Build the request, not yet signed, for the caller's body. Raises RefusedByAdapter."""
         region = _region_of(run)
         fields = CallerFields(run, body, PROVIDER)
         notes: dict[str, str] = {}
@@ -55,7 +55,7 @@ class BedrockAdapter:
     def reader(
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
-        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        """Create a reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
             return DocumentReader(
                 lambda content: Answer(failure=failure_of_response(status, headers, content)), MAX_ERROR_BYTES

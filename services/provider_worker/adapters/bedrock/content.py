@@ -1,7 +1,8 @@
-"""Content blocks of Converse for the parts of the caller's messages.
+"""Translates the parts of the caller's messages to Converse's content blocks.
 
-Images, documents and audio go as bytes only: Converse fetches nothing but objects of the account's own S3 buckets. Source of
-the formats: the AWS API reference, ContentBlock, ImageBlock, DocumentBlock, AudioBlock and CachePointBlock.
+Images, documents and audio are sent as bytes only: Converse fetches nothing but objects of the account's own S3
+buckets. Source of the formats: the AWS API reference, ContentBlock, ImageBlock, DocumentBlock, AudioBlock and
+CachePointBlock.
 """
 
 import re
@@ -32,20 +33,20 @@ _DOCUMENTS: Mapping[str, str] = {
 }
 _NAME = re.compile(r"[^\w \-()\[\]]|_", re.ASCII)
 _MAX_NAME_CHARACTERS = 190
-"""Ten below the limit of Bedrock, for a number where two documents are called the same."""
+"""Ten below Bedrock's limit, for a number if two documents have the same name."""
 
 
 class ContentTranslator:
-    """Translates the parts of one request: documents are told apart by names, which have to be unique in it."""
+    """Translates the parts of one request; the names of its documents have to be unique."""
 
     def __init__(self, fields: CallerFields) -> None:
         self._fields = fields
         self._names: dict[str, int] = {}
 
     def blocks(self, path: str, content: object) -> list[JsonObject]:
-        """The blocks for a message's content. Raises RefusedByAdapter for parts that Bedrock cannot take.
+        """Return the blocks for a message's content. Raises RefusedByAdapter for parts that Bedrock does not support.
 
-        Empty texts are left out: Bedrock refuses them, and they say nothing.
+        Empty texts are left out: Bedrock rejects them, and they carry nothing.
         """
         blocks: list[JsonObject] = []
         for place, kind, part in read_parts(path, content):
@@ -99,7 +100,7 @@ class ContentTranslator:
         }
 
     def _name(self, filename: str) -> str:
-        """A name that Bedrock accepts: letters, digits, single spaces, hyphens, brackets; and none twice."""
+        """Return a unique name that Bedrock accepts: letters, digits, single spaces, hyphens, brackets."""
         stem = filename.rpartition(".")[0] or filename
         name = " ".join(_NAME.sub(" ", stem).split())[:_MAX_NAME_CHARACTERS] or "document"
         self._names[name] = self._names.get(name, 0) + 1
@@ -107,7 +108,10 @@ class ContentTranslator:
 
 
 def cache_points(place: str, part: JsonObject) -> list[JsonObject]:
-    """The cache point after a part or tool with `cache_control`, Anthropic's field for it. Raises RefusedByAdapter."""
+    """Return the cache point after a part or tool with `cache_control`, Anthropic's field for it.
+
+    Raises RefusedByAdapter.
+    """
     control = part.get("cache_control")
     if not control:
         return []

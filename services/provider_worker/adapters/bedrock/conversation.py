@@ -1,7 +1,7 @@
-"""The caller's messages as Converse's `system` and `messages`.
+"""Translates the caller's messages to Converse's `system` and `messages`.
 
-Converse wants user and assistant in turns, tool results in the user's: neighbours of one role become one message. System and
-developer messages go before all others, wherever they stood: Converse has them apart.
+Converse wants user and assistant to alternate, with tool results in the user's turn: neighbours of one role become one
+message. System and developer messages move to the front, because Converse keeps them apart.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ _NOT_IN_CALL_ID = re.compile(r"[^a-zA-Z0-9_.:-]")
 
 
 class Conversation:
-    """What one request's messages come to."""
+    """The translated messages of one request."""
 
     def __init__(self, fields: CallerFields) -> None:
-        """Raises RefusedByAdapter for messages that cannot be translated."""
+        """Translate the messages. Raises RefusedByAdapter for messages that cannot be translated."""
         self.system: list[JsonObject] = []
         self.messages: list[JsonObject] = []
         self.calls_tools = False
@@ -64,7 +64,7 @@ class Conversation:
             raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
         self.calls_tools = True
         blocks = self._content.blocks(path, message.get("content"))
-        # A cache point stands beside a tool's result, not in it.
+        # A cache point belongs beside a tool's result, not in it.
         points = [block for block in blocks if "cachePoint" in block]
         content = [block for block in blocks if "cachePoint" not in block]
         if any("audio" in block for block in content):
@@ -83,7 +83,10 @@ class Conversation:
 
 
 def bedrock_call_id(call_id: str) -> str:
-    """`call_id` where Bedrock accepts it, else one made from it: the same for a call and its result, and for no other call."""
+    """Return `call_id` if Bedrock accepts it, else one derived from it.
+
+    A call and its result get the same id, and no other call does.
+    """
     if _CALL_ID.fullmatch(call_id):
         return call_id
     digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""Embeddings through InvokeModel, whose bodies are each model family's own.
+"""Embeddings through InvokeModel, whose bodies differ by model family.
 
-Source of the shapes: the AWS documentation, "Amazon Titan Embeddings text" and "Cohere Embed models". The count of tokens of
-both stands in the answer's header `x-amzn-bedrock-input-token-count`.
+Source of the shapes: the AWS documentation, "Amazon Titan Embeddings text" and "Cohere Embed models". Both report their
+token count in the response header `x-amzn-bedrock-input-token-count`.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,10 @@ _COUNT_HEADER = "x-amzn-bedrock-input-token-count"
 
 
 def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
-    """The body of InvokeModel, and the encoding that the caller wants. Raises RefusedByAdapter for what Bedrock cannot do."""
+    """Build the body of InvokeModel, and return with it the requested encoding.
+
+    Raises RefusedByAdapter for what Bedrock does not support.
+    """
     encoding = read_encoding(fields)
     texts, dimensions = read_texts(fields), read_dimensions(fields)
     if "titan-embed" in run.model:
@@ -65,7 +68,7 @@ def _cohere_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimens
 
 
 def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, content: bytes) -> Answer:
-    """What an answer of InvokeModel comes to."""
+    """Return the result of an InvokeModel response."""
     document = parse_object(content)
     if document is None:
         return _invalid_answer("The provider's answer is not a JSON object.")
@@ -88,7 +91,7 @@ def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, 
 
 
 def _vectors(document: JsonObject) -> list[list[float]] | None:
-    """Titan's one vector, or Cohere's list of them: plain, or by type where types were asked for."""
+    """Return Titan's one vector, or Cohere's list of them: plain, or by type if types were requested."""
     if "embedding" in document:
         return read_vectors([document["embedding"]])
     given = document.get("embeddings")

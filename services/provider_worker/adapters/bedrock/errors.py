@@ -1,8 +1,8 @@
-"""What Bedrock's errors mean: one table from exception names, statuses and messages to failure classes.
+"""Bedrock's errors: from exception names, statuses and messages to failure classes.
 
-The exception's name stands in the header `x-amzn-errortype`, with a colon and an address after it; the body is only a message.
-In a stream it stands in the frame's header `:exception-type`. Source of the names and statuses: the AWS API references of
-Converse, ConverseStream and InvokeModel, "Common error types", and recorded traffic.
+The exception's name is in the header `x-amzn-errortype`, followed by a colon and an address; the body is only a
+message. In a stream it is in the frame's header `:exception-type`. Source of the names and statuses: the AWS API
+references of Converse, ConverseStream and InvokeModel, "Common error types", and recorded traffic.
 """
 
 import re
@@ -45,7 +45,7 @@ _BY_NAME: Mapping[str, tuple[FailureClass, int]] = {
     "validationexception": (C.BAD_REQUEST, 400),
     "validationerror": (C.BAD_REQUEST, 400),
 }
-"""Exception name in lower case -> class, and the status that goes with it where it came inside a 200."""
+"""Exception name in lower case -> class, and the status that it stands for inside a 200."""
 
 _BY_STATUS: Mapping[int, FailureClass] = {
     401: C.AUTH,
@@ -77,14 +77,14 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
 )  # fmt: skip
 _REFINABLE: Mapping[FailureClass, frozenset[FailureClass]] = {
     C.BAD_REQUEST: frozenset({C.NOT_FOUND, C.CONTEXT_LENGTH, C.CONTENT_FILTER}),
-    # A key without access to one model is no bad key: only `auth` may condemn it.
+    # A key without access to one model is not invalid: only the class `auth` disables a key.
     C.AUTH: frozenset({C.NOT_FOUND}),
 }
-"""What a message may turn a class into that a name or status gave."""
+"""The classes that a message may refine the class of a name or status to."""
 
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    """Return the failure of an HTTP response whose status is not 2xx. `headers` have names in lower case."""
     document = parse_object(body)
     name = _strip_name(headers.get("x-amzn-errortype", ""))
     if document is None:
@@ -98,7 +98,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
 
 
 def failure_of_exception(name: str, payload: bytes, where: Where) -> Failure:
-    """The failure behind an exception frame, or an error frame, of an event stream under status 200."""
+    """Return the failure of an exception frame, or an error frame, of an event stream under status 200."""
     document = parse_object(payload) or {}
     known = _BY_NAME.get(_strip_name(name).lower())
     original = document.get("originalStatusCode")
@@ -110,7 +110,7 @@ def failure_of_exception(name: str, payload: bytes, where: Where) -> Failure:
 
 
 def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
-    """The failure that a document under status 200 carries in place of an answer; null where it carries none."""
+    """Return the failure that a document under status 200 holds in place of an answer; null if there is none."""
     name = _strip_name(as_text(document.get("__type")))
     if not name and not _find_message(document):
         return None
@@ -127,10 +127,10 @@ def _make_failure(
     refined = next((known for pattern, known in _BY_TEXT if pattern.search(text)), None)
     if refined is not None and refined in _REFINABLE.get(failure_class, frozenset()):
         failure_class = refined
-    said = f"status {status}" if where is Where.HTTP_STATUS else sanitise(name) or "an error"
+    what = f"status {status}" if where is Where.HTTP_STATUS else sanitise(name) or "an error"
     return Failure(
         failure_class=failure_class,
-        message=sanitise(message) or f"The provider answered with {said} and no explanation.",
+        message=sanitise(message) or f"The provider answered with {what} and no explanation.",
         where=where,
         status=status,
         provider_code=safe_code(name) if name else None,
@@ -143,7 +143,7 @@ def _class_of_status(status: int) -> FailureClass:
 
 
 def _strip_name(name: str) -> str:
-    """An exception's name without the address that comes after a colon, and the namespace that comes before a hash."""
+    """Return an exception's name without the address after a colon and the namespace before a hash."""
     return name.partition(":")[0].rpartition("#")[2].strip()
 
 

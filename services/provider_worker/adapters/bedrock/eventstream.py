@@ -1,7 +1,7 @@
-"""AWS's binary event stream from bytes that are cut anywhere.
+"""Parses AWS's binary event stream from bytes that are cut anywhere.
 
-Source of the format: the AWS documentation, "Event stream encoding" (`application/vnd.amazon.eventstream`): a prelude of two
-big-endian lengths and its CRC-32, headers, a payload, and the CRC-32 of everything before it.
+Source of the format: the AWS documentation, "Event stream encoding" (`application/vnd.amazon.eventstream`): a prelude
+of two big-endian lengths and its CRC-32, headers, a payload, and the CRC-32 of everything before it.
 """
 
 import struct
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""Largest frame that is put together; the format would allow 16 MiB and more, which would fill the worker's memory."""
+"""Largest frame that is assembled; the format would allow 16 MiB and more, which would fill the worker's memory."""
 
 _PRELUDE_BYTES = 12
 _OVERHEAD_BYTES = 16
@@ -23,41 +23,41 @@ _COUNTED = (6, _STRING)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message: its headers that are texts, and its payload."""
+    """One message: its string headers and its payload."""
 
     headers: Mapping[str, str]
     payload: bytes
 
 
 class FrameParser:
-    """Collects frames. After `damage` has been set it yields nothing more."""
+    """Collects frames. Yields nothing more once `damage` is set."""
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self.damage: str | None = None
-        """What is wrong with the stream, in words for the tenant."""
+        """What is wrong with the stream, as a message for the tenant."""
         self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self._frame_bytes = 0
-        """Length of the frame that is being collected; 0 until its prelude has come."""
+        """Length of the frame that is being collected; 0 until its prelude has arrived."""
         self._headers_bytes = 0
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes."""
+        """Return the frames that `data` completes."""
         if self.damage is not None:
             return []
         self._buffer += data
         frames: list[Frame] = []
-        while self._prelude_read() and len(self._buffer) >= self._frame_bytes:
+        while self._read_prelude() and len(self._buffer) >= self._frame_bytes:
             content = bytes(self._buffer[: self._frame_bytes])
             del self._buffer[: self._frame_bytes]
             self._frame_bytes = 0
-            frame = self._frame(content)
+            frame = self._parse_frame(content)
             if frame is None:
                 break
             frames.append(frame)
         return frames
 
-    def _prelude_read(self) -> bool:
+    def _read_prelude(self) -> bool:
         if self._frame_bytes:
             return True
         if len(self._buffer) < _PRELUDE_BYTES:
@@ -74,7 +74,7 @@ class FrameParser:
             self._frame_bytes, self._headers_bytes = frame_bytes, headers_bytes
         return self.damage is None
 
-    def _frame(self, content: bytes) -> Frame | None:
+    def _parse_frame(self, content: bytes) -> Frame | None:
         (checksum,) = struct.unpack(">I", content[-4:])
         if zlib.crc32(content[:-4]) != checksum:
             self.damage = "The provider sent a damaged event stream: the checksum of a frame is wrong."
@@ -88,7 +88,7 @@ class FrameParser:
 
 
 def _headers(data: bytes) -> dict[str, str] | None:
-    """The headers whose values are texts; null where `data` is not a list of headers."""
+    """Return the headers with string values; null if `data` is not a list of headers."""
     headers: dict[str, str] = {}
     at = 0
     while at < len(data):

@@ -1,9 +1,9 @@
-"""Bedrock's reasoning blocks as entries of `reasoning_details`, and back.
+"""Converts Bedrock's reasoning blocks to entries of `reasoning_details`, and back.
 
-A follow-up turn is accepted by a reasoning model only if it repeats the model's reasoning with its signature, or the redacted
-block, unchanged. OpenAI's message has no place for either, so they travel in the extra field `reasoning_details`, whose entries
-have the shape that OpenRouter documents: `{"type": "reasoning.text", "text", "signature"}` or
-`{"type": "reasoning.encrypted", "data"}` (base64), each with its `index` and its `format`. A caller echoes the message as it is.
+A reasoning model accepts a follow-up turn only if it repeats the model's reasoning with its signature, or the redacted
+block, unchanged. OpenAI's message has no place for either, so they travel in the extra field `reasoning_details`, whose
+entries have the shape that OpenRouter documents: `{"type": "reasoning.text", "text", "signature"}` or `{"type":
+"reasoning.encrypted", "data"}` (base64), each with its `index` and its `format`. A caller echoes the message unchanged.
 """
 
 from services.provider_worker.adapters.openai_format.messages import read_reasoning_details
@@ -15,22 +15,22 @@ _FORMATS = frozenset({CLAUDE_FORMAT, OWN_FORMAT})
 
 
 def format_of(model: str) -> str:
-    """Whose signatures those of `model` are: Claude's are good at Anthropic and on Bedrock alike."""
+    """Return the format of a model's signatures: Claude's are valid at Anthropic and on Bedrock alike."""
     return CLAUDE_FORMAT if "claude" in model else OWN_FORMAT
 
 
 def text_detail(model: str, index: int, text: str, signature: str) -> JsonObject:
-    """The entry for a block of reasoning that came with a signature."""
+    """Build the entry for a block of reasoning with a signature."""
     return _entry(model, index) | {"type": "reasoning.text", "text": text, "signature": signature}
 
 
 def encrypted_detail(model: str, index: int, data: str) -> JsonObject:
-    """The entry for reasoning that is kept from the caller; `data` is base64."""
+    """Build the entry for redacted reasoning; `data` is base64."""
     return _entry(model, index) | {"type": "reasoning.encrypted", "data": data}
 
 
 def reasoning_blocks(message: JsonObject) -> list[JsonObject]:
-    """The content blocks that an echoed message's `reasoning_details` came from."""
+    """Restore the content blocks from an echoed message's `reasoning_details`."""
     blocks: list[JsonObject] = []
     for entry in read_reasoning_details(message, _FORMATS):
         text, signature, data = (as_text(entry.get(name)) for name in ("text", "signature", "data"))

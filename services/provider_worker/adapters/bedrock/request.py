@@ -1,4 +1,4 @@
-"""The caller's chat as a Converse request.
+"""Translates the caller's chat to a Converse request.
 
 Source of the shape: the AWS API reference, "Converse".
 """
@@ -23,21 +23,21 @@ NATIVE = (
     "additionalModelRequestFields", "additionalModelResponseFieldPaths", "guardrailConfig", "performanceConfig",
     "promptVariables", "requestMetadata", "serviceTier", "outputConfig",
 )  # fmt: skip
-"""Fields of Converse's own that a caller may send beside OpenAI's; they win over what is made of OpenAI's."""
+"""Fields of Converse's own that a caller may send beside OpenAI's; they override the translated fields."""
 
 _MODEL_FIELDS = ("thinking", "top_k")
-"""Fields of models' own that callers send at the top, as with other providers."""
+"""Fields of models' own that callers send at the top level, as with other providers."""
 
 
 def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
-    """The body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock cannot do."""
+    """Build the body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock does not support."""
     conversation = Conversation(fields)
     native = _native(fields)
     max_tokens = read_max_tokens(fields)
     tools = read_tools(fields)
     choice = read_tool_choice(fields, tools)
     thinking, effort = _thinking(fields, run.model, max_tokens)
-    made: JsonObject = {
+    translated: JsonObject = {
         "system": conversation.system,
         "inferenceConfig": _inference(fields, max_tokens),
         "toolConfig": _tool_config(fields, tools, choice, conversation),
@@ -50,16 +50,16 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     }
     fields.reject_rest()
     body: JsonObject = {"messages": conversation.messages}
-    body |= {name: value for name, value in made.items() if value}
+    body |= {name: value for name, value in translated.items() if value}
     return body | {name: _merge_native(body.get(name), value) for name, value in native.items()}
 
 
 def _native(fields: CallerFields) -> JsonObject:
     native = fields.take_native(NATIVE)
     for name, value in native.items():
-        kind, said = (list, "a list") if name == "additionalModelResponseFieldPaths" else (dict, "an object")
+        kind, expected = (list, "a list") if name == "additionalModelResponseFieldPaths" else (dict, "an object")
         if not isinstance(value, kind):
-            raise bad_request(f"`{name}` must be {said}.", name)
+            raise bad_request(f"`{name}` must be {expected}.", name)
     return native
 
 
@@ -91,7 +91,7 @@ def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, co
             )
         return {}
     if choice.mode == "none" and not conversation.calls_tools:
-        # Without tools the model cannot call one, which is what `none` asks for.
+        # Without tools the model cannot call one, which is what `none` means.
         return {}
     entries: list[JsonObject] = []
     for position, tool in enumerate(tools):
@@ -120,7 +120,7 @@ def _tool_spec(tool: Tool) -> JsonObject:
 
 
 def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choice: ToolChoice) -> JsonObject:
-    """`parallel_tool_calls: false`, which Converse has only as a field of Claude's own, and not beside a `toolChoice`."""
+    """Translate `parallel_tool_calls: false`, which Converse has only as a field of Claude's, without a `toolChoice`."""
     if fields.take("parallel_tool_calls") is not False or not tools or choice.mode == "none":
         return {}
     if "claude" in model and choice.mode == "auto":
@@ -135,31 +135,31 @@ def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choic
 def _model_fields(fields: CallerFields, model: str) -> JsonObject:
     given = fields.take_native(_MODEL_FIELDS)
     if "top_k" in given and "nova" in model:
-        # Amazon's own models have it inside an inferenceConfig of their own.
+        # Amazon's own models expect it inside an inferenceConfig of their own.
         given["inferenceConfig"] = {"topK": given.pop("top_k")}
     return given
 
 
 def _output_format(fields: CallerFields) -> JsonObject:
-    wanted = read_response_format(fields)
-    if wanted is None:
+    requested = read_response_format(fields)
+    if requested is None:
         return {}
-    if wanted.schema is None:
+    if requested.schema is None:
         fields.drop_or_reject(
             "response_format",
             "AWS Bedrock has no `response_format` of type `json_object`; use `json_schema`.",
         )
         return {}
-    schema: JsonObject = {"schema": render_body(wanted.schema).decode()}
-    if wanted.name:
-        schema["name"] = wanted.name
-    if wanted.description:
-        schema["description"] = wanted.description
+    schema: JsonObject = {"schema": render_body(requested.schema).decode()}
+    if requested.name:
+        schema["name"] = requested.name
+    if requested.description:
+        schema["description"] = requested.description
     return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
 
 
 def _metadata(fields: CallerFields) -> JsonObject:
-    """`metadata` and `user`, which Bedrock writes beside the request into its invocation logs."""
+    """Translate `metadata` and `user`, which Bedrock writes beside the request into its invocation logs."""
     metadata, user = fields.take("metadata"), fields.take("user")
     given = dict(as_object(metadata))
     if not all(isinstance(value, str) for value in given.values()) or (metadata is not None and not given):
@@ -170,7 +170,7 @@ def _metadata(fields: CallerFields) -> JsonObject:
 
 
 def _service_tier(fields: CallerFields) -> JsonObject:
-    """OpenAI's tiers have the names of Bedrock's, but for `auto`, which is the default."""
+    """Translate the service tier: the names are Bedrock's, except `auto`, which is the default."""
     tier = fields.take("service_tier")
     if tier is None or tier == "auto":
         return {}

@@ -1,7 +1,7 @@
-"""Reads answers of Bedrock that come as one document.
+"""Reads Bedrock's non-streamed answers.
 
-Source of the shape: the AWS API reference, "Converse", response. A completion that Converse gives is whole by itself; text that
-cites sources comes inside `citationsContent`.
+Source of the shape: the AWS API reference, "Converse", response. A Converse response is always complete; text that
+cites sources is inside `citationsContent`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ SERVER_TOOL = "server_tool_use"
 
 
 def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
-    """What an answer of Converse comes to."""
+    """Return the result of a Converse response."""
     document = parse_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
@@ -47,14 +47,14 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
         failure = invalid_response(f"The provider gave up: its stop reason is {reason!r}.")
     if failure is not None:
         return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
-    said = _build_message(run, as_objects(message.get("content")))
-    finish_reason = openai_finish_reason(reason, calls_tools="tool_calls" in said)
+    built = _build_message(run, as_objects(message.get("content")))
+    finish_reason = openai_finish_reason(reason, calls_tools="tool_calls" in built)
     around = build_envelope(run, headers, headers.get("x-amzn-requestid", ""), "chat.completion")
     around |= {} if usage.openai is None else {"usage": usage.openai}
     tier = service_tier(document)
     around |= extra_fields(document) | ({} if tier is None else {"service_tier": tier})
     try:
-        body = render(build_completion(around, said, finish_reason))
+        body = render(build_completion(around, built, finish_reason))
     except ValueError:
         return Answer(failure=invalid_response(RESPONSE_TOO_DEEP))
     return Answer(
@@ -68,24 +68,24 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
 
 
 def service_tier(document: JsonObject) -> str | None:
-    """The processing tier that an answer or a stream's metadata names."""
+    """Return the processing tier that a response or a stream's metadata names."""
     return as_text(as_object(document.get("serviceTier")).get("type")) or None
 
 
 def invoked_model(document: JsonObject) -> str | None:
-    """The model that a prompt router chose; Bedrock names none otherwise."""
+    """Return the model that a prompt router chose; Bedrock names none otherwise."""
     router = as_object(as_object(document.get("trace")).get("promptRouter"))
     return as_text(router.get("invokedModelId")) or None
 
 
 def extra_fields(document: JsonObject) -> JsonObject:
-    """What the caller asked Bedrock to tell beside the answer: the guardrail's trace, and fields of the model's own."""
+    """Return what the caller requested beside the answer: the guardrail's trace, and fields of the model's own."""
     names = ("trace", "additionalModelResponseFields")
     return {name: document[name] for name in names if document.get(name)}
 
 
 def render_arguments(value: object) -> str:
-    """A tool's input as the text of a JSON object. Raises ValueError where it is nested too deeply."""
+    """Render a tool's input as the text of a JSON object. Raises ValueError if it is nested too deeply."""
     if isinstance(value, dict):
         return render(value).decode()
     return value if isinstance(value, str) and value.strip() else "{}"
@@ -120,8 +120,12 @@ def _build_message(run: AttemptRun, blocks: list[JsonObject]) -> JsonObject:
 
 
 def _add_reasoning(model: str, block: JsonObject, reasoning: list[str], details: list[JsonObject]) -> None:
-    said = as_object(block.get("reasoningText"))
-    text, signature, redacted = as_text(said.get("text")), as_text(said.get("signature")), block.get("redactedContent")
+    source = as_object(block.get("reasoningText"))
+    text, signature, redacted = (
+        as_text(source.get("text")),
+        as_text(source.get("signature")),
+        block.get("redactedContent"),
+    )
     if text:
         reasoning.append(text)
     if signature:

@@ -1,7 +1,8 @@
 """Reads the event stream of ConverseStream.
 
-Source of the events: the AWS API reference, "ConverseStream". Only tool calls have a `contentBlockStart`; text and reasoning
-begin with their first delta. The stream has ended well once `messageStop` has come; `metadata` with the usage follows it.
+Source of the events: the AWS API reference, "ConverseStream". Only tool calls have a `contentBlockStart`; text and
+reasoning begin with their first delta. The stream is complete once `messageStop` has arrived; `metadata` with the usage
+follows it.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ class StreamReader:
         self._frames = FrameParser()
         self._writer = ChunkWriter(run, headers)
         self._writer.answer_id = headers.get("x-amzn-requestid", "")
-        self._begun = False
+        self._started = False
         self._document: BodyBuffer | None = None
         self._blocks: dict[object, _Block] = {}
         self._details = 0
@@ -62,14 +63,14 @@ class StreamReader:
 
     @property
     def over(self) -> bool:
-        """Whether everything has come, or an error."""
+        """Whether everything has arrived, or an error."""
         finished = self._writer.finish_reason is not None and self._metadata_read
         return finished or self._failure is not None or (self._document is not None and self._document.too_large)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The chunks that `data` completes."""
-        if data and not self._begun:
-            self._begun = True
+        """Return the chunks that `data` completes."""
+        if data and not self._started:
+            self._started = True
             # A frame begins with its length, whose first byte is 0: this is a document, most likely an error under status 200.
             self._document = BodyBuffer(MAX_ERROR_BYTES) if data[:1] in b"{[<\r\n\t " else None
         if self._document is not None:
@@ -86,7 +87,7 @@ class StreamReader:
         return self._writer.take()
 
     def close(self) -> Answer:
-        """What the stream came to. Without `messageStop` it is `truncated`."""
+        """Return the stream's result. Without `messageStop` it is `truncated`."""
         return Answer(
             failure=self._failure or self._missing_end(),
             finish_reason=self._writer.finish_reason,
@@ -112,8 +113,8 @@ class StreamReader:
                 frame.headers.get(":exception-type", ""), frame.payload, self._writer.where
             )
         elif kind == "error":
-            told = render({"message": frame.headers.get(":error-message", "")})
-            self._failure = failure_of_exception(frame.headers.get(":error-code", ""), told, self._writer.where)
+            body = render({"message": frame.headers.get(":error-message", "")})
+            self._failure = failure_of_exception(frame.headers.get(":error-code", ""), body, self._writer.where)
         else:
             payload = parse_object(frame.payload) if frame.payload else {}
             if payload is None:
@@ -182,7 +183,7 @@ class StreamReader:
         self._writer.reasoning(text)
 
     def _close_block(self, block: _Block | None) -> None:
-        """Sends what a follow-up turn has to repeat of a block of reasoning, in one piece."""
+        """Send what a follow-up turn has to repeat of a block of reasoning, in one piece."""
         if block is None:
             return
         if block.signature:
@@ -219,7 +220,7 @@ class StreamReader:
 
 
 def render_or_empty(document: JsonObject) -> bytes:
-    """`document` as JSON, or an empty object where it is nested too deeply to be written."""
+    """Render `document` as JSON, or an empty object if it is nested too deeply."""
     try:
         return render(document)
     except ValueError:

@@ -1,7 +1,7 @@
-"""How much a model is to think, in the fields of its family: Converse has no field of its own for all of them.
+"""Translates the reasoning effort to the fields of each model family: Converse has no common field for it.
 
-Source: the AWS documentation of each family ("Extended thinking", "Adaptive thinking", Amazon Nova 2 `reasoningConfig`, OpenAI
-gpt-oss), and Anthropic's of adaptive thinking, which takes the place of token budgets from Claude 4.6 on.
+Source: the AWS documentation of each family ("Extended thinking", "Adaptive thinking", Amazon Nova 2 `reasoningConfig`,
+OpenAI gpt-oss), and Anthropic's of adaptive thinking, which replaces token budgets from Claude 4.6 on.
 """
 
 import re
@@ -18,9 +18,9 @@ _BUDGET_TOKENS: Mapping[str, int] = {
     "xhigh": 24576,
     "max": 31999,
 }
-"""What an effort may think at most, in tokens, with models that take a budget. Ours: OpenAI's words have no such definition."""
+"""The most tokens that an effort may think, for models that take a budget. Our choice: OpenAI does not define it."""
 _MIN_BUDGET_TOKENS = 1024
-"""Claude's least budget."""
+"""Claude's smallest budget."""
 
 _THREE: Mapping[str, str] = {
     "minimal": "low",
@@ -38,7 +38,10 @@ _ADAPTIVE_SINCE = (4, 6)
 def thinking_fields(
     fields: CallerFields, model: str, effort: str, max_tokens: int | None
 ) -> tuple[JsonObject, JsonObject]:
-    """`additionalModelRequestFields` and `outputConfig` for this effort. Raises RefusedByAdapter for models that cannot."""
+    """Return `additionalModelRequestFields` and `outputConfig` for this effort.
+
+    Raises RefusedByAdapter for models that cannot think.
+    """
     if effort == "none" and "claude" in model:
         return {}, {}
     if "claude" in model:
@@ -60,7 +63,7 @@ def _claude(fields: CallerFields, model: str, effort: str, max_tokens: int | Non
         return {"thinking": {"type": "adaptive"}}, {"effort": _ADAPTIVE[effort]}
     budget_tokens = _BUDGET_TOKENS[effort]
     if max_tokens is not None:
-        # Thinking is part of the completion's bound; half of it stays for the answer.
+        # Thinking counts against the completion's limit; half of it is left for the answer.
         budget_tokens = min(budget_tokens, max(max_tokens // 2, _MIN_BUDGET_TOKENS))
         if max_tokens <= budget_tokens:
             fields.drop_or_reject(

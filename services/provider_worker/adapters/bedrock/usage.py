@@ -1,8 +1,8 @@
-"""Bedrock's token counts, and why its models stopped.
+"""Bedrock's token counts and stop reasons.
 
-`inputTokens` leaves out what was read from and written to the prompt cache: in recorded traffic `totalTokens` is the sum of
-all four counts. Each cache count comes under two names (`…Tokens` and `…TokenCount`), which are one and the same. Tokens of
-reasoning are inside `outputTokens` and not told apart.
+`inputTokens` leaves out what was read from and written to the prompt cache: in recorded traffic `totalTokens` is the
+sum of all four counts. Each cache count comes under two names (`…Tokens` and `…TokenCount`) with the same value.
+Reasoning tokens are inside `outputTokens` and not reported separately.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ _FINISH: Mapping[str, str] = {
 }
 """Source: the AWS API reference, ConverseResponse `stopReason`."""
 MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
-"""Stop reasons that say that the model's output cannot be used."""
+"""Stop reasons of unusable model output."""
 
 
 def openai_finish_reason(reason: str, *, calls_tools: bool) -> str:
-    """A stop reason in OpenAI's words. A word that is not known means that the model ended by itself."""
+    """Return OpenAI's finish reason. An unknown one means that the model ended by itself."""
     known = _FINISH.get(reason)
     if known in ("length", "content_filter"):
         return known
@@ -35,7 +35,7 @@ def openai_finish_reason(reason: str, *, calls_tools: bool) -> str:
 
 
 def read_usage(usage: object) -> TranslatedUsage:
-    """What `usage` of an answer, or of a stream's metadata, comes to."""
+    """Read the `usage` of a response, or of a stream's metadata."""
     if not isinstance(usage, dict):
         return NO_USAGE
     prompt, completion = token_count(usage.get("inputTokens")), token_count(usage.get("outputTokens"))

@@ -22,7 +22,7 @@ class CohereAdapter:
     """Cohere's `v2/chat` and `v2/embed`."""
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The request for the caller's body. Raises RefusedByAdapter."""
+        """Build the request for the caller's body. Raises RefusedByAdapter."""
         fields = CallerFields(run, body, PROVIDER)
         notes: dict[str, str] = {}
         if run.kind is RequestKind.EMBEDDING:
@@ -47,7 +47,7 @@ class CohereAdapter:
     def reader(
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
-        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        """Create a reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
             return DocumentReader(
                 lambda body: Answer(failure=failure_of_response(status, headers, body)), MAX_ERROR_BYTES

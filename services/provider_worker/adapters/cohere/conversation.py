@@ -1,9 +1,10 @@
-"""The caller's messages as Cohere's, and the reasoning that a follow-up turn repeats.
+"""Translates the caller's messages to Cohere's, with the reasoning that a follow-up turn repeats.
 
-Cohere reasons in two places: a `tool_plan` before tool calls, and `thinking` parts of the content. OpenAI's message has no place
-for either, so both come to the caller as `reasoning_content`, and once more, apart, in the extra field `reasoning_details`:
-`{"type": "reasoning.text", "format", "index", "text"}`, whose `format` says which of the two it was. A caller echoes the message
-as it is, and Cohere gets back what it said. Source of the shapes: Cohere's API reference, "Chat".
+Cohere reasons in two places: a `tool_plan` before tool calls, and `thinking` parts of the content. OpenAI's message has
+no place for either, so both reach the caller as `reasoning_content`, and also, apart, in the extra field
+`reasoning_details`: `{"type": "reasoning.text", "format", "index", "text"}`, whose `format` distinguishes the two. A
+caller echoes the message unchanged, and Cohere gets its own reasoning back. Source of the shapes: Cohere's API
+reference, "Chat".
 """
 
 from services.provider_worker.adapters.adapter import bad_request
@@ -23,12 +24,12 @@ _FORMATS = frozenset({THINKING, TOOL_PLAN})
 
 
 def reasoning_detail(form: str, index: int, text: str) -> JsonObject:
-    """One entry of `reasoning_details`; `form` is THINKING or TOOL_PLAN."""
+    """Build one entry of `reasoning_details`; `form` is THINKING or TOOL_PLAN."""
     return {"index": index, "type": "reasoning.text", "format": form, "text": text}
 
 
 def translate_messages(fields: CallerFields) -> list[JsonObject]:
-    """The messages for Cohere. Raises RefusedByAdapter for what cannot be translated."""
+    """Translate the messages. Raises RefusedByAdapter for what cannot be translated."""
     translated: list[JsonObject] = []
     for path, message in read_messages(fields):
         role = message["role"]
@@ -75,7 +76,7 @@ def _assistant(path: str, message: JsonObject) -> JsonObject:
     thinking = [as_text(entry.get("text")) for entry in details if entry.get("format") == THINKING]
     plan = "".join(as_text(entry.get("text")) for entry in details if entry.get("format") == TOOL_PLAN)
     if calls and not details and not message.get("reasoning_details"):
-        # A client that keeps only the reasoning's text has kept the plan that led to these calls.
+        # A client that keeps only the reasoning text has kept the plan that led to these calls.
         plan = as_text(message.get("reasoning_content"))
     translated: JsonObject = {"role": "assistant"}
     parts: list[JsonObject] = [{"type": "thinking", "thinking": thought} for thought in thinking if thought]

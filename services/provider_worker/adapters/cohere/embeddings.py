@@ -1,4 +1,7 @@
-"""Embeddings through Cohere's `v2/embed`."""
+"""Embeddings through Cohere's `v2/embed`.
+
+Source of the shapes: Cohere's API reference, "Embed" of API v2.
+"""
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
@@ -23,9 +26,10 @@ from services.provider_worker.adapters.response.token_usage import token_count
 
 
 def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
-    """The body of `v2/embed`, and the encoding that the caller wants. Raises RefusedByAdapter for what Cohere cannot do.
+    """Build the body of `v2/embed`, and return with it the requested encoding.
 
-    Floats are asked for always, and packed here where the caller wants base64: not every model of Cohere's has that type.
+    Floats are always requested, and encoded here if the caller wants base64: not every Cohere model has that type.
+    Raises RefusedByAdapter for what Cohere does not support.
     """
     encoding = read_encoding(fields)
     body: JsonObject = {"model": run.model, "texts": read_texts(fields), "embedding_types": ["float"]}
@@ -45,7 +49,7 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
 
 
 def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
-    """What an answer of `v2/embed` comes to."""
+    """Return the result of a `v2/embed` response."""
     document = parse_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
@@ -70,6 +74,6 @@ def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
 
 
 def _embedded_tokens(tokens: JsonObject, billed: JsonObject) -> int | None:
-    """What was read. Embeddings have no instructions of Cohere's added, so what is billed is what was read."""
+    """Return the tokens read. Cohere adds no instructions to embeddings, so billed tokens equal the tokens read."""
     read = token_count(tokens.get("input_tokens"))
     return token_count(billed.get("input_tokens")) if read is None else read

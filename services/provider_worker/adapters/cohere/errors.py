@@ -1,7 +1,8 @@
-"""What Cohere's errors mean: one table from statuses, words of a message and reasons to stop to failure classes.
+"""Cohere's errors: from statuses, messages and finish reasons to failure classes.
 
-An error body is flat: `{"id", "message"}`. In a stream, and in a whole answer under status 200, a failure shows only as a finish
-reason, beside which `error` and `error_type` may stand. Source: Cohere's API reference, "Errors", and recorded traffic.
+An error body is flat: `{"id", "message"}`. In a stream, and in a non-streamed answer under status 200, a failure shows
+only as a finish reason, possibly beside `error` and `error_type`. Source: Cohere's API reference, "Errors", and
+recorded traffic.
 """
 
 import re
@@ -54,7 +55,7 @@ _REFINABLE: Mapping[int, frozenset[FailureClass]] = {
     422: _REQUEST_FAULTS,
     429: frozenset({C.QUOTA}),
 }
-"""What a message may turn a status into. A status that is not named means what it means."""
+"""The classes that a message may refine a status to. A status that is not listed is final."""
 
 _BY_FINISH_REASON: Mapping[str, tuple[FailureClass, int]] = {
     "ERROR": (C.SERVER, 500),
@@ -62,11 +63,11 @@ _BY_FINISH_REASON: Mapping[str, tuple[FailureClass, int]] = {
     "ERROR_LIMIT": (C.CONTEXT_LENGTH, 400),
     "ERROR_TOXIC": (C.CONTENT_FILTER, 400),
 }
-"""Finish reason -> class, and the status that Cohere would have sent had nothing been on its way; the last two are of API v1."""
+"""Finish reason -> class, and the status that Cohere would have sent before streaming; the last two are of API v1."""
 
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    """Return the failure of an HTTP response whose status is not 2xx. `headers` have names in lower case."""
     document = parse_object(body)
     message = strip_html(body.decode("utf-8", "replace")) if document is None else _find_message(document)
     by_status = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
@@ -82,23 +83,26 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
     )
 
 
-def failure_of_finish_reason(reason: object, told: JsonObject, where: Where) -> Failure | None:
-    """The failure that a finish reason confesses, or null where it is an ending. `told` is the object that it stands in."""
+def failure_of_finish_reason(reason: object, holder: JsonObject, where: Where) -> Failure | None:
+    """Return the failure that a finish reason reports, or null if it is a regular end.
+
+    `holder` is the object it is in.
+    """
     known = _BY_FINISH_REASON.get(reason) if isinstance(reason, str) else None
     if known is None:
         return None
-    message = sanitise(_find_message(told))
+    message = sanitise(_find_message(holder))
     return Failure(
         failure_class=known[0],
         message=message or f"The provider gave up: its finish reason is {reason!r}.",
         where=where,
         status=known[1],
-        provider_code=safe_code(told.get("error_type")),
+        provider_code=safe_code(holder.get("error_type")),
     )
 
 
 def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
-    """The failure that a document under status 200 carries in place of an answer; null where it carries none."""
+    """Return the failure that a document under status 200 holds in place of an answer; null if there is none."""
     message = _find_message(document)
     if not message:
         return None

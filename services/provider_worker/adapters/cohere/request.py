@@ -1,6 +1,6 @@
-"""The caller's chat and embeddings as Cohere's requests.
+"""Translates the caller's chat to Cohere's request.
 
-Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2.
+Source of the shapes: Cohere's API reference, "Chat" of API v2.
 """
 
 from keyferry.contracts.chat import AttemptRun
@@ -16,15 +16,15 @@ from services.provider_worker.adapters.openai_format.tools import (
 from services.provider_worker.adapters.response.json_text import JsonObject
 
 NATIVE = ("documents", "citation_options", "safety_mode", "k", "thinking", "priority", "strict_tools")
-"""Fields of Cohere's own that a caller may send beside OpenAI's; they win over what is made of OpenAI's."""
+"""Fields of Cohere's own that a caller may send beside OpenAI's; they override the translated fields."""
 
 _SAME = ("temperature", "seed", "frequency_penalty", "presence_penalty", "logprobs")
 _THINKING_TOKENS = {"minimal": 512, "low": 2048, "medium": 8192}
-"""What an effort may think at most, in tokens; more effort than that has no bound. Ours: Cohere has budgets and no efforts."""
+"""The most tokens that an effort may think; higher efforts have no limit. Our choice: Cohere has budgets, not efforts."""
 
 
 def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
-    """The body of `v2/chat`. Raises RefusedByAdapter for what Cohere cannot do."""
+    """Build the body of `v2/chat`. Raises RefusedByAdapter for what Cohere does not support."""
     body: JsonObject = {"model": run.model, "messages": translate_messages(fields), "stream": run.stream}
     max_tokens = read_max_tokens(fields)
     given = {name: fields.take(name) for name in _SAME}
@@ -47,16 +47,16 @@ def _thinking(fields: CallerFields, max_tokens: int | None) -> JsonObject | None
     budget_tokens = _THINKING_TOKENS.get(effort)
     if budget_tokens is None:
         return {"type": "enabled"}
-    # Thinking is part of the completion's bound; half of it stays for the answer.
+    # Thinking counts against the completion's limit; half of it is left for the answer.
     bound = budget_tokens if max_tokens is None else max(min(budget_tokens, max_tokens // 2), 1)
     return {"type": "enabled", "token_budget": bound}
 
 
 def _response_format(fields: CallerFields) -> JsonObject | None:
-    wanted = read_response_format(fields)
-    if wanted is None:
+    requested = read_response_format(fields)
+    if requested is None:
         return None
-    return {"type": "json_object"} | ({} if wanted.schema is None else {"json_schema": wanted.schema})
+    return {"type": "json_object"} | ({} if requested.schema is None else {"json_schema": requested.schema})
 
 
 def _tools(fields: CallerFields) -> JsonObject:
@@ -65,7 +65,7 @@ def _tools(fields: CallerFields) -> JsonObject:
     if not tools:
         return {}
     if choice.mode == "function":
-        # Cohere can require a call but not name its function: with this one alone on offer, it is the one that is called.
+        # Cohere can require a call but not of a named function; with only this function to call, the model calls it.
         tools = [tool for tool in tools if tool.name == choice.name]
     body: JsonObject = {"tools": [_tool(tool) for tool in tools]}
     strict = [tool.strict for tool in tools]

@@ -1,6 +1,6 @@
-"""Reads answers of Cohere that come as one document.
+"""Reads Cohere's non-streamed answers.
 
-Source of the shapes: Cohere's API reference, "Chat" and "Embed" of API v2, responses.
+Source of the shapes: Cohere's API reference, "Chat" of API v2, responses.
 """
 
 import math
@@ -30,7 +30,7 @@ from services.provider_worker.adapters.response.json_text import (
 
 
 def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
-    """What a whole answer of `v2/chat` comes to."""
+    """Return the result of a non-streamed `v2/chat` response."""
     document = parse_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
@@ -54,15 +54,15 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     )
 
 
-def _build_message(run: AttemptRun, said: JsonObject) -> JsonObject:
+def _build_message(run: AttemptRun, source: JsonObject) -> JsonObject:
     message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
     text: list[str] = []
     details: list[JsonObject] = []
     others: list[JsonObject] = []
-    plan = as_text(said.get("tool_plan"))
+    plan = as_text(source.get("tool_plan"))
     if plan:
         details.append(reasoning_detail(TOOL_PLAN, 0, plan))
-    content = said.get("content")
+    content = source.get("content")
     parts: list[JsonObject] = [{"type": "text", "text": content}] if isinstance(content, str) else as_objects(content)
     for part in parts:
         if part.get("type") == "thinking":
@@ -72,7 +72,7 @@ def _build_message(run: AttemptRun, said: JsonObject) -> JsonObject:
         else:
             others.append(part)
     calls = [
-        build_call(call, f"call_{run.attempt_id}_{at}") for at, call in enumerate(as_objects(said.get("tool_calls")))
+        build_call(call, f"call_{run.attempt_id}_{at}") for at, call in enumerate(as_objects(source.get("tool_calls")))
     ]
     message["content"] = "".join(text) if text or not calls else None
     reasoning = "".join(as_text(entry["text"]) for entry in details)
@@ -80,27 +80,27 @@ def _build_message(run: AttemptRun, said: JsonObject) -> JsonObject:
     lists = {
         "reasoning_details": details if reasoning else [],
         "tool_calls": calls,
-        "citations": as_objects(said.get("citations")),
+        "citations": as_objects(source.get("citations")),
         "content_parts": others,
     }
     return message | {name: entries for name, entries in lists.items() if entries}
 
 
 def build_call(call: JsonObject, made_id: str) -> JsonObject:
-    """A whole tool call in OpenAI's form; a call without arguments gets the empty object."""
+    """Build a complete tool call in OpenAI's form; a call without arguments gets the empty object."""
     function = as_object(call.get("function"))
     made = {"name": as_text(function.get("name")), "arguments": as_text(function.get("arguments")) or "{}"}
     return {"id": as_text(call.get("id")) or made_id, "type": "function", "function": made}
 
 
-def openai_logprobs(told: object) -> JsonObject | None:
-    """Cohere's log probabilities in OpenAI's form, or null where there are none.
+def openai_logprobs(reported: object) -> JsonObject | None:
+    """Return Cohere's log probabilities in OpenAI's form, or null if there are none.
 
-    Cohere gives the tokens of a chunk of text one log probability each, but no text of their own: what stands for a chunk of
-    several tokens is their sum, the log probability of the chunk.
+    Cohere gives the tokens of a chunk of text one log probability each, but no text of their own: a chunk of several
+    tokens gets their sum, the log probability of the chunk.
     """
     entries: list[JsonObject] = []
-    for item in as_objects(told):
+    for item in as_objects(reported):
         values = item.get("logprobs")
         numbers = [value for value in values if isinstance(value, int | float)] if isinstance(values, list) else []
         text = as_text(item.get("text"))

@@ -1,7 +1,8 @@
 """Reads the event stream of Cohere's `v2/chat`.
 
-Source of the events: Cohere's API reference, "Chat", streaming. Content and tool calls are objects, not lists, inside deltas.
-`message-end` ends the answer, well or not: it holds the finish reason, the usage, and the error where there is one.
+Source of the events: Cohere's API reference, "Chat", streaming. Content and tool calls are objects, not lists, inside
+deltas. `message-end` ends the answer, well or not: it holds the finish reason, the usage, and the error if there is
+one.
 """
 
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ class StreamReader:
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._events = EventParser()
         self._writer = ChunkWriter(run, headers)
-        self._begun = False
+        self._started = False
         self._document: BodyBuffer | None = None
         self._thinking: list[str] = []
         self._plan: list[str] = []
@@ -54,16 +55,16 @@ class StreamReader:
 
     @property
     def over(self) -> bool:
-        """Whether the provider has said that the answer is over, or an error."""
+        """Whether the provider has ended the answer, or reported an error."""
         ended = self._writer.finish_reason is not None or self._failure is not None
         return ended or (self._document is not None and self._document.too_large)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The chunks that `data` completes."""
+        """Return the chunks that `data` completes."""
         first = data.lstrip()[:1]
-        if first and not self._begun:
-            self._begun = True
-            # No event stream begins like this: it is one document, most likely an error under status 200.
+        if first and not self._started:
+            self._started = True
+            # No event stream begins like this: it is a document, most likely an error under status 200.
             self._document = BodyBuffer(MAX_ERROR_BYTES) if first in b"{[<" else None
         if self._document is not None:
             self._document.add(data)
@@ -79,7 +80,7 @@ class StreamReader:
         return self._writer.take()
 
     def close(self) -> Answer:
-        """What the stream came to. Without `message-end` it is `truncated`."""
+        """Return the stream's result. Without `message-end` it is `truncated`."""
         late = [] if self._document is not None or self.over else self._read_last()
         failure = self._failure or self._missing_end()
         return Answer(
@@ -91,7 +92,7 @@ class StreamReader:
         )
 
     def _read_last(self) -> list[bytes]:
-        """The chunks of an event whose blank line never came: whole JSON is a whole piece, half a piece is not read."""
+        """Return the chunks of an event without its blank line: complete JSON is an event, anything less is not read."""
         for _, event in self._events.finish():
             if parse_object(event) is not None:
                 self._read(event)
@@ -179,7 +180,7 @@ class StreamReader:
         self._plan = self._detail(TOOL_PLAN, self._plan)
 
     def _detail(self, form: str, pieces: list[str]) -> list[str]:
-        """Sends what a follow-up turn has to repeat, in one piece; what is left of it is nothing."""
+        """Send what a follow-up turn has to repeat, in one piece; return the emptied list."""
         text = "".join(pieces)
         if text:
             self._writer.delta({"reasoning_details": [reasoning_detail(form, self._details, text)]})

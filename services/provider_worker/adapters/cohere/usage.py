@@ -1,9 +1,9 @@
-"""Cohere's token counts, and why its models stopped.
+"""Cohere's token counts and finish reasons.
 
-Cohere reports `tokens`, what the model read and wrote, and `billed_units`, what it charges for: a fifth of the tokens in some
-recorded calls, because the instructions that Cohere adds to a prompt are free. The meters and the caller's usage hold `tokens`,
-which are what limits, context windows and other providers count; `billed_units` go on to the caller inside the usage object.
-`cached_tokens` is part of the input tokens, `reasoning_tokens` of the output tokens.
+Cohere reports `tokens`, what the model read and wrote, and `billed_units`, what it charges for: a fifth of the tokens
+in some recorded calls, because the instructions that Cohere adds to a prompt are free. The token usage and the caller's
+usage object hold `tokens`, which limits, context windows and other providers count; `billed_units` is passed on inside
+the usage object. `cached_tokens` is part of the input tokens, `reasoning_tokens` of the output tokens.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _FINISH: Mapping[str, str] = {
 
 
 def openai_finish_reason(reason: object, *, calls_tools: bool) -> str:
-    """A finish reason in OpenAI's words. A word that is not known means that the model ended by itself."""
+    """Return OpenAI's finish reason. An unknown one means that the model ended by itself."""
     known = _FINISH.get(reason) if isinstance(reason, str) else None
     if known == "length":
         return known
@@ -31,12 +31,12 @@ def openai_finish_reason(reason: object, *, calls_tools: bool) -> str:
 
 
 def read_usage(usage: object) -> TranslatedUsage:
-    """What the `usage` of an answer comes to."""
+    """Read the `usage` of an answer."""
     if not isinstance(usage, dict):
         return NO_USAGE
     billed, tokens = as_object(usage.get("billed_units")), as_object(usage.get("tokens"))
-    told = tokens if token_count(tokens.get("input_tokens")) is not None or "output_tokens" in tokens else billed
-    prompt, completion = token_count(told.get("input_tokens")), token_count(told.get("output_tokens"))
+    counts = tokens if token_count(tokens.get("input_tokens")) is not None or "output_tokens" in tokens else billed
+    prompt, completion = token_count(counts.get("input_tokens")), token_count(counts.get("output_tokens"))
     if prompt is None and completion is None:
         return NO_USAGE
     prompt, completion = prompt or 0, completion or 0

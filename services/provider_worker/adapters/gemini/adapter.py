@@ -1,7 +1,8 @@
 """The adapter for Google's generateContent, in the two places where Google has it.
 
-AI Studio takes an API key. Vertex takes an access token for a project and a location, or an API key of its express mode; what it
-needs beside the key are the key fields `project` and `location`, and for an API key together with a project `auth: api_key`.
+AI Studio takes an API key. Vertex takes an access token for a project and a location, or an API key of its express
+mode; what it needs beside the key are the key fields `project` and `location`, and for an API key together with a
+project `auth: api_key`.
 """
 
 import re
@@ -91,7 +92,10 @@ class GeminiAdapter:
         return GeminiTarget(model, rules, takes_labels=vertex)
 
     def _address(self, run: AttemptRun) -> tuple[str, Auth]:
-        """The base URL and how the key is attached. Raises RefusedByAdapter where a key field cannot be part of a URL."""
+        """The base URL and how the key is attached.
+
+        Raises RefusedByAdapter where a key field cannot be part of a URL.
+        """
         if not self._provider.vertex:
             return (run.base_url or self._provider.base_url or "").rstrip("/"), _GOOGLE_KEY
         project, location = run.key_fields.get("project"), run.key_fields.get("location") or "global"

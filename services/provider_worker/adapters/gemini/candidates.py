@@ -35,8 +35,9 @@ _FINISH = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
 }
-"""`Candidate.finishReason` in OpenAI's words. Words that are not here mean that the model ended by itself: malformed calls too,
-which leave the caller an answer without calls, paid for like any other; `native_finish_reason` says what happened."""
+"""`Candidate.finishReason` in OpenAI's words. Words that are not here mean that the model ended by itself: malformed
+calls too, which leave the caller an answer without calls, paid for like any other; `native_finish_reason` says what
+happened."""
 
 _METADATA = {
     "groundingMetadata": "grounding_metadata",
@@ -54,7 +55,10 @@ def openai_finish_reason(word: str, *, calls_tools: bool) -> str:
 
 
 class GeminiCandidate:
-    """Follows one candidate. `call_id_prefix` starts the ids of calls without one, as Gemini 2.5 and Vertex send them."""
+    """Follows one candidate.
+
+    `call_id_prefix` starts the ids of calls without one, as Gemini 2.5 and Vertex send them.
+    """
 
     def __init__(self, call_id_prefix: str) -> None:
         self.has_output = False
@@ -72,7 +76,10 @@ class GeminiCandidate:
         return openai_finish_reason(self.finish_word, calls_tools=bool(self._call_ids))
 
     def delta(self, candidate: JsonObject) -> JsonObject:
-        """What `candidate`, a whole one or a piece of a stream, adds. Raises ValueError where a call is nested too deeply."""
+        """What `candidate`, a whole one or a piece of a stream, adds.
+
+        Raises ValueError where a call is nested too deeply.
+        """
         word = candidate.get("finishReason")
         if isinstance(word, str) and word and word != "FINISH_REASON_UNSPECIFIED":
             self.finish_word = word

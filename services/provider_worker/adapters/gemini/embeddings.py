@@ -1,7 +1,8 @@
 """Embeddings: OpenAI's request as Google's, and the answer back.
 
-AI Studio embeds a batch by `batchEmbedContents`. Vertex has two forms: `predict` for its text-embedding models, `embedContent`
-and `batchEmbedContents` for Gemini's. Beside OpenAI's fields a caller may use Google's `task_type` and `title`.
+AI Studio embeds a batch by `batchEmbedContents`. Vertex has two forms: `predict` for its text-embedding models,
+`embedContent` and `batchEmbedContents` for Gemini's. Beside OpenAI's fields a caller may use Google's `task_type` and
+`title`.
 """
 
 import base64
@@ -37,7 +38,10 @@ class EmbeddingRequest:
 def build_embedding_request(
     body: JsonObject, model: str, *, vertex: bool, refusals: UnsupportedFields
 ) -> EmbeddingRequest:
-    """The call for an OpenAI embeddings request. Raises RefusedByAdapter, also for token arrays, which Gemini cannot read."""
+    """The call for an OpenAI embeddings request.
+
+    Raises RefusedByAdapter, also for token arrays, which Gemini cannot read.
+    """
     body = {name: value for name, value in body.items() if value is not None}
     texts = _texts(body.get("input"))
     if body.get("user"):

@@ -1,8 +1,8 @@
 """What Google's errors mean: from status, body and headers to a `Failure`.
 
-Source of the shapes: recorded traffic, Google's error model (`google.rpc.Status` with `ErrorInfo`, `QuotaFailure` and `RetryInfo`
-in `details`) and the Gemini API's troubleshooting page. The status decides first, except that Google says 400 for a bad key.
-Nothing here raises, whatever is sent.
+Source of the shapes: recorded traffic, Google's error model (`google.rpc.Status` with `ErrorInfo`, `QuotaFailure` and
+`RetryInfo` in `details`) and the Gemini API's troubleshooting page. The status decides first, except that Google says
+400 for a bad key. Nothing here raises, whatever is sent.
 """
 
 import re

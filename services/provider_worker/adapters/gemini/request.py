@@ -1,8 +1,9 @@
 """An OpenAI chat request as a GenerateContentRequest.
 
-Beside OpenAI's fields a caller may use Gemini's own, in Google's spelling or in snake case: `cached_content`, `safety_settings`,
-`thinking_config`, `top_k`, `media_resolution`, `labels`; at the top, in `google`, or in `extra_body.google` as for Google's
-OpenAI layer. Source of what Gemini can do: the Gemini API reference, `GenerateContentRequest` and `GenerationConfig`.
+Beside OpenAI's fields a caller may use Gemini's own, in Google's spelling or in snake case: `cached_content`,
+`safety_settings`, `thinking_config`, `top_k`, `media_resolution`, `labels`; at the top, in `google`, or in
+`extra_body.google` as for Google's OpenAI layer. Source of what Gemini can do: the Gemini API reference,
+`GenerateContentRequest` and `GenerationConfig`.
 """
 
 import re

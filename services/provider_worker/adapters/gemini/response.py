@@ -34,7 +34,10 @@ class CompletionReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """The completion. A refused prompt, or an answer cut off by a filter, ends with `content_filter` and no failure."""
+        """The completion.
+
+        A refused prompt, or an answer cut off by a filter, ends with `content_filter` and no failure.
+        """
         self._envelope.read(document)
         usage = read_usage(as_object(document.get("usageMetadata")))
         failure, body, finish_reason = self._failure_in(document), b"", None

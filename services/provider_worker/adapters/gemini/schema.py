@@ -1,7 +1,7 @@
 """JSON Schema as Google's `Schema`, the subset of OpenAPI 3.0 that models before Gemini 2.5 take.
 
-Source: the Gemini API reference, `Schema`. Definitions are put in where they are referred to, a type that may be null becomes
-`nullable`, a constant an enumeration of one. What the subset cannot say is refused, not forgotten.
+Source: the Gemini API reference, `Schema`. Definitions are put in where they are referred to, a type that may be null
+becomes `nullable`, a constant an enumeration of one. What the subset cannot say is refused, not forgotten.
 """
 
 from services.provider_worker.adapters.adapter import RefusedByAdapter

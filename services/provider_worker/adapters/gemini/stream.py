@@ -1,7 +1,7 @@
 """Reads a streamed answer: events, or the list that comes in their place, into `chat.completion.chunk` objects.
 
-The terminal evidence is the finish reason of every candidate, or a refused prompt. Google sends no other end mark, and some
-models say STOP in every piece, so what comes after a finish reason still counts.
+The terminal evidence is the finish reason of every candidate, or a refused prompt. Google sends no other end mark, and
+some models say STOP in every piece, so what comes after a finish reason still counts.
 """
 
 import re
@@ -52,7 +52,10 @@ _DONE_LINE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
 
 
 class StreamReader:
-    """Reads one stream. A piece without any answer makes no chunk, so a failure before the first token delivers nothing."""
+    """Reads one stream.
+
+    A piece without any answer makes no chunk, so a failure before the first token delivers nothing.
+    """
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._chunks = ChunkBuilder(run, headers)

@@ -12,7 +12,8 @@ _BUILT_IN = frozenset(
         "computerUse", "enterprise_web_search", "enterpriseWebSearch", "retrieval",
     }
 )  # fmt: skip
-"""Google's own tools, as entries of `tools` in Google's form (`{"google_search": {}}`): an extension of the OpenAI request."""
+"""Google's own tools, as entries of `tools` in Google's form (`{"google_search": {}}`): an extension of the OpenAI
+request."""
 
 
 class ToolTranslator:
@@ -24,7 +25,10 @@ class ToolTranslator:
         self._strict = False
 
     def tools(self, tools: object) -> list[JsonObject]:
-        """Gemini's `tools`: all functions in one entry, built-in tools in entries of their own. Raises RefusedByAdapter."""
+        """Gemini's `tools`: all functions in one entry, built-in tools in entries of their own.
+
+        Raises RefusedByAdapter.
+        """
         if tools is not None and not isinstance(tools, list):
             raise bad_field("tools", "it has to be a list.")
         declarations: list[object] = []

@@ -1,8 +1,8 @@
 """Gemini's `usageMetadata`, taken apart into disjoint token meters.
 
-Google's rules (API reference, `UsageMetadata`): `promptTokenCount` includes the cached tokens; `toolUsePromptTokenCount` is what
-built-in tools added to the prompt and `thoughtsTokenCount` what was thought, both outside the other counts; `totalTokenCount` is
-the sum. A count that is zero is left out.
+Google's rules (API reference, `UsageMetadata`): `promptTokenCount` includes the cached tokens;
+`toolUsePromptTokenCount` is what built-in tools added to the prompt and `thoughtsTokenCount` what was thought, both
+outside the other counts; `totalTokenCount` is the sum. A count that is zero is left out.
 """
 
 from dataclasses import dataclass

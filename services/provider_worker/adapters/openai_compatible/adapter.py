@@ -1,4 +1,4 @@
-"""The adapter for every provider of the OpenAI family, told apart by rows (`compatible.py`)."""
+"""The adapter for all OpenAI-compatible providers, parametrised by a row of `providers.py`."""
 
 from collections.abc import Mapping
 
@@ -22,49 +22,52 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 
 
 class CompatibleAdapter:
-    """OpenAI's dialect, spoken with one provider."""
+    """The OpenAI API as one provider implements it."""
 
     def __init__(self, provider: CompatibleProvider) -> None:
-        facts = PROVIDERS.get(provider.name)
+        profile = PROVIDERS.get(provider.name)
         self.provider = provider
-        self._title = facts.title if facts is not None else provider.name
-        self._base_url = facts.base_url if facts is not None else None
+        self._title = profile.title if profile is not None else provider.name
+        self._base_url = profile.base_url if profile is not None else None
         self._foreign = foreign_extras(provider)
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The caller's body for `run.model`, asking for usage if streamed. Raises RefusedByAdapter."""
-        embeds = run.kind is RequestKind.EMBEDDING
+        """Adapt the caller's body to the provider and `run.model`, requesting usage if streamed.
+
+        Raises RefusedByAdapter.
+        """
+        is_embedding = run.kind is RequestKind.EMBEDDING
         provider = self.provider
         base_url = run.base_url or self._base_url
         if base_url is None:
             raise _missing_base_url()
-        if embeds and provider.embeddings is None:
+        if is_embedding and provider.embeddings is None:
             raise bad_request(f"{self._title} has no embeddings; choose a model of another provider.", "model")
         document = parse_object(body)
         if document is None:
             raise bad_request("The request body is not a JSON object.", None)
-        path = provider.embeddings_path if embeds else provider.chat_path
+        path = provider.embeddings_path if is_embedding else provider.chat_path
         url, model = provider.url(base_url, path, run)
-        fitting = RequestEditor(document, self._title, drop_unsupported=run.drop_unsupported)
+        editor = RequestEditor(document, self._title, drop_unsupported=run.drop_unsupported)
         if not self._foreign.isdisjoint(document):
-            fitting.strip(self._foreign)
-        if embeds and provider.embeddings is not None:
-            fit_embedding_request(fitting, provider.embeddings)
+            editor.strip(self._foreign)
+        if is_embedding and provider.embeddings is not None:
+            fit_embedding_request(editor, provider.embeddings)
         else:
-            fit_chat_request(fitting, provider.chat)
+            fit_chat_request(editor, provider.chat)
         return UpstreamRequest(
             url=url,
             headers=self._headers(run),
-            content=self._content(run, body, document, fitting, model),
+            content=self._content(run, body, document, editor, model),
             auth=provider.auth,
-            dropped=tuple(fitting.dropped),
-            notes=reader_notes(document) if embeds else {},
+            dropped=tuple(editor.dropped),
+            notes=reader_notes(document) if is_embedding else {},
         )
 
     def reader(
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
-        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        """Create a reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
             return ErrorReader(status, headers)
         if run.kind is RequestKind.EMBEDDING:
@@ -81,8 +84,8 @@ class CompatibleAdapter:
                 headers[name] = value
         return headers
 
-    def _content(self, run: AttemptRun, body: bytes, caller: JsonObject, fitting: RequestEditor, model: str) -> bytes:
-        document = fitting.document
+    def _content(self, run: AttemptRun, body: bytes, caller: JsonObject, editor: RequestEditor, model: str) -> bytes:
+        document = editor.document
         changes = self._changes(run, document, model)
         if document is caller and all(document.get(name) == value for name, value in changes.items()):
             return body

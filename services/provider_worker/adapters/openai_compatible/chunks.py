@@ -1,7 +1,8 @@
-"""The chunks of one streamed answer: what each of them tells, and the form in which it goes on to the caller.
+"""Repairs the chunks of one streamed answer.
 
-A chunk that has OpenAI's shape already goes on as the provider's bytes. Every chunk is parsed all the same: orjson needs less
-than a microsecond for one, which is as cheap as searching it for the fields that matter, and broken JSON never reaches a caller.
+A chunk that already has OpenAI's shape is forwarded as the provider's bytes. Every chunk is parsed all the same: orjson
+needs less than a microsecond for one, as little as searching it for the fields that matter, and broken JSON never
+reaches a caller.
 """
 
 from collections.abc import Mapping
@@ -41,11 +42,11 @@ _ENVELOPE = frozenset(
         "system_fingerprint", "service_tier", "obfuscation", "x_groq",
     }
 )  # fmt: skip
-"""Fields that say nothing in a chunk without choices."""
+"""Fields that carry nothing new in a chunk without choices."""
 
 
 class ChunkRepairer:
-    """Reads chunk after chunk. `failure` is set by what a provider says or breaks, and final."""
+    """Repairs chunk after chunk. `failure` is final once a provider reports or causes one."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.failure: Failure | None = None
@@ -59,7 +60,7 @@ class ChunkRepairer:
 
     @property
     def has_output(self) -> bool:
-        """Whether any answer has come: text, reasoning, a refusal, a tool call."""
+        """Whether any output has arrived: text, reasoning, a refusal, a tool call."""
         return any(choice.has_output for choice in self._choices.values())
 
     @property
@@ -74,17 +75,17 @@ class ChunkRepairer:
 
     @property
     def _where(self) -> Where:
-        """Where a failure shows now: before the first token it is an error inside a 200 and no broken answer."""
+        """Where a failure happens now: before the first token it is an error inside a 200, not a broken answer."""
         return Where.MID_STREAM if self.has_output else Where.HTTP_200_BODY
 
     def error(self, data: bytes) -> None:
-        """Reads the data of an event whose name is `error`."""
+        """Read the data of an event named `error`."""
         document = parse_first_object(data)
         error = data.decode("utf-8", "replace") if document is None else find_error(document) or document
         self.failure = failure_of_error(error, self._where, self._headers)
 
     def chunk(self, data: bytes) -> bytes | None:
-        """The chunk for the caller, or null where `data` holds nothing for it or is a failure."""
+        """Return the chunk for the caller, or null if `data` holds nothing for it or is a failure."""
         chunk = parse_object(data)
         if chunk is None:
             listed = parse_first_object(data)
@@ -96,10 +97,10 @@ class ChunkRepairer:
         plain = self._repair_plain(chunk)
         if plain is None:
             return self._chunk(chunk, data)
-        return self._written(chunk if plain or type(chunk) is not dict else None, data)
+        return self._render(chunk if plain or type(chunk) is not dict else None, data)
 
     def _repair_plain(self, chunk: JsonObject) -> bool | None:
-        """Whether a chunk changed that can hold nothing but a piece of a known choice, as nearly all do; null for others."""
+        """Repair a chunk that holds only a piece of a known choice, as nearly all do: whether it changed; null for others."""
         choices = chunk.get("choices")
         if (
             type(choices) is not list
@@ -133,9 +134,9 @@ class ChunkRepairer:
         changed = self._repair(choices) or choices != raw_choices
         if changed:
             chunk["choices"] = choices
-        return self._written(chunk if changed or usage_changed or isinstance(chunk, RepairedObject) else None, data)
+        return self._render(chunk if changed or usage_changed or isinstance(chunk, RepairedObject) else None, data)
 
-    def _written(self, chunk: JsonObject | None, data: bytes) -> bytes | None:
+    def _render(self, chunk: JsonObject | None, data: bytes) -> bytes | None:
         if self.failure is not None:
             return None
         try:
@@ -145,7 +146,7 @@ class ChunkRepairer:
             return None
 
     def _take_usage(self, chunk: JsonObject, choices: list[JsonObject]) -> bool:
-        """Keeps a chunk's usage and leaves in the chunk what the caller asked for; whether the chunk changed."""
+        """Keep a chunk's usage and leave in the chunk what the caller asked for; return whether the chunk changed."""
         usage, groq = chunk.get("usage"), chunk.get("x_groq")
         in_groq = isinstance(groq, dict) and groq.pop("usage", None)
         usage = usage or in_groq
@@ -161,7 +162,7 @@ class ChunkRepairer:
         return chunk["usage"] is not usage or bool(in_groq)
 
     def _worth_sending(self, chunk: JsonObject) -> bool:
-        """Whether a chunk without choices tells the caller something: usage it asked for, or a field of the provider's own."""
+        """Return whether a chunk without choices matters to the caller: requested usage, or a field of the provider's own."""
         return bool(chunk.get("usage")) or any(value for name, value in chunk.items() if name not in _ENVELOPE)
 
     def _repair(self, choices: list[JsonObject]) -> bool:
@@ -186,26 +187,26 @@ class ChunkRepairer:
 
 
 def _groq_error(chunk: JsonObject) -> JsonObject | None:
-    """Why Groq stopped a stream early, which it says in its own field and in one word; null where it did not."""
+    """Return why Groq stopped a stream early, which it reports in one word in a field of its own; null if it did not."""
     word = as_text(as_object(chunk.get("x_groq")).get("error"))
     return {"code": word, "message": word} if word else None
 
 
 class ChoiceRepairer:
-    """Repairs the deltas of one choice. `id_prefix` starts the ids of tool calls that come without one."""
+    """Repairs the deltas of one choice. `id_prefix` starts the ids of tool calls without one."""
 
     def __init__(self, id_prefix: str) -> None:
         self.finish_reason: str | None = None
         self.has_output = False
-        """Whether any answer has come: text, reasoning, a tool call."""
+        """Whether any output has arrived: text, reasoning, a tool call."""
         self._calls = ToolCallRepairer(id_prefix)
 
     def repair(self, choice: JsonObject) -> bool:
-        """Puts one chunk's choice right in place; whether anything had to be changed."""
+        """Repair one chunk's choice in place; return whether anything changed."""
         delta = choice.get("delta")
         changed = False
         if not isinstance(delta, dict):
-            # A server that does not really stream sends the whole message where the delta belongs.
+            # A server that does not really stream sends the complete message in place of the delta.
             delta = self._from_message(choice)
             choice["delta"] = delta
             changed = True
@@ -226,11 +227,11 @@ class ChoiceRepairer:
     def _finish(self, choice: JsonObject, delta: JsonObject, word: str) -> bool:
         reason = openai_finish_reason(word, calls_tools=self._calls.any)
         if self.finish_reason == "tool_calls" and reason == "stop":
-            # Together says `tool_calls` and then `stop`; the first tells the caller what to do.
+            # Together sends `tool_calls` and then `stop`; the first is what the caller has to act on.
             reason = "tool_calls"
         self.finish_reason = reason
         choice["finish_reason"] = reason
-        unfilled = self._calls.take_missing_arguments() if reason in ("stop", "tool_calls") else []
-        if unfilled:
-            delta["tool_calls"] = as_objects(delta.get("tool_calls")) + unfilled
-        return bool(unfilled) or reason != word
+        missing = self._calls.take_missing_arguments() if reason in ("stop", "tool_calls") else []
+        if missing:
+            delta["tool_calls"] = as_objects(delta.get("tool_calls")) + missing
+        return bool(missing) or reason != word

@@ -1,7 +1,7 @@
-"""An OpenAI-shaped embeddings request, fitted to one provider of the family; and vectors in both of OpenAI's encodings.
+"""Embeddings of OpenAI-compatible providers: the request, and the list in the encoding that the caller asked for.
 
-Source: the OpenAI API reference, `POST /v1/embeddings`. Base64 is that of little-endian 32-bit floats, which the official
-SDK asks for unless told otherwise.
+Source: the OpenAI API reference, `POST /v1/embeddings`. Base64 is that of little-endian 32-bit floats, the official
+SDK's default.
 """
 
 import base64
@@ -37,33 +37,33 @@ BASE64 = "base64"
 
 
 class InvalidVector(ValueError):
-    """What stands where a vector belongs is none."""
+    """A value in the place of a vector is not one."""
 
 
-def fit_embedding_request(fitting: RequestEditor, embeddings: EmbeddingCapabilities) -> None:
-    """Fits everything but the model. Raises RefusedByAdapter."""
-    document = fitting.document
+def fit_embedding_request(editor: RequestEditor, embeddings: EmbeddingCapabilities) -> None:
+    """Adapt everything but the model. Raises RefusedByAdapter."""
+    document = editor.document
     count_inputs(document)
     if document.get("encoding_format") not in (None, FLOAT, BASE64):
         raise bad_request("encoding_format is `float` or `base64`.", "encoding_format")
     if not embeddings.token_input and _holds_tokens(document["input"]):
         raise bad_request("This provider takes text and no token ids; send `input` as text.", "input")
     if not embeddings.refused.isdisjoint(document):
-        fitting.strip(embeddings.refused)
+        editor.strip(embeddings.refused)
     if embeddings.renames:
-        fitting.rename(embeddings.renames)
+        editor.rename(embeddings.renames)
     for name in ("stream", "stream_options", *(() if embeddings.encoding_format else ("encoding_format",))):
-        if name in fitting.document:
-            fitting.remove(name)
+        if name in editor.document:
+            editor.remove(name)
 
 
 def reader_notes(document: JsonObject) -> Mapping[str, str]:
-    """What the reader of the answer has to know of the caller's request: how many vectors, in which encoding."""
+    """Return what the response's reader needs to know of the request: how many vectors, in which encoding."""
     return {"count": str(count_inputs(document)), "encoding_format": str(document.get("encoding_format") or FLOAT)}
 
 
 def count_inputs(document: JsonObject) -> int:
-    """How many vectors a request asks for. Raises RefusedByAdapter where `input` is neither text nor tokens."""
+    """Count the vectors that a request asks for. Raises RefusedByAdapter if `input` is neither text nor tokens."""
     given = document.get("input")
     if isinstance(given, str) and given:
         return 1
@@ -80,7 +80,10 @@ def count_inputs(document: JsonObject) -> int:
 
 
 def encode_vector(vector: object, encoding_format: str) -> list[float] | str:
-    """`vector`, numbers or base64, in the encoding asked for; the same object where it is in it already. Raises NotAVector."""
+    """Return `vector`, numbers or base64, in the requested encoding; the same object if nothing changes.
+
+    Raises InvalidVector.
+    """
     numbers = _read_numbers(vector)
     if encoding_format == BASE64:
         return vector if isinstance(vector, str) else _encode_base64(numbers)
@@ -121,7 +124,7 @@ def _are_tokens(items: list[object]) -> bool:
 
 
 class EmbeddingReader(ObjectReader):
-    """Reads one `list` of embeddings. `notes` are those of `embeddings.notes_of`."""
+    """Reads one `list` of embeddings. `notes` are those of `reader_notes`."""
 
     def __init__(self, notes: Mapping[str, str], headers: Mapping[str, str]) -> None:
         self._count = int(notes["count"])
@@ -130,7 +133,7 @@ class EmbeddingReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """The list, its bytes unchanged where it is what the caller asked for already."""
+        """Return the list, its bytes unchanged if it already is what the caller asked for."""
         token_usage, usage_source, cost = usage_and_cost(read_usage(document.get("usage")))
         failure, changed = self._take(document)
         changed = changed or isinstance(document, RepairedObject)
@@ -148,7 +151,7 @@ class EmbeddingReader(ObjectReader):
         return failure_in_body(content, self._headers) or failure_of_invalid_body(content)
 
     def _take(self, document: JsonObject) -> tuple[Failure | None, bool]:
-        """The failure in a document, or whether it had to be changed."""
+        """Return the failure in a document, and whether the document was changed."""
         error = find_error(document)
         if error is not None and not document.get("data"):
             return failure_of_error(error, Where.HTTP_200_BODY, self._headers), False
@@ -184,7 +187,7 @@ def _repair_envelope(document: JsonObject) -> bool:
     token_usage, _, _ = usage_and_cost(read_usage(usage))
     counts = {"prompt_tokens": token_usage.total, "total_tokens": token_usage.total}
     if any(as_object(usage).get(name) != count for name, count in counts.items()):
-        # OpenAI's shape has these two always; where the provider reports nothing they are zero, and the ledger estimates.
+        # OpenAI's shape always has these two; if the provider reports nothing they are zero, and the ledger estimates.
         document["usage"] = as_object(usage) | counts
         changed = True
     return changed

@@ -1,4 +1,4 @@
-"""Errors of the OpenAI family: failed statuses, and errors under status 200."""
+"""Errors of OpenAI-compatible providers: responses with a failed status, and errors under status 200."""
 
 from collections.abc import Mapping
 
@@ -26,17 +26,17 @@ class ErrorReader(BufferingReader):
         super().__init__(MAX_ERROR_BYTES)
 
     def close(self) -> Answer:
-        """The failure."""
+        """Return the failure."""
         return Answer(failure=failure_of_response(self._status, self._headers, self._body.content))
 
 
 def failure_in_body(content: bytes, headers: Mapping[str, str]) -> Failure | None:
-    """The failure that the document `content`, or the first of a list, says of itself under status 200; null for none."""
+    """Return the failure that the document `content`, or the first of a list, reports under status 200; null for none."""
     document = parse_first_object(content)
     error = None if document is None else find_error(document)
     return None if error is None else failure_of_error(error, Where.HTTP_200_BODY, headers)
 
 
 def failure_of_unstreamed_body(content: bytes, headers: Mapping[str, str]) -> Failure:
-    """The failure behind a document that came in place of an event stream, under status 200."""
+    """Return the failure of a document received in place of an event stream, under status 200."""
     return failure_in_body(content, headers) or invalid_response(NOT_A_STREAM)

@@ -1,14 +1,14 @@
-"""Text and reasoning of a message or a delta, in the fields where clients look for them.
+"""Repairs text and reasoning of a message or a delta, in the fields that clients read.
 
-`content` is a string; Mistral's list of parts is taken apart. Reasoning is `reasoning_content`, the field DeepSeek introduced and
-most clients read; OpenRouter, Groq and vLLM call it `reasoning`, which stays beside it.
+`content` is a string; Mistral's list of parts is split. Reasoning is `reasoning_content`, the field DeepSeek introduced
+and most clients read; OpenRouter, Groq and vLLM call it `reasoning`, which is kept beside it.
 """
 
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 
 def repair_message(message: JsonObject) -> bool:
-    """Puts content and reasoning right in place; whether anything had to be changed."""
+    """Repair content and reasoning in place; return whether anything changed."""
     changed = False
     content = message.get("content")
     if isinstance(content, list):
@@ -22,7 +22,7 @@ def repair_message(message: JsonObject) -> bool:
 
 
 def has_output(message: JsonObject) -> bool:
-    """Whether a message or delta holds any answer: text, refusal, reasoning, tool calls, audio, whatever there is but a role."""
+    """Return whether a message or delta holds any output: text, refusal, reasoning, tool calls, audio; anything but a role."""
     return any(value for name, value in message.items() if name != "role")
 
 
@@ -44,7 +44,7 @@ def _split_parts(message: JsonObject, parts: list[object]) -> None:
     if reasoning:
         message["reasoning_content"] = as_text(message.get("reasoning_content")) + "".join(reasoning)
     if others:
-        # Parts that OpenAI's shape has no place for (citations, images) are not dropped in silence.
+        # Parts that OpenAI's shape has no place for (citations, images) are not dropped silently.
         message["content_parts"] = others
 
 

@@ -1,7 +1,11 @@
-"""The providers that speak OpenAI's chat completions, one row of declared quirks each.
+"""The OpenAI-compatible providers, one row of declared differences each.
 
 A provider that needs only data is a row here, and no code. Sources: each provider's API reference (linked from
-`keyferry.contracts.providers`) and recorded traffic. Addresses stand in `keyferry.contracts.providers`, once.
+`keyferry.contracts.providers`) and recorded traffic. Base URLs are kept in `keyferry.contracts.providers` only.
+
+Azure OpenAI has three forms of URL (source: the Azure OpenAI REST API reference): the older one with the deployment in
+the path and an `api-version`, the newer one below `/openai/v1` that names the deployment as the model, and Azure AI
+Foundry's `/models`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +22,14 @@ from services.provider_worker.adapters.openai_compatible.capabilities import (
 )
 
 _FOUNDRY_API_VERSION = "2024-05-01-preview"
-"""The version that Foundry's `/models` is documented with; used where the key's fields name none."""
+"""The version that Foundry's `/models` is documented with; used if the key's fields name none."""
 
 
 def azure_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
-    """The URL to call and the model to name, from the endpoint, `run.model` and the key's fields.
+    """Return the URL to call and the model to name, from the endpoint, `run.model` and the key's fields.
 
-    With `api_version` it is the older form, whose deployment is the field `deployment` or else the model asked for; without
-    one the newer form. A base URL that ends in `/models` is Foundry's, whatever the fields say.
+    With `api_version` it is the older form, whose deployment is the field `deployment` or else the requested model;
+    without one the newer form. A base URL that ends in `/models` is Foundry's, whatever the fields say.
     """
     endpoint = base_url.rstrip("/")
     deployment = run.key_fields.get("deployment") or run.model
@@ -47,13 +51,13 @@ UrlBuilder = Callable[[str, str, AttemptRun], tuple[str, str]]
 
 
 def join_url(base_url: str, path: str, run: AttemptRun) -> tuple[str, str]:
-    """The path below the base URL, as everybody but Azure has it."""
+    """Return the path below the base URL, as for every provider but Azure."""
     return base_url.rstrip("/") + path, run.model
 
 
 @dataclass(frozen=True, slots=True)
 class CompatibleProvider:
-    """What is particular to one provider."""
+    """How one provider differs from OpenAI."""
 
     name: str
     chat_path: str = "/chat/completions"
@@ -62,11 +66,11 @@ class CompatibleProvider:
     url: UrlBuilder = join_url
     chat: ChatCapabilities = field(default_factory=ChatCapabilities)
     embeddings: EmbeddingCapabilities | None = None
-    """Null where it has none."""
+    """Null if it has none."""
     extras: frozenset[str] = frozenset()
-    """Parameters of its own that no other provider is to see."""
+    """Parameters of its own that are sent to no other provider."""
     takes_any_extra: bool = False
-    """Whether nobody knows who is behind it, so that everything passes."""
+    """Whether every parameter passes, because the actual provider is unknown."""
     field_headers: Mapping[str, str] = field(default_factory=dict)
     """Field beside the key -> the header that carries it."""
 
@@ -131,7 +135,7 @@ DEEPINFRA = CompatibleProvider(
 MISTRAL = CompatibleProvider(
     "mistral",
     chat=ChatCapabilities(
-        # Its schema is closed: a parameter that it does not know is an error 422.
+        # Its schema is closed: an unknown parameter is an error 422.
         refused=_AUDIO_OUT | _OPENAI_ACCOUNT
         | {
             "logit_bias", "user", "verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention",
@@ -205,7 +209,7 @@ LLAMACPP = CompatibleProvider(
     embeddings=EmbeddingCapabilities(refused=frozenset({"dimensions"})),
 )
 CUSTOM = CompatibleProvider("custom", embeddings=EmbeddingCapabilities(), takes_any_extra=True)
-"""An endpoint that a tenant registered: anything that calls itself OpenAI-compatible."""
+"""An endpoint that a tenant registered: anything OpenAI-compatible."""
 
 COMPATIBLE_PROVIDERS = (
     OPENAI, AZURE, OPENROUTER, XAI, GROQ, TOGETHER, FIREWORKS, DEEPINFRA, MISTRAL, DEEPSEEK, PERPLEXITY, HUGGINGFACE, VLLM,
@@ -216,7 +220,7 @@ COMPATIBLE_PROVIDERS = (
 def foreign_extras(
     provider: CompatibleProvider, family: tuple[CompatibleProvider, ...] = COMPATIBLE_PROVIDERS
 ) -> frozenset[str]:
-    """The parameters of other providers' own that `provider` is not to see."""
+    """Return the other providers' own parameters, which are not sent to `provider`."""
     if provider.takes_any_extra:
         return frozenset()
     return frozenset[str]().union(*(row.extras for row in family)) - provider.extras

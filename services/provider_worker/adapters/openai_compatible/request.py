@@ -1,6 +1,6 @@
-"""An OpenAI-shaped chat request, fitted to what one provider of the family takes.
+"""Adapts an OpenAI chat request to one OpenAI-compatible provider.
 
-What it cannot take is refused with the field's name, or, where the tenant allows it, left out and reported. Never in silence.
+An unsupported field is rejected by name or, if the tenant allows it, dropped and reported. Nothing is dropped silently.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 
 
 class RequestEditor:
-    """One request on its way into a provider's shape. `document` is the caller's own object until something has to change."""
+    """Edits one request for a provider. `document` is the caller's own object until something has to change."""
 
     def __init__(self, document: JsonObject, title: str, *, drop_unsupported: bool) -> None:
         self.document = document
@@ -21,15 +21,15 @@ class RequestEditor:
         self._drop_unsupported = drop_unsupported
 
     def remove(self, name: str) -> None:
-        """Removes a parameter that asks for nothing."""
+        """Remove a parameter that asks for nothing."""
         self._own().pop(name, None)
 
     def set(self, name: str, value: object) -> None:
-        """Sets a parameter."""
+        """Set a parameter."""
         self._own()[name] = value
 
     def drop_or_reject(self, field: str) -> None:
-        """Notes that `field` is left out. Raises RefusedByAdapter unless the tenant allows that."""
+        """Record that `field` is dropped. Raises RefusedByAdapter unless the tenant allows that."""
         if not self._drop_unsupported:
             raise bad_request(
                 f"{self._title} does not take {field}; leave it out, choose another provider, or let your operator allow "
@@ -39,7 +39,7 @@ class RequestEditor:
         self.dropped.append(field)
 
     def rename(self, renames: Mapping[str, str]) -> None:
-        """Gives parameters the provider's names. Of two that mean the same, the newer (the one renamed) holds."""
+        """Give parameters the provider's names. Of two with the same meaning, the newer (the one renamed) wins."""
         for name, theirs in renames.items():
             value = self.document.get(name)
             if name in self.document:
@@ -48,7 +48,10 @@ class RequestEditor:
                 self.set(theirs, value)
 
     def strip(self, names: frozenset[str]) -> None:
-        """Leaves out the parameters `names`. Raises RefusedByAdapter for one that asks for something and may not be dropped."""
+        """Remove the parameters `names`.
+
+        Raises RefusedByAdapter for one that asks for something and must not be dropped.
+        """
         has_tools = bool(self._caller.get("tools") or self._caller.get("functions"))
         for name in [name for name in self.document if name in names]:
             if not is_neutral(name, self.document[name], has_tools=has_tools):
@@ -61,48 +64,48 @@ class RequestEditor:
         return self.document
 
 
-def fit_chat_request(fitting: RequestEditor, chat: ChatCapabilities) -> None:
-    """Fits everything but the model and what streaming needs. Raises RefusedByAdapter."""
+def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities) -> None:
+    """Adapt everything but the model and what streaming needs. Raises RefusedByAdapter."""
     if chat.logprobs_as_count:
-        _convert_logprobs(fitting)
+        _convert_logprobs(editor)
     if chat.renames:
-        fitting.rename(chat.renames)
-    if not chat.refused.isdisjoint(fitting.document):
-        fitting.strip(chat.refused)
+        editor.rename(chat.renames)
+    if not chat.refused.isdisjoint(editor.document):
+        editor.strip(chat.refused)
     if chat.response_formats is not None:
-        _fit_response_format(fitting, chat.response_formats)
-    if chat.stream_usage is StreamUsage.ALWAYS and "stream_options" in fitting.document:
-        fitting.remove("stream_options")
+        _fit_response_format(editor, chat.response_formats)
+    if chat.stream_usage is StreamUsage.ALWAYS and "stream_options" in editor.document:
+        editor.remove("stream_options")
     if chat.inspects_messages:
-        _fit_messages(fitting, chat)
+        _fit_messages(editor, chat)
 
 
-def _convert_logprobs(fitting: RequestEditor) -> None:
-    top = fitting.document.get("top_logprobs")
-    wanted = fitting.document.get("logprobs")
-    if "top_logprobs" in fitting.document:
-        fitting.remove("top_logprobs")
-    if isinstance(wanted, bool):
-        fitting.remove("logprobs")
-        if wanted:
-            fitting.set("logprobs", top if isinstance(top, int) and top > 0 else 1)
+def _convert_logprobs(editor: RequestEditor) -> None:
+    top = editor.document.get("top_logprobs")
+    requested = editor.document.get("logprobs")
+    if "top_logprobs" in editor.document:
+        editor.remove("top_logprobs")
+    if isinstance(requested, bool):
+        editor.remove("logprobs")
+        if requested:
+            editor.set("logprobs", top if isinstance(top, int) and top > 0 else 1)
 
 
-def _fit_response_format(fitting: RequestEditor, types: frozenset[str]) -> None:
-    wanted = fitting.document.get("response_format")
-    kind = as_object(wanted).get("type")
-    if wanted is None or kind in types:
+def _fit_response_format(editor: RequestEditor, types: frozenset[str]) -> None:
+    requested = editor.document.get("response_format")
+    kind = as_object(requested).get("type")
+    if requested is None or kind in types:
         return
     if kind != "text":
-        fitting.drop_or_reject("response_format")
-    fitting.remove("response_format")
+        editor.drop_or_reject("response_format")
+    editor.remove("response_format")
 
 
-def _fit_messages(fitting: RequestEditor, chat: ChatCapabilities) -> None:
-    messages = fitting.document.get("messages")
+def _fit_messages(editor: RequestEditor, chat: ChatCapabilities) -> None:
+    messages = editor.document.get("messages")
     if not isinstance(messages, list):
         return
-    fitted: list[object] | None = None
+    changed: list[object] | None = None
     for position, message in enumerate(messages):
         if not isinstance(message, dict):
             continue
@@ -111,23 +114,23 @@ def _fit_messages(fitting: RequestEditor, chat: ChatCapabilities) -> None:
             changes["role"] = "system"
         parts = message.get("content")
         if isinstance(parts, list):
-            kept = _fit_parts(fitting, chat, parts, f"messages[{position}].content")
+            kept = _fit_parts(editor, chat, parts, f"messages[{position}].content")
             if kept is not parts:
                 changes["content"] = kept
         if changes:
-            fitted = list(messages) if fitted is None else fitted
-            fitted[position] = message | changes
-    if fitted is not None:
-        fitting.set("messages", fitted)
+            changed = list(messages) if changed is None else changed
+            changed[position] = message | changes
+    if changed is not None:
+        editor.set("messages", changed)
 
 
-def _fit_parts(fitting: RequestEditor, chat: ChatCapabilities, parts: list[object], where: str) -> list[object]:
-    """`parts` without what cannot be taken; the same list where nothing changes."""
+def _fit_parts(editor: RequestEditor, chat: ChatCapabilities, parts: list[object], where: str) -> list[object]:
+    """Return `parts` without the unsupported ones; the same list if nothing changes."""
     kept: list[object] = []
     for position, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind in chat.refused_parts or (kind == "image_url" and not chat.image_links and _is_link(part)):
-            fitting.drop_or_reject(f"{where}[{position}].{kind}")
+            editor.drop_or_reject(f"{where}[{position}].{kind}")
         elif kind == "input_audio" and chat.audio_as_text:
             kept.append({"type": "input_audio", "input_audio": _audio_text(part)})
         else:

@@ -1,4 +1,4 @@
-"""Reads complete (non-streamed) chat completions of the OpenAI family."""
+"""Reads non-streamed chat completions of OpenAI-compatible providers."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ from services.provider_worker.adapters.response.token_usage import OpenAIUsage, 
 
 
 class CompletionReader(ObjectReader):
-    """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is no part of it."""
+    """Reads one `chat.completion` object. Whitespace before it, which keeps connections alive, is ignored."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._call_id_prefix = f"call_{run.attempt_id}"
@@ -38,7 +38,7 @@ class CompletionReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """The completion, its bytes unchanged where they have OpenAI's shape already."""
+        """Return the completion, its bytes unchanged if they already have OpenAI's shape."""
         choices = as_objects(document.get("choices"))
         failure = self._failure_in(document, choices)
         usage = read_usage(document.get("usage"))
@@ -77,7 +77,7 @@ class CompletionReader(ObjectReader):
         return None
 
     def _repair(self, document: JsonObject, choices: list[JsonObject], usage: OpenAIUsage | None) -> bool:
-        """Puts a completion right in place; whether anything had to be changed."""
+        """Repair a completion in place; return whether anything changed."""
         changed = choices != document.get("choices")
         document["choices"] = choices
         for choice in choices:
@@ -92,7 +92,7 @@ class CompletionReader(ObjectReader):
         message = as_object(choice.get("message")) or {"role": "assistant", "content": None}
         choice["message"] = message
         word = choice.get("finish_reason")
-        # A complete document is an ending by itself; OpenRouter leaves the word out now and then.
+        # A complete document needs no finish reason; OpenRouter leaves it out now and then.
         reason = openai_finish_reason(
             word if isinstance(word, str) else "", calls_tools=bool(message.get("tool_calls"))
         )

@@ -1,4 +1,4 @@
-"""Reads the body of a streamed answer of the OpenAI family."""
+"""Reads streamed answers of OpenAI-compatible providers."""
 
 from collections.abc import Mapping
 
@@ -21,14 +21,14 @@ from services.provider_worker.adapters.response.sse import EventParser
 from services.provider_worker.adapters.response.token_usage import read_usage, usage_and_cost
 
 _MAX_HELD = 16
-"""Chunks without any answer that are held back; a provider that sends more of them is let through."""
+"""Chunks without any output that are held back; after that many, all are sent."""
 
 
 class StreamReader:
     """Reads one event stream.
 
-    Chunks that hold no answer yet (a role, an empty text) are held back until one does: the first chunk out is the first token,
-    and a provider that fails before it has delivered nothing.
+    Chunks without output (a role, an empty text) are held back until one has some: the first chunk sent is the first
+    token, and a provider that fails before has delivered nothing.
     """
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
@@ -42,15 +42,15 @@ class StreamReader:
 
     @property
     def over(self) -> bool:
-        """Whether the provider has said `[DONE]`, or an error."""
+        """Whether the provider has sent `[DONE]`, or an error."""
         return (
             self._done or self._repair.failure is not None or (self._document is not None and self._document.too_large)
         )
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The chunks that `data` completes, one JSON text each."""
+        """Return the chunks that `data` completes, one JSON text each."""
         if not self._started:
-            self._begin(data)
+            self._start(data)
         if self._document is not None:
             self._document.add(data)
             return []
@@ -66,7 +66,7 @@ class StreamReader:
         return chunks
 
     def close(self) -> Answer:
-        """What the stream came to. Without a finish reason, or `[DONE]` after some answer, it is `truncated`."""
+        """Return the stream's result. Without a finish reason, or `[DONE]` after some output, it is `truncated`."""
         if self._document is not None:
             return Answer(failure=failure_of_unstreamed_body(self._document.content, self._headers))
         late = [] if self.over else self._read_last()
@@ -83,7 +83,7 @@ class StreamReader:
         )
 
     def _read_last(self) -> list[bytes]:
-        """The chunks of an event whose blank line never came: whole JSON is a whole piece, anything less was cut off."""
+        """Return the chunks of an event without its blank line: complete JSON is an event, anything less was cut off."""
         late: list[bytes] = []
         for name, event in self._events.finish():
             if name == b"error" or event.startswith(b"[DONE]") or parse_object(event) is not None:
@@ -92,12 +92,12 @@ class StreamReader:
                 self._fail(FailureClass.TRUNCATED, TRUNCATED_EVENT)
         return late
 
-    def _begin(self, data: bytes) -> None:
+    def _start(self, data: bytes) -> None:
         first = data.lstrip()[:1]
         if first:
             self._started = True
             if first in b"{[<":
-                # No event stream begins like this: it is one document, most likely an error under status 200.
+                # No event stream begins like this: it is a document, most likely an error under status 200.
                 self._document = BodyBuffer()
 
     def _read(self, name: bytes, event: bytes, chunks: list[bytes]) -> None:

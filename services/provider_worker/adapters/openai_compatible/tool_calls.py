@@ -1,8 +1,9 @@
-"""Tool calls of one choice, in the form that OpenAI's own clients put together right.
+"""Repairs the tool calls of one choice, so that OpenAI's own clients assemble them correctly.
 
-Those clients join the strings of all pieces with the same `index`, `id` and `name` included. So every call needs an index of its
-own (OpenRouter sends parallel calls that all say 0, Mistral leaves the index out), and its id and name may come once only.
-Calls of custom tools carry a text under `custom` instead of a function; they get no arguments that nobody sent.
+Those clients join the strings of all pieces with the same `index`, including `id` and `name`. So every call needs an
+index of its own (OpenRouter sends parallel calls that all have index 0, Mistral leaves the index out), and its id and
+name may appear only once. Calls of custom tools carry a text under `custom` instead of a function; no arguments are
+added to them.
 """
 
 from services.provider_worker.adapters.response.json_text import (
@@ -15,11 +16,11 @@ from services.provider_worker.adapters.response.json_text import (
 )
 
 _MAX_COLLECTED_PIECES = 16
-"""Servers that give calls neither ids nor indices of their own send each of them whole."""
+"""Servers that send calls without ids and indices of their own send each of them in one piece."""
 
 
 class _StreamedCall:
-    """One call: its place in the answer, and what has come of it."""
+    """One call: its index in the answer, and what has arrived of it."""
 
     def __init__(self, index: int, call_id: str) -> None:
         self.index = index
@@ -31,14 +32,14 @@ class _StreamedCall:
 
     @property
     def complete(self) -> bool:
-        """Whether its arguments came whole in a few pieces: a JSON object, to which nothing can be added."""
+        """Whether its arguments arrived in a few pieces as a JSON object, to which nothing can be added."""
         if len(self.arguments) > _MAX_COLLECTED_PIECES:
             return False
         return parse_object("".join(self.arguments).encode("utf-8", "replace")) is not None
 
 
 class ToolCallRepairer:
-    """Re-indexes the pieces of streamed tool calls. `id_prefix` starts the ids of calls that come without one."""
+    """Re-indexes the pieces of streamed tool calls. `id_prefix` starts the ids of calls without one."""
 
     def __init__(self, id_prefix: str) -> None:
         self._id_prefix = id_prefix
@@ -53,7 +54,7 @@ class ToolCallRepairer:
         return bool(self._calls)
 
     def repair(self, delta: JsonObject) -> bool:
-        """Puts `delta["tool_calls"]` right in place; whether anything had to be changed."""
+        """Repair `delta["tool_calls"]` in place; return whether anything changed."""
         raw = delta.get("tool_calls")
         if not raw:
             return False
@@ -66,11 +67,11 @@ class ToolCallRepairer:
         return False
 
     def take_missing_arguments(self) -> list[JsonObject]:
-        """Pieces that give calls without any arguments the empty object, so that every caller can parse them."""
-        unfilled = [call for call in self._calls if not call.has_arguments]
-        for call in unfilled:
+        """Return pieces that give calls without arguments the empty object, so that every caller can parse them."""
+        missing = [call for call in self._calls if not call.has_arguments]
+        for call in missing:
             call.has_arguments = True
-        return [{"index": call.index, "function": {"arguments": "{}"}} for call in unfilled]
+        return [{"index": call.index, "function": {"arguments": "{}"}} for call in missing]
 
     def _repair_piece(self, piece: JsonObject) -> bool:
         before = dict(piece)
@@ -96,14 +97,14 @@ class ToolCallRepairer:
         return piece != before
 
     def _call_of(self, piece: JsonObject, name: str) -> tuple[_StreamedCall, bool]:
-        """The call that `piece` belongs to, and whether it begins with it."""
+        """Return the call that `piece` belongs to, and whether it begins with it."""
         call_id, index = as_text(piece.get("id")), piece.get("index")
         call = self._by_id.get(call_id)
         if call is None and isinstance(index, int) and not (call_id and name):
-            # An unknown id without a name is no new call: some servers make up an id for every piece.
+            # An unknown id without a name does not begin a call: some servers make up an id for every piece.
             call = self._by_index.get(index)
             if call is not None and name and call.complete:
-                # Google's compatible endpoint gives parallel calls no ids, and the index 0 all.
+                # Google's compatible endpoint gives parallel calls no ids, and all of them index 0.
                 call = None
         elif call is None and not isinstance(index, int) and not call_id and not name and self._calls:
             call = self._calls[-1]
@@ -118,9 +119,9 @@ class ToolCallRepairer:
 
 
 def repair_complete_calls(message: JsonObject, id_prefix: str, *, cut_short: bool) -> bool:
-    """Puts the tool calls of a complete message right in place; whether anything had to be changed.
+    """Repair the tool calls of a complete message in place; return whether anything changed.
 
-    Missing arguments become `{}` unless the answer was `cut_short`, where nobody knows what they would have been.
+    Missing arguments become `{}` unless the answer was `cut_short`, where they are unknown.
     """
     changed = False
     calls = as_objects(message.get("tool_calls"))

@@ -1,1 +1,1 @@
-"""Shared by adapters whose provider does not speak OpenAI's dialect: reading the caller's request and writing OpenAI's answer."""
+"""OpenAI's format, for adapters of other APIs: parses the caller's request and builds OpenAI's answer."""

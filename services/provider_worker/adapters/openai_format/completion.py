@@ -1,4 +1,4 @@
-"""Writes OpenAI's `chat.completion` and `chat.completion.chunk` objects.
+"""Builds OpenAI's `chat.completion` and `chat.completion.chunk` objects.
 
 Source of the shapes: the OpenAI API reference, "The chat completion object" and "The chat completion chunk object".
 """
@@ -13,7 +13,10 @@ from services.provider_worker.adapters.response.json_text import JsonObject, ren
 
 
 def build_envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, kind: str) -> JsonObject:
-    """The fields around the choices. `created` is the provider's own date, 0 where it sent none: adapters have no clock."""
+    """Build the fields around the choices.
+
+    `created` is the provider's own date, or 0 if it sent none: adapters have no clock.
+    """
     return {
         "id": answer_id or f"chatcmpl-{run.attempt_id}",
         "object": kind,
@@ -25,35 +28,35 @@ def build_envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, 
 def build_completion(
     around: JsonObject, message: JsonObject, finish_reason: str, logprobs: object = None
 ) -> JsonObject:
-    """A whole completion with one choice; `around` is its envelope and whatever else stands at the top."""
+    """Build a completion with one choice; `around` is its envelope and any other top-level fields."""
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
     return around | {"choices": [choice]}
 
 
 class ChunkWriter:
-    """Writes the chunks of one streamed answer and keeps what is not yet fetched.
+    """Builds the chunks of one streamed answer and keeps those not yet fetched.
 
-    Nothing is written before there is answer to tell: the role goes out with the first piece of it, so a provider that fails
-    before that has delivered nothing.
+    Nothing is written before there is output: the role goes out with its first piece, so a provider that fails before
+    that has delivered nothing.
     """
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.has_output = False
         self.too_deep = False
-        """Whether the provider sent something that is nested too deeply to be written."""
+        """Whether the provider sent something that is nested too deeply to be rendered."""
         self.answer_id = ""
-        """The provider's name for the answer; has to be set before the first chunk."""
+        """The provider's id of the answer; has to be set before the first chunk."""
         self.finish_reason: str | None = None
         self._run = run
         self._headers = headers
         self._around: JsonObject | None = None
         self._written: list[bytes] = []
         self._calls: dict[object, int] = {}
-        self._unfilled: set[int] = set()
+        self._without_arguments: set[int] = set()
 
     @property
     def where(self) -> Where:
-        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
+        """Where an error happens now: before the first chunk it is one inside a 200, not a broken answer."""
         return Where.MID_STREAM if self.has_output else Where.HTTP_200_BODY
 
     @property
@@ -62,37 +65,37 @@ class ChunkWriter:
         return len(self._calls)
 
     def take(self) -> list[bytes]:
-        """The chunks that were written since the last time."""
+        """Return the chunks written since the last call."""
         written, self._written = self._written, []
         return written
 
     def text(self, text: str, logprobs: object = None) -> None:
-        """A piece of the answer's text."""
+        """Write a piece of the answer's text."""
         if text:
             self.delta({"content": text}, logprobs=logprobs)
 
     def reasoning(self, text: str) -> None:
-        """A piece of the model's reasoning."""
+        """Write a piece of the model's reasoning."""
         if text:
             self.delta({"reasoning_content": text})
 
     def begin_call(self, key: object, call_id: str, name: str) -> None:
-        """The begin of a tool call; `key` is what the provider names it by in later pieces."""
+        """Begin a tool call; `key` is what the provider's later pieces refer to it by."""
         index = self._calls[key] = len(self._calls)
-        self._unfilled.add(index)
+        self._without_arguments.add(index)
         call_id = call_id or f"call_{self._run.attempt_id}_{index}"
         function = {"name": name, "arguments": ""}
         self.delta({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]})
 
     def fill_call(self, key: object, arguments: str) -> None:
-        """A piece of the arguments of the call that began with `key`."""
+        """Write a piece of the arguments of the call that began with `key`."""
         index = self._calls.get(key)
         if index is not None and arguments:
-            self._unfilled.discard(index)
+            self._without_arguments.discard(index)
             self.delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
 
     def delta(self, delta: JsonObject, finish_reason: str | None = None, logprobs: object = None) -> None:
-        """A chunk with this delta."""
+        """Write a chunk with this delta."""
         if not self.has_output:
             delta = {"role": "assistant"} | delta
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
@@ -100,23 +103,23 @@ class ChunkWriter:
             self.has_output = True
 
     def finish(self, reason: str) -> None:
-        """The end of the answer. Calls without any arguments get the empty object, unless the answer was cut short."""
+        """End the answer. Calls without any arguments get the empty object, unless the answer was cut short."""
         delta: JsonObject = {} if self.has_output else {"content": ""}
-        if reason in ("stop", "tool_calls") and self._unfilled:
+        if reason in ("stop", "tool_calls") and self._without_arguments:
             delta["tool_calls"] = [
-                {"index": index, "function": {"arguments": "{}"}} for index in sorted(self._unfilled)
+                {"index": index, "function": {"arguments": "{}"}} for index in sorted(self._without_arguments)
             ]
-        self._unfilled.clear()
+        self._without_arguments.clear()
         self.finish_reason = reason
         self.delta(delta, reason)
 
     def end(self, usage: JsonObject | None, extra: JsonObject) -> None:
-        """The chunk without choices: usage where the caller asked for it, and what else the provider told at the end."""
-        told: JsonObject = dict(extra)
+        """Write the chunk without choices: usage if the caller asked for it, and the provider's other closing fields."""
+        fields: JsonObject = dict(extra)
         if usage is not None and self._run.include_usage:
-            told["usage"] = usage
-        if told:
-            self._write({"choices": [], **told})
+            fields["usage"] = usage
+        if fields:
+            self._write({"choices": [], **fields})
 
     def _write(self, chunk: JsonObject) -> bool:
         if self._around is None:

@@ -12,11 +12,14 @@ from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.json_text import JsonObject, render
 
 ENCODING_NOTE = "encoding_format"
-"""Under which name a request remembers for its answer which encoding was asked for."""
+"""The note in which a request keeps the requested encoding for its response."""
 
 
 def read_texts(fields: CallerFields) -> list[str]:
-    """The texts to embed. Raises RefusedByAdapter for token ids, which mean nothing to another provider, and for no text."""
+    """Return the texts to embed.
+
+    Raises RefusedByAdapter for token ids, which are provider-specific, and for no text.
+    """
     value = fields.take("input")
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
@@ -27,7 +30,7 @@ def read_texts(fields: CallerFields) -> list[str]:
 
 
 def read_encoding(fields: CallerFields) -> str:
-    """`float` or `base64`. Raises RefusedByAdapter for another encoding."""
+    """Return `float` or `base64`. Raises RefusedByAdapter for another encoding."""
     encoding = fields.take("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise bad_request("`encoding_format` must be `float` or `base64`.", "encoding_format")
@@ -35,7 +38,7 @@ def read_encoding(fields: CallerFields) -> str:
 
 
 def read_dimensions(fields: CallerFields) -> int | None:
-    """How many numbers a vector is to have, or null. Raises RefusedByAdapter for what is no count."""
+    """Return the requested length of a vector, or null. Raises RefusedByAdapter for anything but a positive integer."""
     value = fields.take("dimensions")
     if value is None:
         return None
@@ -45,7 +48,7 @@ def read_dimensions(fields: CallerFields) -> int | None:
 
 
 def read_vectors(value: object) -> list[list[float]] | None:
-    """`value` if it is a list of vectors of one length, none of them empty; else null."""
+    """Return `value` if it is a list of vectors of one length, none of them empty; else null."""
     if not isinstance(value, list) or not value:
         return None
     vectors = [_read_vector(row) for row in value]
@@ -63,7 +66,7 @@ def _read_vector(row: object) -> list[float] | None:
 def build_embedding_list(
     run: AttemptRun, vectors: list[list[float]], encoding: str, prompt_tokens: int | None
 ) -> bytes:
-    """The answer for the caller. Raises ValueError where a number does not fit a 32-bit float."""
+    """Build the answer for the caller. Raises ValueError if a number does not fit a 32-bit float."""
     data: list[JsonObject] = [
         {"object": "embedding", "index": index, "embedding": encode_base64(vector) if encoding == "base64" else vector}
         for index, vector in enumerate(vectors)
@@ -74,7 +77,7 @@ def build_embedding_list(
 
 
 def encode_base64(vector: list[float]) -> str:
-    """`vector` as base64 of little-endian 32-bit floats. Raises ValueError where a number does not fit."""
+    """Return `vector` as base64 of little-endian 32-bit floats. Raises ValueError if a number does not fit."""
     try:
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
     except (OverflowError, struct.error):

@@ -1,6 +1,7 @@
-"""The top-level fields of a caller's body: each is translated, refused by name, or (if the tenant allows) dropped and reported.
+"""The top-level fields of a caller's body: each is translated, rejected by name, or dropped and reported if the tenant allows.
 
-Source of the names and of their neutral values: the OpenAI API reference, "Create chat completion" and "Create embeddings".
+Source of the names and of their neutral values: the OpenAI API reference, "Create chat completion" and "Create
+embeddings".
 """
 
 from collections.abc import Mapping
@@ -23,17 +24,17 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "tool_choice": ("auto", "none"),
     "encoding_format": ("float",),
 }
-"""Values that ask for what happens anyway. Null, and an empty text, list or object, are neutral for every field."""
+"""Values that ask for the default. Null, and an empty text, list or object, are neutral for every field."""
 
 _OWN = frozenset({"model", "stream", "stream_options"})
-"""Fields that the gateway itself has read already."""
+"""Fields that the gateway itself has already read."""
 
 
 class CallerFields:
-    """One caller's body, field by field. `provider` is the name that messages call the provider by."""
+    """One caller's body, field by field. `provider` is the provider's name in messages."""
 
     def __init__(self, run: AttemptRun, body: bytes, provider: str) -> None:
-        """Raises RefusedByAdapter where `body` is not a JSON object."""
+        """Parse `body`. Raises RefusedByAdapter if it is not a JSON object."""
         document = parse_object(body)
         if document is None:
             raise bad_request("The request body is not a JSON object.", None)
@@ -45,13 +46,13 @@ class CallerFields:
         self._taken = set(_OWN)
 
     def take(self, name: str) -> object:
-        """The value of a field that the caller of this method translates; null where it is absent or neutral by emptiness."""
+        """Return the value of a field that the caller of this method translates; null if it is absent or empty."""
         self._taken.add(name)
         value = self._document.get(name)
         return None if _is_empty(value) else value
 
     def drop_or_reject(self, param: str, what: str | None = None) -> None:
-        """Drops `param` where the tenant allows it. Raises RefusedByAdapter where not; `what` tells more than its name."""
+        """Drop `param` if the tenant allows it. Raises RefusedByAdapter if not; `what` explains more than its name."""
         if self._may_drop:
             if param not in self.dropped:
                 self.dropped.append(param)
@@ -62,7 +63,7 @@ class CallerFields:
         )
 
     def reject_rest(self) -> None:
-        """Refuses or drops every field that nobody took and that asks for something."""
+        """Reject or drop every field that was not taken and asks for something."""
         for name, value in self._document.items():
             # Compared with its type: 1 and true are equal in Python and not in JSON.
             neutral = any(type(value) is type(one) and value == one for one in _NEUTRAL.get(name, ()))
@@ -71,12 +72,12 @@ class CallerFields:
                 self.drop_or_reject(name)
 
     def take_native(self, names: tuple[str, ...]) -> JsonObject:
-        """The provider's own fields among the caller's that go on as they are."""
+        """Return the provider's own fields in the caller's body, to be sent unchanged."""
         return {name: value for name in names if (value := self.take(name)) is not None}
 
 
 def render_body(document: JsonObject) -> bytes:
-    """The body to send. Raises RefusedByAdapter where it is nested too deeply to be written."""
+    """Render the body to send. Raises RefusedByAdapter if it is nested too deeply."""
     try:
         return render(document)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The caller's conversation, taken apart into what providers' requests are made of.
+"""Parses the caller's conversation into the parts that providers' requests are built of.
 
 Source of the shapes: the OpenAI API reference, "Create chat completion", `messages`.
 """
@@ -17,7 +17,7 @@ _DATA_URL = re.compile(r"data:([\w.+/-]+)(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCI
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Bytes that came inside the request: their media type in lower case, and the bytes in base64."""
+    """Bytes inside the request: their media type in lower case, and the bytes in base64."""
 
     media_type: str
     base64: str
@@ -33,12 +33,15 @@ class ToolCall:
 
     @property
     def arguments_object(self) -> JsonObject | None:
-        """The arguments, parsed; null where they are no JSON object. No arguments at all are an empty object."""
+        """The arguments, parsed; null if they are not a JSON object. Missing arguments are an empty object."""
         return parse_object(self.arguments.encode("utf-8", "surrogatepass")) if self.arguments.strip() else {}
 
 
 def read_messages(fields: CallerFields) -> list[tuple[str, JsonObject]]:
-    """Each message with its path (`messages[0]`). Raises RefusedByAdapter where there are none, or one of no known role."""
+    """Return each message with its path (`messages[0]`).
+
+    Raises RefusedByAdapter if there are none, or one has an unknown role.
+    """
     messages = fields.take("messages")
     if not isinstance(messages, list):
         raise bad_request("`messages` must be a list with at least one message.", "messages")
@@ -58,7 +61,10 @@ def read_messages(fields: CallerFields) -> list[tuple[str, JsonObject]]:
 
 
 def read_parts(path: str, content: object) -> Iterator[tuple[str, str, JsonObject]]:
-    """The parts of a message's content as (path, type, part); a plain text is one `text` part. Raises RefusedByAdapter."""
+    """Yield the parts of a message's content as (path, type, part); a string is one `text` part.
+
+    Raises RefusedByAdapter.
+    """
     if content is None:
         return
     if isinstance(content, str):
@@ -77,7 +83,7 @@ def read_parts(path: str, content: object) -> Iterator[tuple[str, str, JsonObjec
 
 
 def read_text(path: str, content: object) -> str:
-    """The text of a content that may hold nothing but text. Raises RefusedByAdapter."""
+    """Return the text of a content that must be only text. Raises RefusedByAdapter."""
     texts: list[str] = []
     for place, kind, part in read_parts(path, content):
         if kind not in ("text", "refusal"):
@@ -87,7 +93,10 @@ def read_text(path: str, content: object) -> str:
 
 
 def read_tool_calls(path: str, message: JsonObject) -> list[ToolCall]:
-    """The tool calls of an assistant's message. Raises RefusedByAdapter where one is not a function call with an id."""
+    """Return the tool calls of an assistant's message.
+
+    Raises RefusedByAdapter if one is not a function call with an id.
+    """
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list):
         raise bad_request(f"`{path}.tool_calls` must be a list.", f"{path}.tool_calls")
@@ -98,18 +107,18 @@ def read_tool_calls(path: str, message: JsonObject) -> list[ToolCall]:
         call_id, name = as_text(as_object(call).get("id")), as_text(function.get("name"))
         if not call_id or not name:
             raise bad_request(f"`{place}` must be a function call with an id and a name.", place)
-        asked = ToolCall(call_id, name, as_text(function.get("arguments")))
-        if asked.arguments_object is None:
+        parsed = ToolCall(call_id, name, as_text(function.get("arguments")))
+        if parsed.arguments_object is None:
             raise bad_request(
                 f"`{place}.function.arguments` is not the text of a JSON object; repair it or leave the call out.",
                 f"{place}.function.arguments",
             )
-        found.append(asked)
+        found.append(parsed)
     return found
 
 
 def parse_data_url(url: object) -> Media | None:
-    """What a `data:` URL holds, or null where `url` is none with base64."""
+    """Return the content of a base64 `data:` URL, or null if `url` is not one."""
     match = _DATA_URL.match(url) if isinstance(url, str) else None
     if match is None or not isinstance(url, str):
         return None
@@ -117,9 +126,9 @@ def parse_data_url(url: object) -> Media | None:
 
 
 def read_reasoning_details(message: JsonObject, formats: frozenset[str]) -> list[JsonObject]:
-    """The entries of an echoed message's `reasoning_details` that are of one of these formats, or of none in particular.
+    """Return the entries of an echoed message's `reasoning_details` that have one of these formats, or none.
 
-    Those of other providers are left out: their signatures mean nothing to this one.
+    Those of other providers are left out: their signatures are meaningless to this one.
     """
     details = message.get("reasoning_details")
     entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []

@@ -1,4 +1,4 @@
-"""Fields of the caller's that most providers have under another name."""
+"""Sampling fields of the caller that most providers have under another name."""
 
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.openai_format.fields import CallerFields
@@ -8,7 +8,10 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def read_max_tokens(fields: CallerFields) -> int | None:
-    """The bound on the completion, in tokens, by its new name or its old one. Raises RefusedByAdapter for what is no count."""
+    """Return the limit of the completion, in tokens, by its new name or its old one.
+
+    Raises RefusedByAdapter for anything but a positive integer.
+    """
     new, old = fields.take("max_completion_tokens"), fields.take("max_tokens")
     name, value = ("max_completion_tokens", new) if new is not None else ("max_tokens", old)
     if value is None:
@@ -19,7 +22,7 @@ def read_max_tokens(fields: CallerFields) -> int | None:
 
 
 def read_stop(fields: CallerFields) -> list[str]:
-    """The texts at which the model stops. Raises RefusedByAdapter for what is neither a text nor a list of texts."""
+    """Return the stop sequences. Raises RefusedByAdapter for anything but a text or a list of texts."""
     stop = fields.take("stop")
     if isinstance(stop, str):
         return [stop]
@@ -31,7 +34,7 @@ def read_stop(fields: CallerFields) -> list[str]:
 
 
 def read_effort(fields: CallerFields) -> str | None:
-    """How much the model is to think, or null. Raises RefusedByAdapter for a word that is not in `EFFORTS`."""
+    """Return the reasoning effort, or null. Raises RefusedByAdapter for a value that is not in `EFFORTS`."""
     effort = fields.take("reasoning_effort")
     if effort is None:
         return None

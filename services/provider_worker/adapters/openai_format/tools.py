@@ -1,4 +1,4 @@
-"""What the caller lets the model call, and the form in which it wants the answer.
+"""The caller's tools, tool choice and response format.
 
 Source of the shapes: the OpenAI API reference, "Create chat completion", `tools`, `tool_choice` and `response_format`.
 """
@@ -12,7 +12,7 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may call. `declared` is the caller's whole entry, for fields beside the function."""
+    """A function that the model may call. `declared` is the caller's complete entry, for fields beside the function."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """A JSON answer: any object where `schema` is null."""
+    """A JSON answer: any object if `schema` is null."""
 
     schema: JsonObject | None = None
     name: str = ""
@@ -39,7 +39,7 @@ class ResponseFormat:
 
 
 def read_tools(fields: CallerFields) -> list[Tool]:
-    """The functions that are offered. Raises RefusedByAdapter for tools that are no functions, where they may not be dropped."""
+    """Return the functions. Raises RefusedByAdapter for other tools, unless they may be dropped."""
     for name in ("functions", "function_call"):
         if fields.take(name) is not None:
             raise bad_request(f"`{name}` is not supported; use `tools` and `tool_choice` instead.", name)
@@ -70,7 +70,10 @@ def _read_tool(entry: JsonObject, function: JsonObject) -> Tool:
 
 
 def read_tool_choice(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
-    """Which call is asked for. Raises RefusedByAdapter for other forms than OpenAI's four, and for a function not offered."""
+    """Return the requested tool choice.
+
+    Raises RefusedByAdapter for forms other than OpenAI's four, and for a function that is not among the tools.
+    """
     choice = fields.take("tool_choice")
     if choice is None or choice == "auto":
         return ToolChoice("auto")
@@ -91,17 +94,20 @@ def read_tool_choice(fields: CallerFields, tools: list[Tool]) -> ToolChoice:
 
 
 def read_response_format(fields: CallerFields) -> ResponseFormat | None:
-    """The JSON that is asked for, or null for plain text. Raises RefusedByAdapter for other forms than OpenAI's."""
-    asked = fields.take("response_format")
-    if asked is None or as_object(asked).get("type") == "text":
+    """Return the requested JSON format, or null for plain text.
+
+    Raises RefusedByAdapter for forms other than OpenAI's.
+    """
+    requested = fields.take("response_format")
+    if requested is None or as_object(requested).get("type") == "text":
         return None
-    kind = as_object(asked).get("type")
+    kind = as_object(requested).get("type")
     if kind == "json_object":
         return ResponseFormat()
-    wanted = as_object(as_object(asked).get("json_schema"))
-    if kind != "json_schema" or not isinstance(wanted.get("schema"), dict):
+    schema = as_object(as_object(requested).get("json_schema"))
+    if kind != "json_schema" or not isinstance(schema.get("schema"), dict):
         raise bad_request(
             "`response_format` must be of type `text`, `json_object`, or `json_schema` with a `json_schema.schema`.",
             "response_format",
         )
-    return ResponseFormat(as_object(wanted["schema"]), as_text(wanted.get("name")), as_text(wanted.get("description")))
+    return ResponseFormat(as_object(schema["schema"]), as_text(schema.get("name")), as_text(schema.get("description")))

@@ -1,4 +1,4 @@
-"""Token counts as providers send them, and the usage object and meters that are made of them."""
+"""Builds the token usage and OpenAI's usage object from providers' counts."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,10 @@ from services.provider_worker.adapters.response.json_text import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class TranslatedUsage:
-    """What a provider reported: disjoint meters, and the usage object for the caller. `openai` is null where it said nothing."""
+    """What a provider reported: disjoint token counts, and the usage object for the caller.
+
+    `openai` is null if nothing was reported.
+    """
 
     token_usage: TokenUsage
     openai: JsonObject | None
@@ -25,7 +28,7 @@ NO_USAGE = TranslatedUsage(TokenUsage(), None)
 def build_usage(
     token_usage: TokenUsage, *, cached: int | None = None, cache_write: int | None = None, reasoning: int | None = None
 ) -> JsonObject:
-    """OpenAI's usage object for `meters`. Details are named only where the provider reported them."""
+    """Build OpenAI's usage object. Details are included only if the provider reported them."""
     usage: JsonObject = {
         "prompt_tokens": token_usage.prompt,
         "completion_tokens": token_usage.completion,

@@ -1,4 +1,4 @@
-"""Reads answers that come as one document: plain JSON completions, and errors under any status."""
+"""Reads response bodies that are interpreted at their end: non-streamed answers, and errors under any status."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,7 +19,7 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Largest answer that is kept in memory; base64 images and audio fit."""
 
 MAX_ERROR_BYTES = 64 * 1024
-"""What is read of an error body; an explanation is not longer."""
+"""How much of an error body is read; explanations are shorter."""
 
 
 class BodyBuffer:
@@ -32,7 +32,7 @@ class BodyBuffer:
         self._bytes = 0
 
     def add(self, data: bytes) -> None:
-        """Adds `data`, or what of it still fits."""
+        """Append `data`, or as much of it as fits."""
         if self.too_large:
             return
         self._pieces.append(data[: self._max_bytes - self._bytes])
@@ -41,32 +41,32 @@ class BodyBuffer:
 
     @property
     def content(self) -> bytes:
-        """What was kept."""
+        """The bytes that were kept."""
         return b"".join(self._pieces)
 
 
 class BufferingReader:
-    """What every reader of a body that is read at its end begins with: `_body` keeps up to `max_bytes` of it."""
+    """Base of the readers that interpret a body at its end: `_body` keeps up to `max_bytes` of it."""
 
     def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._body = BodyBuffer(max_bytes)
 
     @property
     def over(self) -> bool:
-        """Whether more has come than is kept."""
+        """Whether more has arrived than is kept."""
         return self._body.too_large
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Keeps `data`; a body that is read at its end has no chunks."""
+        """Keep `data`; a body that is read at its end has no chunks."""
         self._body.add(data)
         return []
 
 
 class ObjectReader(BufferingReader, ABC):
-    """What every reader of an answer that is one JSON object begins with. White space around it is no part of it."""
+    """Base of the readers of an answer that is one JSON object. White space around it is ignored."""
 
     def close(self) -> Answer:
-        """What the object says, or why there is none."""
+        """Return the result of the object, or why there is none."""
         if self._body.too_large:
             return Answer(failure=invalid_response(RESPONSE_TOO_LARGE))
         content = self._body.content.strip()
@@ -75,15 +75,15 @@ class ObjectReader(BufferingReader, ABC):
 
     @abstractmethod
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """What `document`, whose text is `content`, says."""
+        """Interpret `document`, whose text is `content`."""
 
     def _no_object(self, content: bytes) -> Failure:
-        """Why `content` is no answer."""
+        """Explain why `content` is not an answer."""
         return failure_of_invalid_body(content)
 
 
 class DocumentReader(BufferingReader):
-    """Has `read` read a body of at most `max_bytes`. What is longer is too large as an answer, and cut as an error."""
+    """Passes a body of at most `max_bytes` to `read`. A longer one is too large as an answer, and cut as an error."""
 
     def __init__(self, read: Callable[[bytes], Answer], max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._read = read
@@ -91,7 +91,7 @@ class DocumentReader(BufferingReader):
         super().__init__(max_bytes)
 
     def close(self) -> Answer:
-        """What the document says."""
+        """Return what `read` makes of the body."""
         if self._body.too_large and self._is_answer:
             return Answer(failure=invalid_response(RESPONSE_TOO_LARGE))
         return self._read(self._body.content)

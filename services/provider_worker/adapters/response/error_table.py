@@ -1,7 +1,8 @@
-"""The one table from what a provider says to why an attempt failed.
+"""The table from a provider's status, error code and message to a failure class.
 
-The status decides before any text does, because texts change. A code in the body refines the status where the table allows it,
-the words of the message only where no code did. Source of the codes: recorded traffic and the providers' API references.
+The status decides before any text, because texts change. A code in the body refines the status where the table allows
+it, the text of the message only if no code did. Source of the codes: recorded traffic and the providers' API
+references.
 """
 
 import re
@@ -109,7 +110,7 @@ _REFINABLE: Mapping[int, frozenset[FailureClass]] = {
     429: frozenset({C.QUOTA, C.OVERLOADED}),
     500: frozenset({C.OVERLOADED, C.RATE_LIMIT, C.CONTEXT_LENGTH}),
 }
-"""What a body may turn a status into. A status that is not named means what it means."""
+"""The classes that a body may refine a status to. A status that is not listed is final."""
 
 _STATUS_OF_CLASS: Mapping[FailureClass, int] = {
     C.BAD_REQUEST: 400,
@@ -128,7 +129,7 @@ _TEXT_REFINES = frozenset({400, 403, 412, 413, 422, 429, 500})
 
 
 def classify(status: int | None, codes: list[str], text: str) -> FailureClass:
-    """The class of a failure from its status (null inside a 200), the codes and types of its body, and the body's messages."""
+    """Return the failure class for a status (null inside a 200), the codes and types of the body, and its messages."""
     by_code = next(
         (known for code in codes if (known := _BY_CODE.get(code.lower())) not in (None, C.BAD_REQUEST)), None
     )
@@ -145,7 +146,7 @@ def classify(status: int | None, codes: list[str], text: str) -> FailureClass:
 
 
 def status_of_code(code: str) -> int | None:
-    """The HTTP status that goes with a code or type of an error, for one that came inside a 200; null where none is known."""
+    """Return the HTTP status that belongs to an error code or type received inside a 200; null if unknown."""
     known = _BY_CODE.get(code.lower())
     return None if known is None else _STATUS_OF_CLASS.get(known)
 

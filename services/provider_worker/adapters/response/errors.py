@@ -1,6 +1,7 @@
-"""What a provider's error means: from status, body and headers to a `Failure`.
+"""From a provider's error (status, body and headers) to a `Failure`, and the failures that the gateway detects itself.
 
-Source of the shapes: recorded traffic and the providers' API references. Nothing here raises, whatever a provider sends.
+Source of the shapes: recorded traffic and the providers' API references. Nothing here raises, whatever a provider
+sends.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from services.provider_worker.adapters.response.retry_after import (
 C = FailureClass
 
 _MAX_DEPTH = 2
-"""How deep an explanation may be packed into another."""
+"""How deeply an error may be nested in another."""
 
 _COARSE_CLASSES: Mapping[FailureClass, str] = {
     C.AUTH: "auth",
@@ -39,13 +40,13 @@ _COARSE_CLASSES: Mapping[FailureClass, str] = {
 
 
 def coarse_class(failure_class: FailureClass) -> str:
-    """`failure_class` in the eight coarser classes by which recorded provider traffic is judged."""
+    """Map `failure_class` to the eight coarser classes that recorded provider traffic is evaluated by."""
     return _COARSE_CLASSES.get(failure_class, "server")
 
 
 @dataclass(slots=True)
 class _ErrorDetails:
-    """What an error body says of itself."""
+    """What an error body says."""
 
     status: int | None = None
     codes: list[str] = field(default_factory=list)
@@ -55,34 +56,34 @@ class _ErrorDetails:
 
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    """Return the failure of an HTTP response whose status is not 2xx. `headers` have names in lower case."""
     document = parse_first_object(body)
-    said = _ErrorDetails()
+    details = _ErrorDetails()
     if document is None:
-        said.messages.append(strip_html(body.decode("utf-8", "replace")))
+        details.messages.append(strip_html(body.decode("utf-8", "replace")))
     else:
-        _collect_details(said, find_error(document) or document, headers)
+        _collect_details(details, find_error(document) or document, headers)
     retry_after_ms = wait_ms_from_headers(headers)
     if retry_after_ms is not None:
-        said.retry_after_ms = retry_after_ms
-    return _make_failure(said, status, Where.HTTP_STATUS)
+        details.retry_after_ms = retry_after_ms
+    return _make_failure(details, status, Where.HTTP_STATUS)
 
 
 def failure_of_error(error: object, where: Where, headers: Mapping[str, str]) -> Failure:
-    """The failure behind an error object, or error text, that came inside a 200.
+    """Return the failure of an error object, or error text, received inside a 200.
 
-    The answer's own retry headers are not for it: some providers send them with every 200.
+    The response's own retry headers are ignored: some providers send them with every 200.
     """
-    said = _ErrorDetails()
-    _collect_details(said, error, headers)
-    status = said.status
+    details = _ErrorDetails()
+    _collect_details(details, error, headers)
+    status = details.status
     if status is None:
-        status = next((known for code in said.codes if (known := status_of_code(code)) is not None), None)
-    return _make_failure(said, status, where)
+        status = next((known for code in details.codes if (known := status_of_code(code)) is not None), None)
+    return _make_failure(details, status, where)
 
 
 def find_error(document: JsonObject) -> object | None:
-    """The error that a document carries in place of an answer, or beside one; null where it carries none."""
+    """Return the error that a document holds in place of an answer, or beside one; null if there is none."""
     error = document.get("error")
     if error:
         return document if isinstance(error, str) else error
@@ -94,7 +95,7 @@ def find_error(document: JsonObject) -> object | None:
 
 
 def find_choice_failure(choices: list[JsonObject], where: Where, headers: Mapping[str, str]) -> Failure | None:
-    """The first failure that a choice confesses, by an error object or by a finish reason that is one."""
+    """Return the first failure that a choice reports, by an error object or by its finish reason; null if none does."""
     for choice in choices:
         error = choice.get("error")
         if error:
@@ -109,51 +110,51 @@ def find_choice_failure(choices: list[JsonObject], where: Where, headers: Mappin
 
 
 def make_failure(failure_class: FailureClass, message: str, where: Where, status: int | None = None) -> Failure:
-    """A failure that this adapter found itself."""
+    """Build a failure that the gateway detected itself."""
     return Failure(failure_class=failure_class, message=message, where=where, status=status)
 
 
-def _collect_details(said: _ErrorDetails, error: object, headers: Mapping[str, str], depth: int = 0) -> None:
-    """Adds what `error` says to `said`; an error of another provider that is packed into it is read as well."""
+def _collect_details(details: _ErrorDetails, error: object, headers: Mapping[str, str], depth: int = 0) -> None:
+    """Add what `error` says to `details`; an error of another provider that is nested in it is read as well."""
     if not isinstance(error, dict):
-        said.messages.extend([error] if isinstance(error, str) else [])
+        details.messages.extend([error] if isinstance(error, str) else [])
         return
     for name in ("code", "type", "status"):
         if isinstance(error.get(name), str):
-            said.codes.append(str(error[name]))
-    if said.status is None:
-        said.status = next(
+            details.codes.append(str(error[name]))
+    if details.status is None:
+        details.status = next(
             (s for name in ("status_code", "status", "code") if (s := _as_error_status(error.get(name)))), None
         )
     text = _find_message(error)
     if text:
-        said.messages.append(text)
-    if isinstance(error.get("param"), str) and said.param is None:
-        said.param = str(error["param"])
+        details.messages.append(text)
+    if isinstance(error.get("param"), str) and details.param is None:
+        details.param = str(error["param"])
     inner = as_object(error.get("innererror"))
     if isinstance(inner.get("code"), str):
-        said.codes.append(str(inner["code"]))
+        details.codes.append(str(inner["code"]))
     metadata = as_object(error.get("metadata"))
     if metadata.get("reasons") or metadata.get("flagged_input"):
-        said.codes.append("moderation_blocked")
+        details.codes.append("moderation_blocked")
     wait_ms = wait_ms_from_error_headers(as_object(metadata.get("headers")), headers)
-    said.retry_after_ms = wait_ms_from_details(as_objects(error.get("details"))) if wait_ms is None else wait_ms
+    details.retry_after_ms = wait_ms_from_details(as_objects(error.get("details"))) if wait_ms is None else wait_ms
     if depth < _MAX_DEPTH and "raw" in metadata:
-        _collect_raw(said, metadata["raw"], headers, depth)
+        _collect_raw(details, metadata["raw"], headers, depth)
 
 
-def _collect_raw(said: _ErrorDetails, raw: object, headers: Mapping[str, str], depth: int) -> None:
+def _collect_raw(details: _ErrorDetails, raw: object, headers: Mapping[str, str], depth: int) -> None:
     document = parse_first_object(raw.encode("utf-8", "replace")) if isinstance(raw, str) else as_object(raw)
     if document is None:
-        said.messages.append(strip_html(str(raw)))
+        details.messages.append(strip_html(str(raw)))
         return
-    retry_after_ms = said.retry_after_ms
-    _collect_details(said, find_error(document) or document, headers, depth + 1)
-    said.retry_after_ms = said.retry_after_ms if retry_after_ms is None else retry_after_ms
+    retry_after_ms = details.retry_after_ms
+    _collect_details(details, find_error(document) or document, headers, depth + 1)
+    details.retry_after_ms = details.retry_after_ms if retry_after_ms is None else retry_after_ms
 
 
 def _find_message(error: JsonObject, depth: int = 0) -> str:
-    """The first text under a name that messages have, also inside of an object or a list that stands there."""
+    """Return the first text under a name that messages have, also inside an object or a list under that name."""
     for name in ("message", "msg", "error", "detail", "errors"):
         value = error.get(name)
         if isinstance(value, str) and value:
@@ -173,29 +174,29 @@ def _as_error_status(value: object) -> int | None:
     return value if 400 <= value <= 599 else None
 
 
-def _make_failure(said: _ErrorDetails, status: int | None, where: Where) -> Failure:
-    # The innermost message is the one of the provider that found the fault; gateways before it say little more than that.
-    message = sanitise(next((text for text in reversed(said.messages) if text.strip()), ""))
+def _make_failure(details: _ErrorDetails, status: int | None, where: Where) -> Failure:
+    # The innermost message is that of the provider that found the fault; gateways in front of it add little.
+    message = sanitise(next((text for text in reversed(details.messages) if text.strip()), ""))
     return Failure(
-        failure_class=classify(status, said.codes, " ".join(said.messages)),
+        failure_class=classify(status, details.codes, " ".join(details.messages)),
         message=message or _describe_status(status),
         where=where,
         status=status,
         provider_code=next(
-            (code for text in said.codes if not _as_error_status(text) and (code := safe_code(text))), None
+            (code for text in details.codes if not _as_error_status(text) and (code := safe_code(text))), None
         ),
-        param=sanitise(said.param)[:100] if said.param else None,
-        retry_after_ms=wait_ms_from_message(" ".join(said.messages))
-        if said.retry_after_ms is None
-        else said.retry_after_ms,
+        param=sanitise(details.param)[:100] if details.param else None,
+        retry_after_ms=wait_ms_from_message(" ".join(details.messages))
+        if details.retry_after_ms is None
+        else details.retry_after_ms,
     )
 
 
 def _describe_status(status: int | None) -> str:
     if status is not None and 300 <= status < 400:
         return f"The provider answered with a redirect ({status}); set the endpoint's base URL to the final address."
-    said = "an error" if status is None else f"status {status}"
-    return f"The provider answered with {said} and no explanation."
+    what = "an error" if status is None else f"status {status}"
+    return f"The provider answered with {what} and no explanation."
 
 
 RESPONSE_TOO_LARGE = "The provider's answer is larger than the gateway reads (32 MiB)."
@@ -226,17 +227,17 @@ EVENT_NOT_AN_OBJECT = "The provider sent a piece of its answer that is not a JSO
 
 
 def invalid_response(message: str) -> Failure:
-    """The failure of an answer under status 200 with which `message` is wrong; another provider may do better."""
+    """Return the failure of an answer under status 200 that is invalid for `message`; another provider may do better."""
     return make_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY)
 
 
 def truncated_stream() -> Failure:
-    """The failure of a stream that has ended without its end."""
+    """Return the failure of a stream that ended early."""
     return make_failure(FailureClass.TRUNCATED, TRUNCATED, Where.MID_STREAM)
 
 
 def failure_of_invalid_body(content: bytes) -> Failure:
-    """Why a body under status 200 that is no JSON object is no answer."""
+    """Return the failure of a body under status 200 that is not a JSON object."""
     content = content.strip()
     if content[:1] == b"{":
         return make_failure(FailureClass.TRUNCATED, TRUNCATED, Where.HTTP_200_BODY)

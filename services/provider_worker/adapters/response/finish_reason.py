@@ -1,7 +1,7 @@
-"""Why a model stopped, in OpenAI's closed set of words.
+"""Finish reasons in OpenAI's closed set.
 
-Source of the set: the OpenAI API reference, `choices[].finish_reason`. Source of the other words: recorded traffic and the API
-references of the providers that use them.
+Source of the set: the OpenAI API reference, `choices[].finish_reason`. Source of the other values: recorded traffic and
+the API references of the providers that use them.
 """
 
 from keyferry.contracts.failure import FailureClass
@@ -33,15 +33,15 @@ _FAILURES = {
 
 
 def failure_class_of_finish_reason(word: str) -> FailureClass | None:
-    """The failure that a finish reason confesses, or null where it is an ending."""
+    """Return the failure class that a finish reason reports, or null if it is a regular end."""
     return _FAILURES.get(word.lower())
 
 
 def openai_finish_reason(word: str, *, calls_tools: bool) -> str:
-    """`word` in OpenAI's set.
+    """Return `word` in OpenAI's set.
 
-    OpenAI's own words stay, `stop` beside tool calls too: that is what OpenAI answers where `tool_choice` forces the function.
-    Words of nobody's set mean that the model ended by itself.
+    OpenAI's own values stay, `stop` beside tool calls too: that is what OpenAI answers where `tool_choice` forces the
+    function. An unknown value means that the model ended by itself.
     """
     if word in _OPENAI:
         return word

@@ -1,8 +1,8 @@
-"""JSON as providers send it: read leniently, written strictly.
+"""JSON as providers send it: parsed leniently, written strictly.
 
-orjson is tried first because it is an order of magnitude faster. It refuses lone surrogates, NaN and infinities that the standard
-library takes, and providers do send those (an emoji cut in two across tokens, a log probability of minus infinity). Integers
-of more than 64 bits lose their last digits; no field of these APIs has any.
+orjson is tried first because it is an order of magnitude faster. It rejects lone surrogates, NaN and infinities that
+the standard library accepts, and providers do send those (an emoji split across two tokens, a log probability of minus
+infinity). Integers of more than 64 bits lose their last digits; no field of these APIs has any.
 """
 
 import codecs
@@ -14,21 +14,23 @@ import orjson
 JsonObject = dict[str, object]
 
 MAX_PARTS = 500_000
-"""Objects, lists, members and every fourth item in one document: each takes about a hundred bytes of memory, and two of text."""
+"""Objects, lists, members and every fourth item in one document: each takes about a hundred bytes of memory, and two of
+text."""
 _MAX_STRINGS = MAX_PARTS
-"""Besides, for strings cost half of that."""
+"""In addition to the parts, because strings cost half of that."""
 _STEP_BYTES = 64 * 1024
 _NO_PARTS = bytes(set(range(256)) - set(b'{[:"'))
 
 
 class RepairedObject(dict[str, object]):
-    """An object whose text is no JSON that others read: it must not go on as it came, only written anew."""
+    """An object whose text is not valid JSON for other parsers: it must be rendered again, never forwarded as received."""
 
 
 def parse_object(data: bytes) -> JsonObject | None:
-    """The JSON object in `data`, or null where it holds anything else, or more than MAX_PARTS.
+    """Return the JSON object in `data`, or null if it holds anything else, or more than MAX_PARTS.
 
-    NaN and infinities, which are not JSON, become null, and half characters escapes: such an object is `Mended`.
+    NaN and infinities, which are not JSON, become null, and lone surrogates escapes: such an object is a
+    `RepairedObject`.
     """
     if len(data) > MAX_PARTS and _has_too_many_parts(data):
         return None
@@ -61,7 +63,7 @@ def _is_plain_utf8(data: bytes) -> bool:
 
 
 def parse_first_object(data: bytes) -> JsonObject | None:
-    """The JSON object in `data`, or the first of a list: Google wraps errors in one. Null where there is none."""
+    """Return the JSON object in `data`, or the first of a list, as Google wraps errors in one; null if there is none."""
     text = data.strip()
     if not text.startswith(b"["):
         return parse_object(text)
@@ -70,13 +72,16 @@ def parse_first_object(data: bytes) -> JsonObject | None:
 
 
 def _has_too_many_parts(data: bytes) -> bool:
-    """Whether building the document would take far more memory than its text. In small steps, so that looking takes none."""
+    """Return whether the document would take far more memory than its text.
+
+    Works in small steps, to take none itself.
+    """
     at_most = sum(_count_parts(data[start : start + _STEP_BYTES]) for start in range(0, len(data), _STEP_BYTES))
     return at_most > MAX_PARTS and _has_too_many_outside_strings(data)
 
 
 def _has_too_many_outside_strings(data: bytes) -> bool:
-    """The same for a text whose strings may hold braces and commas of their own, as code and quoted JSON do."""
+    """Count again for a text whose strings hold braces and commas of their own, as code and quoted JSON do."""
     parts = strings = 0
     in_string, half_escape = False, b""
     for start in range(0, len(data), _STEP_BYTES):
@@ -102,7 +107,7 @@ def _parse_finite(text: str) -> float | None:
 
 
 def render(document: JsonObject) -> bytes:
-    """`document` as JSON on one line. Raises ValueError where it is nested too deeply to be written."""
+    """Render `document` as JSON on one line. Raises ValueError if it is nested too deeply."""
     try:
         return orjson.dumps(document)
     except TypeError:
@@ -113,24 +118,24 @@ def render(document: JsonObject) -> bytes:
 
 
 def to_one_line(data: bytes) -> bytes:
-    """Valid JSON text without line breaks: JSON allows raw ones only between tokens, where a space does as well."""
+    """Remove line breaks from valid JSON text: raw ones are allowed only between tokens, where a space does as well."""
     if b"\n" in data or b"\r" in data:
         return data.replace(b"\r", b" ").replace(b"\n", b" ")
     return data
 
 
 def as_object(value: object) -> JsonObject:
-    """`value` if it is an object, else an empty one."""
+    """Return `value` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_objects(value: object) -> list[JsonObject]:
-    """The objects of a list, or the one object that stands where a list belongs."""
+    """Return the objects of a list, or the single object in place of a list."""
     if isinstance(value, dict):
         return [value]
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def as_text(value: object) -> str:
-    """`value` if it is a string, else an empty one."""
+    """Return `value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Provider messages made fit for a tenant: no key, no account, no address, no more than a few lines."""
+"""Makes provider messages safe to show a tenant: no key, no account, no address, at most a few lines."""
 
 import re
 
@@ -30,20 +30,20 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 def sanitise(message: str) -> str:
-    """`message` on one line, without secrets and account names, at most `MAX_MESSAGE_CHARACTERS` characters."""
+    """Return `message` on one line, without secrets and account names, at most `MAX_MESSAGE_CHARACTERS` characters."""
     text = message[:_MAX_READ_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
     text = _SPACE.sub(" ", _SECRETS.sub(_MARK, text)).strip()
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
 def strip_html(page: str) -> str:
-    """The words of an HTML page, or plain text as it is."""
+    """Return the visible text of an HTML page, or plain text unchanged."""
     text = page[:_MAX_READ_CHARACTERS]
     return _TAG.sub(" ", _INVISIBLE.sub(" ", text)) if text.lstrip().startswith("<") else text
 
 
 def safe_code(code: object) -> str | None:
-    """`code` if it is a plain word such as providers use for error codes, else null."""
+    """Return `code` if it is a plain word as providers use for error codes, else null."""
     if not isinstance(code, str) or not _CODE.fullmatch(code) or _SECRETS.search(code):
         return None
     return code

@@ -1,9 +1,9 @@
 """How long a provider asks to wait, in milliseconds.
 
-Sources: RFC 9110, section 10.2.3 (`Retry-After`: seconds or a date); `retry-after-ms` as the official OpenAI SDK reads it;
-OpenRouter's `X-RateLimit-Reset` (a moment in milliseconds) inside `error.metadata.headers`. Dates count from the answer's own
-`date` header, so that the clocks of two machines need not agree; without one a date says nothing. OpenAI, Groq, Azure and Google
-also write the wait into their messages, where some of them write it only.
+Sources: RFC 9110, section 10.2.3 (`Retry-After`: seconds or a date); `retry-after-ms` as the official OpenAI SDK reads
+it; OpenRouter's `X-RateLimit-Reset` (Unix time in milliseconds) inside `error.metadata.headers`. Dates are relative to
+the response's own `date` header, so that the clocks of two machines need not agree; without it a date is ignored.
+OpenAI, Groq, Azure and Google also write the wait into their messages, and some of them only there.
 """
 
 import re
@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from services.provider_worker.adapters.response.json_text import JsonObject
 
 MAX_RETRY_AFTER_MS = 7 * 24 * 3600 * 1000
-"""A longer wait is read as this one."""
+"""Longer waits are capped to this."""
 
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
 _AMOUNTS = re.compile(_AMOUNT, re.IGNORECASE)
@@ -27,7 +27,7 @@ _MAX_CHARACTERS = 4000
 
 
 def wait_ms_from_message(text: str) -> int | None:
-    """The wait that a message asks for, as in "try again in 1m2.5s" and "retry after 6 seconds"; null where it names none."""
+    """Return the wait in a message such as "try again in 1m2.5s" or "retry after 6 seconds"; null if it names none."""
     found = _WAIT_PHRASE.search(text[:_MAX_CHARACTERS])
     if found is None:
         return None
@@ -37,7 +37,7 @@ def wait_ms_from_message(text: str) -> int | None:
 
 
 def wait_ms_from_details(details: list[JsonObject]) -> int | None:
-    """The wait in an error's `details` as Google has them: `retryDelay` of a `RetryInfo`, "55s" or "0.5s"; null for none."""
+    """Return the wait in Google's error `details`: `retryDelay` of a `RetryInfo`, "55s" or "0.5s"; null if absent."""
     waits = (_DELAY.fullmatch(str(detail.get("retryDelay"))[:40]) for detail in details)
     found = next((wait for wait in waits if wait), None)
     return None if found is None else _clamp_ms(round(float(found[1]) * 1000))
@@ -48,7 +48,7 @@ def _unit_ms(unit: str) -> int:
 
 
 def wait_ms_from_headers(headers: Mapping[str, str]) -> int | None:
-    """The wait that response headers (names in lower case) ask for, or null."""
+    """Return the wait that response headers (names in lower case) ask for, or null."""
     exact = _parse_number(headers.get("retry-after-ms"))
     if exact is not None:
         return _clamp_ms(exact)
@@ -61,7 +61,10 @@ def wait_ms_from_headers(headers: Mapping[str, str]) -> int | None:
 
 
 def wait_ms_from_error_headers(inner: JsonObject, headers: Mapping[str, str]) -> int | None:
-    """The wait that the headers quoted in an error body ask for, or null; `headers` are those of the answer."""
+    """Return the wait that the headers quoted in an error body ask for, or null.
+
+    `headers` are those of the response itself.
+    """
     quoted = {str(name).lower(): str(value) for name, value in inner.items()}
     wait_ms = wait_ms_from_headers(quoted)
     if wait_ms is not None:

@@ -1,14 +1,15 @@
-"""Server-sent events from bytes that are cut anywhere.
+"""Parses server-sent events from bytes that are cut anywhere.
 
-Source of the rules: the HTML standard, section 9.2.6 "Interpreting an event stream". Three deviations: an event without data is
-dropped whatever its name; the last event may lack its blank line (`finish`), because providers close without one; and so may
-others where it shows: no JSON has an object right after another, so a line that begins one begins an event.
+Source of the rules: the HTML standard, section 9.2.6 "Interpreting an event stream". Three deviations: an event without
+data is dropped whatever its name; the last event may lack its blank line (`finish`), because providers close without
+one; and so may others where it is evident: in JSON no object directly follows another, so a line that begins one begins
+a new event.
 """
 
 from typing import NamedTuple
 
 MAX_EVENT_BYTES = 1024 * 1024
-"""Largest event that is put together; an unbounded one would let a provider fill the worker's memory."""
+"""Largest event that is assembled; an unbounded one would let a provider fill the worker's memory."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -21,7 +22,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventParser:
-    """Collects events. After `overflow` has become true it yields nothing more."""
+    """Collects events. Yields nothing more once `overflow` is true."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.overflow = False
@@ -35,7 +36,7 @@ class EventParser:
         self._at_start = True
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """The events that `data` completes."""
+        """Return the events that `data` completes."""
         if self._skip_newline and data:
             self._skip_newline = False
             data = data[1:] if data[:1] == b"\n" else data
@@ -51,7 +52,7 @@ class EventParser:
         return self._read_lines(data)
 
     def finish(self) -> list[ServerSentEvent]:
-        """The end of the stream: the event that lacks its blank line, if there is one."""
+        """End the stream: return the event that lacks its blank line, if there is one."""
         return [] if self.overflow else self._read_lines(b"\n\n")
 
     def _is_idle(self, data: bytes) -> bool:
@@ -92,7 +93,7 @@ class EventParser:
         return events
 
     def _begins_another(self, line: bytes) -> bool:
-        """Whether `line` cannot belong to the event whose data has come, though no blank line stands between them."""
+        """Return whether `line` cannot belong to the event collected so far, though no blank line separates them."""
         if self._lines[-1][-1:] != b"}":
             return False
         field, _, value = line.partition(b":")

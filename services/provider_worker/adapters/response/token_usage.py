@@ -1,9 +1,9 @@
-"""OpenAI-shaped usage objects, taken apart into disjoint token meters.
+"""Splits OpenAI-shaped usage objects into disjoint token counts.
 
-OpenAI's rules (API reference, `usage`): `prompt_tokens` includes cached and audio tokens, `completion_tokens` includes reasoning
-and audio, `total_tokens` is their sum. Compatible providers break each of them (all seen in recorded traffic): xAI leaves
-reasoning out of `completion_tokens`, Grok on Azure leaves cached tokens out of `prompt_tokens`. Where the total proves it, the
-counts are put right, both for the ledger and for the caller.
+OpenAI's rules (API reference, `usage`): `prompt_tokens` includes cached and audio tokens, `completion_tokens` includes
+reasoning and audio, `total_tokens` is their sum. Compatible providers break each of them (all seen in recorded
+traffic): xAI leaves reasoning out of `completion_tokens`, Grok on Azure leaves cached tokens out of `prompt_tokens`.
+Where the total proves it, the counts are corrected, both for the ledger and for the caller.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 _MAX_TOKENS = 10**12
-"""A larger count is a defect of the provider's and is read as none, so that it cannot overflow a ledger column."""
+"""A larger count is a provider's defect and is ignored, so that it cannot overflow a ledger column."""
 
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _XAI_TICK = Decimal(1).scaleb(-10)
@@ -23,7 +23,10 @@ _XAI_TICK = Decimal(1).scaleb(-10)
 
 @dataclass(frozen=True, slots=True)
 class OpenAIUsage:
-    """What a provider reported. `openai` is the usage object for the caller: the provider's own where it was right already."""
+    """What a provider reported.
+
+    `openai` is the usage object for the caller: the provider's own if it is already correct.
+    """
 
     token_usage: TokenUsage
     openai: JsonObject
@@ -32,7 +35,7 @@ class OpenAIUsage:
 
 @dataclass(frozen=True, slots=True)
 class _OpenAICounts:
-    """Counts as OpenAI defines them: details are parts of `prompt` and `completion`. Null is what was not reported."""
+    """Counts as OpenAI defines them: details are parts of `prompt` and `completion`. Null means not reported."""
 
     prompt: int
     completion: int
@@ -46,7 +49,7 @@ class _OpenAICounts:
 
 
 def read_usage(node: object) -> OpenAIUsage | None:
-    """The usage in `node`, or null where it is no usage object. Never raises."""
+    """Read the usage in `node`; null if it is not a usage object. Never raises."""
     if not isinstance(node, dict):
         return None
     prompt = _first_count(node, "prompt_tokens", "input_tokens")
@@ -61,14 +64,17 @@ def read_usage(node: object) -> OpenAIUsage | None:
 
 
 def usage_and_cost(usage: OpenAIUsage | None) -> tuple[TokenUsage, UsageSource, Decimal | None]:
-    """Meters, their basis and the reported cost in dollars, for an answer with this usage (or none)."""
+    """Return the token usage, its source and the reported cost in dollars of an answer with this usage (or none)."""
     if usage is None:
         return TokenUsage(), UsageSource.NONE, None
     return usage.token_usage, UsageSource.REPORTED, usage.reported_cost_usd
 
 
 def read_cost(node: JsonObject) -> Decimal | None:
-    """What the provider says it charged, in dollars with at most twelve places: OpenRouter's, Perplexity's or xAI's field."""
+    """Return the reported charge in dollars with at most twelve decimal places.
+
+    Reads the fields of OpenRouter, Perplexity and xAI.
+    """
     ticks = token_count(node.get("cost_in_usd_ticks"))
     if ticks is not None:
         return ticks * _XAI_TICK
@@ -109,7 +115,10 @@ def _read_counts(node: JsonObject, prompt: int, completion: int) -> _OpenAICount
 
 
 def _correct_counts(counts: _OpenAICounts, total: int | None) -> _OpenAICounts:
-    """Counts whose parts are inside their sums. `total` is the provider's, and the proof of what it left out where."""
+    """Move counts into the sums that should include them.
+
+    `total` is the provider's, and proves what it left out where.
+    """
     cache = (counts.cached or 0) + (counts.cache_write or 0)
     reasoning = counts.reasoning or 0
     missing = 0 if total is None else max(total - counts.prompt - counts.completion, 0)
@@ -122,7 +131,7 @@ def _correct_counts(counts: _OpenAICounts, total: int | None) -> _OpenAICounts:
         missing = reasoning
     if not missing:
         return counts
-    # Tokens of the total that stand nowhere else are hidden thinking: nothing else is billed and left out of both sums.
+    # Tokens of the total that appear nowhere else are hidden reasoning: nothing else is billed and left out of both sums.
     hidden = reasoning if missing == reasoning else reasoning + missing
     return replace(counts, completion=counts.completion + missing, reasoning=hidden)
 
@@ -151,21 +160,21 @@ def _split_counts(counts: _OpenAICounts) -> TokenUsage:
 
 
 class RemainingTokens:
-    """A sum from which parts are taken, never more than is left: details may overlap (cached audio), the meters may not."""
+    """A sum from which parts are taken, never more than is left: details may overlap (cached audio), token counts must not."""
 
     def __init__(self, tokens: int) -> None:
         self.rest = tokens
 
     def take(self, tokens: int) -> int:
-        """`tokens`, or what is left where that is less."""
+        """Take `tokens`, or what is left if that is less."""
         taken = min(tokens, self.rest)
         self.rest -= taken
         return taken
 
 
 def _caller_usage(node: JsonObject, counts: _OpenAICounts) -> JsonObject:
-    """`node` itself if a reader of OpenAI's fields sees the right counts in it, else a copy in which it does."""
-    right: JsonObject = {
+    """Return `node` itself if its OpenAI fields are already correct, else a corrected copy."""
+    correct: JsonObject = {
         "prompt_tokens": counts.prompt,
         "completion_tokens": counts.completion,
         "total_tokens": counts.prompt + counts.completion,
@@ -178,8 +187,8 @@ def _caller_usage(node: JsonObject, counts: _OpenAICounts) -> JsonObject:
         known = {field: count for field, count in details.items() if count is not None}
         reported = as_object(node.get(name))
         if any(reported.get(field) != count for field, count in known.items()):
-            right[name] = reported | known
-    return node if all(node.get(field) == value for field, value in right.items()) else node | right
+            correct[name] = reported | known
+    return node if all(node.get(field) == value for field, value in correct.items()) else node | correct
 
 
 def _first_count(node: JsonObject, *names: str) -> int | None:
