@@ -39,7 +39,7 @@ findings = st.builds(
     models=st.lists(st.sampled_from([ListedModel("m"), ListedModel(f"ft:{KEY}")]), max_size=3),
     chat=st.none() | exchanges,
     chat_model=st.none() | st.just("m"),
-    model_words=st.sampled_from(["", KEY]),
+    model_detail=st.sampled_from(["", KEY]),
 )
 
 
