@@ -1,4 +1,4 @@
-"""The tenant directory put together."""
+"""Assembles the tenant directory."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -18,8 +18,8 @@ from services.tenant_directory.store import SCHEMA, DirectoryStore, outbox
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 
 
-class Directory:
-    """What one process of the directory holds open: the database and the relay to the views."""
+class DirectoryDatabase:
+    """The database of one process and the relay to the views."""
 
     def __init__(self, service: Service, settings: DirectorySettings) -> None:
         self._bus = service.bus
@@ -29,41 +29,41 @@ class Directory:
 
     @property
     def state(self) -> RelayState:
-        """What the relay is doing."""
+        """The state of the relay."""
         return self._relay.state if self._relay else RelayState.WAITING
 
-    def publishes(self) -> bool:
-        """Whether changes reach the views."""
+    def is_publishing(self) -> bool:
+        """Return whether changes reach the views."""
         return self._relay is not None and self._relay.synced
 
-    def committed(self) -> None:
-        """A change was committed: publish it at once."""
+    def wake_relay(self) -> None:
+        """Publish a committed change at once."""
         if self._relay is not None:
             self._relay.wake()
 
     async def open(self) -> None:
-        """Wait for the database, then begin to publish. Raises SchemaMismatch."""
+        """Wait for the database, then start to publish. Raises SchemaMismatch."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
         writers = {bucket.name: ViewWriter(self._bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
-        self._relay = Relay(self.engine, outbox, writers, self.store.views)
+        self._relay = Relay(self.engine, outbox, writers, self.store.view_contents)
         self._bus.on_reconnect(self._relay.recheck)
         self._relay.start()
 
     async def close(self) -> None:
-        """Stop publishing and disconnect; what is not published is in the outbox."""
+        """Stop publishing and disconnect; unpublished changes stay in the outbox."""
         if self._relay is not None:
             await self._relay.stop()
         await self.engine.dispose()
 
 
 def create_app(settings: DirectorySettings | None = None) -> Service:
-    """A process of the tenant directory, with `settings` or those of the environment. Raises SettingsError."""
+    """Assemble a tenant directory from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(DirectorySettings)
     service = Service(Role.TENANT_DIRECTORY, settings)
-    directory = Directory(service, settings)
-    handlers = Handlers(directory.store, settings.token_pepper(), directory.committed, partial(datetime.now, UTC))
+    directory = DirectoryDatabase(service, settings)
+    handlers = Handlers(directory.store, settings.token_pepper(), directory.wake_relay, partial(datetime.now, UTC))
     handlers.register(service.bus)
     service.opens(directory.open, directory.close)
-    service.needs("PostgreSQL, and the views brought in line with it", directory.publishes)
+    service.needs("PostgreSQL, and the views brought in line with it", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}
     return service

@@ -1,4 +1,4 @@
-"""The directory's doors: management requests over the bus."""
+"""Handlers of the directory: management requests over the bus."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,14 +30,14 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from services.tenant_directory.rejection import Rejected
 from services.tenant_directory.store import DirectoryStore
+from services.tenant_directory.tenants import RuleViolation
 
 
 class Handlers:
-    """Answers for one process. `committed` is called after every change, `clock` gives the time in UTC.
+    """Handlers of one process. `committed` is called after every change; `clock` returns the time in UTC.
 
-    Every method raises Refused where the answer is no.
+    Every handler raises Refused if it cannot do what was requested.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Handlers:
         self._clock = clock
 
     def register(self, bus: Bus) -> None:
-        """Answer on `bus` whatever the topology has the directory hear."""
+        """Subscribe on `bus` to the directory's subjects of the topology."""
         bus.respond(TENANT_CREATE, self.create_tenant)
         bus.respond(TENANT_UPDATE, self.update_tenant)
         bus.respond(TENANT_LIST, self.list_tenants)
@@ -59,53 +59,53 @@ class Handlers:
 
     async def create_tenant(self, command: CreateTenant) -> Tenant:
         """Add a tenant."""
-        async with self._changing():
+        async with self._change():
             return await self._store.create_tenant(command)
 
     async def update_tenant(self, command: UpdateTenant) -> Tenant:
-        """Rename, re-tier, suspend a tenant or end its suspension."""
-        async with self._changing():
+        """Change a tenant's name, tier or policies, suspend it, or end its suspension."""
+        async with self._change():
             return await self._store.update_tenant(command)
 
     async def list_tenants(self, command: ListTenants) -> Tenants:
-        """All tenants, the platform's own included."""
-        async with _reading():
-            return Tenants(tenants=await self._store.all_tenants())
+        """Return all tenants, including the platform's own."""
+        async with _read():
+            return Tenants(tenants=await self._store.list_tenants())
 
     async def create_token(self, command: CreateClientToken) -> ClientToken:
         """Register a client token by its digest."""
         fingerprint = client_token.fingerprint(command.digest, self._pepper)
-        async with self._changing():
+        async with self._change():
             return await self._store.register_token(command, fingerprint, ids.new(ids.CLIENT_TOKEN), self._clock())
 
     async def revoke_token(self, command: RevokeClientToken) -> ClientToken:
-        """Revoke a client token; again, it stays revoked as of the first time."""
-        async with self._changing():
+        """Revoke a client token; a second time keeps the first time of revocation."""
+        async with self._change():
             return await self._store.revoke_token(command, self._clock())
 
     async def list_tokens(self, command: ListClientTokens) -> ClientTokens:
-        """A tenant's client tokens."""
-        async with _reading():
-            return ClientTokens(tokens=await self._store.tokens_of(command.tenant))
+        """Return a tenant's client tokens."""
+        async with _read():
+            return ClientTokens(tokens=await self._store.list_tokens(command.tenant))
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[None]:
-        async with _refusing("so nobody knows whether the change was made: look at the list before asking again"):
+    async def _change(self) -> AsyncIterator[None]:
+        async with _refuse_errors("so it is unknown whether the change was made: list first, then try again"):
             yield
         self._committed()
 
 
-def _reading() -> AbstractAsyncContextManager[None]:
-    return _refusing("so it cannot tell: ask again in a moment")
+def _read() -> AbstractAsyncContextManager[None]:
+    return _refuse_errors("so it cannot list them: try again in a moment")
 
 
 @asynccontextmanager
-async def _refusing(then: str) -> AsyncIterator[None]:
-    """Rules and outages as refusals."""
+async def _refuse_errors(consequence: str) -> AsyncIterator[None]:
+    """Refuse the request on a violated rule or an outage."""
     try:
         yield
-    except Rejected as error:
+    except RuleViolation as error:
         raise Refused(error.code, error.message) from None
     except DatabaseUnavailable:
-        message = f"the tenant directory cannot reach its database, {then}; `keyferry doctor` tells what is missing"
+        message = f"the tenant directory cannot reach its database, {consequence}; `keyferry doctor` shows the cause"
         raise Refused(ErrorCode.UNAVAILABLE, message) from None

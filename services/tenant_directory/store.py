@@ -1,7 +1,7 @@
-"""Tenants and client tokens in PostgreSQL: the directory's only SQL.
+"""Tenants and client tokens in PostgreSQL.
 
-Every change of a row is committed together with the message for the view of it. A tenant is locked while it is changed or
-while a token is registered for it, so that no token is made for a tenant that is being suspended.
+Every change of a row is committed together with the outbox row for its view. A tenant is locked while it is changed or while a
+token is registered for it, so that no token is created for a tenant that is being suspended.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -46,7 +46,7 @@ from services.tenant_directory import client_tokens, tenants
 
 SCHEMA = "tenant_directory"
 PEPPER_VERSION = 1
-"""Which pepper a fingerprint was made under, for the day when there are two."""
+"""The pepper that a fingerprint was computed with; there is one so far."""
 
 metadata = MetaData(schema=SCHEMA)
 tenants_table = Table(
@@ -91,7 +91,7 @@ outbox = outbox_table(metadata)
 
 
 class DirectoryStore:
-    """The tables. Every method raises DatabaseUnavailable, and Rejected where a rule of the directory says no."""
+    """The tables. Every method raises DatabaseUnavailable, and RuleViolation if the command breaks a rule."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -102,20 +102,20 @@ class DirectoryStore:
         async with self._transaction() as connection:
             statement = upsert(tenants_table).values(**tenant.model_dump()).on_conflict_do_nothing()
             if await connection.scalar(statement.returning(tenants_table.c.tenant)) is None:
-                raise tenants.exists_already(tenant.tenant)
+                raise tenants.already_exists(tenant.tenant)
             await _publish_tenant(connection, tenant)
         return tenant
 
     async def update_tenant(self, command: UpdateTenant) -> Tenant:
-        """Change a tenant. Guard: the row's lock, from reading to commit."""
+        """Change a tenant. Guard: the row lock, held from reading to commit."""
         async with self._transaction() as connection:
             tenant = tenants.update(await _locked_tenant(connection, command.tenant), command)
             await connection.execute(_update_tenant(tenant))
             await _publish_tenant(connection, tenant)
         return tenant
 
-    async def all_tenants(self) -> list[Tenant]:
-        """Every tenant, by name of its id."""
+    async def list_tenants(self) -> list[Tenant]:
+        """Return every tenant, ordered by id."""
         async with self._transaction() as connection:
             rows = await connection.execute(select(tenants_table).order_by(tenants_table.c.tenant))
             return [_tenant(row) for row in rows]
@@ -123,19 +123,19 @@ class DirectoryStore:
     async def register_token(
         self, command: CreateClientToken, fingerprint: str, token_id: str, now: datetime
     ) -> ClientToken:
-        """Add a client token. Guards: the unique fingerprint, and the tenant's lock."""
+        """Add a client token. Guards: the unique fingerprint, and the tenant's row lock."""
         async with self._transaction() as connection:
             owner = await _locked_tenant(connection, command.tenant)
             token = client_tokens.register(command, owner, token_id, now)
             row = token.model_dump() | {"fingerprint": fingerprint, "pepper_version": PEPPER_VERSION}
             statement = upsert(tokens_table).values(**row).on_conflict_do_nothing(index_elements=["fingerprint"])
             if await connection.scalar(statement.returning(tokens_table.c.token_id)) is None:
-                raise client_tokens.registered_already()
+                raise client_tokens.already_registered()
             await _publish_token(connection, fingerprint, token)
         return token
 
     async def revoke_token(self, command: RevokeClientToken, now: datetime) -> ClientToken:
-        """Revoke a client token. Guard: the row's lock, from reading to commit."""
+        """Revoke a client token. Guard: the row lock, held from reading to commit."""
         columns = tokens_table.c
         chosen = (columns.tenant == command.tenant) & (columns.token_id == command.token_id)
         async with self._transaction() as connection:
@@ -147,8 +147,8 @@ class DirectoryStore:
             await _publish_token(connection, row.fingerprint, token)
         return token
 
-    async def tokens_of(self, tenant: str) -> list[ClientToken]:
-        """A tenant's client tokens, oldest first, revoked and expired ones included."""
+    async def list_tokens(self, tenant: str) -> list[ClientToken]:
+        """Return a tenant's client tokens, oldest first, including revoked and expired ones."""
         columns = tokens_table.c
         query = select(tokens_table).where(columns.tenant == tenant).order_by(columns.created_at, columns.token_id)
         async with self._transaction() as connection:
@@ -156,8 +156,8 @@ class DirectoryStore:
                 raise tenants.unknown(tenant)
             return [_token(row) for row in await connection.execute(query)]
 
-    async def views(self) -> Mapping[str, Mapping[str, bytes]]:
-        """What each view has to hold, by bucket name and key. For the relay, which wants SQLAlchemy's own errors."""
+    async def view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
+        """Return the entries of each view by bucket name and key. Raises SQLAlchemyError, which the relay expects."""
         async with self._engine.connect() as connection:
             tenant_rows = (await connection.execute(select(tenants_table))).all()
             token_rows = (await connection.execute(select(tokens_table))).all()
@@ -205,5 +205,5 @@ def _token(row: Row[tuple[object, ...]]) -> ClientToken:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """PostgreSQL answers in the session's time zone; a view has to hold the same bytes whatever that is."""
+    """Convert to UTC: PostgreSQL returns the session's time zone, and the bytes in a view must not depend on it."""
     return None if moment is None else moment.astimezone(UTC)

@@ -1,45 +1,53 @@
-"""What may be done with a tenant."""
+"""Rules about tenants, and the error of a violated rule. Pure."""
 
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, CreateTenant, Tenant, UpdateTenant
-from services.tenant_directory.rejection import Rejected
+
+
+class RuleViolation(Exception):
+    """A command breaks a rule of the directory; the message says what to do instead."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 def create(command: CreateTenant) -> Tenant:
-    """The tenant that `command` asks for. Raises Rejected for the platform's reserved name."""
+    """Create the tenant of `command`. Raises RuleViolation for the platform's reserved name."""
     if command.tenant == PLATFORM_TENANT:
-        raise Rejected(
+        raise RuleViolation(
             ErrorCode.INVALID,
-            f"{PLATFORM_TENANT!r} is reserved: it owns the platform's own keys and exists from the start. Choose another name",
+            f"{PLATFORM_TENANT!r} is reserved: it owns the platform's own keys and always exists. Choose another name",
         )
     return Tenant(tenant=command.tenant, name=command.name, tier=command.tier)
 
 
 def update(current: Tenant, command: UpdateTenant) -> Tenant:
-    """`current` with what `command` changes. Raises Rejected when that is nothing, or for the platform's own tenant."""
+    """Apply the changes of `command`. Raises RuleViolation if there are none, or for the platform's own tenant."""
     if current.tenant == PLATFORM_TENANT:
-        raise Rejected(
+        raise RuleViolation(
             ErrorCode.INVALID,
             f"{PLATFORM_TENANT!r} owns the platform's own keys and cannot be changed. Name the tenant that you mean",
         )
     changes = command.model_dump(exclude={"tenant"}, exclude_none=True)
     if not changes:
-        raise Rejected(
+        raise RuleViolation(
             ErrorCode.INVALID,
             "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported and allow_unapproved",
         )
     return current.model_copy(update=changes)
 
 
-def exists_already(tenant: str) -> Rejected:
-    """What somebody is told who creates a tenant twice."""
-    return Rejected(
+def already_exists(tenant: str) -> RuleViolation:
+    """Return the error for creating a tenant twice."""
+    return RuleViolation(
         ErrorCode.CONFLICT, f"tenant {tenant!r} exists already: update it instead, or choose another name for a new one"
     )
 
 
-def unknown(tenant: str) -> Rejected:
-    """What somebody is told who names a tenant that is none."""
-    return Rejected(
+def unknown(tenant: str) -> RuleViolation:
+    """Return the error for an unknown tenant."""
+    return RuleViolation(
         ErrorCode.NOT_FOUND, f"there is no tenant {tenant!r}: list the tenants to see the names, or create it first"
     )

@@ -1,4 +1,4 @@
-"""The usage ledger put together."""
+"""Assembles the usage ledger."""
 
 import asyncio
 import logging
@@ -17,14 +17,16 @@ from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import ViewWriter, snapshot
+from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.audit_store import AuditStore
-from services.usage_ledger.auditing import Auditing
-from services.usage_ledger.dead_letter import Rejected, dead_letter, message_id
+from services.usage_ledger.database import SCHEMA
+from services.usage_ledger.dead_letter import RejectedRecord, message_id, to_dead_letter
 from services.usage_ledger.handlers import Handlers
-from services.usage_ledger.ingest import Ingest
+from services.usage_ledger.ingestion import Ingestion
+from services.usage_ledger.key_spending import KeySpendPublisher
 from services.usage_ledger.settings import LedgerSettings
-from services.usage_ledger.spending import Spending
-from services.usage_ledger.store import SCHEMA, LedgerStore, NotDurable
+from services.usage_ledger.store import LedgerStore, NotDurable
+from services.usage_ledger.usage_store import UsageStore
 
 _log = logging.getLogger(__name__)
 
@@ -35,39 +37,40 @@ _COMPLAIN_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 
 
-class Database:
-    """The connection to PostgreSQL, and whether it answers now."""
+class LedgerDatabase:
+    """The connection to PostgreSQL, and whether it is reachable now."""
 
     def __init__(self, settings: LedgerSettings) -> None:
         self._engine = engine_for(settings)
-        self._watch: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
         self._complained_at = 0.0
         self.store = LedgerStore(self._engine)
+        self.usage = UsageStore(self._engine)
         self.audit = AuditStore(self._engine)
-        self.answers = False
+        self.reachable = False
 
     async def open(self) -> None:
-        """Wait for PostgreSQL. Raises SchemaMismatch, and SettingsError where it may forget what it has committed."""
+        """Wait for PostgreSQL. Raises SchemaMismatch, and SettingsError if PostgreSQL may lose a commit."""
         await open_database(self._engine, SCHEMA, VERSIONS_DIR)
         try:
             await self.store.require_durability()
         except NotDurable as error:
             raise SettingsError(str(error)) from None
-        self.answers = True
-        self._watch = asyncio.create_task(self._watching(), name="watch PostgreSQL")
+        self.reachable = True
+        self._watch_task = asyncio.create_task(self._watch_connection(), name="watch PostgreSQL")
 
     async def close(self) -> None:
         """Stop watching and disconnect."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+            await asyncio.gather(self._watch_task, return_exceptions=True)
         await self._engine.dispose()
 
-    async def _watching(self) -> None:
+    async def _watch_connection(self) -> None:
         while True:
             await asyncio.sleep(_PING_EVERY_SECONDS)
-            self.answers = await self._ping()
-            if not self.answers:
+            self.reachable = await self._ping()
+            if not self.reachable:
                 self._complain(asyncio.get_running_loop().time())
 
     async def _ping(self) -> bool:
@@ -82,7 +85,7 @@ class Database:
         if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
             self._complained_at = now
             _log.warning(
-                "PostgreSQL does not answer at %s: start it (`make up` does); attempts wait in their stream, nothing is lost",
+                "PostgreSQL does not answer at %s: start it (`make up` does); attempts stay in their stream, nothing is lost",
                 f"{self._engine.url.host}:{self._engine.url.port}",
             )
 
@@ -91,20 +94,20 @@ async def _confirm(bus: Bus, confirmation: AttemptsConfirmed) -> None:
     await bus.client.publish(ATTEMPT_CONFIRMED.format(worker=confirmation.worker_id), confirmation.encode())
 
 
-async def _set_aside(bus: Bus, rejected: Rejected) -> None:
+async def _publish_dead_letter(bus: Bus, rejected: RejectedRecord) -> None:
     await bus.jetstream.publish(
         RECORD_REJECTED.format(service=bus.user),
-        dead_letter(rejected).encode(),
+        to_dead_letter(rejected).encode(),
         timeout=_PUBLISH_TIMEOUT_SECONDS,
         headers={"Nats-Msg-Id": message_id(rejected)},
     )
 
 
-async def _tell_spending(bus: Bus, spend: KeySpend) -> None:
+async def _publish_spend(bus: Bus, spend: KeySpend) -> None:
     await bus.jetstream.publish(KEY_SPENT.format(tenant=spend.tenant), spend.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
 
 
-async def _keep_head(bus: Bus, head: AuditHead) -> None:
+async def _save_head(bus: Bus, head: AuditHead) -> None:
     await ViewWriter(bus.client, AUDIT_HEADS).put(head.tenant, head.encode())
 
 
@@ -114,40 +117,40 @@ async def _read_heads(bus: Bus) -> dict[str, AuditHead]:
 
 
 def create_app(settings: LedgerSettings | None = None) -> Service:
-    """A process of the usage ledger, with `settings` or those of the environment. Raises SettingsError."""
+    """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
     prices = load_prices(settings.price_file)
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
-    database = Database(settings)
-    spending = Spending(database.store, partial(_tell_spending, bus))
-    ingest = Ingest(
+    database = LedgerDatabase(settings)
+    spending = KeySpendPublisher(database.usage, partial(_publish_spend, bus))
+    ingestion = Ingestion(
         store=database.store,
         prices=prices,
         confirm=partial(_confirm, bus),
-        set_aside=partial(_set_aside, bus),
+        publish_dead_letter=partial(_publish_dead_letter, bus),
         telemetry=service.telemetry,
         clock=partial(datetime.now, UTC),
-        recorded=spending.changed_by,
+        on_new_attempts=spending.mark_changed,
     )
-    auditing = Auditing(
+    audit_log = AuditLog(
         store=database.audit,
         key=settings.audit_key(),
-        keep_head=partial(_keep_head, bus),
+        save_head=partial(_save_head, bus),
         read_heads=partial(_read_heads, bus),
-        set_aside=partial(_set_aside, bus),
+        publish_dead_letter=partial(_publish_dead_letter, bus),
         clock=partial(datetime.now, UTC),
     )
-    Handlers(database.store, ingest, auditing).register(bus)
+    Handlers(database.store, database.usage, ingestion, audit_log).register(bus)
     service.opens(database.open, database.close)
     service.opens(spending.start, spending.stop)
-    service.needs("PostgreSQL", lambda: database.answers)
+    service.needs("PostgreSQL", lambda: database.reachable)
     service.facts = lambda: {
-        "recorded": str(ingest.figures.recorded),
-        "repeated": str(ingest.figures.repeated),
-        "unpriced": str(ingest.figures.unpriced),
-        "decisions": str(ingest.figures.decisions),
-        "set_aside": str(ingest.figures.set_aside),
+        "recorded": str(ingestion.counters.recorded),
+        "repeated": str(ingestion.counters.repeated),
+        "unpriced": str(ingestion.counters.unpriced),
+        "decisions": str(ingestion.counters.decisions),
+        "dead_letters": str(ingestion.counters.dead_letters),
         "prices": prices.version,
     }
     return service

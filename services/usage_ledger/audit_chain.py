@@ -1,7 +1,7 @@
-"""The audit as a chain for each tenant: every entry's digest covers the entry before it. Pure.
+"""The audit as one hash chain per tenant: the digest of every entry covers the entry before it. Pure.
 
-A digest is SHA-256 over the frame position, the digest before, and the event as JSON with sorted keys. The end of each chain is
-signed and kept apart from the table, so that cutting entries off shows as well as changing, removing or moving one.
+A digest is SHA-256 over the framed position, the previous digest, and the event as JSON with sorted keys. The head of each chain
+is signed and stored apart from the table, so that truncation is detected as well as a changed, removed or moved entry.
 """
 
 import hashlib
@@ -15,37 +15,37 @@ from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead
 from keyferry.sealing.framing import frame, from_base64, to_base64
 
 BEGINNING = "0" * 64
-"""What stands before the first entry of a chain."""
+"""The previous digest of the first entry."""
 _ENTRY = "keyferry/audit/entry/v1"
 _HEAD = "keyferry/audit/head/v1"
 
 
 def digest(position: int, previous: str, event: AuditEvent) -> str:
-    """The digest of an entry, in hex."""
+    """Return the digest of an entry, in hex."""
     document = orjson.dumps(event.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(frame(_ENTRY, position, previous, document)).hexdigest()
 
 
 def sign(head: AuditHead, key: Ed25519PrivateKey) -> AuditHead:
-    """The head with its signature."""
-    return head.model_copy(update={"signature": to_base64(key.sign(_signed(head)))})
+    """Return the head with its signature."""
+    return head.model_copy(update={"signature": to_base64(key.sign(_signed_bytes(head)))})
 
 
 def is_signed(head: AuditHead, key: Ed25519PublicKey) -> bool:
-    """Whether the head says what was signed."""
+    """Return whether the signature of the head is valid."""
     try:
-        key.verify(from_base64(head.signature), _signed(head))
+        key.verify(from_base64(head.signature), _signed_bytes(head))
     except (InvalidSignature, ValueError):
         return False
     return True
 
 
-def _signed(head: AuditHead) -> bytes:
+def _signed_bytes(head: AuditHead) -> bytes:
     return frame(_HEAD, head.tenant, head.position, head.digest, head.at.isoformat())
 
 
 class ChainCheck:
-    """Walks one tenant's chain and notes where it breaks. Feed entries in the order of their positions, then `close`."""
+    """Verifies one tenant's chain. Call `feed` with entries in the order of their positions, then `close`."""
 
     def __init__(self, tenant: str, head: AuditHead | None) -> None:
         self._tenant = tenant
@@ -55,23 +55,23 @@ class ChainCheck:
         self.faults: list[str] = []
 
     def feed(self, entries: Iterable[AuditEntry]) -> None:
-        """The next entries."""
+        """Check the next entries."""
         for entry in entries:
-            self._entry(entry)
+            self._check(entry)
 
     def close(self, key: Ed25519PublicKey) -> None:
-        """The table has no more entries of the tenant."""
+        """Compare the end of the table's chain with the signed head."""
         head = self._head
         if head is None:
             if self._position:
-                self._fault("its signed end is missing")
+                self._fault("its signed head is missing")
             return
         if head.tenant != self._tenant or not is_signed(head, key):
-            self._fault("its signed end was forged")
+            self._fault("its signed head was forged")
         elif self._position < head.position:
             self._fault(f"cut off: it ends at {self._position}, and {head.position} was signed")
 
-    def _entry(self, entry: AuditEntry) -> None:
+    def _check(self, entry: AuditEntry) -> None:
         if entry.position != self._position + 1:
             self._fault(f"entries are missing or out of order between {self._position} and {entry.position}")
         if entry.previous != self._previous:

@@ -1,4 +1,4 @@
-"""The audit in PostgreSQL: appended under the lock of its tenant's end, never changed."""
+"""The audit in PostgreSQL: entries are appended under the lock of the tenant's chain head, and never changed."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead
 from services.usage_ledger.audit_chain import BEGINNING, digest
-from services.usage_ledger.store import Transactions, metadata
+from services.usage_ledger.database import TransactionalStore, metadata
 
 _Timestamp = DateTime(timezone=True)
 audit_entries = Table(
@@ -27,8 +27,8 @@ audit_entries = Table(
     Column("digest", Text),
     Column("recorded_at", _Timestamp),
 )
-audit_ends = Table(
-    "audit_ends",
+audit_chain_heads = Table(
+    "audit_chain_heads",
     metadata,
     Column("tenant", Text, primary_key=True),
     Column("position", BigInteger),
@@ -37,13 +37,13 @@ audit_ends = Table(
 _PAGE = 1000
 
 
-class AuditStore(Transactions):
+class AuditStore(TransactionalStore):
     """The tables of the audit. Every method raises DatabaseUnavailable."""
 
     async def append(self, events: Sequence[AuditEvent], now: datetime) -> list[AuditHead]:
-        """Chain events that are not there yet, each tenant's in the order given; the unsigned new ends.
+        """Append events that are new, each tenant's in the given order; return the new heads, unsigned.
 
-        Guards: the lock of each tenant's end, taken in the order of names, and the unique event id.
+        Guards: the lock of each tenant's head, taken in the order of names, and the unique event id.
         """
         by_tenant: defaultdict[str, list[AuditEvent]] = defaultdict(list)
         for event in events:
@@ -52,7 +52,7 @@ class AuditStore(Transactions):
             return [await _append(connection, tenant, by_tenant[tenant], now) for tenant in sorted(by_tenant)]
 
     async def page(self, tenant: str, before: int | None, limit: int) -> list[AuditEntry]:
-        """A tenant's entries, newest first, below the position `before`."""
+        """Return a tenant's entries, newest first, below the position `before`."""
         columns = audit_entries.c
         query = select(audit_entries).where(columns.tenant == tenant).order_by(columns.position.desc()).limit(limit)
         if before is not None:
@@ -61,15 +61,15 @@ class AuditStore(Transactions):
             return [_entry(row) for row in (await connection.execute(query)).mappings()]
 
     async def tenants(self) -> list[str]:
-        """Every tenant that has an audit, or had one."""
+        """Return every tenant that has entries or a head."""
         async with self.transaction() as connection:
             found = await connection.scalars(
-                select(audit_ends.c.tenant).union(select(audit_entries.c.tenant)).order_by("tenant")
+                select(audit_chain_heads.c.tenant).union(select(audit_entries.c.tenant)).order_by("tenant")
             )
             return list(found)
 
     async def chain(self, tenant: str) -> AsyncIterator[list[AuditEntry]]:
-        """A tenant's entries in order, a page at a time."""
+        """Yield a tenant's entries in order, a page at a time."""
         columns = audit_entries.c
         last = 0
         while True:
@@ -83,7 +83,7 @@ class AuditStore(Transactions):
             last = entries[-1].position
 
     async def missing(self) -> dict[str, int]:
-        """How many numbers of each producing service's count are not there, below its highest."""
+        """Count the sequence numbers of each producing service that are missing below its highest; only services with gaps."""
         columns = audit_entries.c
         query = select(columns.service, func.max(columns.sequence), func.count(columns.sequence.distinct()))
         async with self.transaction() as connection:
@@ -92,11 +92,11 @@ class AuditStore(Transactions):
 
 
 async def _append(connection: AsyncConnection, tenant: str, events: list[AuditEvent], now: datetime) -> AuditHead:
-    ends = audit_ends.c
+    heads = audit_chain_heads.c
     await connection.execute(
-        upsert(audit_ends).values(tenant=tenant, position=0, digest=BEGINNING).on_conflict_do_nothing()
+        upsert(audit_chain_heads).values(tenant=tenant, position=0, digest=BEGINNING).on_conflict_do_nothing()
     )
-    chosen = select(ends.position, ends.digest).where(ends.tenant == tenant).with_for_update()
+    chosen = select(heads.position, heads.digest).where(heads.tenant == tenant).with_for_update()
     position, previous = (await connection.execute(chosen)).one()
     known = set(
         await connection.scalars(
@@ -127,7 +127,7 @@ async def _append(connection: AsyncConnection, tenant: str, events: list[AuditEv
     if rows:
         await connection.execute(insert(audit_entries), rows)
         await connection.execute(
-            update(audit_ends).where(ends.tenant == tenant).values(position=position, digest=previous)
+            update(audit_chain_heads).where(heads.tenant == tenant).values(position=position, digest=previous)
         )
     return AuditHead(tenant=tenant, position=position, digest=previous, at=now, signature="")
 

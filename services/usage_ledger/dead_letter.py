@@ -1,4 +1,4 @@
-"""What is set aside because no table can take it: the original, and the reason."""
+"""Dead letters: records that no table can take, with the reason. Pure."""
 
 import base64
 import hashlib
@@ -9,12 +9,12 @@ from pydantic import Field
 from keyferry.contracts.service import ErrorCode, Refusal
 
 MAX_KEPT_BYTES = 256 * 1024
-"""How much of an original is kept: more than any honest record, so that a flood of bad ones does not fill the stream."""
+"""Bytes kept of an original: more than any valid record, and few enough that a flood of invalid ones does not fill the stream."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A record, or a whole pack, that goes to the dead letters."""
+class RejectedRecord:
+    """A record, or a whole batch, that goes to the dead letters."""
 
     original: bytes
     reason: str
@@ -23,7 +23,7 @@ class Rejected:
     stream: str
     spool_id: str | None = None
     spool_seq: int | None = None
-    """Where these two can be read, the producer is told to forget the record."""
+    """If both can be read, the producer gets a confirmation and drops the record."""
 
 
 class DeadLetter(Refusal):
@@ -38,12 +38,12 @@ class DeadLetter(Refusal):
 
     @property
     def original(self) -> bytes:
-        """What is kept of the original."""
+        """The kept part of the original."""
         return base64.b64decode(self.original_base64)
 
 
-def dead_letter(rejected: Rejected) -> DeadLetter:
-    """The message that sets something aside."""
+def to_dead_letter(rejected: RejectedRecord) -> DeadLetter:
+    """Return the message that carries a rejected record."""
     kept = rejected.original[:MAX_KEPT_BYTES]
     return DeadLetter(
         code=ErrorCode.INVALID,
@@ -55,6 +55,6 @@ def dead_letter(rejected: Rejected) -> DeadLetter:
     )
 
 
-def message_id(rejected: Rejected) -> str:
-    """The same for the same original, so that a batch that comes again does not set it aside twice."""
+def message_id(rejected: RejectedRecord) -> str:
+    """Return an id that depends on the original only, so that a redelivered batch stores each dead letter once."""
     return hashlib.sha256(b"\n".join((rejected.stream.encode(), rejected.original))).hexdigest()

@@ -1,4 +1,4 @@
-"""What an attempt costs: its meters times a list price, exactly. What has no price is unpriced, and never guessed."""
+"""The cost of an attempt: its token usage times a list price, exactly. Without a price it is unpriced, never estimated. Pure."""
 
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -8,12 +8,12 @@ from keyferry.pricing.file import PriceList
 
 
 class Price(NamedTuple):
-    """What an attempt costs, and why."""
+    """The cost of an attempt and how it was determined."""
 
     pricing: Literal["priced", "unpriced", "free"]
     cost_usd: Decimal | None
     version: str | None
-    """Of the prices that were used, where any were."""
+    """Version of the prices that were used, if any."""
 
 
 UNPRICED = Price("unpriced", None, None)
@@ -21,10 +21,10 @@ FREE = Price("free", Decimal(0), None)
 
 
 def price(record: AttemptRecord, prices: PriceList) -> Price:
-    """The price of an attempt, whose `started_at` has a time zone.
+    """Price an attempt, whose `started_at` has a time zone.
 
-    A failed attempt that used nothing is free. Where usage is not known there is no cost, and none is made up: after a
-    worker's death, without a basis, or when a failed attempt had delivered something that nobody counted.
+    A failed attempt that used nothing is free. An attempt of unknown usage has no cost: after a worker's death, without a
+    usage source, or if a failed attempt had delivered output that was not counted.
     """
     if record.outcome is Outcome.INDETERMINATE:
         return UNPRICED
@@ -33,7 +33,7 @@ def price(record: AttemptRecord, prices: PriceList) -> Price:
     if record.usage_source is UsageSource.NONE:
         return UNPRICED
     for model in dict.fromkeys(filter(None, (record.model_served, record.model))):
-        # Whoever picks a model for the caller charges for the one that it served.
+        # A provider that picks a model for the caller charges for the one that it served.
         found = prices.find(record.provider, model, record.started_at, record.service_tier)
         if found is not None:
             tariff, version = found

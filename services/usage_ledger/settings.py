@@ -10,18 +10,18 @@ from keyferry.sealing.framing import from_base64
 
 
 class LedgerSettings(DatabaseSettings):
-    """What the usage ledger needs."""
+    """Settings of a usage ledger process."""
 
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices, as in the bundled `prices.toml`."""
     audit_key_file: SecretFile
-    """The Ed25519 key, raw and in base64url, that signs the ends of audit chains."""
+    """The Ed25519 key, raw and in base64url, that signs the heads of the audit chains."""
 
     def audit_key(self) -> Ed25519PrivateKey:
-        """The key itself. Raises SettingsError."""
+        """Read the key. Raises SettingsError."""
         try:
             return Ed25519PrivateKey.from_private_bytes(from_base64(read_secret(self.audit_key_file).reveal()))
         except ValueError:
             raise SettingsError(
-                f"{self.audit_key_file} holds no audit key: 32 bytes in base64url without padding are wanted"
+                f"{self.audit_key_file} holds no audit key: it must be 32 bytes in base64url without padding"
             ) from None

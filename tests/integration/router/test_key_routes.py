@@ -12,7 +12,7 @@ from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.process.settings import SettingsError
-from tests.integration.router.routing import PATIENCE_SECONDS, Routing, Surroundings
+from tests.integration.router.processes import PATIENCE_SECONDS, Routing, Surroundings
 from tests.support.router.keys_and_prices import key_facts, platform_key
 
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=True)

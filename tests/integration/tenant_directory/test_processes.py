@@ -20,7 +20,7 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.schema_check import SchemaMismatch
 from keyferry.runtime.process.lifecycle import Service
 from services.tenant_directory.app import create_app
-from tests.integration.tenant_directory.directory import Follower, Operator, Surroundings, eventually
+from tests.integration.tenant_directory.processes import Follower, Operator, Surroundings, eventually
 
 KILLS = 5
 

@@ -14,7 +14,7 @@ from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.store import DirectoryStore, outbox
-from tests.integration.tenant_directory.directory import Follower, Surroundings, eventually
+from tests.integration.tenant_directory.processes import Follower, Surroundings, eventually
 
 NEVER_SECONDS = 3600.0
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
@@ -32,7 +32,9 @@ async def relay(
     engine = engine_for(surroundings.settings())
     store = DirectoryStore(engine)
     writers = {bucket.name: ViewWriter(bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
-    relay = Relay(engine, outbox, writers, store.views, poll_seconds=poll_seconds, reconcile_seconds=reconcile_seconds)
+    relay = Relay(
+        engine, outbox, writers, store.view_contents, poll_seconds=poll_seconds, reconcile_seconds=reconcile_seconds
+    )
     relay.start()
     try:
         yield relay, store
@@ -112,7 +114,7 @@ async def test_it_lets_the_lock_go_when_it_stops(surroundings: Surroundings) -> 
         assert not leader.synced
         await eventually("the follower leads", lambda: follower.state is RelayState.LEADING)
         # The pool of the stopped one is still open and still works.
-        assert [tenant.tenant for tenant in await store.all_tenants()] == ["platform"]
+        assert [tenant.tenant for tenant in await store.list_tenants()] == ["platform"]
 
 
 async def test_stopped_it_publishes_nothing_and_forgets_nothing(surroundings: Surroundings) -> None:

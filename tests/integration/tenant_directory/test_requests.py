@@ -35,7 +35,7 @@ from keyferry.contracts.topology import (
     subscriptions_of,
 )
 from keyferry.runtime.bus.requests import Refused
-from tests.integration.tenant_directory.directory import Operator, Surroundings, new_digest, token_command
+from tests.integration.tenant_directory.processes import Operator, Surroundings, new_digest, token_command
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_a_token_is_registered_once_whoever_asks(operator: Operator) -> No
     for tenant in ("acme", "other"):
         code, message = await refusal(operator, TOKEN_CREATE, token_command(tenant, digest))
         assert code is ErrorCode.CONFLICT
-        assert message == "this client token is registered already. Mint another one and register that"
+        assert message == "this client token is already registered. Create another one and register that"
 
 
 async def test_refusals_say_what_to_do(operator: Operator) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from keyferry.runtime.database.schema_check import VERSION_TABLE
 from services.tenant_directory.store import SCHEMA, metadata
-from tests.integration.tenant_directory.directory import Surroundings
+from tests.integration.tenant_directory.processes import Surroundings
 
 TOKEN = {
     "token_id": "'tok_1'",

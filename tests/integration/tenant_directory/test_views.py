@@ -21,7 +21,7 @@ from keyferry.runtime.database.engine import engine_for
 from keyferry.runtime.database.outbox import enqueue
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
 from services.tenant_directory.store import DirectoryStore, outbox
-from tests.integration.tenant_directory.directory import (
+from tests.integration.tenant_directory.processes import (
     PATIENCE_SECONDS,
     PEPPER,
     Follower,
@@ -61,7 +61,7 @@ async def read(bus: Bus, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
 
 
 async def buckets_agree(store: DirectoryStore, bus: Bus) -> bool:
-    wanted = await store.views()
+    wanted = await store.view_contents()
     return all(
         [await bucket_is(bus, bucket, dict(wanted[bucket.name])) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
     )

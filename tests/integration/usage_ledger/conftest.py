@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.postgres.migrate import migrate
-from tests.integration.usage_ledger.ledger import Surroundings
+from tests.integration.usage_ledger.processes import Surroundings
 from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import provisioned_bus
 

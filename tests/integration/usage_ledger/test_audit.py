@@ -21,7 +21,7 @@ from keyferry.contracts.audit import (
 )
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_RECORDED, AUDIT_VERIFY, Role
 from keyferry.runtime.bus.connection import Bus
-from tests.integration.usage_ledger.ledger import PATIENCE_SECONDS, Surroundings
+from tests.integration.usage_ledger.processes import PATIENCE_SECONDS, Surroundings
 
 T = TypeVar("T")
 SERVICE = Role.KEY_VAULT.value
@@ -89,7 +89,7 @@ async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> N
         async def whole() -> bool:
             return await verified(operator) == AuditVerification(tenants=2, entries=3, faults=[])
 
-        await eventually("the signed ends are kept", whole)
+        await eventually("the signed heads are stored", whole)
 
 
 @pytest.mark.parametrize(

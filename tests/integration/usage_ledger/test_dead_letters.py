@@ -7,7 +7,7 @@ from functools import partial
 from keyferry.contracts.topology import Role
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.usage_ledger.dead_letter import DeadLetter
-from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually
+from tests.integration.usage_ledger.processes import Surroundings, Worker, eventually
 from tests.support.ledger.attempt_records import WORKER, attempt_record, decision_record
 
 HUGE = 2**70
@@ -21,9 +21,9 @@ BAD_LINES = {
     "no JSON": (b"}{", "Invalid JSON"),
     "unknown outcome": (tampered(outcome="exploded"), "outcome: "),
     "in another's name": (tampered(worker_id="provider-worker-2"), "may not account for another worker"),
-    "NUL in a text": (tampered(model_served="a\x00b"), "PostgreSQL refuses it: UntranslatableCharacter (22P05"),
-    "NUL in a tag": (tampered(tags={"a": "\x00"}), "PostgreSQL refuses it: UntranslatableCharacter (22P05"),
-    "number beyond the column": (tampered(latency_ms=HUGE), "PostgreSQL refuses it: NumericValueOutOfRange (22003"),
+    "NUL in a text": (tampered(model_served="a\x00b"), "PostgreSQL rejects it: UntranslatableCharacter (22P05"),
+    "NUL in a tag": (tampered(tags={"a": "\x00"}), "PostgreSQL rejects it: UntranslatableCharacter (22P05"),
+    "number beyond the column": (tampered(latency_ms=HUGE), "PostgreSQL rejects it: NumericValueOutOfRange (22003"),
     "cost beyond the column": (
         tampered(token_usage={"input": 10**18, "output": 9 * 10**18}),
         "NumericValueOutOfRange (22003",
@@ -86,7 +86,7 @@ async def test_an_unreadable_pack_goes_whole_and_holds_up_nothing(surroundings: 
         assert [(letter.original, letter.message) for letter in letters] == [
             (b"\x00 no pack", "BatchHead: the head line has no end")
         ]
-        assert service.facts()["set_aside"] == "1"
+        assert service.facts()["dead_letters"] == "1"
 
 
 async def test_nothing_is_confirmed_that_is_neither_stored_nor_set_aside(surroundings: Surroundings) -> None:
@@ -118,7 +118,7 @@ async def test_a_bad_decision_goes_alone(surroundings: Surroundings) -> None:
     nul = decision_record(router="a\x00b")
     async with surroundings.in_process() as service:
         await surroundings.decide([b"{}", *(record.encode() for record in good), nul.encode()])
-        await eventually("both are set aside", lambda: service.facts()["set_aside"] == "2")
+        await eventually("both are set aside", lambda: service.facts()["dead_letters"] == "2")
         assert {letter.original for letter in await surroundings.dead_letters()} == {b"{}", nul.encode()}
         held = {row[0] for row in surroundings.query("SELECT decision_id FROM usage_ledger.decisions")}
         assert held == {record.decision_id for record in good}

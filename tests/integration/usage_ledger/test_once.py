@@ -13,7 +13,7 @@ from keyferry.contracts.topology import CONSUMERS, Role
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from services.usage_ledger import app
-from tests.integration.usage_ledger.ledger import Surroundings, Worker, eventually, reports, shuffled_packs
+from tests.integration.usage_ledger.processes import Surroundings, Worker, eventually, reports, shuffled_packs
 from tests.support.ledger.attempt_records import attempt_record
 from tests.support.servers.postgres import PostgresServer, postgres_server
 from tests.support.servers.provisioned_bus import provisioned_bus

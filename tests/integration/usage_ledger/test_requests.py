@@ -26,7 +26,7 @@ from keyferry.pricing import package
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.app import create_app
-from tests.integration.usage_ledger.ledger import Surroundings, eventually
+from tests.integration.usage_ledger.processes import Surroundings, eventually
 from tests.support.ledger.attempt_records import attempt_record, decision_record
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -241,7 +241,7 @@ async def test_an_outage_is_said(surroundings: Surroundings, operator: Bus) -> N
     surroundings.query(
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'", "postgres"
     )
-    with pytest.raises(Refused, match="cannot reach its database: ask again") as caught:
+    with pytest.raises(Refused, match="cannot reach its database: try again") as caught:
         await summary(operator, "acme")
     assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
     surroundings.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true", "postgres")

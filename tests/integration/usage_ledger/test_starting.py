@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
-from tests.integration.usage_ledger.ledger import Process, Surroundings, eventually, reports
+from tests.integration.usage_ledger.processes import Process, Surroundings, eventually, reports
 from tests.support.ledger.attempt_records import attempt_record
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

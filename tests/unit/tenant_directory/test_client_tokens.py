@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateClientToken, Tenant, Tier
 from services.tenant_directory import client_tokens
-from services.tenant_directory.rejection import Rejected
+from services.tenant_directory.tenants import RuleViolation
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
@@ -34,24 +34,24 @@ def test_times_are_kept_in_utc() -> None:
 
 @pytest.mark.parametrize("early", [timedelta(), timedelta(microseconds=1), timedelta(days=4000)])
 def test_an_expiry_that_is_over_is_refused(early: timedelta) -> None:
-    with pytest.raises(Rejected, match="in the past: give a later time") as caught:
+    with pytest.raises(RuleViolation, match="in the past: give a later time") as caught:
         client_tokens.register(command(NOW - early), ACME, "tok_1", NOW)
     assert caught.value.code is ErrorCode.INVALID
 
 
 def test_an_expiry_without_a_time_zone_is_refused() -> None:
-    with pytest.raises(Rejected, match="time zone"):
+    with pytest.raises(RuleViolation, match="time zone"):
         client_tokens.register(command((NOW + timedelta(days=1)).replace(tzinfo=None)), ACME, "tok_1", NOW)
 
 
 def test_a_suspended_tenant_gets_no_token() -> None:
-    with pytest.raises(Rejected, match="End the suspension first") as caught:
+    with pytest.raises(RuleViolation, match="End the suspension first") as caught:
         client_tokens.register(command(), ACME.model_copy(update={"suspended": True}), "tok_1", NOW)
     assert caught.value.code is ErrorCode.CONFLICT
 
 
 def test_nobody_calls_as_the_platform() -> None:
-    with pytest.raises(Rejected, match="calls nothing"):
+    with pytest.raises(RuleViolation, match="makes no calls"):
         client_tokens.register(command(), ACME.model_copy(update={"tenant": "platform"}), "tok_1", NOW)
 
 

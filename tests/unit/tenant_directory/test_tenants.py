@@ -5,7 +5,7 @@ import pytest
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
 from services.tenant_directory import tenants
-from services.tenant_directory.rejection import Rejected
+from services.tenant_directory.tenants import RuleViolation
 
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
@@ -15,7 +15,7 @@ def test_a_new_tenant_is_what_was_asked_for_and_not_suspended() -> None:
 
 
 def test_the_platforms_own_name_is_reserved() -> None:
-    with pytest.raises(Rejected, match="Choose another name") as caught:
+    with pytest.raises(RuleViolation, match="Choose another name") as caught:
         tenants.create(CreateTenant(tenant="platform", name="Mine"))
     assert caught.value.code is ErrorCode.INVALID
 
@@ -42,11 +42,11 @@ def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant
 
 
 def test_an_update_of_nothing_is_a_mistake() -> None:
-    with pytest.raises(Rejected, match="name, tier, suspended, key_policy, drop_unsupported and allow_unapproved"):
+    with pytest.raises(RuleViolation, match="name, tier, suspended, key_policy, drop_unsupported and allow_unapproved"):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 
 
 def test_the_platforms_own_tenant_cannot_be_suspended() -> None:
     platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
-    with pytest.raises(Rejected, match="cannot be changed"):
+    with pytest.raises(RuleViolation, match="cannot be changed"):
         tenants.update(platform, UpdateTenant(tenant="platform", suspended=True))

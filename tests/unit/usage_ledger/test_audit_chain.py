@@ -116,7 +116,7 @@ def test_without_the_signed_end_a_cut_would_go_unseen() -> None:
     shorter = entries[:-5]
     assert faults(shorter, head_of(shorter)) == []
     assert faults(shorter, head_of(entries)) != []
-    assert faults(entries, None) == ["acme: its signed end is missing"]
+    assert faults(entries, None) == ["acme: its signed head is missing"]
 
 
 def test_a_head_that_was_changed_is_not_signed() -> None:

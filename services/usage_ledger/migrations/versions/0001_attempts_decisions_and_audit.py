@@ -108,7 +108,7 @@ def _create_audit_tables() -> None:
     op.execute("CREATE INDEX audit_entries_by_sequence ON audit_entries (service, sequence)")
     op.execute(
         """
-        CREATE TABLE audit_ends (
+        CREATE TABLE audit_chain_heads (
             tenant   text   PRIMARY KEY,
             position bigint NOT NULL CHECK (position >= 0),
             digest   text   NOT NULL

@@ -1,4 +1,4 @@
-"""From the audit stream into the chains, and the signed ends of the chains into a bucket apart from the tables."""
+"""Ingestion of the audit stream into the chains, with the signed heads in a bucket apart from the tables."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,40 +12,40 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.topology import AUDIT_RECORDED
 from services.usage_ledger.audit_chain import ChainCheck, sign
 from services.usage_ledger.audit_store import AuditStore
-from services.usage_ledger.dead_letter import Rejected
+from services.usage_ledger.dead_letter import RejectedRecord
 
 _log = logging.getLogger(__name__)
 
 _MAX_FAULTS = 100
-"""More are not told at once: the first ones say where to look."""
+"""Faults in one answer; the first ones show where to look."""
 
-KeepHead = Callable[[AuditHead], Awaitable[None]]
+SaveHead = Callable[[AuditHead], Awaitable[None]]
 ReadHeads = Callable[[], Awaitable[dict[str, AuditHead]]]
-SetAside = Callable[[Rejected], Awaitable[None]]
+PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
 
 
-class Auditing:
-    """Batches of events, and what is asked about them."""
+class AuditLog:
+    """Records audit events, lists them, and verifies the chains."""
 
     def __init__(
         self,
         *,
         store: AuditStore,
         key: Ed25519PrivateKey,
-        keep_head: KeepHead,
+        save_head: SaveHead,
         read_heads: ReadHeads,
-        set_aside: SetAside,
+        publish_dead_letter: PublishDeadLetter,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._key = key
-        self._keep_head = keep_head
+        self._save_head = save_head
         self._read_heads = read_heads
-        self._set_aside = set_aside
+        self._publish_dead_letter = publish_dead_letter
         self._clock = clock
 
     async def on_events(self, messages: list[Msg]) -> None:
-        """Chain a batch. Raises when it is to come again; what is there already is found by its id."""
+        """Append events to their chains; known ones are skipped by id. Raises when they have to be redelivered."""
         events: list[AuditEvent] = []
         for message in messages:
             try:
@@ -58,19 +58,19 @@ class Auditing:
             events.append(event)
         if events:
             for head in await self._store.append(events, self._clock()):
-                await self._keep_head(sign(head, self._key))
+                await self._save_head(sign(head, self._key))
 
     async def entries(self, command: ListAudit) -> AuditEntries:
-        """A page of a tenant's audit, newest first. Raises DatabaseUnavailable."""
+        """Return a page of a tenant's audit, newest first. Raises DatabaseUnavailable."""
         return AuditEntries(entries=await self._store.page(command.tenant, command.before, command.limit))
 
     async def verify(self, command: VerifyAudit) -> AuditVerification:
-        """Recompute the chains. Raises DatabaseUnavailable, and nats-py's errors where the signed ends cannot be read."""
+        """Recompute the chains. Raises DatabaseUnavailable, and nats-py's errors if the signed heads cannot be read."""
         heads = await self._read_heads()
-        wanted = [command.tenant] if command.tenant else sorted({*await self._store.tenants(), *heads})
+        tenants = [command.tenant] if command.tenant else sorted({*await self._store.tenants(), *heads})
         faults: list[str] = []
         entries = 0
-        for tenant in wanted:
+        for tenant in tenants:
             check = ChainCheck(tenant, heads.get(tenant))
             async for page in self._store.chain(tenant):
                 check.feed(page)
@@ -80,12 +80,12 @@ class Auditing:
         if command.tenant is None:
             missing = await self._store.missing()
             faults += [f"{count} events of the {service} are missing" for service, count in missing.items()]
-        return AuditVerification(tenants=len(wanted), entries=entries, faults=faults[:_MAX_FAULTS])
+        return AuditVerification(tenants=len(tenants), entries=entries, faults=faults[:_MAX_FAULTS])
 
     async def _reject(self, message: Msg, reason: str) -> None:
-        _log.error("an audit event was set aside", extra={"subject": message.subject, "reason": reason})
-        await self._set_aside(
-            Rejected(
+        _log.error("an audit event was rejected", extra={"subject": message.subject, "reason": reason})
+        await self._publish_dead_letter(
+            RejectedRecord(
                 original=message.data,
                 reason=reason,
                 producer=message.subject.rpartition(".")[2],

@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.topology import KEY_SPENT, Role
 from keyferry.contracts.usage import KeySource, TokenUsage
-from tests.integration.usage_ledger.ledger import PATIENCE_SECONDS, Surroundings
+from tests.integration.usage_ledger.processes import PATIENCE_SECONDS, Surroundings
 from tests.support.ledger.attempt_records import attempt_record
 
 MONTH = datetime(2026, 10, 5, tzinfo=UTC)

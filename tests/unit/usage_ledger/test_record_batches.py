@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from keyferry.contracts.topology import ATTEMPT_FINISHED, RECORD_REJECTED, REQUEST_DECIDED
-from services.usage_ledger.dead_letter import MAX_KEPT_BYTES, DeadLetter, Rejected, dead_letter, message_id
-from services.usage_ledger.intake import attempts_of, decisions_of
+from services.usage_ledger.dead_letter import MAX_KEPT_BYTES, DeadLetter, RejectedRecord, message_id, to_dead_letter
+from services.usage_ledger.record_batches import decode_attempts, decode_decisions
 from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message, decision_record
 
 SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
@@ -20,18 +20,18 @@ def changed(**changes: object) -> bytes:
 
 def test_every_record_knows_where_it_came_from() -> None:
     records = [attempt_record() for _ in range(3)]
-    arrivals = [
+    messages = [
         (SUBJECT, batch_message([records[0].encode(), records[1].encode()], spool_id="spl_1")),
         (SUBJECT, batch_message([records[2].encode()], spool_id=None)),
     ]
-    taken = attempts_of(arrivals)
-    assert [(item.record, item.producer, item.spool_id) for item in taken.received] == [
+    batches = decode_attempts(messages)
+    assert [(item.record, item.producer, item.spool_id) for item in batches.valid] == [
         (records[0], WORKER, "spl_1"),
         (records[1], WORKER, "spl_1"),
         (records[2], WORKER, None),
     ]
-    assert [item.line for item in taken.received] == [record.encode() for record in records]
-    assert taken.rejected == []
+    assert [item.line for item in batches.valid] == [record.encode() for record in records]
+    assert batches.rejected == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_every_record_knows_where_it_came_from() -> None:
 )
 def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> None:
     good = [attempt_record() for _ in range(2)]
-    taken = attempts_of([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
+    taken = decode_attempts([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
     assert [item.record for item in taken.received] == good
     (rejected,) = taken.rejected
     assert reason in rejected.reason
@@ -66,14 +66,16 @@ def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> N
 
 
 def test_a_reason_repeats_no_value() -> None:
-    taken = attempts_of([(SUBJECT, batch_message([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))])
+    taken = decode_attempts(
+        [(SUBJECT, batch_message([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))]
+    )
     assert "secret" not in taken.rejected[0].reason.lower()
 
 
 @pytest.mark.parametrize("data", [b"", b"no newline", b'{"count": 0, "producer": "p"}\n{}', b"{}\n{}", b"\x00\n\x00"])
 def test_an_unreadable_pack_goes_whole(data: bytes) -> None:
     good = attempt_record()
-    taken = attempts_of([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
+    taken = decode_attempts([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
     assert [item.record for item in taken.received] == [good]
     (rejected,) = taken.rejected
     assert (rejected.original, rejected.spool_id, rejected.spool_seq) == (data, None, None)
@@ -85,18 +87,18 @@ def test_a_time_without_a_zone_is_utc() -> None:
     east = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     lines = [attempt_record(started_at=moment).encode() for moment in (naive, east)]
     expected = naive.replace(tzinfo=UTC)
-    assert [item.record.started_at for item in attempts_of([(SUBJECT, batch_message(lines))]).received] == [
+    assert [item.record.started_at for item in decode_attempts([(SUBJECT, batch_message(lines))]).received] == [
         expected
     ] * 2
     subject = REQUEST_DECIDED.format(router="router")
     lines = [decision_record(decided_at=moment).encode() for moment in (naive, east)]
-    found = decisions_of([(subject, batch_message(lines, producer="router", spool_id=None))]).received
+    found = decode_decisions([(subject, batch_message(lines, producer="router", spool_id=None))]).received
     assert [item.record.decided_at for item in found] == [expected] * 2
 
 
 def test_a_bad_decision_goes_alone() -> None:
     good = decision_record()
-    taken = decisions_of(
+    taken = decode_decisions(
         [(REQUEST_DECIDED.format(router="router"), batch_message([b"{}", good.encode()], producer="router"))]
     )
     assert [item.record for item in taken.received] == [good]
@@ -105,11 +107,11 @@ def test_a_bad_decision_goes_alone() -> None:
 
 
 def test_a_dead_letter_holds_the_original_up_to_a_limit() -> None:
-    small = Rejected(original=b"\x00\xff", reason="why", producer=WORKER, stream="ATTEMPTS")
-    letter = DeadLetter.decode(dead_letter(small).encode())
+    small = RejectedRecord(original=b"\x00\xff", reason="why", producer=WORKER, stream="ATTEMPTS")
+    letter = DeadLetter.decode(to_dead_letter(small).encode())
     assert (letter.message, letter.original, letter.original_size_bytes) == ("why", b"\x00\xff", 2)
-    large = Rejected(original=b"x" * (MAX_KEPT_BYTES + 1), reason="why", producer=WORKER, stream="ATTEMPTS")
-    letter = dead_letter(large)
+    large = RejectedRecord(original=b"x" * (MAX_KEPT_BYTES + 1), reason="why", producer=WORKER, stream="ATTEMPTS")
+    letter = to_dead_letter(large)
     assert (len(letter.original), letter.original_size_bytes) == (MAX_KEPT_BYTES, MAX_KEPT_BYTES + 1)
     assert RECORD_REJECTED.message.model_validate_json(letter.encode()).model_dump(mode="json") == {
         "code": "invalid",
@@ -118,7 +120,7 @@ def test_a_dead_letter_holds_the_original_up_to_a_limit() -> None:
 
 
 def test_the_same_original_has_the_same_message_id() -> None:
-    first = Rejected(original=b"x", reason="one", producer=WORKER, stream="ATTEMPTS")
-    again = Rejected(original=b"x", reason="two", producer=WORKER, stream="ATTEMPTS", spool_seq=1)
-    other = Rejected(original=b"y", reason="one", producer=WORKER, stream="ATTEMPTS")
+    first = RejectedRecord(original=b"x", reason="one", producer=WORKER, stream="ATTEMPTS")
+    again = RejectedRecord(original=b"x", reason="two", producer=WORKER, stream="ATTEMPTS", spool_seq=1)
+    other = RejectedRecord(original=b"y", reason="one", producer=WORKER, stream="ATTEMPTS")
     assert message_id(first) == message_id(again) != message_id(other)

@@ -1,0 +1,88 @@
+"""The ledger's tables of attempts and decisions, and transactions on its schema."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import BigInteger, Boolean, Column, Computed, DateTime, MetaData, Numeric, RowMapping, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from keyferry.contracts.money import PLACES
+from keyferry.contracts.usage import TokenUsage
+from keyferry.runtime.database.errors import translate_database_errors
+
+SCHEMA = "usage_ledger"
+TOKEN_KINDS = tuple(TokenUsage.model_fields)
+
+metadata = MetaData(schema=SCHEMA)
+_Timestamp = DateTime(timezone=True)
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),
+    Column("request_id", Text),
+    Column("kind", Text),
+    Column("decision_id", Text),
+    Column("attempt_number", BigInteger),
+    Column("tenant", Text),
+    Column("client_token_id", Text),
+    Column("provider", Text),
+    Column("endpoint", Text),
+    Column("origin", Text),
+    Column("model_asked", Text),
+    Column("model", Text),
+    Column("model_served", Text),
+    Column("operation", Text),
+    Column("key_source", Text),
+    Column("key_id", Text),
+    Column("stream", Boolean),
+    Column("outcome", Text),
+    Column("failure", JSONB(none_as_null=True)),
+    Column("failure_class", Text, Computed("failure ->> 'failure_class'", persisted=True)),
+    Column("finish_reason", Text),
+    Column("service_tier", Text),
+    *(Column(f"{kind}_tokens", BigInteger) for kind in TOKEN_KINDS),
+    Column("usage_source", Text),
+    Column("reported_cost_usd", Numeric(27, PLACES)),
+    Column("cost_usd", Numeric(24, PLACES)),
+    Column("price_version", Text),
+    Column("pricing", Text),
+    Column("started_at", _Timestamp),
+    Column("latency_ms", BigInteger),
+    Column("first_token_ms", BigInteger),
+    Column("tags", JSONB),
+    Column("traceparent", Text),
+    Column("trace_id", Text),
+    Column("worker_id", Text),
+    Column("spool_seq", BigInteger),
+    Column("recorded_at", _Timestamp),
+)
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("request_id", Text),
+    Column("tenant", Text),
+    Column("record", JSONB),
+    Column("decided_at", _Timestamp),
+    Column("recorded_at", _Timestamp),
+)
+
+
+class TransactionalStore:
+    """Base of the ledger's stores: transactions on one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that is committed at the end of the block. Raises DatabaseUnavailable."""
+        with translate_database_errors():
+            async with self._engine.begin() as connection:
+                yield connection
+
+
+def token_usage_of(row: RowMapping) -> TokenUsage:
+    """Return the token counts of a row with a column for each kind of token."""
+    return TokenUsage(**{kind: int(row[f"{kind}_tokens"]) for kind in TOKEN_KINDS})

@@ -1,0 +1,180 @@
+"""Ingestion of record batches from the streams into the tables, each record once.
+
+The order is: commit, publish dead letters, confirm to the workers, and acknowledge when the handler returns. After a failure in
+between the batch is redelivered, and its rows are found by their ids.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
+
+from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
+from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
+from keyferry.pricing.file import PriceList
+from keyferry.runtime.process.telemetry import Telemetry, trace_id
+from services.usage_ledger.dead_letter import RejectedRecord
+from services.usage_ledger.pricing import price
+from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
+from services.usage_ledger.store import LedgerStore
+
+_log = logging.getLogger(__name__)
+
+_TRANSACTION_BYTES = 2 * 1024 * 1024
+"""Bytes of messages per transaction: some thousands of records, which limits memory and blocking of the event loop."""
+
+Confirm = Callable[[AttemptsConfirmed], Awaitable[None]]
+OnNewAttempts = Callable[[list[LedgerRow]], None]
+"""Receives the attempts that were new to the tables."""
+PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
+"""Raises when the dead letter is not stored."""
+
+
+@dataclass(slots=True)
+class IngestionCounters:
+    """Counts since the start of this process."""
+
+    recorded: int = 0
+    repeated: int = 0
+    unpriced: int = 0
+    decisions: int = 0
+    dead_letters: int = 0
+
+
+class Ingestion:
+    """Handlers of batches. Each raises when its batch has to be redelivered."""
+
+    def __init__(
+        self,
+        *,
+        store: LedgerStore,
+        prices: PriceList,
+        confirm: Confirm,
+        publish_dead_letter: PublishDeadLetter,
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+        on_new_attempts: OnNewAttempts,
+    ) -> None:
+        self._store = store
+        self._on_new_attempts = on_new_attempts
+        self._prices = prices
+        self._confirm = confirm
+        self._publish_dead_letter = publish_dead_letter
+        self._telemetry = telemetry
+        self._clock = clock
+        self.counters = IngestionCounters()
+
+    async def on_attempts(self, messages: list[Msg]) -> None:
+        """Record batches of attempts."""
+        for part in _split(messages):
+            await self._ingest_attempts(part)
+
+    async def on_decisions(self, messages: list[Msg]) -> None:
+        """Record batches of decisions."""
+        for part in _split(messages):
+            await self._ingest_decisions(part)
+
+    async def _ingest_attempts(self, part: list[Msg]) -> None:
+        batches = decode_attempts((message.subject, message.data) for message in part)
+        rejected = await self._record(batches.valid)
+        await self._publish_dead_letters(batches.rejected + rejected)
+        for confirmation in _confirmations(batches.valid, batches.rejected):
+            await self._confirm(confirmation)
+
+    async def _record(self, decoded: list[DecodedRecord[AttemptRecord]]) -> list[RejectedRecord]:
+        """Price and insert attempts; return those that PostgreSQL rejects."""
+        began_ns = time.time_ns()
+        rows = self._price(decoded)
+        result = await self._store.record_attempts(rows)
+        # By id, since a record can be in a batch more than once.
+        by_id = {row.record.attempt_id: row for row in rows}
+        new = [by_id[attempt_id] for attempt_id in result.new]
+        self._on_new_attempts(new)
+        for row in new:
+            self._trace(row, began_ns)
+        self.counters.recorded += len(new)
+        self.counters.repeated += len(rows) - len(new) - len(result.rejected)
+        self.counters.unpriced += sum(row.pricing == "unpriced" for row in new)
+        return [reject(decoded[index], reason, ATTEMPT_FINISHED) for index, reason in result.rejected.items()]
+
+    def _price(self, decoded: Sequence[DecodedRecord[AttemptRecord]]) -> list[LedgerRow]:
+        now = self._clock()
+        rows = []
+        for item in decoded:
+            found = price(item.record, self._prices)
+            row = LedgerRow(
+                record=item.record,
+                cost_usd=found.cost_usd,
+                price_version=found.version,
+                pricing=found.pricing,
+                trace_id=trace_id(item.record.traceparent),
+                recorded_at=now,
+            )
+            rows.append(row)
+        return rows
+
+    def _trace(self, row: LedgerRow, began_ns: int) -> None:
+        record = row.record
+        span = self._telemetry.start(
+            "usage_ledger.record", record.traceparent, kind=SpanKind.CONSUMER, start_time_ns=began_ns
+        )
+        span.set(
+            keyferry__tenant=record.tenant,
+            keyferry__request_id=record.request_id,
+            keyferry__attempt_id=record.attempt_id,
+            keyferry__outcome=record.outcome.value,
+            keyferry__pricing=row.pricing,
+            keyferry__price_version=row.price_version,
+        )
+        span.end()
+
+    async def _ingest_decisions(self, part: list[Msg]) -> None:
+        batches = decode_decisions((message.subject, message.data) for message in part)
+        decoded = batches.valid
+        result = await self._store.record_decisions([item.record for item in decoded], self._clock())
+        self.counters.decisions += len(result.new)
+        rejected = (reject(decoded[index], reason, REQUEST_DECIDED) for index, reason in result.rejected.items())
+        await self._publish_dead_letters([*batches.rejected, *rejected])
+
+    async def _publish_dead_letters(self, rejected: Iterable[RejectedRecord]) -> None:
+        for item in rejected:
+            await self._publish_dead_letter(item)
+            self.counters.dead_letters += 1
+            _log.error(
+                "a record was rejected and stored in the dead letters",
+                extra={"stream": item.stream, "producer": item.producer, "reason": item.reason},
+            )
+
+
+def _split(messages: Iterable[Msg]) -> Iterator[list[Msg]]:
+    """Split messages into parts of one transaction each, in order."""
+    part: list[Msg] = []
+    size = 0
+    for message in messages:
+        part.append(message)
+        size += len(message.data)
+        if size >= _TRANSACTION_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _confirmations(
+    decoded: Iterable[DecodedRecord[AttemptRecord]], rejected: Iterable[RejectedRecord]
+) -> Iterator[AttemptsConfirmed]:
+    """Confirm every durable record by worker and spool: new ones, known ones, and dead letters."""
+    seqs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for item in decoded:
+        if item.spool_id is not None:
+            seqs[item.producer, item.spool_id].append(item.record.spool_seq)
+    for bad in rejected:
+        if bad.spool_id is not None and bad.spool_seq is not None:
+            seqs[bad.producer, bad.spool_id].append(bad.spool_seq)
+    for (worker, spool_id), spool_seqs in seqs.items():
+        yield AttemptsConfirmed(worker_id=worker, spool_id=spool_id, spool_seqs=spool_seqs)

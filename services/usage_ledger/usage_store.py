@@ -1,0 +1,130 @@
+"""Sums over the table of attempts: a tenant's usage, and the spending of provider keys."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import RowMapping, Select, case, func, select, text
+
+from keyferry.contracts.key import KeySpend
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.usage import KeySource, Outcome, SummarizeUsage, UsageRow, UsageSummary
+from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, token_usage_of
+
+_MAX_SUMMARY_ROWS = 10_000
+
+
+class SummaryTooLong(Exception):
+    """A summary has more rows than fit into a message."""
+
+
+class UsageStore(TransactionalStore):
+    """Queries over attempts. Every method raises DatabaseUnavailable."""
+
+    async def summarize(self, command: SummarizeUsage) -> UsageSummary:
+        """Sum a tenant's usage by provider and model, most expensive first. Raises SummaryTooLong."""
+        async with self.transaction() as connection:
+            found = (await connection.execute(_summary(command))).mappings().all()
+        if len(found) > _MAX_SUMMARY_ROWS:
+            raise SummaryTooLong
+        total = next(row for row in found if row["is_total"])
+        return UsageSummary(
+            tenant=command.tenant,
+            requests=total["requests"],
+            attempts=total["attempts"],
+            cost_usd=total["cost_usd"],
+            unpriced=total["unpriced"],
+            rows=[_usage_row(row) for row in found if not row["is_total"]],
+        )
+
+    async def sum_key_spending(self, keys: Sequence[tuple[str, str]]) -> list[KeySpend]:
+        """Sum the cost of the calls with each of these provider keys in its calendar month (UTC)."""
+        columns = attempts.c
+        month = func.to_char(func.timezone("UTC", columns.started_at), "YYYY-MM")
+        query = (
+            select(
+                columns.key_id,
+                month.label("month"),
+                # A platform key's calls serve many tenants; the key belongs to none of them.
+                func.max(case((columns.key_source == KeySource.PLATFORM.value, PLATFORM_TENANT), else_=columns.tenant)),
+                func.coalesce(func.sum(columns.cost_usd), 0),
+                func.count(),
+                func.count().filter(columns.pricing == "unpriced"),
+                func.max(columns.started_at),
+            )
+            .where(columns.key_id.in_({key_id for key_id, _ in keys}), columns.started_at >= _first_day(keys))
+            .group_by(columns.key_id, month)
+        )
+        async with self.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            KeySpend(
+                key_id=key_id,
+                month=in_month,
+                tenant=tenant,
+                spent_usd=cost,
+                attempts=count,
+                unpriced=unpriced,
+                last_used_at=last.astimezone(UTC),
+            )
+            for key_id, in_month, tenant, cost, count, unpriced, last in rows
+            if (key_id, in_month) in keys
+        ]
+
+    async def keys_used_this_month(self) -> set[tuple[str, str]]:
+        """Return key id and month of every provider key that was used in the current calendar month (UTC)."""
+        now = datetime.now(UTC)
+        columns = attempts.c
+        query = (
+            select(columns.key_id)
+            .distinct()
+            .where(
+                columns.key_id.is_not(None),
+                columns.started_at >= now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+            )
+        )
+        async with self.transaction() as connection:
+            return {(key_id, now.strftime("%Y-%m")) for key_id in await connection.scalars(query)}
+
+
+def _first_day(keys: Sequence[tuple[str, str]]) -> datetime:
+    return datetime.strptime(min(month for _, month in keys), "%Y-%m").replace(tzinfo=UTC)
+
+
+def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
+    """Select one row per provider and model and one total row, from one snapshot."""
+    columns = attempts.c
+    counts = (func.count().filter(columns.outcome == outcome.value).label(outcome.value) for outcome in Outcome)
+    sums = (func.coalesce(func.sum(columns[f"{kind}_tokens"]), 0).label(f"{kind}_tokens") for kind in TOKEN_KINDS)
+    cost = func.coalesce(func.sum(columns.cost_usd), 0).label("cost_usd")
+    query = select(
+        columns.provider,
+        columns.model,
+        (func.grouping(columns.provider, columns.model) != 0).label("is_total"),
+        func.count(columns.request_id.distinct()).label("requests"),
+        func.count().label("attempts"),
+        *counts,
+        *sums,
+        cost,
+        func.count().filter(columns.pricing == "unpriced").label("unpriced"),
+    ).where(columns.tenant == command.tenant)
+    if command.since is not None:
+        query = query.where(columns.started_at >= command.since)
+    if command.until is not None:
+        query = query.where(columns.started_at < command.until)
+    grouped = query.group_by(text("GROUPING SETS ((provider, model), ())"))
+    return grouped.order_by(cost.desc(), columns.provider, columns.model).limit(_MAX_SUMMARY_ROWS + 2)
+
+
+def _usage_row(row: RowMapping) -> UsageRow:
+    return UsageRow(
+        provider=row["provider"],
+        model=row["model"],
+        attempts=row["attempts"],
+        completed=row["completed"],
+        failed=row["failed"],
+        cancelled=row["cancelled"],
+        indeterminate=row["indeterminate"],
+        token_usage=token_usage_of(row),
+        cost_usd=row["cost_usd"],
+        unpriced=row["unpriced"],
+    )
