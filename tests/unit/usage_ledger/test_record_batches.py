@@ -1,4 +1,4 @@
-"""Packs are taken apart so that what is bad goes alone."""
+"""Packs are batches apart so that what is bad goes alone."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -57,27 +57,27 @@ def test_every_record_knows_where_it_came_from() -> None:
 )
 def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> None:
     good = [attempt_record() for _ in range(2)]
-    taken = decode_attempts([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
-    assert [item.record for item in taken.received] == good
-    (rejected,) = taken.rejected
+    batches = decode_attempts([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
+    assert [item.record for item in batches.valid] == good
+    (rejected,) = batches.rejected
     assert reason in rejected.reason
     assert (rejected.original, rejected.producer, rejected.stream) == (line, WORKER, "ATTEMPTS")
     assert (rejected.spool_id, rejected.spool_seq) == ("spl_1", seq)
 
 
 def test_a_reason_repeats_no_value() -> None:
-    taken = decode_attempts(
+    batches = decode_attempts(
         [(SUBJECT, batch_message([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))]
     )
-    assert "secret" not in taken.rejected[0].reason.lower()
+    assert "secret" not in batches.rejected[0].reason.lower()
 
 
 @pytest.mark.parametrize("data", [b"", b"no newline", b'{"count": 0, "producer": "p"}\n{}', b"{}\n{}", b"\x00\n\x00"])
 def test_an_unreadable_pack_goes_whole(data: bytes) -> None:
     good = attempt_record()
-    taken = decode_attempts([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
-    assert [item.record for item in taken.received] == [good]
-    (rejected,) = taken.rejected
+    batches = decode_attempts([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
+    assert [item.record for item in batches.valid] == [good]
+    (rejected,) = batches.rejected
     assert (rejected.original, rejected.spool_id, rejected.spool_seq) == (data, None, None)
     assert rejected.reason.startswith("BatchHead: ")
 
@@ -87,23 +87,23 @@ def test_a_time_without_a_zone_is_utc() -> None:
     east = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     lines = [attempt_record(started_at=moment).encode() for moment in (naive, east)]
     expected = naive.replace(tzinfo=UTC)
-    assert [item.record.started_at for item in decode_attempts([(SUBJECT, batch_message(lines))]).received] == [
+    assert [item.record.started_at for item in decode_attempts([(SUBJECT, batch_message(lines))]).valid] == [
         expected
     ] * 2
     subject = REQUEST_DECIDED.format(router="router")
     lines = [decision_record(decided_at=moment).encode() for moment in (naive, east)]
-    found = decode_decisions([(subject, batch_message(lines, producer="router", spool_id=None))]).received
+    found = decode_decisions([(subject, batch_message(lines, producer="router", spool_id=None))]).valid
     assert [item.record.decided_at for item in found] == [expected] * 2
 
 
 def test_a_bad_decision_goes_alone() -> None:
     good = decision_record()
-    taken = decode_decisions(
+    batches = decode_decisions(
         [(REQUEST_DECIDED.format(router="router"), batch_message([b"{}", good.encode()], producer="router"))]
     )
-    assert [item.record for item in taken.received] == [good]
-    assert taken.rejected[0].reason.startswith("DecisionRecord: decision_id: Field required")
-    assert taken.rejected[0].stream == "DECISIONS"
+    assert [item.record for item in batches.valid] == [good]
+    assert batches.rejected[0].reason.startswith("DecisionRecord: decision_id: Field required")
+    assert batches.rejected[0].stream == "DECISIONS"
 
 
 def test_a_dead_letter_holds_the_original_up_to_a_limit() -> None:
