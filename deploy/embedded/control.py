@@ -12,11 +12,12 @@ import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
 from deploy.embedded.errors import LaunchFailed
+from keyferry.runtime.process.control_socket import SOCKET_NAME, short_address
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Line: TypeAlias = dict[str, Value]
@@ -24,11 +25,9 @@ Send: TypeAlias = Callable[[Line], None]
 Command: TypeAlias = Callable[[Line, Send], Awaitable[Line]]
 """Executes a request, sends progress lines and returns the last line. Raises CommandFailed."""
 
-SOCKET = "control.sock"
 _REQUEST_SECONDS = 5.0
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _LINE_BYTES = 1 << 20
-_LONGEST_ADDRESS_BYTES = 100
 
 
 class CommandFailed(LaunchFailed):
@@ -49,9 +48,9 @@ class ControlServer:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "ControlServer":
-        path = self._run_dir / SOCKET
+        path = self._run_dir / SOCKET_NAME
         path.unlink(missing_ok=True)
-        with _reachable(path) as address:
+        with short_address(path) as address:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             before = os.umask(0o177)
             try:
@@ -66,7 +65,7 @@ class ControlServer:
         self._server.close()
         if self._connections:
             await asyncio.wait(self._connections, timeout=_CLOSE_TIMEOUT_SECONDS)
-        (self._run_dir / SOCKET).unlink(missing_ok=True)
+        (self._run_dir / SOCKET_NAME).unlink(missing_ok=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer), name="control connection")
@@ -105,7 +104,7 @@ def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> I
 
     Raises NotRunning, CommandFailed, and TimeoutError if no line arrives within `timeout_seconds`.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, _reachable(run_dir / SOCKET) as address:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short_address(run_dir / SOCKET_NAME) as address:
         client.settimeout(timeout_seconds)
         try:
             client.connect(address)
@@ -117,16 +116,3 @@ def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> I
             if "failed" in line:
                 raise CommandFailed(line["failed"])
             yield line
-
-
-@contextmanager
-def _reachable(path: Path) -> Iterator[str]:
-    """Yield an address for a socket whose path may be longer than unix(7) allows."""
-    if len(os.fsencode(path)) <= _LONGEST_ADDRESS_BYTES or not path.parent.is_dir():
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)

@@ -20,7 +20,7 @@ from keyferry.cli.connection import OperatorConnection, operator
 from keyferry.cli.installation import Installation, InstallationState, locate
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
-from keyferry.cli.tokens import build_registration, state
+from keyferry.cli.tokens import build_registration, describe_state
 from keyferry.cli.trace_output import format_trace
 from keyferry.contracts import client_token
 from keyferry.contracts.envelope import MalformedMessage
@@ -97,7 +97,7 @@ async def _ensure_tenant(session: OperatorConnection) -> None:
 
 def is_active(tokens: list[ClientToken], token: Secret, now: datetime) -> bool:
     """Return whether a token with the last characters of `token` is active at `now`."""
-    return any(token.reveal().endswith(known.last4) and state(known, now) == "active" for known in tokens)
+    return any(token.reveal().endswith(known.last4) and describe_state(known, now) == "active" for known in tokens)
 
 
 def _read_token(file: Path) -> Secret | None:
@@ -124,7 +124,7 @@ def _chat(where: InstallationState, token: Secret) -> tuple[str, int]:
             for event in _iterate_events(response):
                 complete = event == _DONE
                 if not complete:
-                    print(answer.take(event.encode()), end="", flush=True)
+                    print(answer.add(event.encode()), end="", flush=True)
             print(flush=True)
             request_id, attempts = response.headers[_REQUEST_ID], int(response.headers.get(_ATTEMPTS, "1"))
     if not complete or _GREETING not in answer.text:

@@ -92,7 +92,7 @@ def test_the_life_of_a_key_from_the_command_line(keyed_system: KeyedSystem) -> N
     told = ["add", "add", "add", "test", "rotate", "rotate", "revert", "edit", "edit", "remove"]
     assert [action for action, _ in done] == [f"key.{action}" for action in told]
     assert [outcome for _, outcome in done].count("refused") == 3
-    assert "the audit is whole and unchanged" in keyed_system.system.cli("audit", "verify")
+    assert "the audit log is complete and unchanged" in keyed_system.system.cli("audit", "verify")
     everything = keyed_system.system.cli("audit", "list", "--tenant", tenant, "--json")
     assert not any(key in everything for key in (first, second))
 

@@ -98,7 +98,7 @@ def test_a_rotation_whose_process_is_killed_fails_no_request_and_leaves_nothing_
     assert leases >= size.cold_share * asked, "requests needed the vault; else this shows little"
     assert paid_by_others(keyed_system, turns, keys) == []
     everything_opens_without_the_former(keyed_system, kek, size.tenants)
-    assert "the audit is whole and unchanged" in keyed_system.cli("audit", "verify")
+    assert "the audit log is complete and unchanged" in keyed_system.cli("audit", "verify")
 
 
 @contextmanager

@@ -1,96 +1,96 @@
-"""The doctor's checks over the bus: every service, the KEK's age, one chat, its way into the ledger, the clocks."""
+"""The doctor's checks over the bus: every service, the KEK's age, one chat, its records in the ledger, the clocks."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from nats.errors import Error as NatsError
 
-from keyferry.cli.chat_request import ChatResult, body, exchange, request
+from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
 from keyferry.cli.connection import OperatorConnection
-from keyferry.cli.finding import Finding
+from keyferry.cli.problem import Finding
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
-from keyferry.cli.terminal import days
+from keyferry.cli.terminal import format_days
 from keyferry.contracts.key import KekAgeReport, RotateKek
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import CONSUMERS, KEK_ROTATE, SERVICES, Role
 from keyferry.runtime.bus.requests import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)
-"""Half of the second within which a provider call has to begin (`contracts.chat.START_WITHIN_MS`)."""
+"""Half of the second within which a provider call must start (`contracts.chat.START_WITHIN_MS`)."""
 _ECHO = "echo"
 _KEK = "KEK"
 
 
 async def check_bus(operator: OperatorConnection, tenant: str, worker_slots: int) -> AsyncIterator[Finding]:
-    """Everything that can be seen over the bus. Makes one chat request as `tenant` to the built-in echo."""
+    """Check everything over the bus. Makes one chat request as `tenant` to the built-in echo."""
     try:
         round_trip_seconds = await operator.client.rtt()
     except NatsError:
         yield Finding("bus", "the connection was lost", "Look at the log of nats, and run this again")
         return
     yield Finding("bus", f"NATS answers in {round_trip_seconds * 1000:.1f} ms and accepts the operator")
-    reports = await operator.roll_call()
+    reports = await operator.collect_reports()
     for finding in check_services(reports, worker_slots):
         yield finding
     if any(report.service == Role.KEY_VAULT.value and report.ready for report in reports):
-        yield await _kek(operator)
-    async for finding in _journey(operator, tenant):
+        yield await _check_kek(operator)
+    async for finding in _check_request(operator, tenant):
         yield finding
 
 
 def check_services(reports: Sequence[ServiceReport], worker_slots: int) -> Iterator[Finding]:
-    """For each service: whether it is there, in every slot, and ready."""
+    """Check that each service runs in every slot and is ready."""
     for role in SERVICES:
         own = [report for report in reports if report.service == role.value]
         expected = range(1, worker_slots + 1) if role is Role.PROVIDER_WORKER else range(1, 2)
         absent = [slot for slot in expected if slot not in {report.slot for report in own}]
         if absent and role is Role.PROVIDER_WORKER:
             slots = ", ".join(map(str, absent))
-            yield Finding(role.value, f"slot {slots} does not answer", _look_at(role))
+            yield Finding(role.value, f"slot {slots} does not answer", _remedy(role))
         elif absent:
-            yield Finding(role.value, "does not answer", _look_at(role))
+            yield Finding(role.value, "does not answer", _remedy(role))
         for report in own:
-            yield _service(role, report)
+            yield _check_service(role, report)
 
 
 def check_kek_age(term: KekAgeReport) -> Finding:
-    """Whether the KEKs are as young as the operator wants them."""
-    age = f"{term.kek} is {days(term.age_days)} old"
+    """Check that no KEK is older than the operator's limit."""
+    age = f"{term.kek} is {format_days(term.age_days)} old"
     if term.overdue:
         return Finding(_KEK, f"{age} and overdue for rotation", term.detail)
     return Finding(_KEK, f"{age}; {term.detail}")
 
 
 def check_clock(before: datetime, decided_at: datetime, after: datetime) -> Finding:
-    """Whether the router's clock agrees with ours: it decided between two moments of ours."""
+    """Check that the router's clock agrees with ours: it decided between two times of our clock."""
     skew = max(before - decided_at, decided_at - after, timedelta(0))
     if skew > MAX_SKEW:
         return Finding(
             "clock",
             f"the router's clock and this one differ by {skew / timedelta(milliseconds=1):.0f} ms or more",
-            "Synchronise the clocks of all machines (NTP): requests are refused as too late otherwise",
+            "Synchronise the clocks of all machines (NTP): otherwise requests are refused as too late",
         )
-    return Finding("clock", "the router's agrees with this one")
+    return Finding("clock", "the router's clock agrees with this one")
 
 
-def check_chat(chat_result: ChatResult, text: str, tenant: str) -> Finding:
-    """Whether the echo came back whole."""
-    if chat_result.failure is not None:
-        failure = chat_result.failure.failure
+def check_chat(result: ChatResult, text: str, tenant: str) -> Finding:
+    """Check that the echo is complete and unchanged."""
+    if result.failure is not None:
+        failure = result.failure.failure
         return Finding(
             "chat",
             f"{tenant} got no answer from {_ECHO}: {failure.message} ({failure.failure_class})",
-            "See to the services above; `keyferry tenants list` shows the tenants, --tenant chooses one",
+            "Repair the services above; `keyferry tenants list` shows the tenants, --tenant chooses one",
         )
-    if text not in chat_result.answer.text:
-        return Finding("chat", "the echo came back changed", "Look at the log of provider-worker")
-    return Finding("chat", f"{tenant} got a whole answer from {_ECHO}")
+    if text not in result.answer.text:
+        return Finding("chat", "the echo is not what was sent", "Look at the log of provider-worker")
+    return Finding("chat", f"{tenant} got a complete answer from {_ECHO}")
 
 
-def check_ledger(trace: RequestTrace, chat_result: ChatResult) -> Finding:
-    """Whether decision and attempt took their streams into the ledger."""
+def check_ledger(trace: RequestTrace, result: ChatResult) -> Finding:
+    """Check that the decision and the attempts reached the ledger through their streams."""
     streams = ", ".join(consumer.stream for consumer in CONSUMERS if consumer.subscriber is Role.USAGE_LEDGER)
-    if missing := trace.missing(chat_result.attempts):
+    if missing := trace.missing(result.attempts):
         problem = incomplete_trace(missing)
         return Finding(
             "ledger",
@@ -98,42 +98,42 @@ def check_ledger(trace: RequestTrace, chat_result: ChatResult) -> Finding:
             f"Look at the log of {Role.USAGE_LEDGER}; the streams {streams} may be missing: `make up`",
         )
     ids = ", ".join(row.record.attempt_id for row in trace.attempts) or "no attempt"
-    return Finding("ledger", f"the request arrived by the streams {streams}: {ids}")
+    return Finding("ledger", f"the request's records arrived through the streams {streams}: {ids}")
 
 
-async def _kek(operator: OperatorConnection) -> Finding:
+async def _check_kek(operator: OperatorConnection) -> Finding:
     try:
-        far = await operator.ask(KEK_ROTATE, RotateKek(start=False))
+        rotation = await operator.ask(KEK_ROTATE, RotateKek(start=False))
     except (BusError, Refused) as error:
-        return Finding(_KEK, f"its age could not be asked: {error}", _look_at(Role.KEY_VAULT))
-    if far.term is None:
-        return Finding(_KEK, "this vault does not tell its age")
-    return check_kek_age(far.term)
+        return Finding(_KEK, f"its age is unknown: {error}", _remedy(Role.KEY_VAULT))
+    if rotation.term is None:
+        return Finding(_KEK, "this vault does not report its age")
+    return check_kek_age(rotation.term)
 
 
-async def _journey(operator: OperatorConnection, tenant: str) -> AsyncIterator[Finding]:
+async def _check_request(operator: OperatorConnection, tenant: str) -> AsyncIterator[Finding]:
     text = "keyferry doctor"
-    head = request(tenant, _ECHO, stream=True, tags={"purpose": "doctor"})
+    head = build_request(tenant, _ECHO, stream=True, tags={"purpose": "doctor"})
     before = datetime.now(UTC)
-    chat_result = await exchange(operator, head, body(text, _ECHO, stream=True), lambda _: None)
+    result = await send_chat(operator, head, build_body(text, _ECHO, stream=True), lambda _: None)
     after = datetime.now(UTC)
-    yield check_chat(chat_result, text, tenant)
+    yield check_chat(result, text, tenant)
     try:
-        trace = await fetch_trace(operator, tenant, head.request_id, chat_result.attempts)
+        trace = await fetch_trace(operator, tenant, head.request_id, result.attempts)
     except (BusError, Refused) as error:
-        yield Finding("ledger", str(error), _look_at(Role.USAGE_LEDGER))
+        yield Finding("ledger", str(error), _remedy(Role.USAGE_LEDGER))
         return
-    yield check_ledger(trace, chat_result)
+    yield check_ledger(trace, result)
     if trace.decision is not None:
         yield check_clock(before, trace.decision.decided_at, after)
 
 
-def _service(role: Role, report: ServiceReport) -> Finding:
-    where = f"{role.value}, slot {report.slot}" if role is Role.PROVIDER_WORKER else role.value
+def _check_service(role: Role, report: ServiceReport) -> Finding:
+    subject = f"{role.value}, slot {report.slot}" if role is Role.PROVIDER_WORKER else role.value
     if report.ready:
-        return Finding(where, f"ready, version {report.version}, pid {report.pid}")
-    return Finding(where, f"waits for {', '.join(report.waiting_for)}", _look_at(role))
+        return Finding(subject, f"ready, version {report.version}, pid {report.pid}")
+    return Finding(subject, f"waiting for {', '.join(report.waiting_for)}", _remedy(role))
 
 
-def _look_at(role: Role) -> str:
-    return f"Look at the log of {role.value}; `keyferry restart {role.value}` starts it anew"
+def _remedy(role: Role) -> str:
+    return f"Look at the log of {role.value}; `keyferry restart {role.value}` starts it again"

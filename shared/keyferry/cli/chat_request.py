@@ -1,4 +1,4 @@
-"""One chat request over the bus and its answer as text."""
+"""One chat request over the bus, and its answer as text."""
 
 import json
 import secrets
@@ -18,7 +18,7 @@ _SAMPLED = "01"
 
 @dataclass(slots=True)
 class ChatResult:
-    """How the exchange ended. `failure` is None for a whole answer."""
+    """How a chat request ended. `failure` is None if the answer is complete."""
 
     request_id: str
     answer: CompletionText = field(default_factory=CompletionText)
@@ -27,12 +27,12 @@ class ChatResult:
 
     @property
     def attempts(self) -> int:
-        """How many attempts the ledger will know of."""
+        """How many attempts the ledger will record."""
         return self.accepted.attempt_number if self.accepted else 0
 
 
-def request(tenant: str, model: str, *, stream: bool, tags: dict[str, str] | None = None) -> ChatRequest:
-    """The head of a new request with a trace of its own."""
+def build_request(tenant: str, model: str, *, stream: bool, tags: dict[str, str] | None = None) -> ChatRequest:
+    """Return the head of a new request with its own trace."""
     return ChatRequest(
         request_id=ids.new(ids.REQUEST),
         tenant=tenant,
@@ -45,42 +45,42 @@ def request(tenant: str, model: str, *, stream: bool, tags: dict[str, str] | Non
     )
 
 
-def body(text: str, model: str, *, stream: bool) -> bytes:
-    """An OpenAI chat completion body of one user message."""
+def build_body(text: str, model: str, *, stream: bool) -> bytes:
+    """Return an OpenAI chat completion body with one user message."""
     return json.dumps({"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}).encode()
 
 
-async def exchange(
-    operator: OperatorConnection, head: ChatRequest, payload: bytes, on_text: Callable[[str], None]
+async def send_chat(
+    operator: OperatorConnection, head: ChatRequest, body: bytes, on_text: Callable[[str], None]
 ) -> ChatResult:
-    """Send it and hand each new piece of text to `on_text`. A failure is told in what is returned.
+    """Send a request and pass each new piece of text to `on_text`. A failure is part of the result.
 
-    Leaving early, as on Ctrl-C, tells the worker to stop.
+    Leaving early, for example on Ctrl-C, cancels the request.
     """
-    chat_result = ChatResult(head.request_id)
-    call = (await operator.caller()).call(head, payload)
+    result = ChatResult(head.request_id)
+    call = (await operator.open_caller()).call(head, body)
     try:
         await call.start()
-        await _receive(call, chat_result, head.stream, on_text)
+        await _receive(call, result, head.stream, on_text)
     except CallFailed as error:
-        chat_result.failure = error
+        result.failure = error
     finally:
-        chat_result.accepted = call.accepted
+        result.accepted = call.accepted
         await call.cancel()
-    return chat_result
+    return result
 
 
-async def _receive(call: Call, chat_result: ChatResult, stream: bool, on_text: Callable[[str], None]) -> None:
+async def _receive(call: Call, result: ChatResult, stream: bool, on_text: Callable[[str], None]) -> None:
     whole = bytearray()
     while True:
         piece = await call.next_piece()
-        assert piece is not None, "without a limit to its patience it waits for a piece or raises"
+        assert piece is not None, "without a timeout it returns a piece or raises"
         if not stream:
             whole += piece.payload
         else:
             for line in filter(None, piece.payload.split(b"\n")):
-                on_text(chat_result.answer.take(line))
+                on_text(result.answer.add(line))
         if piece.last:
             break
     if not stream:
-        on_text(chat_result.answer.take(bytes(whole), "completion"))
+        on_text(result.answer.add(bytes(whole), "completion"))

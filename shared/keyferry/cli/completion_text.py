@@ -1,4 +1,4 @@
-"""An OpenAI-shaped answer as text: the chunks of a stream, or one completion."""
+"""The text of an OpenAI answer: the chunks of a stream, or one completion. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -37,16 +37,16 @@ Shape = Literal["chunk", "completion"]
 
 @dataclass(slots=True)
 class CompletionText:
-    """What has been answered so far, of the first choice."""
+    """The text of the first choice so far."""
 
     text: str = ""
     model: str | None = None
     finish_reason: str | None = None
 
-    def take(self, data: bytes, shape: Shape = "chunk") -> str:
-        """Add a `chat.completion.chunk` or a whole `chat.completion`; the text that is new.
+    def add(self, data: bytes, shape: Shape = "chunk") -> str:
+        """Add a `chat.completion.chunk` or a whole `chat.completion`, and return the new text.
 
-        Raises Problem when it is neither, and when it carries an error.
+        Raises Problem if `data` is neither, or contains an error.
         """
         try:
             read = _Object.model_validate_json(data)

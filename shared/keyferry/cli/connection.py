@@ -1,4 +1,4 @@
-"""The operator's connection to the bus: management requests, calls for chat answers, and the roll-call of the services."""
+"""The operator's connection to the bus: management requests, chat requests, and status reports of the services."""
 
 import asyncio
 import secrets
@@ -26,14 +26,14 @@ from keyferry.runtime.request.calls import Caller
 
 T = TypeVar("T")
 
-ROLL_CALL_SECONDS = 0.5
+REPORT_SECONDS = 0.5
 _CONNECT_SECONDS = 3
 _RETRY_SECONDS = 0.1
 _ASK_SECONDS = 5.0
 
 
 class OperatorConnection:
-    """A connected operator. `violations` grows with what the server refuses: it says so beside the connection, not in it."""
+    """A connected operator. `violations` collects the server's permission errors, which arrive asynchronously."""
 
     def __init__(self, client: Client, violations: list[str]) -> None:
         self.client = client
@@ -41,46 +41,46 @@ class OperatorConnection:
         self._prefix = inbox_prefix(Role.OPERATOR.value)
 
     async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float = _ASK_SECONDS) -> R:
-        """A management request. Raises Refused, BusError when nobody answers, and Problem when we may not ask."""
+        """Send a management request. Raises Refused, BusError if no service answers, and Problem if it is not permitted."""
         try:
             return await bus.ask(self.client, subject, question, timeout_seconds=timeout_seconds)
         except bus.BusError:
             if self._violations:
                 raise Problem(
-                    f"the bus does not let us ask {subject.name}: {self._violations[0]}",
-                    "Use the operator's seed (KEYFERRY_NATS_NKEY_FILE); if it is, the server's permissions are of another"
-                    " version: `make up` renders them anew",
+                    f"the bus does not permit {subject.name}: {self._violations[0]}",
+                    "Use the operator's seed (KEYFERRY_NATS_NKEY_FILE). If you do, the server's permissions are of another"
+                    " version: `make up` renders them again",
                 ) from None
             raise
 
-    async def caller(self) -> Caller:
-        """An inbox of its own for chat answers."""
+    async def open_caller(self) -> Caller:
+        """Open an inbox for chat answers."""
         caller = Caller(self.client, self._prefix, secrets.token_hex(8))
         await caller.start()
         return caller
 
-    async def roll_call(self, within_seconds: float = ROLL_CALL_SECONDS) -> list[ServiceReport]:
-        """Every process that reports itself within that time, by service and slot. What cannot be read is left out."""
+    async def collect_reports(self, within_seconds: float = REPORT_SECONDS) -> list[ServiceReport]:
+        """Return the reports that arrive within that time, sorted by service and slot. Malformed ones are ignored."""
         reports: list[ServiceReport] = []
 
         async def on_report(message: Msg) -> None:
             try:
                 reports.append(ServiceReport.decode(message.data))
             except MalformedMessage:
-                return  # also the server's word that nobody listens, which has no body
+                return  # this includes the server's empty "no responders" message
 
         inbox = f"{self._prefix}.{secrets.token_hex(8)}"
         subscription = await self.client.subscribe(inbox, cb=on_report)
         await self.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
         await self.client.flush()
-        await asyncio.sleep(within_seconds)  # nobody knows how many will answer: the roll-call is a fixed time
+        await asyncio.sleep(within_seconds)  # the number of processes is unknown, so collect for a fixed time
         await subscription.unsubscribe()
         return sorted(reports, key=lambda report: (report.service, report.slot, report.instance_id))
 
 
 @asynccontextmanager
 async def operator(installation: Installation) -> AsyncIterator[OperatorConnection]:
-    """Connect as the operator. Raises Problem when there is no server, or when it does not let us in."""
+    """Connect as the operator. Raises Problem if there is no server, or if it rejects the credentials."""
     violations: list[str] = []
     client = await _connect(installation.nats_url, installation.nkey_file, violations)
     try:
@@ -90,7 +90,7 @@ async def operator(installation: Installation) -> AsyncIterator[OperatorConnecti
 
 
 def run(work: Callable[[OperatorConnection], Awaitable[T]], installation: Installation | None = None) -> T:
-    """`work` with the operator's connection to `installation` (default: the one here), and the connection closed again."""
+    """Run `work` with a connection to `installation` (default: the one here), and close the connection."""
 
     async def connected() -> T:
         async with operator(installation or locate()) as me:
@@ -100,8 +100,8 @@ def run(work: Callable[[OperatorConnection], Awaitable[T]], installation: Instal
 
 
 async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> Client:
-    async def note(error: Exception) -> None:
-        """Other errors are raised where they matter; without a callback the library would print tracebacks."""
+    async def on_error(error: Exception) -> None:
+        """Record permission errors; without a callback nats-py would print tracebacks."""
         if "permissions violation" in str(error).lower():
             violations.append(str(error))
 
@@ -113,16 +113,18 @@ async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> C
             inbox_prefix=inbox_prefix(Role.OPERATOR.value).encode(),
             name="keyferry-cli",
             allow_reconnect=False,
-            # For the first connection too the library tries as often as it would reconnect.
+            # nats-py also uses this limit for the first connection.
             max_reconnect_attempts=1,
             reconnect_time_wait=_RETRY_SECONDS,
             connect_timeout=_CONNECT_SECONDS,
-            error_cb=note,
+            error_cb=on_error,
         )
     except AuthorizationError:
         raise _refused(url, nkey_file) from None
     except NkeysError:
-        raise Problem(f"{nkey_file} holds no nkey seed", "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed") from None
+        raise Problem(
+            f"{nkey_file} holds no nkey seed", "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed file"
+        ) from None
     except (OSError, NatsError, TimeoutError) as error:
         if "authorization violation" in str(error).lower():
             raise _refused(url, nkey_file) from None
@@ -137,7 +139,7 @@ def _seed(nkey_file: Path | None) -> str | None:
     try:
         return nkey_file.read_text().strip()
     except OSError as error:
-        # The name is not repeated: the seed itself is easily set where the path of its file belongs.
+        # The value is not repeated: it may be the seed itself instead of the path of its file.
         raise Problem(
             f"cannot read the file with the operator's seed: {error.strerror}",
             "Run this as the user who started the installation, or set KEYFERRY_NATS_NKEY_FILE to the path of the file",
@@ -145,8 +147,8 @@ def _seed(nkey_file: Path | None) -> str | None:
 
 
 def _refused(url: str, nkey_file: Path | None) -> Problem:
-    with_what = f"the operator's seed {nkey_file}" if nkey_file else "a connection without credentials"
+    credentials = f"the operator's seed {nkey_file}" if nkey_file else "a connection without credentials"
     return Problem(
-        f"NATS at {without_credentials(url)} does not accept {with_what}",
-        "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed of this installation; `make up` renders the server's users anew",
+        f"NATS at {without_credentials(url)} does not accept {credentials}",
+        "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed of this installation; `make up` renders the server's users again",
     )

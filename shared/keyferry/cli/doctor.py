@@ -9,26 +9,25 @@ import click
 
 from keyferry.cli.bus_checks import check_bus
 from keyferry.cli.connection import operator
-from keyferry.cli.finding import Finding
 from keyferry.cli.installation import Installation, locate
 from keyferry.cli.local_checks import check_machine
-from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.problem import Problem
+from keyferry.cli.problem import Finding, Problem
+from keyferry.cli.terminal import json_option, tenant_option
 
 _EXIT_PROBLEMS = 1
 _SLOTS_ELSEWHERE = 1
-"""How many worker slots to expect of an installation whose launcher is not here to be asked."""
+"""How many worker slots to expect if the launcher does not run on this machine."""
 
 
 @click.command()
 @tenant_option
 @json_option
 def command(tenant: str, as_json: bool) -> int:
-    """Check the installation from the disk to the ledger, say what is wrong and what to do about it.
+    """Check the installation from the disk to the ledger, and report what is wrong and what to do about it.
 
-    Makes one chat request as the tenant to the built-in echo. Exits with 1 when something is wrong.
+    Makes one chat request as the tenant to the built-in echo. The exit status is 1 if something is wrong.
     """
-    findings = asyncio.run(_examine(locate(), tenant, quiet=as_json))
+    findings = asyncio.run(_run_checks(locate(), tenant, quiet=as_json))
     problems = sum(not finding.ok for finding in findings)
     if as_json:
         rows = [{"subject": f.subject, "ok": f.ok, "detail": f.detail, "remedy": f.remedy or None} for f in findings]
@@ -38,16 +37,16 @@ def command(tenant: str, as_json: bool) -> int:
     return _EXIT_PROBLEMS if problems else os.EX_OK
 
 
-async def _examine(installation: Installation, tenant: str, *, quiet: bool) -> list[Finding]:
+async def _run_checks(installation: Installation, tenant: str, *, quiet: bool) -> list[Finding]:
     found = []
-    async for finding in _findings(installation, tenant):
+    async for finding in _check_all(installation, tenant):
         found.append(finding)
         if not quiet:
             click.echo("\n".join(finding.lines()))
     return found
 
 
-async def _findings(installation: Installation, tenant: str) -> AsyncIterator[Finding]:
+async def _check_all(installation: Installation, tenant: str) -> AsyncIterator[Finding]:
     for finding in await asyncio.to_thread(lambda: list(check_machine(installation))):
         yield finding
     slots = installation.state.worker_slots if installation.state else _SLOTS_ELSEWHERE
@@ -56,4 +55,4 @@ async def _findings(installation: Installation, tenant: str) -> AsyncIterator[Fi
             async for finding in check_bus(me, tenant, slots):
                 yield finding
     except Problem as problem:
-        yield Finding("bus", f"{problem.what}; what lies behind it could not be checked", problem.remedy)
+        yield Finding("bus", f"{problem.what}; the services could not be checked", problem.remedy)

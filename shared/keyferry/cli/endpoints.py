@@ -3,35 +3,34 @@
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import format_table
+from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SaveEndpoint
 from keyferry.contracts.topology import ENDPOINT_LIST, ENDPOINT_REMOVE, ENDPOINT_SAVE
 
 
 @click.group()
 def command() -> None:
-    """A tenant's own OpenAI-compatible servers: vLLM, Ollama, a company gateway."""
+    """Manage a tenant's own OpenAI-compatible servers, such as vLLM, Ollama or a company gateway."""
 
 
 @command.command()
 @click.argument("name")
-@click.option("--base-url", required=True, help="Up to and including the version: http://localhost:11434/v1.")
-@click.option("--model", "models", multiple=True, help="A model it answers to by that name alone; repeat it.")
-@click.option("--priority", default=100, show_default=True, help="The lower is tried first, 0 to 1000.")
-@click.option("--disabled", is_flag=True, help="Keep it, but do not use it.")
+@click.option("--base-url", required=True, help="The base URL including the version: http://localhost:11434/v1.")
+@click.option("--model", "models", multiple=True, help="A model to offer under its own name; repeatable.")
+@click.option("--priority", default=100, show_default=True, help="Lower is used first, 0 to 1000.")
+@click.option("--disabled", is_flag=True, help="Save it, but do not use it.")
 @tenant_option
 @json_option
 def add(
     name: str, base_url: str, models: tuple[str, ...], priority: int, disabled: bool, tenant: str, as_json: bool
 ) -> None:
-    """Add or replace the endpoint NAME. `NAME/<model>` then names its models, listed or not."""
-    _refuse_secrets(base_url)
-    asked = SaveEndpoint(
+    """Add or replace the endpoint NAME. All its models can be called as `NAME/<model>`."""
+    _reject_secrets(base_url)
+    command = SaveEndpoint(
         tenant=tenant, name=name, base_url=base_url, models=list(models), priority=priority, enabled=not disabled
     )
-    saved = run(lambda me: me.ask(ENDPOINT_SAVE, asked))
+    saved = run(lambda me: me.ask(ENDPOINT_SAVE, command))
     click.echo(
         saved.model_dump_json(indent=2) if as_json else f"saved {saved.name}: {saved.base_url}, {_models(saved)}"
     )
@@ -41,7 +40,7 @@ def add(
 @tenant_option
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
-    """A tenant's endpoints, in the order they are tried."""
+    """List a tenant's endpoints, in the order in which they are used."""
     found = run(lambda me: me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant)))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
@@ -61,8 +60,8 @@ def rm(name: str, tenant: str, as_json: bool) -> None:
     click.echo(removed.model_dump_json(indent=2) if as_json else f"removed {removed.name}")
 
 
-def _refuse_secrets(base_url: str) -> None:
-    """The router refuses such a URL too, but by then what it holds has crossed the bus. Raises Problem."""
+def _reject_secrets(base_url: str) -> None:
+    """Reject a URL that may contain a secret before it crosses the bus. Raises Problem."""
     authority = base_url.rpartition("://")[2].partition("/")[0]
     if "@" in authority or "?" in base_url or "#" in base_url:
         raise Problem(

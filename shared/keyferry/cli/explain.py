@@ -5,11 +5,10 @@ import json
 import click
 
 from keyferry.cli.connection import OperatorConnection, run
-from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import fetch_trace
-from keyferry.cli.trace_output import as_json as trace_as_json
-from keyferry.cli.trace_output import format_trace
+from keyferry.cli.terminal import json_option, tenant_option
+from keyferry.cli.trace_output import format_trace, trace_to_json
 
 
 @click.command()
@@ -17,19 +16,19 @@ from keyferry.cli.trace_output import format_trace
 @tenant_option
 @json_option
 def command(request_id: str, tenant: str, as_json: bool) -> int:
-    """Say which way the request REQUEST_ID took and why, and what it cost, as far as the ledger knows now.
+    """Show the route of the request REQUEST_ID, the reasons, and the cost, as far as the ledger has recorded them.
 
-    The id is in the answer's `x-request-id` header and in every error object.
+    The id is in the `x-request-id` response header and in every error object.
     """
-    return run(lambda me: _explain(me, tenant, request_id, for_program=as_json))
+    return run(lambda me: _explain(me, tenant, request_id, as_json=as_json))
 
 
-async def _explain(me: OperatorConnection, tenant: str, request_id: str, *, for_program: bool) -> int:
+async def _explain(me: OperatorConnection, tenant: str, request_id: str, *, as_json: bool) -> int:
     trace = await fetch_trace(me, tenant, request_id, expected_attempts=0, within_seconds=0)
     if trace.decision is None and not trace.attempts:
         raise Problem(
-            f"the ledger knows nothing of {request_id} of the tenant {tenant}",
-            "Check the id and --tenant. Records arrive within a second or so after a request; ask again if it was just made",
+            f"the ledger has no record of {request_id} for the tenant {tenant}",
+            "Check the id and --tenant. Records arrive about a second after a request: if it was just made, try again",
         )
-    click.echo(json.dumps(trace_as_json(trace), indent=2) if for_program else "\n".join(format_trace(trace)))
+    click.echo(json.dumps(trace_to_json(trace), indent=2) if as_json else "\n".join(format_trace(trace)))
     return 0

@@ -1,4 +1,4 @@
-"""Which installation a command is about: its home directory, its bus and the operator's credentials."""
+"""The installation that a command is about: its home directory, its bus and the operator's credentials."""
 
 import os
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from keyferry.contracts.envelope import describe
 HOME_NAME = ".keyferry"
 STATE_FILE = Path("run", "state.json")
 STARTING_FILE = Path("run", "endpoints.json")
-"""The same while the system starts and has not proven itself yet."""
+"""The same while the system starts and has not passed its first request yet."""
 OPERATOR_SEED = Path("secrets", "nkeys", "operator.seed")
 START_IT = "Start it with `make up`"
 _WORKERS = "provider_worker"
-_USUAL_WORKER_SLOTS = 2
+_DEFAULT_WORKER_SLOTS = 2
 
 
 class InstallationState(BaseModel):
-    """What the launcher writes about the running system. `processes` are pids by name, one for each slot."""
+    """The launcher's description of the running system. `processes` maps the name of each slot to its pid."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -34,12 +34,12 @@ class InstallationState(BaseModel):
     @property
     def worker_slots(self) -> int:
         """How many provider workers there should be."""
-        return sum(name.startswith(_WORKERS) for name in self.processes) or _USUAL_WORKER_SLOTS
+        return sum(name.startswith(_WORKERS) for name in self.processes) or _DEFAULT_WORKER_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the bus is and with which seed to enter it; `home` and `state` only for one that runs on this machine."""
+    """The address of the bus and the seed file for it; `home` and `state` only if it runs on this machine."""
 
     nats_url: str
     nkey_file: Path | None
@@ -48,26 +48,26 @@ class Installation:
 
     @property
     def run_dir(self) -> Path:
-        """Where the launcher keeps its sockets. Raises Problem for an installation elsewhere."""
+        """The directory of the launcher's sockets. Raises Problem for an installation elsewhere."""
         if self.home is None:
             raise Problem(
-                "this needs the installation's home directory, and there is none here",
+                "this command needs the installation's home directory, and there is none here",
                 "Run it where `make up` ran, or set KEYFERRY_HOME",
             )
         return self.home / "run"
 
 
 def locate(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Installation:
-    """The installation that the environment or the directory `start` (default: the current one) names.
+    """Find the installation by the environment or by the directory `start` (default: the current one).
 
-    Raises Problem when there is none, or when it does not run.
+    Raises Problem if there is none, or if it does not run.
     """
     url, seed = environment.get("KEYFERRY_NATS_URL"), environment.get("KEYFERRY_NATS_NKEY_FILE")
     home = find_home(environment, start)
     if url:
         own_seed = home / OPERATOR_SEED if home else None
-        known = own_seed if own_seed is not None and own_seed.is_file() else None
-        return Installation(url, Path(seed) if seed else known, home)
+        default_seed = own_seed if own_seed is not None and own_seed.is_file() else None
+        return Installation(url, Path(seed) if seed else default_seed, home)
     if home is None:
         raise Problem(
             f"no installation here: no {HOME_NAME} in this directory or above it",
@@ -78,7 +78,7 @@ def locate(environment: Mapping[str, str] = os.environ, start: Path | None = Non
 
 
 def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path | None:
-    """KEYFERRY_HOME, else the nearest `.keyferry` from `start` upwards; None without either."""
+    """Return KEYFERRY_HOME, else the nearest `.keyferry` from `start` upwards, else None."""
     if named := environment.get("KEYFERRY_HOME"):
         return Path(named)
     here = (start or Path.cwd()).resolve()
@@ -86,7 +86,7 @@ def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = 
 
 
 def read_state(home: Path) -> InstallationState:
-    """What the launcher wrote of the system in `home`. Raises Problem when it is missing or makes no sense."""
+    """Read the launcher's description of the system in `home`. Raises Problem if it is missing or invalid."""
     for path in (home / STATE_FILE, home / STARTING_FILE):
         try:
             return InstallationState.model_validate_json(path.read_bytes())
@@ -95,5 +95,5 @@ def read_state(home: Path) -> InstallationState:
         except OSError as error:
             raise Problem(f"cannot read {path}: {error.strerror}", "Run this as the user who started it") from None
         except ValidationError as error:
-            raise Problem(f"{path} makes no sense: {describe(error)}", "Start anew: `make down up`") from None
+            raise Problem(f"{path} is invalid: {describe(error)}", "Restart the system: `make down up`") from None
     raise Problem(f"nothing runs in {home}: there is no {STATE_FILE}", START_IT)

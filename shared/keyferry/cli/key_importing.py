@@ -1,4 +1,4 @@
-"""The platform's keys out of the environment variables that the providers' own tools read."""
+"""Import of platform keys from the environment variables that the providers' own tools read."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import click
 
 from keyferry.cli.connection import OperatorConnection, run
-from keyferry.cli.key_output import line
-from keyferry.cli.key_sealing import intake_key, seal
+from keyferry.cli.key_output import format_key
+from keyferry.cli.key_sealing import fetch_intake_key, seal
 from keyferry.cli.problem import Problem
 from keyferry.contracts.key import AddKey, IntakeKey, ProviderKey
 from keyferry.contracts.secret import Secret
@@ -32,7 +32,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "huggingface": ("HF_TOKEN",),
     "deepseek": ("DEEPSEEK_API_KEY",),
 }
-"""Provider -> the variables that may hold its key, the usual one first."""
+"""Maps each provider to the variables that may hold its key, the usual one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class EnvironmentKey:
 
 
 def find_keys(environment: Mapping[str, str] = os.environ) -> Iterator[EnvironmentKey]:
-    """Every key there is, one for each provider; the same key under two names is one."""
+    """Yield the keys in the environment, at most one for each provider."""
     for provider, variables in VARIABLES.items():
         for variable in variables:
             if text := environment.get(variable, "").strip():
@@ -54,14 +54,14 @@ def find_keys(environment: Mapping[str, str] = os.environ) -> Iterator[Environme
 
 
 def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -> int:
-    """Add each key of the environment as the platform's, and say of each what became of it; 1 when any was refused."""
+    """Add each key in the environment as a platform key and print the results. Returns 1 if any was refused."""
     found = list(find_keys())
     if not found:
         names = ", ".join(name for variables in VARIABLES.values() for name in variables)
-        raise Problem("no provider key is in the environment", f"Set some of {names}")
+        raise Problem("there is no provider key in the environment", f"Set at least one of {names}")
 
     async def work(me: OperatorConnection) -> list[tuple[EnvironmentKey, ProviderKey | str]]:
-        intake = await intake_key(me)
+        intake = await fetch_intake_key(me)
         return [(one, await _add(me, intake, one, save_untested, timeout_seconds)) for one in found]
 
     results = run(work)
@@ -71,7 +71,7 @@ def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -
         click.echo(json.dumps([_as_json(one, result) for one, result in results], indent=2))
     else:
         for one, result in results:
-            text = line(result) if isinstance(result, ProviderKey) else f"not imported: {result}"
+            text = format_key(result) if isinstance(result, ProviderKey) else f"not imported: {result}"
             click.echo(f"{one.variable}: {text}")
     return int(any(isinstance(result, str) for _, result in results))
 
@@ -80,7 +80,7 @@ async def _add(
     me: OperatorConnection, intake: IntakeKey, found: EnvironmentKey, save_untested: bool, timeout_seconds: float
 ) -> ProviderKey | str:
     try:
-        asked = AddKey(
+        command = AddKey(
             tenant=PLATFORM_TENANT,
             provider=found.provider,
             sealed=seal(intake, PLATFORM_TENANT, found.provider, None, {}, found.key),
@@ -88,7 +88,7 @@ async def _add(
             save_untested=save_untested,
             once=True,
         )
-        return await me.ask(KEY_ADD, asked, timeout_seconds=timeout_seconds)
+        return await me.ask(KEY_ADD, command, timeout_seconds=timeout_seconds)
     except Refused as error:
         return error.refusal.message
     except Problem as problem:
@@ -96,7 +96,7 @@ async def _add(
 
 
 def _as_json(found: EnvironmentKey, result: ProviderKey | str) -> dict[str, object]:
-    known: dict[str, object] = {"variable": found.variable, "provider": found.provider}
+    fields: dict[str, object] = {"variable": found.variable, "provider": found.provider}
     if isinstance(result, ProviderKey):
-        return known | {"key": result.model_dump(mode="json")}
-    return known | {"refused": result}
+        return fields | {"key": result.model_dump(mode="json")}
+    return fields | {"refused": result}

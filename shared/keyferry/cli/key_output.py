@@ -1,8 +1,8 @@
-"""Provider keys and their tests as a person reads them."""
+"""Provider keys and key tests as text."""
 
 from collections.abc import Iterable, Sequence
 
-from keyferry.cli.terminal import days, format_table, format_time, format_usd
+from keyferry.cli.terminal import format_days, format_table, format_time, format_usd
 from keyferry.contracts.key import USABLE, KeyStatus, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
@@ -16,9 +16,9 @@ _STEPS = {
 _MARKS = {True: "yes", False: "NO", None: "-"}
 _RESULTS = {
     KeyTestResult.VALID: "the key works",
-    KeyTestResult.DEGRADED: "the provider accepts the key, but it falls short",
+    KeyTestResult.DEGRADED: "the provider accepts the key, but not for every call",
     KeyTestResult.INVALID: "the provider does not accept the key",
-    KeyTestResult.INCONCLUSIVE: "nothing could be told about the key",
+    KeyTestResult.INCONCLUSIVE: "the test was inconclusive",
 }
 _HEADS = (
     "KEY ID",
@@ -38,48 +38,48 @@ _HEADS = (
 )
 
 
-def steps(check: KeyTest) -> str:
-    """The four steps of a test, one line each, with their times, and what follows."""
-    rows = [_step(step) for step in check.steps]
-    left = "" if check.credit_left_usd is None else f"; {format_usd(check.credit_left_usd)} of credit left"
-    summary = f"{_RESULTS[check.result]} ({check.result}, {check.duration_ms} ms in all{left})"
-    return "\n".join([format_table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was reached"), summary])
+def format_test(test: KeyTest) -> str:
+    """Return the steps of a test with their times, one line each, and the result."""
+    rows = [_step_row(step) for step in test.steps]
+    left = "" if test.credit_left_usd is None else f"; {format_usd(test.credit_left_usd)} of credit left"
+    summary = f"{_RESULTS[test.result]} ({test.result}, {test.duration_ms} ms in all{left})"
+    return "\n".join([format_table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was run"), summary])
 
 
 def format_keys(keys: Sequence[ProviderKey], tenant: str) -> str:
-    """A tenant's keys as a table."""
+    """Return a tenant's keys as a table."""
     return format_table(
         _HEADS, [_row(key) for key in keys], empty=f"{tenant} has no provider keys: `keyferry keys add` adds one"
     )
 
 
 def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
-    """Keys of several tenants as a table."""
+    """Return the keys of several tenants as a table."""
     return format_table(
         ("TENANT", *_HEADS), [(key.tenant, *_row(key)) for key in keys], empty="no tenant has such a key"
     )
 
 
-def line(key: ProviderKey) -> str:
-    """One key on one line."""
-    return f"{key.key_id} ({PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {state(key)}"
+def format_key(key: ProviderKey) -> str:
+    """Return one key as one line."""
+    return f"{key.key_id} ({PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {describe_state(key)}"
 
 
-def state(key: ProviderKey) -> str:
-    """Its status, and what else keeps it from being used."""
+def describe_state(key: ProviderKey) -> str:
+    """Return the status of a key, and whether it is over its limit."""
     return f"{key.status}, over its limit" if key.over_limit else key.status.value
 
 
 def describe_next_payer(
     removed: ProviderKey, policy: KeyPolicy | None, own: Iterable[ProviderKey], platform: Iterable[ProviderKey]
 ) -> str:
-    """What happens to a tenant's requests to the provider of a key that was removed. `policy` is the tenant's `key_policy`."""
+    """Describe which key pays after a key was removed. `policy` is the tenant's `key_policy`."""
     title = PROVIDERS[removed.provider].title
     own_left = _usable(own, removed.provider)
     if removed.tenant == PLATFORM_TENANT:
-        return _platform_next(title, own_left)
+        return _describe_platform_payer(title, own_left)
     if policy is not KeyPolicy.PLATFORM and own_left:
-        return f"{title} requests go on with {removed.tenant}'s own {own_left[0].label} ({own_left[0].masked})"
+        return f"{title} requests continue with {removed.tenant}'s own {own_left[0].label} ({own_left[0].masked})"
     if policy is KeyPolicy.OWN:
         return f"{title} requests of {removed.tenant} are refused from now on: its policy allows its own keys only"
     if left := _usable(platform, removed.provider):
@@ -87,19 +87,21 @@ def describe_next_payer(
     return f"{title} requests of {removed.tenant} are refused from now on: neither it nor the platform has a usable key"
 
 
-def _platform_next(title: str, left: Sequence[ProviderKey]) -> str:
+def _describe_platform_payer(title: str, left: Sequence[ProviderKey]) -> str:
     if left:
-        return f"{title} requests of tenants without a key go on with the platform's {left[0].label} ({left[0].masked})"
+        return (
+            f"{title} requests of tenants without a key continue with the platform's {left[0].label} ({left[0].masked})"
+        )
     return f"{title} requests of tenants without a key of their own are refused from now on"
 
 
 def _usable(keys: Iterable[ProviderKey], provider: str) -> list[ProviderKey]:
-    """Those that may pay now, as they are used: degraded ones after the others."""
+    """Return the keys that can be used now, in order of use: degraded ones last."""
     found = [key for key in keys if key.provider == provider and key.status in USABLE and not key.over_limit]
     return sorted(found, key=lambda key: (key.status is KeyStatus.DEGRADED, key.priority))
 
 
-def _step(step: StepResult) -> tuple[str, str, str, str]:
+def _step_row(step: StepResult) -> tuple[str, str, str, str]:
     took = "-" if step.duration_ms is None else f"{step.duration_ms} ms"
     return _STEPS[step.step], _MARKS[step.passed], took, step.detail
 
@@ -112,7 +114,7 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
         key.provider,
         key.label,
         key.masked,
-        state(key),
+        describe_state(key),
         _age(key),
         str(key.priority),
         str(key.weight),
@@ -126,7 +128,7 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
 
 
 def _age(key: ProviderKey) -> str:
-    age = "-" if key.age_days is None else days(key.age_days)
+    age = "-" if key.age_days is None else format_days(key.age_days)
     return f"{age}, rotation due" if key.rotation_due else age
 
 

@@ -1,4 +1,4 @@
-"""Seals provider keys on this side, to the intake key that was pinned when the installation was made."""
+"""Sealing of provider keys on the client side, to the intake key that was pinned when the installation was set up."""
 
 import os
 from collections.abc import Mapping
@@ -19,27 +19,27 @@ from keyferry.sealing.suite import UnknownSuite
 PINNED = Path("secrets", "vault", "intake-key.pub")
 """In the installation's home: the vault's public intake key, base64url."""
 PINNED_VARIABLE = "KEYFERRY_INTAKE_PUBLIC_KEY_FILE"
-"""Names the same file for an installation that is elsewhere."""
+"""Names the file for an installation on another machine."""
 
 
-async def intake_key(me: OperatorConnection) -> IntakeKey:
-    """The vault's intake key, which has to be the pinned one. Raises Problem."""
-    told = await me.ask(INTAKE_KEY_GET, GetIntakeKey())
+async def fetch_intake_key(me: OperatorConnection) -> IntakeKey:
+    """Return the vault's intake key. Raises Problem if it is not the pinned one."""
+    received = await me.ask(INTAKE_KEY_GET, GetIntakeKey())
     file = _pinned_file()
     pinned = _read(file)
-    if fingerprint(told.suite, told.public_key) != fingerprint(told.suite, pinned):
+    if fingerprint(received.suite, received.public_key) != fingerprint(received.suite, pinned):
         raise Problem(
             "the intake key that came over the bus is not the pinned one, so nothing was sealed or sent",
-            f"If the vault's intake key was changed on purpose, put its public half into {file}; otherwise somebody stands"
-            " between you and the vault",
+            f"If the vault's intake key was changed on purpose, put its public half into {file}; otherwise somebody may"
+            " intercept traffic between you and the vault",
         )
-    return told
+    return received
 
 
 def seal(
     intake: IntakeKey, tenant: str, provider: str, base_url: str | None, fields: Mapping[str, str], key: Secret
 ) -> str:
-    """`key` sealed for its tenant, provider and address. Raises Problem for what the vault would refuse anyway."""
+    """Seal `key` for its tenant, provider and address. Raises Problem for what the vault would refuse."""
     try:
         address = key_address(
             provider, base_url, fields, operator_urls=intake.base_urls, private_networks=intake.private_networks
@@ -50,22 +50,22 @@ def seal(
 
 
 def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, key: Secret) -> str:
-    """`key` sealed for an origin that is known. Raises Problem for what cannot be a key of the provider."""
+    """Seal `key` for a known origin. Raises Problem if it cannot be a key of the provider."""
     try:
         check_format(provider, key.reveal())
         return seal_key(intake.public_key, tenant, provider, origin, key, suite=intake.suite)
     except ImplausibleKey as error:
         raise Problem(str(error), "Nothing was sent") from None
     except UnknownSuite as error:
-        raise Problem(str(error), "Use the command of the version that runs") from None
+        raise Problem(str(error), "Use the command of the running version") from None
 
 
 def require_provider(name: str) -> str:
-    """`name`, when it is a provider's. Raises Problem listing them."""
+    """Return `name` if it is a provider. Raises Problem, which lists the providers."""
     if name not in PROVIDERS:
-        # A key is easily given where its provider belongs, so nothing longer than a provider's name is repeated.
+        # The argument may be a key, so nothing longer than a provider's name is repeated.
         called = f" {name!r}" if len(name) <= max(map(len, PROVIDERS)) else " of that name"
-        raise Problem(f"there is no provider{called}", f"Known are {', '.join(PROVIDERS)}")
+        raise Problem(f"there is no provider{called}", f"The providers are {', '.join(PROVIDERS)}")
     return name
 
 
@@ -75,7 +75,7 @@ def _pinned_file() -> Path:
     home = find_home(os.environ)
     if home is None:
         raise Problem(
-            "there is no installation here whose intake key is pinned, so nothing can be sealed",
+            "there is no installation here with a pinned intake key, so nothing can be sealed",
             f"Run it where `make up` ran, or set KEYFERRY_HOME or {PINNED_VARIABLE}",
         )
     return home / PINNED

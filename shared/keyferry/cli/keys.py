@@ -1,4 +1,4 @@
-"""`keyferry keys`: sealed here, tested by a worker, stored by the vault, shown masked."""
+"""`keyferry keys`: keys are sealed here, tested by a worker, stored by the vault, and shown masked."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,10 +9,9 @@ from keyferry.cli import key_output as key_output
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
-from keyferry.cli.key_sealing import intake_key, require_provider, seal, seal_for_origin
-from keyferry.cli.options import json_option, tenant_option
+from keyferry.cli.key_sealing import fetch_intake_key, require_provider, seal, seal_for_origin
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import parse_time
+from keyferry.cli.terminal import json_option, parse_time, tenant_option
 from keyferry.contracts import ids
 from keyferry.contracts.key import (
     AddKey,
@@ -48,24 +47,26 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.requests import BusError, Refused
 
 TEST_SECONDS = 90.0
-"""A test calls the provider several times, and another worker where the first is gone."""
+"""A test calls the provider several times, and uses a second worker if the first one is gone."""
 
-provider_option = click.option(
-    "--provider", required=True, metavar="NAME", help="Whose key it is: openai, anthropic, …"
-)
+provider_option = click.option("--provider", required=True, metavar="NAME", help="The provider: openai, anthropic, …")
 key_file_option = click.option(
-    "--key-file", metavar="FILE", help="Read the key from this file, `-` is standard input. Default: ask for it."
+    "--key-file", metavar="FILE", help="Read the key from this file, or `-` for standard input. Default: prompt for it."
 )
-base_url_option = click.option("--base-url", help="Where the key is used, for providers without one address.")
+base_url_option = click.option("--base-url", help="The provider's address, if it has no fixed one.")
 field_option = click.option(
-    "--field", "fields", multiple=True, metavar="NAME=VALUE", help="What the provider needs beside the key; repeat it."
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A value that the provider needs besides the key; repeatable.",
 )
-untested_option = click.option("--save-untested", is_flag=True, help="Store it also where its test could tell nothing.")
+untested_option = click.option("--save-untested", is_flag=True, help="Store it even if its test is inconclusive.")
 
 
 @click.group()
 def command() -> None:
-    """Provider keys: what pays for a tenant's requests."""
+    """Manage provider keys, the keys that pay for a tenant's requests."""
 
 
 @command.command()
@@ -74,12 +75,14 @@ def command() -> None:
 @key_file_option
 @base_url_option
 @field_option
-@click.option("--label", default="command line", show_default=True, help="What people call it.")
-@click.option("--priority", default=100, show_default=True, help="The lower is used first, 0 to 1000.")
+@click.option("--label", default="command line", show_default=True, help="Display name.")
+@click.option("--priority", default=100, show_default=True, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", default=1, show_default=True, help="Its share among keys of the same priority.")
-@click.option("--model", "models", multiple=True, help="A model it may be used for; repeat it. Default: all of them.")
-@click.option("--expires", help="When it is used no more: 2026-12-31, or 2026-12-31T12:00 (UTC).")
-@click.option("--monthly-limit", help="US dollars a calendar month (UTC), after which it is not used.")
+@click.option(
+    "--model", "models", multiple=True, help="A model that it may be used for; repeatable. Default: all models."
+)
+@click.option("--expires", help="Expiry: 2026-12-31, or 2026-12-31T12:00 (UTC).")
+@click.option("--monthly-limit", help="US dollars per calendar month (UTC); the key is not used beyond that.")
 @untested_option
 @json_option
 def add(
@@ -97,18 +100,18 @@ def add(
     save_untested: bool,
     as_json: bool,
 ) -> None:
-    """Add a key. It is sealed here, tested against its provider, and stored when the provider accepts it."""
-    given, limit, until = parse_fields(fields), _dollars(monthly_limit), _moment(expires)
+    """Add a key. It is sealed here, tested against its provider, and stored if the provider accepts it."""
+    field_values, limit, until = parse_fields(fields), _parse_limit(monthly_limit), _parse_expiry(expires)
     key = _read(provider, key_file)
 
     async def work(me: OperatorConnection) -> ProviderKey:
-        sealed = seal(await intake_key(me), tenant, provider, base_url, given, key)
+        sealed = seal(await fetch_intake_key(me), tenant, provider, base_url, field_values, key)
         asked = AddKey(
             tenant=tenant,
             provider=provider,
             sealed=sealed,
             base_url=base_url,
-            fields=given,
+            fields=field_values,
             label=label,
             priority=priority,
             weight=weight,
@@ -132,27 +135,27 @@ def add(
 def try_(
     provider: str, tenant: str, key_file: str | None, base_url: str | None, fields: tuple[str, ...], as_json: bool
 ) -> int:
-    """Test a key and store nothing. The exit status is 0 when it works."""
-    given = parse_fields(fields)
+    """Test a key without storing it. The exit status is 0 if the key works."""
+    field_values = parse_fields(fields)
     key = _read(provider, key_file)
 
     async def work(me: OperatorConnection) -> KeyTest:
-        sealed = seal(await intake_key(me), tenant, provider, base_url, given, key)
-        asked = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=given)
+        sealed = seal(await fetch_intake_key(me), tenant, provider, base_url, field_values, key)
+        asked = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=field_values)
         return await me.ask(KEY_TRY, asked, timeout_seconds=TEST_SECONDS)
 
-    check = run(work)
-    click.echo(check.model_dump_json(indent=2) if as_json else key_output.steps(check))
-    return 0 if check.result is KeyTestResult.VALID else 1
+    test = run(work)
+    click.echo(test.model_dump_json(indent=2) if as_json else key_output.format_test(test))
+    return 0 if test.result is KeyTestResult.VALID else 1
 
 
 @command.command("list")
 @tenant_option
-@click.option("--all-tenants", is_flag=True, help="Every tenant's instead, the platform's included.")
-@click.option("--created-by", metavar="NAME", help="Only those that NAME added, or gave the secret in use of.")
+@click.option("--all-tenants", is_flag=True, help="List the keys of every tenant, including the platform's.")
+@click.option("--created-by", metavar="NAME", help="Only keys that NAME added, or whose current secret NAME entered.")
 @json_option
 def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool) -> None:
-    """A tenant's keys, in the order in which they are used."""
+    """List a tenant's keys, in the order in which they are used."""
 
     async def work(me: OperatorConnection) -> list[ProviderKey]:
         tenants = await _list_tenants(me) if all_tenants else [tenant]
@@ -172,8 +175,8 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
 @tenant_option
 @json_option
 def test(key_id: str, tenant: str, as_json: bool) -> None:
-    """Test KEY_ID now, and show how each step went."""
-    asked = TestKey(tenant=tenant, key_id=_key_id(key_id))
+    """Test KEY_ID now, and show the result of each step."""
+    asked = TestKey(tenant=tenant, key_id=_require_key_id(key_id))
     _show(run(lambda me: me.ask(KEY_TEST, asked, timeout_seconds=TEST_SECONDS)), "tested", as_json)
 
 
@@ -184,14 +187,14 @@ def test(key_id: str, tenant: str, as_json: bool) -> None:
 @untested_option
 @json_option
 def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, as_json: bool) -> None:
-    """Put another key in the place of KEY_ID's. The former one is kept for a while: `keyferry keys revert`."""
-    named = _key_id(key_id)
-    secret = read_key(key_file, f"The key to replace {named}")
+    """Replace the secret of KEY_ID. `keyferry keys revert` restores the previous one, which is kept for a while."""
+    checked_id = _require_key_id(key_id)
+    secret = read_key(key_file, f"The key to replace {checked_id}")
 
     async def work(me: OperatorConnection) -> ProviderKey:
-        key = await _find_key(me, tenant, named)
-        sealed = seal_for_origin(await intake_key(me), tenant, key.provider, key.origin, secret)
-        asked = RotateKey(tenant=tenant, key_id=named, sealed=sealed, save_untested=save_untested)
+        key = await _find_key(me, tenant, checked_id)
+        sealed = seal_for_origin(await fetch_intake_key(me), tenant, key.provider, key.origin, secret)
+        asked = RotateKey(tenant=tenant, key_id=checked_id, sealed=sealed, save_untested=save_untested)
         return await me.ask(KEY_ROTATE, asked, timeout_seconds=TEST_SECONDS)
 
     _show(run(work), "rotated", as_json)
@@ -202,25 +205,25 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
 @tenant_option
 @json_option
 def revert(key_id: str, tenant: str, as_json: bool) -> None:
-    """Go back to what KEY_ID was before its last rotation."""
-    asked = RevertKey(tenant=tenant, key_id=_key_id(key_id))
+    """Restore KEY_ID to what it was before its last rotation."""
+    asked = RevertKey(tenant=tenant, key_id=_require_key_id(key_id))
     _show(run(lambda me: me.ask(KEY_REVERT, asked, timeout_seconds=TEST_SECONDS)), "reverted", as_json)
 
 
 @command.command()
 @click.argument("key_id")
 @tenant_option
-@click.option("--label", help="What people call it.")
-@click.option("--priority", type=int, help="The lower is used first, 0 to 1000.")
+@click.option("--label", help="Display name.")
+@click.option("--priority", type=int, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", type=int, help="Its share among keys of the same priority.")
-@click.option("--model", "models", multiple=True, help="A model it may be used for; repeat it.")
-@click.option("--expires", help="When it is used no more: 2026-12-31, or 2026-12-31T12:00 (UTC).")
-@click.option("--monthly-limit", help="US dollars a calendar month (UTC), after which it is not used.")
+@click.option("--model", "models", multiple=True, help="A model that it may be used for; repeatable.")
+@click.option("--expires", help="Expiry: 2026-12-31, or 2026-12-31T12:00 (UTC).")
+@click.option("--monthly-limit", help="US dollars per calendar month (UTC); the key is not used beyond that.")
 @click.option(
     "--clear",
     multiple=True,
     type=click.Choice(["allowed_models", "expires_at", "monthly_limit_usd"]),
-    help="Take a restriction away; repeat it.",
+    help="Remove a restriction; repeatable.",
 )
 @json_option
 def edit(
@@ -235,22 +238,22 @@ def edit(
     clear: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Change what is known of KEY_ID without entering the key again; what is not given stays."""
+    """Change the properties of KEY_ID, not the key itself. Options that are not given stay as they are."""
     asked = EditKey.model_validate(
         {
             "tenant": tenant,
-            "key_id": _key_id(key_id),
+            "key_id": _require_key_id(key_id),
             "label": label,
             "priority": priority,
             "weight": weight,
             "allowed_models": list(models) or None,
-            "expires_at": _moment(expires),
-            "monthly_limit_usd": _dollars(monthly_limit),
+            "expires_at": _parse_expiry(expires),
+            "monthly_limit_usd": _parse_limit(monthly_limit),
             "clear": list(clear),
         }
     )
     if asked == EditKey(tenant=tenant, key_id=key_id):
-        raise Problem("nothing to change", "Give what is to change; `keyferry keys edit --help` shows it all")
+        raise Problem("nothing to change", "Give at least one option; `keyferry keys edit --help` lists them")
     _ask_and_show(KEY_EDIT, asked, "changed", as_json)
 
 
@@ -259,8 +262,8 @@ def edit(
 @tenant_option
 @json_option
 def enable(key_id: str, tenant: str, as_json: bool) -> None:
-    """Use KEY_ID again."""
-    _ask_and_show(KEY_EDIT, EditKey(tenant=tenant, key_id=_key_id(key_id), disabled=False), "enabled", as_json)
+    """Enable KEY_ID again."""
+    _ask_and_show(KEY_EDIT, EditKey(tenant=tenant, key_id=_require_key_id(key_id), disabled=False), "enabled", as_json)
 
 
 @command.command()
@@ -268,45 +271,45 @@ def enable(key_id: str, tenant: str, as_json: bool) -> None:
 @tenant_option
 @json_option
 def disable(key_id: str, tenant: str, as_json: bool) -> None:
-    """Keep KEY_ID, but do not use it."""
-    _ask_and_show(KEY_EDIT, EditKey(tenant=tenant, key_id=_key_id(key_id), disabled=True), "disabled", as_json)
+    """Disable KEY_ID without removing it."""
+    _ask_and_show(KEY_EDIT, EditKey(tenant=tenant, key_id=_require_key_id(key_id), disabled=True), "disabled", as_json)
 
 
 @command.command()
 @click.argument("key_id")
 @tenant_option
-@click.option("--yes", is_flag=True, help="Do not ask again.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def rm(key_id: str, tenant: str, yes: bool, as_json: bool) -> None:
-    """Destroy KEY_ID, and say who pays from then on."""
-    named = _key_id(key_id)
+    """Destroy KEY_ID, and show which key pays from now on."""
+    checked_id = _require_key_id(key_id)
     if not yes:
-        click.confirm(f"Destroy {named} of {tenant}? It cannot be brought back", abort=True, err=True)
+        click.confirm(f"Destroy {checked_id} of {tenant}? This cannot be undone", abort=True, err=True)
 
     async def work(me: OperatorConnection) -> tuple[KeyRemoved, str]:
-        removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=named))
+        removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=checked_id))
         return removed, await _describe_payer(me, removed.key)
 
     removed, then = run(work)
     if as_json:
         click.echo(removed.model_dump_json(indent=2))
         return
-    click.echo(f"removed {named} ({removed.key.label}, {removed.key.masked})\n{then}")
+    click.echo(f"removed {checked_id} ({removed.key.label}, {removed.key.masked})\n{then}")
 
 
 @command.command("import")
-@click.option("--save-untested", is_flag=True, help="Store them also where their test could tell nothing.")
+@click.option("--save-untested", is_flag=True, help="Store them even if their tests are inconclusive.")
 @json_option
 def import_(save_untested: bool, as_json: bool) -> int:
-    """Take the platform's keys from OPENAI_API_KEY, ANTHROPIC_API_KEY and their like: each once, also if it is removed later."""
+    """Import platform keys from OPENAI_API_KEY, ANTHROPIC_API_KEY and similar variables; never the same key twice."""
     return import_keys(save_untested=save_untested, as_json=as_json, timeout_seconds=TEST_SECONDS)
 
 
 def parse_fields(fields: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` each. Raises Problem."""
+    """Parse `NAME=VALUE` pairs. Raises Problem."""
     pairs = [text.partition("=") for text in fields]
     if any(not separator or not name for name, separator, _ in pairs):
-        raise Problem("a field must read NAME=VALUE", "Such as --field region=eu-central-1")
+        raise Problem("a field must read NAME=VALUE", "For example --field region=eu-central-1")
     return {name: value for name, _, value in pairs}
 
 
@@ -316,21 +319,21 @@ def _read(provider: str, key_file: str | None) -> Secret:
     return read_key(key_file, f"{facts.title}: {facts.key_words}{where}")
 
 
-def _key_id(text: str) -> str:
+def _require_key_id(text: str) -> str:
     if not text.startswith(f"{ids.PROVIDER_KEY}_"):
-        # Nothing is sent or repeated: what was given may be the key itself.
+        # Nothing is sent or repeated: the argument may be the key itself.
         raise Problem(
-            f"that is no key id, which begins with {ids.PROVIDER_KEY}_",
-            "`keyferry keys list` shows each key's id beside its last characters; give no key on the command line",
+            f"that is not a key id, which begins with {ids.PROVIDER_KEY}_",
+            "`keyferry keys list` shows each key's id beside its last characters; never give the key itself on the command line",
         )
     return text
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_expiry(text: str | None) -> datetime | None:
     return parse_time(text, datetime.now(UTC)) if text else None
 
 
-def _dollars(text: str | None) -> Decimal | None:
+def _parse_limit(text: str | None) -> Decimal | None:
     try:
         amount = None if text is None else usd(text)
     except ValueError:
@@ -348,9 +351,9 @@ def _show(key: ProviderKey, done: str, as_json: bool) -> None:
     if as_json:
         click.echo(key.model_dump_json(indent=2))
         return
-    click.echo(f"{done} {key_output.line(key)}")
+    click.echo(f"{done} {key_output.format_key(key)}")
     if key.last_test is not None and done not in ("changed", "enabled", "disabled"):
-        click.echo(key_output.steps(key.last_test))
+        click.echo(key_output.format_test(key.last_test))
 
 
 async def _find_key(me: OperatorConnection, tenant: str, key_id: str) -> ProviderKey:
@@ -371,12 +374,12 @@ async def _list_tenants(me: OperatorConnection) -> list[str]:
 
 
 async def _describe_payer(me: OperatorConnection, removed: ProviderKey) -> str:
-    """Who pays now. The key is gone already, so what cannot be asked is said, and is no failure."""
+    """Describe which key pays now. The key is removed already, so a failed lookup is reported and not raised."""
     try:
         policy = await _policy(me, removed.tenant)
         own, platform = await _list_keys(me, removed.tenant), await _list_keys(me, PLATFORM_TENANT)
     except (Refused, BusError, Problem) as error:
-        return f"who pays now could not be asked: {error}"
+        return f"which key pays now is unknown: {error}"
     return key_output.describe_next_payer(removed, policy, own, platform)
 
 

@@ -1,4 +1,4 @@
-"""The doctor's checks of this machine: directory, secrets, launcher, disk."""
+"""The doctor's checks of this machine: home directory, secrets, launcher, disk."""
 
 import shutil
 import stat
@@ -6,49 +6,52 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from keyferry.cli import control
-from keyferry.cli.finding import Finding
 from keyferry.cli.installation import START_IT, Installation
-from keyferry.cli.problem import Problem
+from keyferry.cli.problem import Finding, Problem
 
 _GIB = 1024**3
 MIN_FREE_BYTES = 2 * _GIB
-"""Below it the bus and the database soon refuse to write, and attempts pile up in the workers' spools."""
+"""With less, the bus and the database soon refuse to write, and attempts pile up in the workers' spools."""
 _CONTROL_SECONDS = 5.0
 _MAX_NAMED = 3
 
 
 def check_machine(installation: Installation) -> Iterator[Finding]:
-    """Everything that can be seen without the bus."""
+    """Check paths that does not need the bus."""
     if installation.home is None:
-        yield Finding("home", "none here; the bus is named by KEYFERRY_NATS_URL")
+        yield Finding("home", "none on this machine; KEYFERRY_NATS_URL names the bus")
         return
     yield Finding("home", str(installation.home))
     yield check_secrets(installation.home / "secrets")
     if installation.state is not None:
-        yield _launcher(installation.home / "run")
+        yield _ask_launcher(installation.home / "run")
     yield check_disk(installation.home, shutil.disk_usage(installation.home).free)
 
 
 def check_secrets(secrets_dir: Path) -> Finding:
-    """Whether only the owner can get at the secrets: nobody else may enter a directory or read a file."""
+    """Check that only the owner can enter the directories and read the files of the secrets."""
     if not secrets_dir.is_dir():
         return Finding("secrets", f"{secrets_dir} is missing", START_IT)
     try:
-        everything = [secrets_dir, *sorted(secrets_dir.rglob("*"))]
-        open_ones = [path for path in everything if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        paths = [secrets_dir, *sorted(secrets_dir.rglob("*"))]
+        exposed = [path for path in paths if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     except OSError as error:
-        return Finding("secrets", f"cannot look: {error.strerror}", "Run this as the user who started the installation")
-    if open_ones:
         return Finding(
             "secrets",
-            f"others may read {_some(open_ones)}",
-            f"chmod -R go-rwx {secrets_dir}, and think of who has read them",
+            f"cannot read the directory: {error.strerror}",
+            "Run this as the user who started the installation",
         )
-    return Finding("secrets", f"{sum(path.is_file() for path in everything)} files, for their owner only")
+    if exposed:
+        return Finding(
+            "secrets",
+            f"others may read {_abbreviate(exposed)}",
+            f"chmod -R go-rwx {secrets_dir}, and replace them if somebody may have read them",
+        )
+    return Finding("secrets", f"{sum(path.is_file() for path in paths)} files, readable only by their owner")
 
 
 def check_launcher(processes: Sequence[control.ProcessStatus]) -> Finding:
-    """Whether everything that the launcher runs is ready."""
+    """Check that every process of the launcher is ready."""
     unready = [f"{process.name} is {process.state}" for process in processes if process.state != "ready"]
     if unready:
         return Finding(
@@ -60,20 +63,20 @@ def check_launcher(processes: Sequence[control.ProcessStatus]) -> Finding:
 
 
 def check_disk(home: Path, free_bytes: int) -> Finding:
-    """Whether there is room to write."""
+    """Check that there is enough free space."""
     free = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes < MIN_FREE_BYTES:
-        return Finding("disk", f"only {free} at {home}", f"Make room: at least {MIN_FREE_BYTES // _GIB} GiB")
+        return Finding("disk", f"only {free} at {home}", f"Free up space: at least {MIN_FREE_BYTES // _GIB} GiB")
     return Finding("disk", free)
 
 
-def _launcher(run_dir: Path) -> Finding:
+def _ask_launcher(run_dir: Path) -> Finding:
     try:
-        return check_launcher(control.processes(run_dir, _CONTROL_SECONDS))
+        return check_launcher(control.list_processes(run_dir, _CONTROL_SECONDS))
     except Problem as problem:
         return Finding("launcher", problem.what, problem.remedy or START_IT)
 
 
-def _some(paths: Sequence[Path]) -> str:
+def _abbreviate(paths: Sequence[Path]) -> str:
     named = ", ".join(str(path) for path in paths[:_MAX_NAMED])
     return named if len(paths) <= _MAX_NAMED else f"{named} and {len(paths) - _MAX_NAMED} more"

@@ -1,4 +1,4 @@
-"""The `keyferry` command: finds the module of a noun only when it is asked for, and lets no traceback reach a person."""
+"""The `keyferry` command: loads the module of a subcommand only when it is used, and never shows a traceback."""
 
 import importlib
 import os
@@ -10,39 +10,39 @@ import click
 
 _COMMANDS = {
     "chat": "Send one chat request over the bus and show the answer",
-    "explain": "Say which way a request took, why, and what it cost",
+    "explain": "Show the route of a request, the reasons, and the cost",
     "usage": "Show what a tenant used and what it cost",
     "tokens": "Create, list and revoke client tokens",
     "tenants": "Create, change and list tenants",
     "keys": "Add, test, rotate and remove provider keys",
-    "vault": "Rotate, verify and shred what the vault holds",
-    "audit": "Show who did what, and verify that record",
+    "vault": "Rotate, verify and destroy the vault's keys",
+    "audit": "Show who did what, and verify the audit log",
     "endpoints": "Add, list and remove a tenant's own endpoints",
-    "models": "List what a tenant can call now",
+    "models": "List the models that a tenant can call now",
     "status": "Show every process that answers",
-    "doctor": "Check everything and say what to do",
+    "doctor": "Check the installation and report what to do",
     "restart": "Replace the processes of a service without losing a request",
 }
-"""Each is the attribute `command` of the module of its name."""
+"""Each is the attribute `command` of the module with its name."""
 _INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when the command is called, so that `keyferry --help` does not wait for the bus library."""
+    """Loads a command's module when the command is used, so that `keyferry --help` does not import the bus library."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table."""
+        """Return the names in the order of the table."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, from its module."""
+        """Import the command from its module."""
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"keyferry.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table itself."""
+        """Write the table of commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
@@ -60,7 +60,7 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line; the exit status: 0 done, 1 something is wrong, 2 a wrong command line, 130 interrupted."""
+    """Run one command line and return its exit status: 0 done, 1 failed, 2 invalid command line, 130 interrupted."""
     try:
         result = cli.main(list(arguments), prog_name="keyferry", standalone_mode=False)
         sys.stdout.flush()
@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _close_output()
         return 0
-    except Exception as error:  # the outermost edge: a person gets a line and what to do, never a traceback
+    except Exception as error:  # the outermost edge: people get a message and a remedy, never a traceback
         if os.environ.get("KEYFERRY_DEBUG"):
             raise
         return _report(error)
@@ -89,13 +89,13 @@ def _report(error: Exception) -> int:
 
 
 def _close_output() -> None:
-    """Whoever read our output is gone: let the interpreter's last flush go nowhere."""
+    """Redirect the interpreter's last flush to nowhere, because the reader of our output is gone."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line of this process."""
     sys.exit(run(sys.argv[1:]))
 
 

@@ -3,8 +3,7 @@
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.terminal import format_table
+from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.money import plain
 from keyferry.contracts.route import ListModels, Model, ModelPrices
@@ -13,18 +12,20 @@ from keyferry.contracts.topology import MODEL_LIST
 
 
 @click.command()
-@click.option("--eu", is_flag=True, help="Only what can be called inside the European Union.")
-@click.option("--recommended", metavar="OPERATION", help="Only what is recommended for OPERATION (`any` takes all).")
-@click.option("--provider", metavar="NAME", help="Only what this provider or endpoint has.")
+@click.option("--eu", is_flag=True, help="Only models that can be called inside the European Union.")
+@click.option(
+    "--recommended", metavar="OPERATION", help="Only models recommended for OPERATION (`any` for all operations)."
+)
+@click.option("--provider", metavar="NAME", help="Only models of this provider or endpoint.")
 @click.option("--tier", type=click.Choice([each.value for each in Tier]), help="Only models of this tier.")
 @click.option(
     "--class", "model_class", type=click.Choice([each.value for each in ModelClass]), help="Only models of this class."
 )
 @click.option(
-    "--capability", type=click.Choice([each.value for each in Capability]), help="Only models that can do this."
+    "--capability", type=click.Choice([each.value for each in Capability]), help="Only models with this capability."
 )
-@click.option("--all", "unavailable", is_flag=True, help="Approved models, too, that nobody's key can pay for.")
-@click.option("--unapproved", is_flag=True, help="What the tenant's own keys list beyond the catalog, too.")
+@click.option("--all", "unavailable", is_flag=True, help="Also approved models that no key can be used for.")
+@click.option("--unapproved", is_flag=True, help="Also models outside the catalog that the tenant's own keys list.")
 @click.option("--sort", type=click.Choice([each.value for each in ModelSort]), help="The order (default: popularity).")
 @tenant_option
 @json_option
@@ -41,8 +42,8 @@ def command(
     tenant: str,
     as_json: bool,
 ) -> None:
-    """What a tenant can call now."""
-    question = ListModels(
+    """List the models that a tenant can call now."""
+    command = ListModels(
         tenant=tenant,
         eu=eu or None,
         recommended=recommended,
@@ -54,20 +55,22 @@ def command(
         unapproved=unapproved or None,
         sort=ModelSort(sort) if sort else None,
     )
-    found = run(lambda me: me.ask(MODEL_LIST, question))
+    found = run(lambda me: me.ask(MODEL_LIST, command))
     if as_json:
         click.echo(found.model_dump_json(indent=2, exclude_none=True))
         return
-    empty = f"{tenant} can call nothing of the kind; without filters nothing means that it is unknown or suspended"
+    empty = (
+        f"{tenant} can call no such model; an empty list without filters means that the tenant is unknown or suspended"
+    )
     heads = ("MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "IN", "OUT", "CACHED", "NOTES")
     click.echo(format_table(heads, [_row(model) for model in found.models], empty=f"{empty} (`keyferry tenants list`)"))
     versions = dict.fromkeys(model.prices.price_version for model in found.models if model.prices is not None)
     if versions:
-        click.echo(f"\nIN, OUT, CACHED: US dollars per million tokens by list ({', '.join(versions)})")
+        click.echo(f"\nIN, OUT, CACHED: US dollars per million tokens, list prices ({', '.join(versions)})")
 
 
 def _row(model: Model) -> tuple[str, ...]:
-    """Every way to it in one line, the first first."""
+    """Return a model as one row, with its providers and key sources in order of use."""
     return (
         model.id,
         model.endpoint or ", ".join(model.providers) or model.provider,
@@ -81,7 +84,7 @@ def _row(model: Model) -> tuple[str, ...]:
 
 
 def _prices(prices: ModelPrices | None) -> tuple[str, str, str]:
-    """In, out and read from a cache; a dash where no price is known."""
+    """Return the prices for input, output and cached input, with a dash for an unknown price."""
     if prices is None:
         return "-", "-", "-"
     amounts = (prices.input_usd, prices.output_usd, prices.cached_read_usd)
@@ -90,11 +93,11 @@ def _prices(prices: ModelPrices | None) -> tuple[str, str, str]:
 
 
 def _notes(model: Model) -> list[str]:
-    told = {
+    notes = {
         "no key": model.approved and not model.available,
         "not allowed": not model.approved and not model.available,
         "not approved": not model.approved,
         "eu": model.eu,
         "default": model.default,
     }
-    return [note for note, holds in told.items() if holds]
+    return [note for note, holds in notes.items() if holds]

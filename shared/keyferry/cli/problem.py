@@ -1,8 +1,9 @@
-"""What goes wrong, told to a person: what happened, and what to do about it."""
+"""Errors and findings for people: what happened, and what to do about it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-_DOCTOR = "`keyferry doctor` tells what is missing"
+_DOCTOR = "Run `keyferry doctor` to find the cause"
 _MODELS = "`keyferry models` lists what a tenant can call, `keyferry tenants list` the tenants"
 _REMEDIES = {
     "unavailable": _DOCTOR,
@@ -12,12 +13,12 @@ _REMEDIES = {
     "policy": _MODELS,
     "not_found": _MODELS,
 }
-"""By failure class; what a provider said about the request itself needs no more words."""
+"""By failure class; the provider's own message about a bad request needs no addition."""
 _DEBUG_HINT = "Run it again with KEYFERRY_DEBUG=1 to see where, and report it"
 
 
 class Problem(Exception):
-    """Something a person can act upon. `remedy` says how, or is empty where `what` says it all."""
+    """An error that a person can act upon. `remedy` says how; it is empty if `what` says everything."""
 
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what)
@@ -25,14 +26,33 @@ class Problem(Exception):
         self.remedy = remedy
 
     def lines(self) -> Iterator[str]:
-        """One line for what happened, and one for what to do."""
+        """Yield a line for what happened, and one for what to do."""
         yield " ".join(self.what.split())
         if self.remedy:
             yield f"  -> {self.remedy}"
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check by the doctor. `remedy` says what to do; it is empty if nothing is wrong."""
+
+    subject: str
+    detail: str
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has to be done."""
+        return not self.remedy
+
+    def lines(self) -> list[str]:
+        """Return the finding as text for people."""
+        first = f"{'ok     ' if self.ok else 'PROBLEM'}  {self.subject}: {self.detail}"
+        return [first] if self.ok else [first, f"         -> {self.remedy}"]
+
+
 def to_problem(error: Exception) -> Problem:
-    """Any error as a Problem. Looks only at types whose text is made for people; of others only the type is told."""
+    """Convert any error to a Problem. The text of unexpected types is withheld: only their name is shown."""
     from nats.errors import Error as NatsError
     from pydantic import ValidationError
 
@@ -50,14 +70,14 @@ def to_problem(error: Exception) -> Problem:
             f"no answer: {error} ({error.failure.failure_class})", _REMEDIES.get(error.failure.failure_class, "")
         )
     if isinstance(error, ValidationError):
-        return Problem(f"that cannot be sent: {describe(error)}", "Correct the argument; `--help` shows them all")
+        return Problem(f"invalid argument: {describe(error)}", "Correct the argument; `--help` lists all of them")
     if isinstance(error, MalformedMessage):
         return Problem(
             f"an answer could not be read: {error}",
-            "This command and the services are of different versions: use the command of the running version",
+            "This command and the services have different versions: use the command of the running version",
         )
     if isinstance(error, NatsError):
-        return Problem("the connection to the bus broke", "Try again; `keyferry doctor` tells what is missing")
+        return Problem("the connection to the bus broke", f"Try again. {_DOCTOR}")
     if isinstance(error, OSError):
         return Problem(f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "), _DEBUG_HINT)
     return Problem(f"unexpected: {type(error).__name__}", _DEBUG_HINT)

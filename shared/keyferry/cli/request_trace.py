@@ -1,4 +1,4 @@
-"""What the ledger knows of one request: its decision and its attempts, waited for until they are there."""
+"""The ledger's records of one request: its decisions and its attempts."""
 
 import asyncio
 import time
@@ -19,27 +19,27 @@ _POLLING = Backoff(first_seconds=0.05, longest_seconds=0.5)
 
 @dataclass(frozen=True, slots=True)
 class RequestTrace:
-    """One request as the ledger tells it. `decision` is None and `attempts` lacks rows for what has not arrived."""
+    """The records of one request. `decision` is None and `attempts` is incomplete until they have arrived."""
 
     tenant: str
     request_id: str
     decision: DecisionRecord | None
     attempts: list[LedgerRow]
     later: list[DecisionRecord] = field(default_factory=list)
-    """The decisions after attempts that failed, in order."""
+    """The decisions after failed attempts, in order."""
 
     @property
     def trace_id(self) -> str | None:
-        """The trace of the request, 32 hex digits."""
+        """The OpenTelemetry trace of the request, 32 hex digits."""
         of_attempts = next((row.trace_id for row in self.attempts if row.trace_id), None)
         return of_attempts or trace_id(self.decision.traceparent if self.decision else None)
 
     def missing(self, expected_attempts: int) -> list[str]:
-        """What has not arrived in the ledger; nothing when the story is whole."""
-        lacking = [] if self.decision is not None else ["the decision record"]
+        """Name the records that have not arrived in the ledger."""
+        missing = [] if self.decision is not None else ["the decision record"]
         if len(self.attempts) < expected_attempts:
-            lacking.append("the attempt's row" if expected_attempts == 1 else "the rows of the attempts")
-        return lacking
+            missing.append("the attempt's row" if expected_attempts == 1 else "the rows of the attempts")
+        return missing
 
 
 async def fetch_trace(
@@ -49,16 +49,16 @@ async def fetch_trace(
     expected_attempts: int,
     within_seconds: float = TRACE_TIMEOUT_SECONDS,
 ) -> RequestTrace:
-    """Ask the ledger until the story is whole, or until `within_seconds` are over: then what there is.
+    """Poll the ledger until the trace is complete, for at most `within_seconds`, and return what it has.
 
-    Raises Refused for the ledger's refusal, and BusError when it never answered.
+    Raises Refused for the ledger's refusal, and BusError if it never answered.
     """
     give_up = time.monotonic() + within_seconds
     polls = 0
     while True:
         late = time.monotonic() >= give_up
         try:
-            trace = await _ask(operator, tenant, request_id)
+            trace = await _fetch_once(operator, tenant, request_id)
         except BusError:
             if late:
                 raise
@@ -70,14 +70,14 @@ async def fetch_trace(
 
 
 def incomplete_trace(missing: list[str], within_seconds: float = TRACE_TIMEOUT_SECONDS) -> Problem:
-    """What a person is told when the ledger does not have everything in time."""
+    """Return the problem for records that did not arrive in time."""
     return Problem(
         f"after {within_seconds:g} s {' and '.join(missing)} of this request had not reached the ledger",
-        "Nothing is lost: workers keep records until the ledger has them. `keyferry doctor` tells what is in the way",
+        "Nothing is lost: workers keep records until the ledger has them. Run `keyferry doctor` to find the cause",
     )
 
 
-async def _ask(operator: OperatorConnection, tenant: str, request_id: str) -> RequestTrace:
+async def _fetch_once(operator: OperatorConnection, tenant: str, request_id: str) -> RequestTrace:
     decision, attempts = await asyncio.gather(
         operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id)),
         operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id)),

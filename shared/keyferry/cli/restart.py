@@ -6,14 +6,14 @@ from keyferry.cli import control
 from keyferry.cli.installation import locate
 
 _LINE_SECONDS = 180.0
-"""A draining process may take as long as its longest answer; a line comes at least at each step."""
+"""A process may drain for as long as its longest answer; a line arrives at least at each step."""
 
 
 @click.command()
 @click.argument("service")
 def command(service: str) -> None:
     """Replace the processes of SERVICE: the successor is ready before the old process drains, so no request is lost."""
-    for line in control.ask(locate().run_dir, {"command": "restart", "service": service}, _LINE_SECONDS):
+    for line in control.send_command(locate().run_dir, {"command": "restart", "service": service}, _LINE_SECONDS):
         if line.progress is not None:
             click.echo(line.progress)
     click.echo(f"{service}: restarted")

@@ -7,8 +7,7 @@ import click
 
 from keyferry.cli.connection import run
 from keyferry.cli.installation import Installation, locate
-from keyferry.cli.options import json_option
-from keyferry.cli.terminal import format_table
+from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.service import ServiceReport
 from keyferry.runtime.process.settings import without_credentials
 
@@ -18,27 +17,27 @@ _HEADS = ("SERVICE", "SLOT", "PID", "VERSION", "STATE", "FACTS")
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """Every process that answers on the bus, what it waits for, and a few figures."""
+    """Show every process that answers on the bus, what it is waiting for, and a few figures."""
     installation = locate()
-    reports = run(lambda me: me.roll_call(), installation)
+    reports = run(lambda me: me.collect_reports(), installation)
     if as_json:
         click.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
         return
-    click.echo("\n".join(status_lines(installation, reports)))
+    click.echo("\n".join(format_status(installation, reports)))
 
 
-def status_lines(installation: Installation, reports: Sequence[ServiceReport]) -> list[str]:
-    """Where it is, and a row for each process."""
+def format_status(installation: Installation, reports: Sequence[ServiceReport]) -> list[str]:
+    """Return the addresses of the installation and a row for each process."""
     lines = [f"bus   {without_credentials(installation.nats_url)}"]
     if installation.state is not None:
         lines.insert(0, f"http  {installation.state.http_url}")
     if installation.home is not None:
         lines.append(f"home  {installation.home}")
     rows = [_row(report) for report in reports]
-    return [*lines, format_table(_HEADS, rows, empty="no service answers: `keyferry doctor` tells more")]
+    return [*lines, format_table(_HEADS, rows, empty="no service answers: run `keyferry doctor` to find the cause")]
 
 
 def _row(report: ServiceReport) -> tuple[str, ...]:
     facts = ", ".join(f"{name} {value}" for name, value in sorted(report.facts.items()))
-    state = "ready" if report.ready else f"waits for {', '.join(report.waiting_for)}"
+    state = "ready" if report.ready else f"waiting for {', '.join(report.waiting_for)}"
     return (report.service, str(report.slot), str(report.pid), report.version, state, facts)

@@ -3,16 +3,15 @@
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import format_table
+from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, ListTenants, Tenant, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TENANT_UPDATE
 
 _TIERS = click.Choice([tier.value for tier in Tier])
 _POLICIES = {policy.value.replace("_", "-"): policy for policy in KeyPolicy}
-_PAYING = {
-    None: "its own keys where it has any, else the platform's",
+_KEYS_USED = {
+    None: "its own keys if it has any, else the platform's",
     KeyPolicy.PLATFORM: "the platform's keys only",
     KeyPolicy.OWN: "its own keys only",
     KeyPolicy.OWN_THEN_PLATFORM: "its own keys, then the platform's",
@@ -21,32 +20,32 @@ _PAYING = {
 
 @click.group()
 def command() -> None:
-    """Tenants: the companies that use this installation."""
+    """Manage tenants, the companies that use this installation."""
 
 
 @command.command()
 @click.argument("tenant")
-@click.option("--name", help="What people call it (default: its id).")
-@click.option("--tier", type=_TIERS, default=Tier.FREE.value, show_default=True, help="What it has bought.")
+@click.option("--name", help="Display name (default: its id).")
+@click.option("--tier", type=_TIERS, default=Tier.FREE.value, show_default=True, help="The plan it has bought.")
 @json_option
 def create(tenant: str, name: str | None, tier: str, as_json: bool) -> None:
-    """Add TENANT, an id of a-z, 0-9 and hyphens."""
-    asked = CreateTenant(tenant=tenant, name=name or tenant, tier=Tier(tier))
-    _show(run(lambda me: me.ask(TENANT_CREATE, asked)), "created", as_json)
+    """Create TENANT, an id of a-z, 0-9 and hyphens."""
+    command = CreateTenant(tenant=tenant, name=name or tenant, tier=Tier(tier))
+    _show(run(lambda me: me.ask(TENANT_CREATE, command)), "created", as_json)
 
 
 @command.command()
 @click.argument("tenant")
-@click.option("--name", help="What people call it.")
-@click.option("--tier", type=_TIERS, help="What it has bought.")
-@click.option("--suspend/--resume", "suspended", default=None, help="Refuse its requests, or take them again.")
+@click.option("--name", help="Display name.")
+@click.option("--tier", type=_TIERS, help="The plan it has bought.")
+@click.option("--suspend/--resume", "suspended", default=None, help="Refuse its requests, or accept them again.")
 @json_option
 def update(tenant: str, name: str | None, tier: str | None, suspended: bool | None, as_json: bool) -> None:
-    """Change TENANT; what is not given stays."""
+    """Change TENANT. Options that are not given stay as they are."""
     if name is None and tier is None and suspended is None:
         raise Problem("nothing to change", "Give --name, --tier, --suspend or --resume")
-    asked = UpdateTenant(tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended)
-    _show(run(lambda me: me.ask(TENANT_UPDATE, asked)), "changed", as_json)
+    command = UpdateTenant(tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended)
+    _show(run(lambda me: me.ask(TENANT_UPDATE, command)), "changed", as_json)
 
 
 @command.command("set")
@@ -55,40 +54,42 @@ def update(tenant: str, name: str | None, tier: str | None, suspended: bool | No
 @click.option(
     "--drop-unsupported/--no-drop-unsupported",
     default=None,
-    help="Leave out and report request fields that a provider cannot take, or refuse such requests.",
+    help="Drop and report request fields that a provider does not support, or refuse such requests.",
 )
 @click.option(
     "--allow-unapproved/--only-approved",
     default=None,
-    help="Let its own keys be used for models that they list and the catalog does not have, or for approved ones only.",
+    help="Allow its own keys for models outside the catalog that they list, or for approved models only.",
 )
 @json_option
 def set_(
     tenant: str, keys: str | None, drop_unsupported: bool | None, allow_unapproved: bool | None, as_json: bool
 ) -> None:
-    """Set how TENANT's requests are treated; what is not given stays."""
+    """Set how TENANT's requests are handled. Options that are not given stay as they are."""
     if keys is None and drop_unsupported is None and allow_unapproved is None:
         raise Problem("nothing to set", "Give --keys, --[no-]drop-unsupported, --allow-unapproved or --only-approved")
     policy = _POLICIES[keys] if keys else None
-    asked = UpdateTenant(
+    command = UpdateTenant(
         tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported, allow_unapproved=allow_unapproved
     )
-    changed = run(lambda me: me.ask(TENANT_UPDATE, asked))
+    changed = run(lambda me: me.ask(TENANT_UPDATE, command))
     if as_json:
         click.echo(changed.model_dump_json(indent=2))
         return
-    fields = "left out and reported" if changed.drop_unsupported else "refused"
+    fields = "dropped and reported" if changed.drop_unsupported else "refused"
     models = (
-        "that its own keys list may be called, approved or not" if changed.allow_unapproved else "are approved ones"
+        "any model that its own keys list may be called"
+        if changed.allow_unapproved
+        else "only approved models may be called"
     )
-    told = f"{_PAYING[changed.key_policy]} pay; fields a provider cannot take are {fields}; models {models}"
-    click.echo(f"set {changed.tenant}: {told}")
+    keys_used = f"requests use {_KEYS_USED[changed.key_policy]}"
+    click.echo(f"set {changed.tenant}: {keys_used}; unsupported fields are {fields}; {models}")
 
 
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """All tenants."""
+    """List all tenants."""
     found = run(lambda me: me.ask(TENANT_LIST, ListTenants()))
     if as_json:
         click.echo(found.model_dump_json(indent=2))

@@ -1,18 +1,25 @@
-"""Plain tables, moments and amounts as a person reads them."""
+"""Options, tables, times and amounts that several commands share."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import click
+
 from keyferry.cli.problem import Problem
 from keyferry.contracts.money import plain
+
+tenant_option = click.option(
+    "--tenant", default="demo", show_default=True, metavar="TENANT", help="The tenant that the command is about."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _GAP = "  "
 
 
 def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> str:
-    """Left-aligned columns under their heads; `empty` where there are no rows."""
+    """Return left-aligned columns under their heads, or `empty` if there are no rows."""
     if not rows:
         return empty
     cells = [list(heads), *(list(row) for row in rows)]
@@ -23,12 +30,12 @@ def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
 
 
 def format_time(when: datetime | None) -> str:
-    """UTC to the second, or a dash."""
+    """Return a time in UTC to the second, or a dash."""
     return "-" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """An ISO 8601 date or time (UTC where it names no zone), or a span before `now` such as `30m`, `24h`, `7d`, `2w`.
+    """Parse an ISO 8601 date or time (UTC without a zone), or a span before `now` such as `30m`, `24h`, `7d`, `2w`.
 
     Raises Problem.
     """
@@ -44,11 +51,11 @@ def parse_time(text: str, now: datetime) -> datetime:
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
-def days(count: int) -> str:
-    """So many days."""
+def format_days(count: int) -> str:
+    """Return a number of days with its unit."""
     return "1 day" if count == 1 else f"{count} days"
 
 
 def format_usd(amount: Decimal | None) -> str:
-    """An exact amount of US dollars; what is unknown is said to be."""
+    """Return an exact amount of US dollars, or `unknown`."""
     return "unknown" if amount is None else f"${plain(amount)}"

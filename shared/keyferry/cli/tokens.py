@@ -1,4 +1,4 @@
-"""`keyferry tokens`: minted here, registered by their digest, shown once."""
+"""`keyferry tokens`: tokens are generated here, registered by their digest, and shown once."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.options import json_option, tenant_option
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
-from keyferry.cli.terminal import format_table, format_time, parse_time
+from keyferry.cli.terminal import format_table, format_time, json_option, parse_time, tenant_option
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, CreateClientToken, ListClientTokens, RevokeClientToken
@@ -20,48 +19,50 @@ _LAST = 4
 
 @click.group()
 def command() -> None:
-    """Client tokens: what a tenant's programs present."""
+    """Manage client tokens, the credentials of a tenant's programs."""
 
 
 @command.command()
 @tenant_option
 @click.option("--label", default="command line", show_default=True, help="What it is for.")
-@click.option("--model", "models", multiple=True, help="A model it may use; repeat it. Default: all of them.")
-@click.option("--expires", help="When it stops to work: 2026-12-31, or 2026-12-31T12:00 (UTC).")
+@click.option("--model", "models", multiple=True, help="A model that it may use; repeatable. Default: all models.")
+@click.option("--expires", help="Expiry: 2026-12-31, or 2026-12-31T12:00 (UTC).")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Write the token to this new file (0600), not to the screen."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the token to this new file (mode 0600) instead of the screen.",
 )
 @json_option
 def create(
     tenant: str, label: str, models: tuple[str, ...], expires: str | None, output: Path | None, as_json: bool
 ) -> None:
-    """Make a client token. Only its digest is sent and stored, so it is shown this once."""
+    """Create a client token. Only its digest is sent and stored, so it is shown only once."""
     token = client_token.mint()
-    asked = build_registration(
+    command = build_registration(
         token, tenant, label, models, parse_time(expires, datetime.now(UTC)) if expires else None
     )
     if output is None:
-        made = run(lambda me: me.ask(TOKEN_CREATE, asked))
+        created = run(lambda me: me.ask(TOKEN_CREATE, command))
     else:
         with secret_file(output, token):
-            made = run(lambda me: me.ask(TOKEN_CREATE, asked))
+            created = run(lambda me: me.ask(TOKEN_CREATE, command))
     if as_json:
         shown = {"token": token.reveal()} if output is None else {"token_file": str(output)}
-        click.echo(_json(made, shown))
+        click.echo(_json(created, shown))
         return
-    click.echo(f"created {made.token_id} for {made.tenant}: {made.label}, {_models(made)}", err=True)
+    click.echo(f"created {created.token_id} for {created.tenant}: {created.label}, {_models(created)}", err=True)
     if output is not None:
         click.echo(f"the token is in {output}, which only you can read", err=True)
         return
     click.echo(token.reveal())
-    click.echo("Keep it now: it is not shown again and cannot be recovered, only revoked.", err=True)
+    click.echo("Save it now: it is not shown again and cannot be recovered, only revoked.", err=True)
 
 
 @command.command("list")
 @tenant_option
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
-    """A tenant's client tokens."""
+    """List a tenant's client tokens."""
     found = run(lambda me: me.ask(TOKEN_LIST, ListClientTokens(tenant=tenant)))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
@@ -75,7 +76,7 @@ def list_(tenant: str, as_json: bool) -> None:
             _models(t),
             format_time(t.created_at),
             format_time(t.expires_at),
-            state(t, now),
+            describe_state(t, now),
         )
         for t in found.tokens
     ]
@@ -88,11 +89,11 @@ def list_(tenant: str, as_json: bool) -> None:
 @tenant_option
 @json_option
 def revoke(token_id: str, tenant: str, as_json: bool) -> None:
-    """Make TOKEN_ID (`keyferry tokens list`) open nothing any more."""
+    """Revoke TOKEN_ID, as `keyferry tokens list` shows it."""
     if not token_id.startswith(f"{ids.CLIENT_TOKEN}_"):
-        # Nothing is sent or repeated: what was given may be the token itself.
+        # Nothing is sent or repeated: the argument may be the token itself.
         raise Problem(
-            f"that is no token id, which begins with {ids.CLIENT_TOKEN}_",
+            f"that is not a token id, which begins with {ids.CLIENT_TOKEN}_",
             f"`keyferry tokens list --tenant {tenant}` shows each token's id beside its last characters",
         )
     revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id)))
@@ -106,7 +107,7 @@ def revoke(token_id: str, tenant: str, as_json: bool) -> None:
 def build_registration(
     token: Secret, tenant: str, label: str, models: tuple[str, ...] = (), expires_at: datetime | None = None
 ) -> CreateClientToken:
-    """What is sent of a token: its digest and its last four characters."""
+    """Return the registration of a token: only its digest and its last four characters are sent."""
     text = token.reveal()
     return CreateClientToken(
         tenant=tenant,
@@ -118,8 +119,8 @@ def build_registration(
     )
 
 
-def state(token: ClientToken, now: datetime) -> str:
-    """`active`, `expired` or `revoked`."""
+def describe_state(token: ClientToken, now: datetime) -> str:
+    """Return `active`, `expired` or `revoked`."""
     if token.revoked_at is not None:
         return "revoked"
     return "expired" if token.expires_at is not None and token.expires_at <= now else "active"

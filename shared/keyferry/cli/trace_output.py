@@ -1,4 +1,4 @@
-"""A request's story in words: which way it took and why, each attempt, what it used and cost, and where that is recorded."""
+"""A request's trace as text and as JSON: route and reasons, each attempt, tokens and cost, and where it is recorded. Pure."""
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -17,21 +17,21 @@ _KEYS = {
     KeySource.CUSTOM: "the tenant's endpoint",
     KeySource.NONE: "no key needed",
 }
-_BASES = {
+_USAGE_SOURCES = {
     UsageSource.REPORTED: "as the provider reported",
     UsageSource.ESTIMATED: "estimated, as the provider reported none",
 }
 
 
 def format_trace(trace: RequestTrace) -> list[str]:
-    """The story as lines. What has not reached the ledger is said to be missing."""
-    lines = [*_route(trace.decision)]
+    """Return the trace as lines, which name what has not reached the ledger."""
+    lines = [*_format_decision(trace.decision)]
     for decision in trace.later:
-        lines += _route(decision)
+        lines += _format_decision(decision)
     if trace.attempts:
         lines.append("Attempts")
         for row in trace.attempts:
-            lines += (f"  {line}" for line in _attempt(row))
+            lines += (f"  {line}" for line in _format_attempt(row))
     elif trace.decision is None or trace.decision.refusal is None:
         lines.append("Attempts  none has reached the ledger")
     lines.append(f"Trace     {trace.trace_id or 'none'}")
@@ -39,8 +39,8 @@ def format_trace(trace: RequestTrace) -> list[str]:
     return lines
 
 
-def as_json(trace: RequestTrace) -> dict[str, Json]:
-    """The same for programs."""
+def trace_to_json(trace: RequestTrace) -> dict[str, Json]:
+    """Return the trace as a JSON object."""
     return {
         "request_id": trace.request_id,
         "tenant": trace.tenant,
@@ -51,18 +51,19 @@ def as_json(trace: RequestTrace) -> dict[str, Json]:
     }
 
 
-def _route(decision: DecisionRecord | None) -> Iterator[str]:
+def _format_decision(decision: DecisionRecord | None) -> Iterator[str]:
     if decision is None:
         yield "Route     the decision record has not reached the ledger"
         return
-    asked = f"{decision.tenant} asked for {decision.model_asked}"
+    cause = f"{decision.tenant} asked for {decision.model_asked}"
     if decision.attempt_number > 1:
-        asked = f"after attempt {decision.attempt_number - 1} had failed"
+        cause = f"after attempt {decision.attempt_number - 1} had failed"
     yield (
-        f"Route     {asked}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
+        f"Route     {cause}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
     )
-    for place, candidate in _ranked(decision):
-        yield f"  {_rank(place)} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
+    for rank, candidate in _rank(decision):
+        kept = "dropped" if rank is None else f"kept {rank}."
+        yield f"  {kept} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
     if decision.refusal is not None:
         yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
     elif decision.order:
@@ -70,15 +71,11 @@ def _route(decision: DecisionRecord | None) -> Iterator[str]:
         yield f"  chosen: {_name(chosen)}, {_KEYS[chosen.key_source]}"
 
 
-def _ranked(decision: DecisionRecord) -> Iterable[tuple[int | None, Candidate]]:
-    """Candidates with their place in the plan: first those of the plan, in order, then the dropped ones."""
-    places = {index: place for place, index in enumerate(decision.order, start=1)}
-    format_keys = sorted(enumerate(decision.candidates), key=lambda item: places.get(item[0], len(places) + 1))
-    return [(places.get(index), candidate) for index, candidate in format_keys]
-
-
-def _rank(place: int | None) -> str:
-    return "dropped" if place is None else f"kept {place}."
+def _rank(decision: DecisionRecord) -> Iterable[tuple[int | None, Candidate]]:
+    """Return the candidates with their rank in the plan: the planned ones in order, then the dropped ones."""
+    ranks = {index: rank for rank, index in enumerate(decision.order, start=1)}
+    ordered = sorted(enumerate(decision.candidates), key=lambda item: ranks.get(item[0], len(ranks) + 1))
+    return [(ranks.get(index), candidate) for index, candidate in ordered]
 
 
 def _name(candidate: Candidate) -> str:
@@ -90,7 +87,7 @@ def _reason(candidate: Candidate) -> str:
     return f" [{candidate.reason}]" if candidate.reason else ""
 
 
-def _attempt(row: LedgerRow) -> Iterator[str]:
+def _format_attempt(row: LedgerRow) -> Iterator[str]:
     record = row.record
     owner = record.endpoint or record.provider
     served = f", served as {record.model_served}" if record.model_served not in (None, record.model) else ""
@@ -99,8 +96,8 @@ def _attempt(row: LedgerRow) -> Iterator[str]:
     if record.failure is not None:
         status = f", status {record.failure.status}" if record.failure.status else ""
         yield f"   failure  {record.failure.message} ({record.failure.failure_class}, {record.failure.where}{status})"
-    yield f"   tokens   {_tokens(record.token_usage, record.usage_source)}"
-    yield f"   cost     {_cost(row)}"
+    yield f"   tokens   {_format_tokens(record.token_usage, record.usage_source)}"
+    yield f"   cost     {_format_cost(row)}"
     yield f"   latency  {record.latency_ms} ms, {_first_token(record)}"
     yield f"   ledger   {record.attempt_id}, recorded {format_time(row.recorded_at)}, {_lag(row)} after the attempt ended"
 
@@ -108,20 +105,20 @@ def _attempt(row: LedgerRow) -> Iterator[str]:
 def _first_token(record: AttemptRecord) -> str:
     if record.first_token_ms is not None:
         return f"first token after {record.first_token_ms} ms"
-    return "no token came" if record.stream else "not streamed"
+    return "no token arrived" if record.stream else "not streamed"
 
 
-def _tokens(token_usage: TokenUsage, usage_source: UsageSource) -> str:
+def _format_tokens(token_usage: TokenUsage, usage_source: UsageSource) -> str:
     if usage_source is UsageSource.NONE:
-        return "none, or none that can be known"
+        return "none, or unknown"
     used = [f"{name.replace('_', ' ')} {count}" for name, count in token_usage.model_dump().items() if count]
-    return f"{', '.join(used) or 'none'}, {_BASES[usage_source]}"
+    return f"{', '.join(used) or 'none'}, {_USAGE_SOURCES[usage_source]}"
 
 
-def _cost(row: LedgerRow) -> str:
+def _format_cost(row: LedgerRow) -> str:
     prices = f" at prices {row.price_version}" if row.price_version else ""
     if row.pricing == "unpriced":
-        return f"unknown: nobody has given this model a price{prices.replace(' at', ' in')}"
+        return f"unknown: the model has no price{prices.replace(' at', ' in')}"
     free = ", free of charge" if row.pricing == "free" else ""
     return f"{format_usd(row.cost_usd)}{free}{prices}"
 

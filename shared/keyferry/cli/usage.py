@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.options import json_option, tenant_option
-from keyferry.cli.terminal import format_table, format_time, format_usd, parse_time
+from keyferry.cli.terminal import format_table, format_time, format_usd, json_option, parse_time, tenant_option
 from keyferry.contracts.topology import USAGE_SUMMARIZE
 from keyferry.contracts.usage import SummarizeUsage, UsageRow, UsageSummary
 
@@ -15,31 +14,31 @@ _HEADS = ("PROVIDER", "MODEL", "ATTEMPTS", "COMPLETED", "FAILED", "CANCELLED", "
 
 @click.command()
 @tenant_option
-@click.option("--since", help="From then on: 2026-01-31, 2026-01-31T12:00 (UTC), or 24h, 7d before now.")
-@click.option("--until", help="Up to then, that moment excluded.")
+@click.option("--since", help="Start: 2026-01-31, 2026-01-31T12:00 (UTC), or 24h, 7d before now.")
+@click.option("--until", help="End (exclusive), in the same forms.")
 @json_option
 def command(tenant: str, since: str | None, until: str | None, as_json: bool) -> None:
-    """What a tenant used and what it cost, by provider and model."""
+    """Show what a tenant used and what it cost, by provider and model."""
     now = datetime.now(UTC)
-    asked = SummarizeUsage(
+    query = SummarizeUsage(
         tenant=tenant,
         since=parse_time(since, now) if since else None,
         until=parse_time(until, now) if until else None,
     )
-    found = run(lambda me: me.ask(USAGE_SUMMARIZE, asked))
-    click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(summary_lines(found, asked)))
+    found = run(lambda me: me.ask(USAGE_SUMMARIZE, query))
+    click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(format_summary(found, query)))
 
 
-def summary_lines(found: UsageSummary, asked: SummarizeUsage) -> list[str]:
-    """The table of a summary and its totals."""
-    when = f"{format_time(asked.since)} to {format_time(asked.until)}" if asked.since or asked.until else "all time"
+def format_summary(found: UsageSummary, query: SummarizeUsage) -> list[str]:
+    """Return the table of a summary and its totals."""
+    when = f"{format_time(query.since)} to {format_time(query.until)}" if query.since or query.until else "all time"
     lines = [
         f"{found.tenant}, {when}",
         format_table(_HEADS, [_row(row) for row in found.rows], empty="nothing was used"),
     ]
     total = f"{found.requests} requests, {found.attempts} attempts, {format_usd(found.cost_usd)}"
     if found.unpriced:
-        total += f", and {found.unpriced} attempts whose cost is unknown, since their models have no price"
+        total += f"; the cost of {found.unpriced} attempts is unknown, because their models have no price"
     return [*lines, total]
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 import click
 
 from keyferry.cli.connection import OperatorConnection, run
-from keyferry.cli.options import json_option
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import days, format_table
+from keyferry.cli.terminal import format_days, format_table, json_option
 from keyferry.contracts.key import (
     KekAgeReport,
     KekRotation,
@@ -117,7 +116,7 @@ def _show_rotation(far: KekRotation, as_json: bool) -> None:
 
 def kek_age_line(term: KekAgeReport) -> str:
     """The age of the oldest KEK in use, and what follows from it."""
-    age = f"the KEK {term.kek} is {days(term.age_days)} old"
+    age = f"the KEK {term.kek} is {format_days(term.age_days)} old"
     return f"OVERDUE: {age}; {term.detail}" if term.overdue else f"{age}; {term.detail}"
 
 

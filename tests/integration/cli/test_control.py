@@ -62,18 +62,18 @@ async def test_status_gives_the_processes_also_on_a_long_path(tmp_path: Path) ->
     run_dir = tmp_path / ("long" * 30) / "run"
     run_dir.mkdir(parents=True)
     async with ControlServer(run_dir, {"status": _status}):
-        (process,) = await asyncio.to_thread(control.processes, run_dir, _SECONDS)
+        (process,) = await asyncio.to_thread(control.list_processes, run_dir, _SECONDS)
     assert (process.name, process.pid, process.state, process.restarts) == ("router", 7, "ready", 2)
 
 
 async def test_a_launcher_that_is_gone_or_silent_is_told(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="no launcher listens"):
-        control.processes(tmp_path, _SECONDS)
+        control.list_processes(tmp_path, _SECONDS)
 
     async def silent(_: Line, __: Send) -> Line:
         await asyncio.sleep(_SECONDS)
         return {}
 
     async with ControlServer(tmp_path, {"status": silent}):
-        with pytest.raises(Problem, match="said nothing"):
-            await asyncio.to_thread(control.processes, tmp_path, 0.2)
+        with pytest.raises(Problem, match="sent nothing"):
+            await asyncio.to_thread(control.list_processes, tmp_path, 0.2)

@@ -38,7 +38,7 @@ async def test_a_service_that_waits_and_one_that_is_gone(bus: ProvisionedBus, tm
     assert ran.status == 1
     ill = {row["subject"]: row for row in json.loads(ran.out) if not row["ok"]}
     assert set(ill) == {"ingress", "tenant-directory"}
-    assert ill["ingress"]["detail"] == "waits for the tenants view"
+    assert ill["ingress"]["detail"] == "waiting for the tenants view"
     assert ill["tenant-directory"]["remedy"]
 
 

@@ -200,7 +200,7 @@ async def test_removing_says_who_pays_next(scene: Scene) -> None:
         first = await scene.run("keys", "rm", acme, "--tenant", "acme", "--yes")
         second = await scene.run("keys", "rm", spare, "--tenant", "acme", "--yes")
         third = await scene.run("keys", "rm", globex, "--tenant", "globex", "--yes")
-    assert "OpenAI requests go on with acme's own two" in first.out
+    assert "OpenAI requests continue with acme's own two" in first.out
     assert "are refused from now on: its policy allows its own keys only" in second.out
     assert "are paid for by the platform's key shared from now on" in third.out
     unsure = await scene.run("keys", "rm", acme, "--tenant", "acme")
@@ -328,5 +328,5 @@ async def test_the_audit(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with owner(bus, Role.USAGE_LEDGER, AUDIT_VERIFY, verdict):
         whole = await keyferry("audit", "verify", environment=environment, cwd=tmp_path)
         broken = await keyferry("audit", "verify", "--tenant", "acme", environment=environment, cwd=tmp_path)
-    assert (whole.status, "the audit is whole" in whole.out) == (0, True)
+    assert (whole.status, "the audit log is complete" in whole.out) == (0, True)
     assert (broken.status, "FAULT: acme: entry 1 was edited" in broken.out) == (1, True)

@@ -76,11 +76,11 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: P
         narrowed = await keyferry(*narrowing, environment=operator_of(bus), cwd=tmp_path)
         nothing = await keyferry("tenants", "set", "acme", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
-    assert "its own keys, then the platform's pay" in ran.out
-    assert "left out and reported" in ran.out
+    assert "requests use its own keys, then the platform's" in ran.out
+    assert "dropped and reported" in ran.out
     assert "are refused" in other.out
-    assert "approved or not" in allowed.out
-    assert "models are approved ones" in narrowed.out
+    assert "any model that its own keys list" in allowed.out
+    assert "only approved models may be called" in narrowed.out
     assert asked == [
         UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, drop_unsupported=True),
         UpdateTenant(tenant="acme", drop_unsupported=False),
@@ -208,7 +208,7 @@ async def test_credentials_of_somebody_else(bus: ProvisionedBus, tmp_path: Path)
     environment = {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("ingress"))}
     ran = await keyferry("tenants", "list", environment=environment, cwd=tmp_path)
     assert ran.status == 1
-    assert "the bus does not let us ask tenant.list" in ran.err
+    assert "the bus does not permit tenant.list" in ran.err
     assert "Use the operator's seed" in ran.err
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.control import SOCKET, CommandFailed, ControlServer, Line, NotRunning, Send, ask
+from deploy.embedded.control import CommandFailed, ControlServer, Line, NotRunning, Send, ask
+from keyferry.runtime.process.control_socket import SOCKET_NAME
 
 REPEAT: Line = {"command": "repeat", "items": ["one", "two"]}
 
@@ -54,14 +55,14 @@ async def test_an_unknown_command_is_answered_with_the_known_ones(run_dir: Path,
 
 
 async def test_only_the_owner_may_connect(run_dir: Path) -> None:
-    assert stat.S_IMODE((run_dir / SOCKET).stat().st_mode) == 0o600
+    assert stat.S_IMODE((run_dir / SOCKET_NAME).stat().st_mode) == 0o600
 
 
 async def test_a_client_that_disconnects_early_does_no_harm(tmp_path: Path) -> None:
     async with ControlServer(tmp_path, {"repeat": _repeat}):
         for half in (b"", b"not json", b'{"command": "repeat", "items": ["lost"]}\n'):
             with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(tmp_path / SOCKET))
+                client.connect(str(tmp_path / SOCKET_NAME))
                 client.sendall(half)
         assert (await _ask(tmp_path, REPEAT))[-1]["done"] is True
 
@@ -75,7 +76,7 @@ async def test_the_socket_is_closed_after_the_end(tmp_path: Path) -> None:
 
 async def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
     left = socket.socket(socket.AF_UNIX)
-    left.bind(str(tmp_path / SOCKET))
+    left.bind(str(tmp_path / SOCKET_NAME))
     left.close()
     with pytest.raises(NotRunning):
         await _ask(tmp_path, REPEAT)

@@ -8,8 +8,8 @@ import pytest
 from keyferry.cli.bus_checks import check_chat, check_clock, check_ledger, check_services
 from keyferry.cli.chat_request import ChatResult
 from keyferry.cli.control import ProcessStatus
-from keyferry.cli.finding import Finding
 from keyferry.cli.local_checks import MIN_FREE_BYTES, check_disk, check_launcher, check_secrets
+from keyferry.cli.problem import Finding
 from keyferry.cli.request_trace import RequestTrace
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import Accepted
@@ -59,7 +59,7 @@ def test_a_worker_slot_that_is_silent_is_named() -> None:
 def test_a_service_that_waits_says_for_what() -> None:
     reports = [r for r in _all() if r.service != Role.INGRESS.value] + [_report(Role.INGRESS, 1, ("the tenants view",))]
     (finding,) = _problems(reports)
-    assert (finding.subject, finding.detail) == ("ingress", "waits for the tenants view")
+    assert (finding.subject, finding.detail) == ("ingress", "waiting for the tenants view")
 
 
 def test_two_processes_of_a_slot_during_a_restart_are_well() -> None:
@@ -114,7 +114,7 @@ def test_secrets_that_others_may_read_are_named(tmp_path: Path) -> None:
     for directory in (secrets, seed.parent):
         directory.chmod(0o700)
     seed.chmod(0o600)
-    assert check_secrets(secrets) == Finding("secrets", "1 files, for their owner only")
+    assert check_secrets(secrets) == Finding("secrets", "1 files, readable only by their owner")
     seed.chmod(0o640)
     finding = check_secrets(secrets)
     assert str(seed) in finding.detail

@@ -23,7 +23,7 @@ def test_chunks_add_up() -> None:
         _chunk({}, "stop"),
         json.dumps({"choices": [], "usage": {"total_tokens": 3}}).encode(),
     ]
-    assert [answer.take(chunk) for chunk in chunks] == ["", "Hel", "lo", "", ""]
+    assert [answer.add(chunk) for chunk in chunks] == ["", "Hel", "lo", "", ""]
     assert (answer.text, answer.finish_reason, answer.model) == ("Hello", "stop", "m")
 
 
@@ -33,16 +33,16 @@ def test_a_completion_is_one_text() -> None:
         "model": "m",
         "choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
     }
-    assert answer.take(json.dumps(completion).encode(), "completion") == "Hi"
+    assert answer.add(json.dumps(completion).encode(), "completion") == "Hi"
     assert answer.finish_reason == "stop"
 
 
 def test_an_error_inside_a_stream_is_a_problem() -> None:
     with pytest.raises(Problem, match="broke off: too busy"):
-        CompletionText().take(json.dumps({"choices": [], "error": {"message": "too busy"}}).encode())
+        CompletionText().add(json.dumps({"choices": [], "error": {"message": "too busy"}}).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"choices": 3}'])
 def test_what_is_no_answer_is_a_problem(data: bytes) -> None:
     with pytest.raises(Problem, match="not what the OpenAI API defines"):
-        CompletionText().take(data)
+        CompletionText().add(data)

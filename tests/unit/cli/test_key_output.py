@@ -25,7 +25,7 @@ def after(policy: KeyPolicy | None, own: list[ProviderKey], platform: list[Provi
 
 @pytest.mark.parametrize("policy", [None, KeyPolicy.OWN, KeyPolicy.OWN_THEN_PLATFORM])
 def test_its_own_next_key_pays(policy: KeyPolicy | None) -> None:
-    assert "go on with acme's own spare" in after(policy, [key(label="spare")], [PLATFORM])
+    assert "continue with acme's own spare" in after(policy, [key(label="spare")], [PLATFORM])
 
 
 def test_a_key_that_cannot_be_used_pays_for_nothing() -> None:
@@ -52,7 +52,7 @@ def test_the_platform_pays_where_the_policy_says_so() -> None:
 
 
 def test_the_steps_of_a_test_have_their_times() -> None:
-    lines = key_output.steps(check()).splitlines()
+    lines = key_output.format_test(check()).splitlines()
     assert lines[1].split() == ["reachable", "yes", "12", "ms", "the", "provider", "answers"]
     assert lines[-1] == "the key works (valid, 46 ms in all)"
 

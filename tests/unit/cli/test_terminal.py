@@ -7,7 +7,7 @@ import pytest
 
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, format_time, format_usd, parse_time
-from keyferry.cli.usage import summary_lines
+from keyferry.cli.usage import format_summary
 from keyferry.contracts.usage import SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 
 _NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -66,9 +66,9 @@ def test_usage_tells_totals_and_what_has_no_price() -> None:
         unpriced=2,
     )
     summary = UsageSummary(tenant="demo", requests=2, attempts=3, cost_usd=Decimal("1.5"), unpriced=2, rows=[row])
-    lines = "\n".join(summary_lines(summary, SummarizeUsage(tenant="demo", since=_NOW))).splitlines()
+    lines = "\n".join(format_summary(summary, SummarizeUsage(tenant="demo", since=_NOW))).splitlines()
     assert lines[0] == "demo, 2026-01-31 12:00:00Z to -"
     assert lines[2].split() == ["echo", "echo", "3", "1", "1", "1", "0", "15", "$1.5", "2"]
-    assert lines[3].startswith("2 requests, 3 attempts, $1.5, and 2 attempts whose cost is unknown")
+    assert lines[3].startswith("2 requests, 3 attempts, $1.5; the cost of 2 attempts is unknown")
     nothing = UsageSummary(tenant="demo", requests=0, attempts=0, cost_usd=Decimal(0), unpriced=0, rows=[])
-    assert summary_lines(nothing, SummarizeUsage(tenant="demo"))[:2] == ["demo, all time", "nothing was used"]
+    assert format_summary(nothing, SummarizeUsage(tenant="demo"))[:2] == ["demo, all time", "nothing was used"]

@@ -9,7 +9,7 @@ import pytest
 from deploy.embedded.smoke_test import is_active
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
-from keyferry.cli.tokens import build_registration, state
+from keyferry.cli.tokens import build_registration, describe_state
 from keyferry.contracts import client_token
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken
@@ -29,10 +29,10 @@ def test_only_the_digest_and_the_last_characters_are_sent() -> None:
 
 
 def test_states() -> None:
-    assert state(_TOKEN, _NOW) == "active"
-    assert state(_TOKEN.model_copy(update={"expires_at": _NOW}), _NOW) == "expired"
-    assert state(_TOKEN.model_copy(update={"expires_at": _NOW + timedelta(1)}), _NOW) == "active"
-    assert state(_TOKEN.model_copy(update={"revoked_at": _NOW}), _NOW) == "revoked"
+    assert describe_state(_TOKEN, _NOW) == "active"
+    assert describe_state(_TOKEN.model_copy(update={"expires_at": _NOW}), _NOW) == "expired"
+    assert describe_state(_TOKEN.model_copy(update={"expires_at": _NOW + timedelta(1)}), _NOW) == "active"
+    assert describe_state(_TOKEN.model_copy(update={"revoked_at": _NOW}), _NOW) == "revoked"
 
 
 def test_a_kept_token_is_known_while_it_is_active() -> None:

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 from keyferry.cli.request_trace import RequestTrace
-from keyferry.cli.trace_output import as_json, format_trace
+from keyferry.cli.trace_output import format_trace, trace_to_json
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
@@ -58,13 +58,13 @@ def test_a_failed_attempt_says_where_and_what_the_provider_said() -> None:
     lines = format_trace(_trace(decision(), failed, ledger_row(attempt_id="att_2", number=2)))
     assert "  1. echo, model echo: failed" in lines
     assert "     failure  the model is busy (overloaded, http_status, status 503)" in lines
-    assert "     latency  40 ms, no token came" in lines
+    assert "     latency  40 ms, no token arrived" in lines
     assert "  2. echo, model echo: completed (stop)" in lines
 
 
 def test_an_unknown_cost_is_not_zero_and_a_free_one_is_said_to_be_free() -> None:
     unpriced = format_trace(_trace(decision(), ledger_row(cost_usd=None, pricing="unpriced")))
-    assert "     cost     unknown: nobody has given this model a price in prices 2026-01" in unpriced
+    assert "     cost     unknown: the model has no price in prices 2026-01" in unpriced
     free = format_trace(_trace(decision(), ledger_row(cost_usd=Decimal(0), pricing="free", price_version=None)))
     assert "     cost     $0, free of charge" in free
 
@@ -74,7 +74,7 @@ def test_an_answer_in_one_piece_has_no_first_token_and_an_unknown_use_is_no_numb
     changes = {"stream": False, "first_token_ms": None, "token_usage": TokenUsage(), "usage_source": UsageSource.NONE}
     lines = format_trace(_trace(decision(), row.model_copy(update={"record": row.record.model_copy(update=changes)})))
     assert "     latency  40 ms, not streamed" in lines
-    assert "     tokens   none, or none that can be known" in lines
+    assert "     tokens   none, or unknown" in lines
 
 
 def test_what_has_not_arrived_is_said_to_be_missing() -> None:
@@ -87,7 +87,7 @@ def test_what_has_not_arrived_is_said_to_be_missing() -> None:
 
 
 def test_programs_get_the_same_with_exact_money() -> None:
-    data = json.loads(json.dumps(as_json(_trace(decision(), ledger_row()))))
+    data = json.loads(json.dumps(trace_to_json(_trace(decision(), ledger_row()))))
     assert data["attempts"][0]["cost_usd"] == "0.000012"
     assert data["decision"]["candidates"][0]["reason"] == "model_not_offered"
     assert data["trace_id"] == TRACE_ID
