@@ -63,7 +63,7 @@ def _section(facts: ProviderFacts, takes: Taken) -> str:
 
 
 def _address(facts: ProviderFacts) -> str:
-    return f"Called at `{facts.base_url}`." if facts.base_url else "Called at the base URL that is given with it."
+    return f"Called at `{facts.base_url}`." if facts.base_url else "Called at the base URL registered with it."
 
 
 def _key(facts: ProviderFacts) -> str:

@@ -54,12 +54,12 @@ def echo_request(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Ech
     Raises RefusedByAdapter for what echo does not support: no user text, several choices, embeddings.
     """
     if run.kind is RequestKind.EMBEDDING:
-        raise bad_request("The echo provider has no embeddings; choose a model that has.", "model")
+        raise bad_request("The echo provider has no embeddings; choose another model.", "model")
     document = parse_object(body)
     if document is None:
         raise bad_request("The request body is not a JSON object.", None)
     if document.get("n") not in (None, 1):
-        raise bad_request("The echo provider gives one choice only; leave `n` out or set it to 1.", "n")
+        raise bad_request("The echo provider returns one choice only; leave `n` out or set it to 1.", "n")
     messages = as_objects(document.get("messages"))
     text = next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
     if not text.strip():

@@ -99,7 +99,7 @@ def _accepted_step(findings: KeyTestFindings) -> StepResult:
     if deciding is None or deciding.answered_ms is None:
         return StepResult(step=step, detail=_NOT_REACHED)
     failure = deciding.failure
-    return _step(step, None, deciding, f"cannot be told: {_message(failure) if failure else 'this call needs no key'}")
+    return _step(step, None, deciding, f"unknown: {_message(failure) if failure else 'this call needs no key'}")
 
 
 def _credit_step(findings: KeyTestFindings) -> StepResult:
@@ -107,14 +107,12 @@ def _credit_step(findings: KeyTestFindings) -> StepResult:
     if _class_of(findings.chat) is FailureClass.QUOTA:
         return _step(step, False, findings.chat, _message(findings.chat.failure if findings.chat else None))
     if reported.enough is not None:
-        left = "" if reported.left_usd is None else f": {reported.left_usd:f} US dollars are left"
-        detail = f"the provider says that credit is {'there' if reported.enough else 'used up'}{left}"
+        left = "" if reported.left_usd is None else f": {reported.left_usd:f} US dollars left"
+        detail = f"the provider reports that credit is {'available' if reported.enough else 'used up'}{left}"
         return StepResult(step=step, passed=reported.enough, duration_ms=findings.credit_ms, detail=detail)
     if _passed(findings.chat):
         return _step(step, True, findings.chat, "a call was paid for")
-    return StepResult(
-        step=step, detail=_NOT_REACHED if findings.chat is None else "cannot be told: no call went through"
-    )
+    return StepResult(step=step, detail=_NOT_REACHED if findings.chat is None else "unknown: no call went through")
 
 
 def _model_step(findings: KeyTestFindings) -> StepResult:
@@ -130,7 +128,7 @@ def _model_step(findings: KeyTestFindings) -> StepResult:
         return _step(
             step, False if not_about_key else None, chat, f"{findings.chat_model}: {_message(chat.failure)}{beside}"
         )
-    return _step(step, None, chat, f"cannot be told: {_message(chat.failure)}")
+    return _step(step, None, chat, f"unknown: {_message(chat.failure)}")
 
 
 def _result(
@@ -207,11 +205,11 @@ def _step(step: KeyTestStep, passed: bool | None, exchange: ProbeExchange | None
 
 
 def _message(failure: Failure | None) -> str:
-    return failure.message if failure else "nothing is known"
+    return failure.message if failure else "no details are known"
 
 
 WINDOW = 8
-"""Shortest run of characters that is redacted: providers show shorter ones to tell keys apart."""
+"""Shortest run of characters that is redacted: providers show shorter ones to distinguish keys."""
 
 
 _MARK = "[redacted]"

@@ -266,6 +266,6 @@ class BodyReader(BufferingReader):
     def close(self) -> Answer:
         """Return the body."""
         if self._body.too_large:
-            message = f"The provider's answer is larger than {self._max_bytes} bytes."
+            message = f"The provider's response is larger than {self._max_bytes} bytes."
             return Answer(failure=make_failure(FailureClass.SERVER, message, Where.HTTP_200_BODY))
         return Answer(body=self._body.content)

@@ -88,17 +88,17 @@ def _kind(document: JsonObject) -> RequestKind:
 def _inputs(body: JsonObject) -> int:
     """Count the texts in a request for embeddings, under any provider's field name."""
     for name in ("input", "texts", "requests", "inputs", "instances"):
-        given = body.get(name)
-        if isinstance(given, list) and given:
-            return 1 if all(isinstance(item, int) for item in given) else len(given)
+        value = body.get(name)
+        if isinstance(value, list) and value:
+            return 1 if all(isinstance(item, int) for item in value) else len(value)
     return 1
 
 
-def _headers(given: object) -> dict[str, str]:
-    if not isinstance(given, dict):
+def _headers(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
         raise InvalidRecording("`response.headers` is no object")
-    names = (name for name in given if _NAME.fullmatch(name) and name.lower() not in _CONNECTION)
-    return {name.lower(): str(given[name]) for name in names}
+    names = (name for name in value if _NAME.fullmatch(name) and name.lower() not in _CONNECTION)
+    return {name.lower(): str(value[name]) for name in names}
 
 
 def _body(response: JsonObject) -> bytes:

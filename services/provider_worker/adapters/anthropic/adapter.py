@@ -14,16 +14,17 @@ from services.provider_worker.adapters.response.json_text import parse_object, r
 
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
-"""The version of the API that this package speaks. The next one, 2026-10-21, takes no temperature, top_p or top_k at
-all, which the models before Claude 4.7 still have."""
+"""The API version that this package uses. The next one, 2026-10-21, takes no temperature, top_p or top_k at all, which
+the models before Claude 4.7 still have.
+"""
 _AUTH = HeaderAuth(name="x-api-key", prefix="")
 
 
 class AnthropicAdapter:
-    """Anthropic's dialect. A base URL of the attempt's own replaces Anthropic's, with or without its `/v1`."""
+    """Anthropic's API. A base URL in the attempt replaces Anthropic's, with or without its `/v1`."""
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The Messages request for the caller's body. Raises RefusedByAdapter."""
+        """Build the Messages request for the caller's body. Raises RefusedByAdapter."""
         if run.kind is not RequestKind.CHAT:
             raise bad_field("model", "Anthropic has no embeddings; choose a model of another provider.")
         document = parse_object(body)
@@ -51,7 +52,7 @@ class AnthropicAdapter:
     def reader(
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
-        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        """Create a reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
             return ErrorReader(status, headers)
         json_tool = request.notes.get("json_tool")

@@ -1,12 +1,13 @@
-"""Anthropic's content blocks as the message of a chat completion.
+"""Converts Anthropic's content blocks to the message of a chat completion.
 
-OpenAI's shape holds text, reasoning and tool calls, each kind by itself. Beyond it, a message has:
+OpenAI's message holds text, reasoning and tool calls, each in a field of its own. Beyond them, a message has:
 
-`reasoning_details`: one object for each block of thinking, to be sent back with a follow-up turn: `{"type":
-"reasoning.text", "text", "signature", "format", "index"}` or, where Anthropic hides the thinking, `{"type":
-"reasoning.encrypted", "data", "format", "index"}`. `history.py` restores the blocks from them. `annotations`: web
-citations, in OpenAI's own form. `content_parts`: all of Anthropic's blocks, where their order or kind does not fit the
-shape: server tools, citations, thinking between texts. They are sent back in the same way.
+- `reasoning_details`: one object per block of thinking, to be sent back with a follow-up turn: `{"type": "reasoning.text",
+  "text", "signature", "format", "index"}` or, if Anthropic hides the thinking, `{"type": "reasoning.encrypted", "data",
+  "format", "index"}`. `history.py` restores the blocks from them.
+- `annotations`: web citations, in OpenAI's own form.
+- `content_parts`: all of Anthropic's blocks, if their order or kind does not fit OpenAI's message: server tools, citations,
+  thinking between texts. They are sent back in the same way.
 """
 
 from services.provider_worker.adapters.anthropic.history import REASONING_FORMAT
@@ -20,16 +21,16 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
-    # A turn with server tools that Anthropic interrupted: not finished, so no `stop`; sent back, it is continued.
+    # Anthropic paused a turn with server tools: not finished, so not `stop`; sent back, it is continued.
     "pause_turn": "length",
     "refusal": "content_filter",
 }
 
 
 def openai_finish_reason(stop_reason: str, *, calls_tools: bool) -> str:
-    """OpenAI's word for `stop_reason`. `calls_tools` says whether the caller has tool calls to make.
+    """Return OpenAI's finish reason for `stop_reason`. `calls_tools` says whether the caller has tool calls to make.
 
-    A `tool_use` without any comes from the tool that gives the answer its form, and is a plain end.
+    A `tool_use` without any comes from the tool that formats the answer as JSON, and is a plain end.
     """
     if stop_reason == "tool_use" and not calls_tools:
         return "stop"
@@ -37,12 +38,12 @@ def openai_finish_reason(stop_reason: str, *, calls_tools: bool) -> str:
 
 
 def is_cut_short(reason: str) -> bool:
-    """Whether an answer with this finish reason ended before it was complete."""
+    """Return whether an answer with this finish reason ended before it was complete."""
     return reason not in ("stop", "tool_calls")
 
 
 def reasoning_detail(block: JsonObject, index: int) -> JsonObject:
-    """The reasoning detail for a whole block of thinking, the one with this `index` among them."""
+    """Build the reasoning detail for a complete block of thinking; `index` counts those blocks."""
     if block.get("type") == "redacted_thinking":
         detail: JsonObject = {"type": "reasoning.encrypted", "data": as_text(block.get("data"))}
     else:
@@ -52,29 +53,29 @@ def reasoning_detail(block: JsonObject, index: int) -> JsonObject:
 
 
 def extension_fields(blocks: list[JsonObject], json_tool: str | None) -> JsonObject:
-    """`annotations` and `content_parts` for an answer of these whole blocks, where it needs them."""
-    made: JsonObject = {}
+    """Return `annotations` and `content_parts` for an answer of these complete blocks, if it needs them."""
+    fields: JsonObject = {}
     annotations = _annotations(blocks)
     if annotations:
-        made["annotations"] = annotations
+        fields["annotations"] = annotations
     if not _fits_openai_order(blocks) and not any(is_json_answer(block, json_tool) for block in blocks):
-        made["content_parts"] = blocks
-    return made
+        fields["content_parts"] = blocks
+    return fields
 
 
 def is_json_answer(block: JsonObject, json_tool: str | None) -> bool:
-    """Whether `block` is the call of the tool whose arguments are the answer."""
+    """Return whether `block` is the call of the tool whose arguments are the answer."""
     return json_tool is not None and block.get("type") == "tool_use" and block.get("name") == json_tool
 
 
 def refusal_text(stop_details: object) -> str | None:
-    """Why the model refused, in Anthropic's words, where it says so."""
+    """Return why the model refused, in Anthropic's words, if it says so."""
     details = as_object(stop_details)
     return as_text(details.get("explanation")) or None if details.get("type") == "refusal" else None
 
 
 def render_arguments(block: JsonObject) -> str:
-    """The arguments of a whole tool call as JSON text. Raises ValueError where they are nested too deeply."""
+    """Render the arguments of a complete tool call as JSON text. Raises ValueError if they are nested too deeply."""
     arguments = block.get("input")
     if isinstance(arguments, str):
         return arguments
@@ -82,7 +83,7 @@ def render_arguments(block: JsonObject) -> str:
 
 
 def _fits_openai_order(blocks: list[JsonObject]) -> bool:
-    """Whether the blocks are thinking, then plain texts, then plain tool calls."""
+    """Return whether the blocks are thinking, then plain texts, then plain tool calls."""
     stage = 0
     for block in blocks:
         place = _order_of(block)

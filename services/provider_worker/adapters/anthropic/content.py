@@ -1,7 +1,7 @@
-"""Parts of OpenAI messages as Anthropic's content blocks.
+"""Translates parts of OpenAI messages to Anthropic's content blocks.
 
 Source: the content blocks of Anthropic's Messages API reference. `cache_control` beside a part is Anthropic's own and
-goes along.
+is kept.
 """
 
 import base64
@@ -16,13 +16,13 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^,;]*)*),", re.IGNORECAS
 
 
 class ContentTranslator:
-    """Translates the content of messages; what Anthropic cannot read is said to `unsupported`."""
+    """Translates the content of messages; what Anthropic does not support is reported to `unsupported`."""
 
     def __init__(self, unsupported: UnsupportedFields) -> None:
         self._unsupported = unsupported
 
     def blocks(self, content: object, field: str, *, text_only: bool = False) -> list[JsonObject]:
-        """The blocks for `content`, a string or a list of parts, which stands at `field`. Empty texts are left out.
+        """Return the blocks for `content`, a string or a list of parts, found at `field`. Empty texts are left out.
 
         Raises RefusedByAdapter.
         """
@@ -31,7 +31,7 @@ class ContentTranslator:
         if isinstance(content, str):
             return [text_block(content)] if content else []
         if not isinstance(content, list):
-            raise bad_field(field, f"`{field}` has to be a string or a list of content parts.")
+            raise bad_field(field, f"`{field}` must be a string or a list of content parts.")
         blocks: list[JsonObject] = []
         for position, part in enumerate(content):
             block = self._block(part, f"{field}[{position}]", text_only=text_only)
@@ -43,7 +43,7 @@ class ContentTranslator:
         if isinstance(part, str):
             return text_block(part) if part else None
         if not isinstance(part, dict):
-            raise bad_field(field, f"`{field}` has to be a content part: an object with a `type`.")
+            raise bad_field(field, f"`{field}` must be a content part: an object with a `type`.")
         block = self._typed_block(part, field, text_only=text_only)
         if block is not None and part.get("cache_control") is not None:
             block["cache_control"] = part["cache_control"]
@@ -93,7 +93,7 @@ class ContentTranslator:
 
 
 def text_block(text: str) -> JsonObject:
-    """A block of text."""
+    """Build a block of text."""
     return {"type": "text", "text": text}
 
 
@@ -113,10 +113,10 @@ def _document_source(file_data: str, field: str) -> JsonObject:
 
 
 def _base64_data(url: str, field: str) -> tuple[str, str]:
-    """Media type and base64 text of a data URL. Raises RefusedByAdapter."""
+    """Return media type and base64 text of a data URL. Raises RefusedByAdapter."""
     head = _DATA_URL.match(url)
     if head is None or ";base64" not in (head[2] or "").lower():
         raise bad_field(
-            field, f"`{field}` has to be an https URL or a data URL with base64 (`data:<type>;base64,<data>`)."
+            field, f"`{field}` must be an https URL or a data URL with base64 (`data:<type>;base64,<data>`)."
         )
     return (head[1] or "text/plain").lower(), url[head.end() :]

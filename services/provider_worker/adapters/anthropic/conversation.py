@@ -1,7 +1,6 @@
-"""OpenAI's messages as Anthropic's: instructions apart, turns that alternate, tool results inside the user's turns.
+"""Translates OpenAI's messages to Anthropic's: a separate system prompt, alternating turns, tool results in the user's turns.
 
-Source: Anthropic's Messages API reference. Instructions stand before all messages there, wherever OpenAI's callers put
-them.
+Source: Anthropic's Messages API reference. System messages move to the front, wherever the caller put them.
 """
 
 from services.provider_worker.adapters.anthropic.content import ContentTranslator
@@ -22,9 +21,9 @@ class Conversation:
         self._content = ContentTranslator(unsupported)
 
     def add_all(self, messages: object) -> None:
-        """Adds OpenAI's `messages`. Raises RefusedByAdapter."""
+        """Add OpenAI's `messages`. Raises RefusedByAdapter."""
         if not isinstance(messages, list):
-            raise bad_field("messages", "`messages` has to be a list of messages.")
+            raise bad_field("messages", "`messages` must be a list of messages.")
         for position, message in enumerate(messages):
             self._add(as_object(message), f"messages[{position}]")
         if not self.messages:
@@ -50,7 +49,7 @@ class Conversation:
 
     def _check_fields(self, message: JsonObject, field: str) -> None:
         for name, value in message.items():
-            # A tool result's name repeats what its call says already.
+            # A tool result's name repeats that of its call.
             if value is None or (name in _KNOWN and (name != "name" or message.get("role") == "tool")):
                 continue
             self._unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic's messages have no `{name}`.")
@@ -67,7 +66,7 @@ class Conversation:
 
     def _append(self, role: str, blocks: list[JsonObject]) -> None:
         if not blocks:
-            # An assistant's turn that says nothing is allowed by OpenAI only.
+            # Only OpenAI allows an empty assistant message.
             return
         last = self.messages[-1] if self.messages else None
         content = last["content"] if last is not None and last["role"] == role else None
@@ -78,7 +77,7 @@ class Conversation:
 
 
 def _with_cache_control(message: JsonObject, blocks: list[JsonObject]) -> list[JsonObject]:
-    """`blocks` with the message's own `cache_control`, if it has one, at its end: that is where a cached prefix ends."""
+    """Return `blocks` with the message's own `cache_control`, if any, on the last one, where a cached prefix ends."""
     if message.get("cache_control") is not None and blocks and "thinking" not in as_text(blocks[-1].get("type")):
         blocks[-1] = {"cache_control": message["cache_control"], **blocks[-1]}
     return blocks

@@ -1,7 +1,7 @@
-"""What Anthropic's errors mean.
+"""Anthropic's errors as failures.
 
 Source: Anthropic's documentation of errors and rate limits, and recorded traffic. The status decides; inside a 200 the
-type of the error stands in for it. Words only tell apart what Anthropic puts under one status.
+type of the error replaces it. The message only separates what Anthropic reports under one status.
 """
 
 import re
@@ -68,19 +68,19 @@ class ErrorReader(BufferingReader):
         super().__init__(MAX_ERROR_BYTES)
 
     def close(self) -> Answer:
-        """The failure."""
+        """Return the failure."""
         failure = failure_of_response(self._status, self._headers, self._body.content)
         return Answer(failure=_refine(failure, self._headers))
 
 
 def failure_of_event(error: object, where: Where) -> Failure:
-    """The failure behind an error that came inside a 200: Anthropic's error object, the document around it, or its text."""
+    """Return the failure of an error inside a 200: Anthropic's error object, the document around it, or its text."""
     inner = find_error(error) if isinstance(error, dict) else None
     return _refine(failure_of_error(inner or error, where, {}), {})
 
 
 def _refine(failure: Failure, headers: Mapping[str, str]) -> Failure:
-    """`failure` with its status, class and wait as this provider means them."""
+    """Return `failure` with its status, class and wait as this provider means them."""
     code = failure.provider_code or ""
     status = failure.status
     if failure.where is not Where.HTTP_STATUS:
@@ -101,7 +101,7 @@ def _class_of(status: int | None, code: str, message: str) -> FailureClass:
 
 
 def _ms_until_reset(headers: Mapping[str, str]) -> int | None:
-    """Milliseconds from the answer's own `date` until the last exhausted limit is replenished, or null where it is not told."""
+    """Return the milliseconds from the response's `date` until the last exhausted limit resets, or null if unknown."""
     try:
         now = parsedate_to_datetime(headers["date"])
         resets = [

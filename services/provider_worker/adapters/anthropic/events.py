@@ -1,4 +1,4 @@
-"""The events of one streamed message: what each of them tells, and the chunks that it becomes."""
+"""Converts the events of one streamed message to chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,20 +29,20 @@ from services.provider_worker.adapters.response.errors import (
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
 
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
-"""Deltas of text -> the field of the delta, which is also the field of the block."""
+"""Text delta type -> the field of the delta, which is also the field of the block."""
 
 
 @dataclass(slots=True)
 class _Block:
-    """One content block on its way: what its start said, and the pieces of its fields since."""
+    """One content block in progress: its start, and the pieces of its fields since."""
 
     start: JsonObject
     call_index: int | None = None
-    """Its place among the tool calls of the answer, where it is one."""
+    """Its index among the tool calls of the answer, if it is one."""
     is_json_answer: bool = False
     """Whether its arguments are the answer."""
     has_arguments: bool = False
-    """Whether any of its arguments have gone out."""
+    """Whether any of its arguments have been sent."""
     stopped: bool = False
     pieces: dict[str, list[str]] = field(default_factory=dict)
     citations: list[object] = field(default_factory=list)
@@ -51,27 +51,27 @@ class _Block:
         self.pieces.setdefault(name, []).append(piece)
 
     def complete(self) -> JsonObject:
-        """The block as it would stand in an answer that is not streamed."""
-        made = dict(self.start)
+        """Return the block as a non-streamed answer would hold it."""
+        block = dict(self.start)
         for name, pieces in self.pieces.items():
             text = "".join(pieces)
             if name == "input":
                 arguments = parse_object(text.encode("utf-8", "replace"))
-                made["input"] = made.get("input") if arguments is None else arguments
+                block["input"] = block.get("input") if arguments is None else arguments
             else:
-                made[name] = as_text(made.get(name)) + text
+                block[name] = as_text(block.get(name)) + text
         if self.citations:
-            made["citations"] = self.citations
-        return made
+            block["citations"] = self.citations
+        return block
 
 
 class MessageEvents:
-    """Reads event after event; the chunks they become are collected by `take`. `failure` is final."""
+    """Reads event after event; `take` returns the chunks made of them. `failure` is final."""
 
     def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
         self.failure: Failure | None = None
         self.finished = False
-        """Whether the stop reason has come, which is the evidence that the answer is whole."""
+        """Whether the stop reason has arrived, which shows that the answer is complete."""
         self._run = run
         self._json_tool = json_tool
         self._usage = UsageTally()
@@ -100,12 +100,12 @@ class MessageEvents:
         return self._stopped or self.failure is not None
 
     def take(self) -> list[bytes]:
-        """The chunks that have become complete since the last call."""
+        """Return the chunks completed since the last call."""
         chunks, self._chunks = self._chunks, []
         return chunks
 
     def read(self, event: JsonObject) -> None:
-        """Reads one event."""
+        """Read one event."""
         reader = self._readers.get(as_text(event.get("type")))
         if reader is not None:
             reader(event)
@@ -113,15 +113,15 @@ class MessageEvents:
             self.error(event)
 
     def error(self, error: object) -> None:
-        """Reads the data of an error event, an object or a text."""
+        """Read the data of an error event, an object or a text."""
         self.failure = failure_of_event(error, Where.MID_STREAM if self._has_output else Where.HTTP_200_BODY)
 
     def fail(self, failure_class: FailureClass, message: str) -> None:
-        """Ends the answer for a fault that was found here."""
+        """End the answer for a fault that was detected here."""
         self.failure = make_failure(failure_class, message, Where.MID_STREAM)
 
     def answer(self) -> Answer:
-        """What the events came to."""
+        """Return the result of the events."""
         if self.failure is None and not self.finished:
             if self._stopped and not self._has_output:
                 self.failure = invalid_response(EMPTY_RESPONSE)
@@ -192,7 +192,7 @@ class MessageEvents:
             block.has_arguments = True
             self._send({"tool_calls": [{"index": block.call_index, "function": {"arguments": piece}}]})
         elif not block.start:
-            self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that it had not begun.")
+            self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that has not begun.")
 
     def _block_stop(self, event: JsonObject) -> None:
         block = self._blocks.get(_index(event))
@@ -224,12 +224,12 @@ class MessageEvents:
             self._write({"choices": [], "usage": self._usage.openai()})
 
     def _last_delta(self, reason: str, refusal: str | None) -> JsonObject:
-        """What only the end of an answer tells. Raises ValueError where it is nested too deeply."""
+        """Build the delta with the fields known only at the end. Raises ValueError if it is nested too deeply."""
         blocks = [block.complete() for _, block in sorted(self._blocks.items())]
         delta = extension_fields(blocks, self._json_tool)
-        unfilled = [] if is_cut_short(reason) else self._missing_arguments()
-        if unfilled:
-            delta["tool_calls"] = unfilled
+        missing = [] if is_cut_short(reason) else self._missing_arguments()
+        if missing:
+            delta["tool_calls"] = missing
         for block in self._blocks.values():
             if block.is_json_answer and not block.has_arguments and not is_cut_short(reason):
                 delta["content"] = render_arguments(block.start)
@@ -238,7 +238,7 @@ class MessageEvents:
         return delta
 
     def _missing_arguments(self) -> list[JsonObject]:
-        """Pieces that give calls whose arguments never came those of their start, most often the empty object."""
+        """Return pieces that give calls without arguments those of their start, usually the empty object."""
         return [
             {"index": block.call_index, "function": {"arguments": render_arguments(block.start)}}
             for block in self._blocks.values()
@@ -248,7 +248,7 @@ class MessageEvents:
     def _message_stop(self, event: JsonObject) -> None:
         self._stopped = True
         if self._has_output and not self.finished:
-            # The end of the message is evidence enough, even without the reason for it.
+            # The end of the message suffices, even without a stop reason.
             self._finish("", None)
 
     def _send_text(self, name: str, text: str) -> None:
@@ -280,7 +280,7 @@ def _index(event: JsonObject) -> int:
 
 
 def _implied_start(kind: str) -> JsonObject:
-    """The start of a block that begins with a delta."""
+    """Return the start of a block that begins with a delta."""
     if kind in ("text_delta", "citations_delta"):
         return {"type": "text"}
     return {"type": "thinking"} if kind in ("thinking_delta", "signature_delta") else {}

@@ -1,10 +1,10 @@
-"""An assistant's earlier message as Anthropic's content blocks, restored from what an answer told the caller.
+"""Restores Anthropic's content blocks from an assistant's earlier message.
 
-Thinking has to come back unmodified, with its signature, or the API refuses the turn after a tool call. It travels in
+Thinking has to come back unmodified, with its signature, or the API rejects the turn after a tool call. It travels in
 `reasoning_details` (the shape OpenRouter introduced: `reasoning.text` with `text` and `signature`,
-`reasoning.encrypted` with `data`), so a conversation may change between that gateway and this one. Answers whose order
-OpenAI's shape cannot hold (server tools, citations, thinking between texts) carry all blocks in `content_parts`, and
-those come back as they were.
+`reasoning.encrypted` with `data`), so a conversation may switch between that gateway and this one. Answers whose order
+OpenAI's message cannot hold (server tools, citations, thinking between texts) carry all blocks in `content_parts`, and
+those are sent back unchanged.
 """
 
 import re
@@ -20,21 +20,21 @@ from services.provider_worker.adapters.response.json_text import (
 )
 
 REASONING_FORMAT = "anthropic-claude-v1"
-"""The `format` that marks reasoning details as Claude's; another model's cannot be read back."""
+"""The `format` that marks reasoning details as Claude's; those of other models cannot be sent back."""
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 _OWN_BLOCK = re.compile(r"text|thinking|redacted_thinking|tool_use|server_tool_use|container_upload|\w+_tool_result")
 
 
 def anthropic_call_id(call_id: str) -> str:
-    """`call_id` in the letters that Anthropic allows: conversations bring ids of other providers along."""
+    """Return `call_id` in the characters that Anthropic allows: conversations may hold ids of other providers."""
     return _FOREIGN.sub("_", call_id)
 
 
 def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFields) -> list[JsonObject]:
-    """The blocks of an assistant's message that stands at `field`. Raises RefusedByAdapter.
+    """Return the blocks of an assistant's message found at `field`. Raises RefusedByAdapter.
 
-    Fields that are not known are what the caller echoes of an answer and mean nothing here.
+    Unknown fields are echoed parts of an answer and are ignored.
     """
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
@@ -46,8 +46,8 @@ def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFi
         _tool_use(call, f"{field}.tool_calls[{position}]")
         for position, call in enumerate(as_objects(message.get("tool_calls")))
     ]
-    whole = _original_blocks(as_objects(message.get("content_parts")), texts, calls)
-    return whole or [*_reasoning(as_objects(message.get("reasoning_details"))), *texts, *calls]
+    original = _original_blocks(as_objects(message.get("content_parts")), texts, calls)
+    return original or [*_reasoning(as_objects(message.get("reasoning_details"))), *texts, *calls]
 
 
 def _tool_use(call: JsonObject, field: str) -> JsonObject:
@@ -74,17 +74,17 @@ def _tool_use(call: JsonObject, field: str) -> JsonObject:
 
 
 def _original_blocks(parts: list[JsonObject], texts: list[JsonObject], calls: list[JsonObject]) -> list[JsonObject]:
-    """`parts` where they are Claude's blocks and say what the message says: a caller may have edited it since."""
+    """Return `parts` if they are Claude's blocks and match the message: a caller may have edited it since."""
     if not parts or not all(_OWN_BLOCK.fullmatch(as_text(part.get("type"))) for part in parts):
         return []
-    said = "".join(as_text(part.get("text")) for part in parts if part["type"] == "text")
+    text = "".join(as_text(part.get("text")) for part in parts if part["type"] == "text")
     called = [as_text(part.get("id")) for part in parts if part["type"] == "tool_use"]
-    same = said == "".join(as_text(block["text"]) for block in texts) and called == [call["id"] for call in calls]
+    same = text == "".join(as_text(block["text"]) for block in texts) and called == [call["id"] for call in calls]
     return parts if same else []
 
 
 def _reasoning(details: list[JsonObject]) -> list[JsonObject]:
-    """The thinking that `details` hold; details without a signature, or of another model, are left out."""
+    """Return the thinking in `details`; those without a signature, or of another model, are left out."""
     blocks: list[JsonObject] = []
     for detail in _join_details(details):
         kind = detail.get("type")
@@ -97,7 +97,7 @@ def _reasoning(details: list[JsonObject]) -> list[JsonObject]:
 
 
 def _join_details(details: list[JsonObject]) -> list[JsonObject]:
-    """Claude's details; pieces of one, as some callers collect them from a stream, are put together by their index."""
+    """Return Claude's details; pieces of one, as some callers collect them from a stream, are joined by their index."""
     joined: list[JsonObject] = []
     by_index: dict[object, JsonObject] = {}
     for detail in details:

@@ -1,4 +1,4 @@
-"""What tells Claude models apart where a request is concerned, read from their names.
+"""How Claude models differ in what a request may hold, derived from their names.
 
 Source: Anthropic's documentation of models, extended and adaptive thinking, effort, structured outputs, and the
 migration guides of the models. Names carry the version after the family (`claude-sonnet-4-5-20250929`) or before it
@@ -17,12 +17,12 @@ _UNKNOWN = (4, 0)
 _MAX_OUTPUT_TOKENS = (((4, 0), 32_000), ((3, 7), 32_000), ((3, 5), 8192), ((0, 0), 4096))
 _FORCED_TOOLS_REFUSED = {"fable": (5, 1), "mythos": (5, 1), "opus": (5, 5), "sonnet": (5, 5)}
 DEFAULT_MAX_TOKENS = 4096
-"""The limit of an answer where neither the caller nor the model's name says one; the API demands a number."""
+"""The limit of an answer if neither the caller nor the model's name implies one; the API requires a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaudeModel:
-    """One model's family (empty if the name tells none) and version."""
+    """One model's family (empty if the name has none) and version."""
 
     family: str
     version: tuple[int, int]
@@ -30,7 +30,7 @@ class ClaudeModel:
 
     @property
     def default_max_tokens(self) -> int:
-        """Tokens of an answer where the caller sets no limit: what every model of that version can give."""
+        """Tokens of an answer if the caller sets no limit: what every model of that version supports."""
         if not self.known:
             return DEFAULT_MAX_TOKENS
         return next(tokens for version, tokens in _MAX_OUTPUT_TOKENS if self.version >= version)
@@ -42,7 +42,7 @@ class ClaudeModel:
 
     @property
     def thinks_adaptively(self) -> bool:
-        """Whether `thinking: adaptive` with an effort takes the place of a budget of tokens."""
+        """Whether `thinking: adaptive` with an effort replaces a budget of tokens."""
         return self.version >= (4, 6) or self.family in ("fable", "mythos")
 
     @property
@@ -57,22 +57,22 @@ class ClaudeModel:
 
     @property
     def thinking_off(self) -> str:
-        """The type of `thinking` that turns it off where it is on by default."""
+        """The type of `thinking` that turns it off if it is on by default."""
         return "between_tools" if self.family == "sonnet" and self.version >= (5, 5) else "disabled"
 
     @property
     def omits_thinking_text(self) -> bool:
-        """Whether thinking comes without its text unless `display` asks for a summary."""
+        """Whether thinking has no text unless `display` requests a summary."""
         return self.version >= (4, 7) or self.family in ("fable", "mythos")
 
     @property
     def takes_highest_efforts(self) -> bool:
-        """Whether it knows the effort `xhigh`."""
+        """Whether it supports the effort `xhigh`."""
         return self.omits_thinking_text
 
     @property
     def takes_sampling(self) -> bool:
-        """Whether it takes temperature, top_p and top_k."""
+        """Whether it supports temperature, top_p and top_k."""
         return not self.omits_thinking_text
 
     @property
@@ -88,12 +88,12 @@ class ClaudeModel:
 
     @property
     def has_structured_outputs(self) -> bool:
-        """Whether it holds answers and tool arguments to a schema by itself."""
+        """Whether it enforces a schema on answers and tool arguments itself."""
         return self.version >= (4, 5) or self.family in ("fable", "mythos")
 
 
 def claude_model(name: str) -> ClaudeModel:
-    """The facts about the model called `name`."""
+    """Parse the model's name."""
     lowered = name.lower()
     family = _FAMILY.search(lowered)
     number = _NUMBER.search(lowered)

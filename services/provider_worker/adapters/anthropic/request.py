@@ -1,7 +1,7 @@
-"""OpenAI's chat request as a request to Anthropic's Messages API.
+"""Translates OpenAI's chat request to Anthropic's Messages API.
 
-Source: both API references. Every field of the caller's is either translated, neutral, or said to be unsupported:
-nothing is lost in silence. Anthropic's own `thinking`, `top_k`, `cache_control` and `output_config` pass as they are.
+Source: both API references. Every field of the caller's is translated, neutral, or reported as unsupported: nothing is
+dropped silently. Anthropic's own `thinking`, `top_k`, `cache_control` and `output_config` pass unchanged.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "verbosity": ("medium",),
     "function_call": ("auto", "none"),
 }
-"""Values of OpenAI's fields that ask for nothing Anthropic does not do anyway."""
+"""Values of OpenAI's fields that ask for nothing but Anthropic's default."""
 
 _ADVICE: Mapping[str, str] = {
     "n": "Anthropic gives one answer to a request; ask several times.",
@@ -49,7 +49,7 @@ _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """What to send, what was left out of it, and the tool whose arguments are the answer, if there is one."""
+    """The body to send, the dropped fields, and the tool whose arguments are the answer, if there is one."""
 
     body: JsonObject
     dropped: tuple[str, ...]
@@ -57,10 +57,7 @@ class MessagesRequest:
 
 
 def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
-    """The Messages request for the caller's `document`.
-
-    Raises RefusedByAdapter naming the field that stands in the way.
-    """
+    """Build the Messages request for the caller's `document`. Raises RefusedByAdapter naming the unsupported field."""
     unsupported = UnsupportedFields(drop=run.drop_unsupported)
     for name, value in document.items():
         if name not in _READ and value not in (None, [], {}) and value not in _NEUTRAL.get(name, ()):
@@ -70,16 +67,16 @@ def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     conversation.add_all(document.get("messages"))
     tools = ToolTranslator(model, unsupported)
     tools.read(document)
-    depth = ThinkingTranslator(model, unsupported)
+    thinking = ThinkingTranslator(model, unsupported)
     body: JsonObject = {"model": run.model, "messages": conversation.messages}
-    body |= depth.fields(document, forced_tool=tools.forced)
+    body |= thinking.fields(document, forced_tool=tools.forced)
     if conversation.system:
         body["system"] = conversation.system
     body |= tools.fields()
     body |= _stop_sequences(document)
     body |= _metadata(document, unsupported)
     body |= _service_tier(document, unsupported)
-    body |= _output_config(document, tools.output_format, depth.effort)
+    body |= _output_config(document, tools.output_format, thinking.effort)
     if document.get("cache_control") is not None:
         body["cache_control"] = document["cache_control"]
     if run.stream:
@@ -91,7 +88,7 @@ def _stop_sequences(document: JsonObject) -> JsonObject:
     stop = document.get("stop")
     sequences = [stop] if isinstance(stop, str) else stop
     if sequences is not None and not isinstance(sequences, list):
-        raise bad_field("stop", "`stop` has to be a string or a list of strings.")
+        raise bad_field("stop", "`stop` must be a string or a list of strings.")
     return {"stop_sequences": sequences} if sequences else {}
 
 
@@ -118,7 +115,7 @@ def _service_tier(document: JsonObject, unsupported: UnsupportedFields) -> JsonO
 def _output_config(document: JsonObject, output_format: JsonObject | None, effort: str | None) -> JsonObject:
     own = document.get("output_config")
     if own is not None and not isinstance(own, dict):
-        raise bad_field("output_config", "`output_config` has to be an object as in Anthropic's Messages API.")
+        raise bad_field("output_config", "`output_config` must be an object as in Anthropic's Messages API.")
     config: JsonObject = dict(own or {})
     if output_format is not None:
         config["format"] = output_format

@@ -1,4 +1,4 @@
-"""Reads an answer of the Messages API that comes as one document."""
+"""Reads non-streamed answers of the Messages API."""
 
 from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun
 from keyferry.contracts.failure import Failure, Where
@@ -34,7 +34,7 @@ class CompletionReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """The completion."""
+        """Return the completion."""
         failure = _failure_in(document)
         usage = UsageTally()
         usage.take(document.get("usage"))
@@ -76,7 +76,7 @@ class CompletionReader(ObjectReader):
 
 
 def build_message(blocks: list[JsonObject], json_tool: str | None, attempt_id: str) -> JsonObject:
-    """The assistant's message that these blocks make. Raises ValueError where one is nested too deeply."""
+    """Build the assistant's message from these blocks. Raises ValueError if one is nested too deeply."""
     texts: list[str] = []
     thoughts: list[str] = []
     details: list[JsonObject] = []
@@ -101,9 +101,9 @@ def build_message(blocks: list[JsonObject], json_tool: str | None, attempt_id: s
 
 
 def build_envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObject:
-    """What every completion or chunk begins with.
+    """Build the leading fields of a completion or chunk.
 
-    Anthropic tells no time; the attempt's own stands in for `created`.
+    Anthropic returns no timestamp; the attempt's own is used for `created`.
     """
     return {
         "id": as_text(document.get("id")) or f"chatcmpl-{run.attempt_id}",
@@ -114,7 +114,7 @@ def build_envelope(run: AttemptRun, document: JsonObject, kind: str) -> JsonObje
 
 
 def failure_of_unstreamed_body(content: bytes) -> Failure:
-    """The failure behind a document that came in place of an event stream, under status 200."""
+    """Return the failure of a document received in place of an event stream, under status 200."""
     document = parse_object(content)
     if document is not None and find_error(document) is not None:
         return failure_of_event(document, Where.HTTP_200_BODY)

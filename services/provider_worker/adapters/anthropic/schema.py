@@ -1,4 +1,4 @@
-"""JSON schemas as Anthropic's structured outputs take them.
+"""Adapts JSON schemas to Anthropic's structured outputs.
 
 Source: Anthropic's documentation of structured outputs, section on limitations, and the rules its SDK applies. Objects
 are closed, `oneOf` is `anyOf`, and constraints on numbers, lengths and most formats are unknown. A constraint that
@@ -16,33 +16,33 @@ _MAX_DEPTH = 64
 
 
 def structured_output_schema(schema: JsonObject, depth: int = 0) -> JsonObject:
-    """`schema` in the dialect of structured outputs. Raises ValueError where it is nested too deeply."""
+    """Return `schema` in the dialect of structured outputs. Raises ValueError if it is nested too deeply."""
     if depth > _MAX_DEPTH:
         raise ValueError("the schema is nested too deeply")
-    made: JsonObject = {}
+    adapted: JsonObject = {}
     unknown: JsonObject = {}
     for name, value in schema.items():
-        _take(name, value, made, unknown, depth)
-    if made.get("type") == "object" or "properties" in made:
-        made["additionalProperties"] = False
+        _take(name, value, adapted, unknown, depth)
+    if adapted.get("type") == "object" or "properties" in adapted:
+        adapted["additionalProperties"] = False
     if unknown:
         constraints = json.dumps(unknown, ensure_ascii=False)
-        made["description"] = f"{as_text(made.get('description'))}\n\nConstraints: {constraints}".strip()
-    return made
+        adapted["description"] = f"{as_text(adapted.get('description'))}\n\nConstraints: {constraints}".strip()
+    return adapted
 
 
-def _take(name: str, value: object, made: JsonObject, unknown: JsonObject, depth: int) -> None:
+def _take(name: str, value: object, adapted: JsonObject, unknown: JsonObject, depth: int) -> None:
     if name in ("properties", "$defs", "definitions") and isinstance(value, dict):
-        made[name] = {key: _inner(inner, depth) for key, inner in value.items()}
+        adapted[name] = {key: _inner(inner, depth) for key, inner in value.items()}
     elif name in ("anyOf", "oneOf", "allOf") and isinstance(value, list):
-        made["anyOf" if name == "oneOf" else name] = [_inner(inner, depth) for inner in value]
+        adapted["anyOf" if name == "oneOf" else name] = [_inner(inner, depth) for inner in value]
     elif name == "items":
-        made[name] = _inner(value, depth)
+        adapted[name] = _inner(value, depth)
     elif name == "additionalProperties":
         if isinstance(value, dict):
             unknown[name] = value
     elif name in _KEPT or name == "required" or _is_known_constraint(name, value):
-        made[name] = value
+        adapted[name] = value
     elif not name.startswith("$"):
         unknown[name] = value
 

@@ -1,7 +1,7 @@
-"""Reads the event stream of the Messages API and makes OpenAI's chunks of it.
+"""Reads the event stream of the Messages API and converts it to OpenAI's chunks.
 
-Source: Anthropic's documentation of streaming. Events and deltas of unknown kinds are passed over, as it asks for. A
-chunk goes out only once there is something of an answer in it, so a provider that fails before has delivered nothing.
+Source: Anthropic's documentation of streaming. Events and deltas of unknown kinds are ignored, as it asks. A chunk is
+sent only once there is some output, so a provider that fails before has delivered nothing.
 """
 
 from dataclasses import replace
@@ -23,19 +23,19 @@ class StreamReader:
     def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
         self._parser = EventParser()
         self._events = MessageEvents(run, json_tool)
-        self._begun = False
+        self._started = False
         self._bytes = 0
         self._document: BodyBuffer | None = None
 
     @property
     def over(self) -> bool:
-        """Whether `message_stop` has come, or an error."""
+        """Whether `message_stop` has arrived, or an error."""
         return self._events.over or (self._document is not None and self._document.too_large)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The chunks that `data` completes, one JSON text each."""
-        if not self._begun:
-            self._begin(data)
+        """Return the chunks that `data` completes, one JSON text each."""
+        if not self._started:
+            self._start(data)
         if self._document is not None:
             self._document.add(data)
             return []
@@ -53,11 +53,11 @@ class StreamReader:
         return self._events.take()
 
     def close(self) -> Answer:
-        """What the stream came to. Without a stop reason it is `truncated`."""
+        """Return the stream's result. Without a stop reason it is `truncated`."""
         if self._document is not None:
             return Answer(failure=failure_of_unstreamed_body(self._document.content))
         if not self.over:
-            # Whole JSON is a whole piece though its blank line never came; half a piece is not read.
+            # Complete JSON is an event even without its blank line; anything less is not read.
             for name, event in self._parser.finish():
                 if name == b"error" or parse_object(event) is not None:
                     self._read(name, event)
@@ -65,12 +65,12 @@ class StreamReader:
         late = self._events.take()
         return answer if answer.failure is not None else replace(answer, late=tuple(late))
 
-    def _begin(self, data: bytes) -> None:
+    def _start(self, data: bytes) -> None:
         first = data.lstrip()[:1]
         if first:
-            self._begun = True
+            self._started = True
             if first in b"{[<":
-                # No event stream begins like this: it is one document, most likely an error under status 200.
+                # No event stream begins like this: it is a document, most likely an error under status 200.
                 self._document = BodyBuffer()
 
     def _read(self, name: bytes, event: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How much a model thinks, how long its answer may be, and how it samples: on Claude, the three depend on each other.
+"""Thinking, answer length and sampling, which depend on each other on Claude.
 
 Source: Anthropic's documentation of extended thinking (a budget of at least 1,024 tokens, below `max_tokens`; neither
 temperature nor top_k beside it, top_p from 0.95; no forced tools), of adaptive thinking and of effort. OpenAI's efforts
@@ -24,12 +24,12 @@ class ThinkingTranslator:
         self._unsupported = unsupported
 
     def fields(self, document: JsonObject, *, forced_tool: bool) -> JsonObject:
-        """The fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter."""
+        """Return the fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter."""
         max_tokens = _max_tokens(document)
         made: JsonObject = {"max_tokens": self._model.default_max_tokens if max_tokens is None else max_tokens}
         thinking = self._thinking(document, made)
         if thinking is None and forced_tool and self._model.thinks_by_default and not self._model.always_thinks:
-            # It would think by default, which forbids the tool that the caller asks for; it did not ask for thinking.
+            # Thinking, on by default, forbids the forced tool, and the caller did not ask for thinking.
             thinking = {"type": self._model.thinking_off}
         elif forced_tool and _is_on(thinking):
             name = "thinking" if document.get("thinking") is not None else "reasoning_effort"
@@ -45,7 +45,7 @@ class ThinkingTranslator:
         if own is None:
             return None if effort is None else self._by_effort(effort, document, made)
         if not isinstance(own, dict):
-            raise bad_field("thinking", "`thinking` has to be an object as in Anthropic's Messages API.")
+            raise bad_field("thinking", "`thinking` must be an object as in Anthropic's Messages API.")
         if effort is not None:
             self._unsupported.drop_or_reject("reasoning_effort", "`thinking` says already how much Claude is to think.")
         budget = own.get("budget_tokens")
@@ -58,7 +58,7 @@ class ThinkingTranslator:
             return self._off()
         if not isinstance(effort, str) or effort not in _EFFORTS:
             known = ", ".join(("none", *_EFFORTS))
-            raise bad_field("reasoning_effort", f"`reasoning_effort` has to be one of: {known}.")
+            raise bad_field("reasoning_effort", f"`reasoning_effort` must be one of: {known}.")
         if not self._model.can_think:
             self._unsupported.drop_or_reject("reasoning_effort", "This Claude model cannot think before it answers.")
             return None
@@ -69,7 +69,7 @@ class ThinkingTranslator:
             why = f"Thinking takes {MIN_BUDGET_TOKENS} tokens at least and the answer may have {limit}; allow it more."
             self._unsupported.drop_or_reject("reasoning_effort", why)
             return None
-        # A fifth of the limit stays for the answer itself, where that leaves enough to think at all.
+        # A fifth of the limit is left for the answer itself, if that leaves enough to think at all.
         budget = max(min(_BUDGET_TOKENS[effort], limit * 4 // 5), MIN_BUDGET_TOKENS)
         return {"type": "enabled", "budget_tokens": budget}
 
@@ -127,12 +127,12 @@ class ThinkingTranslator:
 
 
 def _max_tokens(document: JsonObject) -> int | None:
-    """The caller's own limit of the answer, in tokens. Raises RefusedByAdapter."""
+    """Return the caller's own limit of the answer, in tokens. Raises RefusedByAdapter."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = document.get(name)
         if value is not None:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise bad_field(name, f"`{name}` has to be a whole number above zero.")
+                raise bad_field(name, f"`{name}` must be a whole number above zero.")
             return value
     return None
 
@@ -142,7 +142,7 @@ def _number(document: JsonObject, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad_field(name, f"`{name}` has to be a number.")
+        raise bad_field(name, f"`{name}` must be a number.")
     return value
 
 

@@ -1,9 +1,9 @@
-"""Tools, the choice between them, and the form of the answer, which on older models is a tool as well.
+"""Tools, tool choice, and the response format, which on older models is a tool as well.
 
-Source: Anthropic's documentation of tool use and structured outputs. `json_schema` is native where the model has
-structured outputs (Claude 4.5 and later). Elsewhere, and for `json_object` everywhere, the model is made to call a tool
-whose arguments are the answer; the reader of the answer turns them back into content. With `json_object` there is no
-schema that could be enforced, and a tool's arguments are always a JSON object.
+Source: Anthropic's documentation of tool use and structured outputs. `json_schema` is native if the model has
+structured outputs (Claude 4.5 and later). Otherwise, and for `json_object` on every model, the model has to call a tool
+whose arguments are the answer; the response's reader turns them back into content. With `json_object` there is no
+schema to enforce, and a tool's arguments are always a JSON object.
 """
 
 import re
@@ -39,13 +39,13 @@ class ToolTranslator:
         return self._choice is not None and self._choice["type"] in ("any", "tool")
 
     def read(self, document: JsonObject) -> None:
-        """Reads OpenAI's `tools`, `tool_choice`, `parallel_tool_calls` and `response_format`.
+        """Read OpenAI's `tools`, `tool_choice`, `parallel_tool_calls` and `response_format`.
 
         Raises RefusedByAdapter.
         """
         tools = document.get("tools") or []
         if not isinstance(tools, list):
-            raise bad_field("tools", "`tools` has to be a list of tools.")
+            raise bad_field("tools", "`tools` must be a list of tools.")
         for position, tool in enumerate(tools):
             self._add_tool(as_object(tool), f"tools[{position}]")
         self._choose(document.get("tool_choice"))
@@ -55,7 +55,7 @@ class ToolTranslator:
         self._read_format(document.get("response_format"))
 
     def fields(self) -> JsonObject:
-        """The fields of Anthropic's request."""
+        """Return the fields of Anthropic's request."""
         made: JsonObject = {}
         if self._tools:
             made["tools"] = self._tools
@@ -129,10 +129,10 @@ class ToolTranslator:
         if kind != "json_schema":
             self._unsupported.drop_or_reject("response_format", f"Anthropic has no response format {kind!r}.")
             return
-        wanted = as_object(as_object(response_format).get("json_schema"))
-        schema, field = as_object(wanted.get("schema")), "response_format.json_schema.schema"
+        requested = as_object(as_object(response_format).get("json_schema"))
+        schema, field = as_object(requested.get("schema")), "response_format.json_schema.schema"
         if not schema:
-            raise bad_field(field, f"`{field}` has to be a JSON schema.")
+            raise bad_field(field, f"`{field}` must be a JSON schema.")
         if self._model.has_structured_outputs:
             self.output_format = {"type": "json_schema", "schema": _structured_output_schema(schema, field)}
         elif schema.get("type") != "object":
@@ -140,11 +140,11 @@ class ToolTranslator:
                 field, "This Claude model answers by schema with objects only; make the schema's type `object`."
             )
         else:
-            self._answer_by_tool(as_text(wanted.get("description")) or "Answers in the form that is asked for.", schema)
+            self._answer_by_tool(as_text(requested.get("description")) or "Answers in the requested form.", schema)
 
     def _answer_by_tool(self, description: str, schema: JsonObject) -> None:
         if self.forced:
-            # A call of the caller's own tools is asked for; there will be no content to give a form to.
+            # A call of the caller's own tools is forced, so there will be no content to format.
             return
         if not self._model.takes_forced_tools:
             why = "This Claude model answers in JSON only by a schema; use a response format of type `json_schema`."

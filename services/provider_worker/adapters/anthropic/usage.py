@@ -1,8 +1,9 @@
-"""Anthropic's usage objects as disjoint meters and as OpenAI's usage.
+"""Converts Anthropic's usage objects to disjoint token counts and to OpenAI's usage.
 
-Source: the Messages API reference and the documentation of prompt caching. `input_tokens` leave out what was read from
-or written to a cache; `output_tokens` include thinking, which newer models tell apart. In a stream `message_start` and
-`message_delta` both carry usage, cumulative: the last value of each field counts, and none is ever added to another.
+Source: the Messages API reference and the documentation of prompt caching. `input_tokens` excludes what was read from
+or written to a cache; `output_tokens` includes thinking, which newer models report separately. In a stream
+`message_start` and `message_delta` both carry cumulative usage: the last value of each field counts, and none is ever
+added to another.
 """
 
 from keyferry.contracts.usage import TokenUsage, UsageSource
@@ -19,30 +20,30 @@ class UsageTally:
         self._fields: JsonObject = {}
 
     def take(self, usage: object) -> None:
-        """Takes what `usage` says; anything but an object says nothing."""
+        """Merge `usage`; anything but an object is ignored."""
         self._fields |= {name: value for name, value in as_object(usage).items() if value is not None}
 
     @property
     def reported(self) -> bool:
-        """Whether any count of tokens has come."""
+        """Whether any token count has arrived."""
         return self._count("input_tokens") is not None or self._count("output_tokens") is not None
 
     @property
     def usage_source(self) -> UsageSource:
-        """Where the meters come from."""
+        """Where the token usage comes from."""
         return UsageSource.REPORTED if self.reported else UsageSource.NONE
 
     @property
     def service_tier(self) -> str | None:
-        """The tier that was used, where prices differ by it."""
+        """The tier that was used, where prices depend on it."""
         tier = self._fields.get("service_tier")
         return tier if isinstance(tier, str) and tier in _TIERS_WITH_PRICES else None
 
     @property
     def token_usage(self) -> TokenUsage:
-        """The meters; they add up to all tokens of the prompt and the completion."""
+        """The token usage; its counts add up to all tokens of the prompt and the completion."""
         written = self._written()
-        for_an_hour = min(
+        for_one_hour = min(
             token_count(as_object(self._fields.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0, written
         )
         output = self._count("output_tokens") or 0
@@ -50,14 +51,14 @@ class UsageTally:
         return TokenUsage(
             input=self._count("input_tokens") or 0,
             cached_read=self._count("cache_read_input_tokens") or 0,
-            cache_write=written - for_an_hour,
-            cache_write_1h=for_an_hour,
+            cache_write=written - for_one_hour,
+            cache_write_1h=for_one_hour,
             output=output - reasoning,
             reasoning=reasoning,
         )
 
     def openai(self) -> JsonObject:
-        """OpenAI's usage object; details that Anthropic did not tell are left out of it."""
+        """Return OpenAI's usage object; details that Anthropic did not report are left out of it."""
         token_usage = self.token_usage
         usage: JsonObject = {
             "prompt_tokens": token_usage.prompt,

@@ -72,8 +72,8 @@ class ContentTranslator:
         raise bad_request(f"AWS Bedrock does not support content parts of this type: `{place}.type`.", f"{place}.type")
 
     def _image(self, place: str, part: JsonObject) -> JsonObject:
-        given = part.get("image_url")
-        image = as_object(given) or {"url": given}
+        value = part.get("image_url")
+        image = as_object(value) or {"url": value}
         if image.get("detail") not in (None, "auto"):
             self._fields.drop_or_reject(f"{place}.image_url.detail")
         media = parse_data_url(image.get("url"))

@@ -39,7 +39,7 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
         body = _cohere_body(run, fields, texts, dimensions)
     else:
         raise bad_request(
-            "The gateway embeds with Amazon Titan and Cohere models on AWS Bedrock; this model is neither.", "model"
+            "On AWS Bedrock the gateway supports embeddings of Amazon Titan and Cohere models only.", "model"
         )
     fields.reject_rest()
     return body, encoding
@@ -71,18 +71,18 @@ def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, 
     """Return the result of an InvokeModel response."""
     document = parse_object(content)
     if document is None:
-        return _invalid_answer("The provider's answer is not a JSON object.")
+        return _invalid_answer("The provider's response is not a JSON object.")
     failure = failure_of_document(document, Where.HTTP_200_BODY)
     if failure is not None:
         return Answer(failure=failure)
     vectors = _vectors(document)
     if vectors is None:
-        return _invalid_answer("The provider's answer holds no embeddings, or embeddings of different lengths.")
+        return _invalid_answer("The provider's response holds no embeddings, or embeddings of different lengths.")
     tokens = _tokens(headers, document)
     try:
         body = build_embedding_list(run, vectors, encoding, tokens)
     except ValueError:
-        return _invalid_answer("The provider's embeddings hold a number that is no 32-bit float.")
+        return _invalid_answer("The provider's embeddings hold a number that does not fit a 32-bit float.")
     return Answer(
         body=body,
         token_usage=TokenUsage(input=tokens or 0),
@@ -94,8 +94,8 @@ def _vectors(document: JsonObject) -> list[list[float]] | None:
     """Return Titan's one vector, or Cohere's list of them: plain, or by type if types were requested."""
     if "embedding" in document:
         return read_vectors([document["embedding"]])
-    given = document.get("embeddings")
-    return read_vectors(as_object(given).get("float")) if isinstance(given, dict) else read_vectors(given)
+    value = document.get("embeddings")
+    return read_vectors(as_object(value).get("float")) if isinstance(value, dict) else read_vectors(value)
 
 
 def _tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:

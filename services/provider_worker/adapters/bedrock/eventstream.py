@@ -67,7 +67,7 @@ class FrameParser:
             self.damage = "The provider sent a damaged event stream: the checksum of a frame's length is wrong."
         elif frame_bytes > self._max_frame_bytes:
             limit_mib = self._max_frame_bytes // (1024 * 1024)
-            self.damage = f"The provider sent a piece of its answer that is larger than {limit_mib} MiB."
+            self.damage = f"The provider sent a stream event larger than {limit_mib} MiB."
         elif frame_bytes < _OVERHEAD_BYTES + headers_bytes:
             self.damage = "The provider sent a damaged event stream: a frame is shorter than its headers."
         else:

@@ -73,13 +73,13 @@ def _thinking(fields: CallerFields, model: str, max_tokens: int | None) -> tuple
 
 
 def _inference(fields: CallerFields, max_tokens: int | None) -> JsonObject:
-    given = {
+    params = {
         "maxTokens": max_tokens,
         "temperature": fields.take("temperature"),
         "topP": fields.take("top_p"),
         "stopSequences": read_stop(fields) or None,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, conversation: Conversation) -> JsonObject:
@@ -133,11 +133,11 @@ def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choic
 
 
 def _model_fields(fields: CallerFields, model: str) -> JsonObject:
-    given = fields.take_native(_MODEL_FIELDS)
-    if "top_k" in given and "nova" in model:
+    params = fields.take_native(_MODEL_FIELDS)
+    if "top_k" in params and "nova" in model:
         # Amazon's own models expect it inside an inferenceConfig of their own.
-        given["inferenceConfig"] = {"topK": given.pop("top_k")}
-    return given
+        params["inferenceConfig"] = {"topK": params.pop("top_k")}
+    return params
 
 
 def _output_format(fields: CallerFields) -> JsonObject:
@@ -161,12 +161,12 @@ def _output_format(fields: CallerFields) -> JsonObject:
 def _metadata(fields: CallerFields) -> JsonObject:
     """Translate `metadata` and `user`, which Bedrock writes beside the request into its invocation logs."""
     metadata, user = fields.take("metadata"), fields.take("user")
-    given = dict(as_object(metadata))
-    if not all(isinstance(value, str) for value in given.values()) or (metadata is not None and not given):
+    params = dict(as_object(metadata))
+    if not all(isinstance(value, str) for value in params.values()) or (metadata is not None and not params):
         raise bad_request("`metadata` must be an object whose values are texts.", "metadata")
     if user is not None:
-        given["user"] = user
-    return given
+        params["user"] = user
+    return params
 
 
 def _service_tier(fields: CallerFields) -> JsonObject:
@@ -176,7 +176,7 @@ def _service_tier(fields: CallerFields) -> JsonObject:
         return {}
     if tier not in ("default", "flex", "priority"):
         fields.drop_or_reject(
-            "service_tier", "AWS Bedrock knows no `service_tier` but `default`, `flex` and `priority`."
+            "service_tier", "AWS Bedrock supports only `default`, `flex` and `priority` as `service_tier`."
         )
         return {}
     return {"type": tier}

@@ -44,7 +44,7 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     if not message and not reason:
         failure = failure_of_document(document, Where.HTTP_200_BODY) or invalid_response(EMPTY_RESPONSE)
     elif reason in MALFORMED:
-        failure = invalid_response(f"The provider gave up: its stop reason is {reason!r}.")
+        failure = invalid_response(f"The provider failed: its stop reason is {reason!r}.")
     if failure is not None:
         return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
     built = _build_message(run, as_objects(message.get("content")))

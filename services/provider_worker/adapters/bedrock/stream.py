@@ -150,7 +150,7 @@ class StreamReader:
         block = self._blocks.get(key)
         if block is None:
             if len(self._blocks) >= _MAX_BLOCKS:
-                self._fail(FailureClass.SERVER, "The provider sent more content blocks than an answer can have.")
+                self._fail(FailureClass.SERVER, "The provider sent more content blocks than the gateway accepts.")
             block = self._blocks[key] = _Block()
         return block
 
@@ -200,7 +200,7 @@ class StreamReader:
             self._close_block(self._blocks.pop(key))
         reason = as_text(payload.get("stopReason"))
         if reason in MALFORMED:
-            self._fail(FailureClass.SERVER, f"The provider gave up: its stop reason is {reason!r}.")
+            self._fail(FailureClass.SERVER, f"The provider failed: its stop reason is {reason!r}.")
             return
         if self._writer.finish_reason is None:
             self._writer.finish(openai_finish_reason(reason, calls_tools=self._writer.calls > 0))

@@ -61,8 +61,8 @@ def _user(path: str, content: object) -> object:
 
 
 def _image(place: str, part: JsonObject) -> JsonObject:
-    given = part.get("image_url")
-    image = as_object(given) or {"url": given}
+    value = part.get("image_url")
+    image = as_object(value) or {"url": value}
     if not as_text(image.get("url")):
         raise bad_request(f"`{place}.image_url.url` must be an `https:` or `data:` URL.", f"{place}.image_url.url")
     known = {name: image[name] for name in ("url", "detail") if image.get(name) is not None}

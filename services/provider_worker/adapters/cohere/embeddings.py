@@ -40,7 +40,7 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
     types = fields.take("embedding_types")
     if types is not None and types != ["float"]:
         raise bad_request(
-            "The gateway asks Cohere for `embedding_types` of `float` only; use `encoding_format` for base64.",
+            "The gateway supports `embedding_types` of `float` only; use `encoding_format` for base64.",
             "embedding_types",
         )
     body |= fields.take_native(("truncate", "max_tokens", "priority", "output_dimension"))
@@ -53,19 +53,21 @@ def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
     document = parse_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
-    given = document.get("embeddings")
-    vectors = read_vectors(as_object(given).get("float")) if isinstance(given, dict) else read_vectors(given)
+    value = document.get("embeddings")
+    vectors = read_vectors(as_object(value).get("float")) if isinstance(value, dict) else read_vectors(value)
     if vectors is None:
         return Answer(
             failure=failure_of_document(document, Where.HTTP_200_BODY)
-            or invalid_response("The provider's answer holds no embeddings, or embeddings of different lengths.")
+            or invalid_response("The provider's response holds no embeddings, or embeddings of different lengths.")
         )
     meta = as_object(document.get("meta"))
     tokens = _embedded_tokens(as_object(meta.get("tokens")), as_object(meta.get("billed_units")))
     try:
         body = build_embedding_list(run, vectors, encoding, tokens)
     except ValueError:
-        return Answer(failure=invalid_response("The provider's embeddings hold a number that is no 32-bit float."))
+        return Answer(
+            failure=invalid_response("The provider's embeddings hold a number that does not fit a 32-bit float.")
+        )
     return Answer(
         body=body,
         token_usage=TokenUsage(input=tokens or 0),

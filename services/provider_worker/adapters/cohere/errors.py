@@ -94,7 +94,7 @@ def failure_of_finish_reason(reason: object, holder: JsonObject, where: Where) -
     message = sanitise(_find_message(holder))
     return Failure(
         failure_class=known[0],
-        message=message or f"The provider gave up: its finish reason is {reason!r}.",
+        message=message or f"The provider failed: its finish reason is {reason!r}.",
         where=where,
         status=known[1],
         provider_code=safe_code(holder.get("error_type")),

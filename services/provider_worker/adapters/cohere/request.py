@@ -27,11 +27,11 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     """Build the body of `v2/chat`. Raises RefusedByAdapter for what Cohere does not support."""
     body: JsonObject = {"model": run.model, "messages": translate_messages(fields), "stream": run.stream}
     max_tokens = read_max_tokens(fields)
-    given = {name: fields.take(name) for name in _SAME}
-    given |= {"p": fields.take("top_p"), "k": fields.take("top_k"), "max_tokens": max_tokens}
-    given |= {"stop_sequences": read_stop(fields) or None, "thinking": _thinking(fields, max_tokens)}
-    given |= {"response_format": _response_format(fields)}
-    body |= {name: value for name, value in given.items() if value is not None}
+    options = {name: fields.take(name) for name in _SAME}
+    options |= {"p": fields.take("top_p"), "k": fields.take("top_k"), "max_tokens": max_tokens}
+    options |= {"stop_sequences": read_stop(fields) or None, "thinking": _thinking(fields, max_tokens)}
+    options |= {"response_format": _response_format(fields)}
+    body |= {name: value for name, value in options.items() if value is not None}
     body |= _tools(fields)
     body |= fields.take_native(NATIVE)
     fields.reject_rest()

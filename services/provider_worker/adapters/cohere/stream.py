@@ -153,7 +153,7 @@ class StreamReader:
         for call in as_objects(message.get("tool_calls")):
             function = as_object(call.get("function"))
             if begins and self._writer.calls >= _MAX_CALLS:
-                self._fail("The provider sent more tool calls than an answer can have.")
+                self._fail("The provider sent more tool calls than the gateway accepts.")
                 return
             if begins:
                 self._writer.begin_call(key, as_text(call.get("id")), as_text(function.get("name")))

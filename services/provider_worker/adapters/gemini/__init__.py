@@ -1,1 +1,1 @@
-"""Google's generateContent dialect, as AI Studio and Vertex AI speak it."""
+"""Google's generateContent API, as served by AI Studio and Vertex AI."""

@@ -1,8 +1,8 @@
-"""The adapter for Google's generateContent, in the two places where Google has it.
+"""The adapter for Google's generateContent, in AI Studio and Vertex AI.
 
 AI Studio takes an API key. Vertex takes an access token for a project and a location, or an API key of its express
-mode; what it needs beside the key are the key fields `project` and `location`, and for an API key together with a
-project `auth: api_key`.
+mode; besides the key it needs the key fields `project` and `location`, and for an API key together with a project
+`auth: api_key`.
 """
 
 import re
@@ -36,7 +36,7 @@ class GeminiProvider:
     name: str
     vertex: bool
     base_url: str | None = None
-    """Where the API is if the attempt does not say; null where that follows from the key fields."""
+    """The API's base URL unless the attempt has one; null if it follows from the key fields."""
 
 
 AI_STUDIO = GeminiProvider("gemini", vertex=False, base_url="https://generativelanguage.googleapis.com/v1beta")
@@ -44,26 +44,26 @@ VERTEX = GeminiProvider("vertex", vertex=True)
 
 
 class GeminiAdapter:
-    """Google's dialect, spoken with AI Studio or Vertex."""
+    """Google's API, in AI Studio or Vertex."""
 
     def __init__(self, provider: GeminiProvider) -> None:
         self._provider = provider
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
-        """The call for the caller's body, a chat's or embeddings' by `run.kind`. Raises RefusedByAdapter."""
+        """Build the request for the caller's body, a chat or embeddings by `run.kind`. Raises RefusedByAdapter."""
         document = parse_object(body)
         if document is None:
             raise bad_field("body", "the request body is not a JSON object.")
-        refusals = UnsupportedFields(drop=run.drop_unsupported)
+        unsupported = UnsupportedFields(drop=run.drop_unsupported)
         model = run.model.removeprefix("models/")
         notes: dict[str, str] = {}
         base_url, auth = self._address(run)
         if run.kind is RequestKind.EMBEDDING:
-            call = build_embedding_request(document, model, vertex=self._provider.vertex, refusals=refusals)
+            call = build_embedding_request(document, model, vertex=self._provider.vertex, unsupported=unsupported)
             method, content, notes = call.method, call.content, call.notes
         else:
             method = "streamGenerateContent?alt=sse" if run.stream else "generateContent"
-            content = RequestTranslator(self._target(model, base_url), refusals).request(document)
+            content = RequestTranslator(self._target(model, base_url), unsupported).request(document)
         return UpstreamRequest(
             url=f"{base_url}/{_model_path(model)}:{method}",
             headers={
@@ -72,14 +72,14 @@ class GeminiAdapter:
             },
             content=_render(content),
             auth=auth,
-            dropped=refusals.dropped,
+            dropped=unsupported.dropped,
             notes=notes,
         )
 
     def reader(
         self, run: AttemptRun, request: UpstreamRequest, status: int, headers: Mapping[str, str]
     ) -> AnswerReader:
-        """A reader for the response to `request` with this status and these headers (names in lower case)."""
+        """Create a reader for the response to `request` with this status and these headers (names in lower case)."""
         if not 200 <= status < 300:
             return ErrorReader(status, headers)
         if run.kind is RequestKind.EMBEDDING:
@@ -92,10 +92,7 @@ class GeminiAdapter:
         return GeminiTarget(model, rules, takes_labels=vertex)
 
     def _address(self, run: AttemptRun) -> tuple[str, Auth]:
-        """The base URL and how the key is attached.
-
-        Raises RefusedByAdapter where a key field cannot be part of a URL.
-        """
+        """Return the base URL and how the key is attached. Raises RefusedByAdapter for a key field unfit for a URL."""
         if not self._provider.vertex:
             return (run.base_url or self._provider.base_url or "").rstrip("/"), _GOOGLE_KEY
         project, location = run.key_fields.get("project"), run.key_fields.get("location") or "global"
@@ -106,19 +103,19 @@ class GeminiAdapter:
         if not _VERSION.fullmatch(version):
             raise bad_field(
                 "api_version",
-                "the key's field `api_version` has to be v1 or v1beta1; save the key again with one of them.",
+                "the key's field `api_version` must be v1 or v1beta1; save the key again with one of them.",
             )
         if project is None:
             return f"https://aiplatform.googleapis.com/{version}/publishers/google", auth
         if not _PROJECT.fullmatch(project):
             raise bad_field(
                 "project",
-                "the key's field `project` is no Google Cloud project id; save the key again with the right one.",
+                "the key's field `project` is not a Google Cloud project id; save the key again with the right one.",
             )
         if not _LOCATION.fullmatch(location):
             raise bad_field(
                 "location",
-                "the key's field `location` is no Google Cloud location; save the key again with the right one.",
+                "the key's field `location` is not a Google Cloud location; save the key again with the right one.",
             )
         where = f"{version}/projects/{project}/locations/{location}/publishers/google"
         return f"https://{_host(location)}/{where}", auth
@@ -133,7 +130,7 @@ def _host(location: str) -> str:
 
 
 def _model_path(model: str) -> str:
-    """`models/<name>`, with nothing in the name that would end the path; AI Studio's tuned models have a folder of their own."""
+    """Return `models/<name>`, with nothing in the name that would end the path; AI Studio's tuned models have another folder."""
     if model.startswith("tunedModels/"):
         return f"tunedModels/{quote(model.removeprefix('tunedModels/'), safe='')}"
     return f"models/{quote(model, safe='')}"

@@ -1,15 +1,15 @@
-"""One candidate of an answer, as the message or the deltas of an OpenAI choice.
+"""Converts one candidate of an answer to the message or the deltas of an OpenAI choice.
 
 Beside OpenAI's own fields a choice carries what a follow-up turn or a display needs of Google's:
 
-- `reasoning_content`: the thought summaries, where they were asked for.
+- `reasoning_content`: the thought summaries, if they were requested.
 - `reasoning_details`: thought signatures, in the form that OpenRouter introduced: `{"type": "reasoning.encrypted", "format":
   "google-gemini-v1", "data": <signature>}` with `content_start` and `content_end`, the characters of `content` that were signed
-  (none, where Google signs an empty part), or with `id`, the tool call that was; `{"type": "reasoning.text", …, "text",
+  (none if Google signs an empty part), or with `id`, the signed tool call; `{"type": "reasoning.text", …, "text",
   "signature"}` for a signed thought.
-- `tool_calls[].extra_content.google.thought_signature`: the same on the call itself, as Google's own OpenAI layer has it.
-- `images`: `image_url` parts with data URLs. `content_parts`: Google's parts of other kinds (executed code), as they came.
-- `native_finish_reason`, and `extra_content.google` of the choice: grounding, citations and safety ratings, as they came.
+- `tool_calls[].extra_content.google.thought_signature`: the same on the call itself, as in Google's own OpenAI layer.
+- `images`: `image_url` parts with data URLs. `content_parts`: Google's parts of other kinds (executed code), unchanged.
+- `native_finish_reason`, and `extra_content.google` of the choice: grounding, citations and safety ratings, unchanged.
 """
 
 import math
@@ -35,9 +35,9 @@ _FINISH = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
 }
-"""`Candidate.finishReason` in OpenAI's words. Words that are not here mean that the model ended by itself: malformed
-calls too, which leave the caller an answer without calls, paid for like any other; `native_finish_reason` says what
-happened."""
+"""`Candidate.finishReason` -> OpenAI's finish reason. Any other means that the model ended by itself. That includes
+malformed calls, which leave the caller an answer without calls, paid for like any other; `native_finish_reason` tells
+them apart."""
 
 _METADATA = {
     "groundingMetadata": "grounding_metadata",
@@ -49,20 +49,17 @@ _METADATA = {
 
 
 def openai_finish_reason(word: str, *, calls_tools: bool) -> str:
-    """`word`, a `finishReason`, in OpenAI's closed set. Google says STOP where the model calls functions."""
+    """Return OpenAI's finish reason for a `finishReason`. Google sends STOP when the model calls functions."""
     reason = _FINISH.get(word.upper(), "stop")
     return "tool_calls" if reason == "stop" and calls_tools else reason
 
 
 class GeminiCandidate:
-    """Follows one candidate.
-
-    `call_id_prefix` starts the ids of calls without one, as Gemini 2.5 and Vertex send them.
-    """
+    """Converts one candidate. `call_id_prefix` starts the ids of calls without one, as from Gemini 2.5 and Vertex."""
 
     def __init__(self, call_id_prefix: str) -> None:
         self.has_output = False
-        """Whether any answer has come: text, thoughts, a call, an image."""
+        """Whether any output has arrived: text, thoughts, a call, an image."""
         self.finish_word: str | None = None
         self._prefix = call_id_prefix
         self._call_ids: set[str] = set()
@@ -70,15 +67,15 @@ class GeminiCandidate:
 
     @property
     def finish_reason(self) -> str | None:
-        """OpenAI's finish reason, once Google has said one."""
+        """OpenAI's finish reason, once Google has sent one."""
         if self.finish_word is None:
             return None
         return openai_finish_reason(self.finish_word, calls_tools=bool(self._call_ids))
 
     def delta(self, candidate: JsonObject) -> JsonObject:
-        """What `candidate`, a whole one or a piece of a stream, adds.
+        """Return what `candidate`, complete or a piece of a stream, adds.
 
-        Raises ValueError where a call is nested too deeply.
+        Raises ValueError if a call is nested too deeply.
         """
         word = candidate.get("finishReason")
         if isinstance(word, str) and word and word != "FINISH_REASON_UNSPECIFIED":
@@ -115,7 +112,7 @@ class GeminiCandidate:
             _append(delta, "reasoning_details", _encrypted_detail(signature, self._span(len(text))))
 
     def _span(self, characters: int) -> JsonObject:
-        """Where the last `characters` of the content are."""
+        """Return the position of the last `characters` of the content."""
         return {"content_start": self._characters - characters, "content_end": self._characters}
 
     def _add_call(self, call: JsonObject, signature: str, delta: JsonObject) -> None:
@@ -138,13 +135,13 @@ class GeminiCandidate:
 
 
 def extra_content(candidate: JsonObject) -> JsonObject:
-    """`{"extra_content": {"google": …}}` for a choice: grounding, citations, ratings as they came; empty without any."""
+    """Return `{"extra_content": {"google": …}}` for a choice: grounding, citations, ratings; empty without any."""
     found = {ours: value for name, ours in _METADATA.items() if (value := candidate.get(name))}
     return {"extra_content": {"google": found}} if found else {}
 
 
 def openai_logprobs(candidate: JsonObject) -> JsonObject | None:
-    """OpenAI's `logprobs` object from Google's `logprobsResult`, or null where there is none."""
+    """Convert Google's `logprobsResult` to OpenAI's `logprobs` object; null if there is none."""
     result = as_object(candidate.get("logprobsResult"))
     chosen = as_objects(result.get("chosenCandidates"))
     if not chosen:
@@ -160,7 +157,7 @@ def openai_logprobs(candidate: JsonObject) -> JsonObject | None:
 def _logprob(token: JsonObject) -> JsonObject:
     text, logprob = as_text(token.get("token")), token.get("logProbability")
     number = isinstance(logprob, int | float) and not isinstance(logprob, bool) and math.isfinite(logprob)
-    # A missing value is zero in Google's JSON: the certain token.
+    # Google's JSON omits zeros: a missing value means certainty.
     return {
         "token": text,
         "logprob": logprob if number else 0.0 if logprob is None else -9999.0,

@@ -1,4 +1,4 @@
-"""OpenAI content parts as Gemini parts: text, images, audio, video and files, inline or by address."""
+"""Translates OpenAI content parts to Gemini parts: text, images, audio, video and files, inline or by URL."""
 
 import re
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ _TYPE_BY_ENDING = {
     "pdf": "application/pdf", "txt": "text/plain", "md": "text/md", "csv": "text/csv", "html": "text/html",
     "json": "application/json", "xml": "text/xml",
 }  # fmt: skip
-"""Media types of the Gemini API's documentation by file ending; Python's own table depends on the machine it runs on."""
+"""Media types of the Gemini API's documentation by file ending; Python's own table depends on the machine."""
 
 _AUDIO_FORMATS = frozenset({"wav", "mp3", "aac", "flac", "ogg", "aiff", "m4a"})
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRules:
-    """What differs between Google's two APIs."""
+    """How Google's two APIs differ in media."""
 
     needs_media_type: bool
-    """Whether an address needs its media type beside it (Vertex)."""
+    """Whether a URL needs its media type beside it (Vertex)."""
     files_url: str | None
-    """Where uploaded files (`files/…`) are; null where there are none (Vertex reads from Cloud Storage)."""
+    """Base URL of uploaded files (`files/…`); null if there are none (Vertex reads from Cloud Storage)."""
 
 
 def read_text(content: object, param: str) -> str:
-    """The text of a message's `content`, which may be a string or a list of text parts. Raises RefusedByAdapter."""
+    """Return the text of a message's `content`, a string or a list of text parts. Raises RefusedByAdapter."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise bad_field(param, "it has to be a string or a list of parts.")
+        raise bad_field(param, "it must be a string or a list of parts.")
     texts: list[str] = []
     for position, part in enumerate(content):
         kind = as_object(part).get("type")
@@ -49,16 +49,16 @@ def read_text(content: object, param: str) -> str:
 
 
 def translate_parts(content: object, param: str, rules: MediaRules) -> list[JsonObject]:
-    """The parts for a user's `content`. Raises RefusedByAdapter naming the part that Gemini cannot take."""
+    """Translate a user's `content`. Raises RefusedByAdapter naming the part that Gemini does not support."""
     if isinstance(content, str):
         return [{"text": content}]
     if not isinstance(content, list):
-        raise bad_field(param, "it has to be a string or a list of parts.")
+        raise bad_field(param, "it must be a string or a list of parts.")
     return [translate_part(as_object(part), f"{param}[{position}]", rules) for position, part in enumerate(content)]
 
 
 def translate_part(part: JsonObject, param: str, rules: MediaRules) -> JsonObject:
-    """One part. Raises RefusedByAdapter."""
+    """Translate one part. Raises RefusedByAdapter."""
     kind = part.get("type")
     match kind:
         case "text":
@@ -70,20 +70,20 @@ def translate_part(part: JsonObject, param: str, rules: MediaRules) -> JsonObjec
             return _audio(as_object(part.get("input_audio")), f"{param}.input_audio")
         case "file":
             return _file(as_object(part.get("file")), f"{param}.file", rules)
-    raise bad_field(f"{param}.type", "it has to be text, image_url, video_url, input_audio or file.")
+    raise bad_field(f"{param}.type", "it must be text, image_url, video_url, input_audio or file.")
 
 
 def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
     inline = _DATA_URL.match(url[:400])
     if inline:
-        # Parameters of the media type (`;charset=utf-8`) are no part of what Gemini calls a MIME type.
+        # Gemini's MIME type has no parameters (`;charset=utf-8`).
         return {"inlineData": {"mimeType": inline[1].lower(), "data": url[inline.end() :]}}
     try:
         address = urlsplit(url)
     except ValueError:
         raise bad_field(param, "it is no valid URL.") from None
     if address.scheme not in ("https", "http", "gs"):
-        raise bad_field(param, "it has to be a data URL with base64, or an https (for Vertex also gs) address.")
+        raise bad_field(param, "it must be a data URL with base64, or an https (for Vertex also gs) address.")
     media_type = _TYPE_BY_ENDING.get(address.path.rpartition(".")[2].lower())
     if media_type is None and rules.needs_media_type:
         raise bad_field(
@@ -95,12 +95,12 @@ def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
 def _audio(audio: JsonObject, param: str) -> JsonObject:
     audio_format = as_text(audio.get("format")).lower()
     if audio_format not in _AUDIO_FORMATS:
-        raise bad_field(f"{param}.format", f"it has to be one of {', '.join(sorted(_AUDIO_FORMATS))}.")
+        raise bad_field(f"{param}.format", f"it must be one of {', '.join(sorted(_AUDIO_FORMATS))}.")
     return {"inlineData": {"mimeType": _TYPE_BY_ENDING[audio_format], "data": as_text(audio.get("data"))}}
 
 
 def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
-    # The file's name is left behind: Gemini takes one only beside built-in tools.
+    # The file name is dropped: Gemini takes one only beside built-in tools.
     file_id, data = as_text(file.get("file_id")), as_text(file.get("file_data"))
     if file_id.startswith("files/") and rules.files_url:
         return {"fileData": {"fileUri": f"{rules.files_url}/{file_id}"}}
@@ -115,6 +115,6 @@ def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
     media_type = _TYPE_BY_ENDING.get(as_text(file.get("filename")).rpartition(".")[2].lower())
     if not data or media_type is None:
         raise bad_field(
-            f"{param}.file_data", "it has to be a data URL with base64, or base64 beside a `filename` with an ending."
+            f"{param}.file_data", "it must be a data URL with base64, or base64 beside a `filename` with an ending."
         )
     return {"inlineData": {"mimeType": media_type, "data": data}}

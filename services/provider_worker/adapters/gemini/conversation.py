@@ -1,4 +1,4 @@
-"""The messages of an OpenAI request as Gemini's `contents` and `systemInstruction`."""
+"""Translates the messages of an OpenAI request to Gemini's `contents` and `systemInstruction`."""
 
 from dataclasses import dataclass, field
 
@@ -15,12 +15,12 @@ from services.provider_worker.adapters.response.json_text import (
 )
 
 NO_SIGNATURE = "skip_thought_signature_validator"
-"""What Google documents for calls of a history that another model made: Gemini 3 refuses a call without any signature."""
+"""Google's placeholder for calls that another model made: Gemini 3 rejects a call without any signature."""
 
 
 @dataclass(slots=True)
 class Conversation:
-    """What the messages came to."""
+    """The translated messages."""
 
     contents: list[JsonObject] = field(default_factory=list)
     system: list[JsonObject] = field(default_factory=list)
@@ -28,22 +28,22 @@ class Conversation:
 
 
 class ConversationTranslator:
-    """Turns messages into contents, one after the other."""
+    """Translates messages to contents, one after the other."""
 
-    def __init__(self, model: str, rules: MediaRules, refusals: UnsupportedFields) -> None:
+    def __init__(self, model: str, rules: MediaRules, unsupported: UnsupportedFields) -> None:
         self.conversation = Conversation()
         self._model = model
         self._rules = rules
-        self._refusals = refusals
+        self._unsupported = unsupported
         self._names: dict[str, str] = {}
         """Call id -> function name: Gemini wants the name with the result."""
         self._results: list[JsonObject] | None = None
-        """Parts of the content that collects the results of the calls before: Gemini wants those of one turn together."""
+        """Parts of the content that collects tool results: Gemini wants those of one turn together."""
 
     def read(self, messages: object) -> Conversation:
-        """The conversation. Raises RefusedByAdapter."""
+        """Return the conversation. Raises RefusedByAdapter."""
         if not isinstance(messages, list) or not messages:
-            raise bad_field("messages", "it has to be a list of at least one message.")
+            raise bad_field("messages", "it must be a list of at least one message.")
         for position, message in enumerate(messages):
             self._read(as_object(message), f"messages[{position}]")
         return self.conversation
@@ -53,7 +53,7 @@ class ConversationTranslator:
         if role != "tool":
             self._results = None
         if message.get("name"):
-            self._refusals.drop_or_reject(f"{param}.name", "messages have no names; put the name into the text.")
+            self._unsupported.drop_or_reject(f"{param}.name", "messages have no names; put the name into the text.")
         match role:
             case "system" | "developer":
                 self.conversation.system.append({"text": read_text(message.get("content"), f"{param}.content")})
@@ -64,7 +64,7 @@ class ConversationTranslator:
             case "tool":
                 self._tool(message, param)
             case _:
-                raise bad_field(f"{param}.role", "it has to be system, developer, user, assistant or tool.")
+                raise bad_field(f"{param}.role", "it must be system, developer, user, assistant or tool.")
 
     def _add(self, role: str, parts: list[JsonObject]) -> None:
         self.conversation.contents.append({"role": role, "parts": parts})
@@ -72,8 +72,8 @@ class ConversationTranslator:
     def _assistant(self, message: JsonObject, param: str) -> None:
         for name in ("function_call", "audio"):
             if message.get(name):
-                self._refusals.drop_or_reject(f"{param}.{name}", "send tool_calls, and what was said as text.")
-        # `reasoning_content` is not sent back: Gemini goes by its signatures, and summaries are for people.
+                self._unsupported.drop_or_reject(f"{param}.{name}", "send tool_calls, and what was said as text.")
+        # `reasoning_content` is not sent back: Gemini uses its signatures, and summaries are for people.
         details = [
             detail
             for detail in as_objects(message.get("reasoning_details"))
@@ -83,7 +83,7 @@ class ConversationTranslator:
         parts = _thought_parts(details) + _signed_text_parts(text, details)
         calls = message.get("tool_calls")
         if calls is not None and not isinstance(calls, list):
-            raise bad_field(f"{param}.tool_calls", "it has to be a list.")
+            raise bad_field(f"{param}.tool_calls", "it must be a list.")
         call_parts = [
             self._call(as_object(call), f"{param}.tool_calls[{position}]", details)
             for position, call in enumerate(calls or [])
@@ -101,16 +101,16 @@ class ConversationTranslator:
             raise bad_field(f"{param}.function.name", "a call names the function that was called.")
         args = {} if arguments in (None, "") else parse_object(as_text(arguments).encode("utf-8", "surrogatepass"))
         if args is None:
-            raise bad_field(f"{param}.function.arguments", "it has to be a JSON object, as text.")
-        made: JsonObject = {"name": name, "args": args}
+            raise bad_field(f"{param}.function.arguments", "it must be a JSON object, as text.")
+        translated: JsonObject = {"name": name, "args": args}
         if call_id:
             self._names[call_id] = name
-            made["id"] = call_id
+            translated["id"] = call_id
         google = as_object(as_object(call.get("extra_content")).get("google"))
         signature = as_text(google.get("thought_signature")) or next(
             (as_text(detail.get("data")) for detail in details if call_id and detail.get("id") == call_id), ""
         )
-        part: JsonObject = {"functionCall": made}
+        part: JsonObject = {"functionCall": translated}
         return part | {"thoughtSignature": signature} if signature else part
 
     def _tool(self, message: JsonObject, param: str) -> None:
@@ -124,9 +124,9 @@ class ConversationTranslator:
         content = message.get("content")
         text = self._result_text(content, result, f"{param}.content") if isinstance(content, list) else content
         if text is not None and not isinstance(text, str):
-            raise bad_field(f"{param}.content", "it has to be a string or a list of parts.")
+            raise bad_field(f"{param}.content", "it must be a string or a list of parts.")
         document = parse_object((text or "").encode("utf-8", "surrogatepass"))
-        # Google reads a whole object as the function's output; anything else goes under the key that it names for output.
+        # Google reads an object as the function's output; anything else goes under the key it documents for output.
         result["response"] = {"output": text or ""} if document is None else document
         if self._results is None:
             self._results = []
@@ -134,7 +134,7 @@ class ConversationTranslator:
         self._results.append({"functionResponse": result})
 
     def _result_text(self, content: list[object], result: JsonObject, param: str) -> str:
-        """The text of a result's parts; media goes into the result, which Gemini 3 takes."""
+        """Return the text of a result's parts; media goes into the result, which Gemini 3 supports."""
         media: list[JsonObject] = []
         texts: list[str] = []
         for part, position in zip(translate_parts(content, param, self._rules), range(len(content)), strict=True):
@@ -160,18 +160,18 @@ def _thought_parts(details: list[JsonObject]) -> list[JsonObject]:
 
 
 def _signed_text_parts(text: str, details: list[JsonObject]) -> list[JsonObject]:
-    """`text` cut into the parts that Gemini had: a signed part, which may be empty, is never joined with another."""
+    """Split `text` into Gemini's original parts: a signed part, which may be empty, is never joined with another."""
     parts: list[JsonObject] = []
-    told = 0
+    sent_until = 0
     for detail in details:
         start, end, signature = detail.get("content_start"), detail.get("content_end"), as_text(detail.get("data"))
         if not signature or not isinstance(start, int) or not isinstance(end, int):
             continue
         # A client may have shortened the text.
-        start = min(max(start, told), len(text))
+        start = min(max(start, sent_until), len(text))
         end = min(max(end, start), len(text))
-        if start > told:
-            parts.append({"text": text[told:start]})
+        if start > sent_until:
+            parts.append({"text": text[sent_until:start]})
         parts.append({"text": text[start:end], "thoughtSignature": signature})
-        told = end
-    return [*parts, {"text": text[told:]}] if told < len(text) else parts
+        sent_until = end
+    return [*parts, {"text": text[sent_until:]}] if sent_until < len(text) else parts

@@ -1,4 +1,4 @@
-"""Embeddings: OpenAI's request as Google's, and the answer back.
+"""Embeddings: OpenAI's request to Google's, and the answer back.
 
 AI Studio embeds a batch by `batchEmbedContents`. Vertex has two forms: `predict` for its text-embedding models,
 `embedContent` and `batchEmbedContents` for Gemini's. Beside OpenAI's fields a caller may use Google's `task_type` and
@@ -28,7 +28,7 @@ _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_t
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """What to send, and what the reader of the answer has to know."""
+    """The request to send, and the notes for the response's reader."""
 
     method: str
     content: JsonObject
@@ -36,20 +36,20 @@ class EmbeddingRequest:
 
 
 def build_embedding_request(
-    body: JsonObject, model: str, *, vertex: bool, refusals: UnsupportedFields
+    body: JsonObject, model: str, *, vertex: bool, unsupported: UnsupportedFields
 ) -> EmbeddingRequest:
-    """The call for an OpenAI embeddings request.
+    """Translate an OpenAI embeddings request.
 
     Raises RefusedByAdapter, also for token arrays, which Gemini cannot read.
     """
     body = {name: value for name, value in body.items() if value is not None}
     texts = _texts(body.get("input"))
     if body.get("user"):
-        refusals.drop_or_reject("user", "there is no field for the end user.")
-    refusals.reject_unknown(name for name in body if name not in _HANDLED and name != "user")
+        unsupported.drop_or_reject("user", "there is no field for the end user.")
+    unsupported.reject_unknown(name for name in body if name not in _HANDLED and name != "user")
     encoding = body.get("encoding_format", "float")
     if encoding not in ("float", "base64"):
-        raise bad_field("encoding_format", "it has to be float or base64.")
+        raise bad_field("encoding_format", "it must be float or base64.")
     options: JsonObject = {"taskType": body.get("task_type", body.get("taskType")), "title": body.get("title")}
     options["outputDimensionality"] = body.get("dimensions")
     options = {name: value for name, value in options.items() if value is not None}
@@ -60,7 +60,7 @@ def build_embedding_request(
 def _texts(value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise bad_field("input", "it has to be a text or a list of texts.")
+        raise bad_field("input", "it must be a text or a list of texts.")
     if any(not isinstance(text, str) for text in texts):
         raise bad_field("input", "Gemini cannot take token arrays; send the texts themselves.")
     return texts
@@ -76,7 +76,7 @@ def _ai_studio(texts: list[str], model: str, options: JsonObject) -> tuple[str, 
 
 
 def _vertex(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
-    # Vertex cuts texts that are too long unless it is told not to; OpenAI refuses them.
+    # Vertex truncates long texts unless `autoTruncate` is off; OpenAI rejects them.
     if "gemini" in model:
         config = options | {"autoTruncate": False}
         if len(texts) == 1:
@@ -91,7 +91,7 @@ def _vertex(texts: list[str], model: str, options: JsonObject) -> tuple[str, Jso
 
 
 class EmbeddingReader(ObjectReader):
-    """Reads the answer of each of the three methods into OpenAI's `list` of embeddings."""
+    """Reads the response of each of the three methods into OpenAI's `list` of embeddings."""
 
     def __init__(self, run: AttemptRun, notes: Mapping[str, str]) -> None:
         self._model = run.model
@@ -100,20 +100,23 @@ class EmbeddingReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """The list, in the order of the inputs. A number of vectors other than that of the inputs is a failure."""
+        """Return the list, in the order of the inputs.
+
+        A number of vectors other than that of the inputs is a failure.
+        """
         error = find_error(document)
         if error is not None:
             return Answer(failure=failure_of_error(error, Where.HTTP_200_BODY))
         vectors = [_vector(embedding) for embedding in _embeddings(document)]
         if not vectors or any(vector is None for vector in vectors):
-            return Answer(failure=invalid_response("The provider's answer holds no embeddings."))
+            return Answer(failure=invalid_response("The provider's response holds no embeddings."))
         if self._inputs is not None and str(len(vectors)) != self._inputs:
             return Answer(
-                failure=invalid_response("The provider sent another number of embeddings than it was given texts.")
+                failure=invalid_response("The provider returned a different number of embeddings than texts.")
             )
         tokens = _tokens(document)
         data = [
-            {"object": "embedding", "index": index, "embedding": self._encoded(vector or [])}
+            {"object": "embedding", "index": index, "embedding": self._encode(vector or [])}
             for index, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
@@ -127,8 +130,8 @@ class EmbeddingReader(ObjectReader):
     def _no_object(self, content: bytes) -> Failure:
         return failure_of_body(content)
 
-    def _encoded(self, vector: list[float]) -> object:
-        """The numbers, or their 32-bit forms, low byte first, in base64."""
+    def _encode(self, vector: list[float]) -> object:
+        """Return the numbers, or base64 of little-endian 32-bit floats."""
         if not self._base64:
             return vector
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
@@ -158,7 +161,7 @@ def _vector(embedding: JsonObject) -> list[float] | None:
 
 
 def _tokens(document: JsonObject) -> int | None:
-    """Tokens of the inputs: of the whole answer, or added up over its embeddings; null where neither is told."""
+    """Return the tokens of the inputs: of the response, or summed over its embeddings; null if neither is reported."""
     reported = token_count(as_object(document.get("usageMetadata")).get("promptTokenCount"))
     if reported is not None:
         return reported

@@ -1,4 +1,4 @@
-"""What a GenerateContentResponse says about itself, in the fields around OpenAI's choices."""
+"""The fields around OpenAI's choices, from a GenerateContentResponse."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _ID = re.compile(r"[\w-]{1,128}")
 
 
 class ResponseEnvelope:
-    """Id, time and model of one answer; the first piece of a stream that tells them settles them."""
+    """Id, time and model of one answer, taken from the first piece of a stream that has them."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.model_served: str | None = None
@@ -22,7 +22,7 @@ class ResponseEnvelope:
         self._created: int | None = None
 
     def read(self, document: JsonObject) -> None:
-        """Takes what `document` tells."""
+        """Take the fields that `document` has."""
         model = as_text(document.get("modelVersion")).removeprefix("models/")
         self.model_served = self.model_served or model or None
         if self._id is None and _ID.fullmatch(as_text(document.get("responseId"))):
@@ -31,7 +31,7 @@ class ResponseEnvelope:
             self._created = _unix_seconds(as_text(document.get("createTime")))
 
     def around(self, kind: str) -> JsonObject:
-        """The fields around `choices`; `kind` is OpenAI's `object`."""
+        """Return the fields around `choices`; `kind` is OpenAI's `object`."""
         if self._created is None:
             self._created = self._answered_at()
         return {
@@ -42,7 +42,7 @@ class ResponseEnvelope:
         }
 
     def _answered_at(self) -> int:
-        """AI Studio tells no time: the answer's own date, or about when the request was made."""
+        """Return the response's own date, or roughly the request's: AI Studio returns no timestamp."""
         try:
             return int(parsedate_to_datetime(self._headers["date"]).timestamp())
         except (KeyError, ValueError, TypeError, OverflowError):
@@ -50,7 +50,7 @@ class ResponseEnvelope:
 
 
 def block_reason(document: JsonObject) -> str | None:
-    """Why Google refused the prompt (`promptFeedback.blockReason`), or null where it did not."""
+    """Return why Google blocked the prompt (`promptFeedback.blockReason`), or null if it did not."""
     reason = as_text(as_object(document.get("promptFeedback")).get("blockReason"))
     return reason if reason and reason != "BLOCKED_REASON_UNSPECIFIED" else None
 

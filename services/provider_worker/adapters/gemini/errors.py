@@ -1,8 +1,8 @@
-"""What Google's errors mean: from status, body and headers to a `Failure`.
+"""Google's errors: from status, body and headers to a `Failure`.
 
 Source of the shapes: recorded traffic, Google's error model (`google.rpc.Status` with `ErrorInfo`, `QuotaFailure` and
-`RetryInfo` in `details`) and the Gemini API's troubleshooting page. The status decides first, except that Google says
-400 for a bad key. Nothing here raises, whatever is sent.
+`RetryInfo` in `details`) and the Gemini API's troubleshooting page. The status decides first, except that Google sends
+400 for an invalid key. Nothing here raises, whatever is sent.
 """
 
 import re
@@ -45,7 +45,7 @@ _BY_REASON: Mapping[str, FailureClass] = {
     "SERVICE_DISABLED": C.AUTH,
     "BILLING_DISABLED": C.QUOTA,
 }
-"""`ErrorInfo.reason` (`google/api/error_reason.proto`) where it says more than the status does."""
+"""`ErrorInfo.reason` (`google/api/error_reason.proto`) values that are more specific than the status."""
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass, frozenset[int | None]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure_class, frozenset(statuses))
@@ -61,7 +61,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass, frozenset[int | None]], ...
          C.CONTENT_FILTER, (None, 400)),
     )
 )  # fmt: skip
-"""Words of a message, what they mean, and under which statuses they may refine the status."""
+"""Message patterns, their class, and the statuses that they may refine."""
 
 _PROJECT = re.compile(r"\b(projects?(?:_number)?[/: ]+)[\w:.-]*\d[\w:.-]*|\bprojects/[^/\s`'\"]+", re.IGNORECASE)
 
@@ -75,12 +75,12 @@ class ErrorReader(BufferingReader):
         super().__init__(MAX_ERROR_BYTES)
 
     def close(self) -> Answer:
-        """The failure."""
+        """Return the failure."""
         return Answer(failure=failure_of_response(self._status, self._headers, self._body.content))
 
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-    """The failure behind an HTTP answer whose status is not 2xx. `headers` have names in lower case."""
+    """Return the failure of an HTTP response whose status is not 2xx. `headers` have names in lower case."""
     error = find_error(parse_first_object(body))
     if error is None:
         error = {"message": strip_html(body.decode("utf-8", "replace"))}
@@ -88,12 +88,12 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
 
 
 def failure_of_error(error: JsonObject, where: Where) -> Failure:
-    """The failure behind an error object that came inside a 200."""
+    """Return the failure of an error object inside a 200."""
     return _make_failure(error, _status_of(error), where, None)
 
 
 def find_error(document: JsonObject | None) -> JsonObject | None:
-    """The error that a document carries in place of an answer, or beside one; null where it carries none."""
+    """Return the error that a document holds in place of an answer, or beside one; null if there is none."""
     if document is None:
         return None
     error = document.get("error")
@@ -113,8 +113,8 @@ def _make_failure(error: JsonObject, status: int | None, where: Where, header_wa
     quotas = [
         as_text(violation.get("quotaId")) for detail in details for violation in as_objects(detail.get("violations"))
     ]
-    said = (header_wait_ms, wait_ms_from_details(details), wait_ms_from_message(text))
-    wait_ms = next((wait for wait in said if wait is not None), None)
+    waits_ms = (header_wait_ms, wait_ms_from_details(details), wait_ms_from_message(text))
+    wait_ms = next((wait for wait in waits_ms if wait is not None), None)
     message = sanitise(_PROJECT.sub("[project]", text[:8192]))
     codes = (safe_code(code) for code in [*reasons, name])
     return Failure(
@@ -133,7 +133,7 @@ def _classify(status: int | None, reasons: list[str], quotas: list[str], text: s
     if by_reason is not None and (status is None or 400 <= status < 500):
         return by_reason
     if status == 429 and any("perday" in quota.lower() for quota in quotas):
-        # The allowance of a day does not come back within any wait that a caller would sit through.
+        # A daily quota does not reset within any wait that a caller would accept.
         return C.QUOTA
     for pattern, failure_class, statuses in _BY_TEXT:
         if status in statuses and pattern.search(text[:4000]):
@@ -151,7 +151,7 @@ def _status_of(error: JsonObject) -> int | None:
 
 
 def _param(details: list[JsonObject]) -> str | None:
-    """The field that `BadRequest.fieldViolations` names."""
+    """Return the field that `BadRequest.fieldViolations` names."""
     for detail in details:
         for violation in as_objects(detail.get("fieldViolations")):
             field = sanitise(as_text(violation.get("field")))
@@ -163,5 +163,5 @@ def _param(details: list[JsonObject]) -> str | None:
 def _describe_status(status: int | None) -> str:
     if status is not None and 300 <= status < 400:
         return f"The provider answered with a redirect ({status}); set the endpoint's base URL to the final address."
-    said = "an error" if status is None else f"status {status}"
-    return f"The provider answered with {said} and no explanation."
+    what = "an error" if status is None else f"status {status}"
+    return f"The provider answered with {what} and no explanation."

@@ -1,6 +1,6 @@
-"""Objects of a JSON list as they come, cut anywhere.
+"""Parses the objects of a JSON list from bytes that are cut anywhere.
 
-Google streams one list, `[{…},\\r\\n{…}]`, where a request lacks `alt=sse`: a base URL that drops the query does that.
+Google streams one list, `[{…},\\r\\n{…}]`, if a request lacks `alt=sse`: a base URL that drops the query does that.
 """
 
 import re
@@ -10,7 +10,7 @@ _PLAIN = re.compile(rb'["\\]')
 
 
 class ArrayParser:
-    """Collects the objects of a list, or bare ones. After `overflow` has become true it yields nothing more."""
+    """Collects the objects of a list, or bare ones. Yields nothing more once `overflow` is true."""
 
     def __init__(self, max_object_bytes: int) -> None:
         self.overflow = False
@@ -24,7 +24,7 @@ class ArrayParser:
         self._escaped = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The objects that `data` completes, each as its JSON text."""
+        """Return the objects that `data` completes, each as its JSON text."""
         objects: list[bytes] = []
         start, position = 0, 0
         while not (self.overflow or self.closed) and position < len(data):
@@ -48,13 +48,13 @@ class ArrayParser:
         return objects
 
     def _turn(self, mark: bytes) -> bool | None:
-        """Takes one structural byte; true where an object begins by it, false where one is complete, null else."""
+        """Process one structural byte; return true if it begins an object, false if it completes one, null otherwise."""
         if mark == b"\\":
             self._escaped = self._in_string
         elif mark == b'"':
             self._in_string = not self._in_string and self._depth > 0
         elif mark in b"{[":
-            # The list around the objects is not counted, so that a bare object reads the same.
+            # The list around the objects is not counted, so that a bare object is read the same way.
             if self._depth or mark == b"{":
                 self._depth += 1
                 return True if self._depth == 1 else None

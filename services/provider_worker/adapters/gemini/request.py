@@ -1,9 +1,9 @@
-"""An OpenAI chat request as a GenerateContentRequest.
+"""Translates an OpenAI chat request to a GenerateContentRequest.
 
 Beside OpenAI's fields a caller may use Gemini's own, in Google's spelling or in snake case: `cached_content`,
-`safety_settings`, `thinking_config`, `top_k`, `media_resolution`, `labels`; at the top, in `google`, or in
-`extra_body.google` as for Google's OpenAI layer. Source of what Gemini can do: the Gemini API reference,
-`GenerateContentRequest` and `GenerationConfig`.
+`safety_settings`, `thinking_config`, `top_k`, `media_resolution`, `labels`; at the top level, in `google`, or in
+`extra_body.google` as in Google's OpenAI layer. Source: the Gemini API reference, `GenerateContentRequest` and
+`GenerationConfig`.
 """
 
 import re
@@ -26,7 +26,7 @@ _SAME = {
     "max_tokens": "maxOutputTokens",
     "max_completion_tokens": "maxOutputTokens",
 }
-"""OpenAI field -> field of `generationConfig` that means the same. Of the two limits the newer one comes last and wins."""
+"""OpenAI field -> equivalent field of `generationConfig`. Of the two limits the newer one comes last and wins."""
 
 _NATIVE = {
     "cached_content": "cachedContent",
@@ -50,7 +50,7 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[object, ...], str]] = {
     "functions": (([],), "use `tools`."),
     "function_call": (("auto", "none"), "use `tool_choice`."),
 }
-"""OpenAI's fields that Gemini has nothing for: the values that ask for nothing, and what to do instead."""
+"""OpenAI's fields without a counterpart: the values that ask for nothing, and what to do instead."""
 
 _HANDLED = frozenset(
     {
@@ -67,28 +67,28 @@ _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class GeminiTarget:
-    """Whom the request is for."""
+    """The model and API that the request is for."""
 
     model: str
     rules: MediaRules
     takes_labels: bool
-    """Whether requests can carry labels (Vertex, for its bills)."""
+    """Whether requests can carry labels (Vertex, for billing)."""
 
 
 class RequestTranslator:
     """Translates one request body. Every method raises RefusedByAdapter for what it cannot translate."""
 
-    def __init__(self, target: GeminiTarget, refusals: UnsupportedFields) -> None:
+    def __init__(self, target: GeminiTarget, unsupported: UnsupportedFields) -> None:
         self._target = target
-        self._refusals = refusals
+        self._unsupported = unsupported
         self._generation: JsonObject = {}
         self._request: JsonObject = {}
 
     def request(self, body: JsonObject) -> JsonObject:
-        """The GenerateContentRequest for `body`."""
-        # A null means a field that was left out, as everywhere in OpenAI's API.
+        """Return the GenerateContentRequest for `body`."""
+        # Null means absent, as everywhere in OpenAI's API.
         body = {name: value for name, value in body.items() if value is not None}
-        conversation = ConversationTranslator(self._target.model, self._target.rules, self._refusals).read(
+        conversation = ConversationTranslator(self._target.model, self._target.rules, self._unsupported).read(
             body.get("messages")
         )
         self._request["contents"] = conversation.contents
@@ -104,7 +104,7 @@ class RequestTranslator:
             self._others,
         ):
             step(body)
-        self._natives(self._native_fields(body))
+        self._add_native(self._native_fields(body))
         if self._generation:
             self._request["generationConfig"] = self._generation
         return self._request
@@ -114,7 +114,7 @@ class RequestTranslator:
             if name in body:
                 self._generation[google] = body[name]
         for name, google in (("presence_penalty", "presencePenalty"), ("frequency_penalty", "frequencyPenalty")):
-            # Models without penalties refuse even one of zero.
+            # Models without penalties reject even zero.
             if body.get(name):
                 self._generation[google] = body[name]
         if body.get("n", 1) != 1:
@@ -130,14 +130,14 @@ class RequestTranslator:
             raise bad_field("top_logprobs", "it needs `logprobs` to be true.")
 
     def _tools(self, body: JsonObject) -> None:
-        reader = ToolTranslator(self._target.model, self._refusals)
+        reader = ToolTranslator(self._target.model, self._unsupported)
         tools = reader.tools(body.get("tools"))
         config = reader.config(body.get("tool_choice"))
         search = body.get("web_search_options")
         if search is not None:
             for name, value in as_object(search).items():
                 if value is not None and (name, value) != ("search_context_size", "medium"):
-                    self._refusals.drop_or_reject(
+                    self._unsupported.drop_or_reject(
                         f"web_search_options.{name[:80]}", "Google's search takes no options."
                     )
             tools.append({"googleSearch": {}})
@@ -154,13 +154,13 @@ class RequestTranslator:
         if "response_format" not in body or kind == "text":
             return
         if kind not in ("json_object", "json_schema"):
-            raise bad_field("response_format.type", "it has to be text, json_object or json_schema.")
+            raise bad_field("response_format.type", "it must be text, json_object or json_schema.")
         self._generation["responseMimeType"] = "application/json"
         if kind == "json_schema":
             schema = as_object(response_format.get("json_schema")).get("schema")
             param = "response_format.json_schema.schema"
             if not isinstance(schema, dict):
-                raise bad_field(param, "it has to be a JSON schema.")
+                raise bad_field(param, "it must be a JSON schema.")
             if takes_json_schema(self._target.model):
                 self._generation["responseJsonSchema"] = schema
             else:
@@ -168,12 +168,12 @@ class RequestTranslator:
 
     def _thinking(self, body: JsonObject) -> None:
         if "reasoning_effort" in body:
-            config = thinking_config(body["reasoning_effort"], self._target.model, self._refusals)
+            config = thinking_config(body["reasoning_effort"], self._target.model, self._unsupported)
             if config is not None:
                 self._generation["thinkingConfig"] = config
 
     def _detail(self, body: JsonObject) -> None:
-        """`image_url.detail`: models before Gemini 3 have one resolution for all media of a request, so that is what is set."""
+        """Translate `image_url.detail`: models before Gemini 3 have one resolution for all media, so that is what is set."""
         details: dict[str, str] = {}
         for position, message in enumerate(as_objects(body.get("messages"))):
             parts = message.get("content")
@@ -185,11 +185,11 @@ class RequestTranslator:
             return
         first, *others = details
         for other in others:
-            self._refusals.drop_or_reject(details[other], "all images of a request have the same resolution.")
+            self._unsupported.drop_or_reject(details[other], "all images of a request have the same resolution.")
         if first in _RESOLUTIONS:
             self._generation["mediaResolution"] = _RESOLUTIONS[first]
         else:
-            self._refusals.drop_or_reject(details[first], "it has to be auto, low or high.")
+            self._unsupported.drop_or_reject(details[first], "it must be auto, low or high.")
 
     def _service(self, body: JsonObject) -> None:
         tier = body.get("service_tier", "auto")
@@ -197,13 +197,13 @@ class RequestTranslator:
             if isinstance(tier, str) and tier in _TIERS:
                 self._request["serviceTier"] = _TIERS[tier]
             else:
-                self._refusals.drop_or_reject("service_tier", "it has to be auto, default, flex or priority.")
+                self._unsupported.drop_or_reject("service_tier", "it must be auto, default, flex or priority.")
         modalities = body.get("modalities") or ["text"]
         if modalities != ["text"]:
             if isinstance(modalities, list) and all(modality in ("text", "image") for modality in modalities):
                 self._generation["responseModalities"] = [str(modality).upper() for modality in modalities]
             else:
-                self._refusals.drop_or_reject("modalities", "answers are text, or text and images.")
+                self._unsupported.drop_or_reject("modalities", "answers are text, or text and images.")
         metadata = body.get("metadata")
         if metadata:
             self._metadata(metadata)
@@ -217,33 +217,35 @@ class RequestTranslator:
         if self._target.takes_labels and fits:
             self._request["labels"] = labels
         elif self._target.takes_labels:
-            self._refusals.drop_or_reject("metadata", "labels are lower-case letters, digits, `-` and `_`, 63 at most.")
+            self._unsupported.drop_or_reject(
+                "metadata", "labels are lower-case letters, digits, `-` and `_`, 63 at most."
+            )
         else:
-            self._refusals.drop_or_reject("metadata", "requests carry no metadata; only Vertex has labels.")
+            self._unsupported.drop_or_reject("metadata", "requests carry no metadata; only Vertex has labels.")
 
     def _others(self, body: JsonObject) -> None:
-        """Fields that Gemini has nothing for, and fields that nobody knows."""
+        """Drop or reject fields without a counterpart, and unknown fields."""
         for name, (neutral, advice) in _UNSUPPORTED.items():
             if name in body and body[name] not in neutral:
-                self._refusals.drop_or_reject(name, advice)
+                self._unsupported.drop_or_reject(name, advice)
         known = _HANDLED | _SAME.keys() | _UNSUPPORTED.keys() | _NATIVE.keys() | _NATIVE_GENERATION.keys()
-        self._refusals.reject_unknown(name for name in body if name not in known and name not in _BY_GOOGLES_NAME)
+        self._unsupported.reject_unknown(name for name in body if name not in known and name not in _BY_GOOGLES_NAME)
 
     def _native_fields(self, body: JsonObject) -> JsonObject:
-        """Gemini's own fields of the body, by our names."""
+        """Return Gemini's own fields of the body, by our names."""
         found = {_BY_GOOGLES_NAME.get(name, name): value for name, value in body.items()}
         extra = as_object(body.get("extra_body"))
-        self._refusals.reject_unknown(f"extra_body.{name}" for name in extra if name != "google")
+        self._unsupported.reject_unknown(f"extra_body.{name}" for name in extra if name != "google")
         for prefix, google in (("google", body.get("google")), ("extra_body.google", extra.get("google"))):
             for name, value in as_object(google).items():
                 ours = _BY_GOOGLES_NAME.get(name, name)
                 if ours in _NATIVE or ours in _NATIVE_GENERATION:
                     found[ours] = value
                 else:
-                    self._refusals.reject_unknown([f"{prefix}.{name}"])
+                    self._unsupported.reject_unknown([f"{prefix}.{name}"])
         return found
 
-    def _natives(self, fields: JsonObject) -> None:
+    def _add_native(self, fields: JsonObject) -> None:
         for name, google in _NATIVE.items():
             if fields.get(name):
                 self._request[google] = fields[name]

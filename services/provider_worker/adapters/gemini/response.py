@@ -26,7 +26,7 @@ from services.provider_worker.adapters.response.json_text import (
 
 
 class CompletionReader(ObjectReader):
-    """Collects the body and reads it at its end."""
+    """Buffers the body and reads it at its end."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._call_id_prefix = f"call_{run.attempt_id}"
@@ -34,9 +34,9 @@ class CompletionReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """The completion.
+        """Return the completion.
 
-        A refused prompt, or an answer cut off by a filter, ends with `content_filter` and no failure.
+        A blocked prompt, or an answer cut off by a filter, ends with `content_filter`, not a failure.
         """
         self._envelope.read(document)
         usage = read_usage(as_object(document.get("usageMetadata")))
@@ -86,7 +86,7 @@ class CompletionReader(ObjectReader):
             "index": position,
             "message": message,
             "logprobs": openai_logprobs(candidate),
-            # A complete document is an ending by itself.
+            # A complete document needs no finish reason.
             "finish_reason": state.finish_reason or ("tool_calls" if "tool_calls" in message else "stop"),
             "native_finish_reason": state.finish_word,
         } | extra_content(candidate)
@@ -98,11 +98,11 @@ class CompletionReader(ObjectReader):
         return render(completion)
 
 
-def build_blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject:
-    """The choice for a prompt that was refused for `reason`, with `said` under `name` (`message` or `delta`)."""
+def build_blocked_choice(name: str, value: JsonObject, reason: str) -> JsonObject:
+    """Build the choice for a prompt blocked for `reason`, with `value` under `name` (`message` or `delta`)."""
     return {
         "index": 0,
-        name: said,
+        name: value,
         "logprobs": None,
         "finish_reason": "content_filter",
         "native_finish_reason": reason,
@@ -110,7 +110,7 @@ def build_blocked_choice(name: str, said: JsonObject, reason: str) -> JsonObject
 
 
 def failure_of_body(content: bytes) -> Failure:
-    """Why a body under status 200 that is no JSON object is no answer: it may be a list that holds an error."""
+    """Return the failure of a body under status 200 that is not a JSON object; it may be a list that holds an error."""
     error = find_error(parse_first_object(content))
     if error is not None:
         return failure_of_error(error, Where.HTTP_200_BODY)

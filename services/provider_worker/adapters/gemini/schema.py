@@ -1,7 +1,7 @@
-"""JSON Schema as Google's `Schema`, the subset of OpenAPI 3.0 that models before Gemini 2.5 take.
+"""Translates JSON Schema to Google's `Schema`, the subset of OpenAPI 3.0 that models before Gemini 2.5 take.
 
-Source: the Gemini API reference, `Schema`. Definitions are put in where they are referred to, a type that may be null
-becomes `nullable`, a constant an enumeration of one. What the subset cannot say is refused, not forgotten.
+Source: the Gemini API reference, `Schema`. References are replaced by their definitions, a nullable type becomes
+`nullable`, a constant an enumeration of one. What the subset cannot express is rejected, not dropped.
 """
 
 from services.provider_worker.adapters.adapter import RefusedByAdapter
@@ -14,13 +14,13 @@ _KEPT = frozenset(
         "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "pattern", "nullable",
     }
 )  # fmt: skip
-_SILENT = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "examples", "additionalProperties", "type"})
-"""Keywords that say nothing of a valid value, and those that are handled apart. Google's subset always closes objects."""
+_IGNORED = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "examples", "additionalProperties", "type"})
+"""Keywords without effect on a valid value, and those that are handled elsewhere. Google's subset always closes objects."""
 _MAX_DEPTH = 32
 
 
 def openapi_schema(schema: JsonObject, param: str) -> JsonObject:
-    """`schema` in Google's subset. Raises RefusedByAdapter where the subset cannot say it."""
+    """Return `schema` in Google's subset. Raises RefusedByAdapter if the subset cannot express it."""
     definitions = as_object(schema.get("$defs")) or as_object(schema.get("definitions"))
     return _SchemaTranslator(definitions, param).translate(schema, 0)
 
@@ -41,49 +41,49 @@ class _SchemaTranslator:
             if not target:
                 raise self._cannot(f"the reference to {name[:80]!r}")
             return self.translate(target | {key: value for key, value in schema.items() if key != "$ref"}, depth + 1)
-        made: JsonObject = {}
+        translated: JsonObject = {}
         for keyword, value in schema.items():
-            self._keyword(keyword, value, made, depth)
-        self._type(schema.get("type"), made)
-        return made
+            self._keyword(keyword, value, translated, depth)
+        self._type(schema.get("type"), translated)
+        return translated
 
-    def _keyword(self, keyword: str, value: object, made: JsonObject, depth: int) -> None:
+    def _keyword(self, keyword: str, value: object, translated: JsonObject, depth: int) -> None:
         if keyword in _KEPT:
-            made[keyword] = value
+            translated[keyword] = value
         elif keyword == "const":
-            made["enum"] = [value]
+            translated["enum"] = [value]
         elif keyword == "properties":
             properties = as_object(value)
-            made["properties"] = {
+            translated["properties"] = {
                 name: self.translate(as_object(inner), depth + 1) for name, inner in properties.items()
             }
-            # Without an order of its own the model writes the fields in alphabetical order.
-            made["propertyOrdering"] = list(properties)
+            # Without an explicit order the model writes the fields in alphabetical order.
+            translated["propertyOrdering"] = list(properties)
         elif keyword == "items":
-            made["items"] = self.translate(as_object(value), depth + 1)
+            translated["items"] = self.translate(as_object(value), depth + 1)
         elif keyword in ("anyOf", "oneOf"):
-            self._any_of(value, made, depth)
-        elif keyword not in _SILENT or (keyword == "additionalProperties" and isinstance(value, dict)):
+            self._any_of(value, translated, depth)
+        elif keyword not in _IGNORED or (keyword == "additionalProperties" and isinstance(value, dict)):
             raise self._cannot(f"the keyword {keyword[:80]!r}")
 
-    def _any_of(self, value: object, made: JsonObject, depth: int) -> None:
+    def _any_of(self, value: object, translated: JsonObject, depth: int) -> None:
         branches = [as_object(branch) for branch in value] if isinstance(value, list) else []
         others = [self.translate(branch, depth + 1) for branch in branches if branch.get("type") != "null"]
         if len(others) < len(branches):
-            made["nullable"] = True
+            translated["nullable"] = True
         if len(others) == 1:
-            made.update(others[0] | made)
+            translated.update(others[0] | translated)
         else:
-            made["anyOf"] = others
+            translated["anyOf"] = others
 
-    def _type(self, value: object, made: JsonObject) -> None:
+    def _type(self, value: object, translated: JsonObject) -> None:
         names = [name for name in value if name != "null"] if isinstance(value, list) else [value] if value else []
         if isinstance(value, list) and len(names) < len(value):
-            made["nullable"] = True
+            translated["nullable"] = True
         if len(names) > 1:
-            made["anyOf"] = [{"type": str(name).upper()} for name in names]
+            translated["anyOf"] = [{"type": str(name).upper()} for name in names]
         elif names:
-            made["type"] = str(names[0]).upper()
+            translated["type"] = str(names[0]).upper()
 
     def _cannot(self, what: str) -> RefusedByAdapter:
         return bad_field(

@@ -1,7 +1,7 @@
-"""Reads a streamed answer: events, or the list that comes in their place, into `chat.completion.chunk` objects.
+"""Reads a streamed answer, events or a list in their place, into `chat.completion.chunk` objects.
 
-The terminal evidence is the finish reason of every candidate, or a refused prompt. Google sends no other end mark, and
-some models say STOP in every piece, so what comes after a finish reason still counts.
+The answer is complete with the finish reason of every candidate, or a blocked prompt. Google sends no other end mark,
+and some models send STOP in every piece, so what follows a finish reason still counts.
 """
 
 import re
@@ -37,14 +37,14 @@ from services.provider_worker.adapters.response.json_text import (
 from services.provider_worker.adapters.response.sse import EventParser
 
 MAX_PIECE_BYTES = 16 * 1024 * 1024
-"""Largest piece of a stream: an image comes whole in one, as base64."""
+"""Largest piece of a stream: an image is sent in one, as base64."""
 
 _MAX_CANDIDATES = 128
 """More indices than OpenAI's largest `n` are a defect, not an answer."""
 
 _MAX_TAIL_BYTES = 16 * 1024
 _BARE_ERROR = re.compile(rb'(?:^|[\r\n])[\s\[]*(\{\s*"error".*)', re.DOTALL)
-"""An error that Google writes into an event stream without making an event of it; its SDK looks for the same."""
+"""An error that Google writes into an event stream without framing it as an event; its SDK looks for the same."""
 
 
 _DONE_LINE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
@@ -52,30 +52,27 @@ _DONE_LINE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
 
 
 class StreamReader:
-    """Reads one stream.
-
-    A piece without any answer makes no chunk, so a failure before the first token delivers nothing.
-    """
+    """Reads one stream. A piece without output makes no chunk, so a failure before the first token delivers nothing."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self._chunks = ChunkBuilder(run, headers)
         self._events = EventParser(MAX_PIECE_BYTES)
         self._array: ArrayParser | None = None
         self._document: BodyBuffer | None = None
-        self._begun = False
+        self._started = False
         self._done = False
         self._tail = b""
 
     @property
     def over(self) -> bool:
-        """Whether the provider has said an error, or reading on is useless for another reason."""
+        """Whether the provider has reported an error, or reading on is pointless for another reason."""
         too_large = self._document is not None and self._document.too_large
         return self._done or self._chunks.failure is not None or too_large
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The chunks that `data` completes, one JSON text each."""
-        if not self._begun:
-            self._begin(data)
+        """Return the chunks that `data` completes, one JSON text each."""
+        if not self._started:
+            self._start(data)
         if self.over:
             return []
         if self._document is not None:
@@ -91,23 +88,23 @@ class StreamReader:
             if self.over:
                 return chunks
         if self._events.overflow or (self._array is not None and self._array.overflow):
-            self._fail(FailureClass.SERVER, "The provider sent a piece of its answer that is larger than 16 MiB.")
+            self._fail(FailureClass.SERVER, "The provider sent a stream event larger than 16 MiB.")
         elif self._array is not None and self._array.closed:
             self._done = True
         return chunks
 
     def close(self) -> Answer:
-        """What the stream came to. Without the terminal evidence it is `truncated`."""
+        """Return the stream's result. Without its end it is `truncated`."""
         if self._document is not None:
             return Answer(failure=failure_of_body(self._document.content.strip()))
         late = [] if self.over or self._array is not None else self._read_last()
-        maker = self._chunks
-        failure = maker.failure or self._missing_end()
-        usage = read_usage(maker.usage)
+        builder = self._chunks
+        failure = builder.failure or self._missing_end()
+        usage = read_usage(builder.usage)
         return Answer(
             failure=failure,
-            finish_reason=maker.finish_reason,
-            model_served=maker.envelope.model_served,
+            finish_reason=builder.finish_reason,
+            model_served=builder.envelope.model_served,
             service_tier=usage.service_tier,
             token_usage=usage.token_usage,
             usage_source=usage.usage_source,
@@ -115,7 +112,7 @@ class StreamReader:
         )
 
     def _read_last(self) -> list[bytes]:
-        """The chunks of an event whose blank line never came: whole JSON is a whole piece, anything less was cut off."""
+        """Return the chunks of an event without its blank line: complete JSON is an event, anything less was cut off."""
         late: list[bytes] = []
         for _, event in self._events.finish():
             if parse_object(event) is not None:
@@ -124,10 +121,10 @@ class StreamReader:
                 self._fail(FailureClass.TRUNCATED, TRUNCATED_EVENT)
         return late
 
-    def _begin(self, data: bytes) -> None:
+    def _start(self, data: bytes) -> None:
         first = data.lstrip()[:1]
         if first:
-            self._begun = True
+            self._started = True
             if first in b"{[":
                 self._array = ArrayParser(MAX_PIECE_BYTES)
             elif first == b"<":
@@ -153,7 +150,7 @@ class StreamReader:
 
 
 class ChunkBuilder:
-    """Makes chunks of GenerateContentResponses. `failure` is set by what a provider says or breaks, and final."""
+    """Builds chunks from GenerateContentResponses. `failure` is final once a provider reports or causes one."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.failure: Failure | None = None
@@ -161,12 +158,12 @@ class ChunkBuilder:
         """The last `usageMetadata`: every piece repeats it and it grows, so it is never added up."""
         self.envelope = ResponseEnvelope(run, headers)
         self.where = Where.HTTP_200_BODY
-        """Where an error shows now: before the first chunk it is one inside a 200 and no broken answer."""
+        """Where an error happens now: before the first chunk it is one inside a 200, not a broken answer."""
         self._include_usage = run.include_usage
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._candidates: dict[int, GeminiCandidate] = {}
         self._finished: dict[int, str] = {}
-        """Index -> the finish reason that the caller has been told."""
+        """Index -> the finish reason that the caller has received."""
         self._usage_sent: JsonObject | None = None
 
     @property
@@ -176,7 +173,7 @@ class ChunkBuilder:
 
     @property
     def has_output(self) -> bool:
-        """Whether any answer has come."""
+        """Whether any output has arrived."""
         return any(candidate.has_output for candidate in self._candidates.values())
 
     @property
@@ -185,7 +182,7 @@ class ChunkBuilder:
         return self._finished[min(self._finished)] if self._finished else None
 
     def read(self, data: bytes) -> list[bytes]:
-        """The chunks for one piece of the stream."""
+        """Return the chunks for one piece of the stream."""
         document = parse_object(data)
         error = find_error(parse_first_object(data) if document is None else document)
         if error is not None:
@@ -216,13 +213,13 @@ class ChunkBuilder:
         return [choice for candidate in candidates for choice in self._choices_of(candidate)]
 
     def _choices_of(self, candidate: JsonObject) -> list[JsonObject]:
-        """A choice with what the piece adds, if anything, and one with the finish reason, if it is new."""
+        """Return a choice with what the piece adds, if anything, and one with the finish reason, if it is new."""
         index = candidate.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) else 0
         state = self._candidates.get(index)
         if state is None:
             if len(self._candidates) >= _MAX_CANDIDATES:
-                self._fail("The provider sent more candidates than can be asked for.")
+                self._fail("The provider sent more candidates than can be requested.")
                 return []
             prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
             state = self._candidates[index] = GeminiCandidate(prefix)
@@ -231,8 +228,8 @@ class ChunkBuilder:
         choices: list[JsonObject] = []
         if delta:
             logprobs = openai_logprobs(candidate)
-            said: JsonObject = {"role": "assistant"} | delta if first else delta
-            choices.append({"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None})
+            full_delta: JsonObject = {"role": "assistant"} | delta if first else delta
+            choices.append({"index": index, "delta": full_delta, "logprobs": logprobs, "finish_reason": None})
         reason = state.finish_reason
         if reason is not None and self._finished.get(index) != reason:
             self._finished[index] = reason

@@ -1,4 +1,4 @@
-"""OpenAI's `reasoning_effort` as Gemini's `thinkingConfig`.
+"""Translates OpenAI's `reasoning_effort` to Gemini's `thinkingConfig`.
 
 Source of the figures: the table of the Gemini API's page on OpenAI compatibility.
 """
@@ -12,13 +12,13 @@ _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH
 _FIRST_THINKING = (2, 5)
 
 
-def thinking_config(effort: object, model: str, refusals: UnsupportedFields) -> JsonObject | None:
-    """The `thinkingConfig` for `effort`, with thought summaries wherever there is thinking; null where it is left out.
+def thinking_config(effort: object, model: str, unsupported: UnsupportedFields) -> JsonObject | None:
+    """Return the `thinkingConfig` for `effort`, with thought summaries if it thinks; null if it is left out.
 
-    A model whose name tells no generation gets a budget: Gemini 3 takes those too. Raises RefusedByAdapter.
+    A model whose name has no generation gets a budget, which Gemini 3 takes too. Raises RefusedByAdapter.
     """
     if not isinstance(effort, str) or effort not in (*_BUDGETS_TOKENS, "xhigh", "max"):
-        raise bad_field("reasoning_effort", "it has to be none, minimal, low, medium or high.")
+        raise bad_field("reasoning_effort", "it must be none, minimal, low, medium or high.")
     version = generation(model)
     advice = None
     if version is not None and version < _FIRST_THINKING:
@@ -26,14 +26,14 @@ def thinking_config(effort: object, model: str, refusals: UnsupportedFields) -> 
             return None
         advice = f"{model} does not think; take a newer model."
     elif effort not in _BUDGETS_TOKENS:
-        advice = "it has to be none, minimal, low, medium or high."
+        advice = "it must be none, minimal, low, medium or high."
     elif effort == "none" and (takes_thinking_level(model) or "2.5-pro" in model):
         advice = f"{model} always thinks; take `minimal` or `low`."
     if advice is not None:
-        refusals.drop_or_reject("reasoning_effort", advice)
+        unsupported.drop_or_reject("reasoning_effort", advice)
         return None
     if takes_thinking_level(model):
-        # The Pro models know no level below low.
+        # The Pro models have no level below low.
         level = "LOW" if effort == "minimal" and "-pro" in model else _LEVELS[effort]
         return {"thinkingLevel": level, "includeThoughts": True}
     budget = _BUDGETS_TOKENS[effort]

@@ -1,4 +1,4 @@
-"""OpenAI's `tools` and `tool_choice` as Gemini's `tools` and `toolConfig`."""
+"""Translates OpenAI's `tools` and `tool_choice` to Gemini's `tools` and `toolConfig`."""
 
 from services.provider_worker.adapters.gemini.models import takes_json_schema
 from services.provider_worker.adapters.gemini.schema import openapi_schema
@@ -12,25 +12,24 @@ _BUILT_IN = frozenset(
         "computerUse", "enterprise_web_search", "enterpriseWebSearch", "retrieval",
     }
 )  # fmt: skip
-"""Google's own tools, as entries of `tools` in Google's form (`{"google_search": {}}`): an extension of the OpenAI
-request."""
+"""Google's own tools, as entries of `tools` in Google's form (`{"google_search": {}}`): an extension of OpenAI's request."""
 
 
 class ToolTranslator:
-    """Reads the tools of one request."""
+    """Translates the tools of one request."""
 
-    def __init__(self, model: str, refusals: UnsupportedFields) -> None:
+    def __init__(self, model: str, unsupported: UnsupportedFields) -> None:
         self._model = model
-        self._refusals = refusals
+        self._unsupported = unsupported
         self._strict = False
 
     def tools(self, tools: object) -> list[JsonObject]:
-        """Gemini's `tools`: all functions in one entry, built-in tools in entries of their own.
+        """Return Gemini's `tools`: all functions in one entry, built-in tools in entries of their own.
 
         Raises RefusedByAdapter.
         """
         if tools is not None and not isinstance(tools, list):
-            raise bad_field("tools", "it has to be a list.")
+            raise bad_field("tools", "it must be a list.")
         declarations: list[object] = []
         built_in: list[JsonObject] = []
         for position, tool in enumerate(map(as_object, tools or [])):
@@ -41,16 +40,16 @@ class ToolTranslator:
                 declarations.append(self._declaration(function, f"tools[{position}].function"))
             else:
                 raise bad_field(
-                    f"tools[{position}].type", "it has to be a function, or one of Gemini's own tools in Gemini's form."
+                    f"tools[{position}].type", "it must be a function, or one of Gemini's own tools in Gemini's form."
                 )
         functions: list[JsonObject] = [{"functionDeclarations": declarations}] if declarations else []
         return functions + built_in
 
     def config(self, choice: object) -> JsonObject | None:
-        """Gemini's `toolConfig` for `tool_choice`, or null where nothing has to be said. Raises RefusedByAdapter."""
+        """Return Gemini's `toolConfig` for `tool_choice`, or null if none is needed. Raises RefusedByAdapter."""
         mode, names = self._mode(choice)
         if mode == "AUTO" and (self._strict or names):
-            # The only mode in which the model is free and its calls still keep to their schemas or to a choice of functions.
+            # The only mode that leaves the model free and still enforces schemas or a choice of functions.
             mode = "VALIDATED"
         elif choice is None:
             return None
@@ -69,7 +68,7 @@ class ToolTranslator:
             self._strict = self._strict or function.get("strict") is True
             return made | {"parametersJsonSchema": schema} if schema else made
         if function.get("strict") is True:
-            self._refusals.drop_or_reject(
+            self._unsupported.drop_or_reject(
                 f"{param}.strict", "models before Gemini 2.5 do not keep strictly to a schema."
             )
         # Google's subset has no object without properties; a function without parameters has no schema.
@@ -92,4 +91,4 @@ class ToolTranslator:
                     as_text(as_object(tool.get("function")).get("name")) for tool in as_objects(allowed.get("tools"))
                 ]
                 return ("ANY" if allowed.get("mode") == "required" else "AUTO"), [name for name in names if name]
-        raise bad_field("tool_choice", "it has to be auto, none, required, a function or allowed_tools.")
+        raise bad_field("tool_choice", "it must be auto, none, required, a function or allowed_tools.")

@@ -1,4 +1,4 @@
-"""What Gemini cannot take of an OpenAI request: refused by name, or left out and reported where the tenant allows."""
+"""Fields that Gemini does not support: rejected by name, or dropped and reported if the tenant allows that."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from services.provider_worker.adapters.adapter import RefusedByAdapter
 
 
 class UnsupportedFields:
-    """Collects what was left out of one request. `drop` is the tenant's leave to do that."""
+    """Collects the dropped fields of one request. `drop` is the tenant's permission to drop any."""
 
     def __init__(self, *, drop: bool) -> None:
         self._drop = drop
@@ -15,23 +15,26 @@ class UnsupportedFields:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """The fields that were left out, in order, each once."""
+        """The dropped fields, in order, each once."""
         return tuple(dict.fromkeys(self._dropped))
 
     def drop_or_reject(self, param: str, advice: str) -> None:
-        """Gemini has nothing for the field `param`. Raises RefusedByAdapter, unless fields may be dropped."""
+        """Record that `param` is dropped. Raises RefusedByAdapter unless fields may be dropped."""
         if not self._drop:
-            raise bad_field(param, f"Gemini cannot take it: {advice}")
+            raise bad_field(param, f"not supported by Gemini: {advice}")
         self._dropped.append(param)
 
     def reject_unknown(self, names: Iterable[str]) -> None:
-        """Fields that neither OpenAI nor Gemini has. Raises RefusedByAdapter, unless fields may be dropped."""
+        """Drop or reject fields that neither OpenAI nor Gemini has.
+
+        Raises RefusedByAdapter unless fields may be dropped.
+        """
         for name in names:
-            self.drop_or_reject(name, "no such field is known; check its spelling or leave it out.")
+            self.drop_or_reject(name, "unknown field; check its spelling or leave it out.")
 
 
 def bad_field(param: str, message: str) -> RefusedByAdapter:
-    """The refusal of a field whose value nothing can be made of, to be raised whether or not fields may be dropped."""
+    """Build the rejection of a field with an unusable value, raised whether or not fields may be dropped."""
     return RefusedByAdapter(
         Failure(
             failure_class=FailureClass.BAD_REQUEST,

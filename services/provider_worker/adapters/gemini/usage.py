@@ -1,8 +1,8 @@
-"""Gemini's `usageMetadata`, taken apart into disjoint token meters.
+"""Splits Gemini's `usageMetadata` into disjoint token counts.
 
 Google's rules (API reference, `UsageMetadata`): `promptTokenCount` includes the cached tokens;
-`toolUsePromptTokenCount` is what built-in tools added to the prompt and `thoughtsTokenCount` what was thought, both
-outside the other counts; `totalTokenCount` is the sum. A count that is zero is left out.
+`toolUsePromptTokenCount` is what built-in tools added to the prompt and `thoughtsTokenCount` the thinking, both outside
+the other counts; `totalTokenCount` is the sum. A count of zero is left out.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 from services.provider_worker.adapters.response.token_usage import RemainingTokens, token_count
 
 _TIERS = {"flex": "flex", "priority": "priority", "on_demand_flex": "flex", "on_demand_priority": "priority"}
-"""`serviceTier` (AI Studio) and `trafficType` (Vertex) where prices differ by them."""
+"""`serviceTier` (AI Studio) and `trafficType` (Vertex) values that prices depend on."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeminiUsage:
-    """What was reported: the meters, where they come from, and OpenAI's `usage` object for the caller."""
+    """What was reported: the token usage, its source, and OpenAI's `usage` object for the caller."""
 
     token_usage: TokenUsage
     usage_source: UsageSource
@@ -35,7 +35,7 @@ class _GeminiCounts:
 
 
 def has_counts(node: JsonObject) -> bool:
-    """Whether a `usageMetadata` object counts anything; that of a blocked prompt may not."""
+    """Return whether a `usageMetadata` object counts anything; that of a blocked prompt may not."""
     return any(
         token_count(node.get(name)) is not None
         for name in ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
@@ -43,7 +43,7 @@ def has_counts(node: JsonObject) -> bool:
 
 
 def read_usage(node: JsonObject) -> GeminiUsage:
-    """The usage in `node`, a `usageMetadata` object; zeros and no basis where it counts nothing. Never raises."""
+    """Read `node`, a `usageMetadata` object; zeros and no source if it counts nothing. Never raises."""
     counts = _counts(node)
     token_usage = _token_usage(node, counts)
     return GeminiUsage(
@@ -58,7 +58,7 @@ def read_usage(node: JsonObject) -> GeminiUsage:
 def _counts(node: JsonObject) -> _GeminiCounts:
     prompt = token_count(node.get("promptTokenCount")) or 0
     tool_use = token_count(node.get("toolUsePromptTokenCount")) or 0
-    # `responseTokenCount` is what the field is called in some of Google's other answers.
+    # Some of Google's other answers call the field `responseTokenCount`.
     candidates = token_count(node.get("candidatesTokenCount")) or token_count(node.get("responseTokenCount")) or 0
     thoughts = token_count(node.get("thoughtsTokenCount")) or 0
     total = token_count(node.get("totalTokenCount"))
@@ -67,7 +67,7 @@ def _counts(node: JsonObject) -> _GeminiCounts:
         return counts
     missing = total - counts.prompt - counts.completion
     if missing > 0:
-        # Tokens of the total that stand nowhere else are hidden thinking: nothing else is billed and left out of both sums.
+        # Tokens of the total that appear nowhere else are hidden thinking: nothing else is billed and left out of both sums.
         return _GeminiCounts(counts.prompt, counts.completion + missing, thoughts + missing)
     if thoughts and -missing == thoughts <= candidates:
         return _GeminiCounts(counts.prompt, candidates, thoughts)
@@ -100,7 +100,7 @@ def _token_usage(node: JsonObject, counts: _GeminiCounts) -> TokenUsage:
 
 
 def _openai(token_usage: TokenUsage) -> JsonObject:
-    """OpenAI's `usage`: its details are parts of `prompt_tokens` and `completion_tokens`."""
+    """Build OpenAI's `usage`: its details are parts of `prompt_tokens` and `completion_tokens`."""
     prompts: JsonObject = {"cached_tokens": token_usage.cached_read}
     completions: JsonObject = {"reasoning_tokens": token_usage.reasoning}
     for details, audio, image in (
@@ -118,7 +118,7 @@ def _openai(token_usage: TokenUsage) -> JsonObject:
 
 
 def _by_modality(node: JsonObject, *names: str) -> dict[str, int]:
-    """Tokens per modality (`TEXT`, `IMAGE`, `AUDIO`, …), added up over the lists of these names."""
+    """Return the tokens per modality (`TEXT`, `IMAGE`, `AUDIO`, …), summed over the lists of these names."""
     tokens: dict[str, int] = {}
     for name in names:
         for entry in as_objects(node.get(name)):

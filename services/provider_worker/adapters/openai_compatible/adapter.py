@@ -104,5 +104,5 @@ class CompatibleAdapter:
 
 
 def _missing_base_url() -> RefusedByAdapter:
-    message = "The attempt names no base URL to call."
+    message = "The attempt has no base URL to call."
     return RefusedByAdapter(Failure(failure_class=FailureClass.INTERNAL, message=message, where=Where.NOT_SENT))

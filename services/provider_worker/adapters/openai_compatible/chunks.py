@@ -175,7 +175,7 @@ class ChunkRepairer:
             state = self._choices.get(index)
             if state is None:
                 if len(self._choices) >= _MAX_CHOICES:
-                    self._fail("The provider sent more choices than can be asked for.")
+                    self._fail("The provider sent more choices than can be requested.")
                     break
                 prefix = f"{self._call_id_prefix}_{index}" if index else self._call_id_prefix
                 state = self._choices[index] = ChoiceRepairer(prefix)

@@ -45,9 +45,9 @@ def fit_embedding_request(editor: RequestEditor, embeddings: EmbeddingCapabiliti
     document = editor.document
     count_inputs(document)
     if document.get("encoding_format") not in (None, FLOAT, BASE64):
-        raise bad_request("encoding_format is `float` or `base64`.", "encoding_format")
+        raise bad_request("`encoding_format` must be `float` or `base64`.", "encoding_format")
     if not embeddings.token_input and _holds_tokens(document["input"]):
-        raise bad_request("This provider takes text and no token ids; send `input` as text.", "input")
+        raise bad_request("This provider takes text only, not token ids; send `input` as text.", "input")
     if not embeddings.refused.isdisjoint(document):
         editor.strip(embeddings.refused)
     if embeddings.renames:
@@ -64,18 +64,18 @@ def reader_notes(document: JsonObject) -> Mapping[str, str]:
 
 def count_inputs(document: JsonObject) -> int:
     """Count the vectors that a request asks for. Raises RefusedByAdapter if `input` is neither text nor tokens."""
-    given = document.get("input")
-    if isinstance(given, str) and given:
+    value = document.get("input")
+    if isinstance(value, str) and value:
         return 1
-    if isinstance(given, list) and given:
-        if all(isinstance(item, str) for item in given):
-            return len(given)
-        if _are_tokens(given):
+    if isinstance(value, list) and value:
+        if all(isinstance(item, str) for item in value):
+            return len(value)
+        if _are_tokens(value):
             return 1
-        if all(isinstance(item, list) and item and _are_tokens(item) for item in given):
-            return len(given)
+        if all(isinstance(item, list) and item and _are_tokens(item) for item in value):
+            return len(value)
     raise bad_request(
-        "`input` is text, a list of texts, a list of token ids, or a list of such lists; not empty.", "input"
+        "`input` must be a non-empty text, list of texts, list of token ids, or list of such lists.", "input"
     )
 
 
@@ -115,8 +115,8 @@ def _swap_on_big_endian(numbers: "array[float]") -> None:
         numbers.byteswap()
 
 
-def _holds_tokens(given: object) -> bool:
-    return isinstance(given, list) and not all(isinstance(item, str) for item in given)
+def _holds_tokens(value: object) -> bool:
+    return isinstance(value, list) and not all(isinstance(item, str) for item in value)
 
 
 def _are_tokens(items: list[object]) -> bool:
@@ -157,11 +157,11 @@ class EmbeddingReader(ObjectReader):
             return failure_of_error(error, Where.HTTP_200_BODY, self._headers), False
         rows = as_objects(document.get("data"))
         if len(rows) != self._count:
-            return invalid_response(f"The provider gave {len(rows)} embeddings for {self._count} inputs."), False
+            return invalid_response(f"The provider returned {len(rows)} embeddings for {self._count} inputs."), False
         try:
             changed = self._repair(document, rows)
         except InvalidVector:
-            return invalid_response("The provider's answer holds something that is not an embedding."), False
+            return invalid_response("The provider's response holds an invalid embedding."), False
         return None, changed
 
     def _repair(self, document: JsonObject, rows: list[JsonObject]) -> bool:

@@ -32,8 +32,8 @@ class RequestEditor:
         """Record that `field` is dropped. Raises RefusedByAdapter unless the tenant allows that."""
         if not self._drop_unsupported:
             raise bad_request(
-                f"{self._title} does not take {field}; leave it out, choose another provider, or let your operator allow "
-                "dropping what a provider cannot take.",
+                f"{self._title} does not support `{field}`; leave it out, choose another provider, or have your operator allow "
+                "dropping unsupported fields.",
                 field,
             )
         self.dropped.append(field)
@@ -136,7 +136,7 @@ def _fit_parts(editor: RequestEditor, chat: ChatCapabilities, parts: list[object
         else:
             kept.append(part)
     if not kept and parts:
-        raise bad_request(f"Without the parts that this provider cannot take, nothing is left of {where}.", where)
+        raise bad_request(f"All parts of `{where}` are unsupported by this provider.", where)
     return parts if len(kept) == len(parts) and all(a is b for a, b in zip(kept, parts, strict=True)) else kept
 
 

@@ -59,7 +59,7 @@ class CallerFields:
             return
         reason = what or f"{self.provider} does not support `{param}`."
         raise bad_request(
-            f"{reason} Leave it out, or let the gateway drop what a provider does not support.", param[:100]
+            f"{reason} Leave it out, or have your operator allow dropping unsupported fields.", param[:100]
         )
 
     def reject_rest(self) -> None:

@@ -51,7 +51,7 @@ def read_tools(fields: CallerFields) -> list[Tool]:
         path = f"tools[{position}]"
         function = as_object(as_object(entry).get("function"))
         if not isinstance(entry, dict) or entry.get("type", "function") != "function":
-            fields.drop_or_reject(path, f"{fields.provider} supports no tools but functions, and `{path}` is none.")
+            fields.drop_or_reject(path, f"{fields.provider} supports only functions as tools; `{path}` is not one.")
         elif not as_text(function.get("name")):
             raise bad_request(f"`{path}.function` must have a name.", f"{path}.function.name")
         else:

@@ -104,7 +104,7 @@ def find_choice_failure(choices: list[JsonObject], where: Where, headers: Mappin
         failure_class = failure_class_of_finish_reason(word) if isinstance(word, str) else None
         if failure_class is not None:
             return make_failure(
-                failure_class, f"The provider gave up: its finish reason is {sanitise(str(word))!r}.", where
+                failure_class, f"The provider failed: its finish reason is {sanitise(str(word))!r}.", where
             )
     return None
 
@@ -199,31 +199,31 @@ def _describe_status(status: int | None) -> str:
     return f"The provider answered with {what} and no explanation."
 
 
-RESPONSE_TOO_LARGE = "The provider's answer is larger than the gateway reads (32 MiB)."
+RESPONSE_TOO_LARGE = "The provider's response exceeds the gateway's limit of 32 MiB."
 
 
-RESPONSE_TOO_DEEP = "The provider's answer is nested too deeply."
+RESPONSE_TOO_DEEP = "The provider's response is nested too deeply."
 
 
-EMPTY_RESPONSE = "The provider ended its answer without having said anything."
+EMPTY_RESPONSE = "The provider's response is empty."
 
 
-NOT_A_STREAM = "The provider answered a streaming request with something that is not an event stream."
+NOT_A_STREAM = "The provider answered a streaming request with a body that is not an event stream."
 
 
-TRUNCATED = "The provider's answer stopped before it was complete."
+TRUNCATED = "The provider's response ended before it was complete."
 
 
-TRUNCATED_EVENT = "The provider's answer stopped in the middle of a piece."
+TRUNCATED_EVENT = "The provider's stream ended in the middle of an event."
 
 
-EVENT_TOO_LARGE = "The provider sent a piece of its answer that is larger than 1 MiB."
+EVENT_TOO_LARGE = "The provider sent a stream event larger than 1 MiB."
 
 
-EVENT_TOO_DEEP = "The provider sent a piece of its answer that is nested too deeply."
+EVENT_TOO_DEEP = "The provider sent a stream event that is nested too deeply."
 
 
-EVENT_NOT_AN_OBJECT = "The provider sent a piece of its answer that is not a JSON object."
+EVENT_NOT_AN_OBJECT = "The provider sent a stream event that is not a JSON object."
 
 
 def invalid_response(message: str) -> Failure:
@@ -242,5 +242,5 @@ def failure_of_invalid_body(content: bytes) -> Failure:
     if content[:1] == b"{":
         return make_failure(FailureClass.TRUNCATED, TRUNCATED, Where.HTTP_200_BODY)
     if not content:
-        return invalid_response("The provider answered with status 200 and nothing else.")
-    return invalid_response("The provider's answer is not a JSON object; check that the base URL is that of its API.")
+        return invalid_response("The provider answered with status 200 and an empty body.")
+    return invalid_response("The provider's response is not a JSON object; check that the base URL is that of its API.")

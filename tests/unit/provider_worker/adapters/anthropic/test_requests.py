@@ -133,7 +133,7 @@ def test_elsewhere_a_schema_is_a_tool_that_has_to_be_called() -> None:
     request = upstream_request({"response_format": AS_JSON}, model="claude-sonnet-4-0")
     body = json.loads(request.content)
     assert body["tools"] == [
-        {"name": "json_answer", "description": "Answers in the form that is asked for.", "input_schema": SCHEMA}
+        {"name": "json_answer", "description": "Answers in the requested form.", "input_schema": SCHEMA}
     ]
     assert body["tool_choice"] == {"type": "tool", "name": "json_answer", "disable_parallel_tool_use": True}
     assert request.notes == {"json_tool": "json_answer"}

@@ -13,10 +13,10 @@ from services.provider_worker.adapters.response.errors import (
 @pytest.mark.parametrize(
     ("content", "failure_class", "detail"),
     [
-        (b'{"choices": [', FailureClass.TRUNCATED, "stopped before it was complete"),
-        (b'\n  {"choices": [', FailureClass.TRUNCATED, "stopped before it was complete"),
-        (b"", FailureClass.SERVER, "nothing else"),
-        (b" \r\n", FailureClass.SERVER, "nothing else"),
+        (b'{"choices": [', FailureClass.TRUNCATED, "ended before it was complete"),
+        (b'\n  {"choices": [', FailureClass.TRUNCATED, "ended before it was complete"),
+        (b"", FailureClass.SERVER, "an empty body"),
+        (b" \r\n", FailureClass.SERVER, "an empty body"),
         (b"<html>", FailureClass.SERVER, "not a JSON object"),
         (b"[]", FailureClass.SERVER, "not a JSON object"),
     ],
