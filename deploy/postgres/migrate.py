@@ -24,8 +24,8 @@ from keyferry.runtime.database.schema_check import (
     SchemaMismatch,
     SchemaState,
     applied_revision,
+    describe_mismatch,
     head_revision,
-    mismatch,
     schema_state,
 )
 
@@ -56,7 +56,7 @@ def find_problems(
     services_root: Path = SERVICES_ROOT,
 ) -> list[str]:
     """Return one line per service whose tables are not current, with the remedy."""
-    found = (mismatch(*row) for row in _read_revisions(admin_url, services, services_root))
+    found = (describe_mismatch(*row) for row in _read_revisions(admin_url, services, services_root))
     return [problem for problem in found if problem is not None]
 
 
@@ -77,7 +77,7 @@ def migrate(
         rows = list(_read_revisions(admin_url, services, services_root))
         for service, applied, head in rows:
             if schema_state(applied, head) in (SchemaState.AHEAD, SchemaState.UNKNOWN):
-                raise SchemaMismatch(mismatch(service, applied, head))
+                raise SchemaMismatch(describe_mismatch(service, applied, head))
         url_files = roles.ensure_roles(admin_url, secrets_dir, services)
         for service, applied, head in rows:
             if applied != head:

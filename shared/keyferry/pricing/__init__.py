@@ -1,1 +1,1 @@
-"""List prices: what a token costs at a provider, for which model, from when on, and where that is known from."""
+"""List prices of tokens by provider, model and date, with their source."""

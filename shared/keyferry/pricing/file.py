@@ -1,7 +1,7 @@
-"""The price file, read strictly, and list prices out of it and of the package behind it.
+"""The price file, parsed strictly, and the list prices of the file and the price package behind it.
 
-Prices come from the reviewed file of overrides first, each from its day on, and then from the price package. Which of them were
-used is told by the price version. What neither knows has no price, and none is guessed.
+Overrides of the reviewed file come first, each from its effective day on, and then the price package. The price version says
+which of them was used. A model without a price in either is unpriced; prices are never estimated.
 """
 
 import tomllib
@@ -16,13 +16,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.money import usd
 from keyferry.pricing import package
-from keyferry.pricing.tariff import METERS, PRICE_PLACES, Tariff, per_token
+from keyferry.pricing.tariff import PRICE_PLACES, TOKEN_KINDS, Tariff, per_token
 from keyferry.pricing.tariff import Rate as TokenRate
 
 BUNDLED_PRICES = Path(__file__).parent / "prices.toml"
 """The price file that every service uses unless its settings name another."""
 _MAX_PRICE = Decimal(1_000_000)
-"""Far above any price per million tokens; a figure beyond it is a misplaced decimal point."""
+"""Far above any real price per million tokens, to catch a misplaced decimal point."""
 
 
 def _rate(price: Decimal) -> Decimal:
@@ -39,30 +39,30 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class PriceRow(BaseModel):
-    """The prices of one provider's model from a day on; none where that kind of token has no price."""
+    """The prices of one provider's model from a day on; None if a kind of token has no price."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: Name
     model: Name
     effective: date | None = None
-    """First day, in UTC; the file's where it is not given."""
+    """First day, in UTC; by default the file's."""
     service_tier: Name | None = None
-    """For attempts that the provider served in this tier only."""
+    """Applies only to attempts that the provider served in this tier."""
     above_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
-    """For attempts with longer prompts only; then for all of their tokens."""
+    """Applies only to attempts with longer prompts, and then to all of their tokens."""
     per_request: Rate | None = None
-    """Dollars per million requests, beside the tokens."""
+    """Dollars per million requests, in addition to the tokens."""
     input: Rate | None = None
     cached_read: Rate | None = None
     cache_write: Rate | None = None
     cache_write_1h: Rate | None = None
     output: Rate | None = None
     reasoning: Rate | None = None
-    """As `output` where it is not given."""
+    """By default the price of `output`."""
     audio: Rate | None = None
     image: Rate | None = None
-    """As `input` where it is not given."""
+    """By default the price of `input`."""
     audio_output: Rate | None = None
     image_output: Rate | None = None
 
@@ -74,33 +74,33 @@ class PriceFile(BaseModel):
 
     version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     effective: date
-    """First day, in UTC, to whose attempts the prices apply."""
+    """First day, in UTC, of the attempts that the prices apply to."""
     price: Annotated[list[PriceRow], Field(min_length=1)]
 
 
 class BadPriceFile(ValueError):
-    """A price file that cannot be used; the message says where it is wrong."""
+    """An invalid price file; the message says where the error is."""
 
 
-Listed = Callable[[str, str, datetime, str | None], Tariff | None]
-"""Provider, model, moment, service tier -> the package's prices."""
+FindTariff = Callable[[str, str, datetime, str | None], Tariff | None]
+"""Finds a price of the package by provider, model, time and service tier."""
 
 
 class PriceList:
-    """Prices by provider and model: of a file, and of the package behind it."""
+    """Prices by provider and model: those of a file, and those of the package behind it."""
 
-    def __init__(self, file: PriceFile, listed: Listed | None = None, listed_version: str = "") -> None:
+    def __init__(self, file: PriceFile, find_in_package: FindTariff | None = None, package_version: str = "") -> None:
         self.version = file.version
-        self._listed = listed
-        self._listed_version = listed_version
+        self._find_in_package = find_in_package
+        self._package_version = package_version
         self._overrides = _by_model(file)
 
     @classmethod
     def parse(cls, text: str, *, with_package: bool = False) -> Self:
-        """Prices from TOML, with the package's behind them if wanted. Raises BadPriceFile."""
+        """Parse prices from TOML, optionally with the package's behind them. Raises BadPriceFile."""
         try:
             file = PriceFile.model_validate(tomllib.loads(text, parse_float=Decimal))
-            return cls(file, package.listed, package.VERSION) if with_package else cls(file)
+            return cls(file, package.find_tariff, package.VERSION) if with_package else cls(file)
         except ValidationError as error:
             raise BadPriceFile(describe(error)) from None
         except tomllib.TOMLDecodeError as error:
@@ -109,20 +109,20 @@ class PriceList:
     def find(
         self, provider: str, model: str, moment: datetime, service_tier: str | None = None
     ) -> tuple[Tariff, str] | None:
-        """The tariff of a call that begins at `moment` (with a time zone), and its price version; None without a price.
+        """Return the tariff of a call that begins at `moment` (with a time zone), and its price version; None without a price.
 
-        `model` is the provider's own name; `service_tier` the tier that served the call, None for the ordinary one.
+        `model` is the provider's own name; `service_tier` is the tier that served the call, None for the default one.
         """
         override = self._override(provider, model, moment, service_tier)
         if override is not None:
             return override, self.version
-        if self._listed is None:
+        if self._find_in_package is None:
             return None
-        tariff = self._listed(provider, model, moment, service_tier)
-        return None if tariff is None else (tariff, self._listed_version)
+        tariff = self._find_in_package(provider, model, moment, service_tier)
+        return None if tariff is None else (tariff, self._package_version)
 
     def _override(self, provider: str, model: str, moment: datetime, service_tier: str | None) -> Tariff | None:
-        """The latest override that is in force; one for the service tier before one for any."""
+        """Return the latest effective override; one for the service tier takes precedence over one for any tier."""
         found = [
             (item.service_tier is not None, item.effective_at, item.tariff)
             for item in self._overrides.get((provider, model), ())
@@ -138,7 +138,7 @@ class _Override(NamedTuple):
 
 
 def _by_model(file: PriceFile) -> dict[tuple[str, str], list[_Override]]:
-    """Overrides by provider and model, rows for longer prompts folded into the rows they belong to. Raises BadPriceFile."""
+    """Return overrides by provider and model, rows for long prompts merged into their base rows. Raises BadPriceFile."""
     rows: dict[tuple[str, str, date, str | None], dict[int, PriceRow]] = {}
     for row in file.price:
         steps = rows.setdefault((row.provider, row.model, row.effective or file.effective, row.service_tier), {})
@@ -157,12 +157,12 @@ def _by_model(file: PriceFile) -> dict[tuple[str, str], list[_Override]]:
 
 def _tariff(steps: Mapping[int, PriceRow]) -> Tariff:
     rates: dict[str, TokenRate] = {}
-    for meter in METERS:
+    for kind in TOKEN_KINDS:
         prices = [
-            (start, per_token(price)) for start in sorted(steps) if (price := getattr(steps[start], meter)) is not None
+            (start, per_token(price)) for start in sorted(steps) if (price := getattr(steps[start], kind)) is not None
         ]
         if prices and prices[0][0] == 0:
-            rates[meter] = TokenRate(prices[0][1], tuple(prices[1:]))
+            rates[kind] = TokenRate(prices[0][1], tuple(prices[1:]))
     fee = steps[0].per_request
     return Tariff(rates, 0 if fee is None else per_token(fee))
 

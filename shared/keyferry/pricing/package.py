@@ -1,7 +1,7 @@
-"""List prices from the package `genai-prices`, which a community keeps up to date, in our own terms.
+"""List prices from the community-maintained package `genai-prices`, converted to our tariffs.
 
-Only its data is used: the arithmetic is ours, exact to the last place, and held against the package's own in tests. A price that
-cannot be told exactly (more than six places that are not the noise of a binary fraction) is no price.
+Only its data is used: the arithmetic is ours and exact, and tests compare it with the package's own. A price that cannot be
+represented exactly (more than six decimal places, beyond the noise of a binary fraction) is dropped.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ _IDS: Mapping[str, str] = {
     "azure": "azure",
     "bedrock": "aws",
 }
-"""Our names of providers and the package's. Hugging Face's prices depend on who serves the model, which its name says."""
+"""Our provider names to the package's. Hugging Face's prices depend on who serves the model, which its name contains."""
 
-_METERS: Mapping[str, tuple[str, ...]] = {
+_PACKAGE_NAMES: Mapping[str, tuple[str, ...]] = {
     "input": ("input_mtok",),
     "cached_read": ("cache_read_mtok",),
     "cache_write": ("cache_write_5m_mtok", "cache_write_mtok"),
@@ -50,15 +50,15 @@ _METERS: Mapping[str, tuple[str, ...]] = {
     "image_output": ("output_image_mtok",),
 }
 _NOISE = Decimal("1e-9")
-"""Prices that the package read from binary fractions are off by less than this."""
+"""The largest error of prices that the package read from binary fractions."""
 _QUANTUM = Decimal(1).scaleb(-PRICE_PLACES)
 _PER_THOUSAND_REQUESTS = Decimal(10) ** 9
 
 _BY_ID: Mapping[str, PricedProvider] = {provider.id: provider for provider in providers}
 
 
-def listed(provider: str, model: str, started_at: datetime, service_tier: str | None) -> Tariff | None:
-    """The package's prices for an attempt that began at `started_at` (with a time zone); null where it has none."""
+def find_tariff(provider: str, model: str, started_at: datetime, service_tier: str | None) -> Tariff | None:
+    """Return the package's tariff for an attempt that began at `started_at` (with a time zone); None if it has none."""
     info = _find(provider, model)
     if info is None:
         return None
@@ -67,20 +67,20 @@ def listed(provider: str, model: str, started_at: datetime, service_tier: str | 
 
 @lru_cache(maxsize=4096)
 def _find(provider: str, model: str) -> ModelInfo | None:
-    for priced, name in _places(provider, model):
+    for priced, name in _lookup_names(provider, model):
         found = _BY_ID[priced].find_model(name) if priced in _BY_ID else None
         if found is not None:
             return found
     return None
 
 
-def _places(provider: str, model: str) -> list[tuple[str, str]]:
-    """Which of the package's providers may know the model, and by which name."""
+def _lookup_names(provider: str, model: str) -> list[tuple[str, str]]:
+    """Return the package's provider and model names under which the model may be listed."""
     if provider == "huggingface":
         name, colon, served_by = model.rpartition(":")
         return [(f"huggingface_{served_by}", name)] if colon else []
     if provider == "bedrock":
-        # An inference profile has the geography in front: `eu.anthropic.claude-…`. The package knows models without it.
+        # An inference profile starts with a geography: `eu.anthropic.claude-…`. The package lists models without it.
         geography, dot, rest = model.partition(".")
         names = [model, rest] if dot and len(geography) <= len("global") and "." in rest else [model]
         return [("aws", name) for name in names]
@@ -95,13 +95,13 @@ def _context(service_tier: str | None) -> dict[str, str] | None:
 
 def _tariff(price: ModelPrice) -> Tariff | None:
     rates: dict[str, Rate] = {}
-    for meter, names in _METERS.items():
+    for kind, names in _PACKAGE_NAMES.items():
         value = next((value for name in names if (value := getattr(price, name, None)) is not None), None)
         if value is not None:
             rate = _rate(value)
             if rate is None:
                 return None
-            rates[meter] = rate
+            rates[kind] = rate
     requests = getattr(price, "requests_kcount", None)
     fee = requests.base if isinstance(requests, TieredPrices) else requests
     if not rates and fee is None:

@@ -1,6 +1,7 @@
-"""What tokens cost at one provider for one model: rates per meter, which may change with the length of the prompt.
+"""The cost of tokens at one provider for one model: a rate per kind of token, which may depend on the prompt's length. Pure.
 
-Rates are whole numbers of 10^-12 dollars a token: prices per million tokens have at most six places, so nothing is ever rounded.
+Rates are whole numbers of 10^-12 dollars per token: prices per million tokens have at most six decimal places, so nothing is
+ever rounded.
 """
 
 from collections.abc import Mapping
@@ -10,19 +11,19 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from keyferry.contracts.money import PLACES
 from keyferry.contracts.usage import TokenUsage
 
-METERS = tuple(TokenUsage.model_fields)
+TOKEN_KINDS = tuple(TokenUsage.model_fields)
 PRICE_PLACES = 6
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
-_STANDS_IN: Mapping[str, str] = {
+_FALLBACK_KINDS: Mapping[str, str] = {
     "cached_read": "input",
     "image": "input",
     "reasoning": "output",
 }
-"""What a meter without a rate of its own costs: providers list a rate for these where it differs from their text's.
+"""The kind whose rate applies to a kind without its own: providers list a rate for these only where it differs from text's.
 
-For the others nothing stands in. A cache write costs more than plain input wherever it is priced at all, and audio and drawn
-images cost many times what text does: without a rate nobody may guess.
+The others have no fallback. A cache write costs more than plain input wherever it has a price, and audio and generated images
+cost many times as much as text, so without a rate the cost is unknown.
 """
 
 
@@ -35,38 +36,38 @@ class Rate:
     """(prompt tokens, price) in ascending order."""
 
     def at(self, prompt_tokens: int) -> int:
-        """The price for a prompt of this length."""
+        """Return the price for a prompt of this length."""
         return next((price for start, price in reversed(self.steps) if prompt_tokens > start), self.base)
 
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """Rates by meter, and what a request costs by itself, in 10^-12 dollars."""
+    """Rates by kind of token, and the fee per request, in 10^-12 dollars."""
 
     rates: Mapping[str, Rate] = field(default_factory=dict)
     per_request: int = 0
 
     def cost(self, token_usage: TokenUsage) -> Decimal | None:
-        """The exact cost in dollars; null where tokens were used that have no rate."""
+        """Return the exact cost in dollars; None if tokens of a kind without a rate were used."""
         total = self.per_request
         prompt_tokens = token_usage.prompt
-        for meter in METERS:
-            count = getattr(token_usage, meter)
+        for kind in TOKEN_KINDS:
+            count = getattr(token_usage, kind)
             if count:
-                rate = self.rate_of(meter)
+                rate = self.rate_of(kind)
                 if rate is None:
                     return None
                 total += count * rate.at(prompt_tokens)
         return Decimal(total).scaleb(-PLACES, _EXACT)
 
-    def rate_of(self, meter: str) -> Rate | None:
-        """The rate of a meter: its own, or the one that stands in for it."""
-        own = self.rates.get(meter)
-        return self.rates.get(_STANDS_IN.get(meter, "")) if own is None else own
+    def rate_of(self, kind: str) -> Rate | None:
+        """Return the rate of a kind of token: its own, or that of its fallback kind."""
+        own = self.rates.get(kind)
+        return self.rates.get(_FALLBACK_KINDS.get(kind, "")) if own is None else own
 
 
 def per_token(dollars_per_million: Decimal) -> int:
-    """A price per million tokens as 10^-12 dollars a token. Raises ValueError beyond six places."""
+    """Convert a price per million tokens to 10^-12 dollars per token. Raises ValueError beyond six decimal places."""
     scaled = dollars_per_million.scaleb(PRICE_PLACES)
     if scaled != scaled.to_integral_value():
         raise ValueError(f"a price per million tokens has at most {PRICE_PLACES} decimal places")

@@ -1,4 +1,4 @@
-"""Reads the price file that a service's settings name."""
+"""Loads the price file that a service's settings name."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from keyferry.runtime.process.settings import SettingsError
 
 
 def load_prices(path: Path) -> PriceList:
-    """The prices of the file at `path`, and the price package's behind them.
+    """Load the prices of the file at `path`, with the price package behind them.
 
-    Raises SettingsError, which names the file and what is wrong with it.
+    Raises SettingsError with the file and what is wrong with it.
     """
     try:
         return PriceList.parse(path.read_text(encoding="utf-8"), with_package=True)

@@ -53,7 +53,7 @@ async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_err
 
 async def test_without_the_look_at_the_socket_it_does(settings: DatabaseSettings) -> None:
     engine = database.engine_for(settings, pool_size=2)
-    event.remove(engine.sync_engine, "checkout", database._see_that_it_lives)
+    event.remove(engine.sync_engine, "checkout", database._check_liveness)
     try:
         await hung_up_on(engine, settings)
         with pytest.raises(OperationalError):

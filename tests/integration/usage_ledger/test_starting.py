@@ -52,7 +52,7 @@ async def test_postgresql_that_is_not_there_is_waited_for(surroundings: Surround
         f"ALTER DATABASE {surroundings.database()} RENAME TO elsewhere_{surroundings.database()}", "postgres"
     )
     async with surroundings.process() as process, surroundings.operator() as operator:
-        await eventually("it says what it waits for", lambda: "PostgreSQL cannot be used" in process.log())
+        await eventually("it logs what it waits for", lambda: "PostgreSQL is unavailable" in process.log())
         assert "`make up` does" in process.log()
         assert process.child.returncode is None
         surroundings.query(

@@ -12,7 +12,7 @@ from genai_prices.types import Provider as PricedProvider
 
 from keyferry.contracts.usage import TokenUsage
 from keyferry.pricing import package
-from keyferry.pricing.tariff import METERS, Tariff
+from keyferry.pricing.tariff import TOKEN_KINDS, Tariff
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OURS = {theirs: ours for ours, theirs in package._IDS.items() if ours != "vertex"}
@@ -25,7 +25,7 @@ _COMPARABLE = {
     "requests_kcount",
     "web_searches_kcount",
 }
-"""Prices whose units our meters tell apart exactly as the package does."""
+"""Prices whose units our token kinds tell apart exactly as the package does."""
 
 
 def comparable_models() -> Iterator[tuple[str, PricedProvider, ModelInfo]]:
@@ -42,10 +42,10 @@ def test_every_price_agrees_with_the_packages_own_arithmetic() -> None:
     chance, compared = random.Random(20), 0
     for ours, provider, model in comparable_models():
         price = model.get_prices(NOW)
-        tariff = package.listed(ours, model.id, NOW, None)
+        tariff = package.find_tariff(ours, model.id, NOW, None)
         if tariff is None or provider.find_model(model.id) is not model or not _priced(price) <= _COMPARABLE:
             continue
-        counts = {meter: chance.randrange(300_000) for meter in ("input", "cached_read", "output")}
+        counts = {kind: chance.randrange(300_000) for kind in ("input", "cached_read", "output")}
         if "cache_write_mtok" in _priced(price):
             counts["cache_write"] = chance.randrange(1000)
         if "cache_write_1h_mtok" in _priced(price):
@@ -72,10 +72,10 @@ def _independent(tariff: Tariff, token_usage: TokenUsage) -> Decimal | None:
     """The cost once more, the slow way: dollars per million from the rates, no stand-ins but the documented ones."""
     with localcontext(prec=60):
         total = Decimal(tariff.per_request) / 10**12
-        for meter in METERS:
-            count = int(getattr(token_usage, meter))
-            rate = tariff.rates.get(meter) or tariff.rates.get(
-                {"cached_read": "input", "image": "input", "reasoning": "output"}.get(meter, meter)
+        for kind in TOKEN_KINDS:
+            count = int(getattr(token_usage, kind))
+            rate = tariff.rates.get(kind) or tariff.rates.get(
+                {"cached_read": "input", "image": "input", "reasoning": "output"}.get(kind, kind)
             )
             if count and rate is None:
                 return None
@@ -90,17 +90,17 @@ def _independent(tariff: Tariff, token_usage: TokenUsage) -> Decimal | None:
 def _agree_on(combinations: int, seed: int) -> None:
     chance = random.Random(seed)
     tariffs = [
-        tariff for ours, _, model in comparable_models() if (tariff := package.listed(ours, model.id, NOW, None))
+        tariff for ours, _, model in comparable_models() if (tariff := package.find_tariff(ours, model.id, NOW, None))
     ]
     priced = 0
     for _ in range(combinations):
         tariff = chance.choice(tariffs)
-        listed = [meter for meter in METERS if tariff.rate_of(meter) is not None]
-        # One time in ten any meter, priced or not.
-        among = METERS if not listed or chance.random() < 0.1 else listed
+        listed = [kind for kind in TOKEN_KINDS if tariff.rate_of(kind) is not None]
+        # One time in ten any kind, priced or not.
+        among = TOKEN_KINDS if not listed or chance.random() < 0.1 else listed
         used = chance.sample(among, chance.randint(1, min(5, len(among))))
         token_usage = TokenUsage(
-            **(dict.fromkeys(METERS, 0) | {meter: chance.randrange(10 ** chance.randint(1, 9)) for meter in used})
+            **(dict.fromkeys(TOKEN_KINDS, 0) | {kind: chance.randrange(10 ** chance.randint(1, 9)) for kind in used})
         )
         cost, expected = tariff.cost(token_usage), _independent(tariff, token_usage)
         assert cost == expected, f"{tariff} {token_usage}"
@@ -119,21 +119,21 @@ def test_costs_equal_an_independent_computation_a_million_times() -> None:
 
 
 def test_an_hours_cache_writes_cost_more_than_five_minutes() -> None:
-    tariff = package.listed("anthropic", "claude-haiku-4-5", NOW, None)
+    tariff = package.find_tariff("anthropic", "claude-haiku-4-5", NOW, None)
     assert tariff is not None
-    short, long = (tariff.cost(TokenUsage(**{meter: 1_000_000})) for meter in ("cache_write", "cache_write_1h"))
+    short, long = (tariff.cost(TokenUsage(**{kind: 1_000_000})) for kind in ("cache_write", "cache_write_1h"))
     assert (short, long) == (Decimal("1.25"), Decimal(2))
 
 
 def test_a_long_prompt_changes_the_price_of_every_token() -> None:
-    tariff = package.listed("gemini", "gemini-2.5-pro", NOW, None)
+    tariff = package.find_tariff("gemini", "gemini-2.5-pro", NOW, None)
     assert tariff is not None
     assert tariff.cost(TokenUsage(input=200_000, output=10)) == Decimal("0.2501")
     assert tariff.cost(TokenUsage(input=200_001, output=10)) == Decimal("0.5001525")
 
 
 def test_batch_and_tiers_have_prices_of_their_own() -> None:
-    plain, batch = (package.listed("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
+    plain, batch = (package.find_tariff("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
     assert plain is not None
     assert batch is not None
     token_usage = TokenUsage(input=1_000_000)
@@ -150,16 +150,16 @@ def test_a_price_holds_from_its_day_on() -> None:
     )
     ours, model, start_date = dated
     first = datetime.combine(start_date, datetime.min.time(), UTC)
-    assert package.listed(ours, model.id, first, None) is not None
+    assert package.find_tariff(ours, model.id, first, None) is not None
     before = model.get_prices(first - timedelta(days=1))
     assert before is not model.get_prices(first)
 
 
 def test_what_only_estimates_could_price_is_unpriced() -> None:
-    tariff = package.listed("openai", "gpt-4o", NOW, None)
+    tariff = package.find_tariff("openai", "gpt-4o", NOW, None)
     assert tariff is not None
-    for meter in ("audio", "audio_output", "image_output", "cache_write", "cache_write_1h"):
-        assert tariff.cost(TokenUsage(input=5, **{meter: 1})) is None, f"{meter} was guessed"
+    for kind in ("audio", "audio_output", "image_output", "cache_write", "cache_write_1h"):
+        assert tariff.cost(TokenUsage(input=5, **{kind: 1})) is None, f"{kind} was guessed"
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,6 @@ def test_what_only_estimates_could_price_is_unpriced() -> None:
     ],
 )
 def test_names_that_need_a_second_look_are_priced(provider: str, model: str) -> None:
-    tariff = package.listed(provider, model, NOW, None)
+    tariff = package.find_tariff(provider, model, NOW, None)
     assert tariff is not None
     assert tariff.cost(TokenUsage(input=10))

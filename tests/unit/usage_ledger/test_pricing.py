@@ -16,7 +16,7 @@ from keyferry.runtime.prices import load_prices
 from services.usage_ledger.pricing import FREE, UNPRICED, Price, price
 from tests.support.ledger.attempt_records import attempt_record
 
-METERS = tuple(TokenUsage.model_fields)
+TOKEN_KINDS = tuple(TokenUsage.model_fields)
 HEAD = 'version = "v1"\neffective = 2026-01-01\n'
 ROW = HEAD + '[[price]]\nprovider = "p"\nmodel = "m"\n'
 NOTHING = TokenUsage()
@@ -31,17 +31,17 @@ def bundled() -> PriceList:
 
 
 @given(
-    rates=st.fixed_dictionaries(dict.fromkeys(METERS, prices)),
-    counts=st.lists(tokens, min_size=len(METERS), max_size=len(METERS)),
+    rates=st.fixed_dictionaries(dict.fromkeys(TOKEN_KINDS, prices)),
+    counts=st.lists(tokens, min_size=len(TOKEN_KINDS), max_size=len(TOKEN_KINDS)),
 )
 def test_a_cost_is_the_exact_sum(rates: dict[str, Decimal], counts: list[int]) -> None:
-    table = PriceList.parse(ROW + "".join(f"{meter} = {rate:f}\n" for meter, rate in rates.items()))
-    token_usage = TokenUsage(**dict(zip(METERS, counts, strict=True)))
+    table = PriceList.parse(ROW + "".join(f"{kind} = {rate:f}\n" for kind, rate in rates.items()))
+    token_usage = TokenUsage(**dict(zip(TOKEN_KINDS, counts, strict=True)))
     found = price(attempt_record(provider="p", model="m", token_usage=token_usage), table)
     assert found.pricing == "priced"
     assert found.version == "v1"
     assert found.cost_usd is not None
-    expected = sum(Fraction(rates[meter]) * count for meter, count in zip(METERS, counts, strict=True)) / 1_000_000
+    expected = sum(Fraction(rates[kind]) * count for kind, count in zip(TOKEN_KINDS, counts, strict=True)) / 1_000_000
     assert Fraction(found.cost_usd) == expected
     assert found.cost_usd.as_tuple().exponent == -12
 

@@ -1,4 +1,4 @@
-"""A service's connection to its own schema of PostgreSQL: wait for the server, then make sure that the tables are right."""
+"""A service's connection to its own PostgreSQL schema: waits for the server, then checks the revision of the tables."""
 
 import asyncio
 import logging
@@ -15,27 +15,27 @@ from keyferry.runtime.process.settings import DatabaseSettings
 
 _log = logging.getLogger(__name__)
 
-_TRY_EVERY_SECONDS = 0.25
-_COMPLAIN_EVERY_SECONDS = 5.0
+_RETRY_SECONDS = 0.25
+_LOG_EVERY_SECONDS = 5.0
 
 
 def engine_for(settings: DatabaseSettings, *, pool_size: int = 5) -> AsyncEngine:
-    """An engine for the service's own role. Errors show no parameters: a statement's values may be a tenant's.
+    """Return an engine for the service's own role. Its errors show no parameters, which may be a tenant's values.
 
-    A connection that the server closed while nobody used it is replaced when it is taken, and costs nobody an error.
+    A connection that the server closed while it was idle is replaced when it is taken from the pool, without an error.
     """
     engine = create_async_engine(
         settings.database_url().reveal(), pool_size=pool_size, max_overflow=0, hide_parameters=True
     )
-    event.listen(engine.sync_engine, "checkout", _see_that_it_lives)
+    event.listen(engine.sync_engine, "checkout", _check_liveness)
     return engine
 
 
-def _see_that_it_lives(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Raise DisconnectionError, upon which the pool takes a fresh one, for a connection whose server has hung up.
+def _check_liveness(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Raise DisconnectionError, for which the pool takes a fresh connection, if the server has closed this one.
 
-    Its end can be read from the socket, and between two transactions nothing else can: that is looked at without asking the
-    server, since a request would wait for the answer.
+    Between two transactions the socket is readable only if the server has closed it. Polling it needs no round trip, for which
+    a request would have to wait.
     """
     connection = entry.driver_connection
     assert connection is not None
@@ -48,12 +48,12 @@ def _see_that_it_lives(_connection: object, entry: ConnectionPoolEntry, _proxy: 
 
 
 async def open_database(engine: AsyncEngine, schema: str, versions_dir: Path) -> None:
-    """Wait for PostgreSQL, saying every few seconds what is waited for; then raise SchemaMismatch unless the tables fit."""
-    await _until_reachable(engine)
+    """Wait for PostgreSQL, logging the cause every few seconds; then raise SchemaMismatch unless the tables are current."""
+    await _wait_until_reachable(engine)
     await require_current_schema(engine, schema, versions_dir)
 
 
-async def _until_reachable(engine: AsyncEngine) -> None:
+async def _wait_until_reachable(engine: AsyncEngine) -> None:
     waited = 0.0
     while True:
         try:
@@ -61,15 +61,15 @@ async def _until_reachable(engine: AsyncEngine) -> None:
                 await connection.execute(text("SELECT 1"))
             return
         except (SQLAlchemyError, OSError) as error:
-            if waited % _COMPLAIN_EVERY_SECONDS == 0:
+            if waited % _LOG_EVERY_SECONDS == 0:
                 _log.warning(
-                    "PostgreSQL cannot be used: %s. %s; trying on", type(error).__name__, _way_out(engine, error)
+                    "PostgreSQL is unavailable: %s. %s; retrying", type(error).__name__, _remedy(engine, error)
                 )
-        await asyncio.sleep(_TRY_EVERY_SECONDS)
-        waited += _TRY_EVERY_SECONDS
+        await asyncio.sleep(_RETRY_SECONDS)
+        waited += _RETRY_SECONDS
 
 
-def _way_out(engine: AsyncEngine, error: Exception) -> str:
+def _remedy(engine: AsyncEngine, error: Exception) -> str:
     where = f"{engine.url.host}:{engine.url.port}/{engine.url.database}"
     if isinstance(error, DBAPIError) and "password" in str(error.orig):
         return f"{where} does not accept the role {engine.url.username}: check the file of KEYFERRY_DATABASE_URL_FILE"

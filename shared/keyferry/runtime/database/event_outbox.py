@@ -1,13 +1,13 @@
-"""The owner's way from its tables to a stream: a change and the event about it are committed together, or neither is.
+"""Outbox from a service's tables to a stream: a change and its event are committed together, or neither is.
 
-A service changes its rows and calls `enqueue_event` in one transaction. One `EventRelay` over all replicas of the service,
-chosen by an advisory lock, publishes what was committed, in the order of the rows, and forgets a row once the stream has
-acknowledged it. A crash between the two publishes the row again under the same message id, which the stream takes for the same
-message within its duplicate window; readers tell later repetitions by the event's own id.
+A service changes its rows and calls `enqueue_event` in one transaction. One `EventRelay` among all replicas of the service,
+elected by an advisory lock, publishes committed events in the order of their rows, and deletes a row once the stream has
+acknowledged it. After a crash between the two, the row is published again under the same message id, which the stream
+deduplicates within its window; readers detect later repetitions by the event's own id.
 
-Events that have to be counted without a hole get their numbers from the relay, a batch at a time, when they are committed
-already. A writer that took a number itself would keep every other one waiting until its commit is on the disk. A number is
-committed before its event is published, and stays with it.
+Events that need a sequence without gaps are numbered by the relay, a batch at a time, after they are committed. If writers took
+the numbers, each would block the others until its commit is on disk. A number is committed before its event is published, and
+never changes.
 """
 
 from collections.abc import Callable
@@ -34,17 +34,17 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.runtime.bus.in_order import Send
-from keyferry.runtime.database.leader import POLL_SECONDS, LeadingRelay, Waiting
+from keyferry.runtime.database.leader import POLL_SECONDS, LeadingRelay, PendingRow
 
 _BATCH_SIZE = 200
 _PUBLISH_TIMEOUT_SECONDS = 5.0
-_COMPLAINT = "events do not reach their streams now, because of %s (%s): nothing is lost, trying on"
+_OUTAGE_MESSAGE = "events cannot be published because of %s (%s): nothing is lost, retrying"
 
 
 def event_outbox_table(metadata: MetaData) -> Table:
-    """The table `event_outbox` in the schema of `metadata`.
+    """Return the table `event_outbox` in the schema of `metadata`.
 
-    `sequence` is null until the relay has given a counted event its number.
+    `sequence` is null until the relay has numbered a counted event.
     """
     return Table(
         "event_outbox",
@@ -59,7 +59,7 @@ def event_outbox_table(metadata: MetaData) -> Table:
 
 
 def event_counter_table(metadata: MetaData, name: str) -> Table:
-    """The table `name`, whose only row has in `last` the last number that was given."""
+    """Return the table `name`, whose only row holds the last assigned number in `last`."""
     return Table(
         name,
         metadata,
@@ -78,11 +78,11 @@ async def enqueue_event(
     *,
     counted: bool = False,
 ) -> None:
-    """Have `payload` published on `subject`, a stream's, once the caller's transaction is committed.
+    """Publish `payload` on `subject`, which belongs to a stream, once the caller's transaction is committed.
 
-    Events come out in the order of their ids, so call it while holding a lock on what their order is about, such as the
-    changed row. `message_id` is the event's own. A `counted` event is a JSON object with one field at least, and is published
-    with one more, `sequence`. Wake the relay after the commit. Raises SQLAlchemyError.
+    Events are published in the order of their ids, so call it while holding a lock on what defines their order, such as the
+    changed row. `message_id` is the event's own. A `counted` event is a JSON object with at least one field, and gets one more,
+    `sequence`. Wake the relay after the commit. Raises SQLAlchemyError.
     """
     values = {"subject": subject, "message_id": message_id, "payload": payload, "counted": counted}
     await connection.execute(insert(table).values(**values))
@@ -91,8 +91,7 @@ async def enqueue_event(
 class EventRelay(LeadingRelay):
     """Publishes the event outbox, in one process at a time. It counts as ready while it takes over from another process.
 
-    `counter` is the table of `event_counter_table`. `jetstream` is asked for at each publication, once the bus is
-    connected.
+    `counter` is the table of `event_counter_table`. `jetstream` is called at each publication, once the bus is connected.
     """
 
     def __init__(
@@ -105,25 +104,25 @@ class EventRelay(LeadingRelay):
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         super().__init__(
-            engine, table, lock=f"events {table.fullname}", complaint=_COMPLAINT, poll_seconds=poll_seconds
+            engine, table, lock=f"events {table.fullname}", outage_message=_OUTAGE_MESSAGE, poll_seconds=poll_seconds
         )
         self._counter = counter
         self._jetstream = jetstream
 
-    def _begin_to_lead(self) -> None:
-        """Nothing comes before the rows."""
+    def _on_lock_acquired(self) -> None:
+        """Do nothing: no work is due before the first row."""
 
     async def _before_publishing(self, connection: AsyncConnection) -> None:
-        """Nothing: what a stream has is not compared with any table."""
+        """Do nothing: a stream is not compared with any table."""
 
-    async def _oldest(self, connection: AsyncConnection) -> list[Waiting]:
-        """Numbers that were given by a relay that did not come to publish them go first."""
+    async def _next_rows(self, connection: AsyncConnection) -> list[PendingRow]:
+        """Return the next rows; rows that a previous relay numbered without publishing them come first."""
         columns = self._table.c
-        query = select(*_published(self._table)).where(columns.sequence.is_not(None)).order_by(columns.sequence)
+        query = select(*_published_columns(self._table)).where(columns.sequence.is_not(None)).order_by(columns.sequence)
         rows = (await connection.execute(query.limit(_BATCH_SIZE))).all()
-        rows = rows or (await connection.execute(_next(self._table, self._counter))).all()
+        rows = rows or (await connection.execute(_number_and_select(self._table, self._counter))).all()
         return [
-            Waiting(row.id, self._send(row.subject, row.message_id, _payload(row.payload, row.sequence)))
+            PendingRow(row.id, self._send(row.subject, row.message_id, _payload(row.payload, row.sequence)))
             for row in rows
         ]
 
@@ -132,16 +131,16 @@ class EventRelay(LeadingRelay):
         return partial(self._jetstream().publish, subject, payload, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
 
 
-def _published(table: Table) -> tuple[Column[int], Column[str], Column[str], Column[bytes], Column[int]]:
+def _published_columns(table: Table) -> tuple[Column[int], Column[str], Column[str], Column[bytes], Column[int]]:
     columns = table.c
     return columns.id, columns.subject, columns.message_id, columns.payload, columns.sequence
 
 
-def _next(table: Table, counter: Table) -> TextClause:
-    """Number the counted ones of the oldest rows, and read all of these, in one statement and so in one transaction.
+def _number_and_select(table: Table, counter: Table) -> TextClause:
+    """Number the counted ones among the oldest rows and return all of these rows, in one statement and one transaction.
 
-    A row that is committed later than a younger one gets a later number; within a batch the order is that of ids, which acts
-    that follow from each other have. Two sessions at a time would leave holes: the advisory lock of this one excludes it.
+    A row that is committed later than a younger one gets a later number; within a batch the order is that of ids, so events that
+    follow from each other stay in order. Two sessions at once would leave gaps; the advisory lock prevents that.
     """
     statement = f"""
         WITH batch AS MATERIALIZED (
@@ -164,5 +163,5 @@ def _next(table: Table, counter: Table) -> TextClause:
 
 
 def _payload(payload: bytes, sequence: int | None) -> bytes:
-    """What is published: a counted event with its number before its other fields."""
+    """Return what is published: a counted event with its number before its other fields."""
     return payload if sequence is None else b'{"sequence":%d,%b' % (sequence, payload[1:])

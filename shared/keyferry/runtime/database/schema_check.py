@@ -1,6 +1,6 @@
-"""Whether a service's tables are the ones it was built for, asked at start without loading the migration tool.
+"""Check at start that a service's tables have the revision of its build, without loading the migration tool.
 
-Migrations are files `NNNN_slug.py` whose revision id is `NNNN`, in one line; the version table stands in the service's schema.
+Migrations are files `NNNN_slug.py` with revision id `NNNN`, in one line; the version table is in the service's schema.
 """
 
 import re
@@ -15,15 +15,15 @@ from sqlalchemy.sql import Select
 from keyferry.runtime.process.settings import CannotStart
 
 VERSION_TABLE = "schema_version"
-"""Table that holds the applied revision, one per schema."""
+"""Table with the applied revision, one per schema."""
 UNDEFINED_TABLE = ("42P01", "3F000")
-"""SQLSTATE of a table and of a schema that does not exist (PostgreSQL documentation, appendix A)."""
+"""SQLSTATEs of a missing table and of a missing schema (PostgreSQL documentation, appendix A)."""
 _REVISION = re.compile(r"\d{4}")
 _REVISION_FILE = re.compile(r"(\d{4})_\w+\.py")
 
 
 class SchemaState(StrEnum):
-    """How the applied revision stands to the newest one that a build knows."""
+    """The applied revision in relation to the newest one of a build."""
 
     CURRENT = "current"
     BEHIND = "behind"
@@ -32,11 +32,11 @@ class SchemaState(StrEnum):
 
 
 class SchemaMismatch(CannotStart):
-    """The tables are not those of this build; the message says what to do."""
+    """The tables have another revision than this build needs; the message says what to do."""
 
 
 def head_revision(versions_dir: Path) -> str:
-    """The newest revision among `versions_dir/NNNN_slug.py`. Raises SchemaMismatch when there is none."""
+    """Return the newest revision among `versions_dir/NNNN_slug.py`. Raises SchemaMismatch if there is none."""
     revisions = [match[1] for path in versions_dir.glob("*.py") if (match := _REVISION_FILE.fullmatch(path.name))]
     if not revisions:
         raise SchemaMismatch(f"no migrations in {versions_dir}: this build is incomplete; install it again")
@@ -44,9 +44,9 @@ def head_revision(versions_dir: Path) -> str:
 
 
 def schema_state(applied: str | None, head: str) -> SchemaState:
-    """The state of a schema at revision `applied` (none before the first migration) for a build made for `head`.
+    """Return the state of a schema at revision `applied` (none before the first migration) for a build that needs `head`.
 
-    Revisions are zero-padded numbers, so text order is their order.
+    Revisions are zero-padded numbers, so they sort as text.
     """
     if applied is not None and not _REVISION.fullmatch(applied):
         return SchemaState.UNKNOWN
@@ -55,8 +55,8 @@ def schema_state(applied: str | None, head: str) -> SchemaState:
     return SchemaState.CURRENT if applied == head else SchemaState.AHEAD
 
 
-def mismatch(schema: str, applied: str | None, head: str) -> str | None:
-    """What is wrong with a schema and the way out, for a person; None when it is current."""
+def describe_mismatch(schema: str, applied: str | None, head: str) -> str | None:
+    """Describe what is wrong with a schema and the remedy; None if it is current."""
     match schema_state(applied, head):
         case SchemaState.CURRENT:
             return None
@@ -67,20 +67,20 @@ def mismatch(schema: str, applied: str | None, head: str) -> str | None:
             return f"the database schema {schema!r} is at {applied}, newer than this build ({head}): use a newer build"
         case SchemaState.UNKNOWN:
             return (
-                f"the database schema {schema!r} is at revision {applied!r}, which no build makes: "
+                f"the database schema {schema!r} is at revision {applied!r}, which no build has: "
                 "point the service at its own database, or restore a backup"
             )
 
 
 def applied_revision(schema: str) -> Select[str | None]:
-    """The query for the revision a schema is at; fails with one of UNDEFINED_TABLE before the first migration."""
+    """Return the query for the revision of a schema; it fails with one of UNDEFINED_TABLE before the first migration."""
     return select(func.max(column("version_num"))).select_from(table(VERSION_TABLE, schema=schema))
 
 
 async def require_current_schema(engine: AsyncEngine, schema: str, versions_dir: Path) -> None:
-    """Pass when `schema` is at the newest revision in `versions_dir`; else raise SchemaMismatch.
+    """Pass if `schema` is at the newest revision in `versions_dir`; else raise SchemaMismatch.
 
-    Database errors other than a missing table or schema pass through as SQLAlchemy's.
+    Other database errors than a missing table or schema pass through as SQLAlchemy's.
     """
     head = head_revision(versions_dir)
     try:
@@ -90,5 +90,5 @@ async def require_current_schema(engine: AsyncEngine, schema: str, versions_dir:
         if getattr(error.orig, "sqlstate", None) not in UNDEFINED_TABLE:
             raise
         applied = None
-    if problem := mismatch(schema, applied, head):
+    if problem := describe_mismatch(schema, applied, head):
         raise SchemaMismatch(problem)
