@@ -137,7 +137,7 @@ def _published_columns(table: Table) -> tuple[Column[int], Column[str], Column[s
 
 
 def _number_and_select(table: Table, counter: Table) -> TextClause:
-    """Number the counted ones among the oldest rows and return all of these rows, in one statement and one transaction.
+    """Select the oldest rows, having numbered the counted ones among them, in one statement and so in one transaction.
 
     A row that is committed later than a younger one gets a later number; within a batch the order is that of ids, so events that
     follow from each other stay in order. Two sessions at once would leave gaps; the advisory lock prevents that.

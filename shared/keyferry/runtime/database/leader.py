@@ -57,8 +57,8 @@ class PendingRow:
 class LeadingRelay(ABC):
     """Publishes the rows of `table`, an outbox with a column `id`, in one process at a time.
 
-    `lock` names the advisory lock; builds that run side by side must use the same name. `outage_message` is logged during an outage,
-    with the unavailable server and the error in its two placeholders.
+    `lock` names the advisory lock; builds that run side by side must use the same name. `outage_message` is logged during an
+    outage, with the unavailable server and the error in its two placeholders.
     """
 
     def __init__(
