@@ -8,8 +8,8 @@
         print(stream.answer.usage)
         embedded = await client.embed(model="some-embedding-model", input=["one text", "another"])
 
-Leaving a stream early, and cancelling the task that waits for an answer, stop the provider's work. `keyferry.client.testing` has
-a fake with the same behaviour for the tests of such programs.
+Leaving a stream early, or cancelling the task that waits for an answer, stops the provider's work. `keyferry.client.testing` has
+a fake with the same behaviour for tests of such programs.
 """
 
 from keyferry.client.client import Client

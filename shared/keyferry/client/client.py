@@ -1,12 +1,12 @@
-"""The client itself: whole answers, streams, embeddings, models."""
+"""The client: whole answers, streams, embeddings, models."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from keyferry.client import parsing as reading
-from keyferry.client import prepared_request as request
+from keyferry.client import parsing
+from keyferry.client.prepared_request import Input, PreparedRequest, prepare_chat, prepare_embeddings
 from keyferry.client.results import ChatAnswer, Embeddings, JsonObject, Route
 from keyferry.client.retrying_call import ClientTransport, RetryingCall, Sleep
 from keyferry.client.stream import ChatStream
@@ -23,7 +23,7 @@ _Answer_co = TypeVar("_Answer_co", covariant=True)
 
 
 class Client:
-    """Calls for one tenant. Made by `connect`; a context manager that gives up what is under way when it is left."""
+    """Calls for one tenant. `connect` creates it; leaving the context gives up all calls in progress."""
 
     def __init__(
         self,
@@ -50,13 +50,15 @@ class Client:
         traceparent: str | None = None,
         **parameters: object,
     ) -> ChatAnswer:
-        """A whole answer. `parameters` are those of OpenAI's chat completions: `temperature`, `tools`, …
+        """Return a whole answer. `parameters` are those of OpenAI's chat completions, such as `temperature`.
 
-        The deadline covers everything, automatic retries included; cancelling the task stops the provider's work. Without a
-        `traceparent` the current OpenTelemetry span's is used. Raises KeyferryError.
+        The timeout includes automatic retries, and cancelling the task stops the provider's work. The default `traceparent` is
+        that of the current OpenTelemetry span. Raises KeyferryError.
         """
-        call = self._call(model, messages, False, timeout_seconds, operation, tags, traceparent, parameters=parameters)
-        return await self._ended(call, reading.parse_answer)
+        call = self._chat_call(
+            model, messages, False, timeout_seconds, operation, tags, traceparent, parameters=parameters
+        )
+        return await self._complete(call, parsing.parse_answer)
 
     def stream(
         self,
@@ -69,46 +71,49 @@ class Client:
         traceparent: str | None = None,
         **parameters: object,
     ) -> ChatStream:
-        """A streamed answer, sent when its `async with` block is entered; parameters as for `chat`. Raises BadRequest here,
-        and any other KeyferryError from the block and its deltas.
+        """Return a streamed answer; parameters as for `chat`. The request is sent when its `async with` block is entered.
+
+        Raises BadRequest here, and any other KeyferryError from the block and its deltas.
         """
-        call = self._call(model, messages, True, timeout_seconds, operation, tags, traceparent, parameters=parameters)
+        call = self._chat_call(
+            model, messages, True, timeout_seconds, operation, tags, traceparent, parameters=parameters
+        )
         return ChatStream(call, self._open.discard)
 
     async def embed(
         self,
         *,
         model: str,
-        input: request.Input,  # noqa: A002 - OpenAI's name of the parameter
+        input: Input,  # noqa: A002 - OpenAI's name of the parameter
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         operation: str | None = None,
         tags: Mapping[str, str] | None = None,
         traceparent: str | None = None,
         **parameters: object,
     ) -> Embeddings:
-        """The vectors of one text or several. `parameters` are those of OpenAI's embeddings: `dimensions`, `user`.
+        """Return the vectors of one or several texts. `parameters` are those of OpenAI's embeddings: `dimensions`, `user`.
 
-        Deadline, retries and traces are those of `chat`. Raises KeyferryError.
+        Timeout, retries and traces are those of `chat`. Raises KeyferryError.
         """
-        asked = request.prepare_embeddings(
+        prepared = prepare_embeddings(
             model=model,
-            given=input,
+            input_=input,
             timeout_seconds=timeout_seconds,
             operation=operation,
             tags=tags,
             traceparent=traceparent or current_traceparent(),
             parameters=parameters,
         )
-        return await self._ended(self._opened(asked), reading.parse_embeddings)
+        return await self._complete(self._open_call(prepared), parsing.parse_embeddings)
 
     async def models(self) -> list[Model]:
-        """What the tenant can call now. Raises KeyferryError."""
+        """Return the models that the tenant can call now. Raises KeyferryError."""
         return (await self._transport.models(self.tenant)).models
 
     async def close(self) -> None:
-        """Give up what is under way, and leave. Whoever waits for an answer gets Cancelled."""
-        given_up, self._open = list(self._open), set()
-        for call in given_up:
+        """Give up all calls in progress and disconnect. Tasks that wait for an answer get Cancelled."""
+        abandoned, self._open = list(self._open), set()
+        for call in abandoned:
             call.abandon()
             await call.end()
         await self._transport.close()
@@ -121,7 +126,7 @@ class Client:
     ) -> None:
         await self.close()
 
-    def _call(
+    def _chat_call(
         self,
         model: str,
         messages: Messages,
@@ -133,7 +138,7 @@ class Client:
         *,
         parameters: Mapping[str, object],
     ) -> RetryingCall:
-        asked = request.asked(
+        prepared = prepare_chat(
             model=model,
             messages=messages,
             stream=stream,
@@ -143,28 +148,28 @@ class Client:
             traceparent=traceparent or current_traceparent(),
             parameters=parameters,
         )
-        return self._opened(asked)
+        return self._open_call(prepared)
 
-    def _opened(self, asked: request.Asked) -> RetryingCall:
-        call = RetryingCall(self._transport, self.tenant, asked, max_retries=self._max_retries, sleep=self._sleep)
+    def _open_call(self, prepared: PreparedRequest) -> RetryingCall:
+        call = RetryingCall(self._transport, self.tenant, prepared, max_retries=self._max_retries, sleep=self._sleep)
         self._open.add(call)
         return call
 
-    async def _ended(self, call: RetryingCall, read: "_Read[_Answer]") -> _Answer:
+    async def _complete(self, call: RetryingCall, parse: "_Parse[_Answer]") -> _Answer:
         try:
-            return await _whole(call, read)
+            return await _read_whole(call, parse)
         finally:
             self._open.discard(call)
             await call.end()
 
 
-class _Read(Protocol[_Answer_co]):
-    """Reads a whole answer. Raises NotOpenAI."""
+class _Parse(Protocol[_Answer_co]):
+    """Parses a whole answer. Raises MalformedAnswer."""
 
     def __call__(self, raw: JsonObject, *, request_id: str, route: Route) -> _Answer_co: ...
 
 
-async def _whole(call: RetryingCall, read: _Read[_Answer]) -> _Answer:
+async def _read_whole(call: RetryingCall, parse: _Parse[_Answer]) -> _Answer:
     parts: list[bytes] = []
     while True:
         piece = await call.next_piece()
@@ -172,8 +177,8 @@ async def _whole(call: RetryingCall, read: _Read[_Answer]) -> _Answer:
         if piece.last:
             break
     route = call.route
-    assert route is not None, "who answers has taken the request"
+    assert route is not None, "an answer comes from a worker that accepted the request"
     try:
-        return read(reading.parse_object(b"".join(parts)), request_id=call.request_id, route=route)
-    except reading.MalformedAnswer as error:
-        raise call.broken(str(error)) from None
+        return parse(parsing.parse_object(b"".join(parts)), request_id=call.request_id, route=route)
+    except parsing.MalformedAnswer as error:
+        raise call.fail_malformed(str(error)) from None

@@ -1,4 +1,4 @@
-"""The way onto the bus for a tenant's own program."""
+"""The connection of a tenant's own program to the bus."""
 
 import asyncio
 import logging
@@ -32,8 +32,8 @@ _PING_SECONDS = 10
 _ASK_SECONDS = 5.0
 _FLUSH_SECONDS = 2
 _INBOX_SECONDS = 2
-_LAST_WORDS_SECONDS = 1.5
-"""A request that nobody has taken when it is given up may still be taken within this time, and has to be stopped then."""
+_CANCEL_SECONDS = 1.5
+"""An abandoned request may still be accepted by a worker within this time, and must be cancelled then."""
 _POLL_SECONDS = 0.01
 _CANCEL_AGAIN_SECONDS = 0.5
 
@@ -56,10 +56,10 @@ async def connect(
     max_retries: int = DEFAULT_MAX_RETRIES,
     connect_timeout_seconds: float = 5.0,
 ) -> AsyncIterator[Client]:
-    """Connect as the program `name` of `tenant`, whose nkey seed stands in `nkey_file`; at the end close the connection.
+    """Connect as the program `name` of `tenant`, whose nkey seed is in `nkey_file`; leaving the context disconnects.
 
-    A lost connection is made anew for as long as it takes; what is asked meanwhile fails at once with Unavailable. Raises
-    CannotConnect, and ValueError for a tenant or a name that is none.
+    A lost connection is restored without a time limit; requests meanwhile fail at once with Unavailable. Raises CannotConnect,
+    and ValueError for an invalid tenant or name.
     """
     user = internal_client(tenant, name)
     connection = _Connection(nats_url, user, None if nkey_file is None else Path(nkey_file))
@@ -69,7 +69,7 @@ async def connect(
         await caller.start()
         await connection.require_inbox(nats_client)
     except BaseException:
-        # Nobody else knows of the connection yet.
+        # Nothing else will close the connection.
         await caller.stop()
         await nats_client.close()
         raise
@@ -78,21 +78,21 @@ async def connect(
 
 
 class BusTransport:
-    """Calls and questions over one connection."""
+    """Calls and queries over one connection."""
 
     def __init__(self, client: NatsClient, caller: Caller) -> None:
         self._client = client
         self._caller = caller
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Call:
-        """A try that is not sent yet."""
+        """Return a call that is not sent yet."""
         return self._caller.call(head, body)
 
     async def models(self, tenant: str) -> Models:
-        """What the tenant can call now. Raises KeyferryError."""
-        question = ListModels(tenant=tenant)
+        """Return the models that the tenant can call now. Raises KeyferryError."""
+        query = ListModels(tenant=tenant)
         try:
-            reply = await self._client.request(MODEL_LIST.address(question), question.encode(), timeout=_ASK_SECONDS)
+            reply = await self._client.request(MODEL_LIST.address(query), query.encode(), timeout=_ASK_SECONDS)
             if (refusal := refusal_in(reply.data)) is not None:
                 raise build_error(Failure(failure_class=_REFUSED[refusal.code], message=refusal.message))
             return Models.decode(reply.data)
@@ -104,18 +104,18 @@ class BusTransport:
             raise build_error(Failure(failure_class=FailureClass.INTERNAL, message=str(error))) from None
 
     async def close(self) -> None:
-        """Leave, once the workers of calls that were given up have been told."""
-        give_up = time.monotonic() + _LAST_WORDS_SECONDS
-        while self._caller.open_calls and time.monotonic() < give_up:  # noqa: ASYNC110 - nothing tells of the last
+        """Disconnect, once the workers of abandoned calls have been notified."""
+        give_up = time.monotonic() + _CANCEL_SECONDS
+        while self._caller.open_calls and time.monotonic() < give_up:  # noqa: ASYNC110 - there is no event for the last one
             await asyncio.sleep(_POLL_SECONDS)
         await self._caller.stop()
-        with suppress(NatsError, TimeoutError):  # the bus is away: there is nobody to be told
+        with suppress(NatsError, TimeoutError):  # the bus is unreachable, so nothing can be sent
             await self._client.flush(_FLUSH_SECONDS)
         await self._client.close()
 
 
 class _Connection:
-    """Opens one connection, and says what is wrong when that cannot be done."""
+    """Opens one connection, with precise errors if that fails."""
 
     def __init__(self, url: str, user: str, nkey_file: Path | None) -> None:
         self._url = url
@@ -126,37 +126,37 @@ class _Connection:
         """Cancelled when the server rejects the credentials."""
 
     async def open(self, timeout_seconds: float) -> NatsClient:
-        """A connection that reconnects by itself. Raises CannotConnect.
+        """Open a connection that reconnects by itself. Raises CannotConnect.
 
-        The library tries its first connection as patiently as a lost one, even where the server rejects the credentials; so
-        both are watched from here.
+        nats-py retries its first connection like a lost one, even if the server rejects the credentials, so timeout and
+        rejection are watched here.
         """
         self._rejected = asyncio.get_running_loop().create_future()
-        opening = asyncio.ensure_future(self._connect(_seed(self._nkey_file)))
+        opening = asyncio.ensure_future(self._connect(_read_seed(self._nkey_file)))
         try:
             await asyncio.wait({opening, self._rejected}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
             if opening.done():
                 return opening.result()
         except NkeysError:
-            raise _cannot(f"{self._nkey_file} holds no nkey seed; give the file of {self._user}") from None
+            raise _cannot_connect(f"{self._nkey_file} holds no nkey seed; give the file of {self._user}") from None
         except (OSError, ValueError, NatsError) as error:
-            raise _cannot(f"NATS cannot be used at {self._url}: {error}; check the address") from None
+            raise _cannot_connect(f"NATS cannot be used at {self._url}: {error}; check the address") from None
         finally:
             await _stop(opening)
         if not opening.cancelled() and opening.exception() is None:
-            await opening.result().close()  # it came when nobody waited for it any more
+            await opening.result().close()  # it was established after the timeout
         if self._rejected.done():
-            raise _cannot(
+            raise _cannot_connect(
                 f"NATS at {self._url} does not accept the seed {self._nkey_file}: use the one that the installation's"
                 f" operator made for {self._user}"
             )
-        raise _cannot(f"NATS does not answer at {self._url} within {timeout_seconds:g} s; is it running?")
+        raise _cannot_connect(f"NATS does not answer at {self._url} within {timeout_seconds:g} s; is it running?")
 
     async def require_inbox(self, client: NatsClient) -> None:
-        """Raises CannotConnect when answers do not reach the inbox, because the server has refused the subscription.
+        """Check that the server permits the inbox subscription. Raises CannotConnect.
 
-        The server says so only beside the connection and at its leisure. But it answers a question to a worker process that
-        does not exist at once, and to the inbox: that nobody is there.
+        The server reports a refused subscription asynchronously. But it replies at once to a request for a worker process that
+        does not exist: "no responders", sent to the inbox.
         """
         probe = Probe(attempt_ids=[ids.new(ids.ATTEMPT)]).encode()
         try:
@@ -164,12 +164,12 @@ class _Connection:
         except NoRespondersError:
             return
         except (NatsError, TimeoutError):
-            why = self._violations[0] if self._violations else f"no answer within {_INBOX_SECONDS} s"
+            reason = self._violations[0] if self._violations else f"no answer within {_INBOX_SECONDS} s"
         else:
-            why = "somebody answers for a worker that does not exist"
-        raise _cannot(
-            f"NATS does not let this seed be {self._user}: {why}. Check `tenant` and `name`, or have the operator render the"
-            " server's users anew"
+            reason = "a worker that does not exist answered"
+        raise _cannot_connect(
+            f"NATS does not accept this seed for {self._user}: {reason}. Check `tenant` and `name`, or have the operator render"
+            " the server's users again"
         )
 
     async def _connect(self, seed: str | None) -> NatsClient:
@@ -178,7 +178,7 @@ class _Connection:
             nkeys_seed_str=seed,
             inbox_prefix=inbox_prefix(self._user).encode(),
             name=self._user,
-            # A request buffered while the server is away would run after its caller gave up: fail at once instead.
+            # A request buffered during an outage would run after its caller gave up: fail at once instead.
             pending_size=0,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,
@@ -196,24 +196,24 @@ class _Connection:
 
 
 async def _stop(opening: asyncio.Task[NatsClient]) -> None:
-    """End it for certain: the waits of nats-py on Python 3.11 lose a cancellation that comes together with a result."""
+    """Cancel until it ends: on Python 3.11 nats-py loses a cancellation that arrives together with a result."""
     while not opening.done():
         opening.cancel()
         await asyncio.wait({opening}, timeout=_CANCEL_AGAIN_SECONDS)
 
 
-def _seed(nkey_file: Path | None) -> str | None:
+def _read_seed(nkey_file: Path | None) -> str | None:
     if nkey_file is None:
         return None
     try:
         return nkey_file.read_text().strip()
     except OSError as error:
-        raise _cannot(f"the nkey seed {nkey_file} cannot be read: {error.strerror}") from None
+        raise _cannot_connect(f"the nkey seed {nkey_file} cannot be read: {error.strerror}") from None
 
 
 def _unavailable(message: str) -> Failure:
     return Failure(failure_class=FailureClass.UNAVAILABLE, message=message, where=Where.NOT_SENT)
 
 
-def _cannot(message: str) -> CannotConnect:
+def _cannot_connect(message: str) -> CannotConnect:
     return CannotConnect(_unavailable(message))

@@ -1,4 +1,4 @@
-"""What a call can raise: one class for each way in which a request can fail, all of them `KeyferryError`."""
+"""The errors of calls: one class for each failure class, all derived from `KeyferryError`."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +10,7 @@ C = FailureClass
 
 
 class KeyferryError(Exception):
-    """A request without a whole answer. Its text says what happened; `failure` is the same for programs."""
+    """A request failed to get a whole answer. The text says what happened; `failure` is the same for programs."""
 
     def __init__(
         self,
@@ -23,52 +23,52 @@ class KeyferryError(Exception):
         super().__init__(f"{failure.message} ({request_id})" if request_id else failure.message)
         self.failure = failure
         self.request_id = request_id
-        """For `keyferry explain`; null where nothing was sent."""
+        """The id for `keyferry explain`; None if nothing was sent."""
         self.decision_id = decision_id
         self.route = route
-        """Which way the last attempt went, where one was made."""
+        """The route of the last attempt, if one was made."""
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """When it may be worth another try, where the provider or the gateway said so."""
+        """The delay before a retry, if the provider or the gateway named one."""
         delay_ms = self.failure.retry_after_ms
         return None if delay_ms is None else delay_ms / 1000
 
 
 class ProviderKeyRefused(KeyferryError):
-    """The provider does not accept the tenant's provider key."""
+    """The provider does not accept the provider key."""
 
 
 class QuotaExhausted(KeyferryError):
-    """The provider account behind the key has no money or allowance left."""
+    """The provider account of the key has no credit or quota left."""
 
 
 class RateLimited(KeyferryError):
-    """Too many requests, for the provider."""
+    """The provider's rate limit is exceeded."""
 
 
 class LimitReached(RateLimited):
-    """Too many requests, for a limit of the gateway."""
+    """A rate limit of the gateway is exceeded."""
 
 
 class Overloaded(KeyferryError):
-    """The provider has more work than it can do."""
+    """The provider is overloaded."""
 
 
 class ContextTooLong(KeyferryError):
-    """Messages and answer do not fit the model's context."""
+    """Messages and answer exceed the model's context window."""
 
 
 class ContentFiltered(KeyferryError):
-    """The provider will not answer this."""
+    """The provider refused the content."""
 
 
 class ModelNotFound(KeyferryError):
-    """The model is not offered to this tenant, or not known to the provider."""
+    """The model is not available to this tenant, or unknown to the provider."""
 
 
 class BadRequest(KeyferryError):
-    """The request itself is wrong; `failure.param` names the parameter where that is known."""
+    """The request is invalid; `failure.param` names the parameter, if it is known."""
 
 
 class TimedOut(KeyferryError):
@@ -80,35 +80,35 @@ class ProviderFailed(KeyferryError):
 
 
 class Truncated(KeyferryError):
-    """The answer stopped before it was whole."""
+    """The answer ended before it was complete."""
 
 
 class Unreachable(KeyferryError):
-    """No connection to the provider: it was never asked."""
+    """The provider could not be reached; no request was sent to it."""
 
 
 class NotAllowed(KeyferryError):
-    """A rule of the tenant forbids it."""
+    """A policy of the tenant forbids the request."""
 
 
 class Unavailable(KeyferryError):
-    """The gateway has nobody to do the work just now."""
+    """The gateway cannot process the request now."""
 
 
 class CannotConnect(Unavailable):
-    """There is no way onto the bus: no server, or one that does not let this client in."""
+    """The bus cannot be reached, or rejects this client."""
 
 
 class Cancelled(KeyferryError):
-    """The request was given up on this side."""
+    """The client gave up the request."""
 
 
 class Indeterminate(KeyferryError):
-    """Nobody knows whether the provider did the work, and it may have charged for it: repeating it may pay twice."""
+    """It is unknown whether the provider did the work; it may have charged, so a retry may pay twice."""
 
 
 class Internal(KeyferryError):
-    """A defect of the gateway, or of this client."""
+    """A bug in the gateway or in this client."""
 
 
 ERRORS: Mapping[FailureClass, type[KeyferryError]] = MappingProxyType(
@@ -128,19 +128,19 @@ ERRORS: Mapping[FailureClass, type[KeyferryError]] = MappingProxyType(
         C.POLICY: NotAllowed,
         C.LIMIT: LimitReached,
         C.UNAVAILABLE: Unavailable,
-        # The worker's clock and the caller's run out at almost the same time: who is first is chance.
+        # The deadlines of worker and client end at almost the same time: which is reported is chance.
         C.EXPIRED: TimedOut,
         C.CANCELLED: Cancelled,
         C.INDETERMINATE: Indeterminate,
         C.INTERNAL: Internal,
     }
 )
-"""The class of every failure."""
+"""Maps each failure class to its error."""
 
 
 def build_error(
     failure: Failure, *, request_id: str | None = None, decision_id: str | None = None, route: Route | None = None
 ) -> KeyferryError:
-    """The error to raise for a failure."""
+    """Return the error for a failure."""
     kind = ERRORS[failure.failure_class]
     return kind(failure, request_id=request_id, decision_id=decision_id, route=route)

@@ -1,7 +1,7 @@
-"""From OpenAI's objects to a `ChatAnswer` or `Embeddings`: one `chat.completion`, or the chunks of a stream put together to one.
+"""Parsing of OpenAI's objects: a `chat.completion` object, the chunks of a stream, or a `list` of embeddings.
 
-Source of the shapes: the OpenAI API reference, "The chat completion object" and "The chat completion chunk object" and "The
-embedding object". Reasoning is read from `reasoning_content`, where the provider workers put it.
+Source of the shapes: the OpenAI API reference, "The chat completion object", "The chat completion chunk object" and "The
+embedding object". Reasoning is read from `reasoning_content`, where the provider workers put it. Pure.
 """
 
 import base64
@@ -27,7 +27,7 @@ _RAW = TypeAdapter(dict[str, JsonValue])
 
 
 class MalformedAnswer(ValueError):
-    """What came is not what the OpenAI API defines."""
+    """The answer is not what the OpenAI API defines."""
 
 
 class _Part(BaseModel):
@@ -70,7 +70,7 @@ class _Usage(_Part):
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
-    def told(self) -> CompletionUsage:
+    def to_usage(self) -> CompletionUsage:
         prompt = self.prompt_tokens_details or _Details()
         completion = self.completion_tokens_details or _Details()
         return CompletionUsage(
@@ -91,7 +91,7 @@ class _Object(_Part):
 
 
 def parse_object(data: bytes) -> JsonObject:
-    """The object in `data`. Raises NotOpenAI."""
+    """Parse a JSON object. Raises MalformedAnswer."""
     try:
         return _RAW.validate_json(data)
     except ValidationError:
@@ -99,10 +99,10 @@ def parse_object(data: bytes) -> JsonObject:
 
 
 def parse_answer(raw: JsonObject, *, request_id: str, route: Route) -> ChatAnswer:
-    """The answer in a `chat.completion` object. Raises NotOpenAI."""
+    """Return the answer in a `chat.completion` object. Raises MalformedAnswer."""
     try:
         read = _Object.model_validate(raw)
-        usage = None if read.usage is None else _Usage.model_validate(read.usage).told()
+        usage = None if read.usage is None else _Usage.model_validate(read.usage).to_usage()
     except ValidationError as error:
         raise MalformedAnswer(f"the answer has {error.error_count()} fields of a wrong type") from None
     if not read.choices:
@@ -142,10 +142,13 @@ class _List(_Part):
 
 
 def parse_embeddings(raw: JsonObject, *, request_id: str, route: Route) -> Embeddings:
-    """The vectors in a `list` of embeddings, numbers or base64 of little-endian 32-bit floats. Raises NotOpenAI."""
+    """Return the vectors in a `list` of embeddings: numbers, or base64 of little-endian 32-bit floats.
+
+    Raises MalformedAnswer.
+    """
     try:
         read = _List.model_validate(raw)
-        usage = None if read.usage is None else _Usage.model_validate(read.usage).told()
+        usage = None if read.usage is None else _Usage.model_validate(read.usage).to_usage()
         vectors = tuple(row.vector() for row in sorted(read.data, key=lambda row: row.index))
     except ValidationError as error:
         raise MalformedAnswer(f"the answer has {error.error_count()} fields of a wrong type") from None
@@ -194,44 +197,44 @@ class _StreamedChoice:
 
 
 class StreamAssembly:
-    """Puts the chunks of one stream together."""
+    """Assembles the chunks of one stream."""
 
     def __init__(self) -> None:
         self._choices: dict[int, _StreamedChoice] = {}
         self._envelope: dict[str, JsonValue] = {"object": "chat.completion"}
 
-    def take(self, chunk: bytes) -> list[Delta]:
-        """What one `chat.completion.chunk` adds for the reader: nothing, where it holds only a role or the usage.
+    def add(self, chunk: bytes) -> list[Delta]:
+        """Add a `chat.completion.chunk` and return its deltas: none if it has only a role or the usage.
 
-        Raises NotOpenAI.
+        Raises MalformedAnswer.
         """
         try:
             read = _Object.model_validate_json(chunk)
         except ValidationError:
             raise MalformedAnswer("a piece of the stream is not a chat.completion.chunk") from None
-        told = {"id": read.id, "created": read.created, "model": read.model, "usage": read.usage}
-        self._envelope |= {name: value for name, value in told.items() if value is not None}
+        envelope = {"id": read.id, "created": read.created, "model": read.model, "usage": read.usage}
+        self._envelope |= {name: value for name, value in envelope.items() if value is not None}
         deltas = []
         for choice in read.choices:
             streamed = self._choices.setdefault(choice.index, _StreamedChoice())
             streamed.finish_reason = choice.finish_reason or streamed.finish_reason
-            if (delta := _delta(choice)) is not None:
+            if (delta := _to_delta(choice)) is not None:
                 streamed.add(delta)
                 deltas.append(delta)
         return deltas
 
     def completion(self) -> JsonObject:
-        """The `chat.completion` object that says the same as the whole stream."""
+        """Return the `chat.completion` object that is equivalent to the stream."""
         choices: list[JsonValue] = [choice.to_json(index) for index, choice in sorted(self._choices.items())]
         return {**self._envelope, "choices": choices}
 
 
-def _delta(choice: _Choice) -> Delta | None:
-    said = choice.delta
-    if not (said.content or said.reasoning_content or said.tool_calls):
+def _to_delta(choice: _Choice) -> Delta | None:
+    delta = choice.delta
+    if not (delta.content or delta.reasoning_content or delta.tool_calls):
         return None
     pieces = tuple(
         ToolCallPiece(call.index, call.id, call.function.name, call.function.arguments or "")
-        for call in said.tool_calls or ()
+        for call in delta.tool_calls or ()
     )
-    return Delta(said.content or "", said.reasoning_content or "", pieces, choice.index)
+    return Delta(delta.content or "", delta.reasoning_content or "", pieces, choice.index)

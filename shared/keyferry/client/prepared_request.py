@@ -1,4 +1,4 @@
-"""A request before it is sent: checked here, so that a mistake is told at once and costs nothing."""
+"""Validation of a request before it is sent, so that a mistake is found at once and costs nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ _TAG_VALUE = re.compile(r"[^,=\x00-\x1f]{0,256}")
 _MAX_TAGS = 16
 
 Input = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-"""What to embed: a text, texts, the token ids of one text, or those of several."""
+"""What to embed: one text, several texts, or the token ids of one or several texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A checked request, to be sent once or, while nothing was paid, again."""
+class PreparedRequest:
+    """A validated request, which may be sent several times."""
 
     model: str
     body: bytes
@@ -38,7 +38,7 @@ class Asked:
     kind: RequestKind = RequestKind.CHAT
 
     def head(self, tenant: str, deadline_ms: int) -> ChatRequest | EmbeddingRequest:
-        """The head of one try, with an id of its own. Who sends it sets until when it may start."""
+        """Return the head for one attempt, with a new request id. The sender sets `start_by_unix_ms`."""
         head_type = EmbeddingRequest if self.kind is RequestKind.EMBEDDING else ChatRequest
         return head_type(
             request_id=ids.new(ids.REQUEST),
@@ -54,7 +54,7 @@ class Asked:
         )
 
 
-def asked(
+def prepare_chat(
     *,
     model: str,
     messages: Sequence[Mapping[str, object]],
@@ -64,18 +64,20 @@ def asked(
     tags: Mapping[str, str] | None,
     traceparent: str | None,
     parameters: Mapping[str, object],
-) -> Asked:
-    """Check a request; `parameters` are those of OpenAI's chat completions. Raises BadRequest."""
-    if given := parameters.keys() & {"stream", "stream_options"}:
-        raise _wrong(given.pop(), "is not given: use `chat` for a whole answer and `stream` for a streamed one")
+) -> PreparedRequest:
+    """Validate a chat request; `parameters` are those of OpenAI's chat completions. Raises BadRequest."""
+    if reserved := parameters.keys() & {"stream", "stream_options"}:
+        raise _invalid(
+            reserved.pop(), "must not be given: use `chat` for a whole answer and `stream` for a streamed one"
+        )
     tags = tags or {}
     _check(timeout_seconds, operation, tags)
     document: dict[str, object] = {"model": model, "messages": list(messages), **parameters}
     if stream:
         document |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Asked(
+    return PreparedRequest(
         model=model,
-        body=_body(document, ChatCompletionBody),
+        body=_encode_body(document, ChatCompletionBody),
         stream=stream,
         timeout_seconds=timeout_seconds,
         operation=operation,
@@ -87,26 +89,26 @@ def asked(
 def prepare_embeddings(
     *,
     model: str,
-    given: Input,
+    input_: Input,
     timeout_seconds: float,
     operation: str | None,
     tags: Mapping[str, str] | None,
     traceparent: str | None,
     parameters: Mapping[str, object],
-) -> Asked:
-    """Check a request for embeddings; `parameters` are those of OpenAI's embeddings. Raises BadRequest.
+) -> PreparedRequest:
+    """Validate an embeddings request; `parameters` are those of OpenAI's embeddings. Raises BadRequest.
 
-    It asks for base64, a third of the bytes that the numbers would take as text.
+    It requests base64, which takes a third of the bytes of numbers as text.
     """
     if "encoding_format" in parameters:
-        raise _wrong("encoding_format", "is not given: the client gives numbers")
+        raise _invalid("encoding_format", "must not be given: the client returns numbers")
     tags = tags or {}
     _check(timeout_seconds, operation, tags)
-    texts = given if isinstance(given, str) else list(given)
+    texts = input_ if isinstance(input_, str) else list(input_)
     document = {"model": model, "input": texts, "encoding_format": "base64", **parameters}
-    return Asked(
+    return PreparedRequest(
         model=model,
-        body=_body(document, EmbeddingBody),
+        body=_encode_body(document, EmbeddingBody),
         stream=False,
         timeout_seconds=timeout_seconds,
         operation=operation,
@@ -118,37 +120,37 @@ def prepare_embeddings(
 
 def _check(timeout_seconds: float, operation: str | None, tags: Mapping[str, str]) -> None:
     if timeout_seconds <= 0:
-        raise _wrong("timeout_seconds", "must be more than 0")
+        raise _invalid("timeout_seconds", "must be more than 0")
     if operation is not None and not _OPERATION.fullmatch(operation):
-        raise _wrong("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
+        raise _invalid("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
     if len(tags) > _MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
-        raise _wrong("tags", f"takes up to {_MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
+        raise _invalid("tags", f"takes up to {_MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
 
 
 def _is_tag(name: str, value: str) -> bool:
     return _OPERATION.fullmatch(name) is not None and _TAG_VALUE.fullmatch(value) is not None
 
 
-def _body(document: Mapping[str, object], shape: type[ChatCompletionBody] | type[EmbeddingBody]) -> bytes:
+def _encode_body(document: Mapping[str, object], shape: type[ChatCompletionBody] | type[EmbeddingBody]) -> bytes:
     try:
         body = orjson.dumps(document)
         shape.model_validate_json(body)
     except TypeError as error:
-        raise _refused(f"the request cannot be written as JSON: {error}") from None
+        raise _bad_request(f"the request cannot be written as JSON: {error}") from None
     except ValidationError as error:
-        raise _refused(describe(error), ".".join(str(part) for part in error.errors()[0]["loc"][:1])) from None
+        raise _bad_request(describe(error), ".".join(str(part) for part in error.errors()[0]["loc"][:1])) from None
     if len(body) > MAX_REQUEST_BODY_BYTES:
-        raise _refused(
+        raise _bad_request(
             f"the request has {len(body)} bytes, more than the gateway's limit of {MAX_REQUEST_BODY_BYTES}",
             "messages" if shape is ChatCompletionBody else "input",
         )
     return body
 
 
-def _wrong(param: str, detail: str) -> BadRequest:
-    return _refused(f"{param} {detail}", param)
+def _invalid(param: str, detail: str) -> BadRequest:
+    return _bad_request(f"{param} {detail}", param)
 
 
-def _refused(message: str, param: str | None = None) -> BadRequest:
+def _bad_request(message: str, param: str | None = None) -> BadRequest:
     failure = Failure(failure_class=FailureClass.BAD_REQUEST, message=message, where=Where.NOT_SENT, param=param)
     return BadRequest(failure)

@@ -1,4 +1,4 @@
-"""What a call gives back: a whole answer, or the deltas that it comes in."""
+"""The results of calls: a whole answer, or the deltas of a stream. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ JsonObject = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class CompletionUsage:
-    """Tokens as the OpenAI API counts them: the last two are parts of the first two, not additions to them."""
+    """Tokens as the OpenAI API counts them: the last two are parts of the first two, not additions."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -24,7 +24,7 @@ class CompletionUsage:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the model wants made; `arguments` is the JSON text as the model wrote it, which may be wrong."""
+    """A tool call that the model requests; `arguments` is JSON text as the model wrote it, which may be invalid."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallPiece:
-    """A piece of a tool call. `id` and `name` stand in the first piece of each `index`; `arguments` add up."""
+    """A piece of a tool call. Only the first piece of each `index` has `id` and `name`; `arguments` are concatenated."""
 
     index: int
     id: str | None
@@ -49,18 +49,18 @@ class Delta:
     reasoning: str = ""
     tool_calls: tuple[ToolCallPiece, ...] = ()
     choice: int = 0
-    """Which of several answers it belongs to, where `n` asked for more than one."""
+    """The index of the answer that it belongs to, if `n` requested more than one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which way a request went; `keyferry explain` says why."""
+    """Where a request was sent; `keyferry explain` shows why."""
 
     provider: str
     endpoint: str | None
-    """The tenant's own endpoint, where it went to one."""
+    """The tenant's own endpoint, if the request was sent to one."""
     model: str
-    """The name sent upstream."""
+    """The model name that was sent to the provider."""
     key_source: KeySource
     attempt_id: str
     attempt_number: int
@@ -68,7 +68,7 @@ class Route:
 
     @classmethod
     def of(cls, accepted: Accepted) -> "Route":
-        """The route of an attempt that a worker has taken."""
+        """Return the route of an attempt that a worker has accepted."""
         return cls(
             provider=accepted.provider,
             endpoint=accepted.endpoint,
@@ -82,11 +82,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The vectors of texts, in the order of the texts; `raw` is the whole `list` object, with the vectors as it came."""
+    """The vectors of texts, in the order of the texts; `raw` is the complete `list` object as received."""
 
     vectors: tuple[tuple[float, ...], ...]
     usage: CompletionUsage | None
-    """Null where the provider reports none."""
+    """None if the provider reports none."""
     model: str
     """The model that answered, as the provider names it."""
     request_id: str
@@ -96,14 +96,14 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """A whole answer. Texts are those of the first choice; `raw` is the whole `chat.completion` object."""
+    """A whole answer. Texts are those of the first choice; `raw` is the complete `chat.completion` object."""
 
     text: str
     reasoning: str
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str | None
     usage: CompletionUsage | None
-    """Null where the provider reports none."""
+    """None if the provider reports none."""
     model: str
     """The model that answered, as the provider names it."""
     request_id: str

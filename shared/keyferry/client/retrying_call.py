@@ -1,4 +1,4 @@
-"""One request on its way, made again by itself while nothing was delivered and nothing can have been paid."""
+"""One request in progress, retried while nothing was delivered and nothing can have been charged."""
 
 import random
 import time
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from keyferry.client.errors import KeyferryError, build_error
-from keyferry.client.prepared_request import Asked
+from keyferry.client.prepared_request import PreparedRequest
 from keyferry.client.results import Route
 from keyferry.client.retry_policy import wait_seconds
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
@@ -16,64 +16,64 @@ from keyferry.contracts.route import Models
 from keyferry.runtime.request.calls import CallAbandoned, CallFailed, Piece
 
 Sleep = Callable[[float], Awaitable[None]]
-"""Waits so many seconds."""
+"""Waits for a number of seconds."""
 
 
 class PendingCall(Protocol):
-    """One try: what `keyferry.runtime.request.calls.Call` does."""
+    """One attempt to make the request: the interface of `keyferry.runtime.request.calls.Call`."""
 
     @property
     def accepted(self) -> Accepted | None:
-        """Who took the request, once somebody has."""
+        """The worker's acceptance, once there is one."""
 
     async def start(self) -> None:
-        """Send it. Raises CallFailed."""
+        """Send the request. Raises CallFailed."""
 
     async def next_piece(self) -> Piece | None:
-        """The next piece. Raises CallFailed, and CallAbandoned after `abandon`."""
+        """Return the next piece. Raises CallFailed, and CallAbandoned after `abandon`."""
 
     async def cancel(self) -> None:
-        """Tell the worker to stop; harmless when it is over."""
+        """Tell the worker to stop; harmless after the end."""
 
     def abandon(self) -> None:
-        """Wake whoever waits for a piece."""
+        """Wake the task that waits for a piece."""
 
 
 class ClientTransport(Protocol):
-    """The way to the services."""
+    """The connection to the services."""
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> PendingCall:
-        """A try that is not sent yet."""
+        """Return a call that is not sent yet."""
 
     async def models(self, tenant: str) -> Models:
-        """What the tenant can call now. Raises KeyferryError."""
+        """Return the models that the tenant can call now. Raises KeyferryError."""
 
     async def close(self) -> None:
-        """Leave, once those who were told to stop have heard it."""
+        """Disconnect, once the workers of cancelled calls have been notified."""
 
 
 class RetryingCall:
-    """One request. `begin` it, take pieces until the last, and `end` it in any case."""
+    """One request. `begin` it, read pieces until the last one, and always `end` it."""
 
     def __init__(
-        self, transport: ClientTransport, tenant: str, asked: Asked, *, max_retries: int, sleep: Sleep
+        self, transport: ClientTransport, tenant: str, request: PreparedRequest, *, max_retries: int, sleep: Sleep
     ) -> None:
         self._transport = transport
         self._tenant = tenant
-        self._asked = asked
+        self._request = request
         self._max_retries = max_retries
         self._sleep = sleep
-        self._give_up_at = time.monotonic() + asked.timeout_seconds
+        self._give_up_at = time.monotonic() + request.timeout_seconds
         self._call: PendingCall | None = None
         self._retries = 0
         self._delivered = False
         self._error: KeyferryError | None = None
         self.request_id = ""
-        """Of the latest try: each is a request of its own for the ledger."""
+        """The id of the latest attempt: the ledger records each as a request of its own."""
 
     @property
     def route(self) -> Route | None:
-        """Which way the request goes, once a worker has taken it."""
+        """The route of the request, once a worker has accepted it."""
         accepted = self._call.accepted if self._call is not None else None
         return None if accepted is None else Route.of(accepted)
 
@@ -86,7 +86,7 @@ class RetryingCall:
                 await self._wait_before_retry(error)
 
     async def next_piece(self) -> Piece:
-        """The next piece of the answer. Raises KeyferryError, the same again once it has."""
+        """Return the next piece of the answer. Raises KeyferryError; later calls raise the same error."""
         while self._error is None:
             await self.begin()
             assert self._call is not None
@@ -96,55 +96,53 @@ class RetryingCall:
                 await self._wait_before_retry(error)
                 continue
             except CallAbandoned:
-                raise self._over(_GIVEN_UP) from None
-            assert piece is not None, "without a limit to its patience a call waits for a piece or raises"
+                raise self._fail(_GIVEN_UP) from None
+            assert piece is not None, "without a timeout a call returns a piece or raises"
             self._delivered = True
             return piece
         raise self._error
 
     async def end(self) -> None:
-        """Nothing more is wanted: tell the worker to stop unless the answer is whole."""
+        """Tell the worker to stop, unless the answer is complete."""
         if self._call is not None:
             await self._call.cancel()
 
     def abandon(self) -> None:
-        """The client closes: whoever waits for a piece gets Cancelled."""
+        """Give the request up: a task that waits for a piece gets Cancelled."""
         if self._call is not None:
             self._call.abandon()
 
-    def broken(self, reason: str) -> KeyferryError:
-        """The error for an answer that came whole and cannot be read."""
-        return self._over(Failure(failure_class=FailureClass.INTERNAL, message=reason))
-
-    # --- inside
+    def fail_malformed(self, reason: str) -> KeyferryError:
+        """Return the error for a complete answer that cannot be parsed."""
+        return self._fail(Failure(failure_class=FailureClass.INTERNAL, message=reason))
 
     async def _send(self) -> None:
         left_ms = int((self._give_up_at - time.monotonic()) * 1000)
-        head = self._asked.head(self._tenant, max(0, left_ms))
+        head = self._request.head(self._tenant, max(0, left_ms))
         self.request_id = head.request_id
-        call = self._transport.call(head, self._asked.body)
+        call = self._transport.call(head, self._request.body)
         self._call = call
         await call.start()
 
     async def _wait_before_retry(self, error: CallFailed) -> None:
-        """Wait until it is time for another try, or raise."""
+        """Wait until it is time for the next attempt, or raise."""
         route = self.route
         wait = wait_seconds(
             error.failure,
-            taken=route is not None,
+            accepted=route is not None,
             retries=self._retries,
             max_retries=0 if self._delivered else self._max_retries,
             left_seconds=self._give_up_at - time.monotonic(),
             chance=random.random(),
         )
         if wait is None:
-            raise self._over(error.failure, error.decision_id) from None
+            raise self._fail(error.failure, error.decision_id) from None
         await self.end()
         self._call = None
         self._retries += 1
         await self._sleep(wait)
 
-    def _over(self, failure: Failure, decision_id: str | None = None) -> KeyferryError:
+    def _fail(self, failure: Failure, decision_id: str | None = None) -> KeyferryError:
         route = self.route
         decided = decision_id or (route.decision_id if route else None)
         self._error = build_error(failure, request_id=self.request_id, decision_id=decided, route=route)

@@ -1,13 +1,13 @@
-"""A fake for the tests of programs that use `keyferry.client`: the same client, with scripted answers in place of the bus.
+"""A fake for tests of programs that use `keyferry.client`: the same client, with scripted answers in place of the bus.
 
     fake = FakeKeyferry(tenant="acme", models=["gpt"])
     fake.reply("Hello, ", "world")
     answer = await program_under_test(fake)
     assert fake.requests[0].operation == "greeting"
 
-What is not scripted is echoed, as the built-in model `echo` does; embeddings have to be scripted, for `echo` has none. It never
-waits between retries, only notes for how long it would have. Tests of this package run the same scenarios against the fake and a
-real system.
+Requests that are not scripted are echoed, like the built-in model `echo` does; embeddings must be scripted, because `echo` has
+none. The fake does not wait between retries but records how long a real client would have waited. The tests of this package run
+the same scenarios against the fake and a real system.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ from keyferry.runtime.request.calls import CallAbandoned, CallFailed, Piece
 ECHO = "echo"
 CUSTOM = "custom"
 ENDPOINT = "fake"
-"""The tenant's own endpoint that all other models seem to be at."""
+"""The tenant's own endpoint that serves all other models."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyDelta:
-    """A step of a reply: one piece of text, reasoning or a tool call, as one delta."""
+    """A step of a reply: one delta of text, reasoning or a tool call."""
 
     text: str = ""
     reasoning: str = ""
@@ -48,8 +48,8 @@ class ReplyDelta:
     tool_name: str = ""
     tool_arguments: str = ""
 
-    def delta(self) -> dict[str, object]:
-        """The delta of a `chat.completion.chunk`."""
+    def to_json(self) -> dict[str, object]:
+        """Return the delta of a `chat.completion.chunk`."""
         delta: dict[str, object] = {}
         if self.text:
             delta["content"] = self.text
@@ -62,43 +62,43 @@ class ReplyDelta:
 
 
 Step = str | ReplyDelta | asyncio.Event | Failure
-"""Text (a delta of it), anything else to say, an event to wait for, or the failure that ends the reply."""
+"""A text (one delta), any other delta, an event to wait for, or the failure that ends the reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """What one request gets: its steps in order, then, unless a failure ends them, the end of a whole answer."""
+    """The reply to one request: its steps in order, then the end of a complete answer, unless a failure ends it."""
 
     steps: tuple[Step, ...]
     prompt_tokens: int = 0
     completion_tokens: int = 0
     vectors: tuple[tuple[float, ...], ...] = ()
-    """What a request for embeddings gets, unless a step fails it."""
+    """The reply to an embeddings request, unless a step fails."""
 
     @property
-    def refused(self) -> Failure | None:
-        """A failure of the gateway in the first step: then no worker takes the request."""
+    def refusal(self) -> Failure | None:
+        """A failure of the gateway in the first step, if there is one: then no worker accepts the request."""
         first = self.steps[0] if self.steps else None
         return first if isinstance(first, Failure) and first.where is Where.GATEWAY else None
 
 
 @dataclass(slots=True)
 class RecordedRequest:
-    """A request that was made. One that was retried stands here once for each try."""
+    """A request that was made. Each retry is recorded as a request of its own."""
 
     head: ChatRequest | EmbeddingRequest
     body: JsonObject
     cancelled: bool = False
-    """Whether it was given up before its answer was whole."""
+    """Whether it was given up before its answer was complete."""
 
     @property
     def model(self) -> str:
-        """What was asked for."""
+        """The requested model."""
         return self.head.model
 
     @property
     def operation(self) -> str | None:
-        """What it was for."""
+        """The operation of the request."""
         return self.head.operation
 
 
@@ -110,42 +110,45 @@ def failure(
     retry_after_seconds: float | None = None,
     status: int | None = None,
 ) -> Failure:
-    """A failure as a step of a reply. With `where=Where.GATEWAY` as the first step no worker takes the request."""
+    """Return a failure as a step of a reply.
+
+    As the first step with `where=Where.GATEWAY`, no worker accepts the request.
+    """
     delay_ms = None if retry_after_seconds is None else round(retry_after_seconds * 1000)
     return Failure(failure_class=kind, message=message, where=where, status=status, retry_after_ms=delay_ms)
 
 
 class FakeKeyferry(Client):
-    """A client whose answers are scripted. Use it as it is, or in an `async with` block."""
+    """A client whose answers are scripted. Use it directly or in an `async with` block."""
 
     def __init__(
         self, *, tenant: str = "test", models: Sequence[str] = (), max_retries: int = DEFAULT_MAX_RETRIES
     ) -> None:
         self._bus = _ScriptedTransport([ECHO, *models])
         self.waited_seconds: list[float] = []
-        """The waits between retries that a real client would have made."""
-        super().__init__(self._bus, tenant=tenant, max_retries=max_retries, sleep=self._note_wait)
+        """How long a real client would have waited before each retry."""
+        super().__init__(self._bus, tenant=tenant, max_retries=max_retries, sleep=self._record_wait)
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, retries included."""
+        """Every request so far, including retries."""
         return self._bus.requests
 
-    async def requested(self, count: int = 1) -> None:
-        """Wait until so many requests have been made, retries included."""
+    async def wait_for_requests(self, count: int = 1) -> None:
+        """Wait until `count` requests have been made, including retries."""
         while len(self.requests) < count:
             self._bus.called.clear()
             await self._bus.called.wait()
 
     def reply(self, *steps: Step, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
-        """Script the next request that is not scripted yet. Retries are requests of their own."""
+        """Script the reply to the next request without one. Retries are requests of their own."""
         self._bus.replies.append(ScriptedReply(steps, prompt_tokens, completion_tokens))
 
     def reply_embeddings(self, *vectors: Sequence[float], prompt_tokens: int = 0) -> None:
-        """Script the next request that is not scripted yet, which asks for as many embeddings."""
+        """Script the reply to the next request without one, which must ask for as many embeddings."""
         self._bus.replies.append(ScriptedReply((), prompt_tokens, vectors=tuple(tuple(vector) for vector in vectors)))
 
-    async def _note_wait(self, seconds: float) -> None:
+    async def _record_wait(self, seconds: float) -> None:
         self.waited_seconds.append(seconds)
         await asyncio.sleep(0)
 
@@ -165,12 +168,12 @@ class _ScriptedTransport:
         self.requests.append(recorded)
         self.called.set()
         if recorded.model not in self.names:
-            offered = ", ".join(self.names)
-            message = f"the model {recorded.model!r} is not offered to this tenant; it offers: {offered}"
+            available = ", ".join(self.names)
+            message = f"the model {recorded.model!r} is not offered to this tenant; it offers: {available}"
             return ScriptedReply((failure(FailureClass.NOT_FOUND, message, where=Where.GATEWAY),))
         if self.replies:
             return self.replies.popleft()
-        return _NO_EMBEDDINGS if _embeds(recorded) else _echo(recorded.body)
+        return _NO_EMBEDDINGS if _is_embedding(recorded) else _echo(recorded.body)
 
     async def models(self, tenant: str) -> Models:
         echo = Model(id=ECHO, provider=ECHO, key_source=KeySource.NONE)
@@ -180,42 +183,42 @@ class _ScriptedTransport:
         return Models(models=[echo, *others])
 
     async def close(self) -> None:
-        """There is nothing to leave."""
+        """Do nothing: there is no connection."""
 
 
 class _ScriptedCall:
-    """One try. The whole of a reply is one piece unless a stream was asked for."""
+    """One attempt. A reply is one piece, unless a stream was requested."""
 
     def __init__(self, recorded: RecordedRequest, reply: ScriptedReply) -> None:
         self.accepted: Accepted | None = None
         self._recorded = recorded
         self._reply = reply
         self._steps = deque(reply.steps)
-        self._said: list[ReplyDelta] = []
+        self._deltas: list[ReplyDelta] = []
         self._decision_id = ids.new(ids.DECISION)
         self._give_up_at = time.monotonic() + recorded.head.deadline_ms / 1000
         self._abandoned = asyncio.Event()
-        self._over = False
+        self._ended = False
 
     async def start(self) -> None:
-        if self._reply.refused is None:
-            self.accepted = _accepted(self._recorded.head, self._decision_id)
+        if self._reply.refusal is None:
+            self.accepted = _accept(self._recorded.head, self._decision_id)
 
     async def next_piece(self) -> Piece | None:
         while self._steps:
             if self._abandoned.is_set():
                 raise CallAbandoned
-            said = await self._take(self._steps.popleft())
-            if said is not None and self._recorded.head.stream:
-                return Piece(self._chunk({"delta": said.delta()}), last=False)
-        self._over = True
-        if _embeds(self._recorded):
+            delta = await self._take(self._steps.popleft())
+            if delta is not None and self._recorded.head.stream:
+                return Piece(self._chunk({"delta": delta.to_json()}), last=False)
+        self._ended = True
+        if _is_embedding(self._recorded):
             return Piece(self._embeddings(), last=True)
         return Piece(self._end_of_stream() if self._recorded.head.stream else self._completion(), last=True)
 
     async def cancel(self) -> None:
-        self._recorded.cancelled = self._recorded.cancelled or not self._over
-        self._over = True
+        self._recorded.cancelled = self._recorded.cancelled or not self._ended
+        self._ended = True
         self._abandoned.set()
 
     def abandon(self) -> None:
@@ -223,14 +226,14 @@ class _ScriptedCall:
 
     async def _take(self, step: Step) -> ReplyDelta | None:
         if isinstance(step, Failure):
-            self._over = True
+            self._ended = True
             raise CallFailed(step, decision_id=self._decision_id)
         if isinstance(step, asyncio.Event):
             await self._wait_for(step)
             return None
-        said = ReplyDelta(step) if isinstance(step, str) else step
-        self._said.append(said)
-        return said
+        delta = ReplyDelta(step) if isinstance(step, str) else step
+        self._deltas.append(delta)
+        return delta
 
     async def _wait_for(self, event: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(each.wait()) for each in (event, self._abandoned)]
@@ -247,7 +250,7 @@ class _ScriptedCall:
             detail = "the request's deadline passed before the answer was whole"
             raise CallFailed(Failure(failure_class=FailureClass.EXPIRED, message=detail))
 
-    # --- what goes over the wire
+    # --- encoding
 
     def _chunk(self, choice: dict[str, object] | None, **more: object) -> bytes:
         choices = [] if choice is None else [{"index": 0, "finish_reason": None, **choice}]
@@ -258,17 +261,20 @@ class _ScriptedCall:
         return finish + b"\n" + self._chunk(None, usage=self._usage)
 
     def _completion(self) -> bytes:
-        message: dict[str, object] = {"role": "assistant", "content": "".join(say.text for say in self._said) or None}
-        if reasoning := "".join(say.reasoning for say in self._said):
+        message: dict[str, object] = {
+            "role": "assistant",
+            "content": "".join(delta.text for delta in self._deltas) or None,
+        }
+        if reasoning := "".join(delta.reasoning for delta in self._deltas):
             message["reasoning_content"] = reasoning
-        if calls := _tool_calls(self._said):
+        if calls := _tool_calls(self._deltas):
             message["tool_calls"] = calls
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
         return orjson.dumps({**self._envelope("chat.completion"), "choices": [choice], "usage": self._usage})
 
     def _embeddings(self) -> bytes:
         rows = [
-            {"object": "embedding", "index": index, "embedding": _packed(vector)}
+            {"object": "embedding", "index": index, "embedding": _encode_vector(vector)}
             for index, vector in enumerate(self._reply.vectors)
         ]
         usage = {"prompt_tokens": self._reply.prompt_tokens, "total_tokens": self._reply.prompt_tokens}
@@ -281,7 +287,7 @@ class _ScriptedCall:
 
     @property
     def _finish_reason(self) -> str:
-        return "tool_calls" if _tool_calls(self._said) else "stop"
+        return "tool_calls" if _tool_calls(self._deltas) else "stop"
 
     @property
     def _usage(self) -> dict[str, int]:
@@ -302,27 +308,27 @@ _NO_EMBEDDINGS = ScriptedReply(
 )
 
 
-def _embeds(recorded: RecordedRequest) -> bool:
+def _is_embedding(recorded: RecordedRequest) -> bool:
     return recorded.head.kind is RequestKind.EMBEDDING
 
 
-def _packed(vector: Sequence[float]) -> str:
-    """OpenAI's base64: little-endian 32-bit floats."""
+def _encode_vector(vector: Sequence[float]) -> str:
+    """Encode a vector as OpenAI's base64: little-endian 32-bit floats."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
-def _tool_calls(said: Iterable[ReplyDelta]) -> list[dict[str, object]]:
-    """The one tool call that a reply can make, put together from its pieces."""
-    pieces = [say for say in said if say.tool_name or say.tool_arguments]
+def _tool_calls(deltas: Iterable[ReplyDelta]) -> list[dict[str, object]]:
+    """Assemble the one tool call that a reply can make from its pieces."""
+    pieces = [delta for delta in deltas if delta.tool_name or delta.tool_arguments]
     if not pieces:
         return []
-    name = next((say.tool_name for say in pieces if say.tool_name), "")
-    call_id = next((say.tool_call_id for say in pieces if say.tool_call_id), "")
-    arguments = "".join(say.tool_arguments for say in pieces)
+    name = next((delta.tool_name for delta in pieces if delta.tool_name), "")
+    call_id = next((delta.tool_call_id for delta in pieces if delta.tool_call_id), "")
+    arguments = "".join(delta.tool_arguments for delta in pieces)
     return [{"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}]
 
 
-def _accepted(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepted:
+def _accept(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepted:
     echo = head.model == ECHO
     return Accepted(
         attempt_id=ids.new(ids.ATTEMPT),
@@ -337,16 +343,16 @@ def _accepted(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepte
 
 
 def _echo(body: JsonObject) -> ScriptedReply:
-    """The text of the last user message, a word for each delta and token."""
+    """Return the text of the last user message, one word per delta and token."""
     messages = body["messages"]
     assert isinstance(messages, list), "the client has checked it"
-    said = [
+    texts = [
         content
         for message in messages
         if isinstance(message, dict)
         and message.get("role") == "user"
         and isinstance(content := message["content"], str)
     ]
-    detail = said[-1].split(" ") if said else [""]
-    pieces = [word if at == 0 else f" {word}" for at, word in enumerate(detail)]
-    return ScriptedReply(tuple(pieces), prompt_tokens=len(detail), completion_tokens=len(detail))
+    words = texts[-1].split(" ") if texts else [""]
+    pieces = [word if at == 0 else f" {word}" for at, word in enumerate(words)]
+    return ScriptedReply(tuple(pieces), prompt_tokens=len(words), completion_tokens=len(words))

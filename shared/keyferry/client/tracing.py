@@ -1,10 +1,10 @@
-"""The caller's trace, where it has one."""
+"""The trace context of the calling program."""
 
 
 def current_traceparent() -> str | None:
-    """The `traceparent` of OpenTelemetry's current span; None without the library or outside a span.
+    """Return the `traceparent` of OpenTelemetry's current span; None without the library or outside a span.
 
-    Source of the form: W3C Trace Context, section 3.2.
+    Source of the format: W3C Trace Context, section 3.2.
     """
     try:
         from opentelemetry import trace

@@ -86,7 +86,7 @@ class FakeSide:
         self.client.reply(*steps, prompt_tokens=PROMPT_TOKENS, completion_tokens=len(script.words))
 
     async def asked(self) -> None:
-        await self.client.requested()
+        await self.client.wait_for_requests()
 
     async def given_up(self) -> None:
         assert self.client.requests[-1].cancelled

@@ -78,7 +78,7 @@ async def test_an_error_is_final() -> None:
         for _ in range(2):
             with pytest.raises(Truncated):
                 await anext(stream)
-        with pytest.raises(RuntimeError, match="not over"):
+        with pytest.raises(RuntimeError, match="not ended"):
             _ = stream.answer
     assert len(fake.requests) == 1
 
@@ -114,7 +114,7 @@ async def test_cancelling_the_task_gives_up_the_request() -> None:
     fake = FakeKeyferry()
     fake.reply(asyncio.Event())
     task = asyncio.create_task(fake.chat(model="echo", messages=HELLO))
-    await fake.requested()
+    await fake.wait_for_requests()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -125,7 +125,7 @@ async def test_closing_the_client_wakes_who_waits() -> None:
     async with FakeKeyferry() as fake:
         fake.reply(asyncio.Event())
         task = asyncio.create_task(fake.chat(model="echo", messages=HELLO))
-        await fake.requested()
+        await fake.wait_for_requests()
     with pytest.raises(Cancelled):
         await task
     assert fake.requests[0].cancelled

@@ -25,7 +25,7 @@ def tool(index: int, arguments: str, **first: str) -> dict[str, object]:
 
 def assembled(*chunks: bytes) -> tuple[list[Delta], JsonObject]:
     assembly = StreamAssembly()
-    deltas = [delta for piece in chunks for delta in assembly.take(piece)]
+    deltas = [delta for piece in chunks for delta in assembly.add(piece)]
     return deltas, assembly.completion()
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_completion_is_told(data: bytes) -> None:
 @pytest.mark.parametrize("data", [b"x", b"3", b'{"choices": 3}'])
 def test_what_is_no_chunk_is_told(data: bytes) -> None:
     with pytest.raises(MalformedAnswer):
-        StreamAssembly().take(data)
+        StreamAssembly().add(data)
 
 
 def test_vectors_are_read_from_numbers_and_from_base64_in_the_order_of_their_indices() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from keyferry.client import BadRequest
-from keyferry.client.prepared_request import Asked, Input, asked, prepare_embeddings
+from keyferry.client.prepared_request import Input, PreparedRequest, prepare_chat, prepare_embeddings
 from keyferry.contracts.chat import EmbeddingRequest
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
@@ -23,8 +23,8 @@ def ask(
     operation: str | None = None,
     tags: dict[str, str] | None = None,
     **parameters: object,
-) -> Asked:
-    return asked(
+) -> PreparedRequest:
+    return prepare_chat(
         model=model,
         messages=HELLO if messages is None else messages,
         stream=stream,
@@ -87,10 +87,10 @@ def test_a_fault_does_not_repeat_what_was_said() -> None:
     assert "hunter2" not in str(raised.value)
 
 
-def embeddings(given: Input = "hello", **changes: object) -> Asked:
+def embeddings(given: Input = "hello", **changes: object) -> PreparedRequest:
     return prepare_embeddings(
         model="m",
-        given=given,
+        input_=given,
         timeout_seconds=60,
         operation=None,
         tags=None,

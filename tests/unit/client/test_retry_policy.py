@@ -17,14 +17,14 @@ def failed(kind: FailureClass, where: Where, retry_after_ms: int | None = None) 
 
 @pytest.mark.parametrize("kind", FailureClass)
 @pytest.mark.parametrize("where", PAID_PERHAPS)
-@pytest.mark.parametrize("taken", [False, True])
-def test_never_where_the_provider_may_have_charged(kind: FailureClass, where: Where, taken: bool) -> None:
-    assert not is_safe_to_retry(failed(kind, where, 10), taken=taken)
+@pytest.mark.parametrize("accepted", [False, True])
+def test_never_where_the_provider_may_have_charged(kind: FailureClass, where: Where, accepted: bool) -> None:
+    assert not is_safe_to_retry(failed(kind, where, 10), accepted=accepted)
 
 
 @pytest.mark.parametrize("kind", FailureClass)
 def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) -> None:
-    assert not is_safe_to_retry(failed(kind, W.GATEWAY, 10), taken=True)
+    assert not is_safe_to_retry(failed(kind, W.GATEWAY, 10), accepted=True)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,13 @@ def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) ->
 def test_what_passes_and_was_not_paid(
     kind: FailureClass, where: Where, retry_after_ms: int | None, again: bool
 ) -> None:
-    assert is_safe_to_retry(failed(kind, where, retry_after_ms), taken=False) == again
+    assert is_safe_to_retry(failed(kind, where, retry_after_ms), accepted=False) == again
 
 
 def wait(failure: Failure, retries: int = 0, left_seconds: float = 60, chance: float = 0.5) -> float | None:
-    return wait_seconds(failure, taken=False, retries=retries, max_retries=2, left_seconds=left_seconds, chance=chance)
+    return wait_seconds(
+        failure, accepted=False, retries=retries, max_retries=2, left_seconds=left_seconds, chance=chance
+    )
 
 
 def test_retries_are_bounded() -> None:
