@@ -1,41 +1,25 @@
-"""The adapter for Anthropic's Messages API against recorded traffic, judged by the recordings' own judge."""
+"""What only Anthropic's adapter does, against recorded traffic."""
 
 import json
 
 import pytest
 
 from services.provider_worker.adapters.anthropic.adapter import AnthropicAdapter
-from tests.support.providers.adapter_replay import (
-    assert_judged_right,
-    assert_meters_add_up,
-    assert_role_comes_once,
-    assert_usage_only_when_asked,
-    assert_wrong_lines_are_seen,
-    replay,
-)
+from tests.support.providers.adapter_replay import replay
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.recorded_traffic import Case, recorded_cases
 
 CASES = recorded_cases("anthropic")
-WHOLE = [case for case in CASES if case.status < 400]
+COMPLETE = [case for case in CASES if case.status < 400]
 ADAPTER = AnthropicAdapter()
 
 
-def test_every_kind_of_traffic_is_recorded() -> None:
+def test_enough_is_recorded() -> None:
     assert len(CASES) >= 19
-    assert {case.kind for case in CASES} >= {
-        "cache", "chat", "error", "reasoning", "reasoning_stream", "stream", "tools", "tools_stream", "vision",
-    }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_judge_accepts_what_the_adapter_makes_of_a_recording_however_it_is_cut(case: Case) -> None:
-    assert_judged_right(ADAPTER, case)
-
-
-@pytest.mark.parametrize("case", WHOLE, ids=str)
-def test_the_meters_add_up_to_the_total_the_caller_sees(case: Case) -> None:
-    assert_meters_add_up(ADAPTER, case)
+@pytest.mark.parametrize("case", COMPLETE, ids=str)
+def test_an_answer_has_its_model_and_finish_reason(case: Case) -> None:
     _, answer = replay(ADAPTER, case, 1)
     assert answer.failure is None
     assert answer.model_served
@@ -43,19 +27,15 @@ def test_the_meters_add_up_to_the_total_the_caller_sees(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.stream], ids=str)
-def test_a_caller_that_did_not_ask_for_usage_gets_none(case: Case) -> None:
-    assert_usage_only_when_asked(ADAPTER, case)
+def test_usage_is_the_last_chunk(case: Case) -> None:
     assert replay(ADAPTER, case, 1, include_usage=False)[0] == replay(ADAPTER, case, 1)[0][:-1]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.stream], ids=str)
-def test_the_role_comes_once(case: Case) -> None:
-    assert_role_comes_once(ADAPTER, case)
-
-
-@pytest.mark.parametrize("case", [case for case in WHOLE if "reasoning" in case.kind or case.kind == "vision"], ids=str)
-def test_thinking_comes_back_as_it_was_in_a_follow_up_turn(case: Case) -> None:
-    """What an answer told the caller is echoed, and the request holds the very blocks that Anthropic had sent."""
+@pytest.mark.parametrize(
+    "case", [case for case in COMPLETE if "reasoning" in case.kind or case.kind == "vision"], ids=str
+)
+def test_thinking_is_sent_back_unchanged_in_a_follow_up_turn(case: Case) -> None:
+    """Echo the answer, and expect the very blocks that Anthropic had sent."""
     chunks, answer = replay(ADAPTER, case, 0)
     if case.stream:
         deltas = [json.loads(chunk)["choices"][0]["delta"] for chunk in chunks[:-1]]
@@ -74,8 +54,3 @@ def test_thinking_comes_back_as_it_was_in_a_follow_up_turn(case: Case) -> None:
         assert blocks[0]["signature"] == "".join(event["delta"]["signature"] for event in signatures)
     else:
         assert blocks == json.loads(case.body)["content"]
-
-
-def test_the_judge_sees_a_wrong_answer() -> None:
-    case = next(case for case in CASES if case.kind == "tools_stream")
-    assert_wrong_lines_are_seen(ADAPTER, case, tool_calls=[])

@@ -42,7 +42,7 @@ def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = Tru
     return [*chunks, *answer.late], answer
 
 
-def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
+def outcome_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
     """The judge's line for an outcome: of a failure, a stream, a completion or a list of embeddings."""
     if answer.failure is not None:
         failure = answer.failure
@@ -60,29 +60,29 @@ def judge_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
     return line_of_completion(case, json.loads(answer.body))
 
 
-def assert_judged_right(adapter: Adapter, case: Case) -> None:
+def assert_matches_expectation(adapter: Adapter, case: Case) -> None:
     """The judge accepts what the adapter makes of the whole body, and `REPLAYS` - 1 cuttings give the very same."""
     whole = replay(adapter, case, 0)
-    assert mismatches(case, judge_line(case, *whole)) == []
+    assert mismatches(case, outcome_line(case, *whole)) == []
     for seed in range(1, REPLAYS):
         assert replay(adapter, case, seed) == whole, f"seed {seed}"
 
 
-def assert_meters_add_up(adapter: Adapter, case: Case) -> None:
+def assert_token_counts_add_up(adapter: Adapter, case: Case) -> None:
     """What the ledger gets of an answer is reported, and is the total that the caller sees; of a failure it is nothing."""
     chunks, answer = replay(adapter, case, 1)
     if answer.failure is not None:
         assert answer.usage_source is UsageSource.NONE
         assert answer.token_usage.total == 0
         return
-    usage = judge_line(case, chunks, answer)["usage"]
+    usage = outcome_line(case, chunks, answer)["usage"]
     assert isinstance(usage, dict)
     assert answer.usage_source is UsageSource.REPORTED
     assert answer.token_usage.total == usage["total_tokens"] > 0
     assert answer.token_usage.prompt == usage["prompt_tokens"]
 
 
-def assert_usage_only_when_asked(adapter: Adapter, case: Case) -> None:
+def assert_usage_only_when_requested(adapter: Adapter, case: Case) -> None:
     """Of a stream, a caller that did not ask for usage gets all but the usage; the ledger gets the same."""
     asked, answer_asked = replay(adapter, case, 1)
     chunks, answer = replay(adapter, case, 1, include_usage=False)
@@ -101,9 +101,9 @@ def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
     assert deltas[0]["role"] == "assistant"
 
 
-def assert_wrong_lines_are_seen(adapter: Adapter, case: Case, **wrong: object) -> None:
+def assert_mismatches_are_found(adapter: Adapter, case: Case, **wrong: object) -> None:
     """The judge rejects the line of `case` with any one of these fields in the place of its own."""
-    line = judge_line(case, *replay(adapter, case, 0))
+    line = outcome_line(case, *replay(adapter, case, 0))
     assert mismatches(case, line) == []
     for name, value in {"usage": {}, **wrong}.items():
         assert mismatches(case, {**line, name: value}) != [], name
