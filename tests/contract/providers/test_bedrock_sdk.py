@@ -1,7 +1,8 @@
-"""What the adapter sends to Bedrock, against what boto3 sends for the same request; and boto3's reading of hand-made streams."""
+"""The adapter's requests to Bedrock compared with boto3's, and hand-made streams read by both."""
 
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import boto3
@@ -41,8 +42,8 @@ def answer(asked: Asked) -> Reply:
         return Reply(200, {"content-type": "application/vnd.amazon.eventstream"}, pieces_of(STREAM))
     message = {"role": "assistant", "content": [{"text": "Hi"}]}
     counts = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
-    whole = {"output": {"message": message}, "stopReason": "end_turn", "usage": counts, "metrics": {"latencyMs": 1}}
-    return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(whole).encode()))
+    body = {"output": {"message": message}, "stopReason": "end_turn", "usage": counts, "metrics": {"latencyMs": 1}}
+    return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(body).encode()))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def client(upstream: Upstream) -> Iterator[BedrockRuntimeClient]:
-    made = boto3.client(
+    bedrock = boto3.client(
         "bedrock-runtime",
         region_name="us-east-1",
         endpoint_url=f"http://127.0.0.1:{upstream.port}",
@@ -61,11 +62,11 @@ def client(upstream: Upstream) -> Iterator[BedrockRuntimeClient]:
         aws_secret_access_key="secret",
         config=Config(retries={"total_max_attempts": 1}),
     )
-    yield made
-    made.close()
+    yield bedrock
+    bedrock.close()
 
 
-def made(upstream: Upstream, stream: bool = False, **fields: object) -> UpstreamRequest:
+def build_request(upstream: Upstream, stream: bool = False, **fields: object) -> UpstreamRequest:
     run = attempt_run(model=MODEL, stream=stream, base_url=f"http://127.0.0.1:{upstream.port}")
     run = run.model_copy(update={"key_fields": {"region": "us-east-1"}, "kind": RequestKind.CHAT})
     return BedrockAdapter().request(run, json.dumps(fields).encode())
@@ -78,136 +79,138 @@ def compare(upstream: Upstream, request: UpstreamRequest) -> None:
     assert asked.headers["Content-Type"] == request.headers["content-type"]
 
 
-def valid(client: BedrockRuntimeClient, request: UpstreamRequest) -> None:
+def validate(client: BedrockRuntimeClient, request: UpstreamRequest) -> None:
     shape = client.meta.service_model.operation_model("Converse").input_shape
     assert shape is not None
     report = ParamValidator().validate(json.loads(request.content) | {"modelId": MODEL}, shape)
     assert not report.has_errors(), report.generate_report()
 
 
-def test_a_whole_request(upstream: Upstream, client: BedrockRuntimeClient) -> None:
-    client.converse(
-        modelId=MODEL,
-        system=[{"text": "Be brief."}, {"text": "In English."}],
-        messages=[
-            {
-                "role": "user",
-                "content": [
-                    {"text": "What is this?"},
-                    {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}},
-                    {"document": {"format": "pdf", "name": "paper", "source": {"bytes": b"%PDF-"}}},
-                ],
-            },
-            {
-                "role": "assistant",
-                "content": [
-                    {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}},
-                    {"text": "Let me see."},
-                    {"toolUse": {"toolUseId": "c1", "name": "look", "input": {"x": 1.5, "y": [None, True]}}},
-                ],
-            },
-            {
-                "role": "user",
-                "content": [
-                    {
-                        "toolResult": {
-                            "toolUseId": "c1",
-                            "content": [
-                                {"text": "a cat"},
-                                {"image": {"format": "jpeg", "source": {"bytes": b"\xff\xd8"}}},
-                            ],
-                        }
-                    },
-                    {"text": "Sure?"},
-                ],
-            },
-        ],
-        inferenceConfig={"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END", "."]},
-        toolConfig={
-            "tools": [
+LOOK_SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}}
+REASONING = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}]
+LOOK_CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"x": 1.5, "y": [null, true]}'}}
+FULL_CONVERSE: dict[str, Any] = {
+    "system": [{"text": "Be brief."}, {"text": "In English."}],
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"text": "What is this?"},
+                {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}},
+                {"document": {"format": "pdf", "name": "paper", "source": {"bytes": b"%PDF-"}}},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}},
+                {"text": "Let me see."},
+                {"toolUse": {"toolUseId": "c1", "name": "look", "input": {"x": 1.5, "y": [None, True]}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
                 {
-                    "toolSpec": {
-                        "name": "look",
-                        "description": "Looks.",
-                        "inputSchema": {"json": {"type": "object", "properties": {"x": {"type": "number"}}}},
-                        "strict": True,
+                    "toolResult": {
+                        "toolUseId": "c1",
+                        "content": [
+                            {"text": "a cat"},
+                            {"image": {"format": "jpeg", "source": {"bytes": b"\xff\xd8"}}},
+                        ],
                     }
                 },
-                {"toolSpec": {"name": "wait", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
+                {"text": "Sure?"},
             ],
-            "toolChoice": {"tool": {"name": "look"}},
         },
-        outputConfig={
-            "textFormat": {
-                "type": "json_schema",
-                "structure": {"jsonSchema": {"schema": '{"type":"object"}', "name": "cat", "description": "A cat."}},
-            }
-        },
-        requestMetadata={"team": "a", "user": "u1"},
-        serviceTier={"type": "flex"},
-        additionalModelRequestFields={"top_k": 4},
-    )
-    look = {"type": "object", "properties": {"x": {"type": "number"}}}
-    details = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}]
-    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"x": 1.5, "y": [null, true]}'}}
-    request = made(
-        upstream,
-        model="anything",
-        messages=[
-            {"role": "system", "content": "Be brief."},
+    ],
+    "inferenceConfig": {"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END", "."]},
+    "toolConfig": {
+        "tools": [
             {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "What is this?"},
-                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "auto"}},
-                    {
-                        "type": "file",
-                        "file": {"filename": "paper.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
-                    },
-                ],
+                "toolSpec": {
+                    "name": "look",
+                    "description": "Looks.",
+                    "inputSchema": {"json": {"type": "object", "properties": {"x": {"type": "number"}}}},
+                    "strict": True,
+                }
             },
-            {"role": "developer", "content": [{"type": "text", "text": "In English."}]},
-            {"role": "assistant", "content": "Let me see.", "reasoning_details": details, "tool_calls": [call]},
-            {
-                "role": "tool",
-                "tool_call_id": "c1",
-                "content": [
-                    {"type": "text", "text": "a cat"},
-                    {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9g="}},
-                ],
-            },
-            {"role": "user", "content": "Sure?"},
+            {"toolSpec": {"name": "wait", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
         ],
-        max_completion_tokens=100,
-        temperature=0.5,
-        top_p=0.9,
-        stop=["END", "."],
-        tools=[
-            {
-                "type": "function",
-                "function": {"name": "look", "description": "Looks.", "parameters": look, "strict": True},
-            },
-            {"type": "function", "function": {"name": "wait"}},
-        ],
-        tool_choice={"type": "function", "function": {"name": "look"}},
-        response_format={
+        "toolChoice": {"tool": {"name": "look"}},
+    },
+    "outputConfig": {
+        "textFormat": {
             "type": "json_schema",
-            "json_schema": {"name": "cat", "description": "A cat.", "schema": {"type": "object"}, "strict": True},
+            "structure": {"jsonSchema": {"schema": '{"type":"object"}', "name": "cat", "description": "A cat."}},
+        }
+    },
+    "requestMetadata": {"team": "a", "user": "u1"},
+    "serviceTier": {"type": "flex"},
+    "additionalModelRequestFields": {"top_k": 4},
+}
+FULL_CHAT: dict[str, Any] = {
+    "model": "anything",
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "auto"}},
+                {
+                    "type": "file",
+                    "file": {"filename": "paper.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+                },
+            ],
         },
-        metadata={"team": "a"},
-        user="u1",
-        service_tier="flex",
-        top_k=4,
-        n=1,
-        seed=None,
-    )
+        {"role": "developer", "content": [{"type": "text", "text": "In English."}]},
+        {"role": "assistant", "content": "Let me see.", "reasoning_details": REASONING, "tool_calls": [LOOK_CALL]},
+        {
+            "role": "tool",
+            "tool_call_id": "c1",
+            "content": [
+                {"type": "text", "text": "a cat"},
+                {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9g="}},
+            ],
+        },
+        {"role": "user", "content": "Sure?"},
+    ],
+    "max_completion_tokens": 100,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "stop": ["END", "."],
+    "tools": [
+        {
+            "type": "function",
+            "function": {"name": "look", "description": "Looks.", "parameters": LOOK_SCHEMA, "strict": True},
+        },
+        {"type": "function", "function": {"name": "wait"}},
+    ],
+    "tool_choice": {"type": "function", "function": {"name": "look"}},
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "cat", "description": "A cat.", "schema": {"type": "object"}, "strict": True},
+    },
+    "metadata": {"team": "a"},
+    "user": "u1",
+    "service_tier": "flex",
+    "top_k": 4,
+    "n": 1,
+    "seed": None,
+}
+
+
+def test_a_request_with_every_field(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    client.converse(modelId=MODEL, **FULL_CONVERSE)
+    request = build_request(upstream, **FULL_CHAT)
     compare(upstream, request)
-    valid(client, request)
+    validate(client, request)
 
 
 def test_the_smallest_request_and_a_required_call(upstream: Upstream, client: BedrockRuntimeClient) -> None:
     client.converse(modelId=MODEL, messages=[{"role": "user", "content": [{"text": "Hi"}]}])
-    request = made(upstream, messages=[{"role": "user", "content": "Hi"}])
+    request = build_request(upstream, messages=[{"role": "user", "content": "Hi"}])
     compare(upstream, request)
     client.converse(
         modelId=MODEL,
@@ -219,7 +222,7 @@ def test_the_smallest_request_and_a_required_call(upstream: Upstream, client: Be
         },
         additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 2048}},
     )
-    request = made(
+    request = build_request(
         upstream,
         messages=[{"role": "user", "content": "Hi"}],
         stop=".",
@@ -228,7 +231,7 @@ def test_the_smallest_request_and_a_required_call(upstream: Upstream, client: Be
         reasoning_effort="low",
     )
     compare(upstream, request)
-    valid(client, request)
+    validate(client, request)
 
 
 def test_audio(upstream: Upstream, client: BedrockRuntimeClient) -> None:
@@ -237,20 +240,20 @@ def test_audio(upstream: Upstream, client: BedrockRuntimeClient) -> None:
         messages=[{"role": "user", "content": [{"audio": {"format": "wav", "source": {"bytes": b"RIFF"}}}]}],
     )
     part = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
-    request = made(upstream, messages=[{"role": "user", "content": [part]}])
+    request = build_request(upstream, messages=[{"role": "user", "content": [part]}])
     compare(upstream, request)
-    valid(client, request)
+    validate(client, request)
 
 
-def test_a_stream_is_asked_for_and_read_as_boto3_does(upstream: Upstream, client: BedrockRuntimeClient) -> None:
-    """Hand-made stream: that boto3 takes it proves that its frames are what Bedrock's are."""
+def test_a_stream_is_requested_and_read_as_by_boto3(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    """Read a hand-made stream; that boto3 accepts it proves that its frames are like Bedrock's."""
     streamed = client.converse_stream(modelId=MODEL, messages=[{"role": "user", "content": [{"text": "Hi"}]}])
     text, arguments = "", ""
     for one in streamed["stream"]:
         piece = one.get("contentBlockDelta", {}).get("delta", {})
         text += piece.get("text", "")
         arguments += piece.get("toolUse", {}).get("input", "")
-    request = made(upstream, stream=True, messages=[{"role": "user", "content": "Hi"}])
+    request = build_request(upstream, stream=True, messages=[{"role": "user", "content": "Hi"}])
     compare(upstream, request)
     run = attempt_run(model=MODEL, stream=True)
     reader = BedrockAdapter().reader(run, request, 200, {})
@@ -262,8 +265,8 @@ def test_a_stream_is_asked_for_and_read_as_boto3_does(upstream: Upstream, client
 
 def test_an_embedding(upstream: Upstream, client: BedrockRuntimeClient) -> None:
     body = {"texts": ["a"], "input_type": "search_document", "embedding_types": ["float"]}
-    given = client.invoke_model(modelId="cohere.embed-v4:0", body=json.dumps(body), contentType="application/json")
-    given["body"].read()
+    response = client.invoke_model(modelId="cohere.embed-v4:0", body=json.dumps(body), contentType="application/json")
+    response["body"].read()
     run = attempt_run(model="cohere.embed-v4:0", base_url=f"http://127.0.0.1:{upstream.port}")
     run = run.model_copy(update={"key_fields": {"region": "us-east-1"}, "kind": RequestKind.EMBEDDING})
     compare(upstream, BedrockAdapter().request(run, b'{"input":"a"}'))

@@ -1,7 +1,8 @@
-"""What the adapter sends to Cohere, against what Cohere's own client sends for the same request."""
+"""The adapter's requests to Cohere compared with those of Cohere's own client."""
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import cohere
 import httpx
@@ -49,7 +50,7 @@ def client(upstream: Upstream) -> Iterator[cohere.ClientV2]:
         yield cohere.ClientV2(api_key="a-word", base_url=f"http://127.0.0.1:{upstream.port}", httpx_client=http)
 
 
-def made(
+def build_request(
     upstream: Upstream, kind: RequestKind = RequestKind.CHAT, stream: bool = False, **fields: object
 ) -> UpstreamRequest:
     run = attempt_run(model=MODEL, stream=stream, base_url=f"http://127.0.0.1:{upstream.port}")
@@ -62,92 +63,93 @@ def compare(upstream: Upstream, request: UpstreamRequest) -> None:
     assert request.url == f"http://127.0.0.1:{upstream.port}{asked.path}"
 
 
-def test_a_whole_request(upstream: Upstream, client: cohere.ClientV2) -> None:
-    parameters = {"type": "object", "properties": {"x": {"type": "number"}}}
-    client.chat(
-        model=MODEL,
-        messages=[
-            cohere.SystemChatMessageV2(content="Be brief."),
-            cohere.UserChatMessageV2(
-                content=[
-                    cohere.TextContent(text="What is this?"),
-                    cohere.ImageUrlContent(image_url=cohere.ImageUrl(url=IMAGE, detail="low")),
-                ]
-            ),
-            cohere.AssistantChatMessageV2(
-                tool_plan="I will look.",
-                tool_calls=[
-                    cohere.ToolCallV2(
-                        id="look_1",
-                        function=cohere.ToolCallV2Function(name="look", arguments='{"x": 1.5}'),
-                    )
-                ],
-            ),
-            cohere.ToolChatMessageV2(tool_call_id="look_1", content="a cat"),
-            cohere.AssistantChatMessageV2(content="A cat."),
-            cohere.UserChatMessageV2(content="Sure?"),
-        ],
-        tools=[
-            cohere.ToolV2(
-                function=cohere.ToolV2Function(name="look", description="Looks.", parameters=parameters),
-            )
-        ],
-        strict_tools=True,
-        tool_choice="REQUIRED",
-        response_format=cohere.JsonObjectResponseFormatV2(json_schema={"type": "object"}),
-        max_tokens=100,
-        stop_sequences=["END", "."],
-        temperature=0.5,
-        seed=7,
-        frequency_penalty=0.25,
-        presence_penalty=0.5,
-        k=4,
-        p=0.75,
-        logprobs=True,
-        thinking=cohere.Thinking(type="enabled", token_budget=50),
-        safety_mode="STRICT",
-        documents=["A cat is an animal."],
-    )
-    details = [{"type": "reasoning.text", "format": "cohere-tool-plan-v1", "index": 0, "text": "I will look."}]
-    call = {"id": "look_1", "type": "function", "function": {"name": "look", "arguments": '{"x": 1.5}'}}
-    function = {"name": "look", "description": "Looks.", "parameters": parameters, "strict": True}
-    other = {"name": "wait", "strict": True}
-    request = made(
-        upstream,
-        messages=[
-            {"role": "developer", "content": "Be brief."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "What is this?"},
-                    {"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}},
-                ],
-            },
-            {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_details": details},
-            {"role": "tool", "tool_call_id": "look_1", "content": "a cat"},
-            {"role": "assistant", "content": "A cat."},
-            {"role": "user", "content": "Sure?"},
-        ],
-        tools=[{"type": "function", "function": function}, {"type": "function", "function": other}],
-        tool_choice={"type": "function", "function": {"name": "look"}},
-        response_format={"type": "json_schema", "json_schema": {"name": "cat", "schema": {"type": "object"}}},
-        max_tokens=100,
-        stop=["END", "."],
-        temperature=0.5,
-        seed=7,
-        frequency_penalty=0.25,
-        presence_penalty=0.5,
-        top_k=4,
-        top_p=0.75,
-        logprobs=True,
-        reasoning_effort="low",
-        safety_mode="STRICT",
-        documents=["A cat is an animal."],
-    )
-    compare(upstream, request)
+LOOK_SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}}
+REASONING = [{"type": "reasoning.text", "format": "cohere-tool-plan-v1", "index": 0, "text": "I will look."}]
+LOOK_CALL = {"id": "look_1", "type": "function", "function": {"name": "look", "arguments": '{"x": 1.5}'}}
+LOOK = {"name": "look", "description": "Looks.", "parameters": LOOK_SCHEMA, "strict": True}
+WAIT = {"name": "wait", "strict": True}
+FULL_COHERE_CHAT: dict[str, Any] = {
+    "messages": [
+        cohere.SystemChatMessageV2(content="Be brief."),
+        cohere.UserChatMessageV2(
+            content=[
+                cohere.TextContent(text="What is this?"),
+                cohere.ImageUrlContent(image_url=cohere.ImageUrl(url=IMAGE, detail="low")),
+            ]
+        ),
+        cohere.AssistantChatMessageV2(
+            tool_plan="I will look.",
+            tool_calls=[
+                cohere.ToolCallV2(
+                    id="look_1",
+                    function=cohere.ToolCallV2Function(name="look", arguments='{"x": 1.5}'),
+                )
+            ],
+        ),
+        cohere.ToolChatMessageV2(tool_call_id="look_1", content="a cat"),
+        cohere.AssistantChatMessageV2(content="A cat."),
+        cohere.UserChatMessageV2(content="Sure?"),
+    ],
+    "tools": [
+        cohere.ToolV2(
+            function=cohere.ToolV2Function(name="look", description="Looks.", parameters=LOOK_SCHEMA),
+        )
+    ],
+    "strict_tools": True,
+    "tool_choice": "REQUIRED",
+    "response_format": cohere.JsonObjectResponseFormatV2(json_schema={"type": "object"}),
+    "max_tokens": 100,
+    "stop_sequences": ["END", "."],
+    "temperature": 0.5,
+    "seed": 7,
+    "frequency_penalty": 0.25,
+    "presence_penalty": 0.5,
+    "k": 4,
+    "p": 0.75,
+    "logprobs": True,
+    "thinking": cohere.Thinking(type="enabled", token_budget=50),
+    "safety_mode": "STRICT",
+    "documents": ["A cat is an animal."],
+}
+FULL_CHAT: dict[str, Any] = {
+    "messages": [
+        {"role": "developer", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}},
+            ],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [LOOK_CALL], "reasoning_details": REASONING},
+        {"role": "tool", "tool_call_id": "look_1", "content": "a cat"},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": "Sure?"},
+    ],
+    "tools": [{"type": "function", "function": LOOK}, {"type": "function", "function": WAIT}],
+    "tool_choice": {"type": "function", "function": {"name": "look"}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "cat", "schema": {"type": "object"}}},
+    "max_tokens": 100,
+    "stop": ["END", "."],
+    "temperature": 0.5,
+    "seed": 7,
+    "frequency_penalty": 0.25,
+    "presence_penalty": 0.5,
+    "top_k": 4,
+    "top_p": 0.75,
+    "logprobs": True,
+    "reasoning_effort": "low",
+    "safety_mode": "STRICT",
+    "documents": ["A cat is an animal."],
+}
 
 
-def test_thinking_that_comes_back_and_results_in_parts(upstream: Upstream, client: cohere.ClientV2) -> None:
+def test_a_request_with_every_field(upstream: Upstream, client: cohere.ClientV2) -> None:
+    client.chat(model=MODEL, **FULL_COHERE_CHAT)
+    compare(upstream, build_request(upstream, **FULL_CHAT))
+
+
+def test_echoed_thinking_and_tool_results_in_parts(upstream: Upstream, client: cohere.ClientV2) -> None:
     client.chat(
         model=MODEL,
         messages=[
@@ -170,7 +172,7 @@ def test_thinking_that_comes_back_and_results_in_parts(upstream: Upstream, clien
     )
     details = [{"type": "reasoning.text", "format": "cohere-thinking-v1", "index": 0, "text": "Hm."}]
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": ""}}
-    request = made(
+    request = build_request(
         upstream,
         messages=[
             {"role": "user", "content": "Look."},
@@ -197,7 +199,9 @@ def test_a_stream(upstream: Upstream, client: cohere.ClientV2) -> None:
         )
     ]
     assert kinds == ["message-start", "message-end"]
-    request = made(upstream, stream=True, messages=[{"role": "user", "content": "Hi"}], reasoning_effort="none")
+    request = build_request(
+        upstream, stream=True, messages=[{"role": "user", "content": "Hi"}], reasoning_effort="none"
+    )
     compare(upstream, request)
 
 
@@ -210,7 +214,7 @@ def test_embeddings(upstream: Upstream, client: cohere.ClientV2) -> None:
         output_dimension=256,
         truncate="END",
     )
-    request = made(
+    request = build_request(
         upstream,
         RequestKind.EMBEDDING,
         input=["a", "b"],
@@ -221,4 +225,4 @@ def test_embeddings(upstream: Upstream, client: cohere.ClientV2) -> None:
     )
     compare(upstream, request)
     client.embed(model=MODEL, input_type="search_document", texts=["a"], embedding_types=["float"])
-    compare(upstream, made(upstream, RequestKind.EMBEDDING, input="a"))
+    compare(upstream, build_request(upstream, RequestKind.EMBEDDING, input="a"))
