@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from keyferry.contracts.envelope import Head, Message
+from keyferry.contracts.envelope import Message
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -118,11 +118,6 @@ class Subject(Generic[Q, R]):
             raise TypeError(f"{self.name} has no reply")
         reply: R = cast(Any, self.reply).decode(data)
         return reply
-
-    @property
-    def expects_reply(self) -> bool:
-        """Whether a message names an inbox for an answer: a decoded reply, or frames where the message has a body."""
-        return self.reply is not None or issubclass(self.message, Head)
 
     @property
     def name(self) -> str:

@@ -111,7 +111,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
 
 
 async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(bus: ProvisionedBus) -> None:
-    async def refuse(_: Message) -> Message:
+    async def refuse(message: Message) -> Message:
         raise Refused(ErrorCode.CONFLICT, "an answer")
 
     async with AsyncExitStack() as stack:

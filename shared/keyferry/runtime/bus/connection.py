@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from faststream.exceptions import IncorrectState
-from faststream.nats import NatsBroker, NatsMessage
+from faststream.nats import NatsBroker
 from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -21,8 +21,9 @@ from nats.js import JetStreamContext
 from keyferry.contracts import ids
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import AnySubject, Role, Subject, consumer_of, inbox_prefix, worker_id
-from keyferry.runtime.bus.dispatch import RawHandler, Received, answerer, may_reply, receiver
+from keyferry.runtime.bus.dispatch import RawHandler, Received, receiver
 from keyferry.runtime.bus.pulling import BatchHandler, Puller
+from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_secret, without_credentials
 
@@ -62,6 +63,7 @@ class Bus:
         self._leaving = False
         self.subscriptions: list[AnySubject] = []
         """Every subject declared, for the test that compares them with the topology."""
+        self._replies = ReplyMiddleware(role, lambda reply_to, data: self.client.publish(reply_to, data))
         self.broker = NatsBroker(
             settings.nats_url,
             security=_security(settings),
@@ -75,6 +77,7 @@ class Bus:
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
+            middlewares=[self._replies],
             apply_types=False,
             logger=None,
             graceful_timeout=settings.drain_seconds,
@@ -110,24 +113,14 @@ class Bus:
         Several are answered at once: one that waits for a provider must not block the others.
         """
         self.subscriptions.append(subject)
-        check_reply = may_reply(subject)
-
-        async def handle(received: Received[Q]) -> R:
-            return await handler(received.message)
-
-        answer = answerer(subject, handle, self.role)
-
-        async def on_message(message: NatsMessage) -> None:
-            if check_reply(message.reply_to):
-                await message.raw_message.respond(await answer(message.raw_message))
-
-        async def undecoded(message: NatsMessage) -> NatsMessage:
-            return message
-
         subscriber = self.broker.subscriber(
-            subject.pattern(), subject.queue or "", decoder=undecoded, no_reply=True, max_workers=_MAX_ANSWERS
+            subject.pattern(),
+            subject.queue or "",
+            decoder=self._replies.decoder(subject),
+            no_reply=True,
+            max_workers=_MAX_ANSWERS,
         )
-        subscriber(on_message)
+        subscriber(handler)
 
     def subscribe(
         self, subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], **placeholders: str
