@@ -1,4 +1,4 @@
-"""Wires the router: the only file here that names concrete things."""
+"""Assembles the router."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,10 +36,10 @@ _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
 class RoutingData:
-    """What the router knows of every tenant: its copies of the views, and the catalog and prices of this build."""
+    """What the router knows about every tenant: its copies of the views, and the catalog and prices of this build."""
 
     def __init__(self, bus: Bus, price_file: Path) -> None:
-        """Raises InvalidCatalog, and SettingsError where the prices cannot be read."""
+        """Load catalog and prices. Raises InvalidCatalog, and SettingsError if the prices cannot be read."""
         files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
         self.catalog = read_catalog(files)
         self.prices = load_prices(price_file)
@@ -57,7 +57,7 @@ class RoutingData:
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 
     def of(self, tenant: str) -> RoutingContext:
-        """What is known of a tenant now."""
+        """Return the routing context of a tenant as of now."""
         now = datetime.now(UTC)
         return RoutingContext(
             self.tenants.get(tenant),
@@ -72,7 +72,7 @@ class RoutingData:
         )
 
     def register(self, service: Service) -> None:
-        """Keep the copies while the service lives. It is ready without the one of health: no target rests then."""
+        """Follow the views while the service runs. It is ready without the health view: all targets then count as healthy."""
         for view in (self.tenants, self.endpoints, self.keys, self.health):
             service.opens(view.start, view.stop)
         for needed in (self.tenants, self.endpoints, self.keys):
@@ -89,11 +89,11 @@ class EndpointDatabase:
         self._relay: Relay | None = None
 
     def publishes(self) -> bool:
-        """Whether changes reach the view."""
+        """Return whether changes reach the view."""
         return self._relay is not None and self._relay.synced
 
     async def open(self) -> None:
-        """Wait for the database, then begin to publish. Raises SchemaMismatch."""
+        """Wait for the database, then start to publish. Raises SchemaMismatch."""
         await open_database(self._engine, SCHEMA, VERSIONS_DIR)
         writers = {ENDPOINTS_VIEW.name: ViewWriter(self._bus.client, ENDPOINTS_VIEW)}
         self._relay = Relay(self._engine, OUTBOX, writers, self.store.view_contents)
@@ -102,14 +102,14 @@ class EndpointDatabase:
         self._relay.start()
 
     async def close(self) -> None:
-        """Stop publishing and disconnect; what is not published is in the outbox."""
+        """Stop publishing and disconnect; unpublished changes stay in the outbox."""
         if self._relay is not None:
             await self._relay.stop()
         await self._engine.dispose()
 
 
 def create_app(settings: RouterSettings | None = None) -> Service:
-    """The router as a service that is not started. Raises SettingsError, and InvalidCatalog."""
+    """Assemble a router from `settings`, or from the environment. Raises SettingsError and InvalidCatalog."""
     settings = settings or load(RouterSettings)
     service = Service(Role.ROUTER, settings)
     bus = service.bus
@@ -132,7 +132,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
 
     service.opens(start_decisions, decisions.stop)
     service.opens(endpoints.open, endpoints.close)
-    service.needs("the endpoints' way to the bus (PostgreSQL and NATS)", endpoints.publishes)
+    service.needs("publication of endpoints (PostgreSQL and NATS)", endpoints.publishes)
     data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {

@@ -1,4 +1,4 @@
-"""What a tenant can call now, under every name it can use, with what the catalog knows of it. Pure."""
+"""The models that a tenant can call now, under every name it can use, with their catalog data. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -19,7 +19,7 @@ _DESCRIPTIVE_FIELDS = (
 
 
 def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
-    """The models that `query` asks for, in its order. Health is left out: what rests for a minute is still offered."""
+    """Return the models that `query` selects, in its order. Health is ignored: models of an open circuit are still listed."""
     found = callable_models(
         context,
         query.allowed_models,
@@ -43,9 +43,9 @@ def callable_models(
     unavailable: bool = False,
     unapproved: bool = False,
 ) -> list[Model]:
-    """The echo, the tenant's own endpoints and servers, then the catalog; each name once.
+    """Return the echo, then models of the tenant's own endpoints and servers, then the catalog's; each name once.
 
-    `unavailable` adds approved models that nobody's key can pay for, `unapproved` what own keys list beyond the catalog.
+    `unavailable` adds approved models that no key can pay for; `unapproved` adds models outside the catalog that own keys list.
     """
     if context.tenant is None or context.tenant.suspended:
         return []
@@ -82,9 +82,9 @@ def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
 
 
 def _own_key_models(context: RoutingContext) -> Iterator[Model]:
-    """What the tenant's keys were seen to list and the catalog does not have; of its own servers nobody else approves.
+    """Yield models that the tenant's keys list and the catalog lacks; those of its own servers need no approval.
 
-    What only the tenant's leave is missing for is shown as not available.
+    A model that only lacks the tenant's permission is included as not available.
     """
     for provider, keys in context.own_keys.items():
         for key in keys:
@@ -109,7 +109,7 @@ def _own_key_models(context: RoutingContext) -> Iterator[Model]:
 
 
 def _resolve_names(context: RoutingContext, allowed_models: Sequence[str] | None) -> Iterator[ResolvedModel]:
-    """Names to list: the catalog's own, or those that a client token is limited to."""
+    """Resolve the names to list: those of the catalog, or those that a client token is limited to."""
     if allowed_models is None:
         yield from (context.catalog.resolve(model.id) for model in context.catalog)
     else:
@@ -153,23 +153,23 @@ def _catalog_model(context: RoutingContext, resolved: ResolvedModel, unavailable
 
 
 def _usable_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[Candidate]:
-    """The candidates that a request for it would have, best first, health and draws aside."""
+    """Return the candidates that a request for the model would have, best first, without health and random order."""
     kept = [found for found in _all_candidates(context, resolved) if found.candidate.kept]
     return [found.candidate for found in sorted(kept, key=_candidate_order)]
 
 
 def _all_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[KeyCandidate]:
-    """Every way there would be with a key, those that may not be used included."""
+    """Return a candidate for every offering and key, including ineligible ones."""
     assert context.tenant is not None
     embeds = resolved.model is not None and Capability.EMBEDDINGS in resolved.model.capabilities
     kind = RequestKind.EMBEDDING if embeds else RequestKind.CHAT
     request = RouteRequest(context.tenant.tenant, resolved.name, kind=kind)
-    paying = payers(request, context, resolved, has_own_way=False)
+    paying = payers(request, context, resolved, has_own_endpoint=False)
     return list(key_candidates(request, context, resolved, None, paying))
 
 
 def _cost(model: Model) -> tuple[bool, Decimal]:
-    """By a million tokens in and a million out; what has no price comes last."""
+    """Return the sort key by cost of a million tokens of input and output; models without a price come last."""
     prices = model.prices
     return prices is None, Decimal(0) if prices is None else prices.input_usd + (prices.output_usd or 0)
 

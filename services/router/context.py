@@ -1,4 +1,4 @@
-"""What a request wants, what the router knows, and what comes of it: the arguments and the result of planning."""
+"""Arguments and result of planning: the route request, the routing context, and the plan. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog
 
 Keys = Mapping[str, Sequence[KeyFacts]]
-"""One owner's provider keys by provider, the lower priority number first."""
+"""One owner's provider keys by provider, lower priority numbers first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class RouteRequest:
     tenant: str
     model: str
     allowed_models: Sequence[str] | None = None
-    """What the client token may use; None is everything."""
+    """Models that the client token may use; None for all."""
     failed_attempts: Sequence[FailedAttempt] = ()
-    """Attempts of this request that have failed."""
+    """Earlier attempts of this request, all of which failed."""
     kind: RequestKind = RequestKind.CHAT
     prefer_own_keys: OwnKeys | None = None
     request_id: str = ""
-    """Keys of equal standing are drawn by it, so that one request is always planned alike."""
+    """Seed of the random order of equal keys, so that one request is always planned alike."""
 
 
 def _healthy(target: Target) -> Health | None:
@@ -47,30 +47,30 @@ def _no_price(provider: str, model: str) -> ModelPrices | None:
 
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
-    """What the router knows of the tenant at this moment."""
+    """What the router knows about the tenant at this moment."""
 
     tenant: Tenant | None
     endpoints: Sequence[Endpoint]
     now: datetime
     health: Callable[[Target], Health | None] = _healthy
-    """What the health monitor says of a target; None is nothing bad."""
+    """Returns the health of a target; None if nothing is wrong."""
     may_probe: Callable[[Target], bool] = _no_probe
-    """Whether a trial of a target whose time to rest is over may be made now."""
+    """Returns whether a half-open target may be probed now."""
     catalog: Catalog = field(default_factory=lambda: Catalog(()))
     own_keys: Keys = field(default_factory=dict)
     platform_keys: Keys = field(default_factory=dict)
     prices: Callable[[str, str], ModelPrices | None] = _no_price
-    """The list prices of a provider's model now, by the provider's name for it; None where none are known."""
+    """Returns the current list prices of a provider's model, by the provider's name for it; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Candidates and the order to try them in; or why there is none."""
+    """Candidates and the order in which to try them, or a refusal."""
 
     candidates: list[Candidate]
     order: list[int]
     refusal: Failure | None
     endpoints: dict[int, Endpoint]
-    """The endpoint behind a candidate's index, where it has one."""
+    """The endpoint of a candidate by the candidate's index, if it has one."""
     keys: dict[int, KeyFacts]
-    """The provider key behind a candidate's index, where it has one."""
+    """The provider key of a candidate by the candidate's index, if it has one."""

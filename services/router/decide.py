@@ -1,7 +1,4 @@
-"""From a chat request to the one message that follows: an attempt to run, or a refusal; and the decision record of it.
-
-Pure: the facts, the time and the fresh ids are arguments.
-"""
+"""The decision about a request: the message that runs the next attempt or the refusal, and the decision record. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +12,7 @@ from services.router.plan import plan
 
 @dataclass(frozen=True, slots=True)
 class FreshIds:
-    """Ids made for one decision."""
+    """New ids for one decision."""
 
     decision_id: str
     attempt_id: str
@@ -23,7 +20,7 @@ class FreshIds:
 
 @dataclass(frozen=True, slots=True)
 class RoutingDecision:
-    """What was decided. Exactly one of `run` and `refused` is set."""
+    """The result of a decision. Exactly one of `run` and `refused` is set."""
 
     plan: Plan
     run: AttemptRun | None
@@ -33,11 +30,11 @@ class RoutingDecision:
 Request = ChatRequest | EmbeddingRequest | Reroute
 
 MAX_ATTEMPTS = 5
-"""Attempts of one request in all: each costs the caller time, and may cost money."""
+"""Most attempts per request: each takes time, and may cost money."""
 
 
 def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, traceparent: str | None) -> RoutingDecision:
-    """Plan the request and make the next attempt's message, or the refusal."""
+    """Plan the request and create the message for the next attempt, or the refusal."""
     failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
     made = plan(_route_request(request), context)
     if made.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
@@ -92,7 +89,7 @@ def record(
     duration_us: int,
     trace: str,
 ) -> DecisionRecord:
-    """What the ledger keeps of the decision."""
+    """Create the decision record for the ledger."""
     return DecisionRecord(
         decision_id=fresh.decision_id,
         request_id=request.request_id,

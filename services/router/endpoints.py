@@ -1,4 +1,4 @@
-"""Tenants' own endpoints: what may be saved, and a tenant's endpoints out of the view."""
+"""Tenants' own endpoints: validation, and an index by tenant. Pure."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -6,21 +6,21 @@ from urllib.parse import urlsplit
 from keyferry.contracts.route import Endpoint, SaveEndpoint
 
 RESERVED = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
-"""Names that mean something else as the first part of a model name."""
+"""Names with another meaning as the first part of a model name."""
 
 
 class InvalidEndpoint(ValueError):
-    """The endpoint cannot be saved; the message says what to change."""
+    """An invalid endpoint; the message says what to change."""
 
 
 def validate_endpoint(command: SaveEndpoint) -> Endpoint:
-    """The endpoint to save. Raises InvalidEndpoint.
+    """Return the endpoint to save. Raises InvalidEndpoint.
 
-    Only the form of the URL is judged here: which addresses may be reached is decided by the worker when it connects,
-    because a name can point elsewhere by then.
+    Checks only the form of the URL. The worker checks the address when it connects, since a name may resolve to another address
+    by then.
     """
     if command.name in RESERVED:
-        raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name has a meaning of its own")
+        raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name is reserved")
     return Endpoint(
         tenant=command.tenant,
         name=command.name,
@@ -53,18 +53,18 @@ def _base_url(text: str) -> str:
 
 
 class EndpointIndex:
-    """Endpoints by tenant, derived from the view whenever it changes."""
+    """Endpoints by tenant, rebuilt whenever the view changes."""
 
     def __init__(self) -> None:
         self._by_tenant: dict[str, list[Endpoint]] = {}
 
     def rebuild(self, endpoints: Iterable[Endpoint]) -> None:
-        """Take the whole view in."""
+        """Replace the index by the endpoints of the whole view."""
         fresh: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints:
             fresh.setdefault(endpoint.tenant, []).append(endpoint)
         self._by_tenant = fresh
 
     def of(self, tenant: str) -> list[Endpoint]:
-        """A tenant's endpoints."""
+        """Return a tenant's endpoints."""
         return self._by_tenant.get(tenant, [])

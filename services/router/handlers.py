@@ -45,10 +45,10 @@ from services.router.store import EndpointStore
 _log = logging.getLogger(__name__)
 
 Publish = Callable[[str, bytes, str], Awaitable[None]]
-"""Publishes (subject, data, reply); raises nats-py's errors when the bus is away."""
+"""Publishes (subject, data, reply); raises nats-py's errors if the bus is unavailable."""
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
 ContextOf = Callable[[str], RoutingContext]
-"""What the router knows of a tenant now."""
+"""Returns the routing context of a tenant as of now."""
 
 
 class RequestHandlers:
@@ -82,7 +82,7 @@ class RequestHandlers:
             elif decision.refused is not None:
                 await self._publish(inbox, decision.refused.to_frame(), "")
         except NatsError:
-            _log.warning("a decision could not be sent on", extra={"request_id": request.request_id})
+            _log.warning("a decision could not be published", extra={"request_id": request.request_id})
         made = record(
             request,
             decision,
@@ -114,7 +114,7 @@ class ManagementHandlers:
         bus.respond(MODEL_LIST, self.list_models)
 
     async def save_endpoint(self, command: SaveEndpoint) -> Endpoint:
-        """Add or replace."""
+        """Add or replace an endpoint."""
         if self._context_of(command.tenant).tenant is None:
             raise Refused(
                 ErrorCode.NOT_FOUND, f"there is no tenant {command.tenant}; add it with `keyferry tenants create`"
@@ -128,7 +128,7 @@ class ManagementHandlers:
         return endpoint
 
     async def remove_endpoint(self, command: RemoveEndpoint) -> Endpoint:
-        """Remove."""
+        """Remove an endpoint."""
         with _refuse_outages(_UNKNOWN_WRITE):
             removed = await self._store.remove(command.tenant, command.name)
         if removed is None:
@@ -136,12 +136,12 @@ class ManagementHandlers:
         return removed
 
     async def list_endpoints(self, command: ListEndpoints) -> Endpoints:
-        """All of a tenant, in the order they are tried."""
+        """Return all endpoints of a tenant, in the order they are tried."""
         with _refuse_outages("so it cannot list them: try again in a moment"):
             return Endpoints(endpoints=await self._store.of_tenant(command.tenant))
 
     async def list_models(self, command: ListModels) -> Models:
-        """What a tenant can call now."""
+        """Return the models that a tenant can call now."""
         return Models(models=available_models(self._context_of(command.tenant), command))
 
 

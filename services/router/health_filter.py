@@ -1,4 +1,4 @@
-"""How a candidate stands by what happened to it: in this request, and lately in others. Pure."""
+"""Filters and ranks candidates by failures: in this request, and recently in others. Pure."""
 
 from enum import IntEnum
 
@@ -10,24 +10,24 @@ from services.router.catalog.lookup import NAMED_BY_TENANT
 from services.router.context import RouteRequest, RoutingContext
 
 OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
-"""Failures that another key of the same provider may not have: its account, its limits, the models it may see."""
+"""Failures that another key of the same provider may not have: of its account, its limits, or the models it may use."""
 
 
 class HealthRank(IntEnum):
-    """Where health puts a candidate among those of the same owner; the lower is tried first."""
+    """The rank of a candidate by health among those of the same owner; the lowest is tried first."""
 
     HALF_OPEN_PROBE = 0
-    """Its time to rest is over, and this is the trial: the next candidate answers if it fails again."""
+    """Its circuit is half-open, and this request is the probe: the next candidate answers if it fails again."""
     HEALTHY = 1
     RECOVERING = 2
-    """Its time to rest is over, and somebody else's trial has not succeeded yet."""
+    """Its circuit is half-open, and another request's probe has not succeeded yet."""
 
 
 def target_of(candidate: Candidate, tenant: str) -> Target | None:
-    """What the health monitor calls it; None where nothing is known.
+    """Return the target that the health monitor tracks for a candidate; None if it tracks none.
 
-    Servers at an address of the tenant's own are known by their endpoint; behind a provider key of such a server, an
-    Azure resource included, tenants share nothing but the provider's name, and one must not be judged by another's.
+    Endpoints are targets of their own. Behind the keys of a tenant's own server or Azure resource, tenants share only the
+    provider's name, so one tenant's failures must not affect another.
     """
     if candidate.endpoint is not None:
         return Target(provider=candidate.provider, model=candidate.model, tenant=tenant, endpoint=candidate.endpoint)
@@ -40,7 +40,7 @@ _UNKNOWN = (HealthRank.HEALTHY, "")
 
 
 class HealthFilter:
-    """Judges the candidates of one plan. A target's trial is taken once, for all keys behind it."""
+    """Filters the candidates of one plan. All keys of a target share one probe."""
 
     def __init__(self, request: RouteRequest, context: RoutingContext) -> None:
         self._request = request
@@ -48,9 +48,9 @@ class HealthFilter:
         self._seen: dict[tuple[str, str | None, str], tuple[HealthRank, str] | str] = {}
 
     def apply(self, candidate: Candidate, *, probe_allowed: bool) -> tuple[Candidate, HealthRank]:
-        """The candidate, dropped where it must not be tried now, and its standing.
+        """Return the candidate, dropped if it must not be tried now, and its health rank.
 
-        `may_try`: whether it would really be tried first, so that a trial is not taken for nothing.
+        `probe_allowed`: whether the candidate would come first, so that no probe is used up in vain.
         """
         for failed in self._request.failed_attempts:
             if would_fail_again(candidate, failed):
@@ -79,12 +79,12 @@ class HealthFilter:
             name = target.endpoint or f"{target.provider}'s {target.model}"
             return f"{name} is {health.state} for {rest_seconds:.1f} s more: {health.reason}"
         if probe_allowed and self._context.may_probe(target):
-            return HealthRank.HALF_OPEN_PROBE, f"it was {health.state}, and this is the trial whether it is well again"
-        return HealthRank.RECOVERING, f"it was {health.state}, and others come first until a trial has succeeded"
+            return HealthRank.HALF_OPEN_PROBE, f"it was {health.state}, and this request is the half-open probe"
+        return HealthRank.RECOVERING, f"it was {health.state}, and others come first until a probe has succeeded"
 
 
 def would_fail_again(candidate: Candidate, failed: FailedAttempt) -> bool:
-    """Whether this attempt's failure is to be expected of the candidate, too."""
+    """Return whether the candidate would probably fail like this attempt."""
     if (failed.provider, failed.endpoint, failed.model) != (
         candidate.provider,
         candidate.endpoint,
@@ -97,10 +97,10 @@ def would_fail_again(candidate: Candidate, failed: FailedAttempt) -> bool:
         return False  # another key of these is another server
     failure = failed.failure
     if failure.failure_class is FailureClass.UNAVAILABLE and failure.where is Where.NOT_SENT:
-        return False  # this key could not be had, since it was removed a moment ago: nobody asked the provider
+        return False  # the key was removed a moment ago, so no request was sent to the provider
     return failure.failure_class not in OF_THE_KEY
 
 
 def drop(candidate: Candidate, reason: DropReason, detail: str) -> Candidate:
-    """The candidate, not to be tried for this reason."""
+    """Return the candidate as dropped for this reason."""
     return candidate.model_copy(update={"kept": False, "reason": reason, "detail": detail})

@@ -1,4 +1,4 @@
-"""Candidates that a provider key would pay for: each offering of the model with each key for it, kept or dropped. Pure."""
+"""Candidates paid by a provider key: each offering of the model with each key for it, kept or dropped. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _DRAW_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """An owner of keys, as far as this request may use them."""
+    """An owner of keys, and whether its keys may pay for this request."""
 
     owner: str
     keys: Keys
@@ -36,34 +36,34 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class KeyCandidate:
-    """A candidate with what orders it."""
+    """A candidate with its sort criteria."""
 
     candidate: Candidate
     key: KeyFacts | None = None
     payer: int = 0
-    """Place of the key's owner: the lower pays first."""
+    """Rank of the key's owner: the lowest pays first."""
     place: int = 0
-    """Place of the offering in the catalog."""
+    """Position of the provider in the catalog's offerings."""
 
     def rank(self, request_id: str) -> tuple[bool, int, int, float]:
-        """Order among candidates of one owner and standing: valid keys, priority, the catalog's order, and a draw."""
+        """Return the sort key among candidates of one owner and health rank: valid keys, priority, catalog order, random."""
         assert self.key is not None
         return self.key.status is KeyStatus.DEGRADED, self.key.priority, self.place, draw(request_id, self.key)
 
 
 def payers(
-    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, *, has_own_way: bool
+    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, *, has_own_endpoint: bool
 ) -> tuple[Payer, ...]:
-    """Whose keys pay, in order, and whose may not and why.
+    """Return whose keys may pay, in order, with the reason if an owner's may not.
 
-    `has_own_way`: whether an endpoint of the tenant's own offers the model. A tenant that has not said whether the
-    platform may pay is taken to want its own alone as soon as it has something of its own for the model.
+    `has_own_endpoint`: whether an endpoint of the tenant offers the model. Without a policy, the platform does not pay as soon as the
+    tenant has an endpoint or a key of its own for the model.
     """
     tenant = context.tenant
     assert tenant is not None
     if tenant.tenant == PLATFORM_TENANT:
         return (Payer(PLATFORM_TENANT, context.platform_keys),)
-    has_own = has_own_way or any(context.own_keys.get(offering.provider) for offering in resolved.offerings)
+    has_own = has_own_endpoint or any(context.own_keys.get(offering.provider) for offering in resolved.offerings)
     own = Payer(tenant.tenant, context.own_keys, _own_keys_ineligibility(tenant))
     platform = Payer(PLATFORM_TENANT, context.platform_keys, _platform_ineligibility(request, tenant, has_own=has_own))
     return (platform, own) if request.prefer_own_keys == "last" else (own, platform)
@@ -82,7 +82,7 @@ def _platform_ineligibility(request: RouteRequest, tenant: Tenant, *, has_own: b
         return DropReason.KEY_POLICY, "the request wants the tenant's own keys only (X-Prefer-BYOK: only)"
     if tenant.key_policy is None and has_own:
         detail = (
-            "the tenant has its own way to this model and has not allowed the platform's keys beside it"
+            "the tenant has its own endpoint or key for this model and has not allowed the platform's keys in addition"
             f" (`keyferry tenants set {tenant.tenant} --keys own-then-platform`)"
         )
         return DropReason.KEY_POLICY, detail
@@ -92,7 +92,7 @@ def _platform_ineligibility(request: RouteRequest, tenant: Tenant, *, has_own: b
 def key_candidates(
     request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, ban: Ineligibility, paying: Sequence[Payer]
 ) -> Iterator[KeyCandidate]:
-    """Every offering with every key for it; where a provider has no key that could pay, one candidate that says so."""
+    """Yield every offering with every key for it; one dropped candidate for a provider without a key that could pay."""
     assert context.tenant is not None
     providers = list(dict.fromkeys(offering.provider for offering in resolved.offerings))
     ban = ban or _check_kind(request, resolved)
@@ -101,7 +101,7 @@ def key_candidates(
         for rank, payer in enumerate(paying):
             for key in payer.keys.get(provider, ()):
                 if key.tenant != payer.owner:
-                    continue  # a view that is not what it should be must not make anybody pay for another
+                    continue  # a corrupt view must never charge an owner for another
                 reachable = reachable or payer.ineligibility is None
                 ineligibility = ban or payer.ineligibility or check_state(key, context.now)
                 offering = find_offering(resolved.offerings, key)
@@ -168,7 +168,7 @@ def _key_attributes(key: KeyFacts, offering: Offering) -> str:
 
 
 def source_of(key: KeyFacts) -> KeySource:
-    """Whose key it is, as the ledger names it; the key of a tenant's own server counts as that server."""
+    """Return the key source as the ledger records it; a key of a tenant's own server counts as `custom`."""
     if key.tenant == PLATFORM_TENANT:
         return KeySource.PLATFORM
     return KeySource.CUSTOM if key.provider in SELF_HOSTED else KeySource.BYOK
@@ -192,10 +192,10 @@ def _no_key_detail(provider: str, paying: Sequence[Payer]) -> str:
 
 
 def draw(request_id: str, key: KeyFacts) -> float:
-    """A number that puts keys in a random order in which each comes first as often as its weight says; the lower first.
+    """Return a random sort key with which each key comes first as often as its weight says; the lowest comes first.
 
     Exponential variates with the weights as rates: Efraimidis and Spirakis, "Weighted random sampling with a reservoir"
-    (2006). A hash stands in for chance, so that the same request draws the same.
+    (2006). A hash replaces the random number, so that the same request gets the same order.
     """
     digest = blake2b(f"{request_id} {key.key_id}".encode(), digest_size=_DRAW_BYTES).digest()
     uniform = (int.from_bytes(digest, "big") + 1) / (256**_DRAW_BYTES + 1)

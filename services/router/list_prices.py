@@ -1,4 +1,4 @@
-"""What models cost by list, for people who choose one and for the rule that platform keys pay for priced models only. Pure."""
+"""List prices of models: shown to people, and required for models that the platform's keys pay for. Pure."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -10,11 +10,11 @@ from keyferry.pricing.file import PriceList
 from keyferry.pricing.tariff import PRICE_PLACES, Rate
 
 PERIOD_SECONDS = 1800
-"""How long prices are taken to stay: they change at midnight, and some providers ask less at certain hours of the day."""
+"""How long prices are cached: they change at midnight, and some providers have cheaper hours."""
 
 
 class ListPrices:
-    """Prices by provider and the provider's name for the model, remembered for as long as they hold."""
+    """Prices by provider and the provider's name for the model, cached for one period."""
 
     def __init__(self, prices: PriceList) -> None:
         self._prices = prices
@@ -22,7 +22,7 @@ class ListPrices:
         self._cached: dict[tuple[str, str], ModelPrices | None] = {}
 
     def of(self, provider: str, model: str, now: datetime) -> ModelPrices | None:
-        """The list prices at `now` (with a time zone); None where input has no price."""
+        """Return the list prices at `now` (with a time zone); None if input has no price."""
         period = int(now.timestamp()) // PERIOD_SECONDS
         if period != self._period:
             self._period, self._cached = period, {}
@@ -32,7 +32,7 @@ class ListPrices:
         return self._cached[place]
 
     def preload(self, models: Iterable[CatalogModel], now: datetime) -> None:
-        """Look every offering of these models up, so that no request has to wait for a first search."""
+        """Look up every offering of these models in advance, so that no request waits for a first lookup."""
         for model in models:
             for offering in model.offerings:
                 self.of(offering.provider, offering.upstream, now)
@@ -54,7 +54,7 @@ class ListPrices:
 
 
 def covers(prices: ModelPrices | None, *, embeds: bool) -> bool:
-    """Whether every call of a model can be priced by these: embeddings have no output that would need a price."""
+    """Return whether these prices cover every call of a model: embeddings have no output that needs a price."""
     return prices is not None and (embeds or prices.output_usd is not None)
 
 
@@ -63,5 +63,5 @@ def _optional(rate: Rate | None) -> Decimal | None:
 
 
 def _per_million(rate: Rate) -> Decimal:
-    """Dollars per million tokens of an ordinary prompt."""
+    """Return dollars per million tokens of a prompt of ordinary length."""
     return Decimal(rate.base).scaleb(-PRICE_PLACES)

@@ -1,4 +1,4 @@
-"""From a request and the facts to an ordered plan of attempts, with a reason for every candidate, kept or dropped."""
+"""From a request and its context to an ordered plan of attempts, with a reason for every candidate, kept or dropped. Pure."""
 
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
@@ -15,11 +15,11 @@ CUSTOM = "custom"
 
 
 def plan(request: RouteRequest, context: RoutingContext) -> Plan:
-    """Decide. Constraints first, then whose key pays, then health, then the order.
+    """Plan the attempts: constraints first, then whose key pays, then health, then the order.
 
-    The echo and the tenant's own endpoints come first, the lower priority number before the name; then its provider keys
-    and the platform's, in the order of its policy. A target whose time to rest is over is tried first among those, once in
-    a while, since the next candidate answers if it fails again; otherwise it comes last until a trial has succeeded.
+    The echo and the tenant's own endpoints come first, ordered by priority number and name; then the keys of the tenant and of
+    the platform, in the order of its policy. A half-open target is now and then tried first among those, as a probe, since the
+    next candidate answers if it fails again; otherwise it comes last until a probe has succeeded.
     """
     resolved = context.catalog.resolve(request.model)
     builder = _PlanBuilder(request, context, resolved)
@@ -31,7 +31,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
 
 
 class _PlanBuilder:
-    """A plan while it is made."""
+    """Collects the candidates of a plan and their order."""
 
     def __init__(self, request: RouteRequest, context: RoutingContext, resolved: ResolvedModel) -> None:
         self._request = request
@@ -44,18 +44,18 @@ class _PlanBuilder:
         self._keys: dict[int, KeyFacts] = {}
         self._order: list[tuple[tuple[int | float, ...], int]] = []
         self._shadowed = False
-        """Whether the name means an endpoint of the tenant's own, and nothing of the catalog."""
+        """Whether the name means one of the tenant's endpoints and nothing of the catalog."""
         self._endpoint_offers = False
 
     def add_echo(self) -> None:
-        """The built-in echo."""
+        """Add the built-in echo."""
         candidate = _echo(self._request, self._ban)
         if candidate.kept:
             self._order.append(((0,), 0))
         self._candidates.append(candidate)
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
-        """One of the tenant's own endpoints."""
+        """Add one of the tenant's own endpoints."""
         index = len(self._candidates)
         self._endpoints[index] = endpoint
         candidate, named = _custom(self._request, endpoint, self._ban)
@@ -68,10 +68,10 @@ class _PlanBuilder:
         self._candidates.append(candidate)
 
     def add_keys(self) -> None:
-        """What provider keys can pay for, unless the name belongs to one of the tenant's endpoints.
+        """Add what provider keys can pay for, unless the name belongs to one of the tenant's endpoints.
 
-        A request that names an endpoint must not reach a provider that happens to be called the same; and vectors of an
-        endpoint cannot be told to be those of the catalog's model.
+        A request that names an endpoint must not reach a provider of the same name; and embeddings of an endpoint's model are not
+        interchangeable with those of the catalog's model of that name.
         """
         embeds_itself = self._request.kind is RequestKind.EMBEDDING and self._endpoint_offers
         if self._shadowed or embeds_itself or not self._resolved.offerings:
@@ -81,7 +81,7 @@ class _PlanBuilder:
             return
         names = (self._request.model, self._resolved.model.id) if self._resolved.model else (self._request.model,)
         ban = _find_ban(self._request, self._context, names)
-        paying = payers(self._request, self._context, self._resolved, has_own_way=self._endpoint_offers)
+        paying = payers(self._request, self._context, self._resolved, has_own_endpoint=self._endpoint_offers)
         made = list(key_candidates(self._request, self._context, self._resolved, ban, paying))
         for rank in range(len(paying)):
             leading = not self._order
@@ -102,14 +102,14 @@ class _PlanBuilder:
         self._candidates.append(candidate)
 
     def build(self) -> Plan:
-        """The plan, or why there is none."""
+        """Return the plan, or the refusal."""
         order = [index for _, index in sorted(self._order)]
         failure = None if order else refusal(self._request, self._context, self._resolved, self._candidates)
         return Plan(self._candidates, order, failure, self._endpoints, self._keys)
 
 
 def _find_ban(request: RouteRequest, context: RoutingContext, names: tuple[str, ...]) -> Ineligibility:
-    """What forbids every candidate alike, if anything does. `names` are those that a client token may know it by."""
+    """Return what bans every candidate alike. `names` are those under which a client token may allow the model."""
     if context.tenant is None or context.tenant.suspended:
         return DropReason.TENANT_SUSPENDED, f"the tenant {request.tenant} is suspended or unknown"
     if request.allowed_models is not None and not any(name in request.allowed_models for name in names):
@@ -119,7 +119,7 @@ def _find_ban(request: RouteRequest, context: RoutingContext, names: tuple[str, 
 
 def _echo(request: RouteRequest, ban: Ineligibility) -> Candidate:
     if request.model != ECHO:
-        detail = "the built-in echo only answers to `echo`"
+        detail = "the built-in echo only serves the model `echo`"
         return _dropped_candidate(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, detail)
     if ban is not None:
         return _dropped_candidate(ECHO, None, ECHO, KeySource.NONE, *ban)
@@ -128,12 +128,12 @@ def _echo(request: RouteRequest, ban: Ineligibility) -> Candidate:
         model=ECHO,
         key_source=KeySource.NONE,
         kept=True,
-        detail="the built-in echo was asked for by name",
+        detail="the built-in echo was requested by name",
     )
 
 
 def _custom(request: RouteRequest, endpoint: Endpoint, ban: Ineligibility) -> tuple[Candidate, bool]:
-    """The endpoint as a candidate, and whether the request names it."""
+    """Return the endpoint as a candidate, and whether the request names it."""
     owner, slash, rest = request.model.partition("/")
     named = bool(slash) and owner == endpoint.name and bool(rest)
     model = rest if named else request.model

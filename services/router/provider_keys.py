@@ -1,4 +1,4 @@
-"""Provider keys out of the view, and what a key is good for: a closed list of reasons why it may not pay. Pure."""
+"""Provider keys by owner, and a closed list of reasons why a key may not pay for a request. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from services.router.context import Keys, RoutingContext
 from services.router.list_prices import covers
 
 Ineligibility = tuple[DropReason, str] | None
-"""Why something may not be used, in data and in words; None where it may."""
+"""Why something may not be used, as a reason code and a text; None if it may."""
 
 _TIERS = {tier: rank for rank, tier in enumerate(Tier)}
 _REGION_FIELDS = ("region", "location")
@@ -22,43 +22,43 @@ _REMEDIES = {
     KeyStatus.INVALID: "replace it with `keyferry keys rotate`, or test it again with `keyferry keys test`",
     KeyStatus.EXPIRED: "replace it, or set a later date",
     KeyStatus.DISABLED: "switch it on with `keyferry keys enable`",
-    KeyStatus.UNDECRYPTABLE: "the operator has to look at `keyferry vault verify`",
+    KeyStatus.UNDECRYPTABLE: "the operator has to run `keyferry vault verify`",
 }
 
 
 class KeyIndex:
-    """Provider keys by owner and provider, derived from the view whenever it changes."""
+    """Provider keys by owner and provider, rebuilt whenever the view changes."""
 
     def __init__(self) -> None:
         self._by_owner: dict[str, dict[str, list[KeyFacts]]] = {}
 
     def rebuild(self, keys: Iterable[KeyFacts]) -> None:
-        """Take the whole view in."""
+        """Replace the index by the keys of the whole view."""
         fresh: dict[str, dict[str, list[KeyFacts]]] = {}
         for key in sorted(keys, key=lambda key: (key.priority, key.key_id)):
             fresh.setdefault(key.tenant, {}).setdefault(key.provider, []).append(key)
         self._by_owner = fresh
 
     def of(self, owner: str) -> Keys:
-        """An owner's keys; the platform's stand under the tenant `platform`."""
+        """Return an owner's keys; the platform's belong to the tenant `platform`."""
         return self._by_owner.get(owner, _NO_KEYS)
 
 
 def provider_title(provider: str) -> str:
-    """A provider's name for people."""
-    data = PROVIDERS.get(provider)
-    return data.title if data else provider
+    """Return a provider's display name."""
+    known = PROVIDERS.get(provider)
+    return known.title if known else provider
 
 
 def describe_key(key: KeyFacts) -> str:
-    """A key in words. What the platform calls its own keys is nobody else's business."""
+    """Describe a key for people. The labels of the platform's keys are not shown."""
     if key.tenant == PLATFORM_TENANT:
         return f"the platform's key for {provider_title(key.provider)}"
     return f"the own key {key.label!r} for {provider_title(key.provider)}"
 
 
 def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
-    """The first offering of the key's provider that the key's region has; None where there is none."""
+    """Return the first offering of the key's provider that is available in the key's region; None without any."""
     region = next((key.fields[name] for name in _REGION_FIELDS if name in key.fields), "")
     for offering in offerings:
         if offering.provider == key.provider and (offering.region is None or region.startswith(offering.region)):
@@ -67,7 +67,7 @@ def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | No
 
 
 def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
-    """What is wrong with a key, whatever it is to be used for."""
+    """Return why a key cannot be used at all; None if it can."""
     if key.status not in USABLE:
         detail = f"{describe_key(key)} is {key.status}: {_REMEDIES[key.status]}"
         return DropReason.KEY_UNUSABLE, detail
@@ -79,7 +79,7 @@ def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
 
 
 def check_scope(key: KeyFacts, resolved: ResolvedModel, offering: Offering, context: RoutingContext) -> Ineligibility:
-    """Why this key may not be used for this model."""
+    """Return why this key may not be used for this model; None if it may."""
     assert context.tenant is not None
     names = (resolved.name, offering.upstream, resolved.model.id if resolved.model else resolved.name)
     if resolved.model is None:
@@ -98,7 +98,7 @@ def check_scope(key: KeyFacts, resolved: ResolvedModel, offering: Offering, cont
 
 
 def _check_platform(model: CatalogModel, offering: Offering, tier: Tier, context: RoutingContext) -> Ineligibility:
-    """What the platform pays for is in the tenant's tier, and its cost is known beforehand."""
+    """Check that the model is in the tenant's tier and that its cost is known in advance."""
     if _TIERS[tier] < _TIERS[model.tier]:
         detail = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}"
         return DropReason.TIER_TOO_LOW, detail
@@ -113,9 +113,9 @@ def _check_platform(model: CatalogModel, offering: Offering, tier: Tier, context
 
 
 def _check_unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> Ineligibility:
-    """A model outside the catalog goes with the tenant's own keys alone, where one lists it and the tenant allows it.
+    """Check a model outside the catalog: only own keys that list it may pay, and only with the tenant's permission.
 
-    On servers of its own, Azure's deployments included, a tenant has chosen the models itself: nobody approves them.
+    On its own servers and Azure deployments a tenant chooses the models itself, so they need no approval.
     """
     if key.tenant == PLATFORM_TENANT:
         return DropReason.NOT_IN_CATALOG, "the platform's keys are for models of the catalog only"

@@ -1,4 +1,4 @@
-"""Why a request gets no attempt, told so that somebody can do something about it. Pure."""
+"""Why a request gets no attempt, with a message that helps to fix it. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,7 @@ from services.router.context import RouteRequest, RoutingContext
 from services.router.health_filter import target_of
 
 _MAX_NAMED = 8
-"""Names or reasons in one message: enough to act upon."""
+"""Most names or reasons in one message."""
 _OF_KEYS = frozenset(
     {
         DropReason.NO_KEY,
@@ -30,7 +30,7 @@ _OF_KEYS = frozenset(
 def refusal(
     request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, candidates: Sequence[Candidate]
 ) -> Failure:
-    """What a rule forbids, what failed, what rests, what is switched off, what no key pays for, what does not exist."""
+    """Return the failure of a request without candidates: policy, earlier failure, health, disabled endpoint, keys, unknown."""
     by_reason: dict[DropReason | None, list[Candidate]] = {}
     for candidate in candidates:
         by_reason.setdefault(candidate.reason, []).append(candidate)
@@ -68,7 +68,7 @@ def _no_key_pays(resolved: ResolvedModel, candidates: Sequence[Candidate]) -> Fa
 
 
 def _all_unhealthy(candidates: Sequence[Candidate], request: RouteRequest, context: RoutingContext) -> Failure:
-    """All that could answer rest: the caller is told when the first of them may be tried again."""
+    """Return the failure if the circuits of all targets are open; it says when the first may be tried again."""
     targets = {target for candidate in candidates if (target := target_of(candidate, request.tenant)) is not None}
     untils = [
         health.until

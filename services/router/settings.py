@@ -9,9 +9,9 @@ from keyferry.runtime.process.settings import DatabaseSettings
 
 
 class RouterSettings(DatabaseSettings):
-    """What the router needs. The database holds what tenants configure; no request waits for it."""
+    """Settings of a router process. The database holds what tenants configure; no request waits for it."""
 
     decision_capacity: int = Field(default=50_000, ge=1)
     """Decision records held in memory while the bus cannot store them."""
     price_file: Path = BUNDLED_PRICES
-    """List prices before those of the price package: the same file as the usage ledger's."""
+    """Overrides of list prices: the same file as the usage ledger's."""

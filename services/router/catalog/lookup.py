@@ -1,4 +1,4 @@
-"""The catalog in memory: a model name as a caller writes it, to what is asked for and who offers it. Pure."""
+"""The catalog in memory: resolves the model name of a caller to a model and its offerings. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ from keyferry.contracts.catalog import CatalogModel, Offering
 from keyferry.contracts.providers import PROVIDERS
 
 SELF_HOSTED = frozenset({"custom", "vllm", "ollama", "llamacpp"})
-"""Providers that are a tenant's own servers: nobody but the tenant knows which models they have."""
+"""Providers that are a tenant's own servers: only the tenant knows which models they have."""
 NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
-"""Providers where tenants give the names that are called: their own servers, and Azure's deployments."""
+"""Providers where tenants choose the model names: their own servers, and Azure's deployments."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """What a model name means."""
+    """The meaning of a model name."""
 
     name: str
     """As the caller wrote it."""
     model: CatalogModel | None
-    """Null where the catalog does not have it."""
+    """None if the catalog does not have it."""
     offerings: tuple[Offering, ...]
-    """Who could serve it. Of an unlisted model the one that the name spells out; empty for an unknown name."""
+    """The offerings that could serve it; for an unlisted model the one that the name spells out, for an unknown name none."""
     provider: str | None = None
-    """The provider that the name insists on."""
+    """The provider that the name requires."""
 
 
 class Catalog:
@@ -49,9 +49,9 @@ class Catalog:
         return len(self._models)
 
     def resolve(self, name: str) -> ResolvedModel:
-        """What `name` asks for: a name of the catalog, or `provider/model` (`provider:model` is tolerated).
+        """Resolve a name of the catalog, or `provider/model` (`provider:model` is tolerated).
 
-        The provider ends at the first slash or colon, because the names behind it have both: `openrouter/openai/gpt-4o:free`.
+        The provider ends at the first slash or colon, because model names contain both: `openrouter/openai/gpt-4o:free`.
         """
         if (cached := self._resolved.get(name)) is not None:
             return cached
@@ -64,7 +64,7 @@ class Catalog:
         return ResolvedModel(name, model, _at(model, provider, rest), provider)
 
     def find_model(self, provider: str, name: str) -> CatalogModel | None:
-        """The model that `provider` has under the catalog's or under its own name for it."""
+        """Return the model that `provider` offers under the catalog's name or its own name for it."""
         model = self._by_name.get(name)
         if model is not None and any(offering.provider == provider for offering in model.offerings):
             return model
@@ -72,14 +72,14 @@ class Catalog:
 
 
 def _at(model: CatalogModel, provider: str, name: str) -> tuple[Offering, ...]:
-    """Its offerings at a provider; the one alone whose upstream name was spelled out, as that is what is wanted."""
+    """Return the model's offerings at a provider; only the exact one if `name` is the provider's own name for it."""
     offerings = tuple(offering for offering in model.offerings if offering.provider == provider)
     spelled = tuple(offering for offering in offerings if offering.upstream == name)
     return spelled or offerings
 
 
 def split_provider(name: str) -> tuple[str | None, str]:
-    """The provider that a name begins with and the rest; (null, `name`) where it begins with none."""
+    """Return the provider that a name begins with and the rest; (None, `name`) if it begins with none."""
     at = min((place for place in (name.find("/"), name.find(":")) if place > 0), default=-1)
     if at < 0 or name[:at] not in PROVIDERS or not name[at + 1 :]:
         return None, name

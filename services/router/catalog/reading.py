@@ -1,4 +1,4 @@
-"""From the catalog's files to a catalog, every fact checked. Pure: texts in, catalog out."""
+"""Parses and validates the catalog's files. Pure."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from services.router.catalog.lookup import Catalog
 
 
 class InvalidCatalog(ValueError):
-    """A file of the catalog cannot be used. The message names the file, the model and the fault."""
+    """An invalid file of the catalog. The message names the file, the model and the fault."""
 
 
 class _File(CatalogPart):
@@ -25,10 +25,10 @@ class _File(CatalogPart):
 
 
 def read_catalog(texts: Mapping[str, str]) -> Catalog:
-    """The catalog of these files (name -> TOML), in the order of their names. Raises InvalidCatalog."""
+    """Return the catalog of these files (name -> TOML), in the order of their names. Raises InvalidCatalog."""
     models = list(chain.from_iterable(_models(name, texts[name]) for name in sorted(texts)))
     if not models:
-        raise InvalidCatalog("the catalog has no models: are its files where they belong?")
+        raise InvalidCatalog("the catalog has no models: check that its files are installed")
     _check_names(models)
     _check_defaults(models)
     for model in models:
@@ -63,23 +63,23 @@ def _check_defaults(models: Iterable[CatalogModel]) -> None:
 
 
 def _fault(model: CatalogModel) -> str | None:
-    """What contradicts itself in a model, if anything does."""
+    """Return the first contradiction in a model, if any."""
     embeds, chats = (c in model.capabilities for c in (Capability.EMBEDDINGS, Capability.CHAT))
     if embeds == chats:
-        return "it has to have exactly one of the capabilities chat and embeddings"
+        return "it must have exactly one of the capabilities chat and embeddings"
     if embeds != (model.dimensions is not None):
-        return "dimensions belong to embedding models, and each of them needs its figure"
+        return "embedding models need dimensions, and other models must not have them"
     if len(set(model.capabilities)) < len(model.capabilities):
         return "a capability is listed twice"
     if model.max_output_tokens and model.context_tokens and model.max_output_tokens > model.context_tokens:
-        return "its longest answer is longer than its context"
+        return "its max_output_tokens exceed its context_tokens"
     if unknown := [o.provider for o in model.offerings if o.provider not in PROVIDERS]:
         return f"there is no provider {unknown[0]}; known are {', '.join(PROVIDERS)}"
     return _fault_of_places(model)
 
 
 def _fault_of_places(model: CatalogModel) -> str | None:
-    """Offerings are matched in order, so one that fits every key must be its provider's last."""
+    """Check the offerings' regions: they match in order, so one without a region must be its provider's last."""
     open_ended: set[str] = set()
     seen: set[tuple[str, str | None]] = set()
     for offering in model.offerings:

@@ -18,7 +18,7 @@ ECHO = Candidate(
     model="echo",
     key_source=KeySource.NONE,
     kept=True,
-    detail="the built-in echo was asked for by name",
+    detail="the built-in echo was requested by name",
 )
 DROPPED = Candidate(
     provider="custom",

@@ -18,7 +18,7 @@ def _trace(record: DecisionRecord | None, *rows: LedgerRow) -> RequestTrace:
 def test_the_whole_story() -> None:
     assert format_trace(_trace(decision(), ledger_row())) == [
         "Route     demo asked for echo; router decided in 1.234 ms (dec_1)",
-        "  kept 1. echo: the built-in echo was asked for by name",
+        "  kept 1. echo: the built-in echo was requested by name",
         "  dropped ollama/echo: the endpoint ollama does not list echo [model_not_offered]",
         "  chosen: echo, no key needed",
         "Attempts",
