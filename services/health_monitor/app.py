@@ -1,4 +1,4 @@
-"""The health monitor put together."""
+"""Assembles the health monitor."""
 
 import random
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _FLUSH_SECONDS = 5.0
 
 
 def create_app(settings: HealthSettings | None = None) -> Service:
-    """A process of the health monitor, with `settings` or those of the environment. Raises SettingsError."""
+    """Assemble a health monitor from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(HealthSettings)
     service = Service(Role.HEALTH_MONITOR, settings)
     clock = partial(datetime.now, UTC)
@@ -29,7 +29,7 @@ def create_app(settings: HealthSettings | None = None) -> Service:
     handlers.register(service.bus)
     service.opens(publisher.start, publisher.stop)
     service.drains(lambda: publisher.flush(_FLUSH_SECONDS))
-    service.needs("the health bucket brought in line", lambda: publisher.synced)
+    service.needs("the reconciled health bucket", lambda: publisher.synced)
 
     def facts() -> dict[str, str]:
         states = registry.states()

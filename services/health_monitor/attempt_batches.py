@@ -1,7 +1,6 @@
-"""Takes packs apart into attempts.
+"""Decoding of record batches from the bus into observed attempts.
 
-What does not fit is passed over: the ledger hears the same stream, and sets aside what is broken. Health is not a reason to
-keep anything.
+Malformed batches and records are skipped: the ledger reads the same stream and stores them in the dead letters.
 """
 
 import logging
@@ -17,9 +16,9 @@ _log = logging.getLogger(__name__)
 
 
 def decode_attempts(subject: str, data: bytes, *, stored_at: datetime, hasty: timedelta) -> Iterator[ObservedAttempt]:
-    """The attempts in a pack that say something about a target. `stored_at` and `hasty` as in `evidence.attempt_of`.
+    """Yield the attempts of a batch that have a target. `stored_at` and `hasty` as in `evidence.attempt_of`.
 
-    A worker accounts for itself only: the subject, which the bus guards, has to agree with the record.
+    A worker may only report its own attempts: the subject, which the bus guards, has to agree with the record.
     """
     producer = subject.rpartition(".")[2]
     try:

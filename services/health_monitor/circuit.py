@@ -1,12 +1,13 @@
-"""When a target gets no work, for how long, and why.
+"""Circuit breaker of a target: when it gets no requests, for how long, and why. Pure.
 
-closed -> open     enough attempts failed, or several in a row found nobody to talk to
-open -> open       a trial failed: the next rest is twice as long
-open -> closed     a trial succeeded
-any -> cooling     it asked to be left alone for a while; that is no failure
-cooling -> closed  that while is over
+closed -> open     enough attempts failed, or several in a row could not connect
+open -> open       a half-open probe failed: the circuit stays open twice as long
+open -> closed     a half-open probe succeeded
+any -> cooling     the target asked for a pause (Retry-After), which is no failure
+cooling -> closed  the pause is over
 
-Nothing happens when an open circuit's `until` passes: from then on whoever has the entry may try, even if this service is gone.
+An open circuit is half-open once its `until` has passed: every reader of the entry may then send a probe, even if the monitor
+is down.
 """
 
 import math
@@ -19,58 +20,60 @@ from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.window import Tally
 
 CLOCK_SKEW = timedelta(milliseconds=500)
-"""By how much the clocks of a router, a worker and the monitor may differ."""
+"""The largest clock difference between a router, a worker and the monitor."""
 LONGEST_COOLING = timedelta(minutes=10)
 _LEAST_EXTENSION = timedelta(seconds=1)
-"""A burst of refusals names almost the same moment again and again; that is no news."""
+"""A burst of 429s names almost the same time again and again; shorter extensions are ignored."""
 _JITTER = 0.2
 NEVER = datetime.fromtimestamp(0, UTC)
-"""Before everything that happens here."""
+"""A time before any event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitPolicy:
-    """When circuits open and how long they stay open."""
+    """Thresholds for opening circuits, and how long they stay open."""
 
     window: timedelta = timedelta(seconds=10)
     min_attempts: int = 5
     failure_percent: int = 50
     unreachable_in_a_row: int = 3
-    first_rest: timedelta = timedelta(seconds=5)
-    longest_rest: timedelta = timedelta(seconds=60)
+    first_open: timedelta = timedelta(seconds=5)
+    longest_open: timedelta = timedelta(seconds=60)
     longest_cooling: timedelta = LONGEST_COOLING
     forgotten_after: timedelta = timedelta(minutes=10)
-    """How long after its `until` an open circuit is closed although nobody tried."""
+    """How long after its `until` an open circuit is closed if nobody probed it."""
 
-    def rest(self, openings: int, jitter: float) -> timedelta:
-        """How long the `openings`-th opening in a row lasts. `jitter` of 0 to 1 takes up to a fifth off, so that circuits
-        that opened together are not tried together."""
+    def open_duration(self, openings: int, jitter: float) -> timedelta:
+        """Return the duration of the `openings`-th opening in a row.
+
+        `jitter` of 0 to 1 takes up to a fifth off, so that circuits that opened together are not probed together.
+        """
         doublings = min(openings - 1, 32)
-        return min(self.longest_rest, self.first_rest * (1 << doublings)) * (1 - _JITTER * jitter)
+        return min(self.longest_open, self.first_open * (1 << doublings)) * (1 - _JITTER * jitter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """The state of one target."""
+    """The state of one target's circuit."""
 
     state: CircuitState = CircuitState.CLOSED
-    reason: str = "nothing speaks against giving it work"
+    reason: str = "no failures are known"
     until: datetime = NEVER
-    """When work may be tried again."""
+    """From when on requests may be sent again."""
     changed_at: datetime = NEVER
     openings: int = 0
-    """In a row, without a success in between."""
+    """Openings in a row, without a success in between."""
     counts_from: datetime = NEVER
-    """Attempts that started earlier were on their way before the rest was over, and belong to trouble that is known already."""
+    """Attempts that started earlier were sent before the circuit was half-open, and only repeat a known failure."""
 
     def is_probe(self, attempt: ObservedAttempt) -> bool:
-        """Whether an attempt was begun after the rest of an open circuit."""
+        """Return whether an attempt was started after an open circuit became half-open."""
         return attempt.started_at >= self.counts_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSummary:
-    """What the decision on an attempt is made from: the window, the attempt itself included."""
+    """The counts on which the decision about an attempt is based, including that attempt."""
 
     tally: Tally
     unreachable_in_a_row: int
@@ -94,29 +97,29 @@ def apply_attempt(
         if not circuit.is_probe(attempt):
             return circuit
         if attempt.evidence is Evidence.SUCCESS:
-            rested = _format_span(now - circuit.changed_at)
-            reason = f"a trial succeeded in {attempt.latency_ms} ms, {rested} after the circuit had opened"
+            open_for = _format_span(now - circuit.changed_at)
+            reason = f"a probe succeeded in {attempt.latency_ms} ms, {open_for} after the circuit had opened"
             return _close(circuit, reason, now)
-        reason = f"the trial failed with {attempt.failure_class}, opening {circuit.openings + 1} in a row"
+        reason = f"the probe failed with {attempt.failure_class}, opening {circuit.openings + 1} in a row"
         return _open(circuit, reason, now, jitter, policy)
     reasons = _reason_to_open(attempt, summary, policy)
     return circuit if reasons is None else _open(circuit, reasons, now, jitter, policy)
 
 
 def apply_time(circuit: Circuit, *, now: datetime, policy: CircuitPolicy) -> Circuit:
-    """The circuit as of `now`; the same object where nothing changes."""
+    """Return the circuit as of `now`; the same object if nothing changes."""
     if circuit.state is CircuitState.COOLING and now >= circuit.until:
-        return _close(circuit, "the time for which it asked to be left alone is over", now)
+        return _close(circuit, "the requested pause is over", now)
     if circuit.state is CircuitState.OPEN and now >= circuit.until + policy.forgotten_after:
-        quiet = _format_span(policy.forgotten_after)
-        return _close(circuit, f"nobody has tried for {quiet} since it might be tried again", now)
+        idle = _format_span(policy.forgotten_after)
+        return _close(circuit, f"nobody has probed it within {idle} after it became half-open", now)
     return circuit
 
 
 def restore_circuit(health: Health, *, now: datetime, policy: CircuitPolicy) -> Circuit:
-    """The circuit behind an entry that an earlier or another process of the monitor has written.
+    """Restore the circuit from an entry that a previous or another process of the monitor has written.
 
-    Whatever a wrong clock has written there, nothing rests for longer than the longest cooling from `now`.
+    Whatever a wrong clock has written there, no target is withheld for longer than the longest cooling from `now`.
     """
     if health.state is CircuitState.CLOSED:
         return Circuit(reason=health.reason, changed_at=_zoned(health.changed_at))
@@ -128,13 +131,13 @@ def restore_circuit(health: Health, *, now: datetime, policy: CircuitPolicy) -> 
         reason=health.reason,
         until=until,
         changed_at=changed_at,
-        openings=_openings(until - changed_at, policy) if is_open else 0,
+        openings=_opening_number(until - changed_at, policy) if is_open else 0,
         counts_from=_probes_from(changed_at, until) if is_open else NEVER,
     )
 
 
 def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: CircuitPolicy) -> str | None:
-    """Why a circuit that is not open has to open, in words."""
+    """Return why a circuit that is not open has to open; None if it has not."""
     if attempt.evidence is not Evidence.FAILURE:
         return None
     in_a_row = summary.unreachable_in_a_row
@@ -153,11 +156,11 @@ def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: Ci
 
 def _open(circuit: Circuit, reason: str, now: datetime, jitter: float, policy: CircuitPolicy) -> Circuit:
     openings = circuit.openings + 1
-    rest = policy.rest(openings, jitter)
-    until = max(circuit.until, now + rest)
+    open_duration = policy.open_duration(openings, jitter)
+    until = max(circuit.until, now + open_duration)
     return Circuit(
         state=CircuitState.OPEN,
-        reason=f"{reason}; it rests for {_format_span(until - now)}",
+        reason=f"{reason}; it stays open for {_format_span(until - now)}",
         until=until,
         changed_at=now,
         openings=openings,
@@ -170,16 +173,16 @@ def _close(circuit: Circuit, reason: str, now: datetime) -> Circuit:
 
 
 def _cool_down(circuit: Circuit, attempt: ObservedAttempt, now: datetime, policy: CircuitPolicy) -> Circuit:
-    """Leave the target alone until the moment it named, but never for longer than the rules allow."""
+    """Start cooling until the time that the target asked for, limited by the policy."""
     longest = min(policy.longest_cooling, LONGEST_COOLING)
     until = attempt.ended_at + min(attempt.retry_after, longest)
     if until <= now or until < circuit.until + _LEAST_EXTENSION:
         return circuit
-    asked = _format_span(attempt.retry_after)
-    cap = f", of which it gets {_format_span(longest)}" if attempt.retry_after > longest else ""
-    reason = f"it answered with {attempt.failure_class} and asked for {asked} of patience{cap}"
+    requested = _format_span(attempt.retry_after)
+    cap = f", limited to {_format_span(longest)}" if attempt.retry_after > longest else ""
+    reason = f"it answered with {attempt.failure_class} and asked for a pause of {requested}{cap}"
     if circuit.state is CircuitState.OPEN and not circuit.is_probe(attempt):
-        # It does not work, and besides knows how long that will last.
+        # The target fails, and also says for how long it will.
         reason = f"it fails, and {reason}"
         return replace(circuit, reason=reason, until=until, changed_at=now, counts_from=_probes_from(now, until))
     return Circuit(
@@ -188,13 +191,13 @@ def _cool_down(circuit: Circuit, attempt: ObservedAttempt, now: datetime, policy
 
 
 def _probes_from(changed_at: datetime, until: datetime) -> datetime:
-    """From when on an attempt may have been begun because the rest was over, by a clock that is not ours."""
+    """Return from when on an attempt counts as a probe, allowing for another machine's clock."""
     return max(changed_at, until - CLOCK_SKEW)
 
 
-def _openings(rest: timedelta, policy: CircuitPolicy) -> int:
-    """Which opening in a row has so long a rest."""
-    times = rest / policy.first_rest
+def _opening_number(open_duration: timedelta, policy: CircuitPolicy) -> int:
+    """Return which opening in a row lasts this long."""
+    times = open_duration / policy.first_open
     return max(1, round(math.log2(times)) + 1) if times > 0 else 1
 
 

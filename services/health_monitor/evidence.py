@@ -1,7 +1,7 @@
-"""What one attempt says about the target that it went to.
+"""Evaluates what one attempt proves about the health of its target. Pure.
 
-A target is judged by what it did itself. A refused key is the key's matter, a refused request the request's, and a caller
-who leaves, or who gives a target no time, says nothing about it.
+Only the target's own behaviour counts. A rejected key, a rejected request, a caller who disconnects and a deadline that was
+too short prove nothing about it.
 """
 
 import re
@@ -38,30 +38,30 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
     _C.EXPIRED: False,
     _C.CANCELLED: False,
     _C.INTERNAL: False,
-    # It is our worker that died: its streams all end so at once, and their target had no part in it.
+    # Our worker died, which ends all of its streams; their targets had no part in it.
     _C.INDETERMINATE: False,
 }
-"""Every class stands here, so that a new one is a decision."""
+"""Lists every class, so that a new one needs a decision."""
 
 _ECHO = "echo"
 _NAME = re.compile(NAME_PATTERN)
 _MAX_MODEL_BYTES = 200
-"""As long as the router lets a model name be; a key of the view is 1.6 times that."""
+"""The router's limit for a model name; encoded as a key of the view it takes 1.6 times that."""
 
 
 class Evidence(StrEnum):
-    """What an attempt says."""
+    """What an attempt proves about its target."""
 
     SUCCESS = "success"
     FAILURE = "failure"
     RETRY_LATER = "retry_later"
-    """The target works, and asks to be left alone for a time that it names."""
+    """The target works and asks for a pause (Retry-After)."""
     NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedAttempt:
-    """An attempt as health sees it. Times have a zone."""
+    """An attempt as far as health is concerned. Times have a zone."""
 
     attempt_id: str
     target: Target
@@ -71,13 +71,13 @@ class ObservedAttempt:
     evidence: Evidence
     failure_class: FailureClass | None = None
     retry_after: timedelta = timedelta(0)
-    """How long the target asks to be left alone; more than zero exactly where the weight is `PATIENCE`."""
+    """The requested pause; more than zero exactly if the evidence is RETRY_LATER."""
     reached: bool = True
-    """Whether it is certain that somebody took the connection."""
+    """Whether the connection was certainly established."""
 
 
 def attempt_of(record: AttemptRecord, *, stored_at: datetime, hasty: timedelta) -> ObservedAttempt | None:
-    """What `record` says; None where it has no target to judge: the built-in echo, or names that no key of the view can hold.
+    """Convert `record`; None if it has no target: the built-in echo, or names that no key of the view can hold.
 
     `stored_at` is when the bus stored the record: an attempt cannot have ended later, whatever the worker's clock says.
     `hasty`: a caller's deadline shorter than this proves nothing about a target that did not answer in time.
@@ -125,7 +125,7 @@ def _classify(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[
     failure = record.failure
     failure_class = failure.failure_class
     if failure.retry_after_ms and failure_class in (_C.RATE_LIMIT, _C.OVERLOADED):
-        # A rate limit is one key's; only behind a tenant's own endpoint are key and target the same thing.
+        # A rate limit belongs to one key; only at a tenant's own endpoint are key and target the same.
         others = failure_class is _C.RATE_LIMIT and target.endpoint is None
         return (Evidence.NEUTRAL if others else Evidence.RETRY_LATER), failure_class
     if not COUNTS_AGAINST_TARGET[failure_class] or _caller_was_hasty(record, failure, hasty):
@@ -134,9 +134,9 @@ def _classify(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[
 
 
 def _caller_was_hasty(record: AttemptRecord, failure: Failure, hasty: timedelta) -> bool:
-    """Whether a deadline ended what may have been a good answer.
+    """Return whether a deadline cut off what may have been a good answer.
 
-    Deadlines are the callers' own: without this, one tenant could have a provider that others share taken for broken.
+    Callers choose their deadlines: without this check one tenant could open the circuit of a provider that all share.
     """
     if failure.failure_class is not _C.TIMEOUT or failure.where is Where.HTTP_STATUS:
         return False

@@ -1,4 +1,4 @@
-"""The monitor's doors: packs of attempts from the stream, and the question of what is well."""
+"""Handlers of the health monitor: batches of attempts from the stream, and requests for the health of targets."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,9 +16,9 @@ Clock = Callable[[], datetime]
 
 
 class Handlers:
-    """Packs and answers of one process.
+    """Handlers of one process.
 
-    `changed` takes every change of a target's health and does not block. `clock` gives the time in UTC, `jitter` numbers
+    `changed` receives every change of a target's health and does not block. `clock` returns the time in UTC, `jitter` numbers
     from 0 to 1. `hasty` as in `evidence.attempt_of`.
     """
 
@@ -38,25 +38,25 @@ class Handlers:
         self._jitter = jitter
 
     def register(self, bus: Bus) -> None:
-        """Hear on `bus` whatever the topology has the monitor hear."""
+        """Subscribe on `bus` to the monitor's subjects of the topology."""
         bus.pull(ATTEMPT_FINISHED, self.on_attempts)
         bus.respond(HEALTH_LIST, self.list_health)
 
     async def on_attempts(self, messages: list[Msg]) -> None:
-        """Take in packs of attempts. Never raises for what they say, so that all are acknowledged."""
+        """Record batches of attempts. Never raises for their content, so that all are acknowledged."""
         for message in messages:
             self._take(message)
-            # A batch can hold tens of thousands of records, and somebody may be asking.
+            # A batch can hold tens of thousands of records; let requests be answered in between.
             await asyncio.sleep(0)
 
     async def list_health(self, command: ListHealth) -> HealthList:
-        """The health of the targets that were seen lately and that the tenant can reach."""
+        """Return the health of the recently seen targets that the tenant can reach."""
         return HealthList(targets=self._registry.visible_to(command.tenant, self._clock()))
 
     def _take(self, message: Msg) -> None:
         now, stored_at = self._clock(), message.metadata.timestamp
         if self._registry.is_stale(stored_at, now):
-            # After a long absence there are days of packs, and nothing in them is news.
+            # After a long outage there are days of batches, which are all too old to matter.
             self._registry.counters.stale += 1
             return
         for attempt in decode_attempts(message.subject, message.data, stored_at=stored_at, hasty=self._hasty):

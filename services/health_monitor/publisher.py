@@ -1,8 +1,8 @@
-"""What the monitor tells others: entries in the bucket `health`, and an event for every change.
+"""Publishes health: entries in the bucket `health`, and an event for every change.
 
-The bucket is also the monitor's memory: a process that starts takes over what it holds, and one that runs looks at it every few
-seconds, so that two processes agree on what is open. No request waits for any of this. While the bus is away changes gather
-here, and an entry that cannot be taken back says itself until when it holds.
+The bucket is also the monitor's persistent state: a starting process restores it, and a running one reads it every few
+seconds, so that two processes agree on open circuits. No request waits for any of this. While the bus is unavailable changes
+are queued in memory, and every published entry expires by itself at its `until`.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _FOLLOW_SECONDS = 2.0
 _FOLLOW_SHARE = 20
-"""A look at the bucket may take a twentieth of the time: deleted keys leave marks behind, which are read as well."""
+"""Reading the bucket may take a twentieth of the time: deleted keys leave markers, which are read as well."""
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 _FIRST_RETRY_SECONDS = 0.25
 _LAST_RETRY_SECONDS = 5.0
 _MAX_WAITING_EVENTS = 10_000
-_AWAY = (NatsError, SnapshotFailed, OSError, TimeoutError)
-"""What is raised while the bus cannot be used; `TimeoutError` is also what nats-py's own time-outs are."""
+_UNAVAILABLE = (NatsError, SnapshotFailed, OSError, TimeoutError)
+"""Errors while the bus is unavailable; nats-py's own timeouts are TimeoutErrors too."""
 
 
 class HealthPublisher:
-    """Keeps the bucket in line with the board and publishes its changes. `clock` gives the time in UTC."""
+    """Keeps the bucket in line with the registry and publishes its changes. `clock` returns the time in UTC."""
 
     def __init__(self, bus: Bus, registry: TargetHealthRegistry, clock: Callable[[], datetime]) -> None:
         self._bus = bus
@@ -50,15 +50,15 @@ class HealthPublisher:
         self._tasks: list[asyncio.Task[None]] = []
         self._follow_at = 0.0
         self.synced = False
-        """Whether the bucket has been brought in line since the start."""
+        """Whether the bucket has been reconciled since the start."""
 
     @property
     def waiting(self) -> int:
-        """Entries and events that are still to be published."""
+        """Number of entries and events that are still to be published."""
         return len(self._unwritten) + len(self._events)
 
     def changed(self, health: Health) -> None:
-        """Publish a change of the board soon. Never blocks; of more than 10,000 waiting events the oldest are dropped."""
+        """Publish a change soon. Never blocks; of more than 10,000 queued events the oldest are dropped."""
         self._unwritten[health.target.key] = health.target
         self._events.append(health)
         self._idle.clear()
@@ -77,14 +77,14 @@ class HealthPublisher:
         )
 
     async def start(self) -> None:
-        """Begin; `synced` tells when the bucket is right."""
+        """Start; `synced` is set once the bucket is reconciled."""
         self._tasks = [
             asyncio.create_task(self._keep_bucket(), name="keep the health bucket"),
             asyncio.create_task(self._announce(), name="announce health"),
         ]
 
     async def flush(self, within_seconds: float) -> None:
-        """Wait until everything has been published, for so long at most."""
+        """Wait until everything is published, but no longer than this."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 while self.waiting:
@@ -98,7 +98,7 @@ class HealthPublisher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # --- inside: the bucket
+    # --- internals: the bucket
 
     async def _keep_bucket(self) -> None:
         delay = _FIRST_RETRY_SECONDS
@@ -109,8 +109,8 @@ class HealthPublisher:
                     await self._restore_and_reconcile()
                 await self._write()
                 await self._follow()
-            except Exception as error:  # the edge of the loop: the board still knows what is to be written
-                _log_failure("the health bucket is not up to date, trying on", error)
+            except Exception as error:  # the loop must survive any failure; the registry still knows what to write
+                _log_failure("the health bucket cannot be updated, retrying", error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY_SECONDS)
                 continue
@@ -126,16 +126,18 @@ class HealthPublisher:
             self.changed(health)
 
     async def _restore_and_reconcile(self) -> None:
-        """Take over what an earlier life has left, close what is long over, and say that the bucket is whole."""
+        """Restore the bucket's entries, close expired circuits, and mark the bucket as complete."""
         writer = ViewWriter(self._bus.client, HEALTH_VIEW)
         await self._restore()
         self._tick()
         changes = await writer.reconcile({key: entry.encode() for key, entry in self._registry.entries().items()})
         self.synced = True
-        _log.info("the health bucket is in line", extra={"changes": changes, "entries": len(self._registry.entries())})
+        _log.info(
+            "the health bucket is reconciled", extra={"changes": changes, "entries": len(self._registry.entries())}
+        )
 
     async def _follow(self) -> None:
-        """Look at what the bucket holds, now and then: another process writes it too while one takes over from the other."""
+        """Read the bucket now and then: during a handover another process writes it too."""
         clock = asyncio.get_running_loop().time
         began = clock()
         if began < self._follow_at:
@@ -145,7 +147,7 @@ class HealthPublisher:
         self._follow_at = clock() + max(_FOLLOW_SECONDS, (clock() - began) * _FOLLOW_SHARE)
 
     async def _restore(self) -> bool:
-        """Have the board learn what the bucket holds; whether the bucket says that it is whole."""
+        """Restore the registry from the bucket; return whether the bucket is marked as complete."""
         raw, _ = await snapshot(self._bus.client, HEALTH_VIEW)
         whole = raw.pop(COMPLETE, None) is not None
         entries = {key: entry for key, value in raw.items() if (entry := _entry(key, value)) is not None}
@@ -164,7 +166,7 @@ class HealthPublisher:
             if self._registry.entry(target) is entry:
                 del self._unwritten[key]
 
-    # --- inside: events
+    # --- internals: events
 
     async def _announce(self) -> None:
         delay = _FIRST_RETRY_SECONDS
@@ -175,8 +177,8 @@ class HealthPublisher:
                 health = self._events[0]
                 try:
                     await self._publish(health)
-                except Exception as error:  # the edge of the loop: the event is still the first of those that wait
-                    _log_failure("a change of health is not stored yet, trying on", error)
+                except Exception as error:  # the loop must survive any failure; the event stays first in the queue
+                    _log_failure("a change of health cannot be stored, retrying", error)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, _LAST_RETRY_SECONDS)
                     continue
@@ -200,9 +202,9 @@ class HealthPublisher:
 
 
 def _log_failure(what: str, error: Exception) -> None:
-    """Log a failure: with its trace where it is not just the bus that is away."""
-    away = isinstance(error, _AWAY)
-    _log.warning(what, extra={"error": type(error).__name__}, exc_info=None if away else error)
+    """Log a failure, with its traceback unless the bus is merely unavailable."""
+    unavailable = isinstance(error, _UNAVAILABLE)
+    _log.warning(what, extra={"error": type(error).__name__}, exc_info=None if unavailable else error)
 
 
 def _entry(key: str, value: bytes) -> Health | None:

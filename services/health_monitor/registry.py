@@ -1,7 +1,7 @@
-"""Every target that was seen lately: its windows, its circuit, and what others are told of it.
+"""The registry of recently seen targets, with their windows, circuits and published entries. Pure.
 
-Memory is bounded: so many attempts are remembered by id, so many targets are watched for each owner, and one that is closed
-and silent is forgotten.
+Memory is bounded: by the number of attempt ids, by the number of targets per owner, and by evicting closed targets that are no
+longer used.
 """
 
 from collections.abc import Container, Iterator, Mapping
@@ -25,17 +25,17 @@ from services.health_monitor.window import Latencies, SlidingCounts
 _MAX_ATTEMPT_IDS = 50_000
 _RECENT_BUCKETS = 30
 _SETTLING = timedelta(seconds=5)
-"""How old a change of ours has to be before the bucket may contradict it: a read can be older than our last write."""
+"""Minimum age of our own change before the bucket may override it: a read can be older than our last write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryLimits:
-    """How much is kept in memory."""
+    """Limits of the registry's memory."""
 
     recent_span: timedelta = timedelta(minutes=5)
-    """The span of the figures that people see."""
+    """The span of the figures shown to people."""
     targets_per_owner: int = 500
-    """A tenant can name models of its own endpoint as it likes; it must not push out what others use."""
+    """A tenant can invent model names for its own endpoint; they must not evict other owners' targets."""
     targets: int = 20_000
 
 
@@ -43,32 +43,32 @@ class RegistryLimits:
 class _TrackedTarget:
     target: Target
     window_counts: SlidingCounts
-    """What the circuit is decided from."""
+    """The counts on which the circuit is based."""
     recent: SlidingCounts
     latencies: Latencies
     first_seen: datetime
     last_seen: datetime
     circuit: Circuit = field(default_factory=Circuit)
     entry: Health | None = None
-    """What the bucket has to hold; none while the circuit is closed."""
+    """The entry that belongs into the bucket; None while the circuit is closed."""
     unreachable_in_a_row: int = 0
 
 
 @dataclass(slots=True)
 class AttemptCounters:
-    """What became of the attempts since the start."""
+    """Counts of attempts since the start."""
 
     received: int = 0
     repeated: int = 0
-    """Heard before, by their ids."""
+    """Already recorded, by their ids."""
     stale: int = 0
-    """Too old to say anything."""
+    """Too old to count."""
     untracked: int = 0
-    """Of targets for which there is no room."""
+    """Of targets beyond the limits."""
 
 
 class TargetHealthRegistry:
-    """The health of all targets. `now` is in UTC and may not go back by much; nothing here waits or chooses at random."""
+    """The health of all targets. `now` is in UTC and must not go back by much."""
 
     def __init__(self, policy: CircuitPolicy, limits: RegistryLimits | None = None) -> None:
         self._policy = policy
@@ -82,11 +82,11 @@ class TargetHealthRegistry:
         return self._size
 
     def is_stale(self, at: datetime, now: datetime) -> bool:
-        """Whether what ended at `at` has no more to say to anybody."""
+        """Return whether an attempt that ended at `at` is too old to count."""
         return at <= now - self._limits.recent_span
 
     def record(self, attempt: ObservedAttempt, *, now: datetime, jitter: float) -> Health | None:
-        """Take an attempt in; the new health of its target if that changed. `jitter` is a number from 0 to 1."""
+        """Record an attempt; return its target's new health if it changed. `jitter` is between 0 and 1."""
         self.counters.received += 1
         if self.is_stale(attempt.ended_at, now):
             self.counters.stale += 1
@@ -104,7 +104,7 @@ class TargetHealthRegistry:
         return self._apply(tracked, attempt, now, jitter)
 
     def tick(self, now: datetime) -> list[Health]:
-        """What time alone has changed: call it about once a second. Forgets targets that are closed and silent."""
+        """Apply the passage of time, about once a second, and evict unused closed targets; return the changes."""
         changes = []
         for tracked in list(self._all()):
             circuit = apply_time(tracked.circuit, now=now, policy=self._policy)
@@ -114,28 +114,28 @@ class TargetHealthRegistry:
                 self._remove(tracked)
         return changes
 
-    # --- what others know
+    # --- read by others
 
     def entry(self, target: Target) -> Health | None:
-        """What the bucket has to hold for one target; None where nothing."""
+        """Return the entry of one target that belongs into the bucket; None if it has none."""
         tracked = self._owners.get(target.tenant, {}).get(target.key)
         return None if tracked is None else tracked.entry
 
     def entries(self) -> dict[str, Health]:
-        """What the bucket has to hold: every target that is not closed, by key."""
+        """Return the entries that belong into the bucket, by key: those of all targets that are not closed."""
         return {tracked.target.key: tracked.entry for tracked in self._all() if tracked.entry is not None}
 
     def states(self) -> dict[CircuitState, int]:
-        """How many targets are in each state."""
+        """Count the targets in each state."""
         counts = dict.fromkeys(CircuitState, 0)
         for tracked in self._all():
             counts[tracked.circuit.state] += 1
         return counts
 
     def restore(self, entries: Mapping[str, Health], *, now: datetime, ours: Container[str] = ()) -> None:
-        """Take over what the bucket says, `entries` by key: from an earlier life, or from another process of the monitor.
+        """Restore the state from the bucket's `entries`, by key: after a start, or from another process of the monitor.
 
-        Keys in `ours` have changes that are still to be written, so the bucket is behind there.
+        Keys in `ours` have unwritten changes, so the bucket is outdated there.
         """
         for key, health in entries.items():
             if key != health.target.key or key in ours:
@@ -151,16 +151,16 @@ class TargetHealthRegistry:
             if key in ours or key in entries or circuit.state is CircuitState.CLOSED:
                 continue
             if now - circuit.changed_at >= _SETTLING:
-                reason = "another process of the monitor, or whoever emptied the bucket, has closed it"
+                reason = "closed in the bucket, by another process of the monitor or by an operator"
                 self._change(tracked, Circuit(reason=reason, changed_at=now, counts_from=circuit.counts_from), now)
 
     def visible_to(self, tenant: str, now: datetime) -> list[Health]:
-        """The targets that one tenant can reach: those that all share, and its own; with the figures of some minutes."""
+        """Return the targets that a tenant can reach, the shared ones and its own, with the figures of the last minutes."""
         own = [*self._owners.get(None, {}).values(), *self._owners.get(tenant, {}).values()]
         own.sort(key=lambda tracked: tracked.target.key)
         return [_health_of(tracked, tracked.circuit, tracked.recent, now) for tracked in own]
 
-    # --- inside
+    # --- internals
 
     def _is_repeated(self, attempt_id: str) -> bool:
         if attempt_id in self._ids:
@@ -171,7 +171,7 @@ class TargetHealthRegistry:
         return False
 
     def _get_or_add(self, target: Target, now: datetime) -> _TrackedTarget | None:
-        """The watched target, begun now if it is new; None where there is no room."""
+        """Return the tracked target, added if it is new; None if there is no room."""
         own = self._owners.get(target.tenant, {})
         if (found := own.get(target.key)) is not None:
             return found
@@ -191,7 +191,7 @@ class TargetHealthRegistry:
         return tracked
 
     def _evict_oldest(self, own: dict[str, _TrackedTarget]) -> bool:
-        """Forget the owner's closed target that has been silent for longest; False when it has none."""
+        """Evict the owner's closed target that was unused for longest; return False if it has none."""
         closed = (tracked for tracked in own.values() if tracked.circuit.state is CircuitState.CLOSED)
         oldest = min(closed, key=lambda tracked: tracked.last_seen, default=None)
         if oldest is None:
@@ -232,10 +232,10 @@ class TargetHealthRegistry:
             tracked.window_counts.add(attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
 
     def _change(self, tracked: _TrackedTarget, circuit: Circuit, now: datetime) -> Health:
-        """Another state; what others are told of it."""
+        """Change the circuit; return the health to publish."""
         health = _health_of(tracked, circuit, tracked.window_counts, now)
         if CircuitState.OPEN in (circuit.state, tracked.circuit.state):
-            # What led to the last state has had its effect, and must not have it twice.
+            # The counts behind the last change of state must not cause another one.
             tracked.window_counts.clear()
             tracked.unreachable_in_a_row = 0
         tracked.circuit = circuit

@@ -1,7 +1,7 @@
-"""Sliding windows over attempts, in bounded memory.
+"""Sliding windows over attempts, in bounded memory. Pure.
 
-Attempts come late and out of order, so each is placed by the time it ended. Counts are kept in buckets: a window ends with
-the running bucket, so it covers between its span less one bucket and its span.
+Attempts arrive late and out of order, so each is counted at the time it ended. Counts are kept in buckets: a window ends with
+the current bucket, so it covers between its span less one bucket and its span.
 """
 
 import math
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 _MAX_LATENCIES = 256
-"""Per target; more would not move P95 by anything that somebody could act upon."""
+"""Per target; more would not move P95 noticeably."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Attempts that say something about a target, and how many of them failed."""
+    """Attempts that prove something about a target, and how many of them failed."""
 
     attempts: int = 0
     failures: int = 0
 
 
 class SlidingCounts:
-    """Attempts and failures of the last `span`, in as many buckets as given."""
+    """Attempts and failures of the last `span`, in a fixed number of buckets."""
 
     def __init__(self, span: timedelta, buckets: int = 10) -> None:
         self.span = span
@@ -32,8 +32,8 @@ class SlidingCounts:
         self._buckets: dict[int, Tally] = {}
 
     def add(self, ended_at: datetime, now: datetime, *, failed: bool) -> bool:
-        """Count an attempt; whether it is recent enough to count. One from the future counts as ended now."""
-        self._forget(now)
+        """Count an attempt; return whether it is recent enough. One from the future counts as ended now."""
+        self._drop_expired(now)
         bucket = self._bucket(min(ended_at, now))
         if bucket <= self._bucket(now) - self._size:
             return False
@@ -42,20 +42,20 @@ class SlidingCounts:
         return True
 
     def tally(self, now: datetime) -> Tally:
-        """What is in the window at `now`."""
-        self._forget(now)
+        """Return the counts of the window at `now`."""
+        self._drop_expired(now)
         kept = self._buckets.values()
         return Tally(sum(tally.attempts for tally in kept), sum(tally.failures for tally in kept))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all counts."""
         self._buckets.clear()
 
     def _bucket(self, at: datetime) -> int:
         return math.floor(at.timestamp() / self._width_seconds)
 
-    def _forget(self, now: datetime) -> None:
-        """Drop what has left the window, and what a clock that was set back has put into the future."""
+    def _drop_expired(self, now: datetime) -> None:
+        """Remove what has left the window, and what lies in the future after a clock was set back."""
         last = self._bucket(now)
         for bucket in [bucket for bucket in self._buckets if not last - self._size < bucket <= last]:
             del self._buckets[bucket]
@@ -69,11 +69,11 @@ class Latencies:
         self._kept: deque[tuple[datetime, int]] = deque(maxlen=_MAX_LATENCIES)
 
     def add(self, ended_at: datetime, latency_ms: int) -> None:
-        """Remember one; the one that came first makes room where there is none."""
+        """Add a latency; the oldest is dropped if there are too many."""
         self._kept.append((ended_at, latency_ms))
 
     def percentiles(self, now: datetime) -> tuple[int, int] | None:
-        """P50 and P95 by nearest rank; None where nothing completed lately."""
+        """Return P50 and P95 by nearest rank; None if nothing completed recently."""
         oldest = now - self._span
         latencies_ms = sorted(latency_ms for ended_at, latency_ms in self._kept if ended_at > oldest)
         if not latencies_ms:

@@ -56,8 +56,8 @@ def payers(
 ) -> tuple[Payer, ...]:
     """Return whose keys may pay, in order, with the reason if an owner's may not.
 
-    `has_own_endpoint`: whether an endpoint of the tenant offers the model. Without a policy, the platform does not pay as soon as the
-    tenant has an endpoint or a key of its own for the model.
+    `has_own_endpoint`: whether an endpoint of the tenant offers the model. Without a policy, the platform does not pay as soon
+    as the tenant has an endpoint or a key of its own for the model.
     """
     tenant = context.tenant
     assert tenant is not None

@@ -151,13 +151,13 @@ class Operator:
         inbox = self.bus.client.new_inbox()
         subscription = await self.bus.client.subscribe(inbox, cb=note)
 
-        async def asked() -> ServiceReport | None:
+        async def requested() -> ServiceReport | None:
             await self.bus.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
             report = found.get(instance_id)
             return report if report is not None and report.ready else None
 
         try:
-            return await eventually_asked("it reports that it is ready", asked)
+            return await eventually_asked("it reports that it is ready", requested)
         finally:
             await subscription.unsubscribe()
 
@@ -220,10 +220,10 @@ async def until_rested(health: Health) -> None:
 async def eventually(what: str, condition: Callable[[], T | None]) -> T:
     """The first truthy value of `condition()`. Raises AssertionError naming `what` when it never comes."""
 
-    async def asked() -> T | None:
+    async def requested() -> T | None:
         return condition()
 
-    return await eventually_asked(what, asked)
+    return await eventually_asked(what, requested)
 
 
 async def eventually_asked(what: str, condition: Callable[[], Awaitable[T | None]]) -> T:

@@ -53,7 +53,7 @@ async def test_a_target_that_asks_for_patience_gets_it_for_so_long(surroundings:
     async with surroundings.monitor(), surroundings.worker() as worker, surroundings.router() as view:
         await worker.report([ended(FailureClass.RATE_LIMIT, retry_after_ms=1500)])
         cooling = await state(view, COOLING)
-        assert "asked for 1.5 s of patience" in cooling.reason
+        assert "asked for a pause of 1.5 s" in cooling.reason
         await gone(view)
         assert cooling.until is not None
         assert datetime.now(UTC) >= cooling.until

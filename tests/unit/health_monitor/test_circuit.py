@@ -59,7 +59,7 @@ def test_the_reason_has_the_figures() -> None:
     reason = opened().reason
     assert "4 of 6 attempts within 10 s failed, the last with server" in reason
     assert "50 % of at least 5" in reason
-    assert "rests for 5 s" in reason
+    assert "stays open for 5 s" in reason
 
 
 @pytest.mark.parametrize("in_a_row", [1, 2, 3, 4])
@@ -82,23 +82,23 @@ def test_a_success_or_an_attempt_without_a_say_opens_nothing(evidence: Evidence)
 def test_a_success_of_a_trial_closes_and_the_next_opening_begins_from_the_shortest_rest(jitter: float) -> None:
     closed = probe(probe(opened(jitter), Evidence.FAILURE, jitter), Evidence.SUCCESS)
     assert (closed.state, closed.openings) == (CLOSED, 0)
-    assert "a trial succeeded in 200 ms" in closed.reason
+    assert "a probe succeeded in 200 ms" in closed.reason
     now = closed.changed_at
     again = apply(closed, attempt(Evidence.FAILURE, now), TROUBLE, now)
-    assert again.until - now == POLICY.first_rest
+    assert again.until - now == POLICY.first_open
 
 
 @given(st.lists(jitters, min_size=1, max_size=12))
 def test_each_failed_trial_rests_longer_until_a_minute_and_until_never_goes_back(fractions: list[float]) -> None:
-    circuit, rest, longest = opened(fractions[0]), seconds(0), seconds(60)
+    circuit, open_duration, longest = opened(fractions[0]), seconds(0), seconds(60)
     for jitter in fractions:
         assert circuit.state is OPEN
-        before, rest = circuit, circuit.until - circuit.changed_at
-        assert seconds(4) <= rest <= longest
+        before, open_duration = circuit, circuit.until - circuit.changed_at
+        assert seconds(4) <= open_duration <= longest
         circuit = probe(before, Evidence.FAILURE, jitter)
         assert circuit.until > before.until
         next_rest = circuit.until - circuit.changed_at
-        assert next_rest > rest or next_rest >= longest * 0.8
+        assert next_rest > open_duration or next_rest >= longest * 0.8
     assert f"opening {len(fractions) + 1} in a row" in circuit.reason
 
 
@@ -112,17 +112,17 @@ def test_what_was_on_its_way_when_it_opened_decides_nothing() -> None:
 
 
 @given(st.integers(1, 10**7), st.integers(0, 20))
-def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(asked: int, ago: int) -> None:
+def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(requested: int, ago: int) -> None:
     now = NOON
-    refused = attempt(Evidence.RETRY_LATER, now - seconds(ago), retry_after=seconds(asked))
+    refused = attempt(Evidence.RETRY_LATER, now - seconds(ago), retry_after=seconds(requested))
     circuit = apply(Circuit(), refused, TROUBLE, now)
-    if asked <= ago:
+    if requested <= ago:
         assert circuit.state is CLOSED
         return
     assert circuit.state is COOLING
-    assert circuit.until == min(now - seconds(ago) + seconds(asked), now - seconds(ago) + LONGEST_COOLING)
-    assert f"asked for {asked} s of patience" in circuit.reason
-    assert ("it gets 600 s" in circuit.reason) == (asked > 600)
+    assert circuit.until == min(now - seconds(ago) + seconds(requested), now - seconds(ago) + LONGEST_COOLING)
+    assert f"asked for a pause of {requested} s" in circuit.reason
+    assert ("limited to 600 s" in circuit.reason) == (requested > 600)
 
 
 def test_no_setting_lets_it_cool_for_longer() -> None:
@@ -155,15 +155,15 @@ def test_failures_while_it_cools_open_it_for_no_shorter() -> None:
 
 def test_an_open_target_that_asks_for_patience_stays_open_for_so_long() -> None:
     circuit = opened()
-    asked = apply(circuit, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
-    assert (asked.state, asked.until, asked.openings) == (OPEN, NOON + seconds(30), circuit.openings)
+    requested = apply(circuit, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
+    assert (requested.state, requested.until, requested.openings) == (OPEN, NOON + seconds(30), circuit.openings)
 
 
 def test_a_trial_that_is_asked_for_patience_found_somebody_there() -> None:
     circuit = opened()
     now = circuit.until + seconds(1)
-    asked = apply(circuit, attempt(Evidence.RETRY_LATER, now, retry_after=seconds(30)), CALM, now)
-    assert (asked.state, asked.until) == (COOLING, now + seconds(30))
+    requested = apply(circuit, attempt(Evidence.RETRY_LATER, now, retry_after=seconds(30)), CALM, now)
+    assert (requested.state, requested.until) == (COOLING, now + seconds(30))
 
 
 def test_an_open_circuit_waits_for_a_trial_and_is_forgotten_long_after() -> None:
@@ -171,7 +171,7 @@ def test_an_open_circuit_waits_for_a_trial_and_is_forgotten_long_after() -> None
     assert apply_time(circuit, now=circuit.until + seconds(599), policy=POLICY) is circuit
     forgotten = apply_time(circuit, now=circuit.until + seconds(600), policy=POLICY)
     assert forgotten.state is CLOSED
-    assert "nobody has tried for 600 s" in forgotten.reason
+    assert "nobody has probed it within 600 s" in forgotten.reason
 
 
 def entry(circuit: Circuit) -> Health:

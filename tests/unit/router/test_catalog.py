@@ -119,7 +119,10 @@ def test_a_file_is_read() -> None:
         (ONE.replace('["chat"]', '["chat", "chat"]'), "twice"),
         (ONE.replace('["chat"]', '["embeddings"]'), "dimensions"),
         (ONE.replace('tier = "free"', 'tier = "free"\ndimensions = 3'), "dimensions"),
-        (ONE.replace('tier = "free"', 'tier = "free"\ncontext_tokens = 5\nmax_output_tokens = 6'), "exceed its context_tokens"),
+        (
+            ONE.replace('tier = "free"', 'tier = "free"\ncontext_tokens = 5\nmax_output_tokens = 6'),
+            "exceed its context_tokens",
+        ),
         (ONE.replace('"openai"', '"opnai"'), "no provider opnai"),
         (ONE + ONE, "a name belongs to one model"),
         (ONE.replace('id = "m"', 'id = "a b"'), "id"),
