@@ -1,4 +1,4 @@
-"""Wires the provider worker: the only file here that names concrete things."""
+"""Assembles the provider worker; the only file here that chooses implementations."""
 
 import logging
 from collections.abc import Callable
@@ -20,14 +20,15 @@ from keyferry.runtime.process.settings import SettingsError, load, read_secret
 from keyferry.runtime.views import KvView
 from keyferry.sealing.private_keys import BadKeyFile, signing_key, verifying_key
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.attempt import Attempts
-from services.provider_worker.calling import no_keys, providers
-from services.provider_worker.echoing import echo_provider
+from services.provider_worker.attempt import WorkerContext
+from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.echo_call import EchoProvider
 from services.provider_worker.handlers import AttemptHandlers, KeyTestHandler
+from services.provider_worker.http_call import http_providers, refuse_lease
 from services.provider_worker.key_test.tester import KeyTester
-from services.provider_worker.keys.leasing import LEASE_SECONDS, KeyRing
-from services.provider_worker.keys.registering import Registrar
-from services.provider_worker.resending import Resender
+from services.provider_worker.keys.lease_client import LEASE_SECONDS, LeaseClient
+from services.provider_worker.keys.registrar import Registrar
+from services.provider_worker.resender import Resender
 from services.provider_worker.settings import ProviderWorkerSettings
 from services.provider_worker.spool import Spool, SpoolLocked
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
@@ -36,47 +37,51 @@ _log = logging.getLogger(__name__)
 
 Key = TypeVar("Key")
 
-_PACK_LINGER_SECONDS = 0.02
-"""A pack is one sync to disk: a few milliseconds of gathering spare most of them, and nobody waits for the ledger's row."""
+_BATCH_LINGER_SECONDS = 0.02
+"""A batch is one sync to disk. Waiting a few milliseconds for more records saves most syncs, and no caller waits for its row."""
 _FLUSH_SECONDS = 5.0
 _CONFIRM_SECONDS = 5.0
 _REGISTER_SECONDS = 5.0
 
 
 def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
-    """A worker slot as a service that is not started. Raises SettingsError, also when another process owns the slot."""
+    """Return a worker slot as a service that is not started. Raises SettingsError, also when another process owns the slot."""
     settings = settings or load(ProviderWorkerSettings)
     service = Service(Role.PROVIDER_WORKER, settings)
     bus = service.bus
-    spool = _opened(Spool(settings.spool_dir))
+    spool = _open_spool(settings)
     publisher = BatchPublisher(
         lambda: bus.jetstream,
         ATTEMPT_FINISHED.format(worker=bus.user),
         producer=bus.user,
         spool_id=spool.spool_id,
-        linger_seconds=_PACK_LINGER_SECONDS,
+        linger_seconds=_BATCH_LINGER_SECONDS,
     )
-    resender = Resender(spool, publisher)
     client = UpstreamClient(allow=settings.egress_allow)
-    timeouts = Timeouts(
-        connect_seconds=settings.connect_timeout_seconds,
-        first_byte_seconds=settings.first_byte_timeout_seconds,
-        between_bytes_seconds=settings.between_bytes_timeout_seconds,
-    )
-    ring = _key_ring(service, settings)
-    lease = no_keys if ring is None else ring.lease
-    attempts = Attempts(
-        worker_id=bus.user,
-        instance_id=bus.instance_id,
-        providers={"echo": echo_provider, **providers(ADAPTERS, client, timeouts, lease)},
-        spool=spool,
-        publisher=publisher,
-        send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
+    leases = _lease_client(service, settings)
+    lease = refuse_lease if leases is None else leases.lease
+    attempts = AttemptRegistry(
+        WorkerContext(
+            worker_id=bus.user,
+            instance_id=bus.instance_id,
+            spool=spool,
+            publisher=publisher,
+            send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
+        ),
+        {"echo": EchoProvider(), **http_providers(ADAPTERS, client, _timeouts(settings), lease)},
         telemetry=service.telemetry,
         capacity=settings.max_attempts,
     )
     AttemptHandlers(attempts, spool, bus.spawn).register(bus)
-    KeyTestHandler(KeyTester(client), None if ring is None else ring.open_check).register(bus)
+    KeyTestHandler(KeyTester(client), None if leases is None else leases.open_test_key).register(bus)
+    _manage(service, spool, publisher, client)
+    service.facts = lambda: {"attempts": str(len(attempts)), "unconfirmed": str(spool.unconfirmed)}
+    return service
+
+
+def _manage(service: Service, spool: Spool, publisher: BatchPublisher, client: UpstreamClient) -> None:
+    """Start, drain and stop the worker's parts with its service."""
+    resender = Resender(spool, publisher)
 
     async def start() -> None:
         publisher.start()
@@ -88,18 +93,25 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         await client.close()
         spool.close()
 
-    async def until_accounted() -> None:
+    async def drain() -> None:
         await publisher.flush(_FLUSH_SECONDS)
         if left := await resender.until_confirmed(_CONFIRM_SECONDS):
             _log.warning("attempts stay in the spool for this slot's next process", extra={"unconfirmed": left})
 
     service.opens(start, stop)
-    service.drains(until_accounted)
-    service.facts = lambda: {"attempts": str(len(attempts)), "unconfirmed": str(spool.unconfirmed)}
-    return service
+    service.drains(drain)
 
 
-def _opened(spool: Spool) -> Spool:
+def _timeouts(settings: ProviderWorkerSettings) -> Timeouts:
+    return Timeouts(
+        connect_seconds=settings.connect_timeout_seconds,
+        first_byte_seconds=settings.first_byte_timeout_seconds,
+        between_bytes_seconds=settings.between_bytes_timeout_seconds,
+    )
+
+
+def _open_spool(settings: ProviderWorkerSettings) -> Spool:
+    spool = Spool(settings.spool_dir)
     try:
         spool.open()
     except SpoolLocked as error:
@@ -109,8 +121,8 @@ def _opened(spool: Spool) -> Spool:
     return spool
 
 
-def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | None:
-    """The keys that this slot leases from the vault; None where it has no identity there. Raises SettingsError."""
+def _lease_client(service: Service, settings: ProviderWorkerSettings) -> LeaseClient | None:
+    """Return the client for leases from the vault; None for a slot without an identity there. Raises SettingsError."""
     if settings.identity_key_file is None or settings.vault_public_key_file is None:
         return None
     bus = service.bus
@@ -125,20 +137,20 @@ def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | N
     registrar = Registrar(
         worker_id=bus.user,
         instance_id=bus.instance_id,
-        identity=_key_of(settings.identity_key_file, signing_key),
-        vault=_key_of(settings.vault_public_key_file, lambda text: verifying_key(text.reveal())),
+        identity=_read_key(settings.identity_key_file, signing_key),
+        vault=_read_key(settings.vault_public_key_file, lambda text: verifying_key(text.reveal())),
         ask=ask_to_register,
     )
-    ring = KeyRing(
+    leases = LeaseClient(
         registrar=registrar,
         ask=ask_for_key,
         facts_of=view.get,
         current=lambda: view.current,
         instance_id=bus.instance_id,
-        most_waiting=settings.max_attempts // 2,
+        max_waiting=settings.max_attempts // 2,
     )
-    view.on_change(ring.view_changed)
-    bus.on_reconnect(ring.forget_all)
+    view.on_change(leases.view_changed)
+    bus.on_reconnect(leases.evict_all)
 
     async def start() -> None:
         await view.start()
@@ -147,13 +159,13 @@ def _key_ring(service: Service, settings: ProviderWorkerSettings) -> KeyRing | N
     async def stop() -> None:
         await registrar.stop()
         await view.stop()
-        ring.forget_all()
+        leases.evict_all()
 
     service.opens(start, stop)
-    return ring
+    return leases
 
 
-def _key_of(path: Path, read: Callable[[Secret], Key]) -> Key:
+def _read_key(path: Path, read: Callable[[Secret], Key]) -> Key:
     try:
         return read(read_secret(path))
     except BadKeyFile as error:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, Probed
+from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, ProbeReply
 from keyferry.contracts.key import KeyTest, RunKeyTest
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_RUN, KEY_TEST_RUN, WORKER_CONTROL, WORKER_PROBE
@@ -13,7 +13,7 @@ from keyferry.runtime.bus.dispatch import Received
 from keyferry.runtime.bus.requests import Refused
 from keyferry.sealing.delivery import InvalidDelivery
 from keyferry.sealing.leased import LeasedKey
-from services.provider_worker.attempt import Attempts
+from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.spool import Spool
 
@@ -25,7 +25,7 @@ _TENANT_TOKEN = WORKER_CONTROL.position("tenant")
 class AttemptHandlers:
     """Handles attempts, and what callers and the ledger send about them."""
 
-    def __init__(self, attempts: Attempts, spool: Spool, spawn: Callable[[Awaitable[None]], None]) -> None:
+    def __init__(self, attempts: AttemptRegistry, spool: Spool, spawn: Callable[[Awaitable[None]], None]) -> None:
         self._attempts = attempts
         self._spool = spool
         self._spawn = spawn
@@ -50,9 +50,9 @@ class AttemptHandlers:
             case ControlKind.CREDIT:
                 self._attempts.grant(control.attempt_id, tenant, control.credit_bytes)
 
-    async def on_probe(self, received: Received[Probe]) -> Probed:
+    async def on_probe(self, received: Received[Probe]) -> ProbeReply:
         """Return which of a caller's attempts are not running here, or not any more."""
-        return Probed(unknown=self._attempts.unknown(received.message.attempt_ids))
+        return ProbeReply(unknown=self._attempts.unknown(received.message.attempt_ids))
 
     async def on_confirmed(self, received: Received[AttemptsConfirmed]) -> None:
         """Drop records from the spool that the ledger has committed."""

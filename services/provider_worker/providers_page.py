@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.probing import Taken, probed
+from services.provider_worker.supported_features import SupportedFeatures, find_supported_features
 
 PAGE = Path("docs/providers.md")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,13 +33,13 @@ _COLUMNS = (
 
 def render_page() -> str:
     """Return the page's text."""
-    taken = {name: probed(name, ADAPTERS[name]) for name in PROVIDERS if name in ADAPTERS}
+    taken = {name: find_supported_features(name, ADAPTERS[name]) for name in PROVIDERS if name in ADAPTERS}
     parts = [_HEAD, _matrix(taken.items())]
     parts += [_section(PROVIDERS[name], takes) for name, takes in taken.items()]
     return "\n".join(parts)
 
 
-def _matrix(taken: Iterable[tuple[str, Taken]]) -> str:
+def _matrix(taken: Iterable[tuple[str, SupportedFeatures]]) -> str:
     lines = ["| provider | " + " | ".join(_COLUMNS) + " | embeddings |", "|---" * (len(_COLUMNS) + 2) + "|"]
     for name, takes in taken:
         cells = [_mark(takes.chat[feature]) for feature in _COLUMNS] + [_mark(bool(takes.embeddings))]
@@ -51,7 +51,7 @@ def _mark(takes: bool) -> str:
     return "yes" if takes else "–"
 
 
-def _section(facts: ProviderFacts, takes: Taken) -> str:
+def _section(facts: ProviderFacts, takes: SupportedFeatures) -> str:
     lines = [f"## {facts.title}", "", f"Named `{facts.name}`. {_address(facts)}", "", f"- Key: {_key(facts)}"]
     if facts.fields:
         lines.append("- Beside the key: " + "; ".join(_field(facts)) + ".")
@@ -91,7 +91,7 @@ def _list(takes: Mapping[str, bool], supported: bool) -> str:
     )
 
 
-def _embeddings(takes: Taken) -> str:
+def _embeddings(takes: SupportedFeatures) -> str:
     if not takes.embeddings:
         return "none"
     refused = [feature for feature, does in takes.embeddings.items() if not does]

@@ -29,7 +29,7 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 REPUBLISH = Backoff(first_seconds=20.0, longest_seconds=1280.0)
 """The first delay is longer than a ledger restart, so that one repeats little; doubling keeps copies out of the stream of a
 ledger that is down for long."""
-_AT_ONCE = float("-inf")
+_MAX_CONCURRENT = float("-inf")
 
 
 class SpoolLocked(Exception):
@@ -90,14 +90,14 @@ class Spool:
         self._next_seq += 1
         return seq
 
-    def intend(self, record: AttemptRecord) -> None:
+    def record_intent(self, record: AttemptRecord) -> None:
         """Write that `record.spool_seq` is about to be called. Raises OSError, on which nothing may be called."""
         line = record.encode()
         self._write(_INTENT, line)
         self._held[record.spool_seq] = _Unconfirmed(line, False, [self._path])
         self._in_segment[self._path] += 1
 
-    def finish(self, record: AttemptRecord, now: float) -> bytes:
+    def record_result(self, record: AttemptRecord, now: float) -> bytes:
         """Write the result; the line to publish at `now`, which is any monotonic clock in seconds."""
         line = record.encode()
         held = self._held[record.spool_seq]
@@ -174,7 +174,7 @@ class Spool:
             if held is None:
                 held = self._held[record.spool_seq] = _Unconfirmed(line[1:], True, [])
                 self._ended += 1
-                heapq.heappush(self._again, (_AT_ONCE, record.spool_seq))
+                heapq.heappush(self._again, (_MAX_CONCURRENT, record.spool_seq))
             elif line[:1] == _RESULT:
                 held.line = line[1:]
             held.segments.append(path)

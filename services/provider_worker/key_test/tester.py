@@ -25,7 +25,7 @@ from services.provider_worker.key_test.credit import MAX_CREDIT_BYTES, combine_c
 from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_chat_model, read_models
 from services.provider_worker.key_test.plans import GetCall, KeyTestPlan, plan_for
 from services.provider_worker.key_test.result import KeyTestFindings, ProbeExchange, conclude
-from services.provider_worker.upstream.attaching import METHOD, attached
+from services.provider_worker.upstream.attach_key import METHOD, attach_key
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent
 
@@ -187,7 +187,7 @@ class _ProbeCalls:
         answer = Answer()
         failure: Failure | None = None
         try:
-            headers = attached(request, self._key, datetime.now(UTC))
+            headers = attach_key(request, self._key, datetime.now(UTC))
             async with asyncio.timeout_at(self._until):
                 async with self._client.stream(
                     method, request.url, headers, request.content, self._timeouts

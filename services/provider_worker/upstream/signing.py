@@ -34,7 +34,7 @@ class AccessKey:
     session_token: Secret | None = None
 
 
-def access_key_in(key: Secret) -> AccessKey | None:
+def parse_access_key(key: Secret) -> AccessKey | None:
     """The pair in `ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]`; null for a key that is a bearer token of its own.
 
     Raises BadAccessKey for one that begins like an access key id and lacks the rest.
@@ -48,7 +48,7 @@ def access_key_in(key: Secret) -> AccessKey | None:
     return AccessKey(match["id"], Secret(match["secret"]), None if token is None else Secret(token))
 
 
-def signed(
+def sign_request(
     method: str,
     url: str,
     headers: Mapping[str, str],

@@ -145,7 +145,7 @@ class Probe(Message):
     attempt_ids: list[str] = Field(min_length=1, max_length=5000)
 
 
-class Probed(Message):
+class ProbeReply(Message):
     """The worker's answer: the attempts that it does not have."""
 
     unknown: list[str]

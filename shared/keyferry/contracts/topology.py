@@ -76,7 +76,7 @@ REQUEST_REROUTE = core(
 WORKER_PROBE = request(
     "kf.v1.worker.probe.{instance}",
     chat.Probe,
-    chat.Probed,
+    chat.ProbeReply,
     publishers=_CALLERS,
     subscribers=(_WORKER,),
     fast_path=True,

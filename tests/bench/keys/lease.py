@@ -20,8 +20,8 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.private_keys import public_key_text, text_of
-from services.provider_worker.keys.leasing import KeyRing
-from services.provider_worker.keys.registering import Registrar
+from services.provider_worker.keys.lease_client import LeaseClient
+from services.provider_worker.keys.registrar import Registrar
 from tests.bench.children import started
 from tests.bench.keys import COLD, WARM
 from tests.bench.keys.timing import Timing, timing
@@ -65,19 +65,19 @@ async def _measured(room: Path, seconds: float) -> list[Timing]:
             command = [sys.executable, "-m", "tests.bench.keys.vault_process", str(room)]
             vault = stack.enter_context(started("vault", command, room, cwd=_REPOSITORY))
             keys = await asyncio.to_thread(vault.wait_until, lambda: _stored_keys(room), "its keys", 60.0)
-            async with _worker(bus, identity, signer, keys) as ring:
+            async with _worker(bus, identity, signer, keys) as leases:
                 runs = [_run(key) for key in keys]
                 return [
-                    await _warm(ring, runs, seconds),
-                    await _cold(COLD, ring, runs, seconds, clients=1),
-                    await _cold(f"lease cold, {_CLIENTS} at a time", ring, runs, seconds, clients=_CLIENTS),
+                    await _warm(leases, runs, seconds),
+                    await _cold(COLD, leases, runs, seconds, clients=1),
+                    await _cold(f"lease cold, {_CLIENTS} at a time", leases, runs, seconds, clients=_CLIENTS),
                 ]
 
 
 @asynccontextmanager
 async def _worker(
     bus: ProvisionedBus, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey, keys: Sequence[KeyFacts]
-) -> AsyncIterator[KeyRing]:
+) -> AsyncIterator[LeaseClient]:
     settings = ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(worker_id(1)))
     connection = Bus(Role.PROVIDER_WORKER, settings)
     view = {f"{key.tenant}.{key.key_id}": key for key in keys}
@@ -98,7 +98,7 @@ async def _worker(
     await connection.connect()
     try:
         await registrar.register()
-        yield KeyRing(
+        yield LeaseClient(
             registrar=registrar,
             ask=lease,
             facts_of=view.get,
@@ -109,36 +109,36 @@ async def _worker(
         await connection.broker.stop()
 
 
-async def _warm(ring: KeyRing, runs: Sequence[AttemptRun], seconds: float) -> Timing:
+async def _warm(leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float) -> Timing:
     for run in runs:
-        await ring.lease(run, ORIGIN)
+        await leases.lease(run, ORIGIN)
     taken: list[int] = []
     began = time.monotonic()
     # Half a lease at most, so that none of them runs out on the way.
     while time.monotonic() - began < min(seconds, 30.0):
         for number in range(_WARM_BATCH):
-            taken.append(await _timed(ring, runs[number % len(runs)]))
+            taken.append(await _timed(leases, runs[number % len(runs)]))
         await asyncio.sleep(0)
     return timing(WARM, taken, time.monotonic() - began)
 
 
-async def _cold(name: str, ring: KeyRing, runs: Sequence[AttemptRun], seconds: float, *, clients: int) -> Timing:
+async def _cold(name: str, leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float, *, clients: int) -> Timing:
     taken: list[int] = []
     began = time.monotonic()
 
     async def client(own: Sequence[AttemptRun]) -> None:
         while time.monotonic() - began < seconds:
             for run in own:
-                ring.forget_all()
-                taken.append(await _timed(ring, run))
+                leases.evict_all()
+                taken.append(await _timed(leases, run))
 
     await asyncio.gather(*(client(runs[first::clients]) for first in range(clients)))
     return timing(name, taken, time.monotonic() - began)
 
 
-async def _timed(ring: KeyRing, run: AttemptRun) -> int:
+async def _timed(leases: LeaseClient, run: AttemptRun) -> int:
     began = time.perf_counter_ns()
-    await ring.lease(run, ORIGIN)
+    await leases.lease(run, ORIGIN)
     return time.perf_counter_ns() - began
 
 

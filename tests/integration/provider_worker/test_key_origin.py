@@ -19,13 +19,13 @@ from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.attempt import Progress
-from services.provider_worker.calling import http_provider
-from services.provider_worker.delivery import Delivery
-from services.provider_worker.keys import leasing
+from services.provider_worker.frame_writer import FrameWriter
+from services.provider_worker.http_call import HttpProvider
+from services.provider_worker.keys import lease_client
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import UpstreamError
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.call_progress import CallProgress
 from tests.support.providers.raw_http_server import Call, RawHttpServer, raw_http_server, reply
 from tests.support.vault.vault_double import VaultDouble, key_facts, worker_side
 
@@ -61,14 +61,15 @@ class Scene:
         run: AttemptRun = attempt_run(base_url=base_url).model_copy(
             update={"key_id": "key_0001", "key_owner": "acme", **changes}
         )
-        ring = worker_side(self.vault, ask=self._colluding).ring
-        provider = http_provider(ADAPTERS["custom"], self.client, TIMEOUTS, ring.lease)
+        leases = worker_side(self.vault, ask=self._colluding).leases
+        provider = HttpProvider(ADAPTERS["custom"], self.client, TIMEOUTS, leases.lease)
         try:
-            answer = await provider(run, BODY).call(Progress(Delivery("att_test", _nowhere, 1_000_000), 0.0))
+            call = provider.prepare(run, BODY)
+            await call.make(CallProgress(FrameWriter("att_test", _nowhere, 1_000_000)))
         except (RefusedByAdapter, UpstreamError) as error:
             self.said.append(repr(error))
             return False
-        return answer.failure is None
+        return call.answer.failure is None
 
     async def _colluding(self, asked: LeaseKey) -> SealedKey:
         """Seals and signs the one key, whatever was asked for."""
@@ -225,7 +226,7 @@ async def test_a_name_that_turns_elsewhere_takes_no_key_with_it() -> None:
 
 
 async def test_without_its_defences_the_key_goes_anywhere(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "answers", lambda sealed, asked: None)
+    monkeypatch.setattr(lease_client, "answers", lambda sealed, asked: None)
     monkeypatch.setattr(LeasedKey, "for_origin", lambda key, origin: key._LeasedKey__key)
     assert await stage.call(f"http://{FOREIGN_HOST}:{stage.own.port}/v1")
     (request,) = stage.foreign.requests
@@ -235,7 +236,7 @@ async def test_without_its_defences_the_key_goes_anywhere(stage: Scene, monkeypa
 @pytest.mark.parametrize("defence", ["the question", "the origin"])
 async def test_either_defence_is_enough(stage: Scene, monkeypatch: pytest.MonkeyPatch, defence: str) -> None:
     if defence == "the origin":
-        monkeypatch.setattr(leasing, "answers", lambda sealed, asked: None)
+        monkeypatch.setattr(lease_client, "answers", lambda sealed, asked: None)
     else:
         monkeypatch.setattr(LeasedKey, "for_origin", lambda key, origin: key._LeasedKey__key)
     for url in foreign_urls(stage.own.port)[:40]:

@@ -15,8 +15,8 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused
 from keyferry.sealing.delivery import Purpose, seal_to_worker
 from keyferry.sealing.registration import verify
-from services.provider_worker.keys.leasing import AskForKey, KeyRing
-from services.provider_worker.keys.registering import Registrar
+from services.provider_worker.keys.lease_client import AskForKey, LeaseClient
+from services.provider_worker.keys.registrar import Registrar
 
 WORKER_ID = "provider-worker-1"
 INSTANCE_ID = "boot_1"
@@ -96,14 +96,14 @@ class WorkerSide:
     """A worker's registrar and key ring before a vault."""
 
     registrar: Registrar
-    ring: KeyRing
+    leases: LeaseClient
 
 
 def worker_side(
     vault: VaultDouble,
     *,
     ask: AskForKey | None = None,
-    most_waiting: int = 1000,
+    max_waiting: int = 1000,
     unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> WorkerSide:
     """A worker that asks `vault`, or `ask` in its place, as a hostile bus would have it."""
@@ -115,13 +115,13 @@ def worker_side(
         ask=vault.register,
         unix_ms=unix_ms,
     )
-    ring = KeyRing(
+    leases = LeaseClient(
         registrar=registrar,
         ask=ask or vault.lease,
         facts_of=vault.view.get,
         current=lambda: vault.connected,
         instance_id=INSTANCE_ID,
-        most_waiting=most_waiting,
+        max_waiting=max_waiting,
         unix_ms=unix_ms,
     )
-    return WorkerSide(registrar, ring)
+    return WorkerSide(registrar, leases)

@@ -1,4 +1,4 @@
-"""An attempt begins in time or not at all, and its caller can hear of it before the provider does."""
+"""An attempt starts in time or not at all, and its caller is notified before the provider is called."""
 
 import asyncio
 import time
@@ -14,27 +14,32 @@ from keyferry.contracts.usage import AttemptRecord, Outcome
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
-from services.provider_worker.attempt import Attempts, Prepared, Progress
+from services.provider_worker.attempt import WorkerContext
+from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
 from tests.support.providers.attempt_runs import attempt_run
 
 
 class Worker:
-    """A worker's attempts with a real spool, a connection that writes in a task of its own, and a provider that counts."""
+    """A worker's attempts with a real spool, a connection that writes in a task of its own, and itself as the provider."""
 
-    def __init__(self, directory: Path, stands_still_seconds: float = 0.0) -> None:
+    def __init__(self, directory: Path, frozen_seconds: float = 0.0) -> None:
         self.spool = Spool(directory)
         self.spool.open()
         self.written: list[frames.Frame] = []
-        self.heard_before_the_call: list[frames.Frame] | None = None
-        self._stands_still_seconds = stands_still_seconds
-        self.attempts = Attempts(
+        self.frames_before_the_call: list[frames.Frame] | None = None
+        self._frozen_seconds = frozen_seconds
+        context = WorkerContext(
             worker_id="worker-1",
-            instance_id="boot_1",
-            providers={"custom": self._provider},
+            instance_id="inst_1",
             spool=self.spool,
             publisher=BatchPublisher(self._no_bus, "attempts", producer="worker-1"),
             send=self._send,
+        )
+        self.attempts = AttemptRegistry(
+            context,
+            {"custom": self},
             telemetry=Telemetry("provider_worker"),
             capacity=10,
         )
@@ -43,22 +48,33 @@ class Worker:
     def records(self) -> list[AttemptRecord]:
         return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, at_most=100)]
 
-    def _provider(self, run: AttemptRun, body: bytes) -> Prepared:
+    def prepare(self, run: AttemptRun, body: bytes) -> "CountingCall":
         if body == b"refuse":
             raise RefusedByAdapter(Failure(failure_class=FailureClass.BAD_REQUEST, message="no", where=Where.NOT_SENT))
-        return Prepared(self._call)
-
-    async def _call(self, progress: Progress) -> Answer:
-        self.heard_before_the_call = list(self.written)
-        return Answer(body=b"{}")
+        return CountingCall(self)
 
     async def _send(self, subject: str, data: bytes, reply: str) -> None:
         asyncio.get_running_loop().call_soon(self.written.append, frames.decode(data))
-        if self._stands_still_seconds:
-            await asyncio.sleep(self._stands_still_seconds)
+        if self._frozen_seconds:
+            await asyncio.sleep(self._frozen_seconds)
 
     def _no_bus(self) -> JetStreamContext:
         raise AssertionError("nothing is published here")
+
+
+class CountingCall:
+    """A call that notes which frames had been written when it was made."""
+
+    dropped: tuple[str, ...] = ()
+
+    def __init__(self, worker: Worker) -> None:
+        self.answer = Answer()
+        self._worker = worker
+
+    async def make(self, progress: Progress) -> None:
+        progress.enter(Phase.SENDING)
+        self._worker.frames_before_the_call = list(self._worker.written)
+        self.answer = Answer(body=b"{}")
 
 
 def starting_within(milliseconds: int) -> AttemptRun:
@@ -69,26 +85,26 @@ def starting_within(milliseconds: int) -> AttemptRun:
 async def test_the_acceptance_is_written_before_the_provider_is_called(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
-    assert worker.heard_before_the_call is not None
-    assert [type(frame) for frame in worker.heard_before_the_call] == [frames.Accepted]
+    assert worker.frames_before_the_call is not None
+    assert [type(frame) for frame in worker.frames_before_the_call] == [frames.Accepted]
     assert [record.outcome for record in worker.records] == [Outcome.COMPLETED]
 
 
-async def test_a_refusal_has_a_beginning_as_well_or_the_caller_would_not_believe_its_end(tmp_path: Path) -> None:
+async def test_a_refused_attempt_is_accepted_first_so_that_its_end_is_believed(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     await worker.attempts.run(starting_within(60_000), b"refuse", "_INBOX_test.1")
     await asyncio.sleep(0)
     assert [type(frame) for frame in worker.written] == [frames.Accepted, frames.End]
-    assert worker.heard_before_the_call is None
+    assert worker.frames_before_the_call is None
     (record,) = worker.records
     assert record.failure is not None
     assert record.failure.failure_class is FailureClass.BAD_REQUEST
 
 
-async def test_a_worker_that_stood_still_after_accepting_calls_nobody(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, stands_still_seconds=0.2)
+async def test_a_worker_that_froze_after_accepting_does_not_call_the_provider(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, frozen_seconds=0.2)
     await worker.attempts.run(starting_within(100), b"{}", "_INBOX_test.1")
-    assert worker.heard_before_the_call is None
+    assert worker.frames_before_the_call is None
     (record,) = worker.records
     assert record.outcome is Outcome.FAILED
     assert record.failure is not None
@@ -97,9 +113,9 @@ async def test_a_worker_that_stood_still_after_accepting_calls_nobody(tmp_path: 
 
 
 @pytest.mark.parametrize("late_by_ms", [1, 5000])
-async def test_what_comes_too_late_is_answered_with_silence(tmp_path: Path, late_by_ms: int) -> None:
+async def test_an_attempt_that_comes_too_late_gets_no_reply(tmp_path: Path, late_by_ms: int) -> None:
     worker = Worker(tmp_path)
     await worker.attempts.run(starting_within(-late_by_ms), b"{}", "_INBOX_test.1")
-    assert worker.heard_before_the_call is None
+    assert worker.frames_before_the_call is None
     assert worker.written == []
     assert worker.records == []

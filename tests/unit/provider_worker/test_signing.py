@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from keyferry.contracts.secret import Secret
-from services.provider_worker.upstream.signing import AccessKey, BadAccessKey, access_key_in, signed
+from services.provider_worker.upstream.signing import AccessKey, BadAccessKey, parse_access_key, sign_request
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -42,7 +42,7 @@ def theirs(url: str, headers: dict[str, str], content: bytes, token: str | None)
 
 def ours(url: str, headers: dict[str, str], content: bytes, token: str | None) -> str:
     access_key = AccessKey(ACCESS_KEY_ID, Secret(SECRET), None if token is None else Secret(token))
-    sent = signed(
+    sent = sign_request(
         "POST", url, headers, content, access_key=access_key, service="bedrock", region="eu-central-1", now=NOW
     )
     assert sent["x-amz-date"] == "20260304T050607Z"
@@ -101,7 +101,7 @@ def test_a_changed_secret_or_moment_changes_the_signature() -> None:
     """That the agreement above is not one that any signature would reach."""
     right = ours("https://example.com/x", {}, b"{}", None)
     access_key = AccessKey(ACCESS_KEY_ID, Secret(SECRET + "x"))
-    wrong = signed(
+    wrong = sign_request(
         "POST",
         "https://example.com/x",
         {},
@@ -115,12 +115,12 @@ def test_a_changed_secret_or_moment_changes_the_signature() -> None:
 
 
 def test_a_pair_is_told_from_a_bearer_key() -> None:
-    pair = access_key_in(Secret(f"{ACCESS_KEY_ID}:{SECRET}"))
+    pair = parse_access_key(Secret(f"{ACCESS_KEY_ID}:{SECRET}"))
     assert pair == AccessKey(ACCESS_KEY_ID, Secret(SECRET))
-    with_token = access_key_in(Secret(f"ASIAIOSFODNN7EXAMPLE:{SECRET}:token:with/colons=="))
+    with_token = parse_access_key(Secret(f"ASIAIOSFODNN7EXAMPLE:{SECRET}:token:with/colons=="))
     assert with_token == AccessKey("ASIAIOSFODNN7EXAMPLE", Secret(SECRET), Secret("token:with/colons=="))
-    assert access_key_in(Secret("bedrock-api-key-YmVkcm9jay5hbWF6b25hd3M")) is None
-    assert access_key_in(Secret("ABSKQmVkcm9ja0FQSUtleQ")) is None
+    assert parse_access_key(Secret("bedrock-api-key-YmVkcm9jay5hbWF6b25hd3M")) is None
+    assert parse_access_key(Secret("ABSKQmVkcm9ja0FQSUtleQ")) is None
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,6 @@ def test_a_pair_is_told_from_a_bearer_key() -> None:
 )
 def test_half_a_pair_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(BadAccessKey) as refused:
-        access_key_in(Secret(text))
+        parse_access_key(Secret(text))
     assert "EXAMPLE" not in str(refused.value)
     assert SECRET not in str(refused.value)

@@ -48,7 +48,7 @@ def opened(path: Path) -> Spool:
 
 def attempt(spool: Spool) -> int:
     seq = spool.next_seq()
-    spool.intend(record(seq))
+    spool.record_intent(record(seq))
     return seq
 
 
@@ -73,7 +73,7 @@ def test_an_intent_without_a_result_is_found_as_indeterminate(tmp_path: Path) ->
 def test_a_result_replaces_its_intent(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     seq = attempt(spool)
-    spool.finish(record(seq, Outcome.COMPLETED), NOW)
+    spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     spool.close()
     assert left_behind(tmp_path)[seq].outcome is Outcome.COMPLETED
 
@@ -81,12 +81,12 @@ def test_a_result_replaces_its_intent(tmp_path: Path) -> None:
 def test_only_a_confirmation_of_this_life_lets_go_and_only_of_what_has_ended(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     running, done = attempt(spool), attempt(spool)
-    spool.finish(record(done, Outcome.COMPLETED), NOW)
+    spool.record_result(record(done, Outcome.COMPLETED), NOW)
     spool.confirm("spl_of_another_life", [running, done])
     assert spool.unconfirmed == 1
     spool.confirm(spool.spool_id, [running, done])
     assert spool.unconfirmed == 0
-    spool.finish(record(running, Outcome.FAILED), NOW)
+    spool.record_result(record(running, Outcome.FAILED), NOW)
     assert spool.unconfirmed == 1
     spool.confirm(spool.spool_id, [running])
     assert spool.unconfirmed == 0
@@ -96,7 +96,7 @@ def test_numbers_are_never_used_twice_not_even_after_everything_was_confirmed(tm
     spool = opened(tmp_path)
     used = {attempt(spool) for _ in range(5)}
     for seq in used:
-        spool.finish(record(seq, Outcome.COMPLETED), NOW)
+        spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     spool.confirm(spool.spool_id, used)
     spool.close()
     again = opened(tmp_path)
@@ -110,11 +110,11 @@ def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkey
     slow = attempt(spool)
     seqs = [attempt(spool) for _ in range(20)]
     for seq in seqs:
-        spool.finish(record(seq, Outcome.COMPLETED), NOW)
+        spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     assert len(list(tmp_path.glob("*.log"))) > 3
     spool.confirm(spool.spool_id, seqs)
     assert len(list(tmp_path.glob("*.log"))) <= 2, "the slow attempt's segment and the one being written may stay"
-    spool.finish(record(slow, Outcome.COMPLETED), NOW)
+    spool.record_result(record(slow, Outcome.COMPLETED), NOW)
     spool.close()
     left = left_behind(tmp_path)
     assert left[slow].outcome is Outcome.COMPLETED
@@ -125,7 +125,7 @@ def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkey
 def test_a_result_is_due_again_ever_later_until_it_is_confirmed(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     seq = attempt(spool)
-    line = spool.finish(record(seq, Outcome.COMPLETED), now=100.0)
+    line = spool.record_result(record(seq, Outcome.COMPLETED), now=100.0)
     assert spool.due(now=119.9, at_most=10) == []
     assert spool.due(now=120.0, at_most=10) == [line]
     assert spool.due(now=159.9, at_most=10) == []
@@ -145,7 +145,7 @@ def test_what_an_earlier_process_left_is_due_at_once_a_little_at_a_time(tmp_path
     spool = opened(tmp_path)
     seqs = [attempt(spool) for _ in range(25)]
     for seq in seqs[:20]:
-        spool.finish(record(seq, Outcome.COMPLETED), NOW)
+        spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     spool.close()
     again = opened(tmp_path)
     assert again.unconfirmed == 25
@@ -187,7 +187,7 @@ def test_a_full_disk_refuses_the_attempt_and_leaves_no_torn_line(
 
     monkeypatch.setattr(os, "write", half)
     with pytest.raises(OSError, match="full"):
-        spool.intend(record(spool.next_seq()))
+        spool.record_intent(record(spool.next_seq()))
     monkeypatch.undo()
     later = attempt(spool)
     spool.close()
@@ -202,7 +202,7 @@ def test_a_result_that_cannot_be_written_stays_in_memory(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", refuse)
-    line = spool.finish(record(seq, Outcome.COMPLETED), NOW)
+    line = spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     assert AttemptRecord.decode(line).outcome is Outcome.COMPLETED
     assert spool.due(NOW + REPUBLISH.first_seconds, at_most=1) == [line]
     monkeypatch.undo()
@@ -218,7 +218,7 @@ from tests.unit.provider_worker.test_spool import NOW, attempt, opened, record
 from keyferry.contracts.usage import Outcome
 spool = opened(Path(sys.argv[1]))
 done = attempt(spool)
-spool.finish(record(done, Outcome.COMPLETED), NOW)
+spool.record_result(record(done, Outcome.COMPLETED), NOW)
 attempt(spool)
 os.kill(os.getpid(), signal.SIGKILL)
 """

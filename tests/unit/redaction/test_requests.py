@@ -8,7 +8,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.key_test.tester import _run
-from services.provider_worker.upstream.attaching import NotAttached, attached, origin_of
+from services.provider_worker.upstream.attach_key import NotAttached, attach_key, origin_of
 
 KEY = "sk-canary-Zq8Xw2Lr6Tn0Vb4Kd"
 FIELDS = {"region": "eu-central-1", "project": "example", "location": "europe-west4", "api_version": "2024-10-21"}
@@ -33,7 +33,7 @@ def test_a_key_stands_in_one_header_and_not_in_the_url(provider: str, stream: bo
     run = _run(provider, "m", "https://api.example/v1", FIELDS).model_copy(update={"stream": stream})
     request = ADAPTERS[provider].request(run, HELLO)
     assert "key=" not in request.url
-    headers = attached(request, leased(origin_of(request.url)), datetime.now(UTC))
+    headers = attach_key(request, leased(origin_of(request.url)), datetime.now(UTC))
     assert [name for name, value in headers.items() if KEY in value] == [
         name for name in headers if name.lower() in ("authorization", "x-api-key", "api-key", "x-goog-api-key")
     ]
@@ -47,6 +47,6 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_repeated(provid
     run = _run(provider, "m", "https://api.example/v1", FIELDS)
     request = ADAPTERS[provider].request(run, HELLO)
     with pytest.raises(NotAttached) as refused:
-        attached(request, leased(origin_of(request.url), f"{KEY}{tail}"), datetime.now(UTC))
+        attach_key(request, leased(origin_of(request.url), f"{KEY}{tail}"), datetime.now(UTC))
     assert KEY not in f"{refused.value} {refused.value!r} {refused.value.failure}"
     assert refused.value.__cause__ is None

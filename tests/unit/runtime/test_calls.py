@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import ChatRequest, Control, ControlKind, Probed
+from keyferry.contracts.chat import ChatRequest, Control, ControlKind, ProbeReply
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import KeySource, Outcome
 from keyferry.runtime.request import calls
@@ -30,7 +30,7 @@ class ScriptedClient:
         self.late: list[bytes] = []
         """Frames that come with the answer to a flush: they were on their way while somebody stood still."""
         self.on_frame: Callable[[Any], Any] | None = None
-        self.probe: Callable[[], bytes] = lambda: Probed(unknown=[]).encode()
+        self.probe: Callable[[], bytes] = lambda: ProbeReply(unknown=[]).encode()
 
     async def subscribe(self, subject: str, cb: Callable[[Any], Any]) -> Any:
         self.on_frame = cb
@@ -340,7 +340,7 @@ async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(caller: Ca
     def forgetful() -> bytes:
         nonlocal asked
         asked += 1
-        return Probed(unknown=["att_1"]).encode()
+        return ProbeReply(unknown=["att_1"]).encode()
 
     client.probe = forgetful
     call = await started(caller)
@@ -359,7 +359,7 @@ async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(caller: 
         count += 1
         if count > 3:
             asked.set()
-        return Probed(unknown=[]).encode()
+        return ProbeReply(unknown=[]).encode()
 
     client.probe = patient
     call = await started(caller)

@@ -27,7 +27,7 @@ from keyferry.contracts.chat import (
     ControlKind,
     EmbeddingRequest,
     Probe,
-    Probed,
+    ProbeReply,
 )
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -369,7 +369,7 @@ class SilenceWatch:
             reply = await self._client.request(
                 WORKER_PROBE.format(instance=boot), probe.encode(), timeout=_PROBE_EVERY_SECONDS
             )
-            unknown = Probed.decode(reply.data).unknown
+            unknown = ProbeReply.decode(reply.data).unknown
         except NoRespondersError:
             for call in calls:
                 call.lose("the worker died in the middle of the answer")

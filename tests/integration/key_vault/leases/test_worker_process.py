@@ -23,7 +23,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.sealing.private_keys import public_key_text, text_of
 from services.provider_worker import app
 from services.provider_worker.app import create_app
-from services.provider_worker.keys import leasing
+from services.provider_worker.keys import lease_client as leasing
 from services.provider_worker.settings import ProviderWorkerSettings
 from tests.integration.key_vault.vault_database import act
 from tests.integration.key_vault.vault_on_bus import VaultOnBus

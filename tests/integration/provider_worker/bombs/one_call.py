@@ -30,7 +30,7 @@ BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'
 
 
 @dataclass(frozen=True)
-class Taken:
+class Measured:
     """What a call came to."""
 
     outcome: str
@@ -81,14 +81,14 @@ def undefend() -> BodyLimits:
     return BodyLimits(json_bytes=2**40, stream_bytes=2**40)
 
 
-async def measured(url: str, *, stream: bool, limits: BodyLimits) -> Taken:
+async def measured(url: str, *, stream: bool, limits: BodyLimits) -> Measured:
     """The call at `url`, after a small one at `url` + `/warm`."""
     client = UpstreamClient((ip_network("127.0.0.0/8"),), limits=limits)
     try:
         await call(client, f"{url}/warm", stream=stream)
         before_kibibytes = _kibibytes("VmRSS")
         outcome, detail, read_bytes = await call(client, url, stream=stream)
-        return Taken(outcome, detail, 1024 * (_kibibytes("VmHWM") - before_kibibytes), read_bytes)
+        return Measured(outcome, detail, 1024 * (_kibibytes("VmHWM") - before_kibibytes), read_bytes)
     finally:
         await client.close()
 

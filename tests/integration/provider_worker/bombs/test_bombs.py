@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.provider_worker.bombs.one_call import Taken
+from tests.integration.provider_worker.bombs.one_call import Measured
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, raw_http_server, reply
 
 MAX_GROWTH_BYTES = 32 * 1024 * 1024
@@ -116,14 +116,14 @@ def caller() -> "Iterator[subprocess.Popen[str]]":
             process.kill()
 
 
-async def taken(caller: "subprocess.Popen[str]", behave: Behaviour, *flags: str) -> Taken:
+async def taken(caller: "subprocess.Popen[str]", behave: Behaviour, *flags: str) -> Measured:
     """What a process says of its call to a listener that behaves so."""
 
     async def warm_first(call: Call) -> None:
         await (answers(reply(b"{}", JSON))(call) if "/warm/" in call.request.line else behave(call))
 
     async with raw_http_server(warm_first) as double:
-        return Taken(**json.loads(await asyncio.to_thread(_said, caller, [double.url("/v1"), *flags])))
+        return Measured(**json.loads(await asyncio.to_thread(_said, caller, [double.url("/v1"), *flags])))
 
 
 def _said(caller: "subprocess.Popen[str]", arguments: list[str]) -> str:

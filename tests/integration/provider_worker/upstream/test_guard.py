@@ -15,7 +15,7 @@ from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import RawHttpServer, answers, raw_http_server, reply
-from tests.support.raw_transport import closing, send_raw
+from tests.support.providers.raw_transport import closing, send_raw
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
 ELSEWHERE: tuple[Network, ...] = (ip_network("203.0.113.7/32"),)

@@ -17,7 +17,7 @@ from services.provider_worker.upstream.addresses import AddressPolicy
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, hangs, raw_http_server, reply, self_signed
-from tests.support.raw_transport import closing, send_raw
+from tests.support.providers.raw_transport import closing, send_raw
 
 SHORT_SECONDS = 0.2
 BIG_BODY = b"x" * 32 * 1024 * 1024

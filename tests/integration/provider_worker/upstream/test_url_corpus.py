@@ -14,15 +14,16 @@ from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import UpstreamRequest
-from services.provider_worker.upstream import attaching, guard
+from services.provider_worker.upstream import attach_key as attaching
+from services.provider_worker.upstream import guard
 from services.provider_worker.upstream.addresses import AddressPolicy, Network
-from services.provider_worker.upstream.attaching import NotAttached, attached
+from services.provider_worker.upstream.attach_key import NotAttached, attach_key
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import Call, RawHttpServer, answers, raw_http_server, reply
+from tests.support.providers.raw_transport import closing, send_raw
 from tests.support.providers.url_corpus import NAMES, UrlCase, cases, forbidden_addresses
-from tests.support.raw_transport import closing, send_raw
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
 ELSEWHERE: tuple[Network, ...] = (ip_network("203.0.113.7/32"),)
@@ -110,7 +111,7 @@ async def test_no_url_of_the_corpus_gets_the_key_of_another_origin() -> None:
     async with listeners() as (four, six), client(LOOPBACKS) as upstream:
         for case in cases(four.port):
             with pytest.raises(NotAttached):
-                await send(upstream, case.url, attached(request_to(case.url), key, datetime.now(UTC)))
+                await send(upstream, case.url, attach_key(request_to(case.url), key, datetime.now(UTC)))
         assert (four.connections, six.connections) == (0, 0)
 
 
@@ -154,7 +155,7 @@ async def test_without_the_origin_check_a_key_does_go_astray(monkeypatch: pytest
     monkeypatch.setattr(attaching, "origin_of", lambda url: OWN_ORIGIN)
     async with listeners() as (four, six), client(LOOPBACKS) as upstream:
         for case in loopback(four.port):
-            headers = attached(request_to(case.url), key, datetime.now(UTC))
+            headers = attach_key(request_to(case.url), key, datetime.now(UTC))
             with suppress(NotSent):
                 await send(upstream, case.url, headers)
         assert keys_seen(four, six) >= 10
@@ -187,7 +188,7 @@ async def test_a_redirect_to_any_url_of_the_corpus_is_an_answer_and_nothing_more
         async with raw_http_server(moves, host="127.0.0.2") as mover, client((*GOOD, *LOOPBACKS)) as upstream:
             key = key_for(mover.url(""))
             for _ in targets:
-                headers = attached(request_to(mover.url("/v1")), key, datetime.now(UTC))
+                headers = attach_key(request_to(mover.url("/v1")), key, datetime.now(UTC))
                 assert await send(upstream, mover.url("/v1"), headers) == b""
             assert keys_seen(mover) == len(mover.requests) == len(targets)
         assert (four.connections, six.connections) == (0, 0)
@@ -208,7 +209,7 @@ async def test_a_name_that_turns_inside_takes_no_key_with_it(monkeypatch: pytest
     hangs_up = answers(reply(b"good", "connection: close"), close=True)
     async with raw_http_server(hangs_up, host="127.0.0.2") as own, raw_http_server(hangs_up, port=own.port) as bad:
         origin = f"http://turning.example:{own.port}"
-        headers = attached(request_to(f"{origin}/v1"), key_for(origin), datetime.now(UTC))
+        headers = attach_key(request_to(f"{origin}/v1"), key_for(origin), datetime.now(UTC))
         async with client(GOOD, turning) as upstream:
             assert await send(upstream, f"{origin}/v1", headers) == b"good"
             for _ in range(3):

@@ -18,8 +18,8 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing import registration as registrations
 from keyferry.sealing.delivery import InvalidDelivery, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
-from services.provider_worker.keys import leasing
-from services.provider_worker.keys.leasing import NoKey
+from services.provider_worker.keys import lease_client
+from services.provider_worker.keys.lease_client import KeyUnavailable
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.vault.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, key_facts, worker_side
 
@@ -41,9 +41,9 @@ def vault_with_a_key() -> VaultDouble:
 
 async def test_the_first_call_asks_and_the_next_ones_need_not() -> None:
     vault = vault_with_a_key()
-    ring = worker_side(vault).ring
+    leases = worker_side(vault).leases
     for _ in range(5):
-        leased = await ring.lease(run_with(), ORIGIN)
+        leased = await leases.lease(run_with(), ORIGIN)
         assert leased.for_origin(ORIGIN) == KEY
     (asked,) = vault.asked
     assert (asked.owner, asked.tenant, asked.attempt_id, asked.instance_id) == ("acme", "acme", "att_test", INSTANCE_ID)
@@ -51,8 +51,8 @@ async def test_the_first_call_asks_and_the_next_ones_need_not() -> None:
 
 async def test_attempts_at_the_same_time_share_one_request() -> None:
     vault = vault_with_a_key()
-    ring = worker_side(vault).ring
-    leased = await asyncio.gather(*(ring.lease(run_with(), ORIGIN) for _ in range(100)))
+    leases = worker_side(vault).leases
+    leased = await asyncio.gather(*(leases.lease(run_with(), ORIGIN) for _ in range(100)))
     assert len(vault.asked) == 1
     assert len(set(map(id, leased))) == 1
 
@@ -64,8 +64,8 @@ async def test_one_attempt_that_gives_up_does_not_take_the_key_from_the_others()
         await answer.wait()
         return await vault.lease(asked)
 
-    ring = worker_side(vault, ask=slow).ring
-    first, second = (asyncio.create_task(ring.lease(run_with(), ORIGIN)) for _ in range(2))
+    leases = worker_side(vault, ask=slow).leases
+    first, second = (asyncio.create_task(leases.lease(run_with(), ORIGIN)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     answer.set()
@@ -77,15 +77,15 @@ async def test_a_lease_ends() -> None:
     vault = vault_with_a_key()
     moment = [1_900_000_000_000]
     vault_now = lambda: moment[0]  # noqa: E731
-    ring = worker_side(vault, unix_ms=vault_now).ring
+    leases = worker_side(vault, unix_ms=vault_now).leases
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("tests.support.vault.vault_double.verify", lambda *_: None)
-        await ring.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN)
         moment[0] += vault.lease_ms - 1
-        await ring.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN)
         assert len(vault.asked) == 1
         moment[0] += 1
-        await ring.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN)
     assert len(vault.asked) == 2
 
 
@@ -95,9 +95,9 @@ async def test_a_lease_ends() -> None:
 @pytest.mark.parametrize("change", ["removed", "rotated", "disabled", "moved"])
 async def test_what_the_view_takes_back_is_dropped_at_once(change: str) -> None:
     vault = vault_with_a_key()
-    ring = worker_side(vault).ring
-    await ring.lease(run_with(), ORIGIN)
-    assert len(ring) == 1
+    leases = worker_side(vault).leases
+    await leases.lease(run_with(), ORIGIN)
+    assert len(leases) == 1
     match change:
         case "removed":
             del vault.view["acme.key_0001"]
@@ -107,41 +107,41 @@ async def test_what_the_view_takes_back_is_dropped_at_once(change: str) -> None:
             vault.put(key_facts(status=KeyStatus.DISABLED), KEY)
         case "moved":
             vault.put(key_facts(origin="https://gateway.example"), KEY)
-    ring.view_changed()
-    assert len(ring) == 0
+    leases.view_changed()
+    assert len(leases) == 0
 
 
 async def test_a_rotated_key_is_the_new_one_from_the_next_attempt_on() -> None:
     vault = vault_with_a_key()
-    ring = worker_side(vault).ring
-    await ring.lease(run_with(), ORIGIN)
+    leases = worker_side(vault).leases
+    await leases.lease(run_with(), ORIGIN)
     vault.put(key_facts(version=2), Secret("sk-the-next-one"))
-    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == Secret("sk-the-next-one")
+    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == Secret("sk-the-next-one")
 
 
 async def test_without_looking_at_the_view_the_old_key_would_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.provider_worker.keys.cache.still_good", lambda *_: True)
+    monkeypatch.setattr("services.provider_worker.keys.lease_cache.is_usable", lambda *_: True)
     vault = vault_with_a_key()
-    ring = worker_side(vault).ring
-    await ring.lease(run_with(), ORIGIN)
+    leases = worker_side(vault).leases
+    await leases.lease(run_with(), ORIGIN)
     del vault.view["acme.key_0001"]
-    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
 
 
 async def test_a_view_that_may_have_missed_something_allows_nothing_to_be_kept() -> None:
     vault = vault_with_a_key()
-    ring = worker_side(vault).ring
-    await ring.lease(run_with(), ORIGIN)
+    leases = worker_side(vault).leases
+    await leases.lease(run_with(), ORIGIN)
     vault.connected = False
-    await ring.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN)
     assert len(vault.asked) == 2
-    assert len(ring) == 0, "nor is what was asked for meanwhile"
+    assert len(leases) == 0, "nor is what was asked for meanwhile"
     vault.connected = True
-    await ring.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN)
     assert len(vault.asked) == 3
-    assert len(ring) == 1
-    ring.forget_all()
-    assert len(ring) == 0
+    assert len(leases) == 1
+    leases.evict_all()
+    assert len(leases) == 0
 
 
 async def test_a_key_that_is_revoked_while_it_is_asked_for_is_not_kept() -> None:
@@ -152,18 +152,18 @@ async def test_a_key_that_is_revoked_while_it_is_asked_for_is_not_kept() -> None
         del vault.view["acme.key_0001"]
         return sealed
 
-    ring = worker_side(vault, ask=revoked_on_the_way).ring
-    await ring.lease(run_with(), ORIGIN)
-    assert len(ring) == 0
+    leases = worker_side(vault, ask=revoked_on_the_way).leases
+    await leases.lease(run_with(), ORIGIN)
+    assert len(leases) == 0
 
 
 # --- no key
 
 
 async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.LogCaptureFixture) -> None:
-    ring = worker_side(VaultDouble()).ring
-    with pytest.raises(NoKey, match="acme has no key key_0001") as refused:
-        await ring.lease(run_with(), ORIGIN)
+    leases = worker_side(VaultDouble()).leases
+    with pytest.raises(KeyUnavailable, match="acme has no key key_0001") as refused:
+        await leases.lease(run_with(), ORIGIN)
     assert refused.value.failure.failure_class is FailureClass.UNAVAILABLE
     assert refused.value.failure.where is Where.NOT_SENT
 
@@ -171,27 +171,27 @@ async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.Lo
 AWAY = [BusError("nobody answers key.lease"), TimeoutError(), Refused(ErrorCode.UNAVAILABLE, "its database is away")]
 
 
-@pytest.mark.parametrize(("patience", "remaining_candidates"), [("LEASE_SECONDS", 1), ("LAST_RESORT_SECONDS", 0)])
+@pytest.mark.parametrize(("patience", "remaining_candidates"), [("LEASE_SECONDS", 1), ("LAST_CANDIDATE_SECONDS", 0)])
 @pytest.mark.parametrize("error", AWAY)
 async def test_a_vault_that_stays_away_is_waited_for_no_longer_than_worth_while(
     monkeypatch: pytest.MonkeyPatch, error: Exception, patience: str, remaining_candidates: int
 ) -> None:
-    monkeypatch.setattr(leasing, patience, 0.2)
+    monkeypatch.setattr(lease_client, patience, 0.2)
 
     async def fails(asked: LeaseKey) -> SealedKey:
         raise error
 
-    ring = worker_side(vault_with_a_key(), ask=fails).ring
+    leases = worker_side(vault_with_a_key(), ask=fails).leases
     run = run_with().model_copy(update={"remaining_candidates": remaining_candidates})
-    with pytest.raises(NoKey, match=r"the key vault does not answer|its database is away"):
-        await ring.lease(run, ORIGIN)
+    with pytest.raises(KeyUnavailable, match=r"the key vault does not answer|its database is away"):
+        await leases.lease(run, ORIGIN)
 
 
 async def test_a_vault_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "LAST_RESORT_SECONDS", 0.05)
-    ring = worker_side(vault_with_a_key(), ask=Mute().ask).ring
-    with pytest.raises(NoKey, match="does not answer"):
-        await ring.lease(run_with(), ORIGIN)
+    monkeypatch.setattr(lease_client, "LAST_CANDIDATE_SECONDS", 0.05)
+    leases = worker_side(vault_with_a_key(), ask=Mute().ask).leases
+    with pytest.raises(KeyUnavailable, match="does not answer"):
+        await leases.lease(run_with(), ORIGIN)
 
 
 # --- a vault that comes back
@@ -223,21 +223,21 @@ async def test_a_vault_that_is_back_is_asked_anew_with_another_nonce(error: Exce
             raise error
         return await vault.lease(asked)
 
-    ring = worker_side(vault, ask=away_at_first).ring
-    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    leases = worker_side(vault, ask=away_at_first).leases
+    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert len(set(nonces)) == 3
     assert len(vault.delivered) == 1
 
 
 async def test_a_question_that_got_lost_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "_ANSWER_TIMEOUTS", Backoff(0.02, leasing.LEASE_SECONDS))
+    monkeypatch.setattr(lease_client, "_ANSWER_TIMEOUTS", Backoff(0.02, lease_client.LEASE_SECONDS))
     vault, mute = vault_with_a_key(), Mute()
 
     async def loses_the_first(asked: LeaseKey) -> SealedKey:
         return await (vault.lease(asked) if mute.asked.is_set() else mute.ask(asked))
 
-    ring = worker_side(vault, ask=loses_the_first).ring
-    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    leases = worker_side(vault, ask=loses_the_first).leases
+    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert mute.called_off.is_set()
 
 
@@ -248,8 +248,8 @@ async def test_what_the_vault_says_no_to_is_not_asked_again() -> None:
         questions.append(asked)
         raise Refused(ErrorCode.NOT_FOUND, "it was removed")
 
-    with pytest.raises(NoKey, match="it was removed"):
-        await worker_side(vault_with_a_key(), ask=says_no).ring.lease(run_with(), ORIGIN)
+    with pytest.raises(KeyUnavailable, match="it was removed"):
+        await worker_side(vault_with_a_key(), ask=says_no).leases.lease(run_with(), ORIGIN)
     assert len(questions) == 1
 
 
@@ -259,13 +259,13 @@ async def test_a_question_that_nobody_waits_for_any_more_is_called_off_and_the_n
     async def mute_at_first(asked: LeaseKey) -> SealedKey:
         return await (vault.lease(asked) if mute.asked.is_set() else mute.ask(asked))
 
-    ring = worker_side(vault, ask=mute_at_first).ring
-    gone = asyncio.create_task(ring.lease(run_with(), ORIGIN))
+    leases = worker_side(vault, ask=mute_at_first).leases
+    gone = asyncio.create_task(leases.lease(run_with(), ORIGIN))
     await mute.asked.wait()
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert mute.called_off.is_set()
 
 
@@ -285,22 +285,22 @@ async def test_however_many_wait_a_vault_meets_few_questions_at_once() -> None:
         finally:
             at_once -= 1
 
-    ring = worker_side(vault, ask=counts).ring
-    runs = [asyncio.create_task(ring.lease(run_with(key_id), ORIGIN)) for key_id in keys]
-    await until_asked(lambda: at_once == leasing._AT_ONCE)
+    leases = worker_side(vault, ask=counts).leases
+    runs = [asyncio.create_task(leases.lease(run_with(key_id), ORIGIN)) for key_id in keys]
+    await until_asked(lambda: at_once == lease_client._MAX_CONCURRENT)
     back.set()
     assert {(await run).key_id for run in runs} == set(keys)
-    assert most == leasing._AT_ONCE
+    assert most == lease_client._MAX_CONCURRENT
 
 
 async def test_with_many_waiting_the_next_one_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "LEASE_SECONDS", 0.05)
+    monkeypatch.setattr(lease_client, "LEASE_SECONDS", 0.05)
     mute = Mute()
-    ring = worker_side(vault_with_a_key(), ask=mute.ask, most_waiting=1).ring
-    patient = asyncio.create_task(ring.lease(run_with(), ORIGIN))
+    leases = worker_side(vault_with_a_key(), ask=mute.ask, max_waiting=1).leases
+    patient = asyncio.create_task(leases.lease(run_with(), ORIGIN))
     await mute.asked.wait()
-    with pytest.raises(NoKey, match="does not answer"):
-        await ring.lease(run_with(), ORIGIN)
+    with pytest.raises(KeyUnavailable, match="does not answer"):
+        await leases.lease(run_with(), ORIGIN)
     assert not patient.done()
     patient.cancel()
 
@@ -322,8 +322,8 @@ async def test_a_process_that_the_vault_forgot_registers_again_and_asks_once_mor
             raise Refused(ErrorCode.CONFLICT, "this process is not registered")
         return await vault.lease(asked)
 
-    ring = worker_side(vault, ask=forgets_once).ring
-    assert (await ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    leases = worker_side(vault, ask=forgets_once).leases
+    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert calls == 2
 
 
@@ -334,8 +334,8 @@ async def test_neither_failures_nor_logs_repeat_a_key(caplog: pytest.LogCaptureF
     side = worker_side(vault)
     vault.signer = Ed25519PrivateKey.generate()
     for origin in (ORIGIN, "https://evil.example"):
-        with pytest.raises(NoKey) as refused:
-            await side.ring.lease(run_with(), origin)
+        with pytest.raises(KeyUnavailable) as refused:
+            await side.leases.lease(run_with(), origin)
         told.append(f"{refused.value!r} {refused.value.failure!r}")
     assert "canary" not in caplog.text + "".join(told)
     assert "not taken" in caplog.text
@@ -350,8 +350,8 @@ async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_
     vault.put(key_facts("key_0002"), Secret("sk-of-another"))
     honest = worker_side(vault)
     for key_id in ("key_0001", "key_0002") * 10:
-        honest.ring.forget_all()
-        await honest.ring.lease(run_with(key_id), ORIGIN)
+        honest.leases.evict_all()
+        await honest.leases.lease(run_with(key_id), ORIGIN)
     recorded = list(vault.delivered)
     played = 0
 
@@ -361,14 +361,14 @@ async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_
         return recorded[played % len(recorded)]
 
     # The very process that the deliveries were sealed to, with the keys that open them.
-    honest.ring._ask = replays
-    honest.ring.forget_all()
+    honest.leases._ask = replays
+    honest.leases.evict_all()
     taken = 0
     for number in range(REPLAYS):
         try:
-            await honest.ring.lease(run_with(f"key_000{1 + number % 2}"), ORIGIN)
+            await honest.leases.lease(run_with(f"key_000{1 + number % 2}"), ORIGIN)
             taken += 1
-        except NoKey:
+        except KeyUnavailable:
             pass
     assert (taken, played) == (0, REPLAYS)
 
@@ -376,16 +376,16 @@ async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_
 async def test_without_the_check_of_the_question_a_replay_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = vault_with_a_key()
     side = worker_side(vault)
-    await side.ring.lease(run_with(), ORIGIN)
+    await side.leases.lease(run_with(), ORIGIN)
     (recorded,) = vault.delivered
 
     async def replays(asked: LeaseKey) -> SealedKey:
         return recorded
 
-    side.ring._ask = replays
-    side.ring.forget_all()
-    monkeypatch.setattr(leasing, "answers", lambda sealed, asked: None)
-    assert (await side.ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    side.leases._ask = replays
+    side.leases.evict_all()
+    monkeypatch.setattr(lease_client, "answers", lambda sealed, asked: None)
+    assert (await side.leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
 
 
 async def test_a_key_of_the_attackers_own_is_not_taken_for_the_tenants() -> None:
@@ -405,11 +405,11 @@ async def test_a_key_of_the_attackers_own_is_not_taken_for_the_tenants() -> None
             not_after_unix_ms=asked.sent_at_unix_ms + 60_000,
         )
 
-    ring = worker_side(vault, ask=substitutes).ring
-    with pytest.raises(NoKey, match="not signed by the vault"):
-        await ring.lease(run_with(), ORIGIN)
-    ring._registrar._vault = attacker.public_key()
-    leased = await ring.lease(run_with(), ORIGIN)
+    leases = worker_side(vault, ask=substitutes).leases
+    with pytest.raises(KeyUnavailable, match="not signed by the vault"):
+        await leases.lease(run_with(), ORIGIN)
+    leases._registrar._vault = attacker.public_key()
+    leased = await leases.lease(run_with(), ORIGIN)
     assert leased.for_origin(ORIGIN) == Secret("sk-of-the-attacker"), "the pinned key is all that stands in between"
 
 
@@ -439,7 +439,7 @@ async def test_a_registration_that_the_bus_puts_in_place_of_ours_gains_nothing()
 
     side = worker_side(vault)
     side.registrar._ask = replaces
-    assert (await side.ring.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await side.leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert len(accepted) == 1
     (sealed,) = vault.delivered
     assert vault.registrations[-1].public_key != to_base64(stolen.public_key().public_bytes_raw())
@@ -468,10 +468,10 @@ async def test_a_key_to_test_is_taken_once() -> None:
     side = worker_side(vault)
     await side.registrar.register()
     check = check_for(vault)
-    assert side.ring.open_check(check).for_origin(ORIGIN) == KEY
+    assert side.leases.open_test_key(check).for_origin(ORIGIN) == KEY
     with pytest.raises(InvalidDelivery, match="asked for before"):
-        side.ring.open_check(check)
-    assert side.ring.open_check(check_for(vault, nonce="BBBB")).for_origin(ORIGIN) == KEY
+        side.leases.open_test_key(check)
+    assert side.leases.open_test_key(check_for(vault, nonce="BBBB")).for_origin(ORIGIN) == KEY
 
 
 async def test_a_lease_is_not_taken_for_a_test() -> None:
@@ -479,4 +479,4 @@ async def test_a_lease_is_not_taken_for_a_test() -> None:
     side = worker_side(vault)
     await side.registrar.register()
     with pytest.raises(InvalidDelivery, match="not signed by the vault"):
-        side.ring.open_check(check_for(vault, purpose=Purpose.LEASE))
+        side.leases.open_test_key(check_for(vault, purpose=Purpose.LEASE))

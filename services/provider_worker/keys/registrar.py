@@ -40,7 +40,7 @@ class NotRegistered(Exception):
     """The vault does not know this process; the message says why."""
 
 
-class VaultAway(NotRegistered):
+class VaultUnavailable(NotRegistered):
     """It could not be asked: nobody knows whether it would."""
 
 
@@ -84,12 +84,12 @@ class Registrar:
     @property
     def registered(self) -> bool:
         """Whether the vault has taken a public key that is still good."""
-        return self._registered_at is not None and bool(self._good())
+        return self._registered_at is not None and bool(self._valid_keys())
 
     @property
     def recipient(self) -> Recipient:
         """This process as it takes deliveries, with the private keys that are not over."""
-        private_keys = tuple(own.private for own in self._good())
+        private_keys = tuple(own.private for own in self._valid_keys())
         return Recipient(self._worker_id, self._instance_id, private_keys, self._vault)
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Registrar:
         async with self._in_turn:
             await self._register()
 
-    async def register_again(self) -> None:
+    async def reregister(self) -> None:
         """The vault says that it does not know this process: register, unless that was done a moment ago.
 
         Raises NotRegistered.
@@ -116,14 +116,14 @@ class Registrar:
             if at is None or time.monotonic() - at >= _AGAIN_NOT_BEFORE_SECONDS:
                 await self._register()
 
-    async def until_registered(self, within_seconds: float) -> None:
+    async def wait_registered(self, within_seconds: float) -> None:
         """Return once the vault knows this process: at the start, the first call may come before. Raises NotRegistered."""
         if not self.registered:
             try:
                 async with asyncio.timeout(within_seconds):
-                    await self.register_again()
+                    await self.reregister()
             except TimeoutError:
-                raise VaultAway("the key vault did not answer in time") from None
+                raise VaultUnavailable("the key vault did not answer in time") from None
 
     # --- inside
 
@@ -141,7 +141,7 @@ class Registrar:
         except Refused as error:
             raise NotRegistered(f"the vault refuses this worker: {error}") from None
         except (BusError, NatsError, MalformedMessage) as error:
-            raise VaultAway(f"the vault cannot be reached: {str(error) or type(error).__name__}") from None
+            raise VaultUnavailable(f"the vault cannot be reached: {str(error) or type(error).__name__}") from None
         self._unanswered = None
         self._registered_at = time.monotonic()
 
@@ -151,10 +151,10 @@ class Registrar:
         last = self._unanswered
         if last is None or last.not_after_unix_ms - now_unix_ms < MAX_VALID_MS // 2:
             last = self._unanswered = _OwnKey(X25519PrivateKey.generate(), now_unix_ms + MAX_VALID_MS)
-            self._keys = [last, *self._good()]
+            self._keys = [last, *self._valid_keys()]
         return last
 
-    def _good(self) -> list[_OwnKey]:
+    def _valid_keys(self) -> list[_OwnKey]:
         now_unix_ms = self._unix_ms()
         return [own for own in self._keys if own.not_after_unix_ms > now_unix_ms]
 
@@ -172,5 +172,5 @@ class Registrar:
                 continue
             _log.info("registered with the vault")
             failures, complained = 0, ""
-            self._keys = self._good()
+            self._keys = self._valid_keys()
             await asyncio.sleep(jittered(RENEW_SECONDS, _JITTER, random.random()))

@@ -8,8 +8,8 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Auth, HeaderAuth, SigV4Auth, UpstreamRequest
-from services.provider_worker.upstream.attaching import NotAttached, attached, origin_of
-from services.provider_worker.upstream.signing import AccessKey, signed
+from services.provider_worker.upstream.attach_key import NotAttached, attach_key, origin_of
+from services.provider_worker.upstream.signing import AccessKey, sign_request
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ORIGIN = "https://api.openai.com"
@@ -37,28 +37,28 @@ def request(url: str = URL, auth: Auth | None = None, **headers: str) -> Upstrea
 
 
 def test_a_bearer_token() -> None:
-    assert attached(request(), leased(), NOW) == {
+    assert attach_key(request(), leased(), NOW) == {
         "content-type": "application/json",
         "authorization": f"Bearer {KEY}",
     }
 
 
 def test_a_header_of_the_providers_own() -> None:
-    headers = attached(request(auth=HeaderAuth("x-api-key", "")), leased(), NOW)
+    headers = attach_key(request(auth=HeaderAuth("x-api-key", "")), leased(), NOW)
     assert headers["x-api-key"] == KEY
     assert "authorization" not in headers
 
 
 def test_a_header_of_the_same_name_does_not_stay_beside_it() -> None:
     given = UpstreamRequest(URL, {"Authorization": "Bearer somebody-elses"}, b"{}")
-    assert attached(given, leased(), NOW) == {"authorization": f"Bearer {KEY}"}
+    assert attach_key(given, leased(), NOW) == {"authorization": f"Bearer {KEY}"}
 
 
 def test_an_access_key_signs_and_is_not_sent() -> None:
     given = request(f"{BEDROCK}/model/m%3A0/invoke", SigV4Auth("bedrock", "eu-central-1"))
-    headers = attached(given, leased(PAIR, BEDROCK), NOW)
+    headers = attach_key(given, leased(PAIR, BEDROCK), NOW)
     access_key = AccessKey("AKIAIOSFODNN7EXAMPLE", Secret(PAIR.partition(":")[2]))
-    assert headers == signed(
+    assert headers == sign_request(
         "POST",
         given.url,
         given.headers,
@@ -73,7 +73,7 @@ def test_an_access_key_signs_and_is_not_sent() -> None:
 
 def test_a_bedrock_key_that_is_no_pair_is_a_bearer_token() -> None:
     given = request(f"{BEDROCK}/model/m/invoke", SigV4Auth("bedrock", "eu-central-1"))
-    headers = attached(given, leased("bedrock-api-key-YmVkcm9jaw", BEDROCK), NOW)
+    headers = attach_key(given, leased("bedrock-api-key-YmVkcm9jaw", BEDROCK), NOW)
     assert headers["authorization"] == "Bearer bedrock-api-key-YmVkcm9jaw"
     assert "x-amz-date" not in headers
 
@@ -95,7 +95,7 @@ def test_a_bedrock_key_that_is_no_pair_is_a_bearer_token() -> None:
 )
 def test_nothing_is_attached_to_any_other_request(url: str) -> None:
     with pytest.raises(NotAttached) as refused:
-        attached(request(url), leased(), NOW)
+        attach_key(request(url), leased(), NOW)
     assert (refused.value.failure.failure_class, refused.value.failure.where) == (FailureClass.INTERNAL, Where.NOT_SENT)
     assert "canary" not in refused.value.failure.message
     assert refused.value.failure.message.startswith("nothing was sent: ")
@@ -107,13 +107,13 @@ def test_nothing_is_attached_to_any_other_request(url: str) -> None:
 @pytest.mark.parametrize("auth", [HeaderAuth(), HeaderAuth("x-api-key", ""), SigV4Auth("bedrock", "eu-central-1")])
 def test_a_key_that_would_end_its_header_is_not_sent(key: str, auth: Auth) -> None:
     with pytest.raises(NotAttached, match="characters that no header can carry") as refused:
-        attached(request(auth=auth), leased(key), NOW)
+        attach_key(request(auth=auth), leased(key), NOW)
     assert "canar" not in refused.value.failure.message
 
 
 def test_half_an_access_key_is_not_sent_as_a_bearer_token() -> None:
     with pytest.raises(NotAttached, match="ACCESS_KEY_ID:SECRET_ACCESS_KEY") as refused:
-        attached(request(auth=SigV4Auth("bedrock", "eu-central-1")), leased("AKIAIOSFODNN7EXAMPLE"), NOW)
+        attach_key(request(auth=SigV4Auth("bedrock", "eu-central-1")), leased("AKIAIOSFODNN7EXAMPLE"), NOW)
     assert "EXAMPLE" not in refused.value.failure.message
 
 

@@ -11,8 +11,8 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.registration import MAX_VALID_MS, verify
-from services.provider_worker.keys import registering
-from services.provider_worker.keys.registering import AskToRegister, NotRegistered, Registrar
+from services.provider_worker.keys import registrar as registrar_module
+from services.provider_worker.keys.registrar import AskToRegister, NotRegistered, Registrar
 from tests.support.vault.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, worker_side
 
 
@@ -91,7 +91,7 @@ async def test_what_is_wrong_is_said(error: Exception, detail: str) -> None:
 
 
 async def test_it_tries_until_the_vault_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registering, "_RETRIES", Backoff(0.001, 30.0))
+    monkeypatch.setattr(registrar_module, "_RETRIES", Backoff(0.001, 30.0))
     vault, tries, done = VaultDouble(), 0, asyncio.Event()
 
     async def comes_late(registration: WorkerRegistration) -> Registered:
@@ -117,5 +117,5 @@ async def test_it_tries_until_the_vault_is_there(monkeypatch: pytest.MonkeyPatch
 async def test_many_that_find_themselves_unknown_register_once() -> None:
     vault = VaultDouble()
     registrar = worker_side(vault).registrar
-    await asyncio.gather(*(registrar.register_again() for _ in range(50)))
+    await asyncio.gather(*(registrar.reregister() for _ in range(50)))
     assert len(vault.registrations) == 1

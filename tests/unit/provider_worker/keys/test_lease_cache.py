@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
-from services.provider_worker.keys.cache import LeaseCache, Now, still_good
+from services.provider_worker.keys.lease_cache import LeaseCache, Now, is_usable
 from tests.support.vault.vault_double import key_facts
 
 UNIX_MS, MONOTONIC_MS = 1_900_000_000_000, 5_000
@@ -71,7 +71,7 @@ def test_either_clock_ends_a_lease(now: Now) -> None:
 )
 def test_the_view_ends_a_lease(changed: KeyFacts | None) -> None:
     cache = holding(key := leased())
-    assert not still_good(key, changed, UNIX_MS)
+    assert not is_usable(key, changed, UNIX_MS)
     assert cache.get("acme", FACTS.key_id, changed, START) is None
     assert len(cache) == 0, "what is not good any more does not stay in memory"
 
@@ -91,7 +91,7 @@ def test_a_fresh_version_takes_the_place_of_the_last() -> None:
 
 def test_what_is_over_is_dropped_though_nobody_asks() -> None:
     cache = holding(leased())
-    cache.forget_over(START)
+    cache.evict_expired(START)
     assert len(cache) == 1
-    cache.forget_over(Now(UNIX_MS + 60_000, MONOTONIC_MS))
+    cache.evict_expired(Now(UNIX_MS + 60_000, MONOTONIC_MS))
     assert len(cache) == 0

@@ -76,21 +76,21 @@ _KEY_FIELDS = {"region": "eu-central-1", "project": "example", "location": "euro
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class SupportedFeatures:
     """What a provider takes: feature -> whether. `embeddings` is empty where it has none."""
 
     chat: Mapping[str, bool]
     embeddings: Mapping[str, bool]
 
 
-def probed(name: str, adapter: Adapter) -> Taken:
+def find_supported_features(name: str, adapter: Adapter) -> SupportedFeatures:
     """What the provider `name` takes through `adapter`."""
     chat_model = _CHAT_MODELS.get(name) or (PROVIDERS[name].test_model if name in PROVIDERS else None) or "model"
     chat = _run(name, chat_model, RequestKind.CHAT)
     embedding = _run(name, _EMBEDDING_MODELS.get(name, "model"), RequestKind.EMBEDDING)
     hello: JsonObject = {"messages": [{"role": "user", "content": "hello"}]}
     text: JsonObject = {"input": "hello"}
-    return Taken(
+    return SupportedFeatures(
         chat={feature: _takes(adapter, chat, hello | fields) for feature, fields in CHAT_FEATURES.items()},
         embeddings={
             feature: _takes(adapter, embedding, text | fields) for feature, fields in EMBEDDING_FEATURES.items()

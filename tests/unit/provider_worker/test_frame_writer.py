@@ -7,8 +7,8 @@ import pytest
 from keyferry.contracts import frames
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.usage import Outcome
-from services.provider_worker import delivery as delivery_module
-from services.provider_worker.delivery import COALESCE_DELTAS, CallerStarves, Delivery
+from services.provider_worker import frame_writer
+from services.provider_worker.frame_writer import COALESCE_DELTAS, CallerStalled, FrameWriter
 
 
 class Inbox:
@@ -27,33 +27,33 @@ class Inbox:
         return [frame.payload for frame in self.frames if isinstance(frame, frames.Data)]
 
 
-def made(credit_bytes: int = 1_000_000) -> tuple[Delivery, Inbox]:
+def made(credit_bytes: int = 1_000_000) -> tuple[FrameWriter, Inbox]:
     inbox = Inbox()
-    return Delivery("att_1", inbox.publish, credit_bytes), inbox
+    return FrameWriter("att_1", inbox.publish, credit_bytes), inbox
 
 
 async def test_the_first_delta_goes_at_once_and_the_next_ones_together() -> None:
     delivery, inbox = made()
-    await delivery.deltas_arrived([b"one"])
+    await delivery.write_deltas([b"one"])
     assert inbox.payloads == [b"one"]
     for number in range(COALESCE_DELTAS):
-        await delivery.deltas_arrived([b"%d" % number])
+        await delivery.write_deltas([b"%d" % number])
     assert inbox.payloads == [b"one", b"0\n1\n2\n3"]
 
 
 async def test_a_pause_flushes_what_waits() -> None:
     delivery, inbox = made()
-    await delivery.deltas_arrived([b"one"])
+    await delivery.write_deltas([b"one"])
     inbox.arrived.clear()
-    await delivery.deltas_arrived([b"two"])
+    await delivery.write_deltas([b"two"])
     await asyncio.wait_for(inbox.arrived.wait(), 5)
     assert inbox.payloads == [b"one", b"two"]
 
 
 async def test_the_end_counts_the_data_frames_and_flushes_first() -> None:
     delivery, inbox = made()
-    await delivery.deltas_arrived([b"one"])
-    await delivery.deltas_arrived([b"two"])
+    await delivery.write_deltas([b"one"])
+    await delivery.write_deltas([b"two"])
     await delivery.end(Outcome.COMPLETED)
     end = inbox.frames[-1]
     assert isinstance(end, frames.End)
@@ -85,39 +85,39 @@ async def test_nothing_is_sent_beyond_the_credit_until_more_is_granted() -> None
     assert [frame.seq for frame in inbox.frames if isinstance(frame, frames.Data)] == [1, 2, 3, 4, 5]
 
 
-async def _send_all(delivery: Delivery, texts: list[bytes]) -> None:
+async def _send_all(delivery: FrameWriter, texts: list[bytes]) -> None:
     for text in texts:
-        await delivery.deltas_arrived([text] * COALESCE_DELTAS)
+        await delivery.write_deltas([text] * COALESCE_DELTAS)
 
 
 async def test_a_caller_that_grants_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_module, "STARVED_SECONDS", 0.05)
+    monkeypatch.setattr(frame_writer, "STALLED_SECONDS", 0.05)
     delivery, _ = made(credit_bytes=1)
-    await delivery.deltas_arrived([b"xx"])
-    with pytest.raises(CallerStarves):
+    await delivery.write_deltas([b"xx"])
+    with pytest.raises(CallerStalled):
         await delivery.end(Outcome.COMPLETED, body=b"y" * (frames.MAX_PAYLOAD_BYTES + 1))
 
 
 async def test_texts_that_were_given_up_are_never_followed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_module, "STARVED_SECONDS", 0.05)
+    monkeypatch.setattr(frame_writer, "STALLED_SECONDS", 0.05)
     delivery, inbox = made(credit_bytes=1)
-    await delivery.deltas_arrived([b"one"])
-    await delivery.deltas_arrived([b"two"])  # is flushed in the background, and starves there
+    await delivery.write_deltas([b"one"])
+    await delivery.write_deltas([b"two"])  # is flushed in the background, and starves there
     async with asyncio.timeout(10):
         while delivery._broken is None:  # noqa: ASYNC110 - it happens beside every caller
             await asyncio.sleep(0.005)
     delivery.grant(1000)
-    with pytest.raises(CallerStarves):
-        await delivery.deltas_arrived([b"three"] * COALESCE_DELTAS)
-    with pytest.raises(CallerStarves):
+    with pytest.raises(CallerStalled):
+        await delivery.write_deltas([b"three"] * COALESCE_DELTAS)
+    with pytest.raises(CallerStalled):
         await delivery.end(Outcome.COMPLETED)
     assert inbox.payloads == [b"one"]
 
 
 async def test_a_starved_caller_is_still_told_how_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_module, "STARVED_SECONDS", 0.05)
+    monkeypatch.setattr(frame_writer, "STALLED_SECONDS", 0.05)
     delivery, inbox = made(credit_bytes=1)
-    with pytest.raises(CallerStarves):
+    with pytest.raises(CallerStalled):
         await _send_all(delivery, [b"xx"] * 3)
     failure = Failure(failure_class=FailureClass.CANCELLED, message="the caller stopped taking the answer")
     await delivery.end(Outcome.CANCELLED, failure)

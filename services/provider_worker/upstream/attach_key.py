@@ -12,7 +12,7 @@ from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey, OriginMismatch
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, RefusedByAdapter, UpstreamRequest
-from services.provider_worker.upstream.signing import BadAccessKey, access_key_in, signed
+from services.provider_worker.upstream.signing import BadAccessKey, parse_access_key, sign_request
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 """RFC 9110 section 5.5 without space: a key with anything else could end its header and begin another."""
@@ -39,7 +39,7 @@ def origin_of(url: str) -> str:
         raise NotAttached(f"the endpoint's URL cannot be called: {error.reason}") from None
 
 
-def attached(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[str, str]:
+def attach_key(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[str, str]:
     """The request's headers with the key in them, for a POST to `request.url`. `now` is the time of a signature (UTC).
 
     Raises NotAttached where the URL's origin is not the key's own, or the key cannot be sent as it is.
@@ -53,12 +53,12 @@ def attached(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[st
     if isinstance(request.auth, HeaderAuth):
         return _in_header(request, request.auth, secret)
     try:
-        access_key = access_key_in(secret)
+        access_key = parse_access_key(secret)
     except BadAccessKey as error:
         raise NotAttached(f"the key {key.key_id} cannot be used: {error}") from None
     if access_key is None:
         return _in_header(request, BEARER, secret)
-    return signed(
+    return sign_request(
         METHOD,
         request.url,
         _without(request, "authorization"),

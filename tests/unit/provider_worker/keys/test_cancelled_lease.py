@@ -1,4 +1,4 @@
-"""An attempt that ends while its key is on its way has sent nothing, and nothing is accounted as if it had."""
+"""An attempt that ends while its key is being leased has sent nothing, and is not accounted as if it had."""
 
 import asyncio
 import time
@@ -15,9 +15,10 @@ from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.attempt import Attempts
-from services.provider_worker.calling import http_provider, no_keys
-from services.provider_worker.keys.leasing import KeyRing, NoKey
+from services.provider_worker.attempt import WorkerContext
+from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.http_call import HttpProvider, refuse_lease
+from services.provider_worker.keys.lease_client import KeyUnavailable, LeaseClient
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
@@ -35,14 +36,17 @@ class Worker:
         self.spool.open()
         self.asked = asyncio.Event()
         self.client = UpstreamClient()
-        ring: KeyRing = worker_side(VaultDouble(), ask=self._hangs).ring
-        self.attempts = Attempts(
+        leases: LeaseClient = worker_side(VaultDouble(), ask=self._hangs).leases
+        context = WorkerContext(
             worker_id="provider-worker-1",
-            instance_id="boot_1",
-            providers={"custom": http_provider(ADAPTERS["custom"], self.client, TIMEOUTS, ring.lease)},
+            instance_id="inst_1",
             spool=self.spool,
             publisher=BatchPublisher(_no_bus, "attempts", producer="provider-worker-1"),
             send=_nowhere,
+        )
+        self.attempts = AttemptRegistry(
+            context,
+            {"custom": HttpProvider(ADAPTERS["custom"], self.client, TIMEOUTS, leases.lease)},
             telemetry=Telemetry("provider_worker"),
             capacity=10,
         )
@@ -71,7 +75,7 @@ def keyed(deadline_ms: int = 60_000) -> AttemptRun:
     return attempt_run().model_copy(update=changes)
 
 
-async def test_a_caller_that_goes_away_meanwhile_has_paid_for_nothing(tmp_path: Path) -> None:
+async def test_a_caller_that_cancels_meanwhile_is_charged_nothing(tmp_path: Path) -> None:
     worker, run = Worker(tmp_path), keyed()
     attempt = asyncio.create_task(worker.attempts.run(run, BODY, "_INBOX_test.1"))
     await worker.asked.wait()
@@ -83,7 +87,7 @@ async def test_a_caller_that_goes_away_meanwhile_has_paid_for_nothing(tmp_path: 
     assert (worker.record.usage_source, worker.record.token_usage.total) == (UsageSource.NONE, 0)
 
 
-async def test_a_deadline_that_passes_meanwhile_is_nobodys_bill_and_not_the_providers_fault(tmp_path: Path) -> None:
+async def test_a_deadline_that_passes_meanwhile_is_not_charged_and_not_the_providers_failure(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     await worker.attempts.run(keyed(deadline_ms=50), BODY, "_INBOX_test.1")
     assert worker.record.failure is not None
@@ -92,5 +96,5 @@ async def test_a_deadline_that_passes_meanwhile_is_nobodys_bill_and_not_the_prov
 
 
 async def test_a_worker_without_an_identity_says_what_to_set() -> None:
-    with pytest.raises(NoKey, match="KEYFERRY_IDENTITY_KEY_FILE and KEYFERRY_VAULT_PUBLIC_KEY_FILE"):
-        await no_keys(keyed(), "https://api.openai.com")
+    with pytest.raises(KeyUnavailable, match="KEYFERRY_IDENTITY_KEY_FILE and KEYFERRY_VAULT_PUBLIC_KEY_FILE"):
+        await refuse_lease(keyed(), "https://api.openai.com")

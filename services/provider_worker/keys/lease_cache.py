@@ -24,7 +24,7 @@ class _Held:
     until_monotonic_ms: int
 
 
-def still_good(key: LeasedKey, facts: KeyFacts | None, unix_ms: int) -> bool:
+def is_usable(key: LeasedKey, facts: KeyFacts | None, unix_ms: int) -> bool:
     """Whether the view says that this version of the key may be used, at the same place. `facts` are the view's entry."""
     return (
         facts is not None
@@ -61,7 +61,7 @@ class LeaseCache:
         """The key, if its lease lasts and the view's entry allows it; else it is forgotten."""
         if (held := self._held.get((owner, key_id))) is None:
             return None
-        if _lasts(held, now) and still_good(held.key, facts, now.unix_ms):
+        if _lasts(held, now) and is_usable(held.key, facts, now.unix_ms):
             return held.key
         del self._held[owner, key_id]
         return None
@@ -70,7 +70,7 @@ class LeaseCache:
         """Drop one."""
         self._held.pop((key.owner, key.key_id), None)
 
-    def forget_over(self, now: Now) -> None:
+    def evict_expired(self, now: Now) -> None:
         """Drop what is over, so that a key that nobody asks for does not stay in memory."""
         self._held = {name: held for name, held in self._held.items() if _lasts(held, now)}
 

@@ -4,11 +4,12 @@ from ipaddress import ip_network
 
 from keyferry.contracts.usage import Outcome
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.attempt import Progress
-from services.provider_worker.calling import http_provider
-from services.provider_worker.delivery import Delivery
+from services.provider_worker.frame_writer import FrameWriter
+from services.provider_worker.http_call import HttpProvider
+from services.provider_worker.provider_call import Phase
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.call_progress import CallProgress
 from tests.support.providers.raw_http_server import answers, raw_http_server, reply
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -27,11 +28,13 @@ async def test_the_last_piece_is_delivered_without_its_blank_line() -> None:
     try:
         async with raw_http_server(answers(reply(STREAM, "content-type: text/event-stream"))) as double:
             run = attempt_run(stream=True, base_url=f"http://127.0.0.1:{double.port}")
-            progress = Progress(Delivery("att_test", publish, 1_000_000), 0.0)
-            answer = await http_provider(ADAPTERS["custom"], client, TIMEOUTS)(run, BODY).call(progress)
-            await progress.delivery.end(Outcome.COMPLETED)
+            progress = CallProgress(FrameWriter("att_test", publish, 1_000_000))
+            call = HttpProvider(ADAPTERS["custom"], client, TIMEOUTS).prepare(run, BODY)
+            await call.make(progress)
+            await progress.frames.end(Outcome.COMPLETED)
     finally:
         await client.close()
-    assert answer.failure is None
-    assert progress.delivery.deltas == 2
+    assert call.answer.failure is None
+    assert progress.phases == [Phase.SENDING]
+    assert progress.frames.deltas == 2
     assert LAST in b"".join(sent)

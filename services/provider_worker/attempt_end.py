@@ -1,0 +1,72 @@
+"""How an attempt ended, told from the error that ended it and the phase it had reached. Pure."""
+
+from dataclasses import dataclass
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import Outcome
+from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
+from services.provider_worker.provider_call import Phase
+from services.provider_worker.upstream.errors import NoResponse, NotSent, UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """The outcome of an attempt. `no_key` says that it failed because its key could not be leased."""
+
+    outcome: Outcome
+    failure: Failure | None = None
+    no_key: bool = False
+
+
+def failure(failure_class: FailureClass, message: str, where: Where) -> Failure:
+    """Return a failure of these three."""
+    return Failure(failure_class=failure_class, message=message, where=where)
+
+
+def unavailable(message: str) -> Failure:
+    """Return the failure of a gateway that cannot serve the request now."""
+    return failure(FailureClass.UNAVAILABLE, message, Where.GATEWAY)
+
+
+def end_of_answer(answer: Answer) -> AttemptEnd:
+    """Return the end of an attempt whose call returned."""
+    return AttemptEnd(Outcome.COMPLETED if answer.failure is None else Outcome.FAILED, answer.failure)
+
+
+def end_of_stale_start() -> AttemptEnd:
+    """Return the end of an attempt whose worker was frozen between accepting it and calling the provider."""
+    message = "the worker stood still for too long and called nobody; try again"
+    return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT))
+
+
+def end_of_cancellation(phase: Phase, *, by_caller: bool) -> AttemptEnd:
+    """Return the end of an attempt that was cancelled by its caller, or because the worker stops."""
+    if not by_caller:
+        return AttemptEnd(Outcome.FAILED, unavailable("the worker stopped before the answer was whole"))
+    where = {Phase.STREAMING: Where.MID_STREAM, Phase.SENDING: Where.NO_ANSWER}.get(phase, Where.NOT_SENT)
+    return AttemptEnd(Outcome.CANCELLED, failure(FailureClass.CANCELLED, "the caller went away", where))
+
+
+def end_of_deadline(phase: Phase) -> AttemptEnd:
+    """Return the end of an attempt whose deadline passed: the provider's failure only where the provider was called."""
+    if phase < Phase.SENDING:
+        message = "the request's deadline passed before the key vault had answered; nothing was sent"
+        return AttemptEnd(Outcome.FAILED, failure(FailureClass.EXPIRED, message, Where.NOT_SENT))
+    message = "the request's deadline passed before the provider had answered"
+    return AttemptEnd(Outcome.FAILED, failure(FailureClass.TIMEOUT, message, Where.NO_ANSWER))
+
+
+def end_of_error(error: RefusedByAdapter | UpstreamError, answer: Answer) -> AttemptEnd:
+    """Return the end of an attempt whose call failed.
+
+    What the provider itself reported before its answer broke off counts more than that it broke off.
+    """
+    if isinstance(error, RefusedByAdapter):
+        return AttemptEnd(Outcome.FAILED, error.failure)
+    if isinstance(error, NotSent):
+        return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNREACHABLE, str(error), Where.NOT_SENT))
+    if isinstance(error, NoResponse):
+        kind = FailureClass.TIMEOUT if error.timed_out else FailureClass.SERVER
+        return AttemptEnd(Outcome.FAILED, failure(kind, str(error), Where.NO_ANSWER))
+    truncated = failure(FailureClass.TRUNCATED, str(error), Where.MID_STREAM)
+    return AttemptEnd(Outcome.FAILED, answer.failure or truncated)

@@ -1,0 +1,85 @@
+"""The records of an attempt: its intent, written before the call, and its result. Pure."""
+
+from datetime import datetime
+
+from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
+from services.provider_worker.adapters.adapter import Answer
+from services.provider_worker.attempt_end import AttemptEnd
+from services.provider_worker.estimate import estimate
+
+_DIED = Failure(
+    failure_class=FailureClass.INDETERMINATE,
+    message="the worker died between calling the provider and learning the result; the provider may have charged for it",
+    where=Where.NO_ANSWER,
+)
+
+
+def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at: datetime) -> AttemptRecord:
+    """Return the record that stands if nothing more is ever known of the attempt."""
+    return AttemptRecord(
+        attempt_id=run.attempt_id,
+        request_id=run.request_id,
+        kind=run.kind,
+        decision_id=run.decision_id,
+        attempt_number=run.attempt_number,
+        tenant=run.tenant,
+        client_token_id=run.client_token_id,
+        provider=run.provider,
+        endpoint=run.endpoint,
+        model_asked=run.model_asked,
+        model=run.model,
+        operation=run.operation,
+        key_source=run.key_source,
+        key_id=run.key_id,
+        stream=run.stream,
+        outcome=Outcome.INDETERMINATE,
+        failure=_DIED,
+        started_at=started_at,
+        latency_ms=0,
+        tags=run.tags,
+        traceparent=run.traceparent,
+        worker_id=worker_id,
+        spool_seq=spool_seq,
+    )
+
+
+def result_record(
+    intent: AttemptRecord,
+    end: AttemptEnd,
+    answer: Answer,
+    *,
+    body: bytes,
+    deltas: int,
+    latency_ms: int,
+    first_token_ms: int | None,
+) -> AttemptRecord:
+    """Return the intent with what became of it. Token usage that the provider did not report is estimated where it worked.
+
+    `body` is the caller's, `deltas` the number of delivered chunks.
+    """
+    token_usage, usage_source = answer.token_usage, answer.usage_source
+    if usage_source is UsageSource.NONE and _may_be_charged(end, deltas):
+        token_usage = estimate(body, deltas=deltas, answer_body=answer.body)
+        usage_source = UsageSource.ESTIMATED
+    return intent.model_copy(
+        update={
+            "model_served": answer.model_served,
+            "outcome": end.outcome,
+            "failure": end.failure,
+            "finish_reason": answer.finish_reason,
+            "service_tier": answer.service_tier,
+            "token_usage": token_usage,
+            "usage_source": usage_source,
+            "reported_cost_usd": answer.reported_cost_usd,
+            "latency_ms": latency_ms,
+            "first_token_ms": first_token_ms,
+        }
+    )
+
+
+def _may_be_charged(end: AttemptEnd, deltas: int) -> bool:
+    if end.outcome is Outcome.COMPLETED or deltas:
+        return True
+    return end.failure is not None and end.failure.where in (Where.NO_ANSWER, Where.MID_STREAM)
