@@ -1,5 +1,5 @@
-"""Two servers offer a model, and the first refuses: the second answers, and `keyferry explain` says why.
-Run it where `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up` runs: both servers are in this file, on this machine.
+"""Two servers offer a model, and the first one refuses: the second one answers, and `keyferry explain` shows why.
+Run it beside `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up`: both servers are in this file, on this machine.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ class Server(BaseHTTPRequestHandler):
 
 
 def keyferry(*arguments: str) -> str:
-    """What the command says."""
+    """Run the command; return its output."""
     command = [sys.executable, "-m", "keyferry.cli.main", *arguments, "--tenant", "demo"]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 async def ask() -> str:
-    """Ask once both servers are offered; the request's id."""
+    """Send a request once both servers are available; return its id."""
     async with connect(STATE["nats_url"], tenant="demo", nkey_file=STATE["client_nkey_file"]) as client:
         while f"second/{MODEL}" not in {model.id for model in await client.models()}:
             pass
@@ -54,6 +54,6 @@ with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
     request_id = asyncio.run(ask())
     for name in ("first", "second"):
         keyferry("endpoints", "rm", name)
-while "completed" not in (story := keyferry("explain", request_id)):
+while "completed" not in (trace := keyferry("explain", request_id)):
     pass
-print(story)
+print(trace)

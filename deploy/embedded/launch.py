@@ -9,7 +9,7 @@ from typing import cast
 from deploy.embedded.control import Command, CommandFailed, ControlServer, Line, Send
 from deploy.embedded.errors import LaunchFailed, SettingsInvalid
 from deploy.embedded.home import Home
-from deploy.embedded.managed_process import Timeouts
+from deploy.embedded.managed_process import ProcessTimeouts
 from deploy.embedded.secret_files import operator_token
 from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.system import Build, System
@@ -36,7 +36,7 @@ class Launch:
         self._supervisor = Supervisor(
             log_dir=home.log,
             run_dir=home.run,
-            timeouts=Timeouts(drain_seconds=_parse_drain_seconds(environment) + _KILL_MARGIN_SECONDS),
+            timeouts=ProcessTimeouts(drain_seconds=_parse_drain_seconds(environment) + _KILL_MARGIN_SECONDS),
             log=terminal.log,
             on_change=self._refresh_state,
         )

@@ -50,7 +50,7 @@ class ProcessConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class ProcessTimeouts:
     """How long to wait for readiness and for a drain, in seconds."""
 
     ready_seconds: float = 60.0
@@ -66,7 +66,7 @@ class ManagedProcess:
         *,
         log_dir: Path,
         notify_dir: Path,
-        timeouts: Timeouts,
+        timeouts: ProcessTimeouts,
         log: Log,
         on_change: Callable[[], None],
     ) -> None:

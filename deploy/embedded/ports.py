@@ -14,7 +14,7 @@ _ATTEMPTS = 100
 _TAKEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 
 
-class PortTaken(LaunchFailed):
+class PortInUse(LaunchFailed):
     """A configured port is in use; the message says how to change it."""
 
 
@@ -70,7 +70,7 @@ def reuse_or_find_port(port_file: Path) -> int:
 def require_free(port: int, variable: str, host: str = LOOPBACK) -> None:
     """Check that `port` is free. Raises PortTaken, naming the setting that changes it."""
     if not is_free(port, host):
-        raise PortTaken(
+        raise PortInUse(
             f"port {port} on {host} is in use, or not permitted.\n"
             f"Stop the process that uses it, or choose another port: {variable}={find_free_port()} make up"
         )

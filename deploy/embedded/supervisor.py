@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypedDict
 
 from deploy.embedded.errors import StartFailed, UnknownService
-from deploy.embedded.managed_process import Log, ManagedProcess, ProcessConfig, Timeouts
+from deploy.embedded.managed_process import Log, ManagedProcess, ProcessConfig, ProcessTimeouts
 
 _LONGEST_SOCKET_DIR = 70
 """A Unix socket's path may have 107 bytes (unix(7)); the rest is for the file's name."""
 
 
-class ProcessStatus(TypedDict):
+class StatusEntry(TypedDict):
     """The status of one process on the control socket; `since` is ISO 8601 in UTC."""
 
     name: str
@@ -35,7 +35,7 @@ class Supervisor:
         *,
         log_dir: Path,
         run_dir: Path,
-        timeouts: Timeouts,
+        timeouts: ProcessTimeouts,
         log: Log,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -99,14 +99,14 @@ class Supervisor:
         for process in self._processes:
             process.force_stop()
 
-    def status(self) -> list[ProcessStatus]:
+    def status(self) -> list[StatusEntry]:
         """Return the status of every process that was started, in the order of their start."""
         return list(self._statuses())
 
-    def _statuses(self) -> Iterator[ProcessStatus]:
+    def _statuses(self) -> Iterator[StatusEntry]:
         for process in self._processes:
             if process.child is not None:
-                yield ProcessStatus(
+                yield StatusEntry(
                     name=process.name,
                     service=process.config.service,
                     slot=process.config.slot,

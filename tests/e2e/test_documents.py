@@ -1,4 +1,4 @@
-"""Whatever the documents tell a reader to type works, in the order in which they tell it."""
+"""Every command in the documents works, in the order of the page."""
 
 import json
 import shlex
@@ -28,9 +28,9 @@ from tests.support.repository.documents import (
     Block,
     Document,
     commands,
+    contains_message,
     documented_messages,
     documents,
-    says,
 )
 from tests.support.repository.files import ROOT
 from tests.support.system.command_line import run_command
@@ -42,7 +42,7 @@ RUNNABLE = [document for document in DOCUMENTS if any(b.language in SHELL | PYTH
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_file())
 MAX_EXAMPLE_LINES = 60
 PAGE_SECONDS = 480
-"""Patience, far above need: the longest page types some thirty commands, each of them a process."""
+"""A generous timeout: the longest page has about thirty commands, each of them a process."""
 
 NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_everything_starts_and_stops_in_order",
@@ -50,7 +50,7 @@ NOT_RUN_HERE = {
     "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system/keyferry_system.py::running_system",
     "keyferry keys import": "tests/integration/cli/test_keys.py::test_the_platforms_keys_are_imported_once",
 }
-"""Commands whose place is taken by the system that is running already, and what runs them instead."""
+"""Commands that are not run here, because the system is running already, and what runs them instead."""
 
 _LAST_TOKEN_ID = (
     '"$(keyferry tokens list --tenant acme --json'
@@ -61,7 +61,7 @@ _KEY_ID = (
     " | python -c \"import json, sys; print(json.load(sys.stdin)['keys'][{}]['key_id'])\")\""
 )
 KEY_FILES = ("openai.key", "spare.key", "new.key", "server.key")
-"""Files that readers have their provider keys in."""
+"""Files in which readers have their provider keys."""
 
 EXPECTED = {
     "README.md": ['"content":"Hello"', "\nHello\n", "Say hello", "cost", "requests"],
@@ -99,11 +99,11 @@ EXPECTED = {
         "kf.v1.chat.request.acme", "Hello over the bus Usage(", "Hello over the bus", "Usage: keyferry", "tenant-directory",
     ],
 }  # fmt: skip
-"""What the reader sees, in this order."""
+"""Expected output, in this order."""
 
 
 def answering(asked: Asked) -> Reply:
-    """The model server on 11434 that the guide is written with."""
+    """Answer like the model server on 11434 in the guide."""
     text = "Rayleigh scattering"
     if asked.method == "GET":
         return listing("llama3.2")
@@ -113,7 +113,7 @@ def answering(asked: Asked) -> Reply:
 
 
 def account(asked: Asked) -> Reply:
-    """OpenAI, as far as the guide goes: it knows the keys in the reader's files, and no others."""
+    """Answer like OpenAI, accepting only the keys in the reader's files."""
     if asked.headers.get("Authorization") not in {f"Bearer {_provider_key(file)}" for file in KEY_FILES}:
         return failing(401, {"message": "Incorrect API key provided", "type": "error", "code": "invalid_api_key"})
     if asked.method == "GET":
@@ -124,7 +124,7 @@ def account(asked: Asked) -> Reply:
 
 
 def listing(*models: str) -> Reply:
-    """A list of models in OpenAI's form."""
+    """Return a list of models in OpenAI's format."""
     body = {"object": "list", "data": [{"id": model, "object": "model"} for model in models]}
     return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(body).encode()))
 
@@ -147,7 +147,7 @@ def model_server() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account: Upstream) -> dict[str, str]:
-    """What is the reader's in the documents, and the test's here."""
+    """Return what replaces the reader's values in the documents."""
     raw = system.openai().chat.completions.with_raw_response.create(
         model="echo", messages=[{"role": "user", "content": "to be explained"}]
     )
@@ -169,7 +169,7 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
 
 
 def until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
-    """Wait until the vault knows a worker: a reader comes later than a test does, and types each command once."""
+    """Wait until the vault knows a worker: a reader starts later than a test, and runs each command once."""
     failed_attempts = ("keys", "try", "--provider", "openai", "--base-url", provider.base_url, "--tenant", "demo")
     key = f"{_provider_key(KEY_FILES[0])}\n"
     until(
@@ -180,7 +180,7 @@ def until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
 
 @pytest.fixture
 def checkout(system: KeyferrySystem, substitutions: dict[str, str], tmp_path: Path) -> Path:
-    """A directory that looks like the repository in which `make up` runs."""
+    """Make a directory that looks like the repository in which `make up` is running."""
     for entry in ROOT.iterdir():
         if entry.name not in ("examples", HOME_NAME, ".venv", ".git"):
             (tmp_path / entry.name).symlink_to(entry)
@@ -190,26 +190,28 @@ def checkout(system: KeyferrySystem, substitutions: dict[str, str], tmp_path: Pa
     for name in KEY_FILES:
         (tmp_path / name).write_text(f"{_provider_key(name)}\n")
     for name in EXAMPLES:
-        (tmp_path / "examples" / name).write_text(substituted((ROOT / "examples" / name).read_text(), substitutions))
+        (tmp_path / "examples" / name).write_text(substitute((ROOT / "examples" / name).read_text(), substitutions))
     return tmp_path
 
 
-def substituted(text: str, substitutions: dict[str, str]) -> str:
+def substitute(text: str, substitutions: dict[str, str]) -> str:
     for documented, here in substitutions.items():
         text = text.replace(documented, here)
     return text
 
 
-def typed(block: Block) -> str:
-    """A block as lines of one shell session."""
+def to_script(block: Block) -> str:
+    """Return a block as lines of one shell session."""
     if block.language in PYTHON:
         return f"{shlex.quote(sys.executable)} - <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK"
     return "\n".join(command for command in commands(block.text) if command not in NOT_RUN_HERE)
 
 
 def run(script: str, where: Path) -> subprocess.CompletedProcess[str]:
-    """Type it into a shell that knows nothing of this test run; curl fails on HTTP errors, and asks again for a while,
-    since a change takes a moment to reach every process."""
+    """Run a script in a shell with a clean environment.
+
+    curl fails on HTTP errors and retries for a while, since a change takes a moment to reach every process.
+    """
     curl_home = where / "curl"
     curl_home.mkdir(exist_ok=True)
     (curl_home / ".curlrc").write_text(
@@ -240,22 +242,22 @@ def test_every_command_works_in_the_order_of_the_page(
     checkout: Path, substitutions: dict[str, str], document: Document
 ) -> None:
     blocks = [block for block in document.blocks if block.language in SHELL | PYTHON]
-    script = "\n".join(f"echo '--- {block.where}'\n{substituted(typed(block), substitutions)}" for block in blocks)
+    script = "\n".join(f"echo '--- {block.where}'\n{substitute(to_script(block), substitutions)}" for block in blocks)
     done = run(script, checkout)
-    assert done.returncode == 0, f"the last block below fails:\n{done.stdout}"
+    assert done.returncode == 0, f"the last block below failed:\n{done.stdout}"
     rest = done.stdout
     for fragment in EXPECTED.get(document.name, []):
         _, found, rest = rest.partition(fragment)
-        assert found, f"{document.name}: {fragment!r} is not to be seen, or not in its place:\n{done.stdout}"
+        assert found, f"{document.name}: {fragment!r} is missing, or out of order:\n{done.stdout}"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_is_short(name: str) -> None:
-    """That each of them works is shown by test_examples.py."""
+    """test_examples.py runs them."""
     assert (ROOT / "examples" / name).read_text().count("\n") < MAX_EXAMPLE_LINES
 
 
-def test_what_is_not_run_here_is_run_elsewhere_and_still_documented() -> None:
+def test_commands_that_are_not_run_here_are_run_elsewhere() -> None:
     present = {c for d in DOCUMENTS for b in d.blocks if b.language in SHELL for c in commands(b.text)}
     assert NOT_RUN_HERE.keys() <= present, f"no document has {NOT_RUN_HERE.keys() - present} any more"
     for command, instead in NOT_RUN_HERE.items():
@@ -263,10 +265,10 @@ def test_what_is_not_run_here_is_run_elsewhere_and_still_documented() -> None:
         assert f"def {function}(" in (ROOT / file).read_text(), f"{instead} is gone; what runs {command!r} now?"
     recipes = (ROOT / "Makefile").read_text()
     for target in ("up", "down"):
-        assert f"-m deploy.embedded {target}" in recipes, "make does something else than what is run instead"
+        assert f"-m deploy.embedded {target}" in recipes, "make runs something else"
 
 
-# --- what goes wrong
+# --- errors
 
 
 def refusing(asked: Asked) -> Reply:
@@ -303,7 +305,7 @@ def provoked(system: KeyferrySystem) -> Iterator[KeyferrySystem]:
         (503, "documented-off/m"),
     ],
 )
-def test_what_a_caller_meets_is_in_the_guide(provoked: KeyferrySystem, status: int, model: str) -> None:
+def test_errors_of_the_http_api_are_in_the_guide(provoked: KeyferrySystem, status: int, model: str) -> None:
     def answer() -> dict[str, Any] | None:
         body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
         headers = {"authorization": f"Bearer {provoked.token}"}
@@ -313,4 +315,6 @@ def test_what_a_caller_meets_is_in_the_guide(provoked: KeyferrySystem, status: i
 
     error = until(f"{model} is answered with {status}", answer)
     rows = [row for row in documented_messages() if row.get("status") == str(status)]
-    assert any(says(text, row["message"]) for row in rows for text in (error["message"], error["code"])), error
+    assert any(contains_message(text, row["message"]) for row in rows for text in (error["message"], error["code"])), (
+        error
+    )

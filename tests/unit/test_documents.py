@@ -1,4 +1,4 @@
-"""What the documents name exists: links, settings, commands, messages. What they tell a reader to type is run in tests/e2e."""
+"""Everything the documents name exists: links, settings, commands, files, messages. Their commands are run in tests/e2e."""
 
 import importlib
 import re
@@ -24,9 +24,9 @@ from tests.support.repository.documents import (
     SHELL,
     SHOWN,
     Document,
+    contains_message,
     documented_messages,
     documents,
-    says,
     service_pages,
     templates,
 )
@@ -34,10 +34,11 @@ from tests.support.repository.files import ROOT
 
 DOCUMENTS = documents()
 OPERATING = Document("docs/guides/operating.md")
+CONTRIBUTING = Document("CONTRIBUTING.md")
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *service_pages()], ids=lambda document: document.name)
-def test_every_link_leads_somewhere(document: Document) -> None:
+def test_every_link_has_a_target(document: Document) -> None:
     for link in document.links:
         file, _, anchor = link.partition("#")
         target = (document.path.parent / file).resolve() if file else document.path
@@ -54,7 +55,7 @@ def test_every_guide_and_page_is_in_the_index() -> None:
     assert pages - decisions <= linked
 
 
-def test_every_service_is_introduced() -> None:
+def test_every_service_is_linked() -> None:
     pages = {path.parent / "README.md" for path in (ROOT / "services").glob("*/app.py")}
     for name in ("docs/README.md", "docs/architecture/overview.md"):
         document = Document(name)
@@ -62,8 +63,55 @@ def test_every_service_is_introduced() -> None:
         assert pages <= linked, f"{name} does not link {[str(page) for page in pages - linked]}"
 
 
+def test_every_path_in_the_contribution_guide_exists() -> None:
+    paths = {span for span in CONTRIBUTING.spans if "/" in span and " " not in span}
+    assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
+
+
+ANSWERS = list(CONTRIBUTING.rows("question"))
+
+
+def test_the_contribution_guide_answers_common_questions() -> None:
+    assert len(ANSWERS) >= 10
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer["name"].strip("`"))
+def test_every_answer_names_something_in_its_file(answer: dict[str, str]) -> None:
+    path, name = ROOT / answer["file"].strip("`"), answer["name"].strip("`")
+    assert path.is_file(), f"{answer['question']} {path} does not exist"
+    assert re.search(rf"\b{re.escape(name)}\b", path.read_text()), f"{answer['question']} {path} has no {name}"
+
+
+def described_folders() -> Iterator[str]:
+    """Yield the folders in the source tree of the overview, which is indented by two spaces per level."""
+    [tree] = [block.text for block in Document("docs/architecture/overview.md").blocks if block.language == "text"]
+    parents: list[str] = []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        level = (len(line) - len(line.lstrip())) // 2
+        parents[level:] = [name]
+        yield "".join(parents)
+
+
+def source_folders() -> set[str]:
+    """Return all folders with product code."""
+    folders = set()
+    for top in ("services", "shared/keyferry", "deploy"):
+        for path in (ROOT / top).rglob("*.py"):
+            folder = path.parent.relative_to(ROOT)
+            if "migrations" not in folder.parts:
+                folders |= {f"{parent.as_posix()}/" for parent in [folder, *folder.parents[:-1]]}
+    return folders
+
+
+def test_the_overview_has_the_whole_source_tree() -> None:
+    described = list(described_folders())
+    assert not [folder for folder in described if not (ROOT / folder).is_dir()]
+    assert source_folders() <= set(described), sorted(source_folders() - set(described))
+
+
 def service_defaults() -> dict[str, str]:
-    """Every variable of every service, with its default as the documents write it."""
+    """Return every variable of every service with its default as the documents show it."""
     found: dict[str, str] = {}
     for file in sorted((ROOT / "services").glob("*/settings.py")):
         module = importlib.import_module(f"services.{file.parent.name}.settings")
@@ -71,22 +119,22 @@ def service_defaults() -> dict[str, str]:
             if isinstance(kind, type) and issubclass(kind, BaseSettings):
                 for name, field in kind.model_fields.items():
                     default = None if field.is_required() else field.get_default(call_default_factory=True)
-                    found[f"KEYFERRY_{name.upper()}"] = shown(default)
+                    found[f"KEYFERRY_{name.upper()}"] = format_default(default)
     return found
 
 
-def shown(value: object) -> str:
+def format_default(value: object) -> str:
     if value is None or value in ((), frozenset(), {}):
         return "none"
     return f"`{value.relative_to(ROOT) if isinstance(value, Path) else value}`"
 
 
 def known_defaults() -> dict[str, str]:
-    """The services', and those that only the launcher and the command line read."""
+    """Return the services' defaults, and those that only the launcher and the command line read."""
     own = {
-        "KEYFERRY_HOME": shown(HOME_NAME),
+        "KEYFERRY_HOME": format_default(HOME_NAME),
         "KEYFERRY_DEBUG": "none",
-        "KEYFERRY_CONSOLE_PORT": shown(DEFAULT_CONSOLE_PORT),
+        "KEYFERRY_CONSOLE_PORT": format_default(DEFAULT_CONSOLE_PORT),
     }
     read = {
         name for text in templates("deploy", "shared/keyferry") for name in re.findall(r"KEYFERRY_[A-Z_]*[A-Z]", text)
@@ -98,13 +146,13 @@ def known_defaults() -> dict[str, str]:
     return services | own
 
 
-def test_the_settings_table_is_whole_and_has_the_real_defaults() -> None:
+def test_the_settings_table_is_complete_and_has_the_real_defaults() -> None:
     table = {row["variable"].strip("`"): row["default"] for row in OPERATING.rows("variable")}
     assert table == known_defaults()
-    assert table["KEYFERRY_HTTP_PORT"] == shown(DEFAULT_HTTP_PORT)
+    assert table["KEYFERRY_HTTP_PORT"] == format_default(DEFAULT_HTTP_PORT)
 
 
-def test_no_document_names_a_variable_that_nobody_reads() -> None:
+def test_every_variable_in_a_document_is_read_somewhere() -> None:
     known = known_defaults().keys()
     for document in [*DOCUMENTS, *service_pages()]:
         named = set(re.findall(r"KEYFERRY_[A-Z_]*[A-Z]", document.text))
@@ -119,7 +167,7 @@ def keyferry_commands() -> Iterator[tuple[str, list[str]]]:
                 yield document.name, detail[1:]
 
 
-def test_every_command_of_keyferry_that_is_named_exists_with_its_options() -> None:
+def test_every_documented_command_exists_with_its_options() -> None:
     for where, detail in keyferry_commands():
         group: click.Command = cli
         rest = list(detail)
@@ -137,7 +185,7 @@ def test_every_command_of_keyferry_is_documented() -> None:
     assert set(cli.list_commands(click.Context(cli))) <= named
 
 
-def test_every_make_target_that_is_named_exists() -> None:
+def test_every_documented_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in DOCUMENTS:
         indented = re.findall(r"^    (make .*)$", document.text, re.MULTILINE)
@@ -145,7 +193,7 @@ def test_every_make_target_that_is_named_exists() -> None:
         assert named <= targets, f"{document.name} names {named - targets}"
 
 
-def test_price_files_can_be_used_as_they_stand() -> None:
+def test_price_files_are_valid() -> None:
     files = [b.text for d in DOCUMENTS for b in d.blocks if b.language == "toml"]
     assert files
     for text in files:
@@ -157,7 +205,7 @@ def test_price_files_can_be_used_as_they_stand() -> None:
 
 
 def attempt(provider: str, model: str) -> AttemptRecord:
-    """One token in, one out."""
+    """Return an attempt with one token in and one out."""
     return AttemptRecord(
         attempt_id="att_1", request_id="req_1", decision_id="dec_1", attempt_number=1, tenant="demo", provider=provider,
         model_asked=model, model=model, key_source=KeySource.CUSTOM, stream=False, outcome=Outcome.COMPLETED,
@@ -166,7 +214,7 @@ def attempt(provider: str, model: str) -> AttemptRecord:
     )  # fmt: skip
 
 
-def test_every_test_that_a_document_names_exists() -> None:
+def test_every_documented_test_exists() -> None:
     found = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
     for document in DOCUMENTS:
         for span in document.spans:
@@ -179,12 +227,16 @@ def test_every_test_that_a_document_names_exists() -> None:
             assert not function or any(named.search(text) for text in found.values()), f"{document.name}: {span}"
 
 
-def test_every_documented_message_is_one_that_the_code_has() -> None:
+def test_every_documented_message_is_in_the_code() -> None:
     known = [*templates("deploy", "services", "shared/keyferry"), (ROOT / "Makefile").read_text()]
-    gone = [row["message"] for row in documented_messages() if not any(says(text, row["message"]) for text in known)]
-    assert not gone, f"nobody says this any more: {gone}"
+    gone = [
+        row["message"]
+        for row in documented_messages()
+        if not any(contains_message(text, row["message"]) for text in known)
+    ]
+    assert not gone, f"not in the code any more: {gone}"
 
 
-def test_every_block_has_a_language_that_says_whether_it_is_run() -> None:
+def test_every_block_has_a_language_that_decides_whether_it_is_run() -> None:
     unclear = [b.where for d in DOCUMENTS for b in d.blocks if b.language not in SHELL | PYTHON | SHOWN]
     assert not unclear, f"give these blocks one of {sorted(SHELL | PYTHON | SHOWN)}: {unclear}"

@@ -1,4 +1,4 @@
-"""What docker-compose.yml and the Dockerfile say, read for comparison with the rest of the repository."""
+"""docker-compose.yml and the Dockerfile, parsed for comparison with the rest of the repository."""
 
 import importlib
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Container:
 
     @property
     def waits_for(self) -> dict[str, str]:
-        """Whom it waits for, and until when."""
+        """The services it waits for, and their required state."""
         waits = cast("dict[str, Mapping]", self.mapping("depends_on"))
         return {name: str(wait["condition"]) for name, wait in waits.items()}
 
@@ -84,7 +84,7 @@ def containers() -> dict[str, Container]:
 
 
 def services() -> dict[str, Container]:
-    """Those that run one of the repository's services."""
+    """Return the containers that run one of the repository's services."""
     return {
         name: container
         for name, container in containers().items()
@@ -93,7 +93,7 @@ def services() -> dict[str, Container]:
 
 
 def settings_class(row: ServiceRow) -> type[ServiceSettings]:
-    """What a service reads from its environment."""
+    """Return the settings that a service reads."""
     module = importlib.import_module(f"services.{row.name}.settings")
     found = [
         value

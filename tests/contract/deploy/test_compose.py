@@ -1,4 +1,4 @@
-"""Containers, embedded mode and the topology say the same: who runs, with what, and who may see it."""
+"""Containers, embedded mode and the topology agree: processes, their settings, and access to files."""
 
 import re
 import shutil
@@ -39,7 +39,7 @@ def test_every_process_of_the_embedded_system_is_a_container_of_the_same_name() 
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_container_is_told_what_the_embedded_process_is_told(name: str, tmp_path: Path) -> None:
+def test_a_container_has_the_settings_of_the_embedded_process(name: str, tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.prepare()
     row, slot = PROCESSES[name]
@@ -48,30 +48,30 @@ def test_a_container_is_told_what_the_embedded_process_is_told(name: str, tmp_pa
         (process.service, process.slot): process.make_spec().env
         for process in make_process_configs(home, addresses, {})
     }
-    embedded, told = processes[row.name, slot], services()[name].environment
-    assert set(told) == set(embedded)
-    for variable in set(told) - {v for v in told if v.endswith(("_FILE", "_DIR"))}:
-        assert told[variable] == embedded[variable], variable
+    embedded, settings = processes[row.name, slot], services()[name].environment
+    assert set(settings) == set(embedded)
+    for variable in set(settings) - {v for v in settings if v.endswith(("_FILE", "_DIR"))}:
+        assert settings[variable] == embedded[variable], variable
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_every_setting_exists_and_every_required_one_is_set(name: str) -> None:
     fields = settings_class(PROCESSES[name][0]).model_fields
-    told = {variable.removeprefix(_PREFIX).lower() for variable in services()[name].environment}
-    assert told <= set(fields)
-    assert {field for field, info in fields.items() if info.is_required()} <= told
+    settings = {variable.removeprefix(_PREFIX).lower() for variable in services()[name].environment}
+    assert settings <= set(fields)
+    assert {field for field, info in fields.items() if info.is_required()} <= settings
 
 
 @pytest.mark.parametrize("name", ["prepare", "provision"])
-def test_the_setup_is_told_all_that_it_needs(name: str) -> None:
-    told = {variable.removeprefix(_PREFIX).lower() for variable in containers()[name].environment}
+def test_the_setup_has_all_its_settings(name: str) -> None:
+    settings = {variable.removeprefix(_PREFIX).lower() for variable in containers()[name].environment}
     fields = SetupSettings.model_fields
-    assert {field for field, info in fields.items() if info.is_required()} <= told <= set(fields)
+    assert {field for field, info in fields.items() if info.is_required()} <= settings <= set(fields)
     assert containers()[name].texts("command") == ["python", "-m", "deploy.docker.setup", name]
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_secrets_come_as_files_of_a_volume_that_nobody_else_sees(name: str) -> None:
+def test_secrets_are_files_in_a_volume_that_no_other_container_mounts(name: str) -> None:
     container = services()[name]
     [secrets] = [mount for mount in container.mounts if mount.target == "/run/keyferry"]
     assert secrets.read_only
@@ -87,7 +87,7 @@ def test_secrets_come_as_files_of_a_volume_that_nobody_else_sees(name: str) -> N
     assert all(value.startswith("/run/keyferry/") for value in files)
 
 
-def test_each_worker_has_a_spool_of_its_own() -> None:
+def test_each_worker_has_its_own_spool() -> None:
     spools = {}
     for name, (row, slot) in PROCESSES.items():
         if row.has_spool:
@@ -100,7 +100,7 @@ def test_each_worker_has_a_spool_of_its_own() -> None:
     assert all(prepared[volume] == f"/handout/{volume}" for volume in spools)
 
 
-def test_only_the_http_faces_are_reached_from_outside_and_only_from_this_machine() -> None:
+def test_only_http_ports_are_published_and_only_to_this_machine() -> None:
     publishing = {name: c.texts("ports") for name, c in containers().items() if c.content.get("ports")}
     faces = {
         "ingress": ("KEYFERRY_HTTP_PORT", DEFAULT_HTTP_PORT),
@@ -114,7 +114,7 @@ def test_only_the_http_faces_are_reached_from_outside_and_only_from_this_machine
 
 
 @pytest.mark.parametrize("container", containers().values(), ids=lambda container: container.name)
-def test_no_container_may_more_than_it_needs(container: Container) -> None:
+def test_no_container_has_more_rights_than_it_needs(container: Container) -> None:
     assert container.content["read_only"] is True
     assert "no-new-privileges:true" in container.texts("security_opt")
     assert not {"privileged", "devices", "pid", "ipc"} & set(container.content)
@@ -129,7 +129,7 @@ def test_no_container_may_more_than_it_needs(container: Container) -> None:
         assert not container.texts("cap_add")
 
 
-def test_what_stops_has_longer_than_its_drain() -> None:
+def test_the_stop_grace_period_exceeds_the_drain_time() -> None:
     drain_seconds = ServiceSettings.model_fields["drain_seconds"].default
     assert drain_seconds == launch._DEFAULT_DRAIN_SECONDS
     for container in services().values():
@@ -156,39 +156,41 @@ def test_every_volume_is_declared_and_used() -> None:
     assert compose_file()["volumes"] == dict.fromkeys(used)
 
 
-def test_the_servers_find_what_the_setup_makes_for_them() -> None:
-    told = containers()["prepare"].environment
-    assert told == containers()["provision"].environment
+def test_the_servers_mount_what_the_setup_generates() -> None:
+    settings = containers()["prepare"].environment
+    assert settings == containers()["provision"].environment
     mounts = {name: {m.volume: m.target for m in container.mounts} for name, container in containers().items()}
-    assert mounts["prepare"]["installation"] == mounts["provision"]["installation"] == told["KEYFERRY_HOME"]
-    assert mounts["prepare"]["nats-config"] == f"{told['KEYFERRY_HANDOUT_DIR']}/nats"
+    assert mounts["prepare"]["installation"] == mounts["provision"]["installation"] == settings["KEYFERRY_HOME"]
+    assert mounts["prepare"]["nats-config"] == f"{settings['KEYFERRY_HANDOUT_DIR']}/nats"
     assert containers()["nats"].texts("command") == ["--config", f"{mounts['nats']['nats-config']}/nats.conf"]
-    assert mounts["nats"]["nats-data"] == told["KEYFERRY_NATS_STORE_DIR"]
-    assert told["KEYFERRY_NATS_LISTEN"].rpartition(":")[2] == told["KEYFERRY_NATS_URL"].rpartition(":")[2]
-    assert told["KEYFERRY_NATS_URL"] == containers()["router"].environment["KEYFERRY_NATS_URL"] == "nats://nats:4222"
-    assert told["KEYFERRY_HTTP_URL"] == f"http://ingress:{DEFAULT_HTTP_PORT}"
-    assert told["KEYFERRY_OWNER_UID"] == _UID
-    assert mounts["first-chat"]["operator"] == mounts["cli"]["operator"] == told["KEYFERRY_OPERATOR_HOME"]
-    assert containers()["first-chat"].texts("command")[-1] == told["KEYFERRY_OPERATOR_HOME"]
-    assert containers()["cli"].environment == {"KEYFERRY_HOME": told["KEYFERRY_OPERATOR_HOME"]}
+    assert mounts["nats"]["nats-data"] == settings["KEYFERRY_NATS_STORE_DIR"]
+    assert settings["KEYFERRY_NATS_LISTEN"].rpartition(":")[2] == settings["KEYFERRY_NATS_URL"].rpartition(":")[2]
+    assert (
+        settings["KEYFERRY_NATS_URL"] == containers()["router"].environment["KEYFERRY_NATS_URL"] == "nats://nats:4222"
+    )
+    assert settings["KEYFERRY_HTTP_URL"] == f"http://ingress:{DEFAULT_HTTP_PORT}"
+    assert settings["KEYFERRY_OWNER_UID"] == _UID
+    assert mounts["first-chat"]["operator"] == mounts["cli"]["operator"] == settings["KEYFERRY_OPERATOR_HOME"]
+    assert containers()["first-chat"].texts("command")[-1] == settings["KEYFERRY_OPERATOR_HOME"]
+    assert containers()["cli"].environment == {"KEYFERRY_HOME": settings["KEYFERRY_OPERATOR_HOME"]}
 
 
-def test_postgres_is_set_as_the_embedded_one(tmp_path: Path) -> None:
+def test_postgres_has_the_settings_of_the_embedded_one(tmp_path: Path) -> None:
     cluster, container = postgres.Cluster(tmp_path), containers()["postgres"]
     embedded = {option for option in cluster.make_server_spec(1).argv if "=" in option}
     own = ("listen_addresses", "port", "unix_socket_directories")  # a container has an address and a socket of its own
     wanted = {f"-c{option}" for option in embedded if not option.startswith(own)}
     assert container.texts("command") == ["postgres", *container.texts("command")[1:]]
     assert set(container.texts("command")[1:]) == wanted
-    told = container.environment
+    settings = container.environment
     initdb = cluster._initdb(tmp_path / "data", tmp_path / "password").argv[1:]
-    assert f"--username={told['POSTGRES_USER']}" in initdb
+    assert f"--username={settings['POSTGRES_USER']}" in initdb
     of_the_image = ("--pgdata", "--username", "--pwfile")
-    assert set(told["POSTGRES_INITDB_ARGS"].split()) == {o for o in initdb if not o.startswith(of_the_image)}
-    assert (told["POSTGRES_USER"], told["POSTGRES_DB"]) == (postgres.ADMIN, DATABASE)
+    assert set(settings["POSTGRES_INITDB_ARGS"].split()) == {o for o in initdb if not o.startswith(of_the_image)}
+    assert (settings["POSTGRES_USER"], settings["POSTGRES_DB"]) == (postgres.ADMIN, DATABASE)
     secrets = {mount.target: mount for mount in container.mounts}["/run/keyferry"]
     assert secrets.read_only
-    assert told["POSTGRES_PASSWORD_FILE"] == "/run/keyferry/admin-password"
+    assert settings["POSTGRES_PASSWORD_FILE"] == "/run/keyferry/admin-password"
     assert cluster.data_dir.name == f"pg{container.text('image').partition(':')[2]}", "the same major"
 
 
@@ -199,7 +201,7 @@ def test_tests_in_containers_use_the_images_that_are_deployed() -> None:
         assert re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image), "an image is pinned by its tag"
 
 
-def test_no_secret_stands_in_the_file() -> None:
+def test_the_file_contains_no_secret() -> None:
     for container in containers().values():
         for name, value in container.environment.items():
             if re.search("PASSWORD|SECRET|TOKEN|SEED|NKEY|PEPPER|DATABASE_URL", name):
@@ -207,16 +209,16 @@ def test_no_secret_stands_in_the_file() -> None:
                 assert value.startswith("/run/keyferry/")
 
 
-def test_docker_itself_accepts_the_file_where_it_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Reading the file needs no engine, only the client with its Compose plugin; without them nothing is claimed."""
+def test_docker_accepts_the_file_if_it_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Parsing needs no engine, only the client with its Compose plugin; without them nothing is claimed."""
     docker = shutil.which("docker")
     asked = [docker or sys.executable, *(("compose", "version") if docker else ("-c", "raise SystemExit(1)"))]
     version = subprocess.run(asked, capture_output=True, text=True, check=False)
     if version.returncode == 0 and docker is not None:
-        judged = subprocess.run(
+        completed = subprocess.run(
             [docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        assert judged.returncode == 0, judged.stderr
+        assert completed.returncode == 0, completed.stderr
         return
     reason = (
         "there is no docker client" if docker is None else (version.stderr or version.stdout).strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""The test servers in containers, as far as they can be judged without an engine.
+"""The test servers in containers, as far as they can be checked without an engine.
 
 What is asked of the engine goes through the installed testcontainers and through docker's own conversion of it; only the engine
 itself is missing.
@@ -31,7 +31,7 @@ class Asked(Exception):
 
 
 class _Client(DockerClient):
-    """A client that stops where the engine would begin."""
+    """A client that stops before it would call the engine."""
 
     def __init__(self) -> None:
         # With a version of the API given, nothing is asked of the address before a request.
@@ -62,7 +62,7 @@ def bindings(asked: dict[str, object]) -> object:
     return host["PortBindings"]
 
 
-def test_postgres_is_asked_for_with_its_password_and_on_loopback_alone() -> None:
+def test_postgres_is_requested_with_its_password_and_on_loopback_only() -> None:
     asked = asked_for(containers.postgres_container)
     assert asked["image"] == containers.POSTGRES_IMAGE
     environment = asked["environment"]
@@ -74,7 +74,7 @@ def test_postgres_is_asked_for_with_its_password_and_on_loopback_alone() -> None
     assert binding["HostIp"] == LOOPBACK
 
 
-def test_nats_is_asked_for_with_its_configuration_and_reachable_through_its_port() -> None:
+def test_nats_is_requested_with_its_configuration_and_its_port() -> None:
     asked = asked_for(lambda: containers.nats_container('listen: "127.0.0.1:-1"'))
     assert asked["image"] == containers.NATS_IMAGE
     assert asked["command"] == "-c /etc/keyferry/nats.conf -a 0.0.0.0 -p 4222"

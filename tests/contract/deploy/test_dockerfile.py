@@ -1,4 +1,4 @@
-"""The image holds what the services need and nothing else, and runs them as nobody in particular."""
+"""The image contains what the services need and nothing else, and runs them as an unprivileged user."""
 
 import re
 import shutil
@@ -27,12 +27,12 @@ def arguments(word: str) -> list[str]:
 
 
 def copied() -> list[tuple[list[str], str]]:
-    """What is copied from the repository, and where to."""
+    """Return the sources and targets of files copied from the repository."""
     return [(rest.split()[:-1], rest.split()[-1]) for rest in arguments("COPY") if not rest.startswith("--from")]
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore keeps this file out of the build; the last line that matches decides, as Docker has it."""
+    """Return whether .dockerignore excludes this file; as in Docker, the last matching line decides."""
     out = False
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         if not line or line.startswith("#"):
@@ -46,19 +46,19 @@ def ignored(path: str) -> bool:
 
 
 def _parts(path: str, *, anywhere: bool) -> list[str]:
-    """The path and its parents, or only the names in it when a pattern may match anywhere."""
+    """Return the path and its parents, or only their names if a pattern may match anywhere."""
     pieces = path.split("/")
     return pieces if anywhere else pieces[:1]
 
 
-def test_the_base_is_pinned_and_runs_what_the_project_asks_for() -> None:
+def test_the_base_image_is_pinned_and_has_the_required_python() -> None:
     images = {rest.split()[0] for rest in arguments("FROM")}
     assert images == {"python:3.11-slim"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"
 
 
-def test_the_same_uv_installs_exactly_what_the_lock_says() -> None:
+def test_the_same_uv_installs_exactly_the_locked_versions() -> None:
     version = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert version is not None
     assert any(f"uv=={version[1]}" in run for run in arguments("RUN"))
@@ -67,7 +67,7 @@ def test_the_same_uv_installs_exactly_what_the_lock_says() -> None:
     assert all("--frozen --no-dev --no-default-groups" in sync for sync in syncs)
 
 
-def test_it_runs_as_an_ordinary_user_the_one_of_the_compose_file() -> None:
+def test_it_runs_as_the_unprivileged_user_of_the_compose_file() -> None:
     [user] = arguments("USER")
     assert user == containers()["router"].text("user") == "10001:10001"
     [create] = [run for run in arguments("RUN") if "useradd" in run]
@@ -76,7 +76,7 @@ def test_it_runs_as_an_ordinary_user_the_one_of_the_compose_file() -> None:
     assert detail.index("CMD") > detail.index("USER"), "nothing runs as root at the end"
 
 
-def test_one_recipe_runs_any_service() -> None:
+def test_one_image_runs_any_service() -> None:
     assert arguments("ARG") == ["SERVICE=ingress"]
     assert arguments("CMD") == ['["sh", "-c", "exec python -m services.$SERVICE"]']
     assert "ENTRYPOINT" not in dict(STEPS), "the Compose file names the module in its command"
@@ -99,7 +99,7 @@ def test_no_secret_can_get_into_a_layer() -> None:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository's part of the image's /app, copied as the Dockerfile and .dockerignore say."""
+    """Build the repository's part of the image's /app according to the Dockerfile and .dockerignore."""
     app = tmp_path_factory.mktemp("app")
     listed = [name.as_posix() for name in repository_files()]
     for sources, target in copied():
@@ -115,8 +115,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("module", [*(f"services.{row.name}" for row in SERVICES), "deploy.docker.setup"])
-def test_everything_that_starts_is_in_the_image(tree: Path, module: str) -> None:
-    """Started without settings, each says what it lacks: so all its own code is there."""
+def test_every_entry_point_is_in_the_image(tree: Path, module: str) -> None:
+    """Started without settings, each reports a missing one: so all its own code is there."""
     started = subprocess.run(
         [sys.executable, "-m", module, *(["prepare"] if module.startswith("deploy") else [])],
         cwd=tree,

@@ -1,4 +1,4 @@
-"""The setup of the containers for real: its two steps around real servers, then every container's command with its files.
+"""The setup of the containers: its two steps with real servers, then every container's command with its files.
 
 Each container becomes a process with a directory for its root: where Compose mounts a volume, a link leads to that volume's
 directory, and the paths and host names in the environment are changed accordingly. All else is as docker-compose.yml says.
@@ -34,7 +34,7 @@ _STOP_SECONDS = 60
 
 @dataclass
 class Machine:
-    """An engine's part: volumes, addresses, and containers as processes."""
+    """What a container engine does: volumes, addresses, and containers as processes."""
 
     base: Path
     nats_port: int = field(default_factory=find_free_port)
@@ -47,7 +47,7 @@ class Machine:
         return path
 
     def root(self, container: Container) -> Path:
-        """What the container sees as `/`, as far as volumes go."""
+        """Return the directory that stands for the container's `/`, with its volumes."""
         root = self.base / "containers" / container.name
         for mount in container.mounts:
             point = root / mount.target.lstrip("/")
@@ -62,19 +62,19 @@ class Machine:
         return [sys.executable, *(self._there(part, container) for part in rest)]
 
     def environment(self, container: Container) -> dict[str, str]:
-        told = {name: self._there(value, container) for name, value in container.environment.items()}
-        told |= {
+        environment = {name: self._there(value, container) for name, value in container.environment.items()}
+        environment |= {
             "KEYFERRY_OWNER_UID": str(OWNER_UID),
             "KEYFERRY_HTTP_HOST": LOOPBACK,
             "KEYFERRY_HTTP_PORT": str(self.http_port),
             "KEYFERRY_OPERATOR_HOME": str(self.root(containers()["first-chat"]) / "run/keyferry"),
             "KEYFERRY_NATS_STORE_DIR": str(self.volume("nats-data")),
         }
-        own = {name: told[name] for name in container.environment}
+        own = {name: environment[name] for name in container.environment}
         return own | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
     def _there(self, value: str, container: Container) -> str:
-        """The same on this machine: a path below the container's root, a loopback address."""
+        """Translate a setting to this machine: a path below the container's root, a loopback address."""
         ports = {"nats:4222": self.nats_port, "postgres:5432": self.postgres_port, "ingress:8400": self.http_port}
         for name, port in ports.items():
             value = value.replace(name, f"{LOOPBACK}:{port}")
@@ -82,7 +82,7 @@ class Machine:
         return f"{self.root(container)}{value}" if value.startswith("/") else value
 
     def run(self, name: str) -> "subprocess.CompletedProcess[str]":
-        """A one-shot container."""
+        """Run a one-shot container."""
         container = containers()[name]
         return subprocess.run(
             self.argv(container),
@@ -94,15 +94,15 @@ class Machine:
             check=False,
         )
 
-    def done(self, name: str) -> str:
-        """The same, which must succeed; what it says."""
+    def run_successfully(self, name: str) -> str:
+        """Run a one-shot container that must succeed; return its output."""
         result = self.run(name)
         assert result.returncode == 0, f"{name} exits {result.returncode}:\n{result.stdout}{result.stderr}"
         return result.stdout
 
     @contextmanager
     def servers(self) -> Iterator[None]:
-        """PostgreSQL and NATS with what `prepare` has made for them, as their images use it."""
+        """Run PostgreSQL and NATS with the output of `prepare`, as their images would."""
         cluster = postgres.Cluster(self.base / "postgres-data")
         password = Secret((self.volume("postgres-secrets") / "admin-password").read_text())
         cluster.initialise(password)
@@ -112,19 +112,19 @@ class Machine:
             _running(nats.make_server_spec(nats.find_nats_server(), configuration), self.base / "nats.log"),
         ):
             url = postgres.driver_url(postgres.url(self.postgres_port, postgres.ADMIN, password, "postgres"))
-            until("PostgreSQL is there", lambda: _made_database(url))
+            until("PostgreSQL is there", lambda: _create_database(url))
             yield
 
     @contextmanager
     def service(self, name: str) -> Iterator[None]:
-        """A service's container. It must end cleanly when it is stopped."""
+        """Run a service's container, which must exit cleanly when it is stopped."""
         container = services()[name]
         spec = ProcessSpec(name=name, argv=tuple(self.argv(container)), env=self.environment(container), cwd=ROOT)
         with _running(spec, self.base / f"{name}.log"):
             yield
 
     def healthy(self) -> bool:
-        """What the ingress's health check finds."""
+        """Return the result of the ingress's health check."""
         [kind, python, *check] = [str(part) for part in self._test_of("ingress")]
         assert (kind, python) == ("CMD", "python")
         check = [part.replace(":8400/", f":{self.http_port}/") for part in check]
@@ -153,8 +153,8 @@ def _running(spec: ProcessSpec, log: Path) -> Iterator[None]:
         assert process.returncode == 0, f"{spec.name} ends with {process.returncode}:\n{log.read_text()}"
 
 
-def _made_database(url: str) -> bool:
-    """What the image does with POSTGRES_DB when it starts for the first time."""
+def _create_database(url: str) -> bool:
+    """Create the database, as the image does for POSTGRES_DB on its first start."""
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
@@ -165,7 +165,7 @@ def _made_database(url: str) -> bool:
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    """In a directory that others may pass through: PostgreSQL may run as another user."""
+    """Use a directory that other users may traverse: PostgreSQL may run as another user."""
     with tempfile.TemporaryDirectory(prefix="keyferry-containers-") as name:
         base = Path(name)
         base.chmod(0o711)
@@ -179,8 +179,8 @@ def files(directory: Path) -> dict[str, bytes]:
     }
 
 
-def test_prepare_makes_what_the_servers_need(machine: Machine) -> None:
-    machine.done("prepare")
+def test_prepare_generates_what_the_servers_need(machine: Machine) -> None:
+    machine.run_successfully("prepare")
     configuration = machine.volume("nats-config") / "nats.conf"
     nats.check_configuration(nats.find_nats_server(), configuration)
     rendered = configuration.read_text()
@@ -198,12 +198,12 @@ def test_prepare_makes_what_the_servers_need(machine: Machine) -> None:
         assert (mode.st_uid, stat.S_IMODE(mode.st_mode)) == (OWNER_UID, 0o700)
 
     before = files(machine.base / "volumes")
-    machine.done("prepare")
+    machine.run_successfully("prepare")
     assert files(machine.base / "volumes") == before
 
 
-def test_provision_says_who_does_not_come(machine: Machine) -> None:
-    machine.done("prepare")
+def test_provision_names_the_server_that_does_not_answer(machine: Machine) -> None:
+    machine.run_successfully("prepare")
     container = containers()["provision"]
     environment = machine.environment(container) | {"KEYFERRY_SERVERS_WITHIN_SECONDS": "0.2"}
     result = subprocess.run(
@@ -215,10 +215,10 @@ def test_provision_says_who_does_not_come(machine: Machine) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_every_container_works_with_what_the_setup_made(machine: Machine) -> None:
-    machine.done("prepare")
+def test_every_container_works_with_the_output_of_the_setup(machine: Machine) -> None:
+    machine.run_successfully("prepare")
     with machine.servers():
-        assert "every process has its files" in machine.done("provision")
+        assert "every process has its files" in machine.run_successfully("provision")
         for name, (row, _) in PROCESSES.items():
             handed_out = machine.volume(f"{name}-secrets")
             assert (handed_out.stat().st_uid, stat.S_IMODE(handed_out.stat().st_mode)) == (OWNER_UID, 0o700)
@@ -228,7 +228,7 @@ def test_every_container_works_with_what_the_setup_made(machine: Machine) -> Non
                 assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (OWNER_UID, 0o400), path
 
         before = files(machine.base / "volumes")
-        machine.done("provision")
+        machine.run_successfully("provision")
         after = files(machine.base / "volumes")
         assert {name: text for name, text in after.items() if "nats-data" not in name} == {
             name: text for name, text in before.items() if "nats-data" not in name

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.errors import StartFailed, UnknownService
-from deploy.embedded.managed_process import ProcessConfig, RestartOrder, Timeouts
+from deploy.embedded.managed_process import ProcessConfig, ProcessTimeouts, RestartOrder
 from deploy.embedded.supervisor import Supervisor
 from tests.support.repository.files import ROOT
 from tests.support.system.process_tree import alive, descendants
@@ -31,7 +31,7 @@ def log_lines() -> Log:
 
 @pytest.fixture
 async def supervisor(tmp_path: Path, log_lines: Log) -> AsyncIterator[Supervisor]:
-    timeouts = Timeouts(ready_seconds=20, drain_seconds=10)
+    timeouts = ProcessTimeouts(ready_seconds=20, drain_seconds=10)
     async with Supervisor(log_dir=tmp_path / "log", run_dir=tmp_path, timeouts=timeouts, log=log_lines.append) as made:
         yield made
 
@@ -86,7 +86,7 @@ async def test_a_process_that_exits_during_startup_shows_its_last_output(supervi
 
 
 async def test_a_process_that_never_becomes_ready_is_killed(tmp_path: Path) -> None:
-    timeouts = Timeouts(ready_seconds=0.3)
+    timeouts = ProcessTimeouts(ready_seconds=0.3)
     async with Supervisor(log_dir=tmp_path, run_dir=tmp_path, timeouts=timeouts, log=lambda _: None) as supervisor:
         with pytest.raises(StartFailed, match=r"slow was not ready after 0\.3 s"):
             await supervisor.start([make_config("slow", "import signal\nwhile True: signal.pause()")])
@@ -205,7 +205,7 @@ async def test_a_stop_proceeds_in_reverse_order_and_waits_for_each(supervisor: S
 
 async def test_a_process_that_does_not_drain_in_time_is_killed(tmp_path: Path, log_lines: Log) -> None:
     stubborn = STEADY.replace("sys.exit(0)", "None")
-    timeouts = Timeouts(drain_seconds=0.2)
+    timeouts = ProcessTimeouts(drain_seconds=0.2)
     async with Supervisor(log_dir=tmp_path, run_dir=tmp_path, timeouts=timeouts, log=log_lines.append) as supervisor:
         await supervisor.start([make_config("stubborn", stubborn)])
         pid = _pid(supervisor, "stubborn")

@@ -1,4 +1,4 @@
-"""Reads the documents as a person does: what to type, what is linked, what is named."""
+"""Parses the documents: commands to type, links, names in code type, tables."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from tests.support.repository.files import ROOT
 SHELL = frozenset({"sh", "bash"})
 PYTHON = frozenset({"python"})
 SHOWN = frozenset({"mermaid", "text", "toml"})
-"""Languages of blocks that nobody is asked to run."""
+"""Languages of blocks that are not run."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -23,7 +23,7 @@ _PLACEHOLDER = "…"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: where it stands, its language, its text."""
+    """A fenced block: its position, its language, its text."""
 
     where: str
     language: str
@@ -59,7 +59,7 @@ class Document:
 
     @property
     def anchors(self) -> set[str]:
-        """What a link can name after `#`, as GitHub makes it of headings."""
+        """The anchors that GitHub generates from headings."""
         plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(_FENCE.sub("", self.text)))
         return {heading.replace(" ", "-") for heading in plain}
 
@@ -70,13 +70,13 @@ class Document:
 
     @property
     def typed(self) -> list[str]:
-        """Every command that the document names, in blocks and in code type."""
+        """Every command in the document, in blocks and in code type."""
         return [
             command for block in self.blocks if block.language in SHELL for command in commands(block.text)
         ] + self.spans
 
     def rows(self, column: str) -> Iterator[dict[str, str]]:
-        """The rows of all tables that have a column of that name."""
+        """Yield the rows of all tables that have a column of that name."""
         heads: list[str] | None = None
         for line in self.text.splitlines():
             if not line.startswith("|"):
@@ -90,19 +90,19 @@ class Document:
 
 
 def documents() -> list[Document]:
-    """What a reader is sent to."""
+    """Return the documents for readers."""
     names = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "shared/README.md"]
     names += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
     return [Document(name) for name in names]
 
 
 def service_pages() -> list[Document]:
-    """The page of each service."""
+    """Return the page of each service."""
     return [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "services").glob("*/README.md"))]
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a shell block: lines, joined where a backslash or an open quote continues them."""
+    """Return the commands of a shell block: lines, joined if a backslash or an open quote continues them."""
     found: list[str] = []
     pending = ""
     for line in text.splitlines():
@@ -110,15 +110,15 @@ def commands(text: str) -> list[str]:
         if pending.lstrip().startswith("#") or not pending.strip():
             pending = ""
             continue
-        if pending.endswith("\\") or not _whole(pending):
+        if pending.endswith("\\") or not _is_complete(pending):
             continue
         found.append(pending)
         pending = ""
-    assert not pending, f"a command has no end: {pending!r}"
+    assert not pending, f"an incomplete command: {pending!r}"
     return found
 
 
-def _whole(command: str) -> bool:
+def _is_complete(command: str) -> bool:
     try:
         shlex.split(command)
     except ValueError:
@@ -126,14 +126,14 @@ def _whole(command: str) -> bool:
     return True
 
 
-def says(template: str, message: str) -> bool:
-    """Whether `message`, in which `…` stands for anything, can be a part of what `template` says."""
+def contains_message(template: str, message: str) -> bool:
+    """Return whether `message`, in which `…` matches anything, is part of `template`."""
     pattern = ".*".join(map(re.escape, message.split(_PLACEHOLDER)))
     return re.search(pattern, template, re.DOTALL) is not None
 
 
 def templates(*folders: str) -> list[str]:
-    """Every text in the code that could be shown, f-strings with `…` for their values; docstrings are none."""
+    """Return every string in the code except docstrings, with `…` for the values of f-strings."""
     found: list[str] = []
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -152,6 +152,6 @@ def _texts(node: ast.AST) -> Iterator[str]:
 
 
 def documented_messages() -> list[dict[str, str]]:
-    """The rows of the troubleshooting guide; `message` is without its code type."""
+    """Return the rows of the troubleshooting guide, with `message` without its code type."""
     rows = Document("docs/guides/troubleshooting.md").rows("message")
     return [row | {"message": row["message"].strip("`")} for row in rows]

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from deploy.embedded.child import Probe
-from deploy.embedded.managed_process import ProcessConfig, Timeouts
+from deploy.embedded.managed_process import ProcessConfig, ProcessTimeouts
 from deploy.embedded.process import ProcessSpec, RunAs
 from deploy.embedded.supervisor import Supervisor
 from tests.support.repository.files import ROOT
@@ -67,7 +67,9 @@ async def _run(run_dir: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     root = os.geteuid() == 0
-    async with Supervisor(log_dir=run_dir / "log", run_dir=run_dir, timeouts=Timeouts(), log=print) as supervisor:
+    async with Supervisor(
+        log_dir=run_dir / "log", run_dir=run_dir, timeouts=ProcessTimeouts(), log=print
+    ) as supervisor:
         await supervisor.start(
             [
                 make_config("ordinary"),

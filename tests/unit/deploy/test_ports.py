@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.ports import LOOPBACK, PortTaken, find_free_port, is_free, require_free, reuse_or_find_port
+from deploy.embedded.ports import LOOPBACK, PortInUse, find_free_port, is_free, require_free, reuse_or_find_port
 
 
 def test_the_stored_port_is_reused_while_it_is_free(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_an_invalid_port_file_is_replaced(tmp_path: Path, content: str) -> None:
 def test_a_port_in_use_is_named_with_the_remedy() -> None:
     with socket.create_server((LOOPBACK, 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"port {port} .*(\n.*)*KEYFERRY_HTTP_PORT=\d+ make up"):
+        with pytest.raises(PortInUse, match=rf"port {port} .*(\n.*)*KEYFERRY_HTTP_PORT=\d+ make up"):
             require_free(port, "KEYFERRY_HTTP_PORT")
     require_free(find_free_port(), "KEYFERRY_HTTP_PORT")
 
