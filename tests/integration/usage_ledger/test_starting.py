@@ -95,7 +95,7 @@ def collector() -> Iterator[tuple[str, list[Span]]]:
             """Be quiet."""
 
     server = HTTPServer(("127.0.0.1", 0), Collect)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", spans

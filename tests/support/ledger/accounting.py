@@ -3,7 +3,7 @@
 The three never depend on one another: clients judge their own bytes, the provider writes its own log, the ledger has its table.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 import psycopg
@@ -50,6 +50,7 @@ def until_accounted(
     """Wait until clients, provider and ledger agree on these requests; their attempts. Fails with what does not fit."""
     attempts: dict[str, list[LedgerAttempt]] = {}
     found: list[str] = ["the ledger cannot be read"]
+    called: list[str] = []
 
     def agreed() -> bool:
         nonlocal attempts, found
@@ -57,7 +58,8 @@ def until_accounted(
             attempts = _by_name(endings, ledger)
         except psycopg.OperationalError:
             return False
-        found = list(disagreements(endings, _calls(endings, upstream), attempts))
+        called.extend(script_of(call.asked.body).name for call in upstream.calls[len(called) :])
+        found = list(disagreements(endings, Counter(name for name in called if name in endings), attempts))
         return not found
 
     try:
@@ -69,16 +71,7 @@ def until_accounted(
 
 def _by_name(endings: Mapping[str, ClientResponse], ledger: LedgerTable) -> dict[str, list[LedgerAttempt]]:
     made: dict[str, list[LedgerAttempt]] = defaultdict(list)
-    for attempt in ledger.all():
-        if attempt.operation is not None and attempt.operation in endings:
-            made[attempt.operation].append(attempt)
+    for attempt in ledger.of_operations(list(endings)):
+        assert attempt.operation is not None
+        made[attempt.operation].append(attempt)
     return made
-
-
-def _calls(endings: Mapping[str, ClientResponse], upstream: Upstream) -> dict[str, int]:
-    seen: dict[str, int] = defaultdict(int)
-    for call in list(upstream.calls):
-        name = script_of(call.asked.body).name
-        if name in endings:
-            seen[name] += 1
-    return seen

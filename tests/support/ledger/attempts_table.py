@@ -47,9 +47,9 @@ class LedgerTable:
 
     home: Path
 
-    def all(self) -> list[LedgerAttempt]:
-        """Every attempt of the tenants' own endpoints. Raises psycopg.OperationalError while the server is away."""
-        return self._select("TRUE", ())
+    def of_operations(self, operations: list[str]) -> list[LedgerAttempt]:
+        """Return the attempts of any of these operations. Raises psycopg.OperationalError while the server is away."""
+        return self._select("operation = ANY(%s)", (operations,))
 
     def of_request(self, request_id: str, count: int) -> list[LedgerAttempt]:
         """The attempts of a request in order, once there are `count`."""
@@ -69,7 +69,7 @@ class LedgerTable:
 
         return until(f"{count} ledger rows of the operation {operation}", rows)
 
-    def _select(self, condition: str, values: tuple[str, ...]) -> list[LedgerAttempt]:
+    def _select(self, condition: str, values: tuple[object, ...]) -> list[LedgerAttempt]:
         url = (self.home / "secrets" / "database" / "usage_ledger.url").read_text().strip()
         query = (
             f"SELECT {_COLUMNS} FROM usage_ledger.attempts WHERE provider = 'custom' AND {condition}"

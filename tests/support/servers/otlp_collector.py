@@ -25,6 +25,9 @@ TRACES_PATH = "/v1/traces"
 _GZIP = 31
 """zlib's window bits for a gzip header."""
 
+_POLL_SECONDS = 0.02
+"""How often the server looks whether it is to stop; the library's half second would be added to every test."""
+
 Attribute = str | bool | int | float | None
 """Attributes of other types are None: nothing of ours sends them."""
 
@@ -115,7 +118,9 @@ def running_collector() -> Iterator[OtlpCollector]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, name="otlp collector", daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, args=(_POLL_SECONDS,), name="otlp collector", daemon=True
+        )
         thread.start()
         try:
             yield collector

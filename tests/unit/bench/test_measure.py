@@ -57,7 +57,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def _server(faulty_every: int = 0) -> Iterator[_StreamServer]:
     with _StreamServer(faulty_every) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield server

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -76,33 +76,48 @@ _DELTA = {"choices": [{"index": 0, "delta": {"content": "word " * 200}, "finish_
 EVENT = b"data: " + json.dumps(_CHUNK | _DELTA).encode() + b"\n\n"
 DEEP = b'{"choices":' + b'[{"a":' * 100_000
 WIDE = b'{"choices":[' + b"{}," * (8 * 2**20 // 3) + b"{}]}"
-MEMBERS = b'{"choices":[],' + b",".join(b'"%d":0' % number for number in range(800_000)) + b"}"
 
-BOMBS: dict[str, tuple[Behaviour, bool, str, str]] = {
-    "gzip": (compressed("gzip", GZIP), False, "IncompleteResponse", "inflates to more than 200 times"),
+
+def members() -> bytes:
+    return b'{"choices":[],' + b",".join(b'"%d":0' % number for number in range(800_000)) + b"}"
+
+
+BOMBS: dict[str, tuple[Callable[[], Behaviour], bool, str, str]] = {
+    "gzip": (lambda: compressed("gzip", GZIP), False, "IncompleteResponse", "inflates to more than 200 times"),
     "x-gzip stream": (
-        compressed("x-gzip", GZIP, EVENTS),
+        lambda: compressed("x-gzip", GZIP, EVENTS),
         True,
         "IncompleteResponse",
         "inflates to more than 200 times",
     ),
-    "deflate": (compressed("deflate", ZLIB), False, "IncompleteResponse", "inflates to more than 200 times"),
-    "raw deflate": (compressed("deflate", RAW), False, "IncompleteResponse", "inflates to more than 200 times"),
-    "brotli": (headed(bomb(RAW), JSON, "content-encoding: br"), False, "IncompleteResponse", "not asked for"),
-    "zstd": (headed(bomb(RAW), JSON, "content-encoding: zstd"), False, "IncompleteResponse", "not asked for"),
-    "twice": (headed(bomb(GZIP), JSON, "content-encoding: gzip, gzip"), False, "IncompleteResponse", "not asked for"),
-    "endless events": (endless(forever(EVENT * 16)), True, "IncompleteResponse", "larger than"),
-    "endless comments": (endless(forever(b": still here\n" * 1000)), True, "IncompleteResponse", "larger than"),
-    "one endless event": (endless(forever(b"data: " + b"x" * 65536)), True, "server", ""),
-    "endless document": (endless(forever(b'{"a":1},' * 8192), JSON), False, "IncompleteResponse", "larger than"),
-    "depth": (headed(DEEP, JSON), False, "truncated", ""),
-    "depth in an event": (headed(b"data: " + DEEP + b"\n\ndata: [DONE]\n\n", EVENTS), True, "server", ""),
-    "width": (headed(WIDE, JSON), False, "truncated", ""),
-    "members": (headed(MEMBERS, JSON), False, "truncated", ""),
-    "many headers": (heads(100_000, 64), False, "NoResponse", "head is too large"),
-    "large headers": (heads(64, 9 * 1024), False, "NoResponse", "head is too large"),
-    "one header": (heads(1, 64 * 1024 * 1024), False, "NoResponse", "head is too large"),
+    "deflate": (lambda: compressed("deflate", ZLIB), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "raw deflate": (lambda: compressed("deflate", RAW), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "brotli": (lambda: headed(bomb(RAW), JSON, "content-encoding: br"), False, "IncompleteResponse", "not asked for"),
+    "zstd": (lambda: headed(bomb(RAW), JSON, "content-encoding: zstd"), False, "IncompleteResponse", "not asked for"),
+    "twice": (
+        lambda: headed(bomb(GZIP), JSON, "content-encoding: gzip, gzip"),
+        False,
+        "IncompleteResponse",
+        "not asked for",
+    ),
+    "endless events": (lambda: endless(forever(EVENT * 16)), True, "IncompleteResponse", "larger than"),
+    "endless comments": (lambda: endless(forever(b": still here\n" * 1000)), True, "IncompleteResponse", "larger than"),
+    "one endless event": (lambda: endless(forever(b"data: " + b"x" * 65536)), True, "server", ""),
+    "endless document": (
+        lambda: endless(forever(b'{"a":1},' * 8192), JSON),
+        False,
+        "IncompleteResponse",
+        "larger than",
+    ),
+    "depth": (lambda: headed(DEEP, JSON), False, "truncated", ""),
+    "depth in an event": (lambda: headed(b"data: " + DEEP + b"\n\ndata: [DONE]\n\n", EVENTS), True, "server", ""),
+    "width": (lambda: headed(WIDE, JSON), False, "truncated", ""),
+    "members": (lambda: headed(members(), JSON), False, "truncated", ""),
+    "many headers": (lambda: heads(100_000, 64), False, "NoResponse", "head is too large"),
+    "large headers": (lambda: heads(64, 9 * 1024), False, "NoResponse", "head is too large"),
+    "one header": (lambda: heads(1, 64 * 1024 * 1024), False, "NoResponse", "head is too large"),
 }
+"""What each answer is made of, made only when its test runs, and how its call ends."""
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +152,8 @@ def _said(caller: "subprocess.Popen[str]", arguments: list[str]) -> str:
 
 @pytest.mark.parametrize("name", BOMBS)
 async def test_a_bomb_is_an_error_and_takes_little_memory(caller: "subprocess.Popen[str]", name: str) -> None:
-    behave, stream, outcome, detail = BOMBS[name]
-    found = await taken(caller, behave, *(["--stream"] if stream else []))
+    make_behaviour, stream, outcome, detail = BOMBS[name]
+    found = await taken(caller, make_behaviour(), *(["--stream"] if stream else []))
     assert found.outcome == outcome, found
     assert detail in found.detail
     assert found.growth_bytes <= MAX_GROWTH_BYTES, found
@@ -146,7 +161,7 @@ async def test_a_bomb_is_an_error_and_takes_little_memory(caller: "subprocess.Po
 
 @pytest.mark.parametrize("name", ["gzip", "deflate", "width", "members"])
 async def test_without_the_defence_the_same_answer_fills_memory(caller: "subprocess.Popen[str]", name: str) -> None:
-    found = await taken(caller, BOMBS[name][0], "--undefended")
+    found = await taken(caller, BOMBS[name][0](), "--undefended")
     assert found.growth_bytes > MAX_GROWTH_BYTES, found
 
 
