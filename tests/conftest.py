@@ -16,7 +16,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Systems
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the matrix of providers and kinds of traffic: recordings replayed right, of all that were."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    told = [str(value) for report in reports for name, value in report.user_properties if name == REPLAY_RESULT]
-    if told:
+    results = [str(value) for report in reports for name, value in report.user_properties if name == REPLAY_RESULT]
+    if results:
         terminalreporter.section("recorded provider traffic, right of replayed")
-        terminalreporter.write_line(replay_matrix(told))
+        terminalreporter.write_line(replay_matrix(results))

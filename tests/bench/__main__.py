@@ -83,9 +83,9 @@ def _run(options: argparse.Namespace) -> report.Report:
                 bench.round(one, number)
     summaries = summary.summarize(bench.measurements)
     summaries.sort(key=lambda one: (cases.index(one.case), _SYSTEMS.index(one.system)))
-    verdicts = [*goals.judge(summaries), *goals.judge_timings(timings)]
+    goal_results = [*goals.evaluate(summaries), *goals.evaluate_timings(timings)]
     return report.Report(
-        described, options.seconds, options.runs, bench.measurements, summaries, verdicts, bench.problems, timings
+        described, options.seconds, options.runs, bench.measurements, summaries, goal_results, bench.problems, timings
     )
 
 
@@ -100,25 +100,25 @@ def _chosen(names: str | None) -> tuple[tuple[case.Case, ...], list[str]]:
 
 def _time(name: str, seconds: int) -> list[Timing]:
     print(name, file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as room:
-        Path(room).chmod(0o711)
+    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
+        Path(directory).chmod(0o711)
         if name == _LEASE:
-            return lease.measure(Path(room), seconds)
-        return rotation.measure(Path(room)) if name == _ROTATION else revocation.measure(Path(room))
+            return lease.measure(Path(directory), seconds)
+        return rotation.measure(Path(directory)) if name == _ROTATION else revocation.measure(Path(directory))
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:
     root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyferry-bench-")))
-    rooms = {name: root / name for name in _SYSTEMS}
-    for room in rooms.values():
-        room.mkdir()
+    directories = {name: root / name for name in _SYSTEMS}
+    for directory in directories.values():
+        directory.mkdir()
     root.chmod(0o755)
-    origin = stack.enter_context(upstream.running(nginx, rooms["direct"]))
+    origin = stack.enter_context(upstream.running(nginx, directories["direct"]))
     systems: list[System] = [origin] if "direct" in names else []
     if "spike" in names:
-        systems.append(stack.enter_context(spike.running(rooms["spike"], origin.root_url, origin.pid)))
+        systems.append(stack.enter_context(spike.running(directories["spike"], origin.root_url, origin.pid)))
     if "product" in names:
-        systems.append(stack.enter_context(product.running(rooms["product"] / "home", origin)))
+        systems.append(stack.enter_context(product.running(directories["product"] / "home", origin)))
     return systems
 
 

@@ -26,7 +26,7 @@ class Child:
         self.name = name
         self._process = process
         self._log = log
-        self._adopted: tuple[processes.Stat, ...] = ()
+        self._others: tuple[processes.Stat, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -56,14 +56,14 @@ class Child:
         if status is not None:
             raise BenchError(f"{self.name} ended with status {status}.{self._tail()}")
 
-    def adopt(self, pids: Collection[int]) -> None:
+    def also_stop(self, pids: Collection[int]) -> None:
         """Have `stop` end these too if they outlive their parent, which may have died before it could."""
         stats = processes.read_all()
-        self._adopted = tuple(stats[pid] for pid in pids if pid in stats)
+        self._others = tuple(stats[pid] for pid in pids if pid in stats)
 
     def stop(self) -> None:
         """Ask the process to end; after 15 s end it, and in any case every descendant left over, each by its own id."""
-        family = {*processes.family(self.pid), *self._adopted}
+        family = {*processes.family(self.pid), *self._others}
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP_TIMEOUT_SECONDS)

@@ -13,7 +13,7 @@ _BASELINE = "direct"
 
 
 @dataclasses.dataclass(frozen=True)
-class KeyTestResult:
+class GoalResult:
     """A goal and the figure found for it, both in `unit`."""
 
     goal: str
@@ -66,23 +66,23 @@ _TIMING_GOALS = {WARM: 0.1, COLD: 5.0, REMOVED_ANSWERED: 1000.0}
 """What is timed by itself -> its 99th percentile's limit in milliseconds."""
 
 
-def judge_timings(timings: Sequence[Timing]) -> list[KeyTestResult]:
+def evaluate_timings(timings: Sequence[Timing]) -> list[GoalResult]:
     """A verdict for everything with a goal that was timed by itself."""
     return [
-        KeyTestResult(f"{one.name}, p99", limit_ms, one.p99_us / 1000, "ms", one.p99_us / 1000 < limit_ms)
+        GoalResult(f"{one.name}, p99", limit_ms, one.p99_us / 1000, "ms", one.p99_us / 1000 < limit_ms)
         for one in timings
         if (limit_ms := _TIMING_GOALS.get(one.name)) is not None
     ]
 
 
-def judge(summaries: Sequence[Summary]) -> list[KeyTestResult]:
+def evaluate(summaries: Sequence[Summary]) -> list[GoalResult]:
     """A verdict for every goal whose case was measured on the product, beside the baseline where the goal needs one."""
     by_case = {summary.case: summary for summary in summaries if summary.system == _SYSTEM}
-    verdicts = []
+    results = []
     for goal in _GOALS:
         summary = by_case.get(goal.case)
         found = None if summary is None else goal.figure(summary)
         if found is not None:
             met = found >= goal.limit if goal.at_least else found < goal.limit
-            verdicts.append(KeyTestResult(goal.text, goal.limit, found, goal.unit, met))
-    return verdicts
+            results.append(GoalResult(goal.text, goal.limit, found, goal.unit, met))
+    return results

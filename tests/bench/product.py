@@ -62,7 +62,7 @@ def running(home: Path, upstream: Upstream) -> Iterator[Product]:
     with started("launcher", command, log_dir, environment, _REPOSITORY) as launcher:
         state = launcher.wait_until(lambda: _state(home), "its state file", _READY_TIMEOUT_SECONDS)
         pids = _pids(state)
-        launcher.adopt(pids.values())
+        launcher.also_stop(pids.values())
         token = Path(str(state["token_file"])).read_text().strip()
         add_endpoints(upstream, environment)
         named = {**pids, "launcher": launcher.pid, "upstream": upstream.pid}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.failure import BenchError
-from tests.bench.goals import KeyTestResult
+from tests.bench.goals import GoalResult
 from tests.bench.keys.timing import Timing
 from tests.bench.machine import Machine
 from tests.bench.measure import Measurement
@@ -33,7 +33,7 @@ class Report:
     rounds: int
     measurements: list[Measurement]
     summaries: list[Summary]
-    verdicts: list[KeyTestResult]
+    goal_results: list[GoalResult]
     problems: list[str]
     timings: list[Timing] = dataclasses.field(default_factory=list)
 
@@ -45,8 +45,8 @@ def as_text(report: Report) -> str:
         parts += [_speed_table(report.summaries), _cpu_table(report.summaries), _memory_table(report.summaries)]
     if report.timings:
         parts.append(_timing_table(report.timings))
-    if report.verdicts:
-        parts.append(_goal_table(report.verdicts))
+    if report.goal_results:
+        parts.append(_goal_table(report.goal_results))
     if report.problems:
         parts.append("PROBLEMS: these figures do not count.\n" + "\n".join(f"  {line}" for line in report.problems))
     return "\n\n".join(parts) + "\n"
@@ -177,16 +177,16 @@ def _timing_table(timings: Sequence[Timing]) -> str:
     return table(header, rows)
 
 
-def _goal_table(verdicts: Sequence[KeyTestResult]) -> str:
+def _goal_table(goal_results: Sequence[GoalResult]) -> str:
     rows = [
-        [verdict.goal, f"{verdict.limit:g} {verdict.unit}", f"{verdict.found:.2f} {verdict.unit}", _met(verdict)]
-        for verdict in verdicts
+        [result.goal, f"{result.limit:g} {result.unit}", f"{result.found:.2f} {result.unit}", _met(result)]
+        for result in goal_results
     ]
     return table(["goal", "limit", "found", ""], rows)
 
 
-def _met(verdict: KeyTestResult) -> str:
-    return "met" if verdict.met else "MISSED"
+def _met(result: GoalResult) -> str:
+    return "met" if result.met else "MISSED"
 
 
 def _left_last(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

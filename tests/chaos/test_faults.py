@@ -139,8 +139,8 @@ def test_whatever_breaks_nothing_is_missing_or_there_twice(
         so_far = load.whole
         until("service is back", lambda: load.whole >= so_far + 100, HEALED_WITHIN_SECONDS)
         print(f"healed within {time.monotonic() - healed_at:.1f} s")
-    told = client_outcomes(load)
-    print(f"{sum(mischief.done.values())} faults: {dict(mischief.done)}\n{len(load.asked)} requests: {dict(told)}")
+    outcomes = client_outcomes(load)
+    print(f"{sum(mischief.done.values())} faults: {dict(mischief.done)}\n{len(load.asked)} requests: {dict(outcomes)}")
     attempts = until_accounted(load.endings(), scripted.upstream, scripted.ledger, HEALED_WITHIN_SECONDS)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
     assert unhandled(scripted.system.home) == []

@@ -55,9 +55,9 @@ def test_a_rolling_restart_fails_no_request(scripted: ScriptedSystem, service: s
         scripted.system.restart(service)
         so_far = load.whole
         until("answers after the restart", lambda: load.whole >= so_far + some, 90)
-    told = client_outcomes(load)
-    print(f"restart of {service}, seed {seed}: {dict(told)}")
-    assert told == Counter(whole=len(load.asked)), [
+    outcomes = client_outcomes(load)
+    print(f"restart of {service}, seed {seed}: {dict(outcomes)}")
+    assert outcomes == Counter(whole=len(load.asked)), [
         (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
     ]
     until_accounted(load.endings(), scripted.upstream, scripted.ledger)
@@ -71,7 +71,7 @@ def test_an_answer_that_outlasts_the_drain_time_ends_with_an_error_event(tmp_pat
             until("it is being answered", lambda asking=asking: asking.received_bytes > 1000)  # type: ignore[misc]
             scripted.system.restart(service)
             ending = asking.result()
-            assert ending.told_of_failure, (service, ending.status, ending.closed_well, ending.body[-300:])
+            assert ending.reported_failure, (service, ending.status, ending.closed_well, ending.body[-300:])
             (attempt,) = scripted.ledger.of_operation(script.name)
             assert attempt.outcome in ("cancelled", "failed")
             assert attempt.output_tokens > 0

@@ -130,7 +130,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
             emissions = list(_live_through(journeys, keys, rows, directory, upstream))
             journeys.canaries += [*installation_secrets(home.path), *vault_secrets(home.path)]
             gaps = list(tap.gaps)
-        emissions += [*home_files(home.path), *_heard_elsewhere(tap, collector, upstream), *journeys.heard]
+        emissions += [*home_files(home.path), *_captured_elsewhere(tap, collector, upstream), *journeys.captured]
     searcher = Searcher([*journeys.canaries, DECOY_PATH, DECOY_MODEL, DECOY_ID])
     return Evidence([canary.name for canary in journeys.canaries], searcher.sightings(emissions), gaps)
 
@@ -170,12 +170,12 @@ def _snapshot(system: KeyferrySystem) -> Iterator[CapturedOutput]:
     yield from processes({system.launcher.pid, *descendants(system.launcher.pid)})
 
 
-def _heard_elsewhere(tap: BusTap, collector: OtlpCollector, upstream: Upstream) -> Iterator[CapturedOutput]:
+def _captured_elsewhere(tap: BusTap, collector: OtlpCollector, upstream: Upstream) -> Iterator[CapturedOutput]:
     yield from tap.messages
     for export in collector.exports:
         yield CapturedOutput(OTLP, "export", export)
     for call in upstream.calls:
-        yield CapturedOutput(PROVIDER, call.asked.path, f"{call.asked.headers}\n{call.asked.body}".encode())
+        yield CapturedOutput(PROVIDER, call.request.path, f"{call.request.headers}\n{call.request.body}".encode())
 
 
 async def _log_the_decoy(system: KeyferrySystem) -> None:

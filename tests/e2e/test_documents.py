@@ -13,7 +13,7 @@ import pytest
 
 from keyferry.cli.installation import HOME_NAME
 from tests.support.providers.upstream import (
-    Asked,
+    ProviderRequest,
     Reply,
     Upstream,
     completion,
@@ -102,7 +102,7 @@ EXPECTED = {
 """Expected output, in this order."""
 
 
-def answering(asked: Asked) -> Reply:
+def answering(asked: ProviderRequest) -> Reply:
     """Answer like the model server on 11434 in the guide."""
     text = "Rayleigh scattering"
     if asked.method == "GET":
@@ -112,7 +112,7 @@ def answering(asked: Asked) -> Reply:
     return completion(text, model=asked.body["model"])
 
 
-def account(asked: Asked) -> Reply:
+def account(asked: ProviderRequest) -> Reply:
     """Answer like OpenAI, accepting only the keys in the reader's files."""
     if asked.headers.get("Authorization") not in {f"Bearer {_provider_key(file)}" for file in KEY_FILES}:
         return failing(401, {"message": "Incorrect API key provided", "type": "error", "code": "invalid_api_key"})
@@ -271,7 +271,7 @@ def test_commands_that_are_not_run_here_are_run_elsewhere() -> None:
 # --- errors
 
 
-def refusing(asked: Asked) -> Reply:
+def refusing(asked: ProviderRequest) -> Reply:
     status = int(asked.body["model"].rpartition("-")[2])
     code = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}[status]
     return failing(status, {"message": "the endpoint's own words", "type": "error", "code": code})

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.providers.upstream import Asked, Reply, Upstream, failing, pieces_of, running_upstream
+from tests.support.providers.upstream import ProviderRequest, Reply, Upstream, failing, pieces_of, running_upstream
 from tests.support.system.keyferry_system import KeyferrySystem
 
 MODELS = ("floats", "as-asked", "empty", "busy")
@@ -19,7 +19,7 @@ def vector_of(text: str) -> list[float]:
     return [float(len(text)), 0.5, -2.25]
 
 
-def embedded(asked: Asked) -> Reply:
+def embedded(asked: ProviderRequest) -> Reply:
     assert asked.path == "/v1/embeddings"
     model = asked.body["model"]
     if model == "busy":
@@ -53,7 +53,7 @@ def test_the_sdk_gets_its_vectors_in_the_encoding_it_asks_for_by_itself(
 ) -> None:
     raw = system.openai().embeddings.with_raw_response.create(model=model, input=["one", "three"])
     answer = raw.parse()
-    assert provider.calls[-1].asked.body["encoding_format"] == "base64"
+    assert provider.calls[-1].request.body["encoding_format"] == "base64"
     assert [row.embedding for row in answer.data] == [vector_of("one"), vector_of("three")]
     assert [row.index for row in answer.data] == [0, 1]
     assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (4, 4)
@@ -63,7 +63,7 @@ def test_the_sdk_gets_its_vectors_in_the_encoding_it_asks_for_by_itself(
 def test_numbers_are_given_where_numbers_are_asked_for(system: KeyferrySystem, provider: Upstream) -> None:
     answer = system.openai().embeddings.create(model="as-asked", input="one", encoding_format="float", dimensions=3)
     assert answer.data[0].embedding == vector_of("one")
-    assert provider.calls[-1].asked.body["dimensions"] == 3
+    assert provider.calls[-1].request.body["dimensions"] == 3
 
 
 def test_the_ledger_counts_an_embedding_as_one(system: KeyferrySystem, provider: Upstream) -> None:

@@ -18,7 +18,7 @@ from deploy.embedded.ports import find_free_port
 from tests.support.clients.stream_clients import ClientResponse, StreamClients, stream_clients
 from tests.support.ledger.attempts_table import LedgerAttempt, LedgerTable
 from tests.support.providers.upstream import (
-    Asked,
+    ProviderRequest,
     Reply,
     Upstream,
     chunk,
@@ -44,44 +44,44 @@ async def _for_ever() -> None:
     await asyncio.Event().wait()
 
 
-def hangs(asked: Asked) -> Reply:
+def hangs(asked: ProviderRequest) -> Reply:
     return Reply(200, JSON, pieces_of(b"{}"), before=_for_ever)
 
 
-def answers_503(asked: Asked) -> Reply:
+def answers_503(asked: ProviderRequest) -> Reply:
     return failing(503, OVERLOADED)
 
 
-def answers_429(asked: Asked) -> Reply:
+def answers_429(asked: ProviderRequest) -> Reply:
     return failing(429, {"message": "slow down", "code": "rate_limit_exceeded"}, {"retry-after": "1"})
 
 
-def errs_in_json(asked: Asked) -> Reply:
+def errs_in_json(asked: ProviderRequest) -> Reply:
     return Reply(200, JSON, pieces_of(json.dumps({"error": OVERLOADED | {"code": 503}}).encode()))
 
 
-def errs_in_first_event(asked: Asked) -> Reply:
+def errs_in_first_event(asked: ProviderRequest) -> Reply:
     return Reply(200, SSE, pieces_of(event({"error": OVERLOADED | {"code": 503}})))
 
 
-def errs_after_the_role(asked: Asked) -> Reply:
+def errs_after_the_role(asked: ProviderRequest) -> Reply:
     role = chunk({"role": "assistant", "content": ""})
     return Reply(200, SSE, pieces_of(role, event({"error": OVERLOADED | {"code": 503}})))
 
 
-def hangs_up(asked: Asked) -> Reply:
+def hangs_up(asked: ProviderRequest) -> Reply:
     return Reply(200, JSON, pieces_of(), hang_up=True)
 
 
-def ends_without_a_word(asked: Asked) -> Reply:
+def ends_without_a_word(asked: ProviderRequest) -> Reply:
     return Reply(200, SSE, pieces_of(chunk({"role": "assistant", "content": ""})))
 
 
-def answers_400(asked: Asked) -> Reply:
+def answers_400(asked: ProviderRequest) -> Reply:
     return failing(400, {"message": "temperature is too hot", "code": "invalid_value", "param": "temperature"})
 
 
-def breaks_after_words(asked: Asked) -> Reply:
+def breaks_after_words(asked: ProviderRequest) -> Reply:
     return stream_of(["Hello ", "from "], done=False)
 
 
@@ -90,7 +90,7 @@ class Failing:
     """How the first endpoint fails, and what the ledger must say of it."""
 
     name: str
-    answer: Callable[[Asked], Reply] | None
+    answer: Callable[[ProviderRequest], Reply] | None
     """None where nobody listens."""
     failure_class: str
     where: str
@@ -110,17 +110,17 @@ CASES = (
 )
 RUNS = [(case, stream) for case in CASES for stream in case.streams]
 BY_NAME = {case.name: case for case in CASES}
-COOLING = "asks-for-patience"
+COOLING = "asks-to-wait"
 _well_again = threading.Event()
 
 
-def asks_for_patience(asked: Asked) -> Reply:
+def asks_to_wait(asked: ProviderRequest) -> Reply:
     if _well_again.is_set():
         return completion("well again", asked.body["model"])
     return failing(429, {"message": "slow down", "code": "rate_limit_exceeded"}, {"retry-after": "4"})
 
 
-FINAL = {"answers-400": answers_400, "breaks-after-words": breaks_after_words, COOLING: asks_for_patience}
+FINAL = {"answers-400": answers_400, "breaks-after-words": breaks_after_words, COOLING: asks_to_wait}
 
 
 def model_of(case: str, stream: bool) -> str:
@@ -131,7 +131,7 @@ def case_of(model: str) -> str:
     return model.rpartition("-")[0]
 
 
-def scripted(asked: Asked) -> Reply:
+def scripted(asked: ProviderRequest) -> Reply:
     model = asked.body["model"]
     case = case_of(model)
     if asked.path.startswith("/first/"):
@@ -156,7 +156,7 @@ class Pair:
 
     def called(self, model: str) -> list[str]:
         """Which endpoints the provider's own log has for this model, in order."""
-        calls = [call.asked for call in self.upstream.calls]
+        calls = [call.request for call in self.upstream.calls]
         return [asked.path.split("/")[1] for asked in calls if asked.body["model"] == model]
 
     def attempts(self, request_id: str, count: int) -> list[LedgerAttempt]:
@@ -203,11 +203,11 @@ def test_explain_tells_both_decisions(pair: Pair) -> None:
     ending = pair.ask("answers-503-whole", stream=False)
     pair.attempts(ending.request_id, 2)
 
-    def told() -> str | None:
+    def explained() -> str | None:
         text = pair.system.cli("explain", ending.request_id, "--tenant", "demo")
         return text if "after attempt 1 had failed" in text else None
 
-    text = until("explain tells the second decision", told)
+    text = until("explain tells the second decision", explained)
     for detail in (
         f"chosen: {FIRST}/answers-503-whole",
         f"chosen: {SECOND}/answers-503-whole",
@@ -250,7 +250,7 @@ def test_nothing_is_retried_after_the_first_delivered_word(pair: Pair) -> None:
     ending = pair.ask(model, stream=True)
     assert ending.status == 200
     assert ending.text == "Hello from "
-    assert ending.told_of_failure, ending.body
+    assert ending.reported_failure, ending.body
     assert ending.error is not None
     assert ending.error["keyferry"]["attempts"] == 1
     assert pair.called(model) == ["first"]
@@ -260,7 +260,7 @@ def test_nothing_is_retried_after_the_first_delivered_word(pair: Pair) -> None:
     assert attempt.output_tokens >= 2
 
 
-def test_an_endpoint_that_asks_for_patience_is_skipped_and_comes_back(pair: Pair) -> None:
+def test_an_endpoint_that_asks_to_wait_is_skipped_and_comes_back(pair: Pair) -> None:
     model = model_of(COOLING, stream=False)
     first = pair.ask(model, stream=False)
     assert (first.text, first.headers["x-keyferry-attempts"]) == (TEXT, "2")
@@ -274,11 +274,11 @@ def test_an_endpoint_that_asks_for_patience_is_skipped_and_comes_back(pair: Pair
     assert ending.headers["x-keyferry-provider"] == SECOND
     pair.attempts(ending.request_id, 1)
 
-    def told() -> str | None:
+    def explained() -> str | None:
         text = pair.system.cli("explain", ending.request_id, "--tenant", "demo")
         return text if f"dropped {FIRST}" in text else None
 
-    assert "is cooling for" in until("explain tells why it was skipped", told)
+    assert "is cooling for" in until("explain tells why it was skipped", explained)
     called = pair.called(model).count("first")
     until("it is asked again", lambda: pair.ask(model, stream=False).headers["x-keyferry-provider"] == FIRST)
     assert pair.called(model).count("first") == called + 1

@@ -85,10 +85,10 @@ def test_health_and_readiness(system: KeyferrySystem) -> None:
 
 
 def test_explain_tells_route_cost_and_row(system: KeyferrySystem) -> None:
-    told = system.cli("chat", "hello", "--explain")
-    assert told.startswith("hello")
+    output = system.cli("chat", "hello", "--explain")
+    assert output.startswith("hello")
     for word in ("echo", "cost", "req_", "att_"):
-        assert word in told, told
+        assert word in output, output
 
 
 def test_doctor_finds_nothing_wrong(system: KeyferrySystem) -> None:

@@ -34,8 +34,8 @@ def answered(load: SteadyLoad, more: int = SOME) -> None:
 
 
 def none_failed(load: SteadyLoad) -> None:
-    told = client_outcomes(load)
-    assert told == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][:5]
+    outcomes = client_outcomes(load)
+    assert outcomes == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][:5]
 
 
 def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> None:

@@ -89,8 +89,8 @@ def test_the_life_of_a_key_from_the_command_line(keyed_system: KeyedSystem) -> N
     done = [
         (event["action"], event["outcome"]) for event in keyed_system.audit(tenant) if event["action"] != "key.lease"
     ]
-    told = ["add", "add", "add", "test", "rotate", "rotate", "revert", "edit", "edit", "remove"]
-    assert [action for action, _ in done] == [f"key.{action}" for action in told]
+    actions = ["add", "add", "add", "test", "rotate", "rotate", "revert", "edit", "edit", "remove"]
+    assert [action for action, _ in done] == [f"key.{action}" for action in actions]
     assert [outcome for _, outcome in done].count("refused") == 3
     assert "the audit log is complete and unchanged" in keyed_system.system.cli("audit", "verify")
     everything = keyed_system.system.cli("audit", "list", "--tenant", tenant, "--json")
@@ -133,8 +133,8 @@ def test_a_tenants_own_key_pays_for_what_the_official_sdk_asks(keyed_system: Key
     embedded = account.openai().embeddings.create(model=EMBEDDING_MODEL, input=["one", "two"])
     assert [row.embedding for row in embedded.data] == [VECTOR, VECTOR]
     calls = keyed_system.provider.calls[mark:]
-    assert [key_of(call.asked) for call in calls] == [key, key, key]
-    assert all(account.token not in str(call.asked.headers) for call in calls)
+    assert [key_of(call.request) for call in calls] == [key, key, key]
+    assert all(account.token not in str(call.request.headers) for call in calls)
     assert whole.headers["x-keyferry-credential"] == "byok"
     (row,) = account.attempts(whole.headers["x-request-id"])
     assert (row["key_source"], row["key_id"], row["provider"]) == ("byok", key_id, "openai")
@@ -154,8 +154,8 @@ def test_a_key_goes_to_its_own_origin_alone(keyed_system: KeyedSystem) -> None:
             *("endpoints", "add", "other", "--tenant", "homely", "--base-url", elsewhere.base_url, "--model", "m")
         )
         until("the other server is asked", lambda: account.ask(model="other/m").status_code and elsewhere.calls)
-        assert all(key_of(call.asked) == "" for call in elsewhere.calls)
-        assert all(key not in str(call.asked) for call in elsewhere.calls)
+        assert all(key_of(call.request) == "" for call in elsewhere.calls)
+        assert all(key not in str(call.request) for call in elsewhere.calls)
 
 
 def test_without_its_own_key_a_tenant_of_its_own_policy_is_refused(

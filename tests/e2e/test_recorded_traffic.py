@@ -22,7 +22,7 @@ from tests.support.providers.recorded_traffic import (
     mismatches,
     rechunked,
 )
-from tests.support.providers.upstream import Asked, Reply, pieces_of, running_upstream
+from tests.support.providers.upstream import ProviderRequest, Reply, pieces_of, running_upstream
 from tests.support.system.keyferry_system import KeyferrySystem
 
 CASES = {case.name: case for case in chat_cases("openai", "openrouter") if case.kind != "vision"}
@@ -31,7 +31,7 @@ _OWN = ("model", "messages", "stream", "stream_options")
 _HOP_BY_HOP = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive"})
 
 
-def replayed(asked: Asked) -> Reply:
+def replayed(asked: ProviderRequest) -> Reply:
     name, _, seed = asked.body["model"].rpartition("@")
     case = CASES[name]
     headers = {key: value for key, value in case.headers.items() if key not in _HOP_BY_HOP}

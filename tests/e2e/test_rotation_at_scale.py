@@ -106,7 +106,7 @@ def loaded(keyed_system: KeyedSystem, turns: RequestsInTurn, size: Size) -> Iter
     """Requests of the tenants in turn at an even rate, each of which has ended when the block has."""
     with stream_clients(keyed_system.system.http_url, "none: each request has its own") as clients:
         name = f"load-{size.tenants}"
-        with SteadyLoad(clients, CHAT_MODEL, name, size.rate_per_second, turns.making, seed=0) as load:
+        with SteadyLoad(clients, CHAT_MODEL, name, size.rate_per_second, turns.make_request, seed=0) as load:
             yield load
         until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)
 
@@ -189,9 +189,9 @@ def rotated_and_killed(keyed_system: KeyedSystem, vault: Tables, kek: str, kills
 def paid_by_others(keyed_system: KeyedSystem, turns: RequestsInTurn, keys: dict[str, str]) -> list[str]:
     """The requests that were sent with another key than their tenant's, or not at all."""
     used = {
-        script_of(call.asked.body).name: key_of(call.asked)
+        script_of(call.request.body).name: key_of(call.request)
         for call in keyed_system.provider.calls
-        if call.asked.path.endswith("/chat/completions") and is_script(call.asked.body)
+        if call.request.path.endswith("/chat/completions") and is_script(call.request.body)
     }
     return [name for name, tenant in turns.asked_by.items() if used.get(name) != keys[tenant]]
 

@@ -49,13 +49,13 @@ def stopped(*pids: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def judged(ending: ClientResponse, script: Script) -> str:
+def checked_outcome(ending: ClientResponse, script: Script) -> str:
     """What a client was told. Fails where an answer looks whole and is not, and where a client was told nothing."""
     assert not ending.timed_out, f"{script.name} never ended"
     if ending.whole:
         assert ending.text == script.text, f"{script.name} was delivered as whole with a hole in it"
         return "whole"
-    assert ending.told_of_failure, (script.name, ending.status, ending.body[-300:])
+    assert ending.reported_failure, (script.name, ending.status, ending.body[-300:])
     assert script.text.startswith(ending.text), f"{script.name} got words that are not the beginning of its answer"
     return "failed"
 
@@ -102,7 +102,7 @@ def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(scripted: 
         scripted.system.kill(worker, wait=False)
     until("every client hears of it", lambda: all(asking.ending.done() for asking in asked), DEAD_WORKER_SECONDS)
     for asking, script in zip(asked, scripts, strict=True):
-        assert judged(asking.result(), script) == "failed"
+        assert checked_outcome(asking.result(), script) == "failed"
         (attempt,) = scripted.ledger.of_operation(script.name)
         assert attempt.outcome == "indeterminate"
     serving(scripted, "after-the-kill")
@@ -114,7 +114,7 @@ def serving(scripted: ScriptedSystem, name: str, patience_seconds: float = 60.0)
 
     def answered() -> bool:
         script = Script(f"{name}-{next(tries)}", 2)
-        return judged(scripted.ask(script).result(), script) == "whole"
+        return checked_outcome(scripted.ask(script).result(), script) == "whole"
 
     until("service is back", answered, patience_seconds)
 
@@ -132,8 +132,8 @@ def test_a_frozen_ingress_delivers_no_hole(scripted: ScriptedSystem, streams: in
             "three seconds of words are on their way",
             lambda: sum(c.pieces for c in scripted.upstream.calls) > written + more,
         )
-    verdicts = [judged(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)]
-    print(f"frozen ingress, {streams} streams: {verdicts.count('whole')} whole, {verdicts.count('failed')} failed")
+    outcomes = [checked_outcome(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)]
+    print(f"frozen ingress, {streams} streams: {outcomes.count('whole')} whole, {outcomes.count('failed')} failed")
     serving(scripted, f"after-the-freeze-{streams}")
 
 
@@ -149,7 +149,7 @@ def test_a_slow_reader_holds_the_provider_back(scripted: ScriptedSystem) -> None
     # two between the provider and this client; what the gateway itself holds is a fraction of a megabyte.
     assert held_bytes < 24_000_000, "the provider could write most of it though nobody reads"
     asking.read_on()
-    assert judged(asking.result(), script) == "whole"
+    assert checked_outcome(asking.result(), script) == "whole"
 
 
 def until_still(call: Call) -> int:
@@ -175,7 +175,9 @@ def test_a_whole_answer_of_several_megabytes_arrives_whole(scripted: ScriptedSys
 def test_two_hundred_small_streams_at_once_all_arrive_whole(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"many-{number}", 40, pause_seconds=0.05) for number in range(200)]
     asked = [scripted.ask(script) for script in scripts]
-    assert {judged(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)} == {"whole"}
+    assert {checked_outcome(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)} == {
+        "whole"
+    }
     assert all(len(calls_of(scripted.upstream, script.name)) == 1 for script in scripts)
 
 
@@ -197,6 +199,6 @@ def test_without_the_bus_requests_fail_clearly_and_nothing_is_paid_twice(scripte
             until("a request gives up", lambda: any(asked[script].ending.done() for script in meanwhile))
     serving(scripted, f"after-the-bus-was-{how}", BUS_BACK_SECONDS)
     endings = {script.name: asking.result() for script, asking in asked.items()}
-    verdicts = Counter(judged(endings[script.name], script) for script in asked)
-    print(f"bus {how}: {dict(verdicts)}")
+    outcomes = Counter(checked_outcome(endings[script.name], script) for script in asked)
+    print(f"bus {how}: {dict(outcomes)}")
     until_accounted(endings, scripted.upstream, scripted.ledger)

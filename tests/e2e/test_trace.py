@@ -9,7 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.providers.upstream import Asked, Reply, chunk, event, failing, pieces_of, running_upstream, stream_of
+from tests.support.providers.upstream import (
+    ProviderRequest,
+    Reply,
+    chunk,
+    event,
+    failing,
+    pieces_of,
+    running_upstream,
+    stream_of,
+)
 from tests.support.servers.otlp_collector import OtlpCollector, ReceivedSpan, running_collector
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.waiting import until
@@ -24,7 +33,7 @@ INGRESS, ROUTER, WORKER, LEDGER = (
 )
 
 
-def answering(asked: Asked) -> Reply:
+def answering(asked: ProviderRequest) -> Reply:
     match asked.body["model"]:
         case "refuses":
             return failing(429, {"message": "too many requests", "type": "rate_limit_error"})
@@ -155,8 +164,8 @@ def test_where_nobody_collects_the_ledger_still_knows_the_trace(system: Keyferry
     body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     trace_id = secrets.token_hex(16)
     headers = {"authorization": f"Bearer {system.token}", "traceparent": f"00-{trace_id}-{CALLER_SPAN}-01"}
-    told = httpx.post(f"{system.http_url}/v1/chat/completions", json=body, headers=headers, timeout=30)
-    assert system.attempts(told.headers["x-request-id"])[0]["trace_id"] == trace_id
+    found = httpx.post(f"{system.http_url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+    assert system.attempts(found.headers["x-request-id"])[0]["trace_id"] == trace_id
 
     del headers["traceparent"]
     alone = httpx.post(f"{system.http_url}/v1/chat/completions", json=body, headers=headers, timeout=30)
@@ -165,7 +174,7 @@ def test_where_nobody_collects_the_ledger_still_knows_the_trace(system: Keyferry
 
     def decision() -> dict[str, Any] | None:
         """It comes by a way of its own, before or after the attempt."""
-        told = json.loads(system.cli("explain", request_id, "--tenant", "demo", "--json"))["decision"]
-        return dict(told) if told else None
+        found = json.loads(system.cli("explain", request_id, "--tenant", "demo", "--json"))["decision"]
+        return dict(found) if found else None
 
     assert row["trace_id"] == until("the decision is in the ledger", decision)["traceparent"].split("-")[1]

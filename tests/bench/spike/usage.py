@@ -49,10 +49,10 @@ class UsagePublisher:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                pack = self._pending[: wire.MAX_RECORDS_PER_PACK]
-                del self._pending[: wire.MAX_RECORDS_PER_PACK]
-                await self._jetstream.publish(wire.USAGE_SUBJECT, orjson.dumps(pack))
-                self._confirmed += len(pack)
+                batch = self._pending[: wire.MAX_RECORDS_PER_BATCH]
+                del self._pending[: wire.MAX_RECORDS_PER_BATCH]
+                await self._jetstream.publish(wire.USAGE_SUBJECT, orjson.dumps(batch))
+                self._confirmed += len(batch)
 
     async def _on_count(self, message: Msg) -> None:
         await message.respond(str(self._confirmed).encode())

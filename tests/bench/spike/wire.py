@@ -25,7 +25,7 @@ EVENTS_PER_FRAME = 4
 """The product's coalescing: the first event alone, then four to a frame."""
 
 MAX_FRAME_BYTES = 256 * 1024
-MAX_RECORDS_PER_PACK = 64
+MAX_RECORDS_PER_BATCH = 64
 
 
 def split_events(buffer: bytes) -> tuple[list[bytes], bytes]:

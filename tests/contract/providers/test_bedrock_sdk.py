@@ -16,7 +16,7 @@ from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.adapters.bedrock.adapter import BedrockAdapter
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.aws_event_stream import START, delta, ending, event, stop
-from tests.support.providers.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+from tests.support.providers.upstream import ProviderRequest, Reply, Upstream, pieces_of, running_upstream
 
 JsonObject = dict[str, object]
 
@@ -37,7 +37,7 @@ STREAM = b"".join(
 )
 
 
-def answer(asked: Asked) -> Reply:
+def answer(asked: ProviderRequest) -> Reply:
     if asked.path.endswith("/converse-stream"):
         return Reply(200, {"content-type": "application/vnd.amazon.eventstream"}, pieces_of(STREAM))
     message = {"role": "assistant", "content": [{"text": "Hi"}]}
@@ -73,7 +73,7 @@ def build_request(upstream: Upstream, stream: bool = False, **fields: object) ->
 
 
 def compare(upstream: Upstream, request: UpstreamRequest) -> None:
-    asked = upstream.calls[-1].asked
+    asked = upstream.calls[-1].request
     assert json.loads(request.content) == asked.body
     assert unquote(urlsplit(request.url).path) == unquote(asked.path)
     assert asked.headers["Content-Type"] == request.headers["content-type"]

@@ -12,7 +12,7 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.adapters.cohere.adapter import CohereAdapter
 from tests.support.providers.attempt_runs import attempt_run
-from tests.support.providers.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+from tests.support.providers.upstream import ProviderRequest, Reply, Upstream, pieces_of, running_upstream
 
 JsonObject = dict[str, object]
 
@@ -30,7 +30,7 @@ EVENTS = (
 )
 
 
-def answer(asked: Asked) -> Reply:
+def answer(asked: ProviderRequest) -> Reply:
     if asked.body.get("stream"):
         events = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in EVENTS]
         return Reply(200, {"content-type": "text/event-stream"}, pieces_of(*events))
@@ -58,7 +58,7 @@ def build_request(
 
 
 def compare(upstream: Upstream, request: UpstreamRequest) -> None:
-    asked = upstream.calls[-1].asked
+    asked = upstream.calls[-1].request
     assert json.loads(request.content) == asked.body
     assert request.url == f"http://127.0.0.1:{upstream.port}{asked.path}"
 

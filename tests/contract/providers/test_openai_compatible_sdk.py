@@ -19,7 +19,15 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import HeaderAuth, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
 from tests.support.providers.attempt_runs import attempt_run
-from tests.support.providers.upstream import Asked, Reply, Upstream, completion, pieces_of, running_upstream, stream_of
+from tests.support.providers.upstream import (
+    ProviderRequest,
+    Reply,
+    Upstream,
+    completion,
+    pieces_of,
+    running_upstream,
+    stream_of,
+)
 
 JsonObject = dict[str, Any]
 KEY = "a-key"
@@ -54,7 +62,7 @@ SCHEMA: JsonObject = {
 }
 
 
-def answered(asked: Asked) -> Reply:
+def answered(asked: ProviderRequest) -> Reply:
     if asked.path.endswith("/embeddings"):
         rows = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
         usage = {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}
@@ -79,7 +87,7 @@ def ours(
     return adapter_for(provider).request(run, json.dumps(body).encode())
 
 
-def assert_same(request: UpstreamRequest, asked: Asked, *, says_nothing: JsonObject | None = None) -> None:
+def assert_same(request: UpstreamRequest, asked: ProviderRequest, *, says_nothing: JsonObject | None = None) -> None:
     """`says_nothing` are fields of the SDK's body that ask for what happens anyway."""
     url = urlsplit(request.url)
     assert (url.path, url.query) == (asked.path, asked.query)
@@ -122,7 +130,7 @@ def test_a_chat_through_openai_s_own_sdk(vendor: Upstream, provider: str, body: 
         client.chat.completions.create(**body)
     # Ollama does what `auto` says and has no name for it.
     says_nothing = {"tool_choice": "auto"} if provider == "ollama" else {}
-    assert_same(ours(provider, body, vendor.base_url), vendor.calls[-1].asked, says_nothing=says_nothing)
+    assert_same(ours(provider, body, vendor.base_url), vendor.calls[-1].request, says_nothing=says_nothing)
 
 
 @pytest.mark.parametrize("provider", ["openai", "vllm", "ollama", "llamacpp", "openrouter"])
@@ -130,7 +138,7 @@ def test_embeddings_through_openai_s_own_sdk(vendor: Upstream, provider: str) ->
     with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
-    assert_same(ours(provider, body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].asked)
+    assert_same(ours(provider, body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -143,7 +151,7 @@ def test_azure_s_older_form(vendor: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     request = ours("azure", body, endpoint, api_version="2024-10-21")
-    assert_same(request, vendor.calls[-1].asked)
+    assert_same(request, vendor.calls[-1].request)
 
 
 def test_azure_s_newer_form(vendor: Upstream) -> None:
@@ -152,7 +160,7 @@ def test_azure_s_newer_form(vendor: Upstream) -> None:
         base_url=f"{endpoint}/openai/v1", api_key="unused", default_headers={"api-key": KEY}, max_retries=0
     ) as client:
         client.chat.completions.create(**FULL)
-    assert_same(ours("azure", FULL, endpoint), vendor.calls[-1].asked)
+    assert_same(ours("azure", FULL, endpoint), vendor.calls[-1].request)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -166,7 +174,7 @@ def test_groq(vendor: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     body = {**detail, "stream": stream}
-    assert_same(ours("groq", body, base_url), vendor.calls[-1].asked)
+    assert_same(ours("groq", body, base_url), vendor.calls[-1].request)
 
 
 def test_together(vendor: Upstream) -> None:
@@ -175,14 +183,14 @@ def test_together(vendor: Upstream) -> None:
         client.chat.completions.create(**said, logprobs=2)
     asked = said | {"logprobs": True, "top_logprobs": 2, "max_completion_tokens": 50, "parallel_tool_calls": True}
     del asked["max_tokens"]
-    assert_same(ours("together", asked, vendor.base_url), vendor.calls[-1].asked)
+    assert_same(ours("together", asked, vendor.base_url), vendor.calls[-1].request)
 
 
 def test_together_s_embeddings(vendor: Upstream) -> None:
     with together.Together(base_url=vendor.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
-    assert_same(ours("together", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].asked)
+    assert_same(ours("together", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -201,7 +209,7 @@ def test_mistral(vendor: Upstream, stream: bool) -> None:
     asked = {**said, "messages": [*conversation, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
     asked |= {"max_completion_tokens": 50, "stream": stream, "stream_options": {"include_usage": True}}
     del asked["random_seed"], asked["max_tokens"]
-    theirs = vendor.calls[-1].asked
+    theirs = vendor.calls[-1].request
     for message in theirs.body["messages"]:
         assert message.pop("prefix", False) is False
         for call in message.get("tool_calls", ()):
@@ -214,11 +222,11 @@ def test_mistral_s_embeddings(vendor: Upstream) -> None:
     with Mistral(api_key=KEY, server_url=vendor.base_url.removesuffix("/v1")) as client:
         client.embeddings.create(model="m", inputs=["hello"], output_dimension=8, encoding_format="float")
     body = {"model": "m", "input": ["hello"], "dimensions": 8, "encoding_format": "float"}
-    assert_same(ours("mistral", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].asked)
+    assert_same(ours("mistral", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
 
 
 def test_the_comparison_sees_a_difference(vendor: Upstream) -> None:
     with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**FULL)
     with pytest.raises(AssertionError):
-        assert_same(ours("openai", {**FULL, "max_tokens": 51}, vendor.base_url), vendor.calls[-1].asked)
+        assert_same(ours("openai", {**FULL, "max_tokens": 51}, vendor.base_url), vendor.calls[-1].request)

@@ -28,7 +28,7 @@ class Journeys:
     """A user of `system` who writes down every answer, and every secret handed out or planted on the way."""
 
     system: KeyferrySystem
-    heard: list[CapturedOutput] = field(default_factory=list)
+    captured: list[CapturedOutput] = field(default_factory=list)
     canaries: list[Canary] = field(default_factory=list)
 
     # --- means
@@ -60,7 +60,7 @@ class Journeys:
             method, url, headers=sent, content=data if method == "POST" else None, timeout=_TIMEOUT_SECONDS
         )
         lines = [b"%d" % response.status_code, *(b": ".join(pair) for pair in response.headers.raw), response.content]
-        self.heard.append(CapturedOutput(HTTP, place, b"\n".join(lines)))
+        self.captured.append(CapturedOutput(HTTP, place, b"\n".join(lines)))
         return response
 
     def cli(self, *arguments: str, status: int | None = 0, environment: Mapping[str, str] | None = None) -> str:
@@ -76,7 +76,7 @@ class Journeys:
             given = run_command(arguments, settings)
             ended, out, err = given.status, given.out.encode(), given.err.encode()
         place = " ".join(arguments[:2])
-        self.heard += [CapturedOutput(CLI, place, out), CapturedOutput(CLI, place, err)]
+        self.captured += [CapturedOutput(CLI, place, out), CapturedOutput(CLI, place, err)]
         as_expected = ended != 0 if status is None else ended == status
         assert as_expected, f"keyferry {place} exits {ended}"
         return out.decode()
@@ -86,7 +86,7 @@ class Journeys:
         done = self._run([sys.executable, "-m", f"services.{service}"], _bare(environment))
         assert done.returncode != 0, f"{service} was to refuse its settings"
         assert done.stderr, f"{service} ended without a word"
-        self.heard.append(CapturedOutput(LOGS, f"{service} that does not start", done.stdout + done.stderr))
+        self.captured.append(CapturedOutput(LOGS, f"{service} that does not start", done.stdout + done.stderr))
 
     def complains(self, service: str, environment: Mapping[str, str], detail: bytes) -> None:
         """Start a service that waits in vain, until it says `words`; what it says goes to the logs."""
@@ -101,7 +101,7 @@ class Journeys:
                         break
             finally:
                 waiting.kill()
-        self.heard.append(CapturedOutput(LOGS, f"{service} that waits in vain", b"".join(said)))
+        self.captured.append(CapturedOutput(LOGS, f"{service} that waits in vain", b"".join(said)))
         assert any(detail in line for line in said), f"{service} ended without saying {detail!r}"
 
     def _run(self, command: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":

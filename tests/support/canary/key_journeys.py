@@ -18,7 +18,7 @@ from tests.support.canary.journeys import Journeys, chat
 from tests.support.canary.planted_secrets import random_text
 from tests.support.canary.searcher import Allowed, Canary, CapturedOutput
 from tests.support.providers.openai_double import CHAT_MODEL, EMBEDDING_MODEL, key_of, served
-from tests.support.providers.upstream import Asked, Reply, chunk, event, failing, pieces_of
+from tests.support.providers.upstream import ProviderRequest, Reply, chunk, event, failing, pieces_of
 from tests.support.repository.files import ROOT
 from tests.support.system.command_line import run_command
 from tests.support.waiting import until
@@ -86,7 +86,7 @@ class KeyEchoingProvider:
 
     unwanted: set[str]
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: ProviderRequest) -> Reply:
         """What a request below GOSSIP gets."""
         key = key_of(asked)
         mood = _MOODS.get(str(asked.body.get("model")))
@@ -140,7 +140,7 @@ class KeyJourneys:
             os.kill(pid, signal.SIGSEGV)
             until(f"{process} is back", lambda process=process, pid=pid: self.journeys.system.pid(process) != pid)  # type: ignore[misc]
         for core in set(ROOT.glob("core*")) - before:
-            self.journeys.heard.append(CapturedOutput(OTHER_FILES, "core dump", core.read_bytes()))
+            self.journeys.captured.append(CapturedOutput(OTHER_FILES, "core dump", core.read_bytes()))
             core.unlink()
 
     def asks(self) -> None:
@@ -158,17 +158,19 @@ class KeyJourneys:
         """One command in this process; its standard output. `status` None is any failure."""
         given = run_command(arguments, {**self.journeys.system.environment, **(environment or {})})
         place = " ".join(arguments[:2])
-        self.journeys.heard.append(CapturedOutput(CLI, place, given.output.encode()))
+        self.journeys.captured.append(CapturedOutput(CLI, place, given.output.encode()))
         as_expected = given.status != 0 if status is None else given.status == status
         assert as_expected, f"keyferry {place} exits {given.status}"
         return given.out
 
     def _explained(self, answer: httpx.Response) -> None:
         """The story of a request, once it is whole."""
-        told = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
-        until("its story is told", lambda: run_command((*told, "--json"), self.journeys.system.environment).status == 0)
+        explain = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
+        until(
+            "its story is told", lambda: run_command((*explain, "--json"), self.journeys.system.environment).status == 0
+        )
         for form in ([], ["--json"]):
-            self._cli(*told, *form)
+            self._cli(*explain, *form)
 
     def _added(
         self, name: str, tenant: str, *more: str, provider: str = "openai", form: str = "--json"
@@ -262,7 +264,7 @@ class KeyJourneys:
         headers = {"authorization": f"Bearer {token}"}
         response = httpx.request(method, url, json=body, headers=headers, timeout=_TIMEOUT_SECONDS)
         lines = [b"%d" % response.status_code, *(b": ".join(pair) for pair in response.headers.raw), response.content]
-        self.journeys.heard.append(CapturedOutput(HTTP, "management", b"\n".join(lines)))
+        self.journeys.captured.append(CapturedOutput(HTTP, "management", b"\n".join(lines)))
         return response.status_code
 
     def _pays_for(self, whose: str) -> bool:

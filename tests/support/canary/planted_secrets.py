@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from keyferry.contracts import client_token
 from tests.support.canary.searcher import Canary
 from tests.support.providers.upstream import (
-    Asked,
+    ProviderRequest,
     Reply,
     chunk,
     completion,
@@ -163,11 +163,11 @@ def _redirected(text: str) -> Reply:
     return Reply(302, {"location": f"https://llm.example/v1?key={text}"}, pieces_of(b"moved"))
 
 
-def leaky_provider(rows: list[LeakyReply]) -> Callable[[Asked], Reply]:
+def leaky_provider(rows: list[LeakyReply]) -> Callable[[ProviderRequest], Reply]:
     """A provider that answers well, except to the models of `rows`."""
     by_model = {row.model: row for row in rows}
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ProviderRequest) -> Reply:
         model = str(asked.body["model"])
         row = by_model.get(model)
         if row is not None and not asked.path.startswith(SPARE):

@@ -109,7 +109,7 @@ class RealSide:
     def script(self, script: Script) -> None:
         self.scripts.append(script)
 
-    def answer(self, asked: upstream.Asked) -> upstream.Reply:
+    def answer(self, asked: upstream.ProviderRequest) -> upstream.Reply:
         self.reached.set()
         script = self.scripts.popleft()
         if script.status != 200:
@@ -121,8 +121,8 @@ class RealSide:
         if not asked.body.get("stream"):
             whole = upstream.completion("".join(script.words), self.model, PROMPT_TOKENS, len(script.words))
             return upstream.Reply(200, whole.headers, self._until_gone(whole.pieces)) if script.hangs else whole
-        told = upstream.stream_of([*script.words], done=not (script.hangs or script.breaks_off))
-        return upstream.Reply(200, told.headers, self._until_gone(told.pieces, last=True)) if script.hangs else told
+        reply = upstream.stream_of([*script.words], done=not (script.hangs or script.breaks_off))
+        return upstream.Reply(200, reply.headers, self._until_gone(reply.pieces, last=True)) if script.hangs else reply
 
     async def _until_gone(self, pieces: upstream.Pieces, *, last: bool = False) -> upstream.Pieces:
         """The pieces with endless waiting after them, or before them."""

@@ -36,7 +36,7 @@ class SteadyLoad:
     model: str
     name: str
     rate_per_second: float
-    making: RequestFactory
+    make_request: RequestFactory
     seed: int
     asked: list[tuple[Request, PendingRequest]] = field(default_factory=list)
     whole: int = 0
@@ -62,7 +62,7 @@ class SteadyLoad:
         numbers = random.Random(self.seed)
         started = time.monotonic()
         while not self._stop.wait(max(0.0, started + len(self.asked) / self.rate_per_second - time.monotonic())):
-            request = self.making(f"{self.name}-{len(self.asked)}", numbers)
+            request = self.make_request(f"{self.name}-{len(self.asked)}", numbers)
             asking = self.clients.ask(
                 self.model,
                 request.script.prompt,
@@ -85,7 +85,7 @@ def client_outcome(request: Request, ending: ClientResponse) -> str:
     if ending.whole:
         assert ending.text == script.text, f"{script.name} was delivered as whole with a hole in it"
         return "whole"
-    if ending.told_of_failure:
+    if ending.reported_failure:
         assert script.text.startswith(ending.text), f"{script.name} got words that are not the beginning of its answer"
         return f"status {ending.status}" if ending.status != 200 else "error event"
     assert not ending.done, f"{script.name} was told that it has everything and has not"

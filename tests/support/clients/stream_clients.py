@@ -65,11 +65,11 @@ class ClientResponse:
     @property
     def whole(self) -> bool:
         """Whether the client was told that it has the whole answer."""
-        told = self.done if self._streamed else True
-        return self.status == 200 and self.closed_well and told and self.error is None
+        complete = self.done if self._streamed else True
+        return self.status == 200 and self.closed_well and complete and self.error is None
 
     @property
-    def told_of_failure(self) -> bool:
+    def reported_failure(self) -> bool:
         """Whether the client was told, in its protocol, that it has not: a status, or an error event and no `[DONE]`."""
         return self.closed_well and self.error is not None and not self.done
 

@@ -58,7 +58,7 @@ def until_accounted(
             attempts = _by_name(endings, ledger)
         except psycopg.OperationalError:
             return False
-        called.extend(script_of(call.asked.body).name for call in upstream.calls[len(called) :])
+        called.extend(script_of(call.request.body).name for call in upstream.calls[len(called) :])
         found = list(disagreements(endings, Counter(name for name in called if name in endings), attempts))
         return not found
 

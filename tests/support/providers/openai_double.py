@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from tests.support.providers.scripted_answers import by_script, is_script
 from tests.support.providers.upstream import (
-    Asked,
     Call,
+    ProviderRequest,
     Reply,
     Upstream,
     completion,
@@ -109,13 +109,13 @@ class ProviderDouble:
 
     def last_used(self, key: str) -> float:
         """When a call with this key last arrived, by the monotonic clock (seconds). Raises ValueError where none has."""
-        return max(call.at for call in self.calls if key_of(call.asked) == key)
+        return max(call.at for call in self.calls if key_of(call.request) == key)
 
     def keys_since(self, mark: int) -> Counter[str]:
         """How often each key came since then, in tests of keys as well."""
-        return Counter(key_of(call.asked) for call in self.calls[mark:])
+        return Counter(key_of(call.request) for call in self.calls[mark:])
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: ProviderRequest) -> Reply:
         """What this request gets."""
         if self.down is not None:
             return self.down()
@@ -126,13 +126,13 @@ class ProviderDouble:
         return denial() if denial is not None else served(asked)
 
 
-def key_of(asked: Asked) -> str:
+def key_of(asked: ProviderRequest) -> str:
     """The key in a request's headers; empty where there is none."""
     header = next((value for name, value in asked.headers.items() if name.lower() == "authorization"), "")
     return header.removeprefix("Bearer ")
 
 
-def served(asked: Asked) -> Reply:
+def served(asked: ProviderRequest) -> Reply:
     """What a key gets that is known."""
     if asked.path.endswith("/models"):
         listed = [
@@ -150,7 +150,7 @@ def served(asked: Asked) -> Reply:
     return completion(ANSWER, model=model)
 
 
-def _embedded(asked: Asked, model: str) -> Reply:
+def _embedded(asked: ProviderRequest, model: str) -> Reply:
     given = asked.body["input"]
     texts = given if isinstance(given, list) else [given]
     rows = [{"object": "embedding", "index": at, "embedding": VECTOR} for at in range(len(texts))]

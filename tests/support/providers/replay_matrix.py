@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-REPLAY_RESULT = "judged"
+REPLAY_RESULT = "replay_result"
 """The name of the reports' property."""
 
 
@@ -12,12 +12,12 @@ def replay_result(provider: str, kind: str, *, right: bool) -> str:
     return f"{provider} {kind} {'right' if right else 'wrong'}"
 
 
-def replay_matrix(told: Iterable[str]) -> str:
+def replay_matrix(results: Iterable[str]) -> str:
     """A line for each provider, a column for each kind: recordings right of recordings replayed."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for value in told:
-        provider, kind, verdict = value.split(" ")
-        counts[provider, kind, verdict] += 1
+    for value in results:
+        provider, kind, outcome = value.split(" ")
+        counts[provider, kind, outcome] += 1
     providers = sorted({provider for provider, _, _ in counts})
     kinds = sorted({kind for _, kind, _ in counts})
     wide = max(len(name) for name in [*providers, "provider"])
@@ -25,7 +25,7 @@ def replay_matrix(told: Iterable[str]) -> str:
     for provider in providers:
         cells = [_cell(counts[provider, kind, "right"], counts[provider, kind, "wrong"]) for kind in kinds]
         lines.append(provider.ljust(wide) + "".join(cell.rjust(18) for cell in cells))
-    right = sum(count for (_, _, verdict), count in counts.items() if verdict == "right")
+    right = sum(count for (_, _, outcome), count in counts.items() if outcome == "right")
     return "\n".join([*lines, f"{right} right of {counts.total()}"])
 
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.support.providers.upstream import Asked, Call, Reply, Upstream, completion, stream_of
+from tests.support.providers.upstream import Call, ProviderRequest, Reply, Upstream, completion, stream_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def is_script(body: dict[str, Any]) -> bool:
     return str(body["messages"][-1]["content"]).startswith('{"name"')
 
 
-def by_script(asked: Asked) -> Reply:
+def by_script(asked: ProviderRequest) -> Reply:
     """Answers as the prompt says."""
     script = script_of(asked.body)
 
@@ -61,4 +61,4 @@ def by_script(asked: Asked) -> Reply:
 
 def calls_of(upstream: Upstream, name: str) -> list[Call]:
     """The calls in the provider's log whose script has this name."""
-    return [call for call in list(upstream.calls) if script_of(call.asked.body).name == name]
+    return [call for call in list(upstream.calls) if script_of(call.request.body).name == name]

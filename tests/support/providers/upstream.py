@@ -18,7 +18,7 @@ Pieces = AsyncIterator[bytes]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProviderRequest:
     """One request as it arrived."""
 
     path: str
@@ -42,14 +42,14 @@ class Reply:
     """Close the connection in place of any answer."""
 
 
-Answerer = Callable[[Asked], Reply]
+Responder = Callable[[ProviderRequest], Reply]
 
 
 @dataclass
 class Call:
     """One line of the provider's own log."""
 
-    asked: Asked
+    request: ProviderRequest
     at: float = field(default_factory=time.monotonic)
     """When it arrived, by the monotonic clock (seconds)."""
     finished: bool = False
@@ -65,7 +65,7 @@ class Call:
 class Upstream:
     """The running provider."""
 
-    answer: Answerer
+    answer: Responder
     port: int = 0
     calls: list[Call] = field(default_factory=list)
 
@@ -77,10 +77,12 @@ class Upstream:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         at, sent = time.monotonic(), await request.read()
         body = json.loads(sent) if sent else {}
-        call = Call(Asked(request.path, dict(request.headers), body, request.query_string, request.method), at)
+        call = Call(
+            ProviderRequest(request.path, dict(request.headers), body, request.query_string, request.method), at
+        )
         self.calls.append(call)
         try:
-            return await self._reply(request, call, self.answer(call.asked))
+            return await self._reply(request, call, self.answer(call.request))
         finally:
             call.over = True
 
@@ -114,7 +116,7 @@ async def _closed_in_the_end(pieces: Pieces) -> AsyncIterator[Pieces]:
 
 
 @contextmanager
-def running_upstream(answer: Answerer) -> Iterator[Upstream]:
+def running_upstream(answer: Responder) -> Iterator[Upstream]:
     """Serve any path until the block ends."""
     upstream = Upstream(answer)
     loop = asyncio.new_event_loop()

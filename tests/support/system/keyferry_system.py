@@ -97,8 +97,8 @@ class KeyferrySystem:
 
     def add_endpoint(self, name: str, base_url: str, *models: str) -> None:
         """Add an endpoint of the demo tenant and wait until the router offers it."""
-        offered = [part for model in models for part in ("--model", model)]
-        self.cli("endpoints", "add", name, "--tenant", "demo", "--base-url", base_url, *offered)
+        model_options = [part for model in models for part in ("--model", model)]
+        self.cli("endpoints", "add", name, "--tenant", "demo", "--base-url", base_url, *model_options)
         wanted = {*models}
         until(f"{name} is offered", lambda: wanted <= {model.id for model in self.openai().models.list().data})
 
@@ -113,10 +113,10 @@ class KeyferrySystem:
 
     def usage_rows(self, request_id: str) -> list[dict[str, Any]]:
         """The ledger's rows of a request now."""
-        story = run_command(("explain", request_id, "--tenant", "demo", "--json"), self.environment)
-        if story.status:
+        explained = run_command(("explain", request_id, "--tenant", "demo", "--json"), self.environment)
+        if explained.status:
             return []
-        rows: list[dict[str, Any]] = json.loads(story.out)["attempts"]
+        rows: list[dict[str, Any]] = json.loads(explained.out)["attempts"]
         return rows
 
 

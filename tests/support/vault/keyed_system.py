@@ -67,7 +67,7 @@ class TenantAccount:
             detail, provider = secrets.token_hex(8), self.keyed_system.provider
             mark = provider.mark()
             response = self.ask(messages=[{"role": "user", "content": detail}])
-            used = {key_of(call.asked) for call in provider.calls[mark:] if detail in str(call.asked.body)}
+            used = {key_of(call.request) for call in provider.calls[mark:] if detail in str(call.request.body)}
             return response if response.status_code == 200 and used == {key} else None
 
         return until(f"a chat of {self.tenant} is paid for with the key that was given", paid)
@@ -76,10 +76,10 @@ class TenantAccount:
         """The ledger's records of a request's attempts, once there are `count`."""
 
         def rows() -> list[dict[str, Any]] | None:
-            story = run_command(
+            explained = run_command(
                 ("explain", request_id, "--tenant", self.tenant, "--json"), self.keyed_system.system.environment
             )
-            found: list[dict[str, Any]] = json.loads(story.out)["attempts"] if story.status == 0 else []
+            found: list[dict[str, Any]] = json.loads(explained.out)["attempts"] if explained.status == 0 else []
             return found if len(found) >= count else None
 
         return [row["record"] for row in until(f"{count} ledger rows of {request_id}", rows)]
@@ -197,7 +197,7 @@ def under_load(account: TenantAccount, rate_per_second: float) -> Iterator[Stead
     """Whole answers of one word each, asked for at this rate."""
     name = f"load-{account.tenant}"
     with stream_clients(account.keyed_system.system.http_url, account.token) as clients:
-        making = lambda name, _: Request(Script(name, 1), stream=False)  # noqa: E731 - one expression
-        with SteadyLoad(clients, CHAT_MODEL, name, rate_per_second, making, seed=0) as load:
+        make_request = lambda name, _: Request(Script(name, 1), stream=False)  # noqa: E731 - one expression
+        with SteadyLoad(clients, CHAT_MODEL, name, rate_per_second, make_request, seed=0) as load:
             yield load
         until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)

@@ -43,14 +43,14 @@ def store_keys(keyed_system: KeyedSystem, tenants: Sequence[str]) -> dict[str, s
 
 
 async def _find_key(keyed_system: KeyedSystem, keys: dict[str, str]) -> None:
-    room = keyed_system.system.home / "secrets" / "vault"
+    secrets_dir = keyed_system.system.home / "secrets" / "vault"
     url = vault_url(keyed_system.system.home).replace("postgresql://", "postgresql+psycopg://")
     engine = create_async_engine(
         url, pool_size=_AT_ONCE, hide_parameters=True, connect_args={"options": "-c synchronous_commit=off"}
     )
-    store, deployment = KeyStore(engine), read_secret(room / "deployment-id").reveal()
-    data_keys = DataKeys(store, FileKeyring(room / "keks"), deployment)
-    encryption = EnvelopeEncryption(data_keys, deployment, _bytes_of(room / "fingerprint-key"))
+    store, deployment = KeyStore(engine), read_secret(secrets_dir / "deployment-id").reveal()
+    data_keys = DataKeys(store, FileKeyring(secrets_dir / "keks"), deployment)
+    encryption = EnvelopeEncryption(data_keys, deployment, _bytes_of(secrets_dir / "fingerprint-key"))
     left = iter(keys.items())
 
     async def add() -> None:
@@ -119,7 +119,7 @@ class RequestsInTurn:
         self.asked_by: dict[str, str] = {}
         """Request -> its tenant."""
 
-    def making(self, name: str, numbers: random.Random) -> Request:
+    def make_request(self, name: str, numbers: random.Random) -> Request:
         """The next tenant's request; see `steady_load.Making`."""
         self._numbers = numbers
         tenant = next(self._order)

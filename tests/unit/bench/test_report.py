@@ -39,7 +39,7 @@ def _report(problems: list[str]) -> report.Report:
         )
     ]
     summaries = summarize(measurements)
-    return report.Report(_MACHINE, 20, 5, measurements, summaries, goals.judge(summaries), problems)
+    return report.Report(_MACHINE, 20, 5, measurements, summaries, goals.evaluate(summaries), problems)
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
@@ -79,7 +79,7 @@ def test_the_json_holds_machine_measurements_and_verdicts() -> None:
     assert document["machine"]["commit"] == "abc1234"
     assert document["measurements"][1]["load"]["p99_us"] == 3300
     assert document["summaries"][1]["against"]["direct"]["per_second_ratio"] == 0.25
-    assert document["verdicts"][0]["met"] is False
+    assert document["goal_results"][0]["met"] is False
 
 
 def test_only_the_part_between_the_markers_changes(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_the_load_generator_version_is_cut_out_of_its_banner() -> None:
 def test_what_was_timed_by_itself_is_told_and_judged() -> None:
     timings = [timing(WARM, range(1000, 201_000, 1000), 2.0), timing(COLD, [6_000_000] * 100, 1.0)]
     assert [(one.p50_us, one.p90_us, one.p99_us) for one in timings] == [(100, 180, 198), (6000, 6000, 6000)]
-    verdicts = goals.judge_timings(timings)
-    assert [(one.found, one.met) for one in verdicts] == [(0.198, False), (6.0, False)]
-    assert goals.judge_timings([timing(WARM, [50_000] * 100, 1.0)])[0].met
-    whole = report.Report(_MACHINE, 20, 5, [], [], verdicts, [], timings)
+    goal_results = goals.evaluate_timings(timings)
+    assert [(one.found, one.met) for one in goal_results] == [(0.198, False), (6.0, False)]
+    assert goals.evaluate_timings([timing(WARM, [50_000] * 100, 1.0)])[0].met
+    whole = report.Report(_MACHINE, 20, 5, [], [], goal_results, [], timings)
     text = report.as_text(whole)
     assert "lease warm                     200    100   100.0   180.0   198.0" in text
     assert "MISSED" in text

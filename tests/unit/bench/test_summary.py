@@ -50,13 +50,13 @@ def test_cases_are_not_compared_with_each_other() -> None:
 
 
 def test_goals_are_judged_on_the_product_only() -> None:
-    assert goals.judge(summarize([_measurement("spike", 1, 9999, 1)])) == []
+    assert goals.evaluate(summarize([_measurement("spike", 1, 9999, 1)])) == []
 
 
 @pytest.mark.parametrize(("per_second", "met"), [(1999, False), (2000, True)])
 def test_the_rate_goal_is_a_lower_limit(per_second: int, met: bool) -> None:
-    [verdict] = goals.judge(summarize([_measurement("product", 1, per_second, 1)]))
-    assert (verdict.found, verdict.limit, verdict.met) == (per_second, 2000, met)
+    [result] = goals.evaluate(summarize([_measurement("product", 1, per_second, 1)]))
+    assert (result.found, result.limit, result.met) == (per_second, 2000, met)
 
 
 @pytest.mark.parametrize(("product_p50_us", "met"), [(3099, True), (3100, False)])
@@ -65,10 +65,10 @@ def test_the_latency_goal_is_about_what_is_added_to_a_direct_call(product_p50_us
         _measurement("direct", 1, 10, 100, _PLAIN_1),
         _measurement("product", 1, 10, product_p50_us, _PLAIN_1),
     ]
-    p50 = goals.judge(summarize(measurements))[0]
+    p50 = goals.evaluate(summarize(measurements))[0]
     assert p50.goal == "added latency at one client, p50"
     assert p50.met is met
 
 
 def test_a_goal_that_needs_a_direct_call_is_not_judged_without_one() -> None:
-    assert goals.judge(summarize([_measurement("product", 1, 10, 100, _PLAIN_1)])) == []
+    assert goals.evaluate(summarize([_measurement("product", 1, 10, 100, _PLAIN_1)])) == []

@@ -150,7 +150,7 @@ async def add(on_bus: VaultOnBus, upstream: Upstream, secret: Secret = KEY) -> P
 
 
 def seen(upstream: Upstream) -> list[str | None]:
-    return [call.asked.headers.get("Authorization") for call in upstream.calls]
+    return [call.request.headers.get("Authorization") for call in upstream.calls]
 
 
 async def test_the_upstream_sees_exactly_the_key_that_was_leased(

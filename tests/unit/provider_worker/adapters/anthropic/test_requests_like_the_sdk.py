@@ -10,7 +10,7 @@ import pytest
 
 from services.provider_worker.adapters.adapter import HeaderAuth
 from tests.support.providers.attempt_runs import attempt_run
-from tests.support.providers.upstream import Asked, Reply, Upstream, pieces_of, running_upstream
+from tests.support.providers.upstream import ProviderRequest, Reply, Upstream, pieces_of, running_upstream
 from tests.unit.provider_worker.adapters.anthropic.message_events import ADAPTER, message, upstream_request
 
 PNG = "iVBORw0KGgo="
@@ -255,7 +255,7 @@ PAIRS = {
 }
 
 
-def answer(asked: Asked) -> Reply:
+def answer(asked: ProviderRequest) -> Reply:
     if asked.body.get("stream"):
         return Reply(200, {"content-type": "text/event-stream"}, pieces_of(b'data: {"type":"message_stop"}\n\n'))
     body = json.dumps(message({"type": "text", "text": "hello"})).encode()
@@ -269,14 +269,14 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def sent_by_sdk(upstream: Upstream) -> Callable[..., Asked]:
-    def send(**arguments: Any) -> Asked:
+def sent_by_sdk(upstream: Upstream) -> Callable[..., ProviderRequest]:
+    def send(**arguments: Any) -> ProviderRequest:
         base_url = upstream.base_url.removesuffix("/v1")
         with anthropic.Anthropic(api_key="k", base_url=base_url, max_retries=0) as client:
             made = client.messages.create(**arguments)
             if isinstance(made, anthropic.Stream):
                 made.close()
-        return upstream.calls[-1].asked
+        return upstream.calls[-1].request
 
     return send
 
@@ -291,7 +291,7 @@ def meaning(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-def test_the_sdk_sends_the_same(pair: Pair, sent_by_sdk: Callable[..., Asked]) -> None:
+def test_the_sdk_sends_the_same(pair: Pair, sent_by_sdk: Callable[..., ProviderRequest]) -> None:
     asked = sent_by_sdk(model=pair.model, **pair.sdk)
     ours = upstream_request(pair.openai, model=pair.model, stream=bool(pair.openai.get("stream")))
     assert meaning(json.loads(ours.content)) == meaning(asked.body)
@@ -300,7 +300,7 @@ def test_the_sdk_sends_the_same(pair: Pair, sent_by_sdk: Callable[..., Asked]) -
 
 
 def test_the_headers_are_those_of_the_sdk_but_the_version_is_the_one_with_sampling(
-    sent_by_sdk: Callable[..., Asked],
+    sent_by_sdk: Callable[..., ProviderRequest],
 ) -> None:
     asked = sent_by_sdk(model="claude-haiku-4-5", max_tokens=5, messages=QUESTION)
     ours = upstream_request({})

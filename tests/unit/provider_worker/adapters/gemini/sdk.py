@@ -6,7 +6,7 @@ from collections.abc import Callable
 from google import genai
 from google.auth.credentials import AnonymousCredentials
 
-from tests.support.providers.upstream import Asked, Pieces, Reply, pieces_of, running_upstream
+from tests.support.providers.upstream import Pieces, ProviderRequest, Reply, pieces_of, running_upstream
 
 VECTOR = {"values": [1.0]}
 ANSWERS: dict[str, object] = {
@@ -20,10 +20,12 @@ ANSWERS: dict[str, object] = {
 ANSWERS["streamGenerateContent"] = ANSWERS["generateContent"]
 
 
-def asked_by_sdk(use: Callable[[genai.Client], object], *, vertex: bool = False, stream: bool = False) -> Asked:
+def asked_by_sdk(
+    use: Callable[[genai.Client], object], *, vertex: bool = False, stream: bool = False
+) -> ProviderRequest:
     """The request that `use` makes with a client; raises what the SDK raises for what it will not send."""
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ProviderRequest) -> Reply:
         body = json.dumps(ANSWERS[asked.path.rpartition(":")[2]]).encode()
         pieces: Pieces = pieces_of(b"data: " + body + b"\r\n\r\n" if stream else body)
         return Reply(200, {"content-type": "text/event-stream" if stream else "application/json"}, pieces)
@@ -41,4 +43,4 @@ def asked_by_sdk(use: Callable[[genai.Client], object], *, vertex: bool = False,
         with client:
             use(client)
         assert len(upstream.calls) == 1
-        return upstream.calls[0].asked
+        return upstream.calls[0].request
