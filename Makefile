@@ -1,5 +1,5 @@
-# Everything that a developer or an operator runs. `make` alone lists it.
-# Needs Python 3.11 or newer, make and coreutils; uv is taken from PATH or fetched by pip into the bootstrap directory.
+# All commands for developers and operators; `make` without arguments lists them.
+# Needs Python 3.11 or newer, make and coreutils; uv is taken from PATH or installed by pip into the bootstrap directory.
 
 UV_VERSION := 0.13.9
 BOOTSTRAP := .keyferry/bootstrap
@@ -9,7 +9,7 @@ RUN := $(UV) run --frozen
 TEST_WORKERS := 2
 
 export UV_PYTHON_DOWNLOADS := never
-# Without its bytecode every one of a system's ten processes, and each command, compiles for a second what has not changed.
+# Without cached bytecode each of the ten processes of a system, and each command, would spend a second on compiling.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -24,10 +24,10 @@ define sync
 	UV_SYSTEM_CERTS=1 $(UV) sync --frozen $(1); }
 endef
 
-env: $(UV) ## Install exactly what uv.lock says into .venv
+env: $(UV) ## Install exactly the versions in uv.lock into .venv
 	$(call sync)
 
-# What a developer needs besides is neither fetched nor removed here.
+# Development dependencies are neither installed nor removed here.
 up: $(UV) ## Start everything on this machine, without containers; Ctrl-C stops it
 	$(call sync,--inexact --no-group dev)
 	@exec $(PYTHON) -m deploy.embedded up
@@ -51,10 +51,10 @@ test: env ## Run the tests, real servers included
 test-long: env ## Run all tests with the full counts of the property, chaos and claim tests
 	$(RUN) pytest
 
-bench: env ## Measure latency, rates and memory beside a direct call and a bare spike
+bench: env ## Measure latency, rates and memory, compared with a direct call and a bare spike
 	$(RUN) python -m tests.bench
 
-examples: env ## Run the examples against what `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up` runs
+examples: env ## Run the examples against a system started with `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up`
 	@for example in examples/*; do echo "--- $$example"; \
 		case "$$example" in *.sh) sh "$$example";; *.py) $(PYTHON) "$$example";; esac || exit 1; done
 
@@ -63,9 +63,9 @@ schemas: env ## Render schemas, AsyncAPI and tables from the topology, and OpenA
 	$(RUN) python -m services.console.openapi
 
 $(BOOTSTRAP)/bin/uv:
-	@echo "No uv on PATH: fetching uv $(UV_VERSION) into $(BOOTSTRAP)"
+	@echo "No uv on PATH: installing uv $(UV_VERSION) into $(BOOTSTRAP)"
 	@python3 -m venv $(BOOTSTRAP) \
 		&& $(BOOTSTRAP)/bin/python -m pip install --disable-pip-version-check --quiet "uv==$(UV_VERSION)" \
 		|| { rm -rf $(BOOTSTRAP); \
 			echo "uv could not be installed. Install uv yourself, or Python's venv module (package python3-venv" \
-				"on Debian) and see that pip reaches its package index; then run make again" >&2; exit 1; }
+				"on Debian) and check that pip reaches its package index; then run make again" >&2; exit 1; }

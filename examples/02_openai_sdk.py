@@ -1,4 +1,4 @@
-"""One chat with the OpenAI SDK: only the base URL and the key are Keyferry's. Run it where `make up` runs."""
+"""One chat with the OpenAI SDK: only the base URL and the key change. Run it in the directory of `make up`."""
 
 from pathlib import Path
 

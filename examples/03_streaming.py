@@ -1,4 +1,4 @@
-"""A streamed chat with the OpenAI SDK, and its usage at the end. Run it where `make up` runs."""
+"""A streamed chat with the OpenAI SDK, and its usage at the end. Run it in the directory of `make up`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A tenant's own program calls over the bus, without HTTP. Run it where `make up` runs."""
+"""A tenant's own program sends requests over the bus, without HTTP. Run it in the directory of `make up`."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ messages = [{"role": "user", "content": "Hello over the bus"}]
 
 
 async def main() -> None:
-    """A stream, and what it used."""
+    """Print a stream and its token usage."""
     async with bus as client, client.stream(model="echo", messages=messages) as stream:
         async for delta in stream:
             print(delta.text, end="", flush=True)

@@ -30,8 +30,8 @@ from keyferry.contracts.topology import internal_client
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_CONSOLE_PORT = 8401
-_PASSED_ON = ("KEYFERRY_", "OTEL_", "LC_")
-_ALSO_PASSED_ON = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
+_INHERITED_PREFIXES = ("KEYFERRY_", "OTEL_", "LC_")
+_INHERITED = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 
@@ -140,8 +140,10 @@ def _inherit_env(row: ServiceRow, environment: Mapping[str, str]) -> dict[str, s
 
     Proxies are only for calls to providers.
     """
-    wanted = _ALSO_PASSED_ON | (_PROXIES if row.calls_providers else set())
-    return {name: value for name, value in environment.items() if name in wanted or name.startswith(_PASSED_ON)}
+    wanted = _INHERITED | (_PROXIES if row.calls_providers else set())
+    return {
+        name: value for name, value in environment.items() if name in wanted or name.startswith(_INHERITED_PREFIXES)
+    }
 
 
 def _make_env(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> dict[str, str]:

@@ -37,7 +37,7 @@ from keyferry.runtime.bus.requests import BusError, Refused
 
 DEMO = "demo"
 _MODEL = "echo"
-_LABEL = "demo, made by the launcher"
+_LABEL = "demo, created by the launcher"
 _GREETING = (
     "Hello from Keyferry: this sentence went over HTTP, the bus and a provider worker, and came back as a stream."
 )

@@ -177,7 +177,7 @@ def parse_http_address(environment: Mapping[str, str]) -> tuple[str, int]:
 
 
 def _choose_console_port(environment: Mapping[str, str], host: str, port_file: Path) -> int:
-    """Return the port of the management API. Raises SettingsInvalid and PortTaken.
+    """Return the port of the management API. Raises SettingsInvalid and PortInUse.
 
     A system with a configured HTTP port is probably not the only one on this machine, so its management API gets a free port.
     """
