@@ -7,7 +7,7 @@ from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
-from keyferry.runtime.request.calls import Caller
+from keyferry.runtime.request.inbox import CallInbox
 from keyferry.runtime.views import KvView
 from services.ingress.handlers import OpenAIHandlers
 from services.ingress.identity import ClientIdentity, identify
@@ -24,13 +24,13 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     tenants = KvView(service.bus, TENANTS_VIEW)
     tokens = KvView(service.bus, CLIENT_TOKENS_VIEW)
     pepper = settings.token_pepper()
-    callers: list[Caller] = []
+    callers: list[CallInbox] = []
 
     def authenticate(authorization: str | None, now: datetime) -> ClientIdentity:
         return identify(authorization, tokens=tokens.get, tenants=tenants.get, pepper=pepper, now=now)
 
     async def open_caller() -> None:
-        callers.append(Caller(service.bus.client, service.bus.inbox_prefix, service.bus.instance_id))
+        callers.append(CallInbox(service.bus.client, service.bus.inbox_prefix, service.bus.instance_id))
         await callers[0].start()
         service.closes(callers[0].stop)
 
@@ -56,7 +56,9 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     return service
 
 
-def _serve_http(service: Service, settings: IngressSettings, handlers: OpenAIHandlers, callers: list[Caller]) -> None:
+def _serve_http(
+    service: Service, settings: IngressSettings, handlers: OpenAIHandlers, callers: list[CallInbox]
+) -> None:
     drain_seconds = settings.drain_seconds + _SHUTDOWN_ERROR_SECONDS
     server = HttpServer(handlers, settings.http_host, settings.http_port, drain_seconds=drain_seconds)
 

@@ -20,7 +20,9 @@ from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
-from keyferry.runtime.request.calls import Call, CallAbandoned, Caller, CallFailed, Piece
+from keyferry.runtime.request.assembly import CallFailed, Piece
+from keyferry.runtime.request.call import Call, CallAbandoned
+from keyferry.runtime.request.inbox import CallInbox
 from services.ingress import request_headers
 from services.ingress.dialects import model_list, openai
 from services.ingress.http_exchange import HttpExchange
@@ -44,7 +46,7 @@ class OpenAIHandlers:
         *,
         settings: IngressSettings,
         bus: Bus,
-        caller: Callable[[], Caller],
+        caller: Callable[[], CallInbox],
         authenticate: Authenticate,
         telemetry: Telemetry,
         waiting_for: Callable[[], list[str]],

@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.tasks import cancel_and_wait
+from keyferry.runtime.concurrency import cancel_and_wait
 from services.provider_worker.spool import Spool
 
 _LOOK_EVERY_SECONDS = 1.0

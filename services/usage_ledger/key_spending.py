@@ -9,8 +9,8 @@ from nats.errors import Error as NatsError
 
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.usage import LedgerRow
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from keyferry.runtime.process.tasks import cancel_and_wait
 from services.usage_ledger.usage_store import UsageStore
 
 _log = logging.getLogger(__name__)

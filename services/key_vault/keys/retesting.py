@@ -13,8 +13,8 @@ from decimal import Decimal
 from keyferry.contracts.key import KeyChange, KeyStatus, KeyTest, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.transaction import VAULT, Act
 from services.key_vault.encryption.envelope import EnvelopeEncryption

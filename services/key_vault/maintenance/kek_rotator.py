@@ -11,9 +11,9 @@ from dataclasses import replace
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import KekRotation, VaultReport
 from keyferry.contracts.topology import Role
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
-from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.database.tables import DataKeyRow
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption

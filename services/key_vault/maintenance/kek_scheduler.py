@@ -12,9 +12,9 @@ from datetime import datetime
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import KekAgeReport
 from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
-from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.transaction import VAULT
 from services.key_vault.encryption.kek_providers.protocol import CannotRenew, KekProvider, KekUnavailable, Renewal

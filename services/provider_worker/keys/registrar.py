@@ -19,7 +19,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.key import Registered, WorkerRegistration
 from keyferry.runtime.backoff import Backoff, jittered
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.runtime.process.tasks import cancel_and_wait
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.sealing.delivery import Recipient
 from keyferry.sealing.registration import MAX_VALID_MS, sign
 

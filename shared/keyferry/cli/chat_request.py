@@ -10,7 +10,8 @@ from keyferry.cli.connection import OperatorConnection
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.frames import Accepted
-from keyferry.runtime.request.calls import Call, CallFailed
+from keyferry.runtime.request.assembly import CallFailed
+from keyferry.runtime.request.call import Call
 
 _DEADLINE_MS = 120_000
 _SAMPLED = "01"

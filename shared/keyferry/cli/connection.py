@@ -22,7 +22,7 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
 from keyferry.runtime.process.settings import without_credentials
-from keyferry.runtime.request.calls import Caller
+from keyferry.runtime.request.inbox import CallInbox
 
 T = TypeVar("T")
 
@@ -53,9 +53,9 @@ class OperatorConnection:
                 ) from None
             raise
 
-    async def open_caller(self) -> Caller:
+    async def open_caller(self) -> CallInbox:
         """Open an inbox for chat answers."""
-        caller = Caller(self.client, self._prefix, secrets.token_hex(8))
+        caller = CallInbox(self.client, self._prefix, secrets.token_hex(8))
         await caller.start()
         return caller
 

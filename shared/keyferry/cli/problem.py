@@ -59,7 +59,7 @@ def to_problem(error: Exception) -> Problem:
     from keyferry.contracts.envelope import MalformedMessage, describe
     from keyferry.runtime.bus.requests import BusError, Refused
     from keyferry.runtime.process.settings import SettingsError
-    from keyferry.runtime.request.calls import CallFailed
+    from keyferry.runtime.request.assembly import CallFailed
 
     if isinstance(error, Problem):
         return error

@@ -23,7 +23,8 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import ListModels, Models
 from keyferry.contracts.service import ErrorCode, refusal_in
 from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
-from keyferry.runtime.request.calls import Call, Caller
+from keyferry.runtime.request.call import Call
+from keyferry.runtime.request.inbox import CallInbox
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ async def connect(
     user = internal_client(tenant, name)
     connection = _Connection(nats_url, user, None if nkey_file is None else Path(nkey_file))
     nats_client = await connection.open(connect_timeout_seconds)
-    caller = Caller(nats_client, inbox_prefix(user), secrets.token_hex(8))
+    caller = CallInbox(nats_client, inbox_prefix(user), secrets.token_hex(8))
     try:
         await caller.start()
         await connection.require_inbox(nats_client)
@@ -80,7 +81,7 @@ async def connect(
 class BusTransport:
     """Calls and queries over one connection."""
 
-    def __init__(self, client: NatsClient, caller: Caller) -> None:
+    def __init__(self, client: NatsClient, caller: CallInbox) -> None:
         self._client = client
         self._caller = caller
 

@@ -13,14 +13,15 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
-from keyferry.runtime.request.calls import CallAbandoned, CallFailed, Piece
+from keyferry.runtime.request.assembly import CallFailed, Piece
+from keyferry.runtime.request.call import CallAbandoned
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits for a number of seconds."""
 
 
 class PendingCall(Protocol):
-    """One attempt to make the request: the interface of `keyferry.runtime.request.calls.Call`."""
+    """One attempt to make the request: the interface of `keyferry.runtime.request.inbox.Call`."""
 
     @property
     def accepted(self) -> Accepted | None:

@@ -8,7 +8,7 @@ from typing import Self
 from keyferry.client.parsing import MalformedAnswer, StreamAssembly, parse_answer
 from keyferry.client.results import ChatAnswer, Delta, Route
 from keyferry.client.retrying_call import RetryingCall
-from keyferry.runtime.request.calls import Piece
+from keyferry.runtime.request.assembly import Piece
 
 
 class ChatStream:

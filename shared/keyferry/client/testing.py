@@ -30,7 +30,8 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Model, Models
 from keyferry.contracts.usage import KeySource, RequestKind
-from keyferry.runtime.request.calls import CallAbandoned, CallFailed, Piece
+from keyferry.runtime.request.assembly import CallFailed, Piece
+from keyferry.runtime.request.call import CallAbandoned
 
 ECHO = "echo"
 CUSTOM = "custom"
@@ -247,7 +248,7 @@ class _ScriptedCall:
             raise CallAbandoned
         if not done:
             await self.cancel()
-            detail = "the request's deadline passed before the answer was whole"
+            detail = "the request's deadline passed before the answer was complete"
             raise CallFailed(Failure(failure_class=FailureClass.EXPIRED, message=detail))
 
     # --- encoding

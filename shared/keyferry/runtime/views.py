@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.topology import Bucket
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.process.tasks import cancel_and_wait
+from keyferry.runtime.concurrency import cancel_and_wait
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import BadRequestError
 
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
-from keyferry.runtime.bus.in_order import Send, acknowledged
+from keyferry.runtime.concurrency import Send, send_in_order
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 SUBJECT = AUDIT_RECORDED.format(service=Role.KEY_VAULT.value)
@@ -59,12 +59,12 @@ async def largest_message(bus: ProvisionedBus, size_bytes: int) -> None:
 
 async def test_they_are_stored_in_order(bus: ProvisionedBus, vault: Client) -> None:
     texts = [f"text{number:04}" for number in range(500)]
-    assert await acknowledged(sends(vault.jetstream(), texts)) == (500, None)
+    assert await send_in_order(sends(vault.jetstream(), texts)) == (500, None)
     assert await stored(bus) == texts
 
 
 async def test_nothing_to_send_is_all_stored(vault: Client) -> None:
-    assert await acknowledged([]) == (0, None)
+    assert await send_in_order([]) == (0, None)
 
 
 async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats_nothing(
@@ -73,17 +73,17 @@ async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats
     texts = ["first", "second", "the third, which is a large one" * 10, "fourth", "fifth"]
     jetstream = vault.jetstream()
     await largest_message(bus, 200)
-    count, failure = await acknowledged(sends(jetstream, texts))
+    count, failure = await send_in_order(sends(jetstream, texts))
     assert (count, type(failure)) == (2, BadRequestError)
     await largest_message(bus, -1)
-    assert await acknowledged(sends(jetstream, texts[count:])) == (3, None)
+    assert await send_in_order(sends(jetstream, texts[count:])) == (3, None)
     assert sorted(await stored(bus)) == sorted(texts)
 
 
 async def test_nothing_follows_one_that_could_not_be_written(bus: ProvisionedBus, vault: Client) -> None:
     jetstream = vault.jetstream()
     too_large = "x" * (vault.max_payload + 1)
-    count, failure = await acknowledged(sends(jetstream, ["first", too_large, "third"]))
+    count, failure = await send_in_order(sends(jetstream, ["first", too_large, "third"]))
     assert count == 1
     assert type(failure) is MaxPayloadError
     assert await stored(bus) == ["first"]
@@ -91,10 +91,10 @@ async def test_nothing_follows_one_that_could_not_be_written(bus: ProvisionedBus
 
 async def test_an_acknowledgement_that_does_not_come_is_a_failure(bus: ProvisionedBus, vault: Client) -> None:
     jetstream = vault.jetstream()
-    assert await acknowledged(sends(jetstream, ["first"])) == (1, None)
+    assert await send_in_order(sends(jetstream, ["first"])) == (1, None)
     bus.server.pause()
     try:
-        count, failure = await acknowledged(sends(jetstream, ["second", "third"], timeout=0.1))
+        count, failure = await send_in_order(sends(jetstream, ["second", "third"], timeout=0.1))
     finally:
         bus.server.resume()
     assert (count, type(failure)) == (0, NatsTimeoutError)

@@ -16,7 +16,7 @@ from keyferry.contracts.frames import Accepted
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import SERVICES, Role
 from keyferry.contracts.usage import KeySource
-from keyferry.runtime.request.calls import CallFailed
+from keyferry.runtime.request.assembly import CallFailed
 from tests.support.ledger.request_records import AT, REQUEST_ID, decision, ledger_row
 
 

@@ -16,7 +16,7 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.runtime.request.calls import CallFailed
+from keyferry.runtime.request.assembly import CallFailed
 
 
 @pytest.fixture(autouse=True)

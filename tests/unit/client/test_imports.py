@@ -47,7 +47,7 @@ def test_it_works_with_the_base_dependencies_alone() -> None:
     assert not {name.split(".")[0] for name in loaded} & blocked
 
 
-def test_it_imports_only_calls_and_backoff_from_the_runtime() -> None:
+def test_it_imports_only_requests_and_backoff_from_the_runtime() -> None:
     imported = {
         node.module
         for path in CLIENT.glob("*.py")
@@ -56,5 +56,7 @@ def test_it_imports_only_calls_and_backoff_from_the_runtime() -> None:
     }
     assert {name for name in imported if name.startswith("keyferry.runtime")} == {
         "keyferry.runtime.backoff",
-        "keyferry.runtime.request.calls",
+        "keyferry.runtime.request.assembly",
+        "keyferry.runtime.request.call",
+        "keyferry.runtime.request.inbox",
     }

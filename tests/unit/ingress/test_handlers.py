@@ -17,7 +17,8 @@ from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.telemetry import Telemetry
-from keyferry.runtime.request.calls import Caller, Piece
+from keyferry.runtime.request.assembly import Piece
+from keyferry.runtime.request.inbox import CallInbox
 from services.ingress.handlers import OpenAIHandlers
 from services.ingress.identity import ClientIdentity
 from services.ingress.settings import IngressSettings
@@ -31,7 +32,7 @@ class ScriptedCall:
     async def start(self) -> None:
         await asyncio.sleep(0)
 
-    async def next_piece(self, patience_seconds: float | None = None) -> Piece:
+    async def next_piece(self, timeout_seconds: float | None = None) -> Piece:
         return Piece(self.pieces.popleft(), last=not self.pieces)
 
     async def cancel(self) -> None:
@@ -86,7 +87,7 @@ async def post(
     handlers = OpenAIHandlers(
         settings=settings,
         bus=cast(Bus, None),
-        caller=lambda: cast(Caller, caller),
+        caller=lambda: cast(CallInbox, caller),
         authenticate=lambda authorization, now: IDENTITY,
         telemetry=Telemetry("ingress", {}),
         waiting_for=list,

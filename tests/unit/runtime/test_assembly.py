@@ -5,7 +5,7 @@ import pytest
 from keyferry.contracts import frames
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.usage import KeySource, Outcome
-from keyferry.runtime.request.calls import Assembly, CallFailed, Piece
+from keyferry.runtime.request.assembly import Assembly, CallFailed, Piece
 
 
 def accepted(attempt: str = "att_1", number: int = 1) -> frames.Accepted:

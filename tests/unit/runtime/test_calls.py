@@ -13,8 +13,12 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import ChatRequest, Control, ControlKind, ProbeReply
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import KeySource, Outcome
-from keyferry.runtime.request import calls
-from keyferry.runtime.request.calls import Call, CallAbandoned, Caller, CallFailed
+from keyferry.runtime.request import call as calls
+from keyferry.runtime.request import inbox as inboxes
+from keyferry.runtime.request import liveness
+from keyferry.runtime.request.assembly import CallFailed
+from keyferry.runtime.request.call import Call, CallAbandoned
+from keyferry.runtime.request.inbox import CallInbox
 
 
 class ScriptedClient:
@@ -71,8 +75,8 @@ def client() -> ScriptedClient:
 
 @pytest.fixture
 async def caller(client: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(calls, "_PROBE_EVERY_SECONDS", 0.02)
-    made = Caller(cast(Client, client), "_INBOX_test", "boot_caller")
+    monkeypatch.setattr(liveness, "_PROBE_EVERY_SECONDS", 0.02)
+    made = CallInbox(cast(Client, client), "_INBOX_test", "boot_caller")
     await made.start()
     yield made
     await made.stop()
@@ -100,13 +104,13 @@ def end(count: int) -> bytes:
     return frames.End(attempt_id="att_1", outcome=Outcome.COMPLETED, count=count).to_frame()
 
 
-async def started(caller: Caller, deadline_ms: int = 20_000) -> Call:
+async def started(caller: CallInbox, deadline_ms: int = 20_000) -> Call:
     call = caller.call(head(deadline_ms), b"{}")
     await call.start()
     return call
 
 
-async def test_an_answer_comes_piece_by_piece(caller: Caller, client: ScriptedClient) -> None:
+async def test_an_answer_comes_piece_by_piece(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     for frame in (accepted(), frames.data_frame("att_1", 1, b"a"), end(1)):
         await client.deliver(frame)
@@ -118,7 +122,7 @@ async def test_an_answer_comes_piece_by_piece(caller: Caller, client: ScriptedCl
     assert caller.open_calls == 0
 
 
-async def test_nobody_listening_is_told_at_once(caller: Caller, client: ScriptedClient) -> None:
+async def test_nobody_listening_is_told_at_once(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     await client.deliver(b"", {"Status": "503"})
     with pytest.raises(CallFailed) as failed:
@@ -127,7 +131,7 @@ async def test_nobody_listening_is_told_at_once(caller: Caller, client: Scripted
 
 
 async def test_an_unanswered_request_is_sent_once_more_and_no_more(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
     call = await started(caller)
@@ -141,7 +145,7 @@ async def test_an_unanswered_request_is_sent_once_more_and_no_more(
 
 
 async def test_nothing_is_sent_again_over_another_connection(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
     call = caller.call(head(), b"{}")
@@ -156,7 +160,7 @@ async def test_nothing_is_sent_again_over_another_connection(
 
 
 async def test_an_accepted_request_is_never_sent_again(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
     call = await started(caller, deadline_ms=200)
@@ -169,7 +173,7 @@ async def test_an_accepted_request_is_never_sent_again(
 
 
 async def test_an_acceptance_that_was_only_late_is_found_before_sending_again(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
     call = await started(caller)
@@ -181,10 +185,10 @@ async def test_an_acceptance_that_was_only_late_is_found_before_sending_again(
 
 
 async def test_a_bus_that_stands_still_ends_the_wait_and_gets_nothing_twice(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
-    monkeypatch.setattr(calls, "_BUS_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(inboxes, "_BUS_TIMEOUT_SECONDS", 0.05)
     client.thawed.clear()
     call = await started(caller)
     with pytest.raises(CallFailed, match="the bus does not answer"):
@@ -194,9 +198,9 @@ async def test_a_bus_that_stands_still_ends_the_wait_and_gets_nothing_twice(
 
 
 async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswered(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_FROZEN_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "_FROZEN_SECONDS", 0.1)
     asked = 0
 
     def overloaded() -> bytes:
@@ -213,7 +217,7 @@ async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswe
     seq = 0
     while asked < 20:
         seq += 1
-        await client.deliver(frames.data_frame("att_2", seq, b"a"), inbox=caller.inbox(talking._token))
+        await client.deliver(frames.data_frame("att_2", seq, b"a"), inbox=caller.subject(talking._token))
         await talking.next_piece()
         await asyncio.sleep(0.005)
     assert not waiting.done()
@@ -221,18 +225,18 @@ async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswe
     assert (await waiting) is not None
 
 
-async def test_patience_ends_without_ending_the_call(caller: Caller, client: ScriptedClient) -> None:
+async def test_patience_ends_without_ending_the_call(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
-    assert await call.next_piece(patience_seconds=0.01) is None
+    assert await call.next_piece(timeout_seconds=0.01) is None
     await client.deliver(accepted())
     await client.deliver(end(0))
-    piece = await call.next_piece(patience_seconds=5)
+    piece = await call.next_piece(timeout_seconds=5)
     assert piece is not None
     assert piece.last
 
 
 async def test_credit_is_granted_when_the_reader_has_done_with_half_of_it(
-    caller: Caller, client: ScriptedClient
+    caller: CallInbox, client: ScriptedClient
 ) -> None:
     call = await started(caller)
     granted_first = client.requests()[0].credit_bytes
@@ -246,17 +250,17 @@ async def test_credit_is_granted_when_the_reader_has_done_with_half_of_it(
     assert [control.credit_bytes for control in client.controls(ControlKind.CREDIT)] == [len(half)]
 
 
-async def test_many_calls_share_what_a_process_may_grant(caller: Caller, client: ScriptedClient) -> None:
+async def test_many_calls_share_what_a_process_may_grant(caller: CallInbox, client: ScriptedClient) -> None:
     open_calls = [await started(caller) for _ in range(2000)]
     granted = [request.credit_bytes for request in client.requests()]
-    assert sum(granted) <= calls.MAX_CREDIT_BYTES + len(granted) * calls.MIN_CREDIT_BYTES
-    assert min(granted) >= calls.MIN_CREDIT_BYTES
+    assert sum(granted) <= inboxes.MAX_CREDIT_BYTES + len(granted) * inboxes.MIN_CREDIT_BYTES
+    assert min(granted) >= inboxes.MIN_CREDIT_BYTES
     for call in open_calls:
         call.close()
     assert (await started(caller)).granted_bytes == granted[0], "what was granted to calls that are over is free again"
 
 
-async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: Caller, client: ScriptedClient) -> None:
+async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     call.abandon()
     with pytest.raises(CallAbandoned):
@@ -270,11 +274,11 @@ async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: Call
 
 
 async def test_leaving_while_the_request_is_planned_anew_cancels_the_next_attempt_too(
-    caller: Caller, client: ScriptedClient
+    caller: CallInbox, client: ScriptedClient
 ) -> None:
     call = await started(caller)
     await client.deliver(accepted())
-    assert await call.next_piece(patience_seconds=0.01) is None
+    assert await call.next_piece(timeout_seconds=0.01) is None
     await call.cancel()
     client.sent.clear()
     await client.deliver(accepted("att_2", number=2, boot="boot_x"))
@@ -286,7 +290,7 @@ async def test_leaving_while_the_request_is_planned_anew_cancels_the_next_attemp
 
 
 async def test_a_cancelled_call_is_forgotten_when_nobody_can_take_it_any_more(
-    caller: Caller, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 20)
     call = await started(caller)
@@ -299,7 +303,7 @@ async def test_a_cancelled_call_is_forgotten_when_nobody_can_take_it_any_more(
     assert len(client.controls(ControlKind.CANCEL)) == 1
 
 
-async def test_a_worker_whose_answer_has_a_hole_is_told_to_stop(caller: Caller, client: ScriptedClient) -> None:
+async def test_a_worker_whose_answer_has_a_hole_is_told_to_stop(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     await client.deliver(accepted())
     await client.deliver(frames.data_frame("att_1", 2, b"b"))
@@ -309,7 +313,9 @@ async def test_a_worker_whose_answer_has_a_hole_is_told_to_stop(caller: Caller, 
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
 
 
-async def test_leaving_with_an_acceptance_unread_still_tells_the_worker(caller: Caller, client: ScriptedClient) -> None:
+async def test_leaving_with_an_acceptance_unread_still_tells_the_worker(
+    caller: CallInbox, client: ScriptedClient
+) -> None:
     call = await started(caller)
     await client.deliver(accepted())
     call.abandon()
@@ -319,7 +325,7 @@ async def test_leaving_with_an_acceptance_unread_still_tells_the_worker(caller: 
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
 
 
-async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: Caller, client: ScriptedClient) -> None:
+async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: CallInbox, client: ScriptedClient) -> None:
     def dead() -> bytes:
         raise NoRespondersError
 
@@ -334,7 +340,9 @@ async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: Call
     assert failed.value.failure.where is Where.MID_STREAM
 
 
-async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(caller: Caller, client: ScriptedClient) -> None:
+async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(
+    caller: CallInbox, client: ScriptedClient
+) -> None:
     asked = 0
 
     def forgetful() -> bytes:
@@ -350,7 +358,9 @@ async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(caller: Ca
     assert asked >= 2
 
 
-async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(caller: Caller, client: ScriptedClient) -> None:
+async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(
+    caller: CallInbox, client: ScriptedClient
+) -> None:
     asked = asyncio.Event()
     count = 0
 
@@ -372,7 +382,7 @@ async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(caller: 
 
 
 async def test_a_process_that_cannot_wait_fails_its_calls_and_tells_their_workers(
-    caller: Caller, client: ScriptedClient
+    caller: CallInbox, client: ScriptedClient
 ) -> None:
     call = await started(caller)
     await client.deliver(accepted())

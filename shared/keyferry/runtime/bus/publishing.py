@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from keyferry.contracts.usage import BatchHead
-from keyferry.runtime.process.tasks import cancel_and_wait
+from keyferry.runtime.concurrency import cancel_and_wait
 
 _log = logging.getLogger(__name__)
 

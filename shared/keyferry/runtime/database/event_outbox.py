@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keyferry.runtime.bus.in_order import Send
+from keyferry.runtime.concurrency import Send
 from keyferry.runtime.database.leader import POLL_SECONDS, LeadingRelay, PendingRow
 
 _BATCH_SIZE = 200

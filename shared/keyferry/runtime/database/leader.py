@@ -19,8 +19,7 @@ from sqlalchemy import Table, delete, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keyferry.runtime.bus.in_order import Send, acknowledged
-from keyferry.runtime.process.tasks import cancel_and_wait
+from keyferry.runtime.concurrency import Send, cancel_and_wait, send_in_order
 from keyferry.runtime.views import SnapshotFailed
 
 _log = logging.getLogger(__name__)
@@ -174,7 +173,7 @@ class LeadingRelay(ABC):
         """Publish the oldest rows, awaiting their acknowledgements together; return whether there were any."""
         rows = await self._next_rows(connection)
         sending = [(place, row.send) for place, row in enumerate(rows) if row.send is not None]
-        stored, failure = await acknowledged([send for _, send in sending])
+        stored, failure = await send_in_order([send for _, send in sending])
         passed = sending[stored][0] if failure else len(rows)
         await self._delete(connection, [row.row_id for row in rows[:passed]])
         if failure:

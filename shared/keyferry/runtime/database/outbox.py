@@ -14,7 +14,7 @@ from functools import partial
 from sqlalchemy import BigInteger, Column, Identity, LargeBinary, MetaData, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keyferry.runtime.bus.in_order import Send
+from keyferry.runtime.concurrency import Send
 from keyferry.runtime.database.leader import POLL_SECONDS, LeadingRelay, PendingRow, RelayState
 from keyferry.runtime.views import ViewWriter
 

@@ -10,8 +10,8 @@ import pytest
 
 from keyferry.contracts.key import ProviderKey, VaultReport
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.process.settings import SettingsError
-from keyferry.runtime.process.tasks import cancel_and_wait
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable

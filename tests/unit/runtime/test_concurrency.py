@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from keyferry.runtime.process.tasks import cancel_and_wait
+from keyferry.runtime.concurrency import cancel_and_wait
 
 
 async def test_a_cancellation_that_was_lost_is_repeated() -> None:
