@@ -149,7 +149,7 @@ def _lease_client(service: Service, settings: ProviderWorkerSettings) -> LeaseCl
         instance_id=bus.instance_id,
         max_waiting=settings.max_attempts // 2,
     )
-    view.on_change(leases.view_changed)
+    view.on_change(leases.evict_unusable)
     bus.on_reconnect(leases.evict_all)
 
     async def start() -> None:

@@ -1,8 +1,7 @@
-"""Token meters where the provider reported none: an estimate, always marked as one. Pure.
+"""Estimated token usage where the provider reported none; always marked as an estimate.
 
-The rule: a token is four characters of text (the provider documentations' own rule of thumb for English), and a delivered
-delta that carries something is one token, which is how providers cut their streams. Good enough to see what a cancelled
-stream cost, and no more.
+A token is four characters of text (the rule of thumb in providers' documentation for English), and a delivered delta with
+content is one token, which is how providers split their streams. Good enough to see what a cancelled stream cost. Pure.
 """
 
 import math
@@ -17,12 +16,12 @@ _CHARACTERS_PER_TOKEN = 4
 
 
 def estimate(request_body: bytes, *, deltas: int, answer_body: bytes = b"") -> TokenUsage:
-    """Meters of a call that was made: its prompt, and what came back as deltas or as a whole body."""
-    output = deltas or _tokens(_answer_texts(_parsed(answer_body)))
-    return TokenUsage(input=_tokens(_prompt_texts(_parsed(request_body))), output=output)
+    """Estimate the usage of a call from its prompt and what came back, as deltas or as a whole body."""
+    output = deltas or _tokens(_answer_texts(_parse(answer_body)))
+    return TokenUsage(input=_tokens(_prompt_texts(_parse(request_body))), output=output)
 
 
-def _parsed(body: bytes) -> Any:
+def _parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -38,8 +37,8 @@ def _prompt_texts(document: Any) -> Iterator[str]:
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict):
             yield from _content_texts(message.get("content"))
-    given = document.get("input") if isinstance(document, dict) else None
-    for text in given if isinstance(given, list) else (given,):
+    texts = document.get("input") if isinstance(document, dict) else None
+    for text in texts if isinstance(texts, list) else (texts,):
         if isinstance(text, str):
             yield text
 

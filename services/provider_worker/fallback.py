@@ -1,15 +1,15 @@
-"""Whether a failed attempt may be followed by another, and the message that asks the router for it. Pure.
+"""Whether a failed attempt may be followed by another, and the message that asks the router for it.
 
-Only before anything was delivered: afterwards another provider's words would continue a sentence that it did not begin.
+Only before anything was delivered: afterwards another provider's answer would continue a sentence that it did not begin. Pure.
 """
 
 from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 
-_WORTH_TRYING_MS = 100
-"""With less left of the deadline another attempt could not answer."""
+_MIN_LEFT_MS = 100
+"""With less of the deadline left, another attempt could not answer."""
 
-ELSEWHERE = frozenset(
+RETRYABLE_ELSEWHERE = frozenset(
     {
         FailureClass.AUTH,
         FailureClass.QUOTA,
@@ -25,18 +25,18 @@ ELSEWHERE = frozenset(
         FailureClass.INTERNAL,
     }
 )
-"""Failures that another candidate may not have. A request that is simply wrong, forbidden, late or unwanted is not among them."""
+"""Failures that another candidate may not have; not those of a request that is invalid, forbidden, late or cancelled."""
 
 
 def reroute(
     run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int, no_key: bool = False
 ) -> Reroute | None:
-    """The request to plan anew, or None where the failure is final: no other candidate, no time, or the same everywhere.
+    """Return the request to plan anew, or None where the failure is final: no other candidate, no time, same everywhere.
 
-    `no_key` says that the key for the attempt could not be had, whatever class its failure is of: another may have one.
+    `no_key` says that the attempt's key could not be leased; then another candidate may have one, whatever the failure's class.
     """
-    elsewhere = no_key or failure.failure_class in ELSEWHERE
-    if not elsewhere or not run.remaining_candidates or left_ms < _WORTH_TRYING_MS:
+    elsewhere = no_key or failure.failure_class in RETRYABLE_ELSEWHERE
+    if not elsewhere or not run.remaining_candidates or left_ms < _MIN_LEFT_MS:
         return None
     this_attempt = FailedAttempt(
         attempt_id=run.attempt_id,

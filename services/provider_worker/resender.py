@@ -8,14 +8,14 @@ from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.concurrency import cancel_and_wait
 from services.provider_worker.spool import Spool
 
-_LOOK_EVERY_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = 0.01
-_AT_MOST = 1000
-"""Results published again in one look: what a long absence of the ledger has left must not crowd out what is new."""
+_MAX_RESULTS = 1000
+"""Results published again per interval: what piled up in a long outage of the ledger must not crowd out what is new."""
 
 
 class Resender:
-    """The retry of the whole way to the ledger's tables; the publisher itself retries only the way to the stream."""
+    """Retries the whole path to the ledger's tables; the publisher itself retries only the publish to the stream."""
 
     def __init__(self, spool: Spool, publisher: BatchPublisher) -> None:
         self._spool = spool
@@ -23,17 +23,17 @@ class Resender:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Publish what an earlier process left, at once, and then whatever stays unconfirmed for too long."""
+        """Publish at once what an earlier process left, and from then on whatever stays unconfirmed for too long."""
         self._resend()
         self._task = asyncio.create_task(self._run(), name="resend attempts")
 
     async def stop(self) -> None:
-        """Stop."""
+        """Stop publishing."""
         if self._task is not None:
             await cancel_and_wait(self._task)
 
     async def until_confirmed(self, within_seconds: float) -> int:
-        """Wait until the ledger has everything; the number of attempts it has not confirmed in time."""
+        """Wait until the ledger has confirmed everything, and return how many attempts it has not confirmed in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 while self._spool.unconfirmed:  # noqa: ASYNC110 - once, at the end of the process's life
@@ -42,9 +42,9 @@ class Resender:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            await asyncio.sleep(_INTERVAL_SECONDS)
             self._resend()
 
     def _resend(self) -> None:
-        for line in self._spool.due(time.monotonic(), _AT_MOST):
+        for line in self._spool.due(time.monotonic(), _MAX_RESULTS):
             self._publisher.put(line)

@@ -20,18 +20,18 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeVali
 
 
 class ProviderWorkerSettings(ServiceSettings):
-    """What a worker slot needs."""
+    """Settings of a worker slot."""
 
     spool_dir: Path
-    """Where unconfirmed attempts are kept; one slot owns one directory."""
+    """Directory for unconfirmed attempts; each slot has its own."""
     egress_allow: Networks = ()
-    """Networks, comma-separated, that upstream calls may reach although they are private: a LAN's model servers."""
+    """Private networks, comma-separated, that upstream calls may reach, such as a LAN's model servers."""
     identity_key_file: SecretFile | None = None
     """The Ed25519 private key (base64url) that this slot is enrolled with in the vault; without it no key can be leased."""
     vault_public_key_file: SecretFile | None = None
-    """The public half of the vault's signing key (Ed25519, base64url): only what it signed is taken for a key."""
+    """The vault's public signing key (Ed25519, base64url); deliveries that it did not sign are rejected."""
     max_attempts: int = Field(default=2000, ge=1)
-    """Attempts under way at once; beyond it the worker says that it is overloaded."""
+    """Concurrent attempts; beyond it the worker answers that it is overloaded."""
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
     first_byte_timeout_seconds: float = Field(default=60.0, gt=0)
     between_bytes_timeout_seconds: float = Field(default=60.0, gt=0)

@@ -1,11 +1,11 @@
-"""The worker's memory of attempts that the ledger has not confirmed.
+"""The worker's write-ahead log of attempts that the ledger has not confirmed.
 
-Before a provider is called, an *intent* is written: the record as it must stand if nothing more is ever known
-(`indeterminate`). When the attempt has ended, its *result* is written. Only the ledger's confirmation, after its commit,
-lets go of either. What is written survives kill -9 (it is in the kernel); a power cut may take the last moments.
+Before a provider is called, an *intent* is written: the record that stands if nothing more is ever known (`indeterminate`).
+When the attempt has ended, its *result* is written. Both are kept until the ledger confirms the record after its commit. What
+was written survives kill -9 (it is in the kernel); a power cut may lose the last moments.
 
-On disk: one directory, locked by its slot; `id`, the name of this life of the spool; and segments `<first seq>.log` of
-lines `I<record>` and `R<record>`. A segment is deleted when everything in it is confirmed.
+On disk: one directory, locked by its slot; `id`, the id of this spool, which changes when the directory is made anew; and
+segments `<first seq>.log` of lines `I<record>` and `R<record>`. A segment is deleted when everything in it is confirmed.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 REPUBLISH = Backoff(first_seconds=20.0, longest_seconds=1280.0)
 """The first delay is longer than a ledger restart, so that one repeats little; doubling keeps copies out of the stream of a
 ledger that is down for long."""
-_MAX_CONCURRENT = float("-inf")
+_DUE_NOW = float("-inf")
 
 
 class SpoolLocked(Exception):
@@ -37,13 +37,13 @@ class SpoolLocked(Exception):
 
 
 @dataclass(slots=True)
-class _Unconfirmed:
+class _Entry:
     line: bytes
-    """The record that stands now: the intent until there is a result."""
-    ended: bool
+    """The current record: the intent until there is a result."""
+    has_result: bool
     segments: list[Path]
     published: int = 0
-    """How often the result was handed out for publishing."""
+    """How often the result was returned for publishing."""
 
 
 class Spool:
@@ -51,11 +51,11 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._held: dict[int, _Unconfirmed] = {}
-        self._ended = 0
-        self._again: list[tuple[float, int]] = []
-        """A heap of results that were handed out: when each is due again, and its number. What is confirmed stays until then."""
-        self._in_segment: dict[Path, int] = defaultdict(int)
+        self._unconfirmed: dict[int, _Entry] = {}
+        self._results = 0
+        self._due: list[tuple[float, int]] = []
+        """A heap of published results: when each is due again, and its sequence number. Confirmed ones stay in it until then."""
+        self._lines_in_segment: dict[Path, int] = defaultdict(int)
         self._next_seq = 1
         self._file = -1
         self._path = directory
@@ -64,7 +64,7 @@ class Spool:
         self.spool_id = ""
 
     def open(self) -> None:
-        """Lock the directory and read what an earlier process left. Raises SpoolLocked, or OSError when it cannot be used."""
+        """Lock the directory and read what an earlier process left. Raises SpoolLocked, or OSError if it cannot be used."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(self._directory / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -74,113 +74,113 @@ class Spool:
             raise SpoolLocked(f"another worker owns {self._directory}; give this one another slot") from None
         self.spool_id = self._read_id()
         for path in sorted(self._directory.glob("*.log")):
-            self._read(path)
+            self._load(path)
         self._rotate()
 
     def close(self) -> None:
-        """Let the directory go."""
+        """Close the files and release the lock."""
         os.close(self._file)
         os.close(self._lock)
 
-    # --- the life of a record
+    # --- records
 
     def next_seq(self) -> int:
-        """A sequence number that no other record of this spool has or had."""
+        """Return a sequence number that no other record of this spool has or had."""
         seq = self._next_seq
         self._next_seq += 1
         return seq
 
     def record_intent(self, record: AttemptRecord) -> None:
-        """Write that `record.spool_seq` is about to be called. Raises OSError, on which nothing may be called."""
+        """Write the intent to make an attempt. Raises OSError, after which no provider may be called."""
         line = record.encode()
         self._write(_INTENT, line)
-        self._held[record.spool_seq] = _Unconfirmed(line, False, [self._path])
-        self._in_segment[self._path] += 1
+        self._unconfirmed[record.spool_seq] = _Entry(line, False, [self._path])
+        self._lines_in_segment[self._path] += 1
 
     def record_result(self, record: AttemptRecord, now: float) -> bytes:
-        """Write the result; the line to publish at `now`, which is any monotonic clock in seconds."""
+        """Write the result and return the line to publish. `now` is any monotonic clock in seconds."""
         line = record.encode()
-        held = self._held[record.spool_seq]
-        held.line, held.ended = line, True
-        self._ended += 1
-        self._hand_out(record.spool_seq, held, now)
+        entry = self._unconfirmed[record.spool_seq]
+        entry.line, entry.has_result = line, True
+        self._results += 1
+        self._schedule(record.spool_seq, entry, now)
         try:
             self._write(_RESULT, line)
         except OSError:
-            # The call is made and must be accounted for: it stays in memory, and the intent stands on disk.
+            # The call was made and must be accounted for: the result stays in memory, and the intent on disk.
             _log.exception("the result of an attempt could not be spooled", extra={"attempt_id": record.attempt_id})
             return line
-        held.segments.append(self._path)
-        self._in_segment[self._path] += 1
+        entry.segments.append(self._path)
+        self._lines_in_segment[self._path] += 1
         return line
 
     def confirm(self, spool_id: str, seqs: Iterable[int]) -> None:
-        """The ledger has these. Numbers of another life of the spool are not ours."""
+        """Drop records that the ledger has committed. Sequence numbers of another spool id are ignored."""
         if spool_id != self.spool_id:
             return
         for seq in seqs:
-            held = self._held.get(seq)
-            if held is None or not held.ended:
+            entry = self._unconfirmed.get(seq)
+            if entry is None or not entry.has_result:
                 continue
-            del self._held[seq]
-            self._ended -= 1
-            for path in held.segments:
+            del self._unconfirmed[seq]
+            self._results -= 1
+            for path in entry.segments:
                 self._release(path)
 
     def due(self, now: float, at_most: int) -> list[bytes]:
-        """Up to `at_most` results to publish again, those that have waited longest first; each then waits twice as long.
+        """Return up to `at_most` results to publish again, the longest due first; each then waits twice as long.
 
-        What an earlier process left is due at once. `now` is the clock of `finish`.
+        What an earlier process left is due at once. `now` is the clock of `record_result`.
         """
         lines: list[bytes] = []
-        while self._again and self._again[0][0] <= now and len(lines) < at_most:
-            _, seq = heapq.heappop(self._again)
-            held = self._held.get(seq)
-            if held is not None:
-                self._hand_out(seq, held, now)
-                lines.append(held.line)
+        while self._due and self._due[0][0] <= now and len(lines) < at_most:
+            _, seq = heapq.heappop(self._due)
+            entry = self._unconfirmed.get(seq)
+            if entry is not None:
+                self._schedule(seq, entry, now)
+                lines.append(entry.line)
         return lines
 
     @property
     def unconfirmed(self) -> int:
         """Results that the ledger has not confirmed."""
-        return self._ended
+        return self._results
 
     # --- inside
 
-    def _hand_out(self, seq: int, held: _Unconfirmed, now: float) -> None:
-        heapq.heappush(self._again, (now + REPUBLISH.delay_seconds(held.published), seq))
-        held.published += 1
+    def _schedule(self, seq: int, entry: _Entry, now: float) -> None:
+        heapq.heappush(self._due, (now + REPUBLISH.delay_seconds(entry.published), seq))
+        entry.published += 1
 
     def _read_id(self) -> str:
         path = self._directory / "id"
         if path.exists():
             return path.read_text().strip()
-        fresh = ids.new(ids.SPOOL)
-        path.write_text(fresh)
-        return fresh
+        new_id = ids.new(ids.SPOOL)
+        path.write_text(new_id)
+        return new_id
 
-    def _read(self, path: Path) -> None:
-        """Take in a segment of an earlier process: its attempts are all over, well or not."""
+    def _load(self, path: Path) -> None:
+        """Load a segment of an earlier process: all of its attempts have ended, well or not."""
         self._next_seq = max(self._next_seq, int(path.stem))
         for line in path.read_bytes().splitlines():
             try:
                 record = AttemptRecord.decode(line[1:])
             except MalformedMessage:
-                # Only a power cut can tear a line; its attempt is lost to us and shows in no other way.
+                # Only a power cut can tear a line; this log entry is the only sign of its attempt.
                 _log.error("a line of the spool cannot be read", extra={"segment": path.name})
                 continue
-            held = self._held.get(record.spool_seq)
-            if held is None:
-                held = self._held[record.spool_seq] = _Unconfirmed(line[1:], True, [])
-                self._ended += 1
-                heapq.heappush(self._again, (_MAX_CONCURRENT, record.spool_seq))
+            entry = self._unconfirmed.get(record.spool_seq)
+            if entry is None:
+                entry = self._unconfirmed[record.spool_seq] = _Entry(line[1:], True, [])
+                self._results += 1
+                heapq.heappush(self._due, (_DUE_NOW, record.spool_seq))
             elif line[:1] == _RESULT:
-                held.line = line[1:]
-            held.segments.append(path)
-            self._in_segment[path] += 1
+                entry.line = line[1:]
+            entry.segments.append(path)
+            self._lines_in_segment[path] += 1
             self._next_seq = max(self._next_seq, record.spool_seq + 1)
-        if not self._in_segment[path]:
+        if not self._lines_in_segment[path]:
             path.unlink()
 
     def _rotate(self) -> None:
@@ -199,16 +199,16 @@ class Spool:
         data = b"".join((tag, line, b"\n"))
         written = os.write(self._file, data)
         if written != len(data):
-            # A full disk can take a part. Cut it off, so that the next line does not continue a torn one.
+            # A full disk can accept a part. Cut it off, so that the next line does not continue a torn one.
             os.ftruncate(self._file, self._size)
             raise OSError("the disk of the spool is full")
         self._size += written
 
     def _release(self, path: Path) -> None:
-        self._in_segment[path] -= 1
+        self._lines_in_segment[path] -= 1
         self._drop_if_empty(path)
 
     def _drop_if_empty(self, path: Path) -> None:
-        if path != self._path and not self._in_segment[path]:
-            del self._in_segment[path]
+        if path != self._path and not self._lines_in_segment[path]:
+            del self._lines_in_segment[path]
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What each provider takes, found out by asking its adapter for a request with one thing at a time. Pure; nothing is sent."""
+"""Which request features each provider supports, found by building a request with each one. Nothing is sent. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _TOOLS: JsonObject = {"tools": [{"type": "function", "function": {"name": "f", "
 _SCHEMA: JsonObject = {"name": "a", "strict": True, "schema": {"type": "object", "properties": {}, "required": []}}
 
 
-def _said(part: JsonObject) -> JsonObject:
+def _message_with(part: JsonObject) -> JsonObject:
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": "look"}, part]}]}
 
 
@@ -27,10 +27,12 @@ CHAT_FEATURES: Mapping[str, JsonObject] = MappingProxyType(
         "parallel_tool_calls": {**_TOOLS, "parallel_tool_calls": False},
         "json_object": {"response_format": {"type": "json_object"}},
         "json_schema": {"response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
-        "image (base64)": _said({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}),
-        "image (link)": _said({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
-        "audio in": _said({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}),
-        "file": _said(
+        "image (base64)": _message_with(
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+        ),
+        "image (link)": _message_with({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+        "audio in": _message_with({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}),
+        "file": _message_with(
             {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}}
         ),
         "audio out": {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}},
@@ -54,7 +56,7 @@ CHAT_FEATURES: Mapping[str, JsonObject] = MappingProxyType(
         "unknown fields": {"some_new_field": 1},
     }
 )
-"""What a chat request can ask for -> a request's fields that ask for it."""
+"""Feature of a chat request -> the fields that ask for it."""
 
 EMBEDDING_FEATURES: Mapping[str, JsonObject] = MappingProxyType(
     {
@@ -77,30 +79,30 @@ _KEY_FIELDS = {"region": "eu-central-1", "project": "example", "location": "euro
 
 @dataclass(frozen=True, slots=True)
 class SupportedFeatures:
-    """What a provider takes: feature -> whether. `embeddings` is empty where it has none."""
+    """Feature -> whether a provider supports it. `embeddings` is empty where it has none."""
 
     chat: Mapping[str, bool]
     embeddings: Mapping[str, bool]
 
 
 def find_supported_features(name: str, adapter: Adapter) -> SupportedFeatures:
-    """What the provider `name` takes through `adapter`."""
+    """Return what the adapter of the provider `name` accepts."""
     chat_model = _CHAT_MODELS.get(name) or (PROVIDERS[name].test_model if name in PROVIDERS else None) or "model"
     chat = _run(name, chat_model, RequestKind.CHAT)
     embedding = _run(name, _EMBEDDING_MODELS.get(name, "model"), RequestKind.EMBEDDING)
     hello: JsonObject = {"messages": [{"role": "user", "content": "hello"}]}
     text: JsonObject = {"input": "hello"}
     return SupportedFeatures(
-        chat={feature: _takes(adapter, chat, hello | fields) for feature, fields in CHAT_FEATURES.items()},
+        chat={feature: _accepts(adapter, chat, hello | fields) for feature, fields in CHAT_FEATURES.items()},
         embeddings={
-            feature: _takes(adapter, embedding, text | fields) for feature, fields in EMBEDDING_FEATURES.items()
+            feature: _accepts(adapter, embedding, text | fields) for feature, fields in EMBEDDING_FEATURES.items()
         }
-        if _takes(adapter, embedding, text)
+        if _accepts(adapter, embedding, text)
         else {},
     )
 
 
-def _takes(adapter: Adapter, run: AttemptRun, body: JsonObject) -> bool:
+def _accepts(adapter: Adapter, run: AttemptRun, body: JsonObject) -> bool:
     try:
         adapter.request(run, json.dumps({"model": run.model, **body}).encode())
     except RefusedByAdapter:

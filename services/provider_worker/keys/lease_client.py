@@ -1,11 +1,11 @@
-"""Gets the key of an attempt: from memory while its lease and the view allow it, else from the vault.
+"""Gets the key of an attempt: from the cache while its lease and the view allow it, else from the vault.
 
-Every lease has a nonce of its own, and an answer is taken only by the request that waits for it: what a hostile bus keeps and
-plays again finds nobody. Attempts that want the same key at the same time share one request.
+Every request has a nonce of its own, and a reply is accepted only by the request that waits for it, so a reply that a hostile
+bus records and replays is never used. Attempts that need the same key at the same time share one request (single-flight).
 
-A vault that is away for a moment fails nobody: it is asked again, each time with a fresh nonce, for as long as an attempt waits.
-Only so many keys are asked for at once, and a question that nobody answered keeps its place while it pauses: however many wait,
-a vault that is away or comes back meets no more than these.
+A short outage of the vault fails no attempt: the request is repeated, with a fresh nonce, for as long as an attempt waits. The
+number of concurrent requests is limited, and one that got no reply keeps its slot while it pauses, so that a vault that is down
+or starting never meets more than these.
 """
 
 import asyncio
@@ -35,23 +35,23 @@ from services.provider_worker.keys.registrar import NotRegistered, Registrar, Va
 _log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 3.0
-"""For the vault's answer: it takes milliseconds, and an attempt that can be made elsewhere should be when it takes longer."""
+"""How long an attempt waits that has another candidate. The vault replies within milliseconds; past this, try elsewhere."""
 LAST_CANDIDATE_SECONDS = 30.0
-"""For an attempt that has nowhere else to go: what a crashed vault takes to be back, within the attempt's own deadline."""
-_ANSWER_TIMEOUTS = Backoff(first_seconds=1.0, longest_seconds=LEASE_SECONDS)
+"""How long an attempt waits without another candidate, within its own deadline: what a crashed vault needs to restart."""
+_REPLY_TIMEOUTS = Backoff(first_seconds=1.0, longest_seconds=LEASE_SECONDS)
 """For one request: a vault killed while handling it never replies, and its successor has to be asked anew."""
 _PAUSES = Backoff(first_seconds=0.05, longest_seconds=1.0, jitter=0.5)
 _MAX_CONCURRENT = 64
-"""Keys that are asked for at the same time."""
+"""Requests to the vault at the same time."""
 _MAX_TEST_NONCES = 10_000
 _NO_REPLY = "the key vault does not answer; try again in a moment"
 
 AskForKey = Callable[[LeaseKey], Awaitable[SealedKey]]
-"""Raises Refused, BusError, and nats-py's errors when the bus is away."""
+"""Raises Refused, BusError, and nats-py's errors when the bus is unavailable."""
 
 
 class KeyUnavailable(RefusedByAdapter):
-    """The key for an attempt could not be had: nothing was sent, and another candidate may have one."""
+    """The key for an attempt could not be leased: nothing was sent, and another candidate may have one."""
 
     def __init__(self, message: str) -> None:
         super().__init__(
@@ -61,31 +61,34 @@ class KeyUnavailable(RefusedByAdapter):
         )
 
 
-class _Away(Exception):
-    """The vault did not answer, or could not look; asked again it may."""
+class _Retryable(Exception):
+    """The vault did not reply, or could not look the key up; another request may succeed."""
 
-    def __init__(self, why: str, *, heard: bool = False) -> None:
-        super().__init__(why)
-        self.heard = heard
-        """Whether it was there to say so."""
+    def __init__(self, reason: str, *, replied: bool = False) -> None:
+        super().__init__(reason)
+        self.replied = replied
+
+
+_LeaseId = tuple[str, str, str, str]
+"""Owner, key id, provider, origin."""
 
 
 @dataclass(slots=True, eq=False)
 class _InFlightRequest:
-    """A key on its way. It goes on for as long as somebody waits for it."""
+    """A request to the vault. It goes on for as long as an attempt waits for it."""
 
     task: "asyncio.Task[LeasedKey] | None" = None
     waiting: int = 0
-    why: str = _NO_REPLY
-    """Why it is not here yet."""
+    reason: str = _NO_REPLY
+    """Why there is no key yet."""
 
 
 class LeaseClient:
-    """The leased keys of one worker process.
+    """Leases provider keys for one worker process.
 
-    `facts_of` is the view of provider keys, by `<owner>.<key id>`. `current` tells whether that view is whole and follows the
-    bus now: a copy that may have missed a revocation allows nothing to be kept. With more than `most_waiting` attempts that wait
-    for the vault the next ones do not wait long: the worker has others to make, whose keys are at hand.
+    `facts_of` looks up the view of provider keys, by `<owner>.<key id>`. `current` says whether that view is complete and
+    follows the bus now: while it may have missed a revocation, no key is cached. Once `max_waiting` attempts wait for the vault,
+    further ones wait only briefly: the worker has others to make, whose keys are cached.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class LeaseClient:
         self._instance_id = instance_id
         self._unix_ms = unix_ms
         self._cache = LeaseCache()
-        self._in_flight: dict[tuple[str, str, str, str], _InFlightRequest] = {}
+        self._in_flight: dict[_LeaseId, _InFlightRequest] = {}
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._used_test_nonces: dict[str, int] = {}
 
@@ -116,127 +119,125 @@ class LeaseClient:
         return len(self._cache)
 
     async def lease(self, run: AttemptRun, origin: str) -> LeasedKey:
-        """The key that pays for an attempt, for a request to `origin`. Raises KeyUnavailable.
+        """Return the key that pays for an attempt, for a request to `origin`. Raises KeyUnavailable.
 
-        At the vault's word and not the view's: a key that was just added may be in the router's copy before it is in ours.
-        While the vault is away it waits for LEASE_SECONDS where the attempt has alternatives, else for LAST_RESORT_SECONDS.
+        The vault decides and not the view: a key just added may have reached the router's view before this worker's. While the
+        vault is unavailable, wait LEASE_SECONDS where the attempt has other candidates, else LAST_CANDIDATE_SECONDS.
         """
         if run.key_id is None:
             raise ValueError("an attempt without a key has nothing to lease")
         owner = run.key_owner or run.tenant
-        if (held := self._held(owner, run.key_id)) is not None and held.origin == origin:
-            return held
-        asked = (owner, run.key_id, run.provider, origin)
-        if (request_in_flight := self._in_flight.get(asked)) is None:
-            request_in_flight = self._in_flight[asked] = _InFlightRequest()
-            work = self._lease(request_in_flight, run, run.key_id, owner, origin)
-            request_in_flight.task = asyncio.create_task(work, name=f"lease {run.key_id}")
-            request_in_flight.task.add_done_callback(lambda _: self._over(asked, request_in_flight))
-        patient = not run.remaining_candidates and self._waiting < self._max_waiting
-        return await self._waited(asked, request_in_flight, LAST_CANDIDATE_SECONDS if patient else LEASE_SECONDS)
+        if (cached := self._cached(owner, run.key_id)) is not None and cached.origin == origin:
+            return cached
+        lease_id = (owner, run.key_id, run.provider, origin)
+        if (request := self._in_flight.get(lease_id)) is None:
+            request = self._in_flight[lease_id] = _InFlightRequest()
+            work = self._request_until_leased(request, run, run.key_id, owner, origin)
+            request.task = asyncio.create_task(work, name=f"lease {run.key_id}")
+            request.task.add_done_callback(lambda _: self._remove(lease_id, request))
+        long = not run.remaining_candidates and self._waiting < self._max_waiting
+        return await self._wait(lease_id, request, LAST_CANDIDATE_SECONDS if long else LEASE_SECONDS)
 
-    def open_test_key(self, check: RunKeyTest) -> LeasedKey:
-        """The key that the vault wants tested; each delivery is taken once. Raises InvalidDelivery."""
+    def open_test_key(self, command: RunKeyTest) -> LeasedKey:
+        """Open the key that the vault wants tested; each delivery is accepted once. Raises InvalidDelivery."""
         now_unix_ms = self._unix_ms()
-        if check.key.not_after_unix_ms <= now_unix_ms:
+        if command.key.not_after_unix_ms <= now_unix_ms:
             raise InvalidDelivery(
                 "the key was delivered for a test whose time is over: see that the clocks agree (NTP)"
             )
-        key = open_sealed(check.key, self._registrar.recipient, Purpose.CHECK)
+        key = open_sealed(command.key, self._registrar.recipient, Purpose.CHECK)
         self._used_test_nonces = {nonce: end for nonce, end in self._used_test_nonces.items() if end > now_unix_ms}
-        if check.key.nonce in self._used_test_nonces or len(self._used_test_nonces) >= _MAX_TEST_NONCES:
+        if command.key.nonce in self._used_test_nonces or len(self._used_test_nonces) >= _MAX_TEST_NONCES:
             raise InvalidDelivery("this test was asked for before")
-        self._used_test_nonces[check.key.nonce] = check.key.not_after_unix_ms
+        self._used_test_nonces[command.key.nonce] = command.key.not_after_unix_ms
         return key
 
-    def view_changed(self) -> None:
-        """Drop what the view does not allow any more: removed, rotated, switched off, over its limit, expired."""
+    def evict_unusable(self) -> None:
+        """Evict what the view no longer allows: removed, rotated, disabled, over its limit, expired."""
         unix_ms = self._unix_ms()
-        for key in self._cache.held():
+        for key in self._cache.all():
             if not is_usable(key, self._facts_of(f"{key.owner}.{key.key_id}"), unix_ms):
-                self._cache.forget(key)
+                self._cache.evict(key)
 
     def evict_all(self) -> None:
-        """Drop everything: the connection was lost, and with it perhaps a revocation."""
+        """Evict everything, because the connection was lost, and perhaps a revocation with it."""
         self._cache.clear()
 
     # --- inside
 
-    def _held(self, owner: str, key_id: str) -> LeasedKey | None:
+    def _cached(self, owner: str, key_id: str) -> LeasedKey | None:
         if not self._current():
             self._cache.clear()
             return None
         return self._cache.get(owner, key_id, self._facts_of(f"{owner}.{key_id}"), self._now())
 
-    async def _waited(
-        self, asked: tuple[str, str, str, str], request_in_flight: _InFlightRequest, seconds: float
-    ) -> LeasedKey:
-        """What a flight brings within `seconds`. Raises KeyUnavailable. A flight that nobody waits for any more is called off."""
-        assert request_in_flight.task is not None
-        request_in_flight.waiting += 1
+    async def _wait(self, lease_id: _LeaseId, request: _InFlightRequest, seconds: float) -> LeasedKey:
+        """Wait up to `seconds` for a request. Raises KeyUnavailable. A request that no attempt waits for is cancelled."""
+        assert request.task is not None
+        request.waiting += 1
         self._waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 # One attempt's deadline must not end the request that others wait for, too.
-                return await asyncio.shield(request_in_flight.task)
+                return await asyncio.shield(request.task)
         except TimeoutError:
-            raise KeyUnavailable(request_in_flight.why) from None
+            raise KeyUnavailable(request.reason) from None
         finally:
-            request_in_flight.waiting -= 1
+            request.waiting -= 1
             self._waiting -= 1
-            if not request_in_flight.waiting and not request_in_flight.task.done():
-                request_in_flight.task.cancel()
-                self._over(asked, request_in_flight)
+            if not request.waiting and not request.task.done():
+                request.task.cancel()
+                self._remove(lease_id, request)
 
-    async def _lease(
-        self, request_in_flight: _InFlightRequest, run: AttemptRun, key_id: str, owner: str, origin: str
+    async def _request_until_leased(
+        self, request: _InFlightRequest, run: AttemptRun, key_id: str, owner: str, origin: str
     ) -> LeasedKey:
         failures = 0
         while True:
             pause_seconds = _PAUSES.delay_seconds(failures, random.random())
             async with self._slots:
                 try:
-                    return await self._once(run, key_id, owner, origin, _ANSWER_TIMEOUTS.delay_seconds(failures))
-                except _Away as away:
-                    request_in_flight.why, heard = str(away), away.heard
-                if not heard:
+                    return await self._try(run, key_id, owner, origin, _REPLY_TIMEOUTS.delay_seconds(failures))
+                except _Retryable as error:
+                    request.reason, replied = str(error), error.replied
+                if not replied:
                     await asyncio.sleep(pause_seconds)
-            if heard:  # others may fare better meanwhile: it is there, and what it cannot do may be this key's alone
+            if replied:  # the vault is up, and the trouble may be this key's alone: let others use the slot meanwhile
                 await asyncio.sleep(pause_seconds)
             failures += 1
 
-    async def _once(self, run: AttemptRun, key_id: str, owner: str, origin: str, answer_seconds: float) -> LeasedKey:
-        """Ask, and register before where that is needed. Raises KeyUnavailable for what will not change, and _Away."""
+    async def _try(self, run: AttemptRun, key_id: str, owner: str, origin: str, reply_seconds: float) -> LeasedKey:
+        """Request the key, after registering where that is needed. Raises KeyUnavailable if final, else _Retryable."""
         try:
             await self._registrar.wait_registered(LEASE_SECONDS)
             try:
-                return await self._asked(run, key_id, owner, origin, answer_seconds)
+                return await self._request(run, key_id, owner, origin, reply_seconds)
             except Refused as error:
                 if error.refusal.code is not ErrorCode.CONFLICT:
                     raise
-            # The vault has forgotten this process, or never heard of it.
+            # The vault does not know this process, or not any more.
             async with asyncio.timeout(LEASE_SECONDS):
                 await self._registrar.reregister()
-            return await self._asked(run, key_id, owner, origin, answer_seconds)
+            return await self._request(run, key_id, owner, origin, reply_seconds)
         except Refused as error:
             if error.refusal.code is ErrorCode.UNAVAILABLE:
-                raise _Away(str(error), heard=True) from None
+                raise _Retryable(str(error), replied=True) from None
             raise KeyUnavailable(str(error)) from None
         except InvalidDelivery as error:
-            _log.error("a delivered key was not taken", extra={"key_id": key_id, "why": str(error)})
+            _log.error("rejected a delivered key", extra={"key_id": key_id, "why": str(error)})
             raise KeyUnavailable(str(error)) from None
         except VaultUnavailable as error:
-            raise _Away(f"this worker cannot get keys: {error}") from None
+            raise _Retryable(f"this worker cannot get keys: {error}") from None
         except NotRegistered as error:
             raise KeyUnavailable(f"this worker cannot get keys: {error}") from None
         except MalformedMessage:
             raise KeyUnavailable(_NO_REPLY) from None
         except (BusError, NatsError, TimeoutError):
-            raise _Away(_NO_REPLY) from None
+            raise _Retryable(_NO_REPLY) from None
 
-    async def _asked(self, run: AttemptRun, key_id: str, owner: str, origin: str, answer_seconds: float) -> LeasedKey:
+    async def _request(self, run: AttemptRun, key_id: str, owner: str, origin: str, reply_seconds: float) -> LeasedKey:
         before = self._now()
-        question = LeaseKey(
+        command = LeaseKey(
             instance_id=self._instance_id,
             tenant=run.tenant,
             owner=owner,
@@ -247,34 +248,30 @@ class LeaseClient:
             nonce=to_base64(token_bytes(NONCE_BYTES)),
             sent_at_unix_ms=before.unix_ms,
         )
-        async with asyncio.timeout(answer_seconds):
-            sealed = await self._ask(question)
-        answers(sealed, question)
+        async with asyncio.timeout(reply_seconds):
+            sealed = await self._ask(command)
+        answers(sealed, command)
         key = open_sealed(sealed, self._registrar.recipient, Purpose.LEASE)
-        self._keep(key, before)
+        self._store(key, before)
         return key
 
-    def _keep(self, key: LeasedKey, before: Now) -> None:
-        """Hold a key until its lease, counted from before it was asked for, is over by either clock."""
+    def _store(self, key: LeasedKey, before: Now) -> None:
+        """Cache a key until its lease ends by either clock, counted from before it was requested."""
         left_ms = key.not_after_unix_ms - before.unix_ms
         facts = self._facts_of(f"{key.owner}.{key.key_id}")
         if not self._current() or not is_usable(key, facts, self._unix_ms()):
             return  # the view is behind, or ahead: the key serves this attempt, and the next one asks again
         self._cache.put(key, before.monotonic_ms + left_ms)
-        asyncio.get_running_loop().call_later(left_ms / 1000 + 0.001, self._forget_over)
+        asyncio.get_running_loop().call_later(left_ms / 1000 + 0.001, self._evict_expired)
 
-    def _forget_over(self) -> None:
+    def _evict_expired(self) -> None:
         self._cache.evict_expired(self._now())
 
     def _now(self) -> Now:
         return Now(self._unix_ms(), time.monotonic_ns() // 1_000_000)
 
-    def _over(self, asked: tuple[str, str, str, str], request_in_flight: _InFlightRequest) -> None:
-        if self._in_flight.get(asked) is request_in_flight:
-            del self._in_flight[asked]
-        if (
-            request_in_flight.task is not None
-            and request_in_flight.task.done()
-            and not request_in_flight.task.cancelled()
-        ):
-            request_in_flight.task.exception()  # every attempt that waited has met it; without any, nobody asks any more
+    def _remove(self, lease_id: _LeaseId, request: _InFlightRequest) -> None:
+        if self._in_flight.get(lease_id) is request:
+            del self._in_flight[lease_id]
+        if request.task is not None and request.task.done() and not request.task.cancelled():
+            request.task.exception()  # every attempt that waited has seen it; without any, nobody needs it

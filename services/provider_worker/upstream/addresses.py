@@ -1,7 +1,7 @@
-"""Which addresses an upstream call may connect to. Pure.
+"""Which addresses an upstream call may connect to.
 
-An address is checked when it is connected to: a check of a name's addresses before the connection is made would lose to a name
-server that answers differently the second time.
+An address is checked when it is connected to. Checking a name's addresses earlier would be of no use against a name server that
+answers differently the second time. Pure.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _FORBIDDEN_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
     )
 )
 _GLOBAL_V6 = IPv6Network("2000::/3")
-"""All that IANA has opened for global unicast; everything outside is loopback, local, multicast, translated or unassigned."""
+"""IANA's range for global unicast; everything outside is loopback, local, multicast, translated or unassigned."""
 _FORBIDDEN_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
     (IPv6Network(network), reason)
     for network, reason in (
@@ -50,13 +50,13 @@ _FORBIDDEN_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-"""RFC 8215: where the IPv4 address stands inside is each network's own choice, so it cannot be checked."""
+"""RFC 8215: each network chooses where the IPv4 address is embedded, so it cannot be checked."""
 _SIX_TO_FOUR = IPv6Network("2002::/16")
 """RFC 3056: the 32 bits after the prefix are an IPv4 address."""
 
 
 class ForbiddenAddress(PermissionError):
-    """An address that must not be connected to. `reason` is for the operator's log: it tells what a name resolves to."""
+    """An address that must not be connected to. `reason` is for the operator's log, as it reveals what a name resolves to."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -65,7 +65,7 @@ class ForbiddenAddress(PermissionError):
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """Which addresses may be connected to: public ones, and what the operator of the instance allows besides.
+    """Which addresses may be connected to: public ones, and what the operator of the instance also allows.
 
     `allow` is the operator's and applies to every tenant; a tenant can never add to it.
     """
@@ -73,16 +73,16 @@ class AddressPolicy:
     allow: tuple[Network, ...] = ()
 
     def check(self, address: Address, *, operator_only: bool = False) -> None:
-        """Nothing when `address` may be connected to. Raises ForbiddenAddress.
+        """Check that `address` may be connected to. Raises ForbiddenAddress.
 
-        With `operator_only` being public is not enough: the address must be in `allow`.
+        With `operator_only` a public address is not enough: it must be in `allow`.
         """
         if isinstance(address, IPv4Address):
             self._check_v4(address, operator_only)
         elif (mapped := address.ipv4_mapped) is not None:
             self._check_v4(mapped, operator_only)
         elif (carried := _carried_v4(address)) is not None:
-            # A translator delivers to the IPv4 address, which has to stand on its own beside the prefix being allowed.
+            # A translator delivers to the IPv4 address, so that one has to be allowed as well as the prefix.
             if not self._allows(address):
                 raise ForbiddenAddress(f"{address} is translated to an IPv4 address")
             self._check_v4(carried, operator_only)

@@ -1,7 +1,7 @@
-"""Puts a leased key on a request, if the request goes to the key's own origin. The one place where a key meets a URL.
+"""Attaches a leased key to a request, if the request goes to the key's own origin. The only place where a key meets a URL.
 
-The origin is read from the very URL that is called next, with the reader that the connector itself uses, and redirects are never
-followed: so whatever a job, an adapter or an answer says, the key is not sent anywhere else.
+The origin is read from the very URL that is called next, with the parser that the connector itself uses, and redirects are never
+followed. So whatever an attempt, an adapter or a response says, the key is not sent anywhere else. Pure.
 """
 
 import re
@@ -15,12 +15,12 @@ from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, Refuse
 from services.provider_worker.upstream.signing import BadAccessKey, parse_access_key, sign_request
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
-"""RFC 9110 section 5.5 without space: a key with anything else could end its header and begin another."""
+"""RFC 9110 section 5.5 without space: any other character in a key could end its header and begin another."""
 METHOD = "POST"
 
 
 class NotAttached(RefusedByAdapter):
-    """A key that does not go with this request, so nothing is sent. Its failure never repeats the key."""
+    """The key cannot be attached to this request, so nothing is sent. The failure never repeats the key."""
 
     def __init__(self, message: str) -> None:
         super().__init__(
@@ -29,9 +29,9 @@ class NotAttached(RefusedByAdapter):
 
 
 def origin_of(url: str) -> str:
-    """Where a request to `url` goes, as `scheme://host[:port]`. Raises NotAttached for a URL that cannot be called.
+    """Return where a request to `url` goes, as `scheme://host[:port]`. Raises NotAttached for a URL that cannot be called.
 
-    Which schemes, ports and addresses may be called is the connector's to say; here it is only what the URL names.
+    Which schemes, ports and addresses may be called is decided by the connector, not here.
     """
     try:
         return str(check_url(url, allow_plain_http=True, ports=None))
@@ -40,9 +40,9 @@ def origin_of(url: str) -> str:
 
 
 def attach_key(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[str, str]:
-    """The request's headers with the key in them, for a POST to `request.url`. `now` is the time of a signature (UTC).
+    """Return the request's headers with the key in them, for a POST to `request.url`. `now` is the signature's time (UTC).
 
-    Raises NotAttached where the URL's origin is not the key's own, or the key cannot be sent as it is.
+    Raises NotAttached if the URL's origin is not the key's own, or the key cannot be sent as it is.
     """
     try:
         secret = key.for_origin(origin_of(request.url))
@@ -75,5 +75,5 @@ def _in_header(request: UpstreamRequest, auth: HeaderAuth, secret: Secret) -> di
 
 
 def _without(request: UpstreamRequest, name: str) -> dict[str, str]:
-    """The request's headers but that one: two of a name would leave the choice between them to the provider."""
-    return {given: value for given, value in request.headers.items() if given.lower() != name}
+    """Return the other headers: of two with the same name the provider might choose either."""
+    return {other: value for other, value in request.headers.items() if other.lower() != name}

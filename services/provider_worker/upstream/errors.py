@@ -1,6 +1,6 @@
-"""How a call to a provider can fail: was the request sent, and did a response begin?
+"""How a call to a provider can fail, told apart by whether the request was sent and whether a response began.
 
-The texts are fit to be shown to a tenant: they name the origin at most, never a path, query, header or resolved address. Pure.
+The messages may be shown to a tenant: they name the origin at most, never a path, query, header or resolved address. Pure.
 """
 
 from enum import StrEnum

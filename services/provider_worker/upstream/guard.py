@@ -1,4 +1,4 @@
-"""Connects only where the address policy allows, and to the very address that was checked."""
+"""Connects only to addresses that the policy allows, and to the very address that was checked."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ _KEEP_ALIVE_SECONDS = 30.0
 
 
 async def system_lookup(host: str, port: int) -> list[str]:
-    """Asks the system's resolver, without blocking the loop. Raises OSError."""
+    """Resolve a name with the system's resolver, without blocking the event loop. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
     )
@@ -29,9 +29,9 @@ async def system_lookup(host: str, port: int) -> list[str]:
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves a name once for a connection, and refuses the name when any of its addresses is forbidden.
+    """Resolves a name once per connection, and rejects the name if any of its addresses is forbidden.
 
-    One bad address among good ones is how a name is made to reach inside sometimes, so there is no picking the good ones.
+    A forbidden address among allowed ones is a sign of DNS rebinding, so the allowed ones are not used either.
     """
 
     def __init__(self, policy: AddressPolicy, lookup: Lookup, *, operator_only: bool) -> None:
@@ -42,7 +42,7 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Numeric addresses only. Raises ForbiddenAddress, and OSError when the name has none."""
+        """Return numeric addresses. Raises ForbiddenAddress, and OSError if the name has none."""
         found = [ip_address(text) for text in dict.fromkeys(await self._lookup(host, port))]
         if not found:
             raise OSError(f"{host} has no address")
@@ -61,15 +61,15 @@ class GuardedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing; there is nothing to release."""
 
 
 def guarded_connector(
     policy: AddressPolicy, lookup: Lookup, ssl_context: SSLContext | None, *, operator_only: bool
 ) -> aiohttp.TCPConnector:
-    """A pool of connections that were all checked at the socket.
+    """Return a connection pool that checks every address when its socket is made. Needs a running event loop.
 
-    The socket is where IP literals pass too, which never reach a resolver. Needs a running event loop.
+    IP literals never reach a resolver, but they too need a socket.
     """
 
     def checked_socket(info: AddrInfoType) -> socket.socket:

@@ -1,7 +1,7 @@
 """AWS Signature Version 4: a request carries a keyed digest of itself in place of the secret.
 
 The steps and their names are those of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
-Pure: the moment of signing is an argument.
+The moment of signing is an argument. Pure.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _SPACES = re.compile(r" +")
 
 
 class BadAccessKey(ValueError):
-    """A text that begins like an access key and is no whole pair. The message is fit to be shown: it repeats none of it."""
+    """A key that begins like an access key id and is no complete pair. The message repeats none of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class AccessKey:
 
 
 def parse_access_key(key: Secret) -> AccessKey | None:
-    """The pair in `ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]`; null for a key that is a bearer token of its own.
+    """Parse `ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]`; return None for a key that is a bearer token.
 
     Raises BadAccessKey for one that begins like an access key id and lacks the rest.
     """
@@ -59,7 +59,7 @@ def sign_request(
     region: str,
     now: datetime,
 ) -> dict[str, str]:
-    """The headers to send: the given ones and those of the signature. All of them are signed, and the host with them."""
+    """Return the headers to send: the given ones and the signature's. All of them are signed, and the host with them."""
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     more = {"x-amz-date": stamp}
     if access_key.session_token is not None:
@@ -96,7 +96,7 @@ def _signing_key(secret: Secret, scope: str) -> bytes:
 
 
 def _host(scheme: str, netloc: str) -> str:
-    """As HTTP sends it: without the scheme's own port."""
+    """Return the host as HTTP sends it, without the scheme's default port."""
     return netloc.lower().removesuffix({"https": ":443", "http": ":80"}.get(scheme, ""))
 
 
@@ -107,18 +107,18 @@ def _canonical_headers(headers: Mapping[str, str], host: str) -> dict[str, str]:
 
 
 def _canonical_path(path: str) -> str:
-    """The path without dot segments and empty ones, and encoded once more than it is sent: only S3 is an exception."""
-    kept: list[str] = []
+    """Normalise the path and encode it once more than it is sent, as every AWS service but S3 expects."""
+    segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
-            del kept[-1:]
+            del segments[-1:]
         elif segment not in ("", "."):
-            kept.append(segment)
-    trailing = "/" if kept and path.endswith("/") else ""
-    return quote(f"/{'/'.join(kept)}{trailing}", safe="/~")
+            segments.append(segment)
+    trailing = "/" if segments and path.endswith("/") else ""
+    return quote(f"/{'/'.join(segments)}{trailing}", safe="/~")
 
 
 def _canonical_query(query: str) -> str:
-    """By name and then by value; what has no value is sent with an empty one."""
+    """Sort by name and then by value; a name without a value has an empty one."""
     pairs = sorted(part.partition("=")[::2] for part in query.split("&")) if query else []
     return "&".join(f"{name}={value}" for name, value in pairs)

@@ -1,4 +1,4 @@
-"""A chat request on its way: the request, the attempt, and control."""
+"""Messages of a request: the request itself, its attempts, and control of an attempt."""
 
 from enum import StrEnum
 from functools import cache
@@ -12,23 +12,23 @@ from keyferry.contracts.ids import EndpointName, TenantId
 from keyferry.contracts.usage import KeySource, RequestKind
 
 DEFAULT_CREDIT_BYTES = 256 * 1024
-"""Payload that a worker may send before the caller grants more, where the request does not say."""
+"""Payload that a worker may send before the caller grants more, unless the request says otherwise."""
 START_WITHIN_MS = 1000
-"""A provider call has to begin within this time of its request being sent or handed back: `start_by_unix_ms` is that moment."""
+"""A provider call has to begin within this time after its request was sent or rerouted; `start_by_unix_ms` is that moment."""
 
 
 OwnKeys = Literal["first", "last", "only"]
-"""Where a request wants the tenant's own keys: before the platform's, after them, or alone."""
+"""Where a request wants the tenant's own keys: before the platform's, after them, or exclusively."""
 
 Derived = TypeVar("Derived", bound="RequestHead")
 
 
 class RequestHead(Head):
-    """What both hops know of a request.
+    """The fields of a request that both hops need.
 
-    `deadline_ms` is what remains of the caller's deadline when the message is sent. `start_by_unix_ms` is a moment, because
-    it has to hold across a process that was frozen with the message in its socket: a worker does not call the provider
-    after it, so a caller may send the request once more shortly after it and nothing is paid twice.
+    `deadline_ms` is what remains of the caller's deadline when the message is sent. `start_by_unix_ms` is a point in time,
+    because it has to hold even if a process is frozen with the message in its socket: no worker calls a provider after it, so
+    a caller may send the request again shortly after it and is never charged twice.
     """
 
     request_id: str
@@ -44,11 +44,11 @@ class RequestHead(Head):
     deadline_ms: int = Field(ge=0)
     start_by_unix_ms: int
     credit_bytes: int = Field(default=DEFAULT_CREDIT_BYTES, ge=1)
-    """Payload bytes that each attempt may send before the caller grants more; flow control from end to end."""
+    """Payload bytes that each attempt may send before the caller grants more: end-to-end flow control."""
     allowed_models: list[str] | None = None
-    """What the caller's client token may use; null is everything."""
+    """Models that the caller's client token may use; null allows all."""
     prefer_own_keys: OwnKeys | None = None
-    """The caller's wish about whose key pays: it narrows or reorders what the tenant's policy allows, and never widens it."""
+    """The caller's preference for whose key pays. It narrows or reorders what the tenant's policy allows, and never widens it."""
     traceparent: str | None = None
 
     def derive(self, kind: type[Derived], **changes: Any) -> Derived:
@@ -74,7 +74,7 @@ class FailedAttempt(Message):
     endpoint: EndpointName | None = None
     model: str
     key_id: str | None = None
-    """The provider key that was used, where there was one."""
+    """The provider key that was used, if any."""
     failure: Failure
 
 
@@ -90,15 +90,15 @@ class EmbeddingRequest(RequestHead):
 
 
 class Reroute(RequestHead):
-    """Head of `request.reroute`: plan anew, without what was tried. `model` is what the caller asked for; body unchanged."""
+    """Head of `request.reroute`: plan again without the failed candidates. `model` is the caller's name for it; same body."""
 
     decision_id: str
-    """The decision that chose the first attempt: all decisions of a request hang together by it."""
+    """The decision that chose the first attempt; it links all decisions of a request."""
     failed_attempts: list[FailedAttempt] = Field(min_length=1)
 
 
 class AttemptRun(RequestHead):
-    """Head of `attempt.run`: one provider call to make; the body is the caller's, unchanged. `model` is the upstream's name."""
+    """Head of `attempt.run`: one provider call to make; the body is the caller's, unchanged. `model` is the provider's name."""
 
     attempt_id: str
     attempt_number: int = Field(ge=1)
@@ -109,21 +109,21 @@ class AttemptRun(RequestHead):
     model_asked: str
     key_source: KeySource
     key_id: str | None = None
-    """The provider key that pays, to be leased from the vault; null where the endpoint needs none."""
+    """The provider key to lease from the vault; null where the endpoint needs none."""
     key_owner: TenantId | None = None
-    """Whose key that is: the tenant, or `platform`."""
+    """The key's owner: the tenant, or `platform`."""
     key_version: int | None = None
     key_fields: dict[str, str] = Field(default_factory=dict)
-    """What the provider needs beside the key and is no secret: `region`, `deployment`, `api_version`, `project`, …"""
+    """What the provider needs besides the key and is no secret: `region`, `deployment`, `api_version`, `project`, …"""
     drop_unsupported: bool = False
-    """Whether the tenant lets fields that the provider cannot take be left out and reported, instead of being refused."""
+    """Whether to drop and report fields that the provider does not support, instead of refusing the request."""
     remaining_candidates: int = Field(default=0, ge=0)
-    """How many other candidates the router still had: with none, a failed attempt ends the request."""
+    """How many other candidates the router still had; with none, a failed attempt ends the request."""
     failed_attempts: list[FailedAttempt] = Field(default_factory=list)
 
 
 class ControlKind(StrEnum):
-    """What a caller can tell a worker."""
+    """What a caller can ask of a worker."""
 
     CANCEL = "cancel"
     CREDIT = "credit"
@@ -135,17 +135,17 @@ class Control(Message):
     kind: ControlKind
     attempt_id: str
     credit_bytes: int = Field(default=0, ge=0)
-    """With `credit`: payload bytes that may be sent beyond what was granted before."""
+    """With `credit`: payload bytes that may be sent in addition to earlier grants."""
     traceparent: str | None = None
 
 
 class Probe(Message):
-    """From a caller to a worker process that has been silent: are these attempts still yours?"""
+    """Ask a silent worker process which of these attempts are not running there."""
 
     attempt_ids: list[str] = Field(min_length=1, max_length=5000)
 
 
 class ProbeReply(Message):
-    """The worker's answer: the attempts that it does not have."""
+    """The worker's reply: the attempts that are not running there."""
 
     unknown: list[str]

@@ -20,9 +20,9 @@ class Backoff:
     def delay_seconds(self, failures: int, chance: float = 1.0) -> float:
         """Return the delay after `failures` earlier failures (0 for the first); `chance` is a random number from 0 to 1."""
         full_seconds = min(self.first_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS), self.longest_seconds)
-        return jittered(full_seconds, self.jitter, chance)
+        return apply_jitter(full_seconds, self.jitter, chance)
 
 
-def jittered(seconds: float, jitter: float, chance: float) -> float:
+def apply_jitter(seconds: float, jitter: float, chance: float) -> float:
     """Shorten a delay by up to the share `jitter`; `chance` is a random number from 0 to 1."""
     return seconds * (1 - jitter * (1 - chance))

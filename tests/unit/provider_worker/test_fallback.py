@@ -5,7 +5,7 @@ import pytest
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.usage import RequestKind
-from services.provider_worker.fallback import ELSEWHERE, reroute
+from services.provider_worker.fallback import RETRYABLE_ELSEWHERE, reroute
 from tests.support.providers.attempt_runs import attempt_run
 
 
@@ -22,7 +22,7 @@ def failed(failure_class: FailureClass) -> Failure:
 @pytest.mark.parametrize("failure_class", FailureClass)
 def test_only_what_another_candidate_may_not_have_goes_elsewhere(failure_class: FailureClass) -> None:
     again = reroute(run(), failed(failure_class), left_ms=5000, now_unix_ms=1_000)
-    assert (again is not None) == (failure_class in ELSEWHERE)
+    assert (again is not None) == (failure_class in RETRYABLE_ELSEWHERE)
 
 
 def test_a_wrong_forbidden_late_or_unwanted_request_never_does() -> None:
@@ -34,7 +34,7 @@ def test_a_wrong_forbidden_late_or_unwanted_request_never_does() -> None:
         FailureClass.CANCELLED,
         FailureClass.INDETERMINATE,
     }
-    assert not never & ELSEWHERE
+    assert not never & RETRYABLE_ELSEWHERE
 
 
 def test_an_attempt_whose_key_cannot_be_had_goes_back_and_one_that_stood_still_does_not() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.runtime.backoff import Backoff, jittered
+from keyferry.runtime.backoff import Backoff, apply_jitter
 
 
 def test_the_delay_doubles_from_the_first_to_the_longest() -> None:
@@ -23,5 +23,5 @@ def test_jitter_shortens_a_delay_by_its_share_at_most(chance: float, failures: i
 
 
 def test_the_extremes_of_chance_are_the_bounds() -> None:
-    assert jittered(2.0, 0.5, 0.0) == 1.0
-    assert jittered(2.0, 0.5, 1.0) == 2.0
+    assert apply_jitter(2.0, 0.5, 0.0) == 1.0
+    assert apply_jitter(2.0, 0.5, 1.0) == 2.0

@@ -86,7 +86,7 @@ def test_a_fresh_version_takes_the_place_of_the_last() -> None:
     cache = holding(leased())
     newer = leased(key_facts(version=2))
     cache.put(newer, MONOTONIC_MS + 60_000)
-    assert cache.held() == [newer]
+    assert cache.all() == [newer]
 
 
 def test_what_is_over_is_dropped_though_nobody_asks() -> None:

@@ -107,7 +107,7 @@ async def test_what_the_view_takes_back_is_dropped_at_once(change: str) -> None:
             vault.put(key_facts(status=KeyStatus.DISABLED), KEY)
         case "moved":
             vault.put(key_facts(origin="https://gateway.example"), KEY)
-    leases.view_changed()
+    leases.evict_unusable()
     assert len(leases) == 0
 
 
@@ -230,7 +230,7 @@ async def test_a_vault_that_is_back_is_asked_anew_with_another_nonce(error: Exce
 
 
 async def test_a_question_that_got_lost_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_client, "_ANSWER_TIMEOUTS", Backoff(0.02, lease_client.LEASE_SECONDS))
+    monkeypatch.setattr(lease_client, "_REPLY_TIMEOUTS", Backoff(0.02, lease_client.LEASE_SECONDS))
     vault, mute = vault_with_a_key(), Mute()
 
     async def loses_the_first(asked: LeaseKey) -> SealedKey:
@@ -338,7 +338,7 @@ async def test_neither_failures_nor_logs_repeat_a_key(caplog: pytest.LogCaptureF
             await side.leases.lease(run_with(), origin)
         told.append(f"{refused.value!r} {refused.value.failure!r}")
     assert "canary" not in caplog.text + "".join(told)
-    assert "not taken" in caplog.text
+    assert "rejected a delivered key" in caplog.text
 
 
 # --- a bus that is hostile
