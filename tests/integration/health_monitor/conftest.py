@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.health_monitor.processes import Surroundings
+from tests.integration.health_monitor.processes import MonitorServers
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
-async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
+async def servers(tmp_path: Path) -> AsyncIterator[MonitorServers]:
     """Provisioned, without any service."""
     async with provisioned_bus(tmp_path) as bus:
-        yield Surroundings(bus)
+        yield MonitorServers(bus)

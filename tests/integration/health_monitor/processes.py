@@ -1,7 +1,7 @@
 """A health monitor on a real bus, and what stands around it: a worker, a router that follows the view, an operator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,16 +24,17 @@ from services.health_monitor.app import create_app
 from services.health_monitor.settings import HealthSettings
 from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message
 from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.waiting import eventually, eventually_async
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 ASK_SECONDS = 10.0
 SHORT_REST_SECONDS = 0.5
 OWN = Target(provider="custom", model="llama:8b", tenant="acme", endpoint="ollama")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class MonitorServers:
     """The bus of one test."""
 
     installation: ProvisionedBus
@@ -56,7 +57,7 @@ class Surroundings:
             yield service
         finally:
             service.app.exit()
-            await asyncio.wait_for(life, PATIENCE_SECONDS)
+            await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator["Worker"]:
@@ -117,7 +118,7 @@ class Surroundings:
 
 @dataclass
 class Worker:
-    """A worker that publishes packs."""
+    """A worker that publishes batches."""
 
     client: Client
 
@@ -157,7 +158,7 @@ class Operator:
             return report if report is not None and report.ready else None
 
         try:
-            return await eventually_asked("it reports that it is ready", requested)
+            return await eventually_async("it reports that it is ready", requested)
         finally:
             await subscription.unsubscribe()
 
@@ -210,28 +211,8 @@ async def gone(view: KvView[Health], target: Target = OWN) -> None:
     await eventually(f"{target.key} is closed", lambda: view.get(target.key) is None)
 
 
-async def until_rested(health: Health) -> None:
+async def until_half_open(health: Health) -> None:
     """Return when the target may be tried again."""
     assert health.until is not None
     until = health.until
     await eventually("its rest is over", lambda: datetime.now(UTC) > until)
-
-
-async def eventually(what: str, condition: Callable[[], T | None]) -> T:
-    """The first truthy value of `condition()`. Raises AssertionError naming `what` when it never comes."""
-
-    async def requested() -> T | None:
-        return condition()
-
-    return await eventually_asked(what, requested)
-
-
-async def eventually_asked(what: str, condition: Callable[[], Awaitable[T | None]]) -> T:
-    """The same for a condition that has to be asked for."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (value := await condition()):  # noqa: ASYNC110  # a condition of any kind has no event
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"never happened: {what}") from None
-    return value

@@ -10,23 +10,22 @@ from keyferry.contracts.usage import KeySource
 from keyferry.runtime.views import COMPLETE, ViewWriter, snapshot
 from tests.integration.health_monitor.processes import (
     OWN,
-    PATIENCE_SECONDS,
-    Surroundings,
+    TIMEOUT_SECONDS,
+    MonitorServers,
     ended,
-    eventually,
-    eventually_asked,
     failing,
     gone,
     state,
-    until_rested,
+    until_half_open,
 )
 from tests.support.ledger.attempt_records import attempt_record, batch_message
+from tests.support.waiting import eventually, eventually_async
 
 OPEN, COOLING, CLOSED = CircuitState.OPEN, CircuitState.COOLING, CircuitState.CLOSED
 
 
-async def test_failures_open_a_trial_closes_and_every_change_is_an_event(surroundings: Surroundings) -> None:
-    async with surroundings.monitor(), surroundings.worker() as worker, surroundings.router() as view:
+async def test_failures_open_a_probe_closes_and_every_change_is_an_event(servers: MonitorServers) -> None:
+    async with servers.monitor(), servers.worker() as worker, servers.router() as view:
         await eventually("the view is whole", lambda: view.ready)
         await worker.report([ended(), *failing(5)])
         opened = await state(view, OPEN)
@@ -35,22 +34,22 @@ async def test_failures_open_a_trial_closes_and_every_change_is_an_event(surroun
         assert "4 of 5 attempts" in opened.reason
         assert opened.until is not None
         assert opened.until > opened.changed_at
-        await until_rested(opened)
+        await until_half_open(opened)
         await worker.report(failing(1))
         again = await eventually("it opens for longer", lambda: _changed_since(view.get(OWN.key), opened.changed_at))
         assert again.state is OPEN
-        await until_rested(again)
+        await until_half_open(again)
         await worker.report([ended()])
         await gone(view)
 
         async def told() -> bool:
-            return [event.state for event in await surroundings.events()] == [OPEN, OPEN, CLOSED]
+            return [event.state for event in await servers.events()] == [OPEN, OPEN, CLOSED]
 
-        await eventually_asked("the stream holds every change", told)
+        await eventually_async("the stream holds every change", told)
 
 
-async def test_a_target_that_asks_for_patience_gets_it_for_so_long(surroundings: Surroundings) -> None:
-    async with surroundings.monitor(), surroundings.worker() as worker, surroundings.router() as view:
+async def test_a_target_that_requests_a_pause_cools_for_that_long(servers: MonitorServers) -> None:
+    async with servers.monitor(), servers.worker() as worker, servers.router() as view:
         await worker.report([ended(FailureClass.RATE_LIMIT, retry_after_ms=1500)])
         cooling = await state(view, COOLING)
         assert "asked for a pause of 1.5 s" in cooling.reason
@@ -63,53 +62,53 @@ async def test_a_target_that_asks_for_patience_gets_it_for_so_long(surroundings:
         assert capped.until - datetime.now(UTC) <= timedelta(minutes=10)
 
 
-async def test_what_is_not_the_targets_fault_opens_nothing(surroundings: Surroundings) -> None:
+async def test_failures_of_others_open_nothing(servers: MonitorServers) -> None:
     shared: dict[str, object] = {"provider": "openai", "endpoint": None, "model": "gpt", "key_source": KeySource.BYOK}
-    async with surroundings.monitor() as monitor, surroundings.worker() as worker, surroundings.router() as view:
+    async with servers.monitor() as monitor, servers.worker() as worker, servers.router() as view:
         for failure_class in (FailureClass.AUTH, FailureClass.BAD_REQUEST, FailureClass.CANCELLED, FailureClass.QUOTA):
             await worker.report([ended(failure_class) for _ in range(20)])
         await worker.report([ended(FailureClass.RATE_LIMIT, **(shared | {"retry_after_ms": 60_000}))])
         await worker.report([attempt_record(failure=record.failure, outcome=record.outcome) for record in failing(20)])
         await worker.report(failing(5, endpoint="other"))
         await state(view, OPEN, OWN.model_copy(update={"endpoint": "other"}))
-        await eventually_asked("everything was heard", surroundings.acknowledged)
+        await eventually_async("everything was heard", servers.acknowledged)
         assert (monitor.facts()["open"], monitor.facts()["cooling"]) == ("1", "0")
         assert len(view) == 1
 
 
-async def test_the_same_attempt_in_many_packs_counts_once(surroundings: Surroundings) -> None:
+async def test_the_same_attempt_in_many_batches_counts_once(servers: MonitorServers) -> None:
     once = ended(FailureClass.SERVER)
-    async with surroundings.monitor(), surroundings.worker() as worker, surroundings.operator() as operator:
+    async with servers.monitor(), servers.worker() as worker, servers.operator() as operator:
         for _ in range(10):
             await worker.report([once])
-        await eventually_asked("everything was heard", surroundings.acknowledged)
+        await eventually_async("everything was heard", servers.acknowledged)
         health = (await operator.health("acme"))[OWN]
         assert (health.state, health.samples, health.failures) == (CLOSED, 1, 1)
 
 
-async def test_what_cannot_be_read_keeps_nothing_back(surroundings: Surroundings) -> None:
-    async with surroundings.monitor() as monitor, surroundings.worker() as worker, surroundings.router() as view:
+async def test_malformed_records_hold_up_nothing(servers: MonitorServers) -> None:
+    async with servers.monitor() as monitor, servers.worker() as worker, servers.router() as view:
         await worker.send(b"no pack at all")
         await worker.send(batch_message([b"{}", b"not json", *(record.encode() for record in failing(5))]))
         impostors = [record.model_copy(update={"worker_id": "provider-worker-2"}) for record in failing(5, model="x")]
         await worker.report(impostors)
         await state(view, OPEN)
-        await eventually_asked("everything was heard", surroundings.acknowledged)
+        await eventually_async("everything was heard", servers.acknowledged)
         assert (monitor.facts()["open"], monitor.facts()["targets"]) == ("1", "1")
 
 
-async def test_a_tenant_hears_of_its_own_and_of_what_all_share(surroundings: Surroundings) -> None:
+async def test_a_tenant_sees_its_own_and_shared_targets(servers: MonitorServers) -> None:
     shared: dict[str, object] = {
         "provider": "openai",
         "endpoint": None,
         "model": "gpt",
         "key_source": KeySource.PLATFORM,
     }
-    async with surroundings.monitor(), surroundings.worker() as worker, surroundings.operator() as operator:
+    async with servers.monitor(), servers.worker() as worker, servers.operator() as operator:
         await worker.report(
             [*failing(5, tenant="globex"), *(ended(latency_ms=0) for _ in range(3)), ended(tenant="globex", **shared)]
         )
-        await eventually_asked("everything was heard", surroundings.acknowledged)
+        await eventually_async("everything was heard", servers.acknowledged)
         other, everybodys = OWN.model_copy(update={"tenant": "globex"}), Target(provider="openai", model="gpt")
         acme, globex = await operator.health("acme"), await operator.health("globex")
         assert acme.keys() == {OWN, everybodys}
@@ -118,45 +117,45 @@ async def test_a_tenant_hears_of_its_own_and_of_what_all_share(surroundings: Sur
         assert (acme[OWN].state, acme[OWN].samples, acme[OWN].p95_ms) == (CLOSED, 3, 0)
 
 
-async def test_old_records_open_nothing_after_a_restart(surroundings: Surroundings) -> None:
+async def test_old_records_open_nothing_after_a_restart(servers: MonitorServers) -> None:
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
-    async with surroundings.worker() as worker, surroundings.router() as view:
+    async with servers.worker() as worker, servers.router() as view:
         await worker.report(failing(20, started_at=a_minute_ago))
-        async with surroundings.monitor(), surroundings.operator() as operator:
-            await eventually_asked("everything was heard", surroundings.acknowledged)
+        async with servers.monitor(), servers.operator() as operator:
+            await eventually_async("everything was heard", servers.acknowledged)
             health = (await operator.health("acme"))[OWN]
             assert (health.state, health.failures) == (CLOSED, 20)
             await eventually("the view is whole", lambda: view.ready)
             assert len(view) == 0
-        assert await surroundings.events() == []
+        assert await servers.events() == []
 
 
-async def test_a_successor_takes_over_what_is_open_and_closes_it(surroundings: Surroundings) -> None:
-    async with surroundings.worker() as worker, surroundings.router() as view:
-        async with surroundings.monitor():
+async def test_a_successor_restores_an_open_circuit_and_closes_it(servers: MonitorServers) -> None:
+    async with servers.worker() as worker, servers.router() as view:
+        async with servers.monitor():
             await worker.report(failing(5))
             opened = await state(view, OPEN)
         assert view.get(OWN.key) == opened, "what is known stays when the monitor is gone"
-        async with surroundings.monitor():
+        async with servers.monitor():
             assert view.get(OWN.key) == opened
-            await until_rested(opened)
+            await until_half_open(opened)
             await worker.report([ended()])
             await gone(view)
 
 
-async def test_a_successor_removes_what_is_long_over(surroundings: Surroundings) -> None:
-    async with surroundings.worker() as worker, surroundings.router() as view:
-        async with surroundings.monitor():
+async def test_a_successor_removes_expired_entries(servers: MonitorServers) -> None:
+    async with servers.worker() as worker, servers.router() as view:
+        async with servers.monitor():
             await worker.report(failing(5))
             opened = await state(view, OPEN)
-        await until_rested(opened)
-        async with surroundings.monitor(circuit_forgotten_after_seconds=0.001):
+        await until_half_open(opened)
+        async with servers.monitor(circuit_forgotten_after_seconds=0.001):
             await gone(view)
 
 
-async def test_changes_made_while_the_bus_is_away_come_when_it_is_back(surroundings: Surroundings) -> None:
-    server = surroundings.installation.server
-    async with surroundings.monitor(), surroundings.worker() as worker, surroundings.router() as view:
+async def test_changes_during_a_bus_outage_are_published_afterwards(servers: MonitorServers) -> None:
+    server = servers.installation.server
+    async with servers.monitor(), servers.worker() as worker, servers.router() as view:
         await worker.report([ended(FailureClass.OVERLOADED, retry_after_ms=3000)])
         await state(view, COOLING)
         server.stop()
@@ -166,39 +165,39 @@ async def test_changes_made_while_the_bus_is_away_come_when_it_is_back(surroundi
         await state(view, OPEN)
 
 
-async def test_a_bucket_that_somebody_emptied_is_made_whole_again(surroundings: Surroundings) -> None:
-    async with surroundings.monitor(), surroundings.installation.client(Role.HEALTH_MONITOR) as client:
+async def test_an_emptied_bucket_is_completed_again(servers: MonitorServers) -> None:
+    async with servers.monitor(), servers.installation.client(Role.HEALTH_MONITOR) as client:
         await ViewWriter(client, HEALTH_VIEW).delete(COMPLETE)
 
         async def whole() -> bool:
             return COMPLETE in (await snapshot(client, HEALTH_VIEW))[0]
 
-        await eventually_asked("the bucket is whole", whole)
+        await eventually_async("the bucket is whole", whole)
 
 
-async def test_two_processes_do_not_fight(surroundings: Surroundings) -> None:
+async def test_two_processes_agree(servers: MonitorServers) -> None:
     """Each hears a part; either may close what the other has opened, and nothing comes back."""
     async with (
-        surroundings.monitor(circuit_open_seconds=3) as one,
-        surroundings.monitor(circuit_open_seconds=3) as other,
-        surroundings.worker() as worker,
-        surroundings.router() as view,
+        servers.monitor(circuit_open_seconds=3) as one,
+        servers.monitor(circuit_open_seconds=3) as other,
+        servers.worker() as worker,
+        servers.router() as view,
     ):
         for _ in range(20):
             await worker.report(failing(5))
         opened = await state(view, OPEN)
         await eventually("both know", lambda: one.facts()["open"] == other.facts()["open"] == "1")
-        await until_rested(opened)
+        await until_half_open(opened)
         for _ in range(6):
             await worker.report([ended(), ended()])
         await gone(view)
         await eventually("both know", lambda: one.facts()["open"] == other.facts()["open"] == "0")
-        await eventually_asked("everything was heard", surroundings.acknowledged)
+        await eventually_async("everything was heard", servers.acknowledged)
         assert view.get(OWN.key) is None
         received = [int(process.facts()["attempts"]) for process in (one, other)]
         assert sum(received) == 100 + 12
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        events = await surroundings.events()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        events = await servers.events()
     assert events[-1].state is CLOSED
 
 

@@ -93,7 +93,7 @@ def test_a_second_run_changes_nothing(admin_url: Secret, services_root: Path, tm
 
 
 @pytest.mark.parametrize("lost", ["file", "password"])
-def test_a_lost_password_heals(admin_url: Secret, services_root: Path, tmp_path: Path, lost: str) -> None:
+def test_a_lost_password_is_replaced(admin_url: Secret, services_root: Path, tmp_path: Path, lost: str) -> None:
     file = _run(admin_url, tmp_path, services_root)["alpha"]
     if lost == "file":
         file.unlink()
@@ -105,7 +105,7 @@ def test_a_lost_password_heals(admin_url: Secret, services_root: Path, tmp_path:
     assert _rows(Secret(again.read_text()), "SELECT 1") == [(1,)]
 
 
-def test_status_tells_behind_current_ahead_and_unknown(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
+def test_status_is_behind_current_ahead_or_unknown(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
     def state() -> dict[str, SchemaState]:
         return migrate.read_status(admin_url, SERVICES, services_root)
 
@@ -122,7 +122,7 @@ def test_status_tells_behind_current_ahead_and_unknown(admin_url: Secret, servic
     assert state() == {"alpha": SchemaState.AHEAD, "beta": SchemaState.UNKNOWN}
 
 
-def test_newer_tables_are_left_alone(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
+def test_newer_tables_are_not_migrated(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
     _migration(services_root, "beta", "0002", "ALTER TABLE things ADD COLUMN name text")
     _run(admin_url, tmp_path, services_root)
     (migrate.versions_dir("beta", services_root) / "0002_step.py").unlink()
@@ -132,7 +132,7 @@ def test_newer_tables_are_left_alone(admin_url: Secret, services_root: Path, tmp
     assert _rows(admin_url, "SELECT count(*) FROM alpha.things") == [(0,)]
 
 
-def test_a_failing_migration_undoes_itself_and_keeps_the_ones_before(
+def test_a_failing_migration_is_rolled_back_and_earlier_ones_are_kept(
     admin_url: Secret, services_root: Path, tmp_path: Path
 ) -> None:
     _migration(services_root, "alpha", "0002", "CREATE TABLE more ()")
@@ -145,7 +145,7 @@ def test_a_failing_migration_undoes_itself_and_keeps_the_ones_before(
     assert _rows(admin_url, "SELECT version_num FROM alpha.schema_version") == [("0002",)]
 
 
-def test_migrators_do_not_race(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
+def test_concurrent_migrations_do_not_race(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
     _migration(services_root, "alpha", "0002", "DO $$ BEGIN PERFORM pg_sleep(0.2); CREATE TABLE slow (); END $$")
     with ThreadPoolExecutor(4) as pool:
         runs = [pool.submit(_run, admin_url, tmp_path / "secrets", services_root) for _ in range(4)]
@@ -175,7 +175,7 @@ async def test_a_service_starts_only_on_its_own_tables(admin_url: Secret, servic
         await engine.dispose()
 
 
-def test_a_build_without_migrations_says_so(admin_url: Secret, tmp_path: Path) -> None:
+def test_a_build_without_migrations_is_reported(admin_url: Secret, tmp_path: Path) -> None:
     with pytest.raises(SchemaMismatch, match="this build is incomplete"):
         _run(admin_url, tmp_path, tmp_path / "nowhere")
 

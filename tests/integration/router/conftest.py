@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from deploy.postgres.migrate import migrate
-from tests.integration.router.processes import Surroundings
+from tests.integration.router.processes import RouterServers
 from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
-async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
+async def servers(tmp_path: Path) -> AsyncIterator[RouterServers]:
     """An installation's servers, provisioned and migrated, without any service."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["router"])
     async with provisioned_bus(tmp_path) as bus:
-        yield Surroundings(bus, url_files["router"])
+        yield RouterServers(bus, url_files["router"])

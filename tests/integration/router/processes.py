@@ -40,12 +40,12 @@ from services.router.app import create_app
 from services.router.settings import RouterSettings
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 _FAR_AWAY_UNIX_MS = 4_000_000_000_000
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RouterServers:
     """The servers of one test, and the files that open them."""
 
     bus: ProvisionedBus
@@ -75,11 +75,11 @@ class Surroundings:
                 yield routing
         finally:
             service.app.exit()
-            await asyncio.wait_for(life, PATIENCE_SECONDS)
+            await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     async def _until_ready(self, instance_id: str) -> None:
         """Return once the router says that it has its views."""
-        async with self.bus.client(Role.OPERATOR) as operator, asyncio.timeout(PATIENCE_SECONDS):
+        async with self.bus.client(Role.OPERATOR) as operator, asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 with suppress(NatsError):
                     reply = await operator.request(SERVICE_PING.format(), Ping().encode(), timeout=1)
@@ -103,7 +103,7 @@ class Routing:
     worker: Client
     attempts: list[tuple[AttemptRun, bytes]] = field(default_factory=list)
     refusals: list[frames.Refused] = field(default_factory=list)
-    unheard: bool = False
+    no_subscriber: bool = False
     _numbers: "count[int]" = field(default_factory=count)
 
     async def listen(self) -> None:
@@ -116,7 +116,7 @@ class Routing:
 
     async def knows(self, *models: str) -> dict[str, Model]:
         """What the tenant `acme` can call, once these models are among it."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 found = await self.models()
                 if set(models) <= found.keys():
@@ -168,12 +168,12 @@ class Routing:
     async def _outcome(
         self, subject: str, head: Head, publisher: Client | None = None
     ) -> tuple[AttemptRun | None, Failure | None]:
-        attempts, refusals, self.unheard = len(self.attempts), len(self.refusals), True
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while self.unheard:
-                self.unheard = False
+        attempts, refusals, self.no_subscriber = len(self.attempts), len(self.refusals), True
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while self.no_subscriber:
+                self.no_subscriber = False
                 await (publisher or self.ingress).publish(subject, head.with_body(b'{"body":1}'), reply=self._inbox)
-                while not (self.unheard or len(self.attempts) > attempts or len(self.refusals) > refusals):  # noqa: ASYNC110 - what callbacks fill has no event of its own
+                while not (self.no_subscriber or len(self.attempts) > attempts or len(self.refusals) > refusals):  # noqa: ASYNC110 - what callbacks fill has no event of its own
                     await asyncio.sleep(0.005)
         if len(self.refusals) > refusals:
             return None, self.refusals[-1].failure
@@ -188,7 +188,7 @@ class Routing:
 
     async def _on_frame(self, message: Msg) -> None:
         if not message.data:
-            self.unheard = True  # the server's word that nobody hears the subject: a router that has just started
+            self.no_subscriber = True  # the server's word that nobody hears the subject: a router that has just started
             return
         frame = frames.decode(message.data)
         assert isinstance(frame, frames.Refused)

@@ -12,7 +12,7 @@ from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.process.settings import SettingsError
-from tests.integration.router.processes import PATIENCE_SECONDS, Routing, Surroundings
+from tests.integration.router.processes import TIMEOUT_SECONDS, RouterServers, Routing
 from tests.support.router.keys_and_prices import key_facts, platform_key
 
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=True)
@@ -22,8 +22,8 @@ FOREIGN = key_facts("openai", "key_foreign", tenant="other")
 PLATFORM = platform_key("openai", "key_plat")
 
 
-async def test_an_own_key_pays_and_its_failure_leads_to_the_next(surroundings: Surroundings) -> None:
-    async with surroundings.router([ACME], [OWN, SECOND, FOREIGN, PLATFORM]) as routing:
+async def test_an_own_key_pays_and_its_failure_leads_to_the_next(servers: RouterServers) -> None:
+    async with servers.router([ACME], [OWN, SECOND, FOREIGN, PLATFORM]) as routing:
         await routing.knows("gpt-4o-mini")
         run, _ = await routing.chat("gpt-4o-mini")
         assert run is not None
@@ -41,15 +41,15 @@ async def test_an_own_key_pays_and_its_failure_leads_to_the_next(surroundings: S
         assert failure == refused_key
 
 
-async def test_when_the_key_goes_the_policy_decides(surroundings: Surroundings) -> None:
-    async with surroundings.router([ACME], [OWN, PLATFORM]) as routing:
+async def test_after_the_key_is_removed_the_policy_decides(servers: RouterServers) -> None:
+    async with servers.router([ACME], [OWN, PLATFORM]) as routing:
         await routing.knows("gpt-4o-mini")
-        await surroundings.fill(PROVIDER_KEYS_VIEW, {"acme.key_own": OWN.model_copy(update={"status": KeyStatus.INVALID}),
+        await servers.fill(PROVIDER_KEYS_VIEW, {"acme.key_own": OWN.model_copy(update={"status": KeyStatus.INVALID}),
                                                      "platform.key_plat": PLATFORM})  # fmt: skip
         refusal = await _until_refused(routing.chat, "gpt-4o-mini")
         assert refusal.failure_class is FailureClass.POLICY
         assert "is invalid" in refusal.message
-        await surroundings.fill(PROVIDER_KEYS_VIEW, {"platform.key_plat": PLATFORM})
+        await servers.fill(PROVIDER_KEYS_VIEW, {"platform.key_plat": PLATFORM})
         found = await routing.knows("gpt-4o-mini")
         assert found["gpt-4o-mini"].key_source is KeySource.PLATFORM
         run, _ = await routing.chat("gpt-4o-mini")
@@ -59,13 +59,13 @@ async def test_when_the_key_goes_the_policy_decides(surroundings: Surroundings) 
         assert only is None
         assert failure is not None
         assert "X-Prefer-BYOK" in failure.message
-        await surroundings.fill(TENANTS_VIEW, {"acme": ACME.model_copy(update={"key_policy": KeyPolicy.OWN})})
+        await servers.fill(TENANTS_VIEW, {"acme": ACME.model_copy(update={"key_policy": KeyPolicy.OWN})})
         own_only = await _until_refused(routing.chat, "gpt-4o-mini")
         assert "keyferry keys add --provider openai" in own_only.message
 
 
-async def test_embeddings_keep_to_their_model_and_chats_to_theirs(surroundings: Surroundings) -> None:
-    async with surroundings.router([ACME], [PLATFORM]) as routing:
+async def test_embedding_and_chat_requests_need_models_of_their_kind(servers: RouterServers) -> None:
+    async with servers.router([ACME], [PLATFORM]) as routing:
         found = await routing.knows("text-embedding-3-small")
         assert found["text-embedding-3-small"].dimensions == 1536
         assert "claude-haiku-4-5" not in found
@@ -77,9 +77,9 @@ async def test_embeddings_keep_to_their_model_and_chats_to_theirs(surroundings: 
         assert (failure.failure_class, failure.param) == (FailureClass.BAD_REQUEST, "model")
 
 
-async def test_unapproved_models_wait_for_the_tenants_leave(surroundings: Surroundings) -> None:
+async def test_unapproved_models_need_the_tenants_permission(servers: RouterServers) -> None:
     tuned = OWN.model_copy(update={"models": ["some/new-model"]})
-    async with surroundings.router([ACME], [tuned]) as routing:
+    async with servers.router([ACME], [tuned]) as routing:
         await routing.knows("gpt-4o-mini")
         shown = (await routing.models(unapproved=True))["openrouter/some/new-model"]
         assert (shown.approved, shown.available) == (False, False)
@@ -87,7 +87,7 @@ async def test_unapproved_models_wait_for_the_tenants_leave(surroundings: Surrou
         assert failure is not None
         assert failure.failure_class is FailureClass.POLICY
         assert "keyferry tenants set acme --allow-unapproved" in failure.message
-        await surroundings.fill(TENANTS_VIEW, {"acme": ACME.model_copy(update={"allow_unapproved": True})})
+        await servers.fill(TENANTS_VIEW, {"acme": ACME.model_copy(update={"allow_unapproved": True})})
         await _until_available(routing, "openrouter/some/new-model")
         run, _ = await routing.chat("openrouter/some/new-model")
         assert run is not None
@@ -95,11 +95,11 @@ async def test_unapproved_models_wait_for_the_tenants_leave(surroundings: Surrou
 
 
 async def test_the_operators_price_file_decides_what_the_platform_pays_for(
-    surroundings: Surroundings, tmp_path: Path
+    servers: RouterServers, tmp_path: Path
 ) -> None:
     enterprise = ACME.model_copy(update={"tier": Tier.ENTERPRISE})
     azure = platform_key("azure", "key_az")
-    async with surroundings.router([enterprise], [azure]) as routing:
+    async with servers.router([enterprise], [azure]) as routing:
         _, failure = await routing.chat("azure/gpt-4o")
         assert failure is not None
         assert "KEYFERRY_PRICE_FILE" in failure.message
@@ -108,7 +108,7 @@ async def test_the_operators_price_file_decides_what_the_platform_pays_for(
         'version = "ours"\neffective = 2026-01-01\n'
         '[[price]]\nprovider = "azure"\nmodel = "gpt-4o"\ninput = 2.75\noutput = 11\n'
     )
-    async with surroundings.router([enterprise], [azure], price_file=price_file) as routing:
+    async with servers.router([enterprise], [azure], price_file=price_file) as routing:
         prices = (await routing.knows("gpt-4o"))["gpt-4o"].prices
         assert prices is not None
         assert (prices.input_usd, prices.output_usd, prices.price_version) == (Decimal("2.75"), Decimal(11), "ours")
@@ -117,17 +117,15 @@ async def test_the_operators_price_file_decides_what_the_platform_pays_for(
         assert (run.key_id, run.model) == ("key_az", "gpt-4o")
 
 
-async def test_a_router_does_not_start_with_prices_that_cannot_be_read(
-    surroundings: Surroundings, tmp_path: Path
-) -> None:
+async def test_a_router_does_not_start_with_an_invalid_price_file(servers: RouterServers, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"missing\.toml.*KEYFERRY_PRICE_FILE"):
-        async with surroundings.router([ACME], [], price_file=tmp_path / "missing.toml"):
+        async with servers.router([ACME], [], price_file=tmp_path / "missing.toml"):
             raise AssertionError("the router has started")
 
 
 async def _until_available(routing: Routing, model: str) -> None:
     """Return once a model outside the catalog may be called."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             found = await routing.models(unapproved=True)
             if model in found and found[model].available:
@@ -138,7 +136,7 @@ async def _until_available(routing: Routing, model: str) -> None:
 async def _until_refused(chat: "object", model: str) -> Failure:
     """The refusal, once the view that brings it about has arrived."""
     assert callable(chat)
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             _, failure = await chat(model)
             if failure is not None:

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from deploy.postgres.migrate import migrate
-from tests.integration.tenant_directory.processes import PEPPER, Surroundings
+from tests.integration.tenant_directory.processes import PEPPER, DirectoryServers
 from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
-async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
+async def servers(tmp_path: Path) -> AsyncIterator[DirectoryServers]:
     """An installation's servers, provisioned and migrated, without any service."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["tenant_directory"])
     pepper_file = tmp_path / "pepper"
     pepper_file.write_text(PEPPER.reveal())
     async with provisioned_bus(tmp_path) as bus:
-        yield Surroundings(bus, admin_url, url_files["tenant_directory"], pepper_file)
+        yield DirectoryServers(bus, admin_url, url_files["tenant_directory"], pepper_file)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -33,13 +33,13 @@ from services.tenant_directory.app import create_app
 from services.tenant_directory.settings import DirectorySettings
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 ASK_SECONDS = 10.0
 PEPPER = Secret("a pepper for tests, nothing else")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class DirectoryServers:
     """The servers of one test, and the files that open them."""
 
     bus: ProvisionedBus
@@ -81,7 +81,7 @@ class Surroundings:
             yield service
         finally:
             service.app.exit()
-            await asyncio.wait_for(life, PATIENCE_SECONDS)
+            await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     @asynccontextmanager
     async def connected(self, role: Role) -> AsyncIterator[Bus]:
@@ -157,7 +157,7 @@ async def until_it_reports_ready(operator: Bus, instance_id: str) -> None:
     inbox = operator.client.new_inbox()
     await operator.client.subscribe(f"{inbox}.*", cb=note)
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             for number in count():
                 if any(report.ready and report.instance_id == instance_id for report in reports):
                     return
@@ -174,13 +174,3 @@ def token_command(tenant: str, digest: str) -> CreateClientToken:
 
 def new_digest() -> str:
     return secrets.token_hex(32)
-
-
-async def eventually(what: str, condition: Callable[[], object]) -> None:
-    """Return when `condition()` holds. Raises AssertionError naming `what` when it never does."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"never happened: {what}") from None

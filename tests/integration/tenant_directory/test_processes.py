@@ -20,7 +20,8 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.schema_check import SchemaMismatch
 from keyferry.runtime.process.lifecycle import Service
 from services.tenant_directory.app import create_app
-from tests.integration.tenant_directory.processes import Follower, Operator, Surroundings, eventually
+from tests.integration.tenant_directory.processes import DirectoryServers, Follower, Operator
+from tests.support.waiting import eventually
 
 KILLS = 5
 
@@ -29,19 +30,19 @@ def relays(*services: Service) -> list[str]:
     return [service.facts()["relay"] for service in services]
 
 
-def execute(surroundings: Surroundings, statement: str) -> None:
+def execute(servers: DirectoryServers, statement: str) -> None:
     """Run a statement as the database's superuser."""
-    url = make_url(surroundings.admin_url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = make_url(servers.admin_url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement.encode())
 
 
-async def test_of_two_replicas_one_publishes_and_the_other_takes_over(surroundings: Surroundings) -> None:
+async def test_of_two_replicas_one_publishes_and_the_other_takes_over(servers: DirectoryServers) -> None:
     async with (
-        surroundings.operator() as operator,
-        surroundings.ingress() as ingress,
-        surroundings.process() as first,
-        surroundings.process() as second,
+        servers.operator() as operator,
+        servers.ingress() as ingress,
+        servers.process() as first,
+        servers.process() as second,
     ):
         assert relays(first, second) == ["leading", "following"]
         await create_many(operator, ingress, "both")
@@ -57,14 +58,14 @@ async def create_many(operator: Operator, ingress: Follower, prefix: str) -> Non
     await eventually("all are in the view", lambda: all(ingress.tenants.get(name) for name in names))
 
 
-async def test_a_relay_that_loses_its_connection_takes_the_lock_again(surroundings: Surroundings) -> None:
+async def test_a_relay_that_loses_its_connection_takes_the_lock_again(servers: DirectoryServers) -> None:
     async with (
-        surroundings.process() as service,
-        surroundings.operator() as operator,
-        surroundings.ingress() as ingress,
+        servers.process() as service,
+        servers.operator() as operator,
+        servers.ingress() as ingress,
     ):
         execute(
-            surroundings,
+            servers,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
@@ -73,18 +74,18 @@ async def test_a_relay_that_loses_its_connection_takes_the_lock_again(surroundin
         await create_many(operator, ingress, "after")
 
 
-async def test_a_database_that_goes_away_is_said_and_survived(
-    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+async def test_a_database_outage_is_reported_and_survived(
+    servers: DirectoryServers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = make_url(surroundings.admin_url.reveal()).database
+    database = make_url(servers.admin_url.reveal()).database
     async with (
-        surroundings.process() as service,
-        surroundings.operator() as operator,
-        surroundings.ingress() as ingress,
+        servers.process() as service,
+        servers.operator() as operator,
+        servers.ingress() as ingress,
     ):
-        execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
+        execute_elsewhere(servers, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
         execute_elsewhere(
-            surroundings, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+            servers, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
         )
         await eventually("it is not ready", lambda: not service.ready)
         requests: list[tuple[AnySubject, Message]] = [
@@ -96,32 +97,32 @@ async def test_a_database_that_goes_away_is_said_and_survived(
                 await operator.ask(subject, question)
             assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
         assert "because of PostgreSQL" in caplog.text
-        execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+        execute_elsewhere(servers, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
         await eventually("it is ready again", lambda: service.ready)
         await create_many(operator, ingress, "after")
 
 
-def execute_elsewhere(surroundings: Surroundings, statement: str) -> None:
+def execute_elsewhere(servers: DirectoryServers, statement: str) -> None:
     """The same over a connection to another database."""
-    url = make_url(surroundings.admin_url.reveal()).set(drivername="postgresql", database="postgres")
+    url = make_url(servers.admin_url.reveal()).set(drivername="postgresql", database="postgres")
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
         connection.execute(statement.encode())
 
 
-async def test_tables_of_another_build_keep_it_from_starting(surroundings: Surroundings) -> None:
-    execute(surroundings, "UPDATE tenant_directory.schema_version SET version_num = '9999'")
+async def test_tables_of_another_build_keep_it_from_starting(servers: DirectoryServers) -> None:
+    execute(servers, "UPDATE tenant_directory.schema_version SET version_num = '9999'")
     with pytest.raises(SchemaMismatch, match="newer than this build"):
-        await create_app(surroundings.settings()).run()
+        await create_app(servers.settings()).run()
 
 
-async def test_what_was_answered_is_published_although_the_process_is_killed(surroundings: Surroundings) -> None:
+async def test_answered_changes_are_published_even_if_the_process_is_killed(servers: DirectoryServers) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     delays = random.Random(seed)
     created: list[str] = []
-    async with surroundings.operator() as operator, surroundings.ingress() as ingress:
+    async with servers.operator() as operator, servers.ingress() as ingress:
         for life in range(KILLS):
-            async with child(surroundings) as process:
+            async with child(servers) as process:
                 await until_it_answers(operator)
                 creating = asyncio.create_task(create_until_it_dies(operator, f"life-{life}", created))
                 wanted = len(created) + 1
@@ -129,7 +130,7 @@ async def test_what_was_answered_is_published_although_the_process_is_killed(sur
                 await asyncio.sleep(delays.random() * 0.1)
                 process.kill()
                 await creating
-        async with surroundings.process():
+        async with servers.process():
             await eventually("the views are whole", lambda: ingress.ready)
             await eventually("all are in the view", lambda: all(ingress.tenants.get(name) for name in created))
             listed = await operator.ask(TENANT_LIST, ListTenants())
@@ -166,13 +167,13 @@ async def until_it_answers(operator: Operator) -> None:
 
 
 @asynccontextmanager
-async def child(surroundings: Surroundings) -> AsyncIterator[asyncio.subprocess.Process]:
+async def child(servers: DirectoryServers) -> AsyncIterator[asyncio.subprocess.Process]:
     """The directory as a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "services.tenant_directory",
-        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | surroundings.environment(),
+        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | servers.environment(),
     )
     try:
         yield process
@@ -182,19 +183,19 @@ async def child(surroundings: Surroundings) -> AsyncIterator[asyncio.subprocess.
         await process.wait()
 
 
-async def test_a_process_drains_and_exits_cleanly(surroundings: Surroundings) -> None:
-    async with surroundings.operator() as operator, child(surroundings) as process:
+async def test_a_process_drains_and_exits_cleanly(servers: DirectoryServers) -> None:
+    async with servers.operator() as operator, child(servers) as process:
         await until_it_answers(operator)
         await operator.create_tenant("acme")
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
-async def test_a_process_waits_for_the_database(surroundings: Surroundings, caplog: pytest.LogCaptureFixture) -> None:
-    database = make_url(surroundings.admin_url.reveal()).database
-    execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
-    async with surroundings.starting() as service:
+async def test_a_process_waits_for_the_database(servers: DirectoryServers, caplog: pytest.LogCaptureFixture) -> None:
+    database = make_url(servers.admin_url.reveal()).database
+    execute_elsewhere(servers, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
+    async with servers.starting() as service:
         await eventually("it says what it waits for", lambda: "PostgreSQL" in caplog.text)
         assert "make up" in caplog.text
-        execute_elsewhere(surroundings, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+        execute_elsewhere(servers, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
         await eventually("it is ready", lambda: service.ready)

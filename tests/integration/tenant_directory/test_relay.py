@@ -14,7 +14,8 @@ from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.store import DirectoryStore, outbox
-from tests.integration.tenant_directory.processes import Follower, Surroundings, eventually
+from tests.integration.tenant_directory.processes import DirectoryServers, Follower
+from tests.support.waiting import eventually
 
 NEVER_SECONDS = 3600.0
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
@@ -22,14 +23,14 @@ ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
 
 @asynccontextmanager
 async def relay(
-    surroundings: Surroundings,
+    servers: DirectoryServers,
     bus: Bus,
     *,
     poll_seconds: float = NEVER_SECONDS,
     reconcile_seconds: float = NEVER_SECONDS,
 ) -> AsyncIterator[tuple[Relay, DirectoryStore]]:
     """A relay and the store it publishes for; its engine outlives it."""
-    engine = engine_for(surroundings.settings())
+    engine = engine_for(servers.settings())
     store = DirectoryStore(engine)
     writers = {bucket.name: ViewWriter(bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
     relay = Relay(
@@ -44,35 +45,35 @@ async def relay(
 
 
 @asynccontextmanager
-async def users(surroundings: Surroundings) -> AsyncIterator[tuple[Bus, Follower]]:
-    async with surroundings.connected(Role.TENANT_DIRECTORY) as bus, surroundings.ingress() as ingress:
+async def users(servers: DirectoryServers) -> AsyncIterator[tuple[Bus, Follower]]:
+    async with servers.connected(Role.TENANT_DIRECTORY) as bus, servers.ingress() as ingress:
         yield bus, ingress
 
 
-async def test_it_publishes_when_it_is_woken(surroundings: Surroundings) -> None:
-    async with users(surroundings) as (bus, ingress), relay(surroundings, bus) as (woken, store):
+async def test_it_publishes_when_it_is_woken(servers: DirectoryServers) -> None:
+    async with users(servers) as (bus, ingress), relay(servers, bus) as (woken, store):
         await eventually("it leads", lambda: woken.state is RelayState.LEADING)
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         woken.wake()
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == ACME)
 
 
-async def test_it_looks_by_itself_now_and_then(surroundings: Surroundings) -> None:
-    async with users(surroundings) as (bus, ingress), relay(surroundings, bus, poll_seconds=0.05) as (polling, store):
+async def test_it_polls_the_outbox(servers: DirectoryServers) -> None:
+    async with users(servers) as (bus, ingress), relay(servers, bus, poll_seconds=0.05) as (polling, store):
         await eventually("it leads", lambda: polling.state is RelayState.LEADING)
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == ACME)
 
 
-async def test_it_repairs_a_bucket_now_and_then(surroundings: Surroundings) -> None:
+async def test_it_reconciles_a_bucket_periodically(servers: DirectoryServers) -> None:
     written: list[str] = []
 
     async def note(message: Msg) -> None:
         written.append(message.subject.removeprefix(TENANTS_VIEW.view_prefix))
 
     async with (
-        users(surroundings) as (bus, ingress),
-        relay(surroundings, bus, poll_seconds=0.05, reconcile_seconds=0.1) as (_, store),
+        users(servers) as (bus, ingress),
+        relay(servers, bus, poll_seconds=0.05, reconcile_seconds=0.1) as (_, store),
     ):
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == ACME)
@@ -90,8 +91,8 @@ async def test_it_repairs_a_bucket_now_and_then(surroundings: Surroundings) -> N
         await eventually("and whole", lambda: {key for key, _ in ingress.tenants} == {"acme", "platform"})
 
 
-async def test_it_repairs_a_bucket_when_it_is_told_to(surroundings: Surroundings) -> None:
-    async with users(surroundings) as (bus, ingress), relay(surroundings, bus) as (told, _):
+async def test_it_reconciles_a_bucket_on_request(servers: DirectoryServers) -> None:
+    async with users(servers) as (bus, ingress), relay(servers, bus) as (told, _):
         await eventually("it leads", lambda: told.state is RelayState.LEADING)
         await ViewWriter(bus.client, TENANTS_VIEW).put("intruder", ACME.encode())
         await eventually("the intruder is seen", lambda: ingress.tenants.get("intruder"))
@@ -99,11 +100,11 @@ async def test_it_repairs_a_bucket_when_it_is_told_to(surroundings: Surroundings
         await eventually("the intruder is gone", lambda: ingress.tenants.get("intruder") is None)
 
 
-async def test_it_lets_the_lock_go_when_it_stops(surroundings: Surroundings) -> None:
+async def test_it_releases_the_lock_when_it_stops(servers: DirectoryServers) -> None:
     async with (
-        users(surroundings) as (bus, _),
-        relay(surroundings, bus, poll_seconds=0.05) as (first, store),
-        relay(surroundings, bus, poll_seconds=0.05) as (second, _),
+        users(servers) as (bus, _),
+        relay(servers, bus, poll_seconds=0.05) as (first, store),
+        relay(servers, bus, poll_seconds=0.05) as (second, _),
     ):
         await eventually("one leads", lambda: RelayState.LEADING in (first.state, second.state))
         await eventually("the other follows", lambda: RelayState.FOLLOWING in (first.state, second.state))
@@ -117,13 +118,13 @@ async def test_it_lets_the_lock_go_when_it_stops(surroundings: Surroundings) -> 
         assert [tenant.tenant for tenant in await store.list_tenants()] == ["platform"]
 
 
-async def test_stopped_it_publishes_nothing_and_forgets_nothing(surroundings: Surroundings) -> None:
-    async with users(surroundings) as (bus, ingress), relay(surroundings, bus) as (stopped, store):
+async def test_a_stopped_relay_publishes_and_deletes_nothing(servers: DirectoryServers) -> None:
+    async with users(servers) as (bus, ingress), relay(servers, bus) as (stopped, store):
         await eventually("it leads", lambda: stopped.state is RelayState.LEADING)
         await stopped.stop()
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         stopped.wake()
-        engine = engine_for(surroundings.settings())
+        engine = engine_for(servers.settings())
         async with engine.connect() as connection:
             assert await connection.scalar(select(func.count()).select_from(outbox)) == 1
         await engine.dispose()

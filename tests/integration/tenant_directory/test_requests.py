@@ -35,12 +35,12 @@ from keyferry.contracts.topology import (
     subscriptions_of,
 )
 from keyferry.runtime.bus.requests import Refused
-from tests.integration.tenant_directory.processes import Operator, Surroundings, new_digest, token_command
+from tests.integration.tenant_directory.processes import DirectoryServers, Operator, new_digest, token_command
 
 
 @pytest.fixture
-async def operator(surroundings: Surroundings) -> AsyncIterator[Operator]:
-    async with surroundings.process(), surroundings.operator() as operator:
+async def operator(servers: DirectoryServers) -> AsyncIterator[Operator]:
+    async with servers.process(), servers.operator() as operator:
         yield operator
 
 
@@ -50,8 +50,8 @@ async def refusal(operator: Operator, subject: AnySubject, question: Message) ->
     return caught.value.refusal.code, caught.value.refusal.message
 
 
-async def test_it_hears_what_the_topology_says(surroundings: Surroundings) -> None:
-    async with surroundings.starting() as service:
+async def test_it_subscribes_to_the_topologys_subjects(servers: DirectoryServers) -> None:
+    async with servers.starting() as service:
         assert sorted(subject.name for subject in service.bus.subscriptions) == sorted(
             subject.name for subject in subscriptions_of(Role.TENANT_DIRECTORY)
         )
@@ -66,7 +66,7 @@ async def test_tenants(operator: Operator) -> None:
     assert await operator.ask(TENANT_LIST, ListTenants()) == Tenants(tenants=[changed, platform])
 
 
-async def test_whose_keys_pay_is_kept_with_the_tenant(operator: Operator) -> None:
+async def test_the_key_policy_is_stored_with_the_tenant(operator: Operator) -> None:
     created = await operator.create_tenant("acme")
     assert (created.key_policy, created.drop_unsupported) == (None, False)
     command = UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, drop_unsupported=True)
@@ -77,7 +77,7 @@ async def test_whose_keys_pay_is_kept_with_the_tenant(operator: Operator) -> Non
     assert renamed in (await operator.ask(TENANT_LIST, ListTenants())).tenants
 
 
-async def test_whether_unapproved_models_may_be_called_is_kept_with_the_tenant(operator: Operator) -> None:
+async def test_the_permission_for_unapproved_models_is_stored_with_the_tenant(operator: Operator) -> None:
     assert not (await operator.create_tenant("acme")).allow_unapproved
     for allowed in (True, False):
         command = UpdateTenant(tenant="acme", allow_unapproved=allowed)
@@ -115,7 +115,7 @@ async def test_a_tenant_is_created_once(operator: Operator) -> None:
     assert (await operator.ask(TENANT_LIST, ListTenants())).tenants[0].name == "Acme"
 
 
-async def test_a_token_is_registered_once_whoever_asks(operator: Operator) -> None:
+async def test_a_token_is_registered_once_for_any_tenant(operator: Operator) -> None:
     await operator.create_tenant("acme")
     await operator.create_tenant("other")
     digest = new_digest()
@@ -126,7 +126,7 @@ async def test_a_token_is_registered_once_whoever_asks(operator: Operator) -> No
         assert message == "this client token is already registered. Create another one and register that"
 
 
-async def test_refusals_say_what_to_do(operator: Operator) -> None:
+async def test_refusals_contain_the_remedy(operator: Operator) -> None:
     await operator.create_tenant("acme")
     await operator.create_tenant("stopped")
     token, _ = await operator.create_token("acme")
@@ -153,18 +153,18 @@ async def test_refusals_say_what_to_do(operator: Operator) -> None:
         assert detail in (await refusal(operator, subject, question))[1]
 
 
-async def test_an_unknown_setting_is_refused_by_name(operator: Operator) -> None:
+async def test_an_unknown_field_is_rejected_by_name(operator: Operator) -> None:
     reply = await operator.bus.client.request(
         TENANT_CREATE.format(), b'{"tenant": "acme", "name": "Acme", "teir": "free"}', timeout=10
     )
     assert b"teir: Extra inputs are not permitted" in reply.data
 
 
-async def test_the_database_never_holds_what_opens_the_gateway(operator: Operator, surroundings: Surroundings) -> None:
+async def test_the_database_never_holds_a_usable_token(operator: Operator, servers: DirectoryServers) -> None:
     await operator.create_tenant("acme")
     minted = client_token.mint().reveal()
     await operator.create_token("acme", client_token.digest(minted))
-    url = make_url(surroundings.admin_url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = make_url(servers.admin_url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         rows = str(connection.execute("SELECT t::text FROM tenant_directory.client_tokens t").fetchall())
         rows += str(connection.execute("SELECT o::text FROM tenant_directory.outbox o").fetchall())

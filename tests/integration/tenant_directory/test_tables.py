@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from keyferry.runtime.database.schema_check import VERSION_TABLE
 from services.tenant_directory.store import SCHEMA, metadata
-from tests.integration.tenant_directory.processes import Surroundings
+from tests.integration.tenant_directory.processes import DirectoryServers
 
 TOKEN = {
     "token_id": "'tok_1'",
@@ -25,9 +25,9 @@ TOKEN = {
 
 
 @pytest.fixture
-def connection(surroundings: Surroundings) -> Iterator[psycopg.Connection]:
+def connection(servers: DirectoryServers) -> Iterator[psycopg.Connection]:
     """As the service's own role."""
-    url = make_url(surroundings.database_url_file.read_text().strip()).set(drivername="postgresql")
+    url = make_url(servers.database_url_file.read_text().strip()).set(drivername="postgresql")
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
         yield connection
 
@@ -38,10 +38,10 @@ def insert(connection: psycopg.Connection, **changed: str) -> None:
     connection.execute(statement.encode())
 
 
-def test_migrations_make_what_the_store_expects(surroundings: Surroundings) -> None:
+def test_migrations_match_the_stores_metadata(servers: DirectoryServers) -> None:
     # With another default schema the comparison sees the tables under the name of theirs.
     engine = create_engine(
-        surroundings.database_url_file.read_text().strip(),
+        servers.database_url_file.read_text().strip(),
         poolclass=NullPool,
         connect_args={"options": "-c search_path=public"},
     )
@@ -59,7 +59,7 @@ def test_migrations_make_what_the_store_expects(surroundings: Surroundings) -> N
         assert compare_metadata(context, metadata) == []
 
 
-def test_a_right_row_is_taken(connection: psycopg.Connection) -> None:
+def test_a_valid_row_is_accepted(connection: psycopg.Connection) -> None:
     insert(connection)
     insert(connection, token_id="'tok_2'", fingerprint="repeat('cd', 32)", allowed_models="ARRAY['gpt-x']")
 
@@ -77,7 +77,7 @@ def test_a_right_row_is_taken(connection: psycopg.Connection) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_row_is_not(connection: psycopg.Connection, wrong: dict[str, str]) -> None:
+def test_an_invalid_row_is_rejected(connection: psycopg.Connection, wrong: dict[str, str]) -> None:
     with pytest.raises(psycopg.IntegrityError):
         insert(connection, **wrong)
 
@@ -88,11 +88,11 @@ def test_no_two_tokens_share_a_fingerprint(connection: psycopg.Connection) -> No
         insert(connection, token_id="'tok_2'")
 
 
-def test_a_tier_is_a_known_one(connection: psycopg.Connection) -> None:
+def test_an_unknown_tier_is_rejected(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute("INSERT INTO tenant_directory.tenants (tenant, name, tier) VALUES ('a', 'A', 'golden')")
 
 
-def test_a_policy_about_keys_is_a_known_one(connection: psycopg.Connection) -> None:
+def test_an_unknown_key_policy_is_rejected(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute("UPDATE tenant_directory.tenants SET key_policy = 'everybody'")

@@ -22,22 +22,22 @@ from keyferry.runtime.database.outbox import enqueue
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
 from services.tenant_directory.store import DirectoryStore, outbox
 from tests.integration.tenant_directory.processes import (
-    PATIENCE_SECONDS,
     PEPPER,
+    TIMEOUT_SECONDS,
+    DirectoryServers,
     Follower,
-    Surroundings,
-    eventually,
     new_digest,
     token_command,
 )
+from tests.support.waiting import eventually
 
 REVOCATIONS = 10
 
 
 @asynccontextmanager
-async def tables(surroundings: Surroundings) -> AsyncIterator[tuple[DirectoryStore, AsyncEngine]]:
+async def tables(servers: DirectoryServers) -> AsyncIterator[tuple[DirectoryStore, AsyncEngine]]:
     """The tables as a process would see them that dies after each commit, before it publishes anything."""
-    engine = engine_for(surroundings.settings())
+    engine = engine_for(servers.settings())
     yield DirectoryStore(engine), engine
     await engine.dispose()
 
@@ -54,7 +54,7 @@ async def bucket_is(bus: Bus, bucket: Bucket[Any], wanted: dict[str, bytes]) -> 
 
 async def read(bus: Bus, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
     """A bucket's entries and last sequence, however busy the server is."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             with suppress(SnapshotFailed):
                 return await snapshot(bus.client, bucket)
@@ -71,8 +71,8 @@ def holds(ingress: Follower, fingerprint: str, token: ClientToken) -> bool:
     return ingress.tokens.get(fingerprint) == token
 
 
-async def test_a_revocation_is_seen_by_the_ingress(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.operator() as operator, surroundings.ingress() as ingress:
+async def test_a_revocation_is_seen_by_the_ingress(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.operator() as operator, servers.ingress() as ingress:
         await operator.create_tenant("acme")
         for _ in range(REVOCATIONS):
             token, fingerprint = await operator.create_token("acme")
@@ -83,8 +83,8 @@ async def test_a_revocation_is_seen_by_the_ingress(surroundings: Surroundings) -
             await eventually("its revocation is, too", partial(holds, ingress, fingerprint, revoked))
 
 
-async def test_a_suspension_is_seen_by_ingress_and_router(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.operator() as operator, surroundings.ingress() as ingress:
+async def test_a_suspension_is_seen_by_ingress_and_router(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.operator() as operator, servers.ingress() as ingress:
         tenant = await operator.create_tenant("acme")
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme") == tenant)
         await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", suspended=True))
@@ -92,27 +92,27 @@ async def test_a_suspension_is_seen_by_ingress_and_router(surroundings: Surround
         assert ingress.tenants.get("acme") == tenant.model_copy(update={"suspended": True})
 
 
-async def test_the_platforms_tenant_is_there_from_the_start(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.ingress() as ingress:
+async def test_the_platforms_tenant_exists_from_the_start(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.ingress() as ingress:
         await eventually("the views are whole", lambda: ingress.ready)
         assert dict(ingress.tenants) == {"platform": Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)}
         assert len(ingress.tokens) == 0
 
 
-async def test_nobody_is_ready_before_the_first_reconciliation(surroundings: Surroundings) -> None:
-    async with surroundings.ingress() as ingress:
-        async with tables(surroundings) as (store, _):
+async def test_readers_are_not_ready_before_the_first_reconciliation(servers: DirectoryServers) -> None:
+    async with servers.ingress() as ingress:
+        async with tables(servers) as (store, _):
             await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         assert not ingress.ready
-        async with surroundings.process():
+        async with servers.process():
             await eventually("the views are whole", lambda: ingress.ready)
 
 
-async def test_what_is_committed_while_nats_is_away_is_published_when_it_is_back(surroundings: Surroundings) -> None:
+async def test_changes_during_a_nats_outage_are_published_afterwards(servers: DirectoryServers) -> None:
     async with (
-        surroundings.process() as service,
-        surroundings.ingress() as ingress,
-        tables(surroundings) as (
+        servers.process() as service,
+        servers.ingress() as ingress,
+        tables(servers) as (
             store,
             engine,
         ),
@@ -124,7 +124,7 @@ async def test_what_is_committed_while_nats_is_away_is_published_when_it_is_back
             states.append(message.data)
 
         await ingress.bus.client.subscribe(f"{CLIENT_TOKENS_VIEW.view_prefix}>", cb=note)
-        surroundings.bus.server.kill()
+        servers.bus.server.kill()
         await eventually("the directory notices", lambda: not service.ready)
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         fingerprint = client_token.fingerprint(digest := new_digest(), PEPPER)
@@ -133,7 +133,7 @@ async def test_what_is_committed_while_nats_is_away_is_published_when_it_is_back
         )
         await store.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id), datetime.now(UTC))
         assert await waiting_rows(engine) == 3
-        surroundings.bus.server.restart()
+        servers.bus.server.restart()
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
         await eventually("so is the token", lambda: ingress.tokens.get(fingerprint))
         assert all(b"revoked_at" in state for state in states), "an older state must not show up after the newer one"
@@ -141,23 +141,23 @@ async def test_what_is_committed_while_nats_is_away_is_published_when_it_is_back
         await until_published(engine)
 
 
-async def test_a_successor_publishes_what_its_predecessor_committed(surroundings: Surroundings) -> None:
-    async with tables(surroundings) as (store, engine), surroundings.connected(Role.TENANT_DIRECTORY) as bus:
+async def test_a_successor_publishes_what_its_predecessor_committed(servers: DirectoryServers) -> None:
+    async with tables(servers) as (store, engine), servers.connected(Role.TENANT_DIRECTORY) as bus:
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         assert await waiting_rows(engine) == 1
-        async with surroundings.process():
+        async with servers.process():
             assert await waiting_rows(engine) == 0
             assert await buckets_agree(store, bus)
 
 
-async def test_a_commit_of_another_process_is_published_without_a_word_from_it(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, _):
+async def test_a_commit_of_another_process_is_published_without_a_wake(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.ingress() as ingress, tables(servers) as (store, _):
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
 
 
-async def test_a_rolled_back_change_is_never_published(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, engine):
+async def test_a_rolled_back_change_is_never_published(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.ingress() as ingress, tables(servers) as (store, engine):
         async with engine.begin() as connection:
             await enqueue(connection, outbox, TENANTS_VIEW.name, "ghost", b"{}")
             await connection.rollback()
@@ -166,8 +166,8 @@ async def test_a_rolled_back_change_is_never_published(surroundings: Surrounding
         assert {key for key, _ in ingress.tenants} == {"acme", "platform"}
 
 
-async def test_a_null_deletes_and_order_is_kept(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, engine):
+async def test_a_null_deletes_and_order_is_kept(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.ingress() as ingress, tables(servers) as (store, engine):
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
         async with engine.begin() as connection:
@@ -181,59 +181,59 @@ async def test_a_null_deletes_and_order_is_kept(surroundings: Surroundings) -> N
         assert last.name == "Acme 1199"
 
 
-async def test_a_row_for_a_view_of_another_build_does_not_stop_the_others(surroundings: Surroundings) -> None:
-    async with surroundings.process(), surroundings.ingress() as ingress, tables(surroundings) as (store, engine):
+async def test_a_row_for_a_view_of_another_build_does_not_stop_the_others(servers: DirectoryServers) -> None:
+    async with servers.process(), servers.ingress() as ingress, tables(servers) as (store, engine):
         async with engine.begin() as connection:
             await enqueue(connection, outbox, "unheard_of", "key", b"{}")
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
 
 
-async def test_a_tampered_bucket_is_repaired_at_the_start(surroundings: Surroundings) -> None:
-    async with tables(surroundings) as (store, _), surroundings.connected(Role.TENANT_DIRECTORY) as bus:
+async def test_a_tampered_bucket_is_repaired_at_the_start(servers: DirectoryServers) -> None:
+    async with tables(servers) as (store, _), servers.connected(Role.TENANT_DIRECTORY) as bus:
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await store.create_tenant(CreateTenant(tenant="other", name="Other"))
-        async with surroundings.process():
+        async with servers.process():
             assert await buckets_agree(store, bus)
         writer = ViewWriter(bus.client, TENANTS_VIEW)
         await writer.put("acme", Tenant(tenant="acme", name="Mine now", tier=Tier.ENTERPRISE).encode())
         await writer.put("intruder", Tenant(tenant="intruder", name="Intruder", tier=Tier.ENTERPRISE).encode())
         await writer.delete("other")
         assert not await buckets_agree(store, bus)
-        async with surroundings.process():
+        async with servers.process():
             assert await buckets_agree(store, bus)
 
 
-async def test_nothing_is_written_at_a_start_when_nothing_differs(surroundings: Surroundings) -> None:
-    async with surroundings.connected(Role.TENANT_DIRECTORY) as bus:
-        async with surroundings.process(), surroundings.operator() as operator:
+async def test_nothing_is_written_at_a_start_when_nothing_differs(servers: DirectoryServers) -> None:
+    async with servers.connected(Role.TENANT_DIRECTORY) as bus:
+        async with servers.process(), servers.operator() as operator:
             await operator.create_tenant("acme")
             token, _ = await operator.create_token("acme")
             await operator.revoke(token)
-            async with tables(surroundings) as (_, engine):
+            async with tables(servers) as (_, engine):
                 await until_published(engine)
         before = [await read(bus, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
-        async with surroundings.process():
+        async with servers.process():
             after = [await read(bus, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
         assert after == before
 
 
-async def test_a_lost_bucket_is_filled_again_complete_last(surroundings: Surroundings) -> None:
+async def test_a_lost_bucket_is_filled_again_complete_last(servers: DirectoryServers) -> None:
     written: list[str] = []
 
     async def note(message: Msg) -> None:
         written.append(message.subject)
 
-    async with tables(surroundings) as (store, _), surroundings.connected(Role.PROVISIONER) as bus:
+    async with tables(servers) as (store, _), servers.connected(Role.PROVISIONER) as bus:
         for name in ("acme", "other", "third"):
             await store.create_tenant(CreateTenant(tenant=name, name=name))
-        async with surroundings.process():
+        async with servers.process():
             assert await buckets_agree(store, bus)
         await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
-        await provision(surroundings.bus.nats_url, surroundings.bus.seed_file(Role.PROVISIONER))
+        await provision(servers.bus.nats_url, servers.bus.seed_file(Role.PROVISIONER))
         assert (await read(bus, TENANTS_VIEW))[0] == {}
         await bus.client.subscribe(f"{TENANTS_VIEW.view_prefix}>", cb=note)
-        async with surroundings.process():
+        async with servers.process():
             await eventually("the bucket is whole", lambda: f"{TENANTS_VIEW.view_prefix}{COMPLETE}" in written)
             assert await buckets_agree(store, bus)
         keys = [subject.removeprefix(TENANTS_VIEW.view_prefix) for subject in written]
@@ -242,34 +242,34 @@ async def test_a_lost_bucket_is_filled_again_complete_last(surroundings: Surroun
         assert set(keys[first_complete:]) == {COMPLETE}
 
 
-async def test_a_bucket_that_is_missing_is_said_and_awaited(
-    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+async def test_a_missing_bucket_is_reported_and_awaited(
+    servers: DirectoryServers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with surroundings.connected(Role.PROVISIONER) as bus:
+    async with servers.connected(Role.PROVISIONER) as bus:
         await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
-        async with surroundings.starting() as service:
+        async with servers.starting() as service:
             await eventually("it says so", lambda: "because of NATS" in caplog.text)
             assert service.waiting_for() == ["PostgreSQL, and the views brought in line with it"]
-            await provision(surroundings.bus.nats_url, surroundings.bus.seed_file(Role.PROVISIONER))
+            await provision(servers.bus.nats_url, servers.bus.seed_file(Role.PROVISIONER))
             await eventually("it becomes ready", lambda: service.ready)
-            async with tables(surroundings) as (store, _):
+            async with tables(servers) as (store, _):
                 assert await buckets_agree(store, bus)
 
 
-async def test_a_server_that_comes_back_with_an_older_bucket_is_brought_up_to_date(
-    surroundings: Surroundings,
+async def test_a_server_restored_with_an_older_bucket_is_reconciled(
+    servers: DirectoryServers,
 ) -> None:
-    async with surroundings.process() as service, tables(surroundings) as (store, _):
+    async with servers.process() as service, tables(servers) as (store, _):
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
-        async with surroundings.connected(Role.PROVISIONER) as bus:
-            async with tables(surroundings) as (_, engine):
+        async with servers.connected(Role.PROVISIONER) as bus:
+            async with tables(servers) as (_, engine):
                 await until_published(engine)
             # What a restored backup would do, while the directory runs and has nothing to publish.
             await bus.jetstream.purge_stream(TENANTS_VIEW.stream)
-        surroundings.bus.server.kill()
+        servers.bus.server.kill()
         await eventually("the directory notices", lambda: not service.ready)
-        surroundings.bus.server.restart()
-        async with surroundings.ingress() as ingress:
+        servers.bus.server.restart()
+        async with servers.ingress() as ingress:
             await eventually("the view is whole", lambda: ingress.tenants.get("acme"))
 
 

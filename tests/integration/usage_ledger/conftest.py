@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from deploy.postgres.migrate import migrate
-from tests.integration.usage_ledger.processes import Surroundings
+from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
-async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
+async def servers(tmp_path: Path) -> AsyncIterator[LedgerServers]:
     """Provisioned and migrated servers, without any service."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["usage_ledger"])
     async with provisioned_bus(tmp_path) as bus:
-        yield Surroundings(bus, admin_url, url_files["usage_ledger"], tmp_path)
+        yield LedgerServers(bus, admin_url, url_files["usage_ledger"], tmp_path)

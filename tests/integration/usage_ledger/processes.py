@@ -6,7 +6,7 @@ import random
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +31,9 @@ from services.usage_ledger.dead_letter import DeadLetter
 from services.usage_ledger.settings import LedgerSettings
 from tests.support.ledger.attempt_records import WORKER, batch_message
 from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.waiting import eventually
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 ROOT = Path(__file__).parents[3]
 
 
@@ -53,11 +54,11 @@ class Process:
         self.child.send_signal(signal.SIGTERM)
 
     async def exited(self) -> int:
-        return await asyncio.wait_for(self.child.wait(), PATIENCE_SECONDS)
+        return await asyncio.wait_for(self.child.wait(), TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class LedgerServers:
     """The servers of one test, and the files that open them."""
 
     installation: ProvisionedBus
@@ -92,7 +93,7 @@ class Surroundings:
             yield service
         finally:
             service.app.exit()
-            await asyncio.wait_for(life, PATIENCE_SECONDS)
+            await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     @asynccontextmanager
     async def process(self, **environment: str) -> AsyncIterator[Process]:
@@ -184,7 +185,7 @@ class Surroundings:
 
 @dataclass
 class Worker:
-    """A worker that publishes packs and notes what it is told to forget."""
+    """A worker that publishes batches and notes what it is told to forget."""
 
     user: str
     client: Client
@@ -210,27 +211,17 @@ class Worker:
         )
 
 
-def shuffled_packs(records: Sequence[AttemptRecord], seed: int) -> list[list[bytes]]:
-    """Every record one to five times, in any order, in packs of any size up to 64."""
+def shuffle_into_batches(records: Sequence[AttemptRecord], seed: int) -> list[list[bytes]]:
+    """Every record one to five times, in any order, in batches of any size up to 64."""
     chance = random.Random(seed)
     lines = [record.encode() for record in records for _ in range(chance.randint(1, 5))]
     chance.shuffle(lines)
-    packs = []
+    batches = []
     while lines:
         size = chance.randint(1, 64)
-        packs.append(lines[:size])
+        batches.append(lines[:size])
         lines = lines[size:]
-    return packs
-
-
-async def eventually(what: str, condition: Callable[[], object]) -> None:
-    """Return when `condition()` holds. Raises AssertionError naming `what` when it never does."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"never happened: {what}") from None
+    return batches
 
 
 async def reports(operator: Bus, processes: int) -> list[ServiceReport]:
@@ -245,7 +236,7 @@ async def reports(operator: Bus, processes: int) -> list[ServiceReport]:
     inbox = operator.client.new_inbox()
     subscription = await operator.client.subscribe(inbox, cb=note)
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while sum(report.ready for report in found.values()) < processes:
                 await operator.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
                 await asyncio.sleep(0.05)

@@ -1,8 +1,5 @@
 """The audit from the stream to the chains, and what `verify` sees of tampering with the tables."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -21,7 +18,8 @@ from keyferry.contracts.audit import (
 )
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_RECORDED, AUDIT_VERIFY, Role
 from keyferry.runtime.bus.connection import Bus
-from tests.integration.usage_ledger.processes import PATIENCE_SECONDS, Surroundings
+from tests.integration.usage_ledger.processes import LedgerServers
+from tests.support.waiting import eventually_async
 
 T = TypeVar("T")
 SERVICE = Role.KEY_VAULT.value
@@ -55,28 +53,19 @@ async def verified(operator: Bus) -> AuditVerification:
     return await operator.ask(AUDIT_VERIFY, VerifyAudit(), timeout_seconds=5)
 
 
-async def eventually(what: str, asked: Callable[[], Awaitable[T | None]]) -> T:
-    """The first truthy answer. Raises AssertionError naming `what` when it never comes."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not (answer := await asked()):
-        assert time.monotonic() < give_up_at, f"never happened: {what}"
-        await asyncio.sleep(0.02)
-    return answer
-
-
 async def arrived(operator: Bus, count: int, tenant: str = "acme") -> AuditEntries:
     async def there() -> AuditEntries | None:
         found = await listed(operator, tenant)
         return found if len(found.entries) >= count else None
 
-    return await eventually(f"{count} entries of {tenant}", there)
+    return await eventually_async(f"{count} entries of {tenant}", there)
 
 
-async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> None:
+async def test_events_are_chained_once_in_order(servers: LedgerServers) -> None:
     async with (
-        surroundings.in_process(),
-        surroundings.operator() as operator,
-        surroundings.installation.client(SERVICE) as vault,
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
     ):
         first, second, other = event(1), event(2), event(3, tenant="other")
         await say(vault, first, second, other, first, second)
@@ -89,7 +78,7 @@ async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> N
         async def whole() -> bool:
             return await verified(operator) == AuditVerification(tenants=2, entries=3, faults=[])
 
-        await eventually("the signed heads are stored", whole)
+        await eventually_async("the signed heads are stored", whole)
 
 
 @pytest.mark.parametrize(
@@ -104,11 +93,11 @@ async def test_events_are_chained_once_in_order(surroundings: Surroundings) -> N
         ("DELETE FROM audit_entries", "cut off"),
     ],
 )
-async def test_tampering_with_the_table_shows(surroundings: Surroundings, statement: str, detail: str) -> None:
+async def test_tampering_with_the_table_is_detected(servers: LedgerServers, statement: str, detail: str) -> None:
     async with (
-        surroundings.in_process(),
-        surroundings.operator() as operator,
-        surroundings.installation.client(SERVICE) as vault,
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
     ):
         await say(vault, *(event(number) for number in (1, 2, 3)))
         await arrived(operator, 3)
@@ -116,8 +105,8 @@ async def test_tampering_with_the_table_shows(surroundings: Surroundings, statem
         async def whole() -> bool:
             return not (await verified(operator)).faults
 
-        await eventually("an audit that nobody touched is whole", whole)
-        url = surroundings.database_url_file.read_text().strip().replace("postgresql+psycopg://", "postgresql://")
+        await eventually_async("an audit that nobody touched is whole", whole)
+        url = servers.database_url_file.read_text().strip().replace("postgresql+psycopg://", "postgresql://")
         with psycopg.connect(url, autocommit=True) as connection:
             with pytest.raises(psycopg.errors.RaiseException):
                 connection.execute(statement)
@@ -127,11 +116,11 @@ async def test_tampering_with_the_table_shows(surroundings: Surroundings, statem
         assert any(detail in fault for fault in faults), faults
 
 
-async def test_an_event_that_never_arrived_is_missed(surroundings: Surroundings) -> None:
+async def test_a_lost_event_is_reported_as_missing(servers: LedgerServers) -> None:
     async with (
-        surroundings.in_process(),
-        surroundings.operator() as operator,
-        surroundings.installation.client(SERVICE) as vault,
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
     ):
         await say(vault, event(1), event(3))
         await arrived(operator, 2)

@@ -7,8 +7,9 @@ from functools import partial
 from keyferry.contracts.topology import Role
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.usage_ledger.dead_letter import DeadLetter
-from tests.integration.usage_ledger.processes import Surroundings, Worker, eventually
+from tests.integration.usage_ledger.processes import LedgerServers, Worker
 from tests.support.ledger.attempt_records import WORKER, attempt_record, decision_record
+from tests.support.waiting import eventually
 
 HUGE = 2**70
 
@@ -41,9 +42,9 @@ def seq_of(line: bytes) -> int | None:
         return None
 
 
-async def test_a_bad_record_goes_alone(surroundings: Surroundings) -> None:
+async def test_an_invalid_record_is_rejected_alone(servers: LedgerServers) -> None:
     good: list[AttemptRecord] = []
-    async with surroundings.in_process(), surroundings.worker() as worker:
+    async with servers.in_process(), servers.worker() as worker:
         for name, (line, detail) in BAD_LINES.items():
             fresh = [attempt_record() for _ in range(40)]
             good += fresh
@@ -52,83 +53,83 @@ async def test_a_bad_record_goes_alone(surroundings: Surroundings) -> None:
             await worker.until_confirmed(fresh)
             if (seq := seq_of(line)) is not None:
                 await eventually(f"{name}: it is confirmed, too", partial(is_confirmed, worker, seq))
-            letter = (await surroundings.dead_letters())[-1]
+            letter = (await servers.dead_letters())[-1]
             assert detail in letter.message, name
             assert (letter.original, letter.producer, letter.stream) == (line, WORKER, "ATTEMPTS"), name
-        assert len(await surroundings.dead_letters()) == len(BAD_LINES)
-        assert surroundings.recorded() == sorted(record.attempt_id for record in good)
+        assert len(await servers.dead_letters()) == len(BAD_LINES)
+        assert servers.recorded() == sorted(record.attempt_id for record in good)
 
 
 def is_confirmed(worker: Worker, seq: int) -> bool:
     return seq in worker.confirmed["spl_1"]
 
 
-async def test_many_bad_records_in_one_batch(surroundings: Surroundings) -> None:
+async def test_many_invalid_records_in_one_batch(servers: LedgerServers) -> None:
     good = [attempt_record() for _ in range(300)]
     bad = [line for line, _ in BAD_LINES.values()]
-    async with surroundings.worker() as worker:
+    async with servers.worker() as worker:
         for at in range(0, 300, 10):
             await worker.publish([*(record.encode() for record in good[at : at + 10]), bad[at // 10 % len(bad)]])
-        async with surroundings.in_process():
+        async with servers.in_process():
             await worker.until_confirmed(good)
-            assert surroundings.recorded() == sorted(record.attempt_id for record in good)
-            letters = await surroundings.dead_letters()
+            assert servers.recorded() == sorted(record.attempt_id for record in good)
+            letters = await servers.dead_letters()
             assert sorted(letter.original for letter in letters) == sorted(bad)
 
 
-async def test_an_unreadable_pack_goes_whole_and_holds_up_nothing(surroundings: Surroundings) -> None:
+async def test_an_unreadable_batch_is_rejected_whole_and_holds_up_nothing(servers: LedgerServers) -> None:
     record = attempt_record()
-    async with surroundings.in_process() as service, surroundings.worker() as worker:
+    async with servers.in_process() as service, servers.worker() as worker:
         await worker.send(b"\x00 no pack")
         await worker.publish([record.encode()])
         await worker.until_confirmed([record])
-        letters = await surroundings.dead_letters()
+        letters = await servers.dead_letters()
         assert [(letter.original, letter.message) for letter in letters] == [
             (b"\x00 no pack", "BatchHead: the head line has no end")
         ]
         assert service.facts()["dead_letters"] == "1"
 
 
-async def test_nothing_is_confirmed_that_is_neither_stored_nor_set_aside(surroundings: Surroundings) -> None:
+async def test_only_stored_records_and_dead_letters_are_confirmed(servers: LedgerServers) -> None:
     """The stream of dead letters is full: the batch waits, and is there once there is room."""
     record = attempt_record()
     line = tampered(outcome="exploded")
-    await limit_dead_letters(surroundings, max_bytes=1)
-    async with surroundings.in_process(), surroundings.worker() as worker:
+    await limit_dead_letters(servers, max_bytes=1)
+    async with servers.in_process(), servers.worker() as worker:
         await worker.publish([record.encode(), line])
-        await eventually("the good one is stored", surroundings.recorded)
+        await eventually("the good one is stored", servers.recorded)
         assert worker.confirmed == {}
-        await limit_dead_letters(surroundings, max_bytes=-1)
+        await limit_dead_letters(servers, max_bytes=-1)
         await worker.until_confirmed([record])
         await eventually("the bad one is confirmed", lambda: seq_of(line) in worker.confirmed["spl_1"])
-        letters: list[DeadLetter] = await surroundings.dead_letters()
+        letters: list[DeadLetter] = await servers.dead_letters()
         assert [letter.original for letter in letters] == [line]
-        assert surroundings.recorded() == [record.attempt_id]
+        assert servers.recorded() == [record.attempt_id]
 
 
-async def limit_dead_letters(surroundings: Surroundings, max_bytes: int) -> None:
+async def limit_dead_letters(servers: LedgerServers, max_bytes: int) -> None:
     """Let the stream of dead letters hold no more than `max_bytes`; -1 is no limit."""
-    async with surroundings.installation.client(Role.PROVISIONER) as client:
+    async with servers.installation.client(Role.PROVISIONER) as client:
         config = (await client.jetstream().stream_info("DEAD_LETTERS")).config
         await client.jetstream().update_stream(config, max_bytes=max_bytes)
 
 
-async def test_a_bad_decision_goes_alone(surroundings: Surroundings) -> None:
+async def test_an_invalid_decision_is_rejected_alone(servers: LedgerServers) -> None:
     good = [decision_record() for _ in range(5)]
     nul = decision_record(router="a\x00b")
-    async with surroundings.in_process() as service:
-        await surroundings.decide([b"{}", *(record.encode() for record in good), nul.encode()])
+    async with servers.in_process() as service:
+        await servers.decide([b"{}", *(record.encode() for record in good), nul.encode()])
         await eventually("both are set aside", lambda: service.facts()["dead_letters"] == "2")
-        assert {letter.original for letter in await surroundings.dead_letters()} == {b"{}", nul.encode()}
-        held = {row[0] for row in surroundings.query("SELECT decision_id FROM usage_ledger.decisions")}
+        assert {letter.original for letter in await servers.dead_letters()} == {b"{}", nul.encode()}
+        held = {row[0] for row in servers.query("SELECT decision_id FROM usage_ledger.decisions")}
         assert held == {record.decision_id for record in good}
 
 
-async def test_what_cannot_be_known_is_stored_without_a_cost(surroundings: Surroundings) -> None:
+async def test_attempts_of_unknown_usage_are_stored_without_a_cost(servers: LedgerServers) -> None:
     died: AttemptRecord = attempt_record(outcome=Outcome.INDETERMINATE, usage_source=UsageSource.NONE, token_usage={})
-    async with surroundings.in_process(), surroundings.worker() as worker:
+    async with servers.in_process(), servers.worker() as worker:
         await worker.publish([died.encode()])
         await worker.until_confirmed([died])
-        assert surroundings.query("SELECT pricing, cost_usd, price_version FROM usage_ledger.attempts") == [
+        assert servers.query("SELECT pricing, cost_usd, price_version FROM usage_ledger.attempts") == [
             ("unpriced", None, None)
         ]

@@ -9,21 +9,21 @@ from nats.aio.msg import Msg
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.topology import KEY_SPENT, Role
 from keyferry.contracts.usage import KeySource, TokenUsage
-from tests.integration.usage_ledger.processes import PATIENCE_SECONDS, Surroundings
+from tests.integration.usage_ledger.processes import TIMEOUT_SECONDS, LedgerServers
 from tests.support.ledger.attempt_records import attempt_record
 
 MONTH = datetime(2026, 10, 5, tzinfo=UTC)
 KEY = "key_of_acme"
 
 
-async def test_spending_is_told_by_key_and_month(surroundings: Surroundings) -> None:
-    async with surroundings.in_process(), surroundings.installation.client(Role.PROVISIONER) as listener:
+async def test_spending_is_published_by_key_and_month(servers: LedgerServers) -> None:
+    async with servers.in_process(), servers.installation.client(Role.PROVISIONER) as listener:
         heard: asyncio.Queue[KeySpend] = asyncio.Queue()
 
-        async def hear(message: Msg) -> None:
+        async def record_all(message: Msg) -> None:
             heard.put_nowait(KeySpend.decode(message.data))
 
-        await listener.subscribe(KEY_SPENT.pattern(), cb=hear)
+        await listener.subscribe(KEY_SPENT.pattern(), cb=record_all)
         await listener.flush()
         million = TokenUsage(input=1_000_000)
         rows = [
@@ -35,10 +35,10 @@ async def test_spending_is_told_by_key_and_month(surroundings: Surroundings) -> 
         platform = attempt_record(provider="nobody", model="unknown", token_usage=million, spool_seq=3).model_copy(
             update={"key_id": "key_of_platform", "key_source": KeySource.PLATFORM, "started_at": MONTH}
         )
-        async with surroundings.worker() as worker:
+        async with servers.worker() as worker:
             await worker.publish([record.encode() for record in (*rows, platform)])
             found: dict[str, KeySpend] = {}
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while len(found) < 2 or found[KEY].attempts < 2:
                     spend = await heard.get()
                     found[spend.key_id] = spend

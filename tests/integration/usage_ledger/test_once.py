@@ -13,10 +13,11 @@ from keyferry.contracts.topology import CONSUMERS, Role
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from services.usage_ledger import app
-from tests.integration.usage_ledger.processes import Surroundings, Worker, eventually, reports, shuffled_packs
+from tests.integration.usage_ledger.processes import LedgerServers, Worker, reports, shuffle_into_batches
 from tests.support.ledger.attempt_records import attempt_record
 from tests.support.servers.postgres import PostgresServer, postgres_server
 from tests.support.servers.provisioned_bus import provisioned_bus
+from tests.support.waiting import eventually
 
 SECOND_NS = 1_000_000_000
 
@@ -27,38 +28,38 @@ def ids_of(records: list[AttemptRecord]) -> list[str]:
 
 async def publish_all(worker: Worker, records: list[AttemptRecord], seed: int) -> int:
     """Publish every record one to five times; the number of lines."""
-    packs = shuffled_packs(records, seed)
-    for lines in packs:
+    batches = shuffle_into_batches(records, seed)
+    for lines in batches:
         await worker.publish(lines)
-    return sum(map(len, packs))
+    return sum(map(len, batches))
 
 
-async def test_repeated_and_shuffled_records(surroundings: Surroundings) -> None:
+async def test_repeated_and_shuffled_records(servers: LedgerServers) -> None:
     records = [attempt_record() for _ in range(500)]
-    async with surroundings.in_process() as service, surroundings.worker() as worker:
+    async with servers.in_process() as service, servers.worker() as worker:
         lines = await publish_all(worker, records, seed=1)
         await eventually("every line is confirmed", lambda: len(worker.confirmed.get("spl_1", ())) == lines)
         await worker.until_confirmed(records)
-        assert surroundings.recorded() == ids_of(records)
+        assert servers.recorded() == ids_of(records)
         facts = service.facts()
         assert (facts["recorded"], facts["repeated"]) == ("500", str(lines - 500))
 
 
-async def test_a_repetition_is_confirmed_and_changes_nothing(surroundings: Surroundings) -> None:
+async def test_a_repetition_is_confirmed_and_changes_nothing(servers: LedgerServers) -> None:
     record = attempt_record()
     later = record.model_copy(update={"latency_ms": record.latency_ms + 1})
-    async with surroundings.in_process(), surroundings.worker() as worker:
+    async with servers.in_process(), servers.worker() as worker:
         await worker.publish([record.encode()])
         await worker.until_confirmed([record])
         await worker.publish([later.encode()], spool_id="spl_2")
         await worker.until_confirmed([later], spool_id="spl_2")
-        assert surroundings.query("SELECT attempt_id, latency_ms FROM usage_ledger.attempts") == [
+        assert servers.query("SELECT attempt_id, latency_ms FROM usage_ledger.attempts") == [
             (record.attempt_id, record.latency_ms)
         ]
 
 
 async def test_a_failure_between_commit_and_acknowledgement(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    servers: LedgerServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [attempt_record() for _ in range(100)]
     confirm = app._confirm
@@ -66,50 +67,50 @@ async def test_a_failure_between_commit_and_acknowledgement(
 
     async def fails_once(bus: Bus, confirmation: AttemptsConfirmed) -> None:
         if not committed:
-            committed.append(len(surroundings.recorded()))
+            committed.append(len(servers.recorded()))
             raise ConnectionError("gone after the commit")
         await confirm(bus, confirmation)
 
     monkeypatch.setattr(app, "_confirm", fails_once)
-    async with surroundings.in_process(), surroundings.worker() as worker:
+    async with servers.in_process(), servers.worker() as worker:
         await worker.publish([record.encode() for record in records])
         await worker.until_confirmed(records)
         assert committed == [100]
-        assert surroundings.recorded() == ids_of(records)
+        assert servers.recorded() == ids_of(records)
 
 
-async def test_a_killed_process_is_survived(surroundings: Surroundings) -> None:
-    await redeliver_soon(surroundings)
+async def test_a_killed_process_loses_nothing(servers: LedgerServers) -> None:
+    await redeliver_soon(servers)
     records = [attempt_record() for _ in range(1200)]
-    async with surroundings.worker() as worker, surroundings.operator() as operator:
-        async with surroundings.process() as first:
+    async with servers.worker() as worker, servers.operator() as operator:
+        async with servers.process() as first:
             await reports(operator, 1)
             publishing = asyncio.create_task(publish_all(worker, records, seed=2))
-            await eventually("something is recorded", surroundings.recorded)
+            await eventually("something is recorded", servers.recorded)
             first.kill()
             await first.exited()
         told = set(worker.confirmed.get("spl_1", ()))
-        held = set(surroundings.recorded())
+        held = set(servers.recorded())
         assert {record.attempt_id for record in records if record.spool_seq in told} <= held
-        async with surroundings.process():
+        async with servers.process():
             await publishing
             await worker.until_confirmed(records)
-        assert surroundings.recorded() == ids_of(records)
+        assert servers.recorded() == ids_of(records)
 
 
-async def test_two_processes_do_not_double(surroundings: Surroundings) -> None:
+async def test_two_processes_do_not_double(servers: LedgerServers) -> None:
     records = [attempt_record() for _ in range(1000)]
     async with (
-        surroundings.worker() as worker,
-        surroundings.operator() as operator,
-        surroundings.process() as one,
-        surroundings.process() as two,
+        servers.worker() as worker,
+        servers.operator() as operator,
+        servers.process() as one,
+        servers.process() as two,
     ):
         await reports(operator, 2)
         await publish_all(worker, records, seed=3)
         await publish_all(worker, records, seed=4)
         await worker.until_confirmed(records)
-        assert surroundings.recorded() == ids_of(records)
+        assert servers.recorded() == ids_of(records)
         found = await reports(operator, 2)
         assert sum(int(report.facts["recorded"]) for report in found) == len(records)
         assert all(int(report.facts["recorded"]) + int(report.facts["repeated"]) > 0 for report in found)
@@ -119,24 +120,24 @@ async def test_two_processes_do_not_double(surroundings: Surroundings) -> None:
             assert "a batch failed" not in process.log()
 
 
-async def test_a_drain_loses_nothing(surroundings: Surroundings) -> None:
-    await redeliver_soon(surroundings)
+async def test_a_drain_loses_nothing(servers: LedgerServers) -> None:
+    await redeliver_soon(servers)
     records = [attempt_record() for _ in range(2000)]
-    async with surroundings.worker() as worker, surroundings.operator() as operator:
-        async with surroundings.process() as first:
+    async with servers.worker() as worker, servers.operator() as operator:
+        async with servers.process() as first:
             await reports(operator, 1)
             publishing = asyncio.create_task(publish_all(worker, records, seed=5))
-            await eventually("something is recorded", surroundings.recorded)
+            await eventually("something is recorded", servers.recorded)
             first.terminate()
             assert await first.exited() == 0
         await worker.client.flush()
         told = set(worker.confirmed.get("spl_1", ()))
-        held = set(surroundings.recorded())
+        held = set(servers.recorded())
         assert {record.spool_seq for record in records if record.attempt_id in held} == told
-        async with surroundings.process():
+        async with servers.process():
             await publishing
             await worker.until_confirmed(records)
-        assert surroundings.recorded() == ids_of(records)
+        assert servers.recorded() == ids_of(records)
 
 
 @pytest.fixture(scope="module")
@@ -152,29 +153,29 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
     records = [attempt_record() for _ in range(1000)]
     early, late = records[:500], records[500:]
     async with provisioned_bus(tmp_path) as bus:
-        surroundings = Surroundings(bus, admin_url, url_file, tmp_path)
-        async with surroundings.worker() as worker, surroundings.in_process() as service:
+        servers = LedgerServers(bus, admin_url, url_file, tmp_path)
+        async with servers.worker() as worker, servers.in_process() as service:
             publishing = asyncio.create_task(publish_all(worker, early, seed=6))
-            await eventually("something is recorded", surroundings.recorded)
+            await eventually("something is recorded", servers.recorded)
             getattr(mortal_postgres, how)()
             told = set(worker.confirmed.get("spl_1", ()))
             await publishing
             await publish_all(worker, late, seed=7)
             await eventually("it says that it is not ready", lambda: service.waiting_for() == ["PostgreSQL"])
             mortal_postgres.restart()  # from this thread: the server ends with the thread that started it
-            held = set(surroundings.recorded())
+            held = set(servers.recorded())
             assert {record.attempt_id for record in records if record.spool_seq in told} <= held
             await eventually("it is ready again", lambda: service.ready)
             await worker.until_confirmed(records)
-            assert surroundings.recorded() == ids_of(records)
+            assert servers.recorded() == ids_of(records)
 
 
-async def redeliver_soon(surroundings: Surroundings) -> None:
+async def redeliver_soon(servers: LedgerServers) -> None:
     """Have the server offer a dead process's messages again after a second instead of a minute."""
     wanted = ("ATTEMPTS", Role.USAGE_LEDGER)
     (consumer,) = (item for item in CONSUMERS if (item.stream, item.subscriber) == wanted)
     config = consumer_config(consumer) | {"ack_wait": SECOND_NS}
-    async with surroundings.installation.client(Role.PROVISIONER) as client:
+    async with servers.installation.client(Role.PROVISIONER) as client:
         reply = await client.request(
             f"$JS.API.CONSUMER.DURABLE.CREATE.ATTEMPTS.{consumer.durable}",
             orjson.dumps({"stream_name": "ATTEMPTS", "config": config}),

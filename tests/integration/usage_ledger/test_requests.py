@@ -26,8 +26,9 @@ from keyferry.pricing import package
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.app import create_app
-from tests.integration.usage_ledger.processes import Surroundings, eventually
+from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.ledger.attempt_records import attempt_record, decision_record
+from tests.support.waiting import eventually
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 PRICES = {
@@ -40,8 +41,8 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
-async def operator(surroundings: Surroundings) -> AsyncIterator[Bus]:
-    async with surroundings.in_process(), surroundings.operator() as operator:
+async def operator(servers: LedgerServers) -> AsyncIterator[Bus]:
+    async with servers.in_process(), servers.operator() as operator:
         yield operator
 
 
@@ -50,8 +51,8 @@ async def summary(operator: Bus, tenant: str, **limits: datetime) -> UsageSummar
     return await operator.ask(USAGE_SUMMARIZE, question, timeout_seconds=10)
 
 
-async def record(surroundings: Surroundings, records: list[AttemptRecord]) -> None:
-    async with surroundings.worker() as worker:
+async def record(servers: LedgerServers, records: list[AttemptRecord]) -> None:
+    async with servers.worker() as worker:
         for at in range(0, len(records), 64):
             await worker.publish([record.encode() for record in records[at : at + 64]])
         await worker.until_confirmed(records)
@@ -98,14 +99,14 @@ def cost(item: AttemptRecord) -> Decimal | None:
     return (item.token_usage.input * for_input + item.token_usage.output * for_output) / 1_000_000
 
 
-async def test_it_hears_what_the_topology_says(surroundings: Surroundings) -> None:
-    heard = sorted(subject.name for subject in create_app(surroundings.settings()).bus.subscriptions)
+async def test_it_subscribes_to_the_topologys_subjects(servers: LedgerServers) -> None:
+    heard = sorted(subject.name for subject in create_app(servers.settings()).bus.subscriptions)
     assert heard == sorted(subject.name for subject in subscriptions_of(Role.USAGE_LEDGER))
 
 
-async def test_a_summary_is_the_sum_of_its_attempts(surroundings: Surroundings, operator: Bus) -> None:
+async def test_a_summary_is_the_sum_of_its_attempts(servers: LedgerServers, operator: Bus) -> None:
     everything = some_attempts(800, seed=11)
-    await record(surroundings, everything)
+    await record(servers, everything)
     for since, until in ((None, None), (0, 600), (100, 200), (590, None), (None, 1), (300, 301), (295, 310)):
         limits = {
             name: BEGIN + timedelta(minutes=minute)
@@ -151,21 +152,21 @@ async def test_a_tenant_without_usage(operator: Bus) -> None:
     )
 
 
-async def test_a_time_that_ends_before_it_begins_is_refused(operator: Bus) -> None:
+async def test_a_period_that_ends_before_it_begins_is_refused(operator: Bus) -> None:
     for until in (BEGIN, BEGIN - timedelta(hours=1)):
         with pytest.raises(Refused, match="`until` must be later than `since`") as caught:
             await summary(operator, "acme", since=BEGIN, until=until)
         assert caught.value.refusal.code is ErrorCode.INVALID
 
 
-async def test_a_time_without_a_zone_is_utc(surroundings: Surroundings, operator: Bus) -> None:
-    await record(surroundings, [attempt_record(started_at=BEGIN)])
+async def test_a_time_without_a_zone_is_utc(servers: LedgerServers, operator: Bus) -> None:
+    await record(servers, [attempt_record(started_at=BEGIN)])
     naive = BEGIN.replace(tzinfo=None)
     assert (await summary(operator, "acme", since=naive, until=naive + timedelta(seconds=1))).attempts == 1
     assert (await summary(operator, "acme", since=naive + timedelta(seconds=1))).attempts == 0
 
 
-async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundings, operator: Bus) -> None:
+async def test_attempts_come_back_as_they_were_recorded(servers: LedgerServers, operator: Bus) -> None:
     failure = Failure(
         failure_class=FailureClass.OVERLOADED,
         message="try later",
@@ -202,7 +203,7 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
         traceparent=TRACEPARENT,
         started_at=datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC),
     )
-    await record(surroundings, [full, failed, attempt_record(request_id="req_1", tenant="other")])
+    await record(servers, [full, failed, attempt_record(request_id="req_1", tenant="other")])
     question = GetAttempts(tenant="acme", request_id="req_1")
     rows = (await operator.ask(ATTEMPT_LIST, question, timeout_seconds=10)).rows
     assert [row.record for row in rows] == [failed, full]
@@ -211,14 +212,14 @@ async def test_attempts_come_back_as_they_were_recorded(surroundings: Surroundin
         ("priced", Decimal("0.000075"), package.VERSION, "0af7651916cd43dd8448eb211c80319c"),
     ]
     assert all(timedelta(0) <= datetime.now(UTC) - row.recorded_at < timedelta(minutes=5) for row in rows)
-    assert surroundings.query("SELECT failure_class FROM usage_ledger.attempts WHERE failure IS NOT NULL") == [
+    assert servers.query("SELECT failure_class FROM usage_ledger.attempts WHERE failure IS NOT NULL") == [
         ("overloaded",)
     ]
     nothing = GetAttempts(tenant="acme", request_id="req_2")
     assert (await operator.ask(ATTEMPT_LIST, nothing, timeout_seconds=10)).rows == []
 
 
-async def test_decisions(surroundings: Surroundings, operator: Bus) -> None:
+async def test_decisions(servers: LedgerServers, operator: Bus) -> None:
     first = decision_record(request_id="req_1", traceparent=TRACEPARENT)
     later = decision_record(request_id="req_1", decided_at=first.decided_at + timedelta(seconds=1))
     foreign = decision_record(request_id="req_1", tenant="other", decided_at=first.decided_at + timedelta(seconds=2))
@@ -229,20 +230,18 @@ async def test_decisions(surroundings: Surroundings, operator: Bus) -> None:
 
     assert await decision() == Decision(record=None)
     for lines in ([first.encode()], [first.encode()], [later.encode(), first.encode(), foreign.encode()]):
-        await surroundings.decide(lines)
+        await servers.decide(lines)
     count = "SELECT count(*) FROM usage_ledger.decisions"
-    await eventually("all are recorded", lambda: surroundings.query(count) == [(3,)])
+    await eventually("all are recorded", lambda: servers.query(count) == [(3,)])
     assert await decision() == Decision(record=first, later=[later])
 
 
-async def test_an_outage_is_said(surroundings: Surroundings, operator: Bus) -> None:
-    database = surroundings.database()
-    surroundings.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false", "postgres")
-    surroundings.query(
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'", "postgres"
-    )
+async def test_an_outage_is_reported(servers: LedgerServers, operator: Bus) -> None:
+    database = servers.database()
+    servers.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false", "postgres")
+    servers.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'", "postgres")
     with pytest.raises(Refused, match="cannot reach its database: try again") as caught:
         await summary(operator, "acme")
     assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
-    surroundings.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true", "postgres")
+    servers.query(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true", "postgres")
     assert (await summary(operator, "acme")).attempts == 0

@@ -9,8 +9,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
-from tests.integration.usage_ledger.processes import Process, Surroundings, eventually, reports
+from tests.integration.usage_ledger.processes import LedgerServers, Process, reports
 from tests.support.ledger.attempt_records import attempt_record
+from tests.support.waiting import eventually
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -22,50 +23,46 @@ async def refused(process: Process) -> str:
     return process.log()
 
 
-async def test_a_bad_price_file(surroundings: Surroundings) -> None:
-    prices = surroundings.directory / "prices.toml"
+async def test_an_invalid_price_file_is_reported(servers: LedgerServers) -> None:
+    prices = servers.directory / "prices.toml"
     prices.write_text('version = "v"\neffective = 2026-01-01\n[[price]]\nprovider = "p"\nmodel = "m"\ninput = -1\n')
-    async with surroundings.process(KEYFERRY_PRICE_FILE=str(prices)) as process:
+    async with servers.process(KEYFERRY_PRICE_FILE=str(prices)) as process:
         log = await refused(process)
     assert "prices.toml cannot be used: price.0.input: Value error, a price per million tokens lies between" in log
     assert "Traceback" not in log
 
 
-async def test_a_database_that_may_forget(surroundings: Surroundings) -> None:
-    role = f"{surroundings.database()}_usage_ledger"
-    surroundings.query(f"ALTER ROLE {role} SET synchronous_commit = off")
-    async with surroundings.process() as process:
+async def test_a_database_that_may_lose_commits_is_rejected(servers: LedgerServers) -> None:
+    role = f"{servers.database()}_usage_ledger"
+    servers.query(f"ALTER ROLE {role} SET synchronous_commit = off")
+    async with servers.process() as process:
         assert "synchronous_commit is 'off'" in await refused(process)
-    surroundings.query(f"ALTER ROLE {role} SET synchronous_commit = on")
-    async with surroundings.process(), surroundings.operator() as operator:
+    servers.query(f"ALTER ROLE {role} SET synchronous_commit = on")
+    async with servers.process(), servers.operator() as operator:
         assert await reports(operator, 1)
 
 
-async def test_tables_of_another_build(surroundings: Surroundings) -> None:
-    surroundings.query("UPDATE usage_ledger.schema_version SET version_num = '9999'")
-    async with surroundings.process() as process:
+async def test_tables_of_another_build(servers: LedgerServers) -> None:
+    servers.query("UPDATE usage_ledger.schema_version SET version_num = '9999'")
+    async with servers.process() as process:
         assert "newer than this build" in await refused(process)
 
 
-async def test_postgresql_that_is_not_there_is_waited_for(surroundings: Surroundings) -> None:
-    surroundings.query(
-        f"ALTER DATABASE {surroundings.database()} RENAME TO elsewhere_{surroundings.database()}", "postgres"
-    )
-    async with surroundings.process() as process, surroundings.operator() as operator:
+async def test_it_waits_for_postgresql(servers: LedgerServers) -> None:
+    servers.query(f"ALTER DATABASE {servers.database()} RENAME TO elsewhere_{servers.database()}", "postgres")
+    async with servers.process() as process, servers.operator() as operator:
         await eventually("it logs what it waits for", lambda: "PostgreSQL is unavailable" in process.log())
         assert "`make up` does" in process.log()
         assert process.child.returncode is None
-        surroundings.query(
-            f"ALTER DATABASE elsewhere_{surroundings.database()} RENAME TO {surroundings.database()}", "postgres"
-        )
+        servers.query(f"ALTER DATABASE elsewhere_{servers.database()} RENAME TO {servers.database()}", "postgres")
         assert await reports(operator, 1)
 
 
-async def test_a_trace_ends_at_the_row(surroundings: Surroundings) -> None:
+async def test_a_trace_ends_at_the_row(servers: LedgerServers) -> None:
     traced = attempt_record(traceparent=f"00-{TRACE_ID}-{PARENT_ID}-01")
     with collector() as (endpoint, spans):
-        async with surroundings.process(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as process:
-            async with surroundings.worker() as worker:
+        async with servers.process(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as process:
+            async with servers.worker() as worker:
                 await worker.publish([traced.encode(), traced.encode()])
                 await worker.until_confirmed([traced])
             process.terminate()
@@ -74,7 +71,7 @@ async def test_a_trace_ends_at_the_row(surroundings: Surroundings) -> None:
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, PARENT_ID)
     assert traced.attempt_id in [item.value.string_value for item in span.attributes]
     assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
-    assert surroundings.query("SELECT trace_id FROM usage_ledger.attempts") == [(TRACE_ID,)]
+    assert servers.query("SELECT trace_id FROM usage_ledger.attempts") == [(TRACE_ID,)]
 
 
 @contextmanager

@@ -48,7 +48,9 @@ def probe(circuit: Circuit, evidence: Evidence, jitter: float = 0.0) -> Circuit:
 
 
 @given(st.integers(0, 30), st.integers(0, 30), jitters)
-def test_it_opens_exactly_when_enough_of_enough_attempts_failed(attempts: int, failures: int, jitter: float) -> None:
+def test_it_opens_exactly_at_the_thresholds_of_attempts_and_failures(
+    attempts: int, failures: int, jitter: float
+) -> None:
     summary = WindowSummary(tally=Tally(attempts, min(failures, attempts)), unreachable_in_a_row=0)
     circuit = apply(Circuit(), attempt(Evidence.FAILURE, NOON), summary, NOON, jitter)
     enough = attempts >= POLICY.min_attempts and 2 * min(failures, attempts) >= attempts
@@ -63,7 +65,7 @@ def test_the_reason_has_the_figures() -> None:
 
 
 @pytest.mark.parametrize("in_a_row", [1, 2, 3, 4])
-def test_nobody_to_talk_to_several_times_in_a_row_opens_at_once(in_a_row: int) -> None:
+def test_several_refused_connections_in_a_row_open_at_once(in_a_row: int) -> None:
     unreachable = attempt(Evidence.FAILURE, NOON, failure_class=FailureClass.UNREACHABLE)
     summary = WindowSummary(tally=Tally(in_a_row, in_a_row), unreachable_in_a_row=in_a_row)
     circuit = apply(Circuit(), unreachable, summary, NOON)
@@ -73,13 +75,13 @@ def test_nobody_to_talk_to_several_times_in_a_row_opens_at_once(in_a_row: int) -
 
 
 @pytest.mark.parametrize("evidence", [Evidence.SUCCESS, Evidence.NEUTRAL])
-def test_a_success_or_an_attempt_without_a_say_opens_nothing(evidence: Evidence) -> None:
+def test_a_success_or_neutral_attempt_opens_nothing(evidence: Evidence) -> None:
     circuit = Circuit()
     assert apply(circuit, attempt(evidence, NOON), TROUBLE, NOON) is circuit
 
 
 @given(jitters)
-def test_a_success_of_a_trial_closes_and_the_next_opening_begins_from_the_shortest_rest(jitter: float) -> None:
+def test_a_successful_probe_closes_and_the_next_opening_has_the_shortest_duration(jitter: float) -> None:
     closed = probe(probe(opened(jitter), Evidence.FAILURE, jitter), Evidence.SUCCESS)
     assert (closed.state, closed.openings) == (CLOSED, 0)
     assert "a probe succeeded in 200 ms" in closed.reason
@@ -89,7 +91,9 @@ def test_a_success_of_a_trial_closes_and_the_next_opening_begins_from_the_shorte
 
 
 @given(st.lists(jitters, min_size=1, max_size=12))
-def test_each_failed_trial_rests_longer_until_a_minute_and_until_never_goes_back(fractions: list[float]) -> None:
+def test_each_failed_probe_doubles_the_duration_up_to_a_minute_and_until_never_goes_back(
+    fractions: list[float],
+) -> None:
     circuit, open_duration, longest = opened(fractions[0]), seconds(0), seconds(60)
     for jitter in fractions:
         assert circuit.state is OPEN
@@ -102,7 +106,7 @@ def test_each_failed_trial_rests_longer_until_a_minute_and_until_never_goes_back
     assert f"opening {len(fractions) + 1} in a row" in circuit.reason
 
 
-def test_what_was_on_its_way_when_it_opened_decides_nothing() -> None:
+def test_attempts_in_flight_when_it_opened_are_ignored() -> None:
     circuit = opened()
     ended_at = circuit.until + seconds(1)
     for evidence in (Evidence.FAILURE, Evidence.SUCCESS):
@@ -112,7 +116,7 @@ def test_what_was_on_its_way_when_it_opened_decides_nothing() -> None:
 
 
 @given(st.integers(1, 10**7), st.integers(0, 20))
-def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(requested: int, ago: int) -> None:
+def test_cooling_lasts_as_long_as_requested_and_never_longer_than_ten_minutes(requested: int, ago: int) -> None:
     now = NOON
     refused = attempt(Evidence.RETRY_LATER, now - seconds(ago), retry_after=seconds(requested))
     circuit = apply(Circuit(), refused, TROUBLE, now)
@@ -125,13 +129,13 @@ def test_cooling_lasts_as_long_as_asked_and_never_longer_than_ten_minutes(reques
     assert ("limited to 600 s" in circuit.reason) == (requested > 600)
 
 
-def test_no_setting_lets_it_cool_for_longer() -> None:
+def test_no_setting_allows_a_longer_cooling() -> None:
     policy = replace(POLICY, longest_cooling=seconds(86_400))
     refused = attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(86_400))
     assert apply_attempt(Circuit(), refused, CALM, now=NOON, jitter=0, policy=policy).until == NOON + LONGEST_COOLING
 
 
-def test_a_burst_of_refusals_is_one_change_and_a_longer_one_extends() -> None:
+def test_a_burst_of_429s_is_one_change_and_a_longer_pause_extends_it() -> None:
     circuit = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     soon = NOON + seconds(0.5)
     assert apply(circuit, attempt(Evidence.RETRY_LATER, soon, retry_after=seconds(30)), CALM, soon) is circuit
@@ -147,26 +151,26 @@ def test_cooling_ends_by_itself_and_not_by_a_success() -> None:
     assert apply_time(circuit, now=NOON + seconds(30), policy=POLICY).state is CLOSED
 
 
-def test_failures_while_it_cools_open_it_for_no_shorter() -> None:
+def test_failures_while_it_cools_open_it_for_at_least_the_pause() -> None:
     cooling = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     circuit = apply(cooling, attempt(Evidence.FAILURE, NOON), TROUBLE, NOON)
     assert (circuit.state, circuit.until) == (OPEN, cooling.until)
 
 
-def test_an_open_target_that_asks_for_patience_stays_open_for_so_long() -> None:
+def test_an_open_target_that_requests_a_pause_stays_open_for_that_pause() -> None:
     circuit = opened()
     requested = apply(circuit, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     assert (requested.state, requested.until, requested.openings) == (OPEN, NOON + seconds(30), circuit.openings)
 
 
-def test_a_trial_that_is_asked_for_patience_found_somebody_there() -> None:
+def test_a_probe_that_is_answered_with_a_pause_leads_to_cooling() -> None:
     circuit = opened()
     now = circuit.until + seconds(1)
     requested = apply(circuit, attempt(Evidence.RETRY_LATER, now, retry_after=seconds(30)), CALM, now)
     assert (requested.state, requested.until) == (COOLING, now + seconds(30))
 
 
-def test_an_open_circuit_waits_for_a_trial_and_is_forgotten_long_after() -> None:
+def test_an_open_circuit_waits_for_a_probe_and_expires_long_after() -> None:
     circuit = opened()
     assert apply_time(circuit, now=circuit.until + seconds(599), policy=POLICY) is circuit
     forgotten = apply_time(circuit, now=circuit.until + seconds(600), policy=POLICY)
@@ -185,9 +189,9 @@ def entry(circuit: Circuit) -> Health:
 
 
 @given(st.integers(0, 6), jitters)
-def test_a_successor_goes_on_where_the_entry_stands(failed_trials: int, jitter: float) -> None:
+def test_a_successor_continues_from_the_entry(failed_probes: int, jitter: float) -> None:
     circuit = opened(jitter)
-    for _ in range(failed_trials):
+    for _ in range(failed_probes):
         circuit = probe(circuit, Evidence.FAILURE, jitter)
     taken = restore_circuit(entry(circuit), now=circuit.changed_at, policy=POLICY)
     assert replace(taken, openings=circuit.openings) == circuit
@@ -196,11 +200,11 @@ def test_a_successor_goes_on_where_the_entry_stands(failed_trials: int, jitter: 
     assert probe(taken, Evidence.SUCCESS).state is CLOSED
 
 
-def test_a_successor_takes_over_what_cools() -> None:
+def test_a_successor_restores_a_cooling_target() -> None:
     circuit = apply(Circuit(), attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     assert restore_circuit(entry(circuit), now=NOON, policy=POLICY) == circuit
 
 
-def test_an_entry_from_a_wrong_clock_does_not_rest_for_ever() -> None:
+def test_an_entry_from_a_wrong_clock_is_limited() -> None:
     far = replace(opened(), until=NOON + seconds(10**8))
     assert restore_circuit(entry(far), now=NOON, policy=POLICY).until == NOON + LONGEST_COOLING

@@ -39,7 +39,7 @@ def failure_of(failure_class: FailureClass, **changes: object) -> Failure:
     return Failure.model_validate({"failure_class": failure_class, "message": "no", "where": Where.NO_ANSWER} | changes)
 
 
-def test_every_failure_class_is_decided_upon() -> None:
+def test_every_failure_class_is_classified() -> None:
     assert set(COUNTS_AGAINST_TARGET) == set(FailureClass)
 
 
@@ -58,23 +58,23 @@ def test_an_answer_is_a_success() -> None:
     assert attempt.ended_at == NOON + seconds(30)
 
 
-def test_a_caller_who_leaves_says_nothing() -> None:
+def test_a_caller_who_disconnects_proves_nothing() -> None:
     left = attempt_from(OWN_ENDPOINT | {"outcome": Outcome.CANCELLED}, failure_of(FailureClass.SERVER))
     assert left.evidence is Evidence.NEUTRAL
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.RATE_LIMIT, FailureClass.OVERLOADED])
-def test_a_target_may_ask_for_patience(failure_class: FailureClass) -> None:
+def test_a_target_may_request_a_pause(failure_class: FailureClass) -> None:
     attempt = attempt_from(OWN_ENDPOINT, failure_of(failure_class, retry_after_ms=7000, status=429))
     assert (attempt.evidence, attempt.retry_after) == (Evidence.RETRY_LATER, seconds(7))
 
 
-def test_a_delay_on_another_failure_is_no_request_for_patience() -> None:
+def test_a_retry_after_on_another_failure_is_no_pause() -> None:
     attempt = attempt_from(OWN_ENDPOINT, failure_of(FailureClass.SERVER, retry_after_ms=7000))
     assert (attempt.evidence, attempt.retry_after) == (Evidence.FAILURE, seconds(0))
 
 
-def test_a_rate_limit_of_one_key_does_not_cool_what_others_share() -> None:
+def test_a_rate_limit_of_one_key_does_not_cool_a_shared_target() -> None:
     limited = attempt_from(
         SHARED | {"key_source": KeySource.BYOK}, failure_of(FailureClass.RATE_LIMIT, retry_after_ms=7000)
     )
@@ -85,7 +85,7 @@ def test_a_rate_limit_of_one_key_does_not_cool_what_others_share() -> None:
     assert overloaded.evidence is Evidence.RETRY_LATER
 
 
-def test_a_deadline_that_gave_no_time_proves_nothing() -> None:
+def test_a_too_short_deadline_proves_nothing() -> None:
     timeout = failure_of(FailureClass.TIMEOUT)
     assert attempt_from(OWN_ENDPOINT | {"latency_ms": 4999}, timeout).evidence is Evidence.NEUTRAL
     assert attempt_from(OWN_ENDPOINT | {"latency_ms": 5000}, timeout).evidence is Evidence.FAILURE
@@ -97,13 +97,13 @@ def test_a_timeout_that_the_provider_reports_counts_however_soon_it_comes() -> N
     assert attempt_from(OWN_ENDPOINT | {"latency_ms": 20}, said).evidence is Evidence.FAILURE
 
 
-def test_only_a_refused_connection_leaves_it_open_whether_somebody_is_there() -> None:
+def test_only_a_failed_connection_does_not_count_as_reached() -> None:
     assert not attempt_from(OWN_ENDPOINT, failure_of(FailureClass.UNREACHABLE)).reached
     assert not attempt_from(OWN_ENDPOINT, failure_of(FailureClass.POLICY)).reached
     assert attempt_from(OWN_ENDPOINT, failure_of(FailureClass.AUTH, status=401)).reached
 
 
-def test_a_shared_provider_has_no_owner_and_an_own_endpoint_has() -> None:
+def test_only_targets_of_own_endpoints_have_an_owner() -> None:
     shared = attempt_from(SHARED | {"key_source": KeySource.PLATFORM})
     assert shared.target == Target(provider="openai", model="gpt/4:x")
     assert attempt_from(OWN_ENDPOINT | {"tenant": "globex"}).target.tenant == "globex"
@@ -122,7 +122,7 @@ def test_a_shared_provider_has_no_owner_and_an_own_endpoint_has() -> None:
         {"model": "m" * 201},
     ],
 )
-def test_what_has_no_target_is_passed_over(changes: dict[str, object]) -> None:
+def test_records_without_a_target_are_skipped(changes: dict[str, object]) -> None:
     assert attempt_of(record(OWN_ENDPOINT | changes), stored_at=NOON, hasty=HASTY) is None
 
 

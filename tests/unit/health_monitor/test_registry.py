@@ -21,7 +21,7 @@ def fresh() -> TargetHealthRegistry:
     return TargetHealthRegistry(CircuitPolicy())
 
 
-def hear(registry: TargetHealthRegistry, *attempts: ObservedAttempt, now: datetime | None = None) -> list[Health]:
+def record_all(registry: TargetHealthRegistry, *attempts: ObservedAttempt, now: datetime | None = None) -> list[Health]:
     """Take attempts in, each when it ends unless told otherwise; the changes."""
     changes = (registry.record(summary, now=now or summary.ended_at, jitter=0) for summary in attempts)
     return [change for change in changes if change is not None]
@@ -33,15 +33,15 @@ def failures(count: int, at: datetime = NOON, target: Target = OWN) -> list[Obse
 
 def opened(target: Target = OWN) -> TargetHealthRegistry:
     registry = fresh()
-    [change] = hear(registry, *failures(5, target=target))
+    [change] = record_all(registry, *failures(5, target=target))
     assert change.state is OPEN
     return registry
 
 
-def test_enough_failures_open_and_the_entry_says_so() -> None:
+def test_enough_failures_open_the_circuit_and_create_an_entry() -> None:
     registry = fresh()
-    assert hear(registry, *failures(4)) == []
-    [change] = hear(registry, *failures(1))
+    assert record_all(registry, *failures(4)) == []
+    [change] = record_all(registry, *failures(1))
     assert (change.state, change.samples, change.failures) == (OPEN, 5, 5)
     assert change.until == NOON + seconds(5)
     assert registry.entries() == {OWN.key: change}
@@ -49,43 +49,43 @@ def test_enough_failures_open_and_the_entry_says_so() -> None:
 
 
 @given(st.lists(st.sampled_from([Evidence.SUCCESS, Evidence.FAILURE, Evidence.NEUTRAL]), max_size=40))
-def test_it_never_opens_below_the_least_number_of_attempts(weights: list[Evidence]) -> None:
+def test_it_never_opens_below_the_minimum_number_of_attempts(evidence: list[Evidence]) -> None:
     registry = fresh()
     counted = 0
-    for evidence in weights:
-        counted += evidence is not Evidence.NEUTRAL
-        for change in hear(registry, attempt(evidence, NOON)):
+    for item in evidence:
+        counted += item is not Evidence.NEUTRAL
+        for change in record_all(registry, attempt(item, NOON)):
             assert change.state is OPEN
             assert counted >= CircuitPolicy().min_attempts
             assert 2 * change.failures >= change.samples >= CircuitPolicy().min_attempts
             return
 
 
-def test_an_attempt_that_comes_twice_counts_once() -> None:
+def test_a_repeated_attempt_counts_once() -> None:
     registry = fresh()
     one = attempt(Evidence.FAILURE, NOON)
-    assert hear(registry, *[one] * 10) == []
+    assert record_all(registry, *[one] * 10) == []
     assert registry.counters.repeated == 9
     assert registry.entries() == {}
 
 
 def test_other_targets_are_not_touched() -> None:
     registry = opened()
-    assert hear(registry, *failures(4, target=OTHERS), *failures(4, target=SHARED)) == []
+    assert record_all(registry, *failures(4, target=OTHERS), *failures(4, target=SHARED)) == []
 
 
-def test_a_replay_of_what_is_over_opens_nothing_and_still_tells_latencies() -> None:
+def test_a_replay_of_old_attempts_opens_nothing_and_still_counts_latencies() -> None:
     registry = fresh()
     old = [*failures(50), *(attempt(Evidence.SUCCESS, NOON, lasted=seconds(0.3)) for _ in range(3))]
-    assert hear(registry, *old, now=NOON + seconds(10)) == []
+    assert record_all(registry, *old, now=NOON + seconds(10)) == []
     assert registry.entries() == {}
     [told] = registry.visible_to("acme", NOON + seconds(10))
     assert (told.state, told.samples, told.failures, told.p50_ms) == (CLOSED, 53, 50, 300)
 
 
-def test_what_is_older_than_every_figure_leaves_no_trace() -> None:
+def test_attempts_older_than_every_window_leave_no_trace() -> None:
     registry = fresh()
-    assert hear(registry, *failures(50), now=NOON + seconds(300)) == []
+    assert record_all(registry, *failures(50), now=NOON + seconds(300)) == []
     assert registry.visible_to("acme", NOON + seconds(300)) == []
     assert registry.counters.stale == 50
 
@@ -95,8 +95,8 @@ def test_three_refused_connections_in_a_row_open_at_once_and_an_answer_in_betwee
         return attempt(Evidence.FAILURE, NOON, failure_class=FailureClass.UNREACHABLE)
 
     registry = fresh()
-    assert hear(registry, refused(), refused(), attempt(Evidence.SUCCESS, NOON), refused(), target_left()) == []
-    [change] = hear(registry, refused(), refused())
+    assert record_all(registry, refused(), refused(), attempt(Evidence.SUCCESS, NOON), refused(), target_left()) == []
+    [change] = record_all(registry, refused(), refused())
     assert change.state is OPEN
 
 
@@ -105,28 +105,28 @@ def target_left() -> ObservedAttempt:
     return attempt(Evidence.NEUTRAL, NOON, failure_class=FailureClass.CANCELLED)
 
 
-def test_after_a_trial_has_succeeded_the_old_failures_have_no_say() -> None:
+def test_after_a_successful_probe_old_failures_do_not_count() -> None:
     registry = opened()
     back = NOON + seconds(5.1)
-    [closed] = hear(registry, attempt(Evidence.SUCCESS, back))
+    [closed] = record_all(registry, attempt(Evidence.SUCCESS, back))
     assert closed.state is CLOSED
     assert closed.until is None
     assert registry.entries() == {}
     late = [attempt(Evidence.FAILURE, back, lasted=seconds(30)) for _ in range(20)]
-    assert hear(registry, *late) == []
-    assert hear(registry, *failures(4, at=back)) == []
+    assert record_all(registry, *late) == []
+    assert record_all(registry, *failures(4, at=back)) == []
 
 
-def test_a_trial_that_fails_opens_for_longer() -> None:
+def test_a_failed_probe_opens_for_longer() -> None:
     registry = opened()
-    [again] = hear(registry, *failures(1, at=NOON + seconds(5.5)))
+    [again] = record_all(registry, *failures(1, at=NOON + seconds(5.5)))
     assert (again.state, again.until) == (OPEN, NOON + seconds(15.5))
-    assert hear(registry, *failures(9, at=NOON + seconds(6))) == []
+    assert record_all(registry, *failures(9, at=NOON + seconds(6))) == []
 
 
-def test_cooling_is_over_when_its_time_is() -> None:
+def test_cooling_ends_on_time() -> None:
     registry = fresh()
-    [cooling] = hear(registry, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(20)))
+    [cooling] = record_all(registry, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(20)))
     assert cooling.state is COOLING
     assert registry.tick(NOON + seconds(19)) == []
     [closed] = registry.tick(NOON + seconds(20))
@@ -134,9 +134,9 @@ def test_cooling_is_over_when_its_time_is() -> None:
     assert registry.entries() == {}
 
 
-def test_silent_targets_are_forgotten_and_troubled_ones_are_not() -> None:
+def test_unused_targets_are_evicted_unless_open() -> None:
     registry = opened()
-    hear(registry, *failures(1, target=OTHERS))
+    record_all(registry, *failures(1, target=OTHERS))
     registry.tick(NOON + seconds(300))
     assert len(registry) == 1
     assert registry.entries().keys() == {OWN.key}
@@ -145,60 +145,60 @@ def test_silent_targets_are_forgotten_and_troubled_ones_are_not() -> None:
     assert len(registry) == 0
 
 
-def test_nobody_is_told_of_another_tenants_endpoint() -> None:
+def test_another_tenants_endpoint_is_not_visible() -> None:
     registry = opened()
-    hear(registry, *failures(5, target=OTHERS), *failures(1, target=SHARED))
+    record_all(registry, *failures(5, target=OTHERS), *failures(1, target=SHARED))
     assert [health.target for health in registry.visible_to("acme", NOON)] == [OWN, SHARED]
     assert [health.target for health in registry.visible_to("globex", NOON)] == [OTHERS, SHARED]
     assert [health.target for health in registry.visible_to("nobody", NOON)] == [SHARED]
 
 
-def test_figures_for_people_span_minutes() -> None:
+def test_listed_figures_span_minutes() -> None:
     registry = fresh()
     for minute in range(4):
         at = NOON + timedelta(minutes=minute)
-        hear(registry, attempt(Evidence.SUCCESS, at, lasted=timedelta(milliseconds=100 * (minute + 1))))
+        record_all(registry, attempt(Evidence.SUCCESS, at, lasted=timedelta(milliseconds=100 * (minute + 1))))
     [told] = registry.visible_to("acme", NOON + timedelta(minutes=3))
     assert (told.samples, told.failures, told.p50_ms, told.p95_ms) == (4, 0, 200, 400)
     assert told.changed_at == NOON
 
 
-def test_one_tenant_that_makes_up_models_pushes_out_nobody_else() -> None:
+def test_a_tenant_with_invented_models_evicts_only_its_own_targets() -> None:
     registry = TargetHealthRegistry(CircuitPolicy(), RegistryLimits(targets_per_owner=3))
-    hear(registry, *failures(1, target=OTHERS), *failures(5))
+    record_all(registry, *failures(1, target=OTHERS), *failures(5))
     for number in range(50):
-        hear(registry, *failures(1, target=OWN.model_copy(update={"model": f"m{number}"})))
+        record_all(registry, *failures(1, target=OWN.model_copy(update={"model": f"m{number}"})))
     assert len(registry) == 4
     assert registry.visible_to("globex", NOON)
     assert registry.entries().keys() == {OWN.key}, "a target in trouble is not forgotten for one that is not"
 
 
-def test_where_all_are_in_trouble_there_is_no_room_and_that_is_told() -> None:
+def test_without_an_evictable_target_new_ones_are_counted_as_untracked() -> None:
     registry = TargetHealthRegistry(CircuitPolicy(), RegistryLimits(targets_per_owner=1))
-    hear(registry, *failures(5))
-    assert hear(registry, *failures(9, target=OWN.model_copy(update={"model": "other"}))) == []
+    record_all(registry, *failures(5))
+    assert record_all(registry, *failures(9, target=OWN.model_copy(update={"model": "other"}))) == []
     assert (len(registry), registry.counters.untracked) == (1, 9)
 
 
-def test_memory_of_ids_is_bounded() -> None:
+def test_the_number_of_attempt_ids_is_bounded() -> None:
     registry = fresh()
     first = attempt(Evidence.SUCCESS, NOON)
-    hear(registry, first)
+    record_all(registry, first)
     for _ in range(50_000):
         registry.record(attempt(Evidence.NEUTRAL, NOON), now=NOON, jitter=0)
-    hear(registry, first)
+    record_all(registry, first)
     assert registry.counters.repeated == 0
 
 
-def test_a_successor_takes_over_and_its_entries_stay_as_they_are() -> None:
+def test_a_successor_restores_entries_unchanged() -> None:
     old, new = opened(), fresh()
     new.restore(old.entries(), now=NOON)
     assert new.entries() == old.entries()
-    [closed] = hear(new, attempt(Evidence.SUCCESS, NOON + seconds(6)))
+    [closed] = record_all(new, attempt(Evidence.SUCCESS, NOON + seconds(6)))
     assert closed.state is CLOSED
 
 
-def test_a_successor_closes_what_is_long_over() -> None:
+def test_a_successor_closes_expired_entries() -> None:
     old, new = opened(), fresh()
     now = NOON + seconds(5 + 600)
     new.restore(old.entries(), now=now)
@@ -206,7 +206,7 @@ def test_a_successor_closes_what_is_long_over() -> None:
     assert new.entries() == {}
 
 
-def test_what_another_process_has_closed_is_closed() -> None:
+def test_a_target_closed_by_another_process_is_closed() -> None:
     registry = opened()
     registry.restore({}, now=NOON + seconds(1))
     assert registry.entries(), "the bucket may be read from before our write"
@@ -214,7 +214,7 @@ def test_what_another_process_has_closed_is_closed() -> None:
     assert registry.entries() == {}
 
 
-def test_what_is_still_to_be_written_is_not_taken_from_the_bucket() -> None:
+def test_unwritten_changes_are_not_overridden_by_the_bucket() -> None:
     registry = opened()
     registry.restore({}, now=NOON + seconds(60), ours={OWN.key})
     assert registry.entries().keys() == {OWN.key}
@@ -231,7 +231,7 @@ def test_an_older_entry_changes_nothing_and_a_newer_one_does() -> None:
     assert registry.entries() == {OWN.key: newer}
 
 
-def test_an_entry_under_a_key_that_is_not_its_own_is_not_believed() -> None:
+def test_an_entry_under_a_wrong_key_is_ignored() -> None:
     registry = fresh()
     registry.restore({OTHERS.key: opened().entries()[OWN.key]}, now=NOON)
     assert registry.entries() == {}

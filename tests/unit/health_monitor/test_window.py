@@ -31,7 +31,7 @@ def test_the_window_covers_its_span_but_for_at_most_one_bucket(ended: list[tuple
     assert counts.tally(now + SPAN) == Tally()
 
 
-def test_what_is_too_old_is_not_counted_and_says_so() -> None:
+def test_old_attempts_are_not_counted_and_reported_as_such() -> None:
     counts = SlidingCounts(SPAN)
     assert not counts.add(NOON - SPAN, NOON, failed=True)
     assert counts.add(NOON - SPAN + BUCKET, NOON, failed=True)
@@ -51,7 +51,7 @@ def test_a_clock_that_was_set_back_leaves_nothing_behind() -> None:
     assert counts.tally(NOON - seconds(3600)) == Tally()
 
 
-def test_clearing_forgets_everything() -> None:
+def test_clear_removes_all_counts() -> None:
     counts = SlidingCounts(SPAN)
     counts.add(NOON, NOON, failed=False)
     counts.clear()
@@ -66,7 +66,7 @@ def test_percentiles_are_nearest_rank() -> None:
     assert latencies.percentiles(NOON) == (50, 95)
 
 
-def test_old_latencies_are_left_out_and_the_oldest_make_room() -> None:
+def test_old_latencies_are_ignored_and_the_oldest_are_dropped() -> None:
     latencies = Latencies(seconds(300))
     latencies.add(NOON - seconds(300), 9)
     assert latencies.percentiles(NOON) is None
@@ -77,7 +77,7 @@ def test_old_latencies_are_left_out_and_the_oldest_make_room() -> None:
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=100))
-def test_percentiles_are_latencies_that_were_seen_in_order(latencies_ms: list[int]) -> None:
+def test_percentiles_are_observed_latencies_in_order(latencies_ms: list[int]) -> None:
     latencies = Latencies(seconds(300))
     for latency_ms in latencies_ms:
         latencies.add(NOON, latency_ms)

@@ -32,7 +32,7 @@ def test_a_price_holds_from_its_first_day_and_the_latest_one_in_force_counts() -
     assert [cost(prices, moment) for moment in moments] == [None, Decimal(1), Decimal(2)]
 
 
-def test_a_tier_and_a_long_prompt_have_prices_of_their_own() -> None:
+def test_service_tiers_and_long_prompts_have_their_own_prices() -> None:
     again = ROW.removeprefix(HEAD)
     text = ROW + "input = 4\n" + again + 'service_tier = "batch"\ninput = 2\n'
     prices = PriceList.parse(text + again + "above_prompt_tokens = 1_000_000\ninput = 8\n")
@@ -40,7 +40,7 @@ def test_a_tier_and_a_long_prompt_have_prices_of_their_own() -> None:
     assert cost(prices, tokens=1_000_001) == Decimal("8.000008")
 
 
-def test_the_file_goes_before_the_package_and_each_is_told_by_its_version() -> None:
+def test_the_file_takes_precedence_over_the_package_and_each_has_its_version() -> None:
     prices = PriceList.parse(
         ROW.replace('"p"', '"openai"').replace('"m"', '"gpt-4o"') + "input = 7\n", with_package=True
     )
@@ -76,12 +76,12 @@ def test_the_bundled_file_prices_the_echo() -> None:
         ('version = "v"\neffective = "soon"\n', "effective: "),
     ],
 )
-def test_a_bad_price_file_says_what_is_wrong(text: str, detail: str) -> None:
+def test_an_invalid_price_file_is_rejected_with_its_fault(text: str, detail: str) -> None:
     with pytest.raises(BadPriceFile, match=detail.replace("(", r"\(")):
         PriceList.parse(text)
 
 
-def test_a_price_file_that_cannot_be_used_keeps_the_service_from_starting(
+def test_an_invalid_price_file_prevents_the_start(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("prices")

@@ -132,7 +132,7 @@ def test_a_long_prompt_changes_the_price_of_every_token() -> None:
     assert tariff.cost(TokenUsage(input=200_001, output=10)) == Decimal("0.5001525")
 
 
-def test_batch_and_tiers_have_prices_of_their_own() -> None:
+def test_batch_and_tiers_have_their_own_prices() -> None:
     plain, batch = (package.find_tariff("openai", "gpt-4o", NOW, tier) for tier in (None, "batch"))
     assert plain is not None
     assert batch is not None
@@ -155,7 +155,7 @@ def test_a_price_holds_from_its_day_on() -> None:
     assert before is not model.get_prices(first)
 
 
-def test_what_only_estimates_could_price_is_unpriced() -> None:
+def test_prices_that_need_estimates_are_unpriced() -> None:
     tariff = package.find_tariff("openai", "gpt-4o", NOW, None)
     assert tariff is not None
     for kind in ("audio", "audio_output", "image_output", "cache_write", "cache_write_1h"):
@@ -172,7 +172,7 @@ def test_what_only_estimates_could_price_is_unpriced() -> None:
         ("perplexity", "sonar"),
     ],
 )
-def test_names_that_need_a_second_look_are_priced(provider: str, model: str) -> None:
+def test_names_with_special_forms_are_priced(provider: str, model: str) -> None:
     tariff = package.find_tariff(provider, model, NOW, None)
     assert tariff is not None
     assert tariff.cost(TokenUsage(input=10))

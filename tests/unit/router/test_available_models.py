@@ -40,11 +40,11 @@ def listed(data: RoutingContext, **query: Any) -> dict[str, Model]:
     return {model.id: model for model in available_models(data, ListModels(tenant="acme", **query))}
 
 
-def test_without_keys_there_is_the_echo_and_the_own_endpoint() -> None:
+def test_without_keys_only_the_echo_and_the_own_endpoint_are_listed() -> None:
     assert list(listed(context())) == ["echo", "house-model", "lab/house-model"]
 
 
-def test_a_key_brings_its_providers_models_with_what_is_known_of_them() -> None:
+def test_a_key_adds_its_providers_models_with_their_catalog_data() -> None:
     found = listed(context(key_facts("anthropic")))
     haiku = found["claude-haiku-4-5"]
     assert (haiku.provider, haiku.key_source, haiku.providers) == ("anthropic", KeySource.BYOK, ["anthropic"])
@@ -52,7 +52,7 @@ def test_a_key_brings_its_providers_models_with_what_is_known_of_them() -> None:
     assert "gpt-4o" not in found
 
 
-def test_what_is_listed_can_be_called_and_nothing_else_can() -> None:
+def test_exactly_the_listed_models_can_be_called() -> None:
     data = context(
         key_facts("openrouter", "key_or"),
         key_facts("bedrock", "key_b", fields={"region": "eu-west-1"}),
@@ -70,7 +70,7 @@ def test_what_is_listed_can_be_called_and_nothing_else_can() -> None:
             assert (found[model.id].provider, found[model.id].key_source) == (first.provider, first.key_source)
 
 
-def test_the_tier_and_the_policy_decide_about_the_platforms_models() -> None:
+def test_tier_and_policy_limit_the_platforms_models() -> None:
     keys = (platform_key("anthropic"),)
     assert "claude-haiku-4-5" in listed(context(*keys))
     assert "claude-opus-4-5" not in listed(context(*keys))
@@ -84,7 +84,7 @@ def test_a_client_token_sees_its_models_under_its_names() -> None:
     assert found["openai/gpt-5-mini"].title == "GPT-5 mini"
 
 
-def test_what_cannot_be_called_is_shown_on_request_and_marked() -> None:
+def test_unavailable_models_are_listed_on_request_and_marked() -> None:
     found = listed(context(), unavailable=True)
     assert len(found) == len(catalog()) + 3
     assert not found["gpt-4o"].available
@@ -92,7 +92,7 @@ def test_what_cannot_be_called_is_shown_on_request_and_marked() -> None:
     assert found["echo"].available
 
 
-def test_what_only_a_key_lists_is_shown_on_request_and_marked() -> None:
+def test_unapproved_models_are_listed_on_request_and_marked() -> None:
     keys = (key_facts("openai", models=["gpt-4o", "ft:gpt-4o:acme::1"]), platform_key("groq", models=["secret-1"]))
     for allowed in (False, True):
         data = context(*keys, allow_unapproved=allowed)
@@ -105,19 +105,19 @@ def test_what_only_a_key_lists_is_shown_on_request_and_marked() -> None:
     assert not any("secret-1" in name for name in found)
 
 
-def test_models_of_an_own_server_need_nobodys_approval() -> None:
+def test_models_of_an_own_server_need_no_approval() -> None:
     found = listed(context(key_facts("vllm", models=["llama"])))
     assert found["vllm/llama"].approved
     assert found["vllm/llama"].key_source is KeySource.CUSTOM
     assert "vllm/llama" not in listed(context(key_facts("vllm", models=["llama"], status=KeyStatus.DISABLED)))
 
 
-def test_a_deployment_at_azure_is_the_tenants_own_choice() -> None:
+def test_azure_deployments_need_no_approval() -> None:
     found = listed(context(key_facts("azure", models=["our-prod-4o"])))
     assert (found["azure/our-prod-4o"].approved, found["azure/our-prod-4o"].available) == (True, True)
 
 
-def test_prices_are_those_of_the_way_that_would_be_tried_first() -> None:
+def test_prices_are_those_of_the_first_candidate() -> None:
     found = listed(context(key_facts("openai"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})))
     mini, vectors, haiku = (found[name] for name in ("gpt-4o-mini", "text-embedding-3-small", "claude-haiku-4-5"))
     assert mini.prices is not None
@@ -132,7 +132,7 @@ def test_prices_are_those_of_the_way_that_would_be_tried_first() -> None:
     assert found["house-model"].prices is None
 
 
-def test_what_only_the_platform_could_pay_and_has_no_price_is_not_available() -> None:
+def test_an_unpriced_model_is_unavailable_if_only_the_platform_could_pay() -> None:
     data = context(platform_key("azure"), tier=Tier.ENTERPRISE)
     assert "gpt-4o" not in listed(data)
     shown = listed(data, unavailable=True)["gpt-4o"]
@@ -164,7 +164,7 @@ def test_filters(query: dict[str, Any], some: str, never: str) -> None:
     assert "echo" not in found
 
 
-def test_eu_is_said_of_the_way_and_not_of_the_model() -> None:
+def test_eu_depends_on_the_candidate_and_not_on_the_model() -> None:
     def haiku(region: str) -> Model:
         return listed(context(key_facts("bedrock", fields={"region": region})))["claude-haiku-4-5"]
 

@@ -24,7 +24,7 @@ offerings = [{ provider = "openai", upstream = "m-1" }]
 """
 
 
-def test_it_has_enough_models_over_every_provider_that_has_models_of_its_own() -> None:
+def test_it_covers_every_provider_that_has_models_of_its_own() -> None:
     chats = [model for model in catalog() if Capability.CHAT in model.capabilities]
     assert len(chats) >= 45
     assert {o.provider for model in chats for o in model.offerings} == set(PROVIDERS) - SELF_HOSTED
@@ -88,7 +88,7 @@ def test_contexts_are_not_longer_than_the_price_package_knows() -> None:
         (":", None, []),
     ],
 )
-def test_names_mean_what_they_say(name: str, model: str | None, upstreams: list[str] | None) -> None:
+def test_names_resolve_to_their_model_and_offerings(name: str, model: str | None, upstreams: list[str] | None) -> None:
     resolved = catalog().resolve(name)
     assert resolved.name == name
     assert (resolved.model.id if resolved.model else None) == model
@@ -96,7 +96,7 @@ def test_names_mean_what_they_say(name: str, model: str | None, upstreams: list[
         assert [offering.upstream for offering in resolved.offerings] == upstreams
 
 
-def test_an_unknown_name_asks_for_nothing() -> None:
+def test_an_unknown_name_resolves_to_nothing() -> None:
     assert catalog().resolve("nothing") == ResolvedModel("nothing", None, ())
 
 
@@ -143,6 +143,6 @@ def test_a_file_is_read() -> None:
         ),
     ],
 )
-def test_a_wrong_file_is_refused_with_its_fault(text: str, says: str) -> None:
+def test_an_invalid_file_is_rejected_with_its_fault(text: str, says: str) -> None:
     with pytest.raises(InvalidCatalog, match=says):
         read_catalog({"a.toml": text})

@@ -57,7 +57,7 @@ def test_the_attempt_carries_what_the_worker_needs() -> None:
     assert (run.attempt_number, run.remaining_candidates, run.failed_attempts) == (1, 1, [])
 
 
-def test_a_reroute_goes_on_with_the_next_and_remembers() -> None:
+def test_a_reroute_continues_with_the_next_candidate_and_keeps_the_failures() -> None:
     decision = decide(again("a"), context("a", "b"), FRESH, traceparent=None)
     run = decision.run
     assert run is not None
@@ -67,7 +67,7 @@ def test_a_reroute_goes_on_with_the_next_and_remembers() -> None:
     assert (made.attempt_number, made.attempt_id, made.refusal) == (2, "att_2", None)
 
 
-def test_attempts_end_somewhere() -> None:
+def test_the_number_of_attempts_is_limited() -> None:
     names = [f"e{number}" for number in range(MAX_ATTEMPTS + 2)]
     decision = decide(again(*names[:MAX_ATTEMPTS]), context(*names), FRESH, traceparent=None)
     assert decision.run is None
@@ -113,7 +113,7 @@ def key_facts_of(*keys: KeyFacts, drop_unsupported: bool = False) -> RoutingCont
     )
 
 
-def test_the_attempt_names_the_key_that_pays_its_owner_and_where_it_goes() -> None:
+def test_the_attempt_names_the_paying_key_its_owner_and_the_url() -> None:
     key = key_facts("openrouter", version=3, fields={"site_name": "Acme"})
     decision = decide(key_request(), key_facts_of(key, drop_unsupported=True), FRESH, traceparent=None)
     run = decision.run
@@ -124,7 +124,7 @@ def test_the_attempt_names_the_key_that_pays_its_owner_and_where_it_goes() -> No
     assert run.drop_unsupported
 
 
-def test_a_platform_key_is_the_platforms() -> None:
+def test_a_platform_key_belongs_to_the_platform() -> None:
     decision = decide(request("gpt-4o-mini"), key_facts_of(platform_key("openai")), FRESH, traceparent=None)
     run = decision.run
     assert run is not None
@@ -132,7 +132,7 @@ def test_a_platform_key_is_the_platforms() -> None:
     assert not run.drop_unsupported
 
 
-def test_the_wish_about_keys_travels_with_the_attempt_so_that_a_reroute_still_knows_it() -> None:
+def test_the_attempt_carries_the_key_preference_for_reroutes() -> None:
     decision = decide(key_request(prefer_own_keys="only"), key_facts_of(key_facts("openai")), FRESH, traceparent=None)
     run = decision.run
     assert run is not None

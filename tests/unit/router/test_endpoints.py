@@ -10,7 +10,7 @@ def resolved(base_url: str, name: str = "lab") -> SaveEndpoint:
     return SaveEndpoint(tenant="acme", name=name, base_url=base_url, models=["a", "b", "a"])
 
 
-def test_the_trailing_slash_and_repeated_models_go() -> None:
+def test_a_trailing_slash_and_repeated_models_are_removed() -> None:
     saved = validate_endpoint(resolved("https://llm.example/v1/"))
     assert saved.base_url == "https://llm.example/v1"
     assert saved.models == ["a", "b"]
@@ -33,12 +33,12 @@ def test_the_trailing_slash_and_repeated_models_go() -> None:
         ("https://[::1/v1", "cannot be read"),
     ],
 )
-def test_a_bad_url_is_refused_with_what_to_change_and_without_its_secrets(url: str, says: str) -> None:
+def test_an_invalid_url_is_rejected_with_a_remedy_and_without_its_secrets(url: str, says: str) -> None:
     with pytest.raises(InvalidEndpoint, match=says.replace("?", r"\?")) as refused:
         validate_endpoint(resolved(url))
     assert "secret" not in str(refused.value)
 
 
-def test_names_with_a_meaning_of_their_own_are_kept_free() -> None:
+def test_reserved_names_are_rejected() -> None:
     with pytest.raises(InvalidEndpoint, match="echo"):
         validate_endpoint(resolved("https://llm.example/v1", name="echo"))

@@ -88,7 +88,7 @@ OWN, PLATFORM = key_facts("openai", "key_own"), platform_key("openai", "key_plat
         (KeyPolicy.OWN_THEN_PLATFORM, "only", ["key_own"]),
     ],
 )
-def test_the_policy_says_whose_key_pays_and_a_request_only_narrows_it(
+def test_the_policy_decides_whose_key_pays_and_a_request_only_narrows_it(
     policy: KeyPolicy | None, prefer: Any, expected: list[str]
 ) -> None:
     made = planned("openai/gpt-4o", OWN, PLATFORM, policy=policy, prefer_own_keys=prefer)
@@ -102,7 +102,7 @@ def test_without_a_policy_and_without_an_own_key_the_platform_pays() -> None:
     assert order(planned("gpt-4o", PLATFORM, key_facts("groq"))) == ["key_plat"]
 
 
-def test_without_a_policy_an_own_key_that_does_not_work_is_not_replaced_silently() -> None:
+def test_without_a_policy_the_platform_does_not_replace_an_unusable_own_key() -> None:
     broken = key_facts("openrouter", "key_own", status=KeyStatus.INVALID)
     failure = refused(planned("gpt-4o", broken, PLATFORM))
     assert failure.failure_class is FailureClass.POLICY
@@ -122,7 +122,7 @@ def test_without_a_policy_an_own_key_that_does_not_work_is_not_replaced_silently
         ({"allowed_models": ["gpt-4.1"]}, _D.KEY_NOT_FOR_MODEL, "not allowed for gpt-4o"),
     ],
 )
-def test_a_key_that_may_not_be_used_says_why(changes: dict[str, Any], reason: DropReason, says: str) -> None:
+def test_an_ineligible_key_is_dropped_with_its_reason(changes: dict[str, Any], reason: DropReason, says: str) -> None:
     made = planned("gpt-4o", key_facts("openai", **changes))
     assert reasons(made)["key_1"] is reason
     failure = refused(made)
@@ -140,11 +140,11 @@ def test_a_key_that_may_not_be_used_says_why(changes: dict[str, Any], reason: Dr
         {"allowed_models": ["openai/gpt-4o"]},
     ],
 )
-def test_a_key_that_may_be_used_is(changes: dict[str, Any]) -> None:
+def test_an_eligible_key_is_used(changes: dict[str, Any]) -> None:
     assert order(planned("openai/gpt-4o", key_facts("openai", **changes))) == ["key_1"]
 
 
-def test_the_tier_gates_the_platforms_keys_and_never_ones_own() -> None:
+def test_the_tier_limits_the_platforms_keys_and_never_own_keys() -> None:
     low = planned("claude-opus-4-5", platform_key("anthropic"), tier=Tier.STARTER)
     assert reasons(low)["key_p"] is _D.TIER_TOO_LOW
     assert "needs the tier enterprise; this tenant's is starter" in refused(low).message
@@ -159,12 +159,12 @@ def test_a_bare_name_is_tried_at_every_provider_in_the_catalogs_order_and_priori
     assert order(planned("claude-sonnet-4-5", *keys)) == ["key_or", "key_an"]
 
 
-def test_a_degraded_key_comes_after_the_valid_ones_whatever_its_priority() -> None:
+def test_a_degraded_key_comes_after_valid_ones_of_any_priority() -> None:
     short = key_facts("openai", "key_short", status=KeyStatus.DEGRADED, priority=1)
     assert order(planned("gpt-4o", short, key_facts("openai", "key_good"))) == ["key_good", "key_short"]
 
 
-def test_keys_of_one_priority_share_by_weight_and_one_request_is_always_planned_alike() -> None:
+def test_keys_of_one_priority_share_by_weight_and_a_request_is_planned_deterministically() -> None:
     keys = [key_facts("openai", "key_a", weight=3), key_facts("openai", "key_b", weight=1)]
     firsts = Counter(order(planned("openai/gpt-4o", *keys, request_id=f"req_{n}"))[0] for n in range(2000))
     assert 0.70 < firsts["key_a"] / 2000 < 0.80
@@ -190,7 +190,7 @@ def test_a_region_without_the_model_says_so() -> None:
     assert "ap-south-1" in refused(made).message
 
 
-def test_an_unlisted_model_goes_with_an_own_key_that_lists_it_and_with_no_platform_key() -> None:
+def test_an_unlisted_model_needs_an_own_key_that_lists_it() -> None:
     tuned = "openai/ft:gpt-4o:acme::abc"
     listed = key_facts("openai", models=["ft:gpt-4o:acme::abc"])
     made = planned(tuned, listed, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, allow_unapproved=True)
@@ -221,7 +221,7 @@ def test_an_unlisted_model_goes_with_an_own_key_that_lists_it_and_with_no_platfo
         ("custom/llama", "custom", [], False, None),
     ],
 )
-def test_models_outside_the_catalog_need_the_tenants_leave_except_on_its_own_servers(
+def test_models_outside_the_catalog_need_the_tenants_permission_except_on_its_own_servers(
     model: str, provider: str, lists: list[str], allowed: bool, reason: DropReason | None
 ) -> None:
     made = planned(model, key_facts(provider, models=lists), allow_unapproved=allowed)
@@ -229,7 +229,7 @@ def test_models_outside_the_catalog_need_the_tenants_leave_except_on_its_own_ser
     assert bool(made.order) == (reason is None)
 
 
-def test_who_calls_an_unapproved_model_is_told_how_to_allow_it() -> None:
+def test_the_refusal_of_an_unapproved_model_explains_how_to_allow_it() -> None:
     failure = refused(planned("openai/ft:mine", key_facts("openai", models=["ft:mine"])))
     assert (failure.failure_class, failure.param) == (FailureClass.POLICY, "model")
     assert "keyferry tenants set acme --allow-unapproved" in failure.message
@@ -251,7 +251,7 @@ def test_an_own_endpoint_needs_no_approval() -> None:
         ("claude-opus-4-5", "anthropic", RequestKind.CHAT, None),
     ],
 )
-def test_the_platform_pays_only_for_what_has_a_price_and_a_tenant_for_anything(
+def test_the_platform_pays_only_for_priced_models_and_a_tenant_for_any(
     model: str, provider: str, kind: RequestKind, reason: DropReason | None
 ) -> None:
     theirs = planned(model, platform_key(provider), kind=kind)
@@ -261,7 +261,7 @@ def test_the_platform_pays_only_for_what_has_a_price_and_a_tenant_for_anything(
     assert order(planned(model, key_facts(provider), kind=kind)) == ["key_1"]
 
 
-def test_a_model_without_a_price_says_who_can_do_what() -> None:
+def test_the_refusal_of_an_unpriced_model_contains_the_remedies() -> None:
     failure = refused(planned("azure/gpt-4o", platform_key("azure")))
     assert failure.failure_class is FailureClass.POLICY
     assert "gpt-4o of Azure" in failure.message
@@ -269,27 +269,27 @@ def test_a_model_without_a_price_says_who_can_do_what() -> None:
     assert "own key" in failure.message
 
 
-def test_another_provider_with_a_price_takes_the_place_of_the_one_without() -> None:
+def test_a_provider_without_a_price_is_replaced_by_one_with() -> None:
     made = planned("gpt-4o", platform_key("azure", "key_az"), platform_key("openrouter", "key_or"))
     assert order(made) == ["key_or"]
     assert reasons(made)["key_az"] is _D.UNPRICED
 
 
 @pytest.mark.parametrize("provider", ["custom", "vllm", "ollama", "llamacpp"])
-def test_a_tenants_own_server_is_asked_for_whatever_its_name_is_followed_by(provider: str) -> None:
+def test_a_tenants_own_server_serves_any_model_name(provider: str) -> None:
     made = planned(f"{provider}/org/llama:8b", key_facts(provider))
     chosen = made.candidates[made.order[0]]
     assert (chosen.model, chosen.key_source) == ("org/llama:8b", KeySource.CUSTOM)
 
 
-def test_azures_deployments_are_the_tenants_own_names() -> None:
+def test_azure_deployments_are_named_by_the_tenant() -> None:
     made = planned("azure/our-prod-4o", key_facts("azure"))
     assert [(made.candidates[i].model, made.candidates[i].key_source) for i in made.order] == [
         ("our-prod-4o", KeySource.BYOK)
     ]
 
 
-def test_a_model_without_any_key_says_which_to_add() -> None:
+def test_the_refusal_without_a_key_says_which_to_add() -> None:
     failure = refused(planned("claude-sonnet-4-5"))
     assert failure.failure_class is FailureClass.POLICY
     assert "keyferry keys add --provider anthropic" in failure.message
@@ -297,12 +297,12 @@ def test_a_model_without_any_key_says_which_to_add() -> None:
     assert "the platform has no key for OpenAI" in platform_only.message
 
 
-def test_virtual_and_unknown_names_are_unknown() -> None:
+def test_virtual_and_unknown_names_are_not_found() -> None:
     for name in ("auto", "eco", "gpt-99", "nobody/model"):
         assert refused(planned(name, OWN, PLATFORM)).failure_class is FailureClass.NOT_FOUND
 
 
-def test_chat_and_embedding_models_are_told_apart() -> None:
+def test_chat_and_embedding_models_are_not_interchangeable() -> None:
     keys = [key_facts("openai")]
     chat_of_vectors = refused(planned("text-embedding-3-small", *keys))
     assert (chat_of_vectors.failure_class, chat_of_vectors.param) == (FailureClass.BAD_REQUEST, "model")
@@ -316,7 +316,7 @@ def endpoint(name: str, *models: str, enabled: bool = True) -> Endpoint:
     return Endpoint(tenant="acme", name=name, base_url="https://own.example/v1", models=list(models), enabled=enabled)
 
 
-def test_an_own_endpoint_comes_first_and_the_platform_follows_only_where_that_is_allowed() -> None:
+def test_an_own_endpoint_comes_first_and_the_platform_follows_only_if_allowed() -> None:
     lab = (endpoint("lab", "llama-3.3-70b"),)
     keys = [key_facts("groq"), platform_key("together")]
     made = planned("llama-3.3-70b", *keys, endpoints=lab, policy=KeyPolicy.OWN_THEN_PLATFORM)
@@ -331,7 +331,7 @@ def test_a_request_that_names_an_endpoint_never_reaches_a_provider_of_that_name(
     assert all(candidate.key_id is None for candidate in made.candidates)
 
 
-def test_vectors_of_an_endpoint_are_not_mixed_with_the_catalogs() -> None:
+def test_embeddings_of_an_endpoint_are_not_mixed_with_the_catalogs() -> None:
     lab = (endpoint("lab", "text-embedding-3-small"),)
     made = planned("text-embedding-3-small", OWN, endpoints=lab, kind=RequestKind.EMBEDDING)
     assert [made.candidates[index].endpoint for index in made.order] == ["lab"]
@@ -345,14 +345,14 @@ def failed_attempts(
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT])
-def test_what_is_the_keys_fault_lets_the_next_key_be_tried(failure_class: FailureClass) -> None:
+def test_a_failure_of_the_key_leads_to_the_next_key(failure_class: FailureClass) -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
     made = planned("openai/gpt-4o", *keys, failed_attempts=[failed_attempts(failure_class)])
     assert order(made) == ["key_b"]
     assert reasons(made)["key_a"] is _D.ALREADY_TRIED
 
 
-def test_a_key_that_could_not_be_had_lets_the_next_one_be_tried() -> None:
+def test_a_key_without_a_lease_leads_to_the_next_key() -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
     no_key = Failure(failure_class=FailureClass.UNAVAILABLE, message="the key was removed", where=Where.NOT_SENT)
     again = FailedAttempt(attempt_id="att_1", provider="openai", model="gpt-4o", key_id="key_a", failure=no_key)
@@ -360,7 +360,7 @@ def test_a_key_that_could_not_be_had_lets_the_next_one_be_tried() -> None:
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.CONTEXT_LENGTH])
-def test_what_is_the_providers_fault_goes_to_another_provider(failure_class: FailureClass) -> None:
+def test_a_failure_of_the_provider_leads_to_another_provider(failure_class: FailureClass) -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
     assert order(planned("gpt-4o", *keys, failed_attempts=[failed_attempts(failure_class)])) == ["key_or"]
 
@@ -371,7 +371,7 @@ def test_another_key_of_azure_is_another_server() -> None:
     assert order(planned("azure/gpt-4o", *keys, failed_attempts=[again])) == ["key_b"]
 
 
-def test_an_attempt_of_an_older_build_that_does_not_name_its_key_counts_for_all() -> None:
+def test_a_failed_attempt_without_a_key_id_counts_for_all_keys() -> None:
     made = planned(
         "openai/gpt-4o", key_facts("openai", "key_a"), failed_attempts=[failed_attempts(FailureClass.AUTH, None)]
     )
@@ -385,7 +385,7 @@ def resting(provider: str, model: str, seconds: float) -> dict[str, Health]:
     return {target.key: health}
 
 
-def test_a_provider_that_rests_is_passed_over_for_all_its_keys() -> None:
+def test_an_open_circuit_drops_all_keys_of_the_provider() -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
     made = planned("gpt-4o", *keys, health=resting("openai", "gpt-4o", 9))
     assert order(made) == ["key_or"]
@@ -393,7 +393,7 @@ def test_a_provider_that_rests_is_passed_over_for_all_its_keys() -> None:
     assert (alone.failure_class, alone.retry_after_ms) == (FailureClass.UNAVAILABLE, 9000)
 
 
-def test_a_trial_is_made_with_the_first_payers_keys_and_never_moves_the_platform_before_the_tenant() -> None:
+def test_a_half_open_probe_uses_the_first_payers_keys_and_never_puts_the_platform_first() -> None:
     rested = resting("openai", "gpt-4o", -1)
     own = [key_facts("anthropic", "key_x"), key_facts("openrouter", "key_or")]
     both = planned("gpt-4o", *own, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, health=rested, may_probe=True)
@@ -404,19 +404,19 @@ def test_a_trial_is_made_with_the_first_payers_keys_and_never_moves_the_platform
     assert order(waiting) == ["key_or", "key_a"]
 
 
-def test_the_health_of_other_peoples_azure_says_nothing() -> None:
+def test_the_health_of_another_tenants_azure_is_ignored() -> None:
     made = planned("azure/gpt-4o", key_facts("azure"), health=resting("azure", "gpt-4o", 9))
     assert order(made) == ["key_1"]
 
 
-def test_a_client_token_may_use_its_models_under_the_names_that_mean_less() -> None:
+def test_a_client_token_may_use_its_models_under_narrower_names() -> None:
     assert order(planned("openai/gpt-4o", OWN, allowed_models=["gpt-4o"])) == ["key_own"]
     wider = refused(planned("gpt-4o", OWN, allowed_models=["openai/gpt-4o"]))
     assert wider.failure_class is FailureClass.POLICY
     assert "may not use gpt-4o" in wider.message
 
 
-def test_the_platforms_labels_are_not_told() -> None:
+def test_the_labels_of_platform_keys_are_not_shown() -> None:
     secretive = platform_key("openai", label="account of the boss", status=KeyStatus.INVALID)
     assert "boss" not in refused(planned("openai/gpt-4o", secretive)).message
     healthy = planned("openai/gpt-4o", platform_key("openai", label="account of the boss"))

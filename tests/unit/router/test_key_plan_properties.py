@@ -97,7 +97,7 @@ def planned(
 
 @settings(max_examples=400, deadline=None)
 @given(request=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
-def test_what_holds_for_every_plan(
+def test_invariants_of_every_plan(
     request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, unapproved: bool
 ) -> None:
     made = planned(request, found, policy, tier, allow_unapproved=unapproved)
@@ -143,7 +143,7 @@ def _assert_allowed(key: KeyFacts, request: RouteRequest, policy: KeyPolicy | No
 
 @settings(max_examples=100, deadline=None)
 @given(request=WANTED, found=keys(), policy=POLICIES)
-def test_the_same_question_has_the_same_answer_however_the_view_is_ordered(
+def test_the_plan_does_not_depend_on_the_order_of_the_view(
     request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None
 ) -> None:
     there = planned(request, found, policy, Tier.ENTERPRISE)

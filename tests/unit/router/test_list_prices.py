@@ -66,7 +66,7 @@ def test_prices_change_with_the_day_and_are_exact() -> None:
     assert (new.input_usd, new.output_usd, new.cached_read_usd) == (Decimal(3), Decimal(4), Decimal("0.3"))
 
 
-def test_a_price_is_searched_for_once_while_it_holds() -> None:
+def test_a_price_is_looked_up_once_per_period() -> None:
     source = Counting.parse(FILE)
     prices = ListPrices(source)
     for model in ("m", "m", "nobodys", "nobodys"):
@@ -77,7 +77,7 @@ def test_a_price_is_searched_for_once_while_it_holds() -> None:
     assert source.searches == 3
 
 
-def test_the_catalog_is_looked_up_before_anybody_asks() -> None:
+def test_the_catalogs_prices_are_preloaded() -> None:
     source = Counting.parse(FILE)
     prices = ListPrices(source)
     prices.preload(catalog(), MIDNIGHT)
@@ -105,7 +105,7 @@ def test_prices_that_depend_on_the_hour_are_those_of_the_hour() -> None:
     assert night.input_usd < day.input_usd
 
 
-def test_nearly_every_model_of_the_catalog_has_a_price_somewhere() -> None:
+def test_nearly_every_model_of_the_catalog_has_a_price() -> None:
     """What has none is priced by the model that was served, or by nobody's list that is known."""
     unpriced = {
         model.id

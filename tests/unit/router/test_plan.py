@@ -44,7 +44,7 @@ def test_lower_priority_number_comes_first_then_the_name() -> None:
     assert [made.candidates[i].endpoint for i in made.order] == ["zeta", "alpha", "beta"]
 
 
-def test_every_candidate_has_words_and_every_dropped_one_a_reason() -> None:
+def test_every_candidate_has_a_detail_and_every_dropped_one_a_reason() -> None:
     made = plan(
         RouteRequest("acme", "llama"),
         context(endpoint("a", "llama"), endpoint("b", "other"), endpoint("c", "llama", enabled=False)),
@@ -60,7 +60,7 @@ def test_every_candidate_has_words_and_every_dropped_one_a_reason() -> None:
     assert all((candidate.reason is None) is candidate.kept for candidate in made.candidates)
 
 
-def test_an_endpoint_named_in_the_model_is_asked_for_what_follows_the_first_slash() -> None:
+def test_an_endpoint_named_in_the_model_gets_the_part_after_the_first_slash() -> None:
     made = plan(RouteRequest("acme", "hub/meta/llama-3"), context(endpoint("hub"), endpoint("other", "meta/llama-3")))
     chosen = [made.candidates[i] for i in made.order]
     assert [(c.endpoint, c.model) for c in chosen] == [("hub", "meta/llama-3")]
@@ -79,14 +79,14 @@ def test_a_suspended_or_unknown_tenant_gets_nothing(tenant: Tenant | None) -> No
     assert models(context(tenant=tenant), None) == []
 
 
-def test_what_the_client_token_may_not_use_is_refused_even_where_it_is_offered() -> None:
+def test_a_model_that_the_client_token_may_not_use_is_refused() -> None:
     made = plan(RouteRequest("acme", "llama", allowed_models=["echo"]), context(endpoint("a", "llama")))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.POLICY
     assert not made.order
 
 
-def test_an_unknown_model_is_told_apart_from_a_forbidden_one_and_says_what_there_is() -> None:
+def test_an_unknown_model_is_distinguished_from_a_forbidden_one_and_lists_the_available_ones() -> None:
     made = plan(RouteRequest("acme", "gpt-9"), context(endpoint("a", "llama")))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.NOT_FOUND
@@ -94,14 +94,14 @@ def test_an_unknown_model_is_told_apart_from_a_forbidden_one_and_says_what_there
     assert "echo" in made.refusal.message
 
 
-def test_a_switched_off_endpoint_is_named_in_the_refusal() -> None:
+def test_a_disabled_endpoint_is_named_in_the_refusal() -> None:
     made = plan(RouteRequest("acme", "llama"), context(endpoint("a", "llama", enabled=False)))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.UNAVAILABLE
     assert "switched off" in made.refusal.message
 
 
-def test_models_lists_each_name_once_and_only_what_the_token_may_use() -> None:
+def test_models_are_listed_once_and_only_if_the_token_may_use_them() -> None:
     both = context(endpoint("a", "llama"), endpoint("b", "llama", "mixtral"), endpoint("off", "x", enabled=False))
     assert [model.id for model in models(both, None)] == ["echo", "llama", "a/llama", "b/llama", "mixtral", "b/mixtral"]
     assert [model.id for model in models(both, ["mixtral"])] == ["mixtral"]

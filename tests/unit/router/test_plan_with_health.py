@@ -54,23 +54,23 @@ def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
     assert "5 of 5 failed" in drop.detail
 
 
-def test_after_its_rest_a_target_is_tried_first_when_a_trial_is_due_and_last_otherwise() -> None:
+def test_a_half_open_target_comes_first_if_a_probe_is_due_and_last_otherwise() -> None:
     assert names(planned(resting("a", seconds=-1), trials=True)) == ["a", "b"]
     assert names(planned(resting("a", seconds=-1), trials=False)) == ["b", "a"]
 
 
-def test_a_closed_entry_is_as_good_as_none() -> None:
+def test_a_closed_entry_counts_as_healthy() -> None:
     assert names(planned(resting("a", seconds=9, state=CircuitState.CLOSED))) == ["a", "b"]
 
 
-def test_with_everything_resting_the_caller_is_told_when_to_come_back() -> None:
+def test_the_refusal_with_all_circuits_open_says_when_to_retry() -> None:
     made = planned(resting("a", seconds=9), resting("b", seconds=3, state=CircuitState.COOLING))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.UNAVAILABLE
     assert made.refusal.retry_after_ms == 3000
 
 
-def test_what_was_tried_is_not_tried_again() -> None:
+def test_a_failed_target_is_not_tried_again() -> None:
     made = planned(failed_attempts=(failed_attempts("a"),))
     assert names(made) == ["b"]
     assert {candidate.reason for candidate in made.candidates if candidate.endpoint == "a"} == {
@@ -78,25 +78,25 @@ def test_what_was_tried_is_not_tried_again() -> None:
     }
 
 
-def test_when_all_were_tried_the_last_failure_is_the_answer() -> None:
+def test_after_all_candidates_failed_the_last_failure_is_returned() -> None:
     made = planned(failed_attempts=(failed_attempts("b"), failed_attempts("a")))
     assert made.refusal == FAILED
 
 
-def test_another_tenant_s_health_does_not_count() -> None:
+def test_another_tenants_health_does_not_count() -> None:
     key, health = resting("a", seconds=9)
     foreign = health.model_copy(update={"target": health.target.model_copy(update={"tenant": "other"})})
     assert foreign.target.key != key
     assert names(planned((foreign.target.key, foreign))) == ["a", "b"]
 
 
-def test_keys_hold_any_model_name_and_tell_them_apart() -> None:
+def test_target_keys_hold_any_model_name_and_are_distinct() -> None:
     keys = {Target(provider="p", model=model).key for model in ("a:b/c", "a.b.c", "A", "a", "a*>b")}
     assert len(keys) == 5
     assert all(set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-") for key in keys)
 
 
-def test_a_trial_gate_lets_one_through_at_a_time() -> None:
+def test_a_half_open_limiter_allows_one_probe_at_a_time() -> None:
     gate = HalfOpenLimiter()
     assert gate.try_acquire("k", NOW)
     assert not gate.try_acquire("k", NOW)

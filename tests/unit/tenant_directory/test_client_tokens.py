@@ -23,7 +23,7 @@ def test_a_token_is_registered_for_its_owner() -> None:
     assert (token.created_at, token.expires_at, token.revoked_at) == (NOW, None, None)
 
 
-def test_times_are_kept_in_utc() -> None:
+def test_times_are_stored_in_utc() -> None:
     elsewhere = timezone(timedelta(hours=5, minutes=30))
     token = client_tokens.register(
         command((NOW + timedelta(days=1)).astimezone(elsewhere)), ACME, "tok_1", NOW.astimezone(elsewhere)
@@ -33,13 +33,13 @@ def test_times_are_kept_in_utc() -> None:
 
 
 @pytest.mark.parametrize("early", [timedelta(), timedelta(microseconds=1), timedelta(days=4000)])
-def test_an_expiry_that_is_over_is_refused(early: timedelta) -> None:
+def test_an_expiry_in_the_past_is_rejected(early: timedelta) -> None:
     with pytest.raises(RuleViolation, match="in the past: give a later time") as caught:
         client_tokens.register(command(NOW - early), ACME, "tok_1", NOW)
     assert caught.value.code is ErrorCode.INVALID
 
 
-def test_an_expiry_without_a_time_zone_is_refused() -> None:
+def test_an_expiry_without_a_time_zone_is_rejected() -> None:
     with pytest.raises(RuleViolation, match="time zone"):
         client_tokens.register(command((NOW + timedelta(days=1)).replace(tzinfo=None)), ACME, "tok_1", NOW)
 
@@ -50,7 +50,7 @@ def test_a_suspended_tenant_gets_no_token() -> None:
     assert caught.value.code is ErrorCode.CONFLICT
 
 
-def test_nobody_calls_as_the_platform() -> None:
+def test_the_platform_gets_no_client_token() -> None:
     with pytest.raises(RuleViolation, match="makes no calls"):
         client_tokens.register(command(), ACME.model_copy(update={"tenant": "platform"}), "tok_1", NOW)
 

@@ -10,7 +10,7 @@ from services.tenant_directory.tenants import RuleViolation
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
 
-def test_a_new_tenant_is_what_was_asked_for_and_not_suspended() -> None:
+def test_a_new_tenant_has_the_requested_values_and_is_not_suspended() -> None:
     assert tenants.create(CreateTenant(tenant="acme", name="Acme", tier=Tier.STARTER)) == ACME
 
 
@@ -37,11 +37,11 @@ def test_the_platforms_own_name_is_reserved() -> None:
         (UpdateTenant(tenant="acme", allow_unapproved=False), ACME),
     ],
 )
-def test_what_an_update_leaves_out_stays(command: UpdateTenant, expected: Tenant) -> None:
+def test_an_update_keeps_omitted_fields(command: UpdateTenant, expected: Tenant) -> None:
     assert tenants.update(ACME, command) == expected
 
 
-def test_an_update_of_nothing_is_a_mistake() -> None:
+def test_an_empty_update_is_rejected() -> None:
     with pytest.raises(RuleViolation, match="name, tier, suspended, key_policy, drop_unsupported and allow_unapproved"):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 

@@ -89,28 +89,30 @@ def cut(entries: list[AuditEntry], at: int) -> list[AuditEntry]:
 TAMPERING: list[Callable[[list[AuditEntry], int], list[AuditEntry]]] = [edited, removed, swapped, cut]
 
 
-def test_an_audit_that_nobody_touched_is_whole() -> None:
+def test_an_untouched_audit_verifies() -> None:
     entries = chained()
     assert faults(entries, head_of(entries)) == []
     assert faults(entries, head_of(entries[:-3])) == [], "a head may lag behind the table"
 
 
 @pytest.mark.parametrize("tamper", TAMPERING)
-def test_every_tampering_shows_at_every_place(tamper: Callable[[list[AuditEntry], int], list[AuditEntry]]) -> None:
+def test_every_tampering_is_detected_at_every_position(
+    tamper: Callable[[list[AuditEntry], int], list[AuditEntry]],
+) -> None:
     entries = chained()
     for at in range(LENGTH):
         assert faults(tamper(entries, at), head_of(entries)), f"{tamper.__name__} at {at} went unseen"
 
 
 @pytest.mark.parametrize("tamper", TAMPERING)
-def test_computing_the_chain_anew_does_not_help(tamper: Callable[[list[AuditEntry], int], list[AuditEntry]]) -> None:
+def test_a_recomputed_chain_is_detected(tamper: Callable[[list[AuditEntry], int], list[AuditEntry]]) -> None:
     entries = chained()
     for at in range(LENGTH):
         forged = rechained(tamper(entries, at))
         assert faults(forged, head_of(entries)), f"{tamper.__name__} at {at}, computed anew, went unseen"
 
 
-def test_without_the_signed_end_a_cut_would_go_unseen() -> None:
+def test_a_cut_is_detected_only_by_the_signed_head() -> None:
     """The defence that this proves: with the end taken from the table itself, a cut chain looks whole."""
     entries = chained()
     shorter = entries[:-5]
@@ -119,7 +121,7 @@ def test_without_the_signed_end_a_cut_would_go_unseen() -> None:
     assert faults(entries, None) == ["acme: its signed head is missing"]
 
 
-def test_a_head_that_was_changed_is_not_signed() -> None:
+def test_a_changed_head_has_no_valid_signature() -> None:
     head = head_of(chained())
     assert is_signed(head, KEY.public_key())
     chance = random.Random(3)

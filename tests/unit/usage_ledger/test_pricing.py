@@ -65,7 +65,7 @@ def test_reasoning_costs_what_output_costs_unless_it_has_its_own_price() -> None
         assert price(record, PriceList.parse(ROW + "output = 4\n" + row)).cost_usd == expected
 
 
-def test_what_has_no_price_is_unpriced(bundled: PriceList) -> None:
+def test_a_model_without_a_price_is_unpriced(bundled: PriceList) -> None:
     some = TokenUsage(input=1)
     for provider, model in (("openai", "gpt-of-nobody"), ("custom", "gpt-4o"), ("echo", "other")):
         assert price(attempt_record(provider=provider, model=model, token_usage=some), bundled) == UNPRICED

@@ -18,7 +18,7 @@ def changed(**changes: object) -> bytes:
     return json.dumps(json.loads(attempt_record().encode()) | changes).encode()
 
 
-def test_every_record_knows_where_it_came_from() -> None:
+def test_every_record_carries_its_producer_and_spool() -> None:
     records = [attempt_record() for _ in range(3)]
     messages = [
         (SUBJECT, batch_message([records[0].encode(), records[1].encode()], spool_id="spl_1")),
@@ -55,7 +55,7 @@ def test_every_record_knows_where_it_came_from() -> None:
         (changed(worker_id="provider-worker-2", spool_seq=11), "may not account for another worker", 11),
     ],
 )
-def test_a_bad_record_goes_alone(line: bytes, reason: str, seq: int | None) -> None:
+def test_an_invalid_record_is_rejected_alone(line: bytes, reason: str, seq: int | None) -> None:
     good = [attempt_record() for _ in range(2)]
     batches = decode_attempts([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
     assert [item.record for item in batches.valid] == good
@@ -73,7 +73,7 @@ def test_a_reason_repeats_no_value() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no newline", b'{"count": 0, "producer": "p"}\n{}', b"{}\n{}", b"\x00\n\x00"])
-def test_an_unreadable_pack_goes_whole(data: bytes) -> None:
+def test_an_unreadable_batch_is_rejected_whole(data: bytes) -> None:
     good = attempt_record()
     batches = decode_attempts([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
     assert [item.record for item in batches.valid] == [good]
@@ -96,7 +96,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert [item.record.decided_at for item in found] == [expected] * 2
 
 
-def test_a_bad_decision_goes_alone() -> None:
+def test_an_invalid_decision_is_rejected_alone() -> None:
     good = decision_record()
     batches = decode_decisions(
         [(REQUEST_DECIDED.format(router="router"), batch_message([b"{}", good.encode()], producer="router"))]
