@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> report.Report:
 
 
 def _chosen(names: str | None) -> tuple[tuple[case.Case, ...], list[str]]:
-    """The loads, and what is timed by itself."""
+    """Return the selected loads and timings."""
     if names is None:
         return case.ALL_CASES, [*_TIMED]
     timed = [name for name in names.split(",") if name in _TIMED]

@@ -37,14 +37,14 @@ ALL_CASES = (
 
 
 def cases_named(names: str) -> tuple[Case, ...]:
-    """The cases of a comma-separated list such as `plain-1,stream-64`.
+    """Return the cases of a comma-separated list such as `plain-1,stream-64`.
 
     Raises:
         BenchError: a name is not one of `ALL_CASES`.
     """
     by_name = {str(case): case for case in ALL_CASES}
-    wanted = names.split(",")
-    unknown = [name for name in wanted if name not in by_name]
+    chosen = names.split(",")
+    unknown = [name for name in chosen if name not in by_name]
     if unknown:
         raise BenchError(f"Unknown case {', '.join(unknown)}. Choose from: {', '.join(by_name)}.")
-    return tuple(by_name[name] for name in wanted)
+    return tuple(by_name[name] for name in chosen)

@@ -34,7 +34,7 @@ class Child:
         return self._process.pid
 
     def wait_until(self, condition: Callable[[], _T | None], what: str, timeout_seconds: float = 15.0) -> _T:
-        """The first result of `condition` that is not None.
+        """Return the first result of `condition` that is not None.
 
         Raises:
             BenchError: the process ended first, or the time ran out; the message carries the end of its log.

@@ -39,7 +39,7 @@ def run(target: Target, seconds: int) -> Load:
 
 
 def percentile(values: list[int], rank: int) -> int:
-    """The smallest value that at least `rank` percent of all values do not exceed (nearest rank); 0 of no values."""
+    """Return the smallest value that at least `rank` percent of all values do not exceed (nearest rank); 0 without values."""
     ordered = sorted(values)
     return ordered[max(-(-len(ordered) * rank // 100), 1) - 1] if ordered else 0
 

@@ -67,7 +67,7 @@ _TIMING_GOALS = {WARM: 0.1, COLD: 5.0, REMOVED_ANSWERED: 1000.0}
 
 
 def evaluate_timings(timings: Sequence[Timing]) -> list[GoalResult]:
-    """A verdict for everything with a goal that was timed by itself."""
+    """Return a result for every goal of a separate timing."""
     return [
         GoalResult(f"{one.name}, p99", limit_ms, one.p99_us / 1000, "ms", one.p99_us / 1000 < limit_ms)
         for one in timings
@@ -76,7 +76,7 @@ def evaluate_timings(timings: Sequence[Timing]) -> list[GoalResult]:
 
 
 def evaluate(summaries: Sequence[Summary]) -> list[GoalResult]:
-    """A verdict for every goal whose case was measured on the product, beside the baseline where the goal needs one."""
+    """Return a result for every goal whose case was measured on the product, with the baseline where it is needed."""
     by_case = {summary.case: summary for summary in summaries if summary.system == _SYSTEM}
     results = []
     for goal in _GOALS:

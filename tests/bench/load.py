@@ -70,7 +70,7 @@ def run(wrk: str, target: Target, case: Case, seconds: int) -> Load:
 
 
 def request_bytes(target: Target, case: Case) -> bytes:
-    """The whole HTTP/1.1 request of a case as it goes over the wire."""
+    """Return the complete HTTP/1.1 request of a case as it goes over the wire."""
     url = urlsplit(target.base_url)
     body = payload.request_body(target.model, case.kind.streams)
     lines = [f"POST {url.path}/chat/completions HTTP/1.1", f"Host: {url.netloc}", "Content-Type: application/json"]

@@ -4,7 +4,7 @@ import socket
 
 
 def find_free_port() -> int:
-    """A loopback TCP port that nothing listens on at the moment."""
+    """Return a loopback TCP port that nothing listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -35,7 +35,7 @@ class Machine:
 
 
 def describe(nginx: str, wrk: str, now: datetime.datetime) -> Machine:
-    """Read everything there is to tell about this machine and this checkout."""
+    """Describe this machine and this checkout."""
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
     versions |= {"nginx": _first_line([nginx, "-v"]).rpartition("/")[2], "wrk": wrk_version(_first_line([wrk, "-v"]))}
     return Machine(
@@ -52,7 +52,7 @@ def describe(nginx: str, wrk: str, now: datetime.datetime) -> Machine:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The `model name` of `/proc/cpuinfo`; arm64 kernels give none."""
+    """Return the `model name` of `/proc/cpuinfo`; arm64 kernels give none."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
@@ -61,7 +61,7 @@ def cpu_model(cpuinfo: str) -> str:
 
 
 def wrk_version(line: str) -> str:
-    """The version out of `wrk debian/4.1.0-3 [epoll] Copyright ...`."""
+    """Return the version in `wrk debian/4.1.0-3 [epoll] Copyright ...`."""
     words = line.split()
     return words[1] if len(words) > 1 else line
 

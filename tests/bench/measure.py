@@ -81,7 +81,7 @@ class Bench:
 
 
 def _settled_count(system: System, expected: int) -> int | None:
-    """What the system has accounted, once that is `expected` or more, or 30 s have passed."""
+    """Return the system's count once it is `expected` or more, or 30 s have passed."""
     deadline = time.monotonic() + _ACCOUNT_TIMEOUT_SECONDS
     while True:
         found = system.accounted()

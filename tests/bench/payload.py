@@ -5,7 +5,7 @@ import json
 PLAIN_MODEL = "bench-plain"
 STREAM_MODEL = "bench-stream"
 FIRST_DELTA_TEXT = " alpha"
-"""Text of the first delta, and of no other, so that a probe finds it whatever the system does to the framing."""
+"""Text of the first delta, and of no other, so that a probe finds it regardless of framing."""
 
 CHUNKS = 50
 PROMPT_TOKENS = 200
@@ -16,7 +16,7 @@ _CREATED_UNIX_SECONDS = 1_700_000_000
 
 
 def request_body(model: str, stream: bool) -> bytes:
-    """A chat completion request of about 1 KB (`POST /v1/chat/completions` of the OpenAI API)."""
+    """Return a chat completion request of about 1 KB (`POST /v1/chat/completions` of the OpenAI API)."""
     body: dict[str, object] = {
         "model": model,
         "messages": [
@@ -32,7 +32,7 @@ def request_body(model: str, stream: bool) -> bytes:
 
 
 def plain_answer() -> bytes:
-    """A `chat.completion` object of about 1 KB."""
+    """Return a `chat.completion` object of about 1 KB."""
     return json.dumps(
         {
             "id": "chatcmpl-bench",
@@ -52,7 +52,7 @@ def plain_answer() -> bytes:
 
 
 def stream_answer() -> bytes:
-    """A server-sent event body: 50 `chat.completion.chunk` deltas, a finish, the usage, then `[DONE]`."""
+    """Return a server-sent event body: 50 `chat.completion.chunk` deltas, a finish, the usage, then `[DONE]`."""
     events = [_chunk({"content": FIRST_DELTA_TEXT, "role": "assistant"})]
     events += [_chunk({"content": f" tok{number:02}"}) for number in range(1, CHUNKS)]
     events += [_chunk({}, finish_reason="stop"), {**_chunk({}), "choices": [], "usage": _usage()}]
@@ -60,7 +60,7 @@ def stream_answer() -> bytes:
 
 
 def model_list() -> bytes:
-    """The answer of `GET /v1/models`, which a gateway may ask when an endpoint is registered."""
+    """Return the answer of `GET /v1/models`, which a gateway may request when an endpoint is registered."""
     models = [{"id": name, "object": "model", "owned_by": "bench"} for name in (PLAIN_MODEL, STREAM_MODEL)]
     return json.dumps({"object": "list", "data": models}).encode()
 

@@ -14,7 +14,7 @@ _US_PER_TICK = 1_000_000 // _TICKS_PER_SECOND
 
 @dataclasses.dataclass(frozen=True)
 class Stat:
-    """The fields used of `/proc/<pid>/stat`. `start_ticks` tells a process from a later one with the same id."""
+    """The fields used of `/proc/<pid>/stat`. `start_ticks` distinguishes a process from a later one with the same id."""
 
     pid: int
     parent: int
@@ -37,25 +37,25 @@ def parse_stat(text: str) -> Stat:
 
 
 def read_all() -> dict[int, Stat]:
-    """Every process by id."""
+    """Return every process by id."""
     stats = (_read_stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdecimal())
     return {stat.pid: stat for stat in stats if stat is not None}
 
 
 def family(pid: int) -> tuple[Stat, ...]:
-    """A process and its descendants as they are now; empty when it has ended."""
+    """Return a process and its current descendants; empty when it has ended."""
     stats = read_all()
     return tuple(stats[member] for member in members(pid, stats, ()))
 
 
 def is_same(stat: Stat) -> bool:
-    """Whether the process seen in `stat` still runs under its id."""
+    """Return whether the process seen in `stat` still runs under its id."""
     now = _read_stat(stat.pid)
     return now is not None and now.start_ticks == stat.start_ticks
 
 
 def members(pid: int, stats: Mapping[int, Stat], others: Iterable[int]) -> list[int]:
-    """The ids of a process and its descendants, except for `others` and what hangs below them."""
+    """Return the ids of a process and its descendants, except `others` and what is below them."""
     excluded = set(others) - {pid}
     found = [pid] if pid in stats else []
     for member in found:
@@ -89,7 +89,7 @@ def memory_bytes(named: Mapping[str, int]) -> dict[str, int]:
 
 
 def parse_proportional_bytes(text: str) -> int:
-    """The `Pss` line of `/proc/<pid>/smaps_rollup`, in bytes."""
+    """Return the `Pss` line of `/proc/<pid>/smaps_rollup`, in bytes."""
     for line in text.splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024

@@ -38,11 +38,11 @@ class Product:
         return Target(f"{self._http_url}/v1", f"{endpoint}/{model}", self._token)
 
     def processes(self) -> Mapping[str, int]:
-        """Every process the launcher names, PostgreSQL and the NATS server among them, and the upstream."""
+        """Return every process the launcher names, PostgreSQL and NATS included, and the upstream."""
         return self._pids
 
     def accounted(self) -> int:
-        """Attempts in the ledger."""
+        """Return the attempts in the ledger."""
         return ledger_count(self._environment)
 
 
@@ -81,7 +81,7 @@ def add_endpoints(upstream: Upstream, environment: Mapping[str, str]) -> None:
 
 
 def ledger_count(environment: Mapping[str, str]) -> int:
-    """Requests the ledger has recorded for the demo tenant.
+    """Return how many requests the ledger has recorded for the demo tenant.
 
     Raises:
         BenchError: the command line refused, or printed something else than a count.
@@ -95,7 +95,7 @@ def ledger_count(environment: Mapping[str, str]) -> int:
 
 
 def keyferry(arguments: list[str], environment: Mapping[str, str]) -> str:
-    """What the `keyferry` command prints.
+    """Return what the `keyferry` command prints.
 
     Raises:
         BenchError: it failed or hung.

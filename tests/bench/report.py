@@ -1,4 +1,4 @@
-"""Tells a run: tables of plain text, a JSON document, and the marked part of `docs/benchmarks.md`."""
+"""Reports a run: tables of plain text, a JSON document, and the marked part of `docs/benchmarks.md`."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ class Report:
 
 
 def as_text(report: Report) -> str:
-    """The whole report as aligned plain text."""
+    """Return the whole report as aligned plain text."""
     parts = [_machine_text(report)]
     if report.summaries:
         parts += [_speed_table(report.summaries), _cpu_table(report.summaries), _memory_table(report.summaries)]
@@ -53,7 +53,7 @@ def as_text(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """The whole report, single measurements included, as JSON; every key names its unit."""
+    """Return the whole report, single measurements included, as JSON; every key names its unit."""
     return json.dumps(dataclasses.asdict(report), indent=2) + "\n"
 
 
@@ -69,7 +69,7 @@ def write_docs(document: Path, report: Report) -> None:
 
 
 def between_markers(document: str, content: str) -> str:
-    """The document with everything between its markers replaced by the content.
+    """Return the document with everything between its markers replaced by the content.
 
     Raises:
         BenchError: the markers are not there once each, in order.
@@ -190,6 +190,6 @@ def _met(result: GoalResult) -> str:
 
 
 def _left_last(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose last column is prose and stays at the left."""
+    """Return a table whose last column is prose, aligned left."""
     width = max(len(line[-1]) for line in [header, *rows])
     return table([*header[:-1], header[-1].ljust(width)], [[*row[:-1], row[-1].ljust(width)] for row in rows])

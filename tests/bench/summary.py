@@ -1,4 +1,4 @@
-"""From single measurements to the figures that are told: medians, and ratios formed within one round."""
+"""From single measurements to the reported figures: medians, and ratios formed within one round."""
 
 import dataclasses
 import statistics
@@ -30,7 +30,7 @@ class Summary:
     """A system under a case: medians over all rounds, except `errors`, which is their sum.
 
     Attributes:
-        per_second_low, per_second_high: slowest and fastest round; their distance tells how noisy it was.
+        per_second_low, per_second_high: slowest and fastest round; their distance shows how noisy it was.
         cpu_us_per_request, memory_bytes: by process name, as in `Measurement`.
         client_cpu_us_per_request: the load generator's own.
         against: comparisons by baseline name.
@@ -53,7 +53,7 @@ class Summary:
 
 
 def summarize(measurements: Sequence[Measurement]) -> list[Summary]:
-    """One summary for each case and system, in the order they were measured first."""
+    """Return one summary for each case and system, in the order of their first measurement."""
     groups: dict[tuple[Case, str], list[Measurement]] = {}
     for measurement in measurements:
         groups.setdefault((measurement.case, measurement.system), []).append(measurement)

@@ -30,10 +30,10 @@ class System(Protocol):
         """Its name in every table."""
 
     def target(self, kind: Kind) -> Target:
-        """Where requests of this kind go."""
+        """Return where requests of this kind go."""
 
     def processes(self) -> Mapping[str, int]:
         """Process name to process id, of everything that works on a request, children not listed."""
 
     def accounted(self) -> int | None:
-        """Requests durably recorded since the system started, or None where it keeps no record."""
+        """Return how many requests were durably recorded since the start, or None if no record is kept."""

@@ -12,7 +12,7 @@ _INSTALL_TIMEOUT_SECONDS = 300
 
 
 def find(program: str) -> str:
-    """The path of nginx or wrk, installed from Debian first if it is missing and this process may do so.
+    """Return the path of nginx or wrk, installed from Debian first if it is missing and this process may do so.
 
     Raises:
         BenchError: it is missing and cannot be installed here.

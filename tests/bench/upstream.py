@@ -62,7 +62,7 @@ class Upstream:
         return f"http://127.0.0.1:{self._port}"
 
     def target(self, kind: Kind) -> Target:
-        """The base URL that gives the answer of this kind."""
+        """Return the base URL that gives the answer of this kind."""
         path, model = ("stream", payload.STREAM_MODEL) if kind.streams else ("plain", payload.PLAIN_MODEL)
         return Target(f"{self.root_url}/{path}/v1", model)
 
@@ -71,7 +71,7 @@ class Upstream:
         return {"upstream": self._pid}
 
     def accounted(self) -> None:
-        """A direct call is accounted nowhere."""
+        """Return None: a direct call is accounted nowhere."""
         return
 
 
@@ -98,7 +98,7 @@ def running(nginx: str, directory: Path) -> Iterator[Upstream]:
 
 
 def config_text(directory: Path, port: int) -> str:
-    """The nginx configuration for a directory and a loopback port."""
+    """Return the nginx configuration for a directory and a loopback port."""
     return _CONFIG.format(directory=directory, port=port)
 
 

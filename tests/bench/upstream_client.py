@@ -2,7 +2,7 @@
 
     uv run python -m tests.bench.upstream_client
 
-The server is another process, so the CPU time of this one is the client's alone. Judge the ratio; the microseconds are the
+The server is another process, so the CPU time of this one is the client's alone. Compare the ratio; the microseconds are the
 machine's.
 """
 

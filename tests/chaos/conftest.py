@@ -1,4 +1,4 @@
-"""A stage for the tests that leave it as they found it, once they are over."""
+"""A scripted system for the tests that leave it as they found it."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,6 @@
-"""Faults of every kind at random, and then nothing may be missing, paid twice, or left without an end.
+"""Random faults of every kind, after which nothing may be missing, paid twice or left without an end.
 
-The test owns the whole system, a provider with its own log, and clients that write down what they were told. A seeded schedule
+The test owns the whole system, a provider with its own log, and clients that record what they got. A seeded schedule
 kills and freezes processes every few seconds; then everything is healed, and clients, provider and ledger have to agree.
 """
 
@@ -45,7 +45,7 @@ class Fault:
 
 
 def schedule(numbers: random.Random, processes: Sequence[str], seconds: float) -> Iterator[Fault]:
-    """Faults of these processes, one after the other, for about so long."""
+    """Yield faults of these processes, one after the other, for about so long."""
     left = seconds
     while left > 0:
         fault = Fault(
@@ -59,8 +59,8 @@ def schedule(numbers: random.Random, processes: Sequence[str], seconds: float) -
 
 
 @dataclass
-class Mischief:
-    """Carries a schedule out. Only processes whose parent is the system's launcher are ever touched."""
+class FaultInjector:
+    """Carries out a schedule. Touches only processes whose parent is the system's launcher."""
 
     system: KeyferrySystem
     done: Counter[str] = field(default_factory=Counter)
@@ -95,7 +95,7 @@ def scripted(tmp_path: Path) -> Iterator[ScriptedSystem]:
 
 
 def of_all_kinds(name: str, numbers: random.Random) -> Request:
-    """Streamed and not, quick and slow; one client in ten hangs up somewhere."""
+    """Return a request: streamed or not, quick or slow; one client in ten hangs up somewhere."""
     word_count = numbers.randrange(1, 40)
     script = Script(name, word_count, pause_seconds=numbers.uniform(0, 2) / (word_count + 4))
     cut = numbers.randrange(1, 4000) if numbers.random() < 0.1 else None
@@ -103,7 +103,7 @@ def of_all_kinds(name: str, numbers: random.Random) -> Request:
 
 
 def unhandled(home: Path) -> list[str]:
-    """What no part of the system has caught, from all logs: bare tracebacks, and what asyncio and our own edges report."""
+    """Return what no part of the system has caught, from all logs: tracebacks, asyncio's reports and our own."""
     found = []
     for log in sorted((home / "log").glob("*.log")):
         for line in log.read_text(errors="replace").splitlines():
@@ -127,20 +127,20 @@ def _uncaught(record: dict[str, object]) -> bool:
     ("seconds", "rate_per_second"),
     [pytest.param(25.0, 20.0, id="short"), pytest.param(300.0, 40.0, id="long", marks=pytest.mark.long)],
 )
-def test_whatever_breaks_nothing_is_missing_or_there_twice(
+def test_random_faults_lose_no_attempt_and_duplicate_none(
     scripted: ScriptedSystem, seconds: float, rate_per_second: float
 ) -> None:
     seed = random_seed()
-    mischief = Mischief(scripted.system)
+    injector = FaultInjector(scripted.system)
     with SteadyLoad(scripted.clients, MODEL, "chaos", rate_per_second, of_all_kinds, seed) as load:
         until("the first answers", lambda: load.whole >= 20)
-        mischief.carry_out(schedule(random.Random(seed), sorted(scripted.system.state["processes"]), seconds))
+        injector.carry_out(schedule(random.Random(seed), sorted(scripted.system.state["processes"]), seconds))
         healed_at = time.monotonic()
         so_far = load.whole
         until("service is back", lambda: load.whole >= so_far + 100, HEALED_WITHIN_SECONDS)
         print(f"healed within {time.monotonic() - healed_at:.1f} s")
     outcomes = client_outcomes(load)
-    print(f"{sum(mischief.done.values())} faults: {dict(mischief.done)}\n{len(load.asked)} requests: {dict(outcomes)}")
+    print(f"{sum(injector.done.values())} faults: {dict(injector.done)}\n{len(load.sent)} requests: {dict(outcomes)}")
     attempts = until_accounted(load.endings(), scripted.upstream, scripted.ledger, HEALED_WITHIN_SECONDS)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
     assert unhandled(scripted.system.home) == []

@@ -40,7 +40,7 @@ def short_answer(name: str, numbers: random.Random) -> Request:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("process", PROCESSES)
-def test_nothing_answered_is_missing_and_nothing_is_paid_twice(scripted: ScriptedSystem, process: str) -> None:
+def test_a_killed_process_loses_no_answer_and_pays_nothing_twice(scripted: ScriptedSystem, process: str) -> None:
     name = f"kill-{process}".replace("_", "-")
     with SteadyLoad(scripted.clients, MODEL, name, RATE_PER_SECOND, short_answer, random_seed()) as load:
         until("answers before the kill", lambda: load.whole >= BEFORE, 60)

@@ -1,4 +1,4 @@
-"""`keyferry restart` under load: nobody notices.
+"""`keyferry restart` under load fails no request.
 
 The short version asks less often and for shorter answers; the long one is the claim: 100 requests a second, answers of up to
 ten seconds.
@@ -57,7 +57,7 @@ def test_a_rolling_restart_fails_no_request(scripted: ScriptedSystem, service: s
         until("answers after the restart", lambda: load.whole >= so_far + some, 90)
     outcomes = client_outcomes(load)
     print(f"restart of {service}, seed {seed}: {dict(outcomes)}")
-    assert outcomes == Counter(whole=len(load.asked)), [
+    assert outcomes == Counter(whole=len(load.sent)), [
         (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
     ]
     until_accounted(load.endings(), scripted.upstream, scripted.ledger)
@@ -67,10 +67,10 @@ def test_an_answer_that_outlasts_the_drain_time_ends_with_an_error_event(tmp_pat
     with running_scripted_system(tmp_path / "home", {"KEYFERRY_DRAIN_SECONDS": "1"}) as scripted:
         for service in ("ingress", "provider_worker"):
             script = Script(f"outlasts-{service}", 600, pause_seconds=0.1)
-            asking = scripted.clients.ask(MODEL, script.prompt, operation=script.name)
-            until("it is being answered", lambda asking=asking: asking.received_bytes > 1000)  # type: ignore[misc]
+            pending = scripted.clients.ask(MODEL, script.prompt, operation=script.name)
+            until("it is being answered", lambda pending=pending: pending.received_bytes > 1000)  # type: ignore[misc]
             scripted.system.restart(service)
-            ending = asking.result()
+            ending = pending.result()
             assert ending.reported_failure, (service, ending.status, ending.closed_well, ending.body[-300:])
             (attempt,) = scripted.ledger.of_operation(script.name)
             assert attempt.outcome in ("cancelled", "failed")

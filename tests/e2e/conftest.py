@@ -20,7 +20,7 @@ LEASE_SECONDS = 15
 
 @pytest.fixture(scope="session")
 def keyed_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedSystem]:
-    """A system with provider keys, for tests that make tenants of their own."""
+    """Run a system with provider keys, for tests that create tenants of their own."""
     settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}
     with running_keyed_system(tmp_path_factory.mktemp("keys") / "home", settings) as running:
         yield running

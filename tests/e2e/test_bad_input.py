@@ -67,7 +67,7 @@ def test_a_body_of_almost_the_limit_passes_every_hop(system: KeyferrySystem) -> 
     body = json.dumps(GOOD | {"messages": [{"role": "user", "content": text}]}).encode()
 
     def answered() -> httpx.Response | None:
-        """A machine that is busy elsewhere may take too long over such a body: then the caller is asked to try again."""
+        """Retry while a busy machine answers that reading such a body takes too long."""
         response = post(system, body)
         if response.status_code == 503:
             assert response.json()["error"]["keyferry"]["retryable"], response.text
@@ -80,7 +80,7 @@ def test_a_body_of_almost_the_limit_passes_every_hop(system: KeyferrySystem) -> 
 
 
 @pytest.mark.parametrize("token", ["nonsense", "kf_live_" + "0" * 46, "sk-proj-1234567890abcdef"])
-def test_what_is_no_client_token_is_a_401_that_does_not_repeat_it(system: KeyferrySystem, token: str) -> None:
+def test_an_invalid_client_token_gets_a_401_that_does_not_repeat_it(system: KeyferrySystem, token: str) -> None:
     response = post(system, json.dumps(GOOD).encode(), token=token)
     assert response.status_code == 401
     assert token not in response.text
@@ -95,21 +95,21 @@ def test_a_revoked_token_stops_working_and_says_so(system: KeyferrySystem) -> No
     assert "revoked" in post(system, json.dumps(GOOD).encode(), token=token).text
 
 
-def test_unknown_paths_and_methods_are_told(system: KeyferrySystem) -> None:
+def test_unknown_paths_and_methods_are_reported(system: KeyferrySystem) -> None:
     headers = {"authorization": f"Bearer {system.token}"}
     assert httpx.post(f"{system.http_url}/v1/nothing", headers=headers).json()["error"]["code"] == "unknown_url"
     wrong = httpx.get(f"{system.http_url}/v1/chat/completions", headers=headers)
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
 
 
-def test_bad_headers_are_told(system: KeyferrySystem) -> None:
+def test_invalid_headers_are_reported(system: KeyferrySystem) -> None:
     for name, value in (("X-Operation", "a b"), ("x-keyferry-tags", "novalue")):
         headers = {"authorization": f"Bearer {system.token}", name: value}
         response = httpx.post(f"{system.http_url}/v1/chat/completions", json=GOOD, headers=headers)
         assert (response.status_code, response.json()["error"]["param"]) == (400, name)
 
 
-def test_a_request_that_is_no_http_does_not_disturb_others(system: KeyferrySystem) -> None:
+def test_a_malformed_http_request_does_not_affect_others(system: KeyferrySystem) -> None:
     host, port = system.http_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as raw:
         raw.sendall(b"\x16\x03\x01 not http at all\r\n\r\n")

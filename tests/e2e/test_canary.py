@@ -115,18 +115,18 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     (home.run / "nats.port").write_text(f"{port}\n")
     seed = home.seed_file(Role.PROVISIONER.value).read_text()
     rows = leaky_replies()
-    gossiping, babble = KeyEchoingProvider(set()), leaky_provider(rows)
+    echoing, leaky = KeyEchoingProvider(set()), leaky_provider(rows)
     with (
         core_dumps_allowed(),
         running_collector() as collector,
-        running_upstream(lambda a: gossiping.answer(a) if a.path.startswith(KEY_ECHO_PATH) else babble(a)) as upstream,
+        running_upstream(lambda a: echoing.answer(a) if a.path.startswith(KEY_ECHO_PATH) else leaky(a)) as upstream,
         tapped_bus(f"nats://127.0.0.1:{port}", seed) as tap,
     ):
-        gossip_url = upstream.base_url.replace("/v1", f"{KEY_ECHO_PATH}/v1")
-        settings = collector.environment() | {"KEYFERRY_PROVIDER_URLS": f"openai={gossip_url}"}
+        echo_url = upstream.base_url.replace("/v1", f"{KEY_ECHO_PATH}/v1")
+        settings = collector.environment() | {"KEYFERRY_PROVIDER_URLS": f"openai={echo_url}"}
         with running_system(home.path, settings) as system:
             journeys = Journeys(system)
-            keys = KeyJourneys(journeys, gossiping, gossip_url, directory)
+            keys = KeyJourneys(journeys, echoing, echo_url, directory)
             emissions = list(_live_through(journeys, keys, rows, directory, upstream))
             journeys.canaries += [*installation_secrets(home.path), *vault_secrets(home.path)]
             gaps = list(tap.gaps)
@@ -138,7 +138,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def _live_through(
     journeys: Journeys, keys: KeyJourneys, rows: list[LeakyReply], directory: Path, upstream: Upstream
 ) -> Iterator[CapturedOutput]:
-    """All journeys; what was on disk and in the process table before the restarts, and after them."""
+    """Run all journeys; yield what is on disk and in the process table before the restarts, and after them."""
     models = ["--model", SHARED, "--model", "well"]
     journeys.cli("endpoints", "add", "lab", "--tenant", "demo", "--base-url", upstream.base_url, *models)
     spare = upstream.base_url.replace("/v1", f"{SPARE}/v1")
@@ -150,7 +150,7 @@ def _live_through(
     journeys.wrong_credentials()
     journeys.misplaced_secrets()
     journeys.explained(journeys.streams(f"lab/{DECOY_MODEL.text}"))
-    journeys.babbling_provider(rows)
+    journeys.leaky_provider(rows)
     journeys.commands()
     journeys.broken_settings(directory)
     keys.live_through()
@@ -179,7 +179,7 @@ def _captured_elsewhere(tap: BusTap, collector: OtlpCollector, upstream: Upstrea
 
 
 async def _log_the_decoy(system: KeyferrySystem) -> None:
-    """Send an attempt that is too late to start: the worker logs its request id, whatever stands there."""
+    """Send an attempt that is too late to start: the worker logs its request id, whatever it is."""
     run = AttemptRun(
         request_id=DECOY_ID.text,
         tenant="demo",
@@ -204,21 +204,21 @@ async def _log_the_decoy(system: KeyferrySystem) -> None:
     until("the worker has logged it", lambda: any(DECOY_ID.text in log.read_text() for log in logs))
 
 
-def test_the_bus_was_heard_without_a_gap(evidence: Evidence) -> None:
+def test_the_bus_was_captured_without_a_gap(evidence: Evidence) -> None:
     assert evidence.gaps == []
 
 
 @pytest.mark.parametrize("channel", DECOYS)
-def test_what_comes_out_of_a_channel_is_found_there(evidence: Evidence, channel: str) -> None:
+def test_each_decoy_is_found_in_its_channel(evidence: Evidence, channel: str) -> None:
     assert (DECOYS[channel].name, channel) in {(seen.canary, seen.channel) for seen in evidence.sightings}
 
 
-def test_a_secret_is_found_where_it_is_allowed(evidence: Evidence) -> None:
+def test_every_allowed_place_is_needed(evidence: Evidence) -> None:
     for row in ALLOWED:
         assert any(row.covers(seen) for seen in evidence.sightings), f"{row} is not needed"
 
 
-def test_enough_was_planted(evidence: Evidence) -> None:
+def test_enough_secrets_are_planted(evidence: Evidence) -> None:
     assert len(set(evidence.canaries)) == len(evidence.canaries), "two secrets share a name"
     assert len(evidence.canaries) >= 95
 

@@ -1,4 +1,4 @@
-"""Every command in the documents works, in the order of the page."""
+"""Every command in the documents works, in the order in which a reader meets them."""
 
 import json
 import shlex
@@ -102,25 +102,25 @@ EXPECTED = {
 """Expected output, in this order."""
 
 
-def answering(asked: ProviderRequest) -> Reply:
+def answering(request: ProviderRequest) -> Reply:
     """Answer like the model server on 11434 in the guide."""
     text = "Rayleigh scattering"
-    if asked.method == "GET":
+    if request.method == "GET":
         return listing("llama3.2")
-    if asked.body.get("stream"):
+    if request.body.get("stream"):
         return stream_of(["Rayleigh", " scattering"])
-    return completion(text, model=asked.body["model"])
+    return completion(text, model=request.body["model"])
 
 
-def account(asked: ProviderRequest) -> Reply:
+def account(request: ProviderRequest) -> Reply:
     """Answer like OpenAI, accepting only the keys in the reader's files."""
-    if asked.headers.get("Authorization") not in {f"Bearer {_provider_key(file)}" for file in KEY_FILES}:
+    if request.headers.get("Authorization") not in {f"Bearer {_provider_key(file)}" for file in KEY_FILES}:
         return failing(401, {"message": "Incorrect API key provided", "type": "error", "code": "invalid_api_key"})
-    if asked.method == "GET":
+    if request.method == "GET":
         return listing("gpt-4o-mini")
-    if asked.body.get("stream"):
+    if request.body.get("stream"):
         return stream_of(["Hello ", "from the account"])
-    return completion("Hello from the account", model=asked.body["model"])
+    return completion("Hello from the account", model=request.body["model"])
 
 
 def listing(*models: str) -> Reply:
@@ -271,8 +271,8 @@ def test_commands_that_are_not_run_here_are_run_elsewhere() -> None:
 # --- errors
 
 
-def refusing(asked: ProviderRequest) -> Reply:
-    status = int(asked.body["model"].rpartition("-")[2])
+def refusing(request: ProviderRequest) -> Reply:
+    status = int(request.body["model"].rpartition("-")[2])
     code = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}[status]
     return failing(status, {"message": "the endpoint's own words", "type": "error", "code": code})
 

@@ -19,14 +19,14 @@ def vector_of(text: str) -> list[float]:
     return [float(len(text)), 0.5, -2.25]
 
 
-def embedded(asked: ProviderRequest) -> Reply:
-    assert asked.path == "/v1/embeddings"
-    model = asked.body["model"]
+def embedded(request: ProviderRequest) -> Reply:
+    assert request.path == "/v1/embeddings"
+    model = request.body["model"]
     if model == "busy":
         return failing(429, {"message": "slow down", "type": "rate_limit"}, {"retry-after": "7"})
-    given = asked.body["input"]
+    given = request.body["input"]
     texts = [given] if isinstance(given, str) else given
-    packed = model == "as-asked" and asked.body.get("encoding_format") == "base64"
+    packed = model == "as-asked" and request.body.get("encoding_format") == "base64"
     rows = [
         {"object": "embedding", "index": at, "embedding": as_text(vector_of(text)) if packed else vector_of(text)}
         for at, text in enumerate(texts)
@@ -85,13 +85,13 @@ def test_an_answer_without_embeddings_is_a_failure(system: KeyferrySystem, provi
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_a_limit_of_the_provider_comes_with_its_delay(system: KeyferrySystem, provider: Upstream) -> None:
+def test_a_provider_rate_limit_includes_its_delay(system: KeyferrySystem, provider: Upstream) -> None:
     with pytest.raises(openai.RateLimitError) as caught:
         system.openai().embeddings.create(model="busy", input="one")
     assert caught.value.response.headers["retry-after"] == "7"
 
 
-def test_the_echo_model_says_that_it_has_none(system: KeyferrySystem) -> None:
+def test_the_echo_model_reports_that_it_has_no_embeddings(system: KeyferrySystem) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         system.openai().embeddings.create(model="echo", input="one")
     assert caught.value.param == "model"

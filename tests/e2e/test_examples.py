@@ -25,7 +25,7 @@ SHOWN = {
 """What a reader sees of each, in this order."""
 
 
-def test_make_examples_runs_them_all_and_they_show_what_they_say(system: KeyferrySystem, tmp_path: Path) -> None:
+def test_make_examples_runs_every_example(system: KeyferrySystem, tmp_path: Path) -> None:
     done = subprocess.run(
         # The environment is the test's already: nothing is to be installed.
         ["make", "-o", "env", "examples", f"PYTHON={sys.executable}"],
@@ -50,7 +50,7 @@ def test_every_example_is_known_here() -> None:
 
 
 def _checkout(system: KeyferrySystem, directory: Path) -> Path:
-    """What the examples use of a checkout in which `make up` runs, with the address that this system has."""
+    """Make a checkout with what the examples use, at the address of this system."""
     (directory / "Makefile").symlink_to(ROOT / "Makefile")
     (directory / ".keyferry").symlink_to(system.home)
     (directory / "examples").mkdir()

@@ -1,5 +1,5 @@
 """Two endpoints offer the same model and the first one fails, in every way in which providers fail: who answers, how often,
-what the caller is told, and what the ledger keeps.
+what the caller gets, and what the ledger records.
 
 Each case has a model name of its own, so that what one case does to the health of a target never meets another.
 """
@@ -44,44 +44,44 @@ async def _for_ever() -> None:
     await asyncio.Event().wait()
 
 
-def hangs(asked: ProviderRequest) -> Reply:
+def hangs(request: ProviderRequest) -> Reply:
     return Reply(200, JSON, pieces_of(b"{}"), before=_for_ever)
 
 
-def answers_503(asked: ProviderRequest) -> Reply:
+def answers_503(request: ProviderRequest) -> Reply:
     return failing(503, OVERLOADED)
 
 
-def answers_429(asked: ProviderRequest) -> Reply:
+def answers_429(request: ProviderRequest) -> Reply:
     return failing(429, {"message": "slow down", "code": "rate_limit_exceeded"}, {"retry-after": "1"})
 
 
-def errs_in_json(asked: ProviderRequest) -> Reply:
+def errs_in_json(request: ProviderRequest) -> Reply:
     return Reply(200, JSON, pieces_of(json.dumps({"error": OVERLOADED | {"code": 503}}).encode()))
 
 
-def errs_in_first_event(asked: ProviderRequest) -> Reply:
+def errs_in_first_event(request: ProviderRequest) -> Reply:
     return Reply(200, SSE, pieces_of(event({"error": OVERLOADED | {"code": 503}})))
 
 
-def errs_after_the_role(asked: ProviderRequest) -> Reply:
+def errs_after_the_role(request: ProviderRequest) -> Reply:
     role = chunk({"role": "assistant", "content": ""})
     return Reply(200, SSE, pieces_of(role, event({"error": OVERLOADED | {"code": 503}})))
 
 
-def hangs_up(asked: ProviderRequest) -> Reply:
+def hangs_up(request: ProviderRequest) -> Reply:
     return Reply(200, JSON, pieces_of(), hang_up=True)
 
 
-def ends_without_a_word(asked: ProviderRequest) -> Reply:
+def ends_without_a_word(request: ProviderRequest) -> Reply:
     return Reply(200, SSE, pieces_of(chunk({"role": "assistant", "content": ""})))
 
 
-def answers_400(asked: ProviderRequest) -> Reply:
+def answers_400(request: ProviderRequest) -> Reply:
     return failing(400, {"message": "temperature is too hot", "code": "invalid_value", "param": "temperature"})
 
 
-def breaks_after_words(asked: ProviderRequest) -> Reply:
+def breaks_after_words(request: ProviderRequest) -> Reply:
     return stream_of(["Hello ", "from "], done=False)
 
 
@@ -114,9 +114,9 @@ COOLING = "asks-to-wait"
 _well_again = threading.Event()
 
 
-def asks_to_wait(asked: ProviderRequest) -> Reply:
+def asks_to_wait(request: ProviderRequest) -> Reply:
     if _well_again.is_set():
-        return completion("well again", asked.body["model"])
+        return completion("well again", request.body["model"])
     return failing(429, {"message": "slow down", "code": "rate_limit_exceeded"}, {"retry-after": "4"})
 
 
@@ -131,16 +131,16 @@ def case_of(model: str) -> str:
     return model.rpartition("-")[0]
 
 
-def scripted(asked: ProviderRequest) -> Reply:
-    model = asked.body["model"]
+def scripted(request: ProviderRequest) -> Reply:
+    model = request.body["model"]
     case = case_of(model)
-    if asked.path.startswith("/first/"):
+    if request.path.startswith("/first/"):
         answer = FINAL.get(case) or BY_NAME[case].answer
         assert answer is not None
-        return answer(asked)
+        return answer(request)
     if case == "both-fail":
         return failing(503, {"message": "the second is full as well"})
-    return stream_of(WORDS) if asked.body.get("stream") else completion(TEXT, model)
+    return stream_of(WORDS) if request.body.get("stream") else completion(TEXT, model)
 
 
 @dataclass
@@ -155,9 +155,9 @@ class Pair:
         return self.clients.ask(model, "hi", stream=stream).result()
 
     def called(self, model: str) -> list[str]:
-        """Which endpoints the provider's own log has for this model, in order."""
+        """Return which endpoints the provider's log has for this model, in order."""
         calls = [call.request for call in self.upstream.calls]
-        return [asked.path.split("/")[1] for asked in calls if asked.body["model"] == model]
+        return [request.path.split("/")[1] for request in calls if request.body["model"] == model]
 
     def attempts(self, request_id: str, count: int) -> list[LedgerAttempt]:
         return LedgerTable(self.system.home).of_request(request_id, count)
@@ -199,7 +199,7 @@ def test_the_second_answers_when_the_first_fails(pair: Pair, case: Failing, stre
     assert completed.endpoint == SECOND
 
 
-def test_explain_tells_both_decisions(pair: Pair) -> None:
+def test_explain_shows_both_decisions(pair: Pair) -> None:
     ending = pair.ask("answers-503-whole", stream=False)
     pair.attempts(ending.request_id, 2)
 
@@ -207,7 +207,7 @@ def test_explain_tells_both_decisions(pair: Pair) -> None:
         text = pair.system.cli("explain", ending.request_id, "--tenant", "demo")
         return text if "after attempt 1 had failed" in text else None
 
-    text = until("explain tells the second decision", explained)
+    text = until("explain shows the second decision", explained)
     for detail in (
         f"chosen: {FIRST}/answers-503-whole",
         f"chosen: {SECOND}/answers-503-whole",
@@ -220,7 +220,7 @@ def test_explain_tells_both_decisions(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_request_that_is_wrong_is_not_tried_elsewhere(pair: Pair, stream: bool) -> None:
+def test_an_invalid_request_is_not_retried_elsewhere(pair: Pair, stream: bool) -> None:
     model = model_of("answers-400", stream)
     ending = pair.ask(model, stream=stream)
     assert ending.status == 400
@@ -278,7 +278,7 @@ def test_an_endpoint_that_asks_to_wait_is_skipped_and_comes_back(pair: Pair) -> 
         text = pair.system.cli("explain", ending.request_id, "--tenant", "demo")
         return text if f"dropped {FIRST}" in text else None
 
-    assert "is cooling for" in until("explain tells why it was skipped", explained)
+    assert "is cooling for" in until("explain shows why it was skipped", explained)
     called = pair.called(model).count("first")
-    until("it is asked again", lambda: pair.ask(model, stream=False).headers["x-keyferry-provider"] == FIRST)
+    until("it gets requests again", lambda: pair.ask(model, stream=False).headers["x-keyferry-provider"] == FIRST)
     assert pair.called(model).count("first") == called + 1

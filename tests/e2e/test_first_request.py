@@ -62,7 +62,7 @@ def test_the_ledger_has_exactly_one_row_with_its_cost(system: KeyferrySystem) ->
     assert len(rows[0]["trace_id"]) == 32
 
 
-def test_a_caller_s_trace_goes_on_into_the_ledger(system: KeyferrySystem) -> None:
+def test_a_caller_s_trace_continues_into_the_ledger(system: KeyferrySystem) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     raw = system.openai().chat.completions.with_raw_response.create(
         model="echo",
@@ -84,7 +84,7 @@ def test_health_and_readiness(system: KeyferrySystem) -> None:
     assert httpx.get(f"{system.http_url}/readyz").json() == {"status": "ready", "waiting_for": []}
 
 
-def test_explain_tells_route_cost_and_row(system: KeyferrySystem) -> None:
+def test_explain_shows_route_cost_and_row(system: KeyferrySystem) -> None:
     output = system.cli("chat", "hello", "--explain")
     assert output.startswith("hello")
     for word in ("echo", "cost", "req_", "att_"):

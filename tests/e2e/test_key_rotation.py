@@ -20,7 +20,7 @@ SOME = 20
 
 
 def paying(keyed_system: KeyedSystem, tenant: str) -> tuple[TenantAccount, str]:
-    """A new tenant whose own key pays, and that key's id."""
+    """Create a tenant whose own key pays. Return it and the key's id."""
     account, key = keyed_system.new_tenant(tenant, keys="own"), keyed_system.provider.issue()
     key_id = keyed_system.add(tenant, key)["key_id"]
     account.until_paid_with(key)
@@ -35,7 +35,7 @@ def answered(load: SteadyLoad, more: int = SOME) -> None:
 
 def none_failed(load: SteadyLoad) -> None:
     outcomes = client_outcomes(load)
-    assert outcomes == Counter(whole=len(load.asked)), [e.error for e in load.endings().values() if not e.whole][:5]
+    assert outcomes == Counter(whole=len(load.sent)), [e.error for e in load.endings().values() if not e.whole][:5]
 
 
 def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> None:
@@ -55,7 +55,7 @@ def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> 
         assert set(report["keks"]) == {"k2"}, "no data key is left under the former one"
         keyring.write_text(f"k2 {fresh}\n")
         keyed_system.system.restart("key_vault")
-        paying(keyed_system, "newcomer")
+        paying(keyed_system, "new-tenant")
         assert json.loads(keyed_system.cli("vault", "verify", "--json"))["undecryptable"] == []
         answered(load)
     none_failed(load)
@@ -63,7 +63,7 @@ def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> 
     assert "every one of them can be opened" in keyed_system.system.cli("vault", "verify")
 
 
-def test_of_a_shredded_tenant_nothing_is_left_and_others_notice_nothing(keyed_system: KeyedSystem) -> None:
+def test_shredding_a_tenant_leaves_nothing_and_affects_no_other(keyed_system: KeyedSystem) -> None:
     (gone, _), (stays, _) = paying(keyed_system, "shredded"), paying(keyed_system, "beside")
     assert "nothing was destroyed" in keyed_system.cli(
         "vault", "shred", "--tenant", "shredded", "--confirm", "beside", status=1

@@ -31,17 +31,17 @@ def test_two_thousand_open_streams_arrive_whole_in_bounded_memory(tmp_path: Path
             return resource_usage(system.launcher.pid)
 
         before = used()
-        asked = []
+        pending = []
         for number in range(STREAMS):
-            asked.append(clients.ask("paced/m", "hi", operation=f"paced-{number}"))
-            due = asked[max(0, number - AT_ONCE)]
+            pending.append(clients.ask("paced/m", "hi", operation=f"paced-{number}"))
+            due = pending[max(0, number - AT_ONCE)]
             until(f"stream {max(0, number - AT_ONCE)} has begun", lambda due=due: due.received_bytes > 0)  # type: ignore[misc]
-        until("the last streams have begun", lambda: all(asking.received_bytes for asking in asked))
-        ended = [asking.result() for asking in asked if asking.ending.done()]
+        until("the last streams have begun", lambda: all(request.received_bytes for request in pending))
+        ended = [request.result() for request in pending if request.ending.done()]
         assert not ended, f"not all were open at the same time: {len(ended)} have ended, {ended[0].error}"
         resident_bytes = used().resident_bytes
 
-        endings = [asking.ending.result(500) for asking in asked]
+        endings = [request.ending.result(500) for request in pending]
         cpu_seconds = used().cpu_seconds - before.cpu_seconds
         tokens = STREAMS * WORDS
         print(

@@ -34,7 +34,7 @@ STEPS = ("reachable", "accepted", "has credit", "model or region")
 
 @pytest.fixture(scope="module")
 def platform(keyed_system: KeyedSystem) -> tuple[str, str]:
-    """The platform's key, and its id."""
+    """Store a key of the platform. Return it and its id."""
     key = keyed_system.provider.issue()
     return key, keyed_system.add("platform", key, "--priority", "500")["key_id"]
 
@@ -98,7 +98,7 @@ def test_the_life_of_a_key_from_the_command_line(keyed_system: KeyedSystem) -> N
 
 
 @pytest.mark.parametrize("denial", [crashed, over_rate], ids=["crashed", "over-rate"])
-def test_what_says_nothing_of_a_key_stores_it_only_on_request(keyed_system: KeyedSystem, denial: Denial) -> None:
+def test_an_inconclusive_test_stores_the_key_only_on_request(keyed_system: KeyedSystem, denial: Denial) -> None:
     tenant = f"patient-{denial.__name__.replace('_', '-')}"
     keyed_system.new_tenant(tenant)
     key = keyed_system.provider.issue(denial)
@@ -246,7 +246,7 @@ def test_keys_of_one_priority_share_by_their_weights(keyed_system: KeyedSystem) 
     account.until_paid_with(light)
 
 
-def test_a_key_that_its_provider_withdrew_is_tested_by_itself_and_used_no_more(keyed_system: KeyedSystem) -> None:
+def test_a_key_revoked_at_its_provider_is_retested_and_not_used_again(keyed_system: KeyedSystem) -> None:
     account = keyed_system.new_tenant("betrayed", keys="own")
     first, second = keyed_system.provider.issue(), keyed_system.provider.issue()
     first_id = keyed_system.add("betrayed", first, "--priority", "10")["key_id"]
@@ -272,7 +272,7 @@ def _let_ten_minutes_pass(keyed_system: KeyedSystem, key_id: str) -> None:
         )
 
 
-def test_a_key_rests_once_its_monthly_limit_is_spent(keyed_system: KeyedSystem) -> None:
+def test_a_key_is_paused_once_its_monthly_limit_is_spent(keyed_system: KeyedSystem) -> None:
     account, key = keyed_system.new_tenant("frugal", keys="own"), keyed_system.provider.issue()
     key_id = keyed_system.add("frugal", key, "--monthly-limit", "0.000001")["key_id"]
     refused = account.until_asked(403)
@@ -290,7 +290,7 @@ def test_a_key_rests_once_its_monthly_limit_is_spent(keyed_system: KeyedSystem) 
 # --- the platform's keys out of the environment
 
 
-def test_an_import_brings_each_key_once_and_no_removed_one_back(keyed_system: KeyedSystem) -> None:
+def test_an_import_adds_each_key_once_and_restores_no_removed_one(keyed_system: KeyedSystem) -> None:
     key = keyed_system.provider.issue().removeprefix("sk-proj-")
     keyed_system.provider.deny(key, None)
     variable = {"MISTRAL_API_KEY": key}

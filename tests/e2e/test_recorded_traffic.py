@@ -1,4 +1,4 @@
-"""Recorded OpenAI and OpenRouter answers through the running system, read with the official SDK, judged by their judge.
+"""Recorded OpenAI and OpenRouter answers through the running system, read with the official SDK, and compared.
 
 The provider is a local server that answers with the recording, cut at random offsets.
 """
@@ -31,8 +31,8 @@ _OWN = ("model", "messages", "stream", "stream_options")
 _HOP_BY_HOP = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive"})
 
 
-def replayed(asked: ProviderRequest) -> Reply:
-    name, _, seed = asked.body["model"].rpartition("@")
+def replayed(request: ProviderRequest) -> Reply:
+    name, _, seed = request.body["model"].rpartition("@")
     case = CASES[name]
     headers = {key: value for key, value in case.headers.items() if key not in _HOP_BY_HOP}
     return Reply(case.status, headers, pieces_of(*rechunked(case.body, int(seed))))
@@ -57,7 +57,7 @@ def test_the_official_sdk_sees_what_the_provider_said(recorded: KeyferrySystem, 
 
 
 def outcome(client: openai.OpenAI, case: Case, model: str) -> JsonObject:
-    """The judge's line for one call, from nothing but what the SDK gave."""
+    """Return the outcome line of one call, from nothing but what the SDK returned."""
     body = case.request_body
     extra = {key: value for key, value in body.items() if key not in _OWN}
     call: Any = client.chat.completions.create

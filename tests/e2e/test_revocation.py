@@ -1,7 +1,7 @@
-"""A removed key is used no more: within a second where the news travels, and by the end of its leases where it is lost.
+"""A removed key is not used any more: within a second normally, and by the end of its leases if the event is lost.
 
-The short version removes few keys under a light load, and its bound only tells revocation from leases that end by
-themselves; the percentile is the long version's.
+The short version removes few keys under a light load, and its bound only distinguishes revocation from leases that
+expire; the percentile is the long version's.
 """
 
 import math
@@ -43,7 +43,7 @@ LONG = Size(keys=100, rate_per_second=200, bound_seconds=P99_SECONDS, bound_shar
 @pytest.mark.parametrize(
     "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.long])]
 )
-def test_a_removed_key_is_used_no_more_and_its_removal_fails_no_request(keyed_system: KeyedSystem, size: Size) -> None:
+def test_removing_a_key_under_load_stops_its_use_and_fails_no_request(keyed_system: KeyedSystem, size: Size) -> None:
     account, first = keyed_system.new_tenant(f"revoking-{size.keys}", keys="own"), keyed_system.provider.issue()
     keyed_system.add(account.tenant, first, "--priority", str(size.keys + 2))
     account.until_paid_with(first)
@@ -53,12 +53,12 @@ def test_a_removed_key_is_used_no_more_and_its_removal_fails_no_request(keyed_sy
     within = delays[math.ceil(size.bound_share * len(delays)) - 1]
     print(f"from the answer to the last call, ms: {[round(delay * 1000) for delay in delays]}")
     assert within <= size.bound_seconds
-    assert client_outcomes(load) == Counter(whole=len(load.asked)), [
+    assert client_outcomes(load) == Counter(whole=len(load.sent)), [
         e.error for e in load.endings().values() if not e.whole
     ][:5]
 
 
-def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end(keyed_system: KeyedSystem) -> None:
+def test_a_key_whose_removal_event_is_lost_is_not_used_after_its_leases(keyed_system: KeyedSystem) -> None:
     account = keyed_system.new_tenant("unheard", keys="own")
     lost, other = keyed_system.provider.issue(), keyed_system.provider.issue()
     key_id = keyed_system.add("unheard", lost, "--priority", "10")["key_id"]
@@ -66,7 +66,7 @@ def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end
     account.until_paid_with(lost)
     with under_load(account, 10) as load, psycopg.connect(vault_url(keyed_system.system.home)) as connection:
         mark = keyed_system.provider.mark()
-        until("both workers have it", lambda: keyed_system.provider.keys_since(mark)[lost] >= 20)
+        until("both workers have the key", lambda: keyed_system.provider.keys_since(mark)[lost] >= 20)
         # Past the outbox: what the vault knows is known to nobody else, as if a partition swallowed it.
         connection.execute("DELETE FROM key_vault.provider_keys WHERE key_id = %s", (key_id,))
         connection.commit()
@@ -77,5 +77,5 @@ def test_a_key_whose_removal_nobody_heard_of_is_used_no_more_when_its_leases_end
         so_far = load.whole
         until("answers after that", lambda: load.whole >= so_far + 20)
     late = keyed_system.provider.last_used(lost) - gone_at
-    assert late > 1, "the leases that are held outlast a removal that nobody heard of; else this shows nothing"
+    assert late > 1, "the leases that are held outlast a removal whose event was lost; else this shows nothing"
     assert late <= LEASE_SECONDS + ON_ITS_WAY_SECONDS

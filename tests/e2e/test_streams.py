@@ -1,4 +1,4 @@
-"""Streams under stress, through the whole system: clients that hang up, processes that die or freeze, readers that are slow.
+"""Streams under stress, through the whole system: clients that hang up, processes that die or freeze, slow readers.
 
 The provider's own log is the oracle, and every answer's text is known beforehand: an answer that looks whole must be whole.
 """
@@ -37,7 +37,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedSyste
 
 @contextmanager
 def stopped(*pids: int) -> Iterator[None]:
-    """Processes that are frozen while the block lasts."""
+    """Freeze processes while the block lasts."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -50,7 +50,7 @@ def stopped(*pids: int) -> Iterator[None]:
 
 
 def checked_outcome(ending: ClientResponse, script: Script) -> str:
-    """What a client was told. Fails where an answer looks whole and is not, and where a client was told nothing."""
+    """Return what a client saw. Fails if an answer looks complete and is not, or no failure was reported."""
     assert not ending.timed_out, f"{script.name} never ended"
     if ending.whole:
         assert ending.text == script.text, f"{script.name} was delivered as whole with a hole in it"
@@ -68,8 +68,8 @@ def test_a_client_that_hangs_up_at_any_byte_stops_the_provider(scripted: Scripte
     detail = 60
     script = Script(f"cut-{share:.12f}".replace(".", "_"), detail, pause_seconds=0.05)
     # Somewhere between the head of the answer and its 30th word, so that the provider still has a good deal to say.
-    asking = scripted.ask(script, cut_after_bytes=1 + int(share * 5500))
-    asking.result()
+    request = scripted.ask(script, cut_after_bytes=1 + int(share * 5500))
+    request.result()
     call = scripted.call(script)
     so_far = call.pieces
     until("the provider's connection is closed", lambda: call.over)
@@ -83,9 +83,9 @@ def test_a_client_that_hangs_up_at_any_byte_stops_the_provider(scripted: Scripte
 
 def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(scripted: ScriptedSystem) -> None:
     script = Script("cut-early", 60, pause_seconds=2.0)
-    asking = scripted.ask(script)
+    request = scripted.ask(script)
     call = scripted.call(script)
-    asking.hang_up()
+    request.hang_up()
     until("the provider's connection is closed", lambda: call.over)
     assert call.pieces < 10
     (attempt,) = scripted.ledger.of_operation(script.name)
@@ -96,13 +96,13 @@ def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(scripte
 @pytest.mark.timeout(180)
 def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"killed-{number}", 600, pause_seconds=0.05) for number in range(6)]
-    asked = [scripted.ask(script) for script in scripts]
+    pending = [scripted.ask(script) for script in scripts]
     until("all are being answered", lambda: all(scripted.call(script).pieces > 5 for script in scripts))
     for worker in WORKERS:
         scripted.system.kill(worker, wait=False)
-    until("every client hears of it", lambda: all(asking.ending.done() for asking in asked), DEAD_WORKER_SECONDS)
-    for asking, script in zip(asked, scripts, strict=True):
-        assert checked_outcome(asking.result(), script) == "failed"
+    until("every client is notified", lambda: all(request.ending.done() for request in pending), DEAD_WORKER_SECONDS)
+    for request, script in zip(pending, scripts, strict=True):
+        assert checked_outcome(request.result(), script) == "failed"
         (attempt,) = scripted.ledger.of_operation(script.name)
         assert attempt.outcome == "indeterminate"
     serving(scripted, "after-the-kill")
@@ -122,38 +122,38 @@ def serving(scripted: ScriptedSystem, name: str, patience_seconds: float = 60.0)
 @pytest.mark.parametrize("streams", [pytest.param(50, id="50"), pytest.param(200, id="200", marks=pytest.mark.long)])
 def test_a_frozen_ingress_delivers_no_hole(scripted: ScriptedSystem, streams: int) -> None:
     scripts = [Script(f"frozen-{streams}-{number}", 150, pause_seconds=0.04) for number in range(streams)]
-    asked = [scripted.ask(script) for script in scripts]
-    until("all are being answered", lambda: all(asking.received_bytes > 1000 for asking in asked))
+    pending = [scripted.ask(script) for script in scripts]
+    until("all are being answered", lambda: all(request.received_bytes > 1000 for request in pending))
     written = sum(call.pieces for call in scripted.upstream.calls)
     with stopped(scripted.system.pid("ingress")):
-        # Three seconds of all streams, told by what the provider has written meanwhile.
+        # Three seconds of all streams, measured by what the provider has written meanwhile.
         more = streams * 75
         until(
             "three seconds of words are on their way",
             lambda: sum(c.pieces for c in scripted.upstream.calls) > written + more,
         )
-    outcomes = [checked_outcome(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)]
+    outcomes = [checked_outcome(request.result(), script) for request, script in zip(pending, scripts, strict=True)]
     print(f"frozen ingress, {streams} streams: {outcomes.count('whole')} whole, {outcomes.count('failed')} failed")
     serving(scripted, f"after-the-freeze-{streams}")
 
 
 def test_a_slow_reader_holds_the_provider_back(scripted: ScriptedSystem) -> None:
     script = Script("slow-reader", 6000, padding=8000)  # 48 MB of text
-    asking = scripted.ask(script, receive_buffer_bytes=64 * 1024)
+    request = scripted.ask(script, receive_buffer_bytes=64 * 1024)
     call = scripted.call(script)
-    until("it is being answered", lambda: asking.received_bytes > 0)
-    asking.stop_reading()
+    until("it is being answered", lambda: request.received_bytes > 0)
+    request.stop_reading()
     held_bytes = until_still(call)
     assert not call.over
     # Sockets hold up to 4 MB on their sending and 6 MB on their receiving side (tcp_wmem, tcp_rmem of tcp(7)), and there are
     # two between the provider and this client; what the gateway itself holds is a fraction of a megabyte.
     assert held_bytes < 24_000_000, "the provider could write most of it though nobody reads"
-    asking.read_on()
-    assert checked_outcome(asking.result(), script) == "whole"
+    request.read_on()
+    assert checked_outcome(request.result(), script) == "whole"
 
 
 def until_still(call: Call) -> int:
-    """The bytes that the provider could write, once it cannot write any more."""
+    """Wait until the provider cannot write any more. Return the bytes that it could write."""
     seen: list[int] = []
 
     def still() -> bool:
@@ -174,8 +174,8 @@ def test_a_whole_answer_of_several_megabytes_arrives_whole(scripted: ScriptedSys
 
 def test_two_hundred_small_streams_at_once_all_arrive_whole(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"many-{number}", 40, pause_seconds=0.05) for number in range(200)]
-    asked = [scripted.ask(script) for script in scripts]
-    assert {checked_outcome(asking.result(), script) for asking, script in zip(asked, scripts, strict=True)} == {
+    pending = [scripted.ask(script) for script in scripts]
+    assert {checked_outcome(request.result(), script) for request, script in zip(pending, scripts, strict=True)} == {
         "whole"
     }
     assert all(len(calls_of(scripted.upstream, script.name)) == 1 for script in scripts)
@@ -185,20 +185,20 @@ def test_two_hundred_small_streams_at_once_all_arrive_whole(scripted: ScriptedSy
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_without_the_bus_requests_fail_clearly_and_nothing_is_paid_twice(scripted: ScriptedSystem, how: str) -> None:
     under_way = [Script(f"bus-{how}-{number}", 120, pause_seconds=0.05) for number in range(20)]
-    asked = {script: scripted.ask(script) for script in under_way}
+    pending = {script: scripted.ask(script) for script in under_way}
     until("all are being answered", lambda: all(scripted.call(script).pieces > 5 for script in under_way))
     meanwhile = [Script(f"bus-{how}-meanwhile-{number}", 3) for number in range(10)]
     if how == "killed":
         before = scripted.system.pid("nats")
         scripted.system.kill("nats", wait=False)
-        asked |= {script: scripted.ask(script) for script in meanwhile}
+        pending |= {script: scripted.ask(script) for script in meanwhile}
         until("the bus is back", lambda: scripted.system.pid("nats") != before)
     else:
         with stopped(scripted.system.pid("nats")):
-            asked |= {script: scripted.ask(script) for script in meanwhile}
-            until("a request gives up", lambda: any(asked[script].ending.done() for script in meanwhile))
+            pending |= {script: scripted.ask(script) for script in meanwhile}
+            until("a request gives up", lambda: any(pending[script].ending.done() for script in meanwhile))
     serving(scripted, f"after-the-bus-was-{how}", BUS_BACK_SECONDS)
-    endings = {script.name: asking.result() for script, asking in asked.items()}
-    outcomes = Counter(checked_outcome(endings[script.name], script) for script in asked)
+    endings = {script.name: request.result() for script, request in pending.items()}
+    outcomes = Counter(checked_outcome(endings[script.name], script) for script in pending)
     print(f"bus {how}: {dict(outcomes)}")
     until_accounted(endings, scripted.upstream, scripted.ledger)

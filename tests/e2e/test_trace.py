@@ -33,8 +33,8 @@ INGRESS, ROUTER, WORKER, LEDGER = (
 )
 
 
-def answering(asked: ProviderRequest) -> Reply:
-    match asked.body["model"]:
+def answering(request: ProviderRequest) -> Reply:
+    match request.body["model"]:
         case "refuses":
             return failing(429, {"message": "too many requests", "type": "rate_limit_error"})
         case "overloads":
@@ -53,7 +53,7 @@ class Traced:
     collector: OtlpCollector
 
     def stream(self, model: str, trace_id: str) -> httpx.Response:
-        """One streamed chat within the caller's trace."""
+        """Send one streamed chat within the caller's trace."""
         return httpx.post(
             f"{self.system.http_url}/v1/chat/completions",
             json={"model": model, "stream": True, "messages": [{"role": "user", "content": CONTENT}]},
@@ -160,7 +160,7 @@ def test_spans_hold_no_content_no_token_and_no_inbox(traced: Traced) -> None:
         assert what.encode() not in exported
 
 
-def test_where_nobody_collects_the_ledger_still_knows_the_trace(system: KeyferrySystem) -> None:
+def test_without_a_collector_the_ledger_still_has_the_trace(system: KeyferrySystem) -> None:
     body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     trace_id = secrets.token_hex(16)
     headers = {"authorization": f"Bearer {system.token}", "traceparent": f"00-{trace_id}-{CALLER_SPAN}-01"}
@@ -173,7 +173,7 @@ def test_where_nobody_collects_the_ledger_still_knows_the_trace(system: Keyferry
     (row,) = system.attempts(request_id)
 
     def decision() -> dict[str, Any] | None:
-        """It comes by a way of its own, before or after the attempt."""
+        """Return the decision; it arrives separately, before or after the attempt."""
         found = json.loads(system.cli("explain", request_id, "--tenant", "demo", "--json"))["decision"]
         return dict(found) if found else None
 

@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of for a time."""
+"""Waiting for a condition instead of a fixed time."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ _POLL_SECONDS = 0.01
 
 
 def until(what: str, condition: Callable[[], T | None], timeout_seconds: float = TIMEOUT_SECONDS) -> T:
-    """The first truthy value of `condition()`. Raises AssertionError naming `what` when it never comes."""
+    """Return the first truthy value of `condition()`. Raises AssertionError naming `what` on timeout."""
     give_up = time.monotonic() + timeout_seconds
     while not (value := condition()):
         if time.monotonic() > give_up:

@@ -1,4 +1,4 @@
-"""The judge of the chaos tests finds what it is there to find."""
+"""The accounting of the chaos tests finds every inconsistency."""
 
 import pytest
 
@@ -28,7 +28,9 @@ def attempt(outcome: str, where: str | None = None) -> LedgerAttempt:
         (WHOLE, 1, [attempt("indeterminate", "no_answer"), attempt("completed")]),
     ],
 )
-def test_what_fits(ending: ClientResponse, calls: int, attempts: list[LedgerAttempt]) -> None:
+def test_consistent_records_have_no_disagreement(
+    ending: ClientResponse, calls: int, attempts: list[LedgerAttempt]
+) -> None:
     assert list(disagreements({"a": ending}, {"a": calls}, {"a": attempts})) == []
 
 
@@ -44,5 +46,7 @@ def test_what_fits(ending: ClientResponse, calls: int, attempts: list[LedgerAtte
         (WHOLE, 2, [attempt("completed"), attempt("completed")], "completed 2 times"),
     ],
 )
-def test_what_does_not_fit(ending: ClientResponse, calls: int, attempts: list[LedgerAttempt], said: str) -> None:
+def test_each_inconsistency_is_reported(
+    ending: ClientResponse, calls: int, attempts: list[LedgerAttempt], said: str
+) -> None:
     assert said in "; ".join(disagreements({"a": ending}, {"a": calls}, {"a": attempts}))

@@ -34,7 +34,7 @@ def measure(room: Path) -> list[Timing]:
                 raise BenchError(f"keys could not be removed under load: {error}") from None
             elapsed_seconds = time.monotonic() - began
         if failed := sum(not ending.whole for ending in load.endings().values()):
-            raise BenchError(f"{failed} of {len(load.asked)} requests failed while keys were removed")
+            raise BenchError(f"{failed} of {len(load.sent)} requests failed while keys were removed")
     return [
         timing(REMOVED_ASKED, _ns(one.last_used_at - one.asked_at for one in removed), elapsed_seconds),
         timing(REMOVED_ANSWERED, _ns(one.last_used_at - one.answered_at for one in removed), elapsed_seconds),

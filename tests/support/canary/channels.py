@@ -1,4 +1,4 @@
-"""What a running system lets out of its processes, as bytes: files, tables, the bus, command lines and environments."""
+"""Everything a running system lets out of its processes: files, tables, the bus, command lines and environments."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ _PENDING_BYTES = 1024 * 1024 * 1024
 
 
 def home_files(home: Path) -> Iterator[CapturedOutput]:
-    """Every file of an embedded system outside `secrets/`. A file that goes away meanwhile is left out."""
+    """Yield every file of an embedded system outside `secrets/`, except those that disappear meanwhile."""
     for entry in sorted(home.iterdir()):
         if entry.name == _SECRETS:
             continue
@@ -48,7 +48,7 @@ def home_files(home: Path) -> Iterator[CapturedOutput]:
 
 
 def database_dump(admin_url: str) -> Iterator[CapturedOutput]:
-    """Every table of the database as text, system catalogues included; and its pages and log brought up to date on disk.
+    """Yield every table as text, system catalogues included, and bring the files on disk up to date.
 
     `admin_url` is a superuser's URL for psycopg.
     """
@@ -64,7 +64,7 @@ def database_dump(admin_url: str) -> Iterator[CapturedOutput]:
 
 
 def processes(pids: Iterable[int]) -> Iterator[CapturedOutput]:
-    """Command lines and environments, which other programs of the machine may read (proc(5))."""
+    """Yield command lines and environments, which other programs on the machine may read (proc(5))."""
     for pid in sorted(pids):
         for name in ("cmdline", "environ"):
             try:
@@ -76,7 +76,7 @@ def processes(pids: Iterable[int]) -> Iterator[CapturedOutput]:
 
 
 class BusTap:
-    """A subscriber to everything on the bus, from the server's first moment to the end of the block."""
+    """A subscriber to every subject of the bus, from the server's start to the end of the block."""
 
     def __init__(self) -> None:
         self.messages: list[CapturedOutput] = []
@@ -86,7 +86,7 @@ class BusTap:
         self._stop = asyncio.Event()
 
     async def run(self, url: str, seed: str) -> None:
-        """Listen until `stop`."""
+        """Subscribe until `stop` is called."""
         client = await nats.connect(
             url,
             nkeys_seed_str=seed,
@@ -104,7 +104,7 @@ class BusTap:
         await client.close()
 
     def stop(self) -> None:
-        """Listen no more. Call it in the loop of `run`."""
+        """Stop subscribing. Call it in the loop of `run`."""
         self._stop.set()
 
     async def _on_message(self, message: Msg) -> None:
@@ -122,7 +122,7 @@ class BusTap:
 
 @contextmanager
 def tapped_bus(url: str, seed: str) -> Iterator[BusTap]:
-    """Listen with the rights of `seed`; the server may start later. Works in a thread of its own."""
+    """Subscribe with the rights of `seed` in a thread of its own; the server may start later."""
     tap, loop = BusTap(), asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(tap.run(url, seed)), name="bus tap", daemon=True)
     thread.start()

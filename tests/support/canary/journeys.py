@@ -1,4 +1,4 @@
-"""What people and programs do with a system, right and wrong, with a secret in every place where one could slip in."""
+"""What people and programs do with a system, right and wrong, with a secret in every place where one could leak."""
 
 import json
 import os
@@ -25,7 +25,7 @@ USED, REVOKED, FILED, MISTYPED = "used token", "revoked token", "token in a file
 
 @dataclass
 class Journeys:
-    """A user of `system` who writes down every answer, and every secret handed out or planted on the way."""
+    """A user of `system` who records every response, and every secret that was issued or planted on the way."""
 
     system: KeyferrySystem
     captured: list[CapturedOutput] = field(default_factory=list)
@@ -34,12 +34,12 @@ class Journeys:
     # --- means
 
     def planted(self, canary: Canary) -> str:
-        """The text of a secret that is searched for from now on."""
+        """Search for this secret from now on. Return its text."""
         self.canaries.append(canary)
         return canary.text
 
     def plant(self, name: str) -> str:
-        """A new secret in the form of a provider key."""
+        """Plant a new secret in the form of a provider key. Return its text."""
         return self.planted(provider_key(name))
 
     def http(
@@ -52,7 +52,7 @@ class Journeys:
         content: bytes | None = None,
         body: Mapping[str, object] | None = None,
     ) -> httpx.Response:
-        """One exchange, as the demo tenant unless `headers` say otherwise."""
+        """Send one HTTP request, as the demo tenant unless `headers` say otherwise."""
         sent = {"authorization": f"Bearer {self.system.token}", "content-type": "application/json", **(headers or {})}
         data = content if content is not None else json.dumps(body if body is not None else chat("echo")).encode()
         url = f"{self.system.http_url}{path}"
@@ -64,9 +64,9 @@ class Journeys:
         return response
 
     def cli(self, *arguments: str, status: int | None = 0, environment: Mapping[str, str] | None = None) -> str:
-        """One command; its standard output. `status` None is any failure.
+        """Run one command. Return its standard output; `status` None expects any failure.
 
-        What is to fail runs as a process, so that its last words are heard as well.
+        A command that is to fail runs as a process, so that its last output is captured too.
         """
         settings = {**self.system.environment, **(environment or {})}
         if status != 0:
@@ -82,14 +82,14 @@ class Journeys:
         return out.decode()
 
     def fails_to_start(self, service: str, environment: Mapping[str, str]) -> None:
-        """Start a service that cannot work with these settings; what it says goes to the logs."""
+        """Start a service that cannot run with these settings; capture what it logs."""
         done = self._run([sys.executable, "-m", f"services.{service}"], _bare(environment))
         assert done.returncode != 0, f"{service} was to refuse its settings"
         assert done.stderr, f"{service} ended without a word"
         self.captured.append(CapturedOutput(LOGS, f"{service} that does not start", done.stdout + done.stderr))
 
     def complains(self, service: str, environment: Mapping[str, str], detail: bytes) -> None:
-        """Start a service that waits in vain, until it says `words`; what it says goes to the logs."""
+        """Start a service that waits in vain until it logs `detail`; capture what it logs."""
         command = [sys.executable, "-m", f"services.{service}"]
         said: list[bytes] = []
         with subprocess.Popen(command, cwd=ROOT, env=_bare(environment), stderr=subprocess.PIPE) as waiting:
@@ -112,7 +112,7 @@ class Journeys:
     # --- ways
 
     def tokens(self, directory: Path) -> None:
-        """Make, use, list, mistype and revoke client tokens."""
+        """Create, use, list, mistype and revoke client tokens."""
         used, _ = self._made(USED)
         revoked, revoked_id = self._made(REVOKED)
         file = directory / "token"
@@ -128,14 +128,14 @@ class Journeys:
         self.cli("tokens", "list", "--tenant", "demo", "--json")
 
     def wrong_credentials(self) -> None:
-        """Other secrets where the client token belongs."""
+        """Send other secrets in place of the client token."""
         key = self.plant("provider key as client token")
         assert self._with(f"Bearer {key}", "a provider key") == 401
         assert self._with(self.plant("key without a scheme"), "no scheme") == 401
         assert self._with(f"Basic {self.plant('basic credentials')}", "basic credentials") == 401
 
     def misplaced_secrets(self) -> None:
-        """Secrets in headers, the URL and bodies that cannot be read."""
+        """Send secrets in headers, URLs and unreadable bodies."""
         wrong = {"x-api-key": "key in x-api-key", "cookie": "key in a cookie", "traceparent": "key in traceparent"}
         wrong |= {"x-request-id": "key in x-request-id", "proxy-authorization": "key in proxy-authorization"}
         wrong |= {"openai-organization": "key in openai-organization", "referer": "key in referer"}
@@ -162,8 +162,8 @@ class Journeys:
         message = {"role": self.plant("key as a role"), "content": "x"}
         yield "secret as role", json.dumps({"model": "lab/well", "messages": [message]}).encode()
 
-    def babbling_provider(self, rows: list[LeakyReply]) -> None:
-        """Let a provider say secrets in its errors, to callers who stream and to others, over HTTP and over the bus."""
+    def leaky_provider(self, rows: list[LeakyReply]) -> None:
+        """Let a provider leak secrets in its errors, streamed and not, over HTTP and over the bus."""
         for row in rows:
             self.planted(row.canary)
             for stream in row.modes:
@@ -176,13 +176,13 @@ class Journeys:
         self.explained(fallen_back.headers["x-request-id"])
 
     def explained(self, request_id: str) -> None:
-        """Ask for the story of a request, which is told once it is whole."""
+        """Explain a request once its trace is complete."""
         until(f"{request_id} is in the ledger", lambda: self.system.usage_rows(request_id))
         for form in ([], ["--json"]):
             self.cli("explain", request_id, "--tenant", "demo", *form)
 
     def streams(self, model: str) -> str:
-        """Whole and abandoned answers of `model`; the id of a request."""
+        """Request complete and abandoned responses of `model`. Return the id of a request."""
         self.http("whole stream", body=chat(model, stream=True))
         answer = self.http("whole answer", body=chat(model))
         assert answer.status_code == 200
@@ -194,7 +194,7 @@ class Journeys:
         return str(answer.headers["x-request-id"])
 
     def commands(self) -> None:
-        """Commands that go well, and commands with a secret in the wrong place."""
+        """Run commands that succeed, and commands with a secret in the wrong place."""
         for arguments in (["status"], ["doctor"], ["models", "--tenant", "demo"], ["usage", "--tenant", "demo"]):
             self.cli(*arguments)
         self.cli("chat", "hello", "--explain")
@@ -214,7 +214,7 @@ class Journeys:
         self.cli("endpoints", "add", "leaky", "--tenant", "demo", "--base-url", base_url, status=None)
 
     def broken_settings(self, directory: Path) -> None:
-        """Services whose secrets are damaged, or stand where the path of their file belongs."""
+        """Start services whose secrets are damaged, or are given in place of a file's path."""
         good = {"KEYFERRY_NATS_URL": str(self.system.state["nats_url"]), "KEYFERRY_HTTP_PORT": "9"}
         seed_file = self.system.home / "secrets" / "nkeys" / "router.seed"
         good |= {"KEYFERRY_NATS_NKEY_FILE": str(seed_file), "KEYFERRY_SPOOL_DIR": str(directory / "spool")}
@@ -261,10 +261,10 @@ class Journeys:
 
 
 def _bare(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment with these settings and no others of ours."""
+    """Return an environment with these settings and no other Keyferry setting."""
     return {name: text for name, text in os.environ.items() if not name.startswith("KEYFERRY_")} | dict(environment)
 
 
 def chat(model: str, *, stream: bool = False) -> dict[str, object]:
-    """A chat completion body."""
+    """Return a chat completion body."""
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}

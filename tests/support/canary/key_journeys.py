@@ -1,4 +1,4 @@
-"""Provider keys that are searched for, a provider that repeats the key it is called with, and what people do with such keys."""
+"""Provider keys to search for, a provider that repeats the key of a call, and what people do with such keys."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from tests.support.repository.files import ROOT
 from tests.support.system.command_line import run_command
 from tests.support.waiting import until
 
-KEY_ECHO_PATH = "/gossip"
+KEY_ECHO_PATH = "/echoes-keys"
 """What the paths of the provider begin with that repeats keys."""
 TENANT, ROTATED, PLATFORM, TYPED, WITHDRAWN, PLAIN = (
     *("tenant's key", "key that replaces it", "platform's key", "key over the management API", "withdrawn key"),
@@ -67,7 +67,7 @@ def _garbled(key: str) -> Reply:
     return Reply(200, {"content-type": "application/json"}, pieces_of(f"your key is {key}".encode()))
 
 
-_MOODS: dict[str, Callable[[str], Reply]] = {
+_REPLIES: dict[str, Callable[[str], Reply]] = {
     "gpt-4o": _said(401, "Incorrect API key provided: KEY. You can find yours in your account."),
     "gpt-4.1": _said(400, "credential KEY may not do this, since KEY is KEY"),
     "gpt-4.1-mini": _encoded,
@@ -82,21 +82,21 @@ _MOODS: dict[str, Callable[[str], Reply]] = {
 
 @dataclass
 class KeyEchoingProvider:
-    """Serves every key but those in `unwanted`, and repeats what it was given wherever it does not answer well."""
+    """Serves every key except those in `unwanted`, and repeats the key in every error."""
 
     unwanted: set[str]
 
-    def answer(self, asked: ProviderRequest) -> Reply:
-        """What a request below GOSSIP gets."""
-        key = key_of(asked)
-        mood = _MOODS.get(str(asked.body.get("model")))
+    def answer(self, request: ProviderRequest) -> Reply:
+        """Return the reply to a request below KEY_ECHO_PATH."""
+        key = key_of(request)
+        make_reply = _REPLIES.get(str(request.body.get("model")))
         if key in self.unwanted:
-            return _MOODS["gpt-4o"](key)
-        return served(asked) if mood is None else mood(key)
+            return _REPLIES["gpt-4o"](key)
+        return served(request) if make_reply is None else make_reply(key)
 
 
 def vault_secrets(home: Path) -> Iterator[Canary]:
-    """What the launcher made for the vault, for workers, for the audit and for management."""
+    """Yield what the launcher made for the vault, the workers, the audit log and management."""
     directory = home / "secrets"
     yield Canary("KEK", (directory / "vault" / "keks").read_text().split()[1])
     for name in ("intake-key", "signing-key", "fingerprint-key"):
@@ -109,7 +109,7 @@ def vault_secrets(home: Path) -> Iterator[Canary]:
 
 @dataclass
 class KeyJourneys:
-    """What people do with keys, right and wrong, on the system of `journeys`; `base_url` is the gossiping provider's."""
+    """What people do with keys, right and wrong, on the system of `journeys`; `base_url` is the provider's."""
 
     journeys: Journeys
     provider: KeyEchoingProvider
@@ -117,7 +117,7 @@ class KeyJourneys:
     directory: Path
 
     def live_through(self) -> None:
-        """All of it, in order."""
+        """Run all journeys in order."""
         self._cli("tenants", "update", "demo", "--tier", "enterprise")
         self._cli("tenants", "set", "demo", "--keys", "own-then-platform")
         self._misplaced()
@@ -133,7 +133,7 @@ class KeyJourneys:
                 self._cli("keys", "list", "--tenant", tenant, *form)
 
     def crash(self, *processes: str) -> None:
-        """Let processes that hold keys die of a bad memory access, and take what they leave behind."""
+        """Let processes that hold keys die of a segmentation fault, and capture the core dumps they leave."""
         before = set(ROOT.glob("core*"))
         for process in processes:
             pid = self.journeys.system.pid(process)
@@ -144,8 +144,8 @@ class KeyJourneys:
             core.unlink()
 
     def asks(self) -> None:
-        """Every mood of the provider, streamed and not, and what it answers well."""
-        for model in (CHAT_MODEL, *_MOODS):
+        """Request every error of the provider, streamed and not, and its good responses."""
+        for model in (CHAT_MODEL, *_REPLIES):
             for stream in (True, False):
                 answer = self.journeys.http(f"{model}, stream {stream}", body=chat(f"openai/{model}", stream=stream))
             self._explained(answer)
@@ -155,7 +155,7 @@ class KeyJourneys:
     # --- inside
 
     def _cli(self, *arguments: str, status: int | None = 0, environment: Mapping[str, str] | None = None) -> str:
-        """One command in this process; its standard output. `status` None is any failure."""
+        """Run one command in this process. Return its standard output; `status` None expects any failure."""
         given = run_command(arguments, {**self.journeys.system.environment, **(environment or {})})
         place = " ".join(arguments[:2])
         self.journeys.captured.append(CapturedOutput(CLI, place, given.output.encode()))
@@ -164,10 +164,11 @@ class KeyJourneys:
         return given.out
 
     def _explained(self, answer: httpx.Response) -> None:
-        """The story of a request, once it is whole."""
+        """Explain a request once its trace is complete."""
         explain = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
         until(
-            "its story is told", lambda: run_command((*explain, "--json"), self.journeys.system.environment).status == 0
+            "its trace is complete",
+            lambda: run_command((*explain, "--json"), self.journeys.system.environment).status == 0,
         )
         for form in ([], ["--json"]):
             self._cli(*explain, *form)
@@ -175,7 +176,7 @@ class KeyJourneys:
     def _added(
         self, name: str, tenant: str, *more: str, provider: str = "openai", form: str = "--json"
     ) -> tuple[str, str]:
-        """A planted key that is stored now, and its id."""
+        """Store a planted key. Return the key and its id."""
         key = self.journeys.plant(name)
         arguments = ("keys", "add", "--provider", provider, "--tenant", tenant, "--key-file", str(self._file(key)))
         stored: dict[str, str] = json.loads(self._cli(*arguments, form, *more))
@@ -187,7 +188,7 @@ class KeyJourneys:
         return file
 
     def _misplaced(self) -> None:
-        """Keys that are not taken: unwanted, of another provider, broken, or where something else belongs."""
+        """Send keys that are rejected: unwanted, of another provider, malformed, or in place of something else."""
         refused = self.journeys.plant(REFUSED)
         self.provider.unwanted.add(refused)
         add = ("keys", "add", "--tenant", "demo", "--provider")
@@ -228,12 +229,12 @@ class KeyJourneys:
         self._cli("keys", "test", key_id, "--tenant", "demo", "--json")
 
     def _own_server(self) -> None:
-        """A key without any form that a pattern could know, for a server of the tenant's own."""
+        """Store a key that no pattern could recognise, for a server of the tenant's own."""
         key = self.journeys.planted(Canary(PLAIN, random_text(48)))
         add = ("keys", "add", "--tenant", "demo", "--provider", "custom", "--base-url", self.base_url)
         self._cli(*add, "--key-file", str(self._file(key)), "--json")
         until("it pays", lambda: self.journeys.http("own server", body=chat("custom/well")).status_code == 200)
-        for model in _MOODS:
+        for model in _REPLIES:
             for stream in (True, False):
                 answer = self.journeys.http(
                     f"own {model}, stream {stream}", body=chat(f"custom/{model}", stream=stream)
@@ -241,7 +242,7 @@ class KeyJourneys:
             self._explained(answer)
 
     def _over_the_management_api(self) -> None:
-        """Keys in clear and in wrong places, as programs send them to the console."""
+        """Send keys in clear and in wrong places to the console, as programs do."""
         path = "/api/v1/ops/tenants/demo/provider-keys"
         typed = self.journeys.plant(TYPED)
         wrong = self.journeys.plant("key in a wrong field")
@@ -274,7 +275,7 @@ class KeyJourneys:
 
 @contextmanager
 def core_dumps_allowed() -> Iterator[None]:
-    """Let processes that are started in this block dump their memory, unless they forbid it themselves."""
+    """Let processes started in this block dump core unless they forbid it themselves."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     try:

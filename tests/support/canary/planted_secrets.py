@@ -1,4 +1,4 @@
-"""The secrets that are planted, and a provider on loopback that babbles some of them in everything but its answers."""
+"""The secrets to plant, and a provider on loopback that leaks some of them in everything except its answers."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ from tests.support.providers.upstream import (
 _BASE62 = string.ascii_letters + string.digits
 _KEY = "sk-proj-"
 SHARED = "shared"
-"""A model that a second endpoint has as well, and that does not babble there."""
+"""A model that a second endpoint has as well, where it leaks nothing."""
 SPARE = "/spare"
 """What the paths of that second endpoint begin with."""
 _SEED_PREFIX_CHARACTERS = 4
@@ -39,23 +39,23 @@ def random_text(length: int = 40) -> str:
 
 
 def provider_key(name: str) -> Canary:
-    """A key as OpenAI makes them."""
+    """Return a key in OpenAI's format."""
     return Canary(name, _KEY + random_text(), _KEY)
 
 
 def client_token_named(name: str, text: str) -> Canary:
-    """A client token."""
+    """Return a client token as a secret."""
     return Canary(name, text, client_token.PREFIX)
 
 
 def mistyped(token: str) -> str:
-    """The token with one wrong character in its middle."""
+    """Return the token with one wrong character in the middle."""
     middle = len(token) // 2
     return token[:middle] + ("a" if token[middle] != "a" else "b") + token[middle + 1 :]
 
 
 def installation_secrets(home: Path) -> Iterator[Canary]:
-    """What the launcher made for this installation. Call it when the system runs."""
+    """Yield what the launcher made for this installation; the system must be running."""
     secrets_dir = home / "secrets"
     for file in sorted((secrets_dir / "nkeys").glob("*.seed")):
         seed = file.read_text().strip()
@@ -105,7 +105,7 @@ def _packed_into_another(text: str) -> Reply:
 
 
 def leaky_replies() -> list[LeakyReply]:
-    """Every way, each with a secret of its own."""
+    """Return every way to leak, each with a secret of its own."""
     org, alone = "org-", random_text(36)
     google = Canary("Google key in an error", "AIza" + random_text(35), "AIza")
     jwt = Canary("JWT in an error", "eyJ" + random_text(60), "eyJ")
@@ -124,7 +124,7 @@ def leaky_replies() -> list[LeakyReply]:
         ),
         ("everywhere", provider_key("key in every field of an error"), _everywhere_in_the_error),
         ("html", provider_key("key in a page"), _body(500, "text/html", "<html><!-- ", " --><h1>Oops</h1></html>")),
-        ("page", provider_key("key in the words of a page"), _body(502, "text/html", "<p>bad key ", "</p>")),
+        ("page", provider_key("key in the text of a page"), _body(502, "text/html", "<p>bad key ", "</p>")),
         ("text", provider_key("key in plain text"), _body(403, "text/plain", "forbidden for ")),
         ("unprefixed", Canary("unprefixed key in an error", alone), _says(403, "the key SECRET is disabled")),
         ("query", Canary("key of a URL in an error", random_text(36)), _says(400, "GET https://x.example/?key=SECRET")),
@@ -164,14 +164,14 @@ def _redirected(text: str) -> Reply:
 
 
 def leaky_provider(rows: list[LeakyReply]) -> Callable[[ProviderRequest], Reply]:
-    """A provider that answers well, except to the models of `rows`."""
+    """Return a provider that answers well except to the models of `rows`."""
     by_model = {row.model: row for row in rows}
 
-    def answer(asked: ProviderRequest) -> Reply:
-        model = str(asked.body["model"])
+    def answer(request: ProviderRequest) -> Reply:
+        model = str(request.body["model"])
         row = by_model.get(model)
-        if row is not None and not asked.path.startswith(SPARE):
+        if row is not None and not request.path.startswith(SPARE):
             return row.reply(row.canary.text)
-        return stream_of(["well", " done"]) if asked.body.get("stream") else completion("well done", model=model)
+        return stream_of(["well", " done"]) if request.body.get("stream") else completion("well done", model=model)
 
     return answer

@@ -1,4 +1,4 @@
-"""Finds planted secrets in whatever bytes a system has emitted, in every spelling that a program is likely to give them.
+"""Finds planted secrets in any bytes a system has emitted, in every encoding that a program is likely to use.
 
 A secret is found by any window of its characters: raw, in hex, in base64 at any alignment, percent-encoded, escaped as in JSON
 or in a Python repr, and all of these inside gzip or zlib data. A sighting names secret, place and spelling, never the text.
@@ -27,7 +27,7 @@ _INFLATE_STEP_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A secret that must stay where it was planted."""
+    """A secret that must not leave the place where it was planted."""
 
     name: str
     text: str = field(repr=False)
@@ -39,11 +39,11 @@ class Canary:
         if not _PLAIN.fullmatch(self.text) or not self.text.startswith(self.public_prefix):
             raise ValueError(f"{self.name} cannot be searched for: its text has other characters, or another prefix")
         if len(self.secret) < 2 * WINDOW:
-            raise ValueError(f"{self.name} is too short to be told from chance")
+            raise ValueError(f"{self.name} is too short to be distinguished from chance")
 
     @property
     def secret(self) -> bytes:
-        """The part that nobody can guess."""
+        """The part that cannot be guessed."""
         return self.text.removeprefix(self.public_prefix).encode()
 
 
@@ -76,7 +76,7 @@ class Allowed:
     reason: str
 
     def covers(self, sighting: Sighting) -> bool:
-        """Whether the sighting is of this kind."""
+        """Return whether the sighting matches this row."""
         same = (self.canary, self.channel) == (sighting.canary, sighting.channel)
         return same and re.fullmatch(self.place, sighting.place) is not None
 
@@ -92,7 +92,7 @@ class Searcher:
                     self._windows.setdefault(window, (canary.name, spelling))
 
     def sightings(self, emissions: Iterable[CapturedOutput]) -> list[Sighting]:
-        """Every canary in every emission, each once per spelling, in order."""
+        """Return every canary found in every emission, once per spelling, in order."""
         found = {
             Sighting(name, emission.channel, emission.place, spelling)
             for emission in emissions
@@ -101,7 +101,7 @@ class Searcher:
         return sorted(found)
 
     def found(self, data: bytes) -> set[tuple[str, str]]:
-        """Names and spellings of the canaries in `data`."""
+        """Return names and spellings of the canaries in `data`."""
         hits: set[tuple[str, str]] = set()
         for layer, text in _layers(data):
             for run in set(_RUN.findall(text)):
@@ -120,7 +120,7 @@ class Searcher:
 
 
 def spellings(secret: bytes) -> Mapping[str, bytes]:
-    """What the secret looks like in common encodings, without the characters that depend on its neighbours."""
+    """Return the secret in common encodings, without the characters that depend on its neighbours."""
     found = {"raw": secret, "hex": secret.hex().encode(), "upper-case hex": secret.hex().upper().encode()}
     for shift in range(3):
         shifted = b"\0" * shift + secret
@@ -132,7 +132,7 @@ def spellings(secret: bytes) -> Mapping[str, bytes]:
 
 
 def unallowed(sightings: Iterable[Sighting], allowed: Sequence[Allowed]) -> list[Sighting]:
-    """The sightings that no row of the table covers."""
+    """Return the sightings that no row of the table covers."""
     return [sighting for sighting in sightings if not any(row.covers(sighting) for row in allowed)]
 
 
@@ -142,7 +142,7 @@ def _windows(text: bytes) -> Iterator[bytes]:
 
 
 def _unescaped(run: bytes) -> bytes:
-    """One level of percent-encoding and of backslash escapes less."""
+    """Undo one level of percent-encoding and of backslash escapes."""
     if b"%" not in run and b"\\" not in run:
         return run
     plainer = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()) if match[1] else b"", run)
@@ -150,7 +150,7 @@ def _unescaped(run: bytes) -> bytes:
 
 
 def _layers(data: bytes, name: str = "", deep: int = 0) -> Iterator[tuple[str, bytes]]:
-    """The data, and what is compressed in it, wherever it begins and however broken it ends."""
+    """Yield the data and whatever is compressed in it, wherever it begins and even if it is cut off."""
     yield name, data
     if deep == _MAX_COMPRESSED_DEEP:
         return

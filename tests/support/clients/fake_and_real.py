@@ -1,4 +1,4 @@
-"""A client with a scripted provider behind it, fake or real, told what to answer in one language."""
+"""A client with a scripted provider behind it, fake or real, scripted in one language for both."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Script:
-    """What the provider does with one request: say `words`, then hang, break off, or end; or refuse with a status."""
+    """What the provider does with one request: send `words`, then hang, break off or end; or fail with a status."""
 
     words: tuple[str, ...] = ()
     hangs: bool = False
@@ -40,7 +40,7 @@ class Script:
 
 
 class Side(Protocol):
-    """One of the two."""
+    """Either of the two."""
 
     model: str
     """The model that the scripted provider offers."""
@@ -50,16 +50,16 @@ class Side(Protocol):
         """Whose requests it answers."""
 
     def script(self, script: Script) -> None:
-        """What the next request that is not scripted yet gets."""
+        """Set the reply to the next request that has none yet."""
 
     async def asked(self) -> None:
         """Wait until a request has reached the provider."""
 
     async def given_up(self) -> None:
-        """Wait until the provider has noticed that its last request is not wanted any more."""
+        """Wait until the provider has noticed that its last request was cancelled."""
 
     def tries(self) -> int:
-        """How many requests have reached the provider."""
+        """Return how many requests have reached the provider."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ class RealSide:
         return upstream.Reply(200, reply.headers, self._until_gone(reply.pieces, last=True)) if script.hangs else reply
 
     async def _until_gone(self, pieces: upstream.Pieces, *, last: bool = False) -> upstream.Pieces:
-        """The pieces with endless waiting after them, or before them."""
+        """Yield the pieces with endless waiting after them, or before them."""
         try:
             if last:
                 async for piece in pieces:
@@ -135,10 +135,12 @@ class RealSide:
             self.gone.set()  # also where it went in the middle of a piece
 
     async def asked(self) -> None:
-        assert await asyncio.to_thread(self.reached.wait, _TIMEOUT_SECONDS), "the provider was never asked"
+        assert await asyncio.to_thread(self.reached.wait, _TIMEOUT_SECONDS), "the provider never got a request"
 
     async def given_up(self) -> None:
-        assert await asyncio.to_thread(self.gone.wait, _TIMEOUT_SECONDS), "the provider was never told"
+        assert await asyncio.to_thread(self.gone.wait, _TIMEOUT_SECONDS), (
+            "the provider never noticed that the client was gone"
+        )
         assert not self.provider.calls[-1].finished
 
     def tries(self) -> int:
@@ -154,14 +156,14 @@ def _embedded(script: Script, model: str) -> upstream.Reply:
 
 @asynccontextmanager
 async def fake_side(*, max_retries: int) -> AsyncIterator[Side]:
-    """The fake."""
+    """Run the fake."""
     async with FakeKeyferry(models=["scripted"], max_retries=max_retries) as client:
         yield FakeSide(client, "scripted")
 
 
 @asynccontextmanager
 async def real_side(system: KeyferrySystem, *, max_retries: int) -> AsyncIterator[Side]:
-    """The demo tenant's client, with an endpoint that no other test has spoilt."""
+    """Connect the demo tenant's client to a real system, with an endpoint of its own."""
     number = next(_numbers)
     sides: list[RealSide] = []
     with upstream.running_upstream(lambda asked: sides[0].answer(asked)) as provider:
@@ -183,7 +185,7 @@ async def _add_endpoint(system: KeyferrySystem, name: str, side: RealSide) -> No
 
 @asynccontextmanager
 async def connect_demo(system: KeyferrySystem, *, max_retries: int = 2) -> AsyncIterator[Client]:
-    """The demo tenant's client, with the credentials that the launcher made."""
+    """Connect the demo tenant's client with the credentials that the launcher made."""
     seed = Path(system.state["client_nkey_file"])
     async with connect(system.state["nats_url"], tenant="demo", nkey_file=seed, max_retries=max_retries) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Requests at a steady rate, whatever the system does meanwhile, and what each of them came to."""
+"""Requests at a steady rate, regardless of how the system keeps up, and how each of them ended."""
 
 import random
 import threading
@@ -30,7 +30,7 @@ RequestFactory = Callable[[str, random.Random], Request]
 
 @dataclass
 class SteadyLoad:
-    """Asks `rate_per_second` times a second while its block lasts; an open loop, so a slow system gets no mercy."""
+    """Sends `rate_per_second` requests a second while its block lasts; an open loop, so the system gets no relief."""
 
     clients: StreamClients
     model: str
@@ -38,7 +38,7 @@ class SteadyLoad:
     rate_per_second: float
     make_request: RequestFactory
     seed: int
-    asked: list[tuple[Request, PendingRequest]] = field(default_factory=list)
+    sent: list[tuple[Request, PendingRequest]] = field(default_factory=list)
     whole: int = 0
     """How many answers have come whole so far."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -55,15 +55,15 @@ class SteadyLoad:
         self._thread.join(30)
 
     def endings(self) -> dict[str, ClientResponse]:
-        """What every request came to, by the name of its script; waits for the last of them."""
-        return {request.script.name: asking.result() for request, asking in self.asked}
+        """Wait for the last response. Return all of them by the name of their script."""
+        return {request.script.name: pending.result() for request, pending in self.sent}
 
     def _run(self) -> None:
         numbers = random.Random(self.seed)
         started = time.monotonic()
-        while not self._stop.wait(max(0.0, started + len(self.asked) / self.rate_per_second - time.monotonic())):
-            request = self.make_request(f"{self.name}-{len(self.asked)}", numbers)
-            asking = self.clients.ask(
+        while not self._stop.wait(max(0.0, started + len(self.sent) / self.rate_per_second - time.monotonic())):
+            request = self.make_request(f"{self.name}-{len(self.sent)}", numbers)
+            pending = self.clients.ask(
                 self.model,
                 request.script.prompt,
                 stream=request.stream,
@@ -71,28 +71,28 @@ class SteadyLoad:
                 cut_after_bytes=request.cut_after_bytes,
                 token=request.token,
             )
-            asking.ending.add_done_callback(self._count)
-            self.asked.append((request, asking))
+            pending.ending.add_done_callback(self._count)
+            self.sent.append((request, pending))
 
     def _count(self, ending: "Future[ClientResponse]") -> None:
         self.whole += ending.result().whole
 
 
 def client_outcome(request: Request, ending: ClientResponse) -> str:
-    """What a client was told, in a word. Fails where an answer looks whole and is not, or where a client never heard an end."""
+    """Return the outcome a client saw. Fails if a response looks complete and is not, or never ended."""
     script = request.script
     assert not ending.timed_out, f"{script.name} never ended"
     if ending.whole:
         assert ending.text == script.text, f"{script.name} was delivered as whole with a hole in it"
         return "whole"
     if ending.reported_failure:
-        assert script.text.startswith(ending.text), f"{script.name} got words that are not the beginning of its answer"
+        assert script.text.startswith(ending.text), f"{script.name} got text that is not the beginning of its answer"
         return f"status {ending.status}" if ending.status != 200 else "error event"
-    assert not ending.done, f"{script.name} was told that it has everything and has not"
+    assert not ending.done, f"{script.name} was given [DONE] before the answer was complete"
     return "hung up" if request.cut_after_bytes is not None else "connection lost"
 
 
 def client_outcomes(load: SteadyLoad) -> Counter[str]:
-    """The verdicts of all requests of a load."""
+    """Count the outcomes of all requests of a load."""
     endings = load.endings()
-    return Counter(client_outcome(request, endings[request.script.name]) for request, _ in load.asked)
+    return Counter(client_outcome(request, endings[request.script.name]) for request, _ in load.sent)

@@ -1,4 +1,4 @@
-"""Many HTTP clients in one thread, each of which keeps every byte it got: what a stream came to is judged from them alone.
+"""Many HTTP clients in one thread that keep every byte: a stream's outcome is derived from these bytes alone.
 
 Nothing between the socket and the judgement repairs or hides anything, and a client can hang up or stop reading at any byte.
 """
@@ -21,7 +21,7 @@ _GIVE_UP_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class ClientResponse:
-    """What one request came to. `status` is 0 when there was no HTTP answer."""
+    """What one request got back. `status` is 0 when there was no HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -64,13 +64,13 @@ class ClientResponse:
 
     @property
     def whole(self) -> bool:
-        """Whether the client was told that it has the whole answer."""
+        """Whether the client was given to understand that it has the complete answer."""
         complete = self.done if self._streamed else True
         return self.status == 200 and self.closed_well and complete and self.error is None
 
     @property
     def reported_failure(self) -> bool:
-        """Whether the client was told, in its protocol, that it has not: a status, or an error event and no `[DONE]`."""
+        """Whether the client was notified of a failure: an error status, or an error event and no `[DONE]`."""
         return self.closed_well and self.error is not None and not self.done
 
     def _document(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Exchange(asyncio.Protocol):
         self.closed.set()
 
     def hang_up(self) -> None:
-        """Close at once, without a word."""
+        """Close at once, without notice."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -250,7 +250,7 @@ class StreamClients:
 
 @contextmanager
 def stream_clients(url: str, token: str, give_up_seconds: float = _GIVE_UP_SECONDS) -> Iterator[StreamClients]:
-    """Clients for as long as the block lasts."""
+    """Run clients for as long as the block lasts."""
     clients = StreamClients(url, token, give_up_seconds)
     clients.start()
     try:
@@ -273,7 +273,7 @@ def _ending(data: bytes, *, timed_out: bool) -> ClientResponse:
 
 
 def _unchunked(data: bytes) -> tuple[bytes, bool]:
-    """The body of RFC 9112 section 7.1, and whether its last chunk is there."""
+    """Return the body of RFC 9112 section 7.1, and whether its last chunk has arrived."""
     parts: list[bytes] = []
     at = 0
     while (line_end := data.find(b"\r\n", at)) >= 0:

@@ -1,6 +1,6 @@
-"""What clients were told, what the provider saw and what the ledger keeps, held against each other.
+"""What clients saw, what the provider saw and what the ledger recorded, compared with each other.
 
-The three never depend on one another: clients judge their own bytes, the provider writes its own log, the ledger has its table.
+The three are independent: clients keep their own bytes, the provider writes its own log, the ledger has its table.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ _ANSWERED = ("http_status", "http_200_body", "mid_stream")
 def disagreements(
     endings: Mapping[str, ClientResponse], calls: Mapping[str, int], attempts: Mapping[str, list[LedgerAttempt]]
 ) -> Iterator[str]:
-    """In words, whatever does not fit. Endings, numbers of calls and attempts are by the client's name for its request.
+    """Describe every inconsistency. Responses, calls and attempts are keyed by the client's name for its request.
 
     Each request has one endpoint to go to and may be paid once: so at most one call, exactly one attempt for a call, exactly
     one completed attempt for a whole answer, and no attempt that claims an answer which no call can have given. An attempt
@@ -47,7 +47,7 @@ def disagreements(
 def until_accounted(
     endings: Mapping[str, ClientResponse], upstream: Upstream, ledger: LedgerTable, timeout_seconds: float = 60.0
 ) -> dict[str, list[LedgerAttempt]]:
-    """Wait until clients, provider and ledger agree on these requests; their attempts. Fails with what does not fit."""
+    """Wait until clients, provider and ledger agree on these requests. Return their attempts."""
     attempts: dict[str, list[LedgerAttempt]] = {}
     found: list[str] = ["the ledger cannot be read"]
     called: list[str] = []

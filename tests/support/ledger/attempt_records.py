@@ -1,4 +1,4 @@
-"""Attempt and decision records, and the packs they travel in."""
+"""Attempt and decision records, and the batches that carry them."""
 
 import itertools
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _seqs = itertools.count(1)
 
 
 def attempt_record(**changes: object) -> AttemptRecord:
-    """An attempt with ids and a spool number of its own."""
+    """Return an attempt with its own ids and spool number."""
     fresh = {
         "attempt_id": ids.new(ids.ATTEMPT),
         "request_id": ids.new(ids.REQUEST),
@@ -47,7 +47,7 @@ def attempt_record(**changes: object) -> AttemptRecord:
 
 
 def decision_record(**changes: object) -> DecisionRecord:
-    """A decision with ids of its own."""
+    """Return a decision with its own ids."""
     kept = Candidate(provider="echo", model="echo", key_source=KeySource.NONE, kept=True, detail="the built-in echo")
     values: dict[str, object] = {
         "decision_id": ids.new(ids.DECISION),
@@ -65,5 +65,5 @@ def decision_record(**changes: object) -> DecisionRecord:
 
 
 def batch_message(lines: Sequence[bytes], *, producer: str = WORKER, spool_id: str | None = "spl_1") -> bytes:
-    """The message that carries these lines."""
+    """Return the message that carries these lines."""
     return BatchHead(producer=producer, spool_id=spool_id, count=len(lines)).with_body(b"\n".join(lines))

@@ -1,4 +1,4 @@
-"""The ledger's table of attempts, read directly: cheaper than a command for each request, and nothing can hide a row."""
+"""The ledger's table of attempts, read directly: cheaper than one command per request, and nothing can hide a row."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class LedgerAttempt:
-    """One row: the columns that tests of accounting ask for."""
+    """One row: the columns that tests of accounting need."""
 
     attempt_id: str
     request_id: str
@@ -52,7 +52,7 @@ class LedgerTable:
         return self._select("operation = ANY(%s)", (operations,))
 
     def of_request(self, request_id: str, count: int) -> list[LedgerAttempt]:
-        """The attempts of a request in order, once there are `count`."""
+        """Wait until a request has `count` attempts. Return them in order."""
 
         def rows() -> list[LedgerAttempt] | None:
             found = self._select("request_id = %s", (request_id,))
@@ -61,7 +61,7 @@ class LedgerTable:
         return until(f"{count} ledger rows of {request_id}", rows)
 
     def of_operation(self, operation: str, count: int = 1) -> list[LedgerAttempt]:
-        """The attempts whose caller said `X-Operation: operation`, once there are `count`."""
+        """Wait until `X-Operation: operation` has `count` attempts. Return them in order."""
 
         def rows() -> list[LedgerAttempt] | None:
             found = self._select("operation = %s", (operation,))

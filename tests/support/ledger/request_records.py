@@ -39,7 +39,7 @@ def decision(
     request_id: str = REQUEST_ID,
     decided_at: datetime = AT,
 ) -> DecisionRecord:
-    """A decision; without arguments one that kept the echo and dropped an endpoint."""
+    """Return a decision, by default one that kept the echo and dropped an endpoint."""
     return DecisionRecord(
         decision_id="dec_1",
         request_id=request_id,
@@ -67,7 +67,7 @@ def ledger_row(
     price_version: str | None = "2026-01",
     request_id: str = REQUEST_ID,
 ) -> LedgerRow:
-    """An attempt through the echo as the ledger stores it."""
+    """Return an attempt through the echo as the ledger stores it."""
     record = AttemptRecord(
         attempt_id=attempt_id,
         request_id=request_id,

@@ -1,4 +1,4 @@
-"""Recorded exchanges fed through an adapter, and what must hold of the outcomes whatever the provider: the judge accepts them."""
+"""Recorded exchanges fed through an adapter, and the assertions that hold for every provider."""
 
 import json
 
@@ -23,14 +23,14 @@ REPLAYS = 50
 
 
 def run_of(case: Case, *, include_usage: bool = True) -> AttemptRun:
-    """The attempt that a case is the answer to."""
+    """Return the attempt that the case is the response to."""
     kind = RequestKind.EMBEDDING if case.kind == "embeddings" else RequestKind.CHAT
     run = attempt_run(stream=case.stream, include_usage=include_usage, model=case.model)
     return run.model_copy(update={"kind": kind})
 
 
 def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:
-    """The chunks and the answer of a case whose body comes in pieces cut by `seed`."""
+    """Return the chunks and the answer of a case whose body arrives in pieces cut by `seed`."""
     request = UpstreamRequest("https://provider.test", {}, b"")
     reader = adapter.reader(run_of(case, include_usage=include_usage), request, case.status, case.headers)
     chunks: list[bytes] = []
@@ -43,7 +43,7 @@ def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = Tru
 
 
 def outcome_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
-    """The judge's line for an outcome: of a failure, a stream, a completion or a list of embeddings."""
+    """Return the outcome in the recordings' own format: a failure, a stream, a completion or embeddings."""
     if answer.failure is not None:
         failure = answer.failure
         return line_of_error(
@@ -61,7 +61,7 @@ def outcome_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
 
 
 def assert_matches_expectation(adapter: Adapter, case: Case) -> None:
-    """The judge accepts what the adapter makes of the whole body, and `REPLAYS` - 1 cuttings give the very same."""
+    """Assert that the outcome matches the recording's expectation, and is the same for `REPLAYS` - 1 other cuts."""
     whole = replay(adapter, case, 0)
     assert mismatches(case, outcome_line(case, *whole)) == []
     for seed in range(1, REPLAYS):
@@ -69,7 +69,7 @@ def assert_matches_expectation(adapter: Adapter, case: Case) -> None:
 
 
 def assert_token_counts_add_up(adapter: Adapter, case: Case) -> None:
-    """What the ledger gets of an answer is reported, and is the total that the caller sees; of a failure it is nothing."""
+    """Assert that the ledger gets reported counts with the caller's total, and none for a failure."""
     chunks, answer = replay(adapter, case, 1)
     if answer.failure is not None:
         assert answer.usage_source is UsageSource.NONE
@@ -83,18 +83,21 @@ def assert_token_counts_add_up(adapter: Adapter, case: Case) -> None:
 
 
 def assert_usage_only_when_requested(adapter: Adapter, case: Case) -> None:
-    """Of a stream, a caller that did not ask for usage gets all but the usage; the ledger gets the same."""
-    asked, answer_asked = replay(adapter, case, 1)
+    """Assert that a caller who did not request usage gets all but the usage, and the ledger gets the same."""
+    requested, answer_requested = replay(adapter, case, 1)
     chunks, answer = replay(adapter, case, 1, include_usage=False)
     documents = [json.loads(chunk) for chunk in chunks]
     assert [document for document in documents if document.get("usage")] == []
-    assert answer == answer_asked
-    line, line_asked = line_of_chunks(case, documents), line_of_chunks(case, [json.loads(chunk) for chunk in asked])
-    assert {**line, "usage": None} == {**line_asked, "usage": None}
+    assert answer == answer_requested
+    line, line_requested = (
+        line_of_chunks(case, documents),
+        line_of_chunks(case, [json.loads(chunk) for chunk in requested]),
+    )
+    assert {**line, "usage": None} == {**line_requested, "usage": None}
 
 
 def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
-    """The role comes with the first piece of a streamed answer, and never again."""
+    """Assert that the role comes with the first piece of a streamed answer and never again."""
     chunks, _ = replay(adapter, case, 0)
     deltas = [choice["delta"] for chunk in chunks for choice in json.loads(chunk)["choices"]]
     assert ["role" in delta for delta in deltas] == [True] + [False] * (len(deltas) - 1)
@@ -102,7 +105,7 @@ def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
 
 
 def assert_mismatches_are_found(adapter: Adapter, case: Case, **wrong: object) -> None:
-    """The judge rejects the line of `case` with any one of these fields in the place of its own."""
+    """Assert that the comparison rejects the outcome of `case` with any one of these fields changed."""
     line = outcome_line(case, *replay(adapter, case, 0))
     assert mismatches(case, line) == []
     for name, value in {"usage": {}, **wrong}.items():

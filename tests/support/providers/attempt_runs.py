@@ -17,7 +17,7 @@ def attempt_run(
     drop_unsupported: bool = False,
     key_fields: Mapping[str, str] | None = None,
 ) -> AttemptRun:
-    """One attempt, unless told otherwise at a custom endpoint; nothing listens at its address."""
+    """Return one attempt, by default at a custom endpoint at whose address nothing listens."""
     return AttemptRun(
         request_id="req_test",
         tenant="acme",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
-    """One frame whose headers are texts."""
+    """Return one frame whose headers are strings."""
     encoded = b"".join(
         struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value.encode())) + value.encode()
         for name, value in headers.items()
@@ -18,30 +18,30 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
 
 
 def event(name: str, document: object) -> bytes:
-    """An event frame of ConverseStream, padded as Bedrock pads."""
+    """Return an event frame of ConverseStream, padded as Bedrock pads."""
     headers = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
     padded = {**document, "p": "abcdefgh"} if isinstance(document, dict) else document
     return frame(headers, json.dumps(padded).encode())
 
 
 def exception(name: str, document: object) -> bytes:
-    """An exception frame."""
+    """Return an exception frame."""
     headers = {":exception-type": name, ":content-type": "application/json", ":message-type": "exception"}
     return frame(headers, json.dumps(document).encode())
 
 
 def delta(index: int, **fields: object) -> bytes:
-    """A `contentBlockDelta` with these fields."""
+    """Return a `contentBlockDelta` with these fields."""
     return event("contentBlockDelta", {"contentBlockIndex": index, "delta": fields})
 
 
 def stop(index: int) -> bytes:
-    """A `contentBlockStop`."""
+    """Return a `contentBlockStop`."""
     return event("contentBlockStop", {"contentBlockIndex": index})
 
 
 def ending(reason: str = "end_turn", **usage: object) -> bytes:
-    """`messageStop` and `metadata`."""
+    """Return `messageStop` and `metadata`."""
     counts = usage or {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
     return event("messageStop", {"stopReason": reason}) + event("metadata", {"usage": counts, "metrics": {}})
 

@@ -1,4 +1,4 @@
-"""A provider on loopback that speaks OpenAI's dialect and serves known keys only; its log tells which key came when.
+"""A provider on loopback that speaks OpenAI's dialect and serves known keys only; its log has the key of each call.
 
 The errors have the shape of OpenAI's: status, `type`, `code` and `param` as its error reference gives them
 (https://platform.openai.com/docs/guides/error-codes) and as recorded traffic has them.
@@ -32,53 +32,53 @@ VECTOR = [1.0, 0.5, -2.25]
 _JSON = {"content-type": "application/json"}
 
 Denial = Callable[[], Reply]
-"""Makes the answer to everything that is asked with a key."""
+"""Makes the reply to every request with a key."""
 
 
 def fresh_key() -> str:
-    """A key as OpenAI makes them, good nowhere yet."""
+    """Return a key in OpenAI's format that no provider knows yet."""
     return f"{PREFIX}{secrets.token_hex(20)}A9f2"
 
 
 def unknown_key() -> Reply:
-    """What a key gets that is wrong, revoked or missing."""
+    """Return the reply to a key that is wrong, revoked or missing."""
     message = "Incorrect API key provided: sk-proj-********A9f2. You can find your API key at https://platform.openai.com/account/api-keys."
     return failing(401, {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"})
 
 
 def out_of_money() -> Reply:
-    """What an account without credit gets."""
+    """Return the reply to an account without credit."""
     message = "You exceeded your current quota, please check your plan and billing details."
     return failing(429, {"message": message, "type": "insufficient_quota", "param": None, "code": "insufficient_quota"})
 
 
 def over_rate() -> Reply:
-    """What an account gets that asks too often."""
+    """Return the reply to an account over its rate limit."""
     message = "Rate limit reached for gpt-4o-mini on requests per min (RPM): Limit 3, Used 3, Requested 1."
     error = {"message": message, "type": "requests", "param": None, "code": "rate_limit_exceeded"}
     return failing(429, error, {"retry-after": "20"})
 
 
 def forbidden() -> Reply:
-    """What a key gets whose scope leaves out what is asked."""
+    """Return the reply to a key whose scope does not cover the request."""
     message = "You have insufficient permissions for this operation. Missing scopes: model.request."
     return failing(403, {"message": message, "type": "invalid_request_error", "param": None, "code": None})
 
 
 def crashed() -> Reply:
-    """What everybody gets on a bad day."""
+    """Return the reply of a server that has crashed."""
     message = "The server had an error while processing your request. Sorry about that!"
     return failing(500, {"message": message, "type": "server_error", "param": None, "code": None})
 
 
 @dataclass
 class ProviderDouble:
-    """The running provider. `known` are the keys that it serves; those with a denial get that in place of an answer."""
+    """The running provider. `known` are the keys that it serves; those with a denial get that instead of an answer."""
 
     upstream: Upstream
     known: dict[str, Denial | None] = field(default_factory=dict)
     down: Denial | None = None
-    """What everybody gets, whatever their key."""
+    """The reply to everybody, with any key."""
 
     @property
     def base_url(self) -> str:
@@ -86,72 +86,72 @@ class ProviderDouble:
 
     @property
     def calls(self) -> list[Call]:
-        """Its own log: everything that was ever asked."""
+        """Its own log of all requests."""
         return list(self.upstream.calls)
 
     def issue(self, denial: Denial | None = None) -> str:
-        """A new key that the provider knows from now on."""
+        """Return a new key that the provider knows from now on."""
         key = fresh_key()
         self.known[key] = denial
         return key
 
     def deny(self, key: str, denial: Denial | None) -> None:
-        """Answer this key so from now on; None serves it."""
+        """Reply to this key so from now on; None serves it."""
         self.known[key] = denial
 
     def withdraw(self, key: str) -> None:
-        """Know this key no more, as when it is revoked at the provider."""
+        """Stop knowing this key, as when it is revoked at the provider."""
         del self.known[key]
 
     def mark(self) -> int:
-        """A place in the log, for `keys_since`."""
+        """Return the current position in the log, for `keys_since`."""
         return len(self.upstream.calls)
 
     def last_used(self, key: str) -> float:
-        """When a call with this key last arrived, by the monotonic clock (seconds). Raises ValueError where none has."""
+        """Return when a call with this key last arrived, by the monotonic clock (seconds). Raises ValueError if none has."""
         return max(call.at for call in self.calls if key_of(call.request) == key)
 
     def keys_since(self, mark: int) -> Counter[str]:
-        """How often each key came since then, in tests of keys as well."""
+        """Count the calls with each key since then, key tests included."""
         return Counter(key_of(call.request) for call in self.calls[mark:])
 
-    def answer(self, asked: ProviderRequest) -> Reply:
-        """What this request gets."""
+    def answer(self, request: ProviderRequest) -> Reply:
+        """Return the reply to this request."""
         if self.down is not None:
             return self.down()
-        key = key_of(asked)
+        key = key_of(request)
         if key not in self.known:
             return unknown_key()
         denial = self.known[key]
-        return denial() if denial is not None else served(asked)
+        return denial() if denial is not None else served(request)
 
 
-def key_of(asked: ProviderRequest) -> str:
-    """The key in a request's headers; empty where there is none."""
-    header = next((value for name, value in asked.headers.items() if name.lower() == "authorization"), "")
+def key_of(request: ProviderRequest) -> str:
+    """Return the key in a request's headers, or an empty string."""
+    header = next((value for name, value in request.headers.items() if name.lower() == "authorization"), "")
     return header.removeprefix("Bearer ")
 
 
-def served(asked: ProviderRequest) -> Reply:
-    """What a key gets that is known."""
-    if asked.path.endswith("/models"):
+def served(request: ProviderRequest) -> Reply:
+    """Return the reply to a key that is known."""
+    if request.path.endswith("/models"):
         listed = [
             {"id": name, "object": "model", "created": 1, "owned_by": "system"}
             for name in (CHAT_MODEL, EMBEDDING_MODEL)
         ]
         return Reply(200, _JSON, pieces_of(json.dumps({"object": "list", "data": listed}).encode()))
-    model = str(asked.body.get("model"))
-    if asked.path.endswith("/embeddings"):
-        return _embedded(asked, model)
-    if is_script(asked.body):
-        return by_script(asked)
-    if asked.body.get("stream"):
+    model = str(request.body.get("model"))
+    if request.path.endswith("/embeddings"):
+        return _embedded(request, model)
+    if is_script(request.body):
+        return by_script(request)
+    if request.body.get("stream"):
         return stream_of(WORDS)
     return completion(ANSWER, model=model)
 
 
-def _embedded(asked: ProviderRequest, model: str) -> Reply:
-    given = asked.body["input"]
+def _embedded(request: ProviderRequest, model: str) -> Reply:
+    given = request.body["input"]
     texts = given if isinstance(given, list) else [given]
     rows = [{"object": "embedding", "index": at, "embedding": VECTOR} for at in range(len(texts))]
     body = {"object": "list", "data": rows, "model": model, "usage": {"prompt_tokens": 4, "total_tokens": 4}}
@@ -160,8 +160,8 @@ def _embedded(asked: ProviderRequest, model: str) -> Reply:
 
 @contextmanager
 def running_provider() -> Iterator[ProviderDouble]:
-    """A provider that knows no key yet."""
+    """Run a provider that knows no key yet."""
     doubles: list[ProviderDouble] = []
-    with running_upstream(lambda asked: doubles[0].answer(asked)) as upstream:
+    with running_upstream(lambda request: doubles[0].answer(request)) as upstream:
         doubles.append(ProviderDouble(upstream))
         yield doubles[0]

@@ -1,9 +1,9 @@
-"""A provider in a process of its own that streams words to thousands of clients at a steady pace, as cheaply as Python can.
+"""A provider in a process of its own that streams words to thousands of clients at a steady pace, as cheaply as possible.
 
     python -m tests.support.providers.paced_provider WORDS WORDS_PER_SECOND     prints its port
 
-Every answer is the same text, so one look at it tells whether it is whole. Streams are served in turns: each turn writes one
-word to a part of them, so that the load is even and not a burst at each word.
+Every answer is the same text, so a comparison shows whether it is complete. Streams are served in turns: each turn writes
+one word to a part of them, so that the load is even and not a burst at each word.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encodin
 
 
 def words_of(count: int) -> list[str]:
-    """The answer's words."""
+    """Return the answer's words."""
     return [f"word-{number} " for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on loopback that does exactly what a test says, down to the bytes and the way it hangs up."""
+"""An HTTP/1.1 server on loopback that does exactly what a test specifies, down to the bytes and the way it hangs up."""
 
 import asyncio
 import datetime
@@ -64,7 +64,7 @@ Behaviour = Callable[[Call], Awaitable[None]]
 
 @dataclass(slots=True)
 class RawHttpServer:
-    """What a double has seen."""
+    """What the server has received."""
 
     host: str
     port: int
@@ -81,7 +81,7 @@ class RawHttpServer:
         return len(self._tasks)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Return when `condition` holds; it is asked whenever a connection or request comes or a connection goes."""
+        """Return when `condition` holds; it is checked at each new connection, request and disconnection."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
                 self._changed.clear()
@@ -102,13 +102,13 @@ class RawHttpServer:
 
 
 def reply(body: bytes = b"{}", *headers: str, status: str = "200 OK", framing: bool = True) -> bytes:
-    """A whole response with a Content-Length, unless `framing` is left to `headers`."""
+    """Return a complete response with a Content-Length, unless `headers` do the framing."""
     length = (f"content-length: {len(body)}",) if framing else ()
     return "\r\n".join((f"HTTP/1.1 {status}", *headers, *length, "", "")).encode() + body
 
 
 def answers(*pieces: bytes, close: bool = False) -> Behaviour:
-    """A behaviour: send these bytes to every request, and perhaps hang up."""
+    """Return a behaviour that sends these bytes to every request, and hangs up if `close` is set."""
 
     async def behave(call: Call) -> None:
         await call.send(*pieces)
@@ -119,7 +119,7 @@ def answers(*pieces: bytes, close: bool = False) -> Behaviour:
 
 
 async def hangs(call: Call) -> None:
-    """A behaviour: read the request and say nothing."""
+    """Read the request and never reply."""
     await call.gone()
 
 
@@ -127,7 +127,7 @@ async def hangs(call: Call) -> None:
 async def raw_http_server(
     behave: Behaviour, *, host: str = LOOPBACK, port: int = 0, tls: ssl.SSLContext | None = None, reads: bool = True
 ) -> AsyncIterator[RawHttpServer]:
-    """A listening double. With `reads` off it accepts connections and reads nothing."""
+    """Run a server. With `reads` off it accepts connections and reads nothing."""
     double = RawHttpServer(host, port)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,7 +169,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Received:
 
 
 def self_signed(folder: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context with a certificate for `names`, and a client's context that trusts it alone."""
+    """Return a server's context with a certificate for `names`, and a client's context that trusts only it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.datetime.now(datetime.UTC)

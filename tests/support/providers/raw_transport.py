@@ -12,7 +12,7 @@ from services.provider_worker.upstream.transport import AiohttpTransport, Reply
 
 @asynccontextmanager
 async def closing(transport: AiohttpTransport) -> AsyncIterator[AiohttpTransport]:
-    """The transport, closed at the end."""
+    """Yield the transport and close it at the end."""
     try:
         yield transport
     finally:

@@ -1,4 +1,4 @@
-"""Recorded provider traffic: its cases, their bytes cut at random, and its own judge.
+"""Recorded provider traffic: its cases, their bytes cut at random, and the comparison with what is expected.
 
 The recordings live beside the repository and are not copied into it; `KEYFERRY_PROVIDER_TRAFFIC` names another place. A missing
 folder is an error, never a reason to test less.
@@ -40,7 +40,7 @@ class Case:
 
 
 def folder() -> Path:
-    """Where the recordings are. Raises FileNotFoundError."""
+    """Return where the recordings are. Raises FileNotFoundError."""
     path = Path(os.environ.get("KEYFERRY_PROVIDER_TRAFFIC") or ROOT.parent / "shared" / "provider-traffic")
     if not (path / "cases").is_dir():
         raise FileNotFoundError(f"no recorded provider traffic at {path}; set KEYFERRY_PROVIDER_TRAFFIC to its folder")
@@ -48,7 +48,7 @@ def folder() -> Path:
 
 
 def chat_cases(*providers: str) -> list[Case]:
-    """The chat completions recorded from `providers`, in a fixed order. Raises FileNotFoundError where one has none."""
+    """Return the chat completions recorded from `providers`, in a fixed order. Raises FileNotFoundError if one has none."""
     cases: list[Case] = []
     for provider in providers:
         paths = sorted((folder() / "cases" / provider).glob("*.json"))
@@ -59,7 +59,7 @@ def chat_cases(*providers: str) -> list[Case]:
 
 
 def recorded_cases(*providers: str) -> list[Case]:
-    """Everything recorded from `providers`, whatever the endpoint, in a fixed order.
+    """Return everything recorded from `providers`, whatever the endpoint, in a fixed order.
 
     Raises FileNotFoundError where one of them has nothing.
     """
@@ -73,7 +73,7 @@ def recorded_cases(*providers: str) -> list[Case]:
 
 
 def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
-    """`data` cut at random offsets: many tiny pieces with some seeds, few large ones with others, whole with seed 0."""
+    """Yield `data` cut at random offsets: tiny pieces with some seeds, large ones with others, whole with seed 0."""
     source = random.Random(seed)
     largest = len(data) if seed == 0 else source.choice((1, 2, 7, 64, 1024, 16384))
     start = 0
@@ -84,22 +84,22 @@ def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
 
 
 def mismatches(case: Case, line: JsonObject) -> list[str]:
-    """What the judge of the recordings finds wrong with the outcome `line` of `case`; empty where it passes."""
+    """Return what the recordings' own check finds wrong with the outcome `line` of `case`."""
     return faults(expectation(case), line)
 
 
 def expectation(case: Case) -> JsonObject:
-    """What a faithful gateway makes of `case`, in the judge's words."""
+    """Return the outcome that a faithful gateway makes of `case`."""
     return _dict(json.loads((folder() / "expected" / case.provider / f"{case.name}.json").read_text()))
 
 
 def faults(expected: JsonObject, line: JsonObject) -> list[str]:
-    """What the judge of the recordings finds wrong with an outcome of which this is expected; empty where it passes."""
+    """Return what the recordings' own check finds wrong with an outcome, given the expected one."""
     return [str(fault) for fault in _judge().mismatches(expected, line)]
 
 
 def line_of_completion(case: Case, completion: JsonObject) -> JsonObject:
-    """The judge's line for a `chat.completion` object."""
+    """Return the outcome line of a `chat.completion` object."""
     choice = _dict(_list(completion["choices"])[0])
     message = _dict(choice["message"])
     calls = [_dict(_dict(call)["function"]) for call in _list(message.get("tool_calls"))]
@@ -107,7 +107,7 @@ def line_of_completion(case: Case, completion: JsonObject) -> JsonObject:
 
 
 def line_of_chunks(case: Case, chunks: Iterable[JsonObject]) -> JsonObject:
-    """The judge's line for `chat.completion.chunk` objects, put together as OpenAI's clients do: strings join, by index."""
+    """Return the outcome line of `chat.completion.chunk` objects, joined by index as OpenAI's clients do."""
     message: JsonObject = {}
     calls: dict[int, JsonObject] = {}
     finish_reason: object = None
@@ -126,7 +126,7 @@ def line_of_chunks(case: Case, chunks: Iterable[JsonObject]) -> JsonObject:
 
 
 def line_of_embeddings(case: Case, document: JsonObject) -> JsonObject:
-    """The judge's line for a `list` of embeddings whose vectors are lists of numbers."""
+    """Return the outcome line of a `list` of embeddings whose vectors are lists of numbers."""
     rows = [_list(_dict(row)["embedding"]) for row in _list(document["data"])]
     line = _line(case, {}, [], None, document.get("usage"))
     # An answer of embeddings has no completion, and says so by leaving the count out.
@@ -137,7 +137,7 @@ def line_of_embeddings(case: Case, document: JsonObject) -> JsonObject:
 def line_of_error(
     case: Case, *, status: int | None, judged_class: str, where: str, retry_after_ms: int | None
 ) -> JsonObject:
-    """The judge's line for a failure."""
+    """Return the outcome line of a failure."""
     retry_after_seconds = None if retry_after_ms is None else retry_after_ms / 1000
     error = {"status": status, "class": judged_class, "where": where, "retry_after_s": retry_after_seconds}
     return {"case": case.name, "error": error}

@@ -1,4 +1,4 @@
-"""How replayed recordings were judged, as test reports carry it, and the matrix made of that."""
+"""Results of replayed recordings as test reports carry them, and the matrix made of them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ REPLAY_RESULT = "replay_result"
 
 
 def replay_result(provider: str, kind: str, *, right: bool) -> str:
-    """The property's value for one replayed recording."""
+    """Return the property's value for one replayed recording."""
     return f"{provider} {kind} {'right' if right else 'wrong'}"
 
 
 def replay_matrix(results: Iterable[str]) -> str:
-    """A line for each provider, a column for each kind: recordings right of recordings replayed."""
+    """Return a row for each provider and a column for each kind: recordings replayed right, of all."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for value in results:
         provider, kind, outcome = value.split(" ")

@@ -1,6 +1,6 @@
-"""A provider whose every answer is known beforehand: the prompt says which words to give, how many and how fast.
+"""A provider whose every answer is known beforehand: the prompt says which words to send, how many and how fast.
 
-So a test can tell a whole answer from one with a hole, and which call in the provider's log belongs to which client.
+So a test can distinguish a complete answer from one with a gap, and match calls in the provider's log to clients.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from tests.support.providers.upstream import Call, ProviderRequest, Reply, Upstr
 
 @dataclass(frozen=True)
 class Script:
-    """What a prompt asks for. The answer's words are `<name>-0 <name>-1 …`, each followed by padding and a space."""
+    """What a prompt requests. The answer's words are `<name>-0 <name>-1 …`, each followed by padding and a space."""
 
     name: str
     word_count: int
@@ -37,28 +37,28 @@ class Script:
 
 
 def script_of(body: dict[str, Any]) -> Script:
-    """The script in a request's prompt."""
+    """Return the script in a request's prompt."""
     return Script(**json.loads(body["messages"][-1]["content"]))
 
 
 def is_script(body: dict[str, Any]) -> bool:
-    """Whether a request's prompt is a script, and not what a person might write."""
+    """Return whether a request's prompt is a script."""
     return str(body["messages"][-1]["content"]).startswith('{"name"')
 
 
-def by_script(asked: ProviderRequest) -> Reply:
-    """Answers as the prompt says."""
-    script = script_of(asked.body)
+def by_script(request: ProviderRequest) -> Reply:
+    """Answer as the prompt says."""
+    script = script_of(request.body)
 
     async def pause() -> None:
         await asyncio.sleep(script.pause_seconds)
 
-    if asked.body.get("stream"):
+    if request.body.get("stream"):
         return stream_of(script.pieces, pause=pause if script.pause_seconds else None)
-    reply = completion(script.text, asked.body["model"])
+    reply = completion(script.text, request.body["model"])
     return Reply(reply.status, reply.headers, reply.pieces, before=pause)
 
 
 def calls_of(upstream: Upstream, name: str) -> list[Call]:
-    """The calls in the provider's log whose script has this name."""
+    """Return the calls in the provider's log whose script has this name."""
     return [call for call in list(upstream.calls) if script_of(call.request.body).name == name]

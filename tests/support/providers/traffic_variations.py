@@ -1,4 +1,4 @@
-"""Recordings with other values in the same shapes, and what is expected of them: bodies rewritten, expectations likewise.
+"""Recordings with other values in the same shapes, and their expectations rewritten likewise.
 
 A variation changes JSON objects, or how they are written into the body, or both. Bodies that hold no JSON stay as they are.
 """
@@ -20,7 +20,7 @@ _TEXTS = frozenset(
     {"content", "text", "reasoning", "reasoning_content", "thinking", "refusal", "arguments", "partial_json", "name"}
 )
 _INPUTS = frozenset({"args", "input", "arguments"})
-"""Fields whose objects are the model's own words."""
+"""Fields whose objects are the model's own text."""
 _OPEN = frozenset({"delta", "message", "logprobs", "content"})
 """Objects to which an unknown field would be a piece of the answer."""
 
@@ -42,7 +42,7 @@ class Variation:
 
 
 def shuffled(document: JsonObject) -> JsonObject:
-    """The same fields in another order, and fields and objects that nobody knows yet."""
+    """Return the same fields in another order, with unknown fields and objects added."""
     source = random.Random(len(document))
 
     def walk(value: object, name: str) -> object:
@@ -58,7 +58,7 @@ def shuffled(document: JsonObject) -> JsonObject:
 
 
 def scaled(document: JsonObject) -> JsonObject:
-    """Every count of tokens three times as large."""
+    """Return the document with every token count three times as large."""
 
     def walk(value: object, name: str) -> object:
         if isinstance(value, list):
@@ -72,13 +72,13 @@ def scaled(document: JsonObject) -> JsonObject:
 
 
 def scaled_expectation(expected: JsonObject) -> JsonObject:
-    """The expectation of `scaled`."""
+    """Return the expectation of `scaled`."""
     usage = {name: None if count is None else 3 * count for name, count in _object(expected.get("usage")).items()}  # type: ignore[operator]
     return expected | {"usage": usage or None}
 
 
 def reworded(value: object, name: str = "", *, inside: bool = False) -> object:
-    """Every text of the model with other letters, an emoji and an umlaut among them; `inside` of its tools' arguments all."""
+    """Return every text of the model with other letters, an emoji and an umlaut among them."""
     if isinstance(value, str):
         return value.replace(_LETTER, _OTHER) if inside or name in _TEXTS else value
     if isinstance(value, list):
@@ -93,7 +93,7 @@ def reworded(value: object, name: str = "", *, inside: bool = False) -> object:
 
 
 def reworded_expectation(expected: JsonObject) -> JsonObject:
-    """The expectation of `reworded`."""
+    """Return the expectation of `reworded`."""
     also = {
         name: reworded(options, inside=name in ("text", "reasoning_text"))
         for name, options in _object(expected.get("accept_also")).items()
@@ -110,7 +110,7 @@ def reworded_expectation(expected: JsonObject) -> JsonObject:
 VARIATIONS = {
     "other order and unknown fields": Variation(shuffled),
     "other counts": Variation(scaled, scaled_expectation),
-    "other words": Variation(lambda document: _object(reworded(document)), reworded_expectation),
+    "other texts": Variation(lambda document: _object(reworded(document)), reworded_expectation),
     "carriage returns and newlines": Variation(newline="\r\n", before="\r\n"),
     "bare carriage returns": Variation(newline="\r"),
     "comments and a byte order mark": Variation(
@@ -123,7 +123,7 @@ VARIATIONS = {
 
 
 def rewritten(body: bytes, variation: Variation) -> bytes:
-    """`body`, of whichever form, with the variation."""
+    """Return `body`, in whatever format, with the variation."""
     if body[:1] == b"\0":
         return b"".join(_frame(piece, variation) for piece in _frames(body))
     text = body.decode()

@@ -1,4 +1,4 @@
-"""A provider on loopback that a test scripts, with a log of its own of what it was asked: the oracle of accounting tests.
+"""A provider on loopback that a test scripts, with its own log of the requests it got: the oracle of accounting tests.
 
 It runs in a thread with its own event loop, so that a test may block while it serves.
 """
@@ -95,7 +95,7 @@ class Upstream:
             request.transport.close()
             return response
         await response.prepare(request)
-        # Closed at once where a write fails: whoever made the pieces hears of it then and not at some collection of garbage.
+        # Closed at once if a write fails, so that the generator ends then and not at some garbage collection.
         async with _closed_in_the_end(reply.pieces) as pieces:
             async for piece in pieces:
                 await response.write(piece)
@@ -146,7 +146,7 @@ def running_upstream(answer: Responder) -> Iterator[Upstream]:
 
 
 async def pieces_of(*data: bytes, pause: Callable[[], Awaitable[None]] | None = None) -> Pieces:
-    """`data` one after the other, with `pause` before each."""
+    """Yield `data` one after the other, with `pause` before each."""
     for piece in data:
         if pause is not None:
             await pause()
@@ -154,7 +154,7 @@ async def pieces_of(*data: bytes, pause: Callable[[], Awaitable[None]] | None = 
 
 
 def completion(text: str, model: str = "m", prompt_tokens: int = 3, completion_tokens: int = 2) -> Reply:
-    """A whole chat completion."""
+    """Return a complete chat completion."""
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -167,7 +167,7 @@ def completion(text: str, model: str = "m", prompt_tokens: int = 3, completion_t
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    """An OpenAI usage object."""
+    """Return an OpenAI usage object."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -176,18 +176,18 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 
 def event(document: Mapping[str, Any]) -> bytes:
-    """One server-sent event."""
+    """Return one server-sent event."""
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
 def chunk(delta: Mapping[str, Any], finish_reason: str | None = None, model: str = "m") -> bytes:
-    """A `chat.completion.chunk` event."""
+    """Return a `chat.completion.chunk` event."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]})
 
 
 def stream_of(words: list[str], *, done: bool = True, pause: Callable[[], Awaitable[None]] | None = None) -> Reply:
-    """A streamed answer, whole unless `done` is false."""
+    """Return a streamed answer, complete unless `done` is false."""
     events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": word}) for word in words)]
     if done:
         final = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
@@ -196,6 +196,6 @@ def stream_of(words: list[str], *, done: bool = True, pause: Callable[[], Awaita
 
 
 def failing(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Reply:
-    """An error in OpenAI's form."""
+    """Return an error in OpenAI's format."""
     body = json.dumps({"error": error}).encode()
     return Reply(status, {"content-type": "application/json", **(headers or {})}, pieces_of(body))

@@ -1,4 +1,4 @@
-"""URLs that try to reach inside: every spelling of an address that some parser or resolver takes, in every place of a URL.
+"""URLs that try to reach internal addresses: every spelling of an address that some parser or resolver accepts.
 
 Generated from tables, so that a new trick is one line. `LOOPBACK` says which spellings lead to a listener on loopback when
 nothing defends it: with those a test shows that the defence is what keeps them away.
@@ -149,7 +149,7 @@ LOOPBACK = frozenset(
 
 
 def cases(port: int) -> Iterator[UrlCase]:
-    """The corpus, for a listener on `port`."""
+    """Yield the corpus, for a listener on `port`."""
     for inside in INSIDE:
         address = IPv4Address(inside)
         for spelling, spell in (V4 | V6).items():
@@ -170,7 +170,7 @@ def _case(trick: str, url: str, host: str, port: int, reaches: bool) -> UrlCase:
 
 
 def forbidden_addresses() -> list[str]:
-    """One address of each kind that a name server could answer with to lead inside."""
+    """Return one address of each kind that a name server could return to lead inside."""
     inside = IPv4Address(LISTENER)
     return [*INSIDE, "::1", "::", *(str(IPv6Address(V6[name](inside)[1:-1])) for name in _ANSWERS)]
 

@@ -1,4 +1,4 @@
-"""Parses the documents: commands to type, links, names in code type, tables."""
+"""Reads the documents as a person does: commands to type, links, names."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ _PLACEHOLDER = "…"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its position, its language, its text."""
+    """A fenced block: its location, its language, its text."""
 
     where: str
     language: str
@@ -54,12 +54,12 @@ class Document:
 
     @property
     def links(self) -> list[str]:
-        """Targets of links inside the repository."""
+        """Link targets inside the repository."""
         return [link for link in _LINK.findall(_FENCE.sub("", self.text)) if "://" not in link]
 
     @property
     def anchors(self) -> set[str]:
-        """The anchors that GitHub generates from headings."""
+        """What a link can name after `#`, derived from headings as GitHub does."""
         plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(_FENCE.sub("", self.text)))
         return {heading.replace(" ", "-") for heading in plain}
 
@@ -90,7 +90,7 @@ class Document:
 
 
 def documents() -> list[Document]:
-    """Return the documents for readers."""
+    """Return the documents that a reader is sent to."""
     names = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "shared/README.md"]
     names += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
     return [Document(name) for name in names]
@@ -102,7 +102,7 @@ def service_pages() -> list[Document]:
 
 
 def commands(text: str) -> list[str]:
-    """Return the commands of a shell block: lines, joined if a backslash or an open quote continues them."""
+    """Return the commands of a shell block: lines, joined where a backslash or an open quote continues them."""
     found: list[str] = []
     pending = ""
     for line in text.splitlines():
@@ -133,7 +133,7 @@ def contains_message(template: str, message: str) -> bool:
 
 
 def templates(*folders: str) -> list[str]:
-    """Return every string in the code except docstrings, with `…` for the values of f-strings."""
+    """Return every string in the code that could be shown, f-strings with `…` for their values, without docstrings."""
     found: list[str] = []
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -152,6 +152,6 @@ def _texts(node: ast.AST) -> Iterator[str]:
 
 
 def documented_messages() -> list[dict[str, str]]:
-    """Return the rows of the troubleshooting guide, with `message` without its code type."""
+    """Return the rows of the troubleshooting guide; `message` is without its code formatting."""
     rows = Document("docs/guides/troubleshooting.md").rows("message")
     return [row | {"message": row["message"].strip("`")} for row in rows]

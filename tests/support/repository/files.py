@@ -1,4 +1,4 @@
-"""The files of the repository as they lie in the working tree, without asking git: a test must not need more than Python."""
+"""The files of the repository as they are in the working tree, without asking git: tests must need only Python."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ _CACHES = "_cache"
 
 
 def repository_files() -> Iterator[Path]:
-    """Every file that could be committed, relative to the root, in a fixed order."""
+    """Yield every file that could be committed, relative to the root, in a fixed order."""
     yield from _below(ROOT)
 
 

@@ -17,7 +17,7 @@ MODELS_DIR = ROOT / "services" / "router" / "catalog" / "models"
 
 
 def key_facts(provider: str, key_id: str = "key_1", /, *, tenant: str = "acme", **changes: Any) -> KeyFacts:
-    """A valid key of `tenant`, with `changes` to any of its facts."""
+    """Return a valid key of `tenant`, with `changes` to any of its fields."""
     origin = f"https://{provider}.example"
     facts: dict[str, Any] = {
         "key_id": key_id,
@@ -33,13 +33,13 @@ def key_facts(provider: str, key_id: str = "key_1", /, *, tenant: str = "acme", 
 
 
 def platform_key(provider: str, key_id: str = "key_p", /, **changes: Any) -> KeyFacts:
-    """A valid key of the platform."""
+    """Return a valid key of the platform."""
     return key_facts(provider, key_id, tenant="platform", **changes)
 
 
 @cache
 def catalog() -> Catalog:
-    """The catalog of the files that are shipped."""
+    """Return the bundled catalog."""
     return read_catalog({path.name: path.read_text(encoding="utf-8") for path in MODELS_DIR.glob("*.toml")})
 
 
@@ -49,5 +49,5 @@ def _list_prices() -> ListPrices:
 
 
 def list_price(provider: str, model: str) -> ModelPrices | None:
-    """The price that is shipped, on a day of the tests."""
+    """Return the bundled price on a fixed day."""
     return _list_prices().of(provider, model, datetime(2026, 11, 1, tzinfo=UTC))

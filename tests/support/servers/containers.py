@@ -1,4 +1,4 @@
-"""The same servers from the official images, where a container engine answers. Loaded only when it is asked for."""
+"""The same servers from the official images, where a container engine answers. Imported only when requested."""
 
 import os
 import secrets
@@ -35,7 +35,7 @@ class NoContainerEngine(Exception):
 
 
 class _Container:
-    """A container as a server that a test may hurt."""
+    """A container as a server that a test may disrupt."""
 
     def __init__(self, container: DockerContainer, ready: Callable[[], bool]) -> None:
         self._container = container.get_wrapped_container()
@@ -61,7 +61,7 @@ class _Container:
 
 @contextmanager
 def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
-    """A PostgreSQL: its runner, port, superuser and password. Raises NoContainerEngine."""
+    """Run PostgreSQL. Yield its runner, port, superuser and password. Raises NoContainerEngine."""
     _require_engine()
     password, port = Secret(secrets.token_urlsafe(24)), find_free_port()
     probe = postgres.driver_url(postgres.url(port, _USER, password, "postgres"))
@@ -75,7 +75,7 @@ def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
 
 @contextmanager
 def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
-    """A NATS server with this configuration: its runner and URL. Raises NoContainerEngine."""
+    """Run NATS with this configuration. Yield its runner and URL. Raises NoContainerEngine."""
     _require_engine()
     port = find_free_port()
     with tempfile.TemporaryDirectory() as name:
@@ -92,12 +92,12 @@ def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
 
 
 def _bind(container: DockerContainer, inside: str, port: int) -> None:
-    """Let this machine reach a container's port: `with_bind_ports` would let every other in as well."""
+    """Publish a container's port on loopback only; `with_bind_ports` would publish it to everyone."""
     container.ports[inside] = (LOOPBACK, port)  # type: ignore[assignment]  # narrower than what the engine's client takes
 
 
 def _require_engine() -> None:
-    """Ask the engine itself: a `docker` program on PATH says nothing about an engine behind it."""
+    """Ask the engine itself: a `docker` program on PATH does not prove that an engine runs."""
     address = urlsplit(os.environ.get("DOCKER_HOST", _DEFAULT_ENGINE))
     local = address.scheme == "unix"
     where: str | tuple[str, int] = address.path if local else (address.hostname or "", address.port or 2375)

@@ -1,4 +1,4 @@
-"""A real NATS server for tests, on a port that it chooses, which may be killed and frozen."""
+"""A real NATS server for tests, on a port that it chooses; it can be killed and frozen."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class NatsServer(Server):
 
 @contextmanager
 def nats_server(conf: str = "", *, whole: bool = False) -> Iterator[NatsServer]:
-    """A NATS server on a free port. `conf` is added to the usual limits, or is the whole file when `whole` is set."""
+    """Run NATS on a free port. `conf` is added to the usual limits, or is the whole file when `whole` is set."""
     if wants_containers():
         from tests.support.servers import containers
 
@@ -61,7 +61,7 @@ def _jetstream(store_dir: Path) -> str:
 
 
 class _AnyPort:
-    """The port that the server chose at its first start, kept for the next ones."""
+    """The port that the server chose at its first start, kept for later starts."""
 
     def __init__(self, ports_dir: Path) -> None:
         self._ports_dir = ports_dir

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector on loopback: takes spans over OTLP/HTTP in protobuf, and keeps them for a test to look at.
+"""An OpenTelemetry collector on loopback: accepts spans over OTLP/HTTP in protobuf and keeps them for inspection.
 
 It keeps the bytes of every export as well, since what must not be exported may stand where nobody thinks to look.
 """
@@ -34,7 +34,7 @@ Attribute = str | bool | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class ReceivedSpan:
-    """One span as it was exported; ids are in hex, `kind` and `failed` in the words of the specification."""
+    """One span as exported; ids are in hex, `kind` and `failed` use the specification's terms."""
 
     service: str
     name: str
@@ -60,11 +60,11 @@ class OtlpCollector:
     spans: list[ReceivedSpan] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
-        """Settings that make a process export here, soon after each span."""
+        """Return settings that make a process export here soon after each span."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """The spans of one trace so far, parents before their children."""
+        """Return the spans of one trace so far, parents before their children."""
         found = [span for span in list(self.spans) if span.trace_id == trace_id]
         parents = {span.span_id: span.parent_span_id for span in found}
 
@@ -74,7 +74,7 @@ class OtlpCollector:
         return sorted(found, key=lambda span: depth(span.span_id))
 
     def until_trace(self, trace_id: str, count: int) -> list[ReceivedSpan]:
-        """The spans of one trace, once there are `count`."""
+        """Wait until a trace has `count` spans. Return them."""
 
         def whole() -> list[ReceivedSpan] | None:
             found = self.trace(trace_id)
@@ -83,7 +83,7 @@ class OtlpCollector:
         return until(f"{count} spans of {trace_id}", whole)
 
     def take(self, head: bytes, body: bytes) -> int:
-        """Take in one request; the HTTP status to answer with."""
+        """Record one request. Return the HTTP status to answer with."""
         self.exports.append(head + b"\n" + body)
         request = ExportTraceServiceRequest()
         try:
@@ -114,7 +114,7 @@ def running_collector() -> Iterator[OtlpCollector]:
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Tests have nothing to say on standard error."""
+            """Keep standard error silent."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector.endpoint = f"http://127.0.0.1:{server.server_address[1]}"

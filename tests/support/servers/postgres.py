@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one for the whole run with a database per test, or one of its own that may be killed."""
+"""A real PostgreSQL for tests: shared by the whole run with a database per test, or separate so that it may be killed."""
 
 import atexit
 import functools
@@ -22,11 +22,11 @@ class PostgresServer(Server):
         self._port, self._user, self._password = port, user, password
 
     def url(self, database: str = "postgres") -> Secret:
-        """The superuser's SQLAlchemy URL of a database."""
+        """Return the superuser's SQLAlchemy URL of a database."""
         return postgres.url(self._port, self._user, self._password, database)
 
     def new_database(self) -> Secret:
-        """Create an empty database of its own name; the superuser's SQLAlchemy URL of it."""
+        """Create an empty database with a unique name. Return the superuser's SQLAlchemy URL of it."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(postgres.driver_url(self.url()), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
@@ -35,7 +35,7 @@ class PostgresServer(Server):
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own, for tests that stop or kill it; others share one through `shared_postgres`."""
+    """Run a separate PostgreSQL, for tests that stop or kill it; others use `shared_postgres`."""
     if wants_containers():
         from tests.support.servers import containers
 
@@ -55,7 +55,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @functools.cache
 def shared_postgres() -> PostgresServer:
-    """One PostgreSQL for the whole test run; it stops with the run. Take a database of your own from it."""
+    """Return the run's PostgreSQL, started on first use and stopped at exit. Create a database of your own in it."""
     stack = ExitStack()
     server = stack.enter_context(postgres_server())
     atexit.register(stack.close)

@@ -1,4 +1,4 @@
-"""The bus of an installation for tests: a real NATS server with the deployed permissions, users, streams and buckets."""
+"""A real NATS server with the deployed permissions, users, streams and buckets."""
 
 import asyncio
 import secrets
@@ -30,12 +30,12 @@ class ProvisionedBus:
         return self.server.url
 
     def seed_file(self, user: str) -> Path:
-        """The file with a user's nkey seed. `user` is a role's name, or a worker slot's such as `provider-worker-1`."""
+        """Return the file with a user's nkey seed. `user` is a role's name, or a worker slot's such as `provider-worker-1`."""
         return self.seeds / f"{user}.seed"
 
     @asynccontextmanager
     async def client(self, user: str) -> AsyncIterator[Client]:
-        """A plain connection with a user's rights. A refused publication or subscription fails the test at the end."""
+        """Connect with a user's rights. A refused publication or subscription fails the test at the end."""
         errors: list[Exception] = []
 
         async def note(error: Exception) -> None:
@@ -61,7 +61,7 @@ class ProvisionedBus:
 async def provisioned_bus(
     directory: Path, *, worker_slots: int = 2, internal_clients: Sequence[str] = ()
 ) -> AsyncIterator[ProvisionedBus]:
-    """A bus of its own, from provisioned to stopped. Seeds stand in `directory`, one file per user."""
+    """Run a separate bus, provisioned. Seeds are in `directory`, one file per user."""
     public_keys = {user: _new_user(directory, user) for user in users(worker_slots, internal_clients)}
     with nats_server(render_server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
         found = ProvisionedBus(server, directory)
@@ -70,7 +70,7 @@ async def provisioned_bus(
 
 
 def _new_user(directory: Path, user: str) -> str:
-    """Make a user's seed file; its public key."""
+    """Make a user's seed file. Return its public key."""
     seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
     file = directory / f"{user}.seed"
     file.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""A bus whose owners answer as the test says; tests/integration/console/test_parity.py holds it against the real one."""
+"""A bus whose services answer by script; tests/integration/console/test_parity.py compares it with the real one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ class ScriptedBus:
     """Subject name and question, as the owner reads it."""
 
     def answers(self, subject: AnySubject, answer: Message | Refusal | Owner) -> None:
-        """From now on `subject` is answered so."""
+        """Answer `subject` so from now on."""
         self.owners[subject.name] = answer if callable(answer) else lambda _: answer
 
     async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
-        """As `Bus.ask`."""
+        """Ask as `Bus.ask` does."""
         owner = self.owners.get(subject.name)
         if owner is None:
             raise BusError(

@@ -21,26 +21,26 @@ _STOP_SECONDS = 20.0
 
 
 class Runner(Protocol):
-    """Whatever runs a server: a child process or a container."""
+    """What runs a server: a child process or a container."""
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait until it is gone."""
 
     def pause(self) -> None:
         """Freeze it."""
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
 
     def restart(self) -> None:
         """Start it again after `kill` or a clean stop, on the same port with the same data; ready on return."""
 
     def stop(self) -> None:
-        """A clean stop, and wait until it is gone."""
+        """Stop it cleanly and wait until it is gone."""
 
 
 class Server:
-    """A running server that a test may hurt. All calls return when the effect is there."""
+    """A running server that a test may disrupt. All calls return when the effect is there."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -122,7 +122,7 @@ def wants_containers() -> bool:
 
 @contextmanager
 def working_dir(prefix: str) -> Iterator[Path]:
-    """A directory that others may enter, for a server that runs as another user; what is inside keeps its own rights."""
+    """Make a directory that others may enter, for a server that runs as another user."""
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         yield Path(name)

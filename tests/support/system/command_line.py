@@ -1,4 +1,4 @@
-"""The `keyferry` command without a process of its own: the same code over the same bus, for tests that give many commands."""
+"""The `keyferry` command without a process of its own: the same code over the same bus, for tests that run many commands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class CommandResult:
 def run_command(
     arguments: tuple[str, ...], environment: Mapping[str, str | None], stdin: str | None = None
 ) -> CommandResult:
-    """Carry out one command line with this environment; not from several threads at once, for they share one.
+    """Run one command line with this environment; not from several threads at once, as they share one.
 
     The environment is added to the process's own, and a variable that is None in it is taken away.
     """

@@ -34,7 +34,7 @@ class KeyferrySystem:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the launcher wrote down; process ids change with restarts."""
+        """The launcher's state file; process ids change with restarts."""
         state: dict[str, Any] = json.loads((self.home / "run" / "state.json").read_text())
         return state
 
@@ -48,7 +48,7 @@ class KeyferrySystem:
         return (self.home / "secrets" / "demo-client-token").read_text().strip()
 
     def openai(self) -> openai.OpenAI:
-        """The official SDK with only base URL and key changed."""
+        """Return the official SDK with only base URL and key changed."""
         if self._client is None:
             self._client = openai.OpenAI(base_url=f"{self.http_url}/v1", api_key=self.token, max_retries=0)
         return self._client
@@ -61,7 +61,7 @@ class KeyferrySystem:
     def cli(
         self, *arguments: str, status: int = 0, stdin: str | None = None, settings: Mapping[str, str] | None = None
     ) -> str:
-        """`keyferry` with these arguments, in this process; its standard output, or all it says where it is to fail.
+        """Run `keyferry` with these arguments in this process. Return its standard output, or all output if it is to fail.
 
         Fails the test when it exits with another status. `stdin` is what is piped into it, `settings` are environment variables
         beside the system's own. Not from several threads at once, and not where an event loop runs.
@@ -71,7 +71,7 @@ class KeyferrySystem:
         return given.out if status == 0 else given.output
 
     def restart(self, service: str) -> None:
-        """`keyferry restart SERVICE` as a process, however long the old processes take to finish what they have."""
+        """Run `keyferry restart SERVICE` as a process, however long the old processes take to drain."""
         done = subprocess.run(
             [sys.executable, "-m", "keyferry.cli.main", "restart", service],
             cwd=ROOT,
@@ -85,11 +85,11 @@ class KeyferrySystem:
         assert done.returncode == 0, f"keyferry restart {service} exits {done.returncode}:\n{done.stdout}{done.stderr}"
 
     def pid(self, process: str) -> int:
-        """The process id of a part now."""
+        """Return the current process id of a part."""
         return int(self.state["processes"][process])
 
     def kill(self, process: str, *, wait: bool = True) -> None:
-        """kill -9, and (unless told not to) wait until the supervisor has another one ready."""
+        """Send SIGKILL and, unless `wait` is off, wait until the supervisor has a successor ready."""
         before = self.pid(process)
         os.kill(before, signal.SIGKILL)
         if wait:
@@ -99,11 +99,11 @@ class KeyferrySystem:
         """Add an endpoint of the demo tenant and wait until the router offers it."""
         model_options = [part for model in models for part in ("--model", model)]
         self.cli("endpoints", "add", name, "--tenant", "demo", "--base-url", base_url, *model_options)
-        wanted = {*models}
-        until(f"{name} is offered", lambda: wanted <= {model.id for model in self.openai().models.list().data})
+        expected = {*models}
+        until(f"{name} is offered", lambda: expected <= {model.id for model in self.openai().models.list().data})
 
     def attempts(self, request_id: str, count: int = 1) -> list[dict[str, Any]]:
-        """The ledger's rows of a request, once there are `count`."""
+        """Wait until a request has `count` rows in the ledger. Return them."""
 
         def rows() -> list[dict[str, Any]] | None:
             found = self.usage_rows(request_id)
@@ -112,7 +112,7 @@ class KeyferrySystem:
         return until(f"{count} ledger rows of {request_id}", rows)
 
     def usage_rows(self, request_id: str) -> list[dict[str, Any]]:
-        """The ledger's rows of a request now."""
+        """Return the ledger's current rows of a request."""
         explained = run_command(("explain", request_id, "--tenant", "demo", "--json"), self.environment)
         if explained.status:
             return []
@@ -122,7 +122,7 @@ class KeyferrySystem:
 
 @contextmanager
 def running_system(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[KeyferrySystem]:
-    """Start everything in `home`, wait until it has proven itself, stop it at the end."""
+    """Start everything in `home`, wait until it is proven to work, and stop it at the end."""
     environment = {
         **os.environ,
         "KEYFERRY_HOME": str(home),

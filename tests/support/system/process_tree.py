@@ -6,7 +6,7 @@ _PROC = Path("/proc")
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that is dead and only not yet waited for does not."""
+    """Return whether the process runs; a zombie does not."""
     try:
         return _fields(pid)[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -14,13 +14,13 @@ def alive(pid: int) -> bool:
 
 
 def frozen(pid: int) -> bool:
-    """Whether SIGSTOP has reached every thread of the process."""
+    """Return whether SIGSTOP has reached every thread of the process."""
     threads = (_PROC / str(pid) / "task").glob("*/stat")
     return all(_after_name(path)[0] == "T" for path in threads)
 
 
 def descendants(pid: int) -> set[int]:
-    """The children of a process, theirs, and so on."""
+    """Return the children of a process, their children, and so on."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
@@ -35,7 +35,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def _fields(pid: int) -> list[str]:
-    """State, parent and what follows in /proc/<pid>/stat, after the name, which may hold anything (proc(5))."""
+    """Return state, parent and the rest of /proc/<pid>/stat after the name, which may hold anything (proc(5))."""
     return _after_name(_PROC / str(pid) / "stat")
 
 

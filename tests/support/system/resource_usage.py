@@ -12,14 +12,14 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """Of all processes together. What several share counts once for each of them."""
+    """Totals of all processes. Memory that several share counts once for each of them."""
 
     cpu_seconds: float
     resident_bytes: int
 
 
 def resource_usage(root_pid: int) -> ResourceUsage:
-    """Of a process and everything that it started and that still lives."""
+    """Return the usage of a process and all its living descendants."""
     cpu_ticks = pages = 0
     for pid in {root_pid, *descendants(root_pid)}:
         process = Path("/proc") / str(pid)

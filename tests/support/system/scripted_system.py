@@ -1,4 +1,4 @@
-"""The whole system with a provider that answers by script, and clients that judge their own bytes: where faults are played."""
+"""The whole system with a provider that answers by script, and clients that check every byte: for fault injection."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +13,7 @@ from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.waiting import until
 
 MODEL = "scripted/m"
-"""What clients ask for: the stage's own provider."""
+"""What clients ask for: the scripted provider."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ScriptedSystem:
         cut_after_bytes: int | None = None,
         receive_buffer_bytes: int | None = None,
     ) -> PendingRequest:
-        """Ask for a script's words, under its name."""
+        """Request a script's answer, under its name."""
         return self.clients.ask(
             MODEL,
             script.prompt,
@@ -47,14 +47,14 @@ class ScriptedSystem:
         )
 
     def call(self, script: Script) -> Call:
-        """The provider's own record of the one call for this script, once it came."""
-        (call,) = until(f"the provider is asked for {script.name}", lambda: calls_of(self.upstream, script.name))
+        """Wait for the one call for this script. Return the provider's record of it."""
+        (call,) = until(f"the provider gets {script.name}", lambda: calls_of(self.upstream, script.name))
         return call
 
 
 @contextmanager
 def running_scripted_system(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[ScriptedSystem]:
-    """A system in `home` with these settings, in which `MODEL` is asked of the stage's provider, until the block ends."""
+    """Run a system in `home` with these settings, in which `MODEL` is served by the scripted provider."""
     with ExitStack() as stack:
         upstream = stack.enter_context(running_upstream(by_script))
         system = stack.enter_context(running_system(home, settings))

@@ -1,4 +1,4 @@
-"""The launcher with small services: each uses what its environment names, and is ready once that works.
+"""The launcher with stub services: each uses what the launcher gave it, and is ready once that works.
 
 python -m tests.support.system.stub_launcher (configured by the environment)
 """

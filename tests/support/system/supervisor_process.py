@@ -1,4 +1,4 @@
-"""A supervisor with a few children in a separate process, so that a test can kill it.
+"""A supervisor with a few children in a process of its own, so that a test can kill it.
 
     python -m tests.support.system.supervisor_process RUN_DIR
 

@@ -1,4 +1,4 @@
-"""Removes keys that are in use, one after the other, and tells from the provider's log when each was used last."""
+"""Removes keys that are in use, one after the other, and reads from the provider's log when each was used last."""
 
 import time
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 @dataclass(frozen=True)
 class KeyRemoval:
-    """When a removal was asked for, when the vault answered, and when the last call with the key arrived at the provider.
+    """When a removal was requested, when the vault answered, and when the last call with the key arrived at the provider.
 
     Seconds by the monotonic clock. The last call may have arrived before the answer.
     """
@@ -31,7 +31,7 @@ class _Removed:
 
 
 def remove_keys(keyed_system: KeyedSystem, account: TenantAccount, count: int, used: int) -> list[KeyRemoval]:
-    """Remove `count` keys of a tenant under load, each after it was used so often; the next one is there before.
+    """Remove `count` keys of a tenant under load, each after `used` uses; its successor is stored before.
 
     At the end the last of them, which is not removed, was used so often as well.
     """

@@ -1,4 +1,4 @@
-"""What people do with provider keys in a running system: from the command line, and as tenants that send requests."""
+"""A system with provider keys: an operator at the command line, and tenants that send requests."""
 
 import json
 import secrets
@@ -34,7 +34,7 @@ class TenantAccount:
     _client: openai.OpenAI | None = None
 
     def openai(self) -> openai.OpenAI:
-        """The official SDK with only base URL and key changed."""
+        """Return the official SDK with only base URL and key changed."""
         if self._client is None:
             self._client = openai.OpenAI(
                 base_url=f"{self.keyed_system.system.http_url}/v1", api_key=self.token, max_retries=0, timeout=60
@@ -47,12 +47,12 @@ class TenantAccount:
             self._client.close()
 
     def ask(self, **changes: object) -> httpx.Response:
-        """One chat, as the bytes go over the wire."""
+        """Send one chat request over HTTP."""
         url = f"{self.keyed_system.system.http_url}/v1/chat/completions"
         return httpx.post(url, json={**_CHAT, **changes}, headers={"authorization": f"Bearer {self.token}"}, timeout=60)
 
     def until_asked(self, status: int) -> httpx.Response:
-        """The first chat that is answered with this status: the views follow the vault in their own time."""
+        """Return the first chat response with this status: the views follow the vault with a delay."""
 
         def answered() -> httpx.Response | None:
             response = self.ask()
@@ -61,7 +61,7 @@ class TenantAccount:
         return until(f"a chat of {self.tenant} is answered with {status}", answered)
 
     def until_paid_with(self, key: str) -> httpx.Response:
-        """The first chat that is answered with this key alone."""
+        """Return the first chat response that was paid for with this key alone."""
 
         def paid() -> httpx.Response | None:
             detail, provider = secrets.token_hex(8), self.keyed_system.provider
@@ -73,7 +73,7 @@ class TenantAccount:
         return until(f"a chat of {self.tenant} is paid for with the key that was given", paid)
 
     def attempts(self, request_id: str, count: int = 1) -> list[dict[str, Any]]:
-        """The ledger's records of a request's attempts, once there are `count`."""
+        """Wait until a request has `count` attempts in the ledger. Return their records."""
 
         def rows() -> list[dict[str, Any]] | None:
             explained = run_command(
@@ -96,13 +96,13 @@ class KeyedSystem:
     def cli(
         self, *arguments: str, status: int = 0, stdin: str | None = None, settings: Mapping[str, str] | None = None
     ) -> str:
-        """`keyferry` in this process; its standard output, or all it says where a `status` of failure is expected."""
+        """Run `keyferry` in this process. Return its standard output, or all output if `status` is a failure."""
         return self.system.cli(*arguments, status=status, stdin=stdin, settings=settings)
 
     # --- tenants
 
     def new_tenant(self, tenant: str, *, tier: str = "professional", keys: str | None = None) -> TenantAccount:
-        """A new tenant with a client token that works. `keys` is its policy: `own`, `own-then-platform`, `platform`."""
+        """Create a tenant with a client token. `keys` is its policy: `own`, `own-then-platform`, `platform`."""
         self.cli("tenants", "create", tenant, "--tier", tier)
         if keys is not None:
             self.policy(tenant, keys)
@@ -111,13 +111,13 @@ class KeyedSystem:
         return self.accounts[-1]
 
     def policy(self, tenant: str, keys: str) -> None:
-        """Whose keys pay for a tenant."""
+        """Set whose keys pay for a tenant."""
         self.cli("tenants", "set", tenant, "--keys", keys)
 
     # --- keys
 
     def add(self, tenant: str, key: str, *more: str) -> dict[str, Any]:
-        """`keyferry keys add`, the key on standard input; the stored key as the vault shows it."""
+        """Run `keyferry keys add` with the key on standard input. Return the stored key as the vault shows it."""
         return self._key(self.cli(*self._add(tenant), "--json", *more, stdin=f"{key}\n"))
 
     def until_keys_are_tested(self) -> None:
@@ -131,28 +131,28 @@ class KeyedSystem:
         )
 
     def refused(self, tenant: str, key: str, *more: str) -> str:
-        """What `keyferry keys add` says when it stores nothing."""
+        """Return what `keyferry keys add` prints when it stores nothing."""
         return self.cli(*self._add(tenant), *more, stdin=f"{key}\n", status=1)
 
     def do(self, action: str, key_id: str, tenant: str, *more: str, stdin: str | None = None) -> dict[str, Any]:
-        """`keyferry keys test|rotate|revert|edit|enable|disable|rm`; what it tells."""
+        """Run `keyferry keys test|rotate|revert|edit|enable|disable|rm`. Return its JSON output."""
         return self._key(self.cli("keys", action, key_id, "--tenant", tenant, "--json", *more, stdin=stdin))
 
     def remove(self, key_id: str, tenant: str) -> str:
-        """`keyferry keys rm`; what a person reads."""
+        """Run `keyferry keys rm`. Return its text output."""
         return self.cli("keys", "rm", key_id, "--tenant", tenant, "--yes")
 
     def keys(self, tenant: str) -> list[dict[str, Any]]:
-        """A tenant's keys, in the order in which they are used."""
+        """Return a tenant's keys, in the order in which they are used."""
         listed: dict[str, list[dict[str, Any]]] = json.loads(self.cli("keys", "list", "--tenant", tenant, "--json"))
         return listed["keys"]
 
     def key(self, tenant: str, key_id: str) -> dict[str, Any]:
-        """One of them."""
+        """Return one of them."""
         return next(key for key in self.keys(tenant) if key["key_id"] == key_id)
 
     def audit(self, tenant: str) -> list[dict[str, Any]]:
-        """A tenant's audit events, the oldest first."""
+        """Return a tenant's audit events, the oldest first."""
         entries: list[dict[str, Any]] = json.loads(
             self.cli("audit", "list", "--tenant", tenant, "--limit", "1000", "--json")
         )["entries"]
@@ -167,7 +167,7 @@ class KeyedSystem:
 
 
 def vault_url(home: Path) -> str:
-    """The database URL of the vault's own role, for psycopg."""
+    """Return the database URL of the vault's own role, for psycopg."""
     url = (home / "secrets" / "database" / "key_vault.url").read_text().strip()
     return url.replace("postgresql+psycopg://", "postgresql://")
 
@@ -178,7 +178,7 @@ def _urls(provider: ProviderDouble) -> str:
 
 @contextmanager
 def running_keyed_system(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[KeyedSystem]:
-    """A system of its own and a provider that stands in for those of OpenAI's dialect."""
+    """Run a system and a provider double that takes the place of those with OpenAI's dialect."""
     with (
         running_provider() as provider,
         running_system(home, {"KEYFERRY_PROVIDER_URLS": _urls(provider), **(settings or {})}) as system,
@@ -194,10 +194,10 @@ def running_keyed_system(home: Path, settings: Mapping[str, str] | None = None) 
 
 @contextmanager
 def under_load(account: TenantAccount, rate_per_second: float) -> Iterator[SteadyLoad]:
-    """Whole answers of one word each, asked for at this rate."""
+    """Request answers of one word at this rate while the block lasts."""
     name = f"load-{account.tenant}"
     with stream_clients(account.keyed_system.system.http_url, account.token) as clients:
         make_request = lambda name, _: Request(Script(name, 1), stream=False)  # noqa: E731 - one expression
         with SteadyLoad(clients, CHAT_MODEL, name, rate_per_second, make_request, seed=0) as load:
             yield load
-        until("every request has ended", lambda: all(asking.ending.done() for _, asking in load.asked), 120)
+        until("every request has ended", lambda: all(pending.ending.done() for _, pending in load.sent), 120)

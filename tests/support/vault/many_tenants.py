@@ -1,4 +1,4 @@
-"""Tenants by the thousand: their keys sealed and stored by the vault's own code, client tokens for those that send requests."""
+"""Tenants by the thousand: their keys encrypted and stored by the vault's own code, with client tokens."""
 
 import asyncio
 import random
@@ -32,7 +32,7 @@ PROVIDER = "openai"
 
 
 def store_keys(keyed_system: KeyedSystem, tenants: Sequence[str]) -> dict[str, str]:
-    """Give each tenant a key of its own that the provider double serves; the keys by tenant.
+    """Give each tenant a key that the provider double serves. Return the keys by tenant.
 
     Nothing of it has to outlive a power cut, so no single key waits for the disk. The vault publishes them in its own time.
     """
@@ -90,7 +90,7 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def open_accounts(keyed_system: KeyedSystem, tenants: Sequence[str]) -> dict[str, str]:
-    """Make tenants whose own keys pay; a client token of each, by tenant."""
+    """Create tenants whose own keys pay. Return a client token of each, by tenant."""
     tokens = {tenant: client_token.mint() for tenant in tenants}
 
     async def work(me: OperatorConnection) -> None:
@@ -110,7 +110,7 @@ def open_accounts(keyed_system: KeyedSystem, tenants: Sequence[str]) -> dict[str
 
 
 class RequestsInTurn:
-    """Whole answers of one word each, for the tenants with these tokens one after the other in a random order."""
+    """One-word requests, for the tenants with these tokens one after the other in a random order."""
 
     def __init__(self, tokens: dict[str, str]) -> None:
         self._tokens = tokens
@@ -120,7 +120,7 @@ class RequestsInTurn:
         """Request -> its tenant."""
 
     def make_request(self, name: str, numbers: random.Random) -> Request:
-        """The next tenant's request; see `steady_load.Making`."""
+        """Return the next tenant's request; a `RequestFactory`."""
         self._numbers = numbers
         tenant = next(self._order)
         self.asked_by[name] = tenant

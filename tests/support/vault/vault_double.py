@@ -1,4 +1,4 @@
-"""A vault's end of the way to a worker, for tests of the worker: real signatures and seals, and a table that is a dict.
+"""The vault's side of leasing, for tests of the worker: real signatures and sealing, and a dict for a table.
 
 Parity with the real vault is what the integration tests of delivery show.
 """
@@ -106,7 +106,7 @@ def worker_side(
     max_waiting: int = 1000,
     unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> WorkerSide:
-    """A worker that asks `vault`, or `ask` in its place, as a hostile bus would have it."""
+    """Return a worker that asks `vault`, or `ask` in its place for a hostile bus."""
     registrar = Registrar(
         worker_id=WORKER_ID,
         instance_id=INSTANCE_ID,

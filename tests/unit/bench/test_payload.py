@@ -1,4 +1,4 @@
-"""The fixed bodies have the shape and size the benchmark's figures are told for."""
+"""The fixed bodies have the shape and size that the benchmark's figures are reported for."""
 
 import json
 from pathlib import Path
@@ -32,10 +32,10 @@ def test_the_first_text_occurs_once_in_the_first_event() -> None:
 
 
 def test_the_upstream_listens_on_loopback_only_and_keeps_its_files_together() -> None:
-    text = upstream.config_text(Path("/some/room"), 4711)
+    text = upstream.config_text(Path("/some/directory"), 4711)
     listens = [line.strip() for line in text.splitlines() if line.strip().startswith("listen")]
     assert listens == ["listen 127.0.0.1:4711 backlog=1024;"]
     paths = [word.rstrip(";") for word in text.split() if word.startswith("/") and word.count("/") > 1]
     written = [path for path in paths if not path.startswith(("/plain/", "/stream/"))]
     assert written
-    assert all(path.startswith("/some/room/") for path in written)
+    assert all(path.startswith("/some/directory/") for path in written)

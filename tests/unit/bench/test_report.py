@@ -51,7 +51,7 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     ]
 
 
-def test_the_text_tells_machine_figures_ratios_and_missed_goals() -> None:
+def test_the_text_shows_machine_figures_ratios_and_missed_goals() -> None:
     text = report.as_text(_report([]))
     assert "commit abc1234" in text
     assert "Some CPU, 2 cores, 8 GB" in text
@@ -74,7 +74,7 @@ def test_problems_come_with_the_figures_they_spoil() -> None:
     assert "product plain-64: -3 accounted requests" in text
 
 
-def test_the_json_holds_machine_measurements_and_verdicts() -> None:
+def test_the_json_holds_machine_measurements_and_goal_results() -> None:
     document = json.loads(report.as_json(_report([])))
     assert document["machine"]["commit"] == "abc1234"
     assert document["measurements"][1]["load"]["p99_us"] == 3300
@@ -116,7 +116,7 @@ def test_the_repository_document_can_take_a_report() -> None:
     assert "new figures" in report.between_markers(document.read_text(), "new figures")
 
 
-def test_the_processor_is_named_or_said_to_be_unnamed() -> None:
+def test_the_processor_is_named_or_unknown() -> None:
     assert cpu_model("processor\t: 0\nmodel name\t: Some CPU @ 2GHz\n") == "Some CPU @ 2GHz"
     assert cpu_model("processor\t: 0\nBogoMIPS\t: 50\n").startswith("unnamed ")
 
@@ -125,7 +125,7 @@ def test_the_load_generator_version_is_cut_out_of_its_banner() -> None:
     assert wrk_version("wrk debian/4.1.0-3 [epoll] Copyright") == "debian/4.1.0-3"
 
 
-def test_what_was_timed_by_itself_is_told_and_judged() -> None:
+def test_separate_timings_are_reported_and_evaluated() -> None:
     timings = [timing(WARM, range(1000, 201_000, 1000), 2.0), timing(COLD, [6_000_000] * 100, 1.0)]
     assert [(one.p50_us, one.p90_us, one.p99_us) for one in timings] == [(100, 180, 198), (6000, 6000, 6000)]
     goal_results = goals.evaluate_timings(timings)

@@ -1,4 +1,4 @@
-"""Medians, ratios within a round, and verdicts on the goals."""
+"""Medians, ratios within a round, and results for the goals."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_cases_are_not_compared_with_each_other() -> None:
     assert [one.against for one in summaries] == [{}, {}]
 
 
-def test_goals_are_judged_on_the_product_only() -> None:
+def test_goals_are_evaluated_on_the_product_only() -> None:
     assert goals.evaluate(summarize([_measurement("spike", 1, 9999, 1)])) == []
 
 
@@ -70,5 +70,5 @@ def test_the_latency_goal_is_about_what_is_added_to_a_direct_call(product_p50_us
     assert p50.met is met
 
 
-def test_a_goal_that_needs_a_direct_call_is_not_judged_without_one() -> None:
+def test_a_goal_that_needs_a_direct_call_is_not_evaluated_without_one() -> None:
     assert goals.evaluate(summarize([_measurement("product", 1, 10, 100, _PLAIN_1)])) == []

@@ -1,4 +1,4 @@
-"""The search finds what is planted in every spelling, finds nothing else, and never repeats what it found."""
+"""The search finds planted secrets in every spelling, finds nothing else, and never repeats what it found."""
 
 import base64
 import gzip
@@ -62,17 +62,17 @@ def test_any_window_is_found(spell: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("spell", [SPELLINGS["raw"], SPELLINGS["percent-encoded"], SPELLINGS["gzip"]])
-def test_less_than_a_window_is_no_sighting(spell: Callable[[bytes], bytes]) -> None:
+def test_less_than_a_window_is_not_a_sighting(spell: Callable[[bytes], bytes]) -> None:
     for start in range(len(SECRET.secret) - WINDOW):
         assert not SEARCHER.found(spell(SECRET.secret[start : start + WINDOW - 1]))
 
 
-def test_nothing_is_found_where_nothing_is() -> None:
+def test_nothing_is_found_in_unrelated_data() -> None:
     innocent = secrets.token_bytes(200_000) + b" ".join(secrets.token_urlsafe(50).encode() for _ in range(2000))
     assert not SEARCHER.found(innocent + SECRET.public_prefix.encode() * 20)
 
 
-def test_a_sighting_tells_where_and_never_what() -> None:
+def test_a_sighting_names_the_place_and_never_the_secret() -> None:
     emissions = [
         CapturedOutput("logs", "router.log", b"key=" + SECRET.text.encode()),
         CapturedOutput("bus", "kf.v1.x", OTHER.text.encode().hex().encode()),
@@ -102,6 +102,6 @@ def test_a_row_of_the_table_allows_one_secret_in_one_place() -> None:
     ("text", "prefix"),
     [("short", ""), ("with a space " * 4, ""), ("x" * 40, "y"), ("sk-proj-" * 4, "sk-proj-sk-proj-sk-proj-")],
 )
-def test_what_cannot_be_searched_for_is_refused(text: str, prefix: str) -> None:
+def test_unsearchable_text_is_rejected(text: str, prefix: str) -> None:
     with pytest.raises(ValueError, match="bad"):
         Canary("bad", text, prefix)

@@ -32,7 +32,7 @@ def test_a_span_of_the_runtime_arrives_whole(monkeypatch: pytest.MonkeyPatch, co
     assert b"router.decide" in collector.exports[0]
 
 
-def test_what_is_no_export_is_refused_and_yet_kept() -> None:
+def test_an_invalid_export_is_rejected_and_kept() -> None:
     with running_collector() as collector:
         for path, status in ((TRACES_PATH, 400), ("/v1/metrics", 404)):
             request = urllib.request.Request(
@@ -46,7 +46,7 @@ def test_what_is_no_export_is_refused_and_yet_kept() -> None:
     assert any(b"not protobuf" in export for export in collector.exports)
 
 
-def test_without_an_endpoint_ids_are_carried_and_nothing_can_be_exported() -> None:
+def test_without_an_endpoint_ids_are_propagated_and_nothing_is_exported() -> None:
     before = threading.active_count()
     for environment in ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"}):
         telemetry = Telemetry("router", environment)
