@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.usage import AttemptRecord
-from keyferry.runtime.bus.publishing import records_of
+from keyferry.runtime.bus.publishing import split_batch
 from services.health_monitor.evidence import ObservedAttempt, attempt_of
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def decode_attempts(subject: str, data: bytes, *, stored_at: datetime, hasty: ti
     """
     producer = subject.rpartition(".")[2]
     try:
-        _, lines = records_of(data)
+        _, lines = split_batch(data)
     except MalformedMessage as error:
         _log.warning("passed over a pack", extra={"producer": producer, "reason": str(error)})
         return

@@ -14,7 +14,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, AnySubject
 from keyferry.contracts.usage import AttemptRecord
-from keyferry.runtime.bus.publishing import records_of
+from keyferry.runtime.bus.publishing import split_batch
 from services.usage_ledger.dead_letter import RejectedRecord
 
 R = TypeVar("R", AttemptRecord, DecisionRecord)
@@ -93,7 +93,7 @@ def _lines(
     for name, data in messages:
         producer = name.rpartition(".")[2]
         try:
-            head, lines = records_of(data)
+            head, lines = split_batch(data)
         except MalformedMessage as error:
             rejected.append(_rejected(subject, data, str(error), producer, None))
             continue

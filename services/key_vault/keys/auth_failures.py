@@ -13,7 +13,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.usage import AttemptRecord, KeySource
-from keyferry.runtime.bus.publishing import records_of
+from keyferry.runtime.bus.publishing import split_batch
 from services.key_vault.keys import lifecycle
 from services.key_vault.keys.store import KeyStore
 
@@ -49,7 +49,7 @@ def find_auth_failures(subject: str, data: bytes) -> Iterator[tuple[str, str, da
     """Owner, id and moment of each key that was refused in a pack. A worker accounts for itself only."""
     producer = subject.rpartition(".")[2]
     try:
-        _, lines = records_of(data)
+        _, lines = split_batch(data)
     except MalformedMessage as error:
         _log.warning("passed over a pack", extra={"producer": producer, "reason": str(error)})
         return

@@ -1,9 +1,9 @@
-"""Views: every service's own copy of what another service owns, kept fresh by the bus.
+"""Views: a service's live replica of data that another service owns.
 
 The owner writes a KV bucket; the server republishes each change to `kfview.<bucket>.>`. A reader subscribes there first and
-then takes a snapshot by direct get, so that nothing falls between; a gap in the sequence or a reconnect takes a new one. No
-consumer is created, which nobody but the provisioner may do. The owner writes the key `_complete` last: a snapshot without
-it never replaces a copy that has something.
+then takes a snapshot by direct get, so that no change is missed; a gap in the sequence or a reconnect takes a new snapshot. No
+consumer is created, which only the provisioner may do. The owner writes the key `_complete` last: a snapshot without it never
+replaces a copy.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ Entry = TypeVar("Entry", bound=Message)
 
 
 class SnapshotFailed(Exception):
-    """The bucket could not be read now."""
+    """The bucket cannot be read now."""
 
 
 async def snapshot(client: Client, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
-    """Every key and value of a bucket, and the bucket's last sequence. Raises SnapshotFailed."""
+    """Return every key and value of a bucket, and the bucket's last sequence. Raises SnapshotFailed."""
     entries: dict[str, bytes] = {}
     next_seq, last_seq = 1, 0
     while True:
@@ -77,7 +77,7 @@ async def _page(client: Client, bucket: Bucket[Any], from_seq: int) -> tuple[lis
     except (NatsError, TimeoutError) as error:
         raise SnapshotFailed(f"{bucket.name}: {type(error).__name__}") from None
     finally:
-        with suppress(NatsError):  # closed or draining, the connection has forgotten it already
+        with suppress(NatsError):  # a closed or draining connection has dropped it already
             await subscription.unsubscribe()
 
 
@@ -88,7 +88,7 @@ def _row(bucket: Bucket[Any], headers: Mapping[str, str], data: bytes) -> tuple[
 
 
 class KvView(Generic[Entry]):
-    """A live, read-only copy of a bucket, decoded. Reading is a dict look-up; nothing on a request's path waits for it."""
+    """A live, read-only, decoded replica of a bucket. Reading is a dict look-up; no request waits for the bus."""
 
     def __init__(self, bus: Bus, bucket: Bucket[Entry]) -> None:
         self.bucket = bucket
@@ -105,12 +105,12 @@ class KvView(Generic[Entry]):
 
     @property
     def ready(self) -> bool:
-        """Whether a whole snapshot has been seen."""
+        """Whether a complete snapshot has been loaded."""
         return self._complete
 
     @property
     def current(self) -> bool:
-        """Whether the copy is whole and follows the bus now, with nothing known to be missing in it."""
+        """Whether the copy is complete and following the bus, with no known gap."""
         return self._complete and self._bus.connected and not self._stale.is_set() and self._pending is None
 
     def __len__(self) -> int:
@@ -120,21 +120,21 @@ class KvView(Generic[Entry]):
         return iter(self._entries.items())
 
     def get(self, key: str) -> Entry | None:
-        """The entry under `key` as of now."""
+        """Return the current entry for `key`."""
         return self._entries.get(key)
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every change, for what is derived from the whole."""
+        """Call `listener` after every change, to update what is derived from all entries."""
         self._listeners.append(listener)
 
     async def start(self) -> None:
-        """Subscribe and begin to follow; `ready` tells when the first copy is whole."""
+        """Subscribe and begin to follow; `ready` turns true once the first copy is complete."""
         await self._bus.client.subscribe(f"{self.bucket.view_prefix}>", cb=self._on_update)
         self._stale.set()
         self._task = asyncio.create_task(self._follow(), name=f"view {self.bucket.name}")
 
     async def stop(self) -> None:
-        """Stop following; the copy stays as it is."""
+        """Stop following; the copy remains as it is."""
         if self._task is not None:
             await cancel_and_wait(self._task)
 
@@ -150,12 +150,12 @@ class KvView(Generic[Entry]):
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._stale.set()
                 continue
-            if not self._adopt(entries, seq):
+            if not self._install(entries, seq):
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._stale.set()
 
-    def _adopt(self, raw: dict[str, bytes], seq: int) -> bool:
-        """Take a snapshot in, then the updates that came while it was made. False when it is not to be trusted yet."""
+    def _install(self, raw: dict[str, bytes], seq: int) -> bool:
+        """Install a snapshot, then the updates that arrived meanwhile. Return False for a snapshot that is not complete yet."""
         if raw.pop(COMPLETE, None) is None:
             return False
         self._entries = {key: entry for key, value in raw.items() if (entry := self._decode(key, value)) is not None}
@@ -198,14 +198,12 @@ class KvView(Generic[Entry]):
         try:
             return self._entry.decode(value)
         except MalformedMessage as error:
-            _log.error(
-                "an entry of a view cannot be read", extra={"view": self.bucket.name, "key": key, "why": error.reason}
-            )
+            _log.error("a view entry is malformed", extra={"view": self.bucket.name, "key": key, "why": error.reason})
             return None
 
 
 class ViewWriter:
-    """The owner's side of a bucket. Each write waits for the server's acknowledgement; errors are nats-py's."""
+    """The owner's side of a bucket. Each write waits for the server's acknowledgement; errors are nats-py's own."""
 
     def __init__(self, client: Client, bucket: Bucket[Any]) -> None:
         self.bucket = bucket
@@ -221,7 +219,7 @@ class ViewWriter:
         await self._jetstream.publish(self.bucket.key_subject(key), b"", headers={"KV-Operation": "DEL"})
 
     async def reconcile(self, wanted: Mapping[str, bytes]) -> int:
-        """Make the bucket hold exactly `wanted`, `_complete` last; the number of keys that had to change."""
+        """Make the bucket hold exactly `wanted`, writing `_complete` last; return the number of changed keys."""
         present, _ = await snapshot(self._client, self.bucket)
         complete = present.pop(COMPLETE, None)
         changes = 0

@@ -106,7 +106,9 @@ async def test_a_refusal(stage: Stage, code: ErrorCode) -> None:
 async def test_nobody(stage: Stage) -> None:
     await stage.answers(KEY_EDIT, EditKey, stored())
     question = TryKey(tenant="acme", provider="openai", sealed="AAAA")
-    with pytest.raises(BusError, match=r"nobody answers key\.try: is key-vault running\? `keyferry doctor` tells"):
+    with pytest.raises(
+        BusError, match=r"nobody answers key\.try: is key-vault running\? `keyferry doctor` shows the cause"
+    ):
         await stage.ask(KEY_TRY, question, timeout_seconds=SECONDS)
     await stage.answers(KEY_TRY, TryKey, CHECK)
     assert await stage.ask(KEY_TRY, question, timeout_seconds=SECONDS) == CHECK

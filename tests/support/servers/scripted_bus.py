@@ -29,7 +29,7 @@ class ScriptedBus:
         owner = self.owners.get(subject.name)
         if owner is None:
             raise BusError(
-                f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` tells"
+                f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` shows the cause"
             )
         # Over the wire and back: what cannot be written or read is found here too.
         read = subject.message.model_validate_json(question.encode())

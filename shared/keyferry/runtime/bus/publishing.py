@@ -1,7 +1,7 @@
-"""Durable publishing in packs: many records, one message, one sync to disk.
+"""Durable publishing in batches: many records, one message, one sync to disk.
 
-A money stream syncs every acknowledged message, so records are sent together: whatever has gathered while the last pack was
-being acknowledged goes into the next one.
+A stream that is synced syncs every acknowledged message, so records are sent together: those that arrive while a batch is being
+acknowledged go into the next one.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from keyferry.runtime.concurrency import cancel_and_wait
 _log = logging.getLogger(__name__)
 
 MAX_RECORDS = 64
-_MAX_PACK_BYTES = 4 * 1024 * 1024
+_MAX_BATCH_BYTES = 4 * 1024 * 1024
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 _FIRST_RETRY_SECONDS = 0.1
 _LAST_RETRY_SECONDS = 5.0
 
 
 class BatchPublisher:
-    """Publishes records (JSON texts without a newline) in packs, in order, one pack in flight.
+    """Publishes records (JSON texts without a newline) in batches, in order, one batch in flight.
 
-    A pack is repeated with the same message id until the server has it. `capacity` bounds what is held in memory while the
-    server is away; beyond it the oldest records are dropped and counted, so give a publisher of records that must not be
-    lost another home for them (the worker's spool). `jetstream` is asked for at each publish, once the bus is connected.
+    A batch is repeated with the same message id until the server has stored it. `capacity` bounds the records in memory while
+    the server is away; beyond it the oldest are dropped and counted, so records that must not be lost need another place (the
+    worker's spool). `jetstream` is called for each publish, once the bus is connected.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class BatchPublisher:
         self._wake.set()
 
     async def flush(self, within_seconds: float) -> bool:
-        """Wait until everything queued has been acknowledged; whether that came to pass in time."""
+        """Wait until everything queued has been acknowledged; return whether that happened in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 await self._idle.wait()
         return self._idle.is_set()
 
     async def stop(self) -> None:
-        """Stop publishing; what is still queued stays unpublished."""
+        """Stop publishing; records that are still queued are not published."""
         if self._task is not None:
             await cancel_and_wait(self._task)
 
@@ -88,35 +88,35 @@ class BatchPublisher:
                 await asyncio.sleep(self._linger_seconds)
             self._wake.clear()
             while self._waiting:
-                await self._publish(self._next_pack())
+                await self._publish(self._next_batch())
             self._idle.set()
 
-    def _next_pack(self) -> bytes:
+    def _next_batch(self) -> bytes:
         lines: list[bytes] = []
         size = 0
-        while self._waiting and len(lines) < MAX_RECORDS and size < _MAX_PACK_BYTES:
+        while self._waiting and len(lines) < MAX_RECORDS and size < _MAX_BATCH_BYTES:
             line = self._waiting.popleft()
             size += len(line)
             lines.append(line)
         head = BatchHead(producer=self._producer, spool_id=self._spool_id, count=len(lines))
         return head.with_body(b"\n".join(lines))
 
-    async def _publish(self, pack: bytes) -> None:
+    async def _publish(self, batch: bytes) -> None:
         headers = {"Nats-Msg-Id": secrets.token_urlsafe(12)}
         delay = _FIRST_RETRY_SECONDS
         while True:
             try:
-                await self._jetstream().publish(self._subject, pack, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
+                await self._jetstream().publish(self._subject, batch, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
                 return
             except (TimeoutError, NatsError, APIError) as error:
                 _log.warning(
-                    "a pack is not stored yet", extra={"subject": self._subject, "error": type(error).__name__}
+                    "a batch is not stored yet", extra={"subject": self._subject, "error": type(error).__name__}
                 )
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY_SECONDS)
 
 
-def records_of(pack: bytes) -> tuple[BatchHead, list[bytes]]:
-    """The head of a pack and the lines of its records. Raises MalformedMessage when the head is none."""
-    head, body = BatchHead.split(pack)
+def split_batch(batch: bytes) -> tuple[BatchHead, list[bytes]]:
+    """Return the head of a batch and its records, one line each. Raises MalformedMessage for an invalid head."""
+    head, body = BatchHead.split(batch)
     return head, body.split(b"\n")

@@ -27,7 +27,7 @@ async def ask(client: Client, subject: Subject[Q, R], question: Q, *, timeout_se
         reply = await client.request(subject.address(question, **values), question.encode(), timeout=timeout_seconds)
     except NoRespondersError:
         raise BusError(
-            f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` tells"
+            f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` shows the cause"
         ) from None
     except (TimeoutError, NatsTimeoutError):
         raise BusError(f"no answer to {subject.name} within {timeout_seconds:g} s") from None

@@ -1,6 +1,6 @@
-"""Blocks the exits by which a process's memory leaves it: for processes that hold keys.
+"""Protection of the memory of processes that hold keys: no core dumps, no debugger.
 
-It does not protect a key from whoever controls the host: nothing in the process can. See prctl(2), core(5).
+It does not protect a key from an attacker who controls the host; nothing in the process can. See prctl(2), core(5).
 """
 
 import ctypes
@@ -14,14 +14,17 @@ _PR_SET_DUMPABLE = 4
 
 
 def harden() -> None:
-    """No core dumps, and no attaching or reading of memory by processes of the same user. Children inherit the former.
+    """Disable core dumps, and access to the memory by processes of the same user. Children inherit the former.
 
-    Where the kernel does not do it, the log says so: a missing second lock is no reason not to work.
+    Where the kernel does not support it, log that and go on: this is defence in depth.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not sys.platform.startswith("linux"):
-        _log.warning("this system cannot keep other processes of the same user out of this one's memory")
+        _log.warning("this system cannot restrict access to this process's memory by other processes of the same user")
         return
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        _log.warning("the kernel refuses to keep other processes out of memory", extra={"errno": ctypes.get_errno()})
+        _log.warning(
+            "the kernel did not restrict access to this process's memory",
+            extra={"errno": ctypes.get_errno()},
+        )

@@ -1,7 +1,7 @@
-"""One life for every service: start in order, say when ready, drain in order.
+"""The life cycle of every service: ordered start, readiness, ordered drain.
 
-start   settings, logs, trace, bus, what the service opens (views, database, HTTP), ready, a share of the work
-stop    not ready, leave the queue groups, finish what runs, flush what is queued, close
+start   settings, logs, telemetry, bus, the service's own resources (views, database, HTTP), ready, queue groups
+stop    not ready, leave the queue groups, finish running work, flush queues, close
 """
 
 import asyncio
@@ -30,20 +30,20 @@ from keyferry.runtime.views import KvView
 _log = logging.getLogger(__name__)
 
 EXIT_CANNOT_START = 78
-"""EX_CONFIG of sysexits.h: starting again will not help until somebody changes something."""
+"""EX_CONFIG of sysexits.h: a restart will not help until the operator changes something."""
 _READY_POLL_SECONDS = 0.02
 _STILL_WAITING_AFTER_SECONDS = 5.0
 _SUBSCRIBE_ANYWAY_SECONDS = 10.0
-"""Then a service that is not ready can at least be asked by an operator what it waits for."""
+"""After this, a service that is not ready subscribes all the same, so that an operator can ask what it waits for."""
 
 _COLLECT_AFTER_ALLOCATIONS = 20_000
-"""Python's own figure is 700, made for short programs; requests leave few cycles behind."""
+"""Python's default is 700, meant for short programs; requests leave few cycles behind."""
 
 Hook = Callable[[], Awaitable[object]]
 
 
 class Service:
-    """One process of one service. `app.py` fills it; `run` lives it."""
+    """One process of one service. `app.py` configures it; `run` runs it."""
 
     def __init__(self, role: Role, settings: ServiceSettings) -> None:
         self.role = role
@@ -56,7 +56,7 @@ class Service:
         self._drains: list[Hook] = []
         self._conditions: list[tuple[str, Callable[[], bool]]] = []
         self.draining = False
-        """Whether the process is on its way out: it finishes what it has."""
+        """Whether the process is shutting down and only finishes running work."""
         self._failure: Exception | None = None
         self._stack = AsyncExitStack()
         self.app = FastStream(
@@ -70,45 +70,45 @@ class Service:
         self.bus.subscribe(SERVICE_PING, self._on_ping)
 
     def opens(self, open_: Hook, close: Hook | None = None) -> None:
-        """Open something once the bus is connected, before messages come; closed in reverse order, after draining."""
+        """Open a resource once the bus is connected, before messages arrive; it is closed in reverse order, after the drain."""
         self._opens.append(open_)
         if close is not None:
             self.closes(close)
 
     def closes(self, close: Hook) -> None:
-        """Close something after draining, in the reverse of the order in which this was called."""
+        """Close a resource after the drain, in reverse order of registration."""
         self._stack.push_async_callback(close)
 
     def leaves(self, hook: Hook) -> None:
-        """Run `hook` first of all when draining: a door that is not on the bus stops taking work, and finishes what it has."""
+        """Run `hook` first when draining: for servers outside the bus, which stop taking work and finish what they have."""
         self._leaves.append(hook)
 
     def drains(self, hook: Hook) -> None:
-        """Run `hook` when no new work comes any more and what ran is finished: to flush what is queued."""
+        """Run `hook` once no new work arrives and running work is finished: to flush queues."""
         self._drains.append(hook)
 
     def needs(self, what: str, holds: Callable[[], bool]) -> None:
-        """The service is ready only while `holds()`; `what` is what a person reads while it does not."""
+        """Make the service ready only while `holds()` is true; `what` names the condition for a person."""
         self._conditions.append((what, holds))
 
     def needs_view(self, view: KvView[Any]) -> None:
-        """The service is ready only once it has a whole copy of `view`."""
-        self.needs(f"a whole copy of the {view.bucket.name} view", lambda: view.ready)
+        """Make the service ready only once it has a complete copy of `view`."""
+        self.needs(f"a complete copy of the {view.bucket.name} view", lambda: view.ready)
 
     def waiting_for(self) -> list[str]:
-        """What the service cannot work without and does not have now, in words."""
+        """Return descriptions of the conditions that do not hold now."""
         reasons = [] if self.bus.connected else ["the bus (NATS)"]
         return reasons + [what for what, holds in self._conditions if not holds()]
 
     @property
     def ready(self) -> bool:
-        """Whether requests should come here."""
+        """Whether the process should receive requests."""
         return not self.draining and not self.waiting_for()
 
-    # --- life
+    # --- life cycle
 
     async def run(self) -> None:
-        """Live until SIGTERM or SIGINT. Raises what kept the service from starting."""
+        """Run until SIGTERM or SIGINT. Raises the error that prevented the start."""
         await self.app.run()
         if self._failure is not None:
             raise self._failure
@@ -119,7 +119,7 @@ class Service:
                 return
             try:
                 await step()
-            except Exception as error:  # the framework would log it and go on: stop, and let `run` raise it
+            except Exception as error:  # FastStream would log it and go on: stop, and let `run` raise it
                 self._failure = error
                 self.app.exit()
 
@@ -129,14 +129,14 @@ class Service:
         await self.bus.connect()
         for open_ in self._opens:
             await open_()
-        # Once subscribed, this process gets its share of the questions: it should know the answers, if that takes no age.
+        # Once subscribed, this process gets its share of the requests: give the views time to load first.
         with suppress(TimeoutError):
             async with asyncio.timeout(_SUBSCRIBE_ANYWAY_SECONDS):
                 await self._until_ready()
 
     async def _subscribe(self) -> None:
         await self.bus.start(self._until_ready)
-        _spare_the_collector()
+        _freeze_loaded_objects()
         notify.ready()
         _log.info("ready", extra={"slot": self.settings.slot, "instance_id": self.bus.instance_id})
 
@@ -157,7 +157,7 @@ class Service:
             await hook()
         await self.bus.leave()
         if cut := await self.bus.finish(self.settings.drain_seconds):
-            _log.warning("work was cut off by the drain limit", extra={"pieces": cut})
+            _log.warning("cancelled work that exceeded the drain time", extra={"tasks": cut})
         for hook in self._drains:
             await hook()
 
@@ -179,24 +179,24 @@ class Service:
         )
 
 
-def _spare_the_collector() -> None:
-    """What was loaded at start stays: the cyclic collector need not walk it again and again on the hot path."""
+def _freeze_loaded_objects() -> None:
+    """Exempt everything loaded so far from garbage collection: it stays, and each collection would walk it again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)
 
 
 def main(role: Role, create_app: Callable[[], Service]) -> None:
-    """Run a service as a process: exit 0 after a drain, EXIT_CANNOT_START with one plain message when it cannot start."""
+    """Run a service as a process; exit 0 after a drain, EXIT_CANNOT_START with one message when it cannot start."""
     logs.configure(role, os.environ.get("KEYFERRY_LOG_LEVEL", "INFO"))
 
-    async def live() -> None:
+    async def run() -> None:
         service = create_app()
         gc.enable()  # `boot` had it off while everything was imported
         await service.run()
 
     try:
-        uvloop.run(live())
+        uvloop.run(run())
     except CannotStart as error:
         _log.critical(str(error))
         sys.exit(EXIT_CANNOT_START)

@@ -1,4 +1,4 @@
-"""JSON lines on stderr: one object a line, with the trace and the ids that a reader joins on."""
+"""JSON lines on stderr: one object per line, with the ids by which records are joined."""
 
 import datetime as dt
 import json
@@ -10,29 +10,30 @@ from keyferry.contracts.topology import Role
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 _OURS = ("keyferry", "services", "deploy", "__main__")
-"""The first part of our own loggers' names."""
+"""First components of the names of the product's loggers."""
 
 
 class ThirdPartiesQuiet(logging.Filter):
-    """Lets others' records pass from WARNING on: below it, libraries log headers, URLs and bodies, keys and all.
+    """Passes records of libraries from WARNING on: below it they log headers, URLs and bodies, keys included.
 
-    At the handler, and by who we are and not by who they are: a library that is new, or that sets its own level, is quiet, too.
+    It sits at the handler and knows the product's own loggers, so that a new library, or one that sets its own level, is
+    covered.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is written."""
+        """Return whether a record is written."""
         return record.levelno >= logging.WARNING or record.name.partition(".")[0] in _OURS
 
 
 class JsonFormatter(logging.Formatter):
-    """`time`, `level`, `service`, `logger`, `message`, then whatever came in `extra`."""
+    """Formats `time`, `level`, `service`, `logger`, `message`, then everything in `extra`."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """One JSON object on one line."""
+        """Return one JSON object on one line."""
         line: dict[str, object] = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -42,7 +43,7 @@ class JsonFormatter(logging.Formatter):
         }
         line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[0] is not None:
-            # Only where it happened: the text of an exception may repeat a value that must not be logged.
+            # The place only: the text of an exception may repeat a value that must not be logged.
             line["error"] = record.exc_info[0].__name__
             line["traceback"] = [
                 f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
@@ -51,11 +52,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(service: Role | str, level: str) -> None:
-    """Send every logger to stderr as JSON lines. Raises ValueError for an unknown level."""
+    """Send all log records to stderr as JSON lines. Raises ValueError for an unknown level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(str(service)))
     handler.addFilter(ThirdPartiesQuiet())
-    # The level is ours alone: for others it would only make them build lines that nobody reads.
+    # The level applies to the product only: libraries would format records that the filter drops.
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _number(level)), force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(_number(level))

@@ -1,7 +1,7 @@
-"""Readiness told to whoever started the process, by the sd_notify protocol (systemd's sd_notify(3)).
+"""Readiness notifications to the process's supervisor, by the sd_notify protocol (systemd's sd_notify(3)).
 
-`NOTIFY_SOCKET` names a Unix datagram socket, a leading `@` standing for the abstract namespace. Without the variable nobody
-asked, and nothing is sent.
+`NOTIFY_SOCKET` names a Unix datagram socket; a leading `@` stands for the abstract namespace. Without the variable nothing is
+sent.
 """
 
 import os
@@ -10,12 +10,12 @@ from contextlib import suppress
 
 
 def ready() -> None:
-    """Requests may come. Raises OSError when a supervisor asked to be told and cannot be reached."""
+    """Report that the process is ready. Raises OSError when the supervisor cannot be reached."""
     _send("READY=1")
 
 
 def stopping() -> None:
-    """The process drains; that nobody listens any more is no reason not to."""
+    """Report that the process is draining; an unreachable supervisor does not matter any more."""
     with suppress(OSError):
         _send("STOPPING=1")
 

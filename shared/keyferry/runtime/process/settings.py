@@ -1,4 +1,4 @@
-"""Settings of a process, read once from `KEYFERRY_*` variables; secrets only from files."""
+"""Settings of a process, read once from `KEYFERRY_*` variables; secrets come only from files."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,16 +11,16 @@ from keyferry.contracts.secret import Secret
 
 
 class CannotStart(Exception):
-    """Starting again will not help until somebody changes something; the message says what."""
+    """A restart will not help until the operator changes something; the message says what."""
 
 
 class SettingsError(CannotStart):
-    """The environment does not make sense; the message names each variable and what is wrong with it."""
+    """Invalid environment variables; the message names each one and what is wrong with it."""
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        # The value is not repeated: a secret itself is easily set where the path of its file belongs.
+        # The value is not repeated: a secret itself is easily set in place of the path of its file.
         raise ValueError("there is no such file; set the path of a file that holds the secret")
     return path
 
@@ -31,7 +31,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def read_secret(path: Path) -> Secret:
-    """The text of a secret file, without surrounding white space. Raises SettingsError when it is empty or unreadable."""
+    """Return the text of a secret file without surrounding white space. Raises SettingsError when it is empty or unreadable."""
     try:
         text = path.read_text().strip()
     except OSError as error:
@@ -42,7 +42,7 @@ def read_secret(path: Path) -> Secret:
 
 
 def without_credentials(urls: str) -> str:
-    """Addresses of servers, separated by commas, as they may be shown: without user name, password and token."""
+    """Return comma-separated server URLs for display, without user name, password and token."""
     return ",".join(_without_credentials(url.strip()) for url in urls.split(","))
 
 
@@ -52,39 +52,39 @@ def _without_credentials(url: str) -> str:
 
 
 class ServiceSettings(BaseSettings):
-    """What every service needs."""
+    """The settings that every service has."""
 
     model_config = SettingsConfigDict(env_prefix="KEYFERRY_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: str
     nats_nkey_file: SecretFile | None = None
-    """Seed of this process's NATS user; none only where the server asks for none."""
+    """Seed of this process's NATS user; None only where the server requires none."""
     slot: int = Field(default=1, ge=1, le=999)
-    """Number of this replica among those of its service."""
+    """Number of this replica within its service."""
     drain_seconds: float = Field(default=30.0, ge=0)
-    """How long running work may take to finish after SIGTERM."""
+    """Time for running work to finish after SIGTERM."""
     log_level: str = "INFO"
 
 
 class DatabaseSettings(ServiceSettings):
-    """A service with tables of its own."""
+    """The settings of a service that has a database."""
 
     database_url_file: SecretFile
 
     def database_url(self) -> Secret:
-        """The SQLAlchemy URL, which holds a password."""
+        """Return the SQLAlchemy URL, which contains a password."""
         return read_secret(self.database_url_file)
 
 
 def load(kind: type[S]) -> S:
-    """Settings from the environment. Raises SettingsError naming the variables at fault, never their values."""
+    """Return settings from the environment. Raises SettingsError naming the variables at fault, never their values."""
     try:
         return kind()
     except ValidationError as error:
-        raise SettingsError(f"settings: {_named(describe(error))}") from None
+        raise SettingsError(f"settings: {_name_variables(describe(error))}") from None
 
 
-def _named(faults: str) -> str:
+def _name_variables(faults: str) -> str:
     return "; ".join(
         f"KEYFERRY_{name.upper()}:{rest}" for name, _, rest in (f.partition(":") for f in faults.split("; "))
     )

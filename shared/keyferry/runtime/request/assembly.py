@@ -1,4 +1,4 @@
-"""What counts as a whole answer: which attempt counts, which frame comes next, when it is over. Pure."""
+"""The rules of a complete answer: which attempt counts, which frame comes next, when it has ended. Pure."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from keyferry.contracts.usage import Outcome
 
 
 class CallFailed(Exception):
-    """The request has ended without a whole answer."""
+    """The request has ended without a complete answer."""
 
     def __init__(self, failure: Failure, *, decision_id: str | None = None) -> None:
         super().__init__(failure.message)
@@ -18,14 +18,14 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the answer to deliver; `last` when the answer is whole with it."""
+    """A piece of the answer to deliver; `last` if it completes the answer."""
 
     payload: bytes
     last: bool
 
 
 class Assembly:
-    """Puts the frames of one request together. A gap is a failure: what is missing a piece must not look whole."""
+    """Assembles the frames of one request. A gap is a failure: an incomplete answer must not look complete."""
 
     def __init__(self) -> None:
         self.accepted: frames.Accepted | None = None
@@ -33,11 +33,11 @@ class Assembly:
 
     @property
     def pieces(self) -> int:
-        """How many pieces of the attempt that counts have come."""
+        """Number of pieces received of the attempt that counts."""
         return self._next_seq - 1
 
     def take(self, frame: frames.Frame) -> Piece | None:
-        """The piece that `frame` adds, if any. Raises CallFailed."""
+        """Return the piece that `frame` adds, if any. Raises CallFailed."""
         if isinstance(frame, frames.Accepted):
             self._accept(frame)
             return None
@@ -47,7 +47,7 @@ class Assembly:
             return None
         if isinstance(frame, frames.Data):
             if frame.seq != self._next_seq:
-                raise self._hole()
+                raise self._gap()
             self._next_seq += 1
             return Piece(frame.payload, last=False)
         return self._end(frame)
@@ -59,7 +59,7 @@ class Assembly:
 
     def _end(self, frame: frames.End) -> Piece:
         if frame.count != self._next_seq - 1:
-            raise self._hole()
+            raise self._gap()
         if frame.outcome is not Outcome.COMPLETED:
             raise self._failed(
                 frame.failure
@@ -67,7 +67,7 @@ class Assembly:
             )
         return Piece(frame.payload, last=True)
 
-    def _hole(self) -> CallFailed:
+    def _gap(self) -> CallFailed:
         return self._failed(
             Failure(
                 failure_class=FailureClass.TRUNCATED,
