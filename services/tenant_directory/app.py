@@ -64,6 +64,6 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     handlers = Handlers(directory.store, settings.token_pepper(), directory.wake_relay, partial(datetime.now, UTC))
     handlers.register(service.bus)
     service.opens(directory.open, directory.close)
-    service.needs("PostgreSQL, and the views brought in line with it", directory.is_publishing)
+    service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}
     return service

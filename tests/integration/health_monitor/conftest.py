@@ -11,6 +11,6 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[MonitorServers]:
-    """Provisioned, without any service."""
+    """Provide the provisioned bus, without any service."""
     async with provisioned_bus(tmp_path) as bus:
         yield MonitorServers(bus)

@@ -1,4 +1,4 @@
-"""A health monitor on a real bus, and what stands around it: a worker, a router that follows the view, an operator."""
+"""A health monitor on a real bus, with a worker, a router that follows the view, and an operator."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -41,7 +41,7 @@ class MonitorServers:
 
     @asynccontextmanager
     async def monitor(self, **settings: float) -> AsyncIterator[Service]:
-        """A monitor in this process, from ready to drained. Unless told otherwise its circuits rest for a short time."""
+        """Run a monitor in this process until it is drained. By default its circuits stay open for a short time."""
         values: dict[str, object] = {
             "nats_url": self.installation.nats_url,
             "nats_nkey_file": self.installation.seed_file(Role.HEALTH_MONITOR),
@@ -61,13 +61,13 @@ class MonitorServers:
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator["Worker"]:
-        """Whoever reports attempts."""
+        """Connect a worker that reports attempts."""
         async with self.installation.client(WORKER) as client:
             yield Worker(client)
 
     @asynccontextmanager
     async def router(self) -> AsyncIterator[KvView[Health]]:
-        """The view that a router follows."""
+        """Follow the view as a router does."""
         async with self._connected(Role.ROUTER) as bus:
             view = KvView(bus, HEALTH_VIEW)
             await view.start()
@@ -78,12 +78,12 @@ class MonitorServers:
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator["Operator"]:
-        """Whoever holds the operator's credentials."""
+        """Connect an operator."""
         async with self._connected(Role.OPERATOR) as bus:
             yield Operator(bus)
 
     async def events(self) -> list[Health]:
-        """Every `health.changed` that the stream holds."""
+        """Return every `health.changed` in the stream."""
         found = []
         async with self.installation.client(Role.PROVISIONER) as client:
             jetstream = client.jetstream()
@@ -98,7 +98,7 @@ class MonitorServers:
         return found
 
     async def acknowledged(self) -> bool:
-        """Whether the monitor has taken in every pack of the stream."""
+        """Return whether the monitor has acknowledged every batch of the stream."""
         async with self.installation.client(Role.PROVISIONER) as client:
             consumer = await client.jetstream().consumer_info("ATTEMPTS", Role.HEALTH_MONITOR)
         return not consumer.num_pending and not consumer.num_ack_pending
@@ -131,7 +131,7 @@ class Worker:
 
 @dataclass
 class Operator:
-    """Asks on behalf of a person."""
+    """An operator's requests."""
 
     bus: Bus
 
@@ -141,7 +141,7 @@ class Operator:
         return {health.target: health for health in answer.targets}
 
     async def report_of(self, instance_id: str) -> ServiceReport:
-        """The report of one process, once it says that it is ready."""
+        """Return the report of one process, once it is ready."""
         found: dict[str, ServiceReport] = {}
 
         async def note(message: Msg) -> None:
@@ -164,7 +164,7 @@ class Operator:
 
 
 def ended(failure_class: FailureClass | None = None, /, **changes: object) -> AttemptRecord:
-    """An attempt at the tenant's own endpoint that has just ended: well, or with a failure of this class."""
+    """Return an attempt at the tenant's own endpoint that has just ended, successful or with a failure of this class."""
     failure = None
     if failure_class is not None:
         retry_after_ms = changes.pop("retry_after_ms", None)
@@ -192,12 +192,12 @@ def ended(failure_class: FailureClass | None = None, /, **changes: object) -> At
 
 
 def failing(count: int, **changes: object) -> list[AttemptRecord]:
-    """So many attempts that the server itself has failed."""
+    """Return so many attempts that failed at the server."""
     return [ended(FailureClass.SERVER, **changes) for _ in range(count)]
 
 
 async def state(view: KvView[Health], wanted: CircuitState, target: Target = OWN) -> Health:
-    """The entry of `target` once it is in this state."""
+    """Return the entry of `target` once it is in this state."""
 
     def entry() -> Health | None:
         found = view.get(target.key)
@@ -212,7 +212,7 @@ async def gone(view: KvView[Health], target: Target = OWN) -> None:
 
 
 async def until_half_open(health: Health) -> None:
-    """Return when the target may be tried again."""
+    """Return once the target's circuit is half-open."""
     assert health.until is not None
     until = health.until
     await eventually("its rest is over", lambda: datetime.now(UTC) > until)

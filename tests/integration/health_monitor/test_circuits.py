@@ -1,4 +1,4 @@
-"""What workers report becomes what routers follow, over a real bus."""
+"""Health from workers' records to routers' views, over a real bus."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -135,7 +135,7 @@ async def test_a_successor_restores_an_open_circuit_and_closes_it(servers: Monit
         async with servers.monitor():
             await worker.report(failing(5))
             opened = await state(view, OPEN)
-        assert view.get(OWN.key) == opened, "what is known stays when the monitor is gone"
+        assert view.get(OWN.key) == opened, "the entry stays when the monitor is gone"
         async with servers.monitor():
             assert view.get(OWN.key) == opened
             await until_half_open(opened)
@@ -176,7 +176,7 @@ async def test_an_emptied_bucket_is_completed_again(servers: MonitorServers) -> 
 
 
 async def test_two_processes_agree(servers: MonitorServers) -> None:
-    """Each hears a part; either may close what the other has opened, and nothing comes back."""
+    """Each process receives a part; either may close what the other has opened, and it stays closed."""
     async with (
         servers.monitor(circuit_open_seconds=3) as one,
         servers.monitor(circuit_open_seconds=3) as other,

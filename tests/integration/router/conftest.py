@@ -1,4 +1,4 @@
-"""Servers for the router: a database of the test's own and a bus with the deployed permissions."""
+"""Servers for the router: a database per test and a bus with the deployed permissions."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[RouterServers]:
-    """An installation's servers, provisioned and migrated, without any service."""
+    """Provide the provisioned and migrated servers of an installation, without any service."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["router"])
     async with provisioned_bus(tmp_path) as bus:

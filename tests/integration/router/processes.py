@@ -1,4 +1,4 @@
-"""A router with real servers, and what stands around it: the owners of its views, a caller, and workers that note attempts."""
+"""A router with real servers, the owners of its views, a caller, and workers that collect attempts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -46,7 +46,7 @@ _FAR_AWAY_UNIX_MS = 4_000_000_000_000
 
 @dataclass(frozen=True)
 class RouterServers:
-    """The servers of one test, and the files that open them."""
+    """The servers of one test, and their credentials."""
 
     bus: ProvisionedBus
     database_url_file: Path
@@ -55,7 +55,7 @@ class RouterServers:
     async def router(
         self, tenants: Iterable[Tenant], keys: Iterable[KeyFacts], price_file: Path = BUNDLED_PRICES
     ) -> AsyncIterator["Routing"]:
-        """A router in this process that knows these tenants and keys."""
+        """Run a router in this process, with these tenants and keys in its views."""
         await self.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
         await self.fill(PROVIDER_KEYS_VIEW, {f"{key.tenant}.{key.key_id}": key for key in keys})
         settings = RouterSettings(
@@ -78,7 +78,7 @@ class RouterServers:
             await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     async def _until_ready(self, instance_id: str) -> None:
-        """Return once the router says that it has its views."""
+        """Return once the router reports that it is ready."""
         async with self.bus.client(Role.OPERATOR) as operator, asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 with suppress(NatsError):
@@ -89,14 +89,14 @@ class RouterServers:
                 await asyncio.sleep(0.02)
 
     async def fill(self, bucket: Bucket[Any], entries: Mapping[str, Message]) -> None:
-        """Make a view hold exactly these, as its owner would."""
+        """Reconcile a view to these entries, as its owner would."""
         async with self.bus.client(bucket.owner) as owner:
             await ViewWriter(owner, bucket).reconcile({key: entry.encode() for key, entry in entries.items()})
 
 
 @dataclass
 class Routing:
-    """What a router does, seen from around it."""
+    """The traffic of a router as its callers and workers see it."""
 
     service: Service
     ingress: Client
@@ -107,7 +107,7 @@ class Routing:
     _numbers: "count[int]" = field(default_factory=count)
 
     async def listen(self) -> None:
-        """Note every attempt and every frame."""
+        """Subscribe to all attempts and frames."""
         await self.worker.subscribe(ATTEMPT_RUN.pattern(), queue=Role.PROVIDER_WORKER.value, cb=self._on_attempt)
         self._inbox = self.ingress.new_inbox()
         await self.ingress.subscribe(self._inbox, cb=self._on_frame)
@@ -115,7 +115,7 @@ class Routing:
         await self.ingress.flush()
 
     async def knows(self, *models: str) -> dict[str, Model]:
-        """What the tenant `acme` can call, once these models are among it."""
+        """Return the models of the tenant `acme`, once these are among them."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 found = await self.models()
@@ -124,7 +124,7 @@ class Routing:
                 await asyncio.sleep(0.02)
 
     async def models(self, **query: bool) -> dict[str, Model]:
-        """What the tenant `acme` can call now; nothing while no router answers."""
+        """Return the models of the tenant `acme`; none while no router answers."""
         question = ListModels.model_validate({"tenant": "acme", **query}).encode()
         try:
             reply = await self.ingress.request(MODEL_LIST.format(tenant="acme"), question, timeout=1)
@@ -133,17 +133,17 @@ class Routing:
         return {model.id: model for model in Models.decode(reply.data).models}
 
     async def chat(self, model: str, **changes: object) -> tuple[AttemptRun | None, Failure | None]:
-        """What the router makes of a chat request: the attempt or the refusal."""
+        """Send a chat request; return the attempt or the refusal."""
         head = ChatRequest.model_validate(self._head(model) | changes)
         return await self._outcome(CHAT_REQUEST.format(tenant="acme"), head)
 
     async def embed(self, model: str) -> tuple[AttemptRun | None, Failure | None]:
-        """The same for embeddings."""
+        """Send an embedding request; return the attempt or the refusal."""
         head = EmbeddingRequest.model_validate(self._head(model) | {"kind": "embedding"})
         return await self._outcome(EMBEDDING_REQUEST.format(tenant="acme"), head)
 
     async def hand_back(self, run: AttemptRun, failure: Failure) -> tuple[AttemptRun | None, Failure | None]:
-        """What the router makes of an attempt that a worker hands back."""
+        """Return an attempt as failed; return the next attempt or the refusal."""
         failed_attempts = FailedAttempt(
             attempt_id=run.attempt_id, provider=run.provider, model=run.model, key_id=run.key_id, failure=failure
         )
@@ -188,7 +188,9 @@ class Routing:
 
     async def _on_frame(self, message: Msg) -> None:
         if not message.data:
-            self.no_subscriber = True  # the server's word that nobody hears the subject: a router that has just started
+            self.no_subscriber = (
+                True  # the server reports that the subject has no subscriber: a router that has just started
+            )
             return
         frame = frames.decode(message.data)
         assert isinstance(frame, frames.Refused)

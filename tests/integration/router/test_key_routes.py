@@ -1,4 +1,4 @@
-"""Requests over provider keys on a real bus: from the vault's view to the attempt that a worker is asked to make."""
+"""Requests over provider keys on a real bus: from the vault's view to the attempt for a worker."""
 
 import asyncio
 from decimal import Decimal
@@ -134,7 +134,7 @@ async def _until_available(routing: Routing, model: str) -> None:
 
 
 async def _until_refused(chat: "object", model: str) -> Failure:
-    """The refusal, once the view that brings it about has arrived."""
+    """Return the refusal, once the change of the view has taken effect."""
     assert callable(chat)
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:

@@ -1,4 +1,4 @@
-"""A tenant directory with real servers, and what stands around it: an operator who asks and an ingress that follows."""
+"""A tenant directory with real servers, an operator, and an ingress that follows the views."""
 
 import asyncio
 import secrets
@@ -40,7 +40,7 @@ PEPPER = Secret("a pepper for tests, nothing else")
 
 @dataclass(frozen=True)
 class DirectoryServers:
-    """The servers of one test, and the files that open them."""
+    """The servers of one test, and their credentials."""
 
     bus: ProvisionedBus
     admin_url: Secret
@@ -57,7 +57,7 @@ class DirectoryServers:
         )
 
     def environment(self) -> dict[str, str]:
-        """The same for a process of its own."""
+        """Return the settings as an environment for a process of its own."""
         settings = self.settings()
         return {
             "KEYFERRY_NATS_URL": settings.nats_url,
@@ -68,7 +68,7 @@ class DirectoryServers:
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Service]:
-        """A directory in this process, from ready to drained."""
+        """Run a directory in this process until it is drained."""
         async with self.starting() as service, self.connected(Role.OPERATOR) as bus:
             await until_it_reports_ready(bus, service.bus.instance_id)
             yield service
@@ -85,7 +85,7 @@ class DirectoryServers:
 
     @asynccontextmanager
     async def connected(self, role: Role) -> AsyncIterator[Bus]:
-        """Another user of the bus."""
+        """Connect to the bus in another role."""
         bus = Bus(role, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(role)))
         await bus.connect()
         try:
@@ -112,7 +112,7 @@ class DirectoryServers:
 
 
 class Follower:
-    """What the ingress follows."""
+    """The views of the ingress."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -125,7 +125,7 @@ class Follower:
 
 
 class Operator:
-    """Whoever holds the operator's credentials."""
+    """An operator's requests."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -137,7 +137,7 @@ class Operator:
         return await self.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant.title()))
 
     async def create_token(self, tenant: str, digest: str = "") -> tuple[ClientToken, str]:
-        """The token as registered and its key in the view."""
+        """Create a token; return it as registered, and its key in the view."""
         digest = digest or new_digest()
         token = await self.ask(TOKEN_CREATE, token_command(tenant, digest))
         return token, client_token.fingerprint(digest, PEPPER)
@@ -147,7 +147,7 @@ class Operator:
 
 
 async def until_it_reports_ready(operator: Bus, instance_id: str) -> None:
-    """Ask every process to report until this one says that it is ready: then it hears requests, too."""
+    """Ping until this process reports that it is ready: then it receives requests, too."""
     reports: list[ServiceReport] = []
 
     async def note(message: Msg) -> None:
@@ -161,7 +161,7 @@ async def until_it_reports_ready(operator: Bus, instance_id: str) -> None:
             for number in count():
                 if any(report.ready and report.instance_id == instance_id for report in reports):
                     return
-                # An inbox for each question: the server lets one answer through to each.
+                # A new inbox for each ping: the server lets one answer through to each.
                 await operator.client.publish(SERVICE_PING.format(), Ping().encode(), reply=f"{inbox}.{number}")
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Several processes of the directory, processes that are killed, and a database that goes away."""
+"""Several processes of the directory, killed processes, and a database outage."""
 
 import asyncio
 import os
@@ -103,7 +103,7 @@ async def test_a_database_outage_is_reported_and_survived(
 
 
 def execute_elsewhere(servers: DirectoryServers, statement: str) -> None:
-    """The same over a connection to another database."""
+    """Run a statement over a connection to another database."""
     url = make_url(servers.admin_url.reveal()).set(drivername="postgresql", database="postgres")
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
         connection.execute(statement.encode())
@@ -145,7 +145,7 @@ def has_grown_to(names: list[str], count: int) -> bool:
 
 
 async def create_until_it_dies(operator: Operator, prefix: str, created: list[str]) -> None:
-    """Create tenants one after the other, and note each that was answered."""
+    """Create tenants one after the other, and collect the answered ones."""
     for number in range(10_000):
         name = f"{prefix}-{number}"
         try:
@@ -168,7 +168,7 @@ async def until_it_answers(operator: Operator) -> None:
 
 @asynccontextmanager
 async def child(servers: DirectoryServers) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The directory as a process of its own."""
+    """Run the directory in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -195,7 +195,7 @@ async def test_a_process_waits_for_the_database(servers: DirectoryServers, caplo
     database = make_url(servers.admin_url.reveal()).database
     execute_elsewhere(servers, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
     async with servers.starting() as service:
-        await eventually("it says what it waits for", lambda: "PostgreSQL" in caplog.text)
+        await eventually("it logs what it waits for", lambda: "PostgreSQL" in caplog.text)
         assert "make up" in caplog.text
         execute_elsewhere(servers, f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
         await eventually("it is ready", lambda: service.ready)

@@ -1,4 +1,4 @@
-"""One relay by itself: when it publishes, reconciles, and lets go."""
+"""One relay on its own: when it publishes, reconciles, and releases the lock."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ async def relay(
     poll_seconds: float = NEVER_SECONDS,
     reconcile_seconds: float = NEVER_SECONDS,
 ) -> AsyncIterator[tuple[Relay, DirectoryStore]]:
-    """A relay and the store it publishes for; its engine outlives it."""
+    """Run a relay with the store that it publishes for; the engine outlives the relay."""
     engine = engine_for(servers.settings())
     store = DirectoryStore(engine)
     writers = {bucket.name: ViewWriter(bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
@@ -84,10 +84,10 @@ async def test_it_reconciles_a_bucket_periodically(servers: DirectoryServers) ->
         await writer.put("intruder", ACME.encode())
         await writer.delete("platform")
         await eventually(
-            "each wrong write is followed by a right one",
+            "each wrong write is followed by a correct one",
             lambda: all(written.count(key) == 2 for key in ("acme", "intruder", "platform")),
         )
-        await eventually("the view is right again", lambda: ingress.tenants.get("acme") == ACME)
+        await eventually("the view is correct again", lambda: ingress.tenants.get("acme") == ACME)
         await eventually("and whole", lambda: {key for key, _ in ingress.tenants} == {"acme", "platform"})
 
 
@@ -114,7 +114,7 @@ async def test_it_releases_the_lock_when_it_stops(servers: DirectoryServers) -> 
         await leader.stop()
         assert not leader.synced
         await eventually("the follower leads", lambda: follower.state is RelayState.LEADING)
-        # The pool of the stopped one is still open and still works.
+        # The stopped relay's pool is still open and working.
         assert [tenant.tenant for tenant in await store.list_tenants()] == ["platform"]
 
 

@@ -1,4 +1,4 @@
-"""What an operator asks of the directory over the bus, and what it is told."""
+"""Requests of an operator to the directory over the bus."""
 
 import re
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The tables that the migrations make."""
+"""The tables that the migrations create."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ TOKEN = {
 
 @pytest.fixture
 def connection(servers: DirectoryServers) -> Iterator[psycopg.Connection]:
-    """As the service's own role."""
+    """Connect as the service's own role."""
     url = make_url(servers.database_url_file.read_text().strip()).set(drivername="postgresql")
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
         yield connection
@@ -39,7 +39,7 @@ def insert(connection: psycopg.Connection, **changed: str) -> None:
 
 
 def test_migrations_match_the_stores_metadata(servers: DirectoryServers) -> None:
-    # With another default schema the comparison sees the tables under the name of theirs.
+    # With another default schema the comparison sees the tables under their schema's name.
     engine = create_engine(
         servers.database_url_file.read_text().strip(),
         poolclass=NullPool,

@@ -1,4 +1,4 @@
-"""What others see of the directory: at once, and right after whatever went wrong in between."""
+"""The directory's views: changes arrive at once, and outages and tampering are repaired."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ REVOCATIONS = 10
 
 @asynccontextmanager
 async def tables(servers: DirectoryServers) -> AsyncIterator[tuple[DirectoryStore, AsyncEngine]]:
-    """The tables as a process would see them that dies after each commit, before it publishes anything."""
+    """Yield the tables as a process sees them that dies after each commit, before it publishes anything."""
     engine = engine_for(servers.settings())
     yield DirectoryStore(engine), engine
     await engine.dispose()
@@ -53,7 +53,7 @@ async def bucket_is(bus: Bus, bucket: Bucket[Any], wanted: dict[str, bytes]) -> 
 
 
 async def read(bus: Bus, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
-    """A bucket's entries and last sequence, however busy the server is."""
+    """Return a bucket's entries and last sequence, retrying while the server is busy."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             with suppress(SnapshotFailed):
@@ -249,7 +249,7 @@ async def test_a_missing_bucket_is_reported_and_awaited(
         await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
         async with servers.starting() as service:
             await eventually("it says so", lambda: "because of NATS" in caplog.text)
-            assert service.waiting_for() == ["PostgreSQL, and the views brought in line with it"]
+            assert service.waiting_for() == ["PostgreSQL, and the reconciled views"]
             await provision(servers.bus.nats_url, servers.bus.seed_file(Role.PROVISIONER))
             await eventually("it becomes ready", lambda: service.ready)
             async with tables(servers) as (store, _):
@@ -264,7 +264,7 @@ async def test_a_server_restored_with_an_older_bucket_is_reconciled(
         async with servers.connected(Role.PROVISIONER) as bus:
             async with tables(servers) as (_, engine):
                 await until_published(engine)
-            # What a restored backup would do, while the directory runs and has nothing to publish.
+            # Simulates a restored backup while the directory runs and has nothing to publish.
             await bus.jetstream.purge_stream(TENANTS_VIEW.stream)
         servers.bus.server.kill()
         await eventually("the directory notices", lambda: not service.ready)

@@ -1,4 +1,4 @@
-"""A ledger with real servers, and what stands around it: a worker, a router and an operator."""
+"""A ledger with real servers, a worker, a router and an operator."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass
 class Process:
-    """A ledger as an operating system process of its own."""
+    """A ledger in an operating system process of its own."""
 
     child: asyncio.subprocess.Process
     stderr: Path
@@ -59,7 +59,7 @@ class Process:
 
 @dataclass(frozen=True)
 class LedgerServers:
-    """The servers of one test, and the files that open them."""
+    """The servers of one test, and their credentials."""
 
     installation: ProvisionedBus
     admin_url: Secret
@@ -76,7 +76,7 @@ class LedgerServers:
         )
 
     def audit_key_file(self) -> Path:
-        """The key that signs the ends of audit chains; made when first asked for."""
+        """Return the file of the key that signs the audit's heads, created on first use."""
         file = self.directory / "audit-key"
         if not file.exists():
             file.write_text(to_base64(secrets.token_bytes(32)))
@@ -84,7 +84,7 @@ class LedgerServers:
 
     @asynccontextmanager
     async def in_process(self) -> AsyncIterator[Service]:
-        """A ledger in this process, from ready to drained."""
+        """Run a ledger in this process until it is drained."""
         service = create_app(self.settings())
         life = asyncio.create_task(service.run())
         try:
@@ -97,7 +97,7 @@ class LedgerServers:
 
     @asynccontextmanager
     async def process(self, **environment: str) -> AsyncIterator[Process]:
-        """A ledger in a process of its own; killed at the end if it is still there."""
+        """Run a ledger in a process of its own; it is killed at the end if it still runs."""
         settings = self.settings()
         stderr = self.directory / f"ledger-{secrets.token_hex(4)}.log"
         with stderr.open("wb") as log:
@@ -125,7 +125,7 @@ class LedgerServers:
 
     @asynccontextmanager
     async def worker(self, user: str = WORKER) -> AsyncIterator["Worker"]:
-        """What a worker does towards the ledger, with a worker's rights."""
+        """Connect a worker, with a worker's permissions."""
         async with self.installation.client(user) as client:
             worker = Worker(user, client)
             await client.subscribe(ATTEMPT_CONFIRMED.format(worker=user), cb=worker.on_confirmed)
@@ -134,7 +134,7 @@ class LedgerServers:
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Bus]:
-        """Whoever holds the operator's credentials."""
+        """Connect an operator."""
         settings = ServiceSettings(
             nats_url=self.installation.nats_url, nats_nkey_file=self.installation.seed_file(Role.OPERATOR)
         )
@@ -153,7 +153,7 @@ class LedgerServers:
             )
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Everything that was set aside."""
+        """Return all dead letters."""
         found: list[DeadLetter] = []
         async with self.installation.client(Role.PROVISIONER) as client:
             jetstream = client.jetstream()
@@ -167,11 +167,11 @@ class LedgerServers:
         return found
 
     def database(self) -> str:
-        """The name of the test's database."""
+        """Return the name of the test's database."""
         return str(make_url(self.admin_url.reveal()).database)
 
     def query(self, statement: str, database: str | None = None) -> list[TupleRow]:
-        """Rows as the database's superuser sees them."""
+        """Return rows as the database's superuser."""
         url = make_url(self.admin_url.reveal()).set(drivername="postgresql", database=database or self.database())
         conninfo = url.render_as_string(hide_password=False)
         with psycopg.connect(conninfo, autocommit=True) as connection:
@@ -179,18 +179,18 @@ class LedgerServers:
             return cursor.fetchall() if cursor.description else []
 
     def recorded(self) -> list[str]:
-        """The ids of all attempts in the table, in order; with repetitions if the table had any."""
+        """Return the ids of all attempts in the table, in order, with repetitions if there were any."""
         return [row[0] for row in self.query("SELECT attempt_id FROM usage_ledger.attempts ORDER BY attempt_id")]
 
 
 @dataclass
 class Worker:
-    """A worker that publishes batches and notes what it is told to forget."""
+    """A worker that publishes batches and collects confirmations."""
 
     user: str
     client: Client
     confirmed: dict[str, list[int]] = field(default_factory=dict)
-    """Spool numbers as often as they were confirmed, by spool."""
+    """Confirmed spool numbers by spool, as often as they were confirmed."""
 
     async def on_confirmed(self, message: Msg) -> None:
         found = AttemptsConfirmed.decode(message.data)
@@ -212,7 +212,7 @@ class Worker:
 
 
 def shuffle_into_batches(records: Sequence[AttemptRecord], seed: int) -> list[list[bytes]]:
-    """Every record one to five times, in any order, in batches of any size up to 64."""
+    """Return every record one to five times, in any order, in batches of up to 64."""
     chance = random.Random(seed)
     lines = [record.encode() for record in records for _ in range(chance.randint(1, 5))]
     chance.shuffle(lines)
@@ -225,7 +225,7 @@ def shuffle_into_batches(records: Sequence[AttemptRecord], seed: int) -> list[li
 
 
 async def reports(operator: Bus, processes: int) -> list[ServiceReport]:
-    """The reports of so many ledgers, once all of them say that they are ready."""
+    """Return the reports of so many ledgers, once all of them are ready."""
     found: dict[str, ServiceReport] = {}
 
     async def note(message: Msg) -> None:

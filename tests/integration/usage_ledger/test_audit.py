@@ -1,4 +1,4 @@
-"""The audit from the stream to the chains, and what `verify` sees of tampering with the tables."""
+"""The audit from the stream to the chains, and detection of tampering with the tables."""
 
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -105,7 +105,7 @@ async def test_tampering_with_the_table_is_detected(servers: LedgerServers, stat
         async def whole() -> bool:
             return not (await verified(operator)).faults
 
-        await eventually_async("an audit that nobody touched is whole", whole)
+        await eventually_async("the untouched audit verifies", whole)
         url = servers.database_url_file.read_text().strip().replace("postgresql+psycopg://", "postgresql://")
         with psycopg.connect(url, autocommit=True) as connection:
             with pytest.raises(psycopg.errors.RaiseException):

@@ -1,4 +1,4 @@
-"""What no table can take is set aside alone, with its reason, and its worker may forget it."""
+"""Records that no table can take go to the dead letters with a reason, and their worker gets a confirmation."""
 
 import json
 import secrets
@@ -29,7 +29,7 @@ BAD_LINES = {
         tampered(token_usage={"input": 10**18, "output": 9 * 10**18}),
         "NumericValueOutOfRange (22003",
     ),
-    "meter beyond the column": (tampered(token_usage={"input": HUGE}), "NumericValueOutOfRange (22003"),
+    "count beyond the column": (tampered(token_usage={"input": HUGE}), "NumericValueOutOfRange (22003"),
     "implausible time": (tampered(started_at="9999-12-31T23:59:59Z"), "attempts_started_at_plausible"),
     "key too long for an index": (tampered(request_id=secrets.token_hex(20_000)), "ProgramLimitExceeded (54000"),
 }
@@ -85,13 +85,13 @@ async def test_an_unreadable_batch_is_rejected_whole_and_holds_up_nothing(server
         await worker.until_confirmed([record])
         letters = await servers.dead_letters()
         assert [(letter.original, letter.message) for letter in letters] == [
-            (b"\x00 no pack", "BatchHead: the head line has no end")
+            (b"\x00 no batch", "BatchHead: the head line has no end")
         ]
         assert service.facts()["dead_letters"] == "1"
 
 
 async def test_only_stored_records_and_dead_letters_are_confirmed(servers: LedgerServers) -> None:
-    """The stream of dead letters is full: the batch waits, and is there once there is room."""
+    """While the stream of dead letters is full the batch waits; it is stored once there is room."""
     record = attempt_record()
     line = tampered(outcome="exploded")
     await limit_dead_letters(servers, max_bytes=1)
@@ -101,14 +101,14 @@ async def test_only_stored_records_and_dead_letters_are_confirmed(servers: Ledge
         assert worker.confirmed == {}
         await limit_dead_letters(servers, max_bytes=-1)
         await worker.until_confirmed([record])
-        await eventually("the bad one is confirmed", lambda: seq_of(line) in worker.confirmed["spl_1"])
+        await eventually("the invalid one is confirmed", lambda: seq_of(line) in worker.confirmed["spl_1"])
         letters: list[DeadLetter] = await servers.dead_letters()
         assert [letter.original for letter in letters] == [line]
         assert servers.recorded() == [record.attempt_id]
 
 
 async def limit_dead_letters(servers: LedgerServers, max_bytes: int) -> None:
-    """Let the stream of dead letters hold no more than `max_bytes`; -1 is no limit."""
+    """Limit the stream of dead letters to `max_bytes`; -1 removes the limit."""
     async with servers.installation.client(Role.PROVISIONER) as client:
         config = (await client.jetstream().stream_info("DEAD_LETTERS")).config
         await client.jetstream().update_stream(config, max_bytes=max_bytes)

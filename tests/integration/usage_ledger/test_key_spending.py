@@ -1,4 +1,4 @@
-"""What calls with a provider key came to is told once it is in the tables, as the sum of the month."""
+"""The spending of a provider key is published after its attempts are recorded, as the sum of the month."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -50,5 +50,5 @@ async def test_spending_is_published_by_key_and_month(servers: LedgerServers) ->
         "attempts": 2,
         "unpriced": 0,
     }
-    assert found["key_of_platform"].tenant == "platform", "a platform key's calls are made for many tenants"
+    assert found["key_of_platform"].tenant == "platform", "a platform key's calls serve many tenants"
     assert (found["key_of_platform"].spent_usd, found["key_of_platform"].unpriced) == (Decimal(0), 1)

@@ -1,4 +1,4 @@
-"""Every attempt is in the table exactly once, whatever happens on the way."""
+"""Every attempt is in the table exactly once, whatever fails."""
 
 import asyncio
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def ids_of(records: list[AttemptRecord]) -> list[str]:
 
 
 async def publish_all(worker: Worker, records: list[AttemptRecord], seed: int) -> int:
-    """Publish every record one to five times; the number of lines."""
+    """Publish every record one to five times; return the number of lines."""
     batches = shuffle_into_batches(records, seed)
     for lines in batches:
         await worker.publish(lines)
@@ -161,7 +161,7 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
             told = set(worker.confirmed.get("spl_1", ()))
             await publishing
             await publish_all(worker, late, seed=7)
-            await eventually("it says that it is not ready", lambda: service.waiting_for() == ["PostgreSQL"])
+            await eventually("it reports that it is not ready", lambda: service.waiting_for() == ["PostgreSQL"])
             mortal_postgres.restart()  # from this thread: the server ends with the thread that started it
             held = set(servers.recorded())
             assert {record.attempt_id for record in records if record.spool_seq in told} <= held
@@ -171,7 +171,7 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
 
 
 async def redeliver_soon(servers: LedgerServers) -> None:
-    """Have the server offer a dead process's messages again after a second instead of a minute."""
+    """Make the server redeliver a dead process's messages after a second instead of a minute."""
     wanted = ("ATTEMPTS", Role.USAGE_LEDGER)
     (consumer,) = (item for item in CONSUMERS if (item.stream, item.subscriber) == wanted)
     config = consumer_config(consumer) | {"ack_wait": SECOND_NS}

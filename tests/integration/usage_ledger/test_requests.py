@@ -1,4 +1,4 @@
-"""What an operator asks of the ledger over the bus, and what it is told."""
+"""Requests of an operator to the ledger over the bus."""
 
 import random
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ PRICES = {
     ("openai", "gpt-4o"): (Decimal("2.50"), Decimal("10.00")),
     ("openai", "gpt-4.1-mini"): (Decimal("0.40"), Decimal("1.60")),
 }
-"""Dollars per million tokens of input and output, written down a second time."""
+"""Dollars per million tokens of input and output, independent of the price file."""
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -59,7 +59,7 @@ async def record(servers: LedgerServers, records: list[AttemptRecord]) -> None:
 
 
 def some_attempts(count: int, seed: int) -> list[AttemptRecord]:
-    """Attempts of two tenants over ten hours, with every outcome, at priced models and at one without a price."""
+    """Return attempts of two tenants over ten hours, with every outcome, at priced models and at one without a price."""
     chance = random.Random(seed)
     models = [*PRICES, ("custom", "llama")]
     requests = [f"req_{number}" for number in range(count // 2)]
@@ -88,7 +88,7 @@ def some_attempts(count: int, seed: int) -> list[AttemptRecord]:
 
 
 def cost(item: AttemptRecord) -> Decimal | None:
-    """The cost by the rules, computed without the ledger's code."""
+    """Return the cost by the rules, computed without the ledger's code."""
     if item.outcome is Outcome.INDETERMINATE:
         return None
     if item.outcome is Outcome.FAILED and item.token_usage.total == 0:

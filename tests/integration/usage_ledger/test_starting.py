@@ -1,4 +1,4 @@
-"""What keeps a ledger from starting, in words that help; and the trace that ends in it."""
+"""Errors that prevent the start of a ledger, with their remedies; and the trace that ends in it."""
 
 import threading
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PARENT_ID = "b7ad6b7169203331"
 
 
 async def refused(process: Process) -> str:
-    """What a process that cannot start says."""
+    """Return the log of a process that cannot start."""
     assert await process.exited() == EXIT_CANNOT_START
     return process.log()
 
@@ -76,7 +76,7 @@ async def test_a_trace_ends_at_the_row(servers: LedgerServers) -> None:
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[Span]]]:
-    """An OTLP endpoint on loopback, and every span that it was sent."""
+    """Serve an OTLP endpoint on loopback and collect its spans."""
     spans: list[Span] = []
 
     class Collect(BaseHTTPRequestHandler):
@@ -89,7 +89,7 @@ def collector() -> Iterator[tuple[str, list[Span]]]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Be quiet."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Collect)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

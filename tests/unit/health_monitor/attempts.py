@@ -1,4 +1,4 @@
-"""Attempts as the health monitor sees them, for tests."""
+"""Observed attempts for tests of the health monitor."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def attempt(
     failure_class: FailureClass | None = None,
     retry_after: timedelta = timedelta(0),
 ) -> ObservedAttempt:
-    """An attempt with an id of its own. A failure is one of the server unless it is told otherwise."""
+    """Return an attempt with a new id. By default a failure is one of the server."""
     if failure_class is None and evidence is Evidence.FAILURE:
         failure_class = FailureClass.SERVER
     if failure_class is None and evidence is Evidence.RETRY_LATER:

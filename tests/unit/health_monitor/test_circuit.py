@@ -42,7 +42,7 @@ def opened(jitter: float = 0.0) -> Circuit:
 
 
 def probe(circuit: Circuit, evidence: Evidence, jitter: float = 0.0) -> Circuit:
-    """The circuit after an attempt that began when its rest was over."""
+    """Return the circuit after an attempt that started when it was half-open."""
     ended_at = circuit.until + seconds(0.3)
     return apply(circuit, attempt(evidence, ended_at, lasted=seconds(0.2)), CALM, ended_at, jitter)
 

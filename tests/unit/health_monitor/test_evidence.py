@@ -1,4 +1,4 @@
-"""What an attempt record says about its target, and what it does not."""
+"""What an attempt record proves about its target, and what it does not."""
 
 from datetime import timedelta
 

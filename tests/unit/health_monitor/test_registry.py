@@ -1,4 +1,4 @@
-"""All targets together: once each, only what is fresh, and only to whom it belongs."""
+"""The registry counts each attempt once and only if it is recent, and shows targets only to their owners."""
 
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ def fresh() -> TargetHealthRegistry:
 
 
 def record_all(registry: TargetHealthRegistry, *attempts: ObservedAttempt, now: datetime | None = None) -> list[Health]:
-    """Take attempts in, each when it ends unless told otherwise; the changes."""
+    """Record attempts, by default each when it ends; return the changes."""
     changes = (registry.record(summary, now=now or summary.ended_at, jitter=0) for summary in attempts)
     return [change for change in changes if change is not None]
 
@@ -101,7 +101,7 @@ def test_three_refused_connections_in_a_row_open_at_once_and_an_answer_in_betwee
 
 
 def target_left() -> ObservedAttempt:
-    """Somebody went away: no sign that anybody was there."""
+    """Return an attempt whose caller disconnected: no proof that the target was reached."""
     return attempt(Evidence.NEUTRAL, NOON, failure_class=FailureClass.CANCELLED)
 
 
@@ -170,7 +170,7 @@ def test_a_tenant_with_invented_models_evicts_only_its_own_targets() -> None:
         record_all(registry, *failures(1, target=OWN.model_copy(update={"model": f"m{number}"})))
     assert len(registry) == 4
     assert registry.visible_to("globex", NOON)
-    assert registry.entries().keys() == {OWN.key}, "a target in trouble is not forgotten for one that is not"
+    assert registry.entries().keys() == {OWN.key}, "an open target is not evicted for a closed one"
 
 
 def test_without_an_evictable_target_new_ones_are_counted_as_untracked() -> None:

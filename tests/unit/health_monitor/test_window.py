@@ -1,4 +1,4 @@
-"""Windows: what is in them, and how little they hold."""
+"""Sliding windows: their contents and their bounds."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The price file: refused with its fault where it is wrong, each price from its day on, before the package's."""
+"""The price file: rejected with its fault if invalid, each price from its day on, before the package's."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ MILLION_IN = TokenUsage(input=1_000_000)
 def cost(
     prices: PriceList, moment: datetime = NOON, tier: str | None = None, tokens: int = 1_000_000
 ) -> Decimal | None:
-    """What this many tokens of the model `m` cost."""
+    """Return the cost of this many tokens of the model `m`."""
     found = prices.find("p", "m", moment, tier)
     return None if found is None else found[0].cost(TokenUsage(input=tokens))
 

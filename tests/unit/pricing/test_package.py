@@ -1,4 +1,4 @@
-"""Prices of the package: the same as its own arithmetic wherever that can express the case, exact, and never guessed."""
+"""Prices of the package: equal to its own arithmetic wherever that can express the case, exact, and never estimated."""
 
 import random
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _COMPARABLE = {
     "requests_kcount",
     "web_searches_kcount",
 }
-"""Prices whose units our token kinds tell apart exactly as the package does."""
+"""Prices whose units our kinds of tokens distinguish exactly as the package does."""
 
 
 def comparable_models() -> Iterator[tuple[str, PricedProvider, ModelInfo]]:
@@ -69,7 +69,7 @@ def test_every_price_agrees_with_the_packages_own_arithmetic() -> None:
 
 
 def _independent(tariff: Tariff, token_usage: TokenUsage) -> Decimal | None:
-    """The cost once more, the slow way: dollars per million from the rates, no stand-ins but the documented ones."""
+    """Return the cost computed independently: dollars per million from the rates, with only the documented fallbacks."""
     with localcontext(prec=60):
         total = Decimal(tariff.per_request) / 10**12
         for kind in TOKEN_KINDS:

@@ -1,4 +1,4 @@
-"""What a tenant is told that it can call: what a request for it would find, with what the catalog knows."""
+"""The list of available models: exactly what a request would find, with the catalog's data."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

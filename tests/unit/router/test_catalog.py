@@ -1,4 +1,4 @@
-"""The catalog: what is shipped holds what is promised, names mean one thing, and a wrong file is refused with its place."""
+"""The shipped catalog is complete, its names are unique, and an invalid file is rejected with the location of its fault."""
 
 import pytest
 from genai_prices import data
@@ -40,7 +40,7 @@ def test_every_class_tier_and_capability_can_be_chosen() -> None:
 
 
 def test_contexts_are_not_longer_than_the_price_package_knows() -> None:
-    """Where both have a figure they agree, to the rounding of a million that vendors allow themselves."""
+    """Where both have a figure they agree, up to the rounding to a million that vendors use."""
     theirs_by_ours = {"openai": "openai", "anthropic": "anthropic", "xai": "x-ai", "perplexity": "perplexity"}
     windows = {(source.id, model.id): model.context_window for source in data.providers for model in source.models}
     compared = 0

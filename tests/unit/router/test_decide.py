@@ -1,4 +1,4 @@
-"""A decision is one message: an attempt or a refusal; and its record tells the same."""
+"""A decision is one message, an attempt or a refusal, and its record agrees with it."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What may be saved as an endpoint."""
+"""Validation of endpoints."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What holds for every plan, whatever the tenant, its keys, its policy and the request."""
+"""Invariants of every plan, for any tenant, keys, policy and request."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -85,7 +85,7 @@ def planned(
     index = KeyIndex()
     index.rebuild(found)
     tenant = Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved)
-    # The lookup of foreign keys is what a broken view would do: the plan has to hold against that, too.
+    # Foreign keys simulate a corrupt view, against which the plan must hold as well.
     own = {
         provider: [*index.of("acme").get(provider, ()), *index.of("other").get(provider, ())] for provider in PROVIDERS
     }

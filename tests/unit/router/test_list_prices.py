@@ -1,4 +1,4 @@
-"""List prices as the router knows them: those in force, exact, and found anew when they may have changed."""
+"""The router's list prices: current, exact, and looked up again when they may have changed."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -41,7 +41,7 @@ image_output = 1
 
 
 class Counting(PriceList):
-    """Counts how often it is searched."""
+    """Counts its lookups."""
 
     searches = 0
 
@@ -106,7 +106,7 @@ def test_prices_that_depend_on_the_hour_are_those_of_the_hour() -> None:
 
 
 def test_nearly_every_model_of_the_catalog_has_a_price() -> None:
-    """What has none is priced by the model that was served, or by nobody's list that is known."""
+    """The others are priced by the model that was served, or appear on no known price list."""
     unpriced = {
         model.id
         for model in catalog()

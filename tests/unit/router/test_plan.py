@@ -1,4 +1,4 @@
-"""Planning: every candidate has its reason, constraints come before order, and a refusal says what can be done."""
+"""Planning: every candidate has its reason, constraints come before order, and a refusal contains the remedy."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Targets that fail are skipped, come back by a trial, and are not tried twice for one request."""
+"""Failing targets are skipped, return after a half-open probe, and are not tried twice for one request."""
 
 from datetime import UTC, datetime, timedelta
 

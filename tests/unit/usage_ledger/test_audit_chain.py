@@ -1,4 +1,4 @@
-"""Whatever is done to the past of an audit shows."""
+"""Every tampering with recorded audit entries is detected."""
 
 import random
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def faults(entries: list[AuditEntry], head: AuditHead | None) -> list[str]:
 
 
 def rechained(entries: list[AuditEntry]) -> list[AuditEntry]:
-    """What somebody with the code and the table can do: compute every position and digest anew."""
+    """Recompute every position and digest, as an attacker with the code and the table could."""
     previous, again = BEGINNING, []
     for position, entry in enumerate(entries, 1):
         entry_digest = digest(position, previous, entry.event)
@@ -101,7 +101,7 @@ def test_every_tampering_is_detected_at_every_position(
 ) -> None:
     entries = chained()
     for at in range(LENGTH):
-        assert faults(tamper(entries, at), head_of(entries)), f"{tamper.__name__} at {at} went unseen"
+        assert faults(tamper(entries, at), head_of(entries)), f"{tamper.__name__} at {at} was not detected"
 
 
 @pytest.mark.parametrize("tamper", TAMPERING)
@@ -109,11 +109,11 @@ def test_a_recomputed_chain_is_detected(tamper: Callable[[list[AuditEntry], int]
     entries = chained()
     for at in range(LENGTH):
         forged = rechained(tamper(entries, at))
-        assert faults(forged, head_of(entries)), f"{tamper.__name__} at {at}, computed anew, went unseen"
+        assert faults(forged, head_of(entries)), f"{tamper.__name__} at {at}, recomputed, was not detected"
 
 
 def test_a_cut_is_detected_only_by_the_signed_head() -> None:
-    """The defence that this proves: with the end taken from the table itself, a cut chain looks whole."""
+    """With the head taken from the table itself, a truncated chain would verify: the signed head is the defence."""
     entries = chained()
     shorter = entries[:-5]
     assert faults(shorter, head_of(shorter)) == []

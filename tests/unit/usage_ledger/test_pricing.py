@@ -1,4 +1,4 @@
-"""Costs are exact, and never guessed."""
+"""Costs are exact, and never estimated."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

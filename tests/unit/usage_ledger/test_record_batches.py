@@ -1,4 +1,4 @@
-"""Packs are batches apart so that what is bad goes alone."""
+"""Batches are decoded record by record, so that an invalid one is rejected alone."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
