@@ -46,7 +46,7 @@ def line(output: str) -> JsonObject:
     return told
 
 
-def test_the_recording_is_replayed_without_a_row_and_with_one(
+def test_the_recording_replays_without_a_row_and_with_one(
     recording: Path, row: CompatibleProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert replay.main([str(recording), "--json", "--seed", "1"]) == 0
@@ -89,7 +89,7 @@ def test_the_row_does_what_the_guide_says(row: CompatibleProvider) -> None:
     assert caught.value.failure.param == "n"
 
 
-def test_its_extras_reach_nobody_else(row: CompatibleProvider) -> None:
+def test_extras_are_sent_to_no_other_provider(row: CompatibleProvider) -> None:
     family = (*compatible.COMPATIBLE_PROVIDERS, row)
     for other in compatible.COMPATIBLE_PROVIDERS:
         assert ("acme_search" in foreign_extras(other, family)) == (other.name != "custom")
@@ -103,7 +103,7 @@ def test_the_guide_names_every_field_of_a_row() -> None:
     assert [field for field in fields if f"`{field}`" not in told and field not in silent] == []
 
 
-def test_the_page_of_providers_is_what_the_adapters_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_providers_page_is_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (REPOSITORY / PAGE).read_text() == render_page()
     assert write_page(["--check"]) == 0
     (tmp_path / "docs").mkdir()
@@ -113,6 +113,6 @@ def test_the_page_of_providers_is_what_the_adapters_say(tmp_path: Path, capsys: 
     assert write_page(["--root", str(tmp_path), "--check"]) == 0
 
 
-def test_every_provider_that_the_worker_calls_is_on_the_page() -> None:
+def test_every_provider_is_on_the_page() -> None:
     text = render_page()
     assert [name for name in ADAPTERS if f"Named `{name}`." not in text] == []

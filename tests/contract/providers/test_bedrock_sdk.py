@@ -263,7 +263,7 @@ def test_a_stream_is_requested_and_read_as_by_boto3(upstream: Upstream, client: 
     assert "".join(pieces) == arguments == '{"x":1}'
 
 
-def test_an_embedding(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+def test_an_embedding_request(upstream: Upstream, client: BedrockRuntimeClient) -> None:
     body = {"texts": ["a"], "input_type": "search_document", "embedding_types": ["float"]}
     response = client.invoke_model(modelId="cohere.embed-v4:0", body=json.dumps(body), contentType="application/json")
     response["body"].read()

@@ -125,7 +125,7 @@ SPOKEN_THROUGH_OPENAI = [
 
 
 @pytest.mark.parametrize(("provider", "body"), SPOKEN_THROUGH_OPENAI)
-def test_a_chat_through_openai_s_own_sdk(vendor: Upstream, provider: str, body: JsonObject) -> None:
+def test_chat_matches_openais_sdk(vendor: Upstream, provider: str, body: JsonObject) -> None:
     with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**body)
     # Ollama does what `auto` says and has no name for it.
@@ -134,7 +134,7 @@ def test_a_chat_through_openai_s_own_sdk(vendor: Upstream, provider: str, body: 
 
 
 @pytest.mark.parametrize("provider", ["openai", "vllm", "ollama", "llamacpp", "openrouter"])
-def test_embeddings_through_openai_s_own_sdk(vendor: Upstream, provider: str) -> None:
+def test_embeddings_match_openais_sdk(vendor: Upstream, provider: str) -> None:
     with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
@@ -142,7 +142,7 @@ def test_embeddings_through_openai_s_own_sdk(vendor: Upstream, provider: str) ->
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_azure_s_older_form(vendor: Upstream, stream: bool) -> None:
+def test_azures_older_form(vendor: Upstream, stream: bool) -> None:
     endpoint = vendor.base_url.removesuffix("/v1")
     body = {**FULL, "model": "deployed", "stream": stream}
     detail = body | ({"stream_options": {"include_usage": True}} if stream else {})
@@ -154,7 +154,7 @@ def test_azure_s_older_form(vendor: Upstream, stream: bool) -> None:
     assert_same(request, vendor.calls[-1].request)
 
 
-def test_azure_s_newer_form(vendor: Upstream) -> None:
+def test_azures_newer_form(vendor: Upstream) -> None:
     endpoint = vendor.base_url.removesuffix("/v1")
     with openai.OpenAI(
         base_url=f"{endpoint}/openai/v1", api_key="unused", default_headers={"api-key": KEY}, max_retries=0
@@ -186,7 +186,7 @@ def test_together(vendor: Upstream) -> None:
     assert_same(ours("together", asked, vendor.base_url), vendor.calls[-1].request)
 
 
-def test_together_s_embeddings(vendor: Upstream) -> None:
+def test_togethers_embeddings(vendor: Upstream) -> None:
     with together.Together(base_url=vendor.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
@@ -218,14 +218,14 @@ def test_mistral(vendor: Upstream, stream: bool) -> None:
     assert_same(request, theirs)
 
 
-def test_mistral_s_embeddings(vendor: Upstream) -> None:
+def test_mistrals_embeddings(vendor: Upstream) -> None:
     with Mistral(api_key=KEY, server_url=vendor.base_url.removesuffix("/v1")) as client:
         client.embeddings.create(model="m", inputs=["hello"], output_dimension=8, encoding_format="float")
     body = {"model": "m", "input": ["hello"], "dimensions": 8, "encoding_format": "float"}
     assert_same(ours("mistral", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
 
 
-def test_the_comparison_sees_a_difference(vendor: Upstream) -> None:
+def test_the_comparison_finds_a_difference(vendor: Upstream) -> None:
     with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**FULL)
     with pytest.raises(AssertionError):

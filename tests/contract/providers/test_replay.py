@@ -54,7 +54,7 @@ def test_all_shared_recordings_are_replayed() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_recording_is_judged_right(
+def test_every_recording_matches_its_expectation(
     provider: str, seed: int, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
 ) -> None:
     assert main([*map(str, files_of(provider)), "--json", "--seed", str(seed)]) == 0
@@ -69,7 +69,7 @@ def test_every_recording_is_judged_right(
     assert len(told) == len(recorded_cases(provider))
 
 
-def test_the_judge_sees_a_wrong_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_line_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     case: Case = next(case for case in recorded_cases("openai") if case.kind == "tools")
     main([str(folder() / "cases" / "openai" / f"{case.name}.json"), "--json"])
     [line] = lines(capsys.readouterr().out)
@@ -78,7 +78,7 @@ def test_the_judge_sees_a_wrong_line(capsys: pytest.CaptureFixture[str]) -> None
     assert mismatches(case, {**line, "usage": {}}) != []
 
 
-def test_a_file_outside_the_project_is_replayed_by_the_command(tmp_path: Path) -> None:
+def test_the_command_replays_a_file_outside_the_project(tmp_path: Path) -> None:
     file = written(tmp_path / "own.json")
     command = [sys.executable, "-m", "services.provider_worker.replay", str(file), "--json", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -93,12 +93,12 @@ def test_a_file_outside_the_project_is_replayed_by_the_command(tmp_path: Path) -
     }
 
 
-def test_without_json_it_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_without_json_is_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(written(tmp_path / "own.json"))]) == 0
     assert capsys.readouterr().out == "own: stop: 2 characters, 3 + 1 tokens\n"
 
 
-def test_a_stream_is_put_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stream_is_assembled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def event(delta: JsonObject, finish_reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return "data: " + json.dumps({"object": "chat.completion.chunk", "choices": [choice]}) + "\n\n"
@@ -115,9 +115,7 @@ def test_a_stream_is_put_together(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert line["tool_calls"] == [{"name": "f", "arguments": {"a": 1}}]
 
 
-def test_half_characters_and_headers_of_http_2_break_no_replay(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lone_surrogates_and_http2_headers_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     halves = ("\\ud83d", "\\ude00", "\ud83d")
     chunks = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{half}"}}}}]}}\n\n' for half in halves]
     body = "".join(chunks) + 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
@@ -126,7 +124,7 @@ def test_half_characters_and_headers_of_http_2_break_no_replay(
     assert lines(capsys.readouterr().out)[0]["text"] == "😀\ud83d"
 
 
-def test_an_unknown_provider_is_read_as_a_compatible_one_with_a_note(
+def test_an_unknown_provider_is_read_as_openai_compatible_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(written(tmp_path / "own.json", provider="nobody")), "--json"]) == 0
@@ -135,7 +133,7 @@ def test_an_unknown_provider_is_read_as_a_compatible_one_with_a_note(
     assert lines(told.out)[0]["text"] == "hé"
 
 
-def test_a_dialect_that_is_named_is_spoken_without_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_named_adapter_is_used_without_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(written(tmp_path / "own.json", provider="nobody", adapter="openai_compatible")), "--json"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -152,7 +150,7 @@ def test_a_dialect_that_is_named_is_spoken_without_a_note(tmp_path: Path, capsys
         ('{"response": {"status": 200, "headers": {}, "body_b64": "?"}}', "not base64"),
     ],
 )
-def test_a_file_that_is_no_recording_is_told_and_the_others_are_replayed(
+def test_an_invalid_file_is_reported_and_the_others_are_replayed(
     text: str, detail: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.json"
@@ -164,13 +162,13 @@ def test_a_file_that_is_no_recording_is_told_and_the_others_are_replayed(
     assert [line["case"] for line in lines(told.out)] == ["own"]
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none.json"), "--json"]) == 2
     assert "cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_cuts_lose_nothing_and_depend_on_the_seed(seed: int) -> None:
+def test_rechunking_loses_nothing_and_depends_on_the_seed(seed: int) -> None:
     data = bytes(range(256)) * 40
     assert b"".join(rechunk(data, seed)) == data
     assert list(rechunk(data, seed)) == list(rechunk(data, seed))

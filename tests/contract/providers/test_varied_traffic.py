@@ -52,7 +52,7 @@ def recorded_as(case: Case) -> Recording:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("variation", VARIATIONS.values(), ids=VARIATIONS)
-def test_other_values_in_the_same_shapes_are_read_as_well(provider: str, variation: Variation) -> None:
+def test_other_values_in_the_same_shapes_are_read(provider: str, variation: Variation) -> None:
     for case in recorded_cases(provider):
         original = recorded_as(case)
         varied = replace(original, body=rewritten(original.body, variation))
@@ -60,8 +60,8 @@ def test_other_values_in_the_same_shapes_are_read_as_well(provider: str, variati
             assert faults(variation.expected(expectation(case)), line(varied, seed)) == [], f"{case}, seed {seed}"
 
 
-@pytest.mark.parametrize("name", ["other counts", "other texts"])
-def test_a_variation_is_told_from_the_original(name: str) -> None:
+@pytest.mark.parametrize("name", ["other counts", "other words"])
+def test_a_variation_differs_from_the_original(name: str) -> None:
     told = 0
     for case in recorded_cases("openai", "anthropic", "gemini", "bedrock", "cohere"):
         original = recorded_as(case)

@@ -77,7 +77,7 @@ def whole_chats() -> list[Case]:
     return list({case.provider: case for case in reversed(chats)}.values())
 
 
-async def test_a_good_key_passes_every_step_and_says_what_it_may_call() -> None:
+async def test_a_valid_key_passes_every_step_and_lists_its_models() -> None:
     check, double = await checked("openai", routes({"GET /v1/models": LIST, "POST /v1/chat/completions": COMPLETION}))
     assert passed(check) == [True, True, True, True]
     assert (check.result, check.failure_class) == (KeyTestResult.VALID, None)
@@ -91,7 +91,7 @@ async def test_a_good_key_passes_every_step_and_says_what_it_may_call() -> None:
 
 
 @pytest.mark.parametrize("case", whole_chats(), ids=str)
-async def test_each_providers_own_answer_to_a_chat_makes_a_key_valid(case: Case) -> None:
+async def test_every_providers_chat_response_makes_a_key_valid(case: Case) -> None:
     model = PROVIDERS[case.provider].test_model or "gpt-4o"
     check, _ = await checked(case.provider, routes({"POST": recorded(case)}), path="", model=model)
     assert check.result is KeyTestResult.VALID, check
@@ -99,7 +99,7 @@ async def test_each_providers_own_answer_to_a_chat_makes_a_key_valid(case: Case)
 
 
 @pytest.mark.parametrize("case", of({FailureClass.AUTH}), ids=str)
-async def test_a_recorded_refusal_of_the_key_condemns_it(case: Case) -> None:
+async def test_a_recorded_auth_error_makes_the_key_invalid(case: Case) -> None:
     check, _ = await checked(case.provider, routes({}, recorded(case)), path="", model="gpt-4o")
     if b"Signature expired" in case.body:
         assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.INTERNAL)
@@ -113,20 +113,20 @@ async def test_a_recorded_refusal_of_the_key_condemns_it(case: Case) -> None:
     of({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED, FailureClass.SERVER, FailureClass.TIMEOUT}),
     ids=str,
 )
-async def test_a_recorded_trouble_of_the_provider_says_nothing_of_the_key(case: Case) -> None:
+async def test_a_recorded_server_error_leaves_the_result_open(case: Case) -> None:
     check, _ = await checked(case.provider, routes({}, recorded(case)), path="", model="gpt-4o")
     assert check.result is KeyTestResult.INCONCLUSIVE, check
     assert False not in passed(check)
 
 
 @pytest.mark.parametrize("case", of({FailureClass.NOT_FOUND, FailureClass.QUOTA}), ids=str)
-async def test_a_recorded_lack_of_a_model_or_of_money_leaves_a_key_usable(case: Case) -> None:
+async def test_a_recorded_missing_model_or_quota_error_degrades_the_key(case: Case) -> None:
     check, _ = await checked(case.provider, routes({"POST": recorded(case)}), path="", model="gpt-4o")
     assert check.result is KeyTestResult.DEGRADED, check
     assert check.failure_class in (FailureClass.NOT_FOUND, FailureClass.QUOTA)
 
 
-def test_the_recordings_hold_every_kind_of_answer() -> None:
+def test_every_kind_of_response_is_recorded() -> None:
     assert len(whole_chats()) == len(RECORDED)
     assert len(of({FailureClass.AUTH})) >= 8
     assert len(of({FailureClass.RATE_LIMIT})) >= 4
@@ -172,7 +172,7 @@ def test_the_recordings_hold_every_kind_of_answer() -> None:
         (json_reply("not json"), KeyTestResult.INCONCLUSIVE, FailureClass.SERVER, [True, True, None, None]),
     ],
 )
-async def test_a_listed_keys_chat_has_the_last_word(
+async def test_the_chat_decides_over_the_list(
     chat: bytes, result: KeyTestResult, kind: FailureClass | None, steps: list[bool | None]
 ) -> None:
     check, _ = await checked("openai", routes({"GET": LIST, "POST": chat}))
@@ -181,7 +181,7 @@ async def test_a_listed_keys_chat_has_the_last_word(
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
-async def test_a_restricted_key_that_may_list_nothing_is_good_when_it_pays(status: str) -> None:
+async def test_a_restricted_key_without_list_access_is_valid_if_it_chats(status: str) -> None:
     scope = json_reply('{"error":{"message":"Missing scopes: api.model.read"}}', status)
     check, _ = await checked("openai", routes({"GET": scope, "POST": COMPLETION}))
     assert check.result is KeyTestResult.VALID
@@ -197,7 +197,7 @@ async def test_a_restricted_key_that_may_list_nothing_is_good_when_it_pays(statu
         ("403 Forbidden", json_reply("{}", "404 Not Found"), KeyTestResult.DEGRADED),
     ],
 )
-async def test_a_refused_list_alone_condemns_no_key_while_the_chat_says_nothing(
+async def test_a_refused_list_alone_does_not_make_a_key_invalid(
     listed: str, chat: bytes, result: KeyTestResult
 ) -> None:
     check, _ = await checked("openai", routes({"GET": json_reply("{}", listed), "POST": chat}))
@@ -212,7 +212,7 @@ async def test_a_public_list_proves_nothing() -> None:
     assert check.result is KeyTestResult.INVALID
 
 
-async def test_a_usual_model_that_is_gone_is_replaced_by_a_listed_one_and_an_allowed_one_is_not() -> None:
+async def test_a_missing_default_model_is_replaced_by_a_listed_one_but_an_allowed_one_is_not() -> None:
     gone = json_reply('{"error":{"message":"no such model","code":"model_not_found"}}', "404 Not Found")
 
     async def behave(call: Call) -> None:
@@ -228,7 +228,7 @@ async def test_a_usual_model_that_is_gone_is_replaced_by_a_listed_one_and_an_all
     assert "only-this-one" in check.steps[-1].detail
 
 
-async def test_a_server_of_ones_own_is_tried_with_the_first_model_it_lists() -> None:
+async def test_a_custom_server_is_tested_with_its_first_listed_model() -> None:
     check, double = await checked("custom", routes({"GET": LIST, "POST": COMPLETION}))
     assert check.result is KeyTestResult.VALID
     assert b'"gpt-4o-mini"' in double.requests[-1].body
@@ -240,7 +240,7 @@ async def test_a_server_of_ones_own_is_tried_with_the_first_model_it_lists() -> 
     assert check.result is KeyTestResult.INVALID
 
 
-async def test_a_key_that_is_known_is_good_without_a_model_to_call() -> None:
+async def test_an_accepted_key_without_a_callable_model_is_valid() -> None:
     check, double = await checked("azure", routes({"GET": LIST}), path="", fields={"api_version": "2024-10-21"})
     assert double.requests[0].line == "GET /openai/models?api-version=2024-10-21 HTTP/1.1"
     assert double.requests[0].header("api-key") == KEY
@@ -255,7 +255,7 @@ async def test_azure_calls_the_keys_deployment() -> None:
     assert b'"model":"prod"' in double.requests[-1].body
 
 
-async def test_openrouter_tells_what_is_left_exactly() -> None:
+async def test_openrouters_remaining_credit_is_exact() -> None:
     answers = {
         "GET /api/v1/key": json_reply('{"data":{"label":"sk-or","limit":null,"limit_remaining":null,"usage":1}}'),
         "GET /api/v1/credits": json_reply('{"data":{"total_credits":10.1,"total_usage":9.999999999999999}}'),
@@ -274,14 +274,14 @@ async def test_openrouter_tells_what_is_left_exactly() -> None:
     assert check.result is KeyTestResult.INVALID
 
 
-async def test_deepseek_says_whether_its_money_is_there() -> None:
+async def test_deepseeks_balance_is_reported() -> None:
     balance = '{"is_available":false,"balance_infos":[{"currency":"CNY","total_balance":"0.00"}]}'
     answers = {"GET /user/balance": json_reply(balance), "GET /v1/models": LIST, "POST": COMPLETION}
     check, _ = await checked("deepseek", routes(answers))
     assert (check.result, check.credit_left_usd) == (KeyTestResult.DEGRADED, None)
 
 
-async def test_bedrock_is_called_with_a_signature_and_asked_for_nothing_else() -> None:
+async def test_bedrock_gets_one_signed_call_only() -> None:
     pair = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
     case = next(case for case in whole_chats() if case.provider == "bedrock")
     check, double = await checked(
@@ -293,7 +293,7 @@ async def test_bedrock_is_called_with_a_signature_and_asked_for_nothing_else() -
     assert "wJalr" not in str(request)
 
 
-async def test_a_provider_that_is_not_there_or_says_nothing_condemns_no_key() -> None:
+async def test_an_unreachable_or_silent_provider_does_not_make_a_key_invalid() -> None:
     async with raw_http_server(routes({})) as double:
         origin = double.url("")
     async with checker() as tests:
@@ -306,7 +306,7 @@ async def test_a_provider_that_is_not_there_or_says_nothing_condemns_no_key() ->
     assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
 
 
-async def test_all_calls_together_have_one_end() -> None:
+async def test_all_calls_share_one_deadline() -> None:
     """Each piece of a list comes in time, and the list never ends."""
 
     async def drips(call: Call) -> None:
@@ -321,13 +321,13 @@ async def test_all_calls_together_have_one_end() -> None:
         assert len(double.requests) <= 2
 
 
-async def test_a_list_that_is_too_large_is_left_and_the_chat_decides() -> None:
+async def test_an_oversized_list_is_skipped_and_the_chat_decides() -> None:
     huge = json_reply('{"data":[' + '{"id":"a"},' * 500_000 + "{}]}")
     check, _ = await checked("openai", routes({"GET": huge, "POST": COMPLETION}))
     assert (check.result, check.models) == (KeyTestResult.VALID, [])
 
 
-async def test_a_key_is_sent_to_its_own_origin_alone() -> None:
+async def test_a_key_is_sent_to_its_own_origin_only() -> None:
     """The address in a test's message is not signed; the key's origin is."""
     async with raw_http_server(routes({}, COMPLETION)) as foreign, checker() as tests:
         check = await tests.check(asked("openai", foreign.url("/v1")), leased("openai", "https://api.openai.com"))
@@ -345,7 +345,7 @@ async def test_a_key_is_sent_to_its_own_origin_alone() -> None:
         f"you sent [{KEY}{KEY}]",
     ],
 )
-async def test_what_a_provider_repeats_of_the_key_is_not_repeated_again(echo: str) -> None:
+async def test_a_key_repeated_by_the_provider_is_redacted(echo: str) -> None:
     refused = json_reply(f'{{"error":{{"message":"{echo}","code":"invalid_api_key"}}}}', "401 Unauthorized")
     listed = json_reply(f'{{"data":[{{"id":"ft:{KEY}"}},{{"id":"m"}}]}}')
     for answers in ({"GET": listed, "POST": refused}, {"GET": refused, "POST": refused}):
@@ -355,14 +355,14 @@ async def test_what_a_provider_repeats_of_the_key_is_not_repeated_again(echo: st
         assert check.result is KeyTestResult.INVALID
 
 
-async def test_a_key_without_the_fields_it_needs_is_told_before_anything_is_sent() -> None:
+async def test_missing_key_fields_are_reported_before_anything_is_sent() -> None:
     check, double = await checked("bedrock", routes({}, COMPLETION), fields={}, model="m")
     assert check.result is KeyTestResult.INCONCLUSIVE
     assert "region" in check.steps[0].detail
     assert double.connections == 0
 
 
-async def test_a_provider_that_this_worker_does_not_know_is_inconclusive() -> None:
+async def test_an_unknown_provider_is_inconclusive() -> None:
     check, double = await checked("nobody", routes({}, COMPLETION))
     assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNAVAILABLE)
     assert double.connections == 0

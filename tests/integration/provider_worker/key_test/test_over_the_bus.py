@@ -103,7 +103,7 @@ async def worker_process(on_bus: VaultOnBus, folder: Path, *, identity: bool = T
         await asyncio.wait_for(life, ASK_SECONDS)
 
 
-async def test_a_key_is_tested_with_the_key_that_was_sealed_for_it(
+async def test_a_key_is_tested_with_its_own_sealed_delivery(
     on_bus: VaultOnBus, vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = routes({"GET": LIST, "POST": COMPLETION})
@@ -117,7 +117,7 @@ async def test_a_key_is_tested_with_the_key_that_was_sealed_for_it(
     assert KEY not in caplog.text
 
 
-async def test_a_refused_key_comes_back_as_invalid_and_tests_run_beside_each_other(
+async def test_a_rejected_key_is_invalid_and_tests_run_concurrently(
     on_bus: VaultOnBus, vault: Vault, tmp_path: Path
 ) -> None:
     slow = json_reply("{}", "503 Service Unavailable")
@@ -134,7 +134,7 @@ async def test_a_refused_key_comes_back_as_invalid_and_tests_run_beside_each_oth
     ]
 
 
-async def test_what_was_not_delivered_for_a_test_is_not_taken(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
+async def test_a_key_not_delivered_for_a_test_is_rejected(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
     """Forged, for a lease, over, or played again: no call is made."""
     async with worker_process(on_bus, tmp_path), raw_http_server(routes({"GET": LIST, "POST": COMPLETION})) as double:
         hostile: dict[str, dict[str, object]] = {
@@ -158,9 +158,7 @@ async def test_what_was_not_delivered_for_a_test_is_not_taken(on_bus: VaultOnBus
         assert len(double.requests) == calls
 
 
-async def test_the_address_of_a_test_cannot_lead_the_key_astray(
-    on_bus: VaultOnBus, vault: Vault, tmp_path: Path
-) -> None:
+async def test_the_base_url_of_a_test_cannot_redirect_the_key(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
     async with (
         worker_process(on_bus, tmp_path),
         raw_http_server(routes({}, COMPLETION)) as own,
@@ -172,7 +170,7 @@ async def test_the_address_of_a_test_cannot_lead_the_key_astray(
         assert (own.connections, foreign.connections) == (0, 0)
 
 
-async def test_a_worker_without_an_identity_says_so_and_the_vault_finds_none(
+async def test_a_worker_without_an_identity_reports_it_and_the_vault_finds_none(
     on_bus: VaultOnBus, vault: Vault, tmp_path: Path
 ) -> None:
     async with worker_process(on_bus, tmp_path, identity=False), raw_http_server(routes({})) as double:
@@ -184,7 +182,7 @@ async def test_a_worker_without_an_identity_says_so_and_the_vault_finds_none(
         assert refused.value.refusal.code is ErrorCode.UNAVAILABLE
 
 
-async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
+async def test_a_disallowed_reply_subject_gets_no_answer(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
     async with worker_process(on_bus, tmp_path), raw_http_server(routes({"GET": LIST, "POST": COMPLETION})) as double:
         message = await vault.message(double)
         for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai"):

@@ -54,7 +54,7 @@ def test_text_parts_are_joined_and_others_left_out() -> None:
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
-def test_a_stream_comes_word_by_word(include_usage: bool) -> None:
+def test_a_stream_has_one_chunk_per_token(include_usage: bool) -> None:
     made = echo_request(attempt_run(stream=True, include_usage=include_usage), body(user("one two, three")), NOW)
     chunks = [json.loads(chunk) for chunk in made.chunks()]
     usage = chunks.pop() if include_usage else None
@@ -95,7 +95,7 @@ def test_a_token_limit_cuts_the_answer(name: str) -> None:
         (b"[]", None),
     ],
 )
-def test_what_cannot_be_echoed_is_refused(request_body: bytes, param: str | None) -> None:
+def test_unsupported_requests_are_rejected(request_body: bytes, param: str | None) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         echo_request(attempt_run(), request_body, NOW)
     failure = caught.value.failure
@@ -104,7 +104,7 @@ def test_what_cannot_be_echoed_is_refused(request_body: bytes, param: str | None
 
 @settings(deadline=None)
 @given(st.text(min_size=1).filter(lambda text: text.strip() != ""))
-def test_every_text_comes_back_whole_and_its_stream_is_one_openai_would_send(text: str) -> None:
+def test_every_text_is_echoed_in_full_and_streams_like_openai(text: str) -> None:
     made = echo_request(attempt_run(stream=True, include_usage=True), body(user(text)), NOW)
     chunks = list(made.chunks())
     reader = StreamReader(attempt_run(stream=True, include_usage=True), {})

@@ -190,7 +190,7 @@ def test_deep_nesting_breaks_no_reader() -> None:
             check(*outcome(adapter, whole.encode(), [], stream=False))
 
 
-def test_a_reader_that_is_over_takes_no_harm_from_more() -> None:
+def test_a_finished_reader_ignores_more_data() -> None:
     bedrock = aws_frames.START + aws_frames.delta(0, text="x") + aws_frames.ending()
     cohere = b'data: {"type":"message-end","delta":{"finish_reason":"COMPLETE"}}\n\n'
     request = UpstreamRequest("https://provider.test", {}, b"")

@@ -38,14 +38,14 @@ from services.provider_worker.key_test.credit import UNKNOWN, Credit, combine_cr
         ('{"balance_infos":[{"currency":"USD","total_balance":"0.00"}]}', "0", False),
     ],
 )
-def test_what_is_left_is_read_exactly(body: str, left: str | None, enough: bool | None) -> None:
+def test_remaining_credit_is_read_exactly(body: str, left: str | None, enough: bool | None) -> None:
     assert read_credit(body.encode()) == Credit(None if left is None else Decimal(left), enough)
 
 
 @pytest.mark.parametrize(
     "body", ["", "[]", "null", '"x"', "{}", '{"data":[]}', "{" * 100_000, '{"a":' * 100_000, "\xff", "x" * 100_000]
 )
-def test_what_is_no_answer_about_money_is_none(body: str) -> None:
+def test_other_bodies_are_not_credit(body: str) -> None:
     assert read_credit(body.encode("latin-1")) is None
 
 
@@ -59,21 +59,21 @@ _JSON = st.recursive(
     st.binary()
     | _JSON.map(lambda value: repr({"data": {"limit_remaining": value}}).replace("'", '"').encode(errors="replace"))
 )
-def test_nothing_raises_and_whatever_is_left_can_be_counted(body: bytes) -> None:
+def test_nothing_raises_and_credit_fits_the_contract(body: bytes) -> None:
     credit = read_credit(body)
     if credit is not None and credit.left_usd is not None:
         assert usd(credit.left_usd) == credit.left_usd
 
 
 @given(st.decimals(0, 10**12, places=15), st.decimals(0, 10**12, places=15))
-def test_what_is_left_is_never_more_than_it_is(bought: Decimal, used: Decimal) -> None:
+def test_remaining_credit_is_rounded_down(bought: Decimal, used: Decimal) -> None:
     credit = read_credit(f'{{"data":{{"total_credits":{bought},"total_usage":{used}}}}}'.encode())
     assert credit is not None
     assert credit.left_usd is not None
     assert 0 <= (bought - used) - credit.left_usd < Decimal("1e-12")
 
 
-def test_a_limit_and_an_account_hold_together() -> None:
+def test_a_limit_and_a_balance_combine_to_the_stricter() -> None:
     assert combine_credit(Credit(Decimal(5), True), Credit(Decimal(2), True)) == Credit(Decimal(2), True)
     assert combine_credit(Credit(Decimal(0), False), Credit(Decimal(2), True)) == Credit(Decimal(0), False)
     assert combine_credit(UNKNOWN, Credit(Decimal(2), True)) == Credit(Decimal(2), True)

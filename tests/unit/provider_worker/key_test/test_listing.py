@@ -39,11 +39,11 @@ def test_three_shapes_of_lists_are_read(body: bytes, names: list[str]) -> None:
         b" " * 5_000_000,
     ],
 )
-def test_what_is_no_list_is_none(body: bytes) -> None:
+def test_other_bodies_are_not_lists(body: bytes) -> None:
     assert read_models(body) is None
 
 
-def test_a_list_is_read_as_far_as_a_check_may_tell_it() -> None:
+def test_a_list_is_read_up_to_the_contracts_limit() -> None:
     models = read_models(orjson.dumps({"data": [{"id": f"m{number}"} for number in range(3 * MAX_MODELS)]}))
     assert models is not None
     assert len(models) == MAX_MODELS == KeyTest.model_json_schema()["properties"]["models"]["maxItems"]
@@ -70,7 +70,7 @@ def test_a_list_is_read_as_far_as_a_check_may_tell_it() -> None:
         (b'{"data":[]}', None),
     ],
 )
-def test_a_model_that_chats_is_chosen(body: bytes, chosen: str | None) -> None:
+def test_a_chat_model_is_chosen(body: bytes, chosen: str | None) -> None:
     assert first_chat_model(read_models(body) or []) == chosen
 
 
@@ -86,7 +86,7 @@ _JSON = st.recursive(
 @given(
     st.binary() | _JSON.map(lambda value: orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS) if _can(value) else b"x")
 )
-def test_nothing_raises_and_every_name_can_be_told(body: bytes) -> None:
+def test_nothing_raises_and_every_name_fits_the_contract(body: bytes) -> None:
     models = read_models(body)
     first_chat_model(models or [])
     assert all(model.name.isascii() and model.name.isprintable() for model in models or [])

@@ -27,7 +27,7 @@ def test_every_provider_has_a_row() -> None:
         ("perplexity", "https://api.perplexity.ai", []),
     ],
 )
-def test_each_question_goes_to_the_keys_own_origin(provider: str, base_url: str, urls: list[str]) -> None:
+def test_each_call_goes_to_the_keys_own_origin(provider: str, base_url: str, urls: list[str]) -> None:
     plan = plan_for(provider, base_url)
     gets = [*plan.credit, *([plan.models] if plan.models else [])]
     origin = check_url(base_url, allow_plain_http=False)
@@ -36,7 +36,7 @@ def test_each_question_goes_to_the_keys_own_origin(provider: str, base_url: str,
     assert [url.removeprefix(str(origin)) for url in made] == urls
 
 
-def test_azures_version_is_quoted() -> None:
+def test_azures_version_is_escaped() -> None:
     models = plan_for("azure", "https://x.openai.azure.com").models
     assert models is not None
     assert models.url("https://x.openai.azure.com", {"api_version": "2024-10-21&x=/"}).endswith(
@@ -44,5 +44,5 @@ def test_azures_version_is_quoted() -> None:
     )
 
 
-def test_a_provider_without_a_row_is_asked_nothing_but_a_chat() -> None:
+def test_a_provider_without_a_row_gets_only_a_chat() -> None:
     assert plan_for("nobody", "https://a.example") == KeyTestPlan()

@@ -53,7 +53,7 @@ def said(found: KeyTestFindings) -> set[FailureClass]:
 
 
 @given(findings)
-def test_any_findings_make_a_check_that_holds_together(found: KeyTestFindings) -> None:
+def test_any_findings_give_a_consistent_result(found: KeyTestFindings) -> None:
     check = check_of(found)
     passed = {step.step: step.passed for step in check.steps}
     assert list(passed) == list(KeyTestStep)
@@ -70,7 +70,7 @@ def test_any_findings_make_a_check_that_holds_together(found: KeyTestFindings) -
 
 
 @given(findings)
-def test_nothing_of_the_key_is_told(found: KeyTestFindings) -> None:
+def test_the_key_is_never_reported(found: KeyTestFindings) -> None:
     text = check_of(found).encode().decode()
     assert not [at for at in range(len(KEY) - WINDOW + 1) if KEY[at : at + WINDOW] in text]
 
@@ -79,21 +79,19 @@ def test_nothing_of_the_key_is_told(found: KeyTestFindings) -> None:
     findings,
     st.sampled_from([FailureClass.TIMEOUT, FailureClass.RATE_LIMIT, FailureClass.SERVER, FailureClass.UNREACHABLE]),
 )
-def test_a_chat_that_the_provider_could_not_answer_condemns_no_key(
-    found: KeyTestFindings, trouble: FailureClass
-) -> None:
+def test_a_failed_chat_alone_does_not_make_a_key_invalid(found: KeyTestFindings, trouble: FailureClass) -> None:
     found.chat = ProbeExchange(5, 5, Failure(failure_class=trouble, message="trouble"))
     assert check_of(found).result in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
     assert check_of(found).result is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
 
 
 @given(st.text(), st.text(min_size=WINDOW), st.text())
-def test_a_key_is_taken_out_wherever_it_stands(before: str, key: str, after: str) -> None:
+def test_a_key_is_redacted_anywhere(before: str, key: str, after: str) -> None:
     cleaned = redact_key(f"{before}{key}{after}", key)
     assert key not in cleaned
 
 
-def test_a_piece_of_a_key_is_taken_out_and_the_rest_stays() -> None:
+def test_a_piece_of_a_key_is_redacted_and_the_rest_stays() -> None:
     assert redact_key("key abcdefghij is bad", "xxabcdefghijxx") == "key [redacted] is bad"
     assert redact_key("key abcdefg is bad", "xxabcdefghijxx") == "key abcdefg is bad"
     assert redact_key("pin 1234 is bad", "1234") == "pin [redacted] is bad"

@@ -54,13 +54,13 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "body", "failure_class"), TABLE)
-def test_the_table(status: int, body: bytes, failure_class: FailureClass) -> None:
+def test_errors_map_to_failure_classes(status: int, body: bytes, failure_class: FailureClass) -> None:
     found = failure(status, body)
     assert (found.failure_class, found.status) == (failure_class, status)
     assert found.message
 
 
-def test_the_organisation_is_not_named() -> None:
+def test_the_organisation_is_redacted() -> None:
     organisation = "b1c2d3e4-0000-4000-8000-a1b2c3d4e5f6"
     text = f"This request would exceed the rate limit for your organization ({organisation}) of 50 requests per minute."
     found = failure(429, error("rate_limit_error", text))
@@ -68,7 +68,7 @@ def test_the_organisation_is_not_named() -> None:
     assert "50 requests per minute" in found.message
 
 
-def test_the_wait_is_told_by_retry_after_first() -> None:
+def test_retry_after_takes_precedence_for_the_wait() -> None:
     headers = {
         "retry-after": "7",
         "date": "Thu, 01 Jan 2026 18:00:00 GMT",

@@ -52,7 +52,7 @@ def test_a_limit_is_always_sent(model: str, max_tokens: int) -> None:
         ("claude-fable-5", "low", {"type": "adaptive", "display": "summarized"}, {"effort": "low"}),
     ],
 )
-def test_effort_becomes_what_the_model_knows(model: str, effort: str, thinking: object, output_config: object) -> None:
+def test_effort_is_translated_for_the_model(model: str, effort: str, thinking: object, output_config: object) -> None:
     body = request_body({"reasoning_effort": effort}, model=model)
     assert (body.get("thinking"), body.get("output_config")) == (thinking, output_config)
 
@@ -66,13 +66,13 @@ def test_a_budget_is_always_below_the_limit(effort: str, max_tokens: int) -> Non
     assert 1024 <= thinking["budget_tokens"] < max_tokens
 
 
-def test_a_budget_of_the_callers_own_raises_the_default_limit() -> None:
+def test_the_callers_own_budget_raises_the_default_limit() -> None:
     body = request_body({"thinking": {"type": "enabled", "budget_tokens": 40_000}})
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 40_000}
     assert body["max_tokens"] == 44_000
 
 
-def test_a_forced_tool_turns_off_thinking_that_nobody_asked_for() -> None:
+def test_a_forced_tool_turns_off_default_thinking() -> None:
     forced: JsonObject = {"tools": TOOLS, "tool_choice": "required"}
     assert request_body(forced, model="claude-sonnet-5")["thinking"] == {"type": "disabled"}
     assert "thinking" not in request_body(forced, model="claude-haiku-4-5")
@@ -95,7 +95,7 @@ def test_a_schema_is_enforced_natively_where_the_model_can() -> None:
     assert "tools" not in body
 
 
-def test_schemas_keep_what_can_be_enforced_and_tell_the_model_the_rest() -> None:
+def test_schemas_keep_enforceable_constraints_and_describe_the_rest() -> None:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -129,7 +129,7 @@ def test_schemas_keep_what_can_be_enforced_and_tell_the_model_the_rest() -> None
     }
 
 
-def test_elsewhere_a_schema_is_a_tool_that_has_to_be_called() -> None:
+def test_a_schema_is_a_forced_tool_on_other_models() -> None:
     request = upstream_request({"response_format": AS_JSON}, model="claude-sonnet-4-0")
     body = json.loads(request.content)
     assert body["tools"] == [
@@ -139,7 +139,7 @@ def test_elsewhere_a_schema_is_a_tool_that_has_to_be_called() -> None:
     assert request.notes == {"json_tool": "json_answer"}
 
 
-def test_the_answering_tool_stands_beside_the_callers_tools() -> None:
+def test_the_json_tool_is_added_to_the_callers_tools() -> None:
     tools = [*TOOLS, {"type": "function", "function": {"name": "json_answer"}}]
     asked: JsonObject = {"tools": tools, "response_format": {"type": "json_object"}}
     request = upstream_request(asked)
@@ -177,7 +177,7 @@ def test_a_message_may_mark_the_end_of_a_cached_prefix() -> None:
     assert tool["cache_control"] == mark
 
 
-def test_empty_texts_and_turns_are_left_out_and_turns_alternate() -> None:
+def test_empty_texts_and_turns_are_dropped_and_turns_alternate() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = request_body(
         {
@@ -217,7 +217,7 @@ ANSWERS: dict[str, list[JsonObject]] = {
 
 
 @pytest.mark.parametrize("blocks", ANSWERS.values(), ids=ANSWERS.keys())
-def test_an_answer_that_is_sent_back_is_restored_block_by_block(blocks: list[JsonObject]) -> None:
+def test_an_echoed_answer_is_restored_block_by_block(blocks: list[JsonObject]) -> None:
     """Hand-made answers in the documented shapes."""
     completion, _ = read_whole(message(*blocks))
     choice = choice_of(completion)
@@ -225,7 +225,7 @@ def test_an_answer_that_is_sent_back_is_restored_block_by_block(blocks: list[Jso
     assert body["messages"][1] == {"role": "assistant", "content": blocks}
 
 
-def test_an_answer_that_was_edited_is_sent_as_edited() -> None:
+def test_an_edited_answer_is_sent_as_edited() -> None:
     completion, _ = read_whole(message(*SEARCH))
     choice = choice_of(completion)
     edited = choice["message"] | {"content": "Something else."}
@@ -253,12 +253,12 @@ def test_an_answer_that_was_edited_is_sent_as_edited() -> None:
     ],
     ids=["unsigned", "another model's", "summary", "whole", "native", "in pieces"],
 )
-def test_only_signed_thinking_of_claude_goes_back(details: list[JsonObject], blocks: list[JsonObject]) -> None:
+def test_only_claudes_signed_thinking_is_sent_back(details: list[JsonObject], blocks: list[JsonObject]) -> None:
     answer: JsonObject = {"role": "assistant", "content": "x", "reasoning_content": "hm", "reasoning_details": details}
     body = request_body({"messages": [HI, answer]})
     assert body["messages"][1]["content"] == [*blocks, {"type": "text", "text": "x"}]
 
 
-def test_a_refusal_that_is_sent_back_is_what_the_assistant_said() -> None:
+def test_an_echoed_refusal_is_the_assistants_text() -> None:
     body = request_body({"messages": [HI, {"role": "assistant", "content": None, "refusal": "No."}, HI]})
     assert body["messages"][1]["content"] == [{"type": "text", "text": "No."}]

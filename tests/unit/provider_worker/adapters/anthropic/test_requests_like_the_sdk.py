@@ -291,7 +291,7 @@ def meaning(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-def test_the_sdk_sends_the_same(pair: Pair, sent_by_sdk: Callable[..., ProviderRequest]) -> None:
+def test_the_sdk_sends_the_same_request(pair: Pair, sent_by_sdk: Callable[..., ProviderRequest]) -> None:
     asked = sent_by_sdk(model=pair.model, **pair.sdk)
     ours = upstream_request(pair.openai, model=pair.model, stream=bool(pair.openai.get("stream")))
     assert meaning(json.loads(ours.content)) == meaning(asked.body)
@@ -299,7 +299,7 @@ def test_the_sdk_sends_the_same(pair: Pair, sent_by_sdk: Callable[..., ProviderR
     assert ours.url.endswith(asked.path)
 
 
-def test_the_headers_are_those_of_the_sdk_but_the_version_is_the_one_with_sampling(
+def test_headers_match_the_sdk_except_the_version(
     sent_by_sdk: Callable[..., ProviderRequest],
 ) -> None:
     asked = sent_by_sdk(model="claude-haiku-4-5", max_tokens=5, messages=QUESTION)

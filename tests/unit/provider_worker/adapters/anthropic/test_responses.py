@@ -42,7 +42,7 @@ def overloaded() -> bytes:
 
 
 @pytest.mark.parametrize(("stop_reason", "finish_reason"), STOP_REASONS.items())
-def test_every_stop_reason_has_its_word(stop_reason: str, finish_reason: str) -> None:
+def test_stop_reasons_become_finish_reasons(stop_reason: str, finish_reason: str) -> None:
     """Hand-made."""
     chunks, answer = read(start(input_tokens=3, output_tokens=1), text(0, "a"), end(stop_reason))
     assert answer.failure is None
@@ -54,7 +54,7 @@ def test_every_stop_reason_has_its_word(stop_reason: str, finish_reason: str) ->
     assert choice["finish_reason"] == whole.finish_reason == finish_reason
 
 
-def test_a_refusal_tells_why() -> None:
+def test_a_refusal_has_its_explanation() -> None:
     """Hand-made."""
     details: JsonObject = {"type": "refusal", "category": "bio", "explanation": "Not this."}
     chunks, answer = read(start(input_tokens=3), end("refusal", stop_details=details))
@@ -96,7 +96,7 @@ def test_a_paused_turn_keeps_its_blocks_in_order() -> None:
     assert choice["message"] == {"role": "assistant", "content": "I look.Found.", **last}
 
 
-def test_parallel_calls_have_indices_of_their_own() -> None:
+def test_parallel_calls_have_their_own_indices() -> None:
     """Hand-made."""
     chunks, answer = read(
         start(input_tokens=3),
@@ -116,7 +116,7 @@ def test_parallel_calls_have_indices_of_their_own() -> None:
     assert answer.finish_reason == "tool_calls"
 
 
-def test_arguments_that_were_cut_off_stay_cut_off() -> None:
+def test_truncated_arguments_stay_truncated() -> None:
     """Hand-made."""
     chunks, answer = read(start(input_tokens=3), tool(0, "f", '{"a": "b'), tool(1, "g"), end("max_tokens"))
     arguments: dict[int, str] = {0: "", 1: ""}
@@ -127,7 +127,7 @@ def test_arguments_that_were_cut_off_stay_cut_off() -> None:
     assert answer.finish_reason == "length"
 
 
-def test_arguments_of_the_answering_tool_are_the_content() -> None:
+def test_the_json_tools_arguments_are_the_content() -> None:
     """Hand-made."""
     chunks, answer = read(
         start(input_tokens=3), tool(0, "json_answer", '{"a"', ": 1}"), end("tool_use"), json_tool="json_answer"
@@ -147,14 +147,14 @@ def test_arguments_of_the_answering_tool_are_the_content() -> None:
     assert delta_of(empty[-1]) == {"role": "assistant", "content": "{}"}
 
 
-def test_the_callers_own_tool_may_be_called_in_place_of_the_answering_one() -> None:
+def test_the_callers_own_tool_may_be_called_instead_of_the_json_tool() -> None:
     """Hand-made."""
     chunks, answer = read(start(), tool(0, "f", "{}"), end("tool_use"), json_tool="json_answer")
     assert delta_of(chunks[0])["tool_calls"]
     assert answer.finish_reason == "tool_calls"
 
 
-def test_hidden_thinking_is_kept_whole() -> None:
+def test_redacted_thinking_is_kept_complete() -> None:
     """Hand-made."""
     chunks, answer = read(
         start(input_tokens=3),
@@ -196,7 +196,7 @@ def test_hidden_thinking_is_kept_whole() -> None:
     assert answer.failure is None
 
 
-def test_the_last_value_of_every_count_is_the_one_that_counts() -> None:
+def test_the_last_value_of_every_count_wins() -> None:
     """Hand-made: hours and minutes of the cache, thinking told apart, counts repeated and grown."""
     split = {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 40}
     last: JsonObject = {
@@ -243,7 +243,7 @@ def test_the_last_value_of_every_count_is_the_one_that_counts() -> None:
         {},
     ],
 )
-def test_senseless_counts_never_make_the_meters_disagree(usage: JsonObject) -> None:
+def test_invalid_counts_keep_token_usage_consistent(usage: JsonObject) -> None:
     """Hand-made."""
     completion, answer = read_whole(message({"type": "text", "text": "a"}, usage=usage))
     told = completion.get("usage")
@@ -251,7 +251,7 @@ def test_senseless_counts_never_make_the_meters_disagree(usage: JsonObject) -> N
     assert (told is None) == (answer.usage_source is UsageSource.NONE)
 
 
-def test_an_error_before_any_answer_has_delivered_nothing() -> None:
+def test_an_error_before_any_output_delivers_nothing() -> None:
     """Hand-made: a fallback is still possible."""
     for before in ([], [start(input_tokens=3)], [start(), b": keep-alive\n\n", event({"type": "ping"})]):
         chunks, answer = read(*before, overloaded(), text(0, "late"))
@@ -262,7 +262,7 @@ def test_an_error_before_any_answer_has_delivered_nothing() -> None:
         assert (failure.status, failure.provider_code) == (529, "overloaded_error")
 
 
-def test_an_error_after_some_answer_is_in_mid_stream() -> None:
+def test_an_error_after_some_output_is_mid_stream() -> None:
     """Hand-made."""
     chunks, answer = read(start(input_tokens=3, output_tokens=1), text(0, "a"), overloaded())
     assert len(chunks) == 1
@@ -286,7 +286,7 @@ def test_a_stream_without_its_end_is_truncated(pieces: list[bytes]) -> None:
     assert answer.failure.failure_class is FailureClass.TRUNCATED
 
 
-def test_the_stop_reason_is_the_evidence_of_the_end() -> None:
+def test_a_stop_reason_completes_the_answer() -> None:
     """Hand-made: the connection closes before `message_stop`, or the last blank line is missing."""
     body = start(input_tokens=3) + text(0, "a") + end()
     without_stop = body[: body.index(b"event: message_stop")]
@@ -306,7 +306,7 @@ def test_the_stop_reason_is_the_evidence_of_the_end() -> None:
     assert cut.failure.failure_class is FailureClass.TRUNCATED
 
 
-def test_the_end_of_the_message_is_evidence_too_but_not_of_nothing() -> None:
+def test_message_stop_completes_a_non_empty_answer() -> None:
     """Hand-made."""
     chunks, answer = read(start(), text(0, "a"), event(STOP))
     assert answer.failure is None
@@ -330,7 +330,7 @@ def test_an_empty_answer_with_a_stop_reason_is_an_answer() -> None:
     assert choice["message"] == {"role": "assistant", "content": None}
 
 
-def test_unknown_events_deltas_and_blocks_are_passed_over() -> None:
+def test_unknown_events_deltas_and_blocks_are_ignored() -> None:
     """Hand-made."""
     chunks, answer = read(
         event({"type": "novelty", "x": 1}),
@@ -360,7 +360,9 @@ def test_unknown_events_deltas_and_blocks_are_passed_over() -> None:
     ],
     ids=["broken JSON", "arguments of nothing", "an error document", "a whole message", "a page", "too large"],
 )  # fmt: skip
-def test_what_is_no_stream_of_events_is_a_failure(body: bytes, failure_class: FailureClass, where: Where) -> None:
+def test_a_body_that_is_not_an_event_stream_is_a_failure(
+    body: bytes, failure_class: FailureClass, where: Where
+) -> None:
     """Hand-made."""
     chunks, answer = read(body)
     assert chunks == []
@@ -380,7 +382,7 @@ def test_what_is_no_stream_of_events_is_a_failure(body: bytes, failure_class: Fa
         (b"[1]", FailureClass.SERVER, None),
     ],
 )
-def test_a_document_that_is_no_answer_is_a_failure(
+def test_a_document_without_an_answer_is_a_failure(
     document: object, failure_class: FailureClass, status: int | None
 ) -> None:
     """Hand-made."""

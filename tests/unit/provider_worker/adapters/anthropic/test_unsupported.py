@@ -71,7 +71,7 @@ UNSUPPORTED: dict[str, tuple[str, JsonObject]] = {
 
 
 @pytest.mark.parametrize(("field", "asked"), UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
-def test_what_cannot_be_done_is_refused_by_name_or_dropped_and_reported(field: str, asked: JsonObject) -> None:
+def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(field: str, asked: JsonObject) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         request_body(asked)
     failure = caught.value.failure
@@ -114,7 +114,7 @@ MODELS: dict[str, tuple[str, str, JsonObject]] = {
 
 
 @pytest.mark.parametrize(("model", "field", "asked"), MODELS.values(), ids=MODELS.keys())
-def test_what_one_model_cannot_do_is_refused_for_that_model(model: str, field: str, asked: JsonObject) -> None:
+def test_fields_unsupported_by_one_model_are_rejected_for_it(model: str, field: str, asked: JsonObject) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         request_body(asked, model=model)
     assert caught.value.failure.param == field
@@ -131,7 +131,7 @@ NEUTRAL: JsonObject = {
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-4-7", "claude-fable-5"])
-def test_neutral_values_are_neither_refused_nor_sent(model: str) -> None:
+def test_neutral_values_are_neither_rejected_nor_sent(model: str) -> None:
     plain, neutral = upstream_request({}, model=model), upstream_request(NEUTRAL, model=model)
     assert neutral.dropped == ()
     assert neutral.content == plain.content
@@ -183,9 +183,7 @@ SENSELESS: dict[str, tuple[str | None, JsonObject]] = {
 
 @pytest.mark.parametrize("drop", [False, True])
 @pytest.mark.parametrize(("field", "asked"), SENSELESS.values(), ids=SENSELESS.keys())
-def test_what_makes_no_sense_is_refused_even_where_fields_may_be_dropped(
-    field: str, asked: JsonObject, drop: bool
-) -> None:
+def test_invalid_values_are_rejected_even_if_fields_may_be_dropped(field: str, asked: JsonObject, drop: bool) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         request_body(asked, drop=drop)
     assert caught.value.failure.param == field
@@ -193,14 +191,14 @@ def test_what_makes_no_sense_is_refused_even_where_fields_may_be_dropped(
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null"])
-def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_rejected(body: bytes) -> None:
     with pytest.raises(RefusedByAdapter, match="not a JSON object"):
         ADAPTER.request(attempt_run(), body)
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 1010, 3000, 100_000])
 @pytest.mark.parametrize("field", ["cache_control", "tools", "output_config"])
-def test_a_deeply_nested_body_is_sent_or_refused_and_nothing_else(field: str, depth: int) -> None:
+def test_a_deeply_nested_body_is_sent_or_rejected(field: str, depth: int) -> None:
     deep = '{"a":' * depth + "1" + "}" * depth
     value = f'[{{"type":"web_search_20250305","x":{deep}}}]' if field == "tools" else deep
     body = f'{{"messages":[{{"role":"user","content":"x"}}],"{field}":{value}}}'.encode()
@@ -212,7 +210,7 @@ def test_a_deeply_nested_body_is_sent_or_refused_and_nothing_else(field: str, de
         assert outcome.content.count(b'{"a":') == depth
 
 
-def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
+def test_a_too_deeply_nested_schema_is_rejected() -> None:
     schema: JsonObject = {"type": "string"}
     for _ in range(100):
         schema = {"type": "object", "properties": {"a": schema}}
@@ -220,6 +218,6 @@ def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
         request_body({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}})
 
 
-def test_embeddings_are_refused() -> None:
+def test_embeddings_are_rejected() -> None:
     with pytest.raises(RefusedByAdapter, match="no embeddings"):
         ADAPTER.request(attempt_run(kind=RequestKind.EMBEDDING), b'{"input":"x"}')

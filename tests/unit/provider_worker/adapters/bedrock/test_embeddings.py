@@ -59,7 +59,7 @@ def test_cohere_and_its_usage_in_a_header() -> None:
     assert answer.token_usage.input == 7
 
 
-def test_cohere_s_older_shape_and_usage_that_never_comes() -> None:
+def test_coheres_older_shape_and_missing_usage() -> None:
     answer = answered("cohere.embed-english-v3", {"embeddings": [[1.0]], "response_type": "embeddings_floats"}, {})
     assert json.loads(answer.body)["data"][0]["embedding"] == [1.0]
     assert answer.usage_source is UsageSource.NONE
@@ -79,7 +79,7 @@ def test_cohere_s_older_shape_and_usage_that_never_comes() -> None:
         ("amazon.nova-lite-v1:0", {"input": "a"}, "model"),
     ],
 )
-def test_what_cannot_be_embedded_is_refused_by_name(model: str, fields: dict[str, object], param: str) -> None:
+def test_unsupported_embedding_fields_are_rejected_by_name(model: str, fields: dict[str, object], param: str) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         asked(model, **fields)
     assert caught.value.failure.param == param
@@ -109,6 +109,6 @@ def test_an_answer_without_embeddings_is_a_failure(document: object) -> None:
     assert answer.failure.failure_class is FailureClass.SERVER
 
 
-def test_a_number_that_is_no_float_is_a_failure() -> None:
+def test_a_number_beyond_32_bit_floats_is_a_failure() -> None:
     answer = answered(COHERE, {"embeddings": [[1e300]]}, {}, encoding_format="base64")
     assert answer.failure is not None

@@ -52,14 +52,14 @@ def failure(status: int, name: str, message: str, body: bytes | None = None, wai
         (599, "", "", C.SERVER),
     ],
 )
-def test_what_an_error_means(status: int, name: str, message: str, expected: FailureClass) -> None:
+def test_errors_map_to_failure_classes(status: int, name: str, message: str, expected: FailureClass) -> None:
     found = failure(status, name + AWS if name else "", message)
     assert (found.failure_class, found.status, found.where) == (expected, status, Where.HTTP_STATUS)
     assert found.provider_code == (name or None)
     assert found.message
 
 
-def test_the_name_may_stand_in_the_body() -> None:
+def test_the_exception_name_may_be_in_the_body() -> None:
     body = b'{"__type":"com.amazon.coral.service#ThrottlingException","Message":"Slower."}'
     found = failure(400, "", "", body)
     assert (found.failure_class, found.message) == (C.RATE_LIMIT, "Slower.")
@@ -69,11 +69,11 @@ def test_the_wait_is_read_from_the_header() -> None:
     assert failure(429, "ThrottlingException", "Slower.", wait="7").retry_after_ms == 7000
 
 
-def test_a_page_in_place_of_json_is_put_into_words() -> None:
+def test_an_html_page_is_reduced_to_text() -> None:
     found = failure(503, "", "", b"<html><style>p{}</style><p>Service Unavailable</p></html>")
     assert (found.failure_class, found.message) == (C.OVERLOADED, "Service Unavailable")
 
 
-def test_no_account_is_echoed() -> None:
+def test_account_ids_are_redacted() -> None:
     found = failure(403, "AccessDeniedException", "User: arn:aws:iam::123456789012:user/me is not authorized")
     assert "123456789012" not in found.message

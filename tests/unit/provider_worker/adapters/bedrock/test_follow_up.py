@@ -29,7 +29,7 @@ def follow_up(message: JsonObject) -> list[JsonObject]:
     return messages
 
 
-def test_a_whole_answer_comes_back_unchanged() -> None:
+def test_an_echoed_answer_is_sent_back_unchanged() -> None:
     answer = {"output": {"message": {"role": "assistant", "content": BLOCKS}}, "stopReason": "tool_use"}
     _, read_answer = read(json.dumps(answer).encode(), run=bedrock_run())
     message = json.loads(read_answer.body)["choices"][0]["message"]
@@ -46,7 +46,7 @@ def test_a_whole_answer_comes_back_unchanged() -> None:
     }
 
 
-def test_a_streamed_answer_comes_back_unchanged() -> None:
+def test_an_echoed_streamed_answer_is_sent_back_unchanged() -> None:
     uses = [{"toolUseId": f"tooluse_{at}", "name": "weather"} for at in (1, 2)]
     chunks, _ = read(
         START,
@@ -85,7 +85,7 @@ def test_reasoning_of_another_provider_is_left_out() -> None:
     ]
 
 
-def test_the_signatures_of_other_families_have_a_name_of_their_own() -> None:
+def test_signatures_of_other_families_have_their_own_format() -> None:
     block = {"reasoningContent": {"reasoningText": {"text": "x", "signature": "y"}}}
     answer = {"output": {"message": {"content": [block]}}, "stopReason": "end_turn"}
     _, read_answer = read(json.dumps(answer).encode(), run=bedrock_run(model=NOVA))

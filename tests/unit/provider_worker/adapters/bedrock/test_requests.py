@@ -33,7 +33,7 @@ def dropped(model: str = CLAUDE, /, **fields: object) -> tuple[tuple[str, ...], 
     return request.dropped, json.loads(request.content)
 
 
-def test_where_a_request_goes() -> None:
+def test_requests_go_to_the_documented_url() -> None:
     body = json.dumps({"messages": HELLO}).encode()
     whole = ADAPTER.request(bedrock_run(), body)
     assert whole.url == (
@@ -54,7 +54,7 @@ def test_where_a_request_goes() -> None:
 
 
 @pytest.mark.parametrize("region", [None, "", "evil.example/#", "EU-CENTRAL-1"])
-def test_a_key_without_a_region_is_refused(region: str | None) -> None:
+def test_a_key_without_a_region_is_rejected(region: str | None) -> None:
     with pytest.raises(RefusedByAdapter, match="region"):
         ADAPTER.request(bedrock_run(region=region), b'{"messages":[]}')
 
@@ -79,7 +79,7 @@ UNSUPPORTED = [
 
 
 @pytest.mark.parametrize(("name", "value"), UNSUPPORTED, ids=lambda value: str(value))
-def test_what_bedrock_cannot_do_is_refused_by_name_or_dropped_and_told(name: str, value: object) -> None:
+def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(name: str, value: object) -> None:
     param, message = refused(**{name: value})
     assert param == name
     assert name in message
@@ -113,7 +113,7 @@ def test_what_bedrock_cannot_do_is_refused_by_name_or_dropped_and_told(name: str
     ],
     ids=lambda value: str(value),
 )
-def test_a_field_that_asks_for_nothing_is_no_refusal(name: str, value: object) -> None:
+def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
     assert sent(**{name: value}) == sent()
 
 
@@ -139,7 +139,7 @@ def test_a_field_that_asks_for_nothing_is_no_refusal(name: str, value: object) -
         ({"role": "system", "content": "Only this."}, "messages"),
     ],
 )  # fmt: skip
-def test_a_message_that_cannot_be_translated_is_refused_by_its_place(message: object, param: str) -> None:
+def test_untranslatable_messages_are_rejected_by_path(message: object, param: str) -> None:
     assert refused(messages=[message])[0] == param
 
 
@@ -165,21 +165,21 @@ def test_a_message_that_cannot_be_translated_is_refused_by_its_place(message: ob
         ({"reasoning_effort": "low", "max_tokens": 500}, "reasoning_effort"),
     ],
 )
-def test_a_field_that_cannot_be_translated_is_refused_by_name(fields: dict[str, object], param: str) -> None:
+def test_untranslatable_fields_are_rejected_by_name(fields: dict[str, object], param: str) -> None:
     assert refused(**fields)[0] == param
 
 
-def test_what_is_no_object_is_refused() -> None:
+def test_a_body_that_is_not_an_object_is_rejected() -> None:
     for body in (b"", b"[]", b"{", b'"x"'):
         with pytest.raises(RefusedByAdapter):
             ADAPTER.request(bedrock_run(), body)
 
 
-def test_no_call_is_asked_for_by_offering_no_tools() -> None:
+def test_tool_choice_none_sends_no_tools() -> None:
     assert "toolConfig" not in sent(tools=[TOOL], tool_choice="none")
 
 
-def test_parallel_calls_can_be_forbidden_to_claude_only() -> None:
+def test_only_claude_can_be_kept_from_parallel_calls() -> None:
     body = sent(tools=[TOOL], parallel_tool_calls=False)
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     assert body["additionalModelRequestFields"] == {"tool_choice": choice}
@@ -202,7 +202,7 @@ def test_parallel_calls_can_be_forbidden_to_claude_only() -> None:
         ("openai.gpt-oss-120b-1:0", "medium", {}, {"reasoning_effort": "medium"}),
     ],
 )  # fmt: skip
-def test_reasoning_effort_in_the_words_of_each_family(
+def test_reasoning_effort_is_translated_by_family(
     model: str, effort: str, more: dict[str, object], expected: object
 ) -> None:
     body = sent(bedrock_run(model=model), reasoning_effort=effort, **more)
@@ -211,12 +211,12 @@ def test_reasoning_effort_in_the_words_of_each_family(
     assert body.get("outputConfig") == ({"effort": effort} if adaptive else None)
 
 
-def test_a_model_without_reasoning_refuses_the_effort_or_drops_it() -> None:
+def test_effort_is_rejected_or_dropped_without_reasoning() -> None:
     assert refused(NOVA, reasoning_effort="low")[0] == "reasoning_effort"
     assert dropped(NOVA, reasoning_effort="low")[0] == ("reasoning_effort",)
 
 
-def test_fields_of_bedrock_s_own_win_over_what_is_made() -> None:
+def test_native_fields_override_translated_ones() -> None:
     body = sent(
         top_k=5,
         reasoning_effort="low",
@@ -232,7 +232,7 @@ def test_fields_of_bedrock_s_own_win_over_what_is_made() -> None:
     assert sent(bedrock_run(model=NOVA), top_k=5)["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 5}}
 
 
-def test_call_ids_that_bedrock_refuses_are_changed_the_same_way_on_both_sides() -> None:
+def test_invalid_call_ids_change_alike_in_call_and_result() -> None:
     strange = "call/ü" + "x" * 80
     call = {"id": strange, "type": "function", "function": {"name": "f", "arguments": ""}}
     messages = [
@@ -250,7 +250,7 @@ def test_call_ids_that_bedrock_refuses_are_changed_the_same_way_on_both_sides() 
     assert use["input"] == {}
 
 
-def test_documents_of_one_name_are_told_apart() -> None:
+def test_documents_with_one_name_get_unique_names() -> None:
     url = "data:application/pdf;base64,JVBERi0="
     part = {"type": "file", "file": {"filename": "Q3_report (final).pdf", "file_data": url}}
     body = sent(messages=[{"role": "user", "content": [{"type": "text", "text": "Compare."}, part, part]}])

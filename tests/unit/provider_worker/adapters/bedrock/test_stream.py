@@ -23,7 +23,7 @@ EXCEPTIONS = [
 ]
 
 
-def test_hello() -> None:
+def test_a_text_answer() -> None:
     chunks, answer = read(START, delta(0, text="Hel"), delta(0, text="lo"), stop(0), ending())
     assert deltas(chunks) == [{"role": "assistant", "content": "Hel"}, {"content": "lo"}, {}]
     assert chunks[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -47,7 +47,7 @@ def test_an_exception_before_the_first_token_delivers_nothing(
 
 
 @pytest.mark.parametrize(("name", "failure_class", "status"), EXCEPTIONS)
-def test_an_exception_in_mid_stream_ends_it(name: str, failure_class: FailureClass, status: int | None) -> None:
+def test_an_exception_mid_stream_ends_it(name: str, failure_class: FailureClass, status: int | None) -> None:
     """Hand-made: what came before stands, what comes after is not read."""
     chunks, answer = read(START, delta(0, text="Hel"), exception(name, {"message": "No."}), delta(0, text="lo"))
     assert deltas(chunks) == [{"role": "assistant", "content": "Hel"}]
@@ -56,7 +56,7 @@ def test_an_exception_in_mid_stream_ends_it(name: str, failure_class: FailureCla
     assert answer.failure.where is Where.MID_STREAM
 
 
-def test_the_original_status_of_a_model_s_error_is_kept() -> None:
+def test_the_original_status_of_a_model_error_is_kept() -> None:
     _, answer = read(exception("modelStreamErrorException", {"originalStatusCode": 503, "originalMessage": "Full."}))
     assert answer.failure is not None
     assert (answer.failure.status, answer.failure.message) == (503, "Full.")
@@ -117,7 +117,7 @@ def test_reasoning_with_its_signature_and_redacted_reasoning() -> None:
     assert found[4] == {"content": "Yes."}
 
 
-def test_parallel_calls_whose_pieces_mix_keep_their_own_index() -> None:
+def test_interleaved_parallel_calls_keep_their_indices() -> None:
     first = {"toolUseId": "a", "name": "f"}
     second = {"toolUseId": "b", "name": "g"}
     chunks, answer = read(
@@ -137,7 +137,7 @@ def test_parallel_calls_whose_pieces_mix_keep_their_own_index() -> None:
     assert answer.finish_reason == "tool_calls"
 
 
-def test_a_call_that_bedrock_makes_itself_is_no_call_of_the_caller_s() -> None:
+def test_bedrocks_own_tool_calls_are_not_the_callers() -> None:
     use = {"toolUseId": "a", "name": "nova_grounding", "type": "server_tool_use"}
     chunks, answer = read(
         START,
@@ -160,14 +160,14 @@ def test_an_answer_without_any_content_is_an_answer() -> None:
     assert deltas(chunks) == [{"role": "assistant", "content": ""}]
 
 
-def test_usage_that_never_comes_is_not_made_up() -> None:
+def test_missing_usage_is_not_invented() -> None:
     chunks, answer = read(START, delta(0, text="x"), event("messageStop", {"stopReason": "end_turn"}))
     assert answer.failure is None
     assert answer.usage_source is UsageSource.NONE
     assert [chunk for chunk in chunks if chunk.get("usage")] == []
 
 
-def test_cache_writes_of_an_hour_are_apart() -> None:
+def test_one_hour_cache_writes_are_separate() -> None:
     details = [{"ttl": "1h", "inputTokens": 30}, {"ttl": "5m", "inputTokens": 10}]
     counts = {"inputTokens": 5, "outputTokens": 2, "totalTokens": 147, "cacheReadInputTokens": 100}
     chunks, answer = read(
@@ -187,13 +187,13 @@ def test_cache_writes_of_an_hour_are_apart() -> None:
     assert usage["prompt_tokens_details"] == {"cached_tokens": 100, "cache_write_tokens": 40}
 
 
-def test_a_total_that_has_the_cache_inside_the_input_is_believed() -> None:
+def test_a_total_with_the_cache_inside_the_input_is_respected() -> None:
     counts = {"inputTokens": 105, "outputTokens": 2, "totalTokens": 107, "cacheReadInputTokens": 100}
     _, answer = read(START, delta(0, text="x"), ending("end_turn", **counts))
     assert (answer.token_usage.input, answer.token_usage.cached_read, answer.token_usage.total) == (5, 100, 107)
 
 
-def test_the_tier_the_router_s_choice_and_the_guardrail_s_trace_are_told() -> None:
+def test_service_tier_routed_model_and_guardrail_trace_are_reported() -> None:
     trace = {"promptRouter": {"invokedModelId": "arn:aws:bedrock:model"}, "guardrail": {"actionReason": "none"}}
     metadata = {"usage": {"inputTokens": 1, "outputTokens": 1}, "serviceTier": {"type": "flex"}, "trace": trace}
     chunks, answer = read(
@@ -212,7 +212,7 @@ def test_a_document_in_place_of_a_stream_is_read_as_an_error() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 5, 9, 20, 60, -1])
-def test_a_damaged_frame_is_never_believed(at: int) -> None:
+def test_a_damaged_frame_is_a_failure(at: int) -> None:
     good = delta(0, text="Hello")
     damaged = bytearray(good)
     damaged[at] ^= 0x40
@@ -224,14 +224,14 @@ def test_a_damaged_frame_is_never_believed(at: int) -> None:
     assert answer.failure.failure_class is FailureClass.SERVER
 
 
-def test_a_frame_that_would_fill_the_memory_is_refused_by_its_length() -> None:
+def test_an_oversized_frame_is_rejected_by_its_length() -> None:
     parser = FrameParser(max_frame_bytes=1024)
     assert parser.feed(frame({}, b"x" * 2000)[:12]) == []
     assert parser.damage is not None
     assert parser.feed(START) == []
 
 
-def test_headers_of_every_type_are_passed_over() -> None:
+def test_headers_of_every_type_are_parsed() -> None:
     """Hand-made: Bedrock sends texts only, the format knows ten types."""
     values = [(0, b""), (1, b""), (2, b"a"), (3, b"aa"), (4, b"a" * 4), (5, b"a" * 8), (6, b"\0\2ab"), (8, b"a" * 8)]
     values += [(9, b"a" * 16), (7, b"\0\5event")]

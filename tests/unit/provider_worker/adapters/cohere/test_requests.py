@@ -22,7 +22,7 @@ def refused(**fields: object) -> tuple[str | None, str]:
     return failure.param, failure.message
 
 
-def test_where_a_request_goes() -> None:
+def test_requests_go_to_the_documented_url() -> None:
     body = json.dumps({"messages": HELLO, "input": "x"}).encode()
     for run, path, accept in (
         (cohere_run(), "v2/chat", "application/json"),
@@ -54,7 +54,7 @@ def test_where_a_request_goes() -> None:
     ],
     ids=lambda value: str(value),
 )
-def test_what_cohere_cannot_do_is_refused_by_name_or_dropped_and_told(name: str, value: object) -> None:
+def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(name: str, value: object) -> None:
     param, message = refused(**{name: value})
     assert param == name
     assert name in message
@@ -69,7 +69,7 @@ def test_what_cohere_cannot_do_is_refused_by_name_or_dropped_and_told(name: str,
     [("n", 1), ("user", None), ("logit_bias", {}), ("parallel_tool_calls", True), ("store", False), ("stop", [])],
     ids=lambda value: str(value),
 )
-def test_a_field_that_asks_for_nothing_is_no_refusal(name: str, value: object) -> None:
+def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
     assert sent(**{name: value}) == sent()
 
 
@@ -85,17 +85,17 @@ def test_a_field_that_asks_for_nothing_is_no_refusal(name: str, value: object) -
         ({"role": "nobody"}, "messages[0].role"),
     ],
 )
-def test_a_message_that_cannot_be_translated_is_refused_by_its_place(message: object, param: str) -> None:
+def test_untranslatable_messages_are_rejected_by_path(message: object, param: str) -> None:
     assert refused(messages=[message])[0] == param
 
 
-def test_strict_is_for_all_tools_or_for_none() -> None:
+def test_strict_applies_to_all_tools_or_none() -> None:
     assert "strict_tools" not in sent(tools=[TOOL])
     assert sent(tools=[STRICT])["strict_tools"] is True
     assert refused(tools=[TOOL, STRICT])[0] == "tools[].function.strict"
 
 
-def test_a_plain_json_answer_and_efforts() -> None:
+def test_json_response_format_and_efforts() -> None:
     assert sent(response_format={"type": "json_object"})["response_format"] == {"type": "json_object"}
     assert sent(reasoning_effort="high")["thinking"] == {"type": "enabled"}
     assert sent(reasoning_effort="medium", max_tokens=1000)["thinking"] == {"type": "enabled", "token_budget": 500}
@@ -113,13 +113,13 @@ def test_a_plain_json_answer_and_efforts() -> None:
         ({"input": "x", "user": "u"}, "user"),
     ],
 )
-def test_what_cannot_be_embedded_is_refused_by_name(fields: JsonObject, param: str) -> None:
+def test_unsupported_embedding_fields_are_rejected_by_name(fields: JsonObject, param: str) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         ADAPTER.request(cohere_run(embedding=True), json.dumps(fields).encode())
     assert caught.value.failure.param == param
 
 
-def test_a_whole_answer_comes_back_unchanged() -> None:
+def test_an_echoed_answer_is_sent_back_unchanged() -> None:
     """Hand-made: a model that plans, thinks, speaks and calls."""
     function = {"name": "f", "arguments": '{"x":1}'}
     said: JsonObject = {
@@ -135,7 +135,7 @@ def test_a_whole_answer_comes_back_unchanged() -> None:
     assert sent(messages=[*HELLO, message, result], tools=[TOOL])["messages"] == [HELLO[0], said, result]
 
 
-def test_a_client_that_keeps_only_the_reasoning_s_text_still_repeats_the_plan() -> None:
+def test_a_client_with_only_reasoning_text_still_repeats_the_plan() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "reasoning_content": "I will look.", "tool_calls": [call]}
     assert sent(messages=[*HELLO, message], tools=[TOOL])["messages"] == [

@@ -39,7 +39,7 @@ def more(index: int, arguments: str) -> bytes:
     return piece("tool-call-delta", index, tool_calls={"function": {"arguments": arguments}})
 
 
-def test_hello() -> None:
+def test_a_text_answer() -> None:
     chunks, answer = read(START, text("Hel"), text("lo"), message_end(), DONE)
     assert deltas(chunks) == [{"role": "assistant", "content": "Hel"}, {"content": "lo"}, {}]
     assert {chunk["id"] for chunk in chunks} == {"answer-1"}
@@ -86,7 +86,7 @@ def test_a_failure_in_the_last_event(reason: str, failure_class: FailureClass, s
     assert answer.failure.where is Where.MID_STREAM
 
 
-def test_a_failure_in_a_whole_answer() -> None:
+def test_a_failure_in_a_non_streamed_answer() -> None:
     failure = whole({"id": "a", "message": TEXT, "finish_reason": "ERROR"}).failure
     assert failure is not None
     assert (failure.failure_class, failure.status, failure.where) == (C.SERVER, 500, Where.HTTP_200_BODY)
@@ -96,7 +96,7 @@ def test_a_failure_in_a_whole_answer() -> None:
 @pytest.mark.parametrize(
     "document", [{"id": "a", "message": "internal error"}, {"message": "no"}, {}, {"id": "a"}, [], "x", None]
 )
-def test_a_document_that_is_no_answer_is_a_failure(document: object) -> None:
+def test_a_document_without_an_answer_is_a_failure(document: object) -> None:
     assert whole(document).failure is not None
     chunks, answer = read(json.dumps(document).encode())
     assert (chunks, answer.failure is not None) == ([], True)
@@ -136,13 +136,13 @@ def test_finish_reasons(reason: str, finish: str) -> None:
     assert whole({"message": TEXT, "finish_reason": reason}).finish_reason == finish
 
 
-def test_an_event_of_an_unknown_kind_is_passed_over() -> None:
+def test_unknown_events_are_ignored() -> None:
     chunks, answer = read(START, event("debug", prompt="..."), text("x"), event("a-kind-of-tomorrow"), message_end())
     assert answer.failure is None
     assert deltas(chunks) == [{"role": "assistant", "content": "x"}, {}]
 
 
-def test_an_error_event_and_an_event_of_no_kind() -> None:
+def test_error_events_and_events_without_a_type() -> None:
     for body in (b'event: error\ndata: {"message":"Sorry."}\n\n', event("error", message="Sorry.")):
         chunks, answer = read(START, body)
         assert chunks == []
@@ -150,7 +150,7 @@ def test_an_error_event_and_an_event_of_no_kind() -> None:
         assert (answer.failure.message, answer.failure.where) == ("Sorry.", Where.HTTP_200_BODY)
 
 
-def test_citations_and_log_probabilities_are_told() -> None:
+def test_citations_and_log_probabilities_are_returned() -> None:
     citation = {"start": 0, "end": 2, "text": "Hi", "sources": []}
     logprobs = [{"text": "Hi", "token_ids": [1, 2], "logprobs": [-0.25, -0.5]}]
     entry = {"token": "Hi", "logprob": -0.75, "bytes": [72, 105], "top_logprobs": []}
@@ -166,7 +166,7 @@ def test_citations_and_log_probabilities_are_told() -> None:
     assert deltas(chunks)[1] == {"citations": [citation]}
 
 
-def test_only_billed_units_are_better_than_nothing() -> None:
+def test_billed_units_are_used_without_token_counts() -> None:
     answer = whole({"message": TEXT, "finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 4.0}}})
     assert (answer.token_usage.input, answer.token_usage.total, answer.usage_source) == (4, 4, UsageSource.REPORTED)
     nothing = whole({"message": TEXT, "finish_reason": "COMPLETE", "usage": {}})
@@ -196,7 +196,7 @@ def test_only_billed_units_are_better_than_nothing() -> None:
         (418, "", C.BAD_REQUEST),
     ],
 )  # fmt: skip
-def test_what_an_error_means(status: int, message: str, expected: FailureClass) -> None:
+def test_errors_map_to_failure_classes(status: int, message: str, expected: FailureClass) -> None:
     body = json.dumps({"id": "2d4609a6-d1f9-4cf4-8d09-af865409bdc2", "message": message}).encode()
     _, answer = read(body, status=status, headers={"retry-after": "3"})
     assert answer.failure is not None
@@ -205,7 +205,7 @@ def test_what_an_error_means(status: int, message: str, expected: FailureClass) 
     assert answer.failure.message
 
 
-def test_a_page_in_place_of_json_is_put_into_words() -> None:
+def test_an_html_page_is_reduced_to_text() -> None:
     _, answer = read(b"<html><p>Bad Gateway</p></html>", status=502)
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.message) == (C.SERVER, "Bad Gateway")

@@ -33,7 +33,7 @@ def embedded(document: object, body: dict[str, Any], *, vertex: bool = False) ->
 
 
 @pytest.mark.parametrize(("document", "vertex"), [(BATCH, False), (PREDICTED, True)], ids=["batch", "predict"])
-def test_both_forms_of_an_answer_are_openais_list(document: dict[str, Any], vertex: bool) -> None:
+def test_both_response_forms_become_openais_list(document: dict[str, Any], vertex: bool) -> None:
     answer = embedded(document, {"input": ["a", "b"]}, vertex=vertex)
     assert answer.failure is None
     assert json.loads(answer.body) == {

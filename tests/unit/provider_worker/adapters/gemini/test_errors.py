@@ -58,7 +58,7 @@ def quota(quota_id: str) -> dict[str, Any]:
         (404, {"message": "API key not valid"}, C.NOT_FOUND),
     ],
 )  # fmt: skip
-def test_status_and_body_make_a_class(status: int, error: dict[str, Any], failure_class: FailureClass) -> None:
+def test_status_and_body_decide_the_class(status: int, error: dict[str, Any], failure_class: FailureClass) -> None:
     found = failure(status, error)
     assert (found.failure_class, found.status, found.where) == (failure_class, status, Where.HTTP_STATUS)
 
@@ -81,7 +81,7 @@ def test_the_wait_comes_from_a_header_or_the_body(
     assert failure(429, error, headers).retry_after_ms == wait_ms
 
 
-def test_the_list_of_a_stream_without_alt_sse_may_hold_the_error() -> None:
+def test_the_json_list_of_a_stream_may_hold_the_error() -> None:
     found = failure_of_response(400, {}, b'[{\n "error": {"code": 400, "message": "API key not valid."}}\n]')
     assert found.failure_class is C.AUTH
     assert found.message == "API key not valid."
@@ -98,12 +98,12 @@ def test_the_list_of_a_stream_without_alt_sse_may_hold_the_error() -> None:
         (b"[]", "[]"),
     ],
 )
-def test_errors_in_other_shapes_are_explained_as_well_as_they_can_be(body: bytes, message: str) -> None:
+def test_errors_in_other_shapes_are_explained(body: bytes, message: str) -> None:
     found = failure_of_response(502, {}, body)
     assert (found.failure_class, found.message) == (C.SERVER, message)
 
 
-def test_a_field_that_google_names_is_named() -> None:
+def test_googles_field_violation_is_the_param() -> None:
     details = [{"fieldViolations": [{"field": "generation_config.top_k", "description": "too large"}]}]
     found = failure(400, {"message": "x", "status": "INVALID_ARGUMENT", "details": details})
     assert (found.param, found.provider_code) == ("generation_config.top_k", "INVALID_ARGUMENT")
@@ -119,7 +119,7 @@ def test_a_field_that_google_names_is_named() -> None:
         "Consumer 'api_key:AIzaSyA-secret-481516234-abcdefghij' has been suspended.",
     ],
 )
-def test_a_message_for_the_tenant_names_no_project_and_no_key(text: str) -> None:
+def test_messages_name_no_project_and_no_key(text: str) -> None:
     message = failure(403, {"message": text}).message
     assert message
     for secret in ("secret", "481516234"):

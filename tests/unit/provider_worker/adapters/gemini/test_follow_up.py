@@ -77,7 +77,7 @@ def test_an_echoed_message_becomes_the_parts_that_gemini_sent(name: str, answere
 
 
 @pytest.mark.parametrize("answered", [whole, streamed], ids=["whole", "streamed"])
-def test_either_of_the_two_places_of_a_calls_signature_is_enough(answered: Any) -> None:
+def test_a_calls_signature_is_read_from_either_place(answered: Any) -> None:
     message = answered(TURNS["a signed call"])
     assert message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "c2ln"}}
     assert follow_up({**message, "reasoning_details": None}) == TURNS["a signed call"]
@@ -85,7 +85,7 @@ def test_either_of_the_two_places_of_a_calls_signature_is_enough(answered: Any) 
     assert follow_up(message) == TURNS["a signed call"]
 
 
-def test_a_call_of_another_models_history_goes_with_the_mark_that_google_documents() -> None:
+def test_another_models_call_gets_googles_placeholder_signature() -> None:
     call = {"id": "x1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Köln"}'}}
     message = {
         "role": "assistant",
@@ -98,7 +98,7 @@ def test_a_call_of_another_models_history_goes_with_the_mark_that_google_documen
     assert [part.get("thoughtSignature") for part in follow_up(message, "gemini-2.5-pro")] == [None, None, None]
 
 
-def test_reasoning_of_another_provider_is_not_taken_for_googles() -> None:
+def test_reasoning_of_another_provider_is_dropped() -> None:
     details = [
         {"type": "reasoning.text", "format": "anthropic-claude-v1", "text": "hm", "signature": "abc"},
         {"type": "reasoning.encrypted", "data": "abc", "content_start": 0, "content_end": 2},
@@ -106,7 +106,7 @@ def test_reasoning_of_another_provider_is_not_taken_for_googles() -> None:
     assert follow_up({"role": "assistant", "content": "Yes.", "reasoning_details": details}) == [{"text": "Yes."}]
 
 
-def test_a_message_that_was_shortened_keeps_its_signatures_inside_its_text() -> None:
+def test_signatures_stay_within_a_shortened_message() -> None:
     message = whole(TURNS["several signed pieces of text"])
     assert follow_up({**message, "content": "One."}) == [
         {"text": "One.", "thoughtSignature": "MQ=="},
@@ -114,10 +114,10 @@ def test_a_message_that_was_shortened_keeps_its_signatures_inside_its_text() -> 
     ]
 
 
-def test_an_assistant_that_said_nothing_leaves_nothing() -> None:
+def test_an_empty_assistant_message_is_dropped() -> None:
     body = {"messages": [*QUESTION, {"role": "assistant", "content": None}, {"role": "user", "content": "so?"}]}
     assert [turn["role"] for turn in content(body)["contents"]] == ["user", "user"]
 
 
-def test_a_refusal_is_what_was_said() -> None:
+def test_a_refusal_is_the_assistants_text() -> None:
     assert follow_up({"role": "assistant", "content": None, "refusal": "No."}) == [{"text": "No."}]

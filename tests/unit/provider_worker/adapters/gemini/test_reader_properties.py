@@ -160,7 +160,7 @@ MESSAGES = st.lists(
     st.sampled_from(["gemini-2.0-flash", "gemini-3-pro"]),
     st.sampled_from(list(RequestKind)),
 )
-def test_a_body_is_translated_or_refused_and_nothing_else(
+def test_any_body_is_translated_or_rejected(
     body: dict[str, object], messages: list[object], drop: bool, model: str, kind: RequestKind
 ) -> None:
     text = json.dumps({"messages": messages, "input": "x"} | body).encode()

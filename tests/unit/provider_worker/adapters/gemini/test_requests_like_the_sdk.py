@@ -328,7 +328,7 @@ def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> Non
 
 
 @pytest.mark.parametrize("vertex", [False, True], ids=["ai-studio", "vertex"])
-def test_a_stream_is_asked_for_at_the_same_address(vertex: bool) -> None:
+def test_a_stream_is_requested_at_the_sdks_url(vertex: bool) -> None:
     asked = asked_by_sdk(
         lambda client: list(client.models.generate_content_stream(model="gemini-2.5-flash", contents="hi")),
         vertex=vertex,
@@ -348,7 +348,7 @@ def test_a_stream_is_asked_for_at_the_same_address(vertex: bool) -> None:
         assert request.auth == HeaderAuth("x-goog-api-key", "")
 
 
-def test_labels_are_what_vertex_has_for_metadata() -> None:
+def test_metadata_becomes_labels_on_vertex() -> None:
     fields = config(labels={"team": "blue"})
     asked = asked_by_sdk(
         lambda client: client.models.generate_content(model="gemini-2.5-flash", contents="hi", **fields), vertex=True
@@ -360,7 +360,7 @@ def test_labels_are_what_vertex_has_for_metadata() -> None:
 @pytest.mark.parametrize("texts", [["a"], ["a", "b"]], ids=len)
 @pytest.mark.parametrize("vertex", [False, True], ids=["ai-studio", "vertex"])
 @pytest.mark.parametrize("model", ["gemini-embedding-001", "text-embedding-005"])
-def test_embeddings_are_asked_for_like_the_sdk_does(model: str, vertex: bool, texts: list[str]) -> None:
+def test_embedding_requests_match_the_sdk(model: str, vertex: bool, texts: list[str]) -> None:
     options = types.EmbedContentConfig(
         output_dimensionality=8, task_type="RETRIEVAL_QUERY", title="t", auto_truncate=False if vertex else None
     )

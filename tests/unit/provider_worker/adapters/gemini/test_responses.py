@@ -32,7 +32,7 @@ USAGE = {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}
         ("A_WORD_OF_NEXT_YEAR", "stop"),
     ],
 )
-def test_every_way_to_finish_is_one_of_openais(word: str, reason: str) -> None:
+def test_finish_reasons_are_openais(word: str, reason: str) -> None:
     for parts in ([TEXT], []):
         completion, answer = whole(answer_of(*parts, finish=word))
         choice = completion["choices"][0]
@@ -46,13 +46,13 @@ def test_every_way_to_finish_is_one_of_openais(word: str, reason: str) -> None:
         assert answer.failure is None
 
 
-def test_a_filter_that_stops_calls_is_not_told_as_calls() -> None:
+def test_filtered_calls_finish_as_content_filter() -> None:
     assert whole(answer_of(CALL, finish="SAFETY"))[1].finish_reason == "content_filter"
     assert whole(answer_of(CALL, finish="MAX_TOKENS"))[1].finish_reason == "length"
 
 
 @pytest.mark.parametrize("usage", [{}, {"promptTokenCount": 4, "totalTokenCount": 4}])
-def test_a_refused_prompt_is_an_answer_that_a_filter_ended(usage: dict[str, int]) -> None:
+def test_a_blocked_prompt_finishes_as_content_filter(usage: dict[str, int]) -> None:
     document = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": usage, "modelVersion": "g"}
     completion, answer = whole(document)
     choice = completion["choices"][0]
@@ -70,7 +70,7 @@ def _fields(answer: Any) -> dict[str, Any]:
     return {name: getattr(answer, name) for name in type(answer).__slots__}
 
 
-def test_calls_without_ids_get_ids_of_their_own() -> None:
+def test_calls_without_ids_get_ids() -> None:
     completion, _ = whole(answer_of(CALL, {"functionCall": {"name": "now", "args": {"zone": "Köln"}, "id": ""}}))
     calls = completion["choices"][0]["message"]["tool_calls"]
     assert [call["id"] for call in calls] == ["call_att_test_0", "call_att_test_1"]
@@ -82,13 +82,13 @@ def test_calls_without_ids_get_ids_of_their_own() -> None:
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_an_id_that_comes_twice_is_not_given_twice() -> None:
+def test_duplicate_call_ids_become_unique() -> None:
     call = {"functionCall": {"name": "now", "id": "x"}}
     calls = whole(answer_of(call, call))[0]["choices"][0]["message"]["tool_calls"]
     assert [each["id"] for each in calls] == ["x", "call_att_test_1"]
 
 
-def test_candidates_of_one_answer_are_kept_apart() -> None:
+def test_candidates_are_kept_separate() -> None:
     first = {"index": 0, "content": {"parts": [CALL]}, "finishReason": "STOP"}
     second = {"index": 1, "content": {"parts": [CALL, TEXT]}}
     completion, answer = whole({"candidates": [first, {**second, "finishReason": "MAX_TOKENS"}]})
@@ -102,7 +102,7 @@ def test_candidates_of_one_answer_are_kept_apart() -> None:
     assert sorted(roles) == [0, 1]
 
 
-def test_a_candidate_that_never_finishes_leaves_the_answer_truncated() -> None:
+def test_an_unfinished_candidate_truncates_the_answer() -> None:
     _, answer = streamed(
         {"candidates": [{"index": 0, "content": {"parts": [TEXT]}}, {"index": 1, "content": {"parts": [TEXT]}}]},
         {"candidates": [{"index": 0, "finishReason": "STOP"}]},
@@ -111,7 +111,7 @@ def test_a_candidate_that_never_finishes_leaves_the_answer_truncated() -> None:
     assert answer.failure.failure_class is FailureClass.TRUNCATED
 
 
-def test_what_comes_after_a_finish_reason_still_counts() -> None:
+def test_output_after_a_finish_reason_still_counts() -> None:
     """Older models say STOP in every piece."""
     chunks, answer = streamed(
         answer_of({"text": "a"}, usageMetadata={"promptTokenCount": 1, "totalTokenCount": 1}),
@@ -135,7 +135,7 @@ def test_usage_may_come_after_the_finish_reason_or_only_before_it() -> None:
     assert early[-1]["choices"] == []
 
 
-def test_thoughts_images_and_executed_code_have_places() -> None:
+def test_thoughts_images_and_executed_code_are_returned() -> None:
     parts: list[dict[str, Any]] = [
         {"text": "Hm. ", "thought": True},
         {"text": "So.", "thought": True},
@@ -152,7 +152,7 @@ def test_thoughts_images_and_executed_code_have_places() -> None:
     assert message["content_parts"] == [parts[2], parts[3], parts[5]]
 
 
-def test_grounding_and_ratings_go_along() -> None:
+def test_grounding_and_ratings_are_passed_on() -> None:
     document = answer_of(TEXT)
     document["candidates"][0] |= {"groundingMetadata": {"webSearchQueries": ["x"]}, "safetyRatings": [], "extra": 1}
     expected = {"google": {"grounding_metadata": {"webSearchQueries": ["x"]}}}
@@ -187,7 +187,7 @@ def test_log_probabilities_in_openais_form() -> None:
     assert streamed(document)[0][0]["choices"][0]["logprobs"] == expected
 
 
-def test_the_time_of_an_answer_is_the_providers() -> None:
+def test_created_is_the_providers_time() -> None:
     assert whole(answer_of(TEXT, createTime="2026-07-22T23:37:37.029264Z"))[0]["created"] == 1784763457
     assert whole(answer_of(TEXT))[0]["created"] == 784111777
     assert whole(answer_of(TEXT, responseId="Ab-1_x"))[0]["id"] == "chatcmpl-Ab-1_x"
@@ -235,7 +235,7 @@ def test_the_time_of_an_answer_is_the_providers() -> None:
         ({"promptTokenCount": True, "totalTokenCount": -1, "candidatesTokenCount": "3"}, TokenUsage()),
     ],
 )  # fmt: skip
-def test_meters_are_disjoint_and_add_up(usage: dict[str, Any], token_usage: TokenUsage) -> None:
+def test_token_counts_are_disjoint_and_add_up(usage: dict[str, Any], token_usage: TokenUsage) -> None:
     completion, answer = whole(answer_of(TEXT, usageMetadata=usage))
     assert answer.token_usage == token_usage
     assert completion["usage"]["prompt_tokens"] == token_usage.prompt
@@ -255,14 +255,14 @@ def test_meters_are_disjoint_and_add_up(usage: dict[str, Any], token_usage: Toke
         ({"trafficType": "ON_DEMAND"}, None),
     ],
 )
-def test_the_tier_is_told_where_prices_differ_by_it(usage: dict[str, str], tier: str | None) -> None:
+def test_priced_service_tiers_are_reported(usage: dict[str, str], tier: str | None) -> None:
     completion, answer = whole(answer_of(TEXT, usageMetadata={**USAGE, **usage}))
     assert answer.service_tier == tier == completion.get("service_tier")
     assert streamed(answer_of(TEXT, usageMetadata={**USAGE, **usage}))[1].service_tier == tier
 
 
 @pytest.mark.parametrize("form", ["list", "bare"])
-def test_the_list_that_comes_without_alt_sse_reads_like_the_events(form: str) -> None:
+def test_a_json_list_reads_like_an_event_stream(form: str) -> None:
     documents = [
         answer_of({"text": 'a "quoted" \\ {brace] 👋'}, finish=None),
         answer_of({"text": "[{"}, finish=None),

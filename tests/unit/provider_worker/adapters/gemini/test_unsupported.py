@@ -52,7 +52,7 @@ def refusal(body: dict[str, Any], **options: Any) -> Failure:
 
 
 @pytest.mark.parametrize(("name", "value"), UNSUPPORTED, ids=[name for name, _ in UNSUPPORTED])
-def test_a_field_that_gemini_has_nothing_for_is_refused_or_dropped(name: str, value: object) -> None:
+def test_unsupported_fields_are_rejected_or_dropped(name: str, value: object) -> None:
     assert refusal({name: value}).param == name
     request = made({name: value}, drop_unsupported=True)
     assert request.dropped == (name,)
@@ -60,7 +60,7 @@ def test_a_field_that_gemini_has_nothing_for_is_refused_or_dropped(name: str, va
 
 
 @pytest.mark.parametrize("body", NEUTRAL, ids=[",".join(body) for body in NEUTRAL])
-def test_a_value_that_asks_for_nothing_is_no_reason_to_refuse(body: dict[str, Any]) -> None:
+def test_neutral_values_are_not_rejected(body: dict[str, Any]) -> None:
     request = made(body)
     assert json.loads(request.content) == content({})
     assert request.dropped == ()
@@ -82,7 +82,7 @@ def test_several_dropped_fields_are_all_reported() -> None:
         ({"web_search_options": {"user_location": {"type": "approximate"}}}, "web_search_options.user_location"),
     ],
 )
-def test_a_field_inside_a_field_is_named_with_its_path(body: dict[str, Any], param: str) -> None:
+def test_nested_fields_are_named_by_path(body: dict[str, Any], param: str) -> None:
     assert refusal(body).param == param
     assert made(body, drop_unsupported=True).dropped == (param,)
 
@@ -140,20 +140,18 @@ def test_a_field_inside_a_field_is_named_with_its_path(body: dict[str, Any], par
         ({"top_logprobs": 2}, "top_logprobs"),
     ],
 )
-def test_a_value_that_nothing_can_be_made_of_is_refused_whatever_may_be_dropped(
-    body: dict[str, Any], param: str
-) -> None:
+def test_invalid_values_are_rejected_even_if_fields_may_be_dropped(body: dict[str, Any], param: str) -> None:
     assert refusal(body).param == param
     assert refusal(body, drop_unsupported=True).param == param
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null"])
-def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_rejected(body: bytes) -> None:
     with pytest.raises(RefusedByAdapter, match="not a JSON object"):
         GEMINI.request(attempt_run(base_url=None), body)
 
 
-def test_a_body_that_is_nested_too_deeply_is_refused() -> None:
+def test_a_too_deeply_nested_body_is_rejected() -> None:
     depth = 5000
     body = b'{"messages":[{"role":"user","content":"x"}],"top_k":' + b"[" * depth + b"]" * depth + b"}"
     with pytest.raises(RefusedByAdapter, match=r"nested too deeply|not a JSON object"):
@@ -180,12 +178,12 @@ def test_effort_is_a_budget_or_a_level_by_generation(model: str, effort: str, co
     ("model", "effort"),
     [("gemini-3-pro", "none"), ("gemini-3.5-flash", "none"), ("gemini-2.5-pro", "none"), ("gemini-2.0-flash", "low")],
 )
-def test_effort_that_a_model_does_not_have_is_refused(model: str, effort: str) -> None:
+def test_efforts_unsupported_by_a_model_are_rejected(model: str, effort: str) -> None:
     assert model in refusal({"reasoning_effort": effort}, model=model).message
     assert made({"reasoning_effort": effort}, model=model, drop_unsupported=True).dropped == ("reasoning_effort",)
 
 
-def test_a_model_that_does_not_think_needs_not_be_told_not_to() -> None:
+def test_effort_none_is_dropped_for_models_that_do_not_think() -> None:
     assert content({"reasoning_effort": "none"}, model="gemini-2.0-flash") == content({}, model="gemini-2.0-flash")
 
 
@@ -200,7 +198,7 @@ def test_images_of_one_request_have_one_resolution() -> None:
     assert "generationConfig" not in content({"messages": [{"role": "user", "content": [image("auto")]}]})
 
 
-def test_vertex_is_told_the_type_of_what_it_has_to_fetch() -> None:
+def test_vertex_gets_the_media_type_of_urls() -> None:
     def by_url(url: str) -> dict[str, Any]:
         return {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
 
@@ -213,7 +211,7 @@ def test_vertex_is_told_the_type_of_what_it_has_to_fetch() -> None:
     assert refusal(by_url("https://pictures.example/1"), vertex=True).param == "messages[0].content[0].image_url.url"
 
 
-def test_files_uploaded_to_ai_studio_are_named_by_their_address() -> None:
+def test_files_uploaded_to_ai_studio_are_named_by_url() -> None:
     body = {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "files/abc"}}]}]}
     assert content(body)["contents"][0]["parts"] == [
         {"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}}
@@ -222,7 +220,7 @@ def test_files_uploaded_to_ai_studio_are_named_by_their_address() -> None:
 
 
 @pytest.mark.parametrize("metadata", [{"Team": "blue"}, {"team": "Blue"}, {"team": 1}, {"1": "a"}])
-def test_metadata_that_is_no_label_is_refused_by_vertex(metadata: dict[str, Any]) -> None:
+def test_invalid_labels_are_rejected_for_vertex(metadata: dict[str, Any]) -> None:
     assert refusal({"metadata": metadata}, vertex=True).param == "metadata"
 
 
@@ -235,13 +233,13 @@ def test_metadata_that_is_no_label_is_refused_by_vertex(metadata: dict[str, Any]
         {"type": "object", "additionalProperties": {"type": "string"}},
     ],
 )
-def test_an_older_model_is_not_given_a_schema_that_it_would_misread(schema: dict[str, Any]) -> None:
+def test_inexpressible_schemas_are_rejected_for_older_models(schema: dict[str, Any]) -> None:
     body = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
     assert refusal(body, model="gemini-2.0-flash").param == "response_format.json_schema.schema"
     assert content(body)["generationConfig"]["responseJsonSchema"] == schema
 
 
-def test_an_older_model_gets_the_schema_of_a_tool_in_googles_subset() -> None:
+def test_older_models_get_tool_schemas_in_googles_subset() -> None:
     parameters = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$defs": {"place": {"type": "object", "properties": {"name": {"const": "Köln"}}}},
@@ -294,7 +292,7 @@ def test_an_older_model_gets_the_schema_of_a_tool_in_googles_subset() -> None:
         ({}, "https://aiplatform.googleapis.com/v1/publishers/google", False),
     ],
 )
-def test_vertex_is_where_the_key_fields_say(fields: dict[str, str], url: str, bearer: bool) -> None:
+def test_key_fields_decide_vertexs_url(fields: dict[str, str], url: str, bearer: bool) -> None:
     request = made({}, vertex=True, key_fields=fields)
     assert request.url == f"{url}/models/gemini-2.5-flash:generateContent"
     assert request.auth == (BEARER if bearer else HeaderAuth("x-goog-api-key", ""))
@@ -303,11 +301,11 @@ def test_vertex_is_where_the_key_fields_say(fields: dict[str, str], url: str, be
 @pytest.mark.parametrize(
     ("name", "value"), [("project", "a/b"), ("location", "evil.example/"), ("location", "US"), ("api_version", "v2/x")]
 )
-def test_key_fields_cannot_lead_a_key_elsewhere(name: str, value: str) -> None:
+def test_key_fields_cannot_redirect_a_key(name: str, value: str) -> None:
     assert refusal({}, vertex=True, key_fields={"project": "acme-1", name: value}).param == name
 
 
-def test_the_address_of_an_attempt_wins_and_model_names_stay_inside_the_path() -> None:
+def test_an_attempts_base_url_wins_and_model_names_stay_inside_the_path() -> None:
     base_url = "http://127.0.0.1:9/v1beta/"
     assert made({}, base_url=base_url, model="models/x?y/../z").url == (
         "http://127.0.0.1:9/v1beta/models/x%3Fy%2F..%2Fz:generateContent"
@@ -332,6 +330,6 @@ def test_the_address_of_an_attempt_wins_and_model_names_stay_inside_the_path() -
         ({"input": "x", "truncate": "END"}, "truncate"),
     ],
 )
-def test_embeddings_that_gemini_cannot_make_are_refused(body: dict[str, Any], param: str) -> None:
+def test_unsupported_embedding_requests_are_rejected(body: dict[str, Any], param: str) -> None:
     for vertex in (False, True):
         assert refusal(body, kind=RequestKind.EMBEDDING, vertex=vertex, model="text-embedding-005").param == param

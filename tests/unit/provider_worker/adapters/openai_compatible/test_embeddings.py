@@ -65,13 +65,13 @@ def test_text_and_tokens_pass(given: object) -> None:
 
 
 @pytest.mark.parametrize("given", ["", [], None, 3, [1, "a"], [[]], [[1], "a"], [1.5], [True], {"a": 1}])
-def test_an_input_that_is_neither_is_refused(given: object) -> None:
+def test_other_input_is_rejected(given: object) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         ask(input=given)
     assert caught.value.failure.param == "input"
 
 
-def test_each_provider_hears_it_in_its_words() -> None:
+def test_parameters_get_each_providers_names() -> None:
     assert json.loads(ask("mistral", dimensions=8).content) == {"model": "e", "input": "hi", "output_dimension": 8}
     assert json.loads(ask("together", encoding_format="base64").content) == {"model": "e", "input": "hi"}
     with pytest.raises(RefusedByAdapter) as caught:
@@ -84,24 +84,24 @@ def test_each_provider_hears_it_in_its_words() -> None:
 
 
 @pytest.mark.parametrize("provider", ["groq", "xai", "deepseek", "perplexity", "huggingface"])
-def test_a_provider_without_embeddings_says_so(provider: str) -> None:
+def test_a_provider_without_embeddings_rejects_them(provider: str) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         ask(provider)
     assert caught.value.failure.param == "model"
     assert "no embeddings" in caught.value.failure.message
 
 
-def test_azure_has_its_own_address() -> None:
+def test_azure_has_its_own_url() -> None:
     assert ask("azure").url == "https://own.example/openai/v1/embeddings"
 
 
-def test_an_unknown_encoding_is_refused() -> None:
+def test_an_unknown_encoding_is_rejected() -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         ask(encoding_format="hex")
     assert caught.value.failure.param == "encoding_format"
 
 
-def test_an_answer_that_is_as_asked_goes_on_as_the_provider_s_bytes() -> None:
+def test_a_matching_response_is_passed_on_byte_for_byte() -> None:
     content = listed([0.1, -0.25])
     answer = answered(content)
     assert answer.failure is None
@@ -119,13 +119,13 @@ def test_numbers_become_base64_and_back() -> None:
 
 
 @hypothesis.given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
-def test_the_encodings_say_the_same(numbers: list[float]) -> None:
+def test_both_encodings_hold_the_same_vector(numbers: list[float]) -> None:
     text = encode_vector(numbers, "base64")
     assert text == packed(*numbers)
     assert encode_vector(text, "float") == numbers
 
 
-def test_rows_come_in_the_order_of_the_inputs() -> None:
+def test_rows_are_in_the_order_of_the_inputs() -> None:
     document = json.loads(listed([1.0], [2.0], [3.0]))
     document["data"].reverse()
     answer = answered(json.dumps(document).encode(), given=["a", "b", "c"])
@@ -163,7 +163,7 @@ def test_missing_indices_objects_and_usage_are_filled_in() -> None:
         (b"", FailureClass.SERVER),
     ],
 )
-def test_what_is_no_list_of_that_many_embeddings_is_a_failure(content: bytes, failure_class: FailureClass) -> None:
+def test_a_list_with_another_number_of_embeddings_is_a_failure(content: bytes, failure_class: FailureClass) -> None:
     answer = answered(content)
     assert answer.failure is not None
     assert answer.failure.failure_class is failure_class

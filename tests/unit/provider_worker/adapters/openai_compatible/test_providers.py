@@ -56,7 +56,7 @@ def refusal(provider: str, given: JsonObject | None = None, /, **body: object) -
     return failure.param
 
 
-def test_the_family_is_whole() -> None:
+def test_the_table_of_providers_is_complete() -> None:
     assert set(NAMES) == {
         "openai", "openrouter", "xai", "groq", "together", "fireworks", "deepinfra", "mistral", "deepseek", "perplexity",
         "huggingface", "azure", "vllm", "ollama", "llamacpp", "custom",
@@ -84,16 +84,16 @@ def test_a_plain_request_goes_out_byte_for_byte(name: str) -> None:
         ("vllm", "https://own.example/v1/chat/completions"),
     ],
 )
-def test_each_has_its_address(name: str, url: str) -> None:
+def test_each_provider_has_its_url(name: str, url: str) -> None:
     assert ask(name).url == url
 
 
-def test_an_attempt_s_own_base_url_comes_before_the_provider_s() -> None:
+def test_an_attempts_base_url_wins() -> None:
     assert ask("openai", base_url="https://proxy.example/v1").url == "https://proxy.example/v1/chat/completions"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_keys_travel_as_bearer_tokens_but_at_azure(name: str) -> None:
+def test_keys_are_bearer_tokens_except_on_azure(name: str) -> None:
     assert ask(name).auth == (HeaderAuth("api-key", "") if name == "azure" else HeaderAuth("authorization", "Bearer "))
 
 
@@ -137,22 +137,22 @@ def test_azure_is_called_in_each_of_its_forms(base_url: str, fields: dict[str, s
 @pytest.mark.parametrize(
     "name", ["together", "fireworks", "deepinfra", "mistral", "deepseek", "perplexity", "ollama", "llamacpp"]
 )
-def test_the_newer_limit_goes_by_its_older_name(name: str) -> None:
+def test_max_completion_tokens_is_renamed_to_max_tokens(name: str) -> None:
     assert sent(ask(name, max_completion_tokens=7)) == {"model": "m", "messages": HELLO, "max_tokens": 7}
     assert sent(ask(name, max_completion_tokens=7, max_tokens=9))["max_tokens"] == 7
     assert sent(ask(name, max_completion_tokens=None, max_tokens=9))["max_tokens"] == 9
 
 
 @pytest.mark.parametrize("name", ["openai", "azure", "openrouter", "xai", "groq", "custom"])
-def test_where_it_is_known_the_newer_limit_stays(name: str) -> None:
+def test_max_completion_tokens_stays_where_supported(name: str) -> None:
     assert sent(ask(name, max_completion_tokens=7))["max_completion_tokens"] == 7
 
 
-def test_mistral_s_seed_has_a_name_of_its_own() -> None:
+def test_mistrals_seed_is_renamed() -> None:
     assert sent(ask("mistral", seed=5)) == {"model": "m", "messages": HELLO, "random_seed": 5}
 
 
-def test_developer_messages_become_system_messages_where_the_role_is_unknown() -> None:
+def test_developer_messages_become_system_messages_if_unsupported() -> None:
     messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}, *HELLO]
     assert sent(ask("mistral", messages=messages))["messages"] == [{"role": "system", "content": "be brief"}, *HELLO]
     assert sent(ask("openai", messages=messages))["messages"] == messages
@@ -178,7 +178,7 @@ def test_developer_messages_become_system_messages_where_the_role_is_unknown() -
         ("openrouter", {"search_domain_filter": ["x.example"]}, "search_domain_filter"),
     ],
 )
-def test_what_a_provider_cannot_do_is_refused_by_name_or_dropped_and_reported(
+def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(
     name: str, body: JsonObject, field: str
 ) -> None:
     assert refusal(name, body) == field
@@ -188,7 +188,7 @@ def test_what_a_provider_cannot_do_is_refused_by_name_or_dropped_and_reported(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_neutral_defaults_are_never_refused(name: str) -> None:
+def test_neutral_values_are_never_rejected(name: str) -> None:
     neutral: JsonObject = {
         "n": 1,
         "logprobs": False,
@@ -218,7 +218,7 @@ def test_unknown_fields_pass_to_everyone() -> None:
         assert sent(ask(name, own_field={"a": [1]}))["own_field"] == {"a": [1]}
 
 
-def test_openrouter_s_own_parameters_reach_openrouter_and_custom_endpoints_only() -> None:
+def test_openrouters_parameters_reach_only_openrouter_and_custom_endpoints() -> None:
     extras: JsonObject = {"provider": {"order": ["x"]}, "models": ["a"], "route": "fallback", "transforms": []}
     assert extras.items() <= sent(ask("openrouter", extras)).items()
     assert extras.items() <= sent(ask("custom", extras)).items()
@@ -228,7 +228,7 @@ def test_openrouter_s_own_parameters_reach_openrouter_and_custom_endpoints_only(
         assert not extras.keys() & sent(request).keys()
 
 
-def test_openrouter_hears_whose_site_it_is() -> None:
+def test_openrouter_gets_the_site_headers() -> None:
     fields = {"site_url": "https://acme.example", "site_name": "Acme"}
     assert {"http-referer": "https://acme.example", "x-title": "Acme"}.items() <= ask(
         "openrouter", fields=fields
@@ -237,7 +237,7 @@ def test_openrouter_hears_whose_site_it_is() -> None:
     assert "http-referer" not in ask("openrouter").headers
 
 
-def test_parts_that_cannot_be_taken_are_refused_by_place() -> None:
+def test_unsupported_parts_are_rejected_by_path() -> None:
     image: JsonObject = {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}
     messages = [*HELLO, {"role": "user", "content": [{"type": "text", "text": "what?"}, image]}]
     assert refusal("deepseek", messages=messages) == "messages[1].content[1].image_url"
@@ -247,14 +247,14 @@ def test_parts_that_cannot_be_taken_are_refused_by_place() -> None:
     assert sent(ask("openai", messages=messages))["messages"] == messages
 
 
-def test_a_message_of_nothing_but_dropped_parts_is_refused_all_the_same() -> None:
+def test_a_message_of_only_dropped_parts_is_rejected() -> None:
     audio: JsonObject = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     with pytest.raises(RefusedByAdapter) as caught:
         ask("groq", drop=True, messages=[{"role": "user", "content": [audio]}])
     assert caught.value.failure.param == "messages[0].content"
 
 
-def test_ollama_takes_images_but_no_links() -> None:
+def test_ollama_takes_data_urls_but_no_links() -> None:
     def message(url: str) -> list[JsonObject]:
         return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
 
@@ -278,17 +278,17 @@ def test_mistral_takes_audio_as_text() -> None:
         ({"logprobs": 2}, {"logprobs": 2}),
     ],
 )
-def test_together_counts_log_probabilities(asked: JsonObject, expected: JsonObject) -> None:
+def test_together_gets_log_probabilities_as_a_count(asked: JsonObject, expected: JsonObject) -> None:
     assert sent(ask("together", asked)) == {"model": "m", "messages": HELLO, **expected}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_streams_report_their_tokens(name: str) -> None:
+def test_streams_request_usage(name: str) -> None:
     options = sent(ask(name, stream=True, stream_options={"include_usage": False})).get("stream_options")
     assert options == (None if name in ("mistral", "perplexity") else {"include_usage": True})
 
 
-def test_the_caller_s_body_is_never_changed_in_place() -> None:
+def test_the_callers_body_is_never_changed_in_place() -> None:
     messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}]
     first = ask("mistral", messages=messages, seed=1, n=1)
     assert sent(ask("mistral", messages=messages, seed=1, n=1)) == sent(first)

@@ -127,7 +127,7 @@ def test_deep_nesting_breaks_no_reader() -> None:
                 check(text, *run(text, [], stream=stream))
 
 
-def test_a_reader_that_is_over_takes_no_harm_from_more() -> None:
+def test_a_finished_reader_ignores_more_data() -> None:
     source = random.Random(7)
     one = reader(stream=True)
     one.feed(delta("stop", content="x") + DONE)

@@ -30,21 +30,21 @@ def test_a_body_that_needs_no_change_goes_out_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False, "include_obfuscation": False}])
-def test_usage_is_asked_for_in_every_stream(options: object) -> None:
+def test_usage_is_requested_in_every_stream(options: object) -> None:
     body = json.dumps({"model": "x", "messages": [], "stream": True, "stream_options": options}).encode()
     sent = json.loads(ADAPTER.request(attempt_run(model="x", stream=True), body).content)
     assert sent["stream_options"] == {**(options if isinstance(options, dict) else {}), "include_usage": True}
     assert "stream_options" not in json.loads(ADAPTER.request(attempt_run(model="x"), b'{"model":"x"}').content)
 
 
-def test_numbers_and_letters_that_strict_readers_refuse_survive() -> None:
+def test_text_rejected_by_strict_parsers_survives() -> None:
     body = b'{"model":"a","seed":123456789012345678901234567890,"messages":[{"role":"user","content":"\\ud83d"}]}'
     sent = ADAPTER.request(attempt_run(model="b"), body).content
     assert b'"\\ud83d"' in sent
     assert json.loads(sent)["messages"] == json.loads(body)["messages"]
 
 
-def test_a_slash_at_the_end_of_the_base_url_is_not_doubled() -> None:
+def test_a_trailing_slash_of_the_base_url_is_not_doubled() -> None:
     assert (
         ADAPTER.request(attempt_run(base_url="https://x.example/v1/"), b"{}").url
         == "https://x.example/v1/chat/completions"
@@ -52,18 +52,18 @@ def test_a_slash_at_the_end_of_the_base_url_is_not_doubled() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null"])
-def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_rejected(body: bytes) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
         ADAPTER.request(attempt_run(), body)
     assert caught.value.failure.failure_class is FailureClass.BAD_REQUEST
     assert caught.value.failure.where is Where.NOT_SENT
 
 
-def test_an_attempt_without_an_address_is_refused() -> None:
+def test_an_attempt_without_a_base_url_is_rejected() -> None:
     with pytest.raises(RefusedByAdapter):
         ADAPTER.request(attempt_run(base_url=None), b"{}")
 
 
-def test_a_provider_without_an_adapter_is_refused_by_name() -> None:
+def test_an_unknown_provider_is_rejected_by_name() -> None:
     with pytest.raises(RefusedByAdapter, match=r"'nobody'.*custom"):
         adapter_for("nobody")

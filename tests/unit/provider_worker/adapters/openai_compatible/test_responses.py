@@ -69,7 +69,7 @@ def test_openais_own_shape_passes_byte_for_byte_without_its_keep_alive() -> None
         (b'{"choices":[{"index":0,"mess', FailureClass.TRUNCATED, None),
     ],
 )
-def test_a_200_that_is_no_answer_is_a_failure(body: bytes, failure_class: FailureClass, status: int | None) -> None:
+def test_a_200_without_an_answer_is_a_failure(body: bytes, failure_class: FailureClass, status: int | None) -> None:
     answer = read(body)
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)
@@ -108,7 +108,7 @@ def test_the_finish_reason_is_openais(message: object, finish_reason: object, ex
     assert json.loads(answer.body)["choices"][0]["finish_reason"] == expected
 
 
-def test_tool_calls_are_made_complete() -> None:
+def test_tool_calls_are_completed() -> None:
     calls = [
         {"function": {"name": "now", "arguments": ""}},
         {"id": "b", "function": {"name": "add", "arguments": {"x": 1}}},
@@ -126,14 +126,14 @@ def test_a_custom_tools_call_stays_as_it_is() -> None:
     assert read(body).body == body
 
 
-def test_arguments_that_were_cut_off_stay_cut_off() -> None:
+def test_truncated_arguments_stay_truncated() -> None:
     calls = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": "unfin'}}]
     assert message_of(read(completion({"content": None, "tool_calls": calls}, "length")))["tool_calls"] == calls
     calls[0]["function"] = {"name": "f", "arguments": ""}
     assert message_of(read(completion({"content": None, "tool_calls": calls}, "length")))["tool_calls"] == calls
 
 
-def test_reasoning_and_content_parts_are_put_where_clients_look() -> None:
+def test_reasoning_and_content_parts_move_to_the_common_fields() -> None:
     assert message_of(read(completion({"content": "x", "reasoning": "hm"})))["reasoning_content"] == "hm"
     message = message_of(
         read(completion({"content": [{"type": "thinking", "thinking": "hm"}, "a", {"type": "text", "text": "b"}]}))
@@ -141,7 +141,7 @@ def test_reasoning_and_content_parts_are_put_where_clients_look() -> None:
     assert message == {"content": "ab", "reasoning_content": "hm"}
 
 
-def test_usage_that_leaves_reasoning_out_is_put_right_for_the_caller() -> None:
+def test_usage_without_reasoning_is_corrected_for_the_caller() -> None:
     usage = {
         "prompt_tokens": 1,
         "completion_tokens": 2,

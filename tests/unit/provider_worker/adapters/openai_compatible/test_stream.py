@@ -63,7 +63,7 @@ def test_json_over_several_data_lines_becomes_one_line() -> None:
     assert json.loads(chunks[0])["choices"][0]["delta"] == {"content": "a\nb"}
 
 
-def test_nothing_goes_out_before_there_is_an_answer() -> None:
+def test_nothing_is_sent_before_there_is_output() -> None:
     reader = StreamReader(attempt_run(stream=True), {})
     assert reader.feed(b": PROCESSING\n\n" + delta(None, role="assistant", content="")) == []
     assert len(reader.feed(delta(None, content="x"))) == 2
@@ -78,7 +78,7 @@ def test_an_error_after_the_role_has_delivered_nothing() -> None:
     assert answer.failure.status == 502
 
 
-def test_an_endless_preamble_is_let_through() -> None:
+def test_an_endless_preamble_is_passed_on() -> None:
     chunks, _ = read(delta(None, role="assistant", content="") * 40)
     assert len(chunks) == 40
 
@@ -106,7 +106,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
-def test_an_error_in_mid_stream_is_a_failure(error: bytes) -> None:
+def test_an_error_mid_stream_is_a_failure(error: bytes) -> None:
     reader = StreamReader(attempt_run(stream=True), {})
     assert len(reader.feed(delta(None, content="half"))) == 1
     assert not reader.over
@@ -149,7 +149,7 @@ def test_usage_seen_before_a_failure_is_kept() -> None:
     ],
     ids=["nothing", "half", "half a chunk", "half a finish", "no finish"],
 )
-def test_a_stream_that_merely_ends_is_truncated(body: bytes) -> None:
+def test_a_stream_without_an_end_is_truncated(body: bytes) -> None:
     _, answer = read(body)
     assert answer.failure is not None
     assert answer.failure.failure_class is FailureClass.TRUNCATED
@@ -157,7 +157,7 @@ def test_a_stream_that_merely_ends_is_truncated(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 2])
-def test_last_pieces_without_their_blank_line_are_delivered_late(missing: int) -> None:
+def test_last_events_without_their_blank_line_are_delivered_late(missing: int) -> None:
     chunks, answer = read_bytes(delta(None, content="a"), delta("stop", content="b")[:-missing])
     assert answer.failure is None
     assert answer.finish_reason == "stop"
@@ -196,13 +196,13 @@ def test_an_empty_answer_is_a_failure_and_delivers_nothing(body: bytes) -> None:
     assert answer.failure.failure_class is FailureClass.SERVER
 
 
-def test_an_answer_that_chose_to_say_nothing_is_whole() -> None:
+def test_an_empty_answer_with_a_finish_reason_is_complete() -> None:
     chunks, answer = read(delta(None, role="assistant", content=""), delta("stop"), DONE)
     assert len(chunks) == 2
     assert answer.failure is None
 
 
-def test_a_piece_that_is_no_json_object_is_a_failure() -> None:
+def test_an_event_that_is_not_a_json_object_is_a_failure() -> None:
     for data in (b"data: {broken\n\n", b"data: 7\n\n", b"data: [1]\n\n"):
         chunks, answer = read(delta(None, content="x"), data, delta("stop"), DONE)
         assert len(chunks) == 1
@@ -230,14 +230,14 @@ def test_a_document_in_place_of_a_stream_is_a_failure(
     assert answer.failure.where is Where.HTTP_200_BODY
 
 
-def test_parallel_calls_that_share_an_index_are_told_apart() -> None:
+def test_parallel_calls_that_share_an_index_are_separated() -> None:
     pieces = [tool(0, f"call_{n}", "add", "") + tool(0, None, None, f'{{"n":{n}}}') for n in range(15)]
     chunks, _ = read(*pieces, delta("tool_calls"), DONE)
     assert sdk_calls(chunks) == [(f"call_{n}", "add", f'{{"n":{n}}}') for n in range(15)]
 
 
 @pytest.mark.parametrize("call_id", [None, ""])
-def test_whole_calls_without_ids_that_share_an_index_are_told_apart(call_id: str | None) -> None:
+def test_complete_calls_without_ids_that_share_an_index_are_separated(call_id: str | None) -> None:
     pieces = tool(0, call_id, "f", '{"a":1}'), tool(0, call_id, "f", '{"a":2}'), tool(0, call_id, "g", "{}")
     chunks, _ = read(*pieces, delta("tool_calls"))
     calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[:3]]  # type: ignore[index]
@@ -260,14 +260,14 @@ def test_a_custom_tools_call_gets_no_arguments() -> None:
     assert b"arguments" not in json.dumps(chunks).encode()
 
 
-def test_groqs_own_field_can_say_why_it_stopped() -> None:
+def test_groqs_own_error_field_is_read() -> None:
     stopped = event({"choices": [{"index": 0, "delta": {}}], "x_groq": {"id": "r", "error": "over_capacity"}})
     _, answer = read(delta(None, content="a"), stopped)
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.where) == (FailureClass.OVERLOADED, Where.MID_STREAM)
 
 
-def test_calls_without_index_or_id_get_one() -> None:
+def test_calls_without_index_or_id_get_both() -> None:
     chunks, _ = read(
         tool(None, None, "a", '{"x":'),
         tool(None, None, None, "1}"),
@@ -304,7 +304,7 @@ def test_a_call_without_arguments_gets_the_empty_object(arguments: object) -> No
     assert sdk_calls(chunks) == [("a", "now", "{}"), ("b", "add", '{"x":1}')]
 
 
-def test_a_call_that_was_cut_off_is_not_completed() -> None:
+def test_a_truncated_call_is_not_completed() -> None:
     chunks, answer = read(tool(0, "a", "now", ""), delta("length"), DONE)
     assert sdk_calls_without_finish(chunks) == [("a", "now", "")]
     assert answer.finish_reason == "length"
@@ -338,7 +338,7 @@ def test_finish_reasons_are_openais(word: str, reason: str) -> None:
     assert ChatCompletionChunk.model_validate(chunks[-1]).choices[0].finish_reason == reason
 
 
-def test_an_unknown_ending_after_a_call_is_a_call() -> None:
+def test_an_unknown_finish_reason_after_a_call_is_tool_calls() -> None:
     assert read(tool(0, "a", "f", "{}"), delta("eos"), DONE)[1].finish_reason == "tool_calls"
 
 
@@ -348,7 +348,7 @@ def test_a_second_finish_reason_does_not_hide_the_calls() -> None:
     assert sdk(chunks).choices[0].finish_reason == "tool_calls"
 
 
-def test_reasoning_is_where_clients_look_for_it_and_where_it_was() -> None:
+def test_reasoning_is_in_the_common_field_and_its_own() -> None:
     chunks, _ = read(delta(None, reasoning="hm"), delta("stop", content="x"), DONE)
     assert chunks[0]["choices"] == [
         {"index": 0, "delta": {"reasoning": "hm", "reasoning_content": "hm"}, "finish_reason": None}
@@ -371,7 +371,7 @@ def test_content_parts_become_text_and_reasoning() -> None:
     ]
 
 
-def test_a_message_in_place_of_a_delta_is_the_delta() -> None:
+def test_a_message_in_place_of_a_delta_is_used() -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}
     chunks, _ = read(event({"id": "c", "object": "x", "created": 1, "model": "m", "choices": [choice]}), DONE)
     assert sdk([{**chunks[0], "object": "chat.completion.chunk"}]).choices[0].message.content == "whole"
@@ -397,13 +397,13 @@ def test_repeated_usage_counts_once_and_the_last_one() -> None:
         assert len(chunks) == (4 if include_usage else 2)
 
 
-def test_usage_that_grows_with_every_chunk_is_shown_at_the_end_only() -> None:
+def test_growing_usage_is_sent_at_the_end_only() -> None:
     growing = [usage_chunk(n, [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]) for n in range(1, 4)]
     chunks, _ = read(*growing, usage_chunk(4, [{"index": 0, "delta": {}, "finish_reason": "stop"}]), include_usage=True)
     assert [bool(chunk["usage"]) for chunk in chunks] == [False, False, False, True]
 
 
-def test_usage_inside_of_groqs_own_field_is_found_and_shown_only_if_asked_for() -> None:
+def test_usage_in_groqs_own_field_is_read_and_sent_only_if_requested() -> None:
     body = event(
         {
             "id": "c",
@@ -418,7 +418,7 @@ def test_usage_inside_of_groqs_own_field_is_found_and_shown_only_if_asked_for() 
     assert read(delta(None, content="x"), body, DONE, include_usage=True)[0][1]["usage"] == USAGE
 
 
-def test_a_chunk_without_choices_goes_on_only_if_it_tells_something() -> None:
+def test_a_chunk_without_choices_is_sent_only_with_content() -> None:
     silent = event({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": None})
     telling = event({"id": "c", "moderation": {"flagged": False}})
     chunks, _ = read(delta(None, content="x"), silent, telling, delta("stop"), DONE)
@@ -426,7 +426,7 @@ def test_a_chunk_without_choices_goes_on_only_if_it_tells_something() -> None:
     assert chunks[1] == {"id": "c", "moderation": {"flagged": False}, "choices": []}
 
 
-def test_an_empty_model_name_is_not_the_model_served() -> None:
+def test_an_empty_model_name_is_ignored() -> None:
     azure = event({"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
     chunks, answer = read(azure, delta(None, content="x"), delta("stop"), DONE)
     assert answer.model_served == "m-1"
@@ -434,13 +434,13 @@ def test_an_empty_model_name_is_not_the_model_served() -> None:
 
 
 @pytest.mark.parametrize("broken", [b"-Infinity", b"NaN", b'"\xed\xa0\xbd"'])
-def test_no_chunk_goes_on_that_callers_cannot_parse(broken: bytes) -> None:
+def test_every_chunk_sent_is_strict_json(broken: bytes) -> None:
     odd = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"x":' + broken + b"}}]}\n\n"
     for chunks, _ in (read_bytes(odd), read_bytes(delta(None, content="a"), odd)):
         assert orjson.loads(chunks[-1].replace(b"\\ud83d", b""))["choices"][0]["delta"] == {"content": "a"}
 
 
-def test_half_a_character_survives() -> None:
+def test_a_lone_surrogate_survives() -> None:
     # Hand-made: a surrogate pair cut in two by a provider that escapes token by token.
     halves = b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n'
     chunks, _ = read_bytes(halves, delta("stop"), DONE)
@@ -453,7 +453,7 @@ def test_a_huge_event_is_a_failure() -> None:
     assert "1 MiB" in answer.failure.message
 
 
-def test_more_choices_than_can_be_asked_for_are_a_failure() -> None:
+def test_too_many_choices_are_a_failure() -> None:
     choices = [{"index": n, "delta": {"content": "x"}} for n in range(200)]
     _, answer = read(event({"choices": choices}), DONE)
     assert answer.failure is not None

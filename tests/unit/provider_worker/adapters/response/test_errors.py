@@ -117,7 +117,7 @@ def test_a_body_does_not_contradict_a_status(status: int, error: dict[str, objec
     assert failure_of_response(status, {}, json.dumps({"error": error}).encode()).failure_class is expected
 
 
-def test_moderation_in_nested_json_text_is_found() -> None:
+def test_moderation_in_nested_json_is_found() -> None:
     raw = json.dumps({"error": {"code": "content_policy_violation", "message": "The prompt was refused."}})
     body = {
         "error": {"code": 403, "message": "Provider returned error", "metadata": {"raw": raw, "provider_name": "X"}}
@@ -135,7 +135,7 @@ def test_an_error_in_a_list_in_nested_text_is_found() -> None:
     assert (failure.message, failure.retry_after_ms) == ("Retry in 9.5s.", 9000)
 
 
-def test_nested_text_that_is_no_json_is_the_message() -> None:
+def test_nested_text_that_is_not_json_is_the_message() -> None:
     body = {"error": {"code": 502, "message": "Provider returned error", "metadata": {"raw": "<h1>Bad gateway</h1>"}}}
     assert failure_of_response(502, {}, json.dumps(body).encode()).message == "Bad gateway"
 
@@ -205,7 +205,7 @@ def test_messages_are_short() -> None:
     assert len(failure_of_response(400, {}, b"word " * 10_000).message) <= 600
 
 
-def test_codes_that_are_no_words_are_not_shown() -> None:
+def test_codes_that_are_not_plain_words_are_dropped() -> None:
     codes: tuple[object, ...] = ("sk-live-ABC123456", "a b", "x" * 100, 7, None, {})
     for code in codes:
         failure = failure_of_response(400, {}, json.dumps({"error": {"code": code, "message": "m"}}).encode())
@@ -238,7 +238,7 @@ DATE = "Tue, 07 Oct 2025 13:56:00 GMT"
         ({}, None),
     ],
 )
-def test_how_long_to_wait(headers: dict[str, str], retry_after_ms: int | None) -> None:
+def test_retry_headers_set_the_wait(headers: dict[str, str], retry_after_ms: int | None) -> None:
     assert failure_of_response(429, headers, b"").retry_after_ms == retry_after_ms
 
 
@@ -259,19 +259,19 @@ def test_how_long_to_wait(headers: dict[str, str], retry_after_ms: int | None) -
         ("try again in 5 models", None),
     ],
 )
-def test_a_wait_that_only_the_message_names(message: str, retry_after_ms: int | None) -> None:
+def test_the_wait_may_be_in_the_message(message: str, retry_after_ms: int | None) -> None:
     body = json.dumps({"error": {"message": message}}).encode()
     assert failure_of_response(429, {}, body).retry_after_ms == retry_after_ms
     assert failure_of_response(429, {"retry-after": "3"}, body).retry_after_ms == 3000
     assert failure_of_error({"message": message}, Where.MID_STREAM, {}).retry_after_ms == retry_after_ms
 
 
-def test_a_wait_in_googles_details_counts_more_than_the_message() -> None:
+def test_the_wait_in_googles_details_wins_over_the_message() -> None:
     error = {"message": "Please retry in 36.13s.", "details": [{"reason": "X"}, {"retryDelay": "36s"}]}
     assert failure_of_response(429, {}, json.dumps([{"error": error}]).encode()).retry_after_ms == 36_000
 
 
-def test_a_reset_moment_in_the_body_counts_from_the_answers_date() -> None:
+def test_a_reset_time_in_the_body_is_relative_to_the_responses_date() -> None:
     error = {
         "code": 429,
         "message": "free-models-per-min",
@@ -299,7 +299,7 @@ def test_a_reset_moment_in_the_body_counts_from_the_answers_date() -> None:
         (True, C.SERVER, None),
     ],
 )
-def test_an_error_inside_a_200_brings_its_own_status_or_that_of_its_code(
+def test_an_error_inside_a_200_has_its_own_status_or_its_codes(
     error: object, failure_class: FailureClass, status: int | None
 ) -> None:
     failure = failure_of_error(error, Where.MID_STREAM, {"retry-after": "2"})
@@ -307,7 +307,7 @@ def test_an_error_inside_a_200_brings_its_own_status_or_that_of_its_code(
     assert failure.retry_after_ms is None, "some providers send retry-after with every 200"
 
 
-def test_the_judge_has_eight_classes() -> None:
+def test_there_are_eight_coarse_classes() -> None:
     assert {coarse_class(failure_class) for failure_class in FailureClass} == {
         "auth", "rate_limit", "overloaded", "context_length", "content_filter", "not_found", "bad_request", "server"
     }  # fmt: skip
@@ -344,7 +344,7 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(JSON, st.integers(100, 599))
-def test_no_error_body_is_too_strange(document: object, status: int) -> None:
+def test_any_error_body_is_read(document: object, status: int) -> None:
     body = json.dumps(document).encode()
     assert failure_of_response(status, {}, body).message
     parsed = parse_object(body)
@@ -355,5 +355,5 @@ def test_no_error_body_is_too_strange(document: object, status: int) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(100, 599), st.text(max_size=30))
-def test_no_bytes_are_too_strange(body: bytes, status: int, retry_after: str) -> None:
+def test_any_bytes_are_read(body: bytes, status: int, retry_after: str) -> None:
     assert failure_of_response(status, {"retry-after": retry_after, "date": retry_after}, body).message

@@ -21,13 +21,13 @@ from services.provider_worker.adapters.response.errors import (
         (b"[]", FailureClass.SERVER, "not a JSON object"),
     ],
 )
-def test_a_body_that_is_no_object_says_why(content: bytes, failure_class: FailureClass, detail: str) -> None:
+def test_a_body_that_is_not_an_object_is_explained(content: bytes, failure_class: FailureClass, detail: str) -> None:
     failure = failure_of_invalid_body(content)
     assert (failure.failure_class, failure.where) == (failure_class, Where.HTTP_200_BODY)
     assert detail in failure.message
 
 
-def test_a_stream_without_its_end_is_cut_off_in_the_middle_and_a_useless_answer_is_the_servers() -> None:
+def test_a_truncated_stream_is_mid_stream_and_an_invalid_response_is_a_server_failure() -> None:
     assert (truncated_stream().failure_class, truncated_stream().where) == (FailureClass.TRUNCATED, Where.MID_STREAM)
     failure = invalid_response("It says nothing.")
     assert (failure.failure_class, failure.message) == (FailureClass.SERVER, "It says nothing.")

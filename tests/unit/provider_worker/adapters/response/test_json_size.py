@@ -20,11 +20,11 @@ from services.provider_worker.adapters.response.json_text import MAX_PARTS, pars
         b'{"choices":[' + b"0.1," * (4 * MAX_PARTS) + b"0]}",
     ],
 )
-def test_more_parts_than_fit_are_no_document(body: bytes) -> None:
+def test_a_document_with_too_many_parts_is_not_parsed(body: bytes) -> None:
     assert parse_object(body) is None
 
 
-def test_large_honest_documents_are_read() -> None:
+def test_large_regular_documents_are_read() -> None:
     code = json.dumps({"choices": [{"message": {"content": '{"a": [1, 2], "b": {}}\\"' * 200_000}}]}).encode()
     assert code.count(b"{") + code.count(b"[") + code.count(b":") > MAX_PARTS
     assert parse_object(code) == json.loads(code)
@@ -50,7 +50,7 @@ def parts_of(value: object) -> int:
 
 
 @given(_DOCUMENTS, st.integers(1, 12), st.integers(0, 40))
-def test_what_stands_in_strings_does_not_count_wherever_the_text_is_cut(value: object, step: int, limit: int) -> None:
+def test_content_of_strings_does_not_count_wherever_the_text_is_cut(value: object, step: int, limit: int) -> None:
     text = json.dumps(value).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(documents, "_STEP_BYTES", step)

@@ -18,7 +18,7 @@ from services.provider_worker.adapters.response.json_text import RepairedObject,
         (b'{"a":5.829126566113866e-6}', 5.829126566113866e-6),
     ],
 )
-def test_what_is_read_can_be_written_as_strict_json(text: bytes, value: object) -> None:
+def test_parsed_documents_render_as_strict_json(text: bytes, value: object) -> None:
     document = parse_object(text)
     assert document == {"a": value}
     assert json.loads(render(document), parse_constant=pytest.fail) == document
@@ -36,7 +36,7 @@ def test_what_is_read_can_be_written_as_strict_json(text: bytes, value: object) 
         (b'{"a":1}', False),
     ],
 )
-def test_what_others_cannot_read_is_marked_as_mended(text: bytes, mended: bool) -> None:
+def test_documents_invalid_for_strict_parsers_are_marked_as_repaired(text: bytes, mended: bool) -> None:
     document = parse_object(text)
     assert document is not None
     assert isinstance(document, RepairedObject) is mended
@@ -44,14 +44,14 @@ def test_what_others_cannot_read_is_marked_as_mended(text: bytes, mended: bool) 
         assert json.loads(text) is not None
 
 
-def test_infinity_beside_a_large_integer_is_still_no_json() -> None:
+def test_infinity_beside_a_large_integer_is_repaired() -> None:
     document = parse_object(b'{"a":1e400,"b":123456789012345678901234567890}')
     assert document is not None
     assert json.loads(render(document), parse_constant=pytest.fail) == {"a": None, "b": 123456789012345678901234567890}
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"7", b"null", b"{", b"\xff", b"[" * 100_000])
-def test_what_is_no_object_is_nothing(text: bytes) -> None:
+def test_anything_but_an_object_is_null(text: bytes) -> None:
     assert parse_object(text) is None
 
 

@@ -23,13 +23,13 @@ def test_every_line_end_ends_a_line(end: bytes) -> None:
     assert events_of(*(body[at : at + 1] for at in range(len(body)))) == expected
 
 
-def test_comments_unknown_fields_and_events_without_data_are_nothing() -> None:
+def test_comments_unknown_fields_and_events_without_data_are_ignored() -> None:
     assert events_of(b": OPENROUTER PROCESSING\n\nid: 7\nretry: 5\n\nevent: ping\n\ndata: x\n\n") == [
         ServerSentEvent(b"", b"x")
     ]
 
 
-def test_only_one_space_after_the_colon_is_no_part_of_the_value() -> None:
+def test_one_space_after_the_colon_is_dropped() -> None:
     assert events_of(b"data:  two spaces\n\ndata\n\n") == [
         ServerSentEvent(b"", b" two spaces"),
         ServerSentEvent(b"", b""),
@@ -44,7 +44,7 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
     assert events_of(b"data: x\n\ndata: [DO", b"NE]") == [ServerSentEvent(b"", b"x"), ServerSentEvent(b"", b"[DONE]")]
 
 
-def test_an_event_above_the_limit_ends_the_reading() -> None:
+def test_an_event_above_the_limit_overflows() -> None:
     for body in (b"data: " + b"x" * 2000, b"data: x\n" * 2000):
         parser = EventParser(1024)
         assert parser.feed(b"data: before\n\n") == [ServerSentEvent(b"", b"before")]
@@ -84,9 +84,7 @@ def test_any_cutting_gives_the_same_events(lines: list[tuple[bytes, bytes]], see
         (b"data: a}\ndata: b\n\n", [(b"", b"a}\nb")]),
     ],
 )
-def test_events_without_blank_lines_between_them_are_told_apart_where_json_is(
-    body: bytes, events: list[tuple[bytes, bytes]]
-) -> None:
+def test_json_events_without_blank_lines_are_separated(body: bytes, events: list[tuple[bytes, bytes]]) -> None:
     for size in (1, 3, len(body)):
         parser = EventParser()
         read = [event for at in range(0, len(body), size) for event in parser.feed(body[at : at + size])]

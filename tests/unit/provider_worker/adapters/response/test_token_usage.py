@@ -19,7 +19,7 @@ OVERLAPPING = {
 }
 
 
-def test_details_are_taken_out_of_their_sums() -> None:
+def test_details_are_subtracted_from_their_sums() -> None:
     usage = read_usage(OVERLAPPING)
     assert usage is not None
     assert usage.token_usage == TokenUsage(
@@ -28,7 +28,7 @@ def test_details_are_taken_out_of_their_sums() -> None:
     assert usage.openai is OVERLAPPING
 
 
-def test_reasoning_outside_of_the_completion_is_added_where_the_total_proves_it() -> None:
+def test_reasoning_outside_the_completion_is_added_if_the_total_proves_it() -> None:
     # xAI's shape, numbers from a recording.
     node = {
         "prompt_tokens": 331,
@@ -47,7 +47,7 @@ def test_reasoning_outside_of_the_completion_is_added_where_the_total_proves_it(
 
 
 @pytest.mark.parametrize("total", [120, 270], ids=["total-without-cache", "total-with-cache"])
-def test_cached_tokens_outside_of_the_prompt_are_added(total: int) -> None:
+def test_cached_tokens_outside_the_prompt_are_added(total: int) -> None:
     # Hand-made after Grok on Azure, where more tokens are cached than the prompt has.
     node = {
         "prompt_tokens": 100,
@@ -76,7 +76,7 @@ def test_cached_and_reasoning_tokens_can_both_be_outside() -> None:
     assert usage.token_usage == TokenUsage(input=100, cached_read=50, output=20, reasoning=30)
 
 
-def test_tokens_that_only_the_total_knows_are_hidden_thinking() -> None:
+def test_tokens_only_in_the_total_are_hidden_reasoning() -> None:
     # Hand-made after Gemini's compatible endpoint.
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40})
     assert usage is not None
@@ -84,7 +84,7 @@ def test_tokens_that_only_the_total_knows_are_hidden_thinking() -> None:
     assert usage.openai["completion_tokens_details"] == {"reasoning_tokens": 25}
 
 
-def test_cache_hits_at_the_top_level_are_read_and_shown_where_openai_has_them() -> None:
+def test_top_level_cache_hits_move_to_openais_field() -> None:
     # Hand-made after older DeepSeek answers, which have no details.
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_cache_hit_tokens": 8})
     assert usage is not None
@@ -101,7 +101,7 @@ def test_a_missing_total_is_the_sum() -> None:
 @pytest.mark.parametrize(
     "node", [None, [], "12", {}, {"prompt_tokens": None}, {"total_tokens": -1}, {"total_tokens": True}]
 )
-def test_what_is_no_usage_is_not_reported(node: object) -> None:
+def test_anything_but_usage_is_not_reported(node: object) -> None:
     assert read_usage(node) is None
     assert usage_and_cost(read_usage(node)) == (TokenUsage(), UsageSource.NONE, None)
 
@@ -125,7 +125,7 @@ def test_the_reported_cost_is_the_text_the_provider_wrote(cost: object, amount: 
 
 
 @pytest.mark.parametrize("cost", [None, True, -1, float("nan"), float("inf"), "dear", 1e300, [], {}])
-def test_what_is_no_amount_is_no_cost(cost: object) -> None:
+def test_an_invalid_amount_is_no_cost(cost: object) -> None:
     assert read_cost({"cost": cost}) is None
 
 
@@ -141,7 +141,7 @@ DETAILS = st.one_of(
 
 @settings(deadline=None)
 @given(prompt=COUNTS, completion=COUNTS, total=COUNTS, prompts=DETAILS, completions=DETAILS)
-def test_meters_always_add_up_to_the_total_the_caller_is_shown(
+def test_token_counts_add_up_to_the_callers_total(
     prompt: object, completion: object, total: object, prompts: object, completions: object
 ) -> None:
     node: dict[str, object] = {
@@ -165,7 +165,7 @@ def test_meters_always_add_up_to_the_total_the_caller_is_shown(
 
 @settings(deadline=None)
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
-def test_a_consistent_report_is_left_as_it_is(fresh: int, cached: int, output: int, reasoning: int) -> None:
+def test_a_consistent_report_is_unchanged(fresh: int, cached: int, output: int, reasoning: int) -> None:
     node = {
         "prompt_tokens": fresh + cached,
         "completion_tokens": output + reasoning,
