@@ -20,7 +20,7 @@ from tests.support.providers.recorded_traffic import (
     line_of_completion,
     line_of_error,
     mismatches,
-    rechunked,
+    rechunk,
 )
 from tests.support.providers.upstream import ProviderRequest, Reply, pieces_of, running_upstream
 from tests.support.system.keyferry_system import KeyferrySystem
@@ -35,7 +35,7 @@ def replayed(request: ProviderRequest) -> Reply:
     name, _, seed = request.body["model"].rpartition("@")
     case = CASES[name]
     headers = {key: value for key, value in case.headers.items() if key not in _HOP_BY_HOP}
-    return Reply(case.status, headers, pieces_of(*rechunked(case.body, int(seed))))
+    return Reply(case.status, headers, pieces_of(*rechunk(case.body, int(seed))))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def outcome(client: openai.OpenAI, case: Case, model: str) -> JsonObject:
         return line_of_error(
             case,
             status=own.get("provider_status"),
-            judged_class=coarse_class(FailureClass(own["failure"])),
+            coarse_class=coarse_class(FailureClass(own["failure"])),
             where=own["where"],
             retry_after_ms=own.get("retry_after_ms"),
         )

@@ -1,4 +1,4 @@
-"""The guide to adding a provider, followed word by word: its recording, its row, what both come to."""
+"""The guide to adding a provider, followed step by step: its recording, its row, their results."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ JsonObject = dict[str, object]
 
 @pytest.fixture
 def row() -> CompatibleProvider:
-    """The row of the guide, as if it stood in the file of rows."""
+    """The row of the guide, as if it were in the table."""
     [text] = [block.text for block in GUIDE.blocks if block.language == "text"]
     names: dict[str, object] = dict(vars(compatible))
     exec(text, names)
@@ -42,8 +42,8 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def line(output: str) -> JsonObject:
-    told: JsonObject = json.loads(output)
-    return told
+    parsed: JsonObject = json.loads(output)
+    return parsed
 
 
 def test_the_recording_replays_without_a_row_and_with_one(
@@ -57,14 +57,14 @@ def test_the_recording_replays_without_a_row_and_with_one(
     after = capsys.readouterr()
     assert after.err == ""
     assert line(after.out) == line(before.out)
-    told = line(after.out)
-    assert (told["text"], told["reasoning_text"], told["finish_reason"], told["error"]) == (
+    result = line(after.out)
+    assert (result["text"], result["reasoning_text"], result["finish_reason"], result["error"]) == (
         "Hello",
         "Short.",
         "stop",
         None,
     )
-    usage = told["usage"]
+    usage = result["usage"]
     assert isinstance(usage, dict)
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (9, 4, 13)
 
@@ -90,17 +90,17 @@ def test_the_row_does_what_the_guide_says(row: CompatibleProvider) -> None:
 
 
 def test_extras_are_sent_to_no_other_provider(row: CompatibleProvider) -> None:
-    family = (*compatible.COMPATIBLE_PROVIDERS, row)
+    providers = (*compatible.COMPATIBLE_PROVIDERS, row)
     for other in compatible.COMPATIBLE_PROVIDERS:
-        assert ("acme_search" in foreign_extras(other, family)) == (other.name != "custom")
-    assert "acme_search" not in foreign_extras(row, family)
+        assert ("acme_search" in foreign_extras(other, providers)) == (other.name != "custom")
+    assert "acme_search" not in foreign_extras(row, providers)
 
 
 def test_the_guide_names_every_field_of_a_row() -> None:
-    told = GUIDE.text
+    guide = GUIDE.text
     fields = [*compatible.CompatibleProvider.__slots__, *ChatCapabilities.__slots__]
     silent = {"name", "chat", "embeddings_path", "takes_any_extra"}
-    assert [field for field in fields if f"`{field}`" not in told and field not in silent] == []
+    assert [field for field in fields if f"`{field}`" not in guide and field not in silent] == []
 
 
 def test_the_providers_page_is_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from tests.support.providers.recorded_traffic import (
     folder,
     line_of_error,
     mismatches,
-    rechunked,
+    rechunk,
     recorded_cases,
 )
 
@@ -60,7 +60,7 @@ def test_recorded_embeddings_match_their_expectation(case: Case) -> None:
     request = adapter.request(run, caller_body(recorded))
     for seed in range(REPLAYS):
         reader = adapter.reader(run, request, case.status, case.headers)
-        for piece in rechunked(case.body, seed):
+        for piece in rechunk(case.body, seed):
             assert reader.feed(piece) == []
         assert mismatches(case, describe_outcome(recorded, [], reader.close())) == [], f"seed {seed}"
 
@@ -98,6 +98,6 @@ def test_a_wrong_answer_is_found() -> None:
     assert mismatches(case, {**line, "text": "another text"}) != []
     assert mismatches(case, {**line, "usage": {}}) != []
     assert (
-        mismatches(case, line_of_error(case, status=500, judged_class="server", where="mid_stream", retry_after_ms=0))
+        mismatches(case, line_of_error(case, status=500, coarse_class="server", where="mid_stream", retry_after_ms=0))
         != []
     )

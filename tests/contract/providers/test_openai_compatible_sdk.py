@@ -1,4 +1,4 @@
-"""What goes to a provider of the OpenAI family means what the vendor's own SDK says for the same request.
+"""Requests to OpenAI-compatible providers compared with those of the vendors' own SDKs.
 
 Both are sent to a server on loopback: the SDK called in the vendor's words, the adapter given OpenAI's. Paths, key headers and
 bodies have to be the same, but for fields that SDKs add to say nothing.
@@ -62,7 +62,7 @@ SCHEMA: JsonObject = {
 }
 
 
-def answered(asked: ProviderRequest) -> Reply:
+def sdk_response(asked: ProviderRequest) -> Reply:
     if asked.path.endswith("/embeddings"):
         rows = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
         usage = {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}
@@ -72,12 +72,12 @@ def answered(asked: ProviderRequest) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def vendor() -> Iterator[Upstream]:
-    with running_upstream(answered) as running:
+def sdk_request() -> Iterator[Upstream]:
+    with running_upstream(sdk_response) as running:
         yield running
 
 
-def ours(
+def adapter_request(
     provider: str, body: JsonObject, base_url: str, *, kind: RequestKind = RequestKind.CHAT, **fields: str
 ) -> UpstreamRequest:
     stream = body.get("stream") is True
@@ -121,51 +121,55 @@ SPOKEN_THROUGH_OPENAI = [
     ("ollama", {**FULL, "tool_choice": "auto", "seed": 3, "response_format": SCHEMA}),
     ("llamacpp", FULL | {"seed": 3, "response_format": SCHEMA}),
 ]
-"""Vendors that tell their users to take OpenAI's SDK."""
+"""Vendors that recommend OpenAI's SDK."""
 
 
 @pytest.mark.parametrize(("provider", "body"), SPOKEN_THROUGH_OPENAI)
-def test_chat_matches_openais_sdk(vendor: Upstream, provider: str, body: JsonObject) -> None:
-    with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
+def test_chat_matches_openais_sdk(sdk_request: Upstream, provider: str, body: JsonObject) -> None:
+    with openai.OpenAI(base_url=sdk_request.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**body)
     # Ollama does what `auto` says and has no name for it.
     says_nothing = {"tool_choice": "auto"} if provider == "ollama" else {}
-    assert_same(ours(provider, body, vendor.base_url), vendor.calls[-1].request, says_nothing=says_nothing)
+    assert_same(
+        adapter_request(provider, body, sdk_request.base_url), sdk_request.calls[-1].asked, says_nothing=says_nothing
+    )
 
 
 @pytest.mark.parametrize("provider", ["openai", "vllm", "ollama", "llamacpp", "openrouter"])
-def test_embeddings_match_openais_sdk(vendor: Upstream, provider: str) -> None:
-    with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
+def test_embeddings_match_openais_sdk(sdk_request: Upstream, provider: str) -> None:
+    with openai.OpenAI(base_url=sdk_request.base_url, api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
-    assert_same(ours(provider, body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
+    assert_same(
+        adapter_request(provider, body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].asked
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_azures_older_form(vendor: Upstream, stream: bool) -> None:
-    endpoint = vendor.base_url.removesuffix("/v1")
+def test_azures_older_form(sdk_request: Upstream, stream: bool) -> None:
+    endpoint = sdk_request.base_url.removesuffix("/v1")
     body = {**FULL, "model": "deployed", "stream": stream}
     detail = body | ({"stream_options": {"include_usage": True}} if stream else {})
     with openai.AzureOpenAI(azure_endpoint=endpoint, api_key=KEY, api_version="2024-10-21", max_retries=0) as client:
         answer = client.chat.completions.create(**detail)
         if stream:
             assert list(answer)
-    request = ours("azure", body, endpoint, api_version="2024-10-21")
-    assert_same(request, vendor.calls[-1].request)
+    request = adapter_request("azure", body, endpoint, api_version="2024-10-21")
+    assert_same(request, sdk_request.calls[-1].asked)
 
 
-def test_azures_newer_form(vendor: Upstream) -> None:
-    endpoint = vendor.base_url.removesuffix("/v1")
+def test_azures_newer_form(sdk_request: Upstream) -> None:
+    endpoint = sdk_request.base_url.removesuffix("/v1")
     with openai.OpenAI(
         base_url=f"{endpoint}/openai/v1", api_key="unused", default_headers={"api-key": KEY}, max_retries=0
     ) as client:
         client.chat.completions.create(**FULL)
-    assert_same(ours("azure", FULL, endpoint), vendor.calls[-1].request)
+    assert_same(adapter_request("azure", FULL, endpoint), sdk_request.calls[-1].asked)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_groq(vendor: Upstream, stream: bool) -> None:
-    base_url = vendor.base_url.removesuffix("/v1") + "/openai/v1"
+def test_groq(sdk_request: Upstream, stream: bool) -> None:
+    base_url = sdk_request.base_url.removesuffix("/v1") + "/openai/v1"
     detail: JsonObject = {**FULL, "seed": 3, "stop": ["x"], "reasoning_effort": "low", "response_format": SCHEMA}
     detail |= {"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [IMAGE]}]}
     with groq.Groq(base_url=base_url.removesuffix("/openai/v1"), api_key=KEY, max_retries=0) as client:
@@ -174,31 +178,33 @@ def test_groq(vendor: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     body = {**detail, "stream": stream}
-    assert_same(ours("groq", body, base_url), vendor.calls[-1].request)
+    assert_same(adapter_request("groq", body, base_url), sdk_request.calls[-1].asked)
 
 
-def test_together(vendor: Upstream) -> None:
+def test_together(sdk_request: Upstream) -> None:
     said = {**FULL, "seed": 3, "stop": ["x"], "n": 2, "logit_bias": {"1": 2.0}, "response_format": SCHEMA}
-    with together.Together(base_url=vendor.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
+    with together.Together(base_url=sdk_request.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**said, logprobs=2)
     asked = said | {"logprobs": True, "top_logprobs": 2, "max_completion_tokens": 50, "parallel_tool_calls": True}
     del asked["max_tokens"]
-    assert_same(ours("together", asked, vendor.base_url), vendor.calls[-1].request)
+    assert_same(adapter_request("together", asked, sdk_request.base_url), sdk_request.calls[-1].asked)
 
 
-def test_togethers_embeddings(vendor: Upstream) -> None:
-    with together.Together(base_url=vendor.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
+def test_togethers_embeddings(sdk_request: Upstream) -> None:
+    with together.Together(base_url=sdk_request.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
-    assert_same(ours("together", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
+    assert_same(
+        adapter_request("together", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].asked
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_mistral(vendor: Upstream, stream: bool) -> None:
+def test_mistral(sdk_request: Upstream, stream: bool) -> None:
     audio = {"type": "input_audio", "input_audio": "AAAA"}
     messages = [*CONVERSATION, {"role": "user", "content": [IMAGE, audio]}]
     said = {**FULL, "messages": messages, "random_seed": 3, "stop": ["x"], "n": 2, "parallel_tool_calls": False}
-    with Mistral(api_key=KEY, server_url=vendor.base_url.removesuffix("/v1")) as client:
+    with Mistral(api_key=KEY, server_url=sdk_request.base_url.removesuffix("/v1")) as client:
         if stream:
             with client.chat.stream(**said) as events:
                 assert list(events)
@@ -209,24 +215,28 @@ def test_mistral(vendor: Upstream, stream: bool) -> None:
     asked = {**said, "messages": [*conversation, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
     asked |= {"max_completion_tokens": 50, "stream": stream, "stream_options": {"include_usage": True}}
     del asked["random_seed"], asked["max_tokens"]
-    theirs = vendor.calls[-1].request
+    theirs = sdk_request.calls[-1].asked
     for message in theirs.body["messages"]:
         assert message.pop("prefix", False) is False
         for call in message.get("tool_calls", ()):
             assert call.pop("index", 0) == 0
-    request = ours("mistral", asked, vendor.base_url)
+    request = adapter_request("mistral", asked, sdk_request.base_url)
     assert_same(request, theirs)
 
 
-def test_mistrals_embeddings(vendor: Upstream) -> None:
-    with Mistral(api_key=KEY, server_url=vendor.base_url.removesuffix("/v1")) as client:
+def test_mistrals_embeddings(sdk_request: Upstream) -> None:
+    with Mistral(api_key=KEY, server_url=sdk_request.base_url.removesuffix("/v1")) as client:
         client.embeddings.create(model="m", inputs=["hello"], output_dimension=8, encoding_format="float")
     body = {"model": "m", "input": ["hello"], "dimensions": 8, "encoding_format": "float"}
-    assert_same(ours("mistral", body, vendor.base_url, kind=RequestKind.EMBEDDING), vendor.calls[-1].request)
+    assert_same(
+        adapter_request("mistral", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].asked
+    )
 
 
-def test_the_comparison_finds_a_difference(vendor: Upstream) -> None:
-    with openai.OpenAI(base_url=vendor.base_url, api_key=KEY, max_retries=0) as client:
+def test_the_comparison_finds_a_difference(sdk_request: Upstream) -> None:
+    with openai.OpenAI(base_url=sdk_request.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**FULL)
     with pytest.raises(AssertionError):
-        assert_same(ours("openai", {**FULL, "max_tokens": 51}, vendor.base_url), vendor.calls[-1].request)
+        assert_same(
+            adapter_request("openai", {**FULL, "max_tokens": 51}, sdk_request.base_url), sdk_request.calls[-1].asked
+        )

@@ -1,4 +1,4 @@
-"""The replay tool: every recording through the real client, server and adapter, judged as acceptance judges it."""
+"""The replay tool: every recording through the real client, server and adapter, compared with its expectation."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def lines(output: str) -> list[JsonObject]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-def written(path: Path, **changes: object) -> Path:
+def write_recording(path: Path, **changes: object) -> Path:
     """A recording of our own making."""
     body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [CHOICE], "usage": USAGE}
     response = {"status": 200, "headers": {"Content-Type": "application/json", "Content-Length": "9"}, "body": body}
@@ -58,15 +58,15 @@ def test_every_recording_matches_its_expectation(
     provider: str, seed: int, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
 ) -> None:
     assert main([*map(str, files_of(provider)), "--json", "--seed", str(seed)]) == 0
-    told = {str(line["case"]): line for line in lines(capsys.readouterr().out)}
+    printed = {str(line["case"]): line for line in lines(capsys.readouterr().out)}
     faults: dict[str, list[str]] = {}
     for case in recorded_cases(provider):
-        wrong = mismatches(case, told[case.name])
+        wrong = mismatches(case, printed[case.name])
         record_property(REPLAY_RESULT, replay_result(provider, case.kind, right=not wrong))
         if wrong:
             faults[case.name] = wrong
     assert faults == {}
-    assert len(told) == len(recorded_cases(provider))
+    assert len(printed) == len(recorded_cases(provider))
 
 
 def test_a_wrong_line_is_found(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_a_wrong_line_is_found(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_replays_a_file_outside_the_project(tmp_path: Path) -> None:
-    file = written(tmp_path / "own.json")
+    file = write_recording(tmp_path / "own.json")
     command = [sys.executable, "-m", "services.provider_worker.replay", str(file), "--json", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -94,7 +94,7 @@ def test_the_command_replays_a_file_outside_the_project(tmp_path: Path) -> None:
 
 
 def test_output_without_json_is_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(written(tmp_path / "own.json"))]) == 0
+    assert main([str(write_recording(tmp_path / "own.json"))]) == 0
     assert capsys.readouterr().out == "own: stop: 2 characters, 3 + 1 tokens\n"
 
 
@@ -108,7 +108,7 @@ def test_a_stream_is_assembled(tmp_path: Path, capsys: pytest.CaptureFixture[str
     text = event({"content": "h"}) + event({"tool_calls": [call]}) + event({"tool_calls": [rest]})
     text += event({}, "tool_calls") + "data: [DONE]\n\n"
     response = {"status": 200, "headers": {"content-type": "text/event-stream"}, "body_text": text}
-    file = written(tmp_path / "own.json", stream=True, kind="tools_stream", response=response)
+    file = write_recording(tmp_path / "own.json", stream=True, kind="tools_stream", response=response)
     assert main([str(file), "--json", "--seed", "3"]) == 0
     [line] = lines(capsys.readouterr().out)
     assert (line["text"], line["finish_reason"]) == ("h", "tool_calls")
@@ -120,21 +120,24 @@ def test_lone_surrogates_and_http2_headers_replay(tmp_path: Path, capsys: pytest
     chunks = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{half}"}}}}]}}\n\n' for half in halves]
     body = "".join(chunks) + 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
     response: JsonObject = {"status": 200, "headers": {":status": "200", "x-a": "b"}, "body_text": body}
-    assert main([str(written(tmp_path / "a.json", stream=True, response=response)), "--json"]) == 0
+    assert main([str(write_recording(tmp_path / "a.json", stream=True, response=response)), "--json"]) == 0
     assert lines(capsys.readouterr().out)[0]["text"] == "😀\ud83d"
 
 
 def test_an_unknown_provider_is_read_as_openai_compatible_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(written(tmp_path / "own.json", provider="nobody")), "--json"]) == 0
-    told = capsys.readouterr()
-    assert "no adapter for 'nobody'" in told.err
-    assert lines(told.out)[0]["text"] == "hé"
+    assert main([str(write_recording(tmp_path / "own.json", provider="nobody")), "--json"]) == 0
+    output = capsys.readouterr()
+    assert "no adapter for 'nobody'" in output.err
+    assert lines(output.out)[0]["text"] == "hé"
 
 
 def test_a_named_adapter_is_used_without_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(written(tmp_path / "own.json", provider="nobody", adapter="openai_compatible")), "--json"]) == 0
+    assert (
+        main([str(write_recording(tmp_path / "own.json", provider="nobody", adapter="openai_compatible")), "--json"])
+        == 0
+    )
     assert capsys.readouterr().err == ""
 
 
@@ -155,11 +158,11 @@ def test_an_invalid_file_is_reported_and_the_others_are_replayed(
 ) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text(text)
-    assert main([str(bad), str(written(tmp_path / "own.json")), "--json"]) == 2
-    told = capsys.readouterr()
-    assert detail in told.err
-    assert str(bad) in told.err
-    assert [line["case"] for line in lines(told.out)] == ["own"]
+    assert main([str(bad), str(write_recording(tmp_path / "own.json")), "--json"]) == 2
+    output = capsys.readouterr()
+    assert detail in output.err
+    assert str(bad) in output.err
+    assert [line["case"] for line in lines(output.out)] == ["own"]
 
 
 def test_a_missing_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

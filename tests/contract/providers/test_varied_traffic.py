@@ -1,4 +1,4 @@
-"""Recorded traffic with other values in the same shapes: every adapter reads it, and the recordings' own judge judges it."""
+"""Recorded traffic with other values in the same shapes, read by every adapter and compared with adjusted expectations."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.support.providers.recorded_traffic import (
     expectation,
     faults,
     folder,
-    rechunked,
+    rechunk,
     recorded_cases,
 )
 from tests.support.providers.traffic_variations import VARIATIONS, Variation, rewritten
@@ -25,7 +25,7 @@ KEY_FIELDS = {"region": "eu-central-1", "project": "p", "location": "l"}
 
 
 def line(recorded: Recording, seed: int) -> JsonObject:
-    """The judge's line for a recording whose body is cut by `seed`."""
+    """Return the outcome line of a recording whose body is cut by `seed`."""
     provider = find_provider(recorded, ADAPTERS) or CUSTOM
     run = attempt_run(
         stream=recorded.stream,
@@ -39,14 +39,14 @@ def line(recorded: Recording, seed: int) -> JsonObject:
     request = ADAPTERS[provider].request(run, caller_body(recorded))
     reader = ADAPTERS[provider].reader(run, request, recorded.status, recorded.headers)
     chunks: list[bytes] = []
-    for piece in rechunked(recorded.body, seed):
+    for piece in rechunk(recorded.body, seed):
         chunks += [] if reader.over else reader.feed(piece)
     answer = reader.close()
     return describe_outcome(recorded, [*chunks, *answer.late], answer)
 
 
-def recorded_as(case: Case) -> Recording:
-    """The recording of `case` as the replay reads it."""
+def read_recording(case: Case) -> Recording:
+    """Parse the recording of `case` as the replay does."""
     return parse_recording((folder() / "cases" / case.provider / f"{case.name}.json").read_bytes(), case.name)
 
 
@@ -54,7 +54,7 @@ def recorded_as(case: Case) -> Recording:
 @pytest.mark.parametrize("variation", VARIATIONS.values(), ids=VARIATIONS)
 def test_other_values_in_the_same_shapes_are_read(provider: str, variation: Variation) -> None:
     for case in recorded_cases(provider):
-        original = recorded_as(case)
+        original = read_recording(case)
         varied = replace(original, body=rewritten(original.body, variation))
         for seed in range(SEEDS):
             assert faults(variation.expected(expectation(case)), line(varied, seed)) == [], f"{case}, seed {seed}"
@@ -62,9 +62,9 @@ def test_other_values_in_the_same_shapes_are_read(provider: str, variation: Vari
 
 @pytest.mark.parametrize("name", ["other counts", "other words"])
 def test_a_variation_differs_from_the_original(name: str) -> None:
-    told = 0
+    differing = 0
     for case in recorded_cases("openai", "anthropic", "gemini", "bedrock", "cohere"):
-        original = recorded_as(case)
+        original = read_recording(case)
         varied = replace(original, body=rewritten(original.body, VARIATIONS[name]))
-        told += faults(expectation(case), line(varied, 0)) != []
-    assert told >= 40
+        differing += faults(expectation(case), line(varied, 0)) != []
+    assert differing >= 40

@@ -18,7 +18,7 @@ from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import UpstreamError
-from tests.integration.provider_worker.key_test.provider import asked
+from tests.integration.provider_worker.key_test.provider import build_command
 
 _log = logging.getLogger("services.noisy")
 TIMEOUTS = Timeouts(connect_seconds=10, first_byte_seconds=10, between_bytes_seconds=10)
@@ -39,7 +39,7 @@ async def noisy(url: str, key: str) -> None:
                 not_after_unix_ms=2**50,
                 key=Secret(key),
             )
-            check = await checker.check(asked(provider, f"{url}/{provider}", "m"), leased)
+            check = await checker.check(build_command(provider, f"{url}/{provider}", "m"), leased)
             _log.info("checked", extra={"provider": provider, "check": check, "key": leased})
         for headers in ({"x-api-key": key}, {"x-api-key": f"{key}\r\nx: y"}, {f"x-{key}\n": "y"}):
             try:

@@ -1,4 +1,4 @@
-"""Recorded provider traffic: its cases, their bytes cut at random, and the comparison with what is expected.
+"""Recorded provider traffic: its cases, their bytes cut at random, and the comparison that comes with it.
 
 The recordings live beside the repository and are not copied into it; `KEYFERRY_PROVIDER_TRAFFIC` names another place. A missing
 folder is an error, never a reason to test less.
@@ -72,8 +72,8 @@ def recorded_cases(*providers: str) -> list[Case]:
     return cases
 
 
-def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
-    """Yield `data` cut at random offsets: tiny pieces with some seeds, large ones with others, whole with seed 0."""
+def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
+    """`data` cut at random offsets: many tiny pieces with some seeds, few large ones with others, whole with seed 0."""
     source = random.Random(seed)
     largest = len(data) if seed == 0 else source.choice((1, 2, 7, 64, 1024, 16384))
     start = 0
@@ -84,18 +84,18 @@ def rechunked(data: bytes, seed: int) -> Iterator[bytes]:
 
 
 def mismatches(case: Case, line: JsonObject) -> list[str]:
-    """Return what the recordings' own check finds wrong with the outcome `line` of `case`."""
+    """Return how the outcome `line` of `case` differs from its expectation; empty if it matches."""
     return faults(expectation(case), line)
 
 
 def expectation(case: Case) -> JsonObject:
-    """Return the outcome that a faithful gateway makes of `case`."""
+    """Return the expected outcome line of `case`."""
     return _dict(json.loads((folder() / "expected" / case.provider / f"{case.name}.json").read_text()))
 
 
 def faults(expected: JsonObject, line: JsonObject) -> list[str]:
-    """Return what the recordings' own check finds wrong with an outcome, given the expected one."""
-    return [str(fault) for fault in _judge().mismatches(expected, line)]
+    """Return how an outcome line differs from an expected one; empty if it matches."""
+    return [str(fault) for fault in _comparator().mismatches(expected, line)]
 
 
 def line_of_completion(case: Case, completion: JsonObject) -> JsonObject:
@@ -107,7 +107,7 @@ def line_of_completion(case: Case, completion: JsonObject) -> JsonObject:
 
 
 def line_of_chunks(case: Case, chunks: Iterable[JsonObject]) -> JsonObject:
-    """Return the outcome line of `chat.completion.chunk` objects, joined by index as OpenAI's clients do."""
+    """Return the outcome line of `chat.completion.chunk` objects, assembled as OpenAI's clients do: strings join, by index."""
     message: JsonObject = {}
     calls: dict[int, JsonObject] = {}
     finish_reason: object = None
@@ -129,17 +129,17 @@ def line_of_embeddings(case: Case, document: JsonObject) -> JsonObject:
     """Return the outcome line of a `list` of embeddings whose vectors are lists of numbers."""
     rows = [_list(_dict(row)["embedding"]) for row in _list(document["data"])]
     line = _line(case, {}, [], None, document.get("usage"))
-    # An answer of embeddings has no completion, and says so by leaving the count out.
+    # Embeddings have no completion tokens, so their count is absent.
     line["usage"] = {"completion_tokens": 0} | {k: v for k, v in _dict(line["usage"]).items() if v is not None}
     return line | {"embeddings": {"count": len(rows), "dim": len(rows[0]), "head": [row[:3] for row in rows]}}
 
 
 def line_of_error(
-    case: Case, *, status: int | None, judged_class: str, where: str, retry_after_ms: int | None
+    case: Case, *, status: int | None, coarse_class: str, where: str, retry_after_ms: int | None
 ) -> JsonObject:
     """Return the outcome line of a failure."""
     retry_after_seconds = None if retry_after_ms is None else retry_after_ms / 1000
-    error = {"status": status, "class": judged_class, "where": where, "retry_after_s": retry_after_seconds}
+    error = {"status": status, "class": coarse_class, "where": where, "retry_after_s": retry_after_seconds}
     return {"case": case.name, "error": error}
 
 
@@ -167,7 +167,7 @@ def _load(path: Path) -> Case:
 
 
 @functools.cache
-def _judge() -> ModuleType:
+def _comparator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("provider_traffic_judge", folder() / "judge.py")
     assert spec is not None
     assert spec.loader is not None

@@ -24,7 +24,7 @@ def json_reply(body: str, status: str = "200 OK", *headers: str) -> bytes:
     return reply(body.encode(), "content-type: application/json", *headers, status=status)
 
 
-def recorded(case: Case) -> bytes:
+def recorded_reply(case: Case) -> bytes:
     """A recorded answer as it came, frame anew."""
     headers = [
         f"{name}: {value}" for name, value in case.headers.items() if name not in _FRAMING and value.isprintable()
@@ -43,7 +43,7 @@ def routes(answers: Mapping[str, bytes], otherwise: bytes = NOT_THERE) -> Behavi
     return behave
 
 
-def leased(provider: str, origin: str, key: str = KEY) -> LeasedKey:
+def lease(provider: str, origin: str, key: str = KEY) -> LeasedKey:
     """A key as it comes out of a delivery."""
     return LeasedKey(
         owner="acme",
@@ -56,8 +56,10 @@ def leased(provider: str, origin: str, key: str = KEY) -> LeasedKey:
     )
 
 
-def asked(provider: str, base_url: str, model: str | None = None, fields: Mapping[str, str] = FIELDS) -> RunKeyTest:
-    """The vault's question; whoever hears it has opened its key already."""
+def build_command(
+    provider: str, base_url: str, model: str | None = None, fields: Mapping[str, str] = FIELDS
+) -> RunKeyTest:
+    """Build the vault's command; its receiver has already opened the key."""
     sealed = SealedKey(
         worker_id="provider-worker-1",
         instance_id="boot_1",
@@ -77,7 +79,7 @@ def asked(provider: str, base_url: str, model: str | None = None, fields: Mappin
 
 
 @asynccontextmanager
-async def checker(within_seconds: float = 30.0, timeouts: Timeouts = TIMEOUTS) -> AsyncIterator[KeyTester]:
+async def key_tester(within_seconds: float = 30.0, timeouts: Timeouts = TIMEOUTS) -> AsyncIterator[KeyTester]:
     """A checker that may call loopback."""
     client = UpstreamClient((ip_network("127.0.0.0/8"),))
     try:
@@ -86,7 +88,7 @@ async def checker(within_seconds: float = 30.0, timeouts: Timeouts = TIMEOUTS) -
         await client.close()
 
 
-async def checked(
+async def run_test(
     provider: str,
     behave: Behaviour,
     *,
@@ -96,8 +98,10 @@ async def checked(
     key: str = KEY,
 ) -> tuple[KeyTest, RawHttpServer]:
     """One test of a key of `provider` against a double below `path`, and what the double has seen."""
-    async with raw_http_server(behave) as double, checker() as tests:
+    async with raw_http_server(behave) as double, key_tester() as tests:
         origin = double.url("")
-        check = await tests.check(asked(provider, f"{origin}{path}", model, fields), leased(provider, origin, key))
+        check = await tests.check(
+            build_command(provider, f"{origin}{path}", model, fields), lease(provider, origin, key)
+        )
         assert KeyTest.decode(check.encode()) == check
         return check, double

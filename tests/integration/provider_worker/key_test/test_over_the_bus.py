@@ -185,9 +185,9 @@ async def test_a_worker_without_an_identity_reports_it_and_the_vault_finds_none(
 async def test_a_disallowed_reply_subject_gets_no_answer(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
     async with worker_process(on_bus, tmp_path), raw_http_server(routes({"GET": LIST, "POST": COMPLETION})) as double:
         message = await vault.message(double)
-        for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai"):
-            await vault.bus.client.publish(KEY_TEST_RUN.format(worker=WORKER), message.encode(), reply=astray)
-        # Heard in order: had one of those been taken, this would be a message that was asked for before.
+        for disallowed in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai"):
+            await vault.bus.client.publish(KEY_TEST_RUN.format(worker=WORKER), message.encode(), reply=disallowed)
+        # Messages arrive in order: had one of those been accepted, this one would be a duplicate.
         assert (await vault.ask(message)).result is KeyTestResult.VALID
 
 

@@ -1,4 +1,4 @@
-"""The built-in provider that repeats what it is told."""
+"""The built-in provider that returns the user's last message."""
 
 import json
 

@@ -43,24 +43,24 @@ findings = st.builds(
 )
 
 
-def check_of(found: KeyTestFindings) -> KeyTest:
+def conclude_findings(found: KeyTestFindings) -> KeyTest:
     return conclude(found, NOW, 5, KEY)
 
 
-def said(found: KeyTestFindings) -> set[FailureClass]:
+def reported_text(found: KeyTestFindings) -> set[FailureClass]:
     calls = (found.chat, found.access)
     return {call.failure.failure_class for call in calls if call is not None and call.failure is not None}
 
 
 @given(findings)
 def test_any_findings_give_a_consistent_result(found: KeyTestFindings) -> None:
-    check = check_of(found)
+    check = conclude_findings(found)
     passed = {step.step: step.passed for step in check.steps}
     assert list(passed) == list(KeyTestStep)
     assert (check.result is KeyTestResult.INVALID) == (passed[KeyTestStep.ACCEPTED] is False)
     if check.result is KeyTestResult.INVALID:
         assert check.failure_class is FailureClass.AUTH
-        assert FailureClass.AUTH in said(found)
+        assert FailureClass.AUTH in reported_text(found)
     if check.result is KeyTestResult.VALID:
         assert check.failure_class is None
         assert passed[KeyTestStep.CREDIT] is not False
@@ -71,7 +71,7 @@ def test_any_findings_give_a_consistent_result(found: KeyTestFindings) -> None:
 
 @given(findings)
 def test_the_key_is_never_reported(found: KeyTestFindings) -> None:
-    text = check_of(found).encode().decode()
+    text = conclude_findings(found).encode().decode()
     assert not [at for at in range(len(KEY) - WINDOW + 1) if KEY[at : at + WINDOW] in text]
 
 
@@ -81,8 +81,8 @@ def test_the_key_is_never_reported(found: KeyTestFindings) -> None:
 )
 def test_a_failed_chat_alone_does_not_make_a_key_invalid(found: KeyTestFindings, trouble: FailureClass) -> None:
     found.chat = ProbeExchange(5, 5, Failure(failure_class=trouble, message="trouble"))
-    assert check_of(found).result in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
-    assert check_of(found).result is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
+    assert conclude_findings(found).result in (KeyTestResult.INCONCLUSIVE, KeyTestResult.DEGRADED)
+    assert conclude_findings(found).result is KeyTestResult.INCONCLUSIVE or found.credit.enough is False
 
 
 @given(st.text(), st.text(min_size=WINDOW), st.text())

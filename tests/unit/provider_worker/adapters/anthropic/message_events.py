@@ -67,7 +67,7 @@ def read(*pieces: bytes, include_usage: bool = False, json_tool: str | None = No
     return chunks, reader.close()
 
 
-def read_whole(document: object, *, json_tool: str | None = None) -> tuple[JsonObject, Answer]:
+def read_complete(document: object, *, json_tool: str | None = None) -> tuple[JsonObject, Answer]:
     """The completion (empty on failure) and the answer for one document."""
     notes = {} if json_tool is None else {"json_tool": json_tool}
     reader = ADAPTER.reader(attempt_run(), UpstreamRequest("https://provider.test", {}, b"", notes=notes), 200, {})

@@ -1,4 +1,4 @@
-"""Anthropic's errors by status, type and words. The bodies are hand-made after the documentation and recorded wordings."""
+"""Anthropic's errors by status, type and message. The bodies are hand-made after the documentation and recordings."""
 
 import json
 

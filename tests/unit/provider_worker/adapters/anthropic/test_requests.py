@@ -8,7 +8,7 @@ from tests.unit.provider_worker.adapters.anthropic.message_events import (
     JsonObject,
     choice_of,
     message,
-    read_whole,
+    read_complete,
     request_body,
     upstream_request,
 )
@@ -219,14 +219,14 @@ ANSWERS: dict[str, list[JsonObject]] = {
 @pytest.mark.parametrize("blocks", ANSWERS.values(), ids=ANSWERS.keys())
 def test_an_echoed_answer_is_restored_block_by_block(blocks: list[JsonObject]) -> None:
     """Hand-made answers in the documented shapes."""
-    completion, _ = read_whole(message(*blocks))
+    completion, _ = read_complete(message(*blocks))
     choice = choice_of(completion)
     body = request_body({"messages": [HI, choice["message"], HI]})
     assert body["messages"][1] == {"role": "assistant", "content": blocks}
 
 
 def test_an_edited_answer_is_sent_as_edited() -> None:
-    completion, _ = read_whole(message(*SEARCH))
+    completion, _ = read_complete(message(*SEARCH))
     choice = choice_of(completion)
     edited = choice["message"] | {"content": "Something else."}
     body = request_body({"messages": [HI, edited]})

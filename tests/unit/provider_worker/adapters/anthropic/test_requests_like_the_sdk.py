@@ -269,7 +269,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def sent_by_sdk(upstream: Upstream) -> Callable[..., ProviderRequest]:
+def sdk_request(upstream: Upstream) -> Callable[..., ProviderRequest]:
     def send(**arguments: Any) -> ProviderRequest:
         base_url = upstream.base_url.removesuffix("/v1")
         with anthropic.Anthropic(api_key="k", base_url=base_url, max_retries=0) as client:
@@ -291,8 +291,8 @@ def meaning(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-def test_the_sdk_sends_the_same_request(pair: Pair, sent_by_sdk: Callable[..., ProviderRequest]) -> None:
-    asked = sent_by_sdk(model=pair.model, **pair.sdk)
+def test_the_sdk_sends_the_same_request(pair: Pair, sdk_request: Callable[..., ProviderRequest]) -> None:
+    asked = sdk_request(model=pair.model, **pair.sdk)
     ours = upstream_request(pair.openai, model=pair.model, stream=bool(pair.openai.get("stream")))
     assert meaning(json.loads(ours.content)) == meaning(asked.body)
     assert ours.dropped == ()
@@ -300,9 +300,9 @@ def test_the_sdk_sends_the_same_request(pair: Pair, sent_by_sdk: Callable[..., P
 
 
 def test_headers_match_the_sdk_except_the_version(
-    sent_by_sdk: Callable[..., ProviderRequest],
+    sdk_request: Callable[..., ProviderRequest],
 ) -> None:
-    asked = sent_by_sdk(model="claude-haiku-4-5", max_tokens=5, messages=QUESTION)
+    asked = sdk_request(model="claude-haiku-4-5", max_tokens=5, messages=QUESTION)
     ours = upstream_request({})
     assert set(ours.headers) <= {name.lower() for name in asked.headers}
     assert ours.headers["anthropic-version"] == "2023-06-01"

@@ -1,4 +1,4 @@
-"""Answers of which there is no recording. All of them are hand-made in the documented shapes."""
+"""Responses that are not recorded. All of them are hand-made in the documented shapes."""
 
 import json
 
@@ -16,7 +16,7 @@ from tests.unit.provider_worker.adapters.anthropic.message_events import (
     event,
     message,
     read,
-    read_whole,
+    read_complete,
     start,
     text,
     tool,
@@ -49,7 +49,7 @@ def test_stop_reasons_become_finish_reasons(stop_reason: str, finish_reason: str
     assert answer.finish_reason == finish_reason
     choice = choice_of(chunks[-1])
     assert (choice["finish_reason"], choice["native_finish_reason"]) == (finish_reason, stop_reason)
-    completion, whole = read_whole(message({"type": "text", "text": "a"}, stop_reason=stop_reason))
+    completion, whole = read_complete(message({"type": "text", "text": "a"}, stop_reason=stop_reason))
     choice = choice_of(completion)
     assert choice["finish_reason"] == whole.finish_reason == finish_reason
 
@@ -60,7 +60,7 @@ def test_a_refusal_has_its_explanation() -> None:
     chunks, answer = read(start(input_tokens=3), end("refusal", stop_details=details))
     assert answer.failure is None
     assert delta_of(chunks[0]) == {"role": "assistant", "refusal": "Not this."}
-    completion, _ = read_whole(message(stop_reason="refusal", stop_details=details))
+    completion, _ = read_complete(message(stop_reason="refusal", stop_details=details))
     choice = choice_of(completion)
     assert choice["message"] == {"role": "assistant", "content": None, "refusal": "Not this."}
     assert choice["finish_reason"] == "content_filter"
@@ -91,7 +91,7 @@ def test_a_paused_turn_keeps_its_blocks_in_order() -> None:
         "annotations": [{"type": "url_citation", "url_citation": about}],
         "content_parts": parts,
     }
-    completion, _ = read_whole(message(*parts, stop_reason="pause_turn"))
+    completion, _ = read_complete(message(*parts, stop_reason="pause_turn"))
     choice = choice_of(completion)
     assert choice["message"] == {"role": "assistant", "content": "I look.Found.", **last}
 
@@ -139,7 +139,7 @@ def test_the_json_tools_arguments_are_the_content() -> None:
     ]
     assert answer.finish_reason == "stop"
     use: JsonObject = {"type": "tool_use", "id": "t", "name": "json_answer", "input": {"a": 1}}
-    completion, whole = read_whole(message(use, stop_reason="tool_use"), json_tool="json_answer")
+    completion, whole = read_complete(message(use, stop_reason="tool_use"), json_tool="json_answer")
     choice = choice_of(completion)
     assert choice["message"] == {"role": "assistant", "content": '{"a":1}'}
     assert whole.finish_reason == "stop"
@@ -197,7 +197,7 @@ def test_redacted_thinking_is_kept_complete() -> None:
 
 
 def test_the_last_value_of_every_count_wins() -> None:
-    """Hand-made: hours and minutes of the cache, thinking told apart, counts repeated and grown."""
+    """Hand-made: hours and minutes of the cache, thinking counted separately, counts repeated and growing."""
     split = {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 40}
     last: JsonObject = {
         "input_tokens": 12,
@@ -245,10 +245,10 @@ def test_the_last_value_of_every_count_wins() -> None:
 )
 def test_invalid_counts_keep_token_usage_consistent(usage: JsonObject) -> None:
     """Hand-made."""
-    completion, answer = read_whole(message({"type": "text", "text": "a"}, usage=usage))
-    told = completion.get("usage")
-    assert answer.token_usage.total == (told["total_tokens"] if isinstance(told, dict) else 0)
-    assert (told is None) == (answer.usage_source is UsageSource.NONE)
+    completion, answer = read_complete(message({"type": "text", "text": "a"}, usage=usage))
+    reported = completion.get("usage")
+    assert answer.token_usage.total == (reported["total_tokens"] if isinstance(reported, dict) else 0)
+    assert (reported is None) == (answer.usage_source is UsageSource.NONE)
 
 
 def test_an_error_before_any_output_delivers_nothing() -> None:
@@ -324,7 +324,7 @@ def test_an_empty_answer_with_a_stop_reason_is_an_answer() -> None:
     chunks, answer = read(start(input_tokens=3), end())
     assert answer.failure is None
     assert delta_of(chunks[0]) == {"role": "assistant"}
-    completion, whole = read_whole(message())
+    completion, whole = read_complete(message())
     assert whole.failure is None
     choice = choice_of(completion)
     assert choice["message"] == {"role": "assistant", "content": None}
@@ -386,7 +386,7 @@ def test_a_document_without_an_answer_is_a_failure(
     document: object, failure_class: FailureClass, status: int | None
 ) -> None:
     """Hand-made."""
-    completion, answer = read_whole(document)
+    completion, answer = read_complete(document)
     assert completion == {}
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)

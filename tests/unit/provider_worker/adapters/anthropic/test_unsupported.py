@@ -1,4 +1,4 @@
-"""What Anthropic cannot do: refused by name, or dropped and reported, and never more than that."""
+"""Fields that Anthropic does not support: rejected by name, or dropped and reported."""
 
 import json
 
@@ -59,7 +59,7 @@ UNSUPPORTED: dict[str, tuple[str, JsonObject]] = {
         "reasoning_effort",
         {"reasoning_effort": "low", "thinking": {"type": "enabled", "budget_tokens": 1024}},
     ),
-    "no room to think": ("reasoning_effort", {"reasoning_effort": "low", "max_tokens": 1024}),
+    "no tokens left to think": ("reasoning_effort", {"reasoning_effort": "low", "max_tokens": 1024}),
     "temperature while thinking": ("temperature", {"reasoning_effort": "low", "temperature": 0.2}),
     "top_k while thinking": ("top_k", {"reasoning_effort": "low", "top_k": 5}),
     "forced while thinking": (

@@ -33,7 +33,7 @@ def bedrock_run(
     return run.model_copy(update={"key_fields": fields, "drop_unsupported": drop, "kind": kind})
 
 
-def sent(run: AttemptRun | None = None, /, **fields: object) -> JsonObject:
+def sent_body(run: AttemptRun | None = None, /, **fields: object) -> JsonObject:
     """The body that goes to Bedrock for a caller's body with these fields; `messages` default to a greeting."""
     request = ADAPTER.request(run or bedrock_run(), json.dumps({"messages": HELLO} | fields).encode())
     document = json.loads(request.content)

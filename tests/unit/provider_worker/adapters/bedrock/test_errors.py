@@ -1,4 +1,4 @@
-"""Bedrock's errors: the name from a header, the status, and the words of the message. Bodies are hand-made."""
+"""Bedrock's errors: the name from a header, the status, and the message. Bodies are hand-made."""
 
 import json
 

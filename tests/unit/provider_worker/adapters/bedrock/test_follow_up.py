@@ -1,9 +1,9 @@
-"""A message that the adapter made, echoed by the caller, comes back to Bedrock as the blocks that it was made of."""
+"""A message that the caller echoes is sent to Bedrock as the blocks it was made of."""
 
 import json
 
 from tests.support.providers.aws_event_stream import START, delta, ending, event, stop
-from tests.unit.provider_worker.adapters.bedrock.exchanges import HELLO, NOVA, bedrock_run, deltas, read, sent
+from tests.unit.provider_worker.adapters.bedrock.exchanges import HELLO, NOVA, bedrock_run, deltas, read, sent_body
 
 JsonObject = dict[str, object]
 
@@ -23,7 +23,7 @@ RESULTS: list[JsonObject] = [
 
 
 def follow_up(message: JsonObject) -> list[JsonObject]:
-    body = sent(messages=[*HELLO, message, *RESULTS], tools=[TOOL])
+    body = sent_body(messages=[*HELLO, message, *RESULTS], tools=[TOOL])
     messages = body["messages"]
     assert isinstance(messages, list)
     return messages
@@ -66,7 +66,7 @@ def test_an_echoed_streamed_answer_is_sent_back_unchanged() -> None:
         stop(4),
         ending("tool_use"),
     )
-    assert follow_up(joined(deltas(chunks)))[1] == {"role": "assistant", "content": BLOCKS}
+    assert follow_up(join(deltas(chunks)))[1] == {"role": "assistant", "content": BLOCKS}
 
 
 def test_reasoning_of_another_provider_is_left_out() -> None:
@@ -77,7 +77,7 @@ def test_reasoning_of_another_provider_is_left_out() -> None:
         "reasoning_details": details,
         "reasoning_content": "x",
     }
-    body = sent(messages=[*HELLO, message, {"role": "user", "content": "Why?"}])
+    body = sent_body(messages=[*HELLO, message, {"role": "user", "content": "Why?"}])
     assert body["messages"] == [
         {"role": "user", "content": [{"text": "Hello"}]},
         {"role": "assistant", "content": [{"text": "Yes."}]},
@@ -93,7 +93,7 @@ def test_signatures_of_other_families_have_their_own_format() -> None:
     assert message["reasoning_details"][0]["format"] == "amazon-bedrock-v1"
 
 
-def joined(pieces: list[JsonObject]) -> JsonObject:
+def join(pieces: list[JsonObject]) -> JsonObject:
     """The message that a client puts together: texts join, lists grow, tool calls join by their index."""
     message: JsonObject = {"content": ""}
     calls: dict[object, JsonObject] = {}

@@ -1,4 +1,4 @@
-"""The caller's chat as a Converse request: what is refused, what is dropped, and what boto3 does not show."""
+"""Converse requests: rejected and dropped fields, and details that boto3 does not show."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.unit.provider_worker.adapters.bedrock.exchanges import (
     HELLO,
     NOVA,
     bedrock_run,
-    sent,
+    sent_body,
 )
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -20,15 +20,15 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 CALLED = [*HELLO, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "2"}]
 
 
-def refused(model: str = CLAUDE, /, **fields: object) -> tuple[str | None, str]:
+def rejection(model: str = CLAUDE, /, **fields: object) -> tuple[str | None, str]:
     with pytest.raises(RefusedByAdapter) as caught:
-        sent(bedrock_run(model=model), **fields)
+        sent_body(bedrock_run(model=model), **fields)
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
     return failure.param, failure.message
 
 
-def dropped(model: str = CLAUDE, /, **fields: object) -> tuple[tuple[str, ...], dict[str, object]]:
+def dropped_fields(model: str = CLAUDE, /, **fields: object) -> tuple[tuple[str, ...], dict[str, object]]:
     request = ADAPTER.request(bedrock_run(drop=True, model=model), json.dumps({"messages": HELLO} | fields).encode())
     return request.dropped, json.loads(request.content)
 
@@ -80,12 +80,12 @@ UNSUPPORTED = [
 
 @pytest.mark.parametrize(("name", "value"), UNSUPPORTED, ids=lambda value: str(value))
 def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(name: str, value: object) -> None:
-    param, message = refused(**{name: value})
+    param, message = rejection(**{name: value})
     assert param == name
     assert name in message
-    names, body = dropped(**{name: value})
+    names, body = dropped_fields(**{name: value})
     assert names == (name,)
-    assert body == sent()
+    assert body == sent_body()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(name: s
     ids=lambda value: str(value),
 )
 def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
-    assert sent(**{name: value}) == sent()
+    assert sent_body(**{name: value}) == sent_body()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
     ],
 )  # fmt: skip
 def test_untranslatable_messages_are_rejected_by_path(message: object, param: str) -> None:
-    assert refused(messages=[message])[0] == param
+    assert rejection(messages=[message])[0] == param
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_untranslatable_messages_are_rejected_by_path(message: object, param: st
     ],
 )
 def test_untranslatable_fields_are_rejected_by_name(fields: dict[str, object], param: str) -> None:
-    assert refused(**fields)[0] == param
+    assert rejection(**fields)[0] == param
 
 
 def test_a_body_that_is_not_an_object_is_rejected() -> None:
@@ -176,15 +176,15 @@ def test_a_body_that_is_not_an_object_is_rejected() -> None:
 
 
 def test_tool_choice_none_sends_no_tools() -> None:
-    assert "toolConfig" not in sent(tools=[TOOL], tool_choice="none")
+    assert "toolConfig" not in sent_body(tools=[TOOL], tool_choice="none")
 
 
 def test_only_claude_can_be_kept_from_parallel_calls() -> None:
-    body = sent(tools=[TOOL], parallel_tool_calls=False)
+    body = sent_body(tools=[TOOL], parallel_tool_calls=False)
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     assert body["additionalModelRequestFields"] == {"tool_choice": choice}
-    assert refused(NOVA, tools=[TOOL], parallel_tool_calls=False)[0] == "parallel_tool_calls"
-    assert "additionalModelRequestFields" not in sent(bedrock_run(model=NOVA), parallel_tool_calls=False)
+    assert rejection(NOVA, tools=[TOOL], parallel_tool_calls=False)[0] == "parallel_tool_calls"
+    assert "additionalModelRequestFields" not in sent_body(bedrock_run(model=NOVA), parallel_tool_calls=False)
 
 
 @pytest.mark.parametrize(
@@ -205,19 +205,19 @@ def test_only_claude_can_be_kept_from_parallel_calls() -> None:
 def test_reasoning_effort_is_translated_by_family(
     model: str, effort: str, more: dict[str, object], expected: object
 ) -> None:
-    body = sent(bedrock_run(model=model), reasoning_effort=effort, **more)
+    body = sent_body(bedrock_run(model=model), reasoning_effort=effort, **more)
     assert body.get("additionalModelRequestFields") == expected
     adaptive = expected == {"thinking": {"type": "adaptive"}}
     assert body.get("outputConfig") == ({"effort": effort} if adaptive else None)
 
 
 def test_effort_is_rejected_or_dropped_without_reasoning() -> None:
-    assert refused(NOVA, reasoning_effort="low")[0] == "reasoning_effort"
-    assert dropped(NOVA, reasoning_effort="low")[0] == ("reasoning_effort",)
+    assert rejection(NOVA, reasoning_effort="low")[0] == "reasoning_effort"
+    assert dropped_fields(NOVA, reasoning_effort="low")[0] == ("reasoning_effort",)
 
 
 def test_native_fields_override_translated_ones() -> None:
-    body = sent(
+    body = sent_body(
         top_k=5,
         reasoning_effort="low",
         additionalModelRequestFields={"thinking": {"type": "disabled"}},
@@ -229,7 +229,9 @@ def test_native_fields_override_translated_ones() -> None:
     assert body["additionalModelRequestFields"] == {"top_k": 5, "thinking": {"type": "disabled"}}
     assert body["guardrailConfig"] == {"guardrailIdentifier": "g", "guardrailVersion": "1"}
     assert body["requestMetadata"] == {"team": "a", "user": "u1", "stage": "b"}
-    assert sent(bedrock_run(model=NOVA), top_k=5)["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 5}}
+    assert sent_body(bedrock_run(model=NOVA), top_k=5)["additionalModelRequestFields"] == {
+        "inferenceConfig": {"topK": 5}
+    }
 
 
 def test_invalid_call_ids_change_alike_in_call_and_result() -> None:
@@ -240,7 +242,7 @@ def test_invalid_call_ids_change_alike_in_call_and_result() -> None:
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": strange, "content": ""},
     ]
-    body = sent(messages=messages, tools=[TOOL])
+    body = sent_body(messages=messages, tools=[TOOL])
     made = body["messages"]
     assert isinstance(made, list)
     use, result = made[1]["content"][0]["toolUse"], made[2]["content"][0]["toolResult"]
@@ -253,7 +255,7 @@ def test_invalid_call_ids_change_alike_in_call_and_result() -> None:
 def test_documents_with_one_name_get_unique_names() -> None:
     url = "data:application/pdf;base64,JVBERi0="
     part = {"type": "file", "file": {"filename": "Q3_report (final).pdf", "file_data": url}}
-    body = sent(messages=[{"role": "user", "content": [{"type": "text", "text": "Compare."}, part, part]}])
+    body = sent_body(messages=[{"role": "user", "content": [{"type": "text", "text": "Compare."}, part, part]}])
     messages = body["messages"]
     assert isinstance(messages, list)
     names = [block["document"]["name"] for block in messages[0]["content"][1:]]
@@ -262,7 +264,7 @@ def test_documents_with_one_name_get_unique_names() -> None:
 
 def test_cache_control_becomes_a_cache_point() -> None:
     ephemeral = {"type": "ephemeral"}
-    body = sent(
+    body = sent_body(
         messages=[
             {"role": "system", "content": [{"type": "text", "text": "Long.", "cache_control": ephemeral}]},
             {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {**ephemeral, "ttl": "1h"}}]},
@@ -277,4 +279,4 @@ def test_cache_control_becomes_a_cache_point() -> None:
     assert isinstance(config, dict)
     assert config["tools"][1:] == [{"cachePoint": {"type": "default"}}]
     wrong = [{"type": "text", "text": "x", "cache_control": {"type": "forever"}}]
-    assert refused(messages=[{"role": "user", "content": wrong}])[0] == "messages[0].content[0].cache_control"
+    assert rejection(messages=[{"role": "user", "content": wrong}])[0] == "messages[0].content[0].cache_control"

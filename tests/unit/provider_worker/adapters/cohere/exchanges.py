@@ -24,7 +24,7 @@ def cohere_run(
     return run.model_copy(update={"drop_unsupported": drop, "kind": kind})
 
 
-def sent(run: AttemptRun | None = None, /, **fields: object) -> JsonObject:
+def sent_body(run: AttemptRun | None = None, /, **fields: object) -> JsonObject:
     """The body that goes to Cohere for a caller's body with these fields; `messages` default to a greeting."""
     request = ADAPTER.request(run or cohere_run(), json.dumps({"messages": HELLO} | fields).encode())
     document = json.loads(request.content)
@@ -61,7 +61,7 @@ def read(
     return [json.loads(chunk) for chunk in chunks], reader.close()
 
 
-def whole(document: object) -> Answer:
+def read_complete(document: object) -> Answer:
     """The answer of a response that is not streamed."""
     return read(json.dumps(document).encode(), run=cohere_run())[1]
 

@@ -1,4 +1,4 @@
-"""The caller's chat and embeddings as Cohere's requests: what is refused, what is dropped, and turns that follow."""
+"""Requests to Cohere: rejected and dropped fields, and follow-up turns."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from services.provider_worker.adapters.adapter import BEARER, RefusedByAdapter
-from tests.unit.provider_worker.adapters.cohere.exchanges import ADAPTER, HELLO, cohere_run, sent, whole
+from tests.unit.provider_worker.adapters.cohere.exchanges import ADAPTER, HELLO, cohere_run, read_complete, sent_body
 
 JsonObject = dict[str, object]
 
@@ -14,9 +14,9 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 STRICT = {"type": "function", "function": {"name": "g", "strict": True}}
 
 
-def refused(**fields: object) -> tuple[str | None, str]:
+def rejection(**fields: object) -> tuple[str | None, str]:
     with pytest.raises(RefusedByAdapter) as caught:
-        sent(**fields)
+        sent_body(**fields)
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
     return failure.param, failure.message
@@ -55,13 +55,13 @@ def test_requests_go_to_the_documented_url() -> None:
     ids=lambda value: str(value),
 )
 def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(name: str, value: object) -> None:
-    param, message = refused(**{name: value})
+    param, message = rejection(**{name: value})
     assert param == name
     assert name in message
     body = json.dumps({"messages": HELLO, name: value}).encode()
     request = ADAPTER.request(cohere_run(drop=True), body)
     assert request.dropped == (name,)
-    assert json.loads(request.content) == sent()
+    assert json.loads(request.content) == sent_body()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(name: s
     ids=lambda value: str(value),
 )
 def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
-    assert sent(**{name: value}) == sent()
+    assert sent_body(**{name: value}) == sent_body()
 
 
 @pytest.mark.parametrize(
@@ -86,21 +86,21 @@ def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
     ],
 )
 def test_untranslatable_messages_are_rejected_by_path(message: object, param: str) -> None:
-    assert refused(messages=[message])[0] == param
+    assert rejection(messages=[message])[0] == param
 
 
 def test_strict_applies_to_all_tools_or_none() -> None:
-    assert "strict_tools" not in sent(tools=[TOOL])
-    assert sent(tools=[STRICT])["strict_tools"] is True
-    assert refused(tools=[TOOL, STRICT])[0] == "tools[].function.strict"
+    assert "strict_tools" not in sent_body(tools=[TOOL])
+    assert sent_body(tools=[STRICT])["strict_tools"] is True
+    assert rejection(tools=[TOOL, STRICT])[0] == "tools[].function.strict"
 
 
 def test_json_response_format_and_efforts() -> None:
-    assert sent(response_format={"type": "json_object"})["response_format"] == {"type": "json_object"}
-    assert sent(reasoning_effort="high")["thinking"] == {"type": "enabled"}
-    assert sent(reasoning_effort="medium", max_tokens=1000)["thinking"] == {"type": "enabled", "token_budget": 500}
+    assert sent_body(response_format={"type": "json_object"})["response_format"] == {"type": "json_object"}
+    assert sent_body(reasoning_effort="high")["thinking"] == {"type": "enabled"}
+    assert sent_body(reasoning_effort="medium", max_tokens=1000)["thinking"] == {"type": "enabled", "token_budget": 500}
     own = {"type": "enabled", "token_budget": 7}
-    assert sent(reasoning_effort="none", thinking=own)["thinking"] == own
+    assert sent_body(reasoning_effort="none", thinking=own)["thinking"] == own
 
 
 @pytest.mark.parametrize(
@@ -128,23 +128,23 @@ def test_an_echoed_answer_is_sent_back_unchanged() -> None:
         "content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "One moment."}],
         "tool_calls": [{"id": "c1", "type": "function", "function": function}],
     }
-    answer = whole({"message": said, "finish_reason": "TOOL_CALL"})
+    answer = read_complete({"message": said, "finish_reason": "TOOL_CALL"})
     message = json.loads(answer.body)["choices"][0]["message"]
     assert message["reasoning_content"] == "I will look.Hm."
     result = {"role": "tool", "tool_call_id": "c1", "content": "2"}
-    assert sent(messages=[*HELLO, message, result], tools=[TOOL])["messages"] == [HELLO[0], said, result]
+    assert sent_body(messages=[*HELLO, message, result], tools=[TOOL])["messages"] == [HELLO[0], said, result]
 
 
 def test_a_client_with_only_reasoning_text_still_repeats_the_plan() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "reasoning_content": "I will look.", "tool_calls": [call]}
-    assert sent(messages=[*HELLO, message], tools=[TOOL])["messages"] == [
+    assert sent_body(messages=[*HELLO, message], tools=[TOOL])["messages"] == [
         HELLO[0],
         {"role": "assistant", "tool_plan": "I will look.", "tool_calls": [call]},
     ]
     foreign = message | {
         "reasoning_details": [{"type": "reasoning.text", "format": "anthropic-claude-v1", "text": "x"}]
     }
-    messages = sent(messages=[*HELLO, foreign], tools=[TOOL])["messages"]
+    messages = sent_body(messages=[*HELLO, foreign], tools=[TOOL])["messages"]
     assert isinstance(messages, list)
     assert "tool_plan" not in messages[1]

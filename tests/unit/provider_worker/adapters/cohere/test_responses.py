@@ -1,4 +1,4 @@
-"""Cohere's rare shapes, whole and streamed. All of these answers are hand-made: no recording has them."""
+"""Cohere's rare response shapes, streamed or not. All of them are hand-made: no recording has them."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from tests.unit.provider_worker.adapters.cohere.exchanges import (
     message_end,
     piece,
     read,
-    whole,
+    read_complete,
 )
 
 C = FailureClass
@@ -87,7 +87,7 @@ def test_a_failure_in_the_last_event(reason: str, failure_class: FailureClass, s
 
 
 def test_a_failure_in_a_non_streamed_answer() -> None:
-    failure = whole({"id": "a", "message": TEXT, "finish_reason": "ERROR"}).failure
+    failure = read_complete({"id": "a", "message": TEXT, "finish_reason": "ERROR"}).failure
     assert failure is not None
     assert (failure.failure_class, failure.status, failure.where) == (C.SERVER, 500, Where.HTTP_200_BODY)
     assert "ERROR" in failure.message
@@ -97,7 +97,7 @@ def test_a_failure_in_a_non_streamed_answer() -> None:
     "document", [{"id": "a", "message": "internal error"}, {"message": "no"}, {}, {"id": "a"}, [], "x", None]
 )
 def test_a_document_without_an_answer_is_a_failure(document: object) -> None:
-    assert whole(document).failure is not None
+    assert read_complete(document).failure is not None
     chunks, answer = read(json.dumps(document).encode())
     assert (chunks, answer.failure is not None) == ([], True)
 
@@ -133,7 +133,7 @@ def test_a_last_event_without_its_blank_line_is_delivered_late() -> None:
 )
 def test_finish_reasons(reason: str, finish: str) -> None:
     assert read(START, text("x"), message_end(reason))[1].finish_reason == finish
-    assert whole({"message": TEXT, "finish_reason": reason}).finish_reason == finish
+    assert read_complete({"message": TEXT, "finish_reason": reason}).finish_reason == finish
 
 
 def test_unknown_events_are_ignored() -> None:
@@ -154,12 +154,14 @@ def test_citations_and_log_probabilities_are_returned() -> None:
     citation = {"start": 0, "end": 2, "text": "Hi", "sources": []}
     logprobs = [{"text": "Hi", "token_ids": [1, 2], "logprobs": [-0.25, -0.5]}]
     entry = {"token": "Hi", "logprob": -0.75, "bytes": [72, 105], "top_logprobs": []}
-    answer = whole({"message": TEXT | {"citations": [citation]}, "finish_reason": "COMPLETE", "logprobs": logprobs})
+    answer = read_complete(
+        {"message": TEXT | {"citations": [citation]}, "finish_reason": "COMPLETE", "logprobs": logprobs}
+    )
     choice = json.loads(answer.body)["choices"][0]
     assert choice["message"]["citations"] == [citation]
     assert choice["logprobs"]["content"] == [entry]
-    told = event("content-delta", index=0, logprobs=logprobs[0], delta={"message": {"content": {"text": "Hi"}}})
-    chunks, _ = read(START, told, piece("citation-start", citations=citation), message_end())
+    streamed = event("content-delta", index=0, logprobs=logprobs[0], delta={"message": {"content": {"text": "Hi"}}})
+    chunks, _ = read(START, streamed, piece("citation-start", citations=citation), message_end())
     first = chunks[0]["choices"]
     assert isinstance(first, list)
     assert first[0]["logprobs"]["content"] == [entry]
@@ -167,9 +169,11 @@ def test_citations_and_log_probabilities_are_returned() -> None:
 
 
 def test_billed_units_are_used_without_token_counts() -> None:
-    answer = whole({"message": TEXT, "finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 4.0}}})
+    answer = read_complete(
+        {"message": TEXT, "finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 4.0}}}
+    )
     assert (answer.token_usage.input, answer.token_usage.total, answer.usage_source) == (4, 4, UsageSource.REPORTED)
-    nothing = whole({"message": TEXT, "finish_reason": "COMPLETE", "usage": {}})
+    nothing = read_complete({"message": TEXT, "finish_reason": "COMPLETE", "usage": {}})
     assert nothing.usage_source is UsageSource.NONE
     assert "usage" not in json.loads(nothing.body)
 
@@ -211,7 +215,7 @@ def test_an_html_page_is_reduced_to_text() -> None:
     assert (answer.failure.failure_class, answer.failure.message) == (C.SERVER, "Bad Gateway")
 
 
-def embedded(document: object, **fields: object) -> Answer:
+def read_embeddings(document: object, **fields: object) -> Answer:
     run = cohere_run(embedding=True)
     request = ADAPTER.request(run, json.dumps({"input": "x"} | fields).encode())
     reader = ADAPTER.reader(run, request, 200, {})
@@ -222,21 +226,21 @@ def embedded(document: object, **fields: object) -> Answer:
 def test_embeddings_as_little_endian_floats() -> None:
     meta = {"billed_units": {"input_tokens": 7}}
     document = {"embeddings": {"float": [[0.5, -2.0], [1.0, 3.0]]}, "meta": meta}
-    answer = embedded(document, encoding_format="base64")
+    answer = read_embeddings(document, encoding_format="base64")
     listed = json.loads(answer.body)
     assert [row["index"] for row in listed["data"]] == [0, 1]
     rows = [struct.unpack("<2f", base64.b64decode(row["embedding"])) for row in listed["data"]]
     assert rows == [(0.5, -2.0), (1.0, 3.0)]
     assert listed["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
     assert answer.token_usage.input == 7
-    assert json.loads(embedded(document).body)["data"][0]["embedding"] == [0.5, -2.0]
+    assert json.loads(read_embeddings(document).body)["data"][0]["embedding"] == [0.5, -2.0]
 
 
 @pytest.mark.parametrize(
     "document", [{}, {"embeddings": {}}, {"embeddings": {"float": [[1], []]}}, {"message": "no"}, 3]
 )
 def test_an_answer_without_embeddings_is_a_failure(document: object) -> None:
-    assert embedded(document).failure is not None
+    assert read_embeddings(document).failure is not None
 
 
 def _parts(one: dict[str, object]) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Requests that the adapter makes of OpenAI-shaped bodies, for tests."""
+"""Builds the adapter's requests from OpenAI bodies, for tests."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ PROJECT = {"project": "acme-1", "location": "europe-west4"}
 QUESTION: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
 
 
-def made(
+def build_request(
     body: Mapping[str, Any],
     *,
     model: str = "gemini-2.5-flash",
@@ -42,5 +42,5 @@ def made(
 
 def content(body: Mapping[str, Any], *, model: str = "gemini-2.5-flash", **options: Any) -> dict[str, Any]:
     """The body of that request."""
-    document: dict[str, Any] = json.loads(made(body, model=model, **options).content)
+    document: dict[str, Any] = json.loads(build_request(body, model=model, **options).content)
     return document

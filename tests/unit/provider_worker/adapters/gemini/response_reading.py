@@ -1,4 +1,4 @@
-"""Hand-made answers of generateContent, read by the adapter, for tests."""
+"""Reads hand-made generateContent responses with the adapter, for tests."""
 
 import itertools
 import json
@@ -45,13 +45,13 @@ def read(
     return chunks, reader.close()
 
 
-def whole(document: object) -> tuple[dict[str, Any], Answer]:
+def read_complete(document: object) -> tuple[dict[str, Any], Answer]:
     """The completion and the answer of a response that is not streamed; no completion where it failed."""
     _, answer = read(json.dumps(document).encode(), stream=False)
     return (json.loads(answer.body) if answer.body else {}), answer
 
 
-def streamed(*documents: object, include_usage: bool = False) -> tuple[list[dict[str, Any]], Answer]:
+def read_stream(*documents: object, include_usage: bool = False) -> tuple[list[dict[str, Any]], Answer]:
     """The chunks and the answer of a stream of these pieces."""
     chunks, answer = read(b"".join(map(event, documents)), stream=True, include_usage=include_usage)
     return [json.loads(chunk) for chunk in chunks], answer

@@ -41,7 +41,7 @@ def response(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]}
 
 
-def whole(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def read_complete(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The assistant's message of an answer that is not streamed."""
     reader = GEMINI.reader(attempt_run(), NONE, 200, {})
     reader.feed(json.dumps(response(parts)).encode())
@@ -49,7 +49,7 @@ def whole(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return message
 
 
-def streamed(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def read_stream(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The message that a client puts together from a stream with one part per piece: strings join, lists grow."""
     reader = GEMINI.reader(attempt_run(stream=True), NONE, 200, {})
     message: dict[str, Any] = {}
@@ -70,13 +70,13 @@ def follow_up(message: dict[str, Any], model: str = "gemini-3-pro-preview") -> l
     return parts
 
 
-@pytest.mark.parametrize("answered", [whole, streamed], ids=["whole", "streamed"])
+@pytest.mark.parametrize("answered", [read_complete, read_stream], ids=["whole", "streamed"])
 @pytest.mark.parametrize("name", TURNS)
 def test_an_echoed_message_becomes_the_parts_that_gemini_sent(name: str, answered: Any) -> None:
     assert follow_up(answered(TURNS[name])) == TURNS[name]
 
 
-@pytest.mark.parametrize("answered", [whole, streamed], ids=["whole", "streamed"])
+@pytest.mark.parametrize("answered", [read_complete, read_stream], ids=["whole", "streamed"])
 def test_a_calls_signature_is_read_from_either_place(answered: Any) -> None:
     message = answered(TURNS["a signed call"])
     assert message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "c2ln"}}
@@ -107,7 +107,7 @@ def test_reasoning_of_another_provider_is_dropped() -> None:
 
 
 def test_signatures_stay_within_a_shortened_message() -> None:
-    message = whole(TURNS["several signed pieces of text"])
+    message = read_complete(TURNS["several signed pieces of text"])
     assert follow_up({**message, "content": "One."}) == [
         {"text": "One.", "thoughtSignature": "MQ=="},
         {"text": "", "thoughtSignature": "Mg=="},

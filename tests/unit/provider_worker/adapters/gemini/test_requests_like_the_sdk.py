@@ -11,8 +11,8 @@ from google.genai import types
 
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth
-from tests.unit.provider_worker.adapters.gemini.request_building import PROJECT, QUESTION, made
-from tests.unit.provider_worker.adapters.gemini.sdk import asked_by_sdk
+from tests.unit.provider_worker.adapters.gemini.request_building import PROJECT, QUESTION, build_request
+from tests.unit.provider_worker.adapters.gemini.sdk import sdk_request
 
 PNG = b"\x89PNG\xfb\xff\xfe"
 PNG_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -32,7 +32,7 @@ def config(**fields: Any) -> dict[str, Any]:
     return {"config": types.GenerateContentConfig(**fields)}
 
 
-def chosen(mode: str, names: list[str] | None = None) -> types.ToolConfig:
+def tool_choice_config(mode: str, names: list[str] | None = None) -> types.ToolConfig:
     calling = types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode(mode), allowed_function_names=names)
     return types.ToolConfig(function_calling_config=calling)
 
@@ -146,17 +146,17 @@ PAIRS = {
     "tools": Pair({"tools": [WEATHER]}, config(tools=[TOOL])),
     "tools, free": Pair(
         {"tools": [WEATHER], "tool_choice": "auto", "parallel_tool_calls": True},
-        config(tools=[TOOL], tool_config=chosen("AUTO")),
+        config(tools=[TOOL], tool_config=tool_choice_config("AUTO")),
     ),
     "tools, none": Pair(
-        {"tools": [WEATHER], "tool_choice": "none"}, config(tools=[TOOL], tool_config=chosen("NONE"))
+        {"tools": [WEATHER], "tool_choice": "none"}, config(tools=[TOOL], tool_config=tool_choice_config("NONE"))
     ),
     "tools, required": Pair(
-        {"tools": [WEATHER], "tool_choice": "required"}, config(tools=[TOOL], tool_config=chosen("ANY"))
+        {"tools": [WEATHER], "tool_choice": "required"}, config(tools=[TOOL], tool_config=tool_choice_config("ANY"))
     ),
     "tools, this one": Pair(
         {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
-        config(tools=[TOOL], tool_config=chosen("ANY", ["weather"])),
+        config(tools=[TOOL], tool_config=tool_choice_config("ANY", ["weather"])),
     ),
     "tools, one of these": Pair(
         {
@@ -166,11 +166,11 @@ PAIRS = {
                 "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "weather"}}]},
             },
         },
-        config(tools=[TOOL], tool_config=chosen("VALIDATED", ["weather"])),
+        config(tools=[TOOL], tool_config=tool_choice_config("VALIDATED", ["weather"])),
     ),
     "tools that keep to their schemas": Pair(
         {"tools": [{"type": "function", "function": {**WEATHER["function"], "strict": True}}]},  # type: ignore[dict-item]
-        config(tools=[TOOL], tool_config=chosen("VALIDATED")),
+        config(tools=[TOOL], tool_config=tool_choice_config("VALIDATED")),
     ),
     "a tool without parameters": Pair(
         {"tools": [{"type": "function", "function": {"name": "now"}}]},
@@ -316,8 +316,8 @@ def meaning(value: Any) -> Any:
 def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> None:
     pair = PAIRS[name]
     arguments = {"contents": HI, **pair.sdk}
-    asked = asked_by_sdk(lambda client: client.models.generate_content(model=pair.model, **arguments), vertex=vertex)
-    request = made(pair.openai, model=pair.model, vertex=vertex)
+    asked = sdk_request(lambda client: client.models.generate_content(model=pair.model, **arguments), vertex=vertex)
+    request = build_request(pair.openai, model=pair.model, vertex=vertex)
     ours = meaning(json.loads(request.content))
     theirs = meaning(asked.body)
     if name == "Gemini's own fields" and vertex:
@@ -329,13 +329,15 @@ def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> Non
 
 @pytest.mark.parametrize("vertex", [False, True], ids=["ai-studio", "vertex"])
 def test_a_stream_is_requested_at_the_sdks_url(vertex: bool) -> None:
-    asked = asked_by_sdk(
+    asked = sdk_request(
         lambda client: list(client.models.generate_content_stream(model="gemini-2.5-flash", contents="hi")),
         vertex=vertex,
         stream=True,
     )
     version = asked.path.split("/")[1]
-    request = made({"stream": True}, stream=True, vertex=vertex, key_fields={**PROJECT, "api_version": "v1beta1"})
+    request = build_request(
+        {"stream": True}, stream=True, vertex=vertex, key_fields={**PROJECT, "api_version": "v1beta1"}
+    )
     assert request.url.endswith("?alt=sse")
     assert request.headers["accept"] == "text/event-stream"
     path = request.url.removesuffix("?alt=sse").partition(".com/")[2]
@@ -350,10 +352,10 @@ def test_a_stream_is_requested_at_the_sdks_url(vertex: bool) -> None:
 
 def test_metadata_becomes_labels_on_vertex() -> None:
     fields = config(labels={"team": "blue"})
-    asked = asked_by_sdk(
+    asked = sdk_request(
         lambda client: client.models.generate_content(model="gemini-2.5-flash", contents="hi", **fields), vertex=True
     )
-    request = made({"metadata": {"team": "blue"}}, vertex=True)
+    request = build_request({"metadata": {"team": "blue"}}, vertex=True)
     assert meaning(json.loads(request.content)) == meaning(asked.body)
 
 
@@ -364,11 +366,11 @@ def test_embedding_requests_match_the_sdk(model: str, vertex: bool, texts: list[
     options = types.EmbedContentConfig(
         output_dimensionality=8, task_type="RETRIEVAL_QUERY", title="t", auto_truncate=False if vertex else None
     )
-    asked = asked_by_sdk(
+    asked = sdk_request(
         lambda client: client.models.embed_content(model=model, contents=list(texts), config=options), vertex=vertex
     )
     body = {"input": texts, "dimensions": 8, "task_type": "RETRIEVAL_QUERY", "title": "t"}
-    request = made(body, model=model, vertex=vertex, kind=RequestKind.EMBEDDING)
+    request = build_request(body, model=model, vertex=vertex, kind=RequestKind.EMBEDDING)
     assert request.url.rpartition("/")[2] == asked.path.rpartition("/")[2]
     requests = [{"model": f"models/{model}", **each} for each in asked.body.get("requests", [])]
     theirs = asked.body if vertex or not requests else {"requests": requests}

@@ -1,4 +1,4 @@
-"""Answers in rare shapes. All of them are hand-made, after Google's API reference and the notes on recorded traffic."""
+"""Responses in rare shapes. All of them are hand-made, after Google's API reference and the notes on recorded traffic."""
 
 import json
 from typing import Any
@@ -7,7 +7,13 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
-from tests.unit.provider_worker.adapters.gemini.response_reading import answer_of, event, read, streamed, whole
+from tests.unit.provider_worker.adapters.gemini.response_reading import (
+    answer_of,
+    event,
+    read,
+    read_complete,
+    read_stream,
+)
 
 TEXT = {"text": "Hallo"}
 CALL = {"functionCall": {"name": "now"}}
@@ -34,12 +40,12 @@ USAGE = {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}
 )
 def test_finish_reasons_are_openais(word: str, reason: str) -> None:
     for parts in ([TEXT], []):
-        completion, answer = whole(answer_of(*parts, finish=word))
+        completion, answer = read_complete(answer_of(*parts, finish=word))
         choice = completion["choices"][0]
         assert (choice["finish_reason"], choice["native_finish_reason"]) == (reason, word)
         assert choice["message"]["content"] == ("Hallo" if parts else None)
         assert answer.finish_reason == reason
-        chunks, answer = streamed(answer_of(*parts, finish=word))
+        chunks, answer = read_stream(answer_of(*parts, finish=word))
         assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
         assert (chunks[-1]["choices"][0]["finish_reason"], answer.finish_reason) == (reason, reason)
         assert chunks[-1]["choices"][0]["native_finish_reason"] == word
@@ -47,21 +53,21 @@ def test_finish_reasons_are_openais(word: str, reason: str) -> None:
 
 
 def test_filtered_calls_finish_as_content_filter() -> None:
-    assert whole(answer_of(CALL, finish="SAFETY"))[1].finish_reason == "content_filter"
-    assert whole(answer_of(CALL, finish="MAX_TOKENS"))[1].finish_reason == "length"
+    assert read_complete(answer_of(CALL, finish="SAFETY"))[1].finish_reason == "content_filter"
+    assert read_complete(answer_of(CALL, finish="MAX_TOKENS"))[1].finish_reason == "length"
 
 
 @pytest.mark.parametrize("usage", [{}, {"promptTokenCount": 4, "totalTokenCount": 4}])
 def test_a_blocked_prompt_finishes_as_content_filter(usage: dict[str, int]) -> None:
     document = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": usage, "modelVersion": "g"}
-    completion, answer = whole(document)
+    completion, answer = read_complete(document)
     choice = completion["choices"][0]
     assert choice["message"] == {"role": "assistant", "content": None}
     assert (choice["finish_reason"], choice["native_finish_reason"]) == ("content_filter", "PROHIBITED_CONTENT")
     assert completion["usage"]["total_tokens"] == len(usage) * 2
     assert answer.failure is None
     assert answer.usage_source is (UsageSource.REPORTED if usage else UsageSource.NONE)
-    chunks, streamed_answer = streamed(document)
+    chunks, streamed_answer = read_stream(document)
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == ["content_filter"]
     assert streamed_answer == type(answer)(**{**_fields(answer), "body": b""})
 
@@ -71,12 +77,14 @@ def _fields(answer: Any) -> dict[str, Any]:
 
 
 def test_calls_without_ids_get_ids() -> None:
-    completion, _ = whole(answer_of(CALL, {"functionCall": {"name": "now", "args": {"zone": "Köln"}, "id": ""}}))
+    completion, _ = read_complete(
+        answer_of(CALL, {"functionCall": {"name": "now", "args": {"zone": "Köln"}, "id": ""}})
+    )
     calls = completion["choices"][0]["message"]["tool_calls"]
     assert [call["id"] for call in calls] == ["call_att_test_0", "call_att_test_1"]
     assert [json.loads(call["function"]["arguments"]) for call in calls] == [{}, {"zone": "Köln"}]
     assert all("index" not in call for call in calls)
-    chunks, _ = streamed(answer_of(CALL, finish=None), answer_of(CALL, finish=None), answer_of(finish="STOP"))
+    chunks, _ = read_stream(answer_of(CALL, finish=None), answer_of(CALL, finish=None), answer_of(finish="STOP"))
     pieces = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", [])]
     assert [(call["index"], call["id"]) for call in pieces] == [(0, "call_att_test_0"), (1, "call_att_test_1")]
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
@@ -84,26 +92,28 @@ def test_calls_without_ids_get_ids() -> None:
 
 def test_duplicate_call_ids_become_unique() -> None:
     call = {"functionCall": {"name": "now", "id": "x"}}
-    calls = whole(answer_of(call, call))[0]["choices"][0]["message"]["tool_calls"]
+    calls = read_complete(answer_of(call, call))[0]["choices"][0]["message"]["tool_calls"]
     assert [each["id"] for each in calls] == ["x", "call_att_test_1"]
 
 
 def test_candidates_are_kept_separate() -> None:
     first = {"index": 0, "content": {"parts": [CALL]}, "finishReason": "STOP"}
     second = {"index": 1, "content": {"parts": [CALL, TEXT]}}
-    completion, answer = whole({"candidates": [first, {**second, "finishReason": "MAX_TOKENS"}]})
+    completion, answer = read_complete({"candidates": [first, {**second, "finishReason": "MAX_TOKENS"}]})
     assert [choice["finish_reason"] for choice in completion["choices"]] == ["tool_calls", "length"]
     assert answer.finish_reason == "tool_calls"
     ids = [choice["message"]["tool_calls"][0]["id"] for choice in completion["choices"]]
     assert ids == ["call_att_test_0", "call_att_test_1_0"]
-    chunks, answer = streamed({"candidates": [second, first]}, {"candidates": [{"index": 1, "finishReason": "STOP"}]})
+    chunks, answer = read_stream(
+        {"candidates": [second, first]}, {"candidates": [{"index": 1, "finishReason": "STOP"}]}
+    )
     assert answer.failure is None
     roles = [chunk["choices"][0]["index"] for chunk in chunks if "role" in chunk["choices"][0]["delta"]]
     assert sorted(roles) == [0, 1]
 
 
 def test_an_unfinished_candidate_truncates_the_answer() -> None:
-    _, answer = streamed(
+    _, answer = read_stream(
         {"candidates": [{"index": 0, "content": {"parts": [TEXT]}}, {"index": 1, "content": {"parts": [TEXT]}}]},
         {"candidates": [{"index": 0, "finishReason": "STOP"}]},
     )
@@ -113,7 +123,7 @@ def test_an_unfinished_candidate_truncates_the_answer() -> None:
 
 def test_output_after_a_finish_reason_still_counts() -> None:
     """Older models say STOP in every piece."""
-    chunks, answer = streamed(
+    chunks, answer = read_stream(
         answer_of({"text": "a"}, usageMetadata={"promptTokenCount": 1, "totalTokenCount": 1}),
         answer_of({"text": "b"}, usageMetadata=USAGE),
         answer_of(CALL, usageMetadata=USAGE),
@@ -128,9 +138,9 @@ def test_output_after_a_finish_reason_still_counts() -> None:
 
 
 def test_usage_may_come_after_the_finish_reason_or_only_before_it() -> None:
-    late, answer = streamed(answer_of(TEXT), {"usageMetadata": USAGE}, include_usage=True)
+    late, answer = read_stream(answer_of(TEXT), {"usageMetadata": USAGE}, include_usage=True)
     assert late[-1]["usage"]["total_tokens"] == answer.token_usage.total == 7
-    early, answer = streamed(answer_of(TEXT, finish=None, usageMetadata=USAGE), answer_of(), include_usage=True)
+    early, answer = read_stream(answer_of(TEXT, finish=None, usageMetadata=USAGE), answer_of(), include_usage=True)
     assert early[-1]["usage"]["total_tokens"] == answer.token_usage.total == 7
     assert early[-1]["choices"] == []
 
@@ -145,7 +155,7 @@ def test_thoughts_images_and_executed_code_are_returned() -> None:
         {"inlineData": {"mimeType": "audio/L16", "data": "BBBB"}},
         TEXT,
     ]
-    message = whole(answer_of(*parts))[0]["choices"][0]["message"]
+    message = read_complete(answer_of(*parts))[0]["choices"][0]["message"]
     assert message["reasoning_content"] == "Hm. So."
     assert message["content"] == "Hallo"
     assert message["images"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
@@ -156,8 +166,8 @@ def test_grounding_and_ratings_are_passed_on() -> None:
     document = answer_of(TEXT)
     document["candidates"][0] |= {"groundingMetadata": {"webSearchQueries": ["x"]}, "safetyRatings": [], "extra": 1}
     expected = {"google": {"grounding_metadata": {"webSearchQueries": ["x"]}}}
-    assert whole(document)[0]["choices"][0]["extra_content"] == expected
-    assert streamed(document)[0][-1]["choices"][0]["extra_content"] == expected
+    assert read_complete(document)[0]["choices"][0]["extra_content"] == expected
+    assert read_stream(document)[0][-1]["choices"][0]["extra_content"] == expected
 
 
 def test_log_probabilities_in_openais_form() -> None:
@@ -183,15 +193,15 @@ def test_log_probabilities_in_openais_form() -> None:
         ],
         "refusal": None,
     }
-    assert whole(document)[0]["choices"][0]["logprobs"] == expected
-    assert streamed(document)[0][0]["choices"][0]["logprobs"] == expected
+    assert read_complete(document)[0]["choices"][0]["logprobs"] == expected
+    assert read_stream(document)[0][0]["choices"][0]["logprobs"] == expected
 
 
 def test_created_is_the_providers_time() -> None:
-    assert whole(answer_of(TEXT, createTime="2026-07-22T23:37:37.029264Z"))[0]["created"] == 1784763457
-    assert whole(answer_of(TEXT))[0]["created"] == 784111777
-    assert whole(answer_of(TEXT, responseId="Ab-1_x"))[0]["id"] == "chatcmpl-Ab-1_x"
-    assert whole(answer_of(TEXT, responseId="a b"))[0]["id"] == "chatcmpl-att_test"
+    assert read_complete(answer_of(TEXT, createTime="2026-07-22T23:37:37.029264Z"))[0]["created"] == 1784763457
+    assert read_complete(answer_of(TEXT))[0]["created"] == 784111777
+    assert read_complete(answer_of(TEXT, responseId="Ab-1_x"))[0]["id"] == "chatcmpl-Ab-1_x"
+    assert read_complete(answer_of(TEXT, responseId="a b"))[0]["id"] == "chatcmpl-att_test"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +246,7 @@ def test_created_is_the_providers_time() -> None:
     ],
 )  # fmt: skip
 def test_token_counts_are_disjoint_and_add_up(usage: dict[str, Any], token_usage: TokenUsage) -> None:
-    completion, answer = whole(answer_of(TEXT, usageMetadata=usage))
+    completion, answer = read_complete(answer_of(TEXT, usageMetadata=usage))
     assert answer.token_usage == token_usage
     assert completion["usage"]["prompt_tokens"] == token_usage.prompt
     assert completion["usage"]["completion_tokens"] == token_usage.completion
@@ -256,9 +266,9 @@ def test_token_counts_are_disjoint_and_add_up(usage: dict[str, Any], token_usage
     ],
 )
 def test_priced_service_tiers_are_reported(usage: dict[str, str], tier: str | None) -> None:
-    completion, answer = whole(answer_of(TEXT, usageMetadata={**USAGE, **usage}))
+    completion, answer = read_complete(answer_of(TEXT, usageMetadata={**USAGE, **usage}))
     assert answer.service_tier == tier == completion.get("service_tier")
-    assert streamed(answer_of(TEXT, usageMetadata={**USAGE, **usage}))[1].service_tier == tier
+    assert read_stream(answer_of(TEXT, usageMetadata={**USAGE, **usage}))[1].service_tier == tier
 
 
 @pytest.mark.parametrize("form", ["list", "bare"])

@@ -1,4 +1,4 @@
-"""What Gemini cannot take is refused by name, or left out and reported; never passed over."""
+"""Fields that Gemini does not support are rejected by name, or dropped and reported; never ignored."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, RefusedByAdapter
 from tests.support.providers.attempt_runs import attempt_run
-from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, QUESTION, content, made
+from tests.unit.provider_worker.adapters.gemini.request_building import GEMINI, QUESTION, build_request, content
 
 UNSUPPORTED: list[tuple[str, object]] = [
     ("parallel_tool_calls", False),
@@ -43,7 +43,7 @@ NEUTRAL: list[dict[str, Any]] = [
 
 def refusal(body: dict[str, Any], **options: Any) -> Failure:
     with pytest.raises(RefusedByAdapter) as caught:
-        made(body, **options)
+        build_request(body, **options)
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
     assert failure.param is not None
@@ -54,21 +54,21 @@ def refusal(body: dict[str, Any], **options: Any) -> Failure:
 @pytest.mark.parametrize(("name", "value"), UNSUPPORTED, ids=[name for name, _ in UNSUPPORTED])
 def test_unsupported_fields_are_rejected_or_dropped(name: str, value: object) -> None:
     assert refusal({name: value}).param == name
-    request = made({name: value}, drop_unsupported=True)
+    request = build_request({name: value}, drop_unsupported=True)
     assert request.dropped == (name,)
     assert json.loads(request.content) == content({})
 
 
 @pytest.mark.parametrize("body", NEUTRAL, ids=[",".join(body) for body in NEUTRAL])
 def test_neutral_values_are_not_rejected(body: dict[str, Any]) -> None:
-    request = made(body)
+    request = build_request(body)
     assert json.loads(request.content) == content({})
     assert request.dropped == ()
 
 
 def test_several_dropped_fields_are_all_reported() -> None:
     body = {"messages": [{**QUESTION[0], "name": "Ann"}], "user": "u", "frobnicate": 1, "temperature": 1}
-    request = made(body, drop_unsupported=True)
+    request = build_request(body, drop_unsupported=True)
     assert request.dropped == ("messages[0].name", "user", "frobnicate")
     assert json.loads(request.content) == content({"temperature": 1})
 
@@ -84,7 +84,7 @@ def test_several_dropped_fields_are_all_reported() -> None:
 )
 def test_nested_fields_are_named_by_path(body: dict[str, Any], param: str) -> None:
     assert refusal(body).param == param
-    assert made(body, drop_unsupported=True).dropped == (param,)
+    assert build_request(body, drop_unsupported=True).dropped == (param,)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,9 @@ def test_effort_is_a_budget_or_a_level_by_generation(model: str, effort: str, co
 )
 def test_efforts_unsupported_by_a_model_are_rejected(model: str, effort: str) -> None:
     assert model in refusal({"reasoning_effort": effort}, model=model).message
-    assert made({"reasoning_effort": effort}, model=model, drop_unsupported=True).dropped == ("reasoning_effort",)
+    assert build_request({"reasoning_effort": effort}, model=model, drop_unsupported=True).dropped == (
+        "reasoning_effort",
+    )
 
 
 def test_effort_none_is_dropped_for_models_that_do_not_think() -> None:
@@ -193,7 +195,7 @@ def test_images_of_one_request_have_one_resolution() -> None:
 
     both = {"messages": [{"role": "user", "content": [image("low"), image("auto"), image("high")]}]}
     assert refusal(both).param == "messages[0].content[2].image_url.detail"
-    request = made(both, drop_unsupported=True)
+    request = build_request(both, drop_unsupported=True)
     assert json.loads(request.content)["generationConfig"] == {"mediaResolution": "MEDIA_RESOLUTION_LOW"}
     assert "generationConfig" not in content({"messages": [{"role": "user", "content": [image("auto")]}]})
 
@@ -293,7 +295,7 @@ def test_older_models_get_tool_schemas_in_googles_subset() -> None:
     ],
 )
 def test_key_fields_decide_vertexs_url(fields: dict[str, str], url: str, bearer: bool) -> None:
-    request = made({}, vertex=True, key_fields=fields)
+    request = build_request({}, vertex=True, key_fields=fields)
     assert request.url == f"{url}/models/gemini-2.5-flash:generateContent"
     assert request.auth == (BEARER if bearer else HeaderAuth("x-goog-api-key", ""))
 
@@ -307,13 +309,13 @@ def test_key_fields_cannot_redirect_a_key(name: str, value: str) -> None:
 
 def test_an_attempts_base_url_wins_and_model_names_stay_inside_the_path() -> None:
     base_url = "http://127.0.0.1:9/v1beta/"
-    assert made({}, base_url=base_url, model="models/x?y/../z").url == (
+    assert build_request({}, base_url=base_url, model="models/x?y/../z").url == (
         "http://127.0.0.1:9/v1beta/models/x%3Fy%2F..%2Fz:generateContent"
     )
-    assert made({}, base_url=base_url, model="tunedModels/mine").url == (
+    assert build_request({}, base_url=base_url, model="tunedModels/mine").url == (
         "http://127.0.0.1:9/v1beta/tunedModels/mine:generateContent"
     )
-    assert made({}, base_url=base_url, vertex=True).url == (
+    assert build_request({}, base_url=base_url, vertex=True).url == (
         "http://127.0.0.1:9/v1beta/models/gemini-2.5-flash:generateContent"
     )
 

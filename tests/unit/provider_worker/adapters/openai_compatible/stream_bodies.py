@@ -1,4 +1,4 @@
-"""Hand-made event streams in the shapes of the OpenAI family, for tests."""
+"""Hand-made event streams in the shapes of OpenAI-compatible providers, for tests."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Embeddings of the OpenAI family: what is asked upstream, and what the caller gets in which encoding."""
+"""Embeddings of OpenAI-compatible providers: the request sent, and the caller's list in each encoding."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ def ask(provider: str = "custom", *, drop: bool = False, **body: object) -> Upst
     return adapter_for(provider).request(run, json.dumps({"model": "e", "input": "hi", **body}).encode())
 
 
-def answered(content: bytes, *, status: int = 200, given: object = "hi", encoding_format: object = None) -> Answer:
+def read_response(content: bytes, *, status: int = 200, given: object = "hi", encoding_format: object = None) -> Answer:
     run = attempt_run(model="e", kind=RequestKind.EMBEDDING)
     reader = adapter_for("custom").reader(run, ask(input=given, encoding_format=encoding_format), status, {})
     for at in range(0, len(content), 7):
@@ -38,12 +38,12 @@ def answered(content: bytes, *, status: int = 200, given: object = "hi", encodin
     return reader.close()
 
 
-def listed(*vectors: object, **more: object) -> bytes:
+def embedding_list(*vectors: object, **more: object) -> bytes:
     rows = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
     return json.dumps({"object": "list", "data": rows, "model": "e-1", "usage": USAGE, **more}).encode()
 
 
-def packed(*numbers: float) -> str:
+def encode_base64(*numbers: float) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
@@ -102,39 +102,39 @@ def test_an_unknown_encoding_is_rejected() -> None:
 
 
 def test_a_matching_response_is_passed_on_byte_for_byte() -> None:
-    content = listed([0.1, -0.25])
-    answer = answered(content)
+    content = embedding_list([0.1, -0.25])
+    answer = read_response(content)
     assert answer.failure is None
     assert answer.body == content
     assert answer.token_usage == TokenUsage(input=4)
     assert answer.usage_source is UsageSource.REPORTED
     assert answer.model_served == "e-1"
-    as_text = listed(packed(0.5, -2.0))
-    assert answered(as_text, encoding_format="base64").body == as_text
+    as_text = embedding_list(encode_base64(0.5, -2.0))
+    assert read_response(as_text, encoding_format="base64").body == as_text
 
 
 def test_numbers_become_base64_and_back() -> None:
-    assert first(answered(listed([0.5, -2.0]), encoding_format="base64")) == packed(0.5, -2.0)
-    assert first(answered(listed(packed(0.5, -2.0)))) == [0.5, -2.0]
+    assert first(read_response(embedding_list([0.5, -2.0]), encoding_format="base64")) == encode_base64(0.5, -2.0)
+    assert first(read_response(embedding_list(encode_base64(0.5, -2.0)))) == [0.5, -2.0]
 
 
 @hypothesis.given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_both_encodings_hold_the_same_vector(numbers: list[float]) -> None:
     text = encode_vector(numbers, "base64")
-    assert text == packed(*numbers)
+    assert text == encode_base64(*numbers)
     assert encode_vector(text, "float") == numbers
 
 
 def test_rows_are_in_the_order_of_the_inputs() -> None:
-    document = json.loads(listed([1.0], [2.0], [3.0]))
+    document = json.loads(embedding_list([1.0], [2.0], [3.0]))
     document["data"].reverse()
-    answer = answered(json.dumps(document).encode(), given=["a", "b", "c"])
+    answer = read_response(json.dumps(document).encode(), given=["a", "b", "c"])
     rows = json.loads(answer.body)["data"]
     assert [(row["index"], row["embedding"]) for row in rows] == [(0, [1.0]), (1, [2.0]), (2, [3.0])]
 
 
 def test_missing_indices_objects_and_usage_are_filled_in() -> None:
-    answer = answered(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', given=["a", "b"])
+    answer = read_response(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', given=["a", "b"])
     assert json.loads(answer.body) == {
         "object": "list",
         "data": [
@@ -152,19 +152,19 @@ def test_missing_indices_objects_and_usage_are_filled_in() -> None:
         (b'{"error": {"message": "slow down", "code": 429}}', FailureClass.RATE_LIMIT),
         (b'{"object": "list", "data": [], "usage": {}}', FailureClass.SERVER),
         (b'{"object": "list"}', FailureClass.SERVER),
-        (listed([1.0], [2.0]), FailureClass.SERVER),
-        (listed([]), FailureClass.SERVER),
-        (listed([None, 1.0]), FailureClass.SERVER),
-        (listed("not base64!"), FailureClass.SERVER),
-        (listed("AAA="), FailureClass.SERVER),
-        (listed([[1.0], [2.0]]), FailureClass.SERVER),
+        (embedding_list([1.0], [2.0]), FailureClass.SERVER),
+        (embedding_list([]), FailureClass.SERVER),
+        (embedding_list([None, 1.0]), FailureClass.SERVER),
+        (embedding_list("not base64!"), FailureClass.SERVER),
+        (embedding_list("AAA="), FailureClass.SERVER),
+        (embedding_list([[1.0], [2.0]]), FailureClass.SERVER),
         (b'{"data": [{"embedding": [1.0', FailureClass.TRUNCATED),
         (b"<html>", FailureClass.SERVER),
         (b"", FailureClass.SERVER),
     ],
 )
 def test_a_list_with_another_number_of_embeddings_is_a_failure(content: bytes, failure_class: FailureClass) -> None:
-    answer = answered(content)
+    answer = read_response(content)
     assert answer.failure is not None
     assert answer.failure.failure_class is failure_class
     assert answer.failure.where is Where.HTTP_200_BODY
@@ -172,7 +172,7 @@ def test_a_list_with_another_number_of_embeddings_is_a_failure(content: bytes, f
 
 
 def test_an_error_status_is_read_as_for_chats() -> None:
-    answer = answered(b'{"error": {"message": "no such model"}}', status=404)
+    answer = read_response(b'{"error": {"message": "no such model"}}', status=404)
     assert answer.failure is not None
     assert answer.failure.failure_class is FailureClass.NOT_FOUND
     assert answer.failure.where is Where.HTTP_STATUS

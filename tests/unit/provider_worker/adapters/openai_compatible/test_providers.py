@@ -1,4 +1,4 @@
-"""What the rows of the OpenAI family make of a request: where it goes, what it is called there, what is refused or dropped."""
+"""Requests by the table of OpenAI-compatible providers: URL, names, rejected and dropped fields."""
 
 import json
 
@@ -41,7 +41,7 @@ def ask(
     return adapter_for(provider).request(run, json.dumps({"model": "m", "messages": HELLO, **body}).encode())
 
 
-def sent(request: UpstreamRequest) -> JsonObject:
+def sent_body(request: UpstreamRequest) -> JsonObject:
     document: JsonObject = json.loads(request.content)
     return document
 
@@ -131,31 +131,34 @@ def test_keys_are_bearer_tokens_except_on_azure(name: str) -> None:
 def test_azure_is_called_in_each_of_its_forms(base_url: str, fields: dict[str, str], url: str, model: str) -> None:
     request = ask("azure", base_url=base_url, fields=fields)
     assert request.url == url
-    assert sent(request)["model"] == model
+    assert sent_body(request)["model"] == model
 
 
 @pytest.mark.parametrize(
     "name", ["together", "fireworks", "deepinfra", "mistral", "deepseek", "perplexity", "ollama", "llamacpp"]
 )
 def test_max_completion_tokens_is_renamed_to_max_tokens(name: str) -> None:
-    assert sent(ask(name, max_completion_tokens=7)) == {"model": "m", "messages": HELLO, "max_tokens": 7}
-    assert sent(ask(name, max_completion_tokens=7, max_tokens=9))["max_tokens"] == 7
-    assert sent(ask(name, max_completion_tokens=None, max_tokens=9))["max_tokens"] == 9
+    assert sent_body(ask(name, max_completion_tokens=7)) == {"model": "m", "messages": HELLO, "max_tokens": 7}
+    assert sent_body(ask(name, max_completion_tokens=7, max_tokens=9))["max_tokens"] == 7
+    assert sent_body(ask(name, max_completion_tokens=None, max_tokens=9))["max_tokens"] == 9
 
 
 @pytest.mark.parametrize("name", ["openai", "azure", "openrouter", "xai", "groq", "custom"])
 def test_max_completion_tokens_stays_where_supported(name: str) -> None:
-    assert sent(ask(name, max_completion_tokens=7))["max_completion_tokens"] == 7
+    assert sent_body(ask(name, max_completion_tokens=7))["max_completion_tokens"] == 7
 
 
 def test_mistrals_seed_is_renamed() -> None:
-    assert sent(ask("mistral", seed=5)) == {"model": "m", "messages": HELLO, "random_seed": 5}
+    assert sent_body(ask("mistral", seed=5)) == {"model": "m", "messages": HELLO, "random_seed": 5}
 
 
 def test_developer_messages_become_system_messages_if_unsupported() -> None:
     messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}, *HELLO]
-    assert sent(ask("mistral", messages=messages))["messages"] == [{"role": "system", "content": "be brief"}, *HELLO]
-    assert sent(ask("openai", messages=messages))["messages"] == messages
+    assert sent_body(ask("mistral", messages=messages))["messages"] == [
+        {"role": "system", "content": "be brief"},
+        *HELLO,
+    ]
+    assert sent_body(ask("openai", messages=messages))["messages"] == messages
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,7 @@ def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(
     assert refusal(name, body) == field
     request = ask(name, body, drop=True)
     assert request.dropped == (field,)
-    assert field not in sent(request)
+    assert field not in sent_body(request)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,22 +213,22 @@ def test_neutral_values_are_never_rejected(name: str) -> None:
     }
     request = ask(name, neutral)
     assert request.dropped == ()
-    assert sent(request)["messages"] == HELLO
+    assert sent_body(request)["messages"] == HELLO
 
 
 def test_unknown_fields_pass_to_everyone() -> None:
     for name in NAMES:
-        assert sent(ask(name, own_field={"a": [1]}))["own_field"] == {"a": [1]}
+        assert sent_body(ask(name, own_field={"a": [1]}))["own_field"] == {"a": [1]}
 
 
 def test_openrouters_parameters_reach_only_openrouter_and_custom_endpoints() -> None:
     extras: JsonObject = {"provider": {"order": ["x"]}, "models": ["a"], "route": "fallback", "transforms": []}
-    assert extras.items() <= sent(ask("openrouter", extras)).items()
-    assert extras.items() <= sent(ask("custom", extras)).items()
+    assert extras.items() <= sent_body(ask("openrouter", extras)).items()
+    assert extras.items() <= sent_body(ask("custom", extras)).items()
     for name in set(NAMES) - {"openrouter", "custom"}:
         request = ask(name, extras, drop=True)
         assert set(request.dropped) == set(extras)
-        assert not extras.keys() & sent(request).keys()
+        assert not extras.keys() & sent_body(request).keys()
 
 
 def test_openrouter_gets_the_site_headers() -> None:
@@ -243,8 +246,8 @@ def test_unsupported_parts_are_rejected_by_path() -> None:
     assert refusal("deepseek", messages=messages) == "messages[1].content[1].image_url"
     request = ask("deepseek", drop=True, messages=messages)
     assert request.dropped == ("messages[1].content[1].image_url",)
-    assert sent(request)["messages"] == [*HELLO, {"role": "user", "content": [{"type": "text", "text": "what?"}]}]
-    assert sent(ask("openai", messages=messages))["messages"] == messages
+    assert sent_body(request)["messages"] == [*HELLO, {"role": "user", "content": [{"type": "text", "text": "what?"}]}]
+    assert sent_body(ask("openai", messages=messages))["messages"] == messages
 
 
 def test_a_message_of_only_dropped_parts_is_rejected() -> None:
@@ -259,13 +262,13 @@ def test_ollama_takes_data_urls_but_no_links() -> None:
         return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
 
     data = message("data:image/png;base64,AAAA")
-    assert sent(ask("ollama", messages=data))["messages"] == data
+    assert sent_body(ask("ollama", messages=data))["messages"] == data
     assert refusal("ollama", messages=message("https://x.example/a.png")) == "messages[0].content[0].image_url"
 
 
 def test_mistral_takes_audio_as_text() -> None:
     audio: JsonObject = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
-    messages = sent(ask("mistral", messages=[{"role": "user", "content": [audio]}]))["messages"]
+    messages = sent_body(ask("mistral", messages=[{"role": "user", "content": [audio]}]))["messages"]
     assert messages == [{"role": "user", "content": [{"type": "input_audio", "input_audio": "AAAA"}]}]
 
 
@@ -279,17 +282,17 @@ def test_mistral_takes_audio_as_text() -> None:
     ],
 )
 def test_together_gets_log_probabilities_as_a_count(asked: JsonObject, expected: JsonObject) -> None:
-    assert sent(ask("together", asked)) == {"model": "m", "messages": HELLO, **expected}
+    assert sent_body(ask("together", asked)) == {"model": "m", "messages": HELLO, **expected}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_streams_request_usage(name: str) -> None:
-    options = sent(ask(name, stream=True, stream_options={"include_usage": False})).get("stream_options")
+    options = sent_body(ask(name, stream=True, stream_options={"include_usage": False})).get("stream_options")
     assert options == (None if name in ("mistral", "perplexity") else {"include_usage": True})
 
 
 def test_the_callers_body_is_never_changed_in_place() -> None:
     messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}]
     first = ask("mistral", messages=messages, seed=1, n=1)
-    assert sent(ask("mistral", messages=messages, seed=1, n=1)) == sent(first)
+    assert sent_body(ask("mistral", messages=messages, seed=1, n=1)) == sent_body(first)
     assert messages == [{"role": "developer", "content": "be brief"}]

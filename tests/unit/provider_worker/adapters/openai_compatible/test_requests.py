@@ -1,4 +1,4 @@
-"""The request for an OpenAI-compatible endpoint, and which adapter makes it."""
+"""Requests to an OpenAI-compatible endpoint, and the adapter that builds them."""
 
 import json
 

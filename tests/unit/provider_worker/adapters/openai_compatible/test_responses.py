@@ -1,4 +1,4 @@
-"""Completions that come as one document, in shapes that no recording has. All bodies here are hand-made."""
+"""Non-streamed completions in shapes that no recording has. All bodies here are hand-made."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What providers' errors mean. The bodies are hand-made after their documentation unless a comment says otherwise."""
+"""Providers' errors as failures. The bodies are hand-made after their documentation unless a comment says otherwise."""
 
 import json
 

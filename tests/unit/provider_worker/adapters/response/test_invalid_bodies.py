@@ -1,4 +1,4 @@
-"""Answers under status 200 that nothing can be made of."""
+"""Invalid bodies under status 200."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A document with too many parts is not built, and what only stands in its strings is no part of it."""
+"""A document with too many parts is not parsed; the content of its strings does not count."""
 
 import json
 

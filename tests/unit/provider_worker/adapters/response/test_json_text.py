@@ -25,7 +25,7 @@ def test_parsed_documents_render_as_strict_json(text: bytes, value: object) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "mended"),
+    ("text", "repaired"),
     [
         (b'{"a":NaN}', True),
         (b'{"a":[-Infinity]}', True),
@@ -36,11 +36,11 @@ def test_parsed_documents_render_as_strict_json(text: bytes, value: object) -> N
         (b'{"a":1}', False),
     ],
 )
-def test_documents_invalid_for_strict_parsers_are_marked_as_repaired(text: bytes, mended: bool) -> None:
+def test_documents_invalid_for_strict_parsers_are_marked_as_repaired(text: bytes, repaired: bool) -> None:
     document = parse_object(text)
     assert document is not None
-    assert isinstance(document, RepairedObject) is mended
-    if not mended:
+    assert isinstance(document, RepairedObject) is repaired
+    if not repaired:
         assert json.loads(text) is not None
 
 

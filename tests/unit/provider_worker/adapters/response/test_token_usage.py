@@ -1,4 +1,4 @@
-"""Usage objects, taken apart: disjoint, and as much as the total."""
+"""Usage objects split into disjoint counts that add up to the total."""
 
 from decimal import Decimal
 
