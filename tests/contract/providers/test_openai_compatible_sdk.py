@@ -131,7 +131,7 @@ def test_chat_matches_openais_sdk(sdk_request: Upstream, provider: str, body: Js
     # Ollama does what `auto` says and has no name for it.
     says_nothing = {"tool_choice": "auto"} if provider == "ollama" else {}
     assert_same(
-        adapter_request(provider, body, sdk_request.base_url), sdk_request.calls[-1].asked, says_nothing=says_nothing
+        adapter_request(provider, body, sdk_request.base_url), sdk_request.calls[-1].request, says_nothing=says_nothing
     )
 
 
@@ -141,7 +141,7 @@ def test_embeddings_match_openais_sdk(sdk_request: Upstream, provider: str) -> N
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
     assert_same(
-        adapter_request(provider, body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].asked
+        adapter_request(provider, body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].request
     )
 
 
@@ -155,7 +155,7 @@ def test_azures_older_form(sdk_request: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     request = adapter_request("azure", body, endpoint, api_version="2024-10-21")
-    assert_same(request, sdk_request.calls[-1].asked)
+    assert_same(request, sdk_request.calls[-1].request)
 
 
 def test_azures_newer_form(sdk_request: Upstream) -> None:
@@ -164,7 +164,7 @@ def test_azures_newer_form(sdk_request: Upstream) -> None:
         base_url=f"{endpoint}/openai/v1", api_key="unused", default_headers={"api-key": KEY}, max_retries=0
     ) as client:
         client.chat.completions.create(**FULL)
-    assert_same(adapter_request("azure", FULL, endpoint), sdk_request.calls[-1].asked)
+    assert_same(adapter_request("azure", FULL, endpoint), sdk_request.calls[-1].request)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -178,7 +178,7 @@ def test_groq(sdk_request: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     body = {**detail, "stream": stream}
-    assert_same(adapter_request("groq", body, base_url), sdk_request.calls[-1].asked)
+    assert_same(adapter_request("groq", body, base_url), sdk_request.calls[-1].request)
 
 
 def test_together(sdk_request: Upstream) -> None:
@@ -187,7 +187,7 @@ def test_together(sdk_request: Upstream) -> None:
         client.chat.completions.create(**said, logprobs=2)
     asked = said | {"logprobs": True, "top_logprobs": 2, "max_completion_tokens": 50, "parallel_tool_calls": True}
     del asked["max_tokens"]
-    assert_same(adapter_request("together", asked, sdk_request.base_url), sdk_request.calls[-1].asked)
+    assert_same(adapter_request("together", asked, sdk_request.base_url), sdk_request.calls[-1].request)
 
 
 def test_togethers_embeddings(sdk_request: Upstream) -> None:
@@ -195,7 +195,7 @@ def test_togethers_embeddings(sdk_request: Upstream) -> None:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
     assert_same(
-        adapter_request("together", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].asked
+        adapter_request("together", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].request
     )
 
 
@@ -215,7 +215,7 @@ def test_mistral(sdk_request: Upstream, stream: bool) -> None:
     asked = {**said, "messages": [*conversation, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
     asked |= {"max_completion_tokens": 50, "stream": stream, "stream_options": {"include_usage": True}}
     del asked["random_seed"], asked["max_tokens"]
-    theirs = sdk_request.calls[-1].asked
+    theirs = sdk_request.calls[-1].request
     for message in theirs.body["messages"]:
         assert message.pop("prefix", False) is False
         for call in message.get("tool_calls", ()):
@@ -229,7 +229,7 @@ def test_mistrals_embeddings(sdk_request: Upstream) -> None:
         client.embeddings.create(model="m", inputs=["hello"], output_dimension=8, encoding_format="float")
     body = {"model": "m", "input": ["hello"], "dimensions": 8, "encoding_format": "float"}
     assert_same(
-        adapter_request("mistral", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].asked
+        adapter_request("mistral", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].request
     )
 
 
@@ -238,5 +238,5 @@ def test_the_comparison_finds_a_difference(sdk_request: Upstream) -> None:
         client.chat.completions.create(**FULL)
     with pytest.raises(AssertionError):
         assert_same(
-            adapter_request("openai", {**FULL, "max_tokens": 51}, sdk_request.base_url), sdk_request.calls[-1].asked
+            adapter_request("openai", {**FULL, "max_tokens": 51}, sdk_request.base_url), sdk_request.calls[-1].request
         )

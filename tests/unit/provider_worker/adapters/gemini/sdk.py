@@ -20,7 +20,9 @@ ANSWERS: dict[str, object] = {
 ANSWERS["streamGenerateContent"] = ANSWERS["generateContent"]
 
 
-def sdk_request(use: Callable[[genai.Client], object], *, vertex: bool = False, stream: bool = False) -> ProviderRequest:
+def sdk_request(
+    use: Callable[[genai.Client], object], *, vertex: bool = False, stream: bool = False
+) -> ProviderRequest:
     """The request that `use` makes with a client; raises what the SDK raises for what it will not send."""
 
     def answer(asked: ProviderRequest) -> Reply:
