@@ -37,8 +37,8 @@ STREAM = b"".join(
 )
 
 
-def answer(asked: ProviderRequest) -> Reply:
-    if asked.path.endswith("/converse-stream"):
+def answer(received: ProviderRequest) -> Reply:
+    if received.path.endswith("/converse-stream"):
         return Reply(200, {"content-type": "application/vnd.amazon.eventstream"}, pieces_of(STREAM))
     message = {"role": "assistant", "content": [{"text": "Hi"}]}
     counts = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
@@ -73,10 +73,10 @@ def build_request(upstream: Upstream, stream: bool = False, **fields: object) ->
 
 
 def compare(upstream: Upstream, request: UpstreamRequest) -> None:
-    asked = upstream.calls[-1].request
-    assert json.loads(request.content) == asked.body
-    assert unquote(urlsplit(request.url).path) == unquote(asked.path)
-    assert asked.headers["Content-Type"] == request.headers["content-type"]
+    received = upstream.calls[-1].request
+    assert json.loads(request.content) == received.body
+    assert unquote(urlsplit(request.url).path) == unquote(received.path)
+    assert received.headers["Content-Type"] == request.headers["content-type"]
 
 
 def validate(client: BedrockRuntimeClient, request: UpstreamRequest) -> None:

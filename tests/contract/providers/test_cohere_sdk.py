@@ -30,11 +30,11 @@ EVENTS = (
 )
 
 
-def answer(asked: ProviderRequest) -> Reply:
-    if asked.body.get("stream"):
+def answer(received: ProviderRequest) -> Reply:
+    if received.body.get("stream"):
         events = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in EVENTS]
         return Reply(200, {"content-type": "text/event-stream"}, pieces_of(*events))
-    document = EMBEDDED if asked.path.endswith("embed") else CHAT
+    document = EMBEDDED if received.path.endswith("embed") else CHAT
     return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(document).encode()))
 
 
@@ -58,9 +58,9 @@ def build_request(
 
 
 def compare(upstream: Upstream, request: UpstreamRequest) -> None:
-    asked = upstream.calls[-1].request
-    assert json.loads(request.content) == asked.body
-    assert request.url == f"http://127.0.0.1:{upstream.port}{asked.path}"
+    received = upstream.calls[-1].request
+    assert json.loads(request.content) == received.body
+    assert request.url == f"http://127.0.0.1:{upstream.port}{received.path}"
 
 
 LOOK_SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}}

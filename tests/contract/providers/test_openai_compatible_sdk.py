@@ -62,17 +62,17 @@ SCHEMA: JsonObject = {
 }
 
 
-def sdk_response(asked: ProviderRequest) -> Reply:
-    if asked.path.endswith("/embeddings"):
+def sdk_response(received: ProviderRequest) -> Reply:
+    if received.path.endswith("/embeddings"):
         rows = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
         usage = {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}
         body = {"id": "e", "object": "list", "data": rows, "model": "m", "usage": usage}
         return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(body).encode()))
-    return stream_of(["hi"]) if asked.body.get("stream") else completion("hi")
+    return stream_of(["hi"]) if received.body.get("stream") else completion("hi")
 
 
 @pytest.fixture(scope="module")
-def sdk_request() -> Iterator[Upstream]:
+def upstream() -> Iterator[Upstream]:
     with running_upstream(sdk_response) as running:
         yield running
 
@@ -87,15 +87,15 @@ def adapter_request(
     return adapter_for(provider).request(run, json.dumps(body).encode())
 
 
-def assert_same(request: UpstreamRequest, asked: ProviderRequest, *, says_nothing: JsonObject | None = None) -> None:
+def assert_same(request: UpstreamRequest, received: ProviderRequest, *, says_nothing: JsonObject | None = None) -> None:
     """`says_nothing` are fields of the SDK's body that ask for what happens anyway."""
     url = urlsplit(request.url)
-    assert (url.path, url.query) == (asked.path, asked.query)
+    assert (url.path, url.query) == (received.path, received.query)
     assert isinstance(request.auth, HeaderAuth)
-    headers = {name.lower(): value for name, value in asked.headers.items()}
+    headers = {name.lower(): value for name, value in received.headers.items()}
     assert headers[request.auth.name] == request.auth.prefix + KEY
     assert request.headers["content-type"] == headers["content-type"]
-    theirs = {name: value for name, value in asked.body.items() if (says_nothing or {}).get(name, ...) != value}
+    theirs = {name: value for name, value in received.body.items() if (says_nothing or {}).get(name, ...) != value}
     assert json.loads(request.content) == theirs
 
 
@@ -125,29 +125,29 @@ SPOKEN_THROUGH_OPENAI = [
 
 
 @pytest.mark.parametrize(("provider", "body"), SPOKEN_THROUGH_OPENAI)
-def test_chat_matches_openais_sdk(sdk_request: Upstream, provider: str, body: JsonObject) -> None:
-    with openai.OpenAI(base_url=sdk_request.base_url, api_key=KEY, max_retries=0) as client:
+def test_chat_matches_openais_sdk(upstream: Upstream, provider: str, body: JsonObject) -> None:
+    with openai.OpenAI(base_url=upstream.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**body)
     # Ollama does what `auto` says and has no name for it.
     says_nothing = {"tool_choice": "auto"} if provider == "ollama" else {}
     assert_same(
-        adapter_request(provider, body, sdk_request.base_url), sdk_request.calls[-1].request, says_nothing=says_nothing
+        adapter_request(provider, body, upstream.base_url), upstream.calls[-1].request, says_nothing=says_nothing
     )
 
 
 @pytest.mark.parametrize("provider", ["openai", "vllm", "ollama", "llamacpp", "openrouter"])
-def test_embeddings_match_openais_sdk(sdk_request: Upstream, provider: str) -> None:
-    with openai.OpenAI(base_url=sdk_request.base_url, api_key=KEY, max_retries=0) as client:
+def test_embeddings_match_openais_sdk(upstream: Upstream, provider: str) -> None:
+    with openai.OpenAI(base_url=upstream.base_url, api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
     assert_same(
-        adapter_request(provider, body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].request
+        adapter_request(provider, body, upstream.base_url, kind=RequestKind.EMBEDDING), upstream.calls[-1].request
     )
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_azures_older_form(sdk_request: Upstream, stream: bool) -> None:
-    endpoint = sdk_request.base_url.removesuffix("/v1")
+def test_azures_older_form(upstream: Upstream, stream: bool) -> None:
+    endpoint = upstream.base_url.removesuffix("/v1")
     body = {**FULL, "model": "deployed", "stream": stream}
     detail = body | ({"stream_options": {"include_usage": True}} if stream else {})
     with openai.AzureOpenAI(azure_endpoint=endpoint, api_key=KEY, api_version="2024-10-21", max_retries=0) as client:
@@ -155,21 +155,21 @@ def test_azures_older_form(sdk_request: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     request = adapter_request("azure", body, endpoint, api_version="2024-10-21")
-    assert_same(request, sdk_request.calls[-1].request)
+    assert_same(request, upstream.calls[-1].request)
 
 
-def test_azures_newer_form(sdk_request: Upstream) -> None:
-    endpoint = sdk_request.base_url.removesuffix("/v1")
+def test_azures_newer_form(upstream: Upstream) -> None:
+    endpoint = upstream.base_url.removesuffix("/v1")
     with openai.OpenAI(
         base_url=f"{endpoint}/openai/v1", api_key="unused", default_headers={"api-key": KEY}, max_retries=0
     ) as client:
         client.chat.completions.create(**FULL)
-    assert_same(adapter_request("azure", FULL, endpoint), sdk_request.calls[-1].request)
+    assert_same(adapter_request("azure", FULL, endpoint), upstream.calls[-1].request)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_groq(sdk_request: Upstream, stream: bool) -> None:
-    base_url = sdk_request.base_url.removesuffix("/v1") + "/openai/v1"
+def test_groq(upstream: Upstream, stream: bool) -> None:
+    base_url = upstream.base_url.removesuffix("/v1") + "/openai/v1"
     detail: JsonObject = {**FULL, "seed": 3, "stop": ["x"], "reasoning_effort": "low", "response_format": SCHEMA}
     detail |= {"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [IMAGE]}]}
     with groq.Groq(base_url=base_url.removesuffix("/openai/v1"), api_key=KEY, max_retries=0) as client:
@@ -178,33 +178,33 @@ def test_groq(sdk_request: Upstream, stream: bool) -> None:
         if stream:
             assert list(answer)
     body = {**detail, "stream": stream}
-    assert_same(adapter_request("groq", body, base_url), sdk_request.calls[-1].request)
+    assert_same(adapter_request("groq", body, base_url), upstream.calls[-1].request)
 
 
-def test_together(sdk_request: Upstream) -> None:
+def test_together(upstream: Upstream) -> None:
     said = {**FULL, "seed": 3, "stop": ["x"], "n": 2, "logit_bias": {"1": 2.0}, "response_format": SCHEMA}
-    with together.Together(base_url=sdk_request.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
+    with together.Together(base_url=upstream.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**said, logprobs=2)
-    asked = said | {"logprobs": True, "top_logprobs": 2, "max_completion_tokens": 50, "parallel_tool_calls": True}
-    del asked["max_tokens"]
-    assert_same(adapter_request("together", asked, sdk_request.base_url), sdk_request.calls[-1].request)
+    body = said | {"logprobs": True, "top_logprobs": 2, "max_completion_tokens": 50, "parallel_tool_calls": True}
+    del body["max_tokens"]
+    assert_same(adapter_request("together", body, upstream.base_url), upstream.calls[-1].request)
 
 
-def test_togethers_embeddings(sdk_request: Upstream) -> None:
-    with together.Together(base_url=sdk_request.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
+def test_togethers_embeddings(upstream: Upstream) -> None:
+    with together.Together(base_url=upstream.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
         client.embeddings.create(model="m", input=["hello"])
     body = {"model": "m", "input": ["hello"], "encoding_format": "base64"}
     assert_same(
-        adapter_request("together", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].request
+        adapter_request("together", body, upstream.base_url, kind=RequestKind.EMBEDDING), upstream.calls[-1].request
     )
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_mistral(sdk_request: Upstream, stream: bool) -> None:
+def test_mistral(upstream: Upstream, stream: bool) -> None:
     audio = {"type": "input_audio", "input_audio": "AAAA"}
     messages = [*CONVERSATION, {"role": "user", "content": [IMAGE, audio]}]
     said = {**FULL, "messages": messages, "random_seed": 3, "stop": ["x"], "n": 2, "parallel_tool_calls": False}
-    with Mistral(api_key=KEY, server_url=sdk_request.base_url.removesuffix("/v1")) as client:
+    with Mistral(api_key=KEY, server_url=upstream.base_url.removesuffix("/v1")) as client:
         if stream:
             with client.chat.stream(**said) as events:
                 assert list(events)
@@ -212,31 +212,31 @@ def test_mistral(sdk_request: Upstream, stream: bool) -> None:
             client.chat.complete(**said)
     openai_audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     conversation = [{**CONVERSATION[0], "role": "developer"}, *CONVERSATION[1:]]
-    asked = {**said, "messages": [*conversation, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
-    asked |= {"max_completion_tokens": 50, "stream": stream, "stream_options": {"include_usage": True}}
-    del asked["random_seed"], asked["max_tokens"]
-    theirs = sdk_request.calls[-1].request
+    body = {**said, "messages": [*conversation, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
+    body |= {"max_completion_tokens": 50, "stream": stream, "stream_options": {"include_usage": True}}
+    del body["random_seed"], body["max_tokens"]
+    theirs = upstream.calls[-1].request
     for message in theirs.body["messages"]:
         assert message.pop("prefix", False) is False
         for call in message.get("tool_calls", ()):
             assert call.pop("index", 0) == 0
-    request = adapter_request("mistral", asked, sdk_request.base_url)
+    request = adapter_request("mistral", body, upstream.base_url)
     assert_same(request, theirs)
 
 
-def test_mistrals_embeddings(sdk_request: Upstream) -> None:
-    with Mistral(api_key=KEY, server_url=sdk_request.base_url.removesuffix("/v1")) as client:
+def test_mistrals_embeddings(upstream: Upstream) -> None:
+    with Mistral(api_key=KEY, server_url=upstream.base_url.removesuffix("/v1")) as client:
         client.embeddings.create(model="m", inputs=["hello"], output_dimension=8, encoding_format="float")
     body = {"model": "m", "input": ["hello"], "dimensions": 8, "encoding_format": "float"}
     assert_same(
-        adapter_request("mistral", body, sdk_request.base_url, kind=RequestKind.EMBEDDING), sdk_request.calls[-1].request
+        adapter_request("mistral", body, upstream.base_url, kind=RequestKind.EMBEDDING), upstream.calls[-1].request
     )
 
 
-def test_the_comparison_finds_a_difference(sdk_request: Upstream) -> None:
-    with openai.OpenAI(base_url=sdk_request.base_url, api_key=KEY, max_retries=0) as client:
+def test_the_comparison_finds_a_difference(upstream: Upstream) -> None:
+    with openai.OpenAI(base_url=upstream.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**FULL)
     with pytest.raises(AssertionError):
         assert_same(
-            adapter_request("openai", {**FULL, "max_tokens": 51}, sdk_request.base_url), sdk_request.calls[-1].request
+            adapter_request("openai", {**FULL, "max_tokens": 51}, upstream.base_url), upstream.calls[-1].request
         )

@@ -112,9 +112,9 @@ def upstream_request(
     openai: JsonObject, *, model: str = "claude-haiku-4-5", drop: bool = False, stream: bool = False
 ) -> UpstreamRequest:
     """The whole request for `openai`."""
-    asked = {"messages": [{"role": "user", "content": "hi"}]} | openai
+    fields = {"messages": [{"role": "user", "content": "hi"}]} | openai
     run = attempt_run(model=model, stream=stream, drop_unsupported=drop, provider="anthropic", base_url=None)
-    return ADAPTER.request(run, json.dumps(asked).encode())
+    return ADAPTER.request(run, json.dumps(fields).encode())
 
 
 def outcome_of(run: AttemptRun, body: bytes) -> UpstreamRequest | Failure:

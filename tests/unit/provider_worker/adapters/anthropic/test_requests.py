@@ -108,8 +108,8 @@ def test_schemas_keep_enforceable_constraints_and_describe_the_rest() -> None:
         },
         "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": True}},
     }
-    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    config = request_body({"response_format": asked})["output_config"]
+    fields = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    config = request_body({"response_format": fields})["output_config"]
     assert isinstance(config, dict)
     assert config["format"]["schema"] == {
         "type": "object",
@@ -141,15 +141,15 @@ def test_a_schema_is_a_forced_tool_on_other_models() -> None:
 
 def test_the_json_tool_is_added_to_the_callers_tools() -> None:
     tools = [*TOOLS, {"type": "function", "function": {"name": "json_answer"}}]
-    asked: JsonObject = {"tools": tools, "response_format": {"type": "json_object"}}
-    request = upstream_request(asked)
+    fields: JsonObject = {"tools": tools, "response_format": {"type": "json_object"}}
+    request = upstream_request(fields)
     body = json.loads(request.content)
     assert [tool["name"] for tool in body["tools"]] == ["f", "json_answer", "json_answer_"]
     assert body["tool_choice"] == {"type": "any", "disable_parallel_tool_use": True}
     assert request.notes == {"json_tool": "json_answer_"}
-    only = json.loads(upstream_request(asked | {"tool_choice": "none"}).content)
+    only = json.loads(upstream_request(fields | {"tool_choice": "none"}).content)
     assert only["tool_choice"]["name"] == "json_answer_"
-    forced = upstream_request(asked | {"tool_choice": "required"})
+    forced = upstream_request(fields | {"tool_choice": "required"})
     assert forced.notes == {}
 
 

@@ -255,8 +255,8 @@ PAIRS = {
 }
 
 
-def answer(asked: ProviderRequest) -> Reply:
-    if asked.body.get("stream"):
+def answer(received: ProviderRequest) -> Reply:
+    if received.body.get("stream"):
         return Reply(200, {"content-type": "text/event-stream"}, pieces_of(b'data: {"type":"message_stop"}\n\n'))
     body = json.dumps(message({"type": "text", "text": "hello"})).encode()
     return Reply(200, {"content-type": "application/json"}, pieces_of(body))
@@ -292,19 +292,19 @@ def meaning(body: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
 def test_the_sdk_sends_the_same_request(pair: Pair, sdk_request: Callable[..., ProviderRequest]) -> None:
-    asked = sdk_request(model=pair.model, **pair.sdk)
+    received = sdk_request(model=pair.model, **pair.sdk)
     ours = upstream_request(pair.openai, model=pair.model, stream=bool(pair.openai.get("stream")))
-    assert meaning(json.loads(ours.content)) == meaning(asked.body)
+    assert meaning(json.loads(ours.content)) == meaning(received.body)
     assert ours.dropped == ()
-    assert ours.url.endswith(asked.path)
+    assert ours.url.endswith(received.path)
 
 
 def test_headers_match_the_sdk_except_the_version(
     sdk_request: Callable[..., ProviderRequest],
 ) -> None:
-    asked = sdk_request(model="claude-haiku-4-5", max_tokens=5, messages=QUESTION)
+    received = sdk_request(model="claude-haiku-4-5", max_tokens=5, messages=QUESTION)
     ours = upstream_request({})
-    assert set(ours.headers) <= {name.lower() for name in asked.headers}
+    assert set(ours.headers) <= {name.lower() for name in received.headers}
     assert ours.headers["anthropic-version"] == "2023-06-01"
     assert ours.auth == HeaderAuth("x-api-key", "")
 

@@ -70,21 +70,21 @@ UNSUPPORTED: dict[str, tuple[str, JsonObject]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "asked"), UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
-def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(field: str, asked: JsonObject) -> None:
+@pytest.mark.parametrize(("field", "fields"), UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_unsupported_fields_are_rejected_by_name_or_dropped_and_reported(field: str, fields: JsonObject) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
-        request_body(asked)
+        request_body(fields)
     failure = caught.value.failure
     assert failure.failure_class is FailureClass.BAD_REQUEST
     assert (failure.where, failure.status, failure.param) == (Where.NOT_SENT, 400, field)
     assert f"`{field}`" in failure.message
-    request = upstream_request(asked, drop=True)
+    request = upstream_request(fields, drop=True)
     assert request.dropped == (field,)
     sent = json.loads(request.content)
     assert sent["messages"]
-    if field in asked and field != "tool_choice":
+    if field in fields and field != "tool_choice":
         assert field not in sent
-    if field == "reasoning_effort" and "thinking" not in asked:
+    if field == "reasoning_effort" and "thinking" not in fields:
         assert "thinking" not in sent
 
 
@@ -113,12 +113,12 @@ MODELS: dict[str, tuple[str, str, JsonObject]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "field", "asked"), MODELS.values(), ids=MODELS.keys())
-def test_fields_unsupported_by_one_model_are_rejected_for_it(model: str, field: str, asked: JsonObject) -> None:
+@pytest.mark.parametrize(("model", "field", "fields"), MODELS.values(), ids=MODELS.keys())
+def test_fields_unsupported_by_one_model_are_rejected_for_it(model: str, field: str, fields: JsonObject) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
-        request_body(asked, model=model)
+        request_body(fields, model=model)
     assert caught.value.failure.param == field
-    assert upstream_request(asked, model=model, drop=True).dropped == (field,)
+    assert upstream_request(fields, model=model, drop=True).dropped == (field,)
 
 
 NEUTRAL: JsonObject = {
@@ -182,10 +182,10 @@ SENSELESS: dict[str, tuple[str | None, JsonObject]] = {
 
 
 @pytest.mark.parametrize("drop", [False, True])
-@pytest.mark.parametrize(("field", "asked"), SENSELESS.values(), ids=SENSELESS.keys())
-def test_invalid_values_are_rejected_even_if_fields_may_be_dropped(field: str, asked: JsonObject, drop: bool) -> None:
+@pytest.mark.parametrize(("field", "fields"), SENSELESS.values(), ids=SENSELESS.keys())
+def test_invalid_values_are_rejected_even_if_fields_may_be_dropped(field: str, fields: JsonObject, drop: bool) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
-        request_body(asked, drop=drop)
+        request_body(fields, drop=drop)
     assert caught.value.failure.param == field
     assert caught.value.failure.message
 

@@ -25,8 +25,8 @@ def sdk_request(
 ) -> ProviderRequest:
     """The request that `use` makes with a client; raises what the SDK raises for what it will not send."""
 
-    def answer(asked: ProviderRequest) -> Reply:
-        body = json.dumps(ANSWERS[asked.path.rpartition(":")[2]]).encode()
+    def answer(received: ProviderRequest) -> Reply:
+        body = json.dumps(ANSWERS[received.path.rpartition(":")[2]]).encode()
         pieces: Pieces = pieces_of(b"data: " + body + b"\r\n\r\n" if stream else body)
         return Reply(200, {"content-type": "text/event-stream" if stream else "application/json"}, pieces)
 

@@ -316,10 +316,10 @@ def meaning(value: Any) -> Any:
 def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> None:
     pair = PAIRS[name]
     arguments = {"contents": HI, **pair.sdk}
-    asked = sdk_request(lambda client: client.models.generate_content(model=pair.model, **arguments), vertex=vertex)
+    received = sdk_request(lambda client: client.models.generate_content(model=pair.model, **arguments), vertex=vertex)
     request = build_request(pair.openai, model=pair.model, vertex=vertex)
     ours = meaning(json.loads(request.content))
-    theirs = meaning(asked.body)
+    theirs = meaning(received.body)
     if name == "Gemini's own fields" and vertex:
         # The SDK completes the name of a cache by the client's own project; the adapter sends what it is given.
         theirs["cachedContent"] = "cachedContents/x"
@@ -329,34 +329,34 @@ def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> Non
 
 @pytest.mark.parametrize("vertex", [False, True], ids=["ai-studio", "vertex"])
 def test_a_stream_is_requested_at_the_sdks_url(vertex: bool) -> None:
-    asked = sdk_request(
+    received = sdk_request(
         lambda client: list(client.models.generate_content_stream(model="gemini-2.5-flash", contents="hi")),
         vertex=vertex,
         stream=True,
     )
-    version = asked.path.split("/")[1]
+    version = received.path.split("/")[1]
     request = build_request(
         {"stream": True}, stream=True, vertex=vertex, key_fields={**PROJECT, "api_version": "v1beta1"}
     )
     assert request.url.endswith("?alt=sse")
     assert request.headers["accept"] == "text/event-stream"
     path = request.url.removesuffix("?alt=sse").partition(".com/")[2]
-    assert path.partition("/")[2] == asked.path.removeprefix(f"/{version}/")
+    assert path.partition("/")[2] == received.path.removeprefix(f"/{version}/")
     if vertex:
-        assert asked.headers["Authorization"] == "Bearer ya29.test"
+        assert received.headers["Authorization"] == "Bearer ya29.test"
         assert request.auth == BEARER
     else:
-        assert asked.headers["x-goog-api-key"] == "AIza-test"
+        assert received.headers["x-goog-api-key"] == "AIza-test"
         assert request.auth == HeaderAuth("x-goog-api-key", "")
 
 
 def test_metadata_becomes_labels_on_vertex() -> None:
     fields = config(labels={"team": "blue"})
-    asked = sdk_request(
+    received = sdk_request(
         lambda client: client.models.generate_content(model="gemini-2.5-flash", contents="hi", **fields), vertex=True
     )
     request = build_request({"metadata": {"team": "blue"}}, vertex=True)
-    assert meaning(json.loads(request.content)) == meaning(asked.body)
+    assert meaning(json.loads(request.content)) == meaning(received.body)
 
 
 @pytest.mark.parametrize("texts", [["a"], ["a", "b"]], ids=len)
@@ -366,12 +366,12 @@ def test_embedding_requests_match_the_sdk(model: str, vertex: bool, texts: list[
     options = types.EmbedContentConfig(
         output_dimensionality=8, task_type="RETRIEVAL_QUERY", title="t", auto_truncate=False if vertex else None
     )
-    asked = sdk_request(
+    received = sdk_request(
         lambda client: client.models.embed_content(model=model, contents=list(texts), config=options), vertex=vertex
     )
     body = {"input": texts, "dimensions": 8, "task_type": "RETRIEVAL_QUERY", "title": "t"}
     request = build_request(body, model=model, vertex=vertex, kind=RequestKind.EMBEDDING)
-    assert request.url.rpartition("/")[2] == asked.path.rpartition("/")[2]
-    requests = [{"model": f"models/{model}", **each} for each in asked.body.get("requests", [])]
-    theirs = asked.body if vertex or not requests else {"requests": requests}
+    assert request.url.rpartition("/")[2] == received.path.rpartition("/")[2]
+    requests = [{"model": f"models/{model}", **each} for each in received.body.get("requests", [])]
+    theirs = received.body if vertex or not requests else {"requests": requests}
     assert meaning(json.loads(request.content)) == meaning(theirs)

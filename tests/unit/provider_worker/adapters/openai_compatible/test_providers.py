@@ -273,7 +273,7 @@ def test_mistral_takes_audio_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("fields", "expected"),
     [
         ({"logprobs": True, "top_logprobs": 3}, {"logprobs": 3}),
         ({"logprobs": True}, {"logprobs": 1}),
@@ -281,8 +281,8 @@ def test_mistral_takes_audio_as_text() -> None:
         ({"logprobs": 2}, {"logprobs": 2}),
     ],
 )
-def test_together_gets_log_probabilities_as_a_count(asked: JsonObject, expected: JsonObject) -> None:
-    assert sent_body(ask("together", asked)) == {"model": "m", "messages": HELLO, **expected}
+def test_together_gets_log_probabilities_as_a_count(fields: JsonObject, expected: JsonObject) -> None:
+    assert sent_body(ask("together", fields)) == {"model": "m", "messages": HELLO, **expected}
 
 
 @pytest.mark.parametrize("name", NAMES)
