@@ -60,7 +60,7 @@ def test_other_values_in_the_same_shapes_are_read(provider: str, variation: Vari
             assert faults(variation.expected(expectation(case)), line(varied, seed)) == [], f"{case}, seed {seed}"
 
 
-@pytest.mark.parametrize("name", ["other counts", "other words"])
+@pytest.mark.parametrize("name", ["other counts", "other texts"])
 def test_a_variation_differs_from_the_original(name: str) -> None:
     differing = 0
     for case in recorded_cases("openai", "anthropic", "gemini", "bedrock", "cohere"):
