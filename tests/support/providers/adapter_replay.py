@@ -1,4 +1,4 @@
-"""Feeds recorded exchanges through an adapter, and asserts what must hold of the outcomes for every provider."""
+"""Recorded exchanges fed through an adapter, and the assertions that hold for every provider."""
 
 import json
 
@@ -23,14 +23,14 @@ REPLAYS = 50
 
 
 def run_of(case: Case, *, include_usage: bool = True) -> AttemptRun:
-    """Return the attempt that a case answers."""
+    """Return the attempt that the case is the response to."""
     kind = RequestKind.EMBEDDING if case.kind == "embeddings" else RequestKind.CHAT
     run = attempt_run(stream=case.stream, include_usage=include_usage, model=case.model)
     return run.model_copy(update={"kind": kind})
 
 
 def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = True) -> tuple[list[bytes], Answer]:
-    """Return the chunks and the answer of a case whose body is cut by `seed`."""
+    """Return the chunks and the answer of a case whose body arrives in pieces cut by `seed`."""
     request = UpstreamRequest("https://provider.test", {}, b"")
     reader = adapter.reader(run_of(case, include_usage=include_usage), request, case.status, case.headers)
     chunks: list[bytes] = []
@@ -43,7 +43,7 @@ def replay(adapter: Adapter, case: Case, seed: int, *, include_usage: bool = Tru
 
 
 def outcome_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
-    """Return the outcome line of a failure, a stream, a completion or a list of embeddings."""
+    """Return the outcome in the recordings' own format: a failure, a stream, a completion or embeddings."""
     if answer.failure is not None:
         failure = answer.failure
         return line_of_error(
@@ -61,7 +61,7 @@ def outcome_line(case: Case, chunks: list[bytes], answer: Answer) -> JsonObject:
 
 
 def assert_matches_expectation(adapter: Adapter, case: Case) -> None:
-    """Assert that the outcome of the uncut body matches its expectation, and that `REPLAYS` - 1 cuttings give the same."""
+    """Assert that the outcome matches the recording's expectation, and is the same for `REPLAYS` - 1 other cuts."""
     whole = replay(adapter, case, 0)
     assert mismatches(case, outcome_line(case, *whole)) == []
     for seed in range(1, REPLAYS):
@@ -69,7 +69,7 @@ def assert_matches_expectation(adapter: Adapter, case: Case) -> None:
 
 
 def assert_token_counts_add_up(adapter: Adapter, case: Case) -> None:
-    """Assert that the token usage is reported and equals the caller's total; a failure has none."""
+    """Assert that the ledger gets reported counts with the caller's total, and none for a failure."""
     chunks, answer = replay(adapter, case, 1)
     if answer.failure is not None:
         assert answer.usage_source is UsageSource.NONE
@@ -83,8 +83,8 @@ def assert_token_counts_add_up(adapter: Adapter, case: Case) -> None:
 
 
 def assert_usage_only_when_requested(adapter: Adapter, case: Case) -> None:
-    """Assert that a caller who did not request usage gets all but the usage; the ledger gets the same."""
-    asked, answer_asked = replay(adapter, case, 1)
+    """Assert that a caller who did not request usage gets all but the usage, and the ledger gets the same."""
+    requested, answer_requested = replay(adapter, case, 1)
     chunks, answer = replay(adapter, case, 1, include_usage=False)
     documents = [json.loads(chunk) for chunk in chunks]
     assert [document for document in documents if document.get("usage")] == []
@@ -97,7 +97,7 @@ def assert_usage_only_when_requested(adapter: Adapter, case: Case) -> None:
 
 
 def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
-    """Assert that the role comes with the first chunk, and never again."""
+    """Assert that the role comes with the first piece of a streamed answer and never again."""
     chunks, _ = replay(adapter, case, 0)
     deltas = [choice["delta"] for chunk in chunks for choice in json.loads(chunk)["choices"]]
     assert ["role" in delta for delta in deltas] == [True] + [False] * (len(deltas) - 1)
@@ -105,7 +105,7 @@ def assert_role_comes_once(adapter: Adapter, case: Case) -> None:
 
 
 def assert_mismatches_are_found(adapter: Adapter, case: Case, **wrong: object) -> None:
-    """Assert that replacing any one of these fields in the line of `case` is a mismatch."""
+    """Assert that the comparison rejects the outcome of `case` with any one of these fields changed."""
     line = outcome_line(case, *replay(adapter, case, 0))
     assert mismatches(case, line) == []
     for name, value in {"usage": {}, **wrong}.items():

@@ -1,4 +1,4 @@
-"""Recorded provider traffic: its cases, their bytes cut at random, and the comparison that comes with it.
+"""Recorded provider traffic: its cases, their bytes cut at random, and the comparison with what is expected.
 
 The recordings live beside the repository and are not copied into it; `KEYFERRY_PROVIDER_TRAFFIC` names another place. A missing
 folder is an error, never a reason to test less.
@@ -73,7 +73,7 @@ def recorded_cases(*providers: str) -> list[Case]:
 
 
 def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
-    """`data` cut at random offsets: many tiny pieces with some seeds, few large ones with others, whole with seed 0."""
+    """Yield `data` cut at random offsets: tiny pieces with some seeds, large ones with others, whole with seed 0."""
     source = random.Random(seed)
     largest = len(data) if seed == 0 else source.choice((1, 2, 7, 64, 1024, 16384))
     start = 0
@@ -84,17 +84,17 @@ def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
 
 
 def mismatches(case: Case, line: JsonObject) -> list[str]:
-    """Return how the outcome `line` of `case` differs from its expectation; empty if it matches."""
+    """Return what the recordings' own check finds wrong with the outcome `line` of `case`."""
     return faults(expectation(case), line)
 
 
 def expectation(case: Case) -> JsonObject:
-    """Return the expected outcome line of `case`."""
+    """Return the outcome that a faithful gateway makes of `case`."""
     return _dict(json.loads((folder() / "expected" / case.provider / f"{case.name}.json").read_text()))
 
 
 def faults(expected: JsonObject, line: JsonObject) -> list[str]:
-    """Return how an outcome line differs from an expected one; empty if it matches."""
+    """Return what the recordings' own check finds wrong with an outcome, given the expected one."""
     return [str(fault) for fault in _comparator().mismatches(expected, line)]
 
 
@@ -107,7 +107,7 @@ def line_of_completion(case: Case, completion: JsonObject) -> JsonObject:
 
 
 def line_of_chunks(case: Case, chunks: Iterable[JsonObject]) -> JsonObject:
-    """Return the outcome line of `chat.completion.chunk` objects, assembled as OpenAI's clients do: strings join, by index."""
+    """Return the outcome line of `chat.completion.chunk` objects, joined by index as OpenAI's clients do."""
     message: JsonObject = {}
     calls: dict[int, JsonObject] = {}
     finish_reason: object = None
@@ -129,7 +129,7 @@ def line_of_embeddings(case: Case, document: JsonObject) -> JsonObject:
     """Return the outcome line of a `list` of embeddings whose vectors are lists of numbers."""
     rows = [_list(_dict(row)["embedding"]) for row in _list(document["data"])]
     line = _line(case, {}, [], None, document.get("usage"))
-    # Embeddings have no completion tokens, so their count is absent.
+    # An answer of embeddings has no completion, and says so by leaving the count out.
     line["usage"] = {"completion_tokens": 0} | {k: v for k, v in _dict(line["usage"]).items() if v is not None}
     return line | {"embeddings": {"count": len(rows), "dim": len(rows[0]), "head": [row[:3] for row in rows]}}
 

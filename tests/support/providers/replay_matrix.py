@@ -1,4 +1,4 @@
-"""Results of replayed recordings, as test reports carry them, and the matrix of them."""
+"""Results of replayed recordings as test reports carry them, and the matrix made of them."""
 
 from collections import Counter
 from collections.abc import Iterable
