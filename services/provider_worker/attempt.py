@@ -80,7 +80,7 @@ class Attempt:
         self._intent = intent
 
     async def execute(self, provider: Provider) -> None:
-        """Call the provider, record how it ended, and then tell the caller. The intent is recorded."""
+        """Call the provider, record how it ended, and then notify the caller. The intent must be recorded before."""
         self._task = asyncio.current_task()
         self._started = time.monotonic()
         end = await self._call_provider(provider)
@@ -211,7 +211,7 @@ class Attempt:
 
 
 def is_too_late(run: AttemptRun) -> bool:
-    """Tell whether the moment has passed by which the provider had to be called."""
+    """Return whether the moment has passed by which the provider had to be called."""
     return _unix_ms() > run.start_by_unix_ms
 
 

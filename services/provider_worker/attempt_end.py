@@ -1,4 +1,4 @@
-"""How an attempt ended, told from the error that ended it and the phase it had reached. Pure."""
+"""How an attempt ended, derived from the error that ended it and the phase it had reached. Pure."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ def end_of_answer(answer: Answer) -> AttemptEnd:
 
 def end_of_stale_start() -> AttemptEnd:
     """Return the end of an attempt whose worker was frozen between accepting it and calling the provider."""
-    message = "the worker stood still for too long and called nobody; try again"
+    message = "the worker was frozen for too long and called no provider; try again"
     return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT))
 
 

@@ -51,7 +51,7 @@ class AttemptRegistry:
             span.end()
 
     def cancel(self, attempt_id: str, tenant: str) -> bool:
-        """Cancel an attempt for its caller, and tell whether it was running."""
+        """Cancel an attempt for its caller, and return whether it was running."""
         attempt = self._running_of(attempt_id, tenant)
         if attempt is None:
             return False
@@ -95,7 +95,7 @@ class AttemptRegistry:
         if len(self._running) >= self._capacity:
             return Failure(
                 failure_class=FailureClass.OVERLOADED,
-                message="the gateway has no room for another attempt just now",
+                message="the gateway cannot take another attempt right now",
                 retry_after_ms=1000,
             )
         return None

@@ -25,7 +25,7 @@ class _Entry:
 
 
 def is_usable(key: LeasedKey, facts: KeyFacts | None, unix_ms: int) -> bool:
-    """Tell whether the view allows this version of the key at its origin. `facts` is the view's entry."""
+    """Return whether the view allows this version of the key at its origin. `facts` is the view's entry."""
     return (
         facts is not None
         and facts.version == key.version

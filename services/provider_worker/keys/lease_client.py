@@ -148,7 +148,7 @@ class LeaseClient:
         key = open_sealed(command.key, self._registrar.recipient, Purpose.CHECK)
         self._used_test_nonces = {nonce: end for nonce, end in self._used_test_nonces.items() if end > now_unix_ms}
         if command.key.nonce in self._used_test_nonces or len(self._used_test_nonces) >= _MAX_TEST_NONCES:
-            raise InvalidDelivery("this test was asked for before")
+            raise InvalidDelivery("this test key was delivered before")
         self._used_test_nonces[command.key.nonce] = command.key.not_after_unix_ms
         return key
 

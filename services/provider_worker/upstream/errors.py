@@ -1,4 +1,4 @@
-"""How a call to a provider can fail, told apart by whether the request was sent and whether a response began.
+"""How a call to a provider can fail, distinguished by whether the request was sent and whether a response began.
 
 The messages may be shown to a tenant: they name the origin at most, never a path, query, header or resolved address. Pure.
 """

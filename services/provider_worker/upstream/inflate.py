@@ -58,5 +58,5 @@ class Inflater:
 
 
 def _has_zlib_head(data: bytes) -> bool:
-    """Tell whether `data` begins with a zlib header (RFC 1950 section 2.2); raw deflate of JSON does not."""
+    """Return whether `data` begins with a zlib header (RFC 1950 section 2.2); raw deflate of JSON does not."""
     return bool(data) and data[0] & 0x0F == 8 and (len(data) < 2 or (data[0] << 8 | data[1]) % 31 == 0)

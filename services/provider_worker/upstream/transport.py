@@ -95,7 +95,7 @@ class Reply:
         return data
 
     def _was_reset(self) -> bool:
-        """Tell whether the body ended because its connection was reset, which aiohttp takes for a regular end."""
+        """Return whether the body ended because its connection was reset, which aiohttp takes for a regular end."""
         headers = self._response.headers
         if "Content-Length" in headers or "Transfer-Encoding" in headers or self._connection_error is None:
             return False

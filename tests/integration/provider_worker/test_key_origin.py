@@ -1,7 +1,7 @@
-"""A provider key goes to the origin it was registered for and nowhere else, whatever jobs, answers and name servers say.
+"""A provider key goes to the origin it was registered for and nowhere else, whatever attempts, responses and name servers say.
 
 Two real listeners stand on loopback: the key's own, and a foreign one that writes down every byte. The vault in these tests is
-on the attacker's side: it seals the key for whatever was asked, so that the worker's own defences are what is tested.
+on the attacker's side: it seals the key for any request, so that only the worker's own defences are tested.
 """
 
 import logging
@@ -43,7 +43,7 @@ NAME = "own.example"
 
 @dataclass
 class Scene:
-    """The two listeners, the key's origin, and a worker's way to call."""
+    """The two listeners, the key's origin, and a worker that calls them."""
 
     own: RawHttpServer
     foreign: RawHttpServer
@@ -51,13 +51,13 @@ class Scene:
     client: UpstreamClient
     origin: str
     location: str = ""
-    """Where the own listener sends a caller on to; empty answers."""
+    """Where the key's own listener redirects to; empty for an answer."""
     redirect_status: int = 302
-    said: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     """The failures of calls."""
 
     async def call(self, base_url: str, **changes: object) -> bool:
-        """One attempt with the key, to `base_url`; whether it was answered."""
+        """Make one attempt with the key, to `base_url`, and return whether it was answered."""
         run: AttemptRun = attempt_run(base_url=base_url).model_copy(
             update={"key_id": "key_0001", "key_owner": "acme", **changes}
         )
@@ -67,14 +67,14 @@ class Scene:
             call = provider.prepare(run, BODY)
             await call.make(CallProgress(FrameWriter("att_test", _nowhere, 1_000_000)))
         except (RefusedByAdapter, UpstreamError) as error:
-            self.said.append(repr(error))
+            self.errors.append(repr(error))
             return False
         return call.answer.failure is None
 
-    async def _colluding(self, asked: LeaseKey) -> SealedKey:
-        """Seals and signs the one key, whatever was asked for."""
+    async def _colluding(self, command: LeaseKey) -> SealedKey:
+        """Seal and sign the one key for any request."""
         facts = self.vault.view["acme.key_0001"]
-        return self.vault.seal(facts, asked)
+        return self.vault.seal(facts, command)
 
     @property
     def leaked(self) -> int:
@@ -166,13 +166,13 @@ def foreign_urls(port: int) -> list[str]:
 
 
 async def test_the_key_reaches_its_own_origin(stage: Scene) -> None:
-    """Without this, what follows could not fail."""
+    """Without this, the tests below could not fail."""
     assert await stage.call(f"{stage.origin}/v1")
     (request,) = stage.own.requests
     assert request.header("authorization") == f"Bearer {CANARY}"
 
 
-async def test_five_hundred_jobs_send_it_nowhere_else(stage: Scene, caplog: pytest.LogCaptureFixture) -> None:
+async def test_five_hundred_attempts_send_the_key_nowhere_else(stage: Scene, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     source = random.Random(5)
     urls = foreign_urls(stage.own.port)
@@ -190,8 +190,8 @@ async def test_five_hundred_jobs_send_it_nowhere_else(stage: Scene, caplog: pyte
         url = urls[number] if number < len(urls) else source.choice(urls)
         await stage.call(url, **changes[number % len(changes)])
     assert (stage.leaked, len(stage.own.requests)) == (0, 0)
-    assert len(stage.said) == CASES
-    assert "canary" not in caplog.text + "".join(stage.said)
+    assert len(stage.errors) == CASES
+    assert "canary" not in caplog.text + "".join(stage.errors)
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -206,8 +206,8 @@ async def test_no_redirect_is_followed(stage: Scene, status: int) -> None:
     assert stage.own.requests
 
 
-async def test_a_name_that_turns_elsewhere_takes_no_key_with_it() -> None:
-    """DNS rebinding: the name of the key's origin leads to the foreign listener, at once, later, or sometimes."""
+async def test_a_name_rebound_to_another_address_gets_no_key() -> None:
+    """DNS rebinding: the name of the key's origin resolves to the foreign listener, at once, later, or sometimes."""
     turns: list[list[list[str]]] = [
         [[FOREIGN_HOST]],
         [[OWN_HOST, FOREIGN_HOST]],
@@ -225,8 +225,8 @@ async def test_a_name_that_turns_elsewhere_takes_no_key_with_it() -> None:
         assert len(made.own.requests) == 1
 
 
-async def test_without_its_defences_the_key_goes_anywhere(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_client, "answers", lambda sealed, asked: None)
+async def test_without_its_defences_the_key_is_sent_elsewhere(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_client, "answers", lambda sealed, command: None)
     monkeypatch.setattr(LeasedKey, "for_origin", lambda key, origin: key._LeasedKey__key)
     assert await stage.call(f"http://{FOREIGN_HOST}:{stage.own.port}/v1")
     (request,) = stage.foreign.requests
@@ -236,7 +236,7 @@ async def test_without_its_defences_the_key_goes_anywhere(stage: Scene, monkeypa
 @pytest.mark.parametrize("defence", ["the question", "the origin"])
 async def test_either_defence_is_enough(stage: Scene, monkeypatch: pytest.MonkeyPatch, defence: str) -> None:
     if defence == "the origin":
-        monkeypatch.setattr(lease_client, "answers", lambda sealed, asked: None)
+        monkeypatch.setattr(lease_client, "answers", lambda sealed, command: None)
     else:
         monkeypatch.setattr(LeasedKey, "for_origin", lambda key, origin: key._LeasedKey__key)
     for url in foreign_urls(stage.own.port)[:40]:

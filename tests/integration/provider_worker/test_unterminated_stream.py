@@ -1,4 +1,4 @@
-"""A stream whose last blank line is missing: a worker's call delivers what only the end of the body completed."""
+"""A stream whose last blank line is missing: the last event, completed by the end of the body, is delivered."""
 
 from ipaddress import ip_network
 

@@ -51,7 +51,7 @@ class VaultDouble:
     keys: dict[tuple[str, int], Secret] = field(default_factory=dict)
     connected: bool = True
     lease_ms: int = 60_000
-    asked: list[LeaseKey] = field(default_factory=list)
+    commands: list[LeaseKey] = field(default_factory=list)
     delivered: list[SealedKey] = field(default_factory=list)
     registrations: list[WorkerRegistration] = field(default_factory=list)
     signer: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -67,33 +67,33 @@ class VaultDouble:
         self.registrations.append(registration)
         return Registered(instance_id=registration.instance_id)
 
-    async def lease(self, asked: LeaseKey) -> SealedKey:
-        self.asked.append(asked)
-        facts = self.view.get(f"{asked.owner}.{asked.key_id}")
+    async def lease(self, command: LeaseKey) -> SealedKey:
+        self.commands.append(command)
+        facts = self.view.get(f"{command.owner}.{command.key_id}")
         if facts is None:
-            raise Refused(ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id}")
+            raise Refused(ErrorCode.NOT_FOUND, f"{command.owner} has no key {command.key_id}")
         if not self.registrations:
             raise Refused(ErrorCode.CONFLICT, "register first")
-        sealed = self.seal(facts, asked)
+        sealed = self.seal(facts, command)
         self.delivered.append(sealed)
         return sealed
 
-    def seal(self, facts: KeyFacts, asked: LeaseKey) -> SealedKey:
+    def seal(self, facts: KeyFacts, command: LeaseKey) -> SealedKey:
         return seal_to_worker(
             self.keys[facts.key_id, facts.version],
             self.signer,
             self.registrations[-1],
             facts,
             purpose=Purpose.LEASE,
-            tenant=asked.tenant,
-            nonce=asked.nonce,
-            not_after_unix_ms=asked.sent_at_unix_ms + self.lease_ms,
+            tenant=command.tenant,
+            nonce=command.nonce,
+            not_after_unix_ms=command.sent_at_unix_ms + self.lease_ms,
         )
 
 
 @dataclass(frozen=True)
 class WorkerSide:
-    """A worker's registrar and key ring before a vault."""
+    """A worker's registrar and lease client, connected to a vault."""
 
     registrar: Registrar
     leases: LeaseClient

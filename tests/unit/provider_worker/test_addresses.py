@@ -101,19 +101,19 @@ def test_metadata_services_are_refused_with_a_reason_for_the_operator(text: str)
 
 
 @pytest.mark.parametrize("text", PUBLIC)
-def test_public_addresses_pass_also_right_beside_the_special_ones(text: str) -> None:
+def test_public_addresses_next_to_special_networks_are_allowed(text: str) -> None:
     AddressPolicy().check(ip_address(text))
 
 
 @given(st.ip_addresses(v=4))
-def test_a_v4_address_fares_alike_however_v6_spells_it(address: object) -> None:
+def test_an_embedded_v4_address_is_treated_like_the_v4_address(address: object) -> None:
     policy = AddressPolicy((ip_network("10.1.0.0/16"),))
     assert refused(policy, f"::ffff:{address}") == refused(policy, str(address))
     assert refused(policy, f"64:ff9b::{address}")
 
 
 @given(st.ip_addresses(v=6))
-def test_nothing_in_v6_passes_outside_global_unicast(address: object) -> None:
+def test_no_v6_address_outside_global_unicast_is_allowed(address: object) -> None:
     text = str(address)
     inside = ip_address(text) in ip_network("2000::/3") or text.startswith("::ffff:")
     assert inside or refused(AddressPolicy(), text)
@@ -132,7 +132,7 @@ def test_nothing_in_v6_passes_outside_global_unicast(address: object) -> None:
         ("64:ff9b:1::/48", [], ["64:ff9b:1::a9fe:a9fe"]),
     ],
 )
-def test_the_operator_opens_what_is_listed_and_nothing_else(allow: str, passes: list[str], fails: list[str]) -> None:
+def test_only_listed_networks_are_allowed_by_the_operator(allow: str, passes: list[str], fails: list[str]) -> None:
     networks: tuple[Network, ...] = (ip_network(allow),)
     assert [text for text in passes if refused(AddressPolicy(networks), text)] == []
     assert [text for text in fails if not refused(AddressPolicy(networks), text)] == []
@@ -236,13 +236,13 @@ def test_a_url_has_one_canonical_origin(url: str, origin: str) -> None:
         'https://api.example.com/"<>',
     ],
 )
-def test_what_parsers_could_read_differently_is_no_url(url: str) -> None:
+def test_a_url_that_parsers_may_read_differently_is_rejected(url: str) -> None:
     with pytest.raises(ForbiddenUrl) as refusal:
         check_url(url, allow_plain_http=True, ports=None)
     assert "api.example" not in refusal.value.reason
 
 
-def test_plain_http_and_other_ports_are_refused_unless_asked_for() -> None:
+def test_plain_http_and_other_ports_are_rejected_unless_enabled() -> None:
     for url in ("http://api.example.com/", "https://api.example.com:6443/", "https://api.example.com:22/"):
         with pytest.raises(ForbiddenUrl, match="operator allows"):
             check_url(url, allow_plain_http=False)

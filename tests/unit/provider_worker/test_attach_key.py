@@ -1,4 +1,4 @@
-"""A key is put on a request to its own origin, in the way its provider wants it, and on no other request."""
+"""A key is attached to a request to its own origin, as its provider expects it, and to no other request."""
 
 from datetime import UTC, datetime
 
@@ -32,8 +32,8 @@ def leased(key: str = KEY, origin: str = ORIGIN) -> LeasedKey:
 
 
 def request(url: str = URL, auth: Auth | None = None, **headers: str) -> UpstreamRequest:
-    given = {"content-type": "application/json"} | headers
-    return UpstreamRequest(url, given, b"{}", HeaderAuth() if auth is None else auth)
+    unsigned = {"content-type": "application/json"} | headers
+    return UpstreamRequest(url, unsigned, b"{}", HeaderAuth() if auth is None else auth)
 
 
 def test_a_bearer_token() -> None:
@@ -43,25 +43,25 @@ def test_a_bearer_token() -> None:
     }
 
 
-def test_a_header_of_the_providers_own() -> None:
+def test_a_provider_specific_header() -> None:
     headers = attach_key(request(auth=HeaderAuth("x-api-key", "")), leased(), NOW)
     assert headers["x-api-key"] == KEY
     assert "authorization" not in headers
 
 
-def test_a_header_of_the_same_name_does_not_stay_beside_it() -> None:
-    given = UpstreamRequest(URL, {"Authorization": "Bearer somebody-elses"}, b"{}")
-    assert attach_key(given, leased(), NOW) == {"authorization": f"Bearer {KEY}"}
+def test_a_header_of_the_same_name_is_replaced() -> None:
+    unsigned = UpstreamRequest(URL, {"Authorization": "Bearer somebody-elses"}, b"{}")
+    assert attach_key(unsigned, leased(), NOW) == {"authorization": f"Bearer {KEY}"}
 
 
 def test_an_access_key_signs_and_is_not_sent() -> None:
-    given = request(f"{BEDROCK}/model/m%3A0/invoke", SigV4Auth("bedrock", "eu-central-1"))
-    headers = attach_key(given, leased(PAIR, BEDROCK), NOW)
+    unsigned = request(f"{BEDROCK}/model/m%3A0/invoke", SigV4Auth("bedrock", "eu-central-1"))
+    headers = attach_key(unsigned, leased(PAIR, BEDROCK), NOW)
     access_key = AccessKey("AKIAIOSFODNN7EXAMPLE", Secret(PAIR.partition(":")[2]))
     assert headers == sign_request(
         "POST",
-        given.url,
-        given.headers,
+        unsigned.url,
+        unsigned.headers,
         b"{}",
         access_key=access_key,
         service="bedrock",
@@ -71,9 +71,9 @@ def test_an_access_key_signs_and_is_not_sent() -> None:
     assert "CANARY" not in str(headers)
 
 
-def test_a_bedrock_key_that_is_no_pair_is_a_bearer_token() -> None:
-    given = request(f"{BEDROCK}/model/m/invoke", SigV4Auth("bedrock", "eu-central-1"))
-    headers = attach_key(given, leased("bedrock-api-key-YmVkcm9jaw", BEDROCK), NOW)
+def test_a_bedrock_key_that_is_not_a_pair_is_a_bearer_token() -> None:
+    unsigned = request(f"{BEDROCK}/model/m/invoke", SigV4Auth("bedrock", "eu-central-1"))
+    headers = attach_key(unsigned, leased("bedrock-api-key-YmVkcm9jaw", BEDROCK), NOW)
     assert headers["authorization"] == "Bearer bedrock-api-key-YmVkcm9jaw"
     assert "x-amz-date" not in headers
 
@@ -105,7 +105,7 @@ def test_nothing_is_attached_to_any_other_request(url: str) -> None:
     "key", ["sk-canary\r\nx-evil: 1", "sk-canary\n", "sk canary", "sk-canary\x00", "sk-canarÿ", "sk-canary\t", ""]
 )
 @pytest.mark.parametrize("auth", [HeaderAuth(), HeaderAuth("x-api-key", ""), SigV4Auth("bedrock", "eu-central-1")])
-def test_a_key_that_would_end_its_header_is_not_sent(key: str, auth: Auth) -> None:
+def test_a_key_with_a_line_break_is_not_sent(key: str, auth: Auth) -> None:
     with pytest.raises(NotAttached, match="characters that no header can carry") as refused:
         attach_key(request(auth=auth), leased(key), NOW)
     assert "canar" not in refused.value.failure.message

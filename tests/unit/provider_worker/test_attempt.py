@@ -63,7 +63,7 @@ class Worker:
 
 
 class CountingCall:
-    """A call that notes which frames had been written when it was made."""
+    """A call that records which frames had been written when it was made."""
 
     dropped: tuple[str, ...] = ()
 

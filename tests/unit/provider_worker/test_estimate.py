@@ -1,4 +1,4 @@
-"""Estimated meters: rough, never wild, never a crash."""
+"""Estimated token usage: rough, bounded, and never a crash."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_a_whole_answer_is_counted_by_its_text() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"messages":5}', b'{"messages":[1,null,{"content":3}]}'])
-def test_what_cannot_be_read_counts_nothing(body: bytes) -> None:
+def test_an_unreadable_body_counts_nothing(body: bytes) -> None:
     assert estimate(body, deltas=0, answer_body=body).total == 0
 
 

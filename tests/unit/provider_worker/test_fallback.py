@@ -20,12 +20,12 @@ def failed(failure_class: FailureClass) -> Failure:
 
 
 @pytest.mark.parametrize("failure_class", FailureClass)
-def test_only_what_another_candidate_may_not_have_goes_elsewhere(failure_class: FailureClass) -> None:
+def test_only_failures_that_another_candidate_may_avoid_are_rerouted(failure_class: FailureClass) -> None:
     again = reroute(run(), failed(failure_class), left_ms=5000, now_unix_ms=1_000)
     assert (again is not None) == (failure_class in RETRYABLE_ELSEWHERE)
 
 
-def test_a_wrong_forbidden_late_or_unwanted_request_never_does() -> None:
+def test_invalid_forbidden_late_or_cancelled_requests_are_never_rerouted() -> None:
     never = {
         FailureClass.BAD_REQUEST,
         FailureClass.POLICY,
@@ -37,8 +37,8 @@ def test_a_wrong_forbidden_late_or_unwanted_request_never_does() -> None:
     assert not never & RETRYABLE_ELSEWHERE
 
 
-def test_an_attempt_whose_key_cannot_be_had_goes_back_and_one_that_stood_still_does_not() -> None:
-    """Both are `unavailable`; a worker that stood still may have been given up by its caller, who asks again himself."""
+def test_an_attempt_without_its_key_is_rerouted_and_one_of_a_frozen_worker_is_not() -> None:
+    """Both are `unavailable`; but the caller of a frozen worker may have given up on it and sent the request again."""
     unavailable = failed(FailureClass.UNAVAILABLE)
     assert reroute(run(), unavailable, left_ms=5000, now_unix_ms=0) is None
     again = reroute(run(), unavailable, left_ms=5000, now_unix_ms=0, no_key=True)
@@ -52,7 +52,7 @@ def test_without_another_candidate_or_time_the_failure_is_final() -> None:
     assert reroute(run(), failed(FailureClass.SERVER), left_ms=50, now_unix_ms=0) is None
 
 
-def test_the_request_goes_back_as_it_came_with_what_was_tried() -> None:
+def test_the_request_is_rerouted_unchanged_with_its_failed_attempts() -> None:
     again = reroute(run(), failed(FailureClass.SERVER), left_ms=4000, now_unix_ms=1_000)
     assert again is not None
     assert (again.model, again.deadline_ms, again.start_by_unix_ms) == ("some-model", 4000, 2_000)

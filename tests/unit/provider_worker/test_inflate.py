@@ -21,13 +21,13 @@ def whole(coding: str, data: bytes, cut: int) -> bytes:
 
 
 @given(st.binary(max_size=4096), st.integers(min_value=1, max_value=700))
-def test_every_coding_gives_back_the_body_however_it_is_cut(body: bytes, cut: int) -> None:
+def test_every_coding_is_decompressed_however_it_is_split(body: bytes, cut: int) -> None:
     assert whole("gzip", gzip.compress(body), cut) == body
     assert whole(" X-GZIP ", gzip.compress(body), cut) == body
     assert whole("deflate", zlib.compress(body), cut) == body
 
 
-def test_raw_deflate_is_taken_for_deflate() -> None:
+def test_raw_deflate_is_accepted_as_deflate() -> None:
     body = b'{"a": [' + b"1, " * 1000 + b"2]}"
     assert whole("deflate", raw_deflate(body), 7) == body
 
@@ -38,7 +38,7 @@ def test_other_codings_are_refused(coding: str) -> None:
         Inflater(coding)
 
 
-def test_a_bomb_is_noticed_after_a_mebibyte_in_steps() -> None:
+def test_a_bomb_is_rejected_after_a_mebibyte_in_steps() -> None:
     bomb = gzip.compress(bytes(8 * 1024 * 1024))
     pieces = Inflater("gzip").feed(bomb[:2048])
     sizes: list[int] = []
@@ -48,12 +48,12 @@ def test_a_bomb_is_noticed_after_a_mebibyte_in_steps() -> None:
     assert max(sizes) <= STEP_BYTES
 
 
-def test_honest_repetition_passes() -> None:
+def test_legitimate_repetition_is_accepted() -> None:
     body = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n' * 2_000
     assert whole("gzip", gzip.compress(body), 1000) == body
 
 
-def test_what_is_cut_off_or_goes_on_is_refused() -> None:
+def test_truncated_or_trailing_data_is_rejected() -> None:
     packed = gzip.compress(b"hello")
     with pytest.raises(CannotInflate, match="before it was complete"):
         whole("gzip", packed[:-3], 100)
@@ -65,5 +65,5 @@ def test_what_is_cut_off_or_goes_on_is_refused() -> None:
         whole("gzip", b"hello, world", 100)
 
 
-def test_no_body_needs_no_compressed_end() -> None:
+def test_an_empty_body_is_a_complete_compressed_one() -> None:
     assert whole("gzip", b"", 1) == b""

@@ -1,4 +1,4 @@
-"""Our Signature Version 4 is the one that AWS's own library makes, to the last byte of the header."""
+"""Our Signature Version 4 equals the one of AWS's own library, to the last byte of the header."""
 
 import random
 import string
@@ -52,8 +52,8 @@ def ours(url: str, headers: dict[str, str], content: bytes, token: str | None) -
 
 
 def agree(url: str, headers: dict[str, str] | None = None, content: bytes = b"{}", token: str | None = None) -> None:
-    given = {"content-type": "application/json"} if headers is None else headers
-    assert ours(url, given, content, token) == theirs(url, given, content, token), url
+    unsigned_headers = {"content-type": "application/json"} if headers is None else headers
+    assert ours(url, unsigned_headers, content, token) == theirs(url, unsigned_headers, content, token), url
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -98,7 +98,7 @@ def test_random_requests_agree() -> None:
 
 
 def test_a_changed_secret_or_moment_changes_the_signature() -> None:
-    """That the agreement above is not one that any signature would reach."""
+    """Show that the agreement above is no accident."""
     right = ours("https://example.com/x", {}, b"{}", None)
     access_key = AccessKey(ACCESS_KEY_ID, Secret(SECRET + "x"))
     wrong = sign_request(
@@ -114,7 +114,7 @@ def test_a_changed_secret_or_moment_changes_the_signature() -> None:
     assert wrong["authorization"] != right
 
 
-def test_a_pair_is_told_from_a_bearer_key() -> None:
+def test_an_access_key_pair_is_distinguished_from_a_bearer_key() -> None:
     pair = parse_access_key(Secret(f"{ACCESS_KEY_ID}:{SECRET}"))
     assert pair == AccessKey(ACCESS_KEY_ID, Secret(SECRET))
     with_token = parse_access_key(Secret(f"ASIAIOSFODNN7EXAMPLE:{SECRET}:token:with/colons=="))

@@ -1,4 +1,4 @@
-"""The spool keeps every attempt until the ledger has it, through any death of the process."""
+"""The spool keeps every attempt until the ledger has confirmed it, through any crash of the process."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def record(seq: int, outcome: Outcome = Outcome.INDETERMINATE, **changes: object
     )
 
 
-def opened(path: Path) -> Spool:
+def open_spool(path: Path) -> Spool:
     spool = Spool(path)
     spool.open()
     return spool
@@ -54,7 +54,7 @@ def attempt(spool: Spool) -> int:
 
 def left_behind(path: Path) -> dict[int, AttemptRecord]:
     """What a new process finds, by sequence number."""
-    spool = opened(path)
+    spool = open_spool(path)
     try:
         records = [AttemptRecord.decode(line) for line in spool.due(NOW, at_most=1000)]
         assert len({found.spool_seq for found in records}) == len(records)
@@ -64,22 +64,22 @@ def left_behind(path: Path) -> dict[int, AttemptRecord]:
 
 
 def test_an_intent_without_a_result_is_found_as_indeterminate(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     seq = attempt(spool)
     spool.close()
     assert left_behind(tmp_path)[seq].outcome is Outcome.INDETERMINATE
 
 
 def test_a_result_replaces_its_intent(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     seq = attempt(spool)
     spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     spool.close()
     assert left_behind(tmp_path)[seq].outcome is Outcome.COMPLETED
 
 
-def test_only_a_confirmation_of_this_life_lets_go_and_only_of_what_has_ended(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+def test_only_ended_attempts_of_this_spool_are_confirmed(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
     running, done = attempt(spool), attempt(spool)
     spool.record_result(record(done, Outcome.COMPLETED), NOW)
     spool.confirm("spl_of_another_life", [running, done])
@@ -93,20 +93,20 @@ def test_only_a_confirmation_of_this_life_lets_go_and_only_of_what_has_ended(tmp
 
 
 def test_numbers_are_never_used_twice_not_even_after_everything_was_confirmed(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     used = {attempt(spool) for _ in range(5)}
     for seq in used:
         spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     spool.confirm(spool.spool_id, used)
     spool.close()
-    again = opened(tmp_path)
+    again = open_spool(tmp_path)
     assert again.next_seq() not in used
     again.close()
 
 
-def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fully_confirmed_segment_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 2000)
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     slow = attempt(spool)
     seqs = [attempt(spool) for _ in range(20)]
     for seq in seqs:
@@ -118,12 +118,12 @@ def test_segments_go_when_everything_in_them_is_confirmed(tmp_path: Path, monkey
     spool.close()
     left = left_behind(tmp_path)
     assert left[slow].outcome is Outcome.COMPLETED
-    # What shares the slow attempt's segment comes again, as it stood there; the ledger has the results and keeps them.
+    # What shares the slow attempt's segment is published again; the ledger has these results already and ignores them.
     assert left.keys() < {slow, *seqs}
 
 
-def test_a_result_is_due_again_ever_later_until_it_is_confirmed(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+def test_an_unconfirmed_result_is_republished_with_growing_delays(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
     seq = attempt(spool)
     line = spool.record_result(record(seq, Outcome.COMPLETED), now=100.0)
     assert spool.due(now=119.9, at_most=10) == []
@@ -141,13 +141,13 @@ def test_a_result_is_due_again_ever_later_until_it_is_confirmed(tmp_path: Path) 
     spool.close()
 
 
-def test_what_an_earlier_process_left_is_due_at_once_a_little_at_a_time(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+def test_results_of_an_earlier_process_are_due_at_once_in_batches(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
     seqs = [attempt(spool) for _ in range(25)]
     for seq in seqs[:20]:
         spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     spool.close()
-    again = opened(tmp_path)
+    again = open_spool(tmp_path)
     assert again.unconfirmed == 25
     looks = [again.due(NOW, at_most=10) for _ in range(4)]
     assert [len(lines) for lines in looks] == [10, 10, 5, 0]
@@ -158,15 +158,15 @@ def test_what_an_earlier_process_left_is_due_at_once_a_little_at_a_time(tmp_path
 
 
 def test_one_process_owns_a_slot(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     with pytest.raises(SpoolLocked, match="another worker"):
-        opened(tmp_path)
+        open_spool(tmp_path)
     spool.close()
-    opened(tmp_path).close()
+    open_spool(tmp_path).close()
 
 
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     first, second = attempt(spool), attempt(spool)
     spool.close()
     segment = max(tmp_path.glob("*.log"))
@@ -178,7 +178,7 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_the_attempt_and_leaves_no_torn_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     kept = attempt(spool)
     write = os.write
 
@@ -195,7 +195,7 @@ def test_a_full_disk_refuses_the_attempt_and_leaves_no_torn_line(
 
 
 def test_a_result_that_cannot_be_written_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = opened(tmp_path)
+    spool = open_spool(tmp_path)
     seq = attempt(spool)
 
     def refuse(descriptor: int, data: bytes) -> int:
@@ -214,9 +214,9 @@ def test_kill_minus_nine_loses_nothing_that_was_written(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, os.getcwd())
-from tests.unit.provider_worker.test_spool import NOW, attempt, opened, record
+from tests.unit.provider_worker.test_spool import NOW, attempt, open_spool, record
 from keyferry.contracts.usage import Outcome
-spool = opened(Path(sys.argv[1]))
+spool = open_spool(Path(sys.argv[1]))
 done = attempt(spool)
 spool.record_result(record(done, Outcome.COMPLETED), NOW)
 attempt(spool)

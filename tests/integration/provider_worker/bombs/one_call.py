@@ -1,4 +1,4 @@
-"""A process for one call with the worker's client and an adapter: it says what came of it and how much memory it took.
+"""A process for one call with the worker's client and an adapter: it reports the outcome and the memory used.
 
     python -m tests.integration.provider_worker.bombs.one_call
 
@@ -31,7 +31,7 @@ BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'
 
 @dataclass(frozen=True)
 class Measured:
-    """What a call came to."""
+    """The outcome of a call."""
 
     outcome: str
     """The error's type, or the class of the answer's failure; `whole` for an answer without one."""
@@ -75,7 +75,7 @@ async def call(client: UpstreamClient, url: str, *, stream: bool) -> tuple[str, 
 
 
 def undefend() -> BodyLimits:
-    """Take the limits away that this test is about."""
+    """Remove the limits that this test is about."""
     inflate.MAX_RATIO = 10**9
     documents.MAX_PARTS = 10**9
     return BodyLimits(json_bytes=2**40, stream_bytes=2**40)
@@ -100,7 +100,7 @@ def _kibibytes(name: str) -> int:
 
 
 def main() -> None:
-    """A child for each line."""
+    """Fork a child for each line."""
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
@@ -117,10 +117,10 @@ def _measure(arguments: list[str]) -> None:
     parser.add_argument("url")
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--undefended", action="store_true")
-    asked = parser.parse_args(arguments)
-    limits = undefend() if asked.undefended else BodyLimits()
+    options = parser.parse_args(arguments)
+    limits = undefend() if options.undefended else BodyLimits()
     try:
-        found = asyncio.run(measured(asked.url, stream=asked.stream, limits=limits))
+        found = asyncio.run(measured(options.url, stream=options.stream, limits=limits))
     except BaseException:
         traceback.print_exc()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Answers that are made to fill memory: each ends with an error, and the worker's process hardly grows.
+"""Answers designed to exhaust memory: each ends with an error, and the worker's process hardly grows.
 
 Measured in a process of its own for each answer. Without the defences the same answers take more than they may.
 """
@@ -56,7 +56,7 @@ def forever(piece: bytes) -> Iterator[bytes]:
 
 
 def heads(count: int, size_bytes: int) -> Behaviour:
-    """More header fields than anybody needs."""
+    """Far too many header fields."""
 
     async def behave(call: Call) -> None:
         await call.send(b"HTTP/1.1 200 OK\r\n")
@@ -117,12 +117,12 @@ BOMBS: dict[str, tuple[Callable[[], Behaviour], bool, str, str]] = {
     "large headers": (lambda: heads(64, 9 * 1024), False, "NoResponse", "head is too large"),
     "one header": (lambda: heads(1, 64 * 1024 * 1024), False, "NoResponse", "head is too large"),
 }
-"""What each answer is made of, made only when its test runs, and how its call ends."""
+"""Name -> the answer, made only when its test runs; whether it is streamed; outcome and detail of its call."""
 
 
 @pytest.fixture(scope="module")
 def caller() -> "Iterator[subprocess.Popen[str]]":
-    """What forks a process for each call."""
+    """A process that forks a child for each call."""
     argv = [sys.executable, "-m", "tests.integration.provider_worker.bombs.one_call"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -132,17 +132,17 @@ def caller() -> "Iterator[subprocess.Popen[str]]":
 
 
 async def taken(caller: "subprocess.Popen[str]", behave: Behaviour, *flags: str) -> Measured:
-    """What a process says of its call to a listener that behaves so."""
+    """What a child process reports of its call to a listener with this behaviour."""
 
     async def warm_first(call: Call) -> None:
         await (answers(reply(b"{}", JSON))(call) if "/warm/" in call.request.line else behave(call))
 
     async with raw_http_server(warm_first) as double:
-        return Measured(**json.loads(await asyncio.to_thread(_said, caller, [double.url("/v1"), *flags])))
+        return Measured(**json.loads(await asyncio.to_thread(_reply_line, caller, [double.url("/v1"), *flags])))
 
 
-def _said(caller: "subprocess.Popen[str]", arguments: list[str]) -> str:
-    """The line that answers these arguments."""
+def _reply_line(caller: "subprocess.Popen[str]", arguments: list[str]) -> str:
+    """The line that replies to these arguments."""
     assert caller.stdin is not None
     assert caller.stdout is not None
     caller.stdin.write(json.dumps(arguments) + "\n")
@@ -165,7 +165,7 @@ async def test_without_the_defence_the_same_answer_fills_memory(caller: "subproc
     assert found.growth_bytes > MAX_GROWTH_BYTES, found
 
 
-async def test_what_is_large_and_no_bomb_still_comes_through(caller: "subprocess.Popen[str]") -> None:
+async def test_a_large_legitimate_answer_is_accepted(caller: "subprocess.Popen[str]") -> None:
     """Sixty-three headers of almost the largest size, and a body of a mebibyte that is compressed well."""
     text = json.dumps({"choices": [{"message": {"content": "well " * 200_000}, "finish_reason": "stop"}]}).encode()
     machine = zlib.compressobj(6, zlib.DEFLATED, GZIP)

@@ -153,7 +153,7 @@ async def test_a_key_not_delivered_for_a_test_is_rejected(on_bus: VaultOnBus, va
         assert double.connections == 0
         assert (await vault.ask(message)).result is KeyTestResult.VALID
         calls = len(double.requests)
-        with pytest.raises(Refused, match="asked for before"):
+        with pytest.raises(Refused, match="delivered before"):
             await vault.ask(message)
         assert len(double.requests) == calls
 

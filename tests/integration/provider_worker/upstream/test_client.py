@@ -30,11 +30,11 @@ PATH = "/v1/chat/completions?key=also-secret"
 
 @asynccontextmanager
 async def client(*, limits: BodyLimits | None = None, max_connections: int = 10) -> AsyncIterator[UpstreamClient]:
-    opened = UpstreamClient(LOOPBACK_ALLOWED, limits=limits, max_connections=max_connections)
+    made = UpstreamClient(LOOPBACK_ALLOWED, limits=limits, max_connections=max_connections)
     try:
-        yield opened
+        yield made
     finally:
-        await opened.close()
+        await made.close()
 
 
 async def post(
@@ -51,7 +51,7 @@ async def post(
 
 
 async def failing(behave: Behaviour, timeouts: Timeouts = PATIENT, limits: BodyLimits | None = None) -> UpstreamError:
-    """What one POST raises; it shows nothing that is secret, and its request was sent once."""
+    """The error of one POST, whose request was sent once; it contains nothing secret."""
     async with raw_http_server(behave) as double, client(limits=limits) as upstream:
         with pytest.raises(UpstreamError) as caught:
             await post(upstream, double.url(PATH), timeouts=timeouts)
@@ -62,7 +62,7 @@ async def failing(behave: Behaviour, timeouts: Timeouts = PATIENT, limits: BodyL
     return caught.value
 
 
-async def test_an_answer_comes_with_status_headers_and_body() -> None:
+async def test_a_response_has_status_headers_and_body() -> None:
     ok = reply(b'{"a":1}', "Content-Type: application/json", "X-Twice: a", "x-twice: b", "Set-Cookie: s=1")
     async with raw_http_server(answers(ok)) as double, client() as upstream:
         response, body = await post(upstream, double.url(PATH))
@@ -71,7 +71,7 @@ async def test_an_answer_comes_with_status_headers_and_body() -> None:
     assert response.headers == {"content-type": "application/json", "x-twice": "a, b", "content-length": "7"}
 
 
-async def test_only_what_was_asked_for_is_sent() -> None:
+async def test_only_the_given_headers_and_body_are_sent() -> None:
     async with raw_http_server(answers(reply())) as double, client() as upstream:
         await post(upstream, double.url(PATH), headers={"x-api-key": KEY, "User-Agent": "app/1"}, content=b"body")
         await post(upstream, double.url(PATH), headers={}, content=b"")
@@ -127,7 +127,7 @@ async def test_a_body_of_many_pieces_arrives_whole_and_without_warnings() -> Non
 # --- not sent
 
 
-async def test_refused_says_so() -> None:
+async def test_a_refused_connection_is_reported_as_not_sent() -> None:
     async with client() as upstream:
         with pytest.raises(NotSent, match="Connection refused") as caught:
             await post(upstream, f"http://{LOOPBACK}:{find_free_port()}{PATH}")
@@ -135,7 +135,7 @@ async def test_refused_says_so() -> None:
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_name_without_address_says_so() -> None:
+async def test_a_name_without_address_is_reported_as_not_sent() -> None:
     async def lookup(host: str, port: int) -> list[str]:
         raise OSError(f"{host}:{port} is unknown")
 
@@ -191,7 +191,7 @@ async def test_the_certificate_must_be_trusted_and_name_the_host(tmp_path: Path)
         {"accept-encoding": "gzip"},
     ],
 )
-async def test_a_header_that_would_steer_the_connection_is_refused(headers: dict[str, str]) -> None:
+async def test_a_connection_header_is_rejected(headers: dict[str, str]) -> None:
     async with raw_http_server(answers(reply())) as double, client() as upstream:
         with pytest.raises(NotSent) as caught:
             await post(upstream, double.url(PATH), headers=headers)
@@ -200,7 +200,7 @@ async def test_a_header_that_would_steer_the_connection_is_refused(headers: dict
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_full_pool_is_not_sent_and_places_come_back() -> None:
+async def test_a_full_pool_sends_nothing_and_slots_are_returned() -> None:
     timeouts = Timeouts(connect_seconds=SHORT_SECONDS, first_byte_seconds=20, between_bytes_seconds=20)
     async with raw_http_server(hangs) as double, client(max_connections=1) as upstream:
         holding = asyncio.create_task(post(upstream, double.url()))
@@ -346,13 +346,13 @@ async def test_the_body_may_pause_longer_than_the_head() -> None:
 
 
 async def test_pieces_arrive_as_they_are_sent() -> None:
-    heard = asyncio.Event()
+    first_read = asyncio.Event()
 
     async def waits(call: Call) -> None:
         await call.send(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n", b"data: 1\n\n"
         )
-        await heard.wait()
+        await first_read.wait()
         await call.send(b"data: 2\n\n")
         call.writer.close()
 
@@ -363,7 +363,7 @@ async def test_pieces_arrive_as_they_are_sent() -> None:
     ):
         body = response.aiter_raw()
         assert await anext(body) == b"data: 1\n\n"
-        heard.set()
+        first_read.set()
         assert [piece async for piece in body] == [b"data: 2\n\n"]
 
 
@@ -385,7 +385,7 @@ SMALL = BodyLimits(json_bytes=1000, stream_bytes=3000)
     ],
 )
 @pytest.mark.parametrize("framing", [True, False])
-async def test_an_answer_may_be_so_large(content_type: str, size: int, passes: bool, framing: bool) -> None:
+async def test_an_answer_up_to_the_limit_is_accepted(content_type: str, size: int, passes: bool, framing: bool) -> None:
     body = b"x" * size
     behave = answers(reply(body, f"content-type: {content_type}", framing=framing), close=not framing)
     if not passes:
@@ -397,7 +397,7 @@ async def test_an_answer_may_be_so_large(content_type: str, size: int, passes: b
         assert (await post(upstream, double.url()))[1] == body
 
 
-async def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
+async def test_an_answer_that_announces_too_much_is_rejected_at_once() -> None:
     async def announces(call: Call) -> None:
         await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n")
         await call.gone()
@@ -406,7 +406,7 @@ async def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("coding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_compression_that_nobody_asked_for_is_undone(coding: str, compress: Callable[[bytes], bytes]) -> None:
+async def test_unrequested_compression_is_undone(coding: str, compress: Callable[[bytes], bytes]) -> None:
     body = b'{"choices": []}' * 100
     ok = reply(compress(body), f"content-encoding: {coding}")
     async with raw_http_server(answers(ok)) as double, client() as upstream:
@@ -482,7 +482,7 @@ async def test_a_stream_left_in_the_middle_is_closed() -> None:
         await double.until(lambda: double.connections == 1 and double.open_connections == 0)
 
 
-async def test_cancelling_closes_at_once_and_gives_the_place_back() -> None:
+async def test_cancelling_closes_at_once_and_returns_the_slot() -> None:
     async with raw_http_server(hangs) as double, client(max_connections=1) as upstream:
         for count in (1, 2):
             call = asyncio.create_task(post(upstream, double.url()))

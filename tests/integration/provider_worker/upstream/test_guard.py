@@ -1,4 +1,4 @@
-"""Nothing that an endpoint's URL, a name server or a redirect says may reach a listener inside."""
+"""No endpoint URL, DNS answer or redirect may lead to an internal listener."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ from tests.support.providers.raw_transport import closing, send_raw
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
 ELSEWHERE: tuple[Network, ...] = (ip_network("203.0.113.7/32"),)
-"""An operator's network that nothing here is in: with one, plain HTTP and any port pass the URL's check."""
+"""An operator's network that no listener here is in: with one, plain HTTP and any port pass the URL check."""
 LOOPBACKS: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 NAMES = {
@@ -170,7 +170,7 @@ def shapes(host: str, port: int) -> list[str]:
 
 
 def special(port: int) -> list[str]:
-    """URLs that hide a host, or that are not HTTP's."""
+    """URLs that hide a host, or that are not HTTP."""
     return [
         f"http://api.example#@127.0.0.1:{port}/",
         f"http://api.example?@127.0.0.1:{port}/@",
@@ -201,7 +201,7 @@ def special(port: int) -> list[str]:
 
 
 async def names(host: str, port: int) -> list[str]:
-    """A name server: the names above, and numbers in every form that the C library reads. Asks nobody outside."""
+    """A name server: the names above, and numbers in every form that the C library reads. Sends no query."""
     if host in NAMES:
         return NAMES[host]
     found = await asyncio.get_running_loop().getaddrinfo(
@@ -222,11 +222,11 @@ async def inside() -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
 
 @asynccontextmanager
 async def client(allow: tuple[Network, ...], lookup: guard.Lookup = names) -> AsyncIterator[UpstreamClient]:
-    opened = UpstreamClient(allow, lookup=lookup)
+    made = UpstreamClient(allow, lookup=lookup)
     try:
-        yield opened
+        yield made
     finally:
-        await opened.close()
+        await made.close()
 
 
 async def get(upstream: UpstreamClient, url: str) -> bytes:
@@ -251,12 +251,12 @@ async def test_no_url_reaches_a_listener_inside(allow: tuple[Network, ...]) -> N
 
 
 async def test_the_socket_refuses_what_a_laxer_url_check_would_pass() -> None:
-    """Straight to the transport, which has only the check at the socket."""
+    """Directly through the transport, which has only the check at the socket."""
     async with inside() as (four, six), closing(AiohttpTransport(AddressPolicy(ELSEWHERE), lookup=names)) as transport:
         refused = 0
         for url in [url for host in HOSTS for url in shapes(host, four.port)] + special(four.port):
             try:
-                with pytest.raises((NotSent, ValueError)):  # ValueError: what is no URL for yarl
+                with pytest.raises((NotSent, ValueError)):  # ValueError: not a URL for yarl
                     await send_raw(transport, url)
             except httpx.InvalidURL:
                 continue
@@ -291,7 +291,7 @@ async def test_plain_http_and_other_ports_never_leave_the_operators_networks(url
         assert caught.value.reason is NotSentReason.FORBIDDEN
 
 
-async def test_a_refusal_tells_the_tenant_nothing_of_the_inside(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_reveals_no_internal_address_to_the_tenant(caplog: pytest.LogCaptureFixture) -> None:
     async with client(ELSEWHERE) as upstream:
         with pytest.raises(NotSent) as caught:
             await get(upstream, "https://private.example/")
@@ -302,20 +302,20 @@ async def test_a_refusal_tells_the_tenant_nothing_of_the_inside(caplog: pytest.L
 
 
 def answering(*answers_in_turn: Sequence[str]) -> tuple[guard.Lookup, Callable[[], int]]:
-    """A name server that answers each question differently, the last answer for ever; and how often it was asked."""
-    asked = 0
+    """A name server that gives a different answer to each query, then always the last; and a count of the queries."""
+    queries = 0
 
     async def lookup(host: str, port: int) -> list[str]:
-        nonlocal asked
-        asked += 1
-        return list(answers_in_turn[min(asked, len(answers_in_turn)) - 1])
+        nonlocal queries
+        queries += 1
+        return list(answers_in_turn[min(queries, len(answers_in_turn)) - 1])
 
-    return lookup, lambda: asked
+    return lookup, lambda: queries
 
 
 @asynccontextmanager
 async def good_and_bad(*, close: bool) -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
-    """A listener that the operator allows, and beside it on the same port one that is inside."""
+    """A listener that the operator allows, and an internal one on the same port."""
     async with (
         raw_http_server(
             answers(reply(b"good", *(["connection: close"] * close)), close=close), host="127.0.0.2"
@@ -328,18 +328,20 @@ async def good_and_bad(*, close: bool) -> AsyncIterator[tuple[RawHttpServer, Raw
 GOOD_ALLOWED: tuple[Network, ...] = (ip_network("127.0.0.2/32"),)
 
 
-async def test_a_name_is_asked_once_for_a_connection_and_its_answer_kept() -> None:
-    lookup, asked = answering(["127.0.0.2"], ["127.0.0.1"])
+async def test_a_name_is_resolved_once_per_connection_and_cached() -> None:
+    lookup, queries = answering(["127.0.0.2"], ["127.0.0.1"])
     async with good_and_bad(close=True) as (good, bad), client(GOOD_ALLOWED, lookup) as upstream:
         for _ in range(3):
             assert await get(upstream, f"http://rebinding.example:{good.port}/") == b"good"
-        assert asked() == 1
+        assert queries() == 1
         assert (good.connections, bad.connections) == (3, 0)
 
 
-async def test_a_name_that_turns_inside_after_the_check_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_rebound_to_an_internal_address_after_the_check_is_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(guard, "_DNS_CACHE_SECONDS", -1)
-    lookup, asked = answering(["127.0.0.2"], ["127.0.0.1"])
+    lookup, queries = answering(["127.0.0.2"], ["127.0.0.1"])
     async with good_and_bad(close=True) as (good, bad), client(GOOD_ALLOWED, lookup) as upstream:
         url = f"http://rebinding.example:{good.port}/"
         assert await get(upstream, url) == b"good"
@@ -347,12 +349,12 @@ async def test_a_name_that_turns_inside_after_the_check_is_refused(monkeypatch: 
             with pytest.raises(NotSent) as caught:
                 await get(upstream, url)
             assert caught.value.reason is NotSentReason.FORBIDDEN
-        assert asked() == 4
+        assert queries() == 4
         assert (good.connections, bad.connections) == (1, 0)
 
 
 @pytest.mark.parametrize("mixed", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "::1"]])
-async def test_one_bad_answer_among_good_ones_refuses_the_name(mixed: list[str]) -> None:
+async def test_one_forbidden_address_among_allowed_ones_rejects_the_name(mixed: list[str]) -> None:
     lookup, _ = answering(mixed)
     async with good_and_bad(close=False) as (good, bad), client(GOOD_ALLOWED, lookup) as upstream:
         with pytest.raises(NotSent) as caught:
@@ -361,7 +363,9 @@ async def test_one_bad_answer_among_good_ones_refuses_the_name(mixed: list[str])
         assert (good.connections, bad.connections) == (0, 0)
 
 
-async def test_a_resolver_that_let_something_through_is_stopped_at_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forbidden_address_that_passed_the_resolver_is_stopped_at_the_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     passed: list[str] = []
     check = AddressPolicy.check
 

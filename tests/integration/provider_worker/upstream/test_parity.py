@@ -25,12 +25,12 @@ BIG_BODY = b"x" * 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a client says of a failed exchange."""
+    """What a client reports of a failed exchange."""
 
     stage: str
     """`not sent`, `no response` or `incomplete`."""
     cause: str
-    """The field's name of the event; of httpx its error class, of ours what stands for that class."""
+    """The name of httpx's error class, or of the class that our error corresponds to."""
 
 
 class Failed(Exception):
@@ -179,8 +179,8 @@ CLIENTS: dict[str, Callable[[], AbstractAsyncContextManager[Client]]] = {"native
 
 @pytest.fixture(params=sorted(CLIENTS))
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    async with CLIENTS[request.param]() as opened:
-        yield opened
+    async with CLIENTS[request.param]() as made:
+        yield made
 
 
 async def next_piece(response: Response) -> bytes:

@@ -1,4 +1,4 @@
-"""No URL of the corpus leads inside or carries a key elsewhere; without the defences, its loopback URLs do reach the listener."""
+"""No URL of the corpus reaches an internal listener or sends a key elsewhere; without the defences, its loopback URLs do."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ OWN_ORIGIN = "https://api.example"
 
 
 async def names(host: str, port: int) -> list[str]:
-    """A name server: the corpus' names, and numbers in every form that the C library reads. Asks nobody outside."""
+    """A name server: the corpus' names, and numbers in every form that the C library reads. Sends no query."""
     if host in NAMES:
         return NAMES[host]
     found = await asyncio.get_running_loop().getaddrinfo(
@@ -71,11 +71,11 @@ async def listeners() -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
 
 @asynccontextmanager
 async def client(allow: tuple[Network, ...], lookup: guard.Lookup = names) -> AsyncIterator[UpstreamClient]:
-    opened = UpstreamClient(allow, lookup=lookup)
+    made = UpstreamClient(allow, lookup=lookup)
     try:
-        yield opened
+        yield made
     finally:
-        await opened.close()
+        await made.close()
 
 
 async def send(upstream: UpstreamClient, url: str, headers: Mapping[str, str]) -> bytes:
@@ -138,7 +138,7 @@ async def test_without_guard_and_url_check_more_of_them_reach_it(monkeypatch: py
             try:
                 response = await send_raw(transport, case.url)
             except (httpx.InvalidURL, ValueError):
-                continue  # the libraries themselves take it for no URL
+                continue  # the libraries themselves reject it
             except NotSent as error:
                 if "the URL or a header cannot be sent" not in str(error):
                     raise
@@ -150,7 +150,7 @@ async def test_without_guard_and_url_check_more_of_them_reach_it(monkeypatch: py
     assert len([url for url in reached if is_refused(url)]) >= 4
 
 
-async def test_without_the_origin_check_a_key_does_go_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_origin_check_a_key_is_sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     key = key_for(OWN_ORIGIN)
     monkeypatch.setattr(attaching, "origin_of", lambda url: OWN_ORIGIN)
     async with listeners() as (four, six), client(LOOPBACKS) as upstream:
@@ -173,8 +173,8 @@ def loopback(port: int) -> list[UrlCase]:
     return [case for case in cases(port) if case.loopback]
 
 
-async def test_a_redirect_to_any_url_of_the_corpus_is_an_answer_and_nothing_more() -> None:
-    """The key is seen where it belongs, once for each call, and by nobody else."""
+async def test_a_redirect_to_any_url_of_the_corpus_is_not_followed() -> None:
+    """The key reaches its own origin once per call, and no other listener."""
     async with listeners() as (four, six):
         targets = [case.url for case in cases(four.port) if case.url.isascii() and case.url.isprintable()]
         assert len(targets) >= 400
@@ -194,17 +194,19 @@ async def test_a_redirect_to_any_url_of_the_corpus_is_an_answer_and_nothing_more
         assert (four.connections, six.connections) == (0, 0)
 
 
-@pytest.mark.parametrize("inside", [address for address in forbidden_addresses() if address != "127.0.0.2"])
-async def test_a_name_that_turns_inside_takes_no_key_with_it(monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
-    """The name is the key's own origin, good once, and then wherever its owner wants it to be."""
+@pytest.mark.parametrize("internal", [address for address in forbidden_addresses() if address != "127.0.0.2"])
+async def test_a_name_rebound_to_an_internal_address_gets_no_key(
+    monkeypatch: pytest.MonkeyPatch, internal: str
+) -> None:
+    """The name is the key's own origin; it resolves to an allowed address once, and then to what its owner chooses."""
     monkeypatch.setattr(guard, "_DNS_CACHE_SECONDS", -1)
-    good, later = ["127.0.0.2"], ([inside], ["127.0.0.2", inside], [inside, "127.0.0.2"])
-    asked = 0
+    good, later = ["127.0.0.2"], ([internal], ["127.0.0.2", internal], [internal, "127.0.0.2"])
+    queries = 0
 
     async def turning(host: str, port: int) -> list[str]:
-        nonlocal asked
-        asked += 1
-        return good if asked == 1 else later[asked % 3]
+        nonlocal queries
+        queries += 1
+        return good if queries == 1 else later[queries % 3]
 
     hangs_up = answers(reply(b"good", "connection: close"), close=True)
     async with raw_http_server(hangs_up, host="127.0.0.2") as own, raw_http_server(hangs_up, port=own.port) as bad:

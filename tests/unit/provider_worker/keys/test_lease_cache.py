@@ -1,4 +1,4 @@
-"""A leased key is held until its lease is over by either clock, and no longer than the view says so."""
+"""A leased key is cached until its lease ends by either clock, and no longer than the view allows."""
 
 from datetime import UTC, datetime
 
@@ -82,14 +82,14 @@ def test_other_changes_leave_it(status: KeyStatus) -> None:
     assert holding(leased()).get("acme", FACTS.key_id, changed, START) is not None
 
 
-def test_a_fresh_version_takes_the_place_of_the_last() -> None:
+def test_a_new_version_replaces_the_last() -> None:
     cache = holding(leased())
     newer = leased(key_facts(version=2))
     cache.put(newer, MONOTONIC_MS + 60_000)
     assert cache.all() == [newer]
 
 
-def test_what_is_over_is_dropped_though_nobody_asks() -> None:
+def test_expired_keys_are_evicted_without_a_request() -> None:
     cache = holding(leased())
     cache.evict_expired(START)
     assert len(cache) == 1

@@ -1,4 +1,4 @@
-"""The key of an attempt: asked for once, kept while it may be, and taken only as the vault gave it for this very question."""
+"""The key of an attempt: requested once, cached while allowed, and accepted only in reply to this very request."""
 
 import asyncio
 import logging
@@ -39,30 +39,35 @@ def vault_with_a_key() -> VaultDouble:
     return vault
 
 
-async def test_the_first_call_asks_and_the_next_ones_need_not() -> None:
+async def test_only_the_first_call_requests_a_lease() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
     for _ in range(5):
         leased = await leases.lease(run_with(), ORIGIN)
         assert leased.for_origin(ORIGIN) == KEY
-    (asked,) = vault.asked
-    assert (asked.owner, asked.tenant, asked.attempt_id, asked.instance_id) == ("acme", "acme", "att_test", INSTANCE_ID)
+    (command,) = vault.commands
+    assert (command.owner, command.tenant, command.attempt_id, command.instance_id) == (
+        "acme",
+        "acme",
+        "att_test",
+        INSTANCE_ID,
+    )
 
 
 async def test_attempts_at_the_same_time_share_one_request() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
     leased = await asyncio.gather(*(leases.lease(run_with(), ORIGIN) for _ in range(100)))
-    assert len(vault.asked) == 1
+    assert len(vault.commands) == 1
     assert len(set(map(id, leased))) == 1
 
 
-async def test_one_attempt_that_gives_up_does_not_take_the_key_from_the_others() -> None:
+async def test_an_attempt_that_gives_up_does_not_cancel_the_others_request() -> None:
     vault, answer = vault_with_a_key(), asyncio.Event()
 
-    async def slow(asked: LeaseKey) -> SealedKey:
+    async def slow(command: LeaseKey) -> SealedKey:
         await answer.wait()
-        return await vault.lease(asked)
+        return await vault.lease(command)
 
     leases = worker_side(vault, ask=slow).leases
     first, second = (asyncio.create_task(leases.lease(run_with(), ORIGIN)) for _ in range(2))
@@ -83,17 +88,17 @@ async def test_a_lease_ends() -> None:
         await leases.lease(run_with(), ORIGIN)
         moment[0] += vault.lease_ms - 1
         await leases.lease(run_with(), ORIGIN)
-        assert len(vault.asked) == 1
+        assert len(vault.commands) == 1
         moment[0] += 1
         await leases.lease(run_with(), ORIGIN)
-    assert len(vault.asked) == 2
+    assert len(vault.commands) == 2
 
 
 # --- revocation
 
 
 @pytest.mark.parametrize("change", ["removed", "rotated", "disabled", "moved"])
-async def test_what_the_view_takes_back_is_dropped_at_once(change: str) -> None:
+async def test_keys_revoked_by_the_view_are_evicted_at_once(change: str) -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
     await leases.lease(run_with(), ORIGIN)
@@ -111,7 +116,7 @@ async def test_what_the_view_takes_back_is_dropped_at_once(change: str) -> None:
     assert len(leases) == 0
 
 
-async def test_a_rotated_key_is_the_new_one_from_the_next_attempt_on() -> None:
+async def test_the_next_attempt_after_a_rotation_uses_the_new_key() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
     await leases.lease(run_with(), ORIGIN)
@@ -119,7 +124,7 @@ async def test_a_rotated_key_is_the_new_one_from_the_next_attempt_on() -> None:
     assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == Secret("sk-the-next-one")
 
 
-async def test_without_looking_at_the_view_the_old_key_would_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_view_check_the_old_key_is_still_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.provider_worker.keys.lease_cache.is_usable", lambda *_: True)
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
@@ -128,39 +133,39 @@ async def test_without_looking_at_the_view_the_old_key_would_go_on(monkeypatch: 
     assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
 
 
-async def test_a_view_that_may_have_missed_something_allows_nothing_to_be_kept() -> None:
+async def test_nothing_is_cached_while_the_view_is_not_current() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
     await leases.lease(run_with(), ORIGIN)
     vault.connected = False
     await leases.lease(run_with(), ORIGIN)
-    assert len(vault.asked) == 2
-    assert len(leases) == 0, "nor is what was asked for meanwhile"
+    assert len(vault.commands) == 2
+    assert len(leases) == 0, "nor is what was requested meanwhile cached"
     vault.connected = True
     await leases.lease(run_with(), ORIGIN)
-    assert len(vault.asked) == 3
+    assert len(vault.commands) == 3
     assert len(leases) == 1
     leases.evict_all()
     assert len(leases) == 0
 
 
-async def test_a_key_that_is_revoked_while_it_is_asked_for_is_not_kept() -> None:
+async def test_a_key_revoked_during_its_lease_request_is_not_cached() -> None:
     vault = vault_with_a_key()
 
-    async def revoked_on_the_way(asked: LeaseKey) -> SealedKey:
-        sealed = await vault.lease(asked)
+    async def revoked_meanwhile(command: LeaseKey) -> SealedKey:
+        sealed = await vault.lease(command)
         del vault.view["acme.key_0001"]
         return sealed
 
-    leases = worker_side(vault, ask=revoked_on_the_way).leases
+    leases = worker_side(vault, ask=revoked_meanwhile).leases
     await leases.lease(run_with(), ORIGIN)
     assert len(leases) == 0
 
 
-# --- no key
+# --- no key available
 
 
-async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_attempt_whose_key_was_removed_falls_back(caplog: pytest.LogCaptureFixture) -> None:
     leases = worker_side(VaultDouble()).leases
     with pytest.raises(KeyUnavailable, match="acme has no key key_0001") as refused:
         await leases.lease(run_with(), ORIGIN)
@@ -168,17 +173,21 @@ async def test_a_key_that_is_gone_leaves_the_attempt_to_others(caplog: pytest.Lo
     assert refused.value.failure.where is Where.NOT_SENT
 
 
-AWAY = [BusError("nobody answers key.lease"), TimeoutError(), Refused(ErrorCode.UNAVAILABLE, "its database is away")]
+UNAVAILABLE = [
+    BusError("nobody answers key.lease"),
+    TimeoutError(),
+    Refused(ErrorCode.UNAVAILABLE, "its database is away"),
+]
 
 
-@pytest.mark.parametrize(("patience", "remaining_candidates"), [("LEASE_SECONDS", 1), ("LAST_CANDIDATE_SECONDS", 0)])
-@pytest.mark.parametrize("error", AWAY)
-async def test_a_vault_that_stays_away_is_waited_for_no_longer_than_worth_while(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, patience: str, remaining_candidates: int
+@pytest.mark.parametrize(("limit", "remaining_candidates"), [("LEASE_SECONDS", 1), ("LAST_CANDIDATE_SECONDS", 0)])
+@pytest.mark.parametrize("error", UNAVAILABLE)
+async def test_the_wait_for_an_unavailable_vault_is_limited(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, limit: str, remaining_candidates: int
 ) -> None:
-    monkeypatch.setattr(lease_client, patience, 0.2)
+    monkeypatch.setattr(lease_client, limit, 0.2)
 
-    async def fails(asked: LeaseKey) -> SealedKey:
+    async def fails(command: LeaseKey) -> SealedKey:
         raise error
 
     leases = worker_side(vault_with_a_key(), ask=fails).leases
@@ -187,142 +196,142 @@ async def test_a_vault_that_stays_away_is_waited_for_no_longer_than_worth_while(
         await leases.lease(run, ORIGIN)
 
 
-async def test_a_vault_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_for_a_silent_vault_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_client, "LAST_CANDIDATE_SECONDS", 0.05)
-    leases = worker_side(vault_with_a_key(), ask=Mute().ask).leases
+    leases = worker_side(vault_with_a_key(), ask=SilentVault().ask).leases
     with pytest.raises(KeyUnavailable, match="does not answer"):
         await leases.lease(run_with(), ORIGIN)
 
 
-# --- a vault that comes back
+# --- a vault that recovers
 
 
-class Mute:
-    """A vault that was killed over a question: nothing comes back, and nothing says so."""
+class SilentVault:
+    """A vault that was killed while handling a request: no reply, and no error."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.called_off = asyncio.Event()
+        self.requested = asyncio.Event()
+        self.cancelled = asyncio.Event()
 
-    async def ask(self, asked: LeaseKey) -> SealedKey:
-        self.asked.set()
+    async def ask(self, command: LeaseKey) -> SealedKey:
+        self.requested.set()
         try:
             await asyncio.Event().wait()
         finally:
-            self.called_off.set()
+            self.cancelled.set()
         raise AssertionError("unreachable")
 
 
-@pytest.mark.parametrize("error", AWAY)
-async def test_a_vault_that_is_back_is_asked_anew_with_another_nonce(error: Exception) -> None:
+@pytest.mark.parametrize("error", UNAVAILABLE)
+async def test_a_vault_that_recovers_is_asked_again_with_another_nonce(error: Exception) -> None:
     vault, nonces = vault_with_a_key(), []
 
-    async def away_at_first(asked: LeaseKey) -> SealedKey:
-        nonces.append(asked.nonce)
+    async def unavailable_at_first(command: LeaseKey) -> SealedKey:
+        nonces.append(command.nonce)
         if len(nonces) < 3:
             raise error
-        return await vault.lease(asked)
+        return await vault.lease(command)
 
-    leases = worker_side(vault, ask=away_at_first).leases
+    leases = worker_side(vault, ask=unavailable_at_first).leases
     assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert len(set(nonces)) == 3
     assert len(vault.delivered) == 1
 
 
-async def test_a_question_that_got_lost_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_client, "_REPLY_TIMEOUTS", Backoff(0.02, lease_client.LEASE_SECONDS))
-    vault, mute = vault_with_a_key(), Mute()
+    vault, silent = vault_with_a_key(), SilentVault()
 
-    async def loses_the_first(asked: LeaseKey) -> SealedKey:
-        return await (vault.lease(asked) if mute.asked.is_set() else mute.ask(asked))
+    async def loses_the_first(command: LeaseKey) -> SealedKey:
+        return await (vault.lease(command) if silent.requested.is_set() else silent.ask(command))
 
     leases = worker_side(vault, ask=loses_the_first).leases
     assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
-    assert mute.called_off.is_set()
+    assert silent.cancelled.is_set()
 
 
-async def test_what_the_vault_says_no_to_is_not_asked_again() -> None:
-    questions: list[LeaseKey] = []
+async def test_a_request_that_the_vault_refuses_is_not_repeated() -> None:
+    commands: list[LeaseKey] = []
 
-    async def says_no(asked: LeaseKey) -> SealedKey:
-        questions.append(asked)
+    async def refuses(command: LeaseKey) -> SealedKey:
+        commands.append(command)
         raise Refused(ErrorCode.NOT_FOUND, "it was removed")
 
     with pytest.raises(KeyUnavailable, match="it was removed"):
-        await worker_side(vault_with_a_key(), ask=says_no).leases.lease(run_with(), ORIGIN)
-    assert len(questions) == 1
+        await worker_side(vault_with_a_key(), ask=refuses).leases.lease(run_with(), ORIGIN)
+    assert len(commands) == 1
 
 
-async def test_a_question_that_nobody_waits_for_any_more_is_called_off_and_the_next_attempt_asks_its_own() -> None:
-    vault, mute = vault_with_a_key(), Mute()
+async def test_a_request_without_waiters_is_cancelled_and_the_next_attempt_makes_its_own() -> None:
+    vault, silent = vault_with_a_key(), SilentVault()
 
-    async def mute_at_first(asked: LeaseKey) -> SealedKey:
-        return await (vault.lease(asked) if mute.asked.is_set() else mute.ask(asked))
+    async def silent_at_first(command: LeaseKey) -> SealedKey:
+        return await (vault.lease(command) if silent.requested.is_set() else silent.ask(command))
 
-    leases = worker_side(vault, ask=mute_at_first).leases
+    leases = worker_side(vault, ask=silent_at_first).leases
     gone = asyncio.create_task(leases.lease(run_with(), ORIGIN))
-    await mute.asked.wait()
+    await silent.requested.wait()
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
-    assert mute.called_off.is_set()
+    assert silent.cancelled.is_set()
 
 
-async def test_however_many_wait_a_vault_meets_few_questions_at_once() -> None:
+async def test_concurrent_requests_to_the_vault_are_limited() -> None:
     at_once, most, back = 0, 0, asyncio.Event()
     vault, keys = VaultDouble(), [f"key_{number:04d}" for number in range(300)]
     for key_id in keys:
         vault.put(key_facts(key_id), KEY)
 
-    async def counts(asked: LeaseKey) -> SealedKey:
+    async def counts(command: LeaseKey) -> SealedKey:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
         try:
             await back.wait()
-            return await vault.lease(asked)
+            return await vault.lease(command)
         finally:
             at_once -= 1
 
     leases = worker_side(vault, ask=counts).leases
     runs = [asyncio.create_task(leases.lease(run_with(key_id), ORIGIN)) for key_id in keys]
-    await until_asked(lambda: at_once == lease_client._MAX_CONCURRENT)
+    await until_true(lambda: at_once == lease_client._MAX_CONCURRENT)
     back.set()
     assert {(await run).key_id for run in runs} == set(keys)
     assert most == lease_client._MAX_CONCURRENT
 
 
-async def test_with_many_waiting_the_next_one_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_above_the_waiting_limit_an_attempt_waits_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_client, "LEASE_SECONDS", 0.05)
-    mute = Mute()
-    leases = worker_side(vault_with_a_key(), ask=mute.ask, max_waiting=1).leases
+    silent = SilentVault()
+    leases = worker_side(vault_with_a_key(), ask=silent.ask, max_waiting=1).leases
     patient = asyncio.create_task(leases.lease(run_with(), ORIGIN))
-    await mute.asked.wait()
+    await silent.requested.wait()
     with pytest.raises(KeyUnavailable, match="does not answer"):
         await leases.lease(run_with(), ORIGIN)
     assert not patient.done()
     patient.cancel()
 
 
-async def until_asked(condition: Callable[[], bool]) -> None:
+async def until_true(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  # a count has no event to wait for
             await asyncio.sleep(0)
 
 
-async def test_a_process_that_the_vault_forgot_registers_again_and_asks_once_more() -> None:
+async def test_an_unknown_process_registers_again_and_repeats_its_request() -> None:
     vault = vault_with_a_key()
     calls = 0
 
-    async def forgets_once(asked: LeaseKey) -> SealedKey:
+    async def unknown_once(command: LeaseKey) -> SealedKey:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise Refused(ErrorCode.CONFLICT, "this process is not registered")
-        return await vault.lease(asked)
+        return await vault.lease(command)
 
-    leases = worker_side(vault, ask=forgets_once).leases
+    leases = worker_side(vault, ask=unknown_once).leases
     assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
     assert calls == 2
 
@@ -344,8 +353,8 @@ async def test_neither_failures_nor_logs_repeat_a_key(caplog: pytest.LogCaptureF
 # --- a bus that is hostile
 
 
-async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_hands() -> None:
-    """Everything that was ever delivered comes again in place of the answer: for this question or for others."""
+async def test_ten_thousand_replays_and_substitutions_deliver_no_key() -> None:
+    """Every earlier delivery is replayed in place of the reply: to this request or to others."""
     vault = vault_with_a_key()
     vault.put(key_facts("key_0002"), Secret("sk-of-another"))
     honest = worker_side(vault)
@@ -355,7 +364,7 @@ async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_
     recorded = list(vault.delivered)
     played = 0
 
-    async def replays(asked: LeaseKey) -> SealedKey:
+    async def replays(command: LeaseKey) -> SealedKey:
         nonlocal played
         played += 1
         return recorded[played % len(recorded)]
@@ -373,36 +382,36 @@ async def test_ten_thousand_replays_and_substitutions_put_no_key_into_a_workers_
     assert (taken, played) == (0, REPLAYS)
 
 
-async def test_without_the_check_of_the_question_a_replay_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_reply_check_a_replay_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = vault_with_a_key()
     side = worker_side(vault)
     await side.leases.lease(run_with(), ORIGIN)
     (recorded,) = vault.delivered
 
-    async def replays(asked: LeaseKey) -> SealedKey:
+    async def replays(command: LeaseKey) -> SealedKey:
         return recorded
 
     side.leases._ask = replays
     side.leases.evict_all()
-    monkeypatch.setattr(lease_client, "answers", lambda sealed, asked: None)
+    monkeypatch.setattr(lease_client, "answers", lambda sealed, command: None)
     assert (await side.leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
 
 
-async def test_a_key_of_the_attackers_own_is_not_taken_for_the_tenants() -> None:
-    """The attacker on the bus knows every message, and answers each question with a well-formed delivery."""
+async def test_a_key_of_the_attackers_own_is_not_accepted_for_the_tenants() -> None:
+    """The attacker on the bus knows every message, and replies to each request with a well-formed delivery."""
     vault = vault_with_a_key()
     attacker = Ed25519PrivateKey.generate()
 
-    async def substitutes(asked: LeaseKey) -> SealedKey:
+    async def substitutes(command: LeaseKey) -> SealedKey:
         return seal_to_worker(
             Secret("sk-of-the-attacker"),
             attacker,
             vault.registrations[-1],
             FACTS,
             purpose=Purpose.LEASE,
-            tenant=asked.tenant,
-            nonce=asked.nonce,
-            not_after_unix_ms=asked.sent_at_unix_ms + 60_000,
+            tenant=command.tenant,
+            nonce=command.nonce,
+            not_after_unix_ms=command.sent_at_unix_ms + 60_000,
         )
 
     leases = worker_side(vault, ask=substitutes).leases
@@ -410,11 +419,11 @@ async def test_a_key_of_the_attackers_own_is_not_taken_for_the_tenants() -> None
         await leases.lease(run_with(), ORIGIN)
     leases._registrar._vault = attacker.public_key()
     leased = await leases.lease(run_with(), ORIGIN)
-    assert leased.for_origin(ORIGIN) == Secret("sk-of-the-attacker"), "the pinned key is all that stands in between"
+    assert leased.for_origin(ORIGIN) == Secret("sk-of-the-attacker"), "the pinned key is the only protection"
 
 
-async def test_a_registration_that_the_bus_puts_in_place_of_ours_gains_nothing() -> None:
-    """The bus registers a public key of its own under the worker's name: without the identity's signature."""
+async def test_a_registration_substituted_by_the_bus_gains_nothing() -> None:
+    """The bus registers a public key of its own in the worker's name, without the identity's signature."""
     vault = vault_with_a_key()
     stolen = X25519PrivateKey.generate()
     accepted: list[Registered] = []
@@ -463,18 +472,18 @@ def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.CHECK, nonce: st
     return RunKeyTest(key=sealed, base_url=FACTS.base_url)
 
 
-async def test_a_key_to_test_is_taken_once() -> None:
+async def test_a_key_to_test_is_accepted_once() -> None:
     vault = vault_with_a_key()
     side = worker_side(vault)
     await side.registrar.register()
     check = check_for(vault)
     assert side.leases.open_test_key(check).for_origin(ORIGIN) == KEY
-    with pytest.raises(InvalidDelivery, match="asked for before"):
+    with pytest.raises(InvalidDelivery, match="delivered before"):
         side.leases.open_test_key(check)
     assert side.leases.open_test_key(check_for(vault, nonce="BBBB")).for_origin(ORIGIN) == KEY
 
 
-async def test_a_lease_is_not_taken_for_a_test() -> None:
+async def test_a_lease_is_not_accepted_as_a_key_to_test() -> None:
     vault = vault_with_a_key()
     side = worker_side(vault)
     await side.registrar.register()

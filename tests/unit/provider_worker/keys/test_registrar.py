@@ -1,4 +1,4 @@
-"""A process shows the vault fresh public keys in time, keeps the last one as long as it is good, and says what is wrong."""
+"""A process registers fresh public keys in time, keeps the last one until it expires, and reports what is wrong."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def registrar_asking(vault: VaultDouble, ask: AskToRegister) -> Registrar:
     )
 
 
-async def test_what_the_vault_hears_is_signed_and_good_for_an_hour() -> None:
+async def test_a_registration_is_signed_and_valid_for_an_hour() -> None:
     vault = VaultDouble()
     registrar = worker_side(vault).registrar
     assert not registrar.registered
@@ -35,7 +35,7 @@ async def test_what_the_vault_hears_is_signed_and_good_for_an_hour() -> None:
     assert registrar.registered
 
 
-async def test_each_registration_has_a_fresh_key_and_the_last_one_stays_until_it_is_over() -> None:
+async def test_each_registration_has_a_fresh_key_and_the_last_one_stays_until_it_expires() -> None:
     vault, now_unix_ms = VaultDouble(), time.time_ns() // 1_000_000
     moment = [now_unix_ms]
     registrar = worker_side(vault, unix_ms=lambda: moment[0]).registrar
@@ -54,7 +54,7 @@ async def test_each_registration_has_a_fresh_key_and_the_last_one_stays_until_it
     assert not registrar.registered
 
 
-async def test_a_lost_answer_does_not_lose_the_key_that_the_vault_may_know() -> None:
+async def test_a_key_whose_confirmation_was_lost_is_registered_again() -> None:
     vault = VaultDouble()
     heard: list[WorkerRegistration] = []
 
@@ -82,7 +82,7 @@ async def test_a_lost_answer_does_not_lose_the_key_that_the_vault_may_know() -> 
         (ConnectionClosedError(), "cannot be reached"),
     ],
 )
-async def test_what_is_wrong_is_said(error: Exception, detail: str) -> None:
+async def test_the_error_states_the_cause(error: Exception, detail: str) -> None:
     async def fails(registration: WorkerRegistration) -> Registered:
         raise error
 
@@ -90,7 +90,7 @@ async def test_what_is_wrong_is_said(error: Exception, detail: str) -> None:
         await registrar_asking(VaultDouble(), fails).register()
 
 
-async def test_it_tries_until_the_vault_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_registration_is_retried_until_the_vault_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registrar_module, "_RETRIES", Backoff(0.001, 30.0))
     vault, tries, done = VaultDouble(), 0, asyncio.Event()
 
@@ -107,14 +107,14 @@ async def test_it_tries_until_the_vault_is_there(monkeypatch: pytest.MonkeyPatch
     try:
         async with asyncio.timeout(30):
             await done.wait()
-            while not registrar.registered:  # noqa: ASYNC110  # the answer is taken in a task that tells nobody
+            while not registrar.registered:  # noqa: ASYNC110  # the reply is handled in a task that signals nobody
                 await asyncio.sleep(0)
     finally:
         await registrar.stop()
     assert tries == 4
 
 
-async def test_many_that_find_themselves_unknown_register_once() -> None:
+async def test_concurrent_reregistrations_register_once() -> None:
     vault = VaultDouble()
     registrar = worker_side(vault).registrar
     await asyncio.gather(*(registrar.reregister() for _ in range(50)))
