@@ -20,7 +20,7 @@ _USER_AGENT = "keyferry"
 _STREAMED = ("text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 """RFC 9110 section 5.6.2."""
-_OURS = frozenset(
+_CONNECTION_HEADERS = frozenset(
     {
         "accept-encoding",
         "connection",
@@ -68,7 +68,7 @@ class UpstreamResponse:
     def __init__(self, reply: Reply, limits: BodyLimits) -> None:
         self.origin = reply.origin
         self.status = reply.status
-        self.headers: Mapping[str, str] = _readable(reply.headers)
+        self.headers: Mapping[str, str] = _decode_headers(reply.headers)
         self._reply = reply
         self._limits = limits
 
@@ -166,7 +166,7 @@ class UpstreamClient:
             method,
             target,
             origin,
-            _sendable(headers),
+            _check_headers(headers),
             content,
             pool_seconds=timeouts.connect_seconds,
             connect_seconds=timeouts.connect_seconds,
@@ -202,21 +202,21 @@ def _parse(url: str, operator_networks: bool) -> tuple[Origin, URL]:
 _parse_cached = functools.lru_cache(maxsize=1024)(_parse)
 
 
-def _sendable(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+def _check_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the headers to send. Raises NotSent for one that could end the head early or steer the connection."""
-    sendable = [("Accept-Encoding", "identity")]
+    checked = [("Accept-Encoding", "identity")]
     if not any(name.lower() == "user-agent" for name in headers):
-        sendable.append(("User-Agent", _USER_AGENT))
+        checked.append(("User-Agent", _USER_AGENT))
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or not (value.isascii() and value.isprintable()):
             raise NotSent("a header has characters that cannot be sent; is the key whole?", NotSentReason.INVALID)
-        if name.lower() in _OURS:
+        if name.lower() in _CONNECTION_HEADERS:
             raise NotSent(f"the header {name.lower()} is the gateway's own to set", NotSentReason.INVALID)
-        sendable.append((name, value))
-    return sendable
+        checked.append((name, value))
+    return checked
 
 
-def _readable(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _decode_headers(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw_headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")

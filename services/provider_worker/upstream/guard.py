@@ -64,7 +64,7 @@ class GuardedResolver(AbstractResolver):
         """Do nothing; there is nothing to release."""
 
 
-def guarded_connector(
+def make_guarded_connector(
     policy: AddressPolicy, lookup: Lookup, ssl_context: SSLContext | None, *, operator_only: bool
 ) -> aiohttp.TCPConnector:
     """Return a connection pool that checks every address when its socket is made. Needs a running event loop.
@@ -72,7 +72,7 @@ def guarded_connector(
     IP literals never reach a resolver, but they too need a socket.
     """
 
-    def checked_socket(info: AddrInfoType) -> socket.socket:
+    def make_checked_socket(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, sockaddr = info
         policy.check(ip_address(sockaddr[0]), operator_only=operator_only)
         return socket.socket(family, kind, protocol)
@@ -83,6 +83,6 @@ def guarded_connector(
         resolver=GuardedResolver(policy, lookup, operator_only=operator_only),
         ttl_dns_cache=_DNS_CACHE_SECONDS,
         dns_cache_max_size=_DNS_CACHE_NAMES,
-        socket_factory=checked_socket,
+        socket_factory=make_checked_socket,
         ssl=True if ssl_context is None else ssl_context,
     )

@@ -19,7 +19,7 @@ from yarl import URL
 from keyferry.contracts.origin import STANDARD_PORTS, Origin, needs_operator
 from services.provider_worker.upstream.addresses import AddressPolicy, ForbiddenAddress
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
-from services.provider_worker.upstream.guard import Lookup, guarded_connector, system_lookup
+from services.provider_worker.upstream.guard import Lookup, make_guarded_connector, system_lookup
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class AiohttpTransport:
         in sending, `read_seconds` a pause in the response, `between_seconds` a pause in its body when that differs; the sum of
         connect, write and read limits the head.
         """
-        await self._take(pool_seconds)
+        await self._acquire(pool_seconds)
         upload = Upload(content, write_seconds)
         try:
             session = self._session(needs_operator(origin, self._ports))
@@ -192,7 +192,7 @@ class AiohttpTransport:
         for session in sessions.values():
             await session.close()
 
-    async def _take(self, pool_seconds: float | None) -> None:
+    async def _acquire(self, pool_seconds: float | None) -> None:
         if not self._free.locked():
             await self._free.acquire()
             return
@@ -213,7 +213,7 @@ def _new_session(
     policy: AddressPolicy, lookup: Lookup, ssl_context: ssl.SSLContext | None, *, operator_only: bool
 ) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=guarded_connector(policy, lookup, ssl_context, operator_only=operator_only),
+        connector=make_guarded_connector(policy, lookup, ssl_context, operator_only=operator_only),
         # A shared jar would send one tenant's upstream cookie with another tenant's request.
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),

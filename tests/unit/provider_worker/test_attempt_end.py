@@ -1,0 +1,105 @@
+"""The phase that an attempt had reached says whether its provider may have charged for it."""
+
+import pytest
+
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import Outcome
+from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
+from services.provider_worker.attempt_end import (
+    end_of_answer,
+    end_of_cancellation,
+    end_of_deadline,
+    end_of_error,
+    end_of_stale_start,
+)
+from services.provider_worker.provider_call import Phase
+from services.provider_worker.upstream.errors import (
+    IncompleteResponse,
+    NoResponse,
+    NotSent,
+    NotSentReason,
+    UpstreamError,
+)
+
+REPORTED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.MID_STREAM)
+
+
+@pytest.mark.parametrize(
+    ("phase", "where"),
+    [
+        (Phase.PLANNED, Where.NOT_SENT),
+        (Phase.LEASING, Where.NOT_SENT),
+        (Phase.SENDING, Where.NO_ANSWER),
+        (Phase.STREAMING, Where.MID_STREAM),
+    ],
+)
+def test_a_caller_that_cancels_ends_the_attempt_where_it_is(phase: Phase, where: Where) -> None:
+    end = end_of_cancellation(phase, by_caller=True)
+    assert end.outcome is Outcome.CANCELLED
+    assert end.failure is not None
+    assert (end.failure.failure_class, end.failure.where) == (FailureClass.CANCELLED, where)
+
+
+@pytest.mark.parametrize("phase", [Phase.PLANNED, Phase.SENDING, Phase.STREAMING])
+def test_a_worker_that_stops_fails_the_attempt(phase: Phase) -> None:
+    end = end_of_cancellation(phase, by_caller=False)
+    assert end.outcome is Outcome.FAILED
+    assert end.failure is not None
+    assert (end.failure.failure_class, end.failure.where) == (FailureClass.UNAVAILABLE, Where.GATEWAY)
+
+
+@pytest.mark.parametrize(
+    ("phase", "failure_class", "where"),
+    [
+        (Phase.LEASING, FailureClass.EXPIRED, Where.NOT_SENT),
+        (Phase.SENDING, FailureClass.TIMEOUT, Where.NO_ANSWER),
+        (Phase.STREAMING, FailureClass.TIMEOUT, Where.NO_ANSWER),
+    ],
+)
+def test_a_deadline_is_the_providers_failure_only_after_the_send(
+    phase: Phase, failure_class: FailureClass, where: Where
+) -> None:
+    end = end_of_deadline(phase)
+    assert end.outcome is Outcome.FAILED
+    assert end.failure is not None
+    assert (end.failure.failure_class, end.failure.where) == (failure_class, where)
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class", "where"),
+    [
+        (NotSent("no", NotSentReason.CONNECT), FailureClass.UNREACHABLE, Where.NOT_SENT),
+        (NoResponse("https://a.example", "reset"), FailureClass.SERVER, Where.NO_ANSWER),
+        (NoResponse("https://a.example", "slow", timed_out=True), FailureClass.TIMEOUT, Where.NO_ANSWER),
+        (IncompleteResponse("https://a.example", "reset"), FailureClass.TRUNCATED, Where.MID_STREAM),
+        (IncompleteResponse("https://a.example", "slow", timed_out=True), FailureClass.TRUNCATED, Where.MID_STREAM),
+    ],
+)
+def test_each_upstream_error_is_a_failure_of_its_own(
+    error: UpstreamError, failure_class: FailureClass, where: Where
+) -> None:
+    end = end_of_error(error, Answer())
+    assert end.outcome is Outcome.FAILED
+    assert end.failure is not None
+    assert (end.failure.failure_class, end.failure.where, end.failure.message) == (failure_class, where, str(error))
+
+
+def test_what_the_provider_reported_counts_more_than_that_its_answer_broke_off() -> None:
+    broken = IncompleteResponse("https://a.example", "reset")
+    assert end_of_error(broken, Answer(failure=REPORTED)).failure is REPORTED
+
+
+def test_an_adapters_refusal_is_the_failure() -> None:
+    assert end_of_error(RefusedByAdapter(REPORTED), Answer()).failure is REPORTED
+
+
+def test_a_returned_answer_is_completed_unless_it_has_a_failure() -> None:
+    assert end_of_answer(Answer()).outcome is Outcome.COMPLETED
+    failed = end_of_answer(Answer(failure=REPORTED))
+    assert (failed.outcome, failed.failure) == (Outcome.FAILED, REPORTED)
+
+
+def test_a_frozen_worker_has_sent_nothing() -> None:
+    end = end_of_stale_start()
+    assert end.failure is not None
+    assert (end.failure.failure_class, end.failure.where) == (FailureClass.UNAVAILABLE, Where.NOT_SENT)
