@@ -1,33 +1,18 @@
-"""The vault's doors: management requests, workers that register and lease, and what the streams tell of keys."""
+"""The vault's bus handlers: requests about keys and the vault, workers' registrations and leases, and two streams."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import (
-    AddKey,
-    EditKey,
     GetIntakeKey,
     IntakeKey,
-    KekRotation,
     KeyRemoved,
-    KeyTest,
     ListKeys,
     ProviderKey,
     ProviderKeys,
-    Registered,
     RemoveKey,
-    RevertKey,
-    RotateDataKeys,
-    RotateKek,
-    RotateKey,
-    Shredded,
-    ShredTenant,
-    TestKey,
-    TryKey,
-    VaultReport,
-    VerifyVault,
-    WorkerRegistration,
 )
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
@@ -62,141 +47,101 @@ from services.key_vault.keys.spend_limits import SpendLimits
 from services.key_vault.leases.service import LeaseService
 from services.key_vault.maintenance.admin import VaultAdmin
 
-_CHANGED = "so nobody knows whether the change was made: look at the list before asking again"
-_READ = "so it cannot tell: ask again in a moment"
+Command = TypeVar("Command", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
+_CHANGE_UNKNOWN = "so it is not known whether the change was made: check the list before trying again"
+_TRY_AGAIN = "so the request cannot be answered: try again in a moment"
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
-    """What stands behind the doors."""
+class HandlerDependencies:
+    """What the handlers call."""
 
-    management: KeyService
-    stewardship: VaultAdmin
-    delivery: LeaseService
-    refusals: AuthFailures
-    spending: SpendLimits
-    notices: Reminders
+    keys: KeyService
+    admin: VaultAdmin
+    leases: LeaseService
+    auth_failures: AuthFailures
+    spend_limits: SpendLimits
+    reminders: Reminders
     intake_key: IntakeKey
 
 
 class Handlers:
-    """Answers for one process. `committed` is called after whatever may have changed something.
+    """Registers the handlers of one process. `on_commit` is called after every request that may have changed something."""
 
-    Every method raises Refused where the answer is no.
-    """
-
-    def __init__(self, rooms: Rooms, committed: Callable[[], None]) -> None:
-        self._rooms = rooms
-        self._committed = committed
+    def __init__(self, uses: HandlerDependencies, on_commit: Callable[[], None]) -> None:
+        self._uses = uses
+        self._on_commit = on_commit
 
     def register(self, bus: Bus) -> None:
-        """Hear on `bus` whatever the topology has the vault hear."""
-        bus.respond(INTAKE_KEY_GET, self.intake_key)
-        bus.respond(KEY_ADD, self.add)
-        bus.respond(KEY_TRY, self.try_)
-        bus.respond(KEY_TEST, self.test)
-        bus.respond(KEY_ROTATE, self.rotate)
-        bus.respond(KEY_REVERT, self.revert)
-        bus.respond(KEY_EDIT, self.edit)
-        bus.respond(KEY_REMOVE, self.remove)
-        bus.respond(KEY_LIST, self.list_)
-        bus.respond(KEK_ROTATE, self.rotate_kek)
-        bus.respond(DATA_KEY_ROTATE, self.re_encrypt)
-        bus.respond(VAULT_VERIFY, self.verify)
-        bus.respond(VAULT_SHRED, self.shred)
-        bus.respond(WORKER_REGISTER, self.register_worker)
-        bus.subscribe(KEY_LEASE, self._rooms.delivery.on_lease)
-        bus.pull(ATTEMPT_FINISHED, self._rooms.refusals.on_attempts)
-        bus.pull(KEY_SPENT, self._rooms.spending.on_spent)
+        """Subscribe to everything that the topology assigns to the vault."""
+        keys, admin, leases = self._uses.keys, self._uses.admin, self._uses.leases
+        bus.respond(INTAKE_KEY_GET, self._get_intake_key)
+        bus.respond(KEY_ADD, self._changing(self._with_age(keys.add)))
+        bus.respond(KEY_TRY, self._reading(keys.try_))
+        bus.respond(KEY_TEST, self._changing(self._with_age(keys.test)))
+        bus.respond(KEY_ROTATE, self._changing(self._with_age(keys.rotate)))
+        bus.respond(KEY_REVERT, self._changing(self._with_age(keys.revert)))
+        bus.respond(KEY_EDIT, self._changing(self._with_age(keys.edit)))
+        bus.respond(KEY_REMOVE, self._changing(self._remove))
+        bus.respond(KEY_LIST, self._reading(self._list))
+        bus.respond(KEK_ROTATE, self._reading(admin.rotate_kek))
+        bus.respond(DATA_KEY_ROTATE, self._changing(admin.rotate_data_keys))
+        bus.respond(VAULT_VERIFY, self._reading(admin.verify))
+        bus.respond(VAULT_SHRED, self._changing(admin.shred))
+        bus.respond(WORKER_REGISTER, self._reading(leases.register))
+        bus.subscribe(KEY_LEASE, leases.on_lease)
+        bus.pull(ATTEMPT_FINISHED, self._uses.auth_failures.on_attempts)
+        bus.pull(KEY_SPENT, self._uses.spend_limits.on_spent)
 
-    async def intake_key(self, command: GetIntakeKey) -> IntakeKey:
-        """The public key that provider keys are sealed to."""
-        return self._rooms.intake_key
+    async def _get_intake_key(self, command: GetIntakeKey) -> IntakeKey:
+        return self._uses.intake_key
 
-    async def add(self, command: AddKey) -> ProviderKey:
-        """Store a key."""
-        async with self._answering(_CHANGED):
-            return self._rooms.notices.shown(await self._rooms.management.add(command))
+    async def _remove(self, command: RemoveKey) -> KeyRemoved:
+        removed = await self._uses.keys.remove(command)
+        return removed.model_copy(update={"key": self._uses.reminders.add_age(removed.key)})
 
-    async def try_(self, command: TryKey) -> KeyTest:
-        """Test a key without storing it."""
-        async with self._answering(_READ):
-            return await self._rooms.management.try_(command)
+    async def _list(self, command: ListKeys) -> ProviderKeys:
+        found = await self._uses.keys.list_keys(command.tenant, command.created_by)
+        return ProviderKeys(keys=[self._uses.reminders.add_age(key) for key in found])
 
-    async def test(self, command: TestKey) -> ProviderKey:
-        """Test a stored key."""
-        async with self._answering(_CHANGED):
-            return self._rooms.notices.shown(await self._rooms.management.test(command))
+    def _with_age(
+        self, handle: Callable[[Command], Awaitable[ProviderKey]]
+    ) -> Callable[[Command], Awaitable[ProviderKey]]:
+        async def handle_and_add_age(command: Command) -> ProviderKey:
+            return self._uses.reminders.add_age(await handle(command))
 
-    async def rotate(self, command: RotateKey) -> ProviderKey:
-        """Replace a key, with overlap."""
-        async with self._answering(_CHANGED):
-            return self._rooms.notices.shown(await self._rooms.management.rotate(command))
+        return handle_and_add_age
 
-    async def revert(self, command: RevertKey) -> ProviderKey:
-        """Undo the last rotation of a key."""
-        async with self._answering(_CHANGED):
-            return self._rooms.notices.shown(await self._rooms.management.revert(command))
+    def _changing(self, handle: Callable[[Command], Awaitable[Reply]]) -> Callable[[Command], Awaitable[Reply]]:
+        return self._translate_errors(handle, _CHANGE_UNKNOWN)
 
-    async def edit(self, command: EditKey) -> ProviderKey:
-        """Change what is known of a key."""
-        async with self._answering(_CHANGED):
-            return self._rooms.notices.shown(await self._rooms.management.edit(command))
+    def _reading(self, handle: Callable[[Command], Awaitable[Reply]]) -> Callable[[Command], Awaitable[Reply]]:
+        return self._translate_errors(handle, _TRY_AGAIN)
 
-    async def remove(self, command: RemoveKey) -> KeyRemoved:
-        """Destroy a key."""
-        async with self._answering(_CHANGED):
-            removed = await self._rooms.management.remove(command)
-        return removed.model_copy(update={"key": self._rooms.notices.shown(removed.key)})
+    def _translate_errors(
+        self, handle: Callable[[Command], Awaitable[Reply]], advice: str
+    ) -> Callable[[Command], Awaitable[Reply]]:
+        """Wrap a handler so that it raises Refused for rejections and outages, with `advice` for the database's."""
 
-    async def list_(self, command: ListKeys) -> ProviderKeys:
-        """A tenant's keys, masked."""
-        async with self._answering(_READ):
-            found = await self._rooms.management.all_of(command.tenant, command.created_by)
-        return ProviderKeys(keys=[self._rooms.notices.shown(key) for key in found])
+        async def handle_or_refuse(command: Command) -> Reply:
+            try:
+                return await handle(command)
+            except RequestRejected as error:
+                raise Refused(error.code, error.message) from None
+            except DatabaseUnavailable:
+                raise Refused(
+                    ErrorCode.UNAVAILABLE,
+                    f"the vault cannot reach its database, {advice}; `keyferry doctor` shows what is missing",
+                ) from None
+            except KekUnavailable as error:
+                raise Refused(
+                    ErrorCode.UNAVAILABLE, f"the KEK provider does not respond: {error}. Try again in a moment"
+                ) from None
+            except SettingsError as error:
+                raise Refused(ErrorCode.UNAVAILABLE, str(error)) from None
+            finally:
+                self._on_commit()  # a refusal has committed an audit event, too
 
-    async def rotate_kek(self, command: RotateKek) -> KekRotation:
-        """Rewrap data keys, or tell how far that is."""
-        async with self._answering(_READ):
-            return await self._rooms.stewardship.rotate(command)
-
-    async def re_encrypt(self, command: RotateDataKeys) -> VaultReport:
-        """Seal a tenant's keys under a fresh data key."""
-        async with self._answering(_CHANGED):
-            return await self._rooms.stewardship.re_encrypt(command)
-
-    async def verify(self, command: VerifyVault) -> VaultReport:
-        """Open every record."""
-        async with self._answering(_READ):
-            return await self._rooms.stewardship.verify(command)
-
-    async def shred(self, command: ShredTenant) -> Shredded:
-        """Destroy a tenant's data keys."""
-        async with self._answering(_CHANGED):
-            return await self._rooms.stewardship.shred(command)
-
-    async def register_worker(self, registration: WorkerRegistration) -> Registered:
-        """Know a worker process by its short-lived public key."""
-        async with self._answering(_READ):
-            return await self._rooms.delivery.register(registration)
-
-    @asynccontextmanager
-    async def _answering(self, then: str) -> AsyncIterator[None]:
-        """Rules and outages as refusals. Also a refusal has written something down that is to be told."""
-        try:
-            yield
-        except RequestRejected as error:
-            raise Refused(error.code, error.message) from None
-        except DatabaseUnavailable:
-            raise Refused(
-                ErrorCode.UNAVAILABLE,
-                f"the vault cannot reach its database, {then}; `keyferry doctor` tells what is missing",
-            ) from None
-        except KekUnavailable as error:
-            raise Refused(
-                ErrorCode.UNAVAILABLE, f"whoever holds the KEKs does not answer: {error}. Ask again in a moment"
-            ) from None
-        except SettingsError as error:
-            raise Refused(ErrorCode.UNAVAILABLE, str(error)) from None
-        finally:
-            self._committed()
+        return handle_or_refuse

@@ -35,22 +35,22 @@ V = TypeVar("V")
 _FINGERPRINT_KEY_BYTES = 32
 
 
-def _listed(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _networks(value: object) -> object:
-    return tuple(ip_network(part) for part in _listed(value)) if isinstance(value, str) else value
+    return tuple(ip_network(part) for part in _split(value)) if isinstance(value, str) else value
 
 
 def _tenants(value: object) -> object:
-    return frozenset(_listed(value)) if isinstance(value, str) else value
+    return frozenset(_split(value)) if isinstance(value, str) else value
 
 
 def _urls(value: object) -> object:
     if not isinstance(value, str):
         return value
-    pairs = [part.partition("=") for part in _listed(value)]
+    pairs = [part.partition("=") for part in _split(value)]
     if any(not separator for _, separator, _ in pairs):
         raise ValueError("write PROVIDER=URL, separated by commas: openai=https://gateway.example.com/v1")
     return {provider.strip(): url.strip() for provider, _, url in pairs}
@@ -63,14 +63,14 @@ _DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class VaultSettings(DatabaseSettings):
-    """What the key vault needs. Every secret is in a file that only its owner may read."""
+    """Settings of the key vault. Every secret is in a file that only its owner may read."""
 
     deployment_id_file: SecretFile
-    """This installation's name, part of what every record is sealed for: no other opens it, whatever keys it has."""
+    """This installation's name. Every record is bound to it, so no other installation can decrypt one."""
     kek_provider: Literal["file", "env", "aws_kms", "vault_transit"] = "file"
-    """Who holds the KEKs."""
+    """The KEK provider."""
     keks_file: SecretFile | None = None
-    """With `file`: the keyring, a line `name base64url(32 bytes)` each, the first is the primary one."""
+    """With `file`: the keyring, lines of `name base64url(32 bytes)`, the first one primary."""
     aws_kms_key: str | None = None
     """With `aws_kms`: id, ARN or alias of the key; region and credentials as boto3 finds them."""
     vault_transit_url: str | None = None
@@ -87,53 +87,53 @@ class VaultSettings(DatabaseSettings):
     revert_seconds: int = Field(default=7 * 24 * 3600, ge=0)
     """How long the key before a rotation is kept."""
     egress_allow: Networks = ()
-    """The same as the workers': with networks here, base URLs may be plain http and name any port."""
+    """The workers' setting: with networks here, base URLs may be plain http and use any port."""
     provider_urls: ProviderUrls = Field(default_factory=dict)
-    """Company gateways that stand in for providers: `openai=https://gateway.example.com/v1,…`."""
+    """Company gateways in place of providers: `openai=https://gateway.example.com/v1,…`."""
     kek_days: int = Field(default=90, ge=0, le=36_500)
-    """After how many days a KEK is to be replaced; 0 is never."""
+    """After how many days a KEK is due for rotation; 0 is never."""
     kek_automatic: bool = True
-    """Whether the vault replaces it then by itself, where it can."""
+    """Whether the vault then rotates it by itself, where it can."""
     key_rotation_days: int = Field(default=90, ge=0, le=36_500)
     """After how many days a provider key is reported as due for rotation; 0 is never."""
     credit_low_usd: Usd = Field(default=Decimal(5), ge=0)
-    """Below how many US dollars of credit a key is reported, where its provider says what is left; 0 is never."""
+    """Below how many US dollars of credit a key is reported, where its provider reports credit; 0 is never."""
     byok_enabled: bool = True
     """Whether tenants may have provider keys of their own."""
     byok_tenants: TenantSet = frozenset()
-    """Which tenants may; none named is all of them."""
+    """Which tenants may; empty for all."""
     start_undecryptable: bool = False
-    """Start although stored keys cannot be opened; they are marked as undecryptable."""
+    """Start although stored keys cannot be decrypted, and mark them as undecryptable."""
 
     def byok(self) -> ByokSwitch:
-        """Whether tenants may use keys of their own."""
+        """Return whether tenants may use keys of their own."""
         return ByokSwitch(self.byok_enabled, self.byok_tenants or None)
 
     def revert_after(self) -> timedelta:
-        """How long the key before a rotation is kept."""
+        """Return how long the key before a rotation is kept."""
         return timedelta(seconds=self.revert_seconds)
 
     def kek_age_policy(self) -> KekAgePolicy:
-        """When a KEK is to be replaced, and by whom."""
+        """Return when a KEK is due for rotation, and whether the vault rotates it."""
         return KekAgePolicy(timedelta(days=self.kek_days) or None, self.kek_automatic)
 
     def reminder_policy(self) -> ReminderPolicy:
-        """What the owners of provider keys are told of by themselves."""
+        """Return when the owners of provider keys are reminded."""
         return ReminderPolicy(timedelta(days=self.key_rotation_days) or None, self.credit_low_usd or None)
 
     def keks(self) -> KekProvider:
-        """Whoever holds the KEKs. Raises SettingsError."""
+        """Return the KEK provider. Raises SettingsError."""
         if self.kek_provider == "env":
             return environment_keyring(os.environ)
         if self.kek_provider == "aws_kms":
-            return aws_kms.connect(_needed(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms"))
+            return aws_kms.connect(_require(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms"))
         if self.kek_provider == "vault_transit":
             return vault_transit.connect(
-                _needed(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
-                _needed(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
-                _needed(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
+                _require(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
+                _require(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
+                _require(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
             )
-        return FileKeyring(_needed(self.keks_file, "KEYFERRY_KEKS_FILE", "file"))
+        return FileKeyring(_require(self.keks_file, "KEYFERRY_KEKS_FILE", "file"))
 
     @property
     def deployment_id(self) -> str:
@@ -144,39 +144,39 @@ class VaultSettings(DatabaseSettings):
         return name
 
     def intake_opener(self) -> IntakeOpener:
-        """What opens arriving keys. Raises SettingsError."""
-        return IntakeOpener(_key_in(self.intake_key_file, opening_key))
+        """Return the opener of keys sealed to the intake key. Raises SettingsError."""
+        return IntakeOpener(_read_key(self.intake_key_file, opening_key))
 
     def signing_key(self) -> Ed25519PrivateKey:
-        """What deliveries are signed with. Raises SettingsError."""
-        return _key_in(self.signing_key_file, signing_key)
+        """Return the key that signs keys for workers. Raises SettingsError."""
+        return _read_key(self.signing_key_file, signing_key)
 
     def fingerprint_key(self) -> bytes:
-        """What fingerprints are made under: 32 bytes. Raises SettingsError."""
-        return _key_in(self.fingerprint_key_file, _raw_key)
+        """Return the key of fingerprints: 32 bytes. Raises SettingsError."""
+        return _read_key(self.fingerprint_key_file, _parse_raw_key)
 
     def enrolled_workers(self) -> EnrolledWorkers:
-        """The workers that may have keys. Raises SettingsError."""
+        """Return the workers that may receive keys. Raises SettingsError."""
         try:
             return EnrolledWorkers.parse(read_secret(self.enrolled_workers_file).reveal())
         except BadEnrolment as error:
             raise SettingsError(f"{self.enrolled_workers_file}: {error}") from None
 
 
-def _needed(value: V | None, name: str, provider: str) -> V:
+def _require(value: V | None, name: str, provider: str) -> V:
     if value is None:
         raise SettingsError(f"{name} is missing: KEYFERRY_KEK_PROVIDER={provider} needs it")
     return value
 
 
-def _key_in(file: Path, parse: Callable[[Secret], T]) -> T:
+def _read_key(file: Path, parse: Callable[[Secret], T]) -> T:
     try:
         return parse(read_secret(file))
     except BadKeyFile as error:
         raise SettingsError(f"{file}: {error}") from None
 
 
-def _raw_key(text: Secret) -> bytes:
+def _parse_raw_key(text: Secret) -> bytes:
     try:
         raw = from_base64(text.reveal())
     except ValueError as error:

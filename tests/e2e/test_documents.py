@@ -81,8 +81,8 @@ EXPECTED = {
         "tested key_", "spare", "changed key_", "production", "disabled", "enabled", "$80", "its own keys only pay",
         "requests use its own keys, then the platform's", "rotated key_", "reverted key_",
         "OpenAI requests continue with globex's own production", "platform has no provider keys",
-        "data keys are wrapped by k1", "every one of them can be opened", "are wrapped by k2",
-        "every one of them can be opened", "destroyed 1 provider keys", "key.lease",
+        "data keys are encrypted under k1", "all of them can be decrypted", "are encrypted under k2",
+        "all of them can be decrypted", "destroyed 1 provider keys", "key.lease",
         "the audit log is complete and unchanged",
     ],
     "docs/guides/management-api.md": [

@@ -1,7 +1,6 @@
-"""The vault's tables, and how a row becomes what it stands for.
+"""The vault's tables, and the conversion of rows.
 
-Two of them hold what would have to be stolen together with a KEK to be of any use: `data_keys`, wrapped, and
-`key_records`, sealed. Nothing else here is secret.
+`data_keys` and `key_records` hold ciphertext, useless without a KEK. Nothing else here is secret.
 """
 
 from collections.abc import Mapping
@@ -85,14 +84,14 @@ provider_keys = Table(
         text("((last_test ->> 'credit_left_usd')::numeric)"),
         postgresql_where=text("NOT credit_low"),
     ),
-    Index("provider_keys_noticed", "key_id", postgresql_where=text("rotation_due OR credit_low")),
+    Index("provider_keys_with_reminder", "key_id", postgresql_where=text("rotation_due OR credit_low")),
 )
 data_keys = Table(
     "data_keys",
     metadata,
     Column("data_key_id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
-    Column("wrapped", LargeBinary, nullable=False),
+    Column("encrypted_key", LargeBinary, nullable=False),
     Column("kek", Text, nullable=False),
     Column("is_primary", Boolean, nullable=False),
     Column("created_at", _Timestamp, nullable=False, server_default=func.now()),
@@ -151,14 +150,14 @@ platform_fingerprints = Table(
     Column("provider", Text, primary_key=True),
     Column("fingerprint", Text, primary_key=True),
 )
-"""Of every key that the platform ever had: one that was removed must not come back with the next import."""
+"""Every key that the platform ever had: the next import must not bring back a removed one."""
 outbox = outbox_table(metadata)
 event_outbox = event_outbox_table(metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedRecord:
-    """A provider key at rest: the data key that it is sealed under, and the record."""
+    """A provider key at rest: the id of its data key, and the ciphertext."""
 
     data_key_id: str
     record: bytes
@@ -166,11 +165,11 @@ class EncryptedRecord:
 
 @dataclass(frozen=True, slots=True)
 class DataKeyRow:
-    """A wrapped data key, and the KEK that wraps it."""
+    """An encrypted data key, and the name of the KEK that encrypts it."""
 
     data_key_id: str
     tenant: str
-    wrapped: bytes
+    encrypted_key: bytes
     kek: str
 
 
@@ -178,43 +177,43 @@ _KEY_FIELDS = frozenset(ProviderKey.model_fields)
 _FACTS_FIELDS = frozenset(KeyFacts.model_fields)
 
 
-def facts_of(key: ProviderKey) -> KeyFacts:
-    """What routers and workers may know of a key."""
+def key_facts(key: ProviderKey) -> KeyFacts:
+    """Return what routers and workers may know of a key."""
     return KeyFacts.model_validate(key.model_dump(include=set(_FACTS_FIELDS)))
 
 
 def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:
-    """The key of a row of `provider_keys`, its times in UTC whatever the session's time zone is."""
+    """Return the key in a row of `provider_keys`, its times in UTC whatever the session's time zone is."""
     return key_of_values(cast(Mapping[str, object], row._mapping))
 
 
 def key_of_values(values: Mapping[str, object]) -> ProviderKey:
-    """The key of a row's values by column name; others are passed over."""
+    """Return the key in a row's values by column name, ignoring other columns."""
     known = {name: _utc(value) for name, value in values.items() if name in _KEY_FIELDS}
     return ProviderKey.model_validate(known)
 
 
 def columns_of(key: ProviderKey) -> dict[str, object]:
-    """The values of a key's row; its month of spending is recorded apart."""
+    """Return the values of a key's row, except for the month of its spending, which is written separately."""
     values: dict[str, object] = key.model_dump(exclude={"last_test", "age_days"})
     values["status"] = key.status.value
     values["last_test"] = None if key.last_test is None else key.last_test.model_dump(mode="json")
     return values
 
 
-def sealed_of(row: Row[*tuple[object, ...]]) -> EncryptedRecord:
-    """The record of a row that has `data_key_id` and `record`."""
+def record_of(row: Row[*tuple[object, ...]]) -> EncryptedRecord:
+    """Return the record in a row that has `data_key_id` and `record`."""
     found = row._mapping
     return EncryptedRecord(cast(str, found["data_key_id"]), bytes(cast(bytes, found["record"])))
 
 
 def data_key_of(row: Row[tuple[object, ...]]) -> DataKeyRow:
-    """The data key of a row of `data_keys`."""
+    """Return the data key in a row of `data_keys`."""
     found = row._mapping
     return DataKeyRow(
         data_key_id=cast(str, found["data_key_id"]),
         tenant=cast(str, found["tenant"]),
-        wrapped=bytes(cast(bytes, found["wrapped"])),
+        encrypted_key=bytes(cast(bytes, found["encrypted_key"])),
         kek=cast(str, found["kek"]),
     )
 

@@ -1,6 +1,6 @@
-"""What every transaction of the vault does beside its own work: it tells the views, the tenant and the audit.
+"""Transactions on the vault's tables, with the view entry, the tenant's event and the audit event of each change.
 
-All of it is committed together with the change, or none of it.
+They are committed together with the change, or not at all.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ from keyferry.contracts.topology import AUDIT_RECORDED, KEY_CHANGED, PROVIDER_KE
 from keyferry.runtime.database.errors import translate_database_errors
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.outbox import enqueue
-from services.key_vault.database.tables import event_outbox, facts_of, outbox
+from services.key_vault.database.tables import event_outbox, key_facts, outbox
 
 Clock = Callable[[], datetime]
 utc_now = partial(datetime.now, UTC)
 _SERVICE = Role.KEY_VAULT.value
 _KEY_CHANGE = "evt"
 VAULT = "vault"
-"""Who acts, in the audit, where nobody asked."""
+"""The actor of audit events that nobody requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Who does what to what, for the audit. `details` hold ids, names and counts, never a secret."""
+    """Who did what to what, for the audit. `details` hold ids, names and counts, never a secret."""
 
     actor: str
     action: str
@@ -42,25 +42,37 @@ class Act:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-class Transactions:
-    """Opens transactions on the vault's schema and announces in them what is done. `clock` is the UTC time."""
+class Database:
+    """The vault's schema. `clock` returns the time in UTC. Methods that are awaited raise DatabaseUnavailable."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+        self.engine = engine
+        self.clock = clock
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end of the block. Raises DatabaseUnavailable."""
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that is committed at the end of the block."""
         with translate_database_errors():
-            async with self._engine.begin() as connection:
+            async with self.engine.begin() as connection:
                 yield connection
 
-    async def _tell_change(
-        self, connection: AsyncConnection, key: ProviderKey, change: KeyChange, detail: str, *, gone: bool = False
+    async def audit(self, act: Act) -> None:
+        """Write an act that changes no key, such as a refusal; committed on return."""
+        async with self.transaction() as connection:
+            await self.write_audit(connection, act)
+
+    @asynccontextmanager
+    async def try_lock(self, purpose: str) -> AsyncIterator[bool]:
+        """Hold the advisory lock of `purpose` until the end of the block; False where another process holds it."""
+        async with self.transaction() as connection:
+            lock = {"lock": _lock_number(purpose)}
+            yield bool(await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), lock))
+
+    async def announce(
+        self, connection: AsyncConnection, key: ProviderKey, change: KeyChange, detail: str, *, removed: bool = False
     ) -> None:
-        """Have the view follow, and the tenant told."""
-        value = None if gone else facts_of(key).encode()
+        """Enqueue the view's new entry and the tenant's event for a change in this transaction."""
+        value = None if removed else key_facts(key).encode()
         await enqueue(connection, outbox, PROVIDER_KEYS_VIEW.name, view_key(key), value)
         event = KeyChanged(
             key_id=key.key_id,
@@ -69,21 +81,23 @@ class Transactions:
             change=change,
             status=key.status,
             detail=detail,
-            at=self._clock(),
+            at=self.clock(),
         )
         subject = KEY_CHANGED.format(tenant=key.tenant)
         await enqueue_event(connection, event_outbox, subject, ids.new(_KEY_CHANGE), event.encode())
 
-    async def _audit(self, connection: AsyncConnection, act: Act, **more: str) -> None:
-        """Write an act down. Call it last: acts come in the order of their rows, and this one has its locks by now.
+    async def write_audit(self, connection: AsyncConnection, act: Act, **more: str) -> None:
+        """Enqueue an act's audit event in this transaction.
 
-        The relay counts it once it is committed, so that acts do not wait for each other and a failed one leaves no hole.
+        Call it last: acts are ordered by their rows, and the transaction has all its locks by then. The relay numbers the
+        event after the commit, so that acts do not wait for each other and a rolled-back one leaves no gap.
         """
-        event = self._audit_event(act, **more)
+        event = self.audit_event(act, **more)
         subject = AUDIT_RECORDED.format(service=_SERVICE)
         await enqueue_event(connection, event_outbox, subject, event.event_id, event.encode(), counted=True)
 
-    def _audit_event(self, act: Act, **more: str) -> UncountedAuditEvent:
+    def audit_event(self, act: Act, **more: str) -> UncountedAuditEvent:
+        """Return the audit event of an act, with `more` details."""
         return UncountedAuditEvent(
             event_id=ids.new(ids.AUDIT_EVENT),
             service=_SERVICE,
@@ -93,20 +107,19 @@ class Transactions:
             target=act.target,
             outcome=act.outcome,
             details={**act.details, **more},
-            at=self._clock(),
+            at=self.clock(),
         )
 
 
-async def hold_tenant(connection: AsyncConnection, tenant: str) -> None:
-    """Keep a tenant's keys from being added and shredded at the same time, until the transaction ends."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock_number(f"tenant {tenant}")})
-
-
-def lock_number(name: str) -> int:
-    """The advisory lock of a name: a signed 64-bit number."""
-    return int.from_bytes(hashlib.sha256(f"key-vault {name}".encode()).digest()[:8], "big", signed=True)
+async def lock_tenant(connection: AsyncConnection, tenant: str) -> None:
+    """Serialize adding and shredding of a tenant's keys until the transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _lock_number(f"tenant {tenant}")})
 
 
 def view_key(key: ProviderKey) -> str:
-    """Where a key stands in the view."""
+    """Return the key of a provider key's entry in the view."""
     return f"{key.tenant}.{key.key_id}"
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"key-vault {name}".encode()).digest()[:8], "big", signed=True)

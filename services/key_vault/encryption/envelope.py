@@ -1,4 +1,4 @@
-"""Custody of provider keys: from a key in clear to a record that may be stored, and back.
+"""Envelope encryption of provider keys: from a key to a record that may be stored, and back.
 
 The only file of the vault in which a data key and a provider key meet.
 """
@@ -11,7 +11,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import frame
 from services.key_vault.database.tables import DataKeyRow, EncryptedRecord
 from services.key_vault.encryption.data_keys import DataKey, DataKeys
-from services.key_vault.encryption.record_cipher import RecordContext, Undecryptable, open_record, seal
+from services.key_vault.encryption.record_cipher import RecordContext, Undecryptable, decrypt_record, encrypt_record
 
 _FINGERPRINT_LABEL = "keyferry/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
@@ -19,7 +19,7 @@ _FINGERPRINT_KEY_BYTES = 32
 
 
 class EnvelopeEncryption:
-    """Seals and opens provider keys under their tenants' data keys.
+    """Encrypts and decrypts provider keys under their tenants' data keys.
 
     `deployment` is this installation's id, which every record is bound to. `fingerprint_key` is 32 bytes.
     """
@@ -31,46 +31,46 @@ class EnvelopeEncryption:
         self._deployment = deployment
         self._fingerprint_key = fingerprint_key
 
-    async def keep(
-        self, tenant: str, provider: str, key_id: str, version: int, origin: str, key: Secret
-    ) -> EncryptedRecord:
-        """A record of `key` under the tenant's current data key, which is made where there is none.
+    async def encrypt(self, key: KeyFacts, secret: Secret) -> EncryptedRecord:
+        """Encrypt the secret of `key` at `key.version` under the tenant's primary data key, which is created if missing.
 
-        Raises KekUnavailable, Undecryptable when the current data key cannot be unwrapped, DatabaseUnavailable.
+        Raises KekUnavailable, DatabaseUnavailable, and Undecryptable when the primary data key cannot be decrypted.
         """
-        data_key = await self._data_keys.current(tenant)
-        context = RecordContext(
-            self._deployment, tenant, provider, key_id, version, origin, data_key_id=data_key.data_key_id
+        data_key = await self._data_keys.get_or_create_primary(key.tenant)
+        context = self._context(key, data_key.data_key_id)
+        return EncryptedRecord(
+            data_key.data_key_id, encrypt_record(data_key.material, context, secret.reveal().encode())
         )
-        return EncryptedRecord(data_key.data_key_id, seal(data_key.material, context, key.reveal().encode()))
 
-    async def open(self, key: KeyFacts, sealed: EncryptedRecord, data_key: DataKeyRow | None = None) -> Secret:
-        """The provider key in `sealed`, which has to be the record of `key` at `key.version`.
+    async def decrypt(self, key: KeyFacts, record: EncryptedRecord, data_key: DataKeyRow | None = None) -> Secret:
+        """Return the provider key in `record`, which has to be the record of `key` at `key.version`.
 
-        `data_key` is the row of the data key where the caller has read that with the record, and it need not be looked for.
-        Raises Undecryptable, of which KekMissing is one; KekUnavailable; DatabaseUnavailable.
+        `data_key` is the row of the data key where the caller has read it with the record. Raises Undecryptable (KekMissing
+        is one), KekUnavailable and DatabaseUnavailable.
         """
-        return self.opened(key, sealed, await self._data_keys.get(sealed.data_key_id, data_key))
+        return self.decrypt_with(await self._data_keys.get(record.data_key_id, data_key), key, record)
 
-    def opened(self, key: KeyFacts, sealed: EncryptedRecord, data_key: DataKey) -> Secret:
-        """As `open`, with the data key at hand. Raises Undecryptable."""
+    def decrypt_with(self, data_key: DataKey, key: KeyFacts, record: EncryptedRecord) -> Secret:
+        """Decrypt as `decrypt` does, with a plaintext data key. Raises Undecryptable."""
         if data_key.tenant != key.tenant:
             raise Undecryptable(f"the record of {key.key_id} is under a data key of another tenant")
-        context = RecordContext(
-            self._deployment, key.tenant, key.provider, key.key_id, key.version, key.origin, sealed.data_key_id
-        )
-        return Secret(open_record(data_key.material, context, sealed.record).decode())
+        context = self._context(key, record.data_key_id)
+        return Secret(decrypt_record(data_key.material, context, record.record).decode())
 
-    async def re_encrypt(self, key: KeyFacts, sealed: EncryptedRecord) -> EncryptedRecord:
-        """The same provider key under the tenant's current data key. Raises as `open` and `keep` do."""
-        secret = await self.open(key, sealed)
-        return await self.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
+    async def re_encrypt(self, key: KeyFacts, record: EncryptedRecord) -> EncryptedRecord:
+        """Return the same provider key under the tenant's primary data key. Raises as `decrypt` and `encrypt` do."""
+        return await self.encrypt(key, await self.decrypt(key, record))
 
     def fingerprint(self, tenant: str, key: Secret) -> str:
-        """16 hex digits: the same for the same key of a tenant, and without the fingerprint key nothing at all."""
+        """Return 16 hex digits, equal for equal keys of a tenant; they reveal nothing without the fingerprint key."""
         text = frame(_FINGERPRINT_LABEL, tenant, key.reveal())
         return hmac.new(self._fingerprint_key, text, hashlib.sha256).hexdigest()[:_FINGERPRINT_HEX_DIGITS]
 
-    def forget(self, tenant: str) -> None:
-        """Drop the tenant's data keys from memory: they are destroyed."""
+    def evict(self, tenant: str) -> None:
+        """Drop the tenant's data keys from memory after they were destroyed."""
         self._data_keys.evict(tenant)
+
+    def _context(self, key: KeyFacts, data_key_id: str) -> RecordContext:
+        return RecordContext(
+            self._deployment, key.tenant, key.provider, key.key_id, key.version, key.origin, data_key_id
+        )

@@ -1,6 +1,7 @@
-"""Hears of calls that a provider refused for their key, and has those keys tested at once.
+"""Tests keys at once after a call failed with an authentication error.
 
-A call condemns no key: a gateway in between, a clock or a revoked version may be at fault. The test decides.
+A failed call alone does not make a key invalid: a gateway in between, a clock or a revoked version may be at fault. The test
+decides.
 """
 
 import logging
@@ -23,39 +24,39 @@ _AUTH = FailureClass.AUTH.value.encode()
 
 
 class AuthFailures:
-    """Hears of `attempt.finished`. `clock` gives the time in UTC."""
+    """Handles `attempt.finished`. `clock` returns the time in UTC."""
 
-    def __init__(self, store: KeyStore, clock: Callable[[], datetime]) -> None:
-        self._store = store
+    def __init__(self, keys: KeyStore, clock: Callable[[], datetime]) -> None:
+        self._keys = keys
         self._clock = clock
 
     async def on_attempts(self, messages: list[Msg]) -> None:
-        """Take in packs of attempts. Raises DatabaseUnavailable, so that they come again; what cannot be read is passed over."""
+        """Process batches of attempts, skipping malformed ones. Raises DatabaseUnavailable, so that they are redelivered."""
         latest: dict[tuple[str, str], datetime] = {}
         for message in messages:
             for owner, key_id, at in find_auth_failures(message.subject, message.data):
                 latest[owner, key_id] = max(at, latest.get((owner, key_id), at))
         for (owner, key_id), at in latest.items():
-            await self._doubt(owner, key_id, at)
+            await self._schedule_test(owner, key_id, at)
 
-    async def _doubt(self, owner: str, key_id: str, refused_at: datetime) -> None:
-        key = await self._store.get(owner, key_id)
-        doubted = None if key is None else lifecycle.refused_upstream(key, refused_at, self._clock())
-        if doubted is not None and doubted.next_test_at is not None:
-            await self._store.schedule(doubted, doubted.next_test_at)
+    async def _schedule_test(self, owner: str, key_id: str, failed_at: datetime) -> None:
+        key = await self._keys.get(owner, key_id)
+        scheduled = None if key is None else lifecycle.schedule_after_auth_failure(key, failed_at, self._clock())
+        if scheduled is not None and scheduled.next_test_at is not None:
+            await self._keys.schedule_test(scheduled, scheduled.next_test_at)
 
 
 def find_auth_failures(subject: str, data: bytes) -> Iterator[tuple[str, str, datetime]]:
-    """Owner, id and moment of each key that was refused in a pack. A worker accounts for itself only."""
+    """Yield owner, key id and time of each auth failure in a batch. A worker reports its own attempts only."""
     producer = subject.rpartition(".")[2]
     try:
         _, lines = split_batch(data)
     except MalformedMessage as error:
-        _log.warning("passed over a pack", extra={"producer": producer, "reason": str(error)})
+        _log.warning("skipped a malformed batch of attempts", extra={"producer": producer, "reason": str(error)})
         return
     for line in lines:
-        # Nearly all attempts went well: only what may be a refusal is worth reading whole.
-        record = _read(line) if _AUTH in line else None
+        # Nearly all attempts succeed: parse only lines that may be a failure.
+        record = _decode(line) if _AUTH in line else None
         if record is None or record.worker_id != producer or record.key_id is None or record.failure is None:
             continue
         if record.failure.failure_class is FailureClass.AUTH and record.started_at.tzinfo is not None:
@@ -63,8 +64,8 @@ def find_auth_failures(subject: str, data: bytes) -> Iterator[tuple[str, str, da
             yield owner, record.key_id, record.started_at + timedelta(milliseconds=record.latency_ms)
 
 
-def _read(line: bytes) -> AttemptRecord | None:
+def _decode(line: bytes) -> AttemptRecord | None:
     try:
         return AttemptRecord.decode(line)
     except MalformedMessage:
-        return None  # the ledger hears the same stream and sets it aside
+        return None  # the ledger consumes the same stream and keeps it as a dead letter

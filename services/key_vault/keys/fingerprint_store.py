@@ -1,4 +1,4 @@
-"""The rows about the keys that the platform ever had, so that an import does not bring a removed one back."""
+"""Fingerprints of every key that the platform ever had, so that an import does not bring back a removed one."""
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -7,27 +7,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.key_vault.database.tables import platform_fingerprints
-from services.key_vault.database.transaction import Transactions
+from services.key_vault.database.transaction import Database
 
 
-class FingerprintStore(Transactions):
+class FingerprintStore:
     """The table `platform_fingerprints`. Every method raises DatabaseUnavailable."""
 
-    async def had_fingerprint(self, key: ProviderKey) -> bool:
-        """Whether the platform ever had this key of its provider. Nothing is remembered of tenants' keys."""
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def contains(self, key: ProviderKey) -> bool:
+        """Return whether the platform ever had this key of its provider. Tenants' keys are not recorded."""
         columns = platform_fingerprints.c
         query = select(columns.provider).where(columns.provider == key.provider, columns.fingerprint == key.fingerprint)
-        async with self._transaction() as connection:
+        async with self._database.transaction() as connection:
             return key.tenant == PLATFORM_TENANT and await connection.scalar(query) is not None
 
-    async def forget_fingerprints(self) -> None:
-        """Know nothing of the platform's keys any more."""
-        async with self._transaction() as connection:
+    async def clear(self) -> None:
+        """Delete every fingerprint."""
+        async with self._database.transaction() as connection:
             await connection.execute(delete(platform_fingerprints))
 
 
-async def remember_fingerprint(connection: AsyncConnection, key: ProviderKey) -> None:
-    """Remember that the platform has this key. Guard: the primary key."""
+async def add_fingerprint(connection: AsyncConnection, key: ProviderKey) -> None:
+    """Record that the platform has this key. Guard: the primary key."""
     if key.tenant == PLATFORM_TENANT:
         values = {"provider": key.provider, "fingerprint": key.fingerprint}
         await connection.execute(upsert(platform_fingerprints).values(**values).on_conflict_do_nothing())

@@ -1,4 +1,4 @@
-"""Keys as they arrive: where they are for, opened, plausible, and what may be known of them."""
+"""Imports a sealed provider key: its address, its secret, and what may be known of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.intake import IntakeOpener, InvalidSealedKey
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys import lifecycle
-from services.key_vault.keys import validation as intake
 from services.key_vault.keys.quota import ByokSwitch
+from services.key_vault.keys.validation import check_plausible, mask
 
 Fingerprint = Callable[[str, Secret], str]
 """Tenant and key -> 16 hex digits."""
-_NOT_LOOKED_AT = {"masked": "…", "fingerprint": "0" * 16}
+_UNKNOWN = {"masked": "…", "fingerprint": "0" * 16}
+"""Until the sealed key is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretProvenance:
-    """When a secret was given, and by whom; null for the one that a key was added with."""
+    """When a secret was rotated in, and by whom; null for the one that a key was added with."""
 
     at: datetime | None
     by: str | None
@@ -30,7 +31,7 @@ class SecretProvenance:
 
 @dataclass(frozen=True, slots=True)
 class ImportRules:
-    """What the operator has decided about keys. `operator_urls` and `private_networks` as in `key_address`."""
+    """The operator's settings for keys. `operator_urls` and `private_networks` as in `key_address`."""
 
     byok: ByokSwitch
     operator_urls: Mapping[str, str]
@@ -39,16 +40,16 @@ class ImportRules:
 
 
 class KeyImporter:
-    """Opens what was sealed to the intake key. Every method raises Rejected."""
+    """Opens what was sealed to the intake key. Every method raises RequestRejected."""
 
     def __init__(self, opener: IntakeOpener, fingerprint: Fingerprint, rules: ImportRules) -> None:
         self._opener = opener
         self._fingerprint = fingerprint
         self._rules = rules
 
-    def newcomer(self, command: NewKey, label: str, now: datetime) -> tuple[ProviderKey, Secret]:
-        """A key that is not stored: what is known of it before its test, and the key itself."""
-        address = self._address(command)
+    def import_new(self, command: NewKey, label: str, now: datetime) -> tuple[ProviderKey, Secret]:
+        """Return a key that is not stored, as it is before its test, and its secret."""
+        address = self._resolve_address(command)
         key = ProviderKey(
             key_id=ids.new(ids.PROVIDER_KEY),
             tenant=command.tenant,
@@ -61,44 +62,41 @@ class KeyImporter:
             fields=command.fields,
             created_at=now,
             created_by=command.actor,
-            **_NOT_LOOKED_AT,
+            **_UNKNOWN,
         )
-        secret = self.unsealed(command.sealed, key)
-        return key.model_copy(update=self._shown(key, secret)), secret
+        secret = self.open_sealed(command.sealed, key)
+        return key.model_copy(update=self._identify(key, secret)), secret
 
-    def unsealed(self, sealed: str, key: ProviderKey) -> Secret:
-        """What was sealed for this key's tenant, provider and origin."""
+    def open_sealed(self, sealed: str, key: ProviderKey) -> Secret:
+        """Return what was sealed for this key's tenant, provider and origin."""
         try:
             secret = self._opener.open(sealed, key.tenant, key.provider, key.origin)
         except InvalidSealedKey as error:
             raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None
-        intake.check_plausible(key.provider, secret)
+        check_plausible(key.provider, secret)
         return secret
 
-    def replaced(
-        self, key: ProviderKey, secret: Secret, given: SecretProvenance, revert_until: datetime | None
+    def replace_secret(
+        self, key: ProviderKey, secret: Secret, provenance: SecretProvenance, revert_until: datetime | None
     ) -> ProviderKey:
-        """A stored key with another secret in its place, untested. What was noticed of the former one is not said of it."""
+        """Return a stored key with another secret, untested, without the former one's reminders."""
         fresh: dict[str, object] = {
             "version": key.version + 1,
-            "rotated_at": given.at,
-            "rotated_by": given.by,
+            "rotated_at": provenance.at,
+            "rotated_by": provenance.by,
             "rotation_due": False,
             "credit_low": False,
-            "status": lifecycle.happened(key, lifecycle.Event.REPLACED),
+            "status": lifecycle.status_after(key, lifecycle.Event.REPLACED),
             "revert_until": revert_until,
             "last_test": None,
             "models": [],
         }
-        return key.model_copy(update=fresh | self._shown(key, secret))
+        return key.model_copy(update=fresh | self._identify(key, secret))
 
-    def _shown(self, key: ProviderKey, secret: Secret) -> dict[str, object]:
-        return {
-            "masked": intake.masked(key.provider, secret),
-            "fingerprint": self._fingerprint(key.tenant, secret),
-        }
+    def _identify(self, key: ProviderKey, secret: Secret) -> dict[str, object]:
+        return {"masked": mask(key.provider, secret), "fingerprint": self._fingerprint(key.tenant, secret)}
 
-    def _address(self, command: NewKey) -> KeyAddress:
+    def _resolve_address(self, command: NewKey) -> KeyAddress:
         try:
             return key_address(
                 command.provider,

@@ -1,4 +1,4 @@
-"""Who may keep keys of their own, and how many: the BYOK switch and the tiers."""
+"""Which tenants may have keys of their own, and how many: the BYOK switch and the tiers. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ KEYS_PER_PROVIDER: dict[Tier, int | None] = {
     Tier.PROFESSIONAL: None,
     Tier.ENTERPRISE: None,
 }
-"""How many keys of its own a tenant may have for one provider; null is any number."""
+"""How many keys of its own a tenant may have per provider; null is any number."""
 _UNLIMITED = Tier.PROFESSIONAL
 
 
 @dataclass(frozen=True, slots=True)
 class ByokSwitch:
-    """Whether tenants may use keys of their own at all; `tenants` are those that may, and null is everybody."""
+    """Whether tenants may use keys of their own; `tenants` are those that may, null for all."""
 
     enabled: bool = True
     tenants: frozenset[str] | None = None
 
 
 def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch) -> None:
-    """Nothing when the tenant may have keys of its own. Raises Rejected. `tenant` is null for one that is not known."""
+    """Check that the tenant may have keys of its own; `tenant` is null for an unknown one. Raises RequestRejected."""
     if tenant_id == PLATFORM_TENANT:
         return
     if tenant is None:
@@ -54,12 +54,12 @@ def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch
 
 
 def keys_per_provider(tenant_id: str, tenant: Tenant | None) -> int | None:
-    """How many keys of one provider the admitted tenant may have; null is any number."""
+    """Return how many keys of one provider the tenant may have; null is any number."""
     return None if tenant_id == PLATFORM_TENANT or tenant is None else KEYS_PER_PROVIDER[tenant.tier]
 
 
 def check_quota(tenant_id: str, tenant: Tenant | None, provider: str, stored: Iterable[ProviderKey]) -> None:
-    """Nothing when the admitted tenant may have one more key of `provider` beside those `stored`. Raises Rejected."""
+    """Check that the tenant may have one more key of `provider` beside `stored`. Raises RequestRejected."""
     limit = keys_per_provider(tenant_id, tenant)
     present = [key for key in stored if key.provider == provider]
     if tenant is not None and limit is not None and len(present) >= limit:

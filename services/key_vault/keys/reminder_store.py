@@ -1,4 +1,4 @@
-"""Which keys have a mark to get or to lose."""
+"""Finds the keys whose reminder has to be set or cleared."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,43 +8,46 @@ from sqlalchemy import ColumnElement, Numeric, func, literal_column, select, tru
 
 from keyferry.contracts.key import ProviderKey
 from services.key_vault.database.tables import provider_key_of, provider_keys
-from services.key_vault.database.transaction import Transactions
+from services.key_vault.database.transaction import Database
 
 _keys = provider_keys.c
-_since = func.coalesce(_keys.rotated_at, _keys.created_at)
+_secret_since = func.coalesce(_keys.rotated_at, _keys.created_at)
 _credit_left: ColumnElement[Decimal] = literal_column("((last_test ->> 'credit_left_usd')::numeric)", Numeric)
-"""Null where the last test was told nothing of credit; then a mark stays as it is. Spelled as the index spells it."""
+"""Null where the last test learned no credit; then a reminder stays as it is. Written exactly as in the index."""
 
 
-class ReminderStore(Transactions):
-    """Looks for keys by their marks. Every method raises DatabaseUnavailable."""
+class ReminderStore:
+    """Selects keys by their reminders. Every method raises DatabaseUnavailable."""
 
-    async def newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
-        """Keys whose secret was given at `before` or earlier and that are not marked; none for null."""
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
+        """Return unmarked keys whose secret was set at `before` or earlier; none for null."""
         if before is None:
             return []
-        # In the order of the index, or the planner walks through all keys in the order of their ids.
-        return await self._marked(~_keys.rotation_due & (_since <= before), limit, _since)
+        # Ordered like the index, or the planner scans all keys in the order of their ids.
+        return await self._select(~_keys.rotation_due & (_secret_since <= before), limit, _secret_since)
 
-    async def no_more_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
-        """Keys that are marked and whose secret was given after `before`; all that are marked for null."""
-        younger = true() if before is None else _since > before
-        return await self._marked(_keys.rotation_due & younger, limit)
+    async def list_no_longer_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
+        """Return marked keys whose secret was set after `before`; all marked ones for null."""
+        younger = true() if before is None else _secret_since > before
+        return await self._select(_keys.rotation_due & younger, limit)
 
-    async def newly_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
-        """Keys with less credit than `threshold` (US dollars) that are not marked; none for null."""
+    async def list_newly_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
+        """Return unmarked keys with less credit than `threshold` (US dollars); none for null."""
         if threshold is None:
             return []
-        return await self._marked(~_keys.credit_low & (_credit_left < threshold), limit, _credit_left)
+        return await self._select(~_keys.credit_low & (_credit_left < threshold), limit, _credit_left)
 
-    async def no_more_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
-        """Keys that are marked and have `threshold` or more; all that are marked for null."""
+    async def list_no_longer_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
+        """Return marked keys with at least `threshold` of credit; all marked ones for null."""
         enough = true() if threshold is None else _credit_left >= threshold
-        return await self._marked(_keys.credit_low & enough, limit)
+        return await self._select(_keys.credit_low & enough, limit)
 
-    async def _marked(
+    async def _select(
         self, condition: ColumnElement[bool], limit: int, order: ColumnElement[Any] = _keys.key_id
     ) -> list[ProviderKey]:
         query = select(provider_keys).where(condition).order_by(order).limit(limit)
-        async with self._transaction() as connection:
+        async with self._database.transaction() as connection:
             return [provider_key_of(row) for row in await connection.execute(query)]

@@ -1,10 +1,11 @@
-"""What people do with provider keys: add, try, test, rotate, revert, edit, remove, list.
+"""The requests about provider keys: add, try, test, rotate, revert, edit, remove, list.
 
-A key is tested before it is stored, and whatever is refused leaves nothing behind but its line in the audit.
+A key is tested before it is stored, and a rejected request leaves nothing behind but its audit event.
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from keyferry.contracts.audit import AuditOutcome
@@ -27,163 +28,161 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant
-from services.key_vault.database.errors import RequestRejected
+from services.key_vault.database.errors import Conflict, DuplicateKey, QuotaExceeded, RequestRejected
 from services.key_vault.database.tables import EncryptedRecord
-from services.key_vault.database.transaction import Act
+from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.keys import editing, lifecycle
-from services.key_vault.keys import messages as wording
-from services.key_vault.keys import quota as admission
-from services.key_vault.keys import validation as intake
+from services.key_vault.keys import editing, lifecycle, messages, quota
+from services.key_vault.keys.fingerprint_store import FingerprintStore
 from services.key_vault.keys.importer import ImportRules, KeyImporter, SecretProvenance
+from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.retesting import Retester
-from services.key_vault.keys.store import Conflict, DuplicateKey, KeyStore, QuotaExceeded
+from services.key_vault.keys.store import KeyStore
 from services.key_vault.keys.testing import KeyTesting
+from services.key_vault.keys.validation import check_not_duplicate, sort_by_use
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDependencies:
+    """What the key service uses.
+
+    `tenant_of` looks a tenant up in the view, `clock` returns the time in UTC, `jitter` numbers from 0 to 1.
+    """
+
+    database: Database
+    keys: KeyStore
+    records: RecordStore
+    fingerprints: FingerprintStore
+    encryption: EnvelopeEncryption
+    testing: KeyTesting
+    retester: Retester
+    importer: KeyImporter
+    tenant_of: Callable[[str], Tenant | None]
+    rules: ImportRules
+    clock: Callable[[], datetime]
+    jitter: Callable[[], float]
 
 
 class KeyService:
-    """Carries out what people ask. Every method raises Rejected, DatabaseUnavailable and KekUnavailable.
+    """Carries out requests about keys. Every method raises RequestRejected, DatabaseUnavailable and KekUnavailable."""
 
-    `tenant_of` finds a tenant in the view, `clock` gives the time in UTC, `jitter` numbers from 0 to 1.
-    """
-
-    def __init__(
-        self,
-        *,
-        store: KeyStore,
-        encryption: EnvelopeEncryption,
-        checks: KeyTesting,
-        retester: Retester,
-        arrivals: KeyImporter,
-        tenant_of: Callable[[str], Tenant | None],
-        rules: ImportRules,
-        clock: Callable[[], datetime],
-        jitter: Callable[[], float],
-    ) -> None:
-        self._store = store
-        self._custody = encryption
-        self._checks = checks
-        self._retester = retester
-        self._arrivals = arrivals
-        self._tenant_of = tenant_of
-        self._rules = rules
-        self._clock = clock
-        self._jitter = jitter
+    def __init__(self, uses: KeyDependencies) -> None:
+        self._uses = uses
+        self._keys = uses.keys
 
     async def add(self, command: AddKey) -> ProviderKey:
-        """Store a key that its test did not condemn."""
-        async with self._accountable(command, "key.add", command.provider):
-            key, secret = await self._newcomer(command)
-            check = await self._checks.run(key, secret)
+        """Store a key unless its test fails."""
+        async with self._audit_rejection(command, "key.add", command.provider):
+            key, secret = await self._prepare_new(command)
+            check = await self._uses.testing.run(key, secret)
             require_usable(key, check, save_untested=command.save_untested)
-            tested = lifecycle.tested(key, check, self._jitter())
-            sealed = await self._sealed(tested, secret)
-            await self._insert(tested, sealed, command.actor)
+            tested = lifecycle.apply_test(key, check, self._uses.jitter())
+            record = await self._encrypt(tested, secret)
+            await self._insert(tested, record, command.actor)
             return tested
 
     async def try_(self, command: TryKey) -> KeyTest:
-        """Test a key and forget it."""
-        async with self._accountable(command, "key.try", command.provider):
-            self._admit(command.tenant)
-            key, secret = self._arrivals.newcomer(command, "on trial", self._clock())
-            check = await self._checks.run(key, secret)
+        """Test a key without storing it."""
+        async with self._audit_rejection(command, "key.try", command.provider):
+            self._check_byok_allowed(command.tenant)
+            key, secret = self._uses.importer.import_new(command, "not stored", self._uses.clock())
+            check = await self._uses.testing.run(key, secret)
         details = {"origin": key.origin, "result": check.result.value}
-        await self._store.act(Act(command.actor, "key.try", command.tenant, command.provider, details=details))
+        act = Act(command.actor, "key.try", command.tenant, command.provider, details=details)
+        await self._uses.database.audit(act)
         return check
 
     async def test(self, command: TestKey) -> ProviderKey:
         """Test a stored key now."""
-        async with self._accountable(command, "key.test", command.key_id):
-            key = await self._named(command)
-            return await self._retester.test(key, command.actor)
+        async with self._audit_rejection(command, "key.test", command.key_id):
+            key = await self._get(command)
+            return await self._uses.retester.test(key, command.actor)
 
     async def rotate(self, command: RotateKey) -> ProviderKey:
-        """Put another secret in the key's place; the former one is kept for a while."""
-        async with self._accountable(command, "key.rotate", command.key_id):
-            self._admit(command.tenant)
-            key = await self._named(command)
-            secret = self._arrivals.unsealed(command.sealed, key)
-            now = self._clock()
-            given = SecretProvenance(now, command.actor)
-            fresh = self._arrivals.replaced(key, secret, given, now + self._rules.revert_after)
-            await self._require_new(fresh, key.key_id)
-            check = await self._checks.run(fresh, secret)
+        """Replace the key's secret and keep the former one for the revert period."""
+        async with self._audit_rejection(command, "key.rotate", command.key_id):
+            self._check_byok_allowed(command.tenant)
+            key = await self._get(command)
+            secret = self._uses.importer.open_sealed(command.sealed, key)
+            now = self._uses.clock()
+            provenance = SecretProvenance(now, command.actor)
+            fresh = self._uses.importer.replace_secret(key, secret, provenance, now + self._uses.rules.revert_after)
+            await self._check_not_duplicate(fresh, key.key_id)
+            check = await self._uses.testing.run(fresh, secret)
             require_usable(fresh, check, save_untested=command.save_untested)
-            tested = lifecycle.tested(fresh, check, self._jitter())
+            tested = lifecycle.apply_test(fresh, check, self._uses.jitter())
             return await self._replace(key, tested, secret, Act(command.actor, "key.rotate", key.tenant, key.key_id))
 
     async def revert(self, command: RevertKey) -> ProviderKey:
-        """Go back to the secret before the last rotation. What cannot be tested now is taken back all the same."""
-        async with self._accountable(command, "key.revert", command.key_id):
-            key = await self._named(command)
-            secret, given = await self._former(key)
-            fresh = self._arrivals.replaced(key, secret, given, None)
-            await self._require_new(fresh)
-            check = await self._checks.run(fresh, secret)
+        """Go back to the secret before the last rotation, also when its test is inconclusive."""
+        async with self._audit_rejection(command, "key.revert", command.key_id):
+            key = await self._get(command)
+            secret, provenance = await self._decrypt_former(key)
+            fresh = self._uses.importer.replace_secret(key, secret, provenance, None)
+            await self._check_not_duplicate(fresh)
+            check = await self._uses.testing.run(fresh, secret)
             require_usable(fresh, check, save_untested=True)
-            tested = lifecycle.tested(fresh, check, self._jitter())
+            tested = lifecycle.apply_test(fresh, check, self._uses.jitter())
             return await self._replace(key, tested, secret, Act(command.actor, "key.revert", key.tenant, key.key_id))
 
     async def edit(self, command: EditKey) -> ProviderKey:
-        """Change what is known of a key."""
-        async with self._accountable(command, "key.edit", command.key_id):
-            key = await self._named(command)
-            after = editing.apply_edit(key, command, self._clock(), self._jitter())
-            changed = editing.changed_names(key, after)
+        """Change a key's properties."""
+        async with self._audit_rejection(command, "key.edit", command.key_id):
+            key = await self._get(command)
+            after = editing.apply_edit(key, command, self._uses.clock(), self._uses.jitter())
+            changed = editing.name_changes(key, after)
             act = Act(command.actor, "key.edit", key.tenant, key.key_id, details={"changed": changed})
-            detail = wording.became(after, f"was changed ({changed})")
+            detail = messages.describe_change(after, f"was changed ({changed})")
             try:
-                return await self._store.update(key, after, act, KeyChange.EDITED, detail)
+                return await self._keys.update(key, after, act, KeyChange.EDITED, detail)
             except Conflict:
-                raise _overtaken() from None
+                raise _changed_meanwhile() from None
 
     async def remove(self, command: RemoveKey) -> KeyRemoved:
         """Destroy a key."""
-        async with self._accountable(command, "key.remove", command.key_id):
-            key = await self._named(command)
-            detail = f"{wording.named(key)} was removed"
+        async with self._audit_rejection(command, "key.remove", command.key_id):
+            key = await self._get(command)
+            detail = f"{messages.describe_key(key)} was removed"
             try:
-                await self._store.delete(key, Act(command.actor, "key.remove", key.tenant, key.key_id), detail)
+                await self._keys.delete(key, Act(command.actor, "key.remove", key.tenant, key.key_id), detail)
             except Conflict:
-                raise _overtaken() from None
-        left = [other for other in await self._store.of_tenant(key.tenant) if other.provider == key.provider]
+                raise _changed_meanwhile() from None
+        left = [other for other in await self._keys.list_for_tenant(key.tenant) if other.provider == key.provider]
         return KeyRemoved(key=key, keys_left=len(left))
 
-    async def all_of(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
-        """A tenant's keys, in the order in which they are used; with `created_by`, those whose secret this one knows."""
-        return intake.sort_by_use(await self._store.of_tenant(tenant, created_by))
-
-    # --- inside
+    async def list_keys(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
+        """Return a tenant's keys in the order of their use; with `created_by`, those that this actor added or rotated."""
+        return sort_by_use(await self._keys.list_for_tenant(tenant, created_by))
 
     @asynccontextmanager
-    async def _accountable(self, command: KeyCommand, action: str, target: str) -> AsyncIterator[None]:
-        """Write a refusal down before it is told."""
+    async def _audit_rejection(self, command: KeyCommand, action: str, target: str) -> AsyncIterator[None]:
+        """Audit a rejection before it is returned."""
         try:
             yield
         except RequestRejected as error:
             reason = {"reason": error.message}
-            await self._store.act(
+            await self._uses.database.audit(
                 Act(command.actor, action, command.tenant, target, AuditOutcome.REFUSED, details=reason)
             )
             raise
 
-    def _admit(self, tenant: str) -> None:
-        admission.check_byok_allowed(tenant, self._tenant_of(tenant), self._rules.byok)
+    def _check_byok_allowed(self, tenant: str) -> None:
+        quota.check_byok_allowed(tenant, self._uses.tenant_of(tenant), self._uses.rules.byok)
 
-    async def _newcomer(self, command: AddKey) -> tuple[ProviderKey, Secret]:
-        """The key as it would be stored, untested, when nothing speaks against it. Raises Rejected."""
-        self._admit(command.tenant)
-        now = self._clock()
-        expires_at = editing.future(command.expires_at, now)
-        key, secret = self._arrivals.newcomer(command, command.label, now)
-        if command.once and await self._store.had_fingerprint(key):
+    async def _prepare_new(self, command: AddKey) -> tuple[ProviderKey, Secret]:
+        """Return the key as it would be stored, untested, after every check. Raises RequestRejected."""
+        self._check_byok_allowed(command.tenant)
+        now = self._uses.clock()
+        expires_at = editing.to_future_utc(command.expires_at, now)
+        key, secret = self._uses.importer.import_new(command, command.label, now)
+        if command.once and await self._uses.fingerprints.contains(key):
             raise RequestRejected(
                 ErrorCode.CONFLICT,
                 "this key was stored before, and was removed or rotated since: it is not imported again",
             )
-        await self._require_new(key)
-        self._require_room(key, await self._store.of_tenant(key.tenant))
+        await self._check_not_duplicate(key)
+        self._check_quota(key, await self._keys.list_for_tenant(key.tenant))
         chosen = {
             "priority": command.priority,
             "weight": command.weight,
@@ -193,31 +192,31 @@ class KeyService:
         }
         return key.model_copy(update=chosen), secret
 
-    async def _require_new(self, key: ProviderKey, replaced_id: str | None = None) -> None:
-        same = await self._store.of_fingerprint(key.tenant, key.provider, key.fingerprint)
-        intake.check_not_duplicate([] if same is None else [same], replaced_id)
+    async def _check_not_duplicate(self, key: ProviderKey, replaced_id: str | None = None) -> None:
+        same = await self._keys.find_by_fingerprint(key.tenant, key.provider, key.fingerprint)
+        check_not_duplicate([] if same is None else [same], replaced_id)
 
-    def _require_room(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
-        admission.check_quota(key.tenant, self._tenant_of(key.tenant), key.provider, stored)
+    def _check_quota(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
+        quota.check_quota(key.tenant, self._uses.tenant_of(key.tenant), key.provider, stored)
 
-    async def _insert(self, key: ProviderKey, sealed: EncryptedRecord, actor: str) -> None:
-        """Store a key. What was looked at before its test is guarded once more: others may have been faster."""
+    async def _insert(self, key: ProviderKey, record: EncryptedRecord, actor: str) -> None:
+        """Store a key. What was checked before its test is guarded again, since others may have been faster."""
         details = {"provider": key.provider, "label": key.label, "origin": key.origin, "status": key.status.value}
         act = Act(actor, "key.add", key.tenant, key.key_id, details=details)
-        at_most = admission.keys_per_provider(key.tenant, self._tenant_of(key.tenant))
+        at_most = quota.keys_per_provider(key.tenant, self._uses.tenant_of(key.tenant))
         try:
-            await self._store.insert(key, sealed, act, wording.became(key, "was added"), at_most=at_most)
+            await self._keys.insert(key, record, act, messages.describe_change(key, "was added"), at_most=at_most)
         except DuplicateKey:
-            await self._require_new(key)
-            raise _overtaken() from None
+            await self._check_not_duplicate(key)
+            raise _changed_meanwhile() from None
         except QuotaExceeded:
-            self._require_room(key, await self._store.of_tenant(key.tenant))
-            raise _overtaken() from None
+            self._check_quota(key, await self._keys.list_for_tenant(key.tenant))
+            raise _changed_meanwhile() from None
         except Conflict:
-            raise _overtaken() from None
+            raise _changed_meanwhile() from None
 
-    async def _named(self, command: NamedKey) -> ProviderKey:
-        key = await self._store.get(command.tenant, command.key_id)
+    async def _get(self, command: NamedKey) -> ProviderKey:
+        key = await self._keys.get(command.tenant, command.key_id)
         if key is None:
             raise RequestRejected(
                 ErrorCode.NOT_FOUND,
@@ -225,57 +224,60 @@ class KeyService:
             )
         return key
 
-    async def _former(self, key: ProviderKey) -> tuple[Secret, SecretProvenance]:
-        """The secret before the last rotation, as old as it is. Raises Rejected when it is not kept any more."""
-        kept = key.revert_until is not None and self._clock() < key.revert_until
-        former = await self._store.former(key) if kept else None
-        sealed = None if former is None else await self._store.sealed(key.tenant, key.key_id, former.version)
-        if former is None or sealed is None:
+    async def _decrypt_former(self, key: ProviderKey) -> tuple[Secret, SecretProvenance]:
+        """Return the secret before the last rotation. Raises RequestRejected when it is no longer kept."""
+        kept = key.revert_until is not None and self._uses.clock() < key.revert_until
+        former = await self._uses.records.get_former(key) if kept else None
+        record = None if former is None else await self._uses.records.get(key.tenant, key.key_id, former.version)
+        if former is None or record is None:
             raise RequestRejected(
                 ErrorCode.CONFLICT,
-                f"{key.key_id} has no former version to go back to: it was not rotated lately; add the former key anew",
+                f"{key.key_id} has no former version to go back to: it was not rotated recently; add the former key again",
             )
         try:
-            return await self._custody.open(former, sealed), SecretProvenance(former.rotated_at, former.rotated_by)
+            secret = await self._uses.encryption.decrypt(former, record)
         except Undecryptable as error:
-            raise RequestRejected(ErrorCode.CONFLICT, f"the former version cannot be opened: {error}") from None
+            raise RequestRejected(ErrorCode.CONFLICT, f"the former version cannot be decrypted: {error}") from None
+        return secret, SecretProvenance(former.rotated_at, former.rotated_by)
 
     async def _replace(self, before: ProviderKey, after: ProviderKey, secret: Secret, act: Act) -> ProviderKey:
         rotated = act.action == "key.rotate"
         change = KeyChange.ROTATED if rotated else KeyChange.REVERTED
-        detail = wording.became(
+        detail = messages.describe_change(
             after, "was rotated" if rotated else "went back to the version before its last rotation"
         )
+        record = await self._encrypt(after, secret)
         try:
-            return await self._store.update(before, after, act, change, detail, await self._sealed(after, secret))
+            return await self._keys.update(before, after, act, change, detail, record)
         except Conflict:
-            raise _overtaken() from None
+            raise _changed_meanwhile() from None
 
-    async def _sealed(self, key: ProviderKey, secret: Secret) -> EncryptedRecord:
+    async def _encrypt(self, key: ProviderKey, secret: Secret) -> EncryptedRecord:
         try:
-            return await self._custody.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
+            return await self._uses.encryption.encrypt(key, secret)
         except Undecryptable as error:
             raise RequestRejected(
-                ErrorCode.UNAVAILABLE, f"nothing can be sealed for {key.tenant} now: {error}; `keyferry vault verify`"
+                ErrorCode.UNAVAILABLE,
+                f"no key of {key.tenant} can be encrypted now: {error}; `keyferry vault verify` shows what is wrong",
             ) from None
 
 
 def require_usable(key: ProviderKey, check: KeyTest, *, save_untested: bool) -> None:
-    """Nothing when a test lets a new secret be stored. Raises Rejected telling the steps."""
+    """Check that a test lets a new secret be stored. Raises RequestRejected with the steps."""
     event, title = lifecycle.classify_test(check), PROVIDERS[key.provider].title
-    told = wording.describe_steps(check.steps)
+    steps = messages.describe_steps(check.steps)
     if event is lifecycle.Event.REJECTED:
-        raise RequestRejected(ErrorCode.INVALID, f"{title} does not accept this key, so nothing was stored: {told}")
+        raise RequestRejected(ErrorCode.INVALID, f"{title} does not accept this key, so nothing was stored: {steps}")
     if event is lifecycle.Event.INCONCLUSIVE and not save_untested:
         raise RequestRejected(
             ErrorCode.UNAVAILABLE,
-            f"whether {title} accepts this key could not be told, so nothing was stored: {told}. Try again, or store it"
-            " untested (--save-untested)",
+            f"the test whether {title} accepts this key was inconclusive, so nothing was stored: {steps}. Try again, or"
+            " store it untested (--save-untested)",
         )
 
 
-def _overtaken() -> RequestRejected:
+def _changed_meanwhile() -> RequestRejected:
     return RequestRejected(
         ErrorCode.CONFLICT,
-        "the key was changed by somebody else in this moment, so nothing was changed: look at it again",
+        "another request changed the key at the same moment, so nothing was changed: look at it again",
     )

@@ -1,47 +1,37 @@
-"""Has provider keys tested: a worker calls the provider, since the vault reaches nobody outside.
+"""Tests provider keys through a worker, because the vault connects to nothing outside.
 
-Where no worker is there, nothing is known about the key, and that is what the test says.
+Without a worker nothing is known about the key, and the test is inconclusive.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.key import KeyFacts, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
+from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 from keyferry.contracts.secret import Secret
-from services.key_vault.database.tables import facts_of
+from services.key_vault.database.tables import key_facts
 from services.key_vault.keys.validation import choose_test_model
-from services.key_vault.leases.service import NoWorker
+from services.key_vault.leases.service import LeaseService, NoWorker
 
-_NO_WORKER = "no provider worker is there to make the test; `keyferry status` shows what runs"
-
-
-class Prober(Protocol):
-    """Whoever has a worker test a key: `delivery.LeaseService`."""
-
-    async def check(
-        self, facts: KeyFacts, key: Secret, base_url: str, fields: Mapping[str, str], model: str | None
-    ) -> KeyTest:
-        """One test. Raises NoWorker."""
+_NO_WORKER = "no provider worker is available for the test; `keyferry status` shows what runs"
 
 
 class KeyTesting:
-    """Tests keys. `clock` gives the time in UTC."""
+    """Tests keys. `clock` returns the time in UTC."""
 
-    def __init__(self, prober: Prober, clock: Callable[[], datetime]) -> None:
-        self._prober = prober
+    def __init__(self, leases: LeaseService, clock: Callable[[], datetime]) -> None:
+        self._leases = leases
         self._clock = clock
 
     async def run(self, key: ProviderKey, secret: Secret) -> KeyTest:
-        """One test of `secret` as the key that `key` describes; inconclusive where no worker can make it."""
+        """Test `secret` as the key that `key` describes; inconclusive where no worker is available."""
         try:
-            return await self._prober.check(facts_of(key), secret, key.base_url, key.fields, choose_test_model(key))
+            return await self._leases.test_key(key_facts(key), secret, key.base_url, key.fields, choose_test_model(key))
         except NoWorker:
-            return _not_made(self._clock())
+            return _inconclusive(self._clock())
 
 
-def _not_made(now: datetime) -> KeyTest:
+def _inconclusive(now: datetime) -> KeyTest:
     first, *others = KeyTestStep
     steps = [
         StepResult(step=first, detail=_NO_WORKER),

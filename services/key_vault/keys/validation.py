@@ -1,4 +1,4 @@
-"""What is looked at before a key is tested: its form, whether it is known already, and what may be shown of it."""
+"""Validation of a new key before its test, and what may be shown of a key. Pure."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from services.key_vault.database.errors import RequestRejected
 _ELLIPSIS = "…"
 _TAIL = 4
 _SHORT_HEAD, _LONG_HEAD = 3, 8
-_SHOWN_AT_MOST = 3
-"""One part in this many of a key is shown, however short it is."""
+_SHOWN_SHARE = 3
+"""At most one in this many characters of a key is shown."""
 
 
 def check_plausible(provider: str, key: Secret) -> None:
-    """Nothing when the text can be a key of `provider`. Raises Rejected, which repeats no part of it."""
+    """Check that the text can be a key of `provider`. Raises RequestRejected, which repeats no part of it."""
     try:
         check_format(provider, key.reveal())
     except ImplausibleKey as error:
@@ -24,9 +24,9 @@ def check_plausible(provider: str, key: Secret) -> None:
 
 
 def check_not_duplicate(same: Sequence[ProviderKey], replaced_id: str | None = None) -> None:
-    """Nothing when no stored key has the same fingerprint. Raises Rejected naming the one that has.
+    """Check that no stored key has the same fingerprint. Raises RequestRejected naming the one that has.
 
-    `same` are the tenant's keys of the provider with that fingerprint; `replaced_id` the key that is being rotated.
+    `same` are the tenant's keys of the provider with that fingerprint; `replaced_id` is the key that is being rotated.
     """
     for stored in same:
         if stored.key_id == replaced_id:
@@ -41,27 +41,27 @@ def check_not_duplicate(same: Sequence[ProviderKey], replaced_id: str | None = N
         )
 
 
-def masked(provider: str, key: Secret) -> str:
-    """What may be shown of a key: the start that tells its kind and its last characters, as in `sk-…A9f2`.
+def mask(provider: str, key: Secret) -> str:
+    """Return what may be shown of a key: the prefix that identifies its kind and its last characters, as in `sk-…A9f2`.
 
-    At most a third of the characters, so that a short key stays unguessable.
+    It shows at most a third of the characters, so that a short key stays unguessable.
     """
     text = key.reveal()
-    budget = len(text) // _SHOWN_AT_MOST
+    budget = len(text) // _SHOWN_SHARE
     tail = min(_TAIL, budget)
     head = min(_head_length(provider, text), budget - tail)
     return f"{text[:head]}{_ELLIPSIS}{text[len(text) - tail :]}"
 
 
 def sort_by_use(keys: Sequence[ProviderKey]) -> list[ProviderKey]:
-    """Keys by provider, and for each as they are used: by priority, the heavier first, then the older."""
+    """Sort keys by provider, then in the order of their use: by priority, the heavier first, then the older."""
     return sorted(keys, key=lambda key: (key.provider, key.priority, -key.weight, key.created_at, key.key_id))
 
 
 def choose_test_model(facts: KeyFacts) -> str | None:
-    """What the last step of a key's test calls; null lets the worker choose from what the provider lists.
+    """Return the model for the last step of a key's test; null lets the worker choose from the provider's list.
 
-    A key that is for some models only is tested with the first of them.
+    A key restricted to some models is tested with the first of them.
     """
     if facts.allowed_models:
         return facts.allowed_models[0].removeprefix(f"{facts.provider}/")
@@ -69,5 +69,5 @@ def choose_test_model(facts: KeyFacts) -> str | None:
 
 
 def _head_length(provider: str, text: str) -> int:
-    fits = [len(prefix) for prefix in PROVIDERS[provider].prefixes if text.startswith(prefix)]
-    return min(max(fits, default=_SHORT_HEAD), _LONG_HEAD)
+    matches = [len(prefix) for prefix in PROVIDERS[provider].prefixes if text.startswith(prefix)]
+    return min(max(matches, default=_SHORT_HEAD), _LONG_HEAD)

@@ -1,7 +1,7 @@
-"""Which workers the vault delivers to: enrolled by an administrator, registered by a process, for an hour at most.
+"""Which workers may receive keys: enrolled by an administrator, registered by a process for an hour at most.
 
-A registration is believed for its signature and for nothing else: not for the subject it came on, and not for the table it is
-kept in. So neither a hostile bus nor a changed row makes the vault seal a key to somebody else's public key.
+A registration is trusted for its signature only: not for the subject it came on, and not for the table it is stored in. So
+neither a hostile bus nor a changed row makes the vault seal a key to an attacker's public key.
 """
 
 import json
@@ -26,23 +26,20 @@ class EnrolledWorkers:
 
     @classmethod
     def parse(cls, text: str) -> "EnrolledWorkers":
-        """From JSON: an object of worker id -> public key in base64url. Raises BadEnrolment."""
+        """Parse a JSON object of worker id -> public key in base64url. Raises BadEnrolment."""
         try:
-            found = json.loads(text, object_pairs_hook=_without_repeats)
+            found = json.loads(text, object_pairs_hook=_reject_duplicates)
         except ValueError as error:
-            raise BadEnrolment(f"the file of enrolled workers is no JSON object: {error}") from None
+            raise BadEnrolment(f"the file of enrolled workers is not a JSON object: {error}") from None
         if not isinstance(found, dict):
             raise BadEnrolment("the file of enrolled workers has to hold a JSON object of worker id -> public key")
-        return cls({worker_id: _identity(worker_id, value) for worker_id, value in found.items()})
+        return cls({worker_id: _parse_identity(worker_id, value) for worker_id, value in found.items()})
 
     def __len__(self) -> int:
         return len(self._identities)
 
     def check(self, registration: WorkerRegistration, now_unix_ms: int) -> None:
-        """Nothing when this registration was made by the identity its worker was enrolled with, and is good now.
-
-        Raises BadRegistration.
-        """
+        """Check that the worker's enrolled identity signed this registration and it is valid now. Raises BadRegistration."""
         if (identity := self._identities.get(registration.worker_id)) is None:
             raise BadRegistration(
                 f"{registration.worker_id} is not enrolled with the vault: add its identity's public key to the file that"
@@ -51,33 +48,33 @@ class EnrolledWorkers:
         verify(registration, identity, now_unix_ms)
 
 
-class KnownRegistrations:
-    """Registrations that were checked, so that a lease need not ask the table and check a signature again.
+class VerifiedRegistrations:
+    """A cache of verified registrations, so that a lease needs no query and no signature check.
 
-    Another replica may have heard of a newer public key of the same process; the one here still opens until it runs out.
+    Another replica may have a newer public key of the same process; the cached one is valid until it expires.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], WorkerRegistration] = {}
+        self._verified: dict[tuple[str, str], WorkerRegistration] = {}
 
     def put(self, registration: WorkerRegistration, now_unix_ms: int) -> None:
-        """Remember one; what has run out is forgotten."""
-        self._known = {who: known for who, known in self._known.items() if known.not_after_unix_ms > now_unix_ms}
-        self._known[registration.worker_id, registration.instance_id] = registration
+        """Add one, and evict the expired ones."""
+        self._verified = {who: known for who, known in self._verified.items() if known.not_after_unix_ms > now_unix_ms}
+        self._verified[registration.worker_id, registration.instance_id] = registration
 
     def get(self, worker_id: str, instance_id: str, now_unix_ms: int) -> WorkerRegistration | None:
-        """The registration of a process, while it lasts."""
-        known = self._known.get((worker_id, instance_id))
+        """Return the registration of a process until it expires."""
+        known = self._verified.get((worker_id, instance_id))
         return known if known is not None and known.not_after_unix_ms > now_unix_ms else None
 
 
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _reject_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found := dict(pairs)) < len(pairs):
         raise ValueError("a worker is named twice")
     return found
 
 
-def _identity(worker_id: str, value: object) -> Ed25519PublicKey:
+def _parse_identity(worker_id: str, value: object) -> Ed25519PublicKey:
     try:
         if isinstance(value, str):
             return verifying_key(value)

@@ -1,17 +1,16 @@
-"""Delivers keys to worker processes: registers them, leases keys to them, and has them test keys.
+"""Releases keys to worker processes: registration, leases, and key tests.
 
-A nonce is good once for all replicas of the vault: it is taken in the transaction that writes the lease down, and kept for as
-long as a request of its age would be listened to. Past that, a replayed request is refused for its age.
+A nonce is good once for all replicas of the vault: it is taken in the transaction that writes the lease, and kept for as long as
+a request of its age would be accepted. After that, a replayed request is rejected for its age.
 
-A lease request itself is not signed. It need not be: its answer opens at the registered process alone, which takes it only for
-a nonce of its own. Whoever forges one gets a sealed key that is of no use, and leaves an audit event.
+A lease request itself is not signed, and need not be: only the registered process can open the reply, and it accepts one only
+for a nonce of its own. A forged request yields a sealed key that is useless to the forger, and leaves an audit event.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
-from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -28,6 +27,7 @@ from keyferry.contracts.key import (
 )
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import KEY_LEASE, KEY_TEST_RUN
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import Received
@@ -37,21 +37,23 @@ from keyferry.sealing.delivery import NONCE_BYTES, Purpose, seal_to_worker
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.registration import MAX_SKEW_MS, BadRegistration
 from services.key_vault.database.errors import RequestRejected
-from services.key_vault.database.tables import DataKeyRow
+from services.key_vault.database.transaction import Act, Database
+from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.keys.store import Act, EncryptedRecord, Leased, Nonce, Replayed, Wanted
-from services.key_vault.leases.policy import PLATFORM, check_key, check_request, lease_end_unix_ms
-from services.key_vault.leases.registrations import EnrolledWorkers, KnownRegistrations
+from services.key_vault.leases.policy import check_key, check_request, lease_end_unix_ms
+from services.key_vault.leases.registrations import EnrolledWorkers, VerifiedRegistrations
+from services.key_vault.leases.store import LeaseCriteria, LeaseStore, Nonce, Replayed
+from services.key_vault.leases.worker_store import WorkerStore
 
 _log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 40.0
+KEY_TEST_SECONDS = 40.0
 """For one worker's test of a key, its calls to the provider included."""
 _LEASE_ACTION = "key.lease"
 _REGISTER_ACTION = "worker.register"
 _WORKER_TOKEN = KEY_LEASE.position("worker")
-_AWAY = "the vault's database does not answer; try again in a moment"
+_UNAVAILABLE = "the vault's database does not respond; try again in a moment"
 
 Clock = Callable[[], datetime]
 AskWorker = Callable[[str, RunKeyTest], Awaitable[KeyTest]]
@@ -59,180 +61,146 @@ AskWorker = Callable[[str, RunKeyTest], Awaitable[KeyTest]]
 
 
 class NoWorker(Exception):
-    """No worker could test a key just now; nothing is known about the key."""
-
-
-class LeaseStore(Protocol):
-    """What delivery needs of the store. Every method raises DatabaseUnavailable."""
-
-    async def act(self, act: Act) -> None:
-        """Write an act down, committed on return."""
-
-    async def for_lease(
-        self,
-        owner: str,
-        key_id: str,
-        act: Act,
-        nonce: Nonce,
-        check: Callable[[ProviderKey], object] = ...,
-        wanted: Wanted | None = None,
-    ) -> Leased | None:
-        """A key and its record, the act written down and the nonce taken in the same transaction, unless `check` raises.
-
-        `wanted` is what `check` lets pass. Raises Replayed.
-        """
-
-    async def register_worker(self, registration: WorkerRegistration) -> None:
-        """Keep a registration."""
-
-    async def workers(self, now: datetime) -> list[WorkerRegistration]:
-        """Registrations that have not run out, the newest first."""
-
-    async def worker(self, worker_id: str, instance_id: str) -> WorkerRegistration | None:
-        """The registration of one process."""
-
-
-class KeyOpener(Protocol):
-    """Whoever opens records: `custody.Custody`."""
-
-    async def open(self, key: KeyFacts, sealed: EncryptedRecord, data_key: DataKeyRow | None = None) -> Secret:
-        """The provider key in a record, and `data_key` where its row is known. Raises Undecryptable and KekUnavailable."""
+    """No worker could test a key, so nothing is known about the key."""
 
 
 def ask_over_bus(bus: Bus) -> AskWorker:
-    """Ask workers over the bus."""
+    """Return a function that asks workers over the bus."""
 
-    async def ask(worker_id: str, check: RunKeyTest) -> KeyTest:
-        return await bus.ask(KEY_TEST_RUN, check, timeout_seconds=CHECK_SECONDS, worker=worker_id)
+    async def ask(worker_id: str, command: RunKeyTest) -> KeyTest:
+        return await bus.ask(KEY_TEST_RUN, command, timeout_seconds=KEY_TEST_SECONDS, worker=worker_id)
 
     return ask
 
 
 class LeaseService:
-    """The vault's side of the way to the workers. `clock` is the UTC time; `signer` is the key that workers have pinned."""
+    """Releases keys to workers. `clock` returns the time in UTC; workers have pinned the public half of `signer`."""
 
     def __init__(
         self,
-        store: LeaseStore,
-        encryption: KeyOpener,
+        database: Database,
+        encryption: EnvelopeEncryption,
         signer: Ed25519PrivateKey,
         enrolled: EnrolledWorkers,
         clock: Clock,
-        request: AskWorker,
+        ask_worker: AskWorker,
         *,
         lease_seconds: int = 60,
     ) -> None:
-        self._store = store
-        self._custody = encryption
+        self._database = database
+        self._leases = LeaseStore(database)
+        self._workers = WorkerStore(database)
+        self._encryption = encryption
         self._signer = signer
         self._enrolled = enrolled
         self._clock = clock
-        self._request = request
+        self._ask_worker = ask_worker
         self._lease_ms = lease_seconds * 1000
-        self._known = KnownRegistrations()
+        self._verified = VerifiedRegistrations()
 
     async def register(self, registration: WorkerRegistration) -> Registered:
-        """Know a worker process by its short-lived public key. Raises Refused; both ways it is written down before."""
+        """Register a worker process with its short-lived public key. Raises Refused; both outcomes are audited first."""
         now_unix_ms = self._now_unix_ms()
         try:
             self._enrolled.check(registration, now_unix_ms)
-            await self._store.act(_registering(registration, AuditOutcome.DONE))
-            await self._store.register_worker(registration)
+            await self._database.audit(_register_act(registration, AuditOutcome.DONE))
+            await self._workers.register(registration)
         except BadRegistration as error:
             _log.warning("a worker's registration is refused", extra={"why": str(error)})
-            await self._write_down(_registering(registration, AuditOutcome.REFUSED, why=str(error)))
+            await self._audit_refusal(_register_act(registration, AuditOutcome.REFUSED, why=str(error)))
             raise Refused(ErrorCode.INVALID, str(error)) from None
         except DatabaseUnavailable:
-            raise Refused(ErrorCode.UNAVAILABLE, _AWAY) from None
-        self._known.put(registration, now_unix_ms)
+            raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from None
+        self._verified.put(registration, now_unix_ms)
         return Registered(instance_id=registration.instance_id)
 
-    async def lease(self, worker_id: str, asked: LeaseKey) -> SealedKey:
-        """The key, sealed to the process that asks and signed. `worker_id` is the one that the bus vouches for.
+    async def on_lease(self, received: Received[LeaseKey]) -> SealedKey:
+        """Answer a lease request of the worker that the subject names; the server checks the subject. Raises Refused."""
+        return await self.lease(received.token(_WORKER_TOKEN), received.message)
 
-        Raises Refused: CONFLICT for a process that has to register again, NOT_FOUND for a key that is gone or cannot be
-        used, INVALID for a request that nobody should make, UNAVAILABLE while the vault cannot look. A lease and a refusal
-        are written down, and committed, before this returns.
+    async def lease(self, worker_id: str, request: LeaseKey) -> SealedKey:
+        """Return the key, signed and sealed to the requesting process. The bus vouches for `worker_id`.
+
+        Raises Refused: CONFLICT for a process that has to register again, NOT_FOUND for a key that is missing or cannot be
+        used, INVALID for a malformed request, UNAVAILABLE while the vault cannot tell. A lease and a refusal are audited, and
+        committed, before this returns.
         """
         try:
-            return await self._lease(worker_id, asked)
+            return await self._lease(worker_id, request)
         except RequestRejected as error:
-            await self._write_down(_leasing(worker_id, asked, AuditOutcome.REFUSED, why=error.message))
+            await self._audit_refusal(_lease_act(worker_id, request, AuditOutcome.REFUSED, why=error.message))
             raise Refused(error.code, error.message) from None
         except DatabaseUnavailable:
-            raise Refused(ErrorCode.UNAVAILABLE, _AWAY) from None
+            raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from None
 
-    async def check(
+    async def test_key(
         self, facts: KeyFacts, key: Secret, base_url: str, fields: Mapping[str, str], model: str | None
     ) -> KeyTest:
-        """Have a registered worker test a key; the next one where that is gone. Raises NoWorker, DatabaseUnavailable.
+        """Have a registered worker test a key, trying the next where one is gone. Raises NoWorker, DatabaseUnavailable.
 
-        A key that is not stored yet is tested under the facts it will have.
+        `facts` of a key that is not stored yet are those it will have.
         """
         started = self._clock()
-        for worker in await self._live_workers(started):
+        for worker in await self._list_live_workers(started):
             now = self._clock()
-            if now - started > timedelta(seconds=CHECK_SECONDS / 2):
-                break  # the last one took its time; whoever waits for the test should not wait for another
+            if now - started > timedelta(seconds=KEY_TEST_SECONDS / 2):
+                break  # the caller's timeout leaves no time for another worker
             sealed = seal_to_worker(
                 key,
                 self._signer,
                 worker,
                 facts,
-                purpose=Purpose.CHECK,
+                purpose=Purpose.KEY_TEST,
                 tenant=facts.tenant,
                 nonce=to_base64(token_bytes(NONCE_BYTES)),
                 not_after_unix_ms=_unix_ms(now) + self._lease_ms,
             )
-            message = RunKeyTest(key=sealed, base_url=base_url, fields=dict(fields), model=model)
+            command = RunKeyTest(key=sealed, base_url=base_url, fields=dict(fields), model=model)
             try:
-                return await self._request(worker.worker_id, message)
+                return await self._ask_worker(worker.worker_id, command)
             except (Refused, BusError) as error:
                 _log.info("a worker did not test a key", extra={"worker": worker.worker_id, "why": str(error)})
         raise NoWorker("no provider worker could test the key")
 
-    async def on_lease(self, received: Received[LeaseKey]) -> SealedKey:
-        """Answer a worker's request for a key. The worker is the one in the subject, where the server checks it."""
-        return await self.lease(received.token(_WORKER_TOKEN), received.message)
-
-    # --- inside
-
-    async def _lease(self, worker_id: str, asked: LeaseKey) -> SealedKey:
+    async def _lease(self, worker_id: str, request: LeaseKey) -> SealedKey:
         now_unix_ms = self._now_unix_ms()
-        check_request(asked, now_unix_ms)
-        worker = await self._registration(worker_id, asked.instance_id, now_unix_ms)
-        key, secret = await self._opened(worker_id, asked, now_unix_ms)
+        check_request(request, now_unix_ms)
+        worker = await self._get_registration(worker_id, request.instance_id, now_unix_ms)
+        key, secret = await self._lease_and_decrypt(worker_id, request, now_unix_ms)
         return seal_to_worker(
             secret,
             self._signer,
             worker,
             key,
             purpose=Purpose.LEASE,
-            tenant=asked.tenant,
-            nonce=asked.nonce,
-            not_after_unix_ms=lease_end_unix_ms(asked, key, self._lease_ms),
+            tenant=request.tenant,
+            nonce=request.nonce,
+            not_after_unix_ms=lease_end_unix_ms(request, key, self._lease_ms),
         )
 
-    async def _opened(self, worker_id: str, asked: LeaseKey, now_unix_ms: int) -> tuple[ProviderKey, Secret]:
+    async def _lease_and_decrypt(
+        self, worker_id: str, request: LeaseKey, now_unix_ms: int
+    ) -> tuple[ProviderKey, Secret]:
         nonce = Nonce(
-            f"{worker_id}/{asked.instance_id}/{asked.nonce}",
-            datetime.fromtimestamp((asked.sent_at_unix_ms + MAX_SKEW_MS + 1000) / 1000, UTC),
+            f"{worker_id}/{request.instance_id}/{request.nonce}",
+            datetime.fromtimestamp((request.sent_at_unix_ms + MAX_SKEW_MS + 1000) / 1000, UTC),
         )
-        act = _leasing(worker_id, asked, AuditOutcome.DONE)
+        now = datetime.fromtimestamp(now_unix_ms / 1000, UTC)
         try:
-            found = await self._store.for_lease(
-                asked.owner,
-                asked.key_id,
-                act,
+            leased = await self._leases.lease(
+                request.owner,
+                request.key_id,
+                _lease_act(worker_id, request, AuditOutcome.DONE),
                 nonce,
-                check=lambda key: check_key(key, asked, now_unix_ms),
-                wanted=Wanted(asked.provider, asked.origin, datetime.fromtimestamp(now_unix_ms / 1000, UTC)),
+                check=lambda key: check_key(key, request, now_unix_ms),
+                criteria=LeaseCriteria(request.provider, request.origin, now),
             )
-            if found is None:
+            if leased is None:
                 raise RequestRejected(
-                    ErrorCode.NOT_FOUND, f"{asked.owner} has no key {asked.key_id}: it was removed, or never was"
+                    ErrorCode.NOT_FOUND,
+                    f"{request.owner} has no key {request.key_id}: it was removed, or never existed",
                 )
-            return found.key, await self._custody.open(found.key, found.sealed, found.data_key)
+            return leased.key, await self._encryption.decrypt(leased.key, leased.record, leased.data_key)
         except Replayed:
             raise RequestRejected(
                 ErrorCode.INVALID, "this lease request was answered before; a nonce is good once"
@@ -240,80 +208,80 @@ class LeaseService:
         except Undecryptable:
             raise RequestRejected(
                 ErrorCode.NOT_FOUND,
-                f"the vault cannot open the record of {asked.key_id}; `keyferry vault verify` tells why",
+                f"the vault cannot decrypt the record of {request.key_id}; `keyferry vault verify` shows why",
             ) from None
         except KekUnavailable:
             raise RequestRejected(
-                ErrorCode.UNAVAILABLE, "whoever holds the vault's KEKs does not answer; try again in a moment"
+                ErrorCode.UNAVAILABLE, "the vault's KEK provider does not respond; try again in a moment"
             ) from None
 
-    async def _registration(self, worker_id: str, instance_id: str, now_unix_ms: int) -> WorkerRegistration:
-        if (known := self._known.get(worker_id, instance_id, now_unix_ms)) is not None:
-            return known
-        found = await self._store.worker(worker_id, instance_id)
-        if found is None or (found.worker_id, found.instance_id) != (worker_id, instance_id):
+    async def _get_registration(self, worker_id: str, instance_id: str, now_unix_ms: int) -> WorkerRegistration:
+        if (verified := self._verified.get(worker_id, instance_id, now_unix_ms)) is not None:
+            return verified
+        stored = await self._workers.get(worker_id, instance_id)
+        if stored is None or (stored.worker_id, stored.instance_id) != (worker_id, instance_id):
             raise RequestRejected(
                 ErrorCode.CONFLICT, f"this process of {worker_id} is not registered with the vault: register it"
             )
         try:
-            self._enrolled.check(found, now_unix_ms)
+            self._enrolled.check(stored, now_unix_ms)
         except BadRegistration as error:
             raise RequestRejected(ErrorCode.CONFLICT, str(error)) from None
-        self._known.put(found, now_unix_ms)
-        return found
+        self._verified.put(stored, now_unix_ms)
+        return stored
 
-    async def _live_workers(self, now: datetime) -> list[WorkerRegistration]:
-        """The newest registration of each worker that was enrolled with the key that signed it."""
+    async def _list_live_workers(self, now: datetime) -> list[WorkerRegistration]:
+        """Return the newest valid registration of each worker."""
         live: dict[str, WorkerRegistration] = {}
-        for worker in await self._store.workers(now):
+        for worker in await self._workers.list_live(now):
             try:
                 self._enrolled.check(worker, _unix_ms(now))
             except BadRegistration as error:
-                _log.error("a stored registration is not to be believed", extra={"why": str(error)})
+                _log.error("a stored registration is not valid", extra={"why": str(error)})
                 continue
             live.setdefault(worker.worker_id, worker)
         return list(live.values())
 
-    async def _write_down(self, act: Act) -> None:
-        """Write a refusal down. Refused either way: without a database it is answered as unavailable instead."""
+    async def _audit_refusal(self, act: Act) -> None:
+        """Audit a refusal. Raises Refused where the database is unavailable: then the caller gets that answer instead."""
         try:
-            await self._store.act(act)
+            await self._database.audit(act)
         except DatabaseUnavailable:
-            raise Refused(ErrorCode.UNAVAILABLE, _AWAY) from None
+            raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from None
 
     def _now_unix_ms(self) -> int:
         return _unix_ms(self._clock())
 
 
-def _registering(registration: WorkerRegistration, outcome: AuditOutcome, **details: str) -> Act:
+def _register_act(registration: WorkerRegistration, outcome: AuditOutcome, **details: str) -> Act:
     return Act(
-        actor=_actor(registration.worker_id),
+        actor=_shorten(registration.worker_id),
         action=_REGISTER_ACTION,
-        tenant=PLATFORM,
-        target=_actor(registration.instance_id),
+        tenant=PLATFORM_TENANT,
+        target=_shorten(registration.instance_id),
         outcome=outcome,
         details=details,
     )
 
 
-def _leasing(worker_id: str, asked: LeaseKey, outcome: AuditOutcome, **details: str) -> Act:
+def _lease_act(worker_id: str, request: LeaseKey, outcome: AuditOutcome, **details: str) -> Act:
     return Act(
         actor=worker_id,
         action=_LEASE_ACTION,
-        tenant=asked.owner,
-        target=asked.key_id,
+        tenant=request.owner,
+        target=request.key_id,
         outcome=outcome,
         details={
-            "for_tenant": asked.tenant,
-            "attempt": asked.attempt_id[:64],
-            "instance": asked.instance_id[:64],
+            "for_tenant": request.tenant,
+            "attempt": request.attempt_id[:64],
+            "instance": request.instance_id[:64],
             **details,
         },
     )
 
 
-def _actor(text: str) -> str:
-    """A name that somebody claims, cut to what an audit event takes."""
+def _shorten(text: str) -> str:
+    """Cut a claimed name to the length that an audit event takes."""
     return text[:64] or "unnamed"
 
 

@@ -1,9 +1,9 @@
-"""A lease as the tables see it: the key is looked at, the request's nonce is taken, the act is written down.
+"""Leases in PostgreSQL: check the key, take the request's nonce, write the audit event.
 
-It is what an attempt waits for, so it goes past SQLAlchemy's statements to the driver's prepared ones, and asks once: one
-statement, which is its own transaction, finds the key, sees that it may be leased, and writes everything down. What that passes
-over is asked for twice: to tell why not, or to lease it all the same, and then to write that. Leases that are asked for while
-others are being written down are written down together: a commit costs what it costs once.
+Attempts wait for this, so it bypasses SQLAlchemy's statements for the driver's prepared ones. One statement, which is its own
+transaction, finds the key, checks that it may be leased, and writes everything. What it skips takes the slow path: a read to
+find out why, and a write where the key may be leased after all. Leases that are requested while others are being written are
+written in one batch, so that they share a commit.
 """
 
 import asyncio
@@ -17,31 +17,30 @@ from typing import cast
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.key import USABLE, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.database.errors import DatabaseUnavailable, translate_database_errors
 from services.key_vault.database.tables import DataKeyRow, EncryptedRecord, key_of_values
-from services.key_vault.database.transaction import Act, Clock, Transactions, utc_now
+from services.key_vault.database.transaction import Act, Database
 from services.key_vault.leases.sql import LEASE, READ, READ_LOCKING, WRITE
 
 _AUDITED = AUDIT_RECORDED.format(service=Role.KEY_VAULT.value)
-_LANES = 2
-"""While one batch is on its way to the disk, the next one is read."""
+_WRITERS = 2
+"""While one batch waits for the disk, the next one is read."""
 _BATCH_SIZE = 32
 _VERSION = token_hex(16)
-"""Stands in an act for a version that only the statement will know."""
+"""Placeholder in an act for the key version, which only the statement knows."""
 _Cursor = psycopg.AsyncCursor[DictRow]
 
 
 class Replayed(Exception):
-    """A lease request that was answered before."""
+    """A lease request whose nonce was used before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """What makes a lease request good once. After `not_after` the request is refused for its age, and need not be known."""
+    """Makes a lease request good once. After `not_after` the request is rejected for its age, so the nonce may be deleted."""
 
     value: str
     not_after: datetime
@@ -49,16 +48,16 @@ class Nonce:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A key that may be given out: the lease of it is committed. `data_key` is the one that `sealed` is sealed under."""
+    """A key whose lease is committed. `data_key` is the one that encrypts `record`."""
 
     key: ProviderKey
-    sealed: EncryptedRecord
+    record: EncryptedRecord
     data_key: DataKeyRow
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What `check` will let pass, for the statement to see to: a usable key of this provider and origin at this time."""
+class LeaseCriteria:
+    """What `check` accepts, in terms that the statement can test: a usable key of this provider and origin at this time."""
 
     provider: str
     origin: str
@@ -66,174 +65,175 @@ class Wanted:
 
 
 @dataclass(slots=True, eq=False)
-class _Asked:
-    """A lease that somebody waits for."""
+class _PendingLease:
+    """A lease that a caller waits for."""
 
     owner: str
     key_id: str
     act: Act
     nonce: Nonce
     check: Callable[[ProviderKey], object]
-    wanted: Wanted | None
-    answer: asyncio.Future[Leased | None]
+    criteria: LeaseCriteria | None
+    result: asyncio.Future[Leased | None]
 
     def settle(self, outcome: Leased | Exception | None) -> None:
-        if self.answer.done():
+        if self.result.done():
             return
         if isinstance(outcome, Exception):
-            self.answer.set_exception(outcome)
+            self.result.set_exception(outcome)
         else:
-            self.answer.set_result(outcome)
+            self.result.set_result(outcome)
 
 
-_Outcomes = dict[_Asked, Leased | Exception | None]
+_Outcomes = dict[_PendingLease, Leased | Exception | None]
 
 
-class LeaseRows(Transactions):
-    """Leases. Every method raises DatabaseUnavailable."""
+class LeaseStore:
+    """Writes leases in batches."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
-        super().__init__(engine, clock)
-        self._each_alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._waiting: deque[_Asked] = deque()
-        self._lanes = 0
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._autocommit = database.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._queue: deque[_PendingLease] = deque()
+        self._writers = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def for_lease(
+    async def lease(
         self,
         owner: str,
         key_id: str,
         act: Act,
         nonce: Nonce,
         check: Callable[[ProviderKey], object] = lambda _: None,
-        wanted: Wanted | None = None,
+        criteria: LeaseCriteria | None = None,
     ) -> Leased | None:
-        """A key and its record, the lease written down; None, and nothing written, where the owner has no such key.
+        """Return a key and its record with the lease written; None, and nothing written, where the owner has no such key.
 
-        Guard: the lease is written under a lock of the key's row, and only where that still is what `check` saw; a key that
+        Guard: the lease is written under a lock of the key's row, and only if the row still is what `check` saw; a key that
         is being removed is leased before or not at all. When `check` raises, nothing is written and the error passes
-        through, unless the key was `wanted` as it is: then the lease is written down, and the error passes through all the
-        same. Raises Replayed for a nonce that was used.
+        through; but if the key met `criteria`, the lease is written all the same. Raises Replayed for a used nonce, and
+        DatabaseUnavailable.
         """
-        asked = _Asked(owner, key_id, act, nonce, check, wanted, asyncio.get_running_loop().create_future())
-        self._waiting.append(asked)
-        if self._lanes < _LANES:
-            self._lanes += 1
-            self._spawn(self._lane())
-        return await asked.answer
+        pending = _PendingLease(owner, key_id, act, nonce, check, criteria, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
+        if self._writers < _WRITERS:
+            self._writers += 1
+            self._spawn(self._write_queue())
+        return await pending.result
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _lane(self) -> None:
-        """Write down what waits, a batch at a time, until nothing does."""
+    async def _write_queue(self) -> None:
+        """Write batches until the queue is empty."""
         try:
-            while self._waiting:
-                await self._together(self._batch())
+            while self._queue:
+                await self._write_batch(self._next_batch())
         finally:
-            self._lanes -= 1
+            self._writers -= 1
 
-    def _batch(self) -> list[_Asked]:
-        """The longest waiting, none with the same nonce as another: of those the later one has to find it used."""
-        batch: dict[str, _Asked] = {}
-        while self._waiting and len(batch) < _BATCH_SIZE and self._waiting[0].nonce.value not in batch:
-            asked = self._waiting.popleft()
-            batch[asked.nonce.value] = asked
+    def _next_batch(self) -> list[_PendingLease]:
+        """Take the oldest requests with distinct nonces: of two with one nonce the later has to find it used."""
+        batch: dict[str, _PendingLease] = {}
+        while self._queue and len(batch) < _BATCH_SIZE and self._queue[0].nonce.value not in batch:
+            pending = self._queue.popleft()
+            batch[pending.nonce.value] = pending
         return list(batch.values())
 
-    async def _together(self, batch: list[_Asked]) -> None:
+    async def _write_batch(self, batch: list[_PendingLease]) -> None:
+        outcomes: _Outcomes
         try:
             async with self._cursor() as cursor:
-                outcomes = await self._leased_at_once(cursor, [asked for asked in batch if asked.wanted is not None])
-                if rest := [asked for asked in batch if asked not in outcomes]:
-                    outcomes |= await self._leased(cursor, rest)
-        except (
-            Exception
-        ) as error:  # the edge of a lane: whoever waits gets the error, and the next batch is another try
+                outcomes = await self._fast_path(cursor, [pending for pending in batch if pending.criteria is not None])
+                if rest := [pending for pending in batch if pending not in outcomes]:
+                    outcomes |= await self._slow_path(cursor, rest)
+        except Exception as error:  # each caller gets the error; the next batch is written independently of it
             outcomes = dict.fromkeys(batch, error)
-        for asked in batch:
-            if asked in outcomes:
-                asked.settle(outcomes[asked])
+        for pending in batch:
+            if pending in outcomes:
+                pending.settle(outcomes[pending])
             else:
-                self._spawn(self._apart(asked))
+                self._spawn(self._write_locking(pending))
 
-    async def _apart(self, asked: _Asked) -> None:
-        """A lease of a key that somebody was changing: under its lock from reading on, so that others need not wait."""
+    async def _write_locking(self, pending: _PendingLease) -> None:
+        """Write a lease of a key that is being changed, outside the batch, which must not wait for the row's lock."""
         try:
             async with self._cursor() as cursor, cursor.connection.transaction():
-                outcome = (await self._leased(cursor, [asked], locking=True))[asked]
-        except Exception as error:  # the edge of a task: whoever waits gets the error
-            asked.settle(error)
+                outcome = (await self._slow_path(cursor, [pending], locking=True))[pending]
+        except Exception as error:  # the caller gets the error
+            pending.settle(error)
         else:
-            asked.settle(outcome)
+            pending.settle(outcome)
 
-    async def _leased_at_once(self, cursor: _Cursor, batch: list[_Asked]) -> _Outcomes:
-        """What becomes of those whose key may be leased as it is, and of replays of such; nothing of the others."""
+    async def _fast_path(self, cursor: _Cursor, batch: list[_PendingLease]) -> _Outcomes:
+        """Lease the keys that meet their criteria; return their outcomes, replays included, and none for the others."""
         if not batch:
             return {}
-        await cursor.execute(LEASE, self._values(batch))
+        await cursor.execute(LEASE, self._lease_values(batch))
         outcomes: _Outcomes = {}
         rows = {row["nonce"]: row for row in await cursor.fetchall()}
-        for asked in batch:
-            if (row := rows.get(asked.nonce.value)) is not None:
-                outcomes[asked] = _checked(asked, row) if row["fresh"] else _replayed()
+        for pending in batch:
+            if (row := rows.get(pending.nonce.value)) is not None:
+                outcomes[pending] = _check(pending, row) if row["fresh"] else _replayed()
         return outcomes
 
-    def _values(self, batch: list[_Asked]) -> dict[str, object]:
-        wanted = [asked.wanted for asked in batch if asked.wanted is not None]
+    def _lease_values(self, batch: list[_PendingLease]) -> dict[str, object]:
+        criteria = [pending.criteria for pending in batch if pending.criteria is not None]
         events = [
-            self._audit_event(asked.act, provider=one.provider, version=_VERSION)
-            for asked, one in zip(batch, wanted, strict=True)
+            self._database.audit_event(pending.act, provider=one.provider, version=_VERSION)
+            for pending, one in zip(batch, criteria, strict=True)
         ]
-        # Last, since whoever asks has a word in the other details, and none in the version.
+        # rpartition: the version is the last detail, and callers influence the details before it.
         around = [event.encode().rpartition(_VERSION.encode()) for event in events]
         return {
-            "owners": [asked.owner for asked in batch],
-            "keys": [asked.key_id for asked in batch],
-            "providers": [one.provider for one in wanted],
-            "origins": [one.origin for one in wanted],
-            "nows": [one.now for one in wanted],
+            "owners": [pending.owner for pending in batch],
+            "keys": [pending.key_id for pending in batch],
+            "providers": [one.provider for one in criteria],
+            "origins": [one.origin for one in criteria],
+            "nows": [one.now for one in criteria],
             "usable": [status.value for status in USABLE],
-            "nonces": [asked.nonce.value for asked in batch],
-            "not_after": [asked.nonce.not_after for asked in batch],
+            "nonces": [pending.nonce.value for pending in batch],
+            "not_after": [pending.nonce.not_after for pending in batch],
             "message_ids": [event.event_id for event in events],
             "befores": [before for before, _, _ in around],
             "afters": [after for _, _, after in around],
             "subject": _AUDITED,
         }
 
-    async def _leased(self, cursor: _Cursor, batch: list[_Asked], *, locking: bool = False) -> _Outcomes:
-        """What becomes of each; nothing where its row was changed after it was read, which `locking` prevents."""
-        outcomes, fitting = await _looked_at(cursor, batch, READ_LOCKING if locking else READ)
-        if not fitting:
+    async def _slow_path(self, cursor: _Cursor, batch: list[_PendingLease], *, locking: bool = False) -> _Outcomes:
+        """Read, check and write; no outcome for a key that changed in between, which `locking` prevents."""
+        outcomes, accepted = await _read_and_check(cursor, batch, READ_LOCKING if locking else READ)
+        if not accepted:
             return outcomes
         events = {
-            asked: self._audit_event(asked.act, provider=leased.key.provider, version=str(leased.key.version))
-            for asked, (leased, _) in fitting.items()
+            pending: self._database.audit_event(
+                pending.act, provider=leased.key.provider, version=str(leased.key.version)
+            )
+            for pending, (leased, _) in accepted.items()
         }
         values = {
-            "keys": [asked.key_id for asked in fitting],
-            "seen": [seen for _, seen in fitting.values()],
-            "nonces": [asked.nonce.value for asked in fitting],
-            "not_after": [asked.nonce.not_after for asked in fitting],
+            "keys": [pending.key_id for pending in accepted],
+            "seen": [seen for _, seen in accepted.values()],
+            "nonces": [pending.nonce.value for pending in accepted],
+            "not_after": [pending.nonce.not_after for pending in accepted],
             "subject": _AUDITED,
             "message_ids": [event.event_id for event in events.values()],
             "payloads": [event.encode() for event in events.values()],
         }
         await cursor.execute(WRITE, values)
         fresh = {row["nonce"]: row["fresh"] for row in await cursor.fetchall()}
-        for asked, (leased, _) in fitting.items():
-            if asked.nonce.value in fresh:
-                outcomes[asked] = leased if fresh[asked.nonce.value] else _replayed()
+        for pending, (leased, _) in accepted.items():
+            if pending.nonce.value in fresh:
+                outcomes[pending] = leased if fresh[pending.nonce.value] else _replayed()
         return outcomes
 
     @asynccontextmanager
     async def _cursor(self) -> AsyncIterator[_Cursor]:
-        """A cursor of the driver's own connection, each of whose statements is a transaction. Raises DatabaseUnavailable."""
+        """Open a cursor on the driver's own connection in autocommit mode. Raises DatabaseUnavailable."""
         with translate_database_errors():
-            async with self._each_alone.connect() as pooled:
+            async with self._autocommit.connect() as pooled:
                 driver = (await pooled.get_raw_connection()).driver_connection
                 connection = cast("psycopg.AsyncConnection[DictRow]", driver)
                 try:
@@ -244,42 +244,37 @@ class LeaseRows(Transactions):
                     raise DatabaseUnavailable(type(error).__name__) from None
 
 
-async def _looked_at(
-    cursor: _Cursor, batch: list[_Asked], query: bytes
-) -> tuple[_Outcomes, dict[_Asked, tuple[Leased, str]]]:
-    """Of whom there is no such key or whose check failed, and the others with the version of the row that was checked."""
-    await cursor.execute(query, {"owners": [asked.owner for asked in batch], "keys": [a.key_id for a in batch]})
+async def _read_and_check(
+    cursor: _Cursor, batch: list[_PendingLease], query: bytes
+) -> tuple[_Outcomes, dict[_PendingLease, tuple[Leased, str]]]:
+    """Return the outcomes of missing keys and failed checks, and the accepted ones with the row version that was checked."""
+    keys = {"owners": [pending.owner for pending in batch], "keys": [pending.key_id for pending in batch]}
+    await cursor.execute(query, keys)
     rows = {(row["tenant"], row["key_id"]): row for row in await cursor.fetchall()}
     outcomes: _Outcomes = {}
-    fitting: dict[_Asked, tuple[Leased, str]] = {}
-    for asked in batch:
-        row = rows.get((asked.owner, asked.key_id))
+    accepted: dict[_PendingLease, tuple[Leased, str]] = {}
+    for pending in batch:
+        row = rows.get((pending.owner, pending.key_id))
         if row is None:
-            outcomes[asked] = None
+            outcomes[pending] = None
             continue
-        leased = _leased_of(row)
-        try:
-            asked.check(leased.key)
-        except Exception as error:  # whatever the caller's check raises is for the caller
-            outcomes[asked] = error
+        checked = _check(pending, row)
+        if isinstance(checked, Exception):
+            outcomes[pending] = checked
         else:
-            fitting[asked] = leased, row["seen"]
-    return outcomes, fitting
+            accepted[pending] = checked, row["seen"]
+    return outcomes, accepted
 
 
-def _checked(asked: _Asked, row: DictRow) -> Leased | Exception:
-    leased = _leased_of(row)
+def _check(pending: _PendingLease, row: DictRow) -> Leased | Exception:
+    data_key = DataKeyRow(row["data_key_id"], row["data_key_tenant"], row["encrypted_key"], row["kek"])
+    leased = Leased(key_of_values(row), EncryptedRecord(row["data_key_id"], row["record"]), data_key)
     try:
-        asked.check(leased.key)
-    except Exception as error:  # whatever the caller's check raises is for the caller
+        pending.check(leased.key)
+    except Exception as error:  # whatever the caller's check raises is passed to the caller
         return error
     return leased
 
 
 def _replayed() -> Replayed:
     return Replayed("this lease request was answered before")
-
-
-def _leased_of(row: DictRow) -> Leased:
-    data_key = DataKeyRow(row["data_key_id"], row["data_key_tenant"], row["wrapped"], row["kek"])
-    return Leased(key_of_values(row), EncryptedRecord(row["data_key_id"], row["record"]), data_key)

@@ -1,4 +1,6 @@
-"""What the operator does with the vault as a whole: rotate, seal anew, verify, shred."""
+"""The operator's requests about the whole vault: rotate, verify, shred."""
+
+from dataclasses import dataclass
 
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import (
@@ -13,81 +15,71 @@ from keyferry.contracts.key import (
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.key_vault.database.errors import RequestRejected
-from services.key_vault.encryption.data_keys import DataKeys
+from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.keys.store import Act, KeyStore
+from services.key_vault.keys.fingerprint_store import FingerprintStore
+from services.key_vault.keys.store import KeyStore
+from services.key_vault.maintenance.data_key_rotator import DataKeyRotator
 from services.key_vault.maintenance.integrity_check import IntegrityCheck
-from services.key_vault.maintenance.kek_rotator import KekRotator, rotate_tenant_data_key
+from services.key_vault.maintenance.kek_rotator import KekRotator
 from services.key_vault.maintenance.kek_scheduler import KekRotationScheduler
+from services.key_vault.maintenance.shredding import shred_tenant
 
 _SHRED = "vault.shred"
 
 
+@dataclass(frozen=True, slots=True)
 class VaultAdmin:
-    """Carries out what the operator asks. Every method raises DatabaseUnavailable and KekUnavailable."""
+    """Carries out the operator's requests. Every method raises DatabaseUnavailable and KekUnavailable."""
 
-    def __init__(
-        self,
-        *,
-        store: KeyStore,
-        encryption: EnvelopeEncryption,
-        data_keys: DataKeys,
-        rotation: KekRotator,
-        verification: IntegrityCheck,
-        terms: KekRotationScheduler,
-    ) -> None:
-        self._store = store
-        self._custody = encryption
-        self._data_keys = data_keys
-        self._rotation = rotation
-        self._verification = verification
-        self._terms = terms
+    database: Database
+    keys: KeyStore
+    fingerprints: FingerprintStore
+    encryption: EnvelopeEncryption
+    kek_rotator: KekRotator
+    kek_scheduler: KekRotationScheduler
+    data_key_rotator: DataKeyRotator
+    integrity: IntegrityCheck
 
-    async def rotate(self, command: RotateKek) -> KekRotation:
-        """Begin to rewrap every data key, or tell how far that is.
+    async def rotate_kek(self, command: RotateKek) -> KekRotation:
+        """Start to re-encrypt every data key, or report the progress.
 
-        Raises SettingsError for KEKs that make no sense, Rejected where no new one can be made.
+        Raises SettingsError for a malformed keyring, RequestRejected where no new KEK can be created.
         """
         if command.start and command.renew:
-            await self._terms.renew(command.actor)
-        far = await (self._rotation.start(command.actor) if command.start else self._rotation.progress())
-        return far.model_copy(update={"term": await self._terms.told()})
+            await self.kek_scheduler.renew(command.actor)
+        progress = await (self.kek_rotator.start(command.actor) if command.start else self.kek_rotator.progress())
+        return progress.model_copy(update={"oldest_kek": await self.kek_scheduler.report()})
 
-    async def re_encrypt(self, command: RotateDataKeys) -> VaultReport:
-        """Seal a tenant's keys under a fresh data key. Raises Rejected where there is nothing to seal."""
-        if not await self._store.of_tenant(command.tenant):
+    async def rotate_data_keys(self, command: RotateDataKeys) -> VaultReport:
+        """Re-encrypt a tenant's keys under a new data key. Raises RequestRejected where it has no keys."""
+        if not await self.keys.list_for_tenant(command.tenant):
             raise RequestRejected(
-                ErrorCode.NOT_FOUND, f"{command.tenant} has no provider keys, so there is nothing to seal anew"
+                ErrorCode.NOT_FOUND, f"{command.tenant} has no provider keys, so there is nothing to re-encrypt"
             )
         try:
-            return await rotate_tenant_data_key(
-                command.tenant,
-                command.actor,
-                store=self._store,
-                data_keys=self._data_keys,
-                encryption=self._custody,
-                verification=self._verification,
-            )
+            return await self.data_key_rotator.rotate(command.tenant, command.actor)
         except Undecryptable as error:
-            raise RequestRejected(ErrorCode.CONFLICT, f"the fresh data key cannot be used: {error}") from None
+            raise RequestRejected(ErrorCode.CONFLICT, f"the new data key cannot be used: {error}") from None
 
     async def verify(self, command: VerifyVault) -> VaultReport:
-        """Open every record, or a tenant's."""
-        return await self._verification.every_record(command.tenant)
+        """Decrypt every record, or a tenant's."""
+        return await self.integrity.check_all(command.tenant)
 
     async def shred(self, command: ShredTenant) -> Shredded:
-        """Destroy a tenant's data keys, and with them its provider keys. Raises Rejected unless the tenant is named twice."""
+        """Destroy a tenant's data keys and provider keys. Raises RequestRejected unless the tenant is named twice."""
         if command.confirm != command.tenant:
             reason = (
                 f"to destroy every key of {command.tenant} for good, confirm with the same name: nothing was destroyed"
             )
-            await self._store.act(
+            await self.database.audit(
                 Act(command.actor, _SHRED, command.tenant, command.tenant, AuditOutcome.REFUSED, {"reason": reason})
             )
             raise RequestRejected(ErrorCode.INVALID, reason)
-        shredded = await self._store.shred(command.tenant, Act(command.actor, _SHRED, command.tenant, command.tenant))
-        self._custody.forget(command.tenant)
+        act = Act(command.actor, _SHRED, command.tenant, command.tenant)
+        shredded = await shred_tenant(self.database, command.tenant, act)
+        self.encryption.evict(command.tenant)
         if command.tenant == PLATFORM_TENANT:
-            await self._store.forget_fingerprints()
+            await self.fingerprints.clear()
         return shredded

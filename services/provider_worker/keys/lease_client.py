@@ -25,7 +25,7 @@ from keyferry.contracts.key import KeyFacts, LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.sealing.delivery import NONCE_BYTES, InvalidDelivery, Purpose, answers, open_sealed
+from keyferry.sealing.delivery import NONCE_BYTES, InvalidDelivery, Purpose, check_delivery, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
@@ -145,7 +145,7 @@ class LeaseClient:
             raise InvalidDelivery(
                 "the key was delivered for a test whose time is over: see that the clocks agree (NTP)"
             )
-        key = open_sealed(command.key, self._registrar.recipient, Purpose.CHECK)
+        key = open_sealed(command.key, self._registrar.recipient, Purpose.KEY_TEST)
         self._used_test_nonces = {nonce: end for nonce, end in self._used_test_nonces.items() if end > now_unix_ms}
         if command.key.nonce in self._used_test_nonces or len(self._used_test_nonces) >= _MAX_TEST_NONCES:
             raise InvalidDelivery("this test key was delivered before")
@@ -250,7 +250,7 @@ class LeaseClient:
         )
         async with asyncio.timeout(reply_seconds):
             sealed = await self._ask(command)
-        answers(sealed, command)
+        check_delivery(sealed, command)
         key = open_sealed(sealed, self._registrar.recipient, Purpose.LEASE)
         self._store(key, before)
         return key

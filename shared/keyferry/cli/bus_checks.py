@@ -53,12 +53,12 @@ def check_services(reports: Sequence[ServiceReport], worker_slots: int) -> Itera
             yield _check_service(role, report)
 
 
-def check_kek_age(term: KekAgeReport) -> Finding:
+def check_kek_age(kek: KekAgeReport) -> Finding:
     """Check that no KEK is older than the operator's limit."""
-    age = f"{term.kek} is {format_days(term.age_days)} old"
-    if term.overdue:
-        return Finding(_KEK, f"{age} and overdue for rotation", term.detail)
-    return Finding(_KEK, f"{age}; {term.detail}")
+    age = f"{kek.kek} is {format_days(kek.age_days)} old"
+    if kek.overdue:
+        return Finding(_KEK, f"{age} and overdue for rotation", kek.detail)
+    return Finding(_KEK, f"{age}; {kek.detail}")
 
 
 def check_clock(before: datetime, decided_at: datetime, after: datetime) -> Finding:
@@ -106,9 +106,9 @@ async def _check_kek(operator: OperatorConnection) -> Finding:
         rotation = await operator.ask(KEK_ROTATE, RotateKek(start=False))
     except (BusError, Refused) as error:
         return Finding(_KEK, f"its age is unknown: {error}", _remedy(Role.KEY_VAULT))
-    if rotation.term is None:
+    if rotation.oldest_kek is None:
         return Finding(_KEK, "this vault does not report its age")
-    return check_kek_age(rotation.term)
+    return check_kek_age(rotation.oldest_kek)
 
 
 async def _check_request(operator: OperatorConnection, tenant: str) -> AsyncIterator[Finding]:

@@ -1,7 +1,7 @@
-"""Provider keys: what is known of them, what can be done with them, and how one reaches the worker that uses it.
+"""Messages about provider keys: their properties, the requests about them, and their delivery to workers.
 
-No message here can hold a key in clear. Where a key travels it is sealed, and the text in the message is base64url without
-padding: to the vault's intake key on its way in, to one worker's short-lived key on its way out (`keyferry.sealing`).
+No message here can hold a plaintext key. In transit a key is sealed (`keyferry.sealing`), as base64url without padding: to the
+vault's intake key on its way in, to one worker's short-lived key on its way out.
 """
 
 from datetime import datetime
@@ -20,27 +20,27 @@ from keyferry.contracts.tenancy import Label
 Base64 = Annotated[str, StringConstraints(min_length=1, max_length=32_768, pattern=r"^[A-Za-z0-9_-]+$")]
 """Bytes as base64url without padding."""
 Actor = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
-"""Who does something, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
+"""Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
 Provider = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9_-]+$")]
 KeyId = Annotated[str, StringConstraints(min_length=5, max_length=64, pattern=r"^[a-z0-9_]+$")]
 Fields = Annotated[dict[str, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=16)]
 
 
 class KeyStatus(StrEnum):
-    """Where a provider key is in its life."""
+    """The status of a provider key."""
 
     UNTESTED = "untested"
     VALID = "valid"
     DEGRADED = "degraded"
-    """Accepted by the provider, and short of something: money, a region, a model. Used after the valid ones."""
+    """Accepted by the provider, but credit, a region or a model is missing. Used after the valid ones."""
     INVALID = "invalid"
-    """The provider does not accept it: only an authentication answer leads here."""
+    """The provider does not accept it; only an authentication error leads here."""
     EXPIRED = "expired"
-    """Past the date that was set for it."""
+    """Past its expiry date."""
     DISABLED = "disabled"
     """Switched off by a person or a rule."""
     UNDECRYPTABLE = "undecryptable"
-    """The vault cannot open its record: the KEK is missing, or the record was changed."""
+    """The vault cannot decrypt its record: the KEK is missing, or the record was changed."""
 
 
 USABLE = frozenset({KeyStatus.UNTESTED, KeyStatus.VALID, KeyStatus.DEGRADED})
@@ -58,7 +58,7 @@ class KeyTestStep(StrEnum):
 
 
 class StepResult(Message):
-    """How one step went. `passed` is null where it was not reached, or cannot be told for this provider."""
+    """The outcome of one step. `passed` is null where it was not reached, or this provider does not show it."""
 
     step: KeyTestStep
     passed: bool | None = None
@@ -67,7 +67,7 @@ class StepResult(Message):
 
 
 class KeyTestResult(StrEnum):
-    """What a test says of a key."""
+    """The result of a key's test."""
 
     VALID = "valid"
     DEGRADED = "degraded"
@@ -86,13 +86,13 @@ class KeyTest(Message):
     duration_ms: int = Field(ge=0)
     tested_at: datetime
     credit_left_usd: Usd | None = None
-    """What the provider says is left, where it does."""
+    """The remaining credit, where the provider reports it."""
     models: list[ModelName] = Field(default_factory=list, max_length=2000)
     """Model names that the provider lists for this key."""
 
 
 class KeyFacts(Message):
-    """What routers and workers know of a key: the view's entry, by `<tenant>.<key_id>`."""
+    """What routers and workers know of a key: its entry in the view, by `<tenant>.<key_id>`."""
 
     key_id: KeyId
     tenant: TenantId
@@ -101,9 +101,9 @@ class KeyFacts(Message):
     label: Label
     status: KeyStatus
     version: int = Field(ge=1)
-    """Grows with each rotation and revert: what was leased under another version is worth nothing any more."""
+    """Grows with each rotation and revert; leases of another version are void."""
     origin: str
-    """`scheme://host[:port]`, the only place that the key is ever sent to."""
+    """`scheme://host[:port]`, the only origin that the key is ever sent to."""
     base_url: str
     fields: dict[str, str] = Field(default_factory=dict)
     priority: int = Field(default=100, ge=0, le=1000)
@@ -111,21 +111,21 @@ class KeyFacts(Message):
     weight: int = Field(default=1, ge=1, le=1000)
     """Share of the calls among keys of the same priority."""
     allowed_models: list[ModelName] | None = None
-    """What it may be used for; null is everything."""
+    """The models it may be used for; null for all."""
     expires_at: datetime | None = None
     over_limit: bool = False
     """Whether its monthly limit is spent."""
     models: list[ModelName] = Field(default_factory=list)
-    """What the provider listed at its last test."""
+    """The models that the provider listed at its last test."""
 
 
 class ProviderKey(KeyFacts):
-    """What people and management see of a key: never the key itself."""
+    """What people and the management API see of a key: never the key itself."""
 
     masked: str
     """Its first and last characters: `sk-…A9f2`."""
     fingerprint: str
-    """16 hex digits of a keyed hash: the same key has the same one, and it says nothing about the key."""
+    """16 hex digits of a keyed hash: equal for equal keys, and it reveals nothing about the key."""
     created_at: datetime
     created_by: Actor
     last_test: KeyTest | None = None
@@ -135,21 +135,21 @@ class ProviderKey(KeyFacts):
     spent_usd: Usd | None = None
     """In the current calendar month (UTC), as far as prices are known."""
     revert_until: datetime | None = None
-    """Until then the version before the last rotation is kept and can be gone back to."""
+    """Until then the version before the last rotation is kept, and the key can be reverted to it."""
     rotated_at: datetime | None = None
-    """When the secret in use took another one's place; null for the one that the key was added with."""
+    """When the secret in use was rotated in; null for the one that the key was added with."""
     rotated_by: Actor | None = None
-    """Who put the secret in use there; null for the one that the key was added with."""
+    """Who rotated the secret in use in; null for the one that the key was added with."""
     age_days: int | None = Field(default=None, ge=0)
-    """Whole days since the secret in use was given: since `rotated_at`, else `created_at`."""
+    """Whole days since the secret in use was set: since `rotated_at`, else `created_at`."""
     rotation_due: bool = False
-    """Whether the secret in use is older than the operator wants."""
+    """Whether the secret in use is older than the operator's limit."""
     credit_low: bool = False
-    """Whether less credit is left than the operator wants, as far as the provider says: `last_test.credit_left_usd`."""
+    """Whether less credit is left than the operator's threshold, by `last_test.credit_left_usd`."""
 
 
 class GetIntakeKey(Command):
-    """Ask for the key to seal provider keys to."""
+    """Request the public key that provider keys are sealed to."""
 
 
 class IntakeKey(Message):
@@ -159,13 +159,13 @@ class IntakeKey(Message):
     public_key: Base64
     fingerprint: str
     base_urls: dict[Provider, str] = Field(default_factory=dict)
-    """Where the operator has keys of a provider used instead of at the provider's own address."""
+    """Base URLs that the operator set in place of providers' own."""
     private_networks: bool = False
     """Whether the operator allows private networks, and with them plain http and unusual ports."""
 
 
 class KeyCommand(Command):
-    """What somebody does with a tenant's keys. `actor` goes to the audit."""
+    """A request about a tenant's keys. `actor` is audited."""
 
     tenant: TenantId
     actor: Actor = "operator"
@@ -177,7 +177,7 @@ class NewKey(KeyCommand):
     provider: Provider
     sealed: Base64
     base_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    """Null where the provider has one address for everybody."""
+    """Null for a provider with one fixed address."""
     fields: Fields = Field(default_factory=dict)
 
 
@@ -186,7 +186,7 @@ class TryKey(NewKey):
 
 
 class AddKey(NewKey):
-    """Store a key: checked for its format, tested, sealed."""
+    """Store a key after its format check and test."""
 
     label: Label
     priority: int = Field(default=100, ge=0, le=1000)
@@ -195,9 +195,9 @@ class AddKey(NewKey):
     expires_at: datetime | None = None
     monthly_limit_usd: Usd | None = None
     save_untested: bool = False
-    """Store it also where its test could not tell anything; it is then marked as untested."""
+    """Store it also if its test is inconclusive, marked as untested."""
     once: bool = False
-    """Refuse a platform key that was stored before, also where it was removed since: imports must not bring it back."""
+    """Refuse a platform key that was ever stored, even if it was removed: imports must not bring it back."""
 
 
 class NamedKey(KeyCommand):
@@ -213,7 +213,7 @@ class TestKey(NamedKey):
 
 
 class RotateKey(NamedKey):
-    """Put another key in place of the stored one's, for the same provider and origin; the old one is kept for a while."""
+    """Replace a key's secret, for the same provider and origin; the old one is kept for a while."""
 
     sealed: Base64
     save_untested: bool = False
@@ -224,7 +224,7 @@ class RevertKey(NamedKey):
 
 
 class EditKey(NamedKey):
-    """Change what is known of a key without entering it again; what is null stays, and `clear` empties."""
+    """Change a key's properties; null fields stay, and `clear` empties fields."""
 
     label: Label | None = None
     priority: int | None = Field(default=None, ge=0, le=1000)
@@ -241,18 +241,18 @@ class RemoveKey(NamedKey):
 
 
 class KeyRemoved(Message):
-    """A key that is gone, and how many of its owner's for that provider are left."""
+    """A removed key, and how many keys its owner has left for that provider."""
 
     key: ProviderKey
     keys_left: int = Field(ge=0)
 
 
 class ListKeys(Command):
-    """Ask for a tenant's keys, in the order in which they are used."""
+    """List a tenant's keys in the order of their use."""
 
     tenant: TenantId
     created_by: Actor | None = None
-    """Only keys that this one added, or gave the secret in use of."""
+    """Only keys that this actor added or last rotated."""
 
 
 class ProviderKeys(Message):
@@ -272,15 +272,15 @@ class KeyChange(StrEnum):
     EXPIRED = "expired"
     OVER_LIMIT = "over_limit"
     ROTATION_DUE = "rotation_due"
-    """Its secret is older than the operator wants: once for each version."""
+    """Its secret is older than the operator's limit; sent once for each version."""
     CREDIT_LOW = "credit_low"
-    """Less credit is left at its provider than the operator wants: once each time it falls below that."""
+    """Less credit is left than the operator's threshold; sent once each time it falls below that."""
     REMOVED = "removed"
     SHREDDED = "shredded"
 
 
 class KeyChanged(Message):
-    """A key changed; `words` tell its tenant."""
+    """A key changed; `detail` is for its tenant."""
 
     key_id: KeyId
     tenant: TenantId
@@ -292,7 +292,7 @@ class KeyChanged(Message):
 
 
 class KeySpend(Message):
-    """What calls with a key came to in a calendar month so far: cumulative, so a lost or repeated message does no harm."""
+    """What calls with a key cost in a calendar month so far: cumulative, so lost or repeated messages do no harm."""
 
     key_id: KeyId
     tenant: TenantId
@@ -305,7 +305,7 @@ class KeySpend(Message):
     last_used_at: datetime
 
 
-# --- the way to the worker
+# --- delivery to workers
 
 
 class WorkerRegistration(Message):
@@ -320,19 +320,19 @@ class WorkerRegistration(Message):
 
 
 class Registered(Message):
-    """The vault knows the worker process now."""
+    """The worker process is registered."""
 
     instance_id: str
 
 
 class LeaseKey(Message):
-    """A worker asks for a key, sealed to the public key that it registered. `nonce` is 16 fresh bytes, good once."""
+    """Request a key, sealed to the public key that the worker registered. `nonce` is 16 random bytes, good once."""
 
     instance_id: str
     tenant: TenantId
-    """For whose request."""
+    """The tenant whose request needs it."""
     owner: TenantId
-    """Whose key: `tenant`, or `platform`."""
+    """The key's owner: `tenant`, or `platform`."""
     provider: Provider
     key_id: KeyId
     origin: str
@@ -344,7 +344,7 @@ class LeaseKey(Message):
 
 
 class SealedKey(Message):
-    """A key on its way to one worker process: sealed to it, and signed by the vault over everything here."""
+    """A key for one worker process: sealed to it, with the vault's signature over every field."""
 
     worker_id: str
     instance_id: str
@@ -357,50 +357,50 @@ class SealedKey(Message):
     origin: str
     nonce: Base64
     not_after_unix_ms: int
-    """When the worker has to forget it."""
+    """When the worker has to drop it."""
     sealed: Base64
     signature: Base64
 
 
 class RunKeyTest(Message):
-    """The vault asks a worker to test a key; `key.nonce` is the vault's own and good once."""
+    """Have a worker test a key; the vault chose `key.nonce`, which is good once."""
 
     key: SealedKey
     base_url: str
     fields: dict[str, str] = Field(default_factory=dict)
     model: ModelName | None = None
-    """What to call in the last step; null lets the worker choose from what the provider lists."""
+    """The model to call in the last step; null lets the worker choose from the provider's list."""
 
 
-# --- the vault itself
+# --- the whole vault
 
 
 class RotateKek(Command):
-    """Rewrap every data key under the primary KEK, in the background; or tell how far that is."""
+    """Re-encrypt every data key under the primary KEK, in the background; or report the progress."""
 
     start: bool = True
     renew: bool = False
-    """Have whoever holds the KEKs make a new primary one first."""
+    """Have the KEK provider create a new primary KEK first."""
     actor: Actor = "operator"
 
 
 class KekAgeReport(Message):
-    """How old the oldest KEK in use is: one that is primary, or still wraps a data key."""
+    """The age of the oldest KEK in use: the primary, or one that still encrypts a data key."""
 
     kek: str
     since: datetime
     """When the vault first saw it in use."""
     age_days: int = Field(ge=0)
     due_at: datetime | None = None
-    """When it is to be replaced; null where the operator wants no reminder."""
+    """When it is due for rotation; null for never."""
     overdue: bool = False
-    """Whether somebody has to do something: it is due, and the vault does not or cannot replace it by itself."""
+    """Whether the operator has to act: it is due, and the vault does not or cannot rotate it by itself."""
     detail: str
     """What happens next, or what to do."""
 
 
 class KekRotation(Message):
-    """How far a rotation is. `left` counts data keys that are still wrapped by another KEK than the primary."""
+    """The progress of a rotation. `left` counts data keys that are still under another KEK than the primary."""
 
     primary: str
     total: int = Field(ge=0)
@@ -408,41 +408,41 @@ class KekRotation(Message):
     running: bool
     by_kek: dict[str, int]
     failed: list[str] = Field(default_factory=list)
-    """Data keys that could not be unwrapped, by id."""
-    term: KekAgeReport | None = None
+    """Data keys that could not be decrypted, by id."""
+    oldest_kek: KekAgeReport | None = None
     """The age of the oldest KEK in use."""
 
 
 class RotateDataKeys(Command):
-    """Seal a tenant's keys under a fresh data key."""
+    """Re-encrypt a tenant's keys under a new data key."""
 
     tenant: TenantId
     actor: Actor = "operator"
 
 
 class VerifyVault(Command):
-    """Open every record and say which cannot be."""
+    """Decrypt every record and report which cannot be."""
 
     tenant: TenantId | None = None
 
 
 class VaultReport(Message):
-    """What a verification found. `undecryptable` are key ids."""
+    """The result of a verification. `undecryptable` are key ids."""
 
     records: int = Field(ge=0)
     data_keys: int = Field(ge=0)
     undecryptable: list[str] = Field(default_factory=list)
     keks: dict[str, int] = Field(default_factory=dict)
-    """KEK -> data keys that it wraps."""
+    """KEK -> number of data keys that it encrypts."""
     primary: str
 
 
 class ShredTenant(Command):
-    """Destroy a tenant's data keys, and with them every provider key of it. Nothing brings them back."""
+    """Destroy a tenant's data keys, and with them all its provider keys, irrecoverably."""
 
     tenant: TenantId
     confirm: TenantId
-    """The tenant once more."""
+    """The tenant's name again."""
     actor: Actor = "operator"
 
 

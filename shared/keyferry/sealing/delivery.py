@@ -1,8 +1,8 @@
-"""A provider key on its way to a worker: sealed to the one process that registered for it, and signed by the vault.
+"""Provider keys on their way to a worker: sealed to the one process that registered, and signed by the vault.
 
-The seal keeps it secret; the signature keeps it true. Without a signature anyone on the bus could hand a worker a key of their
-own and read in their own account what tenants ask. The seal's info and the signature cover everything that the message says, and
-what it is for: a key delivered for an attempt is not one delivered for a test.
+The seal gives confidentiality, the signature authenticity: without it, anyone on the bus could send a worker a key of their own
+and read tenants' requests in their own provider account. The seal's info and the signature cover every field of the message and
+its purpose: a key delivered for an attempt is not valid for a test.
 """
 
 from collections.abc import Iterable
@@ -17,31 +17,31 @@ from keyferry.contracts.key import KeyFacts, LeaseKey, SealedKey, WorkerRegistra
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import frame, from_base64, to_base64
 from keyferry.sealing.leased import LeasedKey
-from keyferry.sealing.suite import CannotOpen, UnknownSuite, known, seal, unseal
+from keyferry.sealing.suite import CannotOpen, UnknownSuite, check_suite, seal, unseal
 
 NONCE_BYTES = 16
 MAX_LEASE_MS = 300_000
 
 
 class Purpose(StrEnum):
-    """What a key is delivered for; part of what is sealed and signed."""
+    """What a key is delivered for; bound into the seal and the signature."""
 
     LEASE = "keyferry/lease/v1"
-    CHECK = "keyferry/check/v1"
+    KEY_TEST = "keyferry/key-test/v1"
 
     @property
     def signature_context(self) -> str:
-        """What the signature's bytes begin with: no seal's info does."""
+        """The start of the signed bytes, which no seal's info shares."""
         return f"{self.value}/signature"
 
 
 class InvalidDelivery(ValueError):
-    """A sealed key that is not taken: forged, for another process, for another purpose, or changed. Fit to be shown."""
+    """A sealed key that is rejected: forged, changed, or for another process or purpose. The message may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A worker process as it takes deliveries: who it is, the private keys that still open, and the vault it trusts."""
+    """A worker process that receives keys: its identity, its current private keys, and the vault's public key."""
 
     worker_id: str
     instance_id: str
@@ -61,9 +61,9 @@ def seal_to_worker(
     nonce: str,
     not_after_unix_ms: int,
 ) -> SealedKey:
-    """`key`, of which `facts` are known, for a request of `tenant`, to a worker whose registration was verified.
+    """Seal and sign `key` for a request of `tenant`, to a worker whose registration was verified.
 
-    Raises UnknownSuite, and ValueError for a public key that is none.
+    Raises UnknownSuite, and ValueError for a malformed public key.
     """
     unsealed = SealedKey(
         worker_id=worker.worker_id,
@@ -82,19 +82,19 @@ def seal_to_worker(
     )
     sealed = seal(worker.suite, from_base64(worker.public_key), _info(unsealed, purpose), key.reveal().encode())
     unsigned = unsealed.model_copy(update={"sealed": to_base64(sealed)})
-    return unsigned.model_copy(update={"signature": to_base64(signer.sign(_signed(unsigned, purpose)))})
+    return unsigned.model_copy(update={"signature": to_base64(signer.sign(_signed_bytes(unsigned, purpose)))})
 
 
 def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> LeasedKey:
-    """The key in a delivery that the vault made for this process and purpose. Raises InvalidDelivery.
+    """Open a key that the vault sealed for this process and purpose. Raises InvalidDelivery.
 
-    Whether it was asked for (`answers`), and is taken once only, is for the caller to see to.
+    The caller checks that it was requested (`check_delivery`), and accepts it only once.
     """
     if (sealed.worker_id, sealed.instance_id) != (recipient.worker_id, recipient.instance_id):
         raise InvalidDelivery("the key was sealed to another worker process")
     try:
-        known(sealed.suite)
-        recipient.vault.verify(from_base64(sealed.signature), _signed(sealed, purpose))
+        check_suite(sealed.suite)
+        recipient.vault.verify(from_base64(sealed.signature), _signed_bytes(sealed, purpose))
     except UnknownSuite as error:
         raise InvalidDelivery(str(error)) from None
     except (InvalidSignature, ValueError):
@@ -106,20 +106,20 @@ def open_sealed(sealed: SealedKey, recipient: Recipient, purpose: Purpose) -> Le
         version=sealed.version,
         origin=sealed.origin,
         not_after_unix_ms=sealed.not_after_unix_ms,
-        key=_opened(sealed, recipient.private_keys, purpose),
+        key=_open(sealed, recipient.private_keys, purpose),
     )
 
 
-def answers(sealed: SealedKey, asked: LeaseKey) -> None:
-    """Nothing when `sealed` answers exactly what was asked, for no longer than a lease may last. Raises InvalidDelivery."""
+def check_delivery(sealed: SealedKey, request: LeaseKey) -> None:
+    """Check that `sealed` matches its request and no lease is longer than allowed. Raises InvalidDelivery."""
     for name in ("instance_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"):
-        if getattr(sealed, name) != getattr(asked, name):
-            raise InvalidDelivery(f"the delivered key answers another question: its {name} is not what was asked for")
-    if not asked.sent_at_unix_ms < sealed.not_after_unix_ms <= asked.sent_at_unix_ms + MAX_LEASE_MS:
+        if getattr(sealed, name) != getattr(request, name):
+            raise InvalidDelivery(f"the delivered key does not match the request: its {name} differs")
+    if not request.sent_at_unix_ms < sealed.not_after_unix_ms <= request.sent_at_unix_ms + MAX_LEASE_MS:
         raise InvalidDelivery("the delivered key's lease is over, or longer than a lease may be")
 
 
-def _opened(sealed: SealedKey, private_keys: Iterable[X25519PrivateKey], purpose: Purpose) -> Secret:
+def _open(sealed: SealedKey, private_keys: Iterable[X25519PrivateKey], purpose: Purpose) -> Secret:
     info = _info(sealed, purpose)
     for private_key in private_keys:
         try:
@@ -151,5 +151,5 @@ def _info(sealed: SealedKey, purpose: Purpose) -> bytes:
     return frame(purpose.value, *_parts(sealed))
 
 
-def _signed(sealed: SealedKey, purpose: Purpose) -> bytes:
+def _signed_bytes(sealed: SealedKey, purpose: Purpose) -> bytes:
     return frame(purpose.signature_context, *_parts(sealed), sealed.sealed)

@@ -1,7 +1,7 @@
-"""How parts become bytes that are signed or bound, without two lists of parts ever becoming the same bytes.
+"""Injective encoding of parts as bytes to sign or bind: two different lists of parts never give the same bytes. Pure.
 
-Each part stands behind its length in four bytes, so that nothing can slide over a boundary: `("ab", "c")` and `("a", "bc")`
-differ. The first part is the context: it names what the bytes are for, so that a signature over one thing is none over another.
+Each part is prefixed with its length in four bytes, so `("ab", "c")` and `("a", "bc")` differ. The first part is the context: it
+names the purpose of the bytes, so that a signature for one purpose is not valid for another.
 """
 
 import base64
@@ -11,22 +11,22 @@ _LENGTH_BYTES = 4
 
 
 def frame(context: str, *parts: bytes | str | int) -> bytes:
-    """The parts behind `context`, each with its length; text as UTF-8, numbers in decimal."""
-    encoded = (_bytes_of(part) for part in (context, *parts))
+    """Return `context` and the parts, each length-prefixed; text as UTF-8, numbers in decimal."""
+    encoded = (_encode(part) for part in (context, *parts))
     return b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in encoded)
 
 
-def _bytes_of(part: bytes | str | int) -> bytes:
+def _encode(part: bytes | str | int) -> bytes:
     return part if isinstance(part, bytes) else str(part).encode()
 
 
 def to_base64(data: bytes) -> str:
-    """Base64url without padding, as in every message."""
+    """Encode as base64url without padding, as in every message."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes behind base64url without padding, in its one canonical spelling. Raises ValueError, which repeats none of it."""
+    """Decode canonical base64url without padding. Raises ValueError, which repeats no part of the text."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

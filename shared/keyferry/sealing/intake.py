@@ -1,7 +1,7 @@
-"""A provider key on its way into the vault: whoever adds it seals it to the vault's intake key.
+"""Provider keys on their way into the vault, sealed to the vault's intake key by the client that adds them.
 
-What it is sealed for is bound in: for another tenant, provider or origin the same bytes do not open. So nobody on the bus can
-take one tenant's sealed key and add it as another's, or for an address of their own.
+Tenant, provider and origin are bound into the seal, so nobody on the bus can add one tenant's sealed key as another's, or for an
+address of their own.
 """
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -16,39 +16,39 @@ _CONTEXT = "keyferry/intake/v1"
 
 
 class InvalidSealedKey(ValueError):
-    """A sealed key that the vault cannot open. The message is fit to be shown."""
+    """A sealed key that the vault cannot open. The message may be shown."""
 
 
 def seal_key(
     public_key: str, tenant: str, provider: str, origin: str, key: Secret, *, suite: str = DEFAULT_SUITE
 ) -> str:
-    """`key` sealed to the intake key `public_key` (both base64url), for this tenant, provider and origin only.
+    """Seal `key` to the intake key `public_key` (base64url), for this tenant, provider and origin only.
 
-    Raises UnknownSuite, and ValueError where `public_key` is none.
+    Returns base64url. Raises UnknownSuite, and ValueError for a malformed `public_key`.
     """
     info = frame(_CONTEXT, suite, tenant, provider, origin)
     return to_base64(seal(suite, from_base64(public_key), info, key.reveal().encode()))
 
 
 class IntakeOpener:
-    """The vault's side."""
+    """Opens sealed keys with the vault's private intake key."""
 
     def __init__(self, private_key: X25519PrivateKey, *, suite: str = DEFAULT_SUITE) -> None:
         self._private_key = private_key
         self._suite = suite
         public_key = public_key_text(private_key)
         self.intake_key = IntakeKey(suite=suite, public_key=public_key, fingerprint=fingerprint(suite, public_key))
-        """What those who add keys are given."""
+        """The public half, for clients that add keys."""
 
     def open(self, sealed: str, tenant: str, provider: str, origin: str) -> Secret:
-        """The key that was sealed for exactly this tenant, provider and origin. Raises InvalidSealedKey."""
+        """Return the key that was sealed for exactly this tenant, provider and origin. Raises InvalidSealedKey."""
         info = frame(_CONTEXT, self._suite, tenant, provider, origin)
         try:
             return Secret(unseal(self._suite, self._private_key, info, from_base64(sealed)).decode())
         except UnicodeDecodeError:
-            raise InvalidSealedKey("the sealed key is no text") from None
+            raise InvalidSealedKey("the sealed key is not text") from None
         except (CannotOpen, ValueError):
             raise InvalidSealedKey(
                 "the sealed key does not open: it was sealed to another intake key, or for another tenant, provider or address;"
-                " ask for the intake key again and seal it anew"
+                " fetch the intake key again and seal the key again"
             ) from None

@@ -1,4 +1,4 @@
-"""A provider key in the hands of a worker: it knows the one origin it may be sent to, and says itself to no other."""
+"""A provider key leased to a worker; it is bound to one origin and is released for no other."""
 
 from typing import NoReturn
 
@@ -6,7 +6,7 @@ from keyferry.contracts.secret import Secret
 
 
 class OriginMismatch(Exception):
-    """Somebody wants to send a key to another place than its own. The message is fit to be shown."""
+    """An attempt to send a key to another origin than its own. The message may be shown."""
 
 
 class LeasedKey:
@@ -34,7 +34,7 @@ class LeasedKey:
         self.__key = key
 
     def for_origin(self, origin: str) -> Secret:
-        """The key, for a request to `origin` (`scheme://host[:port]` as `keyferry.contracts.origin` spells it).
+        """Return the key for a request to `origin` (`scheme://host[:port]`, see `keyferry.contracts.origin`).
 
         Raises OriginMismatch for any other origin than the key's own.
         """

@@ -1,7 +1,7 @@
-"""A worker process shows its short-lived public key, signed with the identity key that its slot was enrolled with.
+"""Registration of a worker process: its short-lived public key, signed with its slot's enrolled identity key.
 
-The bus checks who speaks on a worker's subject; the signature is for the day when the bus itself is hostile. A public key is
-good for an hour at most, which bounds what its theft is worth: HPKE keeps no secrets once the recipient's key is known.
+The bus restricts who may publish on a worker's subject; the signature protects against a hostile bus. A public key is valid for
+an hour at most, which limits the damage of a stolen private key: HPKE has no forward secrecy for the recipient's key.
 """
 
 from cryptography.exceptions import InvalidSignature
@@ -9,17 +9,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from keyferry.contracts.key import WorkerRegistration
 from keyferry.sealing.framing import frame, from_base64, to_base64
-from keyferry.sealing.suite import DEFAULT_SUITE, UnknownSuite, known
+from keyferry.sealing.suite import DEFAULT_SUITE, UnknownSuite, check_suite
 
 _CONTEXT = "keyferry/worker-registration/v1"
 
 MAX_VALID_MS = 3_600_000
 MAX_SKEW_MS = 10_000
-"""How far the clocks of a worker and the vault may be apart."""
+"""Allowed clock difference between a worker and the vault."""
 
 
 class BadRegistration(ValueError):
-    """A registration that is not accepted. The message says what to do."""
+    """A registration that is not valid. The message says what to do."""
 
 
 def sign(
@@ -31,7 +31,7 @@ def sign(
     not_after_unix_ms: int,
     suite: str = DEFAULT_SUITE,
 ) -> WorkerRegistration:
-    """The registration of a process's public key (raw bytes) until a moment."""
+    """Sign the registration of a process's public key (raw bytes) until `not_after_unix_ms`."""
     unsigned = WorkerRegistration(
         worker_id=worker_id,
         instance_id=instance_id,
@@ -40,14 +40,14 @@ def sign(
         not_after_unix_ms=not_after_unix_ms,
         signature="unsigned",
     )
-    return unsigned.model_copy(update={"signature": to_base64(identity.sign(_signed(unsigned)))})
+    return unsigned.model_copy(update={"signature": to_base64(identity.sign(_signed_bytes(unsigned)))})
 
 
 def verify(registration: WorkerRegistration, identity: Ed25519PublicKey, now_unix_ms: int) -> None:
-    """Nothing when the enrolled identity signed it and it is good now, for an hour at most. Raises BadRegistration."""
+    """Check that the enrolled identity signed it and that it is valid now, for an hour at most. Raises BadRegistration."""
     try:
-        known(registration.suite)
-        identity.verify(from_base64(registration.signature), _signed(registration))
+        check_suite(registration.suite)
+        identity.verify(from_base64(registration.signature), _signed_bytes(registration))
     except UnknownSuite as error:
         raise BadRegistration(str(error)) from None
     except (InvalidSignature, ValueError):
@@ -57,17 +57,17 @@ def verify(registration: WorkerRegistration, identity: Ed25519PublicKey, now_uni
     left_ms = registration.not_after_unix_ms - now_unix_ms
     if left_ms <= 0:
         raise BadRegistration(
-            f"the registration of {registration.worker_id} ended {-left_ms} ms ago: register again, and see that the"
+            f"the registration of {registration.worker_id} ended {-left_ms} ms ago: register again, and check that the"
             " clocks of worker and vault agree (NTP)"
         )
     if left_ms > MAX_VALID_MS + MAX_SKEW_MS:
         raise BadRegistration(
-            f"the registration of {registration.worker_id} is for {left_ms} ms, and {MAX_VALID_MS} are allowed: see that"
+            f"the registration of {registration.worker_id} is for {left_ms} ms, and {MAX_VALID_MS} are allowed: check that"
             " the clocks of worker and vault agree (NTP)"
         )
 
 
-def _signed(registration: WorkerRegistration) -> bytes:
+def _signed_bytes(registration: WorkerRegistration) -> bytes:
     return frame(
         _CONTEXT,
         registration.suite,

@@ -1,7 +1,7 @@
-"""HPKE (RFC 9180) in base mode, single-shot: the one place that names algorithms.
+"""Single-shot HPKE (RFC 9180) in base mode, and the only place that names algorithms.
 
-Base mode seals and says nothing of who did: where that matters, the sender signs (`keyferry.sealing.delivery`). The suite's id
-is carried in every message and bound into every seal, so that another suite can become the default without a flag day.
+Base mode does not authenticate the sender: where that matters, the sender signs (`keyferry.sealing.delivery`). The suite's id is
+carried in every message and bound into every seal, so that the default suite can change without a flag day.
 """
 
 from cryptography.exceptions import InvalidTag
@@ -16,34 +16,34 @@ _SUITES = {X25519_AES_256_GCM: Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_G
 
 
 class UnknownSuite(ValueError):
-    """A suite that this build does not have: the other side is newer or older."""
+    """A suite that this build does not support: the peer is newer or older."""
 
     def __init__(self, suite: str) -> None:
         super().__init__(f"this build does not know the sealing suite {suite[:64]!r}; it has {', '.join(_SUITES)}")
 
 
 class CannotOpen(ValueError):
-    """Sealed to another key, for another purpose, or changed on the way; which of them cannot be told."""
+    """The message was sealed to another key or for another purpose, or changed; HPKE cannot tell which."""
 
 
-def known(suite: str) -> None:
-    """Nothing when `suite` is one of ours. Raises UnknownSuite."""
+def check_suite(suite: str) -> None:
+    """Check that `suite` is supported. Raises UnknownSuite."""
     if suite not in _SUITES:
         raise UnknownSuite(suite)
 
 
 def seal(suite: str, public_key: bytes, info: bytes, plaintext: bytes) -> bytes:
-    """The encapsulated key and the ciphertext, one behind the other. Raises UnknownSuite, and ValueError for a bad public key."""
-    known(suite)
+    """Seal a plaintext: encapsulated key, then ciphertext. Raises UnknownSuite, and ValueError for a bad public key."""
+    check_suite(suite)
     return _SUITES[suite].encrypt(plaintext, X25519PublicKey.from_public_bytes(public_key), info=info)
 
 
 def unseal(suite: str, private_key: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes:
-    """What was sealed to `private_key` with the same `info`. Raises UnknownSuite and CannotOpen."""
-    known(suite)
+    """Open what was sealed to `private_key` with the same `info`. Raises UnknownSuite and CannotOpen."""
+    check_suite(suite)
     try:
         return _SUITES[suite].decrypt(sealed, private_key, info=info)
     except (InvalidTag, ValueError):  # ValueError: too short, or a public key that no honest sender makes
         raise CannotOpen(
-            "it does not open: sealed to another key or for another purpose, or changed on the way"
+            "the seal does not open: it is for another key or purpose, or was changed on the way"
         ) from None

@@ -19,7 +19,7 @@ from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role, worker
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
-from keyferry.sealing.private_keys import public_key_text, text_of
+from keyferry.sealing.private_keys import private_key_text, public_key_text
 from services.provider_worker.keys.lease_client import LeaseClient
 from services.provider_worker.keys.registrar import Registrar
 from tests.bench.children import started
@@ -49,7 +49,7 @@ def measure(room: Path, seconds: float) -> list[Timing]:
 async def _measured(room: Path, seconds: float) -> list[Timing]:
     signer, identity = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     _write_secret(room / "keyring", f"bench {to_base64(secrets.token_bytes(32))}\n")
-    _write_secret(room / "signing-key", text_of(signer).reveal())
+    _write_secret(room / "signing-key", private_key_text(signer).reveal())
     _write_secret(room / "enrolled", json.dumps({worker_id(1): public_key_text(identity)}))
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())

@@ -13,10 +13,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from deploy.postgres.migrate import migrate
 from keyferry.contracts.key import ProviderKey
 from keyferry.sealing.framing import to_base64
+from services.key_vault.database.transaction import Database
+from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import Context
+from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.maintenance.kek_rotator import KekRotator
 from tests.bench.failure import BenchError
@@ -60,20 +63,20 @@ async def _measured(room: Path) -> list[Timing]:
     old, new = (f"{name} {to_base64(token_bytes(32))}\n" for name in ("old", "new"))
     keyring.write_text(old)
     with ExitStack() as stack:
-        database = stack.enter_context(postgres_server())
-        url = migrate(database.new_database(), room / "database", services=["key_vault"])["key_vault"].read_text()
+        server = stack.enter_context(postgres_server())
+        url = migrate(server.new_database(), room / "database", services=["key_vault"])["key_vault"].read_text()
         keys = await _prepared(url.strip(), keyring)
         engine = create_async_engine(url.strip(), pool_size=10)
         try:
-            store, keks = KeyStore(engine), _TimedKeyring(keyring)
-            data_keys = DataKeys(store, keks, "bench", ttl_seconds=_NO_MEMORY_SECONDS)
+            database, keks = Database(engine), _TimedKeyring(keyring)
+            data_keys = DataKeys(DataKeyStore(database), keks, "bench", ttl_seconds=_NO_MEMORY_SECONDS)
             encryption = EnvelopeEncryption(data_keys, "bench", bytes(32))
             over = asyncio.Event()
             asyncio.get_running_loop().call_later(2, over.set)
-            before = await _reads(READ_BEFORE, store, encryption, keys, over)
+            before = await _reads(READ_BEFORE, RecordStore(database), encryption, keys, over)
             keyring.write_text(new + old)
-            rotation, done = KekRotator(store, keks, data_keys), asyncio.Event()
-            reading = asyncio.ensure_future(_reads(READ_MEANWHILE, store, encryption, keys, done))
+            rotation, done = KekRotator(database, keks, data_keys), asyncio.Event()
+            reading = asyncio.ensure_future(_reads(READ_MEANWHILE, RecordStore(database), encryption, keys, done))
             began = time.monotonic()
             await rotation.run("bench")
             rewrapped = timing(REWRAP, keks.taken_ns, time.monotonic() - began)
@@ -90,15 +93,19 @@ async def _prepared(url: str, keyring: Path) -> list[ProviderKey]:
     """A key for each tenant. Nothing of it has to outlive a power cut, so nothing waits for the disk."""
     engine = create_async_engine(url, connect_args={"options": "-c synchronous_commit=off"})
     try:
-        store = KeyStore(engine)
-        encryption = EnvelopeEncryption(DataKeys(store, FileKeyring(keyring), "bench"), "bench", bytes(32))
-        return [await stored_key(store, encryption, number, f"tenant-{number}") for number in range(_TENANTS)]
+        database = Database(engine)
+        encryption = EnvelopeEncryption(
+            DataKeys(DataKeyStore(database), FileKeyring(keyring), "bench"), "bench", bytes(32)
+        )
+        return [
+            await stored_key(KeyStore(database), encryption, number, f"tenant-{number}") for number in range(_TENANTS)
+        ]
     finally:
         await engine.dispose()
 
 
 async def _reads(
-    name: str, store: KeyStore, encryption: EnvelopeEncryption, keys: Sequence[ProviderKey], over: asyncio.Event
+    name: str, records: RecordStore, encryption: EnvelopeEncryption, keys: Sequence[ProviderKey], over: asyncio.Event
 ) -> Timing:
     """Keys opened from their records at an even rate until `over`; each with its data key unwrapped anew."""
     taken: list[int] = []
@@ -107,10 +114,10 @@ async def _reads(
     async def read(key: ProviderKey) -> None:
         async with room:
             began = time.perf_counter_ns()
-            sealed = await store.sealed(key.tenant, key.key_id, key.version)
-            if sealed is None:
+            record = await records.get(key.tenant, key.key_id, key.version)
+            if record is None:
                 raise BenchError(f"the record of {key.key_id} is gone")
-            await encryption.open(key, sealed)
+            await encryption.decrypt(key, record)
             taken.append(time.perf_counter_ns() - began)
 
     began = time.monotonic()

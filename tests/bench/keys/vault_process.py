@@ -25,10 +25,13 @@ from keyferry.runtime.database.engine import engine_for
 from keyferry.runtime.database.event_outbox import EventRelay
 from keyferry.runtime.process.settings import DatabaseSettings
 from keyferry.sealing.private_keys import signing_key
+from services.key_vault.database.tables import audit_sequence, event_outbox
+from services.key_vault.database.transaction import Act, Database
+from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
-from services.key_vault.keys.store import Act, KeyStore, audit_sequence, event_outbox
+from services.key_vault.keys.store import KeyStore
 from services.key_vault.leases.registrations import EnrolledWorkers
 from services.key_vault.leases.service import LeaseService
 from tests.bench.failure import BenchError
@@ -42,13 +45,15 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
         nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"], database_url_file=room / "database.url"
     )
     engine = engine_for(settings, pool_size=_POOL_SIZE)
-    store = KeyStore(engine)
-    encryption = EnvelopeEncryption(DataKeys(store, FileKeyring(room / "keyring"), "bench"), "bench", bytes(32))
-    keys = [await stored_key(store, encryption, number, "bench") for number in range(setup["keys"])]
+    database = Database(engine)
+    encryption = EnvelopeEncryption(
+        DataKeys(DataKeyStore(database), FileKeyring(room / "keyring"), "bench"), "bench", bytes(32)
+    )
+    keys = [await stored_key(KeyStore(database), encryption, number, "bench") for number in range(setup["keys"])]
     bus = Bus(Role.KEY_VAULT, settings)
     await bus.connect()
     delivery = LeaseService(
-        store,
+        database,
         encryption,
         signing_key(Secret((room / "signing-key").read_text())),
         EnrolledWorkers.parse((room / "enrolled").read_text()),
@@ -90,7 +95,7 @@ async def stored_key(store: KeyStore, encryption: EnvelopeEncryption, number: in
         created_at=datetime.now(UTC),
         created_by="bench",
     )
-    sealed = await encryption.keep(key.tenant, key.provider, key.key_id, key.version, key.origin, secret)
+    sealed = await encryption.encrypt(key, secret)
     await store.insert(key, sealed, Act("bench", "key.add", key.tenant, key.key_id), "A key was added.")
     return key
 

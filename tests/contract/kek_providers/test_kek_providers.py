@@ -29,8 +29,8 @@ async def connected(admin: Administrator) -> KekProvider:
 
 
 async def test_a_data_key_comes_back_from_another_process(admin: Administrator) -> None:
-    blob = await (await connected(admin)).wrap(DATA_KEY, CONTEXT)
-    assert await (await connected(admin)).unwrap(blob, CONTEXT) == DATA_KEY
+    blob = await (await connected(admin)).encrypt(DATA_KEY, CONTEXT)
+    assert await (await connected(admin)).decrypt(blob, CONTEXT) == DATA_KEY
     assert DATA_KEY not in blob
 
 
@@ -38,70 +38,70 @@ async def test_a_blob_names_the_kek_that_is_primary(admin: Administrator) -> Non
     keys = await connected(admin)
     described = keys.describe()
     assert described.names[0] == described.primary
-    assert keys.name_of(await keys.wrap(DATA_KEY, CONTEXT)) == described.primary
+    assert keys.name_of(await keys.encrypt(DATA_KEY, CONTEXT)) == described.primary
 
 
 @pytest.mark.parametrize("name", sorted(CONTEXT))
 async def test_a_data_key_is_bound_to_every_part_of_its_context(admin: Administrator, name: str) -> None:
     keys = await connected(admin)
-    blob = await keys.wrap(DATA_KEY, CONTEXT)
+    blob = await keys.encrypt(DATA_KEY, CONTEXT)
     with pytest.raises(Undecryptable):
-        await keys.unwrap(blob, CONTEXT | {name: "elsewhere"})
+        await keys.decrypt(blob, CONTEXT | {name: "elsewhere"})
     with pytest.raises(Undecryptable):
         await keys.re_encrypt(blob, CONTEXT | {name: "elsewhere"})
     with pytest.raises(Undecryptable):
-        await keys.unwrap(blob, {other: value for other, value in CONTEXT.items() if other != name})
+        await keys.decrypt(blob, {other: value for other, value in CONTEXT.items() if other != name})
 
 
 async def test_nothing_but_a_whole_unchanged_blob_is_unwrapped(admin: Administrator) -> None:
     keys = await connected(admin)
-    blob = await keys.wrap(DATA_KEY, CONTEXT)
+    blob = await keys.encrypt(DATA_KEY, CONTEXT)
     damaged = [b"", b"\x01", b"\x02" + blob[1:], blob[:-1], blob[:5], blob + b"\x00", os.urandom(len(blob))]
     damaged += [blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :] for at in (0, 3, 6, len(blob) - 20, len(blob) - 3)]
     for data in damaged:
         with pytest.raises(Undecryptable):
-            await keys.unwrap(data, CONTEXT)
+            await keys.decrypt(data, CONTEXT)
 
 
 async def test_a_new_kek_wraps_and_the_former_one_still_unwraps(admin: Administrator) -> None:
     keys = await connected(admin)
-    before = await keys.wrap(DATA_KEY, CONTEXT)
+    before = await keys.encrypt(DATA_KEY, CONTEXT)
     admin.renew()
     await keys.refresh()
-    after = await keys.wrap(DATA_KEY, CONTEXT)
+    after = await keys.encrypt(DATA_KEY, CONTEXT)
     assert keys.name_of(after) == keys.describe().primary != keys.name_of(before)
-    assert await keys.unwrap(before, CONTEXT) == await keys.unwrap(after, CONTEXT) == DATA_KEY
+    assert await keys.decrypt(before, CONTEXT) == await keys.decrypt(after, CONTEXT) == DATA_KEY
 
 
 async def test_rewrapping_moves_a_data_key_to_the_new_kek(admin: Administrator) -> None:
     keys = await connected(admin)
-    old = await keys.wrap(DATA_KEY, CONTEXT)
+    old = await keys.encrypt(DATA_KEY, CONTEXT)
     admin.renew()
     await keys.refresh()
     new = await keys.re_encrypt(old, CONTEXT)
     assert keys.name_of(new) == keys.describe().primary
     admin.lose(keys.name_of(old))
     fresh = await connected(admin)
-    assert await fresh.unwrap(new, CONTEXT) == DATA_KEY
+    assert await fresh.decrypt(new, CONTEXT) == DATA_KEY
     with pytest.raises(KekMissing):
-        await fresh.unwrap(old, CONTEXT)
+        await fresh.decrypt(old, CONTEXT)
 
 
 async def test_a_process_that_has_not_heard_of_the_new_kek_unwraps_all_the_same(admin: Administrator) -> None:
     behind = await connected(admin)
     admin.renew()
-    blob = await (await connected(admin)).wrap(DATA_KEY, CONTEXT)
-    assert await behind.unwrap(blob, CONTEXT) == DATA_KEY
+    blob = await (await connected(admin)).encrypt(DATA_KEY, CONTEXT)
+    assert await behind.decrypt(blob, CONTEXT) == DATA_KEY
 
 
 async def test_a_missing_kek_is_named(admin: Administrator) -> None:
     keys = await connected(admin)
-    blob = await keys.wrap(DATA_KEY, CONTEXT)
+    blob = await keys.encrypt(DATA_KEY, CONTEXT)
     name = keys.name_of(blob)
     admin.renew()
     admin.lose(name)
     fresh = await connected(admin)
-    for attempt in (fresh.unwrap, fresh.re_encrypt):
+    for attempt in (fresh.decrypt, fresh.re_encrypt):
         with pytest.raises(KekMissing, match=re.escape(name)) as caught:
             await attempt(blob, CONTEXT)
         assert caught.value.name == name
@@ -109,31 +109,31 @@ async def test_a_missing_kek_is_named(admin: Administrator) -> None:
 
 async def test_another_holders_blob_is_said_to_be_one(admin: Administrator, tmp_path: Path) -> None:
     keys = await connected(admin)
-    blob = await keys.wrap(DATA_KEY, CONTEXT)
+    blob = await keys.encrypt(DATA_KEY, CONTEXT)
     held_by = keys.describe().provider.encode()
     with pytest.raises(KekMissing, match="is held by 'xxx"):
-        await keys.unwrap(blob.replace(held_by, b"x" * len(held_by), 1), CONTEXT)
+        await keys.decrypt(blob.replace(held_by, b"x" * len(held_by), 1), CONTEXT)
 
 
 async def test_a_holder_that_is_away_says_nothing_about_the_data_key(admin: Administrator) -> None:
     keys = await connected(admin)
-    blob = await keys.wrap(DATA_KEY, CONTEXT)
+    blob = await keys.encrypt(DATA_KEY, CONTEXT)
     admin.renew()
-    newer = await (await connected(admin)).wrap(DATA_KEY, CONTEXT)
+    newer = await (await connected(admin)).encrypt(DATA_KEY, CONTEXT)
     admin.go_away()
     if keys.describe().provider == "aws_kms":  # an address is fixed when a client is made
         keys = admin.connect()
     with pytest.raises(KekUnavailable):
-        await keys.unwrap(newer, CONTEXT)
+        await keys.decrypt(newer, CONTEXT)
     if keys.describe().provider != "file":  # what was read from the file is still known
         with pytest.raises(KekUnavailable):
-            await keys.unwrap(blob, CONTEXT)
+            await keys.decrypt(blob, CONTEXT)
 
 
 async def test_no_error_shows_a_data_key(admin: Administrator) -> None:
     keys = await connected(admin)
-    blob = await keys.wrap(DATA_KEY, CONTEXT)
+    blob = await keys.encrypt(DATA_KEY, CONTEXT)
     with pytest.raises(Undecryptable) as caught:
-        await keys.unwrap(blob, CONTEXT | {"tenant": "other"})
+        await keys.decrypt(blob, CONTEXT | {"tenant": "other"})
     assert DATA_KEY.hex() not in repr(caught.value)
     assert caught.value.__cause__ is None

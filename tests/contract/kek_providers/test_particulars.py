@@ -65,24 +65,24 @@ def test_no_file_is_refused(tmp_path: Path) -> None:
 
 
 async def test_another_key_of_the_same_name_is_said_to_be_one(tmp_path: Path) -> None:
-    blob = await keyring(tmp_path, keyring_line("same")).wrap(bytes(32), CONTEXT)
+    blob = await keyring(tmp_path, keyring_line("same")).encrypt(bytes(32), CONTEXT)
     with pytest.raises(Exception, match="another key of the same name"):
-        await keyring(tmp_path, keyring_line("same")).unwrap(blob, CONTEXT)
+        await keyring(tmp_path, keyring_line("same")).decrypt(blob, CONTEXT)
 
 
 async def test_a_keyring_that_was_spoiled_leaves_what_is_known(tmp_path: Path) -> None:
     keys = keyring(tmp_path, GOOD)
-    blob = await keys.wrap(bytes(32), CONTEXT)
+    blob = await keys.encrypt(bytes(32), CONTEXT)
     write_keyring(tmp_path / "keks", "spoiled")
     with pytest.raises(SettingsError, match="want a name"):
         await keys.refresh()
-    assert await keys.unwrap(blob, CONTEXT) == bytes(32)
+    assert await keys.decrypt(blob, CONTEXT) == bytes(32)
 
 
 async def test_a_keyring_in_the_environment_works_except_in_production() -> None:
     variables = {"KEYFERRY_KEKS": GOOD}
     keys = environment_keyring(variables)
-    assert await keys.unwrap(await keys.wrap(bytes(32), CONTEXT), CONTEXT) == bytes(32)
+    assert await keys.decrypt(await keys.encrypt(bytes(32), CONTEXT), CONTEXT) == bytes(32)
     assert keys.describe().provider == "env"
     with pytest.raises(SettingsError, match="KEYFERRY_KEKS_FILE") as caught:
         environment_keyring(variables | {"KEYFERRY_ENV": "prod"})
@@ -127,19 +127,19 @@ async def test_a_transit_key_that_does_not_exist_is_a_mistake_of_the_settings(tm
 async def test_the_token_is_read_again_when_an_agent_has_renewed_it(tmp_path: Path) -> None:
     with transit_double() as double:
         keys = TransitAdministrator(double, tmp_path / "token").connect()
-        blob = await keys.wrap(bytes(32), CONTEXT)
+        blob = await keys.encrypt(bytes(32), CONTEXT)
         double.token = "hvs.renewed"
         with pytest.raises(Exception, match="Forbidden"):
-            await keys.unwrap(blob, CONTEXT)
+            await keys.decrypt(blob, CONTEXT)
         (tmp_path / "token").write_text("hvs.renewed\n")
-        assert await keys.unwrap(blob, CONTEXT) == bytes(32)
+        assert await keys.decrypt(blob, CONTEXT) == bytes(32)
 
 
 async def test_the_engines_rewrap_is_not_used_since_it_drops_the_associated_data(tmp_path: Path) -> None:
     with transit_double() as double:
         admin = TransitAdministrator(double, tmp_path / "token")
         keys = admin.connect()
-        blob = await keys.wrap(bytes(32), CONTEXT)
+        blob = await keys.encrypt(bytes(32), CONTEXT)
         admin.renew()
         await keys.re_encrypt(blob, CONTEXT)
-        assert "re_encrypt" not in double.calls
+        assert "rewrap" not in double.calls

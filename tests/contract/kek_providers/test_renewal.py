@@ -26,9 +26,9 @@ async def test_a_new_kek_is_primary_here_and_in_other_processes(
     with administrator(holder, tmp_path, monkeypatch) as admin:
         keys, other = admin.connect(), admin.connect()
         await keys.refresh()
-        assert (await keys.renewal()).obstacle is None
+        assert (await keys.check_renewal()).obstacle is None
         former = keys.describe().primary
-        before = await keys.wrap(DATA_KEY, CONTEXT)
+        before = await keys.encrypt(DATA_KEY, CONTEXT)
         await keys.renew(NOW)
         assert keys.describe().primary != former
         assert former in keys.describe().names
@@ -36,7 +36,7 @@ async def test_a_new_kek_is_primary_here_and_in_other_processes(
         assert keys.name_of(after) == keys.describe().primary
         await other.refresh()
         assert other.describe() == keys.describe()
-        assert await other.unwrap(after, CONTEXT) == await other.unwrap(before, CONTEXT) == DATA_KEY
+        assert await other.decrypt(after, CONTEXT) == await other.decrypt(before, CONTEXT) == DATA_KEY
 
 
 async def test_a_keyring_keeps_its_other_lines_and_its_mode_and_names_the_new_one_after_the_day(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_a_keyring_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path) 
 
 async def test_the_environment_is_not_written(tmp_path: Path) -> None:
     keys = environment_keyring({"KEYFERRY_KEKS": keyring_line("k1")})
-    assert "cannot write" in ((await keys.renewal()).obstacle or "")
+    assert "cannot write" in ((await keys.check_renewal()).obstacle or "")
     with pytest.raises(CannotRenew):
         await keys.renew(NOW)
 
@@ -103,15 +103,15 @@ async def test_aws_kms_is_to_rotate_by_itself(tmp_path: Path, monkeypatch: pytes
     with administrator("aws_kms", tmp_path, monkeypatch) as admin:
         keys = admin.connect()
         await keys.refresh()
-        renewal = await keys.renewal()
-        assert renewal.own_days is None
+        renewal = await keys.check_renewal()
+        assert renewal.provider_rotation_days is None
         assert "turn on AWS KMS's own rotation" in (renewal.obstacle or "")
         with pytest.raises(CannotRenew, match="turn on its own rotation"):
             await keys.renew(NOW)
         kms = boto3.client("kms", region_name=REGION)
         kms.enable_key_rotation(KeyId=keys.describe().primary)
-        assert (await keys.renewal()).own_days == 365, "what AWS takes where no period is chosen"
+        assert (await keys.check_renewal()).provider_rotation_days == 365, "what AWS takes where no period is chosen"
         assert isinstance(admin, KmsAdministrator)
         admin.go_away()
         away = admin.connect()
-        assert "GetKeyRotationStatus" in ((await away.renewal()).obstacle or "")
+        assert "GetKeyRotationStatus" in ((await away.check_renewal()).obstacle or "")

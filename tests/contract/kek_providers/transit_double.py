@@ -88,7 +88,7 @@ class TransitDouble:
     def _use(self, verb: str, name: str, body: Body) -> Body:
         if (key := self.keys.get(name)) is None:
             raise Refused(400, "encryption key not found")
-        if verb == "re_encrypt":
+        if verb == "rewrap":
             return {"ciphertext": key.encrypt(key.decrypt(str(body["ciphertext"]), b""), b"")}
         associated_data = base64.b64decode(str(body.get("associated_data") or ""))
         if verb == "encrypt":

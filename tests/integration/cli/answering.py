@@ -147,8 +147,8 @@ def _ages(bus: Bus, age_days: int) -> None:
     async def rotation(asked: RotateKek) -> KekRotation:
         assert not asked.start, "a doctor rotates nothing"
         since = datetime.now(UTC) - timedelta(days=age_days)
-        term = KekAgeReport(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
-        return KekRotation(primary="k1", total=1, left=0, running=False, by_kek={"k1": 1}, term=term)
+        kek = KekAgeReport(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
+        return KekRotation(primary="k1", total=1, left=0, running=False, by_kek={"k1": 1}, oldest_kek=kek)
 
     bus.respond(KEK_ROTATE, rotation)
 

@@ -228,10 +228,10 @@ async def test_the_vault_as_a_whole(scene: Scene) -> None:
     files.write("keks", "second " + "A" * 43 + "\n" + old)
     rotated = await scene.run("vault", "rotate-kek")
     assert rotated.status == 0, rotated.err
-    assert "all 1 data keys are wrapped by second" in rotated.out
+    assert "all 1 data keys are encrypted under second" in rotated.out
     assert "second       primary  1" in (await scene.run("vault", "status")).out
     resealed = await scene.run("vault", "rotate-data-keys", "--tenant", "acme")
-    assert "every one of them can be opened" in resealed.out, resealed.err
+    assert "all of them can be decrypted" in resealed.out, resealed.err
     assert (await scene.run("vault", "verify")).status == 0
     wrong = await scene.run("vault", "shred", "--tenant", "acme", "--confirm", "acm")
     assert "so nothing was destroyed" in wrong.err
@@ -291,7 +291,7 @@ async def test_the_kek_s_age(scene: Scene) -> None:
     assert renewed.status == 0, renewed.err
     primary = scene.vault_service.files["keks"].read_text().split()[0]
     assert primary.startswith("k-")
-    assert f"all 1 data keys are wrapped by {primary}" in renewed.out
+    assert f"all 1 data keys are encrypted under {primary}" in renewed.out
     assert f"the KEK {primary} is 0 days old" in renewed.out
     (scene.vault_service.files.folder / ".keks.new").mkdir()
     refused = await scene.run("vault", "rotate-kek", "--new-key")

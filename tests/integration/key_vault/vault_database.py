@@ -16,10 +16,19 @@ from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import to_base64
+from services.key_vault.database.transaction import Act, Database
+from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
-from services.key_vault.keys.store import Act, KeyStore
+from services.key_vault.keys.fingerprint_store import FingerprintStore
+from services.key_vault.keys.record_store import RecordStore
+from services.key_vault.keys.reminder_store import ReminderStore
+from services.key_vault.keys.store import KeyStore
+from services.key_vault.leases.store import LeaseStore
+from services.key_vault.leases.worker_store import WorkerStore
+from services.key_vault.maintenance.integrity_check import IntegrityCheck
+from services.key_vault.maintenance.kek_age_store import KekAgeStore
 from tests.support.servers.postgres import shared_postgres
 
 DEPLOYMENT = "dep_test"
@@ -32,39 +41,71 @@ TABLES = ("data_keys", "provider_keys", "key_records", "workers", "lease_nonces"
 """In an order in which they can be filled."""
 
 
+@dataclass(frozen=True)
+class Stores:
+    """Every store of the vault over one database."""
+
+    database: Database
+    keys: KeyStore
+    records: RecordStore
+    data_keys: DataKeyStore
+    fingerprints: FingerprintStore
+    leases: LeaseStore
+    workers: WorkerStore
+    kek_ages: KekAgeStore
+    reminders: ReminderStore
+
+    @classmethod
+    def on(cls, engine: AsyncEngine) -> "Stores":
+        database = Database(engine)
+        return cls(
+            database=database,
+            keys=KeyStore(database),
+            records=RecordStore(database),
+            data_keys=DataKeyStore(database),
+            fingerprints=FingerprintStore(database),
+            leases=LeaseStore(database),
+            workers=WorkerStore(database),
+            kek_ages=KekAgeStore(database),
+            reminders=ReminderStore(database),
+        )
+
+
 @dataclass
 class VaultDatabase:
-    """One process of the vault, as far as its tables and keys go."""
+    """The tables and the encryption of one vault process, without the bus."""
 
     engine: AsyncEngine
     url: str
     """libpq's, of the service's own role."""
     keyring_file: Path
-    store: KeyStore
-    keks: FileKeyring
-    data_keys: DataKeys
-    encryption: EnvelopeEncryption
+    deployment: str = DEPLOYMENT
+    ttl_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        self.stores = Stores.on(self.engine)
+        self.keks = FileKeyring(self.keyring_file)
+        self.data_keys = DataKeys(self.stores.data_keys, self.keks, self.deployment, ttl_seconds=self.ttl_seconds)
+        self.encryption = EnvelopeEncryption(self.data_keys, self.deployment, FINGERPRINT_KEY)
+        self.integrity = IntegrityCheck(self.stores.database, self.keks, self.data_keys, self.encryption)
 
     def restarted(self, *, ttl_seconds: float = 60.0, deployment: str = DEPLOYMENT) -> "VaultDatabase":
-        """Another process on the same tables: nothing in memory, the keyring read again."""
-        store, keks = KeyStore(self.engine), FileKeyring(self.keyring_file)
-        data_keys = DataKeys(store, keks, deployment, ttl_seconds=ttl_seconds)
-        encryption = EnvelopeEncryption(data_keys, deployment, FINGERPRINT_KEY)
-        return VaultDatabase(self.engine, self.url, self.keyring_file, store, keks, data_keys, encryption)
+        """Return another process on the same tables, with nothing cached and the keyring read again."""
+        return VaultDatabase(self.engine, self.url, self.keyring_file, deployment, ttl_seconds)
 
     async def add(self, tenant: str, secret: Secret | None = None) -> tuple[ProviderKey, Secret]:
         """Store a key as the service does."""
         secret = secret or Secret(f"sk-{secrets.token_hex(16)}")
         key = provider_key(tenant, fingerprint=self.encryption.fingerprint(tenant, secret))
-        sealed = await self.encryption.keep(tenant, PROVIDER, key.key_id, key.version, ORIGIN, secret)
-        await self.store.insert(key, sealed, act("key.add", key), "A key was added.")
+        record = await self.encryption.encrypt(key, secret)
+        await self.stores.keys.insert(key, record, act("key.add", key), "A key was added.")
         return key, secret
 
     async def read(self, key: ProviderKey) -> Secret:
-        """Open a stored key; fails the test where its record is not there."""
-        sealed = await self.store.sealed(key.tenant, key.key_id, key.version)
-        assert sealed is not None
-        return await self.encryption.open(key, sealed)
+        """Decrypt a stored key, and fail the test if its record is missing."""
+        record = await self.stores.records.get(key.tenant, key.key_id, key.version)
+        assert record is not None
+        return await self.encryption.decrypt(key, record)
 
     def rows(self, query: str) -> list[dict[str, object]]:
         """What a query answers, past the store."""
@@ -105,12 +146,9 @@ async def running_vault(directory: Path) -> AsyncIterator[VaultDatabase]:
     engine = create_async_engine(url, pool_size=10, hide_parameters=True)
     keyring_file = directory / "keks"
     write_keyring(keyring_file, keyring_line("first"))
-    store, keks = KeyStore(engine), FileKeyring(keyring_file)
-    data_keys = DataKeys(store, keks, DEPLOYMENT)
-    encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
     libpq_url = url.replace("postgresql+psycopg", "postgresql")
     try:
-        yield VaultDatabase(engine, libpq_url, keyring_file, store, keks, data_keys, encryption)
+        yield VaultDatabase(engine, libpq_url, keyring_file)
     finally:
         await engine.dispose()
 

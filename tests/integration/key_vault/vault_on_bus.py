@@ -58,7 +58,12 @@ class VaultOnBus:
         """A replica's delivery, that knows nothing but what is in the tables."""
         chosen = vault or self.vault
         return LeaseService(
-            chosen.store, chosen.encryption, self.signer, self.enrolled, lambda: datetime.now(UTC), ask_over_bus(bus)
+            chosen.stores.database,
+            chosen.encryption,
+            self.signer,
+            self.enrolled,
+            lambda: datetime.now(UTC),
+            ask_over_bus(bus),
         )
 
     @asynccontextmanager
@@ -98,14 +103,14 @@ class VaultOnBus:
     async def add(self, secret: Secret, tenant: str = "acme", **changes: Any) -> ProviderKey:
         """Store a key as the service does, and have the view say so."""
         key = provider_key(tenant, fingerprint=self.vault.encryption.fingerprint(tenant, secret), **changes)
-        sealed = await self.vault.encryption.keep(tenant, key.provider, key.key_id, key.version, key.origin, secret)
-        await self.vault.store.insert(key, sealed, act("key.add", key), "A key was added.")
+        sealed = await self.vault.encryption.encrypt(key, secret)
+        await self.vault.stores.keys.insert(key, sealed, act("key.add", key), "A key was added.")
         return key
 
     async def publish_view(self) -> None:
         """What the vault's relay would do."""
         async with self.bus.client(Role.KEY_VAULT) as client:
-            contents = await self.vault.store.view_contents()
+            contents = await self.vault.stores.keys.view_contents()
             await ViewWriter(client, PROVIDER_KEYS_VIEW).reconcile(contents[PROVIDER_KEYS_VIEW.name])
 
     def audited(self, action: str = "key.lease") -> list[UncountedAuditEvent]:

@@ -54,10 +54,11 @@ from keyferry.sealing import registration
 from keyferry.sealing.delivery import Purpose, Recipient, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.intake import seal_key
-from keyferry.sealing.private_keys import public_key_text, text_of, verifying_key
+from keyferry.sealing.private_keys import private_key_text, public_key_text, verifying_key
 from services.key_vault.app import create_app
-from services.key_vault.keys.store import KeyStore, event_outbox
+from services.key_vault.database.tables import event_outbox
 from services.key_vault.settings import VaultSettings
+from tests.integration.key_vault.vault_database import Stores
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 PATIENCE_SECONDS = 30.0
@@ -85,8 +86,8 @@ class KeyFiles:
         contents = {
             "deployment-id": "dep_test",
             "keks": f"first {to_base64(secrets.token_bytes(32))}\n",
-            "intake-key": text_of(self.intake).reveal(),
-            "signing-key": text_of(self.signer).reveal(),
+            "intake-key": private_key_text(self.intake).reveal(),
+            "signing-key": private_key_text(self.signer).reveal(),
             "fingerprint-key": to_base64(secrets.token_bytes(32)),
             "enrolled-workers": json.dumps({WORKER: public_key_text(self.identity)}),
         }
@@ -150,11 +151,11 @@ class VaultService:
             await ViewWriter(client, TENANTS_VIEW).reconcile({name: t.encode() for name, t in known.items()})
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[KeyStore]:
-        """A second look at the tables."""
+    async def stores(self) -> AsyncIterator[Stores]:
+        """Open the tables beside the running service."""
         engine = create_async_engine(self.database_url_file.read_text().strip())
         try:
-            yield KeyStore(engine)
+            yield Stores.on(engine)
         finally:
             await engine.dispose()
 
@@ -311,7 +312,7 @@ class Worker:
         check = RunKeyTest.decode(message.data)
         vault = verifying_key(public_key_text(self._files.signer))
         recipient = Recipient(WORKER, self.bus.instance_id, (self._private,), vault)
-        secret = open_sealed(check.key, recipient, Purpose.CHECK).for_origin(check.key.origin)
+        secret = open_sealed(check.key, recipient, Purpose.KEY_TEST).for_origin(check.key.origin)
         self.tested.append((secret, check))
         said = self.says(secret)
         refusal = Refusal(code=ErrorCode.UNAVAILABLE, message="this worker is busy")

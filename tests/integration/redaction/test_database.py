@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from keyferry.contracts.secret import Secret
-from services.key_vault.keys.store import Nonce
+from services.key_vault.leases.store import Nonce
 from tests.integration.key_vault.vault_database import TABLES, VaultDatabase, act, running_vault
 from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
 from tests.support.servers.postgres import shared_postgres
@@ -22,7 +22,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[VaultDatabase]:
     async with running_vault(tmp_path) as running:
         key, _ = await running.add("acme", Secret(KEY))
         nonce = Nonce("worker/boot/nonce", datetime.now(UTC) + timedelta(minutes=1))
-        await running.store.for_lease("acme", key.key_id, act("key.lease", key), nonce)
+        await running.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce)
         yield running
 
 

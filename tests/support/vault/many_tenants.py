@@ -18,10 +18,12 @@ from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tier, UpdateTena
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE
 from keyferry.runtime.process.settings import read_secret
 from keyferry.sealing.framing import from_base64
+from services.key_vault.database.transaction import Act, Database
+from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
-from services.key_vault.keys.store import Act, KeyStore
+from services.key_vault.keys.store import KeyStore
 from tests.support.clients.steady_load import Request
 from tests.support.providers.openai_double import fresh_key
 from tests.support.providers.scripted_answers import Script
@@ -48,14 +50,14 @@ async def _find_key(keyed_system: KeyedSystem, keys: dict[str, str]) -> None:
     engine = create_async_engine(
         url, pool_size=_AT_ONCE, hide_parameters=True, connect_args={"options": "-c synchronous_commit=off"}
     )
-    store, deployment = KeyStore(engine), read_secret(secrets_dir / "deployment-id").reveal()
-    data_keys = DataKeys(store, FileKeyring(secrets_dir / "keks"), deployment)
+    database, deployment = Database(engine), read_secret(secrets_dir / "deployment-id").reveal()
+    data_keys = DataKeys(DataKeyStore(database), FileKeyring(secrets_dir / "keks"), deployment)
     encryption = EnvelopeEncryption(data_keys, deployment, _bytes_of(secrets_dir / "fingerprint-key"))
     left = iter(keys.items())
 
     async def add() -> None:
         for tenant, key in left:
-            await _store(store, encryption, keyed_system, tenant, Secret(key))
+            await _store(KeyStore(database), encryption, keyed_system, tenant, Secret(key))
 
     try:
         await asyncio.gather(*(add() for _ in range(_AT_ONCE)))
@@ -81,7 +83,7 @@ async def _store(
         created_at=datetime.now(UTC),
         created_by="operator",
     )
-    sealed = await encryption.keep(tenant, PROVIDER, key.key_id, key.version, key.origin, secret)
+    sealed = await encryption.encrypt(key, secret)
     await store.insert(key, sealed, Act("operator", "key.add", tenant, key.key_id), "A key was added.")
 
 

@@ -16,7 +16,7 @@ from keyferry.sealing.delivery import (
     InvalidDelivery,
     Purpose,
     Recipient,
-    answers,
+    check_delivery,
     open_sealed,
     seal_to_worker,
 )
@@ -56,7 +56,7 @@ def test_the_worker_that_asked_opens_it() -> None:
     process = Process()
     asked = process.asks()
     sealed = delivered(process, asked)
-    answers(sealed, asked)
+    check_delivery(sealed, asked)
     leased = open_sealed(sealed, process.recipient, Purpose.LEASE)
     assert leased.for_origin(ORIGIN) == KEY
     assert (leased.key_id, leased.version, leased.owner) == (FACTS.key_id, FACTS.version, FACTS.tenant)
@@ -124,7 +124,7 @@ def test_nobody_but_the_vault_delivers() -> None:
 
 def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
     process = Process()
-    for made, used in ((Purpose.CHECK, Purpose.LEASE), (Purpose.LEASE, Purpose.CHECK)):
+    for made, used in ((Purpose.KEY_TEST, Purpose.LEASE), (Purpose.LEASE, Purpose.KEY_TEST)):
         sealed = delivered(process, process.asks(), purpose=made)
         with pytest.raises(InvalidDelivery):
             open_sealed(sealed, process.recipient, used)
@@ -136,7 +136,7 @@ def test_an_answer_to_another_question_is_refused(name: str) -> None:
     process = Process()
     asked = process.asks()
     with pytest.raises(InvalidDelivery, match=name):
-        answers(delivered(process, asked), asked.model_copy(update={name: "other"}))
+        check_delivery(delivered(process, asked), asked.model_copy(update={name: "other"}))
 
 
 @pytest.mark.parametrize("valid_ms", [-1, 0, MAX_LEASE_MS + 1])
@@ -154,7 +154,7 @@ def test_a_lease_that_is_over_or_too_long_is_refused(valid_ms: int) -> None:
         not_after_unix_ms=NOW + valid_ms,
     )
     with pytest.raises(InvalidDelivery, match="lease"):
-        answers(sealed, asked)
+        check_delivery(sealed, asked)
 
 
 def test_the_key_before_the_last_still_opens_while_it_is_kept() -> None:

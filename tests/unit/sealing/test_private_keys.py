@@ -5,13 +5,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.secret import Secret
-from keyferry.sealing.private_keys import BadKeyFile, opening_key, public_key_text, signing_key, text_of, verifying_key
+from keyferry.sealing.private_keys import (
+    BadKeyFile,
+    opening_key,
+    private_key_text,
+    public_key_text,
+    signing_key,
+    verifying_key,
+)
 
 
 def test_a_key_comes_back_from_its_file() -> None:
     signer, opener = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
-    assert signing_key(text_of(signer)).private_bytes_raw() == signer.private_bytes_raw()
-    assert opening_key(text_of(opener)).private_bytes_raw() == opener.private_bytes_raw()
+    assert signing_key(private_key_text(signer)).private_bytes_raw() == signer.private_bytes_raw()
+    assert opening_key(private_key_text(opener)).private_bytes_raw() == opener.private_bytes_raw()
     assert verifying_key(public_key_text(signer)).public_bytes_raw() == signer.public_key().public_bytes_raw()
 
 

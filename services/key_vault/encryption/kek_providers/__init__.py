@@ -1,1 +1,1 @@
-"""Whatever holds the KEKs, behind one protocol."""
+"""KEK providers behind one protocol: a keyring file, AWS KMS, Vault transit."""

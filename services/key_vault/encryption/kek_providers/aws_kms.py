@@ -1,8 +1,8 @@
-"""KEKs in AWS KMS: they never leave it, and AWS keeps its own record of each use.
+"""KEKs in AWS KMS: they never leave it, and CloudTrail logs each use.
 
 The context of a data key is KMS's encryption context: authenticated, and readable in CloudTrail. A rotation uses `ReEncrypt`,
-in which the data key stays inside KMS. The KEK's name is its ARN; the versions that KMS itself makes of one are its own
-matter. https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
+which keeps the data key inside KMS. The KEK's name is its ARN; KMS manages the versions of one KEK by itself.
+https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
 """
 
 import asyncio
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 PROVIDER = "aws_kms"
 KMS_DAYS = 365
-"""How often KMS rotates a key for which no period was chosen."""
+"""KMS's default rotation period."""
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3.0, 5.0, 3
 _CHANGED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 _MISSING = frozenset({"NotFoundException", "DisabledException", "KMSInvalidStateException", "KeyUnavailableException"})
-"""What KMS answers for a key that is deleted, disabled or about to be deleted."""
+"""KMS's error codes for a key that is deleted, disabled or scheduled for deletion."""
 
 Answer = TypeVar("Answer")
 
 
 class AwsKms:
-    """The KMS key `key_id` (id, ARN or alias) is primary; any other one that the credentials may use can unwrap.
+    """The KMS key `key_id` (id, ARN or alias) as primary; any other key that the credentials may use can decrypt.
 
-    Raises KekUnavailable and SettingsError from `refresh`, which has to be awaited before anything else.
+    Await `refresh` before anything else; it raises KekUnavailable and SettingsError.
     """
 
     def __init__(self, client: "KMSClient", key_id: str) -> None:
@@ -48,80 +48,84 @@ class AwsKms:
         self._arn = key_id
 
     async def refresh(self) -> None:
-        """Find out the ARN of the primary key: an alias may have been pointed at another one."""
+        """Look up the ARN of the primary key: an alias may point at another one by now."""
         try:
             found = await self._call(self._key_id, lambda: self._client.describe_key(KeyId=self._key_id))
         except Undecryptable as error:
             raise SettingsError(f"the KMS key {self._key_id} cannot be used: {error}") from None
         self._arn = found["KeyMetadata"].get("Arn", self._key_id)
 
-    async def wrap(self, data_key: bytes, context: Context) -> bytes:
-        """See KekProvider."""
+    async def encrypt(self, data_key: bytes, context: Context) -> bytes:
+        """Implement KekProvider."""
         answer = await self._call(
             self._arn,
             lambda: self._client.encrypt(KeyId=self._arn, Plaintext=data_key, EncryptionContext=dict(context)),
         )
         return EncryptedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
 
-    async def unwrap(self, blob: bytes, context: Context) -> bytes:
-        """See KekProvider."""
-        wrapped = EncryptedDataKey.decode(blob, PROVIDER)
+    async def decrypt(self, blob: bytes, context: Context) -> bytes:
+        """Implement KekProvider."""
+        data_key = EncryptedDataKey.decode(blob, PROVIDER)
         answer = await self._call(
-            wrapped.kek,
+            data_key.kek,
             # Without the key's id KMS would take whichever key the ciphertext itself names.
             lambda: self._client.decrypt(
-                KeyId=wrapped.kek, CiphertextBlob=wrapped.ciphertext, EncryptionContext=dict(context)
+                KeyId=data_key.kek, CiphertextBlob=data_key.ciphertext, EncryptionContext=dict(context)
             ),
         )
         return answer["Plaintext"]
 
     async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
-        """See KekProvider."""
-        wrapped = EncryptedDataKey.decode(blob, PROVIDER)
-        source = wrapped.kek
+        """Implement KekProvider."""
+        data_key = EncryptedDataKey.decode(blob, PROVIDER)
+        source = data_key.kek
         try:
             answer = await self._call(
                 source,
                 lambda: self._client.re_encrypt(
                     SourceKeyId=source,
-                    CiphertextBlob=wrapped.ciphertext,
+                    CiphertextBlob=data_key.ciphertext,
                     SourceEncryptionContext=dict(context),
                     DestinationKeyId=self._arn,
                     DestinationEncryptionContext=dict(context),
                 ),
             )
         except KekUnavailable:
-            # Two keys are involved, and a refusal does not say which one it is about.
+            # Two keys are involved, and the error does not say which one is meant.
             await self._call(source, lambda: self._client.describe_key(KeyId=source))
             raise
         return EncryptedDataKey(PROVIDER, answer["KeyId"], answer["CiphertextBlob"]).encode()
 
-    async def renewal(self) -> Renewal:
-        """What KMS does by itself. A new KMS key would need rights over the account that the vault should not have."""
+    async def check_renewal(self) -> Renewal:
+        """Return KMS's own rotation. Creating KMS keys would need account rights that the vault should not have."""
         advice = f"turn on AWS KMS's own rotation of {self._arn}, or point the alias at a new key"
         try:
             status = await self._call(self._arn, lambda: self._client.get_key_rotation_status(KeyId=self._arn))
         except (KekUnavailable, Undecryptable):
-            return Renewal(f"{advice}, and let this service use it for GetKeyRotationStatus, so that it can see that")
+            return Renewal(
+                f"{advice}, and allow this service GetKeyRotationStatus on it, so that the vault can see that"
+            )
         days = status.get("RotationPeriodInDays", KMS_DAYS) if status.get("KeyRotationEnabled") else None
-        return Renewal(advice if days is None else f"AWS KMS changes it every {days} days only: choose fewer", days)
+        return Renewal(
+            advice if days is None else f"AWS KMS rotates it only every {days} days: choose a shorter period", days
+        )
 
     async def renew(self, now: datetime) -> None:
-        """See KekProvider."""
+        """Implement KekProvider."""
         raise CannotRenew(
-            "the vault makes no keys in AWS KMS: turn on its own rotation, or point the alias at a new key"
+            "the vault creates no keys in AWS KMS: turn on its own rotation, or point the alias at a new key"
         )
 
     def describe(self) -> KekDescription:
-        """See KekProvider."""
+        """Implement KekProvider."""
         return KekDescription(PROVIDER, self._arn, (self._arn,))
 
     def name_of(self, blob: bytes) -> str:
-        """See KekProvider."""
+        """Implement KekProvider."""
         return EncryptedDataKey.decode(blob, PROVIDER).kek
 
     async def _call(self, kek: str, call: Callable[[], Answer]) -> Answer:
-        """One call, in a thread: boto3 blocks. Its errors say what is wrong without what was sent."""
+        """Run one call in a thread, since boto3 blocks. The errors raised repeat nothing of what was sent."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -132,7 +136,7 @@ class AwsKms:
             raise KekUnavailable(f"AWS KMS does not answer: {type(error).__name__}") from None
         if code in _CHANGED:
             raise Undecryptable(
-                f"AWS KMS does not open a data key with {kek}: it was changed, moved, or wrapped for another tenant"
+                f"AWS KMS cannot decrypt a data key with {kek}: it was changed, moved, or encrypted for another tenant"
             )
         if code in _MISSING:
             raise KekMissing(kek, f"AWS KMS says {code}; enable it, or cancel its deletion, in the AWS console")
@@ -143,7 +147,7 @@ class AwsKms:
 
 
 def connect(key_id: str, *, region: str | None = None, endpoint_url: str | None = None) -> AwsKms:
-    """AWS KMS with the credentials that boto3 finds. Raises SettingsError where boto3 or a region is missing."""
+    """Connect to AWS KMS with the credentials that boto3 finds. Raises SettingsError without boto3 or a region."""
     try:
         import boto3
         from botocore.config import Config

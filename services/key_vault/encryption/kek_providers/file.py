@@ -1,7 +1,7 @@
-"""KEKs in a file: the default. Lines of `name base64url(32 bytes)`; the first one is primary.
+"""KEKs in a keyring file, the default: lines of `name base64url(32 bytes)`, the first one primary.
 
-The file is the whole protection of every key here, so it has to be its owner's alone. It is read again when a data key names a
-KEK that is not known: another process may have begun a rotation already.
+The file is all that protects the stored keys, so only its owner may read it. It is read again when a data key names an unknown
+KEK: another process may have started a rotation.
 """
 
 import os
@@ -37,7 +37,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Keyring:
-    """KEKs in memory, by name; `lines` is a keyring's text, and `source` is what to call it in a message.
+    """KEKs in memory, by name; `lines` is a keyring's text, and `source` its name in messages.
 
     Raises SettingsError for a text that is not a keyring.
     """
@@ -45,84 +45,84 @@ class Keyring:
     def __init__(self, lines: str, source: str, provider: str = PROVIDER) -> None:
         self._source = source
         self._provider = provider
-        self._keys = _parsed(lines, source)
+        self._keys = _parse(lines, source)
 
     async def refresh(self) -> None:
-        """Nothing can have changed."""
+        """Do nothing: this keyring cannot change."""
 
-    async def renewal(self) -> Renewal:
-        """See KekProvider."""
+    async def check_renewal(self) -> Renewal:
+        """Implement KekProvider."""
         return Renewal(obstacle=f"the vault cannot write {self._source}")
 
     async def renew(self, now: datetime) -> None:
-        """See KekProvider."""
+        """Implement KekProvider."""
         raise CannotRenew(f"the vault cannot write {self._source}")
 
-    async def wrap(self, data_key: bytes, context: Context) -> bytes:
-        """See KekProvider."""
+    async def encrypt(self, data_key: bytes, context: Context) -> bytes:
+        """Implement KekProvider."""
         name, nonce = self.describe().primary, os.urandom(_NONCE_BYTES)
         ciphertext = nonce + AESGCM(self._keys[name]).encrypt(nonce, data_key, context_bytes(context))
         return EncryptedDataKey(self._provider, name, ciphertext).encode()
 
-    async def unwrap(self, blob: bytes, context: Context) -> bytes:
-        """See KekProvider."""
-        wrapped = EncryptedDataKey.decode(blob, self._provider)
-        if wrapped.kek not in self._keys:
-            await self._look_again()
-        if (kek := self._keys.get(wrapped.kek)) is None:
-            raise KekMissing(wrapped.kek, f"put its line back into {self._source}")
-        nonce, ciphertext = wrapped.ciphertext[:_NONCE_BYTES], wrapped.ciphertext[_NONCE_BYTES:]
+    async def decrypt(self, blob: bytes, context: Context) -> bytes:
+        """Implement KekProvider."""
+        data_key = EncryptedDataKey.decode(blob, self._provider)
+        if data_key.kek not in self._keys:
+            await self._reload()
+        if (kek := self._keys.get(data_key.kek)) is None:
+            raise KekMissing(data_key.kek, f"put its line back into {self._source}")
+        nonce, ciphertext = data_key.ciphertext[:_NONCE_BYTES], data_key.ciphertext[_NONCE_BYTES:]
         try:
             return AESGCM(kek).decrypt(nonce, ciphertext, context_bytes(context))
         except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce or a tag
             raise Undecryptable(
-                f"a data key does not unwrap with the KEK {wrapped.kek!r} of {self._source}: that is"
+                f"a data key cannot be decrypted with the KEK {data_key.kek!r} of {self._source}: that is"
                 " another key of the same name, or the data key was changed or moved"
             ) from None
 
-    async def _look_again(self) -> None:
+    async def _reload(self) -> None:
         try:
             await self.refresh()
         except SettingsError as error:
             raise KekUnavailable(str(error)) from None
 
     async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
-        """See KekProvider."""
-        return await self.wrap(await self.unwrap(blob, context), context)
+        """Implement KekProvider."""
+        return await self.encrypt(await self.decrypt(blob, context), context)
 
     def describe(self) -> KekDescription:
-        """See KekProvider."""
+        """Implement KekProvider."""
         names = tuple(self._keys)
         return KekDescription(self._provider, names[0], names)
 
     def name_of(self, blob: bytes) -> str:
-        """See KekProvider."""
+        """Implement KekProvider."""
         return EncryptedDataKey.decode(blob, self._provider).kek
 
 
 class FileKeyring(Keyring):
-    """The keyring in a file. Raises SettingsError where it cannot be read, is open to others, or makes no sense."""
+    """The keyring in a file. Raises SettingsError for a file that is unreadable, malformed or readable by others."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         super().__init__(_read(file), f"the keyring {file}")
 
     async def refresh(self) -> None:
-        """Read the file again. A file that makes no sense leaves the keys as they are, and raises SettingsError."""
-        self._keys = _parsed(_read(self._file), self._source)
+        """Read the file again. A malformed file leaves the keys as they are, and raises SettingsError."""
+        self._keys = _parse(_read(self._file), self._source)
 
-    async def renewal(self) -> Renewal:
-        """See KekProvider."""
+    async def check_renewal(self) -> Renewal:
+        """Implement KekProvider."""
         writable = os.access(self._file.resolve().parent, os.W_OK)
         return Renewal(None if writable else f"the vault cannot write beside {self._source}")
 
     async def renew(self, now: datetime) -> None:
-        """A new first line, named after the day. The other lines stay. Raises CannotRenew, SettingsError.
+        """Add a first line, named after the day, and keep the others. Raises CannotRenew, SettingsError.
 
-        A person who edits the file in the same moment loses one of the two changes; who takes it up is told which keys there are.
+        Of this and an edit by a person at the same moment, one is lost.
         """
         text = _read(self._file)
-        line = f"{_new_name(now, _parsed(text, self._source))} {to_base64(os.urandom(KEK_BYTES))}\n"
+        line = f"{_new_name(now, _parse(text, self._source))} {to_base64(os.urandom(KEK_BYTES))}\n"
         try:
             _write(self._file.resolve(), line + text)
         except OSError as error:
@@ -131,8 +131,10 @@ class FileKeyring(Keyring):
 
 
 def environment_keyring(variables: Mapping[str, str], name: str = "KEYFERRY_KEKS") -> Keyring:
-    """A keyring from a variable, for trying things out. Raises SettingsError in production, where anybody who can see the
-    process's environment would have every key."""
+    """Read a keyring from an environment variable, for experiments.
+
+    Raises SettingsError in production, where anybody who can see the process's environment would have every KEK.
+    """
     if variables.get("KEYFERRY_ENV") == "prod":
         raise SettingsError(
             f"{name} is not taken from the environment while KEYFERRY_ENV is prod: put the lines into a file of mode 0600"
@@ -142,13 +144,13 @@ def environment_keyring(variables: Mapping[str, str], name: str = "KEYFERRY_KEKS
 
 
 def _new_name(now: datetime, taken: Mapping[str, bytes]) -> str:
-    """A name that says when. Names of lines that were taken out long ago are not given again by accident."""
+    """Return a name with the date, so that names of lines removed long ago are not reused."""
     day = f"k-{now:%Y-%m-%d}"
     return next(name for number in count(1) if (name := day if number == 1 else f"{day}.{number}") not in taken)
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole, for its owner only; on the disk before this returns, for nothing else has the KEK."""
+    """Replace a file atomically, mode 0600, and sync it to disk before returning: no other copy of the KEK exists."""
     draft = file.with_name(f".{file.name}.new")
     draft.unlink(missing_ok=True)
     try:
@@ -172,7 +174,7 @@ def _read(file: Path) -> str:
             mode = os.fstat(opened.fileno()).st_mode
             if mode & _OTHERS:
                 raise SettingsError(
-                    f"the keyring {file} can be used by others than its owner (mode {stat.S_IMODE(mode):04o}):"
+                    f"the keyring {file} is accessible to others than its owner (mode {stat.S_IMODE(mode):04o}):"
                     f" `chmod 600 {file}`, and rotate the KEK if anybody may have read it"
                 )
             return opened.read()
@@ -180,22 +182,22 @@ def _read(file: Path) -> str:
         raise SettingsError(f"cannot read the keyring {file}: {type(error).__name__}") from None
 
 
-def _parsed(text: str, source: str) -> dict[str, bytes]:
+def _parse(text: str, source: str) -> dict[str, bytes]:
     keys: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, kek = _line(line, f"{source}, line {number}")
+        name, kek = _parse_line(line, f"{source}, line {number}")
         if name in keys:
             raise SettingsError(f"{source}, line {number}: there are two KEKs called {name!r}; rename one")
         keys[name] = kek
     if not keys:
-        raise SettingsError(f"{source} holds no KEK: want lines of `name base64url(32 bytes)`, the primary first")
+        raise SettingsError(f"{source} holds no KEK: write lines of `name base64url(32 bytes)`, the primary first")
     return keys
 
 
-def _line(line: str, where: str) -> tuple[str, bytes]:
-    """A line's name and key. Errors repeat nothing of the line: what stands in the wrong place may be the secret."""
+def _parse_line(line: str, where: str) -> tuple[str, bytes]:
+    """Return a line's name and key. Errors repeat nothing of the line: a misplaced part may be the secret."""
     parts = line.split()
     if len(parts) != 2 or _NAME.fullmatch(parts[0]) is None:
         raise SettingsError(f"{where}: want a name (letters, digits, `.`, `_`, `-`), a space, and a KEK")

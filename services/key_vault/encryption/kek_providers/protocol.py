@@ -1,7 +1,7 @@
-"""What the vault asks of whatever holds its KEKs: a file, AWS KMS, or Vault's transit engine.
+"""The interface to what holds the KEKs: a keyring file, AWS KMS, or Vault's transit engine.
 
-A KEK never meets a provider key: it only wraps the tenants' data keys. A wrapped data key names who wrapped it and
-under which KEK, so that a rotation knows what is left and a missing KEK can be named.
+A KEK never meets a provider key: it only encrypts the tenants' data keys. An encrypted data key names its KEK provider and
+KEK, so that a rotation knows what is left and a missing KEK can be named.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ _VERSION = b"\x01"
 _LABEL = "keyferry/data-key/v1"
 
 Context = Mapping[str, str]
-"""What a data key is bound to: deployment, tenant and its id. Not secret; AWS writes it into its own audit log."""
+"""What a data key is bound to: deployment, tenant and its id. Not secret: AWS writes it to CloudTrail."""
 
 
 class KekMissing(Undecryptable):
-    """The KEK that wrapped a data key is not there. `name` is what it is called."""
+    """The KEK that encrypted a data key is missing. `name` is its name."""
 
     def __init__(self, name: str, advice: str) -> None:
         super().__init__(f"the KEK {name!r} is missing: {advice}")
@@ -28,26 +28,26 @@ class KekMissing(Undecryptable):
 
 
 class KekUnavailable(Exception):
-    """Whoever holds the KEKs does not answer, or does not let us; nothing is known about the data key."""
+    """The KEK provider does not respond, or denies access; nothing is known about the data key."""
 
 
 class CannotRenew(Exception):
-    """Whoever holds the KEKs makes no new one for the vault; the message says why, in words for the operator."""
+    """The KEK provider creates no new KEK for the vault; the message tells the operator why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """How a new primary KEK comes about."""
+    """How a new primary KEK can be created."""
 
     obstacle: str | None = None
-    """Why the vault cannot have one made; null where nothing is known to be in the way."""
-    own_days: int | None = None
-    """Every how many days the holder itself changes the key behind the name; null where it does not, or it is not known."""
+    """Why the vault cannot have one created; null where no reason is known."""
+    provider_rotation_days: int | None = None
+    """How often the KEK provider itself rotates the key behind the name; null where it does not, or it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class KekDescription:
-    """Who holds the KEKs, which one wraps new data keys, and which ones can unwrap."""
+    """The KEK provider, the KEK that encrypts new data keys, and the KEKs that can decrypt."""
 
     provider: str
     primary: str
@@ -55,55 +55,54 @@ class KekDescription:
 
 
 class KekProvider(Protocol):
-    """Wraps and unwraps data keys (32 bytes). `context` has to be the same both times.
+    """Encrypts and decrypts data keys (32 bytes) under the same `context`.
 
-    Every method that is awaited raises KekUnavailable; those that take a blob raise Undecryptable, of which
-    KekMissing is one.
+    Every method that is awaited raises KekUnavailable; those that take a blob raise Undecryptable (KekMissing is one).
     """
 
     async def refresh(self) -> None:
-        """Take up what has changed about the KEKs: a new primary one, a new version."""
+        """Load what changed about the KEKs: a new primary, a new version."""
 
-    async def wrap(self, data_key: bytes, context: Context) -> bytes:
-        """The data key, wrapped under the primary KEK."""
+    async def encrypt(self, data_key: bytes, context: Context) -> bytes:
+        """Encrypt a data key under the primary KEK."""
 
-    async def unwrap(self, blob: bytes, context: Context) -> bytes:
-        """The data key in a blob."""
+    async def decrypt(self, blob: bytes, context: Context) -> bytes:
+        """Return the data key in a blob."""
 
     async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
-        """The same data key, wrapped under the primary KEK."""
+        """Return the same data key encrypted under the primary KEK."""
 
-    async def renewal(self) -> Renewal:
-        """Whether `renew` can do anything."""
+    async def check_renewal(self) -> Renewal:
+        """Return whether `renew` can create a KEK."""
 
     async def renew(self, now: datetime) -> None:
-        """Make a new primary KEK, and take it up. The former ones still unwrap. Raises CannotRenew.
+        """Create a new primary KEK and load it; the former ones still decrypt. Raises CannotRenew.
 
-        What it made is there for good before this returns, so that nothing is ever wrapped by a KEK that gets lost.
+        The new KEK is durable before this returns, so that nothing is ever encrypted under a KEK that gets lost.
         """
 
     def describe(self) -> KekDescription:
-        """What is known of the KEKs as of the last refresh; no secrets."""
+        """Return the KEKs' names as of the last refresh; no secrets."""
 
     def name_of(self, blob: bytes) -> str:
-        """The KEK that wrapped a blob, spelled as in `describe`. Raises Undecryptable for what is no blob."""
+        """Return the KEK that encrypted a blob, as named by `describe`. Raises Undecryptable for a malformed blob."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedDataKey:
-    """A wrapped data key as it is stored: who wrapped it, under which KEK, and the ciphertext."""
+    """An encrypted data key as it is stored: KEK provider, KEK, and the ciphertext."""
 
     provider: str
     kek: str
     ciphertext: bytes
 
     def encode(self) -> bytes:
-        """The bytes to store."""
+        """Return the bytes to store."""
         return _VERSION + frame(self.provider, self.kek, self.ciphertext)
 
     @classmethod
     def decode(cls, blob: bytes, provider: str) -> "EncryptedDataKey":
-        """A stored blob. Raises Undecryptable when it is none, or not one of `provider`."""
+        """Parse a stored blob. Raises Undecryptable when it is malformed or of another KEK provider than `provider`."""
         provider_name, kek, ciphertext = _parts(blob)
         found = cls(provider_name.decode(errors="replace"), kek.decode(errors="replace"), ciphertext)
         if found.provider != provider:
@@ -112,18 +111,18 @@ class EncryptedDataKey:
 
 
 def context_bytes(context: Context) -> bytes:
-    """A context as additional data: the same mapping gives the same bytes, two mappings never do."""
+    """Return a context as additional data: the same bytes for equal mappings, different bytes for any others."""
     return frame(_LABEL, *(part for name in sorted(context) for part in (name, context[name])))
 
 
 def _parts(blob: bytes) -> tuple[bytes, bytes, bytes]:
     if blob[:1] != _VERSION:
-        raise Undecryptable("a wrapped data key is cut off, or of a format that this build does not know")
+        raise Undecryptable("an encrypted data key is cut off, or of a format that this build does not know")
     rest, parts = blob[1:], []
     while len(rest) >= 4:
         length = int.from_bytes(rest[:4], "big")
         parts.append(rest[4 : 4 + length])
         rest = rest[4 + length :] if len(rest) >= 4 + length else b"?"
     if rest or len(parts) != 3:
-        raise Undecryptable("a wrapped data key is cut off or was changed")
+        raise Undecryptable("an encrypted data key is cut off or was changed")
     return parts[0], parts[1], parts[2]

@@ -1,9 +1,9 @@
 """KEKs in the transit engine of HashiCorp Vault or OpenBao: they never leave it.
 
-The context of a data key goes along as associated data, so the engine's key has to be of an AEAD type, such as `aes256-gcm96`. A
-KEK is a version of the engine's key, `name:v3`; rotating it there makes a new primary one here. The engine's own
-`rewrap` takes no associated data (https://github.com/hashicorp/vault/issues/31791), so a rotation here is a decryption and an
-encryption, and the data key passes through this process as it does for every use.
+The context of a data key is passed as associated data, so the engine's key has to be of an AEAD type, such as `aes256-gcm96`. A
+KEK is a version of the engine's key, `name:v3`; rotating it there creates a new primary here. The engine's re-encryption
+endpoint takes no associated data (https://github.com/hashicorp/vault/issues/31791), so a rotation here is a decryption and
+an encryption, and the data key passes through this process as it does for every use.
 """
 
 import asyncio
@@ -38,23 +38,23 @@ Answer = TypeVar("Answer")
 
 
 class Engine(Protocol):
-    """The calls of the transit engine that are needed. Their errors are those of `hvac` and `requests`."""
+    """The calls of the transit engine that are needed. They raise the errors of `hvac` and `requests`."""
 
     def encrypt(self, name: str, plaintext: bytes, associated_data: bytes) -> str:
-        """The ciphertext, `vault:v<version>:<base64>`."""
+        """Return the ciphertext, `vault:v<version>:<base64>`."""
 
     def decrypt(self, name: str, ciphertext: str, associated_data: bytes) -> bytes:
-        """The plaintext."""
+        """Return the plaintext."""
 
     def versions(self, name: str) -> tuple[int, int]:
-        """The oldest version that decrypts, and the newest one."""
+        """Return the oldest version that decrypts, and the newest."""
 
     def rotate(self, name: str) -> None:
-        """Make a new version."""
+        """Create a new version."""
 
 
 class VaultTransit:
-    """The engine's key `key_name`, its newest version primary. `refresh` has to be awaited before anything else."""
+    """The engine's key `key_name`, its newest version primary. Await `refresh` before anything else."""
 
     def __init__(self, engine: Engine, key_name: str) -> None:
         self._engine = engine
@@ -62,7 +62,7 @@ class VaultTransit:
         self._oldest, self._newest = 1, 1
 
     async def refresh(self) -> None:
-        """Find out which versions there are. Raises SettingsError for a key that does not exist."""
+        """Look up the key's versions. Raises SettingsError for a key that does not exist."""
         try:
             self._oldest, self._newest = await self._call(lambda: self._engine.versions(self._key_name))
         except Undecryptable:
@@ -70,17 +70,17 @@ class VaultTransit:
                 f"the transit engine has no key {self._key_name!r}: make one with `vault write -f transit/keys/{self._key_name}`"
             ) from None
 
-    async def wrap(self, data_key: bytes, context: Context) -> bytes:
-        """See KekProvider."""
+    async def encrypt(self, data_key: bytes, context: Context) -> bytes:
+        """Implement KekProvider."""
         data = context_bytes(context)
         ciphertext = await self._call(lambda: self._engine.encrypt(self._key_name, data_key, data))
         return EncryptedDataKey(PROVIDER, self._kek_of(ciphertext), ciphertext.encode()).encode()
 
-    async def unwrap(self, blob: bytes, context: Context) -> bytes:
-        """See KekProvider."""
-        wrapped = EncryptedDataKey.decode(blob, PROVIDER)
-        key_name, _, version = wrapped.kek.rpartition(":v")
-        ciphertext, data = wrapped.ciphertext.decode(errors="replace"), context_bytes(context)
+    async def decrypt(self, blob: bytes, context: Context) -> bytes:
+        """Implement KekProvider."""
+        data_key = EncryptedDataKey.decode(blob, PROVIDER)
+        key_name, _, version = data_key.kek.rpartition(":v")
+        ciphertext, data = data_key.ciphertext.decode(errors="replace"), context_bytes(context)
         try:
             return await self._call(lambda: self._engine.decrypt(key_name, ciphertext, data))
         except Undecryptable:
@@ -88,15 +88,15 @@ class VaultTransit:
             raise
 
     async def re_encrypt(self, blob: bytes, context: Context) -> bytes:
-        """See KekProvider."""
-        return await self.wrap(await self.unwrap(blob, context), context)
+        """Implement KekProvider."""
+        return await self.encrypt(await self.decrypt(blob, context), context)
 
-    async def renewal(self) -> Renewal:
-        """See KekProvider."""
+    async def check_renewal(self) -> Renewal:
+        """Implement KekProvider."""
         return Renewal()
 
     async def renew(self, now: datetime) -> None:
-        """A new version of the engine's key. Raises CannotRenew where the token may not make one."""
+        """Create a new version of the engine's key. Raises CannotRenew where the token may not."""
         from hvac.exceptions import Forbidden  # type: ignore[import-untyped]
 
         def rotate() -> None:
@@ -115,12 +115,12 @@ class VaultTransit:
         await self.refresh()
 
     def describe(self) -> KekDescription:
-        """See KekProvider."""
+        """Implement KekProvider."""
         names = tuple(f"{self._key_name}:v{version}" for version in range(self._newest, self._oldest - 1, -1))
         return KekDescription(PROVIDER, names[0], names)
 
     def name_of(self, blob: bytes) -> str:
-        """See KekProvider."""
+        """Implement KekProvider."""
         return EncryptedDataKey.decode(blob, PROVIDER).kek
 
     def _kek_of(self, ciphertext: str) -> str:
@@ -128,7 +128,7 @@ class VaultTransit:
         return f"{self._key_name}:{version}"
 
     async def _require(self, key_name: str, version: str) -> None:
-        """Raises KekMissing where the engine does not have this version of a key, or may not use it any more."""
+        """Raise KekMissing where the engine does not have this version of a key, or may no longer use it."""
         name = f"{key_name}:v{version}"
         try:
             oldest, newest = await self._call(lambda: self._engine.versions(key_name))
@@ -140,7 +140,7 @@ class VaultTransit:
             )
 
     async def _call(self, call: Callable[[], Answer]) -> Answer:
-        """One call, in a thread: hvac blocks. The status decides what an error means, never its words."""
+        """Run one call in a thread, since hvac blocks. Errors are classified by status, never by message."""
         from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
         from requests.exceptions import RequestException
 
@@ -148,18 +148,20 @@ class VaultTransit:
             return await asyncio.to_thread(call)
         except (InvalidRequest, InvalidPath):
             raise Undecryptable(
-                "the transit engine does not open a data key: it was changed, moved, or wrapped for another tenant"
+                "the transit engine cannot decrypt a data key: it was changed, moved, or encrypted for another tenant"
             ) from None
         except (VaultError, RequestException, SettingsError) as error:
             raise KekUnavailable(
-                f"the transit engine does not do what is needed ({type(error).__name__}): check its address, that it is"
+                f"the transit engine is not available ({type(error).__name__}): check its address, that it is"
                 " unsealed, and that the token may encrypt and decrypt with the key and read it"
             ) from None
 
 
 class HvacEngine:
-    """The transit engine at `mount_point` of the server at `url`, through hvac. The token is read from its file each time:
-    an agent beside the vault renews it there."""
+    """The transit engine at `mount_point` of the server at `url`, through hvac.
+
+    The token is read from its file for each call, because an agent renews it there.
+    """
 
     def __init__(
         self, url: str, token_file: Path, *, mount_point: str = "transit", ca_file: Path | None = None
@@ -172,8 +174,8 @@ class HvacEngine:
         self._mount_point = mount_point
 
     def encrypt(self, name: str, plaintext: bytes, associated_data: bytes) -> str:
-        """See Engine."""
-        answer = self._client_now().secrets.transit.encrypt_data(
+        """Implement Engine."""
+        answer = self._authenticated_client().secrets.transit.encrypt_data(
             name=name,
             plaintext=_base64(plaintext),
             associated_data=_base64(associated_data),
@@ -182,8 +184,8 @@ class HvacEngine:
         return str(answer["data"]["ciphertext"])
 
     def decrypt(self, name: str, ciphertext: str, associated_data: bytes) -> bytes:
-        """See Engine."""
-        answer = self._client_now().secrets.transit.decrypt_data(
+        """Implement Engine."""
+        answer = self._authenticated_client().secrets.transit.decrypt_data(
             name=name,
             ciphertext=ciphertext,
             associated_data=_base64(associated_data),
@@ -192,19 +194,19 @@ class HvacEngine:
         try:
             return base64.b64decode(str(answer["data"]["plaintext"]), validate=True)
         except binascii.Error:
-            raise Undecryptable("the transit engine answers with what is not base64") from None
+            raise Undecryptable("the transit engine returned invalid base64") from None
 
     def versions(self, name: str) -> tuple[int, int]:
-        """See Engine."""
-        answer = self._client_now().secrets.transit.read_key(name=name, mount_point=self._mount_point)
-        facts: dict[str, JsonValue] = answer["data"]
-        return int(str(facts["min_decryption_version"])), int(str(facts["latest_version"]))
+        """Implement Engine."""
+        answer = self._authenticated_client().secrets.transit.read_key(name=name, mount_point=self._mount_point)
+        properties: dict[str, JsonValue] = answer["data"]
+        return int(str(properties["min_decryption_version"])), int(str(properties["latest_version"]))
 
     def rotate(self, name: str) -> None:
-        """See Engine."""
-        self._client_now().secrets.transit.rotate_key(name=name, mount_point=self._mount_point)
+        """Implement Engine."""
+        self._authenticated_client().secrets.transit.rotate_key(name=name, mount_point=self._mount_point)
 
-    def _client_now(self) -> "hvac.Client":
+    def _authenticated_client(self) -> "hvac.Client":
         self._client.token = read_secret(self._token_file).reveal()
         return self._client
 
@@ -212,7 +214,7 @@ class HvacEngine:
 def connect(
     url: str, key_name: str, token_file: Path, *, mount_point: str = "transit", ca_file: Path | None = None
 ) -> VaultTransit:
-    """The transit engine's key `key_name`. Raises SettingsError where hvac is missing."""
+    """Connect to the transit engine's key `key_name`. Raises SettingsError where hvac is missing."""
     try:
         engine = HvacEngine(url, token_file, mount_point=mount_point, ca_file=ca_file)
     except ImportError:

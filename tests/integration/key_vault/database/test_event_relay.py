@@ -15,7 +15,7 @@ from keyferry.contracts.key import KeyChange, KeyChanged
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.database.event_outbox import EventRelay, enqueue_event
 from services.key_vault.database.tables import audit_sequence, event_outbox
-from services.key_vault.keys.store import Act
+from services.key_vault.database.transaction import Act
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
@@ -109,7 +109,7 @@ async def writing(vault: VaultDatabase, target: str) -> AsyncIterator[AsyncTrans
 
 
 async def act(vault: VaultDatabase, number: int) -> None:
-    await vault.store.act(Act("operator", "key.list", "acme", f"target-{number}"))
+    await vault.stores.database.audit(Act("operator", "key.list", "acme", f"target-{number}"))
 
 
 async def test_what_is_committed_is_published_when_the_relay_is_woken(

@@ -1,16 +1,16 @@
-"""The step from the release before: what is stored stays, and what cannot be known is taken to be old."""
+"""The migration on an empty database: the stores read rows that leave out every column with a default."""
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
-import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.postgres import migrate
-from keyferry.contracts.secret import Secret
+from deploy.postgres.migrate import migrate
+from services.key_vault.database.transaction import Database
+from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.store import KeyStore
+from services.key_vault.maintenance.kek_age_store import KekAgeStore
 from tests.support.servers.postgres import shared_postgres
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -22,48 +22,34 @@ KEY = """
             '{}', 100, 1, false, '{}', 'sk-…A9f2', '0123456789abcdef', %s, 'operator')
 """
 DATA_KEY = """
-    INSERT INTO key_vault.data_keys (data_key_id, tenant, wrapped, kek, is_primary, created_at)
-    VALUES (%s, %s, '\\x00', %s, true, %s)
+    INSERT INTO key_vault.data_keys (data_key_id, tenant, encrypted_key, kek, is_primary)
+    VALUES (%s, %s, '\\x00', %s, true)
 """
 RECORD = (
     "INSERT INTO key_vault.key_records (key_id, version, data_key_id, record) VALUES ('key_0001', 2, 'dek_1', '\\x01')"
 )
+KEK_AGE = "INSERT INTO key_vault.kek_ages (kek, since) VALUES ('k1', %s)"
 
 
-@pytest.fixture
-def admin_url() -> Secret:
-    return shared_postgres().new_database()
-
-
-def migrated(admin_url: Secret, folder: Path, last: str) -> str:
-    """libpq's URL of the vault's tables, which are those of revision `last`."""
-    root = folder / f"until-{last}"
-    versions = migrate.versions_dir("key_vault", root)
-    versions.mkdir(parents=True)
-    for file in migrate.versions_dir("key_vault").glob("*.py"):
-        if file.name[:4] <= last:
-            shutil.copy(file, versions)
-    files = migrate.migrate(admin_url, folder / "secrets", services=["key_vault"], services_root=root)
-    return files["key_vault"].read_text()
-
-
-async def test_the_step_to_ages_keeps_what_is_stored(admin_url: Secret, tmp_path: Path) -> None:
-    url = migrated(admin_url, tmp_path, "0003").replace("postgresql+psycopg", "postgresql")
-    with psycopg.connect(url) as connection:
-        connection.execute(DATA_KEY, ("dek_1", "acme", "k1", NOW - timedelta(days=9)))
-        connection.execute(DATA_KEY, ("dek_2", "globex", "k1", NOW - timedelta(days=3)))
-        connection.execute(DATA_KEY, ("dek_3", "initech", "k2", NOW))
+async def test_rows_with_default_values_can_be_read(tmp_path: Path) -> None:
+    url_files = migrate(shared_postgres().new_database(), tmp_path / "secrets", services=["key_vault"])
+    url = url_files["key_vault"].read_text()
+    with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
+        connection.execute(DATA_KEY, ("dek_1", "acme", "k1"))
+        connection.execute(DATA_KEY, ("dek_2", "globex", "k1"))
+        connection.execute(DATA_KEY, ("dek_3", "initech", "k2"))
         connection.execute(KEY, (NOW - timedelta(days=5),))
         connection.execute(RECORD)
-    engine = create_async_engine(migrated(admin_url, tmp_path, "0004"))
+        connection.execute(KEK_AGE, (NOW - timedelta(days=9),))
+    engine = create_async_engine(url)
     try:
-        store = KeyStore(engine)
-        key = await store.get("acme", "key_0001")
+        database = Database(engine)
+        key = await KeyStore(database).get("acme", "key_0001")
         assert key is not None
         assert (key.version, key.created_at) == (2, NOW - timedelta(days=5))
         assert (key.rotated_at, key.rotated_by, key.rotation_due, key.credit_low) == (None, None, False, False)
-        assert await store.sealed("acme", "key_0001", 2) is not None
-        terms = {term.kek: term.since for term in await store.terms_in_use("k2", NOW + timedelta(days=1))}
-        assert terms == {"k1": NOW - timedelta(days=9), "k2": NOW}
+        assert await RecordStore(database).get("acme", "key_0001", 2) is not None
+        ages = {age.kek: age.since for age in await KekAgeStore(database).track("k2", NOW)}
+        assert ages == {"k1": NOW - timedelta(days=9), "k2": NOW}
     finally:
         await engine.dispose()

@@ -32,9 +32,13 @@ from keyferry.contracts.secret import Secret
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.schema_check import VERSION_TABLE
-from services.key_vault.database.tables import SCHEMA, event_outbox, metadata, provider_keys
-from services.key_vault.keys.store import Act, Conflict, DuplicateKey, EncryptedRecord, KeyStore, Nonce, Replayed
+from services.key_vault.database.errors import Conflict, DuplicateKey
+from services.key_vault.database.tables import SCHEMA, EncryptedRecord, event_outbox, metadata, provider_keys
+from services.key_vault.database.transaction import Act, Database
+from services.key_vault.keys.store import KeyStore
+from services.key_vault.leases.store import Nonce, Replayed
 from services.key_vault.leases.worker_store import WorkerStore
+from services.key_vault.maintenance.shredding import shred_tenant
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase, act, provider_key
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -85,8 +89,8 @@ async def rotate(vault: VaultDatabase, key: ProviderKey, *, revert_until: dateti
             "fingerprint": vault.encryption.fingerprint(key.tenant, secret),
         }
     )
-    sealed = await vault.encryption.keep(key.tenant, key.provider, key.key_id, after.version, key.origin, secret)
-    return await vault.store.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
+    sealed = await vault.encryption.encrypt(key, secret)
+    return await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
 
 
 async def test_the_migration_makes_the_tables_that_the_store_uses(vault: VaultDatabase) -> None:
@@ -126,25 +130,25 @@ async def test_a_key_comes_back_as_it_was_stored(vault: VaultDatabase) -> None:
         next_test_at=NOW + timedelta(days=7),
         over_limit=True,
     )
-    sealed = await vault.encryption.keep("acme", key.provider, key.key_id, 1, key.origin, Secret("sk-1"))
-    await vault.store.insert(key, sealed, act("key.add", key), "Added.")
-    assert await vault.store.get("acme", key.key_id) == key
-    assert await vault.store.sealed("acme", key.key_id, 1) == sealed
-    assert await vault.store.of_fingerprint("acme", key.provider, key.fingerprint) == key
+    sealed = await vault.encryption.encrypt(key, Secret("sk-1"))
+    await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+    assert await vault.stores.keys.get("acme", key.key_id) == key
+    assert await vault.stores.records.get("acme", key.key_id, 1) == sealed
+    assert await vault.stores.keys.find_by_fingerprint("acme", key.provider, key.fingerprint) == key
 
 
 async def test_nobody_reaches_another_tenants_key(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
-    assert await vault.store.get("other", key.key_id) is None
-    assert await vault.store.sealed("other", key.key_id, 1) is None
-    assert await vault.store.of_fingerprint("other", key.provider, key.fingerprint) is None
-    assert await vault.store.for_lease("other", key.key_id, act("key.lease", key), nonce()) is None
-    assert await vault.store.of_tenant("other") == []
+    assert await vault.stores.keys.get("other", key.key_id) is None
+    assert await vault.stores.records.get("other", key.key_id, 1) is None
+    assert await vault.stores.keys.find_by_fingerprint("other", key.provider, key.fingerprint) is None
+    assert await vault.stores.leases.lease("other", key.key_id, act("key.lease", key), nonce()) is None
+    assert await vault.stores.keys.list_for_tenant("other") == []
     stolen = key.model_copy(update={"tenant": "other"})
     with pytest.raises(Conflict):
-        await vault.store.update(stolen, stolen, act("key.edit", key), KeyChange.EDITED, "Edited.")
+        await vault.stores.keys.update(stolen, stolen, act("key.edit", key), KeyChange.EDITED, "Edited.")
     with pytest.raises(Conflict):
-        await vault.store.delete(stolen, act("key.remove", key), "Removed.")
+        await vault.stores.keys.delete(stolen, act("key.remove", key), "Removed.")
 
 
 async def test_keys_stand_in_the_order_in_which_they_are_used(vault: VaultDatabase) -> None:
@@ -154,10 +158,10 @@ async def test_keys_stand_in_the_order_in_which_they_are_used(vault: VaultDataba
 
     keys = [at(20, 0), at(10, 5), at(10, 1), at(30, 0)]
     for key in keys:
-        sealed = await vault.encryption.keep("acme", key.provider, key.key_id, 1, key.origin, Secret("sk"))
-        await vault.store.insert(key, sealed, act("key.add", key), "Added.")
-    assert await vault.store.of_tenant("acme") == [keys[2], keys[1], keys[0], keys[3]]
-    assert {key.key_id for key in await vault.store.all_tenants_keys()} == {key.key_id for key in keys}
+        sealed = await vault.encryption.encrypt(key, Secret("sk"))
+        await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+    assert await vault.stores.keys.list_for_tenant("acme") == [keys[2], keys[1], keys[0], keys[3]]
+    assert {key.key_id for key in await vault.stores.keys.list_all()} == {key.key_id for key in keys}
 
 
 async def test_adding_tells_the_view_the_tenant_and_the_audit_together(vault: VaultDatabase) -> None:
@@ -169,16 +173,16 @@ async def test_adding_tells_the_view_the_tenant_and_the_audit_together(vault: Va
     assert (changed.key_id, changed.change, changed.status) == (key.key_id, KeyChange.ADDED, KeyStatus.VALID)
     assert isinstance(audit, UncountedAuditEvent)
     assert (audit.action, audit.target, audit.actor) == ("key.add", key.key_id, "operator")
-    assert await vault.store.view_contents() == {"provider_keys": {f"acme.{key.key_id}": facts.encode()}}
+    assert await vault.stores.keys.view_contents() == {"provider_keys": {f"acme.{key.key_id}": facts.encode()}}
 
 
 async def test_a_change_that_fails_tells_nobody(vault: VaultDatabase) -> None:
     key, secret = await vault.add("acme")
     told = len(said(vault))
     twin = provider_key("acme", fingerprint=key.fingerprint)
-    sealed = await vault.encryption.keep("acme", twin.provider, twin.key_id, 1, twin.origin, secret)
+    sealed = await vault.encryption.encrypt(twin, secret)
     with pytest.raises(DuplicateKey, match=key.key_id) as caught:
-        await vault.store.insert(twin, sealed, act("key.add", twin), "Added.")
+        await vault.stores.keys.insert(twin, sealed, act("key.add", twin), "Added.")
     assert caught.value.key_id == key.key_id
     assert len(said(vault)) == told
 
@@ -187,7 +191,9 @@ async def test_an_act_does_not_wait_for_another_that_is_not_committed_yet(vault:
     async with vault.engine.connect() as connection, connection.begin() as transaction:
         await enqueue_event(connection, event_outbox, AUDIT, "aud_open", b'{"open":true}', counted=True)
         async with asyncio.timeout(10):
-            await vault.store.act(Act("operator", "key.add", "acme", "openai", AuditOutcome.REFUSED, {"why": "no"}))
+            await vault.stores.database.audit(
+                Act("operator", "key.add", "acme", "openai", AuditOutcome.REFUSED, {"why": "no"})
+            )
         assert [event.action for event in audited(vault)] == ["key.add"]
         await transaction.rollback()
 
@@ -198,15 +204,15 @@ async def test_of_two_who_add_the_same_key_at_once_one_is_told_so(vault: VaultDa
 
     async def add() -> bool:
         key = provider_key("acme", fingerprint=fingerprint)
-        sealed = await vault.encryption.keep("acme", key.provider, key.key_id, 1, key.origin, secret)
+        sealed = await vault.encryption.encrypt(key, secret)
         try:
-            await vault.store.insert(key, sealed, act("key.add", key), "Added.")
+            await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
         except DuplicateKey:
             return False
         return True
 
     assert sorted(await asyncio.gather(*(add() for _ in range(8)))) == [False] * 7 + [True]
-    assert len(await vault.store.of_tenant("acme")) == 1
+    assert len(await vault.stores.keys.list_for_tenant("acme")) == 1
 
 
 async def test_of_two_who_change_a_key_at_once_one_has_to_read_it_again(vault: VaultDatabase) -> None:
@@ -215,7 +221,7 @@ async def test_of_two_who_change_a_key_at_once_one_has_to_read_it_again(vault: V
 
     async def change(after: ProviderKey) -> bool:
         try:
-            await vault.store.update(key, after, act("key.edit", key), KeyChange.EDITED, "Edited.")
+            await vault.stores.keys.update(key, after, act("key.edit", key), KeyChange.EDITED, "Edited.")
         except Conflict:
             return False
         return True
@@ -225,39 +231,39 @@ async def test_of_two_who_change_a_key_at_once_one_has_to_read_it_again(vault: V
 
 async def test_a_change_does_not_collide_with_what_the_ledger_says_meanwhile(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
-    await vault.store.spend(spending(key, "2026-03", "1.5"))
+    await vault.stores.keys.record_spend(spending(key, "2026-03", "1.5"))
     apply_edit = key.model_copy(update={"label": "renamed"})
-    after = await vault.store.update(key, apply_edit, act("key.edit", key), KeyChange.EDITED, "Edited.")
+    after = await vault.stores.keys.update(key, apply_edit, act("key.edit", key), KeyChange.EDITED, "Edited.")
     assert (after.label, after.spent_usd, after.last_used_at) == ("renamed", Decimal("1.5"), NOW)
-    assert await vault.store.get("acme", key.key_id) == after
+    assert await vault.stores.keys.get("acme", key.key_id) == after
 
 
 async def test_a_removed_key_leaves_nothing_but_its_traces(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
-    await vault.store.delete(key, act("key.remove", key), "Removed.")
-    assert await vault.store.get("acme", key.key_id) is None
+    await vault.stores.keys.delete(key, act("key.remove", key), "Removed.")
+    assert await vault.stores.keys.get("acme", key.key_id) is None
     assert vault.rows("SELECT * FROM key_vault.key_records") == []
     assert viewed(vault)[-1] == (f"acme.{key.key_id}", None)
     assert [event.action for event in audited(vault)] == ["key.add", "key.remove"]
     with pytest.raises(Conflict, match="gone already"):
-        await vault.store.delete(key, act("key.remove", key), "Removed.")
+        await vault.stores.keys.delete(key, act("key.remove", key), "Removed.")
 
 
 async def test_a_rotation_keeps_the_version_before_it_and_no_older_one(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     second = await rotate(vault, key, revert_until=NOW)
     assert await records_of(vault, key) == [1, 2]
-    former = await vault.store.former(second)
+    former = await vault.stores.records.get_former(second)
     assert former is not None
     assert former.version == 1
     third = await rotate(vault, second, revert_until=NOW + timedelta(days=1))
     assert await records_of(vault, key) == [2, 3]
-    assert await vault.store.overlap_over(NOW, 10) == []
-    assert await vault.store.overlap_over(NOW + timedelta(days=1), 10) == [third]
+    assert await vault.stores.keys.list_revert_expired(NOW, 10) == []
+    assert await vault.stores.keys.list_revert_expired(NOW + timedelta(days=1), 10) == [third]
     alone = third.model_copy(update={"revert_until": None})
-    await vault.store.update(third, alone, act("key.edit", key), KeyChange.EDITED, "The overlap is over.")
+    await vault.stores.keys.update(third, alone, act("key.edit", key), KeyChange.EDITED, "The overlap is over.")
     assert await records_of(vault, key) == [3]
-    assert await vault.store.former(alone) is None
+    assert await vault.stores.records.get_former(alone) is None
 
 
 async def test_a_rotation_without_overlap_keeps_nothing_before_it(vault: VaultDatabase) -> None:
@@ -270,33 +276,33 @@ async def test_a_key_is_not_rotated_to_another_one_of_the_same_tenant(vault: Vau
     key, _ = await vault.add("acme")
     other, secret = await vault.add("acme")
     after = key.model_copy(update={"version": 2, "fingerprint": other.fingerprint})
-    sealed = await vault.encryption.keep("acme", key.provider, key.key_id, 2, key.origin, secret)
+    sealed = await vault.encryption.encrypt(after, secret)
     with pytest.raises(DuplicateKey, match=other.key_id):
-        await vault.store.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
+        await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
     assert await records_of(vault, key) == [1]
 
 
 async def test_a_lease_is_written_down_with_what_was_leased(vault: VaultDatabase) -> None:
     key, secret = await vault.add("acme")
     leasing = replace(act("key.lease", key), actor="provider-worker-1")
-    leased = await vault.store.for_lease("acme", key.key_id, leasing, nonce())
+    leased = await vault.stores.leases.lease("acme", key.key_id, leasing, nonce())
     assert leased is not None
     assert leased.key == key
-    assert await vault.restarted().encryption.open(leased.key, leased.sealed, leased.data_key) == secret
+    assert await vault.restarted().encryption.decrypt(leased.key, leased.record, leased.data_key) == secret
     last = audited(vault)[-1]
     assert (last.action, last.actor, last.details) == (
         "key.lease",
         "provider-worker-1",
         {"provider": "openai", "version": "1"},
     )
-    assert await vault.store.for_lease("acme", "key_unknown", act("key.lease", key), nonce()) is None
+    assert await vault.stores.leases.lease("acme", "key_unknown", act("key.lease", key), nonce()) is None
     assert audited(vault)[-1] == last
 
 
 async def test_a_lease_request_is_good_once(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     same = nonce()
-    leases = [vault.store.for_lease("acme", key.key_id, act("key.lease", key), same) for _ in range(5)]
+    leases = [vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), same) for _ in range(5)]
     results = await asyncio.gather(*leases, return_exceptions=True)
     assert [type(result) for result in results].count(Replayed) == 4
     assert len(audited(vault)) == 2
@@ -313,7 +319,7 @@ async def test_a_lease_is_not_made_of_a_key_that_changed_after_it_was_looked_at(
         vault.execute("UPDATE key_vault.provider_keys SET status = 'disabled'")
 
     with pytest.raises(LookupError):
-        await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce(), check)
+        await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce(), check)
     assert seen == [KeyStatus.VALID, KeyStatus.DISABLED]
     assert [event.action for event in audited(vault)] == ["key.add"]
     assert vault.rows("SELECT * FROM key_vault.lease_nonces") == []
@@ -327,7 +333,7 @@ async def test_a_lease_of_a_key_that_only_was_used_meanwhile_is_made_of_the_key_
         if month := next(months, None):
             vault.execute("UPDATE key_vault.provider_keys SET spend_month = %s, last_used_at = %s", month, NOW)
 
-    leased = await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce(), check)
+    leased = await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce(), check)
     assert leased is not None
     assert leased.key.last_used_at == NOW
     assert [event.action for event in audited(vault)] == ["key.add", "key.lease"]
@@ -337,7 +343,7 @@ async def test_a_lease_waits_for_whoever_is_changing_the_key_and_goes_by_what_co
     key, _ = await vault.add("acme")
     async with vault.engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(delete(provider_keys).where(provider_keys.c.key_id == key.key_id))
-        lease = asyncio.create_task(vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce()))
+        lease = asyncio.create_task(vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce()))
         waiting = (
             "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)"
             " WHERE NOT granted AND datname = current_database()"
@@ -353,13 +359,13 @@ async def test_a_lease_waits_for_whoever_is_changing_the_key_and_goes_by_what_co
 async def test_a_lease_finds_a_server_that_came_back(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     for _ in range(3):
-        assert await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
+        assert await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
     vault.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
     with pytest.raises(DatabaseUnavailable):
-        await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce())
-    assert await vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
+        await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce())
+    assert await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
 
 
 def registration(worker_id: str, instance_id: str, not_after: datetime) -> WorkerRegistration:
@@ -375,22 +381,22 @@ def registration(worker_id: str, instance_id: str, not_after: datetime) -> Worke
 
 async def test_workers_are_known_until_their_registration_runs_out(vault: VaultDatabase) -> None:
     moment = NOW
-    store = WorkerStore(vault.engine, lambda: moment)
+    workers = WorkerStore(Database(vault.engine, lambda: moment))
     first = registration("provider-worker-1", "boot_1", NOW + timedelta(minutes=10))
     second = registration("provider-worker-2", "boot_2", NOW + timedelta(minutes=30))
-    await store.register_worker(first)
+    await workers.register(first)
     moment += timedelta(seconds=1)
-    await store.register_worker(second)
-    assert await store.workers(NOW) == [second, first]
-    assert await store.workers(NOW + timedelta(minutes=10)) == [second]
-    assert await store.worker("provider-worker-1", "boot_1") == first
-    assert await store.worker("provider-worker-1", "boot_2") is None
+    await workers.register(second)
+    assert await workers.list_live(NOW) == [second, first]
+    assert await workers.list_live(NOW + timedelta(minutes=10)) == [second]
+    assert await workers.get("provider-worker-1", "boot_1") == first
+    assert await workers.get("provider-worker-1", "boot_2") is None
     renewed = registration("provider-worker-1", "boot_1", NOW + timedelta(minutes=60))
-    await store.register_worker(renewed)
-    assert await store.worker("provider-worker-1", "boot_1") == renewed
+    await workers.register(renewed)
+    assert await workers.get("provider-worker-1", "boot_1") == renewed
     moment = NOW + timedelta(minutes=31)
-    await store.register_worker(renewed)
-    assert await store.worker("provider-worker-2", "boot_2") is None, "what has run out is forgotten"
+    await workers.register(renewed)
+    assert await workers.get("provider-worker-2", "boot_2") is None, "what has run out is forgotten"
 
 
 def spending(key: ProviderKey, month: str, usd: str, *, last_used_at: datetime = NOW) -> KeySpend:
@@ -408,7 +414,7 @@ def spending(key: ProviderKey, month: str, usd: str, *, last_used_at: datetime =
 async def test_spending_only_grows_within_a_month_and_begins_anew_with_the_next(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     seen = [
-        await vault.store.spend(spending(key, month, usd))
+        await vault.stores.keys.record_spend(spending(key, month, usd))
         for month, usd in (
             ("2026-03", "2"),
             ("2026-03", "1.25"),
@@ -418,23 +424,25 @@ async def test_spending_only_grows_within_a_month_and_begins_anew_with_the_next(
         )
     ]
     assert [found.spent_usd for found in seen if found] == [Decimal(usd) for usd in ("2", "2", "2.5", "0.1", "0.1")]
-    assert [found.key_id for found in await vault.store.spent_before("2026-05", 10)] == [key.key_id]
-    assert await vault.store.spent_before("2026-04", 10) == []
-    before = await vault.store.get("acme", key.key_id)
+    assert [found.key_id for found in await vault.stores.keys.list_spent_before("2026-05", 10)] == [key.key_id]
+    assert await vault.stores.keys.list_spent_before("2026-04", 10) == []
+    before = await vault.stores.keys.get("acme", key.key_id)
     assert before is not None
     after = before.model_copy(update={"spent_usd": Decimal(0)})
-    await vault.store.update(before, after, act("key.edit", key), KeyChange.EDITED, "A new month.", month="2026-05")
-    assert await vault.store.spent_before("2026-05", 10) == []
-    late = await vault.store.spend(spending(key, "2026-04", "7"))
+    await vault.stores.keys.update(
+        before, after, act("key.edit", key), KeyChange.EDITED, "A new month.", month="2026-05"
+    )
+    assert await vault.stores.keys.list_spent_before("2026-05", 10) == []
+    late = await vault.stores.keys.record_spend(spending(key, "2026-04", "7"))
     assert late is not None
     assert late.spent_usd == 0
-    assert await vault.store.spend(spending(provider_key("acme"), "2026-05", "1")) is None
+    assert await vault.stores.keys.record_spend(spending(provider_key("acme"), "2026-05", "1")) is None
 
 
 async def test_the_day_of_the_last_use_never_goes_back(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     for last_used_at in (NOW, NOW - timedelta(days=1)):
-        found = await vault.store.spend(spending(key, "2026-03", "1", last_used_at=last_used_at))
+        found = await vault.stores.keys.record_spend(spending(key, "2026-03", "1", last_used_at=last_used_at))
         assert found is not None
         assert found.last_used_at == NOW
 
@@ -444,39 +452,42 @@ async def test_keys_are_due_when_their_time_has_come_the_longest_waiting_first(v
     for minutes in (30, -5, 0, -10):
         key, _ = await vault.add("acme")
         after = key.model_copy(update={"next_test_at": NOW + timedelta(minutes=minutes)})
-        keys.append(await vault.store.update(key, after, act("key.test", key), KeyChange.TESTED, "Tested."))
+        keys.append(await vault.stores.keys.update(key, after, act("key.test", key), KeyChange.TESTED, "Tested."))
     await vault.add("acme")
-    assert await vault.store.due(NOW, 10) == [keys[3], keys[1], keys[2]]
-    assert await vault.store.due(NOW, 1) == [keys[3]]
+    assert await vault.stores.keys.list_due(NOW, 10) == [keys[3], keys[1], keys[2]]
+    assert await vault.stores.keys.list_due(NOW, 1) == [keys[3]]
 
 
 async def test_one_process_at_a_time_does_what_has_to_be_done_alone(vault: VaultDatabase) -> None:
-    other = KeyStore(vault.engine)
-    async with vault.store.alone("looking after keys") as first, other.alone("looking after keys") as second:
+    other = Database(vault.engine)
+    async with (
+        vault.stores.database.try_lock("looking after keys") as first,
+        other.try_lock("looking after keys") as second,
+    ):
         assert (first, second) == (True, False)
-        async with other.alone("something else") as third:
+        async with other.try_lock("something else") as third:
             assert third
-    async with other.alone("looking after keys") as later:
+    async with other.try_lock("looking after keys") as later:
         assert later
 
 
 async def test_a_key_sealed_before_its_tenant_was_shredded_is_not_stored(vault: VaultDatabase) -> None:
     key = provider_key("acme")
-    sealed = await vault.encryption.keep("acme", key.provider, key.key_id, 1, key.origin, Secret("sk"))
-    await vault.store.shred("acme", act("vault.shred", key))
+    sealed = await vault.encryption.encrypt(key, Secret("sk"))
+    await shred_tenant(vault.stores.database, "acme", act("vault.shred", key))
     with pytest.raises(Conflict, match="do it again"):
-        await vault.store.insert(key, sealed, act("key.add", key), "Added.")
-    assert await vault.store.of_tenant("acme") == []
+        await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+    assert await vault.stores.keys.list_for_tenant("acme") == []
 
 
 async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
     engine = create_async_engine(f"postgresql+psycopg://nobody@127.0.0.1:{find_free_port()}/nothing")
-    store = KeyStore(engine)
+    keys = KeyStore(Database(engine))
     try:
         with pytest.raises(DatabaseUnavailable):
-            await store.get("acme", "key_1")
+            await keys.get("acme", "key_1")
         with pytest.raises(DatabaseUnavailable):
-            await store.insert(
+            await keys.insert(
                 provider_key("acme"), EncryptedRecord("dek_1", b""), act("key.add", provider_key("acme")), "Added."
             )
     finally:

@@ -15,8 +15,6 @@ from services.key_vault.encryption.record_cipher import Undecryptable
 from tests.integration.key_vault.vault_database import (
     DEPLOYMENT,
     FINGERPRINT_KEY,
-    ORIGIN,
-    PROVIDER,
     VaultDatabase,
     keyring_line,
     provider_key,
@@ -31,9 +29,9 @@ class Counted(FileKeyring):
         super().__init__(file)
         self.unwrapped = 0
 
-    async def unwrap(self, blob: bytes, context: Mapping[str, str]) -> bytes:
+    async def decrypt(self, blob: bytes, context: Mapping[str, str]) -> bytes:
         self.unwrapped += 1
-        return await super().unwrap(blob, context)
+        return await super().decrypt(blob, context)
 
 
 async def test_each_tenant_has_a_data_key_of_its_own(vault: VaultDatabase) -> None:
@@ -57,34 +55,34 @@ async def test_a_data_key_is_unwrapped_once_in_its_time_and_again_after_it(vault
     key, secret = await vault.add("acme")
     moment = 0.0
     keks = Counted(vault.keyring_file)
-    data_keys = DataKeys(vault.store, keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
+    data_keys = DataKeys(vault.stores.data_keys, keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
     encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
-    sealed = await vault.store.sealed("acme", key.key_id, 1)
+    sealed = await vault.stores.records.get("acme", key.key_id, 1)
     assert sealed is not None
     for moment, unwrapped in ((0.0, 1), (59.0, 1), (60.0, 2), (61.0, 2), (1000.0, 3)):  # noqa: B007  # the clock's
-        assert await encryption.open(key, sealed) == secret
+        assert await encryption.decrypt(key, sealed) == secret
         assert keks.unwrapped == unwrapped
     data_keys.evict("other")
-    assert await encryption.open(key, sealed) == secret
+    assert await encryption.decrypt(key, sealed) == secret
     assert keks.unwrapped == 3
     data_keys.evict("acme")
-    assert await encryption.open(key, sealed) == secret
+    assert await encryption.decrypt(key, sealed) == secret
     assert keks.unwrapped == 4
 
 
 async def test_another_process_forgets_a_shredded_data_key_when_its_time_is_over(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     moment = 0.0
-    data_keys = DataKeys(vault.store, vault.keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
+    data_keys = DataKeys(vault.stores.data_keys, vault.keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
     encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
-    sealed = await vault.store.sealed("acme", key.key_id, 1)
+    sealed = await vault.stores.records.get("acme", key.key_id, 1)
     assert sealed is not None
-    await encryption.open(key, sealed)
+    await encryption.decrypt(key, sealed)
     vault.execute("DELETE FROM key_vault.provider_keys")
     vault.execute("DELETE FROM key_vault.data_keys")
     moment = 60.0
     with pytest.raises(Undecryptable, match="does not exist: it was shredded"):
-        await encryption.open(key, sealed)
+        await encryption.decrypt(key, sealed)
 
 
 async def test_a_missing_kek_is_named_when_a_key_is_read(vault: VaultDatabase) -> None:
@@ -117,8 +115,8 @@ def test_a_fingerprint_is_the_same_for_the_same_key_of_the_same_tenant_only(vaul
 async def test_nothing_that_is_held_shows_a_secret(vault: VaultDatabase) -> None:
     secret = Secret("sk-do-not-show")
     key = provider_key("acme")
-    await vault.encryption.keep("acme", PROVIDER, key.key_id, 1, ORIGIN, secret)
-    data_key = await vault.data_keys.current("acme")
+    await vault.encryption.encrypt(key, secret)
+    data_key = await vault.data_keys.get_or_create_primary("acme")
     for shown in (repr(data_key), str(data_key), repr(vault.encryption), repr(vault.data_keys), repr(vault.keks)):
         assert data_key.material.hex() not in shown
         assert repr(data_key.material) not in shown

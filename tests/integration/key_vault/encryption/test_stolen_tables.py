@@ -11,6 +11,7 @@ import pytest
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.secret import Secret
 from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.maintenance.shredding import shred_tenant
 from tests.integration.key_vault.vault_database import (
     PROVIDER,
     VaultDatabase,
@@ -34,10 +35,10 @@ async def filled(vault: VaultDatabase) -> dict[str, Secret]:
 async def recovered(vault: VaultDatabase) -> dict[str, Secret]:
     """What the vault's own code can open of what is in its tables, by key id: each record is tried with every key row."""
     opened: dict[str, Secret] = {}
-    for key in await vault.store.all_tenants_keys():
-        sealed = await vault.store.sealed(key.tenant, key.key_id, key.version)
+    for key in await vault.stores.keys.list_all():
+        sealed = await vault.stores.records.get(key.tenant, key.key_id, key.version)
         try:
-            opened[key.key_id] = await vault.encryption.open(key, sealed) if sealed else Secret("")
+            opened[key.key_id] = await vault.encryption.decrypt(key, sealed) if sealed else Secret("")
         except Undecryptable:
             continue
     return opened
@@ -115,8 +116,8 @@ async def test_a_data_key_that_was_given_to_another_tenant_does_not_unwrap(vault
 
 
 async def shred(vault: VaultDatabase, tenant: str) -> None:
-    await vault.store.shred(tenant, act("vault.shred", provider_key(tenant)))
-    vault.encryption.forget(tenant)
+    await shred_tenant(vault.stores.database, tenant, act("vault.shred", provider_key(tenant)))
+    vault.encryption.evict(tenant)
 
 
 def put_back(vault: VaultDatabase, backup: dict[str, bytes], *tables: str) -> None:
@@ -132,8 +133,8 @@ async def test_of_a_shredded_tenant_a_backup_of_the_keys_recovers_nothing(vault:
     for tenant in gone:
         await shred(vault, tenant)
     put_back(vault, yesterday, "provider_keys", "key_records")
-    assert len(await vault.store.all_tenants_keys()) == len(TENANTS)
-    others = {key.key_id: kept[key.key_id] for key in await vault.store.all_tenants_keys() if key.tenant not in gone}
+    assert len(await vault.stores.keys.list_all()) == len(TENANTS)
+    others = {key.key_id: kept[key.key_id] for key in await vault.stores.keys.list_all() if key.tenant not in gone}
     assert len(others) == 20
     assert await recovered(vault) == others, "the process that shredded them"
     assert await recovered(vault.restarted()) == others, "and one that was started afterwards"
@@ -159,13 +160,13 @@ async def test_a_backup_of_the_data_keys_brings_a_shredded_tenant_back(vault: Va
 async def test_shredding_tells_everybody_and_leaves_the_others_alone(vault: VaultDatabase) -> None:
     keys: list[ProviderKey] = [(await vault.add("acme"))[0] for _ in range(3)]
     other, secret = await vault.add("other")
-    done = await vault.store.shred("acme", act("vault.shred", provider_key("acme")))
+    done = await shred_tenant(vault.stores.database, "acme", act("vault.shred", provider_key("acme")))
     assert (done.tenant, done.keys, done.data_keys) == ("acme", 3, 1)
     removed = vault.rows("SELECT key FROM key_vault.outbox WHERE value IS NULL")
     assert {row["key"] for row in removed} == {f"acme.{key.key_id}" for key in keys}
     assert [row["tenant"] for row in vault.rows("SELECT tenant FROM key_vault.data_keys")] == ["other"]
     assert await vault.read(other) == secret
-    assert (await vault.store.shred("acme", act("vault.shred", provider_key("acme")))).keys == 0
+    assert (await shred_tenant(vault.stores.database, "acme", act("vault.shred", provider_key("acme")))).keys == 0
 
 
 async def test_a_shredded_tenant_can_begin_anew(vault: VaultDatabase) -> None:

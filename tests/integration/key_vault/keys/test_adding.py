@@ -84,7 +84,7 @@ async def test_a_provider_that_cannot_be_reached_saves_nothing_unless_asked(
     async with service.worker(register=registered) as worker:
         worker.says = lambda _: unreachable()
         with pytest.raises(
-            Refused, match=r"could not be told, so nothing was stored: reachable.*--save-untested"
+            Refused, match=r"was inconclusive, so nothing was stored: reachable.*--save-untested"
         ) as told:
             await operator.add(openai_key("one"))
         assert told.value.refusal.code is ErrorCode.UNAVAILABLE
@@ -215,7 +215,7 @@ async def test_the_operators_gateway_stands_in_for_the_provider(stopped_service:
 
 
 async def test_a_date_in_the_past_is_refused(service: VaultService, worker: Worker, operator: Operator) -> None:
-    with pytest.raises(Refused, match="the date of expiry has passed"):
+    with pytest.raises(Refused, match="the expiry date has passed"):
         await operator.add(openai_key(), expires_at=datetime.now(UTC) - timedelta(seconds=1))
     assert worker.tested == []
 
@@ -248,6 +248,6 @@ async def test_an_imported_key_that_was_removed_does_not_come_back(
 
 
 async def _holds_nothing(service: VaultService) -> None:
-    async with service.store() as store:
-        assert await store.all_tenants_keys() == []
-        assert await store.records_after(("", 0), 10) == []
+    async with service.stores() as stores:
+        assert await stores.keys.list_all() == []
+        assert await stores.records.list_after(("", 0), 10) == []

@@ -111,8 +111,8 @@ async def test_a_kek_that_is_due_is_replaced_by_the_running_vault(stopped_servic
     await stopped_service.execute("UPDATE kek_ages SET since = now() - interval '91 days'")
     async with stopped_service.vault(), stopped_service.operator() as operator:
         far = await all_replaced(operator)
-        assert far.term is not None
-        assert (far.term.kek, far.term.age_days, far.term.overdue) == (far.primary, 0, False)
+        assert far.oldest_kek is not None
+        assert (far.oldest_kek.kek, far.oldest_kek.age_days, far.oldest_kek.overdue) == (far.primary, 0, False)
         (key,) = await operator.keys()
         async with stopped_service.worker():
             again = await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))

@@ -13,18 +13,19 @@ from sqlalchemy import update
 from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from services.key_vault.database.tables import provider_keys
-from services.key_vault.keys.store import Act, Leased, Nonce, Replayed, Wanted
+from services.key_vault.database.transaction import Act
+from services.key_vault.leases.store import LeaseCriteria, Leased, Nonce, Replayed
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase, act
 
 
 @pytest.fixture(params=[True, False], ids=["one statement", "two statements"], autouse=True)
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(f"{__name__}.wanted", lambda _: None)
+        monkeypatch.setattr(f"{__name__}.criteria", lambda _: None)
 
 
-def wanted(key: ProviderKey) -> Wanted | None:
-    return Wanted(key.provider, key.origin, CREATED_AT)
+def criteria(key: ProviderKey) -> LeaseCriteria | None:
+    return LeaseCriteria(key.provider, key.origin, CREATED_AT)
 
 
 def nonce() -> Nonce:
@@ -40,7 +41,7 @@ def lease(vault: VaultDatabase, key: ProviderKey, once: Nonce | None = None) -> 
 
     leasing = act("key.lease", key)
     return asyncio.create_task(
-        vault.store.for_lease(key.tenant, key.key_id, leasing, once or nonce(), check, wanted(key))
+        vault.stores.leases.lease(key.tenant, key.key_id, leasing, once or nonce(), check, criteria(key))
     )
 
 
@@ -66,7 +67,7 @@ async def test_each_of_many_gets_the_key_it_asked_for_and_is_written_down_once(v
 async def test_one_that_is_refused_takes_no_other_with_it(vault: VaultDatabase) -> None:
     good, off, gone = [(await vault.add("acme"))[0] for _ in range(3)]
     vault.execute("UPDATE key_vault.provider_keys SET status = 'disabled' WHERE key_id = %s", off.key_id)
-    await vault.store.delete(gone, act("key.remove", gone), "Removed.")
+    await vault.stores.keys.delete(gone, act("key.remove", gone), "Removed.")
     stolen = good.model_copy(update={"tenant": "globex"})
     used = nonce()
     assert await lease(vault, good, used) is not None
@@ -110,7 +111,7 @@ async def test_the_act_names_the_version_that_was_leased_whatever_else_it_says(v
     vault.execute("UPDATE key_vault.key_records SET version = 7")
     vault.execute("UPDATE key_vault.provider_keys SET version = 7")
     odd = Act("operator", "key.lease", "acme", key.key_id, details={"instance": '"version":"1"', "attempt": "\\"})
-    leased = await vault.store.for_lease("acme", key.key_id, odd, nonce(), wanted=wanted(key))
+    leased = await vault.stores.leases.lease("acme", key.key_id, odd, nonce(), criteria=criteria(key))
     assert leased is not None
     assert leased.key.version == 7
     (row,) = vault.rows(
@@ -138,7 +139,7 @@ async def test_what_may_not_be_leased_as_it_is_waits_for_the_check(vault: VaultD
     def refuse(found: ProviderKey) -> None:
         raise LookupError(found.key_id)
 
-    asking = vault.store.for_lease("acme", key.key_id, act("key.lease", key), nonce(), refuse, wanted(key))
+    asking = vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce(), refuse, criteria(key))
     if change == "record":
         assert await asking is None
     else:

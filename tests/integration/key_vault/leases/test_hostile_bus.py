@@ -62,7 +62,7 @@ async def oracle() -> AsyncIterator[Oracle]:
 
 async def signed_by_nkey(hostile: Oracle, seed: bytes, wanted: WorkerRegistration) -> WorkerRegistration:
     """The registration with the signature that a client with this nkey gives away while it connects."""
-    hostile.nonce = registration._signed(wanted).decode()
+    hostile.nonce = registration._signed_bytes(wanted).decode()
     client = await nats.connect(f"nats://127.0.0.1:{hostile.port}", nkeys_seed_str=seed.decode(), allow_reconnect=False)
     await client.close()
     return wanted.model_copy(update={"signature": to_base64(hostile.signatures[-1])})

@@ -27,7 +27,7 @@ async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tupl
         if refuses:
             await message.respond(refusal_reply(Refusal(code=ErrorCode.UNAVAILABLE, message="draining")))
             return
-        key = open_sealed(check.key, worker.recipient, Purpose.CHECK)
+        key = open_sealed(check.key, worker.recipient, Purpose.KEY_TEST)
         given.append((check, key.for_origin(FACTS.origin)))
         answer = KeyTest(result=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=datetime.now(UTC))
         await message.respond(answer.encode())
@@ -40,7 +40,7 @@ async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tupl
 async def test_a_live_worker_tests_a_key_that_is_not_stored(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault, on_bus.worker() as worker:
         given = await hears_checks(worker)
-        answer = await vault.delivery.check(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
+        answer = await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
     assert answer.result is KeyTestResult.VALID
     ((check, key),) = given
     assert key == KEY
@@ -53,18 +53,18 @@ async def test_the_next_worker_is_asked_when_one_is_gone_or_refuses(on_bus: Vaul
         given = await hears_checks(one)
         async with on_bus.worker(2):
             pass  # it registered last, and is gone
-        await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+        await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
         async with on_bus.worker(2) as two:
             await hears_checks(two, refuses=True)
-            await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
     assert len(given) == 2
 
 
 async def test_without_a_worker_nothing_is_known(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault:
         with pytest.raises(NoWorker):
-            await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
         async with on_bus.worker():
             pass
         with pytest.raises(NoWorker):
-            await vault.delivery.check(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)

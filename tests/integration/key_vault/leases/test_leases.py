@@ -11,7 +11,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_LEASE, Role
 from keyferry.runtime.bus.requests import Refused
-from keyferry.sealing.delivery import InvalidDelivery, answers
+from keyferry.sealing.delivery import InvalidDelivery, check_delivery
 from services.key_vault.leases.registrations import EnrolledWorkers
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 
@@ -23,7 +23,7 @@ async def test_a_worker_gets_the_key_it_asks_for(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker() as worker:
         question = worker.asks(key)
         sealed = await worker.lease(question)
-        answers(sealed, question)
+        check_delivery(sealed, question)
         assert worker.opened(sealed).for_origin(key.origin) == KEY
         assert sealed.not_after_unix_ms == question.sent_at_unix_ms + 60_000
         (event,) = on_bus.audited()

@@ -11,7 +11,7 @@ from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 
 async def test_a_registration_is_kept_and_written_down(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker() as worker:
-        kept = await on_bus.vault.store.worker(worker.bus.user, worker.bus.instance_id)
+        kept = await on_bus.vault.stores.workers.get(worker.bus.user, worker.bus.instance_id)
         assert kept is not None
         (event,) = on_bus.audited("worker.register")
     assert kept.instance_id == worker.bus.instance_id
@@ -48,4 +48,4 @@ async def test_nobody_registers_in_anothers_name(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker(1, register=False) as one, on_bus.worker(2, register=False) as two:
         with pytest.raises(Refused, match="names another tenant or owner"):
             await two.register(one.registration())
-        assert await on_bus.vault.store.worker(one.bus.user, one.bus.instance_id) is None
+        assert await on_bus.vault.stores.workers.get(one.bus.user, one.bus.instance_id) is None

@@ -20,7 +20,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import ATTEMPT_RUN, INGRESS_INBOX, REQUEST_REROUTE, Role
 from keyferry.contracts.usage import Outcome
 from keyferry.runtime.process.lifecycle import Service
-from keyferry.sealing.private_keys import public_key_text, text_of
+from keyferry.sealing.private_keys import private_key_text, public_key_text
 from services.provider_worker import app
 from services.provider_worker.app import create_app
 from services.provider_worker.keys import lease_client as leasing
@@ -108,7 +108,7 @@ async def caller(on_bus: VaultOnBus) -> AsyncIterator[Caller]:
 
 @asynccontextmanager
 async def worker_process(on_bus: VaultOnBus, folder: Path) -> AsyncIterator[Service]:
-    files = {"identity": text_of(on_bus.identities[1]).reveal(), "vault": public_key_text(on_bus.signer)}
+    files = {"identity": private_key_text(on_bus.identities[1]).reveal(), "vault": public_key_text(on_bus.signer)}
     for name, text in files.items():
         (folder / name).write_text(text)
     settings = ProviderWorkerSettings.model_validate(
@@ -185,7 +185,7 @@ async def test_what_leaves_the_view_is_not_used_again(
     key = await add(on_bus, upstream)
     async with on_bus.vault_process(), worker_process(on_bus, tmp_path):
         await caller.call(key)
-        await on_bus.vault.store.delete(key, act("key.remove", key), "A key was removed.")
+        await on_bus.vault.stores.keys.delete(key, act("key.remove", key), "A key was removed.")
         await on_bus.publish_view()
         # The view reaches the worker a moment later; until then the lease lasts.
         ended = caller.ends[(await caller.call(key)).attempt_id]

@@ -16,8 +16,8 @@ from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
-from services.key_vault.maintenance.integrity_check import IntegrityCheck
-from services.key_vault.maintenance.kek_rotator import KekRotator, rotate_tenant_data_key
+from services.key_vault.maintenance.data_key_rotator import DataKeyRotator
+from services.key_vault.maintenance.kek_rotator import KekRotator
 from tests.integration.key_vault.vault_database import DEPLOYMENT, VaultDatabase, keyring_line, write_keyring
 
 KILLS = 5
@@ -103,8 +103,8 @@ def rotation(vault: VaultDatabase, keyring: FileKeyring | None = None, *, batch_
     """The rotation of another process."""
     keks = keyring or FileKeyring(vault.keyring_file)
     process = vault.restarted()
-    data_keys = DataKeys(process.store, keks, DEPLOYMENT)
-    return KekRotator(process.store, keks, data_keys, batch_size=batch_size)
+    data_keys = DataKeys(process.stores.data_keys, keks, DEPLOYMENT)
+    return KekRotator(process.stores.database, keks, data_keys, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("tenants", TENANTS)
@@ -159,9 +159,9 @@ async def test_a_rotation_is_repeated_without_harm(vault: VaultDatabase) -> None
     stored = await filled(vault, 3)
     renew(vault, "second")
     await rotation(vault).run("operator")
-    wrapped = vault.rows("SELECT data_key_id, wrapped FROM key_vault.data_keys ORDER BY data_key_id")
+    wrapped = vault.rows("SELECT data_key_id, encrypted_key FROM key_vault.data_keys ORDER BY data_key_id")
     await rotation(vault).run("operator")
-    assert vault.rows("SELECT data_key_id, wrapped FROM key_vault.data_keys ORDER BY data_key_id") == wrapped
+    assert vault.rows("SELECT data_key_id, encrypted_key FROM key_vault.data_keys ORDER BY data_key_id") == wrapped
     for key, secret in stored.values():
         assert await vault.restarted().read(key) == secret
 
@@ -189,14 +189,14 @@ async def test_it_runs_in_the_background_and_tells_how_far_it_is(vault: VaultDat
         "SELECT convert_from(payload, 'UTF8') AS event FROM key_vault.event_outbox ORDER BY id DESC LIMIT 2"
     )
     assert all('"action":"kek.rotate"' in str(row["event"]) for row in acts)
-    assert '"rewrapped":"30"' in str(acts[0]["event"])
+    assert '"re_encrypted":"30"' in str(acts[0]["event"])
 
 
 async def test_what_cannot_be_unwrapped_is_named_and_holds_nothing_up(vault: VaultDatabase) -> None:
     stored = await filled(vault, 12)
     broken = vault.rows("SELECT data_key_id FROM key_vault.data_keys WHERE tenant IN ('tenant-3', 'tenant-7')")
     vault.execute(
-        "UPDATE key_vault.data_keys SET wrapped = wrapped || '\\x00' WHERE tenant IN ('tenant-3', 'tenant-7')"
+        "UPDATE key_vault.data_keys SET encrypted_key = encrypted_key || '\\x00' WHERE tenant IN ('tenant-3', 'tenant-7')"
     )
     renew(vault, "second")
     rotating = rotation(vault, batch_size=2)
@@ -248,7 +248,7 @@ async def test_a_tenants_records_move_to_a_fresh_data_key_while_they_are_read(va
     old = vault.rows("SELECT data_key_id FROM key_vault.data_keys WHERE tenant = 'acme'")[0]["data_key_id"]
     stored = {key.key_id: (key, secret) for key, secret in keys}
     async with Readers(vault, stored, seed=3).reading() as readers:
-        report = await resealed(vault, "acme")
+        report = await rotate_data_keys(vault, "acme")
         await readers.until_read(20)
     assert readers.errors == []
     assert (report.records, report.data_keys, report.undecryptable) == (20, 1, [])
@@ -271,7 +271,7 @@ async def test_after_a_fresh_data_key_new_records_use_it_before_the_sweep(vault:
 async def test_a_sweep_that_was_killed_is_finished_by_the_next(vault: VaultDatabase) -> None:
     keys = [await vault.add("acme") for _ in range(12)]
     process = vault.restarted()
-    task = asyncio.create_task(resealed(process, "acme"))
+    task = asyncio.create_task(rotate_data_keys(process, "acme"))
     async with asyncio.timeout(30):
         while not task.done() and len(await in_use(vault)) < 2:
             pass
@@ -279,7 +279,7 @@ async def test_a_sweep_that_was_killed_is_finished_by_the_next(vault: VaultDatab
     with suppress(asyncio.CancelledError):
         await task
     assert [await vault.restarted().read(key) for key, _ in keys] == [secret for _, secret in keys]
-    report = await resealed(vault.restarted(), "acme")
+    report = await rotate_data_keys(vault.restarted(), "acme")
     assert (report.records, report.data_keys, report.undecryptable) == (12, 1, [])
 
 
@@ -287,7 +287,7 @@ async def test_a_record_that_does_not_open_keeps_its_data_key(vault: VaultDataba
     key, _ = await vault.add("acme")
     await vault.add("acme")
     vault.execute("UPDATE key_vault.key_records SET record = record || '\\x00' WHERE key_id = %s", key.key_id)
-    report = await resealed(vault, "acme")
+    report = await rotate_data_keys(vault, "acme")
     assert (report.data_keys, report.undecryptable) == (2, [key.key_id])
 
 
@@ -296,13 +296,6 @@ async def in_use(vault: VaultDatabase) -> list[dict[str, object]]:
     return await asyncio.to_thread(vault.rows, "SELECT DISTINCT data_key_id FROM key_vault.key_records")
 
 
-async def resealed(vault: VaultDatabase, tenant: str) -> VaultReport:
-    """Seal a tenant's records anew."""
-    return await rotate_tenant_data_key(
-        tenant,
-        "operator",
-        store=vault.store,
-        data_keys=vault.data_keys,
-        encryption=vault.encryption,
-        verification=IntegrityCheck(vault.store, vault.keks, vault.data_keys, vault.encryption),
-    )
+async def rotate_data_keys(vault: VaultDatabase, tenant: str) -> VaultReport:
+    rotator = DataKeyRotator(vault.stores.database, vault.data_keys, vault.encryption, vault.integrity)
+    return await rotator.rotate(tenant, "operator")

@@ -16,7 +16,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.sealing.delivery import Purpose, seal_to_worker
-from keyferry.sealing.private_keys import public_key_text, text_of
+from keyferry.sealing.private_keys import private_key_text, public_key_text
 from services.key_vault.leases.service import LeaseService, NoWorker
 from services.provider_worker import app
 from services.provider_worker.settings import ProviderWorkerSettings
@@ -40,19 +40,19 @@ class Vault:
 
     async def check(self, double: RawHttpServer, key: str = KEY) -> KeyTest:
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))
-        return await self.lease_service.check(facts, Secret(key), facts.base_url, {}, "gpt-4o-mini")
+        return await self.lease_service.test_key(facts, Secret(key), facts.base_url, {}, "gpt-4o-mini")
 
     async def message(self, double: RawHttpServer, **changes: object) -> RunKeyTest:
         """What `check` sends, with `changes` to what is sealed."""
         values: dict[str, object] = {
-            "purpose": Purpose.CHECK,
+            "purpose": Purpose.KEY_TEST,
             "tenant": "acme",
             "nonce": "AAAAAAAAAAAAAAAAAAAAAA",
             "not_after_unix_ms": now_unix_ms() + 60_000,
             "signer": self.on_bus.signer,
         } | changes
         facts = provider_key("acme", provider="openai", origin=double.url(""), base_url=double.url("/v1"))
-        (worker,) = list(await self.lease_service._live_workers(self.lease_service._clock()))
+        (worker,) = list(await self.lease_service._list_live_workers(self.lease_service._clock()))
         sealed = seal_to_worker(Secret(KEY), values.pop("signer"), worker, facts, **values)  # type: ignore[arg-type]
         return RunKeyTest(key=sealed, base_url=facts.base_url, model="m")
 
@@ -75,7 +75,7 @@ async def vault(on_bus: VaultOnBus) -> AsyncIterator[Vault]:
 @asynccontextmanager
 async def worker_process(on_bus: VaultOnBus, folder: Path, *, identity: bool = True) -> AsyncIterator[Service]:
     """A worker process that is registered with the vault, unless it has no identity there."""
-    files = {"identity": text_of(on_bus.identities[1]).reveal(), "vault": public_key_text(on_bus.signer)}
+    files = {"identity": private_key_text(on_bus.identities[1]).reveal(), "vault": public_key_text(on_bus.signer)}
     for name, text in files.items():
         (folder / name).write_text(text)
     known = {"identity_key_file": folder / "identity", "vault_public_key_file": folder / "vault"} if identity else {}
@@ -200,7 +200,7 @@ async def anyones_message(on_bus: VaultOnBus, double: RawHttpServer) -> RunKeyTe
             on_bus.signer,
             worker.registration(),
             facts,
-            purpose=Purpose.CHECK,
+            purpose=Purpose.KEY_TEST,
             tenant="acme",
             nonce="AAAAAAAAAAAAAAAAAAAAAA",
             not_after_unix_ms=now_unix_ms() + 60_000,

@@ -13,9 +13,9 @@ from services.key_vault.encryption.record_cipher import (
     OVERHEAD_BYTES,
     RecordContext,
     Undecryptable,
+    decrypt_record,
+    encrypt_record,
     new_data_key,
-    open_record,
-    seal,
 )
 
 CONTEXT = RecordContext(
@@ -31,26 +31,26 @@ PLAINTEXT = b"sk-proj-0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTU
 FORGERIES = 100_000
 WRONG_KEYS = 10_000
 
-Open = Callable[[bytes, RecordContext, bytes], bytes]
+Decrypt = Callable[[bytes, RecordContext, bytes], bytes]
 
 
 @dataclass(frozen=True)
 class Scheme:
     """A way to seal and open records; the weaker ones show that an attack is an attack."""
 
-    seal: Callable[[bytes, RecordContext, bytes], bytes]
-    open: Open
+    encrypt: Callable[[bytes, RecordContext, bytes], bytes]
+    decrypt: Decrypt
 
 
-OURS = Scheme(seal, open_record)
+OURS = Scheme(encrypt_record, decrypt_record)
 
 
 def _without_additional_data() -> Scheme:
     """The same format, bound to nothing."""
     nowhere = replace(CONTEXT, tenant="", provider="", key_id="", version=0, origin="", data_key_id="", deployment="")
     return Scheme(
-        lambda data_key, _, plaintext: seal(data_key, nowhere, plaintext),
-        lambda data_key, _, record: open_record(data_key, nowhere, record),
+        lambda data_key, _, plaintext: encrypt_record(data_key, nowhere, plaintext),
+        lambda data_key, _, record: decrypt_record(data_key, nowhere, record),
     )
 
 
@@ -60,17 +60,17 @@ def _joined_without_lengths() -> Scheme:
     def additional_data(context: RecordContext) -> bytes:
         return "".join(str(getattr(context, part.name)) for part in fields(context)).encode()
 
-    def weak_seal(data_key: bytes, context: RecordContext, plaintext: bytes) -> bytes:
+    def weak_encrypt(data_key: bytes, context: RecordContext, plaintext: bytes) -> bytes:
         nonce = os.urandom(12)
         return nonce + AESGCM(data_key).encrypt(nonce, plaintext, additional_data(context))
 
-    def weak_open(data_key: bytes, context: RecordContext, record: bytes) -> bytes:
+    def weak_decrypt(data_key: bytes, context: RecordContext, record: bytes) -> bytes:
         try:
             return AESGCM(data_key).decrypt(record[:12], record[12:], additional_data(context))
         except InvalidTag:
             raise Undecryptable("weak") from None
 
-    return Scheme(weak_seal, weak_open)
+    return Scheme(weak_encrypt, weak_decrypt)
 
 
 def accepted(scheme: Scheme, forgeries: Iterator[tuple[RecordContext, bytes]], data_key: bytes) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def accepted(scheme: Scheme, forgeries: Iterator[tuple[RecordContext, bytes]], d
     for context, record in forgeries:
         failed_attempts += 1
         try:
-            scheme.open(data_key, context, record)
+            scheme.decrypt(data_key, context, record)
         except Undecryptable:
             continue
         opened += 1
@@ -141,13 +141,13 @@ def test_what_was_sealed_opens() -> None:
     data_key = new_data_key()
     for length in (0, 1, 15, 16, 17, 500, 30_000):
         plaintext = os.urandom(length)
-        record = seal(data_key, CONTEXT, plaintext)
+        record = encrypt_record(data_key, CONTEXT, plaintext)
         assert len(record) == length + OVERHEAD_BYTES
-        assert open_record(data_key, CONTEXT, record) == plaintext
+        assert decrypt_record(data_key, CONTEXT, record) == plaintext
 
 
 def test_the_format_is_as_it_is_written_down() -> None:
-    record = seal(new_data_key(), CONTEXT, PLAINTEXT)
+    record = encrypt_record(new_data_key(), CONTEXT, PLAINTEXT)
     assert OVERHEAD_BYTES == 93
     assert record[0] == 1
     assert PLAINTEXT not in record
@@ -155,29 +155,29 @@ def test_the_format_is_as_it_is_written_down() -> None:
 
 def test_the_same_key_is_never_sealed_to_the_same_bytes() -> None:
     data_key = new_data_key()
-    records = [seal(data_key, CONTEXT, PLAINTEXT) for _ in range(1000)]
+    records = [encrypt_record(data_key, CONTEXT, PLAINTEXT) for _ in range(1000)]
     assert len({record[1:33] for record in records}) == 1000
     assert len({record[65:77] for record in records}) == 1000
 
 
 def test_none_of_a_hundred_thousand_forgeries_opens() -> None:
     data_key = new_data_key()
-    record = seal(data_key, CONTEXT, PLAINTEXT)
+    record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     assert accepted(OURS, forgeries_of(record, FORGERIES, seed=1), data_key) == (0, FORGERIES)
 
 
 def test_the_forgeries_would_open_a_record_that_is_bound_to_nothing() -> None:
     data_key, weak = new_data_key(), _without_additional_data()
-    record = weak.seal(data_key, CONTEXT, PLAINTEXT)
+    record = weak.encrypt(data_key, CONTEXT, PLAINTEXT)
     opened, failed_attempts = accepted(weak, forgeries_of(record, 2_000, seed=2), data_key)
     assert opened > failed_attempts * 0.45, "every changed context would have been accepted"
 
 
 def test_moved_boundaries_would_open_a_record_whose_parts_have_no_lengths() -> None:
     data_key, weak = new_data_key(), _joined_without_lengths()
-    moved = [(context, weak.seal(data_key, CONTEXT, PLAINTEXT)) for context in shifted_boundaries()]
+    moved = [(context, weak.encrypt(data_key, CONTEXT, PLAINTEXT)) for context in shifted_boundaries()]
     assert accepted(weak, iter(moved), data_key) == (len(moved), len(moved))
-    ours = [(context, seal(data_key, CONTEXT, PLAINTEXT)) for context in shifted_boundaries()]
+    ours = [(context, encrypt_record(data_key, CONTEXT, PLAINTEXT)) for context in shifted_boundaries()]
     assert accepted(OURS, iter(ours), data_key) == (0, len(ours))
 
 
@@ -195,9 +195,9 @@ ELSEWHERE = {
 @pytest.mark.parametrize("name", [part.name for part in fields(RecordContext)])
 def test_each_part_of_the_context_is_bound(name: str) -> None:
     data_key = new_data_key()
-    record = seal(data_key, CONTEXT, PLAINTEXT)
+    record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     with pytest.raises(Undecryptable, match="belongs to another key, tenant, provider or origin"):
-        open_record(data_key, ELSEWHERE[name], record)
+        decrypt_record(data_key, ELSEWHERE[name], record)
 
 
 def wrong_keys_rejected_before_decryption(
@@ -222,48 +222,48 @@ def wrong_keys_rejected_before_decryption(
     for _ in range(count):
         before = decryptions
         try:
-            scheme.open(new_data_key(), CONTEXT, record)
+            scheme.decrypt(new_data_key(), CONTEXT, record)
         except Undecryptable:
             refused += decryptions == before
     return refused
 
 
 def test_ten_thousand_wrong_data_keys_fail_before_anything_is_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = seal(new_data_key(), CONTEXT, PLAINTEXT)
+    record = encrypt_record(new_data_key(), CONTEXT, PLAINTEXT)
     assert wrong_keys_rejected_before_decryption(OURS, monkeypatch, record, WRONG_KEYS) == WRONG_KEYS
 
 
 def test_without_the_comparison_of_commitments_they_would_be_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = seal(new_data_key(), CONTEXT, PLAINTEXT)
+    record = encrypt_record(new_data_key(), CONTEXT, PLAINTEXT)
     monkeypatch.setattr("services.key_vault.encryption.record_cipher.hmac.compare_digest", lambda *_: True)
     assert wrong_keys_rejected_before_decryption(OURS, monkeypatch, record, 100) == 0
 
 
 def test_a_changed_commitment_is_refused_even_under_the_right_data_key() -> None:
     data_key = new_data_key()
-    record = seal(data_key, CONTEXT, PLAINTEXT)
+    record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     for at in range(33, 65):
         with pytest.raises(Undecryptable, match="another data key"):
-            open_record(data_key, CONTEXT, record[:at] + bytes([record[at] ^ 0x80]) + record[at + 1 :])
+            decrypt_record(data_key, CONTEXT, record[:at] + bytes([record[at] ^ 0x80]) + record[at + 1 :])
 
 
 @pytest.mark.parametrize("record", [b"", b"\x01", b"\x02" + bytes(200), bytes(200), b"\x01" + bytes(91)])
 def test_what_is_no_record_is_said_to_be_none(record: bytes) -> None:
     with pytest.raises(Undecryptable, match="cut off, or of a format"):
-        open_record(new_data_key(), CONTEXT, record)
+        decrypt_record(new_data_key(), CONTEXT, record)
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
 def test_a_data_key_of_another_length_is_a_defect(length: int) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
-        seal(bytes(length), CONTEXT, PLAINTEXT)
+        encrypt_record(bytes(length), CONTEXT, PLAINTEXT)
 
 
 def test_no_error_repeats_what_was_sealed() -> None:
     data_key = new_data_key()
-    record = seal(data_key, CONTEXT, PLAINTEXT)
+    record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     for damaged in (record[:-1], record[:40] + bytes(1) + record[41:], record[:20]):
         with pytest.raises(Undecryptable) as caught:
-            open_record(data_key, CONTEXT, damaged)
+            decrypt_record(data_key, CONTEXT, damaged)
         assert PLAINTEXT.decode() not in str(caught.value)
         assert caught.value.__cause__ is None

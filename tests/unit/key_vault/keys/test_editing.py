@@ -7,8 +7,7 @@ import pytest
 
 from keyferry.contracts.key import EditKey, KeyStatus, ProviderKey
 from services.key_vault.database.errors import RequestRejected
-from services.key_vault.keys import editing
-from services.key_vault.keys import messages as wording
+from services.key_vault.keys import editing, messages
 from tests.unit.key_vault.keys.stored_keys import NOW, check, key
 
 
@@ -21,7 +20,7 @@ def test_what_is_not_named_stays() -> None:
     stored = key(last=check(), monthly_limit_usd=Decimal(5), allowed_models=["gpt-4o"])
     changed = apply_edit(stored, label="spare")
     assert changed.model_dump(exclude={"label", "next_test_at"}) == stored.model_dump(exclude={"label", "next_test_at"})
-    assert editing.changed_names(stored, changed) == "label"
+    assert editing.name_changes(stored, changed) == "label"
 
 
 def test_a_limit_is_judged_at_once() -> None:
@@ -59,7 +58,7 @@ def test_set_and_cleared_at_once_is_a_contradiction() -> None:
 
 def test_words_name_the_limit_and_the_failing_step() -> None:
     spent = key(monthly_limit_usd=Decimal("10.00"), spent_usd=Decimal("10.5"))
-    assert "$10.5 of $10" in wording.over_limit(spent)
+    assert "$10.5 of $10" in messages.describe_over_limit(spent)
     failed = check()
-    assert "reachable: yes in 12 ms" in wording.describe_steps(failed.steps)
-    assert wording.tested(key(), failed).endswith("was tested: valid; it works")
+    assert "reachable: yes in 12 ms" in messages.describe_steps(failed.steps)
+    assert messages.describe_test(key(), failed).endswith("was tested: valid; it works")

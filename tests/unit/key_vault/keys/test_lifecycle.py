@@ -49,7 +49,7 @@ def test_no_other_failure_than_authentication_condemns(failure: FailureClass | N
 def test_trouble_at_the_provider_leaves_every_status(
     failure: FailureClass, result: KeyTestResult, status: KeyStatus
 ) -> None:
-    assert lifecycle.tested(key(status=status), check(result, failure), 0.5).status is status
+    assert lifecycle.apply_test(key(status=status), check(result, failure), 0.5).status is status
 
 
 @given(STATUSES, EVENTS, RESTING)
@@ -104,45 +104,44 @@ def test_the_table(status: KeyStatus, event: Event, after: KeyStatus) -> None:
 
 @given(JITTER)
 def test_a_key_is_tested_again_after_about_a_week(jitter: float) -> None:
-    again = lifecycle.tested(key(), check(), jitter).next_test_at
+    again = lifecycle.apply_test(key(), check(), jitter).next_test_at
     assert again is not None
     assert timedelta(days=6.3) <= again - NOW <= timedelta(days=7.7)
 
 
 def test_jitter_spreads_keys_that_were_added_together() -> None:
-    times = [lifecycle.tested(key(), check(), jitter / 10).next_test_at for jitter in range(11)]
+    times = [lifecycle.apply_test(key(), check(), jitter / 10).next_test_at for jitter in range(11)]
     assert all(earlier < later for earlier, later in pairwise(time for time in times if time is not None))
     assert len(set(times)) == 11
 
 
 def test_a_switched_off_key_is_tested_after_ninety_days() -> None:
-    off = lifecycle.rescheduled(key(status=KeyStatus.DISABLED, last=check()), NOW, 0.5)
+    off = lifecycle.reschedule(key(status=KeyStatus.DISABLED, last=check()), NOW, 0.5)
     assert off.next_test_at == NOW + timedelta(days=90)
 
 
 def test_an_inconclusive_test_is_repeated_within_the_hour_or_so() -> None:
-    again = lifecycle.tested(key(), check(KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT), 0.5)
+    again = lifecycle.apply_test(key(), check(KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT), 0.5)
     assert again.next_test_at == NOW + timedelta(hours=1)
     assert again.status is KeyStatus.VALID
 
 
 def test_an_untested_key_that_is_switched_on_is_tested_at_once() -> None:
-    assert lifecycle.rescheduled(key(status=KeyStatus.UNTESTED), NOW, 0.5).next_test_at == NOW
+    assert lifecycle.reschedule(key(status=KeyStatus.UNTESTED), NOW, 0.5).next_test_at == NOW
 
 
 def test_the_vault_looks_when_a_keys_date_comes() -> None:
     soon = NOW + timedelta(hours=3)
-    looked_at = lifecycle.tested(key(expires_at=soon), check(), 0.5)
+    looked_at = lifecycle.apply_test(key(expires_at=soon), check(), 0.5)
     assert looked_at.next_test_at == soon
-    assert not lifecycle.over_time(looked_at, soon - timedelta(seconds=1))
-    assert lifecycle.over_time(looked_at, soon)
-    assert not lifecycle.over_time(key(status=KeyStatus.EXPIRED, expires_at=NOW), NOW), "once is enough"
+    assert not lifecycle.is_expired(looked_at, soon - timedelta(seconds=1))
+    assert lifecycle.is_expired(looked_at, soon)
+    assert not lifecycle.is_expired(key(status=KeyStatus.EXPIRED, expires_at=NOW), NOW), "once is enough"
 
 
 def test_an_expired_key_is_left_alone() -> None:
     assert (
-        lifecycle.rescheduled(key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW), NOW, 0.5).next_test_at
-        is None
+        lifecycle.reschedule(key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW), NOW, 0.5).next_test_at is None
     )
 
 
@@ -153,24 +152,24 @@ def test_months_are_of_utc() -> None:
 
 def test_a_401_in_a_call_asks_for_a_test_at_once() -> None:
     tested = key(last=check(at=NOW - timedelta(days=2)), next_test_at=NOW + timedelta(days=5))
-    refused = lifecycle.refused_upstream(tested, NOW - timedelta(seconds=1), NOW)
+    refused = lifecycle.schedule_after_auth_failure(tested, NOW - timedelta(seconds=1), NOW)
     assert refused is not None
     assert refused.next_test_at == NOW
     assert refused.status is KeyStatus.VALID, "the test decides, not the call"
-    assert lifecycle.refused_upstream(refused, NOW, NOW) is None, "it is due already"
+    assert lifecycle.schedule_after_auth_failure(refused, NOW, NOW) is None, "it is due already"
 
 
 def test_a_burst_of_401s_is_one_test() -> None:
     just_tested = key(last=check(at=NOW), next_test_at=NOW + timedelta(days=7))
-    again = lifecycle.refused_upstream(just_tested, NOW + timedelta(seconds=1), NOW + timedelta(seconds=1))
+    again = lifecycle.schedule_after_auth_failure(just_tested, NOW + timedelta(seconds=1), NOW + timedelta(seconds=1))
     assert again is not None
-    assert again.next_test_at == NOW + lifecycle.NOT_MORE_OFTEN_THAN
+    assert again.next_test_at == NOW + lifecycle.MIN_TEST_INTERVAL
 
 
 def test_a_401_from_before_the_last_test_is_no_news() -> None:
-    assert lifecycle.refused_upstream(key(last=check(at=NOW)), NOW - timedelta(minutes=1), NOW) is None
+    assert lifecycle.schedule_after_auth_failure(key(last=check(at=NOW)), NOW - timedelta(minutes=1), NOW) is None
 
 
 @pytest.mark.parametrize("status", [KeyStatus.INVALID, KeyStatus.DISABLED, KeyStatus.EXPIRED])
 def test_a_401_of_a_key_that_is_not_used_any_more_is_no_news(status: KeyStatus) -> None:
-    assert lifecycle.refused_upstream(key(status=status), NOW, NOW) is None
+    assert lifecycle.schedule_after_auth_failure(key(status=status), NOW, NOW) is None

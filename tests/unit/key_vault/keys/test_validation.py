@@ -12,7 +12,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from services.key_vault.database.errors import RequestRejected
-from services.key_vault.keys import validation as intake
+from services.key_vault.keys import validation
 from tests.unit.key_vault.keys.stored_keys import key
 
 OPENAI = "sk-proj-" + "Zq7" * 12 + "A9f2"
@@ -34,7 +34,7 @@ OPENAI = "sk-proj-" + "Zq7" * 12 + "A9f2"
 )
 def test_what_cannot_be_a_key_is_refused_without_being_repeated(provider: str, text: str, says: str) -> None:
     with pytest.raises(RequestRejected, match=says) as refused:
-        intake.check_plausible(provider, Secret(text))
+        validation.check_plausible(provider, Secret(text))
     assert refused.value.code is ErrorCode.INVALID
     assert "nothing was stored" in refused.value.message
     assert not text or text not in refused.value.message
@@ -42,26 +42,26 @@ def test_what_cannot_be_a_key_is_refused_without_being_repeated(provider: str, t
 
 def test_length_is_never_judged() -> None:
     for length in (1, 20, 500):
-        intake.check_plausible("openai", Secret("sk-" + "a" * length))
+        validation.check_plausible("openai", Secret("sk-" + "a" * length))
 
 
 def test_a_key_that_is_stored_already_is_named() -> None:
     with pytest.raises(RequestRejected, match=r"stored already, as key_9 \(spare, disabled\)"):
-        intake.check_not_duplicate([key(key_id="key_9", label="spare", status=KeyStatus.DISABLED)])
+        validation.check_not_duplicate([key(key_id="key_9", label="spare", status=KeyStatus.DISABLED)])
     with pytest.raises(RequestRejected, match=r"the key that key_9 \(spare\) holds now"):
-        intake.check_not_duplicate([key(key_id="key_9", label="spare")], "key_9")
-    intake.check_not_duplicate([])
+        validation.check_not_duplicate([key(key_id="key_9", label="spare")], "key_9")
+    validation.check_not_duplicate([])
 
 
 def test_the_masked_form_names_the_kind_and_the_end() -> None:
-    assert intake.masked("openai", Secret(OPENAI)) == "sk-proj-…A9f2"
-    assert intake.masked("openai", Secret("sk-" + "b" * 40 + "A9f2")) == "sk-…A9f2"
-    assert intake.masked("custom", Secret("0123456789" * 4)) == "012…6789"
+    assert validation.mask("openai", Secret(OPENAI)) == "sk-proj-…A9f2"
+    assert validation.mask("openai", Secret("sk-" + "b" * 40 + "A9f2")) == "sk-…A9f2"
+    assert validation.mask("custom", Secret("0123456789" * 4)) == "012…6789"
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80), st.sampled_from(list(PROVIDERS)))
 def test_no_more_than_a_third_of_a_key_is_ever_shown(text: str, provider: str) -> None:
-    shown = intake.masked(provider, Secret(text))
+    shown = validation.mask(provider, Secret(text))
     head, _, tail = shown.partition("…") if "…" not in text else ("", "", "")
     assert len(head) + len(tail) <= len(text) // 3
     assert len(head) <= 8
@@ -78,10 +78,10 @@ def test_keys_are_listed_in_the_order_of_their_use() -> None:
     other = key(key_id="key_e", provider="anthropic", priority=1000)
     shuffled = [first, heavy, older, later, other]
     Random(7).shuffle(shuffled)
-    assert [item.key_id for item in intake.sort_by_use(shuffled)] == ["key_e", "key_a", "key_b", "key_c", "key_d"]
+    assert [item.key_id for item in validation.sort_by_use(shuffled)] == ["key_e", "key_a", "key_b", "key_c", "key_d"]
 
 
 def test_a_key_for_some_models_is_tested_with_one_of_them() -> None:
-    assert intake.choose_test_model(key()) == PROVIDERS["openai"].test_model
-    assert intake.choose_test_model(key(allowed_models=["openai/gpt-5", "gpt-4o"])) == "gpt-5"
-    assert intake.choose_test_model(key(provider="azure")) is None
+    assert validation.choose_test_model(key()) == PROVIDERS["openai"].test_model
+    assert validation.choose_test_model(key(allowed_models=["openai/gpt-5", "gpt-4o"])) == "gpt-5"
+    assert validation.choose_test_model(key(provider="azure")) is None

@@ -458,7 +458,7 @@ async def test_a_registration_substituted_by_the_bus_gains_nothing() -> None:
 # --- a key to test
 
 
-def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.CHECK, nonce: str = "AAAA") -> RunKeyTest:
+def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.KEY_TEST, nonce: str = "AAAA") -> RunKeyTest:
     sealed = seal_to_worker(
         KEY,
         vault.signer,

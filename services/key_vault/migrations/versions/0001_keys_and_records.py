@@ -1,4 +1,4 @@
-"""Provider keys and their sealed records, the tenants' data keys, workers, spending, and the outboxes."""
+"""Provider keys and their encrypted records, data keys, KEK ages, workers, spending, and the outboxes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,8 +14,10 @@ USD = sa.Numeric(27, 12)
 
 
 def upgrade() -> None:
+    """Create the tables."""
     _keys()
     _records()
+    _kek_ages()
     _workers()
     _spend()
     _outboxes()
@@ -50,6 +52,10 @@ def _keys() -> None:
         sa.Column("spent_usd", USD),
         sa.Column("spend_month", sa.Text),
         sa.Column("revert_until", TIMESTAMP),
+        sa.Column("rotated_at", TIMESTAMP),
+        sa.Column("rotated_by", sa.Text),
+        sa.Column("rotation_due", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("credit_low", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.CheckConstraint(
             "status IN ('untested', 'valid', 'degraded', 'invalid', 'expired', 'disabled', 'undecryptable')",
             name="provider_keys_status_known",
@@ -62,6 +68,29 @@ def _keys() -> None:
     op.create_index(
         "provider_keys_due", "provider_keys", ["next_test_at"], postgresql_where=sa.text("next_test_at IS NOT NULL")
     )
+    op.create_index(
+        "provider_keys_by_age",
+        "provider_keys",
+        [sa.text("coalesce(rotated_at, created_at)")],
+        postgresql_where=sa.text("NOT rotation_due"),
+    )
+    op.create_index(
+        "provider_keys_by_credit",
+        "provider_keys",
+        [sa.text("((last_test ->> 'credit_left_usd')::numeric)")],
+        postgresql_where=sa.text("NOT credit_low"),
+    )
+    op.create_index(
+        "provider_keys_with_reminder",
+        "provider_keys",
+        ["key_id"],
+        postgresql_where=sa.text("rotation_due OR credit_low"),
+    )
+    op.create_table(
+        "platform_fingerprints",
+        sa.Column("provider", sa.Text, primary_key=True),
+        sa.Column("fingerprint", sa.Text, primary_key=True),
+    )
 
 
 def _records() -> None:
@@ -69,7 +98,7 @@ def _records() -> None:
         "data_keys",
         sa.Column("data_key_id", sa.Text, primary_key=True),
         sa.Column("tenant", sa.Text, nullable=False),
-        sa.Column("wrapped", sa.LargeBinary, nullable=False),
+        sa.Column("encrypted_key", sa.LargeBinary, nullable=False),
         sa.Column("kek", sa.Text, nullable=False),
         sa.Column("is_primary", sa.Boolean, nullable=False),
         sa.Column("created_at", TIMESTAMP, nullable=False, server_default=sa.func.now()),
@@ -85,8 +114,19 @@ def _records() -> None:
         sa.Column("version", sa.Integer, primary_key=True),
         sa.Column("data_key_id", sa.Text, sa.ForeignKey("data_keys.data_key_id"), nullable=False),
         sa.Column("record", sa.LargeBinary, nullable=False),
+        sa.Column("rotated_at", TIMESTAMP),
+        sa.Column("rotated_by", sa.Text),
     )
     op.create_index("key_records_by_data_key", "key_records", ["data_key_id"])
+
+
+def _kek_ages() -> None:
+    op.create_table(
+        "kek_ages",
+        sa.Column("kek", sa.Text, primary_key=True),
+        sa.Column("since", TIMESTAMP, nullable=False),
+        sa.Column("warned_at", TIMESTAMP),
+    )
 
 
 def _workers() -> None:
@@ -139,11 +179,14 @@ def _outboxes() -> None:
         sa.Column("subject", sa.Text, nullable=False),
         sa.Column("message_id", sa.Text, nullable=False),
         sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("sequence", sa.BigInteger, unique=True),
     )
 
 
 def downgrade() -> None:
-    for table in ("event_outbox", "outbox", "audit_sequence", "spend", "lease_nonces", "workers"):
+    """Drop the tables."""
+    for table in ("event_outbox", "outbox", "audit_sequence", "spend", "lease_nonces", "workers", "kek_ages"):
         op.drop_table(table)
-    for table in ("key_records", "data_keys", "provider_keys"):
+    for table in ("key_records", "data_keys", "platform_fingerprints", "provider_keys"):
         op.drop_table(table)
