@@ -135,7 +135,7 @@ def describe_provider(facts: ProviderFacts) -> Provider:
         key_url=facts.key_url or None,
         docs_url=facts.docs_url or None,
         key_prefixes=list(facts.prefixes),
-        key_description=facts.key_words,
+        key_description=facts.key_description,
         key_optional=facts.key_optional,
         fields=fields,
         test_model=facts.test_model,

@@ -67,7 +67,7 @@ def _address(facts: ProviderFacts) -> str:
 
 
 def _key(facts: ProviderFacts) -> str:
-    detail = facts.key_words
+    detail = facts.key_description
     if facts.prefixes:
         detail += ", which starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
     if facts.key_optional:

@@ -316,7 +316,7 @@ def parse_fields(fields: tuple[str, ...]) -> dict[str, str]:
 def _read(provider: str, key_file: str | None) -> Secret:
     facts = PROVIDERS[require_provider(provider)]
     where = f" (get one at {facts.key_url})" if facts.key_url else ""
-    return read_key(key_file, f"{facts.title}: {facts.key_words}{where}")
+    return read_key(key_file, f"{facts.title}: {facts.key_description}{where}")
 
 
 def _require_key_id(text: str) -> str:

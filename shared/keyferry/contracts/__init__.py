@@ -1,1 +1,1 @@
-"""What services say to each other. Start here: `topology` maps every subject to its message, speakers and hearers."""
+"""The messages between services. Start with `topology`, the map of subjects, messages, publishers and subscribers."""

@@ -1,7 +1,7 @@
-"""The AsyncAPI 3.0.0 document of the bus, made from the topology.
+"""The AsyncAPI 3.0.0 document of the bus, generated from the topology. Pure.
 
-Source of the form: the AsyncAPI specification 3.0.0 (channels, operations, reply objects). What it has no word for stands in
-`x-keyferry-` extensions: durability, and how a message is put into bytes where it is not plain JSON.
+Source: the AsyncAPI specification 3.0.0 (channels, operations, reply objects). `x-keyferry-` extensions describe what it does
+not cover: durability, and the encoding of messages that are not plain JSON.
 """
 
 import re
@@ -30,31 +30,31 @@ Json = dict[str, Any]
 
 FRAMES_CHANNEL = "frames"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-PACKED = (ATTEMPT_FINISHED, REQUEST_DECIDED)
-"""Subjects whose messages are packs of records."""
+BATCHED = (ATTEMPT_FINISHED, REQUEST_DECIDED)
+"""Subjects whose messages are batches of records."""
 
 _REPLY = """\
-The inbox that the request names, below the asker's own prefix. An owner that does not do what it is asked answers
+The inbox that the request names, below the caller's own prefix. A request that is not carried out is answered with
 `{"refusal": Refusal}`."""
 _ENCODINGS = {
-    "json": "One JSON object, UTF-8, nulls left out.",
+    "json": "One JSON object, UTF-8, without nulls.",
     "head-body": "The payload described here as one line of JSON, a newline, and the caller's OpenAI-shaped body, byte for byte.",
-    "pack": "One line of JSON (BatchHead), then `count` lines, each one JSON object as described here.",
+    "batch": "One line of JSON (BatchHead), then `count` lines, each one JSON object as described here.",
     "frame": (
-        "One byte tells the kind: A Accepted, D Data, E End, R Refused. Accepted, End and Refused follow as one line of JSON;"
+        "The first byte is the kind: A Accepted, D Data, E End, R Refused. Accepted, End and Refused follow as one line of JSON;"
         " Data as `<attempt_id> <seq>`. After the newline come the payload's bytes (Data, End)."
     ),
 }
 
 
 def document(version: str) -> Json:
-    """The whole document; `version` is the library's."""
+    """Return the complete document; `version` is the library's."""
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Keyferry bus",
             "version": version,
-            "description": "What the services say to each other over NATS. Rendered from `keyferry.contracts.topology`.",
+            "description": "The messages between the services over NATS. Rendered from `keyferry.contracts.topology`.",
         },
         "defaultContentType": "application/json",
         "servers": {"bus": {"host": "127.0.0.1:4222", "protocol": "nats", "description": "NATS with JetStream."}},
@@ -65,9 +65,9 @@ def document(version: str) -> Json:
 
 
 def encoding(subject: AnySubject) -> str:
-    """How messages on `subject` are put into bytes: a key of the encodings that the document explains."""
-    if subject in PACKED:
-        return "pack"
+    """Return the encoding of messages on `subject`, a key of the encodings that the document explains."""
+    if subject in BATCHED:
+        return "batch"
     return "head-body" if issubclass(subject.message, Head) else "json"
 
 
@@ -90,7 +90,7 @@ def _channels() -> Iterator[tuple[str, Json]]:
         FRAMES_CHANNEL,
         {
             "address": None,
-            "description": "The caller's inbox: the answer to a chat request, as frames.",
+            "description": "The caller's inbox: the answer to a request for a completion, as frames.",
             "messages": {model.__name__: _message_ref(model.__name__) for model in FRAMES},
             "x-keyferry-encoding": _encoding("frame"),
         },
@@ -111,7 +111,7 @@ def _channel(subject: AnySubject) -> Json:
         "x-keyferry-durability": _durability(subject),
         "x-keyferry-encoding": _encoding(encoding(subject)),
     }
-    if subject in PACKED:
+    if subject in BATCHED:
         channel["messages"]["BatchHead"] = _message_ref(BatchHead.__name__)
     if parameters := _PLACEHOLDER.findall(subject.template):
         channel["parameters"] = {name: {"description": f"One subject token: the {name}."} for name in parameters}

@@ -1,4 +1,4 @@
-"""The audit: who did what to what, written before it takes effect and chained so that a change to the past shows."""
+"""The tamper-evident audit: every action, recorded before it takes effect and chained by digests. Pure."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,14 +11,14 @@ from keyferry.contracts.ids import TenantId
 
 
 class AuditOutcome(StrEnum):
-    """Whether it was done."""
+    """Whether the action was carried out."""
 
     DONE = "done"
     REFUSED = "refused"
 
 
 class UncountedAuditEvent(Message):
-    """One act as its service commits it. `details` hold ids, names and counts, never a secret."""
+    """An action as its service commits it. `details` hold ids, names and counts, never a secret."""
 
     event_id: str
     service: str
@@ -33,16 +33,16 @@ class UncountedAuditEvent(Message):
 
 
 class AuditEvent(UncountedAuditEvent):
-    """One act as it is published. `details` hold ids, names and counts, never a secret.
+    """An action as it is published. `details` hold ids, names and counts, never a secret.
 
-    `sequence` counts the events of `service` without a hole, so that the ledger can tell a lost one.
+    `sequence` counts the events of `service` without gaps, so that the ledger can detect a lost one.
     """
 
     sequence: int = Field(ge=1)
 
 
 class ListAudit(Command):
-    """Ask for a tenant's audit, newest first. `before` is a position in its chain; null starts at the end."""
+    """Request a tenant's audit entries, newest first. `before` is a position in its chain; null starts at the end."""
 
     tenant: TenantId
     before: int | None = Field(default=None, ge=1)
@@ -60,28 +60,28 @@ class AuditEntry(Message):
 
 
 class AuditEntries(Message):
-    """A page of a tenant's audit."""
+    """A page of a tenant's audit entries."""
 
     entries: list[AuditEntry]
 
 
 class VerifyAudit(Command):
-    """Recompute the chains: of one tenant, or of all."""
+    """Recompute the audit chain of one tenant, or of all."""
 
     tenant: TenantId | None = None
 
 
 class AuditVerification(Message):
-    """What a verification found: nothing in `faults` is a whole, unchanged audit."""
+    """The result of a verification: without `faults` the audit is complete and unchanged."""
 
     tenants: int = Field(ge=0)
     entries: int = Field(ge=0)
     faults: list[str] = Field(default_factory=list)
-    """Where a chain breaks, for people: edited, missing, reordered, cut off."""
+    """Where a chain breaks, in plain text: edited, missing, reordered, truncated."""
 
 
 class AuditHead(Message):
-    """The end of a tenant's chain, signed by the ledger (Ed25519) and kept apart from the table."""
+    """The head of a tenant's chain, signed by the ledger (Ed25519) and stored outside the table."""
 
     tenant: TenantId
     position: int = Field(ge=0)

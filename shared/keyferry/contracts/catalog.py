@@ -1,7 +1,6 @@
-"""The approved catalog: models apart from who makes them, and the offerings of each: at which provider, under which name, where.
+"""The approved catalog: models, and the offerings of each with provider, upstream name and region. Pure.
 
-A model is the same thing behind every offering of it; price, residency and reachability belong to the offering. Prices are
-the price list's and are not here.
+A model is the same in every offering; price, residency and reachability belong to the offering. Prices are in the price list.
 """
 
 from enum import StrEnum
@@ -13,14 +12,14 @@ from keyferry.contracts.envelope import Message
 from keyferry.contracts.ids import ModelName
 from keyferry.contracts.tenancy import Tier
 
-Words = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Operation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 
 
 class ModelClass(StrEnum):
-    """What kind of choice a model is among those of its maker."""
+    """A model's position in its maker's range."""
 
     FLAGSHIP = "flagship"
     BALANCED = "balanced"
@@ -28,7 +27,7 @@ class ModelClass(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a model can do."""
+    """A capability of a model."""
 
     CHAT = "chat"
     REASONING = "reasoning"
@@ -42,7 +41,7 @@ class Capability(StrEnum):
 
 
 class CatalogPart(Message):
-    """A part of the catalog's files. Unknown fields are refused: a misspelt fact must not pass."""
+    """A part of the catalog's files. Unknown fields are rejected, so that a misspelt one does not pass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,9 +51,9 @@ class Offering(CatalogPart):
 
     provider: ProviderName
     upstream: ModelName
-    """What the provider calls it."""
+    """The provider's name for the model."""
     region: Region | None = None
-    """What the region or location of a key has to begin with for this offering; null fits any key of the provider."""
+    """Prefix of a key's region or location that this offering requires; null fits every key of the provider."""
     eu: bool = False
     """Whether the provider processes its calls inside the European Union."""
 
@@ -64,36 +63,36 @@ class CatalogModel(CatalogPart):
 
     id: ModelName
     """The name that callers use; never the name of a provider with a slash, unless the provider calls it so itself."""
-    maker: Words
-    title: Words
-    description: Words
-    best_for: list[Words] = Field(min_length=1)
+    maker: Text
+    title: Text
+    description: Text
+    best_for: list[Text] = Field(min_length=1)
     model_class: ModelClass = Field(alias="class")
     capabilities: list[Capability] = Field(min_length=1)
     context_tokens: int | None = Field(default=None, ge=1)
-    """Prompt and answer together."""
+    """Prompt and completion together."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     dimensions: int | None = Field(default=None, ge=1)
-    """Of an embedding that the request does not ask to be shorter."""
+    """Length of an embedding unless the request asks for a shorter one."""
     tier: Tier
-    """The lowest tier that may use it with the platform's keys; with a key of one's own every tier may."""
+    """The lowest tier that may use it with platform keys; every tier may with its own provider key."""
     recommended: list[Operation] = Field(default_factory=list)
-    """Operations that it is recommended for."""
+    """Operations for which it is recommended."""
     default: bool = False
-    """Whether it is what a tenant without preferences begins with: one chat model and one embedding model are."""
+    """Whether it is the default for tenants without preferences: one chat model and one embedding model are."""
     aliases: list[ModelName] = Field(default_factory=list)
     """Other names for exactly this model."""
     offerings: list[Offering] = Field(min_length=1)
-    """In the order in which they are tried, all else being equal."""
+    """In order of preference, all else being equal."""
 
 
 class ModelSort(StrEnum):
-    """How a list of models may be ordered."""
+    """The order of a model list."""
 
     POPULARITY = "popularity"
     """The catalog's own order."""
     CONTEXT = "context"
-    """The longest first, unknown lengths last."""
+    """Longest first, unknown lengths last."""
     NAME = "name"
     COST = "cost"
-    """The cheapest first, by a million tokens in and a million out at list prices; unknown prices last."""
+    """Cheapest first, by the list price of a million input and a million output tokens; unknown prices last."""

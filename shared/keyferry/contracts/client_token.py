@@ -1,11 +1,11 @@
-"""Client tokens: what callers present to the ingress.
+"""Client tokens: the credentials that callers present to the ingress.
 
-`kf_live_` and 40 base62 characters (238 random bits) and six more that are a CRC-32 over all before them, so that a typing
-error is told from a wrong token without a look-up, and secret scanners can recognise one (the pattern is PATTERN).
+A token is `kf_live_`, 40 base62 characters (238 random bits) and six more that are a CRC-32 over everything before them. So a
+typing error is recognised without a look-up, and secret scanners recognise a token by PATTERN.
 
-What is stored and looked up is an HMAC under the installation's pepper of the token's SHA-256. Whoever mints a token sends
-only the SHA-256, so a token never crosses the bus; without the pepper a copy of the database opens nothing. 238 random bits
-need no slow hash.
+The installation stores an HMAC, under its pepper, of the token's SHA-256. The command that mints a token sends only the
+SHA-256, so a token never crosses the bus; without the pepper a copy of the database is useless. 238 random bits need no slow
+hash.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ _WHOLE = re.compile(r"kf_(?:live|test)_[0-9A-Za-z]{46}", re.ASCII)
 
 
 def mint() -> Secret:
-    """A new client token."""
+    """Return a new client token."""
     body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     return Secret(body + _checksum(body))
 
 
 def is_well_formed(text: str) -> bool:
-    """Whether `text` has the form and the checksum of a client token."""
+    """Return whether `text` has the form and the checksum of a client token."""
     return _WHOLE.fullmatch(text) is not None and text[-_CHECKSUM_LENGTH:] == _checksum(text[:-_CHECKSUM_LENGTH])
 
 
 def digest(token: str) -> str:
-    """SHA-256 of the token, as 64 hex digits: what registration carries."""
+    """Return the SHA-256 of the token as 64 hex digits, which registration carries."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def fingerprint(token_digest: str, pepper: Secret) -> str:
-    """The look-up key of a token's digest under this installation's pepper, as 64 hex digits."""
+    """Return the look-up key of a token's digest under the installation's pepper, as 64 hex digits."""
     return hmac.digest(pepper.reveal().encode(), bytes.fromhex(token_digest), "sha256").hex()
 
 

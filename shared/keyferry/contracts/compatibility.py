@@ -1,7 +1,7 @@
-"""Whether a message still fits builds of an earlier version, judged by its two JSON Schemas.
+"""Compatibility of a message with builds of an earlier version, by comparison of its two JSON Schemas. Pure.
 
-While services are upgraded, two versions share one bus: each reads what the other writes. So a message changes only by
-optional additions. A property may be added when nobody has to send it; everything else stays as it is.
+During an upgrade two versions share one bus, and each reads what the other writes. So a message changes only by optional
+additions: a property may be added if it is not required; everything else stays as it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 _REMARKS = frozenset({"title", "description", "examples", "$defs"})
-"""Keywords that constrain nothing."""
+"""Keywords that add no constraint."""
 _LISTS_WITHOUT_ORDER = frozenset({"required", "enum"})
 
 
 def incompatibilities(old: Schema, new: Schema) -> list[str]:
-    """What in `new` is more than an optional addition to `old`, as sentences; empty when the two can share a bus."""
+    """Return the changes in `new` beyond optional additions to `old`, as sentences; none if both can share a bus."""
     return list(dict.fromkeys(_Comparison(old, new).differences()))
 
 
@@ -33,7 +33,7 @@ class _Comparison:
             if references in self._seen:
                 return
             self._seen.add(references)
-            old, new = _resolved(old, self._old), _resolved(new, self._new)
+            old, new = _resolve(old, self._old), _resolve(new, self._new)
         for keyword in sorted((old.keys() | new.keys()) - _REMARKS):
             yield from self._keyword(keyword, old.get(keyword), new.get(keyword), where)
 
@@ -41,7 +41,7 @@ class _Comparison:
         if keyword == "properties":
             yield from self._properties(old or {}, new or {}, where)
         elif keyword in _LISTS_WITHOUT_ORDER:
-            yield from _members(keyword, set(old or ()), set(new or ()), where)
+            yield from _compare_members(keyword, set(old or ()), set(new or ()), where)
         elif isinstance(old, Mapping) and isinstance(new, Mapping) and keyword != "default":
             yield from self._schemas(old, new, f"{where}, {keyword}")
         elif _schema_lists(old, new):
@@ -58,7 +58,7 @@ class _Comparison:
                 yield from self._schemas(old[name], new[name], f"{where}.{name}")
 
 
-def _members(keyword: str, old: set[object], new: set[object], where: str) -> Iterator[str]:
+def _compare_members(keyword: str, old: set[object], new: set[object], where: str) -> Iterator[str]:
     added, gone = sorted(map(str, new - old)), sorted(map(str, old - new))
     if keyword == "required":
         if added:
@@ -77,8 +77,8 @@ def _schema_lists(old: Any, new: Any) -> bool:
     return both and all(isinstance(item, Mapping) for item in [*old, *new])
 
 
-def _resolved(schema: Schema, root: Schema) -> Schema:
-    """`schema` with its reference, where it has one, replaced by what it names inside `root`."""
+def _resolve(schema: Schema, root: Schema) -> Schema:
+    """Return `schema` with its reference, if any, replaced by the definition in `root`."""
     reference = schema.get("$ref")
     if reference is None:
         return schema

@@ -1,4 +1,4 @@
-"""How a request can fail, as a closed set. Fallback, statuses, health and the ledger all branch on these and nothing else."""
+"""The failures of a request, as a closed set that fallback, HTTP statuses, health and the ledger branch on. Pure."""
 
 from enum import StrEnum
 
@@ -10,13 +10,13 @@ from keyferry.contracts.envelope import Message
 class FailureClass(StrEnum):
     """Why an attempt or a request failed.
 
-    The first group is said by providers (or by the silence of one), the second by the gateway itself.
+    The first group are failures of providers, the second failures of the gateway itself.
     """
 
     AUTH = "auth"
-    """The provider does not accept the key. The only class that may condemn a key."""
+    """The provider does not accept the key. The only class that may invalidate a key."""
     QUOTA = "quota"
-    """The key's account has no money or allowance left; waiting does not help."""
+    """The key's account has no balance or quota left; waiting does not help."""
     RATE_LIMIT = "rate_limit"
     OVERLOADED = "overloaded"
     CONTEXT_LENGTH = "context_length"
@@ -26,28 +26,28 @@ class FailureClass(StrEnum):
     TIMEOUT = "timeout"
     SERVER = "server"
     TRUNCATED = "truncated"
-    """The answer stopped without the provider saying that it was over."""
+    """The answer stopped without an end marker from the provider."""
     UNREACHABLE = "unreachable"
-    """No connection: the request was never sent, so nothing was paid."""
+    """No connection: the request was not sent, so nothing was charged."""
 
     POLICY = "policy"
-    """A rule forbids every candidate."""
+    """Policies exclude every candidate."""
     LIMIT = "limit"
-    """A limit of the gateway's own is reached."""
+    """A limit of the gateway is reached."""
     UNAVAILABLE = "unavailable"
-    """The gateway has nobody to do the work just now."""
+    """The gateway has no process for the work at the moment."""
     EXPIRED = "expired"
     """The request's deadline passed before the work was done."""
     CANCELLED = "cancelled"
-    """The caller went away."""
+    """The caller disconnected."""
     INDETERMINATE = "indeterminate"
-    """A worker died between sending the request and learning the result: the provider may have been paid."""
+    """A worker died between sending the request and learning the result: the provider may have charged."""
     INTERNAL = "internal"
-    """A defect of ours."""
+    """A defect of the gateway."""
 
 
 class Where(StrEnum):
-    """At which point a failure showed."""
+    """The point at which a failure occurred."""
 
     GATEWAY = "gateway"
     NOT_SENT = "not_sent"
@@ -58,13 +58,13 @@ class Where(StrEnum):
 
 
 class Failure(Message):
-    """One failure, fit to be shown to the tenant: no key, no organisation id, no address of ours."""
+    """One failure, suitable for the tenant: it contains no key, organisation id or internal address."""
 
     failure_class: FailureClass
     message: str
     where: Where = Where.GATEWAY
     status: int | None = None
-    """The provider's own status, also where it came inside a 200."""
+    """The provider's own status, even if it arrived inside a 200."""
     provider_code: str | None = None
     param: str | None = None
     retry_after_ms: int | None = Field(default=None, ge=0)

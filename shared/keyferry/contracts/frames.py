@@ -1,15 +1,15 @@
-"""Frames: how an answer travels from the worker (or a refusal from the router) to the caller's inbox.
+"""Frames: the format of an answer from the worker, or a refusal from the router, in the caller's inbox. Pure.
 
-One byte tells the kind. Data frames are the hot ones, so their head is text, not JSON:
+The first byte is the kind. Data frames are on the fast path, so their head is plain text, not JSON:
 
     A{accepted}\\n                         the worker is about to call the provider
     D<attempt_id> <seq>\\n<payload>        `seq` counts from 1 within the attempt
     E{end}\\n<payload>                     exactly one per attempt; `count` is the number of data frames before it
     R{refused}\\n                          no attempt was made for this request
 
-The payload of a stream is OpenAI `chat.completion.chunk` objects, one JSON text a line, the usage chunk included if the
-caller asked for it; otherwise it is the bytes of one `chat.completion` object, cut where the size limit needs it. A reader
-that sees a gap in `seq`, or an end whose `count` differs from what it has, must not treat the answer as whole.
+The payload of a stream is OpenAI `chat.completion.chunk` objects, one JSON text per line, with the usage chunk if the caller
+asked for it; otherwise it is the bytes of one `chat.completion` object, split at the size limit. A reader that sees a gap in
+`seq`, or an end whose `count` differs from the frames it has, must not treat the answer as complete.
 """
 
 from typing import Literal
@@ -21,12 +21,12 @@ from keyferry.contracts.failure import Failure
 from keyferry.contracts.usage import KeySource, Outcome
 
 MAX_PAYLOAD_BYTES = 256 * 1024
-"""Largest payload of one frame: a burst of frames from many streams must fit the server's buffer for one subscriber."""
+"""Largest payload of one frame: a burst from many streams must fit into the server's buffer for one subscriber."""
 _MAX_SEQ_DIGITS = 18
 
 
 class Accepted(Message):
-    """A worker took the attempt and is about to call the provider; control messages go to `instance_id`."""
+    """A worker accepted the attempt and is about to call the provider; control messages go to `instance_id`."""
 
     attempt_id: str
     instance_id: str
@@ -37,10 +37,10 @@ class Accepted(Message):
     model: str
     key_source: KeySource
     dropped: list[str] = Field(default_factory=list)
-    """Fields of the caller's body that the provider cannot take and that were left out, as its tenant allows."""
+    """Fields of the caller's body that the provider does not support and that were dropped, as the tenant allows."""
 
     def to_frame(self) -> bytes:
-        """The frame's bytes."""
+        """Return the frame's bytes."""
         return b"A" + self.encode() + b"\n"
 
 
@@ -52,12 +52,12 @@ class Data(Message):
     payload: bytes
 
     def to_frame(self) -> bytes:
-        """The frame's bytes."""
+        """Return the frame's bytes."""
         return data_frame(self.attempt_id, self.seq, self.payload)
 
 
 class End(Message):
-    """The terminal state of the attempt; what the ledger records is the same."""
+    """The terminal state of the attempt, as the ledger records it."""
 
     attempt_id: str
     outcome: Outcome
@@ -66,7 +66,7 @@ class End(Message):
     payload: bytes = Field(default=b"", exclude=True)
 
     def to_frame(self) -> bytes:
-        """The frame's bytes."""
+        """Return the frame's bytes."""
         return b"".join((b"E", self.encode(), b"\n", self.payload))
 
 
@@ -78,7 +78,7 @@ class Refused(Message):
     failure: Failure
 
     def to_frame(self) -> bytes:
-        """The frame's bytes."""
+        """Return the frame's bytes."""
         return b"R" + self.encode() + b"\n"
 
 
@@ -87,12 +87,12 @@ FrameTag = Literal["A", "D", "E", "R"]
 
 
 def data_frame(attempt_id: str, seq: int, payload: bytes) -> bytes:
-    """A data frame without a model in between: the hot path of streaming."""
+    """Return a data frame without building a model: the fast path of streaming."""
     return b"D%b %d\n%b" % (attempt_id.encode(), seq, payload)
 
 
 def decode(frame: bytes) -> Frame:
-    """A frame from its bytes. Raises MalformedMessage."""
+    """Decode a frame. Raises MalformedMessage."""
     head, newline, payload = frame.partition(b"\n")
     if not newline:
         raise MalformedMessage("Frame", "the head line has no end")

@@ -1,4 +1,4 @@
-"""Health of targets: what the health monitor says and the router acts upon."""
+"""Health of targets, published by the health monitor and used by the router. Pure."""
 
 import base64
 from datetime import datetime
@@ -11,27 +11,27 @@ from keyferry.contracts.ids import EndpointName, TenantId
 
 
 class CircuitState(StrEnum):
-    """Whether a target is given work. A target without an entry is closed."""
+    """The circuit breaker's state of a target. A target without an entry is closed."""
 
     CLOSED = "closed"
     OPEN = "open"
-    """It fails too often: no work until `until`, then a trial."""
+    """It fails too often: no attempts until `until`, then a half-open probe."""
     COOLING = "cooling"
-    """It asked for patience (429 or 503 with a delay): no work until `until`."""
+    """It asked to be retried later (429 or 503 with a delay): no attempts until `until`."""
 
 
 class Target(Message):
-    """What a circuit is about: one model behind one provider, a tenant's own endpoint where there is one."""
+    """The unit of a circuit: one model at one provider, or at a tenant's own endpoint."""
 
     provider: str
     model: str
     tenant: TenantId | None = None
-    """Whose endpoint it is; null for providers that tenants share."""
+    """The owner of the endpoint; null for providers that tenants share."""
     endpoint: EndpointName | None = None
 
     @property
     def key(self) -> str:
-        """The key in the view. Model names hold characters that subjects may not, so they are encoded."""
+        """The key in the view. Model names are encoded, since they may contain characters that subjects may not."""
         model = base64.b32hexencode(self.model.encode()).decode().rstrip("=").lower()
         return f"{self.provider}.{self.tenant or '-'}.{self.endpoint or '-'}.{model}"
 
@@ -42,24 +42,24 @@ class Health(Message):
     target: Target
     state: CircuitState
     reason: str
-    """For people: what was seen."""
+    """What was observed, in plain text."""
     until: datetime | None = None
-    """When work may be tried again; null where it may now."""
+    """When attempts may resume; null if they may now."""
     changed_at: datetime
     samples: int = Field(default=0, ge=0)
-    """Attempts in the window that the figures are about."""
+    """Number of attempts in the window of these figures."""
     failures: int = Field(default=0, ge=0)
     p50_ms: int | None = None
     p95_ms: int | None = None
 
 
 class ListHealth(Command):
-    """Ask for the health of what one tenant can reach."""
+    """Request the health of the targets that a tenant can reach."""
 
     tenant: TenantId
 
 
 class HealthList(Message):
-    """Targets that were seen lately."""
+    """Targets with recent attempts."""
 
     targets: list[Health]

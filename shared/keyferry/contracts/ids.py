@@ -1,6 +1,6 @@
 """Identifiers: `<prefix>_` and a UUIDv7 (RFC 9562, section 5.7) in lower-case base32hex.
 
-They sort by the time they were made, are safe as one token of a NATS subject, and carry no meaning beyond their prefix.
+They sort by creation time, are safe as one token of a NATS subject, and carry no meaning beyond their prefix.
 """
 
 import base64
@@ -28,18 +28,18 @@ TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN
 
 TenantId = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
-"""A tenant's own short name: 1 to 63 of `a-z 0-9 -`, so that it is one subject token and readable in a trace."""
+"""A tenant's short name: 1 to 63 of `a-z 0-9 -`, so that it is one subject token and readable in a trace."""
 
 EndpointName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
-"""What callers or providers call a model: printable ASCII without spaces."""
+"""A caller's or provider's name for a model: printable ASCII without spaces."""
 
 _TENANT = re.compile(TENANT_PATTERN)
 
 
 def new(prefix: str, *, unix_ms: int | None = None) -> str:
-    """A fresh id. `unix_ms` sets its time part, for ids that must sort at a given moment."""
+    """Return a new id. `unix_ms` sets its time part, for ids that must sort at a given moment."""
     stamp = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
     raw = bytearray(stamp.to_bytes(6, "big") + os.urandom(10))
     raw[6] = 0x70 | (raw[6] & 0x0F)
@@ -48,7 +48,7 @@ def new(prefix: str, *, unix_ms: int | None = None) -> str:
 
 
 def to_uuid(identifier: str) -> uuid.UUID:
-    """The UUIDv7 inside an id. Raises ValueError when it holds none."""
+    """Return the UUIDv7 of an id. Raises ValueError when it contains none."""
     _, _, text = identifier.rpartition("_")
     if len(text) != _BASE32_LENGTH:
         raise ValueError(f"{identifier!r} is not an id: want a prefix, '_' and {_BASE32_LENGTH} characters")
@@ -56,5 +56,5 @@ def to_uuid(identifier: str) -> uuid.UUID:
 
 
 def is_tenant_id(text: str) -> bool:
-    """Whether `text` can name a tenant."""
+    """Return whether `text` can name a tenant."""
     return _TENANT.fullmatch(text) is not None

@@ -1,6 +1,6 @@
-"""Where a provider key is used: worked out alike by whoever seals the key and by the vault that opens it.
+"""The address at which a provider key is used, derived alike by the client that seals the key and by the vault. Pure.
 
-The address is part of what a key is sealed for, so both sides have to come to the same origin.
+A key is sealed for its origin, so both sides have to derive the same one.
 """
 
 import re
@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class UnusableAddress(ValueError):
-    """No address follows from what was given. The message is fit to be shown and says what to give."""
+    """No address can be derived. The message can be shown to the user and says what to provide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,15 @@ def key_address(
     operator_urls: Mapping[str, str],
     private_networks: bool,
 ) -> KeyAddress:
-    """Where a key of `provider` is used. Raises UnusableAddress.
+    """Return the address at which a key of `provider` is used. Raises UnusableAddress.
 
-    `base_url` goes before `operator_urls` (provider -> the company gateway that stands in for it), and these before the
-    provider's own address. `private_networks` says that the operator allows some: only then plain http and unusual ports pass.
+    `base_url` takes precedence over `operator_urls` (provider -> the company gateway that replaces it), and these over the
+    provider's own address. `private_networks` means that the operator allows some: only then do plain http and unusual ports
+    pass.
     """
-    facts = _known(provider)
+    facts = _find_provider(provider)
     _check_fields(facts, fields)
-    text = base_url or operator_urls.get(provider) or _own(facts, fields)
+    text = base_url or operator_urls.get(provider) or _default_url(facts, fields)
     if "?" in text or "#" in text:
         raise UnusableAddress("the base URL must end with its path: no '?' and no '#'")
     if text.rstrip("/").endswith("/chat/completions"):
@@ -52,7 +53,7 @@ def key_address(
     return KeyAddress(text.rstrip("/"), str(origin))
 
 
-def _known(provider: str) -> ProviderFacts:
+def _find_provider(provider: str) -> ProviderFacts:
     facts = PROVIDERS.get(provider)
     if facts is None:
         raise UnusableAddress(
@@ -77,7 +78,7 @@ def _check_fields(facts: ProviderFacts, fields: Mapping[str, str]) -> None:
             raise UnusableAddress(f"{field.name} is {field.detail}, such as {field.example}")
 
 
-def _own(facts: ProviderFacts, fields: Mapping[str, str]) -> str:
+def _default_url(facts: ProviderFacts, fields: Mapping[str, str]) -> str:
     if facts.base_url is None:
         raise UnusableAddress(f"{facts.title} has no address of its own: give a base URL such as {_example(facts)}")
     template = dict(facts.places).get(fields.get("location", ""), facts.base_url)

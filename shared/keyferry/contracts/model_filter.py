@@ -1,14 +1,14 @@
-"""What callers and operators write to narrow a model list down: `eu,recommended:chat,provider:openai`."""
+"""The filter syntax of model lists: `eu,recommended:chat,provider:openai`. Pure."""
 
 
 class InvalidFilter(Exception):
-    """A part of the text is no filter."""
+    """The text has an invalid filter."""
 
 
 def filters_in(text: str) -> dict[str, object]:
-    """The fields of `ListModels` that `text` sets, parts separated by commas; of two of a kind the last. Raises InvalidFilter.
+    """Return the fields of `ListModels` that a comma-separated filter sets; the last of a kind wins. Raises InvalidFilter.
 
-    `eu`, `recommended` (for any operation) or `recommended:OPERATION`, and `provider:NAME`.
+    A part is `eu`, `recommended` (for any operation) or `recommended:OPERATION`, and `provider:NAME`.
     """
     fields: dict[str, object] = {}
     for part in text.split(","):

@@ -1,9 +1,9 @@
-"""Exact money.
+"""Exact amounts of money. Pure.
 
 Prices and costs are decimals of US dollars with at most twelve places: a price per million tokens with six places gives a
 cost per token with twelve, so no attempt's cost ever needs rounding. Fifteen digits before the point and twelve after it fit
-the precision of Python's decimals (28), so sums are exact too. Floats are refused at every door, because a float that looks
-like 0.1 is already wrong.
+the precision of Python's decimals (28), so sums are exact too. Floats are rejected everywhere, because a float that looks like
+0.1 is already inexact.
 """
 
 from decimal import Decimal
@@ -17,7 +17,7 @@ _QUANTUM = Decimal(1).scaleb(-PLACES)
 
 
 def usd(value: object) -> Decimal:
-    """`value` (str, int or Decimal) as dollars. Raises ValueError for floats, non-numbers, over 12 places, from 10^15 on."""
+    """Return `value` (str, int or Decimal) as dollars. Raises ValueError for floats, non-numbers, over 12 places, from 10^15."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(f"money must be a decimal string, an integer or a Decimal, not {type(value).__name__}")
     try:
@@ -38,7 +38,7 @@ def usd(value: object) -> Decimal:
 
 
 def plain(amount: Decimal) -> str:
-    """Decimal text without an exponent and without trailing zeros: what APIs and messages carry."""
+    """Return decimal text without an exponent or trailing zeros, as in APIs and messages."""
     text = format(amount, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 

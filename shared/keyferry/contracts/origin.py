@@ -1,7 +1,7 @@
-"""Where a URL leads: its origin, for URLs that are plain enough to be called.
+"""The origin of a URL, and the check that a URL is unambiguous enough to be called. Pure.
 
-A provider key belongs to one origin (RFC 6454: scheme, host and port), so everybody has to read a URL alike: the vault when the
-key is added, the router when it builds a plan, the worker when it makes the call.
+A provider key belongs to one origin (RFC 6454: scheme, host and port), so every service has to parse a URL alike: the vault
+when the key is added, the router when it builds a plan, the worker when it makes the call.
 """
 
 import re
@@ -17,7 +17,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 class ForbiddenUrl(ValueError):
-    """A URL that must not be called. `reason` is fit to be shown: it repeats no part of the URL but its port."""
+    """A URL that must not be called. `reason` can be shown to the user: it repeats no part of the URL but its port."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -33,7 +33,7 @@ class Origin:
     port: int
 
     def __str__(self) -> str:
-        """As RFC 6454 spells it: the port only where it is not the scheme's own."""
+        """Return the serialization of RFC 6454, with the port only where it is not the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
 
@@ -43,16 +43,16 @@ _URL = re.compile(
     r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?",
     re.ASCII,
 )
-"""RFC 3986 without what has no place in an upstream's URL: user information and fragments."""
+"""RFC 3986 without user information and fragments, which an upstream URL must not have."""
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-"""What resolvers read as part of an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker"""
+"""What resolvers parse as part of an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker"""
 
 
 def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None = STANDARD_PORTS) -> Origin:
-    """The origin of an absolute URL that every parser reads alike. Raises ForbiddenUrl.
+    """Return the origin of an absolute URL that every parser reads alike. Raises ForbiddenUrl.
 
-    `ports` are the ports that may be called; null allows all, for a connector that checks the address instead.
+    `ports` are the allowed ports; None allows all, for a connector that checks the address instead.
     """
     if len(url) > MAX_URL_CHARACTERS:
         raise ForbiddenUrl(f"it is longer than {MAX_URL_CHARACTERS} characters")
@@ -73,7 +73,7 @@ def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None 
 
 
 def needs_operator(origin: Origin, ports: frozenset[int] = STANDARD_PORTS) -> bool:
-    """Whether only addresses that the operator allows may be called: the scheme is plain, or the port unusual."""
+    """Return whether the operator must allow the address: the scheme is plain http, or the port is unusual."""
     return origin.scheme != "https" or origin.port not in ports
 
 
@@ -82,8 +82,7 @@ def _host(text: str) -> str:
         return _canonical(text[1:-1], IPv6Address)
     labels = text.split(".")
     if _NUMERIC.fullmatch(labels[-1]):
-        # One spelling of an IPv4 address only: octal, hexadecimal, short and undotted forms mean different hosts to
-        # different parsers.
+        # Only one spelling of an IPv4 address: parsers disagree about octal, hexadecimal, short and undotted forms.
         return _canonical(text, IPv4Address)
     if len(text) > _MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
         raise ForbiddenUrl("its host is not a host name")

@@ -1,4 +1,4 @@
-"""What each NATS user may do, derived from the topology and from nothing else."""
+"""The permissions of each NATS user, derived from the topology alone. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from keyferry.contracts.topology import (
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a NATS user may do. A subscription with a queue is spelled `subject queue`, and is allowed only so."""
+    """A NATS user's rights. `subject queue` allows a subscription in that queue group only."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
@@ -29,9 +29,9 @@ class Permissions:
 
 
 def permissions(user: str) -> Permissions:
-    """The exact rights of a NATS user, from this map.
+    """Return the exact rights of a NATS user.
 
-    Nobody but the provisioner may create a consumer: who can, can have the server publish anywhere in its name.
+    Only the provisioner may create consumers: a user that can do so can make the server publish anywhere on its behalf.
     """
     role = role_of(user)
     if role is Role.PROVISIONER:
@@ -43,10 +43,10 @@ def permissions(user: str) -> Permissions:
     )
 
 
-def _own(user: str) -> dict[str, str]:
-    """Placeholders that stand for the user itself, so that nobody speaks in another's name or another tenant's.
+def _own_placeholders(user: str) -> dict[str, str]:
+    """Return the placeholders that stand for the user itself, so that no user publishes for another user or tenant.
 
-    Each stands for the users of one role: for anybody else it is a wildcard, such as the worker that the ledger confirms to.
+    Each stands for the users of one role and is a wildcard for the others, such as the worker that the ledger confirms to.
     """
     role, tenant = role_of(user), tenant_of(user)
     named = {Role.PROVIDER_WORKER: {"worker": user}, Role.ROUTER: {"router": user}}.get(role, {})
@@ -54,7 +54,7 @@ def _own(user: str) -> dict[str, str]:
 
 
 def _publishable(role: Role, user: str) -> Iterator[str]:
-    own = _own(user)
+    own = _own_placeholders(user)
     for subject in publications_of(role):
         yield subject.pattern(**own)
     if role in FRAME_PUBLISHERS:
@@ -72,7 +72,7 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
 
 
 def _subscribable(role: Role, user: str) -> Iterator[str]:
-    own = _own(user)
+    own = _own_placeholders(user)
     yield f"{inbox_prefix(user)}.>"
     for subject in subscriptions_of(role):
         if subject.kind is not SubjectKind.STREAM:

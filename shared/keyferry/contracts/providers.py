@@ -1,8 +1,8 @@
-"""The providers whose keys can be stored: what a key looks like, where to get one, and what is needed beside it.
+"""The providers whose keys can be stored: key format, where to get a key, and the fields it needs. Pure.
 
-One row each, for the vault's intake, the command line, the console and the adapters' default addresses. Formats only help to
-catch the key of another provider: length is never checked, the longest prefix wins, and a provider without a trusted format
-takes whatever is plausible. Sources: the providers' own documentation, linked from each row.
+One row each, for the vault, the command line, the console and the adapters' default addresses. Formats only help to catch the
+key of another provider: length is never checked, the longest prefix wins, and a provider without a reliable format accepts
+anything plausible. Sources: the providers' own documentation, linked from each row.
 """
 
 import re
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 _PLAUSIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
-"""What can stand in an HTTP header without being quoted: anything else is a slip of the clipboard."""
+"""Characters allowed in an HTTP header without quoting: anything else is a copying error."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyField:
-    """Something that is no secret and that calls with the key need."""
+    """A non-secret value that calls with the key need."""
 
     name: str
     detail: str
-    """What it is, for people."""
+    """A description for people."""
     example: str
     pattern: str = r"[A-Za-z0-9._-]{1,200}"
     required: bool = True
@@ -28,25 +28,25 @@ class KeyField:
 
 @dataclass(frozen=True, slots=True)
 class ProviderFacts:
-    """What is particular to the keys of one provider."""
+    """The properties of one provider's keys."""
 
     name: str
     title: str
     base_url: str | None
-    """Where its API is. A name in braces is one of `fields`; null where whoever adds the key has to say it."""
+    """Its API's base URL. A name in braces is one of `fields`; None where it is given when the key is added."""
     key_url: str
     """Where to get a key."""
     docs_url: str
     prefixes: tuple[str, ...] = ()
-    """What its keys start with; none where no format can be trusted."""
-    key_words: str = "an API key"
+    """Prefixes of its keys; empty where there is no reliable format."""
+    key_description: str = "an API key"
     fields: tuple[KeyField, ...] = ()
     test_model: str | None = None
-    """A cheap model that every account has, for the last step of a key's test; null where there is none such."""
+    """A cheap model that every account has, for the last step of a key test; None if there is none."""
     key_optional: bool = False
     """Whether calls work without a key."""
     places: tuple[tuple[str, str], ...] = ()
-    """(location, base URL): places whose address does not follow from `base_url`."""
+    """(location, base URL) of locations whose address does not follow from `base_url`."""
 
 
 _REGION = KeyField("region", "the AWS region that is called", "eu-central-1", r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
@@ -80,7 +80,8 @@ _ROWS = (
         "vertex", "Google Vertex AI",
         "https://{location}-aiplatform.googleapis.com/v1/projects/{project}/locations/{location}/publishers/google",
         "https://console.cloud.google.com/vertex-ai", "https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest",
-        key_words="an access token or an express-mode API key", fields=(_PROJECT, _LOCATION), test_model="gemini-2.5-flash-lite",
+        key_description="an access token or an express-mode API key", fields=(_PROJECT, _LOCATION),
+        test_model="gemini-2.5-flash-lite",
         places=tuple(
             (location, f"https://{host}/v1/projects/{{project}}/locations/{location}/publishers/google")
             for location, host in (
@@ -137,12 +138,12 @@ _ROWS = (
     ),
     ProviderFacts(
         "azure", "Azure OpenAI", None, "https://portal.azure.com", "https://learn.microsoft.com/azure/ai-services/openai/reference",
-        key_words="a key of the Azure OpenAI resource", fields=(_DEPLOYMENT, _API_VERSION),
+        key_description="a key of the Azure OpenAI resource", fields=(_DEPLOYMENT, _API_VERSION),
     ),
     ProviderFacts(
         "bedrock", "AWS Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", "https://console.aws.amazon.com/bedrock",
         "https://docs.aws.amazon.com/bedrock/latest/APIReference", ("ABSK", "bedrock-api-key-", "AKIA", "ASIA"),
-        key_words="a Bedrock API key, or ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]", fields=(_REGION,),
+        key_description="a Bedrock API key, or ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]", fields=(_REGION,),
     ),
     ProviderFacts("vllm", "vLLM", None, "https://docs.vllm.ai", "https://docs.vllm.ai", key_optional=True),
     ProviderFacts("ollama", "Ollama", None, "https://docs.ollama.com", "https://docs.ollama.com", key_optional=True),
@@ -151,23 +152,23 @@ _ROWS = (
         key_optional=True,
     ),
     ProviderFacts(
-        "custom", "Any OpenAI-compatible endpoint", None, "", "", key_words="whatever the endpoint takes as a bearer token",
+        "custom", "Any OpenAI-compatible endpoint", None, "", "", key_description="the endpoint's bearer token",
         key_optional=True,
     ),
 )  # fmt: skip
 
 PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType({row.name: row for row in _ROWS})
-"""Provider name -> facts, in the order in which they are shown."""
+"""Provider name -> facts, in display order."""
 
 
 class ImplausibleKey(ValueError):
-    """A text that cannot be a key of the provider it was given for. The message is fit to be shown: it holds no part of it."""
+    """A text that cannot be a key of the given provider. The message can be shown: it repeats no part of the text."""
 
 
 def check_format(provider: str, text: str) -> None:
-    """Nothing when `text` may be a key of `provider`. Raises ImplausibleKey, and KeyError for an unknown provider.
+    """Check that `text` may be a key of `provider`. Raises ImplausibleKey, and KeyError for an unknown provider.
 
-    Of all prefixes that fit, the longest tells whose key it is: `sk-ant-…` starts like an OpenAI key and is none.
+    The longest matching prefix identifies the provider: `sk-ant-…` starts like an OpenAI key and is an Anthropic one.
     """
     facts = PROVIDERS[provider]
     if not text:
@@ -185,10 +186,10 @@ def check_format(provider: str, text: str) -> None:
 
 
 _TAKES_ANY = frozenset({"custom", "azure", "vllm", "ollama", "llamacpp"})
-"""Gateways of companies and local servers hand out keys in any format, other providers' included."""
+"""Company gateways and local servers issue keys in any format, other providers' included."""
 
 
 def owner_of(text: str) -> str | None:
-    """The provider whose longest prefix `text` starts with; null where none does."""
+    """Return the provider whose prefix is the longest that `text` starts with, or None."""
     fits = [(len(prefix), row.name) for row in _ROWS for prefix in row.prefixes if text.startswith(prefix)]
     return max(fits)[1] if fits else None

@@ -1,7 +1,7 @@
-"""Write what follows from the topology: message schemas, the AsyncAPI document and the tables of the architecture pages.
+"""Write the files derived from the topology: message schemas, the AsyncAPI document and the tables of the architecture pages.
 
 python -m keyferry.contracts.render           write them
-python -m keyferry.contracts.render --check   exit 1 and name each file that is not what the topology says
+python -m keyferry.contracts.render --check   exit 1 and name each file that differs
 """
 
 import argparse
@@ -22,14 +22,14 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def schemas(models: Iterable[type[BaseModel]]) -> dict[Path, str]:
-    """The JSON Schema of each message as it is written, by its path in the repository."""
+    """Return the JSON Schema of each message as written, by its path in the repository."""
     return {
         SCHEMAS_DIR / f"{model.__name__}.json": _text(model.model_json_schema(mode="serialization")) for model in models
     }
 
 
-def rendered(models: Iterable[type[BaseModel]] | None = None) -> dict[Path, str]:
-    """Every rendered file's text by its path in the repository. `models` are the topology's unless a test gives others."""
+def render(models: Iterable[type[BaseModel]] | None = None) -> dict[Path, str]:
+    """Return the text of every rendered file by its path in the repository. `models` default to the topology's."""
     return schemas(contracts() if models is None else models) | {
         ARCHITECTURE_DIR / "asyncapi.json": _text(asyncapi.document(version("keyferry"))),
         ARCHITECTURE_DIR / "subjects.md": tables.subjects_page(),
@@ -37,15 +37,15 @@ def rendered(models: Iterable[type[BaseModel]] | None = None) -> dict[Path, str]
     }
 
 
-def drifted(root: Path, files: dict[Path, str]) -> list[Path]:
-    """Files below `root` that differ from `files`, are missing, or are schemas of a message that is no more."""
+def find_drift(root: Path, files: dict[Path, str]) -> list[Path]:
+    """Return the files below `root` that differ from `files`, are missing, or are schemas of a removed message."""
     different = [path for path, text in files.items() if _read(root / path) != text]
     return sorted(different + [path for path in _schemas_on_disk(root) if path not in files])
 
 
 def write(root: Path, files: dict[Path, str]) -> list[Path]:
-    """Bring the files below `root` in line with `files`; those that were changed."""
-    changed = drifted(root, files)
+    """Make the files below `root` equal to `files`; return those that were changed."""
+    changed = find_drift(root, files)
     for path in changed:
         target = root / path
         if path not in files:
@@ -69,23 +69,23 @@ def _text(value: object) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m keyferry.contracts.render", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file has drifted")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file has drifted")
     parser.add_argument(
         "--root", type=Path, default=REPOSITORY, help="the repository (default: the one of this module)"
     )
     args = parser.parse_args(argv)
     if not (args.root / "shared").is_dir():
-        print(f"{args.root} is no checkout of the repository: give one with --root", file=sys.stderr)
+        print(f"{args.root} is not a checkout of the repository: give one with --root", file=sys.stderr)
         return 2
     if not args.check:
-        for path in write(args.root, rendered()):
+        for path in write(args.root, render()):
             print(f"wrote {path}")
         return 0
-    found = drifted(args.root, rendered())
+    found = find_drift(args.root, render())
     for path in found:
-        print(f"{path} is not what the topology says: run `python -m keyferry.contracts.render`", file=sys.stderr)
+        print(f"{path} differs from the topology: run `python -m keyferry.contracts.render`", file=sys.stderr)
     return 1 if found else 0
 
 

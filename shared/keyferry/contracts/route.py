@@ -1,4 +1,4 @@
-"""Endpoints, decisions and the catalog: what the router is told and what it says."""
+"""Messages of the router: endpoints, models and decisions. Pure."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ from keyferry.contracts.usage import KeySource
 
 
 class DropReason(StrEnum):
-    """Why a candidate was not taken. Closed, so that every reason has its words."""
+    """Why a candidate was dropped. A closed set, so that every reason has a text."""
 
     TENANT_SUSPENDED = "tenant_suspended"
     MODEL_NOT_OFFERED = "model_not_offered"
@@ -27,19 +27,19 @@ class DropReason(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     """The client token may not use this model."""
     ALREADY_TRIED = "already_tried"
-    """An attempt of this request has failed there."""
+    """An attempt of this request has failed at this candidate."""
     UNHEALTHY = "unhealthy"
-    """Its circuit is open or it asked for patience."""
+    """Its circuit is open, or it asked to be retried later."""
     WRONG_KIND = "wrong_kind"
-    """The model does not do what is asked: a chat of an embedding model, or the other way round."""
+    """The model does not support the request: a chat with an embedding model, or the other way round."""
     NOT_IN_CATALOG = "not_in_catalog"
-    """The model is not approved, and no key of the tenant's own lists it."""
+    """The model is not approved, and none of the tenant's own keys lists it."""
     NO_KEY = "no_key"
     """Neither the tenant nor the platform has a key for the provider."""
     KEY_POLICY = "key_policy"
-    """The tenant, or the request, does not want keys of this owner to pay."""
+    """The policy of the tenant or of the request excludes keys of this owner."""
     KEY_UNUSABLE = "key_unusable"
-    """The key is invalid, expired, disabled, or cannot be opened."""
+    """The key is invalid, expired, disabled, or cannot be decrypted."""
     KEY_LIMIT_SPENT = "key_limit_spent"
     KEY_NOT_FOR_MODEL = "key_not_for_model"
     """The key may not be used for this model."""
@@ -48,13 +48,13 @@ class DropReason(StrEnum):
     TIER_TOO_LOW = "tier_too_low"
     """The tenant's tier does not include this model on the platform's keys."""
     UNPRICED = "unpriced"
-    """The model has no list price, and the platform's keys pay only for what has one."""
+    """The model has no list price, and platform keys pay only for priced models."""
     UNAPPROVED = "unapproved"
-    """The tenant's own key lists the model, the catalog does not have it, and the tenant uses approved models only."""
+    """Only the tenant's own key lists the model, which is not in the catalog, and the tenant allows only approved ones."""
 
 
 class Candidate(Message):
-    """One way to answer a request, and whether it was kept."""
+    """One way to serve a request, and whether it was kept."""
 
     provider: str
     endpoint: EndpointName | None = None
@@ -63,11 +63,11 @@ class Candidate(Message):
     key_id: str | None = None
     """The provider key that would pay, where the candidate has one."""
     region: str | None = None
-    """Which of the provider's offerings it is, where they differ by region."""
+    """The region of the offering, where the provider's offerings differ by region."""
     kept: bool
     reason: DropReason | None = None
     detail: str
-    """The reason for people, kept or dropped."""
+    """Why it was kept or dropped, in plain text."""
 
 
 class DecisionRecord(Message):
@@ -89,7 +89,7 @@ class DecisionRecord(Message):
     attempt_id: str | None = None
     """The attempt that this decision started."""
     attempt_number: int = Field(default=1, ge=1)
-    """1 for the first decision of a request; one more after each attempt that failed."""
+    """1 for the first decision of a request, incremented after each failed attempt."""
     traceparent: str | None = None
 
 
@@ -101,14 +101,14 @@ class Endpoint(Message):
     base_url: str
     """Up to and including the version, without the trailing slash: `http://localhost:11434/v1`."""
     models: list[ModelName]
-    """Model names it answers to without its own name in front; `<name>/<model>` always works."""
+    """Model names it serves without the endpoint's name as a prefix; `<name>/<model>` always works."""
     priority: int = Field(default=100, ge=0, le=1000)
-    """Lower is tried first among endpoints that offer the same model."""
+    """Lower values come first among endpoints that offer the same model."""
     enabled: bool = True
 
 
 class SaveEndpoint(Command):
-    """Add an endpoint or replace the one of that name."""
+    """Add an endpoint, or replace the one of that name."""
 
     tenant: TenantId
     name: EndpointName
@@ -126,7 +126,7 @@ class RemoveEndpoint(Command):
 
 
 class ListEndpoints(Command):
-    """Ask for a tenant's endpoints."""
+    """Request a tenant's endpoints."""
 
     tenant: TenantId
 
@@ -138,14 +138,14 @@ class Endpoints(Message):
 
 
 class ListModels(Command):
-    """Ask what a tenant can call now, through a client token where one is given. What is null does not filter."""
+    """Request the models that a tenant can call now, with a client token's limits if given. Null fields do not filter."""
 
     tenant: TenantId
     allowed_models: list[str] | None = None
     eu: bool | None = None
-    """True: only what can be called inside the European Union."""
+    """True: only models that can be called inside the European Union."""
     recommended: str | None = None
-    """Only what is recommended for this operation; `any` takes every operation."""
+    """Only models recommended for this operation; `any` means any operation."""
     provider: str | None = None
     tier: Tier | None = None
     model_class: ModelClass | None = None
@@ -153,9 +153,9 @@ class ListModels(Command):
     unavailable: bool | None = None
     """True: also approved models that the tenant cannot call, marked as such."""
     unapproved: bool | None = None
-    """True: also what the tenant's own keys list beyond the catalog, marked as such."""
+    """True: also models outside the catalog that the tenant's own keys list, marked as such."""
     sort: ModelSort | None = None
-    """Null is by popularity."""
+    """Null sorts by popularity."""
 
 
 class ModelPrices(Message):
@@ -163,9 +163,9 @@ class ModelPrices(Message):
 
     input_usd: Usd
     output_usd: Usd | None = None
-    """Null where answers have no price: of an embedding model, or unknown."""
+    """Null for embedding models, or if unknown."""
     cached_read_usd: Usd | None = None
-    """Of prompt tokens that the provider reads from its cache; as input where they have no price of their own."""
+    """Price of prompt tokens read from the provider's cache; the input price where there is no separate one."""
     price_version: str
 
 
@@ -174,7 +174,7 @@ class Model(Message):
 
     id: str
     provider: str
-    """Of the offering that would be tried first."""
+    """The provider of the offering that would be tried first."""
     endpoint: EndpointName | None = None
     key_source: KeySource
     """Whose key would be tried first."""
@@ -185,12 +185,12 @@ class Model(Message):
     available: bool = True
     """Whether the tenant can call it now."""
     approved: bool = True
-    """Whether the catalog has it, or it is on a server of the tenant's own; false for what only a key was seen to list.
+    """Whether it is in the catalog or on the tenant's own server; false for models that only a key lists.
 
-    What is not approved is available where the tenant allows unapproved models.
+    Unapproved models are available where the tenant allows them.
     """
     eu: bool = False
-    """Whether one of the ways to call it stays inside the European Union."""
+    """Whether one of its offerings stays inside the European Union."""
     maker: str | None = None
     title: str | None = None
     description: str | None = None
@@ -208,13 +208,13 @@ class Model(Message):
 
 
 class Models(Message):
-    """What a tenant can call now."""
+    """The models that a tenant can call now."""
 
     models: list[Model]
 
 
 class GetDecision(Command):
-    """Ask the ledger for the decision record of a request."""
+    """Request the decision record of a request."""
 
     tenant: TenantId
     request_id: str
@@ -225,4 +225,4 @@ class Decision(Message):
 
     record: DecisionRecord | None = None
     later: list[DecisionRecord] = Field(default_factory=list)
-    """The decisions after attempts that failed, in order."""
+    """The decisions after failed attempts, in order."""

@@ -1,6 +1,6 @@
-"""A secret that cannot be printed, compared by accident, pickled or put into JSON.
+"""A secret that cannot be printed, compared by accident, pickled or serialized to JSON. Pure.
 
-Reading it takes the word `reveal`, which is easy to search for in a review.
+Reading it requires `reveal`, which is easy to search for in a review.
 """
 
 import hmac
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """Holds one secret text. `repr`, `str` and `format` show only that it is one."""
+    """Holds one secret text. `repr`, `str` and `format` show only that it is a secret."""
 
     __slots__ = ("__text",)
 
@@ -16,7 +16,7 @@ class Secret:
         self.__text = text
 
     def reveal(self) -> str:
-        """The text itself. Call it only where the secret is used."""
+        """Return the text itself. Call it only where the secret is used."""
         return self.__text
 
     def __repr__(self) -> str:

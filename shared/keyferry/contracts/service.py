@@ -1,4 +1,4 @@
-"""What every service says of itself, and how an owner refuses."""
+"""The messages that every service has: its report, and refusals. Pure."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from keyferry.contracts.envelope import Command, Message
 
 
 class ErrorCode(StrEnum):
-    """Why an owner did not do what it was asked."""
+    """Why a service refuses a request."""
 
     INVALID = "invalid"
     NOT_FOUND = "not_found"
@@ -18,7 +18,7 @@ class ErrorCode(StrEnum):
 
 
 class Refusal(Message):
-    """An owner's answer when it does not do what was asked; `message` says what to do about it."""
+    """The reply to a request that is not carried out; `message` says what to do about it."""
 
     code: ErrorCode
     message: str
@@ -28,21 +28,21 @@ _REPLY_START = b'{"refusal":'
 
 
 def refusal_reply(refusal: Refusal) -> bytes:
-    """What goes to the asker's inbox in place of an answer: `{"refusal": Refusal}`."""
+    """Return the bytes of a refusal in place of a reply: `{"refusal": Refusal}`."""
     return _REPLY_START + refusal.encode() + b"}"
 
 
 def refusal_in(reply: bytes) -> Refusal | None:
-    """The refusal that a reply is, if it is one. Raises MalformedMessage."""
+    """Return the refusal in a reply, if it is one. Raises MalformedMessage."""
     return Refusal.decode(reply[len(_REPLY_START) : -1]) if reply.startswith(_REPLY_START) else None
 
 
 class Ping(Command):
-    """Ask every process of a service to report."""
+    """Request a report from every process of a service."""
 
 
 class ServiceReport(Message):
-    """One process of a service."""
+    """The state of one process of a service."""
 
     service: str
     slot: int
@@ -51,6 +51,6 @@ class ServiceReport(Message):
     version: str
     ready: bool
     waiting_for: list[str]
-    """What keeps it from being ready."""
+    """The conditions that keep it from being ready."""
     facts: dict[str, str] = Field(default_factory=dict)
-    """A few figures that help an operator: view sizes, unconfirmed attempts."""
+    """A few figures for the operator: view sizes, unconfirmed attempts."""

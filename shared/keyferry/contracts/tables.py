@@ -1,4 +1,4 @@
-"""The topology as tables in Markdown, for the architecture documents."""
+"""The topology as Markdown tables, for the architecture documents. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -23,29 +23,28 @@ from keyferry.contracts.topology import (
 _GENERATED = "<!-- Rendered from the topology by `python -m keyferry.contracts.render`; do not edit. -->"
 _MIB = 1024**2
 _SUBJECTS_INTRODUCTION = """\
-Every subject, its message, and who says it to whom. A placeholder in braces is one subject token. The messages' schemas are in
-`shared/keyferry/contracts/schemas/`; `asyncapi.json` beside this page says the same for programs. A request that its owner does
-not carry out is answered with `{"refusal": Refusal}`."""
+Every subject with its message, publishers and subscribers. A placeholder in braces is one subject token. The messages' schemas
+are in `shared/keyferry/contracts/schemas/`; `asyncapi.json` beside this page is the machine-readable form. A request that its
+owner does not carry out is answered with `{"refusal": Refusal}`."""
 _PERMISSIONS_INTRODUCTION = """\
-Each process role is a NATS user with its own nkey; each worker slot is one, of which the first stands here, and each
-program of a tenant, of which `crm` of `acme` stands here. `subject queue` allows a
-subscription in that queue group only."""
+Each process role is a NATS user with its own nkey, and so is each worker slot (the first is shown here) and each program of a
+tenant (`crm` of `acme` is shown here). `subject queue` allows a subscription in that queue group only."""
 
 
 def subjects_page() -> str:
-    """Subjects, frames, streams, consumers and buckets."""
+    """Return the page of subjects, frames, streams, consumers and buckets."""
     parts = [
         _GENERATED,
-        "# What travels on the bus",
+        "# Messages on the bus",
         _SUBJECTS_INTRODUCTION,
         _table(
-            ("Subject", "Message → answer", "From", "To", "Durability", "Queue", "What it is"), map(_subject, SUBJECTS)
+            ("Subject", "Message → answer", "From", "To", "Durability", "Queue", "Description"), map(_subject, SUBJECTS)
         ),
         "## Frames",
         _frames(),
         "## Streams",
         _table(
-            ("Stream", "Kept for", "At most", "On disk before it is acknowledged"),
+            ("Stream", "Retention", "Max. size", "On disk before acknowledgement"),
             (
                 (
                     stream.name,
@@ -58,7 +57,7 @@ def subjects_page() -> str:
         ),
         "## Consumers",
         _table(
-            ("Stream", "Consumer", "Offered again after", "Unacknowledged at most"),
+            ("Stream", "Consumer", "Redelivered after", "Max. unacknowledged"),
             (
                 (consumer.stream, _code(consumer.durable), _span(consumer.ack_wait), str(consumer.max_ack_pending))
                 for consumer in CONSUMERS
@@ -66,7 +65,7 @@ def subjects_page() -> str:
         ),
         "## Buckets",
         _table(
-            ("Bucket", "Message", "Owner", "Readers", "What it is"),
+            ("Bucket", "Message", "Owner", "Readers", "Description"),
             ((_code(b.name), b.message.__name__, b.owner.value, _roles(b.readers), b.summary) for b in BUCKETS),
         ),
     ]
@@ -74,10 +73,10 @@ def subjects_page() -> str:
 
 
 def permissions_page() -> str:
-    """What each NATS user may publish and subscribe."""
+    """Return the page of each NATS user's rights."""
     parts = [
         _GENERATED,
-        "# Who may do what on the bus",
+        "# Permissions on the bus",
         _PERMISSIONS_INTRODUCTION,
     ]
     for user in map(_example_user, Role):
@@ -90,7 +89,7 @@ def permissions_page() -> str:
             ),
         ]
         if rights.responds:
-            parts.append("May answer a request once, to the inbox that the request names.")
+            parts.append("May reply once to a request, in the inbox that the request names.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,12 +99,12 @@ def _example_user(role: Role) -> str:
 
 
 def _subject(subject: AnySubject) -> tuple[str, ...]:
-    message = f"{subject.message.__name__}{_how(subject)}"
+    message = f"{subject.message.__name__}{_describe_encoding(subject)}"
     return (
         _code(subject.template),
         f"{message} → {subject.reply.__name__}" if subject.reply else message,
         _roles(subject.publishers),
-        _roles(subject.subscribers) or "nobody",
+        _roles(subject.subscribers) or "none",
         f"stream {subject.stream}" if subject.kind is SubjectKind.STREAM else subject.kind.value,
         _code(subject.queue) if subject.queue else "",
         subject.summary,
@@ -118,8 +117,8 @@ def _frames() -> str:
     return f"Answers to chat requests go from {_roles(FRAME_PUBLISHERS)} to the caller's inbox ({inboxes}) as frames: {kinds}."
 
 
-def _how(subject: AnySubject) -> str:
-    return {"pack": " (in packs)", "head-body": " + body"}.get(encoding(subject), "")
+def _describe_encoding(subject: AnySubject) -> str:
+    return {"batch": " (in batches)", "head-body": " + body"}.get(encoding(subject), "")
 
 
 def _roles(roles: Sequence[Role]) -> str:

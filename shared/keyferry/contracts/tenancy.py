@@ -1,4 +1,4 @@
-"""Tenants and client tokens."""
+"""Tenants and client tokens. Pure."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Tier(StrEnum):
-    """What a tenant has bought; gates models and limits."""
+    """A tenant's plan; it determines models and limits."""
 
     FREE = "free"
     STARTER = "starter"
@@ -26,14 +26,14 @@ class Tier(StrEnum):
 
 
 class KeyPolicy(StrEnum):
-    """Whose provider keys may pay for a tenant's requests, in which order."""
+    """Whose provider keys may pay for a tenant's requests, and in which order."""
 
     PLATFORM = "platform"
-    """The platform's only."""
+    """Platform keys only."""
     OWN = "own"
-    """The tenant's own only: without one that works a request is refused."""
+    """The tenant's own keys only: without a usable one the request is refused."""
     OWN_THEN_PLATFORM = "own_then_platform"
-    """The tenant's own first, then the platform's."""
+    """The tenant's own keys first, then platform keys."""
 
 
 class Tenant(Message):
@@ -44,15 +44,15 @@ class Tenant(Message):
     tier: Tier
     suspended: bool = False
     key_policy: KeyPolicy | None = None
-    """Null: the tenant's own keys only as soon as it has one for the provider, the platform's before."""
+    """Null: the tenant's own keys only once it has one for the provider, platform keys until then."""
     drop_unsupported: bool = False
-    """Whether request fields that a provider cannot take are left out and reported, instead of being refused."""
+    """Whether request fields that a provider does not support are dropped and reported instead of rejected."""
     allow_unapproved: bool = False
-    """Whether its own keys may be used for models that they list and the approved catalog does not have."""
+    """Whether its own keys may be used for models that they list outside the approved catalog."""
 
 
 class ClientToken(Message):
-    """What is known of a client token. The token itself is known only to whoever minted it."""
+    """A client token's metadata. The token itself is known only to the program that minted it."""
 
     token_id: str
     tenant: TenantId
@@ -73,7 +73,7 @@ class CreateTenant(Command):
 
 
 class UpdateTenant(Command):
-    """Change a tenant; what is null stays."""
+    """Change a tenant; null fields stay as they are."""
 
     tenant: TenantId
     name: Label | None = None
@@ -85,7 +85,7 @@ class UpdateTenant(Command):
 
 
 class ListTenants(Command):
-    """Ask for all tenants."""
+    """Request all tenants."""
 
 
 class Tenants(Message):
@@ -116,7 +116,7 @@ class RevokeClientToken(Command):
 
 
 class ListClientTokens(Command):
-    """Ask for a tenant's client tokens."""
+    """Request a tenant's client tokens."""
 
     tenant: TenantId
 

@@ -1,4 +1,4 @@
-"""Token meters, attempts and what is asked of the ledger."""
+"""Token usage, attempt records and the ledger's messages. Pure."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,12 +13,12 @@ from keyferry.contracts.money import Usd
 
 
 class TokenUsage(Message):
-    """Tokens of one attempt, counted once each: the meters are disjoint and add up to the provider's total.
+    """Tokens of one attempt, each counted once: the counts are disjoint and add up to the provider's total.
 
     `input` are prompt tokens neither read from nor written to a cache and neither audio nor image; `output` are completion
-    tokens that are neither reasoning nor audio nor image. `cache_write` are writes that are kept for the provider's shortest
-    time (Anthropic: 5 minutes), `cache_write_1h` those kept for an hour. `audio` and `image` are of the prompt, `audio_output`
-    and `image_output` of the completion. Providers overlap these in different ways; adapters take them apart.
+    tokens that are neither reasoning nor audio nor image. `cache_write` are writes with the provider's shortest
+    lifetime (Anthropic: 5 minutes), `cache_write_1h` those kept for an hour. `audio` and `image` are of the prompt,
+    `audio_output` and `image_output` of the completion. Providers overlap these counts in different ways; adapters separate them.
     """
 
     input: int = Field(default=0, ge=0)
@@ -44,21 +44,21 @@ class TokenUsage(Message):
 
     @property
     def total(self) -> int:
-        """The sum of all meters, in tokens."""
+        """The sum of all counts, in tokens."""
         return self.prompt + self.completion
 
 
 class UsageSource(StrEnum):
-    """Where the meters come from."""
+    """The source of the token counts."""
 
     REPORTED = "reported"
     ESTIMATED = "estimated"
     NONE = "none"
-    """Nothing was used, or nothing can be known."""
+    """Nothing was used, or it is unknown."""
 
 
 class Outcome(StrEnum):
-    """The terminal state of an attempt; the same word on the wire and in the ledger."""
+    """The terminal state of an attempt, on the wire and in the ledger."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -67,24 +67,24 @@ class Outcome(StrEnum):
 
 
 class RequestKind(StrEnum):
-    """What a request wants of a model."""
+    """The kind of a request."""
 
     CHAT = "chat"
     EMBEDDING = "embedding"
 
 
 class KeySource(StrEnum):
-    """Whose key an attempt used."""
+    """The owner of the key that an attempt used."""
 
     PLATFORM = "platform"
     BYOK = "byok"
     CUSTOM = "custom"
     NONE = "none"
-    """No key at all, as with the built-in echo provider."""
+    """No key, as with the built-in echo provider."""
 
 
 class AttemptRecord(Message):
-    """One finished attempt: the unit of accounting. Failed, timed-out and cancelled ones included."""
+    """One finished attempt, the unit of accounting; failed, timed-out and cancelled ones included."""
 
     attempt_id: str
     request_id: str
@@ -96,7 +96,7 @@ class AttemptRecord(Message):
     provider: str
     endpoint: str | None = None
     origin: str | None = None
-    """`scheme://host:port` that was called; null for built-in providers."""
+    """The `scheme://host:port` that was called; null for built-in providers."""
     model_asked: str
     model: str
     """The model name sent upstream."""
@@ -109,11 +109,11 @@ class AttemptRecord(Message):
     failure: Failure | None = None
     finish_reason: str | None = None
     service_tier: str | None = None
-    """The processing tier that the provider says it used, where its prices differ by it."""
+    """The processing tier that the provider reports, where its prices depend on it."""
     token_usage: TokenUsage = TokenUsage()
     usage_source: UsageSource = UsageSource.NONE
     reported_cost_usd: Usd | None = None
-    """What the provider says it charged, kept beside our own figure."""
+    """The cost that the provider reports, kept beside the computed one."""
     started_at: datetime
     latency_ms: int = Field(ge=0)
     first_token_ms: int | None = Field(default=None, ge=0)
@@ -124,17 +124,17 @@ class AttemptRecord(Message):
 
 
 class BatchHead(Head):
-    """The head of a pack: `count` records follow, one JSON line each, so that a bad one can be set aside alone."""
+    """The head of a batch: `count` records follow, one JSON line each, so that an invalid one can be set aside alone."""
 
     producer: str
-    """The worker or router that made the records."""
+    """The worker or router that produced the records."""
     spool_id: str | None = None
-    """Which life of the producer's spool the sequence numbers belong to."""
+    """The incarnation of the producer's spool to which the sequence numbers belong."""
     count: int = Field(ge=1)
 
 
 class AttemptsConfirmed(Message):
-    """The ledger has committed these records; the worker may forget them."""
+    """The ledger has committed these records; the worker may drop them."""
 
     worker_id: str
     spool_id: str
@@ -142,7 +142,7 @@ class AttemptsConfirmed(Message):
 
 
 class SummarizeUsage(Command):
-    """Ask for the usage of a tenant. Times are inclusive start, exclusive end, UTC; no time means all of it."""
+    """Request the usage of a tenant. `since` is inclusive, `until` exclusive, both UTC; null means no limit."""
 
     tenant: TenantId
     since: datetime | None = None
@@ -166,7 +166,7 @@ class UsageRow(Message):
 
 
 class UsageSummary(Message):
-    """Totals and the rows they add up from."""
+    """Totals, and the rows that add up to them."""
 
     tenant: TenantId
     requests: int
@@ -177,14 +177,14 @@ class UsageSummary(Message):
 
 
 class GetAttempts(Command):
-    """Ask for the attempts of one request, in order."""
+    """Request the attempts of one request, in order."""
 
     tenant: TenantId
     request_id: str
 
 
 class LedgerRow(Message):
-    """An attempt as the ledger stores it: the record, and what it cost at which prices."""
+    """An attempt as the ledger stores it: the record, its cost and the price version."""
 
     record: AttemptRecord
     cost_usd: Usd | None = None

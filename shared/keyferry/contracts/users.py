@@ -1,4 +1,4 @@
-"""The users of the bus: one for each process role, worker slot and internal client, and where each is answered."""
+"""The NATS users: one per process role, worker slot and internal client, and their inboxes. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,19 +7,19 @@ from keyferry.contracts.ids import is_tenant_id
 
 INGRESS_INBOX = "_INBOX_ingress"
 CALLER_INBOX = "_INBOX_c"
-"""Inboxes of everybody who calls over the bus: the command line and internal services."""
+"""Prefix of the inboxes of the command line and of internal clients."""
 FRAME_INBOXES = (f"{INGRESS_INBOX}.", f"{CALLER_INBOX}.")
 
 
 def worker_id(slot: int) -> str:
-    """The stable name of a worker slot; also its NATS user."""
+    """Return the stable name of a worker slot, which is also its NATS user."""
     return f"{Role.PROVIDER_WORKER}-{slot}"
 
 
 def internal_client(tenant: str, name: str) -> str:
-    """The NATS user of a tenant's program `name`. The dots part it beyond doubt: neither may hold one.
+    """Return the NATS user of a tenant's program `name`. The dots are unambiguous: neither part may contain one.
 
-    Raises ValueError for a tenant or a name that is none.
+    Raises ValueError for an invalid tenant or name.
     """
     if not (is_tenant_id(tenant) and is_tenant_id(name)):
         raise ValueError(f"{tenant!r} and {name!r} cannot name a client: want 1 to 63 of a-z 0-9 - for each")
@@ -27,7 +27,7 @@ def internal_client(tenant: str, name: str) -> str:
 
 
 def tenant_of(user: str) -> str | None:
-    """The one tenant that a NATS user is bound to, if it is. Raises ValueError as `internal_client`."""
+    """Return the tenant to which a NATS user is bound, if any. Raises ValueError as `internal_client` does."""
     role, *rest = user.split(".")
     if role != Role.INTERNAL_CLIENT:
         return None
@@ -36,7 +36,7 @@ def tenant_of(user: str) -> str | None:
 
 
 def role_of(user: str) -> Role:
-    """The role of a NATS user. Raises ValueError for a name that is no user's."""
+    """Return the role of a NATS user. Raises ValueError for an unknown user."""
     if "." in user and tenant_of(user) is not None:
         return Role.INTERNAL_CLIENT
     name, _, slot = user.rpartition("-")
@@ -44,14 +44,14 @@ def role_of(user: str) -> Role:
 
 
 def users(worker_slots: int, internal_clients: Iterable[str] = ()) -> list[str]:
-    """Every NATS user of an installation with so many worker slots and these internal clients."""
+    """Return every NATS user of an installation with these worker slots and internal clients."""
     workers = [worker_id(slot) for slot in range(1, worker_slots + 1)]
     many = (Role.PROVIDER_WORKER, Role.INTERNAL_CLIENT)
     return [role.value for role in Role if role not in many] + workers + list(internal_clients)
 
 
 def inbox_prefix(user: str) -> str:
-    """What every inbox of this user starts with, without the trailing dot."""
+    """Return the prefix of every inbox of a user, without the trailing dot."""
     role = role_of(user)
     if role is Role.INGRESS:
         return INGRESS_INBOX

@@ -51,7 +51,7 @@ def test_packs_bodies_and_frames_are_explained() -> None:
         if "x-keyferry-encoding" in channel
     }
     assert encodings["chat.request"] == encodings["attempt.run"] == "head-body"
-    assert encodings["attempt.finished"] == encodings["request.decided"] == "pack"
+    assert encodings["attempt.finished"] == encodings["request.decided"] == "batch"
     assert encodings["frames"] == "frame"
     assert encodings["tenant.create"] == "json"
     assert set(_DOCUMENT["channels"]["frames"]["messages"]) == {model.__name__ for model in FRAMES}

@@ -14,12 +14,12 @@ from keyferry.contracts.tenancy import Tenant
 
 def _tree(root: Path) -> Path:
     (root / "shared").mkdir()
-    render.write(root, render.rendered())
+    render.write(root, render.render())
     return root
 
 
 def test_committed_files_are_what_the_topology_says() -> None:
-    assert render.drifted(render.REPOSITORY, render.rendered()) == []
+    assert render.find_drift(render.REPOSITORY, render.render()) == []
     assert render.main(["--check"]) == 0
 
 
@@ -27,19 +27,19 @@ def test_a_changed_message_is_told(tmp_path: Path) -> None:
     changed = type("Tenant", (Tenant,), {"__annotations__": {"colour": str}, "__doc__": Tenant.__doc__})
     assert issubclass(changed, BaseModel)
     root = _tree(tmp_path)
-    assert render.drifted(root, render.rendered()) == []
+    assert render.find_drift(root, render.render()) == []
     models = [changed if model is Tenant else model for model in topology.contracts()]
-    assert render.drifted(root, render.rendered(models)) == [render.SCHEMAS_DIR / "Tenant.json"]
+    assert render.find_drift(root, render.render(models)) == [render.SCHEMAS_DIR / "Tenant.json"]
 
 
 def test_a_message_that_is_no_more_is_told_and_removed(tmp_path: Path) -> None:
     root = _tree(tmp_path)
     left = [model for model in topology.contracts() if model is not Tenant]
     orphan = render.SCHEMAS_DIR / "Tenant.json"
-    assert render.drifted(root, render.rendered(left)) == [orphan]
-    render.write(root, render.rendered(left))
+    assert render.find_drift(root, render.render(left)) == [orphan]
+    render.write(root, render.render(left))
     assert not (root / orphan).exists()
-    assert render.drifted(root, render.rendered(left)) == []
+    assert render.find_drift(root, render.render(left)) == []
 
 
 def test_check_names_the_file_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
