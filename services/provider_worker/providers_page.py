@@ -34,40 +34,46 @@ _COLUMNS = (
 def render_page() -> str:
     """Return the page's text."""
     taken = {name: find_supported_features(name, ADAPTERS[name]) for name in PROVIDERS if name in ADAPTERS}
-    parts = [_HEAD, _matrix(taken.items())]
-    parts += [_section(PROVIDERS[name], takes) for name, takes in taken.items()]
+    parts = [_HEAD, _render_matrix(taken.items())]
+    parts += [_render_section(PROVIDERS[name], takes) for name, takes in taken.items()]
     return "\n".join(parts)
 
 
-def _matrix(taken: Iterable[tuple[str, SupportedFeatures]]) -> str:
+def _render_matrix(taken: Iterable[tuple[str, SupportedFeatures]]) -> str:
     lines = ["| provider | " + " | ".join(_COLUMNS) + " | embeddings |", "|---" * (len(_COLUMNS) + 2) + "|"]
     for name, takes in taken:
-        cells = [_mark(takes.chat[feature]) for feature in _COLUMNS] + [_mark(bool(takes.embeddings))]
+        cells = [_render_mark(takes.chat[feature]) for feature in _COLUMNS] + [_render_mark(bool(takes.embeddings))]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _mark(takes: bool) -> str:
+def _render_mark(takes: bool) -> str:
     return "yes" if takes else "–"
 
 
-def _section(facts: ProviderFacts, takes: SupportedFeatures) -> str:
-    lines = [f"## {facts.title}", "", f"Named `{facts.name}`. {_address(facts)}", "", f"- Key: {_key(facts)}"]
+def _render_section(facts: ProviderFacts, takes: SupportedFeatures) -> str:
+    lines = [
+        f"## {facts.title}",
+        "",
+        f"Named `{facts.name}`. {_describe_address(facts)}",
+        "",
+        f"- Key: {_describe_key(facts)}",
+    ]
     if facts.fields:
-        lines.append("- Beside the key: " + "; ".join(_field(facts)) + ".")
-    lines.append(f"- Works: {_list(takes.chat, True)}.")
+        lines.append("- Beside the key: " + "; ".join(_describe_fields(facts)) + ".")
+    lines.append(f"- Works: {_join_features(takes.chat, True)}.")
     if not all(takes.chat.values()):
-        lines.append(f"- Refused or dropped: {_list(takes.chat, False)}.")
-    lines.append(f"- Embeddings: {_embeddings(takes)}.")
+        lines.append(f"- Refused or dropped: {_join_features(takes.chat, False)}.")
+    lines.append(f"- Embeddings: {_describe_embeddings(takes)}.")
     return "\n".join(lines) + "\n"
 
 
-def _address(facts: ProviderFacts) -> str:
+def _describe_address(facts: ProviderFacts) -> str:
     return f"Called at `{facts.base_url}`." if facts.base_url else "Called at the base URL registered with it."
 
 
-def _key(facts: ProviderFacts) -> str:
-    detail = facts.key_description
+def _describe_key(facts: ProviderFacts) -> str:
+    detail = facts.key_words
     if facts.prefixes:
         detail += ", which starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
     if facts.key_optional:
@@ -78,20 +84,20 @@ def _key(facts: ProviderFacts) -> str:
     return f"{detail}." + (f" {', '.join(links)}." if links else "")
 
 
-def _field(facts: ProviderFacts) -> list[str]:
+def _describe_fields(facts: ProviderFacts) -> list[str]:
     return [
         f"`{field.name}` ({'needed' if field.required else 'optional'}): {field.detail}, as `{field.example}`"
         for field in facts.fields
     ]
 
 
-def _list(takes: Mapping[str, bool], supported: bool) -> str:
+def _join_features(takes: Mapping[str, bool], supported: bool) -> str:
     return ", ".join(
         f"`{feature}`" if "_" in feature else feature for feature, does in takes.items() if does is supported
     )
 
 
-def _embeddings(takes: SupportedFeatures) -> str:
+def _describe_embeddings(takes: SupportedFeatures) -> str:
     if not takes.embeddings:
         return "none"
     refused = [feature for feature, does in takes.embeddings.items() if not does]

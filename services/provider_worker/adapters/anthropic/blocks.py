@@ -55,7 +55,7 @@ def reasoning_detail(block: JsonObject, index: int) -> JsonObject:
 def extension_fields(blocks: list[JsonObject], json_tool: str | None) -> JsonObject:
     """Return `annotations` and `content_parts` for an answer of these complete blocks, if it needs them."""
     fields: JsonObject = {}
-    annotations = _annotations(blocks)
+    annotations = _build_annotations(blocks)
     if annotations:
         fields["annotations"] = annotations
     if not _fits_openai_order(blocks) and not any(is_json_answer(block, json_tool) for block in blocks):
@@ -104,7 +104,7 @@ def _order_of(block: JsonObject) -> int | None:
     return None
 
 
-def _annotations(blocks: list[JsonObject]) -> list[JsonObject]:
+def _build_annotations(blocks: list[JsonObject]) -> list[JsonObject]:
     found: list[JsonObject] = []
     end = 0
     for block in blocks:

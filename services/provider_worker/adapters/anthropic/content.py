@@ -21,7 +21,7 @@ class ContentTranslator:
     def __init__(self, unsupported: UnsupportedFields) -> None:
         self._unsupported = unsupported
 
-    def blocks(self, content: object, field: str, *, text_only: bool = False) -> list[JsonObject]:
+    def translate(self, content: object, field: str, *, text_only: bool = False) -> list[JsonObject]:
         """Return the blocks for `content`, a string or a list of parts, found at `field`. Empty texts are left out.
 
         Raises RefusedByAdapter.
@@ -34,35 +34,35 @@ class ContentTranslator:
             raise bad_field(field, f"`{field}` must be a string or a list of content parts.")
         blocks: list[JsonObject] = []
         for position, part in enumerate(content):
-            block = self._block(part, f"{field}[{position}]", text_only=text_only)
+            block = self._translate_part(part, f"{field}[{position}]", text_only=text_only)
             if block is not None:
                 blocks.append(block)
         return blocks
 
-    def _block(self, part: object, field: str, *, text_only: bool) -> JsonObject | None:
+    def _translate_part(self, part: object, field: str, *, text_only: bool) -> JsonObject | None:
         if isinstance(part, str):
             return text_block(part) if part else None
         if not isinstance(part, dict):
             raise bad_field(field, f"`{field}` must be a content part: an object with a `type`.")
-        block = self._typed_block(part, field, text_only=text_only)
+        block = self._translate_typed_part(part, field, text_only=text_only)
         if block is not None and part.get("cache_control") is not None:
             block["cache_control"] = part["cache_control"]
         return block
 
-    def _typed_block(self, part: JsonObject, field: str, *, text_only: bool) -> JsonObject | None:
+    def _translate_typed_part(self, part: JsonObject, field: str, *, text_only: bool) -> JsonObject | None:
         kind = part.get("type")
         if kind in ("text", "refusal"):
             text = as_text(part.get(str(kind)))
             return text_block(text) if text else None
         if kind == "image_url" and not text_only:
-            return self._image(part, field)
+            return self._translate_image(part, field)
         if kind == "file" and not text_only:
-            return self._document(as_object(part.get("file")), field)
+            return self._translate_file(as_object(part.get("file")), field)
         here = " in this message" if text_only else ""
         self._unsupported.drop_or_reject(field, f"Anthropic cannot read a content part of type {kind!r}{here}.")
         return None
 
-    def _image(self, part: JsonObject, field: str) -> JsonObject:
+    def _translate_image(self, part: JsonObject, field: str) -> JsonObject:
         image = part.get("image_url")
         url = image if isinstance(image, str) else as_text(as_object(image).get("url"))
         if as_object(image).get("detail") not in (None, "auto", "high"):
@@ -71,7 +71,7 @@ class ContentTranslator:
             )
         if url.startswith("https://"):
             return {"type": "image", "source": {"type": "url", "url": url}}
-        media_type, data = _base64_data(url, f"{field}.image_url.url")
+        media_type, data = _parse_data_url(url, f"{field}.image_url.url")
         if media_type == "image/jpg":
             media_type = "image/jpeg"
         if media_type not in _IMAGE_TYPES:
@@ -81,12 +81,12 @@ class ContentTranslator:
             )
         return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
-    def _document(self, file: JsonObject, field: str) -> JsonObject | None:
+    def _translate_file(self, file: JsonObject, field: str) -> JsonObject | None:
         file_data = as_text(file.get("file_data"))
         if not file_data:
             self._unsupported.drop_or_reject(f"{field}.file", "Anthropic needs the file itself, in `file_data`.")
             return None
-        block: JsonObject = {"type": "document", "source": _document_source(file_data, f"{field}.file.file_data")}
+        block: JsonObject = {"type": "document", "source": _translate_file_data(file_data, f"{field}.file.file_data")}
         if as_text(file.get("filename")):
             block["title"] = file["filename"]
         return block
@@ -97,10 +97,10 @@ def text_block(text: str) -> JsonObject:
     return {"type": "text", "text": text}
 
 
-def _document_source(file_data: str, field: str) -> JsonObject:
+def _translate_file_data(file_data: str, field: str) -> JsonObject:
     if file_data.startswith("https://"):
         return {"type": "url", "url": file_data}
-    media_type, data = _base64_data(file_data, field)
+    media_type, data = _parse_data_url(file_data, field)
     if media_type == "application/pdf":
         return {"type": "base64", "media_type": media_type, "data": data}
     if media_type.startswith("text/"):
@@ -112,7 +112,7 @@ def _document_source(file_data: str, field: str) -> JsonObject:
     raise bad_field(field, f"Anthropic reads PDF and plain text files, not {media_type!r}; convert the file.")
 
 
-def _base64_data(url: str, field: str) -> tuple[str, str]:
+def _parse_data_url(url: str, field: str) -> tuple[str, str]:
     """Return media type and base64 text of a data URL. Raises RefusedByAdapter."""
     head = _DATA_URL.match(url)
     if head is None or ";base64" not in (head[2] or "").lower():

@@ -36,12 +36,12 @@ class Conversation:
         content = message.get("content")
         if role in ("system", "developer"):
             self.system += _with_cache_control(
-                message, self._content.blocks(content, f"{field}.content", text_only=True)
+                message, self._content.translate(content, f"{field}.content", text_only=True)
             )
         elif role == "user":
-            self._append("user", _with_cache_control(message, self._content.blocks(content, f"{field}.content")))
+            self._append("user", _with_cache_control(message, self._content.translate(content, f"{field}.content")))
         elif role == "tool":
-            self._append("user", _with_cache_control(message, [self._tool_result(message, field)]))
+            self._append("user", _with_cache_control(message, [self._build_tool_result(message, field)]))
         elif role == "assistant":
             self._append("assistant", _with_cache_control(message, assistant_blocks(message, field, self._unsupported)))
         else:
@@ -54,12 +54,12 @@ class Conversation:
                 continue
             self._unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic's messages have no `{name}`.")
 
-    def _tool_result(self, message: JsonObject, field: str) -> JsonObject:
+    def _build_tool_result(self, message: JsonObject, field: str) -> JsonObject:
         call_id = as_text(message.get("tool_call_id"))
         if not call_id:
             raise bad_field(f"{field}.tool_call_id", f"`{field}` does not say which tool call it answers.")
         block: JsonObject = {"type": "tool_result", "tool_use_id": anthropic_call_id(call_id)}
-        content = self._content.blocks(message.get("content"), f"{field}.content")
+        content = self._content.translate(message.get("content"), f"{field}.content")
         if content:
             block["content"] = content
         return block

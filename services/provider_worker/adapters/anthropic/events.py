@@ -85,13 +85,13 @@ class MessageEvents:
         self._details = 0
         self._chunks: list[bytes] = []
         self._readers: dict[str, Callable[[JsonObject], None]] = {
-            "message_start": self._message_start,
-            "content_block_start": self._block_start,
-            "content_block_delta": self._block_delta,
-            "content_block_stop": self._block_stop,
-            "message_delta": self._message_delta,
-            "message_stop": self._message_stop,
-            "error": self.error,
+            "message_start": self._read_message_start,
+            "content_block_start": self._read_block_start,
+            "content_block_delta": self._read_block_delta,
+            "content_block_stop": self._read_block_stop,
+            "message_delta": self._read_message_delta,
+            "message_stop": self._read_message_stop,
+            "error": self.read_error,
         }
 
     @property
@@ -110,9 +110,9 @@ class MessageEvents:
         if reader is not None:
             reader(event)
         elif "error" in event:
-            self.error(event)
+            self.read_error(event)
 
-    def error(self, error: object) -> None:
+    def read_error(self, error: object) -> None:
         """Read the data of an error event, an object or a text."""
         self.failure = failure_of_event(error, Where.MID_STREAM if self._has_output else Where.HTTP_200_BODY)
 
@@ -136,13 +136,13 @@ class MessageEvents:
             usage_source=self._usage.usage_source,
         )
 
-    def _message_start(self, event: JsonObject) -> None:
+    def _read_message_start(self, event: JsonObject) -> None:
         message = as_object(event.get("message"))
         self._usage.take(message.get("usage"))
         self._model_served = as_text(message.get("model")) or self._model_served
         self._envelope = build_envelope(self._run, message, "chat.completion.chunk")
 
-    def _block_start(self, event: JsonObject) -> None:
+    def _read_block_start(self, event: JsonObject) -> None:
         block = _Block(as_object(event.get("content_block")))
         self._blocks[_index(event)] = block
         start = block.start
@@ -164,7 +164,7 @@ class MessageEvents:
         call: JsonObject = {"index": block.call_index, "id": call_id, "type": "function", "function": function}
         self._send({"tool_calls": [call]})
 
-    def _block_delta(self, event: JsonObject) -> None:
+    def _read_block_delta(self, event: JsonObject) -> None:
         delta = as_object(event.get("delta"))
         kind = as_text(delta.get("type"))
         block = self._blocks.get(_index(event))
@@ -177,11 +177,11 @@ class MessageEvents:
             if name != "signature":
                 self._send_text("content" if name == "text" else "reasoning_content", piece)
         elif kind == "input_json_delta":
-            self._arguments(block, as_text(delta.get("partial_json")))
+            self._add_arguments(block, as_text(delta.get("partial_json")))
         elif kind == "citations_delta":
             block.citations.append(delta.get("citation"))
 
-    def _arguments(self, block: _Block, piece: str) -> None:
+    def _add_arguments(self, block: _Block, piece: str) -> None:
         if not piece:
             return
         block.add("input", piece)
@@ -194,7 +194,7 @@ class MessageEvents:
         elif not block.start:
             self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that has not begun.")
 
-    def _block_stop(self, event: JsonObject) -> None:
+    def _read_block_stop(self, event: JsonObject) -> None:
         block = self._blocks.get(_index(event))
         if block is None or block.stopped:
             return
@@ -203,7 +203,7 @@ class MessageEvents:
             self._send({"reasoning_details": [reasoning_detail(block.complete(), self._details)]})
             self._details += 1
 
-    def _message_delta(self, event: JsonObject) -> None:
+    def _read_message_delta(self, event: JsonObject) -> None:
         self._usage.take(event.get("usage"))
         delta = as_object(event.get("delta"))
         stop_reason = as_text(delta.get("stop_reason"))
@@ -245,7 +245,7 @@ class MessageEvents:
             if block.call_index is not None and not block.has_arguments
         ]
 
-    def _message_stop(self, event: JsonObject) -> None:
+    def _read_message_stop(self, event: JsonObject) -> None:
         self._stopped = True
         if self._has_output and not self.finished:
             # The end of the message suffices, even without a stop reason.

@@ -39,18 +39,18 @@ def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFi
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
             unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic has no `{name}` in messages.")
-    texts = ContentTranslator(unsupported).blocks(message.get("content"), f"{field}.content", text_only=True)
+    texts = ContentTranslator(unsupported).translate(message.get("content"), f"{field}.content", text_only=True)
     if as_text(message.get("refusal")):
         texts.append({"type": "text", "text": message["refusal"]})
     calls = [
-        _tool_use(call, f"{field}.tool_calls[{position}]")
+        _build_tool_use(call, f"{field}.tool_calls[{position}]")
         for position, call in enumerate(as_objects(message.get("tool_calls")))
     ]
     original = _original_blocks(as_objects(message.get("content_parts")), texts, calls)
-    return original or [*_reasoning(as_objects(message.get("reasoning_details"))), *texts, *calls]
+    return original or [*_restore_thinking(as_objects(message.get("reasoning_details"))), *texts, *calls]
 
 
-def _tool_use(call: JsonObject, field: str) -> JsonObject:
+def _build_tool_use(call: JsonObject, field: str) -> JsonObject:
     function = as_object(call.get("function"))
     name, arguments = as_text(function.get("name")), function.get("arguments")
     if not name:
@@ -83,7 +83,7 @@ def _original_blocks(parts: list[JsonObject], texts: list[JsonObject], calls: li
     return parts if same else []
 
 
-def _reasoning(details: list[JsonObject]) -> list[JsonObject]:
+def _restore_thinking(details: list[JsonObject]) -> list[JsonObject]:
     """Return the thinking in `details`; those without a signature, or of another model, are left out."""
     blocks: list[JsonObject] = []
     for detail in _join_details(details):

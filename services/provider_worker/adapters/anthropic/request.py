@@ -73,10 +73,10 @@ def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     if conversation.system:
         body["system"] = conversation.system
     body |= tools.fields()
-    body |= _stop_sequences(document)
-    body |= _metadata(document, unsupported)
-    body |= _service_tier(document, unsupported)
-    body |= _output_config(document, tools.output_format, thinking.effort)
+    body |= _translate_stop(document)
+    body |= _translate_metadata(document, unsupported)
+    body |= _translate_service_tier(document, unsupported)
+    body |= _build_output_config(document, tools.output_format, thinking.effort)
     if document.get("cache_control") is not None:
         body["cache_control"] = document["cache_control"]
     if run.stream:
@@ -84,7 +84,7 @@ def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     return MessagesRequest(body, unsupported.dropped, tools.json_tool)
 
 
-def _stop_sequences(document: JsonObject) -> JsonObject:
+def _translate_stop(document: JsonObject) -> JsonObject:
     stop = document.get("stop")
     sequences = [stop] if isinstance(stop, str) else stop
     if sequences is not None and not isinstance(sequences, list):
@@ -92,7 +92,7 @@ def _stop_sequences(document: JsonObject) -> JsonObject:
     return {"stop_sequences": sequences} if sequences else {}
 
 
-def _metadata(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
+def _translate_metadata(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
     metadata = as_object(document.get("metadata"))
     if any(name != "user_id" and value is not None for name, value in metadata.items()):
         unsupported.drop_or_reject("metadata", _ADVICE["metadata"])
@@ -101,7 +101,7 @@ def _metadata(document: JsonObject, unsupported: UnsupportedFields) -> JsonObjec
     return {} if user is None else {"metadata": {"user_id": user}}
 
 
-def _service_tier(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
+def _translate_service_tier(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
     tier = document.get("service_tier")
     if tier is None:
         return {}
@@ -112,7 +112,7 @@ def _service_tier(document: JsonObject, unsupported: UnsupportedFields) -> JsonO
     return {"service_tier": known}
 
 
-def _output_config(document: JsonObject, output_format: JsonObject | None, effort: str | None) -> JsonObject:
+def _build_output_config(document: JsonObject, output_format: JsonObject | None, effort: str | None) -> JsonObject:
     own = document.get("output_config")
     if own is not None and not isinstance(own, dict):
         raise bad_field("output_config", "`output_config` must be an object as in Anthropic's Messages API.")

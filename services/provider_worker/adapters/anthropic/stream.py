@@ -78,7 +78,7 @@ class StreamReader:
             return
         document = parse_object(event)
         if name == b"error":
-            self._events.error(event.decode("utf-8", "replace") if document is None else document)
+            self._events.read_error(event.decode("utf-8", "replace") if document is None else document)
         elif document is None:
             self._events.fail(FailureClass.SERVER, EVENT_NOT_AN_OBJECT)
         else:

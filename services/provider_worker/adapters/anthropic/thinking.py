@@ -25,9 +25,9 @@ class ThinkingTranslator:
 
     def fields(self, document: JsonObject, *, forced_tool: bool) -> JsonObject:
         """Return the fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter."""
-        max_tokens = _max_tokens(document)
+        max_tokens = _read_max_tokens(document)
         made: JsonObject = {"max_tokens": self._model.default_max_tokens if max_tokens is None else max_tokens}
-        thinking = self._thinking(document, made)
+        thinking = self._translate_thinking(document, made)
         if thinking is None and forced_tool and self._model.thinks_by_default and not self._model.always_thinks:
             # Thinking, on by default, forbids the forced tool, and the caller did not ask for thinking.
             thinking = {"type": self._model.thinking_off}
@@ -38,24 +38,24 @@ class ThinkingTranslator:
             made["max_tokens"] = self._model.default_max_tokens if max_tokens is None else max_tokens
         if thinking is not None:
             made["thinking"] = thinking
-        return made | self._sampling(document, thinks=_is_on(thinking))
+        return made | self._translate_sampling(document, thinks=_is_on(thinking))
 
-    def _thinking(self, document: JsonObject, made: JsonObject) -> JsonObject | None:
+    def _translate_thinking(self, document: JsonObject, made: JsonObject) -> JsonObject | None:
         own, effort = document.get("thinking"), document.get("reasoning_effort")
         if own is None:
-            return None if effort is None else self._by_effort(effort, document, made)
+            return None if effort is None else self._translate_effort(effort, document, made)
         if not isinstance(own, dict):
             raise bad_field("thinking", "`thinking` must be an object as in Anthropic's Messages API.")
         if effort is not None:
             self._unsupported.drop_or_reject("reasoning_effort", "`thinking` says already how much Claude is to think.")
         budget = own.get("budget_tokens")
-        if type(budget) is int and _max_tokens(document) is None and isinstance(made["max_tokens"], int):
+        if type(budget) is int and _read_max_tokens(document) is None and isinstance(made["max_tokens"], int):
             made["max_tokens"] = max(made["max_tokens"], budget + self._model.default_max_tokens // 8)
         return own
 
-    def _by_effort(self, effort: object, document: JsonObject, made: JsonObject) -> JsonObject | None:
+    def _translate_effort(self, effort: object, document: JsonObject, made: JsonObject) -> JsonObject | None:
         if effort == "none":
-            return self._off()
+            return self._turn_off()
         if not isinstance(effort, str) or effort not in _EFFORTS:
             known = ", ".join(("none", *_EFFORTS))
             raise bad_field("reasoning_effort", f"`reasoning_effort` must be one of: {known}.")
@@ -63,7 +63,7 @@ class ThinkingTranslator:
             self._unsupported.drop_or_reject("reasoning_effort", "This Claude model cannot think before it answers.")
             return None
         if self._model.thinks_adaptively:
-            return self._adaptive(effort)
+            return self._adapt(effort)
         limit = made["max_tokens"]
         if not isinstance(limit, int) or limit <= MIN_BUDGET_TOKENS:
             why = f"Thinking takes {MIN_BUDGET_TOKENS} tokens at least and the answer may have {limit}; allow it more."
@@ -73,7 +73,7 @@ class ThinkingTranslator:
         budget = max(min(_BUDGET_TOKENS[effort], limit * 4 // 5), MIN_BUDGET_TOKENS)
         return {"type": "enabled", "budget_tokens": budget}
 
-    def _off(self) -> JsonObject | None:
+    def _turn_off(self) -> JsonObject | None:
         if self._model.always_thinks:
             self._unsupported.drop_or_reject(
                 "reasoning_effort", "This Claude model always thinks; `low` is its least effort."
@@ -81,7 +81,7 @@ class ThinkingTranslator:
             return None
         return {"type": self._model.thinking_off} if self._model.thinks_by_default else None
 
-    def _adaptive(self, effort: str) -> JsonObject | None:
+    def _adapt(self, effort: str) -> JsonObject | None:
         if effort == "xhigh" and not self._model.takes_highest_efforts:
             self._unsupported.drop_or_reject(
                 "reasoning_effort", "This Claude model knows the efforts low, medium, high and max."
@@ -93,9 +93,9 @@ class ThinkingTranslator:
             thinking["display"] = "summarized"
         return thinking
 
-    def _sampling(self, document: JsonObject, *, thinks: bool) -> JsonObject:
+    def _translate_sampling(self, document: JsonObject, *, thinks: bool) -> JsonObject:
         made: JsonObject = {}
-        temperature, top_p = _number(document, "temperature"), _number(document, "top_p")
+        temperature, top_p = _read_number(document, "temperature"), _read_number(document, "top_p")
         top_k = document.get("top_k")
         if temperature not in (None, 1) and self._takes("temperature", thinks=thinks):
             if not 0 <= (temperature or 0) <= 1:
@@ -126,7 +126,7 @@ class ThinkingTranslator:
         return True
 
 
-def _max_tokens(document: JsonObject) -> int | None:
+def _read_max_tokens(document: JsonObject) -> int | None:
     """Return the caller's own limit of the answer, in tokens. Raises RefusedByAdapter."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = document.get(name)
@@ -137,7 +137,7 @@ def _max_tokens(document: JsonObject) -> int | None:
     return None
 
 
-def _number(document: JsonObject, name: str) -> float | None:
+def _read_number(document: JsonObject, name: str) -> float | None:
     value = document.get(name)
     if value is None:
         return None

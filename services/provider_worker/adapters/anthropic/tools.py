@@ -66,13 +66,13 @@ class ToolTranslator:
     def _add_tool(self, tool: JsonObject, field: str) -> None:
         kind = as_text(tool.get("type")) or "function"
         if kind == "function":
-            self._tools.append(self._function(tool, as_object(tool.get("function")), field))
+            self._tools.append(self._translate_function(tool, as_object(tool.get("function")), field))
         elif _SERVER_TOOL.fullmatch(kind):
             self._tools.append(tool)
         else:
             self._unsupported.drop_or_reject(field, f"Anthropic has no tools of type {kind!r}.")
 
-    def _function(self, tool: JsonObject, function: JsonObject, field: str) -> JsonObject:
+    def _translate_function(self, tool: JsonObject, function: JsonObject, field: str) -> JsonObject:
         name = as_text(function.get("name"))
         if not name:
             raise bad_field(f"{field}.function.name", f"`{field}` has no name.")

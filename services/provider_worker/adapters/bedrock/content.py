@@ -43,27 +43,27 @@ class ContentTranslator:
         self._fields = fields
         self._names: dict[str, int] = {}
 
-    def blocks(self, path: str, content: object) -> list[JsonObject]:
+    def translate(self, path: str, content: object) -> list[JsonObject]:
         """Return the blocks for a message's content. Raises RefusedByAdapter for parts that Bedrock does not support.
 
         Empty texts are left out: Bedrock rejects them, and they carry nothing.
         """
         blocks: list[JsonObject] = []
         for place, kind, part in read_parts(path, content):
-            block = self._block(place, kind, part)
+            block = self._translate_part(place, kind, part)
             if block is not None:
                 blocks.append(block)
             blocks += cache_points(place, part)
         return blocks
 
-    def _block(self, place: str, kind: str, part: JsonObject) -> JsonObject | None:
+    def _translate_part(self, place: str, kind: str, part: JsonObject) -> JsonObject | None:
         if kind in ("text", "refusal"):
             text = as_text(part.get(kind))
             return {"text": text} if text.strip() else None
         if kind == "image_url":
-            return self._image(place, part)
+            return self._translate_image(place, part)
         if kind == "file":
-            return self._document(place, as_object(part.get("file")))
+            return self._translate_file(place, as_object(part.get("file")))
         if kind == "input_audio":
             audio = as_object(part.get("input_audio"))
             if not as_text(audio.get("data")) or not as_text(audio.get("format")):
@@ -71,7 +71,7 @@ class ContentTranslator:
             return {"audio": {"format": audio["format"], "source": {"bytes": audio["data"]}}}
         raise bad_request(f"AWS Bedrock does not support content parts of this type: `{place}.type`.", f"{place}.type")
 
-    def _image(self, place: str, part: JsonObject) -> JsonObject:
+    def _translate_image(self, place: str, part: JsonObject) -> JsonObject:
         value = part.get("image_url")
         image = as_object(value) or {"url": value}
         if image.get("detail") not in (None, "auto"):
@@ -82,9 +82,9 @@ class ContentTranslator:
                 "AWS Bedrock takes images as bytes only; send this one as a `data:` URL with base64.",
                 f"{place}.image_url.url",
             )
-        return {"image": {"format": _format(media, _IMAGES, "image", place), "source": {"bytes": media.base64}}}
+        return {"image": {"format": _find_format(media, _IMAGES, "image", place), "source": {"bytes": media.base64}}}
 
-    def _document(self, place: str, file: JsonObject) -> JsonObject:
+    def _translate_file(self, place: str, file: JsonObject) -> JsonObject:
         media = parse_data_url(file.get("file_data"))
         if media is None:
             raise bad_request(
@@ -93,13 +93,13 @@ class ContentTranslator:
             )
         return {
             "document": {
-                "format": _format(media, _DOCUMENTS, "file", place),
-                "name": self._name(as_text(file.get("filename"))),
+                "format": _find_format(media, _DOCUMENTS, "file", place),
+                "name": self._unique_name(as_text(file.get("filename"))),
                 "source": {"bytes": media.base64},
             }
         }
 
-    def _name(self, filename: str) -> str:
+    def _unique_name(self, filename: str) -> str:
         """Return a unique name that Bedrock accepts: letters, digits, single spaces, hyphens, brackets."""
         stem = filename.rpartition(".")[0] or filename
         name = " ".join(_NAME.sub(" ", stem).split())[:_MAX_NAME_CHARACTERS] or "document"
@@ -124,7 +124,7 @@ def cache_points(place: str, part: JsonObject) -> list[JsonObject]:
     return [{"cachePoint": {"type": "default"} | ({} if ttl is None else {"ttl": ttl})}]
 
 
-def _format(media: Media, formats: Mapping[str, str], what: str, place: str) -> str:
+def _find_format(media: Media, formats: Mapping[str, str], what: str, place: str) -> str:
     known = formats.get(media.media_type)
     if known is None:
         raise bad_request(

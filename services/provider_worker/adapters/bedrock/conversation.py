@@ -36,19 +36,19 @@ class Conversation:
     def _add(self, path: str, message: JsonObject) -> None:
         role = message["role"]
         if role in ("system", "developer"):
-            blocks = self._content.blocks(path, message.get("content"))
+            blocks = self._content.translate(path, message.get("content"))
             if any("text" not in block and "cachePoint" not in block for block in blocks):
                 raise bad_request(f"`{path}.content` may hold nothing but text: it is the system's.", f"{path}.content")
             self.system += blocks
         elif role == "assistant":
-            self._append("assistant", self._assistant(path, message))
+            self._append("assistant", self._translate_assistant(path, message))
         elif role == "tool":
-            self._append("user", self._result(path, message))
+            self._append("user", self._translate_result(path, message))
         else:
-            self._append("user", self._content.blocks(path, message.get("content")))
+            self._append("user", self._content.translate(path, message.get("content")))
 
-    def _assistant(self, path: str, message: JsonObject) -> list[JsonObject]:
-        blocks = reasoning_blocks(message) + self._content.blocks(path, message.get("content"))
+    def _translate_assistant(self, path: str, message: JsonObject) -> list[JsonObject]:
+        blocks = reasoning_blocks(message) + self._content.translate(path, message.get("content"))
         refusal = as_text(message.get("refusal"))
         if refusal:
             blocks.append({"text": refusal})
@@ -58,12 +58,12 @@ class Conversation:
             blocks.append({"toolUse": use})
         return blocks
 
-    def _result(self, path: str, message: JsonObject) -> list[JsonObject]:
+    def _translate_result(self, path: str, message: JsonObject) -> list[JsonObject]:
         call_id = as_text(message.get("tool_call_id"))
         if not call_id:
             raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
         self.calls_tools = True
-        blocks = self._content.blocks(path, message.get("content"))
+        blocks = self._content.translate(path, message.get("content"))
         # A cache point belongs beside a tool's result, not in it.
         points = [block for block in blocks if "cachePoint" in block]
         content = [block for block in blocks if "cachePoint" not in block]

@@ -34,9 +34,9 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
     encoding = read_encoding(fields)
     texts, dimensions = read_texts(fields), read_dimensions(fields)
     if "titan-embed" in run.model:
-        body = _titan_body(run, fields, texts, dimensions)
+        body = _build_titan_body(run, fields, texts, dimensions)
     elif "cohere.embed" in run.model:
-        body = _cohere_body(run, fields, texts, dimensions)
+        body = _build_cohere_body(run, fields, texts, dimensions)
     else:
         raise bad_request(
             "On AWS Bedrock the gateway supports embeddings of Amazon Titan and Cohere models only.", "model"
@@ -45,7 +45,7 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
     return body, encoding
 
 
-def _titan_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
+def _build_titan_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
     if len(texts) > 1:
         raise bad_request("Amazon Titan embeds one text per request; send each text of `input` by itself.", "input")
     body: JsonObject = {"inputText": texts[0]}
@@ -57,7 +57,7 @@ def _titan_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensi
     return body if first_version else body | fields.take_native(("normalize",))
 
 
-def _cohere_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
+def _build_cohere_body(run: AttemptRun, fields: CallerFields, texts: list[str], dimensions: int | None) -> JsonObject:
     body: JsonObject = {"texts": texts, "input_type": fields.take("input_type") or "search_document"}
     body["embedding_types"] = ["float"]
     if dimensions is not None and "v3" in run.model:
@@ -75,10 +75,10 @@ def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, 
     failure = failure_of_document(document, Where.HTTP_200_BODY)
     if failure is not None:
         return Answer(failure=failure)
-    vectors = _vectors(document)
+    vectors = _read_vectors(document)
     if vectors is None:
         return _invalid_answer("The provider's response holds no embeddings, or embeddings of different lengths.")
-    tokens = _tokens(headers, document)
+    tokens = _read_tokens(headers, document)
     try:
         body = build_embedding_list(run, vectors, encoding, tokens)
     except ValueError:
@@ -90,7 +90,7 @@ def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, 
     )
 
 
-def _vectors(document: JsonObject) -> list[list[float]] | None:
+def _read_vectors(document: JsonObject) -> list[list[float]] | None:
     """Return Titan's one vector, or Cohere's list of them: plain, or by type if types were requested."""
     if "embedding" in document:
         return read_vectors([document["embedding"]])
@@ -98,7 +98,7 @@ def _vectors(document: JsonObject) -> list[list[float]] | None:
     return read_vectors(as_object(value).get("float")) if isinstance(value, dict) else read_vectors(value)
 
 
-def _tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:
+def _read_tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:
     header = headers.get(_COUNT_HEADER, "")
     if header.isascii() and header.isdigit() and len(header) <= 12:
         return token_count(int(header))

@@ -80,14 +80,14 @@ class FrameParser:
             self.damage = "The provider sent a damaged event stream: the checksum of a frame is wrong."
             return None
         end = _PRELUDE_BYTES + self._headers_bytes
-        headers = _headers(content[_PRELUDE_BYTES:end])
+        headers = _parse_headers(content[_PRELUDE_BYTES:end])
         if headers is None:
             self.damage = "The provider sent a damaged event stream: the headers of a frame cannot be read."
             return None
         return Frame(headers, content[end:-4])
 
 
-def _headers(data: bytes) -> dict[str, str] | None:
+def _parse_headers(data: bytes) -> dict[str, str] | None:
     """Return the headers with string values; null if `data` is not a list of headers."""
     headers: dict[str, str] = {}
     at = 0

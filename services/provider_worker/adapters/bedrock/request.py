@@ -7,7 +7,7 @@ from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.bedrock.content import cache_points
 from services.provider_worker.adapters.bedrock.conversation import Conversation
-from services.provider_worker.adapters.bedrock.thinking import thinking_fields
+from services.provider_worker.adapters.bedrock.thinking import build_thinking_fields
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.openai_format.sampling import read_effort, read_max_tokens, read_stop
 from services.provider_worker.adapters.openai_format.tools import (
@@ -32,21 +32,21 @@ _MODEL_FIELDS = ("thinking", "top_k")
 def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     """Build the body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock does not support."""
     conversation = Conversation(fields)
-    native = _native(fields)
+    native = _take_native(fields)
     max_tokens = read_max_tokens(fields)
     tools = read_tools(fields)
     choice = read_tool_choice(fields, tools)
-    thinking, effort = _thinking(fields, run.model, max_tokens)
+    thinking, effort = _translate_effort(fields, run.model, max_tokens)
     translated: JsonObject = {
         "system": conversation.system,
-        "inferenceConfig": _inference(fields, max_tokens),
-        "toolConfig": _tool_config(fields, tools, choice, conversation),
+        "inferenceConfig": _translate_sampling(fields, max_tokens),
+        "toolConfig": _translate_tools(fields, tools, choice, conversation),
         "additionalModelRequestFields": thinking
-        | _one_call_at_most(fields, run.model, tools, choice)
-        | _model_fields(fields, run.model),
-        "outputConfig": _output_format(fields) | effort,
-        "requestMetadata": _metadata(fields),
-        "serviceTier": _service_tier(fields),
+        | _limit_to_one_call(fields, run.model, tools, choice)
+        | _take_model_fields(fields, run.model),
+        "outputConfig": _translate_response_format(fields) | effort,
+        "requestMetadata": _translate_metadata(fields),
+        "serviceTier": _translate_service_tier(fields),
     }
     fields.reject_rest()
     body: JsonObject = {"messages": conversation.messages}
@@ -54,7 +54,7 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     return body | {name: _merge_native(body.get(name), value) for name, value in native.items()}
 
 
-def _native(fields: CallerFields) -> JsonObject:
+def _take_native(fields: CallerFields) -> JsonObject:
     native = fields.take_native(NATIVE)
     for name, value in native.items():
         kind, expected = (list, "a list") if name == "additionalModelResponseFieldPaths" else (dict, "an object")
@@ -67,12 +67,12 @@ def _merge_native(made: object, native: object) -> object:
     return made | native if isinstance(made, dict) and isinstance(native, dict) else native
 
 
-def _thinking(fields: CallerFields, model: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
+def _translate_effort(fields: CallerFields, model: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
     effort = read_effort(fields)
-    return ({}, {}) if effort is None else thinking_fields(fields, model, effort, max_tokens)
+    return ({}, {}) if effort is None else build_thinking_fields(fields, model, effort, max_tokens)
 
 
-def _inference(fields: CallerFields, max_tokens: int | None) -> JsonObject:
+def _translate_sampling(fields: CallerFields, max_tokens: int | None) -> JsonObject:
     params = {
         "maxTokens": max_tokens,
         "temperature": fields.take("temperature"),
@@ -82,7 +82,9 @@ def _inference(fields: CallerFields, max_tokens: int | None) -> JsonObject:
     return {name: value for name, value in params.items() if value is not None}
 
 
-def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, conversation: Conversation) -> JsonObject:
+def _translate_tools(
+    fields: CallerFields, tools: list[Tool], choice: ToolChoice, conversation: Conversation
+) -> JsonObject:
     if not tools:
         if conversation.calls_tools:
             raise bad_request(
@@ -95,7 +97,7 @@ def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, co
         return {}
     entries: list[JsonObject] = []
     for position, tool in enumerate(tools):
-        entries.append({"toolSpec": _tool_spec(tool)})
+        entries.append({"toolSpec": _build_tool_spec(tool)})
         entries += cache_points(f"tools[{position}]", tool.declared)
     config: JsonObject = {"tools": entries}
     if choice.mode == "none":
@@ -110,7 +112,7 @@ def _tool_config(fields: CallerFields, tools: list[Tool], choice: ToolChoice, co
     return config
 
 
-def _tool_spec(tool: Tool) -> JsonObject:
+def _build_tool_spec(tool: Tool) -> JsonObject:
     spec: JsonObject = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     if tool.description:
         spec["description"] = tool.description
@@ -119,7 +121,7 @@ def _tool_spec(tool: Tool) -> JsonObject:
     return spec
 
 
-def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choice: ToolChoice) -> JsonObject:
+def _limit_to_one_call(fields: CallerFields, model: str, tools: list[Tool], choice: ToolChoice) -> JsonObject:
     """Translate `parallel_tool_calls: false`, which Converse has only as a field of Claude's, without a `toolChoice`."""
     if fields.take("parallel_tool_calls") is not False or not tools or choice.mode == "none":
         return {}
@@ -132,7 +134,7 @@ def _one_call_at_most(fields: CallerFields, model: str, tools: list[Tool], choic
     return {}
 
 
-def _model_fields(fields: CallerFields, model: str) -> JsonObject:
+def _take_model_fields(fields: CallerFields, model: str) -> JsonObject:
     params = fields.take_native(_MODEL_FIELDS)
     if "top_k" in params and "nova" in model:
         # Amazon's own models expect it inside an inferenceConfig of their own.
@@ -140,7 +142,7 @@ def _model_fields(fields: CallerFields, model: str) -> JsonObject:
     return params
 
 
-def _output_format(fields: CallerFields) -> JsonObject:
+def _translate_response_format(fields: CallerFields) -> JsonObject:
     requested = read_response_format(fields)
     if requested is None:
         return {}
@@ -158,7 +160,7 @@ def _output_format(fields: CallerFields) -> JsonObject:
     return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
 
 
-def _metadata(fields: CallerFields) -> JsonObject:
+def _translate_metadata(fields: CallerFields) -> JsonObject:
     """Translate `metadata` and `user`, which Bedrock writes beside the request into its invocation logs."""
     metadata, user = fields.take("metadata"), fields.take("user")
     params = dict(as_object(metadata))
@@ -169,7 +171,7 @@ def _metadata(fields: CallerFields) -> JsonObject:
     return params
 
 
-def _service_tier(fields: CallerFields) -> JsonObject:
+def _translate_service_tier(fields: CallerFields) -> JsonObject:
     """Translate the service tier: the names are Bedrock's, except `auto`, which is the default."""
     tier = fields.take("service_tier")
     if tier is None or tier == "auto":

@@ -13,9 +13,9 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.errors import failure_of_document, failure_of_exception
 from services.provider_worker.adapters.bedrock.eventstream import Frame, FrameParser
-from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
 from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, extra_fields, invoked_model, service_tier
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, openai_finish_reason, read_usage
+from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
 from services.provider_worker.adapters.openai_format.usage import NO_USAGE
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BodyBuffer
@@ -120,29 +120,29 @@ class StreamReader:
             if payload is None:
                 self._fail(FailureClass.SERVER, EVENT_NOT_AN_OBJECT)
                 return
-            self._event(frame.headers.get(":event-type", ""), payload)
+            self._read_event(frame.headers.get(":event-type", ""), payload)
             if self._writer.too_deep:
                 self._fail(FailureClass.SERVER, EVENT_TOO_DEEP)
 
-    def _event(self, name: str, payload: JsonObject) -> None:
-        key = self._key(payload)
+    def _read_event(self, name: str, payload: JsonObject) -> None:
+        key = self._block_key(payload)
         if name.startswith("contentBlock") and self._writer.finish_reason is not None:
             return
         if name == "contentBlockStart":
-            self._start(key, as_object(payload.get("start")))
+            self._start_block(key, as_object(payload.get("start")))
         elif name == "contentBlockDelta":
-            self._delta(key, as_object(payload.get("delta")))
+            self._read_delta(key, as_object(payload.get("delta")))
         elif name == "contentBlockStop":
             self._close_block(self._blocks.pop(key, None))
         elif name == "messageStop":
-            self._stop(payload)
+            self._read_stop(payload)
         elif name == "metadata":
-            self._metadata(payload)
+            self._read_metadata(payload)
         elif name.lower().endswith("exception"):
             # Some proxies relay an exception as an event of its name.
             self._failure = failure_of_exception(name, render_or_empty(payload), self._writer.where)
 
-    def _key(self, payload: JsonObject) -> int:
+    def _block_key(self, payload: JsonObject) -> int:
         index = payload.get("contentBlockIndex")
         return index if isinstance(index, int) else 0
 
@@ -154,48 +154,48 @@ class StreamReader:
             block = self._blocks[key] = _Block()
         return block
 
-    def _start(self, key: int, start: JsonObject) -> None:
+    def _start_block(self, key: int, start: JsonObject) -> None:
         use = as_object(start.get("toolUse"))
         if use and use.get("type") != SERVER_TOOL:
             self._block(key).is_call = True
             self._writer.begin_call(key, as_text(use.get("toolUseId")), as_text(use.get("name")))
         elif start:
-            self._writer.delta({"content_parts": [start]})
+            self._writer.write_delta({"content_parts": [start]})
 
-    def _delta(self, key: int, delta: JsonObject) -> None:
+    def _read_delta(self, key: int, delta: JsonObject) -> None:
         for name, value in delta.items():
             if name == "text" and isinstance(value, str):
-                self._writer.text(value)
+                self._writer.write_text(value)
             elif name == "toolUse" and self._block(key).is_call:
                 self._writer.fill_call(key, as_text(as_object(value).get("input")))
             elif name == "reasoningContent":
-                self._reason(self._block(key), as_object(value))
+                self._add_reasoning(self._block(key), as_object(value))
             elif name == "citation" and isinstance(value, dict):
-                self._writer.delta({"citations": [value]})
+                self._writer.write_delta({"citations": [value]})
             elif value:
-                self._writer.delta({"content_parts": [{name: value}]})
+                self._writer.write_delta({"content_parts": [{name: value}]})
 
-    def _reason(self, block: _Block, delta: JsonObject) -> None:
+    def _add_reasoning(self, block: _Block, delta: JsonObject) -> None:
         text = as_text(delta.get("text"))
         block.reasoning.append(text)
         block.signature += as_text(delta.get("signature"))
         block.redacted += as_text(delta.get("redactedContent"))
-        self._writer.reasoning(text)
+        self._writer.write_reasoning(text)
 
     def _close_block(self, block: _Block | None) -> None:
         """Send what a follow-up turn has to repeat of a block of reasoning, in one piece."""
         if block is None:
             return
         if block.signature:
-            self._detail(text_detail(self._model, self._details, "".join(block.reasoning), block.signature))
+            self._send_detail(text_detail(self._model, self._details, "".join(block.reasoning), block.signature))
         if block.redacted:
-            self._detail(encrypted_detail(self._model, self._details, block.redacted))
+            self._send_detail(encrypted_detail(self._model, self._details, block.redacted))
 
-    def _detail(self, detail: JsonObject) -> None:
+    def _send_detail(self, detail: JsonObject) -> None:
         self._details += 1
-        self._writer.delta({"reasoning_details": [detail]})
+        self._writer.write_delta({"reasoning_details": [detail]})
 
-    def _stop(self, payload: JsonObject) -> None:
+    def _read_stop(self, payload: JsonObject) -> None:
         for key in list(self._blocks):
             self._close_block(self._blocks.pop(key))
         reason = as_text(payload.get("stopReason"))
@@ -206,14 +206,14 @@ class StreamReader:
             self._writer.finish(openai_finish_reason(reason, calls_tools=self._writer.calls > 0))
             beside = extra_fields(payload)
             if beside:
-                self._writer.end(None, beside)
+                self._writer.write_end(None, beside)
 
-    def _metadata(self, payload: JsonObject) -> None:
+    def _read_metadata(self, payload: JsonObject) -> None:
         self._metadata_read = True
         self._usage = read_usage(payload.get("usage"))
         self._model_served, self._tier = invoked_model(payload), service_tier(payload)
         extra = extra_fields(payload) | ({} if self._tier is None else {"service_tier": self._tier})
-        self._writer.end(self._usage.openai, extra)
+        self._writer.write_end(self._usage.openai, extra)
 
     def _fail(self, failure_class: FailureClass, message: str) -> None:
         self._failure = make_failure(failure_class, message, Where.MID_STREAM)

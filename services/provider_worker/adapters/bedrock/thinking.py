@@ -35,7 +35,7 @@ _CLAUDE = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 _ADAPTIVE_SINCE = (4, 6)
 
 
-def thinking_fields(
+def build_thinking_fields(
     fields: CallerFields, model: str, effort: str, max_tokens: int | None
 ) -> tuple[JsonObject, JsonObject]:
     """Return `additionalModelRequestFields` and `outputConfig` for this effort.
@@ -45,7 +45,7 @@ def thinking_fields(
     if effort == "none" and "claude" in model:
         return {}, {}
     if "claude" in model:
-        return _claude(fields, model, effort, max_tokens)
+        return _build_claude_fields(fields, model, effort, max_tokens)
     if "nova-2" in model:
         if effort == "none":
             return {"reasoningConfig": {"type": "disabled"}}, {}
@@ -57,7 +57,9 @@ def thinking_fields(
     return {}, {}
 
 
-def _claude(fields: CallerFields, model: str, effort: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
+def _build_claude_fields(
+    fields: CallerFields, model: str, effort: str, max_tokens: int | None
+) -> tuple[JsonObject, JsonObject]:
     version = _CLAUDE.search(model)
     if version is not None and (int(version[1]), int(version[2] or 0)) >= _ADAPTIVE_SINCE:
         return {"thinking": {"type": "adaptive"}}, {"effort": _ADAPTIVE[effort]}

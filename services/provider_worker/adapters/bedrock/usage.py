@@ -42,13 +42,13 @@ def read_usage(usage: object) -> TranslatedUsage:
     if prompt is None and completion is None:
         return NO_USAGE
     prompt, completion = prompt or 0, completion or 0
-    read, write = _cache(usage, "Read"), _cache(usage, "Write")
+    read, write = _cache_count(usage, "Read"), _cache_count(usage, "Write")
     cached = (read or 0) + (write or 0)
     total = token_count(usage.get("totalTokens"))
     if total is not None and cached and total == prompt + completion and cached <= prompt:
         # The total proves that this model counts its cache inside the input.
         prompt -= cached
-    hour = min(_written_for_an_hour(usage), write or 0)
+    hour = min(_one_hour_cache_writes(usage), write or 0)
     token_usage = TokenUsage(
         input=prompt,
         cached_read=read or 0,
@@ -59,11 +59,11 @@ def read_usage(usage: object) -> TranslatedUsage:
     return TranslatedUsage(token_usage, build_usage(token_usage, cached=read, cache_write=write))
 
 
-def _cache(usage: JsonObject, which: str) -> int | None:
+def _cache_count(usage: JsonObject, which: str) -> int | None:
     tokens = token_count(usage.get(f"cache{which}InputTokens"))
     return token_count(usage.get(f"cache{which}InputTokenCount")) if tokens is None else tokens
 
 
-def _written_for_an_hour(usage: JsonObject) -> int:
+def _one_hour_cache_writes(usage: JsonObject) -> int:
     details = as_objects(usage.get("cacheDetails"))
     return sum(token_count(entry.get("inputTokens")) or 0 for entry in details if entry.get("ttl") == "1h")

@@ -36,17 +36,17 @@ def translate_messages(fields: CallerFields) -> list[JsonObject]:
         if role in ("system", "developer"):
             translated.append({"role": "system", "content": read_text(path, message.get("content"))})
         elif role == "assistant":
-            translated.append(_assistant(path, message))
+            translated.append(_translate_assistant(path, message))
         elif role == "tool":
-            translated.append(_result(path, message))
+            translated.append(_translate_result(path, message))
         else:
-            translated.append({"role": "user", "content": _user(path, message.get("content"))})
+            translated.append({"role": "user", "content": _translate_user(path, message.get("content"))})
     if not translated:
         raise bad_request("`messages` must be a list with at least one message.", "messages")
     return translated
 
 
-def _user(path: str, content: object) -> object:
+def _translate_user(path: str, content: object) -> object:
     if content is None or isinstance(content, str):
         return content or ""
     parts: list[JsonObject] = []
@@ -54,13 +54,13 @@ def _user(path: str, content: object) -> object:
         if kind == "text":
             parts.append({"type": "text", "text": as_text(part.get("text"))})
         elif kind == "image_url":
-            parts.append({"type": "image_url", "image_url": _image(place, part)})
+            parts.append({"type": "image_url", "image_url": _translate_image(place, part)})
         else:
             raise bad_request(f"Cohere does not support content parts of this type: `{place}.type`.", f"{place}.type")
     return parts
 
 
-def _image(place: str, part: JsonObject) -> JsonObject:
+def _translate_image(place: str, part: JsonObject) -> JsonObject:
     value = part.get("image_url")
     image = as_object(value) or {"url": value}
     if not as_text(image.get("url")):
@@ -69,7 +69,7 @@ def _image(place: str, part: JsonObject) -> JsonObject:
     return dict(known)
 
 
-def _assistant(path: str, message: JsonObject) -> JsonObject:
+def _translate_assistant(path: str, message: JsonObject) -> JsonObject:
     text = read_text(path, message.get("content")) + as_text(message.get("refusal"))
     calls = read_tool_calls(path, message)
     details = read_reasoning_details(message, _FORMATS)
@@ -94,7 +94,7 @@ def _assistant(path: str, message: JsonObject) -> JsonObject:
     return translated
 
 
-def _result(path: str, message: JsonObject) -> JsonObject:
+def _translate_result(path: str, message: JsonObject) -> JsonObject:
     call_id = as_text(message.get("tool_call_id"))
     if not call_id:
         raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")

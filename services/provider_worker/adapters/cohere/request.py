@@ -29,16 +29,16 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     max_tokens = read_max_tokens(fields)
     options = {name: fields.take(name) for name in _SAME}
     options |= {"p": fields.take("top_p"), "k": fields.take("top_k"), "max_tokens": max_tokens}
-    options |= {"stop_sequences": read_stop(fields) or None, "thinking": _thinking(fields, max_tokens)}
-    options |= {"response_format": _response_format(fields)}
+    options |= {"stop_sequences": read_stop(fields) or None, "thinking": _translate_effort(fields, max_tokens)}
+    options |= {"response_format": _translate_response_format(fields)}
     body |= {name: value for name, value in options.items() if value is not None}
-    body |= _tools(fields)
+    body |= _translate_tools(fields)
     body |= fields.take_native(NATIVE)
     fields.reject_rest()
     return body
 
 
-def _thinking(fields: CallerFields, max_tokens: int | None) -> JsonObject | None:
+def _translate_effort(fields: CallerFields, max_tokens: int | None) -> JsonObject | None:
     effort = read_effort(fields)
     if effort is None:
         return None
@@ -52,14 +52,14 @@ def _thinking(fields: CallerFields, max_tokens: int | None) -> JsonObject | None
     return {"type": "enabled", "token_budget": bound}
 
 
-def _response_format(fields: CallerFields) -> JsonObject | None:
+def _translate_response_format(fields: CallerFields) -> JsonObject | None:
     requested = read_response_format(fields)
     if requested is None:
         return None
     return {"type": "json_object"} | ({} if requested.schema is None else {"json_schema": requested.schema})
 
 
-def _tools(fields: CallerFields) -> JsonObject:
+def _translate_tools(fields: CallerFields) -> JsonObject:
     tools = read_tools(fields)
     choice = read_tool_choice(fields, tools)
     if not tools:
@@ -67,7 +67,7 @@ def _tools(fields: CallerFields) -> JsonObject:
     if choice.mode == "function":
         # Cohere can require a call but not of a named function; with only this function to call, the model calls it.
         tools = [tool for tool in tools if tool.name == choice.name]
-    body: JsonObject = {"tools": [_tool(tool) for tool in tools]}
+    body: JsonObject = {"tools": [_build_tool(tool) for tool in tools]}
     strict = [tool.strict for tool in tools]
     if all(strict):
         body["strict_tools"] = True
@@ -80,7 +80,7 @@ def _tools(fields: CallerFields) -> JsonObject:
     return body
 
 
-def _tool(tool: Tool) -> JsonObject:
+def _build_tool(tool: Tool) -> JsonObject:
     function: JsonObject = {"name": tool.name, "parameters": tool.parameters}
     if tool.description:
         function["description"] = tool.description

@@ -114,40 +114,40 @@ class StreamReader:
         if event is None:
             self._fail(EVENT_NOT_AN_OBJECT)
             return
-        self._event(event)
+        self._read_event(event)
         if self._writer.too_deep:
             self._fail(EVENT_TOO_DEEP)
 
-    def _event(self, event: JsonObject) -> None:
+    def _read_event(self, event: JsonObject) -> None:
         kind = event.get("type")
         delta = as_object(event.get("delta"))
         message = as_object(delta.get("message"))
         if kind == "message-start":
             self._writer.answer_id = as_text(event.get("id"))
         elif kind in ("content-start", "content-delta"):
-            self._content(as_object(message.get("content")), event.get("logprobs") or delta.get("logprobs"))
+            self._read_content(as_object(message.get("content")), event.get("logprobs") or delta.get("logprobs"))
         elif kind == "content-end":
             self._end_thinking()
         elif kind == "tool-plan-delta":
             self._plan.append(as_text(message.get("tool_plan")))
-            self._writer.reasoning(self._plan[-1])
+            self._writer.write_reasoning(self._plan[-1])
         elif kind in ("tool-call-start", "tool-call-delta"):
-            self._call(event.get("index"), message, begins=kind == "tool-call-start")
+            self._read_call(event.get("index"), message, begins=kind == "tool-call-start")
         elif kind == "citation-start":
-            self._citations(as_objects(message.get("citations")))
+            self._send_citations(as_objects(message.get("citations")))
         elif kind == "message-end":
-            self._end(delta)
+            self._read_end(delta)
         elif not isinstance(kind, str) or kind in ("error", "stream-error"):
             self._failure = failure_of_document(event, self._writer.where)
 
-    def _content(self, content: JsonObject, logprobs: object) -> None:
+    def _read_content(self, content: JsonObject, logprobs: object) -> None:
         thinking = as_text(content.get("thinking"))
         if thinking:
             self._thinking.append(thinking)
-            self._writer.reasoning(thinking)
-        self._writer.text(as_text(content.get("text")), openai_logprobs(logprobs))
+            self._writer.write_reasoning(thinking)
+        self._writer.write_text(as_text(content.get("text")), openai_logprobs(logprobs))
 
-    def _call(self, index: object, message: JsonObject, *, begins: bool) -> None:
+    def _read_call(self, index: object, message: JsonObject, *, begins: bool) -> None:
         self._end_plan()
         key = index if isinstance(index, int) else 0
         for call in as_objects(message.get("tool_calls")):
@@ -159,11 +159,11 @@ class StreamReader:
                 self._writer.begin_call(key, as_text(call.get("id")), as_text(function.get("name")))
             self._writer.fill_call(key, as_text(function.get("arguments")))
 
-    def _citations(self, citations: list[JsonObject]) -> None:
+    def _send_citations(self, citations: list[JsonObject]) -> None:
         if citations:
-            self._writer.delta({"citations": citations})
+            self._writer.write_delta({"citations": citations})
 
-    def _end(self, delta: JsonObject) -> None:
+    def _read_end(self, delta: JsonObject) -> None:
         self._usage = read_usage(delta.get("usage"))
         reason = delta.get("finish_reason")
         self._failure = failure_of_finish_reason(reason, delta, self._writer.where)
@@ -171,19 +171,19 @@ class StreamReader:
             self._end_thinking()
             self._end_plan()
             self._writer.finish(openai_finish_reason(reason, calls_tools=self._writer.calls > 0))
-            self._writer.end(self._usage.openai, {})
+            self._writer.write_end(self._usage.openai, {})
 
     def _end_thinking(self) -> None:
-        self._thinking = self._detail(THINKING, self._thinking)
+        self._thinking = self._send_detail(THINKING, self._thinking)
 
     def _end_plan(self) -> None:
-        self._plan = self._detail(TOOL_PLAN, self._plan)
+        self._plan = self._send_detail(TOOL_PLAN, self._plan)
 
-    def _detail(self, form: str, pieces: list[str]) -> list[str]:
+    def _send_detail(self, form: str, pieces: list[str]) -> list[str]:
         """Send what a follow-up turn has to repeat, in one piece; return the emptied list."""
         text = "".join(pieces)
         if text:
-            self._writer.delta({"reasoning_details": [reasoning_detail(form, self._details, text)]})
+            self._writer.write_delta({"reasoning_details": [reasoning_detail(form, self._details, text)]})
             self._details += 1
         return []
 

@@ -150,11 +150,11 @@ def openai_logprobs(candidate: JsonObject) -> JsonObject | None:
     content: list[object] = []
     for position, token in enumerate(chosen):
         top = as_objects(tops[position].get("candidates")) if position < len(tops) else []
-        content.append(_logprob(token) | {"top_logprobs": [_logprob(other) for other in top]})
+        content.append(_build_logprob(token) | {"top_logprobs": [_build_logprob(other) for other in top]})
     return {"content": content, "refusal": None}
 
 
-def _logprob(token: JsonObject) -> JsonObject:
+def _build_logprob(token: JsonObject) -> JsonObject:
     text, logprob = as_text(token.get("token")), token.get("logProbability")
     number = isinstance(logprob, int | float) and not isinstance(logprob, bool) and math.isfinite(logprob)
     # Google's JSON omits zeros: a missing value means certainty.

@@ -65,15 +65,15 @@ def translate_part(part: JsonObject, param: str, rules: MediaRules) -> JsonObjec
             return {"text": as_text(part.get("text"))}
         case "image_url" | "video_url":
             url = as_object(part.get(kind)).get("url")
-            return _by_url(as_text(url), f"{param}.{kind}.url", rules)
+            return _translate_url(as_text(url), f"{param}.{kind}.url", rules)
         case "input_audio":
-            return _audio(as_object(part.get("input_audio")), f"{param}.input_audio")
+            return _translate_audio(as_object(part.get("input_audio")), f"{param}.input_audio")
         case "file":
-            return _file(as_object(part.get("file")), f"{param}.file", rules)
+            return _translate_file(as_object(part.get("file")), f"{param}.file", rules)
     raise bad_field(f"{param}.type", "it must be text, image_url, video_url, input_audio or file.")
 
 
-def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
+def _translate_url(url: str, param: str, rules: MediaRules) -> JsonObject:
     inline = _DATA_URL.match(url[:400])
     if inline:
         # Gemini's MIME type has no parameters (`;charset=utf-8`).
@@ -92,14 +92,14 @@ def _by_url(url: str, param: str, rules: MediaRules) -> JsonObject:
     return {"fileData": {"fileUri": url} | ({"mimeType": media_type} if media_type else {})}
 
 
-def _audio(audio: JsonObject, param: str) -> JsonObject:
+def _translate_audio(audio: JsonObject, param: str) -> JsonObject:
     audio_format = as_text(audio.get("format")).lower()
     if audio_format not in _AUDIO_FORMATS:
         raise bad_field(f"{param}.format", f"it must be one of {', '.join(sorted(_AUDIO_FORMATS))}.")
     return {"inlineData": {"mimeType": _TYPE_BY_ENDING[audio_format], "data": as_text(audio.get("data"))}}
 
 
-def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
+def _translate_file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
     # The file name is dropped: Gemini takes one only beside built-in tools.
     file_id, data = as_text(file.get("file_id")), as_text(file.get("file_data"))
     if file_id.startswith("files/") and rules.files_url:
@@ -109,9 +109,11 @@ def _file(file: JsonObject, param: str, rules: MediaRules) -> JsonObject:
             raise bad_field(
                 f"{param}.file_id", "Gemini knows only its own files (`files/…`) and addresses; send `file_data`."
             )
-        return {"fileData": {"fileUri": file_id}} if not rules.needs_media_type else _by_url(file_id, param, rules)
+        return (
+            {"fileData": {"fileUri": file_id}} if not rules.needs_media_type else _translate_url(file_id, param, rules)
+        )
     if data.startswith("data:"):
-        return _by_url(data, f"{param}.file_data", rules)
+        return _translate_url(data, f"{param}.file_data", rules)
     media_type = _TYPE_BY_ENDING.get(as_text(file.get("filename")).rpartition(".")[2].lower())
     if not data or media_type is None:
         raise bad_field(

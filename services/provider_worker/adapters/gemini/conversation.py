@@ -60,16 +60,16 @@ class ConversationTranslator:
             case "user":
                 self._add("user", translate_parts(message.get("content"), f"{param}.content", self._rules))
             case "assistant":
-                self._assistant(message, param)
+                self._add_assistant(message, param)
             case "tool":
-                self._tool(message, param)
+                self._add_tool_result(message, param)
             case _:
                 raise bad_field(f"{param}.role", "it must be system, developer, user, assistant or tool.")
 
     def _add(self, role: str, parts: list[JsonObject]) -> None:
         self.conversation.contents.append({"role": role, "parts": parts})
 
-    def _assistant(self, message: JsonObject, param: str) -> None:
+    def _add_assistant(self, message: JsonObject, param: str) -> None:
         for name in ("function_call", "audio"):
             if message.get(name):
                 self._unsupported.drop_or_reject(f"{param}.{name}", "send tool_calls, and what was said as text.")
@@ -85,7 +85,7 @@ class ConversationTranslator:
         if calls is not None and not isinstance(calls, list):
             raise bad_field(f"{param}.tool_calls", "it must be a list.")
         call_parts = [
-            self._call(as_object(call), f"{param}.tool_calls[{position}]", details)
+            self._build_call(as_object(call), f"{param}.tool_calls[{position}]", details)
             for position, call in enumerate(calls or [])
         ]
         if call_parts and needs_signatures(self._model):
@@ -94,7 +94,7 @@ class ConversationTranslator:
         if parts:
             self._add("model", parts)
 
-    def _call(self, call: JsonObject, param: str, details: list[JsonObject]) -> JsonObject:
+    def _build_call(self, call: JsonObject, param: str, details: list[JsonObject]) -> JsonObject:
         function, call_id = as_object(call.get("function")), as_text(call.get("id"))
         name, arguments = as_text(function.get("name")), function.get("arguments")
         if not name:
@@ -113,7 +113,7 @@ class ConversationTranslator:
         part: JsonObject = {"functionCall": translated}
         return part | {"thoughtSignature": signature} if signature else part
 
-    def _tool(self, message: JsonObject, param: str) -> None:
+    def _add_tool_result(self, message: JsonObject, param: str) -> None:
         call_id = as_text(message.get("tool_call_id"))
         name = self._names.get(call_id)
         if name is None:
@@ -122,7 +122,7 @@ class ConversationTranslator:
             )
         result: JsonObject = {"id": call_id, "name": name, "response": {}}
         content = message.get("content")
-        text = self._result_text(content, result, f"{param}.content") if isinstance(content, list) else content
+        text = self._read_result(content, result, f"{param}.content") if isinstance(content, list) else content
         if text is not None and not isinstance(text, str):
             raise bad_field(f"{param}.content", "it must be a string or a list of parts.")
         document = parse_object((text or "").encode("utf-8", "surrogatepass"))
@@ -133,7 +133,7 @@ class ConversationTranslator:
             self._add("user", self._results)
         self._results.append({"functionResponse": result})
 
-    def _result_text(self, content: list[object], result: JsonObject, param: str) -> str:
+    def _read_result(self, content: list[object], result: JsonObject, param: str) -> str:
         """Return the text of a result's parts; media goes into the result, which Gemini 3 supports."""
         media: list[JsonObject] = []
         texts: list[str] = []

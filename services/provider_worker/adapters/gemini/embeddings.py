@@ -27,7 +27,7 @@ _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_t
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingRequest:
+class GeminiEmbeddingRequest:
     """The request to send, and the notes for the response's reader."""
 
     method: str
@@ -37,13 +37,13 @@ class EmbeddingRequest:
 
 def build_embedding_request(
     body: JsonObject, model: str, *, vertex: bool, unsupported: UnsupportedFields
-) -> EmbeddingRequest:
+) -> GeminiEmbeddingRequest:
     """Translate an OpenAI embeddings request.
 
     Raises RefusedByAdapter, also for token arrays, which Gemini cannot read.
     """
     body = {name: value for name, value in body.items() if value is not None}
-    texts = _texts(body.get("input"))
+    texts = _read_texts(body.get("input"))
     if body.get("user"):
         unsupported.drop_or_reject("user", "there is no field for the end user.")
     unsupported.reject_unknown(name for name in body if name not in _HANDLED and name != "user")
@@ -53,11 +53,13 @@ def build_embedding_request(
     options: JsonObject = {"taskType": body.get("task_type", body.get("taskType")), "title": body.get("title")}
     options["outputDimensionality"] = body.get("dimensions")
     options = {name: value for name, value in options.items() if value is not None}
-    method, content = _vertex(texts, model, options) if vertex else _ai_studio(texts, model, options)
-    return EmbeddingRequest(method, content, {"encoding_format": str(encoding), "inputs": str(len(texts))})
+    method, content = (
+        _build_vertex_call(texts, model, options) if vertex else _build_ai_studio_call(texts, model, options)
+    )
+    return GeminiEmbeddingRequest(method, content, {"encoding_format": str(encoding), "inputs": str(len(texts))})
 
 
-def _texts(value: object) -> list[str]:
+def _read_texts(value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
         raise bad_field("input", "it must be a text or a list of texts.")
@@ -66,22 +68,22 @@ def _texts(value: object) -> list[str]:
     return texts
 
 
-def _content(text: str) -> JsonObject:
+def _build_content(text: str) -> JsonObject:
     return {"parts": [{"text": text}]}
 
 
-def _ai_studio(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
-    requests = [{"model": f"models/{model}", "content": _content(text)} | options for text in texts]
+def _build_ai_studio_call(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
+    requests = [{"model": f"models/{model}", "content": _build_content(text)} | options for text in texts]
     return "batchEmbedContents", {"requests": requests}
 
 
-def _vertex(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
+def _build_vertex_call(texts: list[str], model: str, options: JsonObject) -> tuple[str, JsonObject]:
     # Vertex truncates long texts unless `autoTruncate` is off; OpenAI rejects them.
     if "gemini" in model:
         config = options | {"autoTruncate": False}
         if len(texts) == 1:
-            return "embedContent", {"content": _content(texts[0]), "embedContentConfig": config}
-        requests = [{"content": _content(text), "embedContentConfig": config} for text in texts]
+            return "embedContent", {"content": _build_content(texts[0]), "embedContentConfig": config}
+        requests = [{"content": _build_content(text), "embedContentConfig": config} for text in texts]
         return "batchEmbedContents", {"requests": requests}
     parameters = {name: options[name] for name in ("outputDimensionality",) if name in options}
     names = {"taskType": "task_type", "title": "title"}
@@ -107,14 +109,14 @@ class EmbeddingReader(ObjectReader):
         error = find_error(document)
         if error is not None:
             return Answer(failure=failure_of_error(error, Where.HTTP_200_BODY))
-        vectors = [_vector(embedding) for embedding in _embeddings(document)]
+        vectors = [_read_vector(embedding) for embedding in _find_embeddings(document)]
         if not vectors or any(vector is None for vector in vectors):
             return Answer(failure=invalid_response("The provider's response holds no embeddings."))
         if self._inputs is not None and str(len(vectors)) != self._inputs:
             return Answer(
                 failure=invalid_response("The provider returned a different number of embeddings than texts.")
             )
-        tokens = _tokens(document)
+        tokens = _count_tokens(document)
         data = [
             {"object": "embedding", "index": index, "embedding": self._encode(vector or [])}
             for index, vector in enumerate(vectors)
@@ -137,13 +139,13 @@ class EmbeddingReader(ObjectReader):
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
-def _embeddings(document: JsonObject) -> list[JsonObject]:
+def _find_embeddings(document: JsonObject) -> list[JsonObject]:
     if "predictions" in document:
         return [as_object(prediction.get("embeddings")) for prediction in as_objects(document["predictions"])]
     return as_objects(document.get("embeddings")) or as_objects(document.get("embedding"))
 
 
-def _vector(embedding: JsonObject) -> list[float] | None:
+def _read_vector(embedding: JsonObject) -> list[float] | None:
     values = embedding.get("values")
     if not isinstance(values, list) or not values:
         return None
@@ -160,12 +162,12 @@ def _vector(embedding: JsonObject) -> list[float] | None:
     return numbers
 
 
-def _tokens(document: JsonObject) -> int | None:
+def _count_tokens(document: JsonObject) -> int | None:
     """Return the tokens of the inputs: of the response, or summed over its embeddings; null if neither is reported."""
     reported = token_count(as_object(document.get("usageMetadata")).get("promptTokenCount"))
     if reported is not None:
         return reported
-    statistics = [as_object(embedding.get("statistics")) for embedding in _embeddings(document)]
+    statistics = [as_object(embedding.get("statistics")) for embedding in _find_embeddings(document)]
     counts = [token_count(each.get("token_count", each.get("tokenCount"))) for each in statistics]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None

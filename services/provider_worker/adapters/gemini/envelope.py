@@ -28,7 +28,7 @@ class ResponseEnvelope:
         if self._id is None and _ID.fullmatch(as_text(document.get("responseId"))):
             self._id = as_text(document.get("responseId"))
         if self._created is None:
-            self._created = _unix_seconds(as_text(document.get("createTime")))
+            self._created = _parse_unix_seconds(as_text(document.get("createTime")))
 
     def around(self, kind: str) -> JsonObject:
         """Return the fields around `choices`; `kind` is OpenAI's `object`."""
@@ -55,7 +55,7 @@ def block_reason(document: JsonObject) -> str | None:
     return reason if reason and reason != "BLOCKED_REASON_UNSPECIFIED" else None
 
 
-def _unix_seconds(text: str) -> int | None:
+def _parse_unix_seconds(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text[:40]) if text else None
         return int(moment.timestamp()) if moment is not None and moment.tzinfo is not None else None

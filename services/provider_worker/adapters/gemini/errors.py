@@ -123,7 +123,7 @@ def _make_failure(error: JsonObject, status: int | None, where: Where, header_wa
         where=where,
         status=status,
         provider_code=next((code for code in codes if code), None),
-        param=_param(details),
+        param=_find_param(details),
         retry_after_ms=wait_ms,
     )
 
@@ -150,7 +150,7 @@ def _status_of(error: JsonObject) -> int | None:
     return _STATUS_OF_NAME.get(as_text(error.get("status")))
 
 
-def _param(details: list[JsonObject]) -> str | None:
+def _find_param(details: list[JsonObject]) -> str | None:
     """Return the field that `BadRequest.fieldViolations` names."""
     for detail in details:
         for violation in as_objects(detail.get("fieldViolations")):

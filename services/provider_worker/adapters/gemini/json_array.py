@@ -36,7 +36,7 @@ class ArrayParser:
             if mark is None:
                 break
             position = mark.end()
-            opens_object = self._turn(mark[0])
+            opens_object = self._process_mark(mark[0])
             if opens_object:
                 start = mark.start()
             elif opens_object is False:
@@ -47,7 +47,7 @@ class ArrayParser:
             self._keep(data[start:])
         return objects
 
-    def _turn(self, mark: bytes) -> bool | None:
+    def _process_mark(self, mark: bytes) -> bool | None:
         """Process one structural byte; return true if it begins an object, false if it completes one, null otherwise."""
         if mark == b"\\":
             self._escaped = self._in_string

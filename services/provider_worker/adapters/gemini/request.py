@@ -95,21 +95,21 @@ class RequestTranslator:
         if conversation.system:
             self._request["systemInstruction"] = {"parts": conversation.system}
         for step in (
-            self._sampling,
-            self._tools,
-            self._format,
-            self._thinking,
-            self._detail,
-            self._service,
-            self._others,
+            self._translate_sampling,
+            self._translate_tools,
+            self._translate_response_format,
+            self._translate_effort,
+            self._translate_image_detail,
+            self._translate_service_fields,
+            self._handle_other_fields,
         ):
             step(body)
-        self._add_native(self._native_fields(body))
+        self._add_native(self._find_native_fields(body))
         if self._generation:
             self._request["generationConfig"] = self._generation
         return self._request
 
-    def _sampling(self, body: JsonObject) -> None:
+    def _translate_sampling(self, body: JsonObject) -> None:
         for name, google in _SAME.items():
             if name in body:
                 self._generation[google] = body[name]
@@ -129,7 +129,7 @@ class RequestTranslator:
         elif body.get("top_logprobs"):
             raise bad_field("top_logprobs", "it needs `logprobs` to be true.")
 
-    def _tools(self, body: JsonObject) -> None:
+    def _translate_tools(self, body: JsonObject) -> None:
         reader = ToolTranslator(self._target.model, self._unsupported)
         tools = reader.tools(body.get("tools"))
         config = reader.config(body.get("tool_choice"))
@@ -148,7 +148,7 @@ class RequestTranslator:
         elif body.get("tool_choice") not in (None, "auto", "none"):
             raise bad_field("tool_choice", "there is no function to choose; send `tools`.")
 
-    def _format(self, body: JsonObject) -> None:
+    def _translate_response_format(self, body: JsonObject) -> None:
         response_format = as_object(body.get("response_format"))
         kind = response_format.get("type")
         if "response_format" not in body or kind == "text":
@@ -166,13 +166,13 @@ class RequestTranslator:
             else:
                 self._generation["responseSchema"] = openapi_schema(schema, param)
 
-    def _thinking(self, body: JsonObject) -> None:
+    def _translate_effort(self, body: JsonObject) -> None:
         if "reasoning_effort" in body:
             config = thinking_config(body["reasoning_effort"], self._target.model, self._unsupported)
             if config is not None:
                 self._generation["thinkingConfig"] = config
 
-    def _detail(self, body: JsonObject) -> None:
+    def _translate_image_detail(self, body: JsonObject) -> None:
         """Translate `image_url.detail`: models before Gemini 3 have one resolution for all media, so that is what is set."""
         details: dict[str, str] = {}
         for position, message in enumerate(as_objects(body.get("messages"))):
@@ -191,7 +191,7 @@ class RequestTranslator:
         else:
             self._unsupported.drop_or_reject(details[first], "it must be auto, low or high.")
 
-    def _service(self, body: JsonObject) -> None:
+    def _translate_service_fields(self, body: JsonObject) -> None:
         tier = body.get("service_tier", "auto")
         if tier != "auto":
             if isinstance(tier, str) and tier in _TIERS:
@@ -206,9 +206,9 @@ class RequestTranslator:
                 self._unsupported.drop_or_reject("modalities", "answers are text, or text and images.")
         metadata = body.get("metadata")
         if metadata:
-            self._metadata(metadata)
+            self._translate_metadata(metadata)
 
-    def _metadata(self, metadata: object) -> None:
+    def _translate_metadata(self, metadata: object) -> None:
         labels = as_object(metadata)
         fits = labels and all(
             isinstance(value, str) and _LABEL.fullmatch(name) and _LABEL.fullmatch(value) and name[:1].isalpha()
@@ -223,7 +223,7 @@ class RequestTranslator:
         else:
             self._unsupported.drop_or_reject("metadata", "requests carry no metadata; only Vertex has labels.")
 
-    def _others(self, body: JsonObject) -> None:
+    def _handle_other_fields(self, body: JsonObject) -> None:
         """Drop or reject fields without a counterpart, and unknown fields."""
         for name, (neutral, advice) in _UNSUPPORTED.items():
             if name in body and body[name] not in neutral:
@@ -231,7 +231,7 @@ class RequestTranslator:
         known = _HANDLED | _SAME.keys() | _UNSUPPORTED.keys() | _NATIVE.keys() | _NATIVE_GENERATION.keys()
         self._unsupported.reject_unknown(name for name in body if name not in known and name not in _BY_GOOGLES_NAME)
 
-    def _native_fields(self, body: JsonObject) -> JsonObject:
+    def _find_native_fields(self, body: JsonObject) -> JsonObject:
         """Return Gemini's own fields of the body, by our names."""
         found = {_BY_GOOGLES_NAME.get(name, name): value for name, value in body.items()}
         extra = as_object(body.get("extra_body"))

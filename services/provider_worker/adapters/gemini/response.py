@@ -43,7 +43,7 @@ class CompletionReader(ObjectReader):
         failure, body, finish_reason = self._failure_in(document), b"", None
         if failure is None:
             try:
-                choices = self._choices(document)
+                choices = self._build_choices(document)
                 finish_reason = str(choices[0]["finish_reason"])
                 body = self._render(choices, usage)
             except ValueError:
@@ -69,15 +69,15 @@ class CompletionReader(ObjectReader):
             return invalid_response(EMPTY_RESPONSE)
         return None
 
-    def _choices(self, document: JsonObject) -> list[JsonObject]:
+    def _build_choices(self, document: JsonObject) -> list[JsonObject]:
         candidates = as_objects(document.get("candidates"))
         if not candidates:
             return [
                 build_blocked_choice("message", {"role": "assistant", "content": None}, block_reason(document) or "")
             ]
-        return [self._choice(candidate, position) for position, candidate in enumerate(candidates)]
+        return [self._build_choice(candidate, position) for position, candidate in enumerate(candidates)]
 
-    def _choice(self, candidate: JsonObject, position: int) -> JsonObject:
+    def _build_choice(self, candidate: JsonObject, position: int) -> JsonObject:
         state = GeminiCandidate(f"{self._call_id_prefix}_{position}" if position else self._call_id_prefix)
         message: JsonObject = {"role": "assistant", "content": None} | state.delta(candidate)
         for call in as_objects(message.get("tool_calls")):

@@ -34,20 +34,20 @@ class _SchemaTranslator:
 
     def translate(self, schema: JsonObject, depth: int) -> JsonObject:
         if depth > _MAX_DEPTH:
-            raise self._cannot("a schema that refers to itself, or is nested more than 32 levels deep")
+            raise self._rejection("a schema that refers to itself, or is nested more than 32 levels deep")
         if "$ref" in schema:
             name = as_text(schema["$ref"]).rpartition("/")[2]
             target = as_object(self._definitions.get(name))
             if not target:
-                raise self._cannot(f"the reference to {name[:80]!r}")
+                raise self._rejection(f"the reference to {name[:80]!r}")
             return self.translate(target | {key: value for key, value in schema.items() if key != "$ref"}, depth + 1)
         translated: JsonObject = {}
         for keyword, value in schema.items():
-            self._keyword(keyword, value, translated, depth)
-        self._type(schema.get("type"), translated)
+            self._translate_keyword(keyword, value, translated, depth)
+        self._translate_type(schema.get("type"), translated)
         return translated
 
-    def _keyword(self, keyword: str, value: object, translated: JsonObject, depth: int) -> None:
+    def _translate_keyword(self, keyword: str, value: object, translated: JsonObject, depth: int) -> None:
         if keyword in _KEPT:
             translated[keyword] = value
         elif keyword == "const":
@@ -62,11 +62,11 @@ class _SchemaTranslator:
         elif keyword == "items":
             translated["items"] = self.translate(as_object(value), depth + 1)
         elif keyword in ("anyOf", "oneOf"):
-            self._any_of(value, translated, depth)
+            self._translate_any_of(value, translated, depth)
         elif keyword not in _IGNORED or (keyword == "additionalProperties" and isinstance(value, dict)):
-            raise self._cannot(f"the keyword {keyword[:80]!r}")
+            raise self._rejection(f"the keyword {keyword[:80]!r}")
 
-    def _any_of(self, value: object, translated: JsonObject, depth: int) -> None:
+    def _translate_any_of(self, value: object, translated: JsonObject, depth: int) -> None:
         branches = [as_object(branch) for branch in value] if isinstance(value, list) else []
         others = [self.translate(branch, depth + 1) for branch in branches if branch.get("type") != "null"]
         if len(others) < len(branches):
@@ -76,7 +76,7 @@ class _SchemaTranslator:
         else:
             translated["anyOf"] = others
 
-    def _type(self, value: object, translated: JsonObject) -> None:
+    def _translate_type(self, value: object, translated: JsonObject) -> None:
         names = [name for name in value if name != "null"] if isinstance(value, list) else [value] if value else []
         if isinstance(value, list) and len(names) < len(value):
             translated["nullable"] = True
@@ -85,7 +85,7 @@ class _SchemaTranslator:
         elif names:
             translated["type"] = str(names[0]).upper()
 
-    def _cannot(self, what: str) -> RefusedByAdapter:
+    def _rejection(self, what: str) -> RefusedByAdapter:
         return bad_field(
             self._param, f"models before Gemini 2.5 cannot take {what}; simplify the schema or take a newer model."
         )

@@ -196,7 +196,9 @@ class ChunkBuilder:
         if has_counts(usage):
             self.usage = usage
         try:
-            chunks = [render(self._chunk([choice])) for choice in self._choices(document)] + self._usage_chunk()
+            chunks = [
+                render(self._build_chunk([choice])) for choice in self._choices(document)
+            ] + self._build_usage_chunk()
         except ValueError:
             self._fail(EVENT_TOO_DEEP)
             return []
@@ -210,9 +212,9 @@ class ChunkBuilder:
         if not candidates and reason is not None and not self._finished:
             self._finished[0] = "content_filter"
             return [build_blocked_choice("delta", {} if self._candidates else {"role": "assistant"}, reason)]
-        return [choice for candidate in candidates for choice in self._choices_of(candidate)]
+        return [choice for candidate in candidates for choice in self._build_candidate_choices(candidate)]
 
-    def _choices_of(self, candidate: JsonObject) -> list[JsonObject]:
+    def _build_candidate_choices(self, candidate: JsonObject) -> list[JsonObject]:
         """Return a choice with what the piece adds, if anything, and one with the finish reason, if it is new."""
         index = candidate.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) else 0
@@ -238,13 +240,13 @@ class ChunkBuilder:
             choices.append(ending | {"native_finish_reason": state.finish_word} | extra_content(candidate))
         return choices
 
-    def _usage_chunk(self) -> list[bytes]:
+    def _build_usage_chunk(self) -> list[bytes]:
         if not (self._include_usage and self.finished and self.usage) or self.usage == self._usage_sent:
             return []
         self._usage_sent = self.usage
-        return [render(self._chunk([]) | {"usage": read_usage(self.usage).openai})]
+        return [render(self._build_chunk([]) | {"usage": read_usage(self.usage).openai})]
 
-    def _chunk(self, choices: list[JsonObject]) -> JsonObject:
+    def _build_chunk(self, choices: list[JsonObject]) -> JsonObject:
         chunk = self.envelope.around("chat.completion.chunk") | {"choices": choices}
         return chunk | {"usage": None} if self._include_usage else chunk
 

@@ -37,7 +37,7 @@ class ToolTranslator:
                 built_in.append(tool)
             elif tool.get("type") == "function":
                 function = as_object(tool.get("function"))
-                declarations.append(self._declaration(function, f"tools[{position}].function"))
+                declarations.append(self._build_declaration(function, f"tools[{position}].function"))
             else:
                 raise bad_field(
                     f"tools[{position}].type", "it must be a function, or one of Gemini's own tools in Gemini's form."
@@ -47,7 +47,7 @@ class ToolTranslator:
 
     def config(self, choice: object) -> JsonObject | None:
         """Return Gemini's `toolConfig` for `tool_choice`, or null if none is needed. Raises RefusedByAdapter."""
-        mode, names = self._mode(choice)
+        mode, names = self._read_mode(choice)
         if mode == "AUTO" and (self._strict or names):
             # The only mode that leaves the model free and still enforces schemas or a choice of functions.
             mode = "VALIDATED"
@@ -56,7 +56,7 @@ class ToolTranslator:
         config: JsonObject = {"mode": mode}
         return {"functionCallingConfig": config | {"allowedFunctionNames": names} if names else config}
 
-    def _declaration(self, function: JsonObject, param: str) -> JsonObject:
+    def _build_declaration(self, function: JsonObject, param: str) -> JsonObject:
         name = as_text(function.get("name"))
         if not name:
             raise bad_field(f"{param}.name", "a function needs a name.")
@@ -76,7 +76,7 @@ class ToolTranslator:
             made | {"parameters": openapi_schema(schema, f"{param}.parameters")} if schema.get("properties") else made
         )
 
-    def _mode(self, choice: object) -> tuple[str, list[str]]:
+    def _read_mode(self, choice: object) -> tuple[str, list[str]]:
         match choice:
             case None | "auto":
                 return "AUTO", []

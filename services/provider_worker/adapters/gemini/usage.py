@@ -44,18 +44,18 @@ def has_counts(node: JsonObject) -> bool:
 
 def read_usage(node: JsonObject) -> GeminiUsage:
     """Read `node`, a `usageMetadata` object; zeros and no source if it counts nothing. Never raises."""
-    counts = _counts(node)
-    token_usage = _token_usage(node, counts)
+    counts = _read_counts(node)
+    token_usage = _split_counts(node, counts)
     return GeminiUsage(
         token_usage=token_usage,
         usage_source=UsageSource.REPORTED if has_counts(node) else UsageSource.NONE,
-        openai=_openai(token_usage),
+        openai=_build_openai_usage(token_usage),
         service_tier=_TIERS.get(as_text(node.get("serviceTier")).lower())
         or _TIERS.get(as_text(node.get("trafficType")).lower()),
     )
 
 
-def _counts(node: JsonObject) -> _GeminiCounts:
+def _read_counts(node: JsonObject) -> _GeminiCounts:
     prompt = token_count(node.get("promptTokenCount")) or 0
     tool_use = token_count(node.get("toolUsePromptTokenCount")) or 0
     # Some of Google's other answers call the field `responseTokenCount`.
@@ -76,10 +76,10 @@ def _counts(node: JsonObject) -> _GeminiCounts:
     return counts
 
 
-def _token_usage(node: JsonObject, counts: _GeminiCounts) -> TokenUsage:
-    prompts = _by_modality(node, "promptTokensDetails", "toolUsePromptTokensDetails")
-    cached_details = _by_modality(node, "cacheTokensDetails")
-    completions = _by_modality(node, "candidatesTokensDetails", "responseTokensDetails")
+def _split_counts(node: JsonObject, counts: _GeminiCounts) -> TokenUsage:
+    prompts = _count_by_modality(node, "promptTokensDetails", "toolUsePromptTokensDetails")
+    cached_details = _count_by_modality(node, "cacheTokensDetails")
+    completions = _count_by_modality(node, "candidatesTokensDetails", "responseTokensDetails")
     prompt, completion = RemainingTokens(counts.prompt), RemainingTokens(counts.completion)
     cached = prompt.take(token_count(node.get("cachedContentTokenCount")) or 0)
     audio = prompt.take(max(prompts.get("AUDIO", 0) - cached_details.get("AUDIO", 0), 0))
@@ -99,7 +99,7 @@ def _token_usage(node: JsonObject, counts: _GeminiCounts) -> TokenUsage:
     )
 
 
-def _openai(token_usage: TokenUsage) -> JsonObject:
+def _build_openai_usage(token_usage: TokenUsage) -> JsonObject:
     """Build OpenAI's `usage`: its details are parts of `prompt_tokens` and `completion_tokens`."""
     prompts: JsonObject = {"cached_tokens": token_usage.cached_read}
     completions: JsonObject = {"reasoning_tokens": token_usage.reasoning}
@@ -117,7 +117,7 @@ def _openai(token_usage: TokenUsage) -> JsonObject:
     }
 
 
-def _by_modality(node: JsonObject, *names: str) -> dict[str, int]:
+def _count_by_modality(node: JsonObject, *names: str) -> dict[str, int]:
     """Return the tokens per modality (`TEXT`, `IMAGE`, `AUDIO`, …), summed over the lists of these names."""
     tokens: dict[str, int] = {}
     for name in names:

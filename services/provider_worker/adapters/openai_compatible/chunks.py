@@ -78,25 +78,25 @@ class ChunkRepairer:
         """Where a failure happens now: before the first token it is an error inside a 200, not a broken answer."""
         return Where.MID_STREAM if self.has_output else Where.HTTP_200_BODY
 
-    def error(self, data: bytes) -> None:
+    def read_error(self, data: bytes) -> None:
         """Read the data of an event named `error`."""
         document = parse_first_object(data)
         error = data.decode("utf-8", "replace") if document is None else find_error(document) or document
         self.failure = failure_of_error(error, self._where, self._headers)
 
-    def chunk(self, data: bytes) -> bytes | None:
+    def repair_chunk(self, data: bytes) -> bytes | None:
         """Return the chunk for the caller, or null if `data` holds nothing for it or is a failure."""
         chunk = parse_object(data)
         if chunk is None:
             listed = parse_first_object(data)
             if listed is not None and find_error(listed) is not None:
-                self.error(data)
+                self.read_error(data)
             else:
                 self._fail(EVENT_NOT_AN_OBJECT)
             return None
         plain = self._repair_plain(chunk)
         if plain is None:
-            return self._chunk(chunk, data)
+            return self._repair_any(chunk, data)
         return self._render(chunk if plain or type(chunk) is not dict else None, data)
 
     def _repair_plain(self, chunk: JsonObject) -> bool | None:
@@ -117,7 +117,7 @@ class ChunkRepairer:
         state = self._choices.get(index) if type(index) is int else None
         return None if state is None else state.repair(choice)
 
-    def _chunk(self, chunk: JsonObject, data: bytes) -> bytes | None:
+    def _repair_any(self, chunk: JsonObject, data: bytes) -> bytes | None:
         raw_choices = chunk.get("choices")
         choices = as_objects(raw_choices)
         model = chunk.get("model")

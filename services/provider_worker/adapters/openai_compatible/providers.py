@@ -218,9 +218,9 @@ COMPATIBLE_PROVIDERS = (
 
 
 def foreign_extras(
-    provider: CompatibleProvider, family: tuple[CompatibleProvider, ...] = COMPATIBLE_PROVIDERS
+    provider: CompatibleProvider, providers: tuple[CompatibleProvider, ...] = COMPATIBLE_PROVIDERS
 ) -> frozenset[str]:
     """Return the other providers' own parameters, which are not sent to `provider`."""
     if provider.takes_any_extra:
         return frozenset()
-    return frozenset[str]().union(*(row.extras for row in family)) - provider.extras
+    return frozenset[str]().union(*(row.extras for row in providers)) - provider.extras

@@ -106,9 +106,9 @@ class StreamReader:
             if self._missing_end() is None:
                 self._release(chunks)
         elif name == b"error":
-            self._repair.error(event)
+            self._repair.read_error(event)
         elif event.strip():
-            chunk = self._repair.chunk(event)
+            chunk = self._repair.repair_chunk(event)
             if chunk is not None:
                 self._send(chunk, chunks)
 

@@ -20,7 +20,7 @@ def build_envelope(run: AttemptRun, headers: Mapping[str, str], answer_id: str, 
     return {
         "id": answer_id or f"chatcmpl-{run.attempt_id}",
         "object": kind,
-        "created": _unix_seconds(headers.get("date")),
+        "created": _parse_unix_seconds(headers.get("date")),
         "model": run.model,
     }
 
@@ -69,15 +69,15 @@ class ChunkWriter:
         written, self._written = self._written, []
         return written
 
-    def text(self, text: str, logprobs: object = None) -> None:
+    def write_text(self, text: str, logprobs: object = None) -> None:
         """Write a piece of the answer's text."""
         if text:
-            self.delta({"content": text}, logprobs=logprobs)
+            self.write_delta({"content": text}, logprobs=logprobs)
 
-    def reasoning(self, text: str) -> None:
+    def write_reasoning(self, text: str) -> None:
         """Write a piece of the model's reasoning."""
         if text:
-            self.delta({"reasoning_content": text})
+            self.write_delta({"reasoning_content": text})
 
     def begin_call(self, key: object, call_id: str, name: str) -> None:
         """Begin a tool call; `key` is what the provider's later pieces refer to it by."""
@@ -85,16 +85,16 @@ class ChunkWriter:
         self._without_arguments.add(index)
         call_id = call_id or f"call_{self._run.attempt_id}_{index}"
         function = {"name": name, "arguments": ""}
-        self.delta({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]})
+        self.write_delta({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]})
 
     def fill_call(self, key: object, arguments: str) -> None:
         """Write a piece of the arguments of the call that began with `key`."""
         index = self._calls.get(key)
         if index is not None and arguments:
             self._without_arguments.discard(index)
-            self.delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
+            self.write_delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
 
-    def delta(self, delta: JsonObject, finish_reason: str | None = None, logprobs: object = None) -> None:
+    def write_delta(self, delta: JsonObject, finish_reason: str | None = None, logprobs: object = None) -> None:
         """Write a chunk with this delta."""
         if not self.has_output:
             delta = {"role": "assistant"} | delta
@@ -111,9 +111,9 @@ class ChunkWriter:
             ]
         self._without_arguments.clear()
         self.finish_reason = reason
-        self.delta(delta, reason)
+        self.write_delta(delta, reason)
 
-    def end(self, usage: JsonObject | None, extra: JsonObject) -> None:
+    def write_end(self, usage: JsonObject | None, extra: JsonObject) -> None:
         """Write the chunk without choices: usage if the caller asked for it, and the provider's other closing fields."""
         fields: JsonObject = dict(extra)
         if usage is not None and self._run.include_usage:
@@ -131,7 +131,7 @@ class ChunkWriter:
         return not self.too_deep
 
 
-def _unix_seconds(date: str | None) -> int:
+def _parse_unix_seconds(date: str | None) -> int:
     try:
         moment = parsedate_to_datetime(date) if date else None
     except (ValueError, TypeError, OverflowError):

@@ -24,7 +24,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class RequestToolCall:
     """A tool call of an earlier turn; `arguments` is the text of a JSON object."""
 
     id: str
@@ -92,7 +92,7 @@ def read_text(path: str, content: object) -> str:
     return "".join(texts)
 
 
-def read_tool_calls(path: str, message: JsonObject) -> list[ToolCall]:
+def read_tool_calls(path: str, message: JsonObject) -> list[RequestToolCall]:
     """Return the tool calls of an assistant's message.
 
     Raises RefusedByAdapter if one is not a function call with an id.
@@ -100,14 +100,14 @@ def read_tool_calls(path: str, message: JsonObject) -> list[ToolCall]:
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list):
         raise bad_request(f"`{path}.tool_calls` must be a list.", f"{path}.tool_calls")
-    found: list[ToolCall] = []
+    found: list[RequestToolCall] = []
     for position, call in enumerate(calls):
         place = f"{path}.tool_calls[{position}]"
         function = as_object(as_object(call).get("function"))
         call_id, name = as_text(as_object(call).get("id")), as_text(function.get("name"))
         if not call_id or not name:
             raise bad_request(f"`{place}` must be a function call with an id and a name.", place)
-        parsed = ToolCall(call_id, name, as_text(function.get("arguments")))
+        parsed = RequestToolCall(call_id, name, as_text(function.get("arguments")))
         if parsed.arguments_object is None:
             raise bad_request(
                 f"`{place}.function.arguments` is not the text of a JSON object; repair it or leave the call out.",
