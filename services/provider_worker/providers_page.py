@@ -73,7 +73,7 @@ def _describe_address(facts: ProviderFacts) -> str:
 
 
 def _describe_key(facts: ProviderFacts) -> str:
-    detail = facts.key_words
+    detail = facts.key_description
     if facts.prefixes:
         detail += ", which starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
     if facts.key_optional:

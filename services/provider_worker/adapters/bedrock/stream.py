@@ -13,9 +13,9 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.errors import failure_of_document, failure_of_exception
 from services.provider_worker.adapters.bedrock.eventstream import Frame, FrameParser
+from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
 from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, extra_fields, invoked_model, service_tier
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, openai_finish_reason, read_usage
-from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
 from services.provider_worker.adapters.openai_format.usage import NO_USAGE
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BodyBuffer
