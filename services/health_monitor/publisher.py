@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.topology import HEALTH_CHANGED, HEALTH_VIEW
+from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
 from services.health_monitor.registry import TargetHealthRegistry
@@ -28,8 +29,7 @@ _FOLLOW_SECONDS = 2.0
 _FOLLOW_SHARE = 20
 """Reading the bucket may take a twentieth of the time: deleted keys leave markers, which are read as well."""
 _PUBLISH_TIMEOUT_SECONDS = 5.0
-_FIRST_RETRY_SECONDS = 0.25
-_LAST_RETRY_SECONDS = 5.0
+_RETRIES = Backoff(first_seconds=0.25, longest_seconds=5.0)
 _MAX_WAITING_EVENTS = 10_000
 _UNAVAILABLE = (NatsError, SnapshotFailed, OSError, TimeoutError)
 """Errors while the bus is unavailable; nats-py's own timeouts are TimeoutErrors too."""
@@ -101,7 +101,7 @@ class HealthPublisher:
     # --- internals: the bucket
 
     async def _keep_bucket(self) -> None:
-        delay = _FIRST_RETRY_SECONDS
+        failures = 0
         while True:
             self._tick()
             try:
@@ -111,10 +111,10 @@ class HealthPublisher:
                 await self._follow()
             except Exception as error:  # the loop must survive any failure; the registry still knows what to write
                 _log_failure("the health bucket cannot be updated, retrying", error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+                await asyncio.sleep(_RETRIES.delay_seconds(failures))
+                failures += 1
                 continue
-            delay = _FIRST_RETRY_SECONDS
+            failures = 0
             self._settle()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
@@ -169,7 +169,7 @@ class HealthPublisher:
     # --- internals: events
 
     async def _announce(self) -> None:
-        delay = _FIRST_RETRY_SECONDS
+        failures = 0
         while True:
             await self._event_came.wait()
             self._event_came.clear()
@@ -179,10 +179,10 @@ class HealthPublisher:
                     await self._publish(health)
                 except Exception as error:  # the loop must survive any failure; the event stays first in the queue
                     _log_failure("a change of health cannot be stored, retrying", error)
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, _LAST_RETRY_SECONDS)
+                    await asyncio.sleep(_RETRIES.delay_seconds(failures))
+                    failures += 1
                     continue
-                delay = _FIRST_RETRY_SECONDS
+                failures = 0
                 if self._events and self._events[0] is health:
                     self._events.popleft()
             self._settle()

@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from keyferry.contracts.usage import BatchHead
+from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.concurrency import cancel_and_wait
 
 _log = logging.getLogger(__name__)
@@ -23,8 +24,7 @@ _log = logging.getLogger(__name__)
 MAX_RECORDS = 64
 _MAX_BATCH_BYTES = 4 * 1024 * 1024
 _PUBLISH_TIMEOUT_SECONDS = 5.0
-_FIRST_RETRY_SECONDS = 0.1
-_LAST_RETRY_SECONDS = 5.0
+_RETRIES = Backoff(first_seconds=0.1, longest_seconds=5.0)
 
 
 class BatchPublisher:
@@ -103,7 +103,7 @@ class BatchPublisher:
 
     async def _publish(self, batch: bytes) -> None:
         headers = {"Nats-Msg-Id": secrets.token_urlsafe(12)}
-        delay = _FIRST_RETRY_SECONDS
+        failures = 0
         while True:
             try:
                 await self._jetstream().publish(self._subject, batch, timeout=_PUBLISH_TIMEOUT_SECONDS, headers=headers)
@@ -112,8 +112,8 @@ class BatchPublisher:
                 _log.warning(
                     "a batch is not stored yet", extra={"subject": self._subject, "error": type(error).__name__}
                 )
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+                await asyncio.sleep(_RETRIES.delay_seconds(failures))
+                failures += 1
 
 
 def split_batch(batch: bytes) -> tuple[BatchHead, list[bytes]]:
