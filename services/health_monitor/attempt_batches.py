@@ -24,13 +24,13 @@ def decode_attempts(subject: str, data: bytes, *, stored_at: datetime, hasty: ti
     try:
         _, lines = split_batch(data)
     except MalformedMessage as error:
-        _log.warning("passed over a pack", extra={"producer": producer, "reason": str(error)})
+        _log.warning("skipped a malformed batch", extra={"producer": producer, "reason": str(error)})
         return
     for line in lines:
         try:
             record = AttemptRecord.decode(line)
         except MalformedMessage as error:
-            _log.warning("passed over a record", extra={"producer": producer, "reason": str(error)})
+            _log.warning("skipped a malformed record", extra={"producer": producer, "reason": str(error)})
             continue
         attempt = attempt_of(record, stored_at=stored_at, hasty=hasty) if record.worker_id == producer else None
         if attempt is not None:

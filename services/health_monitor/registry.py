@@ -171,7 +171,7 @@ class TargetHealthRegistry:
         return False
 
     def _get_or_add(self, target: Target, now: datetime) -> _TrackedTarget | None:
-        """Return the tracked target, added if it is new; None if there is no room."""
+        """Return the tracked target, added if it is new; None if the limits are reached."""
         own = self._owners.get(target.tenant, {})
         if (found := own.get(target.key)) is not None:
             return found

@@ -196,14 +196,14 @@ def failing(count: int, **changes: object) -> list[AttemptRecord]:
     return [ended(FailureClass.SERVER, **changes) for _ in range(count)]
 
 
-async def state(view: KvView[Health], wanted: CircuitState, target: Target = OWN) -> Health:
+async def state(view: KvView[Health], expected: CircuitState, target: Target = OWN) -> Health:
     """Return the entry of `target` once it is in this state."""
 
     def entry() -> Health | None:
         found = view.get(target.key)
-        return found if found is not None and found.state is wanted else None
+        return found if found is not None and found.state is expected else None
 
-    return await eventually(f"{target.key} is {wanted}", entry)
+    return await eventually(f"{target.key} is {expected}", entry)
 
 
 async def gone(view: KvView[Health], target: Target = OWN) -> None:

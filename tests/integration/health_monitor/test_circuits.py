@@ -28,24 +28,26 @@ async def test_failures_open_a_probe_closes_and_every_change_is_an_event(servers
     async with servers.monitor(), servers.worker() as worker, servers.router() as view:
         await eventually("the view is whole", lambda: view.ready)
         await worker.report([ended(), *failing(5)])
-        opened = await state(view, OPEN)
-        assert opened.target == OWN
-        assert (opened.samples, opened.failures) == (5, 4)
-        assert "4 of 5 attempts" in opened.reason
-        assert opened.until is not None
-        assert opened.until > opened.changed_at
-        await until_half_open(opened)
+        open_entry = await state(view, OPEN)
+        assert open_entry.target == OWN
+        assert (open_entry.samples, open_entry.failures) == (5, 4)
+        assert "4 of 5 attempts" in open_entry.reason
+        assert open_entry.until is not None
+        assert open_entry.until > open_entry.changed_at
+        await until_half_open(open_entry)
         await worker.report(failing(1))
-        again = await eventually("it opens for longer", lambda: _changed_since(view.get(OWN.key), opened.changed_at))
+        again = await eventually(
+            "it opens for longer", lambda: _changed_since(view.get(OWN.key), open_entry.changed_at)
+        )
         assert again.state is OPEN
         await until_half_open(again)
         await worker.report([ended()])
         await gone(view)
 
-        async def told() -> bool:
+        async def all_changes() -> bool:
             return [event.state for event in await servers.events()] == [OPEN, OPEN, CLOSED]
 
-        await eventually_async("the stream holds every change", told)
+        await eventually_async("the stream holds every change", all_changes)
 
 
 async def test_a_target_that_requests_a_pause_cools_for_that_long(servers: MonitorServers) -> None:
@@ -71,7 +73,7 @@ async def test_failures_of_others_open_nothing(servers: MonitorServers) -> None:
         await worker.report([attempt_record(failure=record.failure, outcome=record.outcome) for record in failing(20)])
         await worker.report(failing(5, endpoint="other"))
         await state(view, OPEN, OWN.model_copy(update={"endpoint": "other"}))
-        await eventually_async("everything was heard", servers.acknowledged)
+        await eventually_async("everything is recorded", servers.acknowledged)
         assert (monitor.facts()["open"], monitor.facts()["cooling"]) == ("1", "0")
         assert len(view) == 1
 
@@ -81,19 +83,19 @@ async def test_the_same_attempt_in_many_batches_counts_once(servers: MonitorServ
     async with servers.monitor(), servers.worker() as worker, servers.operator() as operator:
         for _ in range(10):
             await worker.report([once])
-        await eventually_async("everything was heard", servers.acknowledged)
+        await eventually_async("everything is recorded", servers.acknowledged)
         health = (await operator.health("acme"))[OWN]
         assert (health.state, health.samples, health.failures) == (CLOSED, 1, 1)
 
 
 async def test_malformed_records_hold_up_nothing(servers: MonitorServers) -> None:
     async with servers.monitor() as monitor, servers.worker() as worker, servers.router() as view:
-        await worker.send(b"no pack at all")
+        await worker.send(b"no batch at all")
         await worker.send(batch_message([b"{}", b"not json", *(record.encode() for record in failing(5))]))
         impostors = [record.model_copy(update={"worker_id": "provider-worker-2"}) for record in failing(5, model="x")]
         await worker.report(impostors)
         await state(view, OPEN)
-        await eventually_async("everything was heard", servers.acknowledged)
+        await eventually_async("everything is recorded", servers.acknowledged)
         assert (monitor.facts()["open"], monitor.facts()["targets"]) == ("1", "1")
 
 
@@ -108,7 +110,7 @@ async def test_a_tenant_sees_its_own_and_shared_targets(servers: MonitorServers)
         await worker.report(
             [*failing(5, tenant="globex"), *(ended(latency_ms=0) for _ in range(3)), ended(tenant="globex", **shared)]
         )
-        await eventually_async("everything was heard", servers.acknowledged)
+        await eventually_async("everything is recorded", servers.acknowledged)
         other, everybodys = OWN.model_copy(update={"tenant": "globex"}), Target(provider="openai", model="gpt")
         acme, globex = await operator.health("acme"), await operator.health("globex")
         assert acme.keys() == {OWN, everybodys}
@@ -122,7 +124,7 @@ async def test_old_records_open_nothing_after_a_restart(servers: MonitorServers)
     async with servers.worker() as worker, servers.router() as view:
         await worker.report(failing(20, started_at=a_minute_ago))
         async with servers.monitor(), servers.operator() as operator:
-            await eventually_async("everything was heard", servers.acknowledged)
+            await eventually_async("everything is recorded", servers.acknowledged)
             health = (await operator.health("acme"))[OWN]
             assert (health.state, health.failures) == (CLOSED, 20)
             await eventually("the view is whole", lambda: view.ready)
@@ -134,11 +136,11 @@ async def test_a_successor_restores_an_open_circuit_and_closes_it(servers: Monit
     async with servers.worker() as worker, servers.router() as view:
         async with servers.monitor():
             await worker.report(failing(5))
-            opened = await state(view, OPEN)
-        assert view.get(OWN.key) == opened, "the entry stays when the monitor is gone"
+            open_entry = await state(view, OPEN)
+        assert view.get(OWN.key) == open_entry, "the entry stays when the monitor is gone"
         async with servers.monitor():
-            assert view.get(OWN.key) == opened
-            await until_half_open(opened)
+            assert view.get(OWN.key) == open_entry
+            await until_half_open(open_entry)
             await worker.report([ended()])
             await gone(view)
 
@@ -147,8 +149,8 @@ async def test_a_successor_removes_expired_entries(servers: MonitorServers) -> N
     async with servers.worker() as worker, servers.router() as view:
         async with servers.monitor():
             await worker.report(failing(5))
-            opened = await state(view, OPEN)
-        await until_half_open(opened)
+            open_entry = await state(view, OPEN)
+        await until_half_open(open_entry)
         async with servers.monitor(circuit_forgotten_after_seconds=0.001):
             await gone(view)
 
@@ -185,14 +187,14 @@ async def test_two_processes_agree(servers: MonitorServers) -> None:
     ):
         for _ in range(20):
             await worker.report(failing(5))
-        opened = await state(view, OPEN)
-        await eventually("both know", lambda: one.facts()["open"] == other.facts()["open"] == "1")
-        await until_half_open(opened)
+        open_entry = await state(view, OPEN)
+        await eventually("both agree", lambda: one.facts()["open"] == other.facts()["open"] == "1")
+        await until_half_open(open_entry)
         for _ in range(6):
             await worker.report([ended(), ended()])
         await gone(view)
-        await eventually("both know", lambda: one.facts()["open"] == other.facts()["open"] == "0")
-        await eventually_async("everything was heard", servers.acknowledged)
+        await eventually("both agree", lambda: one.facts()["open"] == other.facts()["open"] == "0")
+        await eventually_async("everything is recorded", servers.acknowledged)
         assert view.get(OWN.key) is None
         received = [int(process.facts()["attempts"]) for process in (one, other)]
         assert sum(received) == 100 + 12

@@ -85,9 +85,9 @@ def test_a_second_run_changes_nothing(admin_url: Secret, services_root: Path, tm
     files = _run(admin_url, tmp_path, services_root)
     before = {name: file.read_text() for name, file in files.items()}
     _rows(Secret(before["alpha"]), "INSERT INTO things VALUES (7) RETURNING id")
-    said: list[str] = []
-    migrate.migrate(admin_url, tmp_path, services=SERVICES, services_root=services_root, log=said.append)
-    assert said == []
+    logged: list[str] = []
+    migrate.migrate(admin_url, tmp_path, services=SERVICES, services_root=services_root, log=logged.append)
+    assert logged == []
     assert {name: file.read_text() for name, file in files.items()} == before
     assert _rows(Secret(before["alpha"]), "SELECT id FROM things") == [(7,)]
 

@@ -114,7 +114,7 @@ class Routing:
         await self.worker.flush()
         await self.ingress.flush()
 
-    async def knows(self, *models: str) -> dict[str, Model]:
+    async def wait_for_models(self, *models: str) -> dict[str, Model]:
         """Return the models of the tenant `acme`, once these are among them."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:

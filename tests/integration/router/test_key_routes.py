@@ -24,7 +24,7 @@ PLATFORM = platform_key("openai", "key_plat")
 
 async def test_an_own_key_pays_and_its_failure_leads_to_the_next(servers: RouterServers) -> None:
     async with servers.router([ACME], [OWN, SECOND, FOREIGN, PLATFORM]) as routing:
-        await routing.knows("gpt-4o-mini")
+        await routing.wait_for_models("gpt-4o-mini")
         run, _ = await routing.chat("gpt-4o-mini")
         assert run is not None
         assert (run.provider, run.model, run.key_id, run.key_owner) == (
@@ -43,14 +43,14 @@ async def test_an_own_key_pays_and_its_failure_leads_to_the_next(servers: Router
 
 async def test_after_the_key_is_removed_the_policy_decides(servers: RouterServers) -> None:
     async with servers.router([ACME], [OWN, PLATFORM]) as routing:
-        await routing.knows("gpt-4o-mini")
+        await routing.wait_for_models("gpt-4o-mini")
         await servers.fill(PROVIDER_KEYS_VIEW, {"acme.key_own": OWN.model_copy(update={"status": KeyStatus.INVALID}),
                                                      "platform.key_plat": PLATFORM})  # fmt: skip
         refusal = await _until_refused(routing.chat, "gpt-4o-mini")
         assert refusal.failure_class is FailureClass.POLICY
         assert "is invalid" in refusal.message
         await servers.fill(PROVIDER_KEYS_VIEW, {"platform.key_plat": PLATFORM})
-        found = await routing.knows("gpt-4o-mini")
+        found = await routing.wait_for_models("gpt-4o-mini")
         assert found["gpt-4o-mini"].key_source is KeySource.PLATFORM
         run, _ = await routing.chat("gpt-4o-mini")
         assert run is not None
@@ -66,7 +66,7 @@ async def test_after_the_key_is_removed_the_policy_decides(servers: RouterServer
 
 async def test_embedding_and_chat_requests_need_models_of_their_kind(servers: RouterServers) -> None:
     async with servers.router([ACME], [PLATFORM]) as routing:
-        found = await routing.knows("text-embedding-3-small")
+        found = await routing.wait_for_models("text-embedding-3-small")
         assert found["text-embedding-3-small"].dimensions == 1536
         assert "claude-haiku-4-5" not in found
         run, _ = await routing.embed("text-embedding-3-small")
@@ -80,7 +80,7 @@ async def test_embedding_and_chat_requests_need_models_of_their_kind(servers: Ro
 async def test_unapproved_models_need_the_tenants_permission(servers: RouterServers) -> None:
     tuned = OWN.model_copy(update={"models": ["some/new-model"]})
     async with servers.router([ACME], [tuned]) as routing:
-        await routing.knows("gpt-4o-mini")
+        await routing.wait_for_models("gpt-4o-mini")
         shown = (await routing.models(unapproved=True))["openrouter/some/new-model"]
         assert (shown.approved, shown.available) == (False, False)
         _, failure = await routing.chat("openrouter/some/new-model")
@@ -109,7 +109,7 @@ async def test_the_operators_price_file_decides_what_the_platform_pays_for(
         '[[price]]\nprovider = "azure"\nmodel = "gpt-4o"\ninput = 2.75\noutput = 11\n'
     )
     async with servers.router([enterprise], [azure], price_file=price_file) as routing:
-        prices = (await routing.knows("gpt-4o"))["gpt-4o"].prices
+        prices = (await routing.wait_for_models("gpt-4o"))["gpt-4o"].prices
         assert prices is not None
         assert (prices.input_usd, prices.output_usd, prices.price_version) == (Decimal("2.75"), Decimal(11), "ours")
         run, _ = await routing.chat("azure/gpt-4o")

@@ -125,8 +125,8 @@ async def test_answered_changes_are_published_even_if_the_process_is_killed(serv
             async with child(servers) as process:
                 await until_it_answers(operator)
                 creating = asyncio.create_task(create_until_it_dies(operator, f"life-{life}", created))
-                wanted = len(created) + 1
-                await eventually("it has answered once", partial(has_grown_to, created, wanted))
+                expected = len(created) + 1
+                await eventually("it has answered once", partial(has_grown_to, created, expected))
                 await asyncio.sleep(delays.random() * 0.1)
                 process.kill()
                 await creating

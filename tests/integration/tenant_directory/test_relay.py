@@ -92,11 +92,11 @@ async def test_it_reconciles_a_bucket_periodically(servers: DirectoryServers) ->
 
 
 async def test_it_reconciles_a_bucket_on_request(servers: DirectoryServers) -> None:
-    async with users(servers) as (bus, ingress), relay(servers, bus) as (told, _):
-        await eventually("it leads", lambda: told.state is RelayState.LEADING)
+    async with users(servers) as (bus, ingress), relay(servers, bus) as (watched, _):
+        await eventually("it leads", lambda: watched.state is RelayState.LEADING)
         await ViewWriter(bus.client, TENANTS_VIEW).put("intruder", ACME.encode())
         await eventually("the intruder is seen", lambda: ingress.tenants.get("intruder"))
-        told.recheck()
+        watched.recheck()
         await eventually("the intruder is gone", lambda: ingress.tenants.get("intruder") is None)
 
 

@@ -47,9 +47,9 @@ async def waiting_rows(engine: AsyncEngine) -> int:
         return await connection.scalar(select(func.count()).select_from(outbox)) or 0
 
 
-async def bucket_is(bus: Bus, bucket: Bucket[Any], wanted: dict[str, bytes]) -> bool:
+async def bucket_is(bus: Bus, bucket: Bucket[Any], expected: dict[str, bytes]) -> bool:
     entries, _ = await read(bus, bucket)
-    return entries == {**wanted, COMPLETE: b"{}"}
+    return entries == {**expected, COMPLETE: b"{}"}
 
 
 async def read(bus: Bus, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
@@ -61,9 +61,9 @@ async def read(bus: Bus, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
 
 
 async def buckets_agree(store: DirectoryStore, bus: Bus) -> bool:
-    wanted = await store.view_contents()
+    expected = await store.view_contents()
     return all(
-        [await bucket_is(bus, bucket, dict(wanted[bucket.name])) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
+        [await bucket_is(bus, bucket, dict(expected[bucket.name])) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)]
     )
 
 
@@ -248,7 +248,7 @@ async def test_a_missing_bucket_is_reported_and_awaited(
     async with servers.connected(Role.PROVISIONER) as bus:
         await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
         async with servers.starting() as service:
-            await eventually("it says so", lambda: "because of NATS" in caplog.text)
+            await eventually("it is logged", lambda: "because of NATS" in caplog.text)
             assert service.waiting_for() == ["PostgreSQL, and the reconciled views"]
             await provision(servers.bus.nats_url, servers.bus.seed_file(Role.PROVISIONER))
             await eventually("it becomes ready", lambda: service.ready)

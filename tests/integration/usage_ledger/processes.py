@@ -204,10 +204,10 @@ class Worker:
         await self.client.jetstream().publish(ATTEMPT_FINISHED.format(worker=self.user), data, timeout=20)
 
     async def until_confirmed(self, records: Iterable[AttemptRecord], *, spool_id: str = "spl_1") -> None:
-        wanted = {record.spool_seq for record in records}
+        expected = {record.spool_seq for record in records}
         await eventually(
             "everything is confirmed",
-            lambda: wanted <= set(self.confirmed.get(spool_id, ())),
+            lambda: expected <= set(self.confirmed.get(spool_id, ())),
         )
 
 

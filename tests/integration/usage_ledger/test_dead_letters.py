@@ -80,7 +80,7 @@ async def test_many_invalid_records_in_one_batch(servers: LedgerServers) -> None
 async def test_an_unreadable_batch_is_rejected_whole_and_holds_up_nothing(servers: LedgerServers) -> None:
     record = attempt_record()
     async with servers.in_process() as service, servers.worker() as worker:
-        await worker.send(b"\x00 no pack")
+        await worker.send(b"\x00 no batch")
         await worker.publish([record.encode()])
         await worker.until_confirmed([record])
         letters = await servers.dead_letters()
@@ -119,7 +119,7 @@ async def test_an_invalid_decision_is_rejected_alone(servers: LedgerServers) -> 
     nul = decision_record(router="a\x00b")
     async with servers.in_process() as service:
         await servers.decide([b"{}", *(record.encode() for record in good), nul.encode()])
-        await eventually("both are set aside", lambda: service.facts()["dead_letters"] == "2")
+        await eventually("both are in the dead letters", lambda: service.facts()["dead_letters"] == "2")
         assert {letter.original for letter in await servers.dead_letters()} == {b"{}", nul.encode()}
         held = {row[0] for row in servers.query("SELECT decision_id FROM usage_ledger.decisions")}
         assert held == {record.decision_id for record in good}

@@ -18,10 +18,10 @@ KEY = "key_of_acme"
 
 async def test_spending_is_published_by_key_and_month(servers: LedgerServers) -> None:
     async with servers.in_process(), servers.installation.client(Role.PROVISIONER) as listener:
-        heard: asyncio.Queue[KeySpend] = asyncio.Queue()
+        received: asyncio.Queue[KeySpend] = asyncio.Queue()
 
         async def record_all(message: Msg) -> None:
-            heard.put_nowait(KeySpend.decode(message.data))
+            received.put_nowait(KeySpend.decode(message.data))
 
         await listener.subscribe(KEY_SPENT.pattern(), cb=record_all)
         await listener.flush()
@@ -40,7 +40,7 @@ async def test_spending_is_published_by_key_and_month(servers: LedgerServers) ->
             found: dict[str, KeySpend] = {}
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 while len(found) < 2 or found[KEY].attempts < 2:
-                    spend = await heard.get()
+                    spend = await received.get()
                     found[spend.key_id] = spend
     assert found[KEY].model_dump(exclude={"last_used_at"}) == {
         "key_id": KEY,

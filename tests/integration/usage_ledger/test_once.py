@@ -89,9 +89,9 @@ async def test_a_killed_process_loses_nothing(servers: LedgerServers) -> None:
             await eventually("something is recorded", servers.recorded)
             first.kill()
             await first.exited()
-        told = set(worker.confirmed.get("spl_1", ()))
+        confirmed = set(worker.confirmed.get("spl_1", ()))
         held = set(servers.recorded())
-        assert {record.attempt_id for record in records if record.spool_seq in told} <= held
+        assert {record.attempt_id for record in records if record.spool_seq in confirmed} <= held
         async with servers.process():
             await publishing
             await worker.until_confirmed(records)
@@ -131,9 +131,9 @@ async def test_a_drain_loses_nothing(servers: LedgerServers) -> None:
             first.terminate()
             assert await first.exited() == 0
         await worker.client.flush()
-        told = set(worker.confirmed.get("spl_1", ()))
+        confirmed = set(worker.confirmed.get("spl_1", ()))
         held = set(servers.recorded())
-        assert {record.spool_seq for record in records if record.attempt_id in held} == told
+        assert {record.spool_seq for record in records if record.attempt_id in held} == confirmed
         async with servers.process():
             await publishing
             await worker.until_confirmed(records)
@@ -158,13 +158,13 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
             publishing = asyncio.create_task(publish_all(worker, early, seed=6))
             await eventually("something is recorded", servers.recorded)
             getattr(mortal_postgres, how)()
-            told = set(worker.confirmed.get("spl_1", ()))
+            confirmed = set(worker.confirmed.get("spl_1", ()))
             await publishing
             await publish_all(worker, late, seed=7)
             await eventually("it reports that it is not ready", lambda: service.waiting_for() == ["PostgreSQL"])
             mortal_postgres.restart()  # from this thread: the server ends with the thread that started it
             held = set(servers.recorded())
-            assert {record.attempt_id for record in records if record.spool_seq in told} <= held
+            assert {record.attempt_id for record in records if record.spool_seq in confirmed} <= held
             await eventually("it is ready again", lambda: service.ready)
             await worker.until_confirmed(records)
             assert servers.recorded() == ids_of(records)
@@ -172,8 +172,8 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
 
 async def redeliver_soon(servers: LedgerServers) -> None:
     """Make the server redeliver a dead process's messages after a second instead of a minute."""
-    wanted = ("ATTEMPTS", Role.USAGE_LEDGER)
-    (consumer,) = (item for item in CONSUMERS if (item.stream, item.subscriber) == wanted)
+    expected = ("ATTEMPTS", Role.USAGE_LEDGER)
+    (consumer,) = (item for item in CONSUMERS if (item.stream, item.subscriber) == expected)
     config = consumer_config(consumer) | {"ack_wait": SECOND_NS}
     async with servers.installation.client(Role.PROVISIONER) as client:
         reply = await client.request(

@@ -100,8 +100,8 @@ def cost(item: AttemptRecord) -> Decimal | None:
 
 
 async def test_it_subscribes_to_the_topologys_subjects(servers: LedgerServers) -> None:
-    heard = sorted(subject.name for subject in create_app(servers.settings()).bus.subscriptions)
-    assert heard == sorted(subject.name for subject in subscriptions_of(Role.USAGE_LEDGER))
+    subscribed = sorted(subject.name for subject in create_app(servers.settings()).bus.subscriptions)
+    assert subscribed == sorted(subject.name for subject in subscriptions_of(Role.USAGE_LEDGER))
 
 
 async def test_a_summary_is_the_sum_of_its_attempts(servers: LedgerServers, operator: Bus) -> None:
@@ -140,8 +140,8 @@ def assert_row(row: UsageRow, mine: list[AttemptRecord]) -> None:
     assert row.attempts == len(mine)
     for outcome in Outcome:
         assert getattr(row, outcome.value) == sum(item.outcome is outcome for item in mine)
-    for meter in TokenUsage.model_fields:
-        assert getattr(row.token_usage, meter) == sum(getattr(item.token_usage, meter) for item in mine)
+    for kind in TokenUsage.model_fields:
+        assert getattr(row.token_usage, kind) == sum(getattr(item.token_usage, kind) for item in mine)
     assert row.cost_usd == sum(amount for amount in amounts if amount is not None)
     assert row.unpriced == amounts.count(None)
 

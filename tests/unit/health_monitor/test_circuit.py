@@ -35,7 +35,7 @@ def apply(
     return apply_attempt(circuit, attempt_seen, summary, now=now, jitter=jitter, policy=POLICY)
 
 
-def opened(jitter: float = 0.0) -> Circuit:
+def open_circuit(jitter: float = 0.0) -> Circuit:
     circuit = apply(Circuit(), attempt(Evidence.FAILURE, NOON), TROUBLE, NOON, jitter)
     assert circuit.state is OPEN
     return circuit
@@ -58,7 +58,7 @@ def test_it_opens_exactly_at_the_thresholds_of_attempts_and_failures(
 
 
 def test_the_reason_has_the_figures() -> None:
-    reason = opened().reason
+    reason = open_circuit().reason
     assert "4 of 6 attempts within 10 s failed, the last with server" in reason
     assert "50 % of at least 5" in reason
     assert "stays open for 5 s" in reason
@@ -82,7 +82,7 @@ def test_a_success_or_neutral_attempt_opens_nothing(evidence: Evidence) -> None:
 
 @given(jitters)
 def test_a_successful_probe_closes_and_the_next_opening_has_the_shortest_duration(jitter: float) -> None:
-    closed = probe(probe(opened(jitter), Evidence.FAILURE, jitter), Evidence.SUCCESS)
+    closed = probe(probe(open_circuit(jitter), Evidence.FAILURE, jitter), Evidence.SUCCESS)
     assert (closed.state, closed.openings) == (CLOSED, 0)
     assert "a probe succeeded in 200 ms" in closed.reason
     now = closed.changed_at
@@ -94,7 +94,7 @@ def test_a_successful_probe_closes_and_the_next_opening_has_the_shortest_duratio
 def test_each_failed_probe_doubles_the_duration_up_to_a_minute_and_until_never_goes_back(
     fractions: list[float],
 ) -> None:
-    circuit, open_duration, longest = opened(fractions[0]), seconds(0), seconds(60)
+    circuit, open_duration, longest = open_circuit(fractions[0]), seconds(0), seconds(60)
     for jitter in fractions:
         assert circuit.state is OPEN
         before, open_duration = circuit, circuit.until - circuit.changed_at
@@ -107,7 +107,7 @@ def test_each_failed_probe_doubles_the_duration_up_to_a_minute_and_until_never_g
 
 
 def test_attempts_in_flight_when_it_opened_are_ignored() -> None:
-    circuit = opened()
+    circuit = open_circuit()
     ended_at = circuit.until + seconds(1)
     for evidence in (Evidence.FAILURE, Evidence.SUCCESS):
         old = attempt(evidence, ended_at, lasted=seconds(30))
@@ -158,20 +158,20 @@ def test_failures_while_it_cools_open_it_for_at_least_the_pause() -> None:
 
 
 def test_an_open_target_that_requests_a_pause_stays_open_for_that_pause() -> None:
-    circuit = opened()
+    circuit = open_circuit()
     requested = apply(circuit, attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(30)), CALM, NOON)
     assert (requested.state, requested.until, requested.openings) == (OPEN, NOON + seconds(30), circuit.openings)
 
 
 def test_a_probe_that_is_answered_with_a_pause_leads_to_cooling() -> None:
-    circuit = opened()
+    circuit = open_circuit()
     now = circuit.until + seconds(1)
     requested = apply(circuit, attempt(Evidence.RETRY_LATER, now, retry_after=seconds(30)), CALM, now)
     assert (requested.state, requested.until) == (COOLING, now + seconds(30))
 
 
 def test_an_open_circuit_waits_for_a_probe_and_expires_long_after() -> None:
-    circuit = opened()
+    circuit = open_circuit()
     assert apply_time(circuit, now=circuit.until + seconds(599), policy=POLICY) is circuit
     forgotten = apply_time(circuit, now=circuit.until + seconds(600), policy=POLICY)
     assert forgotten.state is CLOSED
@@ -190,7 +190,7 @@ def entry(circuit: Circuit) -> Health:
 
 @given(st.integers(0, 6), jitters)
 def test_a_successor_continues_from_the_entry(failed_probes: int, jitter: float) -> None:
-    circuit = opened(jitter)
+    circuit = open_circuit(jitter)
     for _ in range(failed_probes):
         circuit = probe(circuit, Evidence.FAILURE, jitter)
     taken = restore_circuit(entry(circuit), now=circuit.changed_at, policy=POLICY)
@@ -206,5 +206,5 @@ def test_a_successor_restores_a_cooling_target() -> None:
 
 
 def test_an_entry_from_a_wrong_clock_is_limited() -> None:
-    far = replace(opened(), until=NOON + seconds(10**8))
+    far = replace(open_circuit(), until=NOON + seconds(10**8))
     assert restore_circuit(entry(far), now=NOON, policy=POLICY).until == NOON + LONGEST_COOLING

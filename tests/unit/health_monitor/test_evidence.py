@@ -93,8 +93,8 @@ def test_a_too_short_deadline_proves_nothing() -> None:
 
 
 def test_a_timeout_that_the_provider_reports_counts_however_soon_it_comes() -> None:
-    said = failure_of(FailureClass.TIMEOUT, where=Where.HTTP_STATUS, status=504)
-    assert attempt_from(OWN_ENDPOINT | {"latency_ms": 20}, said).evidence is Evidence.FAILURE
+    reported = failure_of(FailureClass.TIMEOUT, where=Where.HTTP_STATUS, status=504)
+    assert attempt_from(OWN_ENDPOINT | {"latency_ms": 20}, reported).evidence is Evidence.FAILURE
 
 
 def test_only_a_failed_connection_does_not_count_as_reached() -> None:

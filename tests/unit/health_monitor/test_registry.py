@@ -31,7 +31,7 @@ def failures(count: int, at: datetime = NOON, target: Target = OWN) -> list[Obse
     return [attempt(Evidence.FAILURE, at, target=target) for _ in range(count)]
 
 
-def opened(target: Target = OWN) -> TargetHealthRegistry:
+def open_registry(target: Target = OWN) -> TargetHealthRegistry:
     registry = fresh()
     [change] = record_all(registry, *failures(5, target=target))
     assert change.state is OPEN
@@ -70,7 +70,7 @@ def test_a_repeated_attempt_counts_once() -> None:
 
 
 def test_other_targets_are_not_touched() -> None:
-    registry = opened()
+    registry = open_registry()
     assert record_all(registry, *failures(4, target=OTHERS), *failures(4, target=SHARED)) == []
 
 
@@ -79,8 +79,8 @@ def test_a_replay_of_old_attempts_opens_nothing_and_still_counts_latencies() -> 
     old = [*failures(50), *(attempt(Evidence.SUCCESS, NOON, lasted=seconds(0.3)) for _ in range(3))]
     assert record_all(registry, *old, now=NOON + seconds(10)) == []
     assert registry.entries() == {}
-    [told] = registry.visible_to("acme", NOON + seconds(10))
-    assert (told.state, told.samples, told.failures, told.p50_ms) == (CLOSED, 53, 50, 300)
+    [listed] = registry.visible_to("acme", NOON + seconds(10))
+    assert (listed.state, listed.samples, listed.failures, listed.p50_ms) == (CLOSED, 53, 50, 300)
 
 
 def test_attempts_older_than_every_window_leave_no_trace() -> None:
@@ -106,7 +106,7 @@ def target_left() -> ObservedAttempt:
 
 
 def test_after_a_successful_probe_old_failures_do_not_count() -> None:
-    registry = opened()
+    registry = open_registry()
     back = NOON + seconds(5.1)
     [closed] = record_all(registry, attempt(Evidence.SUCCESS, back))
     assert closed.state is CLOSED
@@ -118,7 +118,7 @@ def test_after_a_successful_probe_old_failures_do_not_count() -> None:
 
 
 def test_a_failed_probe_opens_for_longer() -> None:
-    registry = opened()
+    registry = open_registry()
     [again] = record_all(registry, *failures(1, at=NOON + seconds(5.5)))
     assert (again.state, again.until) == (OPEN, NOON + seconds(15.5))
     assert record_all(registry, *failures(9, at=NOON + seconds(6))) == []
@@ -135,7 +135,7 @@ def test_cooling_ends_on_time() -> None:
 
 
 def test_unused_targets_are_evicted_unless_open() -> None:
-    registry = opened()
+    registry = open_registry()
     record_all(registry, *failures(1, target=OTHERS))
     registry.tick(NOON + seconds(300))
     assert len(registry) == 1
@@ -146,7 +146,7 @@ def test_unused_targets_are_evicted_unless_open() -> None:
 
 
 def test_another_tenants_endpoint_is_not_visible() -> None:
-    registry = opened()
+    registry = open_registry()
     record_all(registry, *failures(5, target=OTHERS), *failures(1, target=SHARED))
     assert [health.target for health in registry.visible_to("acme", NOON)] == [OWN, SHARED]
     assert [health.target for health in registry.visible_to("globex", NOON)] == [OTHERS, SHARED]
@@ -158,9 +158,9 @@ def test_listed_figures_span_minutes() -> None:
     for minute in range(4):
         at = NOON + timedelta(minutes=minute)
         record_all(registry, attempt(Evidence.SUCCESS, at, lasted=timedelta(milliseconds=100 * (minute + 1))))
-    [told] = registry.visible_to("acme", NOON + timedelta(minutes=3))
-    assert (told.samples, told.failures, told.p50_ms, told.p95_ms) == (4, 0, 200, 400)
-    assert told.changed_at == NOON
+    [listed] = registry.visible_to("acme", NOON + timedelta(minutes=3))
+    assert (listed.samples, listed.failures, listed.p50_ms, listed.p95_ms) == (4, 0, 200, 400)
+    assert listed.changed_at == NOON
 
 
 def test_a_tenant_with_invented_models_evicts_only_its_own_targets() -> None:
@@ -191,7 +191,7 @@ def test_the_number_of_attempt_ids_is_bounded() -> None:
 
 
 def test_a_successor_restores_entries_unchanged() -> None:
-    old, new = opened(), fresh()
+    old, new = open_registry(), fresh()
     new.restore(old.entries(), now=NOON)
     assert new.entries() == old.entries()
     [closed] = record_all(new, attempt(Evidence.SUCCESS, NOON + seconds(6)))
@@ -199,7 +199,7 @@ def test_a_successor_restores_entries_unchanged() -> None:
 
 
 def test_a_successor_closes_expired_entries() -> None:
-    old, new = opened(), fresh()
+    old, new = open_registry(), fresh()
     now = NOON + seconds(5 + 600)
     new.restore(old.entries(), now=now)
     assert [health.state for health in new.tick(now)] == [CLOSED]
@@ -207,7 +207,7 @@ def test_a_successor_closes_expired_entries() -> None:
 
 
 def test_a_target_closed_by_another_process_is_closed() -> None:
-    registry = opened()
+    registry = open_registry()
     registry.restore({}, now=NOON + seconds(1))
     assert registry.entries(), "the bucket may be read from before our write"
     registry.restore({}, now=NOON + seconds(5))
@@ -215,13 +215,13 @@ def test_a_target_closed_by_another_process_is_closed() -> None:
 
 
 def test_unwritten_changes_are_not_overridden_by_the_bucket() -> None:
-    registry = opened()
+    registry = open_registry()
     registry.restore({}, now=NOON + seconds(60), ours={OWN.key})
     assert registry.entries().keys() == {OWN.key}
 
 
 def test_an_older_entry_changes_nothing_and_a_newer_one_does() -> None:
-    registry = opened()
+    registry = open_registry()
     entry = registry.entries()[OWN.key]
     older = entry.model_copy(update={"changed_at": NOON - seconds(1), "until": NOON + seconds(99)})
     newer = entry.model_copy(update={"changed_at": NOON + seconds(1), "until": NOON + seconds(99)})
@@ -233,5 +233,5 @@ def test_an_older_entry_changes_nothing_and_a_newer_one_does() -> None:
 
 def test_an_entry_under_a_wrong_key_is_ignored() -> None:
     registry = fresh()
-    registry.restore({OTHERS.key: opened().entries()[OWN.key]}, now=NOON)
+    registry.restore({OTHERS.key: open_registry().entries()[OWN.key]}, now=NOON)
     assert registry.entries() == {}

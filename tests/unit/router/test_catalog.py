@@ -106,7 +106,7 @@ def test_a_file_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[[models", "a.toml is not TOML"),
         ("", "models: Field required"),
@@ -143,6 +143,6 @@ def test_a_file_is_read() -> None:
         ),
     ],
 )
-def test_an_invalid_file_is_rejected_with_its_fault(text: str, says: str) -> None:
-    with pytest.raises(InvalidCatalog, match=says):
+def test_an_invalid_file_is_rejected_with_its_fault(text: str, message: str) -> None:
+    with pytest.raises(InvalidCatalog, match=message):
         read_catalog({"a.toml": text})

@@ -17,7 +17,7 @@ def test_a_trailing_slash_and_repeated_models_are_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("ftp://llm.example/v1", "https://"),
         ("https:///v1", "name a host"),
@@ -33,8 +33,8 @@ def test_a_trailing_slash_and_repeated_models_are_removed() -> None:
         ("https://[::1/v1", "cannot be read"),
     ],
 )
-def test_an_invalid_url_is_rejected_with_a_remedy_and_without_its_secrets(url: str, says: str) -> None:
-    with pytest.raises(InvalidEndpoint, match=says.replace("?", r"\?")) as refused:
+def test_an_invalid_url_is_rejected_with_a_remedy_and_without_its_secrets(url: str, message: str) -> None:
+    with pytest.raises(InvalidEndpoint, match=message.replace("?", r"\?")) as refused:
         validate_endpoint(resolved(url))
     assert "secret" not in str(refused.value)
 

@@ -111,7 +111,7 @@ def test_without_a_policy_the_platform_does_not_replace_an_unusable_own_key() ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason", "says"),
+    ("changes", "reason", "message"),
     [
         ({"status": KeyStatus.INVALID}, _D.KEY_UNUSABLE, "keyferry keys rotate"),
         ({"status": KeyStatus.EXPIRED}, _D.KEY_UNUSABLE, "expired"),
@@ -122,12 +122,14 @@ def test_without_a_policy_the_platform_does_not_replace_an_unusable_own_key() ->
         ({"allowed_models": ["gpt-4.1"]}, _D.KEY_NOT_FOR_MODEL, "not allowed for gpt-4o"),
     ],
 )
-def test_an_ineligible_key_is_dropped_with_its_reason(changes: dict[str, Any], reason: DropReason, says: str) -> None:
+def test_an_ineligible_key_is_dropped_with_its_reason(
+    changes: dict[str, Any], reason: DropReason, message: str
+) -> None:
     made = planned("gpt-4o", key_facts("openai", **changes))
     assert reasons(made)["key_1"] is reason
     failure = refused(made)
     assert failure.failure_class is FailureClass.POLICY
-    assert says in failure.message
+    assert message in failure.message
 
 
 @pytest.mark.parametrize(
@@ -378,7 +380,7 @@ def test_a_failed_attempt_without_a_key_id_counts_for_all_keys() -> None:
     assert refused(made).failure_class is FailureClass.AUTH
 
 
-def resting(provider: str, model: str, seconds: float) -> dict[str, Health]:
+def unhealthy(provider: str, model: str, seconds: float) -> dict[str, Health]:
     target = Target(provider=provider, model=model)
     until = NOW + timedelta(seconds=seconds)
     health = Health(target=target, state=CircuitState.OPEN, reason="5 of 5 failed", until=until, changed_at=NOW)
@@ -387,25 +389,25 @@ def resting(provider: str, model: str, seconds: float) -> dict[str, Health]:
 
 def test_an_open_circuit_drops_all_keys_of_the_provider() -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
-    made = planned("gpt-4o", *keys, health=resting("openai", "gpt-4o", 9))
+    made = planned("gpt-4o", *keys, health=unhealthy("openai", "gpt-4o", 9))
     assert order(made) == ["key_or"]
-    alone = refused(planned("openai/gpt-4o", *keys, health=resting("openai", "gpt-4o", 9)))
+    alone = refused(planned("openai/gpt-4o", *keys, health=unhealthy("openai", "gpt-4o", 9)))
     assert (alone.failure_class, alone.retry_after_ms) == (FailureClass.UNAVAILABLE, 9000)
 
 
 def test_a_half_open_probe_uses_the_first_payers_keys_and_never_puts_the_platform_first() -> None:
-    rested = resting("openai", "gpt-4o", -1)
+    half_open = unhealthy("openai", "gpt-4o", -1)
     own = [key_facts("anthropic", "key_x"), key_facts("openrouter", "key_or")]
-    both = planned("gpt-4o", *own, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, health=rested, may_probe=True)
+    both = planned("gpt-4o", *own, PLATFORM, policy=KeyPolicy.OWN_THEN_PLATFORM, health=half_open, may_probe=True)
     assert order(both) == ["key_or", "key_plat"]
-    firsts = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, may_probe=True)
+    firsts = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=half_open, may_probe=True)
     assert order(firsts) == ["key_a", "key_or"]
-    waiting = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=rested, may_probe=False)
+    waiting = planned("gpt-4o", key_facts("openai", "key_a"), *own, health=half_open, may_probe=False)
     assert order(waiting) == ["key_or", "key_a"]
 
 
 def test_the_health_of_another_tenants_azure_is_ignored() -> None:
-    made = planned("azure/gpt-4o", key_facts("azure"), health=resting("azure", "gpt-4o", 9))
+    made = planned("azure/gpt-4o", key_facts("azure"), health=unhealthy("azure", "gpt-4o", 9))
     assert order(made) == ["key_1"]
 
 

@@ -61,7 +61,7 @@ def tries(draw: st.DrawFn) -> list[FailedAttempt]:
     ]
 
 
-WANTED = st.builds(
+REQUESTS = st.builds(
     RouteRequest,
     tenant=st.just("acme"),
     model=st.sampled_from(MODELS),
@@ -96,7 +96,7 @@ def planned(
 
 
 @settings(max_examples=400, deadline=None)
-@given(request=WANTED, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
+@given(request=REQUESTS, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
 def test_invariants_of_every_plan(
     request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, unapproved: bool
 ) -> None:
@@ -142,7 +142,7 @@ def _assert_allowed(key: KeyFacts, request: RouteRequest, policy: KeyPolicy | No
 
 
 @settings(max_examples=100, deadline=None)
-@given(request=WANTED, found=keys(), policy=POLICIES)
+@given(request=REQUESTS, found=keys(), policy=POLICIES)
 def test_the_plan_does_not_depend_on_the_order_of_the_view(
     request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None
 ) -> None:

@@ -19,20 +19,22 @@ def endpoint(name: str) -> Endpoint:
     return Endpoint(tenant="acme", name=name, base_url="https://x.example/v1", models=["m"])
 
 
-def resting(name: str, *, seconds: float, state: CircuitState = CircuitState.OPEN) -> tuple[str, Health]:
+def unhealthy(name: str, *, seconds: float, state: CircuitState = CircuitState.OPEN) -> tuple[str, Health]:
     target = Target(provider="custom", model="m", tenant="acme", endpoint=name)
     until = NOW + timedelta(seconds=seconds)
     return target.key, Health(target=target, state=state, reason="5 of 5 failed", until=until, changed_at=NOW)
 
 
-def planned(*health: tuple[str, Health], trials: bool = False, failed_attempts: tuple[FailedAttempt, ...] = ()) -> Plan:
+def planned(
+    *health: tuple[str, Health], probe_due: bool = False, failed_attempts: tuple[FailedAttempt, ...] = ()
+) -> Plan:
     data = dict(health)
     context = RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
         [endpoint("a"), endpoint("b")],
         NOW,
         health=lambda target: data.get(target.key),
-        may_probe=lambda _: trials,
+        may_probe=lambda _: probe_due,
     )
     return plan(RouteRequest("acme", "m", failed_attempts=failed_attempts), context)
 
@@ -46,7 +48,7 @@ def failed_attempts(name: str) -> FailedAttempt:
 
 
 def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
-    made = planned(resting("a", seconds=4))
+    made = planned(unhealthy("a", seconds=4))
     assert names(made) == ["b"]
     drop = next(candidate for candidate in made.candidates if candidate.endpoint == "a")
     assert drop.reason is DropReason.UNHEALTHY
@@ -55,16 +57,16 @@ def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
 
 
 def test_a_half_open_target_comes_first_if_a_probe_is_due_and_last_otherwise() -> None:
-    assert names(planned(resting("a", seconds=-1), trials=True)) == ["a", "b"]
-    assert names(planned(resting("a", seconds=-1), trials=False)) == ["b", "a"]
+    assert names(planned(unhealthy("a", seconds=-1), probe_due=True)) == ["a", "b"]
+    assert names(planned(unhealthy("a", seconds=-1), probe_due=False)) == ["b", "a"]
 
 
 def test_a_closed_entry_counts_as_healthy() -> None:
-    assert names(planned(resting("a", seconds=9, state=CircuitState.CLOSED))) == ["a", "b"]
+    assert names(planned(unhealthy("a", seconds=9, state=CircuitState.CLOSED))) == ["a", "b"]
 
 
 def test_the_refusal_with_all_circuits_open_says_when_to_retry() -> None:
-    made = planned(resting("a", seconds=9), resting("b", seconds=3, state=CircuitState.COOLING))
+    made = planned(unhealthy("a", seconds=9), unhealthy("b", seconds=3, state=CircuitState.COOLING))
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.UNAVAILABLE
     assert made.refusal.retry_after_ms == 3000
@@ -84,7 +86,7 @@ def test_after_all_candidates_failed_the_last_failure_is_returned() -> None:
 
 
 def test_another_tenants_health_does_not_count() -> None:
-    key, health = resting("a", seconds=9)
+    key, health = unhealthy("a", seconds=9)
     foreign = health.model_copy(update={"target": health.target.model_copy(update={"tenant": "other"})})
     assert foreign.target.key != key
     assert names(planned((foreign.target.key, foreign))) == ["a", "b"]
