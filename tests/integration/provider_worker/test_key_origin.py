@@ -226,7 +226,7 @@ async def test_a_name_rebound_to_another_address_gets_no_key() -> None:
 
 
 async def test_without_its_defences_the_key_is_sent_elsewhere(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_client, "answers", lambda sealed, command: None)
+    monkeypatch.setattr(lease_client, "check_delivery", lambda sealed, command: None)
     monkeypatch.setattr(LeasedKey, "for_origin", lambda key, origin: key._LeasedKey__key)
     assert await stage.call(f"http://{FOREIGN_HOST}:{stage.own.port}/v1")
     (request,) = stage.foreign.requests
@@ -236,7 +236,7 @@ async def test_without_its_defences_the_key_is_sent_elsewhere(stage: Scene, monk
 @pytest.mark.parametrize("defence", ["the question", "the origin"])
 async def test_either_defence_is_enough(stage: Scene, monkeypatch: pytest.MonkeyPatch, defence: str) -> None:
     if defence == "the origin":
-        monkeypatch.setattr(lease_client, "answers", lambda sealed, command: None)
+        monkeypatch.setattr(lease_client, "check_delivery", lambda sealed, command: None)
     else:
         monkeypatch.setattr(LeasedKey, "for_origin", lambda key, origin: key._LeasedKey__key)
     for url in foreign_urls(stage.own.port)[:40]:

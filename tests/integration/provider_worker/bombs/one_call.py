@@ -81,7 +81,7 @@ def undefend() -> BodyLimits:
     return BodyLimits(json_bytes=2**40, stream_bytes=2**40)
 
 
-async def measured(url: str, *, stream: bool, limits: BodyLimits) -> Measured:
+async def measure(url: str, *, stream: bool, limits: BodyLimits) -> Measured:
     """The call at `url`, after a small one at `url` + `/warm`."""
     client = UpstreamClient((ip_network("127.0.0.0/8"),), limits=limits)
     try:
@@ -120,7 +120,7 @@ def _measure(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     limits = undefend() if options.undefended else BodyLimits()
     try:
-        found = asyncio.run(measured(options.url, stream=options.stream, limits=limits))
+        found = asyncio.run(measure(options.url, stream=options.stream, limits=limits))
     except BaseException:
         traceback.print_exc()
         os._exit(1)

@@ -339,14 +339,14 @@ async def test_an_unknown_process_registers_again_and_repeats_its_request() -> N
 async def test_neither_failures_nor_logs_repeat_a_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     vault = vault_with_a_key()
-    vault.signer, told = Ed25519PrivateKey.generate(), []
+    vault.signer, messages = Ed25519PrivateKey.generate(), []
     side = worker_side(vault)
     vault.signer = Ed25519PrivateKey.generate()
     for origin in (ORIGIN, "https://evil.example"):
         with pytest.raises(KeyUnavailable) as refused:
             await side.leases.lease(run_with(), origin)
-        told.append(f"{refused.value!r} {refused.value.failure!r}")
-    assert "canary" not in caplog.text + "".join(told)
+        messages.append(f"{refused.value!r} {refused.value.failure!r}")
+    assert "canary" not in caplog.text + "".join(messages)
     assert "rejected a delivered key" in caplog.text
 
 
@@ -393,7 +393,7 @@ async def test_without_the_reply_check_a_replay_is_accepted(monkeypatch: pytest.
 
     side.leases._ask = replays
     side.leases.evict_all()
-    monkeypatch.setattr(lease_client, "answers", lambda sealed, command: None)
+    monkeypatch.setattr(lease_client, "check_delivery", lambda sealed, command: None)
     assert (await side.leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
 
 

@@ -56,17 +56,17 @@ async def test_each_registration_has_a_fresh_key_and_the_last_one_stays_until_it
 
 async def test_a_key_whose_confirmation_was_lost_is_registered_again() -> None:
     vault = VaultDouble()
-    heard: list[WorkerRegistration] = []
+    received: list[WorkerRegistration] = []
 
     async def answer_is_lost(registration: WorkerRegistration) -> Registered:
-        heard.append(registration)
+        received.append(registration)
         raise BusError("no answer to worker.register within 5 s")
 
     registrar = registrar_asking(vault, answer_is_lost)
     for _ in range(3):
         with pytest.raises(NotRegistered, match="no answer"):
             await registrar.register()
-    assert len({registration.public_key for registration in heard}) == 1
+    assert len({registration.public_key for registration in received}) == 1
     assert len(registrar.recipient.private_keys) == 1
     assert not registrar.registered
 
