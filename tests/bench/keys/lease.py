@@ -1,4 +1,4 @@
-"""Times leases as an attempt meets them: with the key in memory, and with the vault asked over the bus."""
+"""Timings of leases: with the key in memory, and requested from the vault over the bus."""
 
 import asyncio
 import json
@@ -37,40 +37,40 @@ _WARM_BATCH = 1000
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def measure(room: Path, seconds: float) -> list[Timing]:
-    """Warm and cold leases, each kind for `seconds`; every server runs in `room` and is ended with the block.
+def measure(directory: Path, seconds: float) -> list[Timing]:
+    """Time warm and cold leases, each kind for `seconds`; every server runs in `directory` and is stopped at the end.
 
     Raises:
         BenchError: a server or the vault did not start, or there was no time for enough samples.
     """
-    return uvloop.run(_measured(room, seconds))
+    return uvloop.run(_measure(directory, seconds))
 
 
-async def _measured(room: Path, seconds: float) -> list[Timing]:
+async def _measure(directory: Path, seconds: float) -> list[Timing]:
     signer, identity = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    _write_secret(room / "keyring", f"bench {to_base64(secrets.token_bytes(32))}\n")
-    _write_secret(room / "signing-key", private_key_text(signer).reveal())
-    _write_secret(room / "enrolled", json.dumps({worker_id(1): public_key_text(identity)}))
+    _write_secret(directory / "keyring", f"bench {to_base64(secrets.token_bytes(32))}\n")
+    _write_secret(directory / "signing-key", private_key_text(signer).reveal())
+    _write_secret(directory / "enrolled", json.dumps({worker_id(1): public_key_text(identity)}))
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
-        urls = migrate(database.new_database(), room / "database", services=["key_vault"])
-        async with provisioned_bus(room, worker_slots=1) as bus:
-            _write_secret(room / "database.url", urls["key_vault"].read_text())
+        urls = migrate(database.new_database(), directory / "database", services=["key_vault"])
+        async with provisioned_bus(directory, worker_slots=1) as bus:
+            _write_secret(directory / "database.url", urls["key_vault"].read_text())
             setup = {
                 "nats_url": bus.nats_url,
                 "seed_file": str(bus.seed_file(Role.KEY_VAULT)),
                 "keys": _KEYS,
             }
-            _write_secret(room / "setup.json", json.dumps(setup))
-            command = [sys.executable, "-m", "tests.bench.keys.vault_process", str(room)]
-            vault = stack.enter_context(started("vault", command, room, cwd=_REPOSITORY))
-            keys = await asyncio.to_thread(vault.wait_until, lambda: _stored_keys(room), "its keys", 60.0)
+            _write_secret(directory / "setup.json", json.dumps(setup))
+            command = [sys.executable, "-m", "tests.bench.keys.vault_process", str(directory)]
+            vault = stack.enter_context(started("vault", command, directory, cwd=_REPOSITORY))
+            keys = await asyncio.to_thread(vault.wait_until, lambda: _read_stored_keys(directory), "its keys", 60.0)
             async with _worker(bus, identity, signer, keys) as leases:
                 runs = [_run(key) for key in keys]
                 return [
-                    await _warm(leases, runs, seconds),
-                    await _cold(COLD, leases, runs, seconds, clients=1),
-                    await _cold(f"lease cold, {_CLIENTS} at a time", leases, runs, seconds, clients=_CLIENTS),
+                    await _time_warm(leases, runs, seconds),
+                    await _time_cold(COLD, leases, runs, seconds, clients=1),
+                    await _time_cold(f"lease cold, {_CLIENTS} at a time", leases, runs, seconds, clients=_CLIENTS),
                 ]
 
 
@@ -109,20 +109,22 @@ async def _worker(
         await connection.broker.stop()
 
 
-async def _warm(leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float) -> Timing:
+async def _time_warm(leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float) -> Timing:
     for run in runs:
         await leases.lease(run, ORIGIN)
     taken: list[int] = []
     began = time.monotonic()
-    # Half a lease at most, so that none of them runs out on the way.
+    # Half a lease at most, so that none expires meanwhile.
     while time.monotonic() - began < min(seconds, 30.0):
         for number in range(_WARM_BATCH):
-            taken.append(await _timed(leases, runs[number % len(runs)]))
+            taken.append(await _time_lease(leases, runs[number % len(runs)]))
         await asyncio.sleep(0)
     return timing(WARM, taken, time.monotonic() - began)
 
 
-async def _cold(name: str, leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float, *, clients: int) -> Timing:
+async def _time_cold(
+    name: str, leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float, *, clients: int
+) -> Timing:
     taken: list[int] = []
     began = time.monotonic()
 
@@ -130,13 +132,13 @@ async def _cold(name: str, leases: LeaseClient, runs: Sequence[AttemptRun], seco
         while time.monotonic() - began < seconds:
             for run in own:
                 leases.evict_all()
-                taken.append(await _timed(leases, run))
+                taken.append(await _time_lease(leases, run))
 
     await asyncio.gather(*(client(runs[first::clients]) for first in range(clients)))
     return timing(name, taken, time.monotonic() - began)
 
 
-async def _timed(leases: LeaseClient, run: AttemptRun) -> int:
+async def _time_lease(leases: LeaseClient, run: AttemptRun) -> int:
     began = time.perf_counter_ns()
     await leases.lease(run, ORIGIN)
     return time.perf_counter_ns() - began
@@ -147,8 +149,8 @@ def _run(key: KeyFacts) -> AttemptRun:
     return attempt_run().model_copy(update=facts)
 
 
-def _stored_keys(room: Path) -> list[KeyFacts] | None:
-    file = room / "keys.json"
+def _read_stored_keys(directory: Path) -> list[KeyFacts] | None:
+    file = directory / "keys.json"
     return [KeyFacts.model_validate(key) for key in json.loads(file.read_text())] if file.exists() else None
 
 

@@ -1,4 +1,4 @@
-"""Times removals of keys that are in use: until when a worker uses a key that was taken away."""
+"""Timings of removals of keys in use: how long a worker still uses a removed key."""
 
 import time
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from tests.support.vault.keyed_system import running_keyed_system, under_load
 _KEYS = 100
 _RATE_PER_SECOND = 200.0
 _USED = 20
-"""How often each key is used before it is removed: both workers hold it by then."""
+"""How often each key is used before it is removed, so that both workers hold it."""
 
 
-def measure(room: Path) -> list[Timing]:
-    """Removals of a hundred keys of the whole embedded system, one after the other, under 200 requests a second.
+def measure(directory: Path) -> list[Timing]:
+    """Time consecutive removals of a hundred keys in the whole embedded system under 200 requests a second.
 
     Raises:
-        BenchError: a request failed, or the machine does not carry the load.
+        BenchError: a request failed, or the machine cannot handle the load.
     """
-    with running_keyed_system(room / "home") as keyed_system:
+    with running_keyed_system(directory / "home") as keyed_system:
         account, first = keyed_system.new_tenant("removing", keys="own"), keyed_system.provider.issue()
         keyed_system.add(account.tenant, first, "--priority", str(_KEYS + 2))
         account.until_paid_with(first)
@@ -30,7 +30,7 @@ def measure(room: Path) -> list[Timing]:
         with under_load(account, _RATE_PER_SECOND) as load:
             try:
                 removed = remove_keys(keyed_system, account, _KEYS, used=_USED)
-            except AssertionError as error:  # how `support` says that something never came
+            except AssertionError as error:  # how the test support reports a timeout
                 raise BenchError(f"keys could not be removed under load: {error}") from None
             elapsed_seconds = time.monotonic() - began
         if failed := sum(not ending.whole for ending in load.endings().values()):
@@ -42,5 +42,5 @@ def measure(room: Path) -> list[Timing]:
 
 
 def _ns(seconds: Iterable[float]) -> list[int]:
-    """Whole nanoseconds; what was over before it could begin took none."""
+    """Return whole nanoseconds; a negative duration counts as zero."""
     return [max(0, round(one * 1e9)) for one in seconds]

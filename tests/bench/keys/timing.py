@@ -1,4 +1,4 @@
-"""How long one thing took, many times."""
+"""Percentiles of many durations of one operation."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from tests.bench.failure import BenchError
 
 _LEAST_SAMPLES = 100
-"""A 99th percentile of fewer is the largest of them."""
+"""With fewer samples the 99th percentile is just the largest one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Percentiles of durations in microseconds. `per_second` is the rate at which they were made."""
+    """Percentiles of durations in microseconds. `per_second` is their rate."""
 
     name: str
     samples: int
@@ -22,10 +22,10 @@ class Timing:
 
 
 def timing(name: str, durations_ns: Sequence[int], elapsed_seconds: float) -> Timing:
-    """The percentiles (nearest rank) of at least a hundred durations.
+    """Return the percentiles (nearest rank) of at least a hundred durations.
 
     Raises:
-        BenchError: there are too few to tell.
+        BenchError: there are too few samples.
     """
     if len(durations_ns) < _LEAST_SAMPLES:
         raise BenchError(

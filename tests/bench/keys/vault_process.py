@@ -1,8 +1,7 @@
-"""A vault that leases keys, as a process of its own: `python -m tests.bench.keys.vault_process ROOM`.
+"""A vault that leases keys, as a separate process: `python -m tests.bench.keys.vault_process DIRECTORY`.
 
-It reads `setup.json` in the room, stores the keys that are asked for there, tells their facts in `keys.json`, and answers
-workers until it is ended. The doors, the tables, the seals and the relay of audit events are the product's; what manages keys
-is left out.
+It reads `setup.json` in the directory, stores the requested keys, writes their metadata to `keys.json`, and answers workers
+until it is stopped. Handlers, tables, encryption and the relay of audit events are the product's; key management is left out.
 """
 
 import asyncio
@@ -40,25 +39,25 @@ ORIGIN = "https://api.example.com"
 _POOL_SIZE = 12
 
 
-async def _serve(room: Path, setup: dict[str, Any]) -> None:
+async def _serve(directory: Path, setup: dict[str, Any]) -> None:
     settings = DatabaseSettings(
-        nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"], database_url_file=room / "database.url"
+        nats_url=setup["nats_url"], nats_nkey_file=setup["seed_file"], database_url_file=directory / "database.url"
     )
     engine = engine_for(settings, pool_size=_POOL_SIZE)
     database = Database(engine)
     encryption = EnvelopeEncryption(
-        DataKeys(DataKeyStore(database), FileKeyring(room / "keyring"), "bench"), "bench", bytes(32)
+        DataKeys(DataKeyStore(database), FileKeyring(directory / "keyring"), "bench"), "bench", bytes(32)
     )
-    keys = [await stored_key(KeyStore(database), encryption, number, "bench") for number in range(setup["keys"])]
+    keys = [await store_key(KeyStore(database), encryption, number, "bench") for number in range(setup["keys"])]
     bus = Bus(Role.KEY_VAULT, settings)
     await bus.connect()
     delivery = LeaseService(
         database,
         encryption,
-        signing_key(Secret((room / "signing-key").read_text())),
-        EnrolledWorkers.parse((room / "enrolled").read_text()),
+        signing_key(Secret((directory / "signing-key").read_text())),
+        EnrolledWorkers.parse((directory / "enrolled").read_text()),
         lambda: datetime.now(UTC),
-        _tests_nothing,
+        _refuse_tests,
     )
     bus.respond(WORKER_REGISTER, delivery.register)
     bus.subscribe(KEY_LEASE, delivery.on_lease)
@@ -66,9 +65,9 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     await bus.start()
     events = EventRelay(engine, event_outbox, audit_sequence, lambda: bus.jetstream)
     events.start()
-    draft = room / "keys.json.draft"
+    draft = directory / "keys.json.draft"
     draft.write_text(json.dumps([key.model_dump(mode="json") for key in keys]))
-    draft.rename(room / "keys.json")
+    draft.rename(directory / "keys.json")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
@@ -78,8 +77,8 @@ async def _serve(room: Path, setup: dict[str, Any]) -> None:
     await engine.dispose()
 
 
-async def stored_key(store: KeyStore, encryption: EnvelopeEncryption, number: int, tenant: str) -> ProviderKey:
-    """A key of `tenant`, stored as the service does it."""
+async def store_key(store: KeyStore, encryption: EnvelopeEncryption, number: int, tenant: str) -> ProviderKey:
+    """Store a key of `tenant` as the service does."""
     secret = Secret(f"sk-bench-{number:032d}")
     key = ProviderKey(
         key_id=ids.new(ids.PROVIDER_KEY),
@@ -100,8 +99,8 @@ async def stored_key(store: KeyStore, encryption: EnvelopeEncryption, number: in
     return key
 
 
-async def _tests_nothing(worker_id: str, check: Check) -> KeyTest:
-    raise BenchError("no key is tested here")
+async def _refuse_tests(worker_id: str, check: Check) -> KeyTest:
+    raise BenchError("keys are not tested here")
 
 
 if __name__ == "__main__":
