@@ -37,11 +37,11 @@ def _new() -> Schema:
     return copy.deepcopy(_OLD)
 
 
-def test_the_same_schema_fits() -> None:
+def test_the_same_schema_is_compatible() -> None:
     assert incompatibilities(_OLD, _new()) == []
 
 
-def test_an_optional_addition_fits_also_deep_inside() -> None:
+def test_a_nested_optional_addition_is_compatible() -> None:
     new = _new()
     new["properties"]["weight"] = {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None}
     new["$defs"]["Part"]["properties"]["shape"] = {"default": "round", "type": "string"}
@@ -49,7 +49,7 @@ def test_an_optional_addition_fits_also_deep_inside() -> None:
     assert incompatibilities(_OLD, new) == []
 
 
-def test_a_required_addition_does_not_fit() -> None:
+def test_a_required_addition_is_incompatible() -> None:
     new = _new()
     new["properties"]["weight"] = {"type": "integer"}
     new["required"].append("weight")
@@ -58,7 +58,7 @@ def test_a_required_addition_does_not_fit() -> None:
     ]
 
 
-def test_a_property_that_goes_does_not_fit() -> None:
+def test_a_removed_property_is_incompatible() -> None:
     new = _new()
     del new["properties"]["note"]
     assert incompatibilities(_OLD, new) == ["the message: the property note is gone"]
@@ -72,38 +72,38 @@ def test_a_required_property_must_stay_required() -> None:
     ]
 
 
-def test_another_type_does_not_fit_also_behind_a_reference_in_a_list() -> None:
+def test_another_type_behind_a_reference_in_a_list_is_incompatible() -> None:
     new = _new()
     new["$defs"]["Part"]["properties"]["size"]["type"] = "string"
     assert incompatibilities(_OLD, new) == ["the message.parts, items.size: type was 'integer' and is 'string'"]
 
 
-def test_a_tighter_bound_does_not_fit() -> None:
+def test_a_tighter_bound_is_incompatible() -> None:
     new = _new()
     new["$defs"]["Part"]["properties"]["size"]["minimum"] = 1
     assert incompatibilities(_OLD, new) == ["the message.parts, items.size: minimum was 0 and is 1"]
 
 
-def test_what_absence_means_must_stay() -> None:
+def test_another_default_is_incompatible() -> None:
     new = _new()
     new["properties"]["colour"]["default"] = "green"
     assert incompatibilities(_OLD, new) == ["the message.colour: default was 'red' and is 'green'"]
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (["red", "green", "blue"], "the message.colour: the values blue are new; the older build refuses them"),
         (["red"], "the message.colour: the values green are gone; the older build still sends them"),
     ],
 )
-def test_an_enumeration_stays_as_it_is(values: list[str], told: str) -> None:
+def test_another_enumeration_is_incompatible(values: list[str], expected: str) -> None:
     new = _new()
     new["$defs"]["Colour"]["enum"] = values
-    assert incompatibilities(_OLD, new) == [told]
+    assert incompatibilities(_OLD, new) == [expected]
 
 
-def test_another_set_of_alternatives_does_not_fit() -> None:
+def test_another_set_of_alternatives_is_incompatible() -> None:
     new = _new()
     new["properties"]["note"]["anyOf"] = [{"type": "string"}, {"type": "integer"}, {"type": "null"}]
     assert len(incompatibilities(_OLD, new)) == 1
@@ -122,7 +122,7 @@ def test_a_schema_that_refers_to_itself_is_compared_once() -> None:
     assert len(incompatibilities(tree, new)) == 1
 
 
-def test_the_last_tag_is_found_and_compared(tmp_path: Path) -> None:
+def test_schemas_are_compared_with_the_last_tag(tmp_path: Path) -> None:
     path = render.SCHEMAS_DIR / "Tenant.json"
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text(json.dumps(_OLD))
@@ -138,13 +138,13 @@ def test_the_last_tag_is_found_and_compared(tmp_path: Path) -> None:
     assert _broken_since_last_tag(tmp_path, {}) == ["Tenant: the message is gone"]
 
 
-def test_messages_fit_those_of_the_last_tag() -> None:
+def test_messages_are_compatible_with_the_last_tag() -> None:
     now = {model.__name__: model.model_json_schema(mode="serialization") for model in contracts()}
     assert _broken_since_last_tag(render.REPOSITORY, now) == []
 
 
 def _broken_since_last_tag(repository: Path, now: dict[str, Schema]) -> list[str]:
-    """What no longer fits the schemas of the last tag; nothing where there is no tag."""
+    """Return incompatibilities with the schemas of the last tag; none if there is no tag."""
     tag = _git(repository, "describe", "--tags", "--abbrev=0", fails=True)
     if not tag:
         return []

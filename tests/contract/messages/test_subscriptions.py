@@ -1,4 +1,4 @@
-"""Each service subscribes to exactly what the topology says: no more, or the bus refuses it; no less, or nobody answers."""
+"""Each service subscribes to exactly what the topology says, neither more nor less."""
 
 import importlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from keyferry.runtime.process.lifecycle import Service
 
 
 def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """The service put together, connected to nothing."""
+    """Return the service, not connected."""
     home = Home(folder)
     home.prepare()
     row = next(row for row in SERVICES_RUN if row.name == role.replace("-", "_"))

@@ -22,7 +22,7 @@ from tests.integration.key_vault.vault_service import (
     rejected,
     unreachable,
 )
-from tests.integration.permissions.watching import watching
+from tests.integration.permissions.watcher import watching
 from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
 from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import provisioned_bus
@@ -178,11 +178,11 @@ async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
             await face.client.post(ACME, json={**body, canary.text: "x"}),
             await face.client.get(f"{ACME}/{canary.text}"),
         ]
-        await watcher.until_heard(KEY_TRY.format())
+        await watcher.wait_for_message(KEY_TRY.format())
     assert [answer.status_code for answer in answers] == [201, 409, 200, 422, 422, 400, 404]
-    assert len(watcher.heard[KEY_ADD.format()]) == 2
+    assert len(watcher.received[KEY_ADD.format()]) == 2
     emissions = [
-        *(CapturedOutput("bus", subject, data) for subject, told in watcher.heard.items() for data in told),
+        *(CapturedOutput("bus", subject, data) for subject, told in watcher.received.items() for data in told),
         *(
             CapturedOutput("http", str(at), answer.content + str(answer.headers).encode())
             for at, answer in enumerate(answers)

@@ -1,7 +1,7 @@
-"""What the topology gives each NATS user, stated from speakers, hearers, owners and readers alone.
+"""Expected rights of each NATS user, derived from publishers, subscribers, owners and readers alone.
 
-This is the second opinion beside `keyferry.contracts.permissions`, with which it shares nothing but the map: nothing here
-reads a permission pattern.
+This is independent of `keyferry.contracts.permissions`, with which it shares only the topology: nothing here reads a permission
+pattern.
 """
 
 import functools
@@ -23,20 +23,24 @@ from keyferry.contracts.topology import (
 )
 
 NAMED_AFTER = {"worker": Role.PROVIDER_WORKER, "router": Role.ROUTER}
-"""Placeholders that hold the name of a user with this role, whether it speaks or is spoken to."""
-SPEAKERS_NAME = "service"
-"""The placeholder that holds whoever speaks."""
+"""Placeholders that hold the name of a user with this role, as publisher or subscriber."""
+PUBLISHERS_NAME = "service"
+"""The placeholder that holds the publisher."""
 
 
 def should_publish(user: str, subject: str) -> bool:
-    """Whether `user` has a reason in the topology to publish on this literal subject."""
+    """Return whether the topology lets `user` publish on this literal subject."""
     role = role_of(user)
     if role is Role.PROVISIONER:
         return True
     if role in FRAME_PUBLISHERS and _below(FRAME_INBOXES, subject):
         return True
     return (
-        any(_named(spoken, user, speaking=True).fullmatch(subject) for spoken in SUBJECTS if role in spoken.publishers)
+        any(
+            _named(subject_, user, publishing=True).fullmatch(subject)
+            for subject_ in SUBJECTS
+            if role in subject_.publishers
+        )
         or any(
             _pulls(consumer.stream, consumer.durable, subject) for consumer in CONSUMERS if consumer.subscriber is role
         )
@@ -50,32 +54,32 @@ def should_publish(user: str, subject: str) -> bool:
 
 
 def should_subscribe(user: str, pattern: str, queue: str | None) -> bool:
-    """Whether `user` has a reason to subscribe to `pattern`, as a member of `queue` or beside every queue."""
+    """Return whether the topology lets `user` subscribe to `pattern` in `queue`, or without a queue."""
     role = role_of(user)
     if role is Role.PROVISIONER or _below((f"{inbox_prefix(user)}.",), pattern):
         return True
     return any(
-        _named(heard, user, speaking=False).fullmatch(pattern) and heard.queue in (None, queue)
-        for heard in SUBJECTS
-        if role in heard.subscribers and heard.kind is not SubjectKind.STREAM
+        _named(subject, user, publishing=False).fullmatch(pattern) and subject.queue in (None, queue)
+        for subject in SUBJECTS
+        if role in subject.subscribers and subject.kind is not SubjectKind.STREAM
     ) or any(_below((f"kfview.{bucket.name}.",), pattern) for bucket in BUCKETS if role in bucket.readers)
 
 
 @functools.cache
-def _named(subject: AnySubject, user: str, *, speaking: bool) -> re.Pattern[str]:
-    """The subject with this user's own name where it must stand, and any one token elsewhere.
+def _named(subject: AnySubject, user: str, *, publishing: bool) -> re.Pattern[str]:
+    """Return a pattern of the subject with this user's own name where required, and any one token elsewhere.
 
-    To the server `*` and a trailing `>` of what is asked for are tokens as well, when it looks for a right that covers them.
+    The server treats `*` and a trailing `>` of a requested subscription as tokens when it looks for a right that covers it.
     """
-    fixed = _fixed(user, speaking=speaking)
+    fixed = _fixed(user, publishing=publishing)
     tokens = subject.template.split(".")
     return re.compile(r"\.".join(_token(token, fixed) for token in tokens))
 
 
-def _fixed(user: str, *, speaking: bool) -> Mapping[str, str]:
+def _fixed(user: str, *, publishing: bool) -> Mapping[str, str]:
     fixed = {name: user for name, role in NAMED_AFTER.items() if role is role_of(user)}
-    if speaking:
-        fixed[SPEAKERS_NAME] = user
+    if publishing:
+        fixed[PUBLISHERS_NAME] = user
     if tenant := tenant_of(user):
         fixed["tenant"] = tenant
     return fixed

@@ -1,4 +1,4 @@
-"""The server allows each user exactly what the topology gives its role: every user tries every subject."""
+"""The server allows each user exactly what the topology gives its role: every user attempts every subject."""
 
 import functools
 import itertools
@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from keyferry.contracts.permissions import permissions
 from keyferry.contracts.topology import BUCKETS, CONSUMERS, SUBJECTS, Role
-from tests.integration.permissions.attempts import (
+from tests.integration.permissions.access import (
     CLIENTS,
     USERS,
     WORKER_SLOTS,
@@ -24,22 +24,22 @@ from tests.integration.permissions.expectations import should_publish, should_su
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 rights_of = functools.cache(permissions)
-"""Asked for once for each of the thousands of things that a user tries."""
+"""Cached for the thousands of attempts of each user."""
 RESTRICTED = [user for user in USERS if user != Role.PROVISIONER]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProvisionedBus]:
-    """One bus for all: what restricted users may do changes nobody's rights."""
+    """One bus for all tests: nothing that restricted users may do changes rights."""
     directory = tmp_path_factory.mktemp("bus")
     async with provisioned_bus(directory, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as found:
         yield found
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """NATS's own rule for a right and what is asked for: `*` is one token, a trailing `>` one or more.
+    """Return whether a right covers a request, by NATS's rule: `*` is one token, a trailing `>` one or more.
 
-    What is asked for is taken token by token, so a right on `a.*` covers a subscription to `a.>`.
+    The request is compared token by token, so a right on `a.*` covers a subscription to `a.>`.
     """
     wanted, given = pattern.split("."), subject.split(".")
     for at, token in enumerate(wanted):
@@ -51,7 +51,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def granted(user: str, pattern: str, queue: str | None) -> bool:
-    """Whether a right of `permissions(user)` covers this subscription: one with a queue is for that queue only."""
+    """Return whether `permissions(user)` covers this subscription: a right with a queue is for that queue only."""
     for right in rights_of(user).subscribe:
         allowed, _, only_queue = right.partition(" ")
         if matches(allowed, pattern) and only_queue in ("", queue):
@@ -61,45 +61,45 @@ def granted(user: str, pattern: str, queue: str | None) -> bool:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_the_server_takes_from_each_user_what_its_role_says_and_no_more(bus: ProvisionedBus, user: str) -> None:
-    failed_attempts = literal_subjects()
-    taken = set(failed_attempts) - await refused_publications(bus, user, failed_attempts)
-    assert taken == {subject for subject in failed_attempts if should_publish(user, subject)}
-    assert taken == {
-        subject for subject in failed_attempts if any(matches(right, subject) for right in rights_of(user).publish)
+async def test_the_server_accepts_exactly_the_publications_of_each_role(bus: ProvisionedBus, user: str) -> None:
+    attempted = literal_subjects()
+    accepted = set(attempted) - await refused_publications(bus, user, attempted)
+    assert accepted == {subject for subject in attempted if should_publish(user, subject)}
+    assert accepted == {
+        subject for subject in attempted if any(matches(right, subject) for right in rights_of(user).publish)
     }
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_the_server_gives_to_each_user_what_its_role_hears_and_no_more(bus: ProvisionedBus, user: str) -> None:
-    failed_attempts = subscriptions()
-    given = set(failed_attempts) - await refused_subscriptions(bus, user, failed_attempts)
-    assert given == {(pattern, queue) for pattern, queue in failed_attempts if should_subscribe(user, pattern, queue)}
-    assert given == {(pattern, queue) for pattern, queue in failed_attempts if granted(user, pattern, queue)}
+async def test_the_server_accepts_exactly_the_subscriptions_of_each_role(bus: ProvisionedBus, user: str) -> None:
+    attempted = subscriptions()
+    accepted = set(attempted) - await refused_subscriptions(bus, user, attempted)
+    assert accepted == {(pattern, queue) for pattern, queue in attempted if should_subscribe(user, pattern, queue)}
+    assert accepted == {(pattern, queue) for pattern, queue in attempted if granted(user, pattern, queue)}
 
 
-async def test_the_provisioner_alone_may_do_everything(tmp_path: Path) -> None:
-    """On a bus of its own, since it deletes every stream on the way."""
+async def test_only_the_provisioner_is_unrestricted(tmp_path: Path) -> None:
+    """On a separate bus, since it deletes every stream."""
     async with provisioned_bus(tmp_path, worker_slots=WORKER_SLOTS, internal_clients=CLIENTS) as bus:
         assert await refused_subscriptions(bus, Role.PROVISIONER, subscriptions()) == set()
         assert await refused_publications(bus, Role.PROVISIONER, literal_subjects()) == set()
 
 
 def test_everything_of_the_topology_is_tried() -> None:
-    failed_attempts, patterns = set(literal_subjects()), set(subscriptions())
-    assert len({subject.lower() for subject in failed_attempts}) == len(failed_attempts), (
+    attempted, patterns = set(literal_subjects()), set(subscriptions())
+    assert len({subject.lower() for subject in attempted}) == len(attempted), (
         "a refusal comes in lower case and must say whose it is"
     )
     for subject in SUBJECTS:
-        assert set(named(subject)) <= failed_attempts
+        assert set(named(subject)) <= attempted
         assert (subject.pattern(), subject.queue) in patterns
     assert {consumer.durable for consumer in CONSUMERS} <= {role.value for role in Role}
-    assert {f"$KV.{bucket.name}.acme" for bucket in BUCKETS} <= failed_attempts
+    assert {f"$KV.{bucket.name}.acme" for bucket in BUCKETS} <= attempted
 
 
 def test_no_subject_lies_below_another() -> None:
-    """The server lets whoever may hear `a.*` subscribe to `a.>`: that must reach nothing more."""
+    """The server lets a user with a right on `a.*` subscribe to `a.>`, which must reach nothing more."""
     for upper, lower in itertools.permutations(SUBJECTS, 2):
         below = ".".join(lower.pattern().split(".")[: upper.pattern().count(".") + 1])
         deeper = lower.pattern().count(".") > upper.pattern().count(".")
@@ -108,11 +108,11 @@ def test_no_subject_lies_below_another() -> None:
 
 def test_every_right_is_tried() -> None:
     """No right of any user goes without a subject that it is needed for."""
-    failed_attempts, patterns = literal_subjects(), subscriptions()
+    attempted, patterns = literal_subjects(), subscriptions()
     for user in RESTRICTED:
         rights = rights_of(user)
         for right in rights.publish:
-            assert any(matches(right, subject) for subject in failed_attempts), (
+            assert any(matches(right, subject) for subject in attempted), (
                 f"{user} may publish {right}, which nobody tries"
             )
         for right in rights.subscribe:

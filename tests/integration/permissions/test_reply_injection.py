@@ -34,13 +34,13 @@ from services.router import app as router
 from services.router.settings import RouterSettings
 from services.tenant_directory import app as tenant_directory
 from services.tenant_directory.settings import DirectorySettings
-from tests.integration.permissions.attempts import CLIENTS, USERS, Connection
-from tests.integration.permissions.watching import PATIENCE_SECONDS, Watcher, watching
+from tests.integration.permissions.access import CLIENTS, USERS, Connection
+from tests.integration.permissions.watcher import WATCH_SECONDS, Watcher, watching
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
-ASTRAY = (
+DISALLOWED_REPLIES = (
     *(f"{inbox_prefix(user)}.stolen.1" for user in USERS),
     *(f"{prefix}x.stolen.1" for prefix in (topology.INGRESS_INBOX, topology.CALLER_INBOX)),
     "_INBOX.stolen.1",
@@ -50,10 +50,10 @@ ASTRAY = (
     "$JS.API.STREAM.PURGE.ATTEMPTS",
     "some.subject",
 )
-"""Inboxes of everybody, things that look like inboxes, a stream, a bucket, JetStream itself."""
+"""Inboxes of every user, subjects that look like inboxes, a stream, a bucket, JetStream itself."""
 MANAGED = [subject for subject in SUBJECTS if subject.kind is SubjectKind.REQUEST and not subject.fast_path]
-PASSED_ON = (topology.ATTEMPT_RUN, topology.REQUEST_REROUTE)
-"""Their answers go to whoever asked first, and not to their speaker."""
+FORWARDED = (topology.ATTEMPT_RUN, topology.REQUEST_REROUTE)
+"""Their answers go to the original caller, not to their publisher."""
 CHAT = {
     "request_id": "req_test",
     "tenant": "acme",
@@ -67,41 +67,41 @@ BODY = b'{"model": "echo", "messages": [{"role": "user", "content": "hello"}]}'
 
 @dataclass(frozen=True)
 class Question:
-    """Something that a speaker may say and that is answered."""
+    """A message that its publisher may send and that is answered."""
 
     subject: AnySubject
     publisher: str
     at: str
     data: bytes
 
-    def astray(self) -> list[str]:
-        """Where no answer to it may go."""
-        return [reply for reply in ASTRAY if not reply.startswith(self.own())]
+    def disallowed_replies(self) -> list[str]:
+        """Return the reply subjects that must get no answer."""
+        return [reply for reply in DISALLOWED_REPLIES if not reply.startswith(self.own())]
 
     def own(self) -> tuple[str, ...]:
-        """Prefixes of those who may ask; what callers have asked is passed on, and is still theirs."""
-        if self.subject in PASSED_ON:
+        """Return the allowed inbox prefixes; a forwarded request still belongs to its caller."""
+        if self.subject in FORWARDED:
             return FRAME_INBOXES
         roles = [user for user in USERS if topology.role_of(user) in self.subject.publishers]
         return tuple(f"{inbox_prefix(user)}." for user in roles)
 
     def proper(self) -> str:
-        """An inbox to which the answer does go."""
-        asker = Role.OPERATOR if self.subject in PASSED_ON else self.publisher
+        """Return an inbox that gets the answer."""
+        asker = Role.OPERATOR if self.subject in FORWARDED else self.publisher
         return f"{inbox_prefix(asker)}.{secrets.token_hex(8)}.1"
 
 
-async def ask_in_every_way(bus: ProvisionedBus, watcher: Watcher, question: Question) -> None:
-    """Ask with every reply that is wrong and then with a right one, which is answered last."""
+async def ask_with_every_reply_subject(bus: ProvisionedBus, watcher: Watcher, question: Question) -> None:
+    """Send the question with every disallowed reply subject, then with an allowed one, which is answered last."""
     async with Connection(bus, question.publisher) as connection:
-        for reply in question.astray():
+        for reply in question.disallowed_replies():
             await connection.client.publish(question.at, question.data, reply=reply)
         proper = question.proper()
         await connection.client.publish(question.at, question.data, reply=proper)
-        await watcher.until_heard(proper)
+        await watcher.wait_for_message(proper)
         assert await connection.refusals() == []
-    went_astray = {reply: watcher.heard[reply] for reply in question.astray() if reply in watcher.heard}
-    assert not went_astray
+    leaked = {reply: watcher.received[reply] for reply in question.disallowed_replies() if reply in watcher.received}
+    assert not leaked
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[ProvisionedBus]:
         yield found
 
 
-async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(bus: ProvisionedBus) -> None:
+async def test_management_requests_are_answered_only_to_allowed_inboxes(bus: ProvisionedBus) -> None:
     async def refuse(message: Message) -> Message:
         raise Refused(ErrorCode.CONFLICT, "an answer")
 
@@ -133,7 +133,7 @@ async def test_every_management_door_answers_those_who_may_ask_and_nobody_else(b
                     "worker": publisher
                 }
                 at = subject.format(**placeholders, tenant=tenant)
-                await ask_in_every_way(bus, watcher, Question(subject, publisher, at, b"{}"))
+                await ask_with_every_reply_subject(bus, watcher, Question(subject, publisher, at, b"{}"))
 
 
 QUESTIONS = (
@@ -190,18 +190,16 @@ QUESTIONS = (
 )
 
 
-async def test_the_real_doors_of_the_services_answer_callers_and_nobody_else(
-    bus: ProvisionedBus, tmp_path: Path
-) -> None:
+async def test_real_services_answer_only_to_allowed_inboxes(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with watching(bus) as watcher, running(bus, tmp_path, watcher) as worker:
         for question in QUESTIONS:
             at = question.at.format(instance=worker.bus.instance_id)
             asked = Question(question.subject, question.publisher, at, question.data)
-            await ask_in_every_way(bus, watcher, asked)
+            await ask_with_every_reply_subject(bus, watcher, asked)
 
 
-def test_the_real_doors_are_all_that_answer() -> None:
-    """What these three services answer beside their other management requests, which all have the same door."""
+def test_every_answered_subject_is_covered() -> None:
+    """Every subject that these three services answer is tried, except management requests, which share one middleware."""
     roles = {Role.ROUTER, Role.TENANT_DIRECTORY, Role.PROVIDER_WORKER}
     asked = {question.subject for question in QUESTIONS}
     for subject in SUBJECTS:
@@ -212,7 +210,7 @@ def test_the_real_doors_are_all_that_answer() -> None:
 
 @asynccontextmanager
 async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> AsyncIterator[Service]:
-    """The real tenant directory, router and worker, ready; the worker."""
+    """Run the real tenant directory, router and worker until they are ready, and return the worker."""
     url_files = migrate(
         shared_postgres().new_database(), directory / "database", services=["tenant_directory", "router"]
     )
@@ -248,24 +246,24 @@ async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> Asy
         worker,
     )
     async with bus.client(Role.KEY_VAULT) as vault:
-        # The router waits for the vault's first view, and no vault runs here.
+        # The router waits for the vault's first view, and there is no vault here.
         await ViewWriter(vault, topology.PROVIDER_KEYS_VIEW).reconcile({})
-    lives = [asyncio.create_task(service.run()) for service in services]
+    runs = [asyncio.create_task(service.run()) for service in services]
     try:
         await _ready(watcher, {service.bus.instance_id for service in services})
         yield worker
     finally:
         for service in services:
             service.app.exit()
-        await asyncio.wait_for(asyncio.gather(*lives), PATIENCE_SECONDS)
+        await asyncio.wait_for(asyncio.gather(*runs), WATCH_SECONDS)
 
 
 async def _ready(watcher: Watcher, instance_ids: set[str]) -> None:
-    """Ask for reports until each of these has said that it is ready: then it hears everything."""
+    """Ping until each of these reports that it is ready, and so is subscribed to everything."""
     inbox = f"{inbox_prefix(Role.OPERATOR)}.ready.1"
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(WATCH_SECONDS):
         while True:
-            reports = map(ServiceReport.decode, watcher.heard[inbox])
+            reports = map(ServiceReport.decode, watcher.received[inbox])
             if instance_ids <= {report.instance_id for report in reports if report.ready}:
                 return
             await watcher.client.publish(topology.SERVICE_PING.format(), Ping().encode(), reply=inbox)

@@ -1,4 +1,4 @@
-"""A NATS user may do what the topology gives its role, and nothing else."""
+"""A NATS user has exactly the rights that the topology gives its role."""
 
 import itertools
 
@@ -25,22 +25,22 @@ SLOTS = 2
 CLIENTS = [topology.internal_client(tenant, name) for tenant, name in (("acme", "crm"), ("acme", "mail"), ("a-b", "c"))]
 USERS = [user for user in topology.users(SLOTS, CLIENTS) if topology.role_of(user) is not Role.PROVISIONER]
 OWN = {"worker": Role.PROVIDER_WORKER, "router": Role.ROUTER, "service": None}
-"""Placeholders that hold a user's name, and the role whose users they name; none is any service's."""
+"""Placeholders that hold a user's name, and the role of those users; None means any service."""
 
 
 def own(user: str) -> dict[str, str]:
-    """The placeholders that stand for this user."""
+    """Return the placeholders that stand for this user."""
     return {name: user for name, role in OWN.items() if role in (None, topology.role_of(user))}
 
 
-def names_its_speaker(subject: AnySubject) -> bool:
+def names_its_publisher(subject: AnySubject) -> bool:
     return any(
         f"{{{name}}}" in subject.template and (role is None or role in subject.publishers) for name, role in OWN.items()
     )
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """NATS's own rule: `*` is one token, a trailing `>` one or more."""
+    """Apply NATS's rule: `*` is one token, a trailing `>` one or more."""
     wanted, given = pattern.split("."), subject.split(".")
     for at, token in enumerate(wanted):
         if token == ">":
@@ -59,8 +59,8 @@ def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
     return wanted in permissions(user).subscribe
 
 
-def said(subject: AnySubject, publisher: str) -> str:
-    """`subject` as `speaker` would say it, every other placeholder holding something."""
+def subject_from(subject: AnySubject, publisher: str) -> str:
+    """Return `subject` as `publisher` would send it, with a value in every other placeholder."""
     values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
     values["tenant"] = topology.tenant_of(publisher) or "something"
     return subject.format(**(values | dict.fromkeys(OWN, publisher)))
@@ -68,49 +68,49 @@ def said(subject: AnySubject, publisher: str) -> str:
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_only_speakers_speak(user: str, subject: AnySubject) -> None:
-    speaks = topology.role_of(user) in subject.publishers
-    assert may_publish(user, said(subject, user)) == speaks
+def test_only_publishers_may_publish(user: str, subject: AnySubject) -> None:
+    publishes = topology.role_of(user) in subject.publishers
+    assert may_publish(user, subject_from(subject, user)) == publishes
 
 
 @pytest.mark.parametrize(("user", "other"), list(itertools.permutations(USERS, 2)))
-def test_nobody_speaks_in_anothers_name(user: str, other: str) -> None:
+def test_no_user_publishes_under_the_name_of_another(user: str, other: str) -> None:
     for subject in SUBJECTS:
-        if names_its_speaker(subject):
-            assert not may_publish(user, said(subject, other)), subject.name
+        if names_its_publisher(subject):
+            assert not may_publish(user, subject_from(subject, other)), subject.name
 
 
 @pytest.mark.parametrize("user", CLIENTS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_an_internal_client_speaks_for_its_own_tenant_alone(user: str, subject: AnySubject) -> None:
+def test_an_internal_client_publishes_only_for_its_own_tenant(user: str, subject: AnySubject) -> None:
     values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
     if "{tenant}" in subject.template:
         assert not may_publish(user, subject.format(**values, tenant="another"))
     elif Role.INTERNAL_CLIENT in subject.publishers:
-        assert subject is topology.WORKER_PROBE, "a subject without a tenant needs a reason why it gives nothing away"
+        assert subject is topology.WORKER_PROBE, "a subject without a tenant needs a reason why it reveals nothing"
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_only_hearers_hear_and_only_in_their_queue(user: str, subject: AnySubject) -> None:
-    hears = topology.role_of(user) in subject.subscribers and subject.kind is not SubjectKind.STREAM
+def test_only_subscribers_may_subscribe_and_only_in_their_queue(user: str, subject: AnySubject) -> None:
+    subscribes = topology.role_of(user) in subject.subscribers and subject.kind is not SubjectKind.STREAM
     pattern = subject.pattern(**own(user))
-    assert may_subscribe(user, pattern, subject.queue) == hears
+    assert may_subscribe(user, pattern, subject.queue) == subscribes
     if subject.queue:
-        assert not may_subscribe(user, pattern), "beside the queue it would hear what is another replica's"
-    heard = [entry.split(" ")[0] for entry in permissions(user).subscribe]
-    assert any(matches(entry, said(subject, user)) for entry in heard) == hears
+        assert not may_subscribe(user, pattern), "outside the queue it would receive messages of other replicas"
+    subscribed = [entry.split(" ")[0] for entry in permissions(user).subscribe]
+    assert any(matches(entry, subject_from(subject, user)) for entry in subscribed) == subscribes
 
 
 @pytest.mark.parametrize(("user", "other"), list(itertools.permutations(USERS, 2)))
-def test_an_inbox_is_its_owners_alone(user: str, other: str) -> None:
+def test_no_user_may_subscribe_to_the_inbox_of_another(user: str, other: str) -> None:
     inbox = f"{topology.inbox_prefix(other)}.x.y"
-    heard = [entry.split(" ")[0] for entry in permissions(user).subscribe]
-    assert not any(matches(pattern, inbox) for pattern in heard)
+    subscribed = [entry.split(" ")[0] for entry in permissions(user).subscribe]
+    assert not any(matches(pattern, inbox) for pattern in subscribed)
 
 
 @pytest.mark.parametrize(("user", "other"), list(itertools.product(USERS, USERS)))
-def test_only_frame_speakers_publish_to_inboxes_and_only_to_callers(user: str, other: str) -> None:
+def test_only_frame_publishers_publish_to_inboxes_and_only_to_callers(user: str, other: str) -> None:
     inbox = f"{topology.inbox_prefix(other)}.x.y"
     allowed = topology.role_of(user) in topology.FRAME_PUBLISHERS and inbox.startswith(FRAME_INBOXES)
     assert may_publish(user, inbox) == allowed
@@ -127,7 +127,7 @@ def test_a_bucket_is_written_by_its_owner_and_read_by_its_readers(user: str) -> 
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_consumer_is_pulled_and_acknowledged_by_its_hearer_alone(user: str) -> None:
+def test_only_its_subscriber_pulls_and_acknowledges_a_consumer(user: str) -> None:
     for consumer in CONSUMERS:
         own = topology.role_of(user) is consumer.subscriber
         name = f"{consumer.stream}.{consumer.durable}"
@@ -157,14 +157,14 @@ def test_a_consumer_is_pulled_and_acknowledged_by_its_hearer_alone(user: str) ->
         "STREAM.SNAPSHOT.{0}",
     ],
 )
-def test_nobody_but_the_provisioner_manages_streams(user: str, verb: str) -> None:
+def test_only_the_provisioner_manages_streams(user: str, verb: str) -> None:
     for stream in (*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)):
         assert not may_publish(user, f"$JS.API.{verb.format(stream)}")
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_nothing_else_is_allowed(user: str) -> None:
-    """Each right has its reason in the map: none is left when those are taken away."""
+    """Each right follows from the topology: none is left when those are removed."""
     role = topology.role_of(user)
     ours = own(user)
     if tenant := topology.tenant_of(user):
@@ -172,7 +172,7 @@ def test_nothing_else_is_allowed(user: str) -> None:
         assert not any(
             "tenant" in subject.template and subject.pattern() in permissions(user).publish for subject in SUBJECTS
         )
-    spoken = {subject.pattern(**ours) for subject in SUBJECTS} | {subject.pattern() for subject in SUBJECTS}
+    published = {subject.pattern(**ours) for subject in SUBJECTS} | {subject.pattern() for subject in SUBJECTS}
     frames = {f"{prefix}>" for prefix in FRAME_INBOXES}
     jetstream = {
         f"{start}{consumer.stream}.{consumer.durable}{end}"
@@ -183,27 +183,27 @@ def test_nothing_else_is_allowed(user: str) -> None:
         f"$JS.API.DIRECT.GET.KV_{bucket.name}" for bucket in BUCKETS
     }
     rights = permissions(user)
-    assert set(rights.publish) <= spoken | frames | jetstream | buckets
-    heard = {
+    assert set(rights.publish) <= published | frames | jetstream | buckets
+    subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
         for subject in topology.subscriptions_of(role)
         for pattern in [subject.pattern(**ours)]
     }
     views = {f"kfview.{bucket.name}.>" for bucket in BUCKETS}
-    assert set(rights.subscribe) <= heard | views | {f"{topology.inbox_prefix(user)}.>"}
+    assert set(rights.subscribe) <= subscribed | views | {f"{topology.inbox_prefix(user)}.>"}
     assert not rights.unrestricted
     for right in (*rights.publish, *rights.subscribe):
         assert not right.startswith(("*", ">")), "a wildcard at the start reaches the server's own subjects"
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_one_time_right_to_answer_goes_to_who_is_asked(user: str) -> None:
+def test_services_that_receive_requests_may_reply_once(user: str) -> None:
     asked = any(subject.kind is SubjectKind.REQUEST for subject in topology.subscriptions_of(topology.role_of(user)))
     assert permissions(user).responds == asked
     assert asked == (topology.role_of(user) in SERVICES)
 
 
-def test_the_provisioner_alone_may_do_everything() -> None:
+def test_only_the_provisioner_is_unrestricted() -> None:
     assert permissions(Role.PROVISIONER) == Permissions((">",), (">",), responds=False, unrestricted=True)
 
 
@@ -217,7 +217,7 @@ def test_users_are_one_for_each_role_and_one_for_each_worker_slot() -> None:
 @pytest.mark.parametrize(
     "user", ["stranger", "stranger.acme.crm", "internal-client.acme", "internal-client.acme.crm.x"]
 )
-def test_what_is_no_users_name_has_no_role(user: str) -> None:
+def test_an_unknown_user_has_no_role(user: str) -> None:
     with pytest.raises(ValueError):
         topology.role_of(user)
 
@@ -228,14 +228,14 @@ def test_a_clients_name_cannot_reach_beyond_its_tenant(tenant: str, name: str) -
         topology.internal_client(tenant, name)
 
 
-def test_an_internal_client_is_told_from_its_name() -> None:
+def test_an_internal_client_is_recognised_by_its_name() -> None:
     user = topology.internal_client("a-b", "c-1")
     assert (topology.role_of(user), topology.tenant_of(user)) == (Role.INTERNAL_CLIENT, "a-b")
     assert topology.tenant_of("provider-worker-1") is None
     assert topology.inbox_prefix(user) == "_INBOX_c.internal-client.a-b.c-1"
 
 
-def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() -> None:
+def test_a_message_is_addressed_by_its_fields_and_must_match_its_subject() -> None:
     asked = ListModels(tenant="acme")
     assert topology.MODEL_LIST.address(asked) == "kf.v1.model.list.acme"
     assert topology.MODEL_LIST.matches("kf.v1.model.list.acme", asked)
@@ -248,7 +248,7 @@ def test_a_message_goes_where_its_fields_say_and_must_agree_when_it_arrives() ->
     assert not topology.WORKER_REGISTER.matches("kf.v1.worker.register.provider-worker-2", registered)
 
 
-def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
+def test_replies_go_only_to_inboxes_of_publishers() -> None:
     for subject in SUBJECTS:
         prefixes = topology.reply_prefixes(subject)
         if subject in (topology.ATTEMPT_RUN, topology.REQUEST_REROUTE):
@@ -257,12 +257,12 @@ def test_an_answer_goes_to_inboxes_of_speakers_only() -> None:
         for user in USERS:
             if topology.role_of(user) is not Role.INTERNAL_CLIENT:
                 inbox = f"{topology.inbox_prefix(user)}.x"
-                speaks = topology.role_of(user) in subject.publishers
-                # Callers over the bus share a prefix: one of them may always be answered where another is.
+                publishes = topology.role_of(user) in subject.publishers
+                # Callers over the bus share a prefix: a reply allowed to one of them is allowed to all.
                 shared = inbox.startswith(topology.CALLER_INBOX) and any(
                     p.startswith(topology.CALLER_INBOX) for p in prefixes
                 )
-                assert inbox.startswith(prefixes) == speaks or shared, f"{subject.name} {user}"
+                assert inbox.startswith(prefixes) == publishes or shared, f"{subject.name} {user}"
 
 
 def test_a_subject_needs_every_placeholder() -> None:

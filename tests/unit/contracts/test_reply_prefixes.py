@@ -1,4 +1,4 @@
-"""An answer may go to the inbox of whoever may ask, and to no other."""
+"""Replies may go to the inboxes of a subject's publishers, and to no other."""
 
 import pytest
 
@@ -19,12 +19,12 @@ _USERS = users(worker_slots=12, internal_clients=["internal-client.acme.app"])
 
 
 @pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.reply is not None], ids=lambda s: s.name)
-def test_every_asker_can_be_answered_and_nobody_else(subject: AnySubject) -> None:
-    answered = {user for user in _USERS if f"{inbox_prefix(user)}.x1".startswith(reply_prefixes(subject))}
-    assert answered == {user for user in _USERS if role_of(user) in subject.publishers}
+def test_replies_are_allowed_to_every_publisher_and_no_other_user(subject: AnySubject) -> None:
+    allowed = {user for user in _USERS if f"{inbox_prefix(user)}.x1".startswith(reply_prefixes(subject))}
+    assert allowed == {user for user in _USERS if role_of(user) in subject.publishers}
 
 
-def test_workers_of_every_slot_are_answered() -> None:
+def test_replies_are_allowed_to_workers_of_every_slot() -> None:
     for subject in (KEY_LEASE, WORKER_REGISTER):
         assert f"{inbox_prefix('provider-worker-12')}.x1".startswith(reply_prefixes(subject))
     assert not f"{inbox_prefix('provider-worker-1')}.x1".startswith(reply_prefixes(KEY_ADD))

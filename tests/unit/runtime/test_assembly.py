@@ -1,4 +1,4 @@
-"""What counts as a whole answer."""
+"""The rules of a complete answer."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_pieces_come_in_order_and_the_end_is_the_last() -> None:
 
 
 @pytest.mark.parametrize("arriving", [[data(2)], [data(1), data(3)], [data(1), data(1)], [end(1)], [data(1), end(2)]])
-def test_a_gap_is_never_a_whole_answer(arriving: list[frames.Frame]) -> None:
+def test_a_gap_never_completes_an_answer(arriving: list[frames.Frame]) -> None:
     assembly = Assembly()
     assembly.take(accepted())
     with pytest.raises(CallFailed) as failed:
@@ -45,7 +45,7 @@ def test_a_gap_is_never_a_whole_answer(arriving: list[frames.Frame]) -> None:
     assert failed.value.failure.failure_class is FailureClass.TRUNCATED
 
 
-def test_frames_of_an_older_attempt_are_dropped_and_counting_starts_anew() -> None:
+def test_frames_of_an_older_attempt_are_dropped_and_counting_restarts() -> None:
     assembly = Assembly()
     assembly.take(accepted())
     assembly.take(accepted("att_2", number=2))
@@ -56,7 +56,7 @@ def test_frames_of_an_older_attempt_are_dropped_and_counting_starts_anew() -> No
     assert assembly.take(end(1, "att_2")) == Piece(b"", last=True)
 
 
-def test_a_frame_before_anybody_accepted_is_dropped() -> None:
+def test_a_frame_before_acceptance_is_dropped() -> None:
     assert Assembly().take(data(1)) is None
 
 

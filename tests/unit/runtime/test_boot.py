@@ -1,4 +1,4 @@
-"""A process starts with no more than it needs, and misses nothing of it afterwards."""
+"""A process starts with few imports, and can import the rest afterwards."""
 
 import gc
 import importlib
@@ -11,14 +11,14 @@ from keyferry.contracts.topology import Role
 from keyferry.runtime.process import boot
 
 
-def test_what_is_hidden_is_there_again_afterwards() -> None:
+def test_a_hidden_module_can_be_imported_afterwards() -> None:
     hidden = "keyferry_no_such_module"
     with boot._without(hidden), pytest.raises(ModuleNotFoundError):
         importlib.import_module(hidden)
     assert hidden not in sys.modules
 
 
-def test_what_was_imported_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_imported_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     present = ModuleType("keyferry_present")
     monkeypatch.setitem(sys.modules, "keyferry_present", present)
     with boot._without("keyferry_present"):

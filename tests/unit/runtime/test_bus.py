@@ -1,4 +1,4 @@
-"""A bus that was never connected says so instead of raising: readiness is asked before the first connection."""
+"""The state and settings of a bus that has not been connected."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Calling over the bus against a connection that a test scripts: sending again, credit, cancelling, losing a worker."""
+"""Requests over a scripted connection: resending, credit, cancelling, losing a worker."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from keyferry.runtime.request.inbox import CallInbox
 
 
 class ScriptedClient:
-    """Stands in for the connection: records what is published, and delivers what the test says."""
+    """A fake connection: records publications, and delivers what the test says."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes, str]] = []
@@ -32,7 +32,7 @@ class ScriptedClient:
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.late: list[bytes] = []
-        """Frames that come with the answer to a flush: they were on their way while somebody stood still."""
+        """Frames that arrive with the answer to a flush: they were under way during a freeze."""
         self.on_frame: Callable[[Any], Any] | None = None
         self.probe: Callable[[], bytes] = lambda: ProbeReply(unknown=[]).encode()
 
@@ -64,8 +64,8 @@ class ScriptedClient:
         return [ChatRequest.split(data)[0] for subject, data, _ in self.published if subject.startswith("kf.v1.chat")]
 
     def controls(self, kind: ControlKind) -> list[Control]:
-        told = [Control.decode(data) for subject, data, _ in self.published if ".worker.control." in subject]
-        return [control for control in told if control.kind is kind]
+        controls = [Control.decode(data) for subject, data, _ in self.published if ".worker.control." in subject]
+        return [control for control in controls if control.kind is kind]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def started(caller: CallInbox, deadline_ms: int = 20_000) -> Call:
     return call
 
 
-async def test_an_answer_comes_piece_by_piece(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_an_answer_arrives_in_pieces(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     for frame in (accepted(), frames.data_frame("att_1", 1, b"a"), end(1)):
         await client.deliver(frame)
@@ -122,7 +122,7 @@ async def test_an_answer_comes_piece_by_piece(caller: CallInbox, client: Scripte
     assert caller.open_calls == 0
 
 
-async def test_nobody_listening_is_told_at_once(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_a_missing_router_is_reported_at_once(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     await client.deliver(b"", {"Status": "503"})
     with pytest.raises(CallFailed) as failed:
@@ -130,7 +130,7 @@ async def test_nobody_listening_is_told_at_once(caller: CallInbox, client: Scrip
     assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
 
 
-async def test_an_unanswered_request_is_sent_once_more_and_no_more(
+async def test_an_unanswered_request_is_sent_exactly_once_more(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
@@ -144,7 +144,7 @@ async def test_an_unanswered_request_is_sent_once_more_and_no_more(
     assert second.deadline_ms < first.deadline_ms
 
 
-async def test_nothing_is_sent_again_over_another_connection(
+async def test_a_request_is_not_resent_over_another_connection(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
@@ -155,11 +155,11 @@ async def test_nothing_is_sent_again_over_another_connection(
         await call.next_piece()
     assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
     assert len(client.requests()) == 1, (
-        "whoever took the request before the connection broke would have been paid twice"
+        "a worker that accepted the request before the connection broke would call the provider twice"
     )
 
 
-async def test_an_accepted_request_is_never_sent_again(
+async def test_an_accepted_request_is_never_resent(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
@@ -172,7 +172,7 @@ async def test_an_accepted_request_is_never_sent_again(
     assert len(client.controls(ControlKind.CANCEL)) == 1
 
 
-async def test_an_acceptance_that_was_only_late_is_found_before_sending_again(
+async def test_a_late_acceptance_is_read_before_resending(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
@@ -184,7 +184,7 @@ async def test_an_acceptance_that_was_only_late_is_found_before_sending_again(
     assert len(client.requests()) == 1
 
 
-async def test_a_bus_that_stands_still_ends_the_wait_and_gets_nothing_twice(
+async def test_a_frozen_bus_ends_the_wait_without_resending(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
@@ -197,7 +197,7 @@ async def test_a_bus_that_stands_still_ends_the_wait_and_gets_nothing_twice(
     client.thawed.set()
 
 
-async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswered(
+async def test_a_worker_that_sends_frames_is_alive_without_answering_probes(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "_FROZEN_SECONDS", 0.1)
@@ -225,7 +225,7 @@ async def test_a_worker_that_speaks_is_not_frozen_though_its_probes_stay_unanswe
     assert (await waiting) is not None
 
 
-async def test_patience_ends_without_ending_the_call(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_a_timeout_does_not_end_the_call(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     assert await call.next_piece(timeout_seconds=0.01) is None
     await client.deliver(accepted())
@@ -235,9 +235,7 @@ async def test_patience_ends_without_ending_the_call(caller: CallInbox, client: 
     assert piece.last
 
 
-async def test_credit_is_granted_when_the_reader_has_done_with_half_of_it(
-    caller: CallInbox, client: ScriptedClient
-) -> None:
+async def test_credit_is_granted_when_half_of_it_is_consumed(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     granted_first = client.requests()[0].credit_bytes
     await client.deliver(accepted())
@@ -250,17 +248,19 @@ async def test_credit_is_granted_when_the_reader_has_done_with_half_of_it(
     assert [control.credit_bytes for control in client.controls(ControlKind.CREDIT)] == [len(half)]
 
 
-async def test_many_calls_share_what_a_process_may_grant(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_many_calls_share_the_credit_of_a_process(caller: CallInbox, client: ScriptedClient) -> None:
     open_calls = [await started(caller) for _ in range(2000)]
     granted = [request.credit_bytes for request in client.requests()]
     assert sum(granted) <= inboxes.MAX_CREDIT_BYTES + len(granted) * inboxes.MIN_CREDIT_BYTES
     assert min(granted) >= inboxes.MIN_CREDIT_BYTES
     for call in open_calls:
         call.close()
-    assert (await started(caller)).granted_bytes == granted[0], "what was granted to calls that are over is free again"
+    assert (await started(caller)).granted_bytes == granted[0], "credit of closed calls is available again"
 
 
-async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_abandoning_before_acceptance_cancels_the_accepting_worker(
+    caller: CallInbox, client: ScriptedClient
+) -> None:
     call = await started(caller)
     call.abandon()
     with pytest.raises(CallAbandoned):
@@ -273,7 +273,7 @@ async def test_leaving_before_anybody_accepted_cancels_whoever_does(caller: Call
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
 
 
-async def test_leaving_while_the_request_is_planned_anew_cancels_the_next_attempt_too(
+async def test_cancelling_during_a_reroute_cancels_the_next_attempt_too(
     caller: CallInbox, client: ScriptedClient
 ) -> None:
     call = await started(caller)
@@ -289,7 +289,7 @@ async def test_leaving_while_the_request_is_planned_anew_cancels_the_next_attemp
     assert caller.open_calls == 0
 
 
-async def test_a_cancelled_call_is_forgotten_when_nobody_can_take_it_any_more(
+async def test_a_cancelled_call_closes_when_no_worker_can_accept_it_any_more(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 20)
@@ -303,7 +303,7 @@ async def test_a_cancelled_call_is_forgotten_when_nobody_can_take_it_any_more(
     assert len(client.controls(ControlKind.CANCEL)) == 1
 
 
-async def test_a_worker_whose_answer_has_a_hole_is_told_to_stop(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_a_gap_in_the_answer_cancels_the_worker(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     await client.deliver(accepted())
     await client.deliver(frames.data_frame("att_1", 2, b"b"))
@@ -313,7 +313,7 @@ async def test_a_worker_whose_answer_has_a_hole_is_told_to_stop(caller: CallInbo
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
 
 
-async def test_leaving_with_an_acceptance_unread_still_tells_the_worker(
+async def test_abandoning_with_an_unread_acceptance_cancels_the_worker(
     caller: CallInbox, client: ScriptedClient
 ) -> None:
     call = await started(caller)
@@ -325,7 +325,7 @@ async def test_leaving_with_an_acceptance_unread_still_tells_the_worker(
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1"]
 
 
-async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: CallInbox, client: ScriptedClient) -> None:
+async def test_a_dead_worker_is_detected_and_the_call_fails(caller: CallInbox, client: ScriptedClient) -> None:
     def dead() -> bytes:
         raise NoRespondersError
 
@@ -340,9 +340,7 @@ async def test_a_dead_worker_is_noticed_and_its_answer_is_not_whole(caller: Call
     assert failed.value.failure.where is Where.MID_STREAM
 
 
-async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(
-    caller: CallInbox, client: ScriptedClient
-) -> None:
+async def test_a_worker_that_lost_the_attempt_is_probed_twice(caller: CallInbox, client: ScriptedClient) -> None:
     asked = 0
 
     def forgetful() -> bytes:
@@ -358,9 +356,7 @@ async def test_a_worker_that_does_not_know_the_attempt_is_asked_twice(
     assert asked >= 2
 
 
-async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(
-    caller: CallInbox, client: ScriptedClient
-) -> None:
+async def test_a_silent_worker_that_has_the_attempt_is_trusted(caller: CallInbox, client: ScriptedClient) -> None:
     asked = asyncio.Event()
     count = 0
 
@@ -381,9 +377,7 @@ async def test_a_silent_worker_that_still_has_the_attempt_is_left_alone(
     assert (await waiting) is not None
 
 
-async def test_a_process_that_cannot_wait_fails_its_calls_and_tells_their_workers(
-    caller: CallInbox, client: ScriptedClient
-) -> None:
+async def test_losing_all_calls_fails_them_and_cancels_their_workers(caller: CallInbox, client: ScriptedClient) -> None:
     call = await started(caller)
     await client.deliver(accepted())
     caller.lose_all("it ends")

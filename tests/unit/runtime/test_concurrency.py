@@ -1,4 +1,4 @@
-"""A task ends when it is told to, even where a library loses the word."""
+"""A cancelled task ends, even if a library loses a cancellation."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from keyferry.runtime.concurrency import cancel_and_wait
 
 
-async def test_a_cancellation_that_was_lost_is_repeated() -> None:
+async def test_a_lost_cancellation_is_repeated() -> None:
     lost = 0
 
     async def stubborn() -> None:
@@ -28,7 +28,7 @@ async def test_a_cancellation_that_was_lost_is_repeated() -> None:
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("failed")])
-async def test_a_task_that_is_over_is_left_alone(error: Exception | None) -> None:
+async def test_an_ended_task_is_left_alone(error: Exception | None) -> None:
     async def over() -> None:
         if error is not None:
             raise error

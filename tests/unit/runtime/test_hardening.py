@@ -1,4 +1,4 @@
-"""A process that holds keys leaves no core and lets nobody of its own user look into its memory."""
+"""A process that holds keys dumps no core and denies its own user access to its memory."""
 
 import json
 import runpy
@@ -22,19 +22,19 @@ print(json.dumps([before, libc.prctl(3, 0, 0, 0, 0), resource.getrlimit(resource
 """3 is PR_GET_DUMPABLE."""
 
 
-def test_no_core_and_no_looking_in() -> None:
+def test_core_dumps_and_memory_access_are_disabled() -> None:
     done = subprocess.run([sys.executable, "-c", _REPORT], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout) == [1, 0, [0, 0]]
 
 
 @pytest.mark.parametrize("role", [Role.PROVIDER_WORKER, Role.KEY_VAULT])
-def test_who_holds_keys_is_hardened_before_it_lives(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_services_that_hold_keys_are_hardened_before_they_start(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 
-    def lives(role: Role, create_app: Callable[[], lifecycle.Service]) -> None:
+    def start(role: Role, create_app: Callable[[], lifecycle.Service]) -> None:
         order.append(role.value)
 
     monkeypatch.setattr(hardening, "harden", lambda: order.append("hardened"))
-    monkeypatch.setattr(lifecycle, "main", lives)
+    monkeypatch.setattr(lifecycle, "main", start)
     runpy.run_module(f"services.{role.replace('-', '_')}", run_name="__main__")
     assert order == ["hardened", role.value]

@@ -1,4 +1,4 @@
-"""What settings say of themselves when they are wrong, and when they are shown."""
+"""Errors and display of settings, without their secrets."""
 
 import pytest
 

@@ -178,8 +178,8 @@ async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus) -
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker() as worker:
         subject = KEY_LEASE.format(worker=worker.bus.user)
-        for astray in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai", ""):
-            await worker.bus.client.publish(subject, worker.asks(key).encode(), reply=astray)
+        for disallowed_replies in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai", ""):
+            await worker.bus.client.publish(subject, worker.asks(key).encode(), reply=disallowed_replies)
         await worker.lease(worker.asks(key))
         assert len(on_bus.audited()) == 1, "only the last question was looked at, and the lane keeps the order"
 

@@ -1,4 +1,4 @@
-"""Messages whose acknowledgements are awaited together: in order, and from where to go on when one is not stored."""
+"""Messages whose acknowledgements are awaited together: their order, and where to resume when one is not stored."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -35,7 +35,7 @@ async def vault(bus: ProvisionedBus) -> AsyncIterator[Client]:
 def sends(
     jetstream: JetStreamContext, texts: list[str], subject: str = SUBJECT, timeout: float = WITHIN_SECONDS
 ) -> list[Send]:
-    """Each text under a message id of its first letters."""
+    """Return one send per text, with its first letters as message id."""
     return [
         partial(jetstream.publish, subject, text.encode(), timeout=timeout, headers={"Nats-Msg-Id": text[:8]})
         for text in texts
@@ -50,26 +50,24 @@ async def stored(bus: ProvisionedBus) -> list[str]:
 
 
 async def largest_message(bus: ProvisionedBus, size_bytes: int) -> None:
-    """Have the stream refuse what is larger; -1 is no limit."""
+    """Make the stream reject larger messages; -1 is no limit."""
     async with bus.client(Role.PROVISIONER) as client:
         jetstream = client.jetstream()
         config: StreamConfig = (await jetstream.stream_info("AUDIT")).config
         await jetstream.update_stream(config.evolve(max_msg_size=size_bytes))
 
 
-async def test_they_are_stored_in_order(bus: ProvisionedBus, vault: Client) -> None:
+async def test_messages_are_stored_in_order(bus: ProvisionedBus, vault: Client) -> None:
     texts = [f"text{number:04}" for number in range(500)]
     assert await send_in_order(sends(vault.jetstream(), texts)) == (500, None)
     assert await stored(bus) == texts
 
 
-async def test_nothing_to_send_is_all_stored(vault: Client) -> None:
+async def test_sending_nothing_succeeds(vault: Client) -> None:
     assert await send_in_order([]) == (0, None)
 
 
-async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats_nothing(
-    bus: ProvisionedBus, vault: Client
-) -> None:
+async def test_sending_resumes_after_a_rejected_message_without_repetition(bus: ProvisionedBus, vault: Client) -> None:
     texts = ["first", "second", "the third, which is a large one" * 10, "fourth", "fifth"]
     jetstream = vault.jetstream()
     await largest_message(bus, 200)
@@ -80,7 +78,7 @@ async def test_one_that_is_refused_says_from_where_to_go_on_and_going_on_repeats
     assert sorted(await stored(bus)) == sorted(texts)
 
 
-async def test_nothing_follows_one_that_could_not_be_written(bus: ProvisionedBus, vault: Client) -> None:
+async def test_nothing_is_sent_after_a_message_that_could_not_be_written(bus: ProvisionedBus, vault: Client) -> None:
     jetstream = vault.jetstream()
     too_large = "x" * (vault.max_payload + 1)
     count, failure = await send_in_order(sends(jetstream, ["first", too_large, "third"]))
@@ -89,7 +87,7 @@ async def test_nothing_follows_one_that_could_not_be_written(bus: ProvisionedBus
     assert await stored(bus) == ["first"]
 
 
-async def test_an_acknowledgement_that_does_not_come_is_a_failure(bus: ProvisionedBus, vault: Client) -> None:
+async def test_a_missing_acknowledgement_is_a_failure(bus: ProvisionedBus, vault: Client) -> None:
     jetstream = vault.jetstream()
     assert await send_in_order(sends(jetstream, ["first"])) == (1, None)
     bus.server.pause()

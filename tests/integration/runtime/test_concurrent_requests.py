@@ -1,4 +1,4 @@
-"""Requests over a real bus: one that takes long keeps no other waiting."""
+"""Requests over a real bus: a slow one does not block the others."""
 
 import asyncio
 from pathlib import Path
@@ -11,14 +11,14 @@ from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
-_PATIENCE_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 
 
 def bus_of(found: ProvisionedBus, role: Role) -> Bus:
     return Bus(role, ServiceSettings(nats_url=found.nats_url, nats_nkey_file=found.seed_file(role)))
 
 
-async def test_a_slow_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_a_slow_reply_does_not_block_other_requests(tmp_path: Path) -> None:
     async with provisioned_bus(tmp_path) as found:
         owner, operator = bus_of(found, Role.TENANT_DIRECTORY), bus_of(found, Role.OPERATOR)
         second_came = asyncio.Event()
@@ -38,7 +38,7 @@ async def test_a_slow_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
         try:
             asked = [
                 asyncio.ensure_future(
-                    operator.ask(TENANT_CREATE, CreateTenant(tenant=name, name=name), timeout_seconds=_PATIENCE_SECONDS)
+                    operator.ask(TENANT_CREATE, CreateTenant(tenant=name, name=name), timeout_seconds=_TIMEOUT_SECONDS)
                 )
                 for name in ("first", "refused", "second")
             ]

@@ -1,6 +1,6 @@
-"""Everything that a user of the bus can try, and what the server says to it.
+"""Every subject and subscription that a user can attempt, and which of them the server refuses.
 
-Subjects come from the topology: each one with every user's name in it, and beside it whatever NATS itself offers.
+The subjects are those of the topology, with every user's name in them, and those that NATS itself provides.
 """
 
 import functools
@@ -74,7 +74,7 @@ _WIDE = (
 
 
 def named(subject: AnySubject) -> Iterator[str]:
-    """This subject with every combination of the names that its placeholders can hold."""
+    """Return this subject with every combination of names in its placeholders."""
     placeholders = _PLACEHOLDER.findall(subject.template)
     for values in itertools.product(*(_VALUES.get(name, ("something",)) for name in placeholders)):
         yield subject.format(**dict(zip(placeholders, values, strict=True)))
@@ -82,7 +82,7 @@ def named(subject: AnySubject) -> Iterator[str]:
 
 @functools.cache
 def literal_subjects() -> tuple[str, ...]:
-    """Every literal subject that is tried, once each."""
+    """Return every literal subject that is attempted, once each."""
     return tuple(
         dict.fromkeys(
             itertools.chain(
@@ -94,36 +94,38 @@ def literal_subjects() -> tuple[str, ...]:
 
 @functools.cache
 def subscriptions() -> tuple[tuple[str, str | None], ...]:
-    """Every pattern that is tried, with no queue, with each queue that exists and with one that does not."""
+    """Return every pattern that is attempted, without a queue, with its own queue and with a wrong one."""
     literal = literal_subjects()
-    whole = [subject.pattern() for subject in SUBJECTS]
-    patterns = dict.fromkeys([*literal, *whole, *itertools.chain.from_iterable(map(_widened, literal)), *_WIDE])
+    patterns_of_subjects = [subject.pattern() for subject in SUBJECTS]
+    patterns = dict.fromkeys(
+        [*literal, *patterns_of_subjects, *itertools.chain.from_iterable(map(_widened, literal)), *_WIDE]
+    )
     return tuple((pattern, queue) for pattern in patterns for queue in _queues(pattern))
 
 
 async def refused_publications(bus: ProvisionedBus, user: str, subjects: Iterable[str]) -> set[str]:
-    """Which of these the server refuses to take from `user`."""
-    failed_attempts = {_key("publish", subject): subject for subject in subjects}
+    """Return the subjects on which the server refuses publications of `user`."""
+    attempted = {_key("publish", subject): subject for subject in subjects}
     async with Connection(bus, user) as connection:
-        for subject in failed_attempts.values():
+        for subject in attempted.values():
             await connection.client.publish(subject, b"")
-        return {failed_attempts[refusal] for refusal in await connection.refusals()}
+        return {attempted[refusal] for refusal in await connection.refusals()}
 
 
 async def refused_subscriptions(
     bus: ProvisionedBus, user: str, wanted: Iterable[tuple[str, str | None]]
 ) -> set[tuple[str, str | None]]:
-    """Which of these, each a pattern and its queue, the server refuses to give to `user`."""
-    failed_attempts = {_key("subscription", pattern, queue): (pattern, queue) for pattern, queue in wanted}
+    """Return the subscriptions (pattern, queue) that the server refuses to `user`."""
+    attempted = {_key("subscription", pattern, queue): (pattern, queue) for pattern, queue in wanted}
     async with Connection(bus, user) as connection:
-        for pattern, queue in failed_attempts.values():
+        for pattern, queue in attempted.values():
             await connection.client.subscribe(pattern, queue=queue or "")
-        return {failed_attempts[refusal] for refusal in await connection.refusals()}
+        return {attempted[refusal] for refusal in await connection.refusals()}
 
 
 @dataclass
 class Connection:
-    """One user's connection, and what the server refuses on it."""
+    """A user's connection, and what the server refuses on it."""
 
     bus: ProvisionedBus
     user: str
@@ -146,19 +148,19 @@ class Connection:
         self._refused.append(str(error))
 
     async def refusals(self) -> list[str]:
-        """All of them: the server answers a ping after every refusal of what came before it, and nats-py reads in order.
+        """Return all refusals: the server answers a ping after refusing what came before it, and nats-py reads in order.
 
         `flush` sends its ping ahead of what is still in the client's own buffer, so that has to be empty first.
         """
         while self.client.pending_data_size:
             await self.client.flush(timeout=60)
         await self.client.flush(timeout=60)
-        assert self.client.is_connected, f"the server turned {self.user} out: {self._refused[-1:]}"
+        assert self.client.is_connected, f"the server disconnected {self.user}: {self._refused[-1:]}"
         return self._refused
 
 
 def _key(kind: str, subject: str, queue: str | None = None) -> str:
-    """The server's words for a refusal, as nats-py passes them on: in lower case."""
+    """Return the server's error for a refusal as nats-py passes it on, in lower case."""
     in_queue = f' using queue "{queue}"' if queue else ""
     return f'nats: permissions violation for {kind} to "{subject}"{in_queue}'.lower()
 
@@ -183,7 +185,7 @@ def _buckets() -> Iterator[str]:
 
 
 def _widened(subject: str) -> Iterator[str]:
-    """The same with a wildcard in place of each token, and cut off at each token."""
+    """Return the subject with a wildcard in place of each token, and truncated at each token."""
     tokens = subject.split(".")
     for at in range(1, len(tokens)):
         yield ".".join([*tokens[:at], "*", *tokens[at + 1 :]])
@@ -191,7 +193,7 @@ def _widened(subject: str) -> Iterator[str]:
 
 
 def _queues(pattern: str) -> Iterator[str | None]:
-    """None, a wrong one, and the right one where the pattern is about a subject that has one."""
+    """Return None, a wrong queue, and the subject's own queue if it has one."""
     yield from (None, WRONG_QUEUE)
     about = ".".join(pattern.split(".")[2:4])
     yield from {subject.queue for subject in SUBJECTS if subject.name == about and subject.queue}

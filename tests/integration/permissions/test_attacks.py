@@ -1,4 +1,4 @@
-"""What somebody with one user's credentials might try on a bus that is in use, and what becomes of it."""
+"""Attacks with the credentials of one user on a bus in use."""
 
 import asyncio
 import json
@@ -13,13 +13,13 @@ from nats.js.api import StreamInfo
 from keyferry.contracts import topology
 from keyferry.contracts.permissions import permissions
 from keyferry.contracts.topology import BUCKETS, CONSUMERS, SERVICES, STREAMS, Role, inbox_prefix, role_of
-from tests.integration.permissions.attempts import CLIENTS, USERS, Connection
-from tests.integration.permissions.watching import watching
+from tests.integration.permissions.access import CLIENTS, USERS, Connection
+from tests.integration.permissions.watcher import watching
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 RESTRICTED = [user for user in USERS if user != Role.PROVISIONER]
 ALL_STREAMS = [*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)]
-CONTENT = b"what the owner has written"
+CONTENT = b"written by the owner"
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProvisionedBus]:
-    """One bus with something in every bucket; each test leaves streams and consumers as they are."""
+    """One bus with an entry in every bucket; each test leaves streams and consumers as they are."""
     async with provisioned_bus(tmp_path_factory.mktemp("bus"), internal_clients=CLIENTS) as found:
         for bucket in BUCKETS:
             async with found.client(bucket.owner) as owner:
@@ -41,18 +41,16 @@ async def streams(provisioner: Client) -> dict[str, StreamInfo]:
 
 
 def push_consumer(stream: str, destination: str) -> bytes:
-    """A consumer that would have the server publish everything of `stream` on `destination`."""
+    """A consumer that would make the server publish all of `stream` on `destination`."""
     config = {"deliver_subject": destination, "deliver_policy": "all", "ack_policy": "none", "name": "mine"}
     return json.dumps({"stream_name": stream, "config": config}).encode()
 
 
 @pytest.mark.parametrize("verb", ["CONSUMER.CREATE.{}.mine", "CONSUMER.CREATE.{}", "CONSUMER.DURABLE.CREATE.{}.mine"])
-async def test_nobody_has_the_server_deliver_to_another_subject(bus: ProvisionedBus, verb: str) -> None:
+async def test_no_user_makes_the_server_deliver_to_another_subject(bus: ProvisionedBus, verb: str) -> None:
     destination = "kf.v1.attempt.run.stolen"
     async with bus.client(Role.PROVISIONER) as provisioner:
-        stolen = await provisioner.subscribe(
-            destination
-        )  # the server delivers only where somebody listens to just this
+        stolen = await provisioner.subscribe(destination)  # the server delivers only where a subscriber exists
         for user in RESTRICTED:
             async with Connection(bus, user) as intruder:
                 for stream in ALL_STREAMS:
@@ -68,11 +66,11 @@ async def test_nobody_has_the_server_deliver_to_another_subject(bus: Provisioned
         subject = f"$JS.API.CONSUMER.CREATE.{BUCKETS[0].stream}.mine"
         made = await provisioner.request(subject, push_consumer(BUCKETS[0].stream, destination), timeout=30)
         assert b'"error"' not in made.data, made.data
-        assert (await stolen.next_msg(timeout=30)).data == CONTENT, "with the right to, it would have worked"
+        assert (await stolen.next_msg(timeout=30)).data == CONTENT, "with the right to create consumers it works"
         await provisioner.jetstream().delete_consumer(BUCKETS[0].stream, "mine")
 
 
-async def test_nobody_makes_a_stream_that_copies_another(bus: ProvisionedBus) -> None:
+async def test_no_user_creates_a_stream_that_copies_another(bus: ProvisionedBus) -> None:
     async with bus.client(Role.PROVISIONER) as provisioner:
         before = set(await streams(provisioner))
         for user in RESTRICTED:
@@ -85,7 +83,7 @@ async def test_nobody_makes_a_stream_that_copies_another(bus: ProvisionedBus) ->
 
 
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_a_bucket_is_read_by_its_readers_alone(bus: ProvisionedBus, user: str) -> None:
+async def test_only_its_readers_read_a_bucket(bus: ProvisionedBus, user: str) -> None:
     role = role_of(user)
     async with Connection(bus, user) as connection:
         answers = await connection.client.subscribe(f"{inbox_prefix(user)}.read.*")
@@ -101,7 +99,7 @@ async def test_a_bucket_is_read_by_its_readers_alone(bus: ProvisionedBus, user: 
         assert all(answer.data == CONTENT for answer in read)
 
 
-async def test_a_worker_reports_attempts_in_its_own_name_alone(bus: ProvisionedBus) -> None:
+async def test_a_worker_reports_attempts_only_under_its_own_name(bus: ProvisionedBus) -> None:
     async with bus.client(Role.PROVISIONER) as provisioner, Connection(bus, "provider-worker-1") as worker:
         before = (await streams(provisioner))["ATTEMPTS"].state.messages
         for name in ("provider-worker-2", "provider-worker-10", "stranger", "provider-worker-1.more"):
@@ -113,8 +111,8 @@ async def test_a_worker_reports_attempts_in_its_own_name_alone(bus: ProvisionedB
 
 
 @pytest.mark.parametrize("user", RESTRICTED)
-async def test_nobody_reads_anothers_inbox(bus: ProvisionedBus, user: str) -> None:
-    """Neither by its name nor by a pattern that covers it, alone or in a queue."""
+async def test_no_user_reads_the_inbox_of_another(bus: ProvisionedBus, user: str) -> None:
+    """Neither by its name nor by a pattern that covers it, with or without a queue."""
     others = [other for other in USERS if inbox_prefix(other) != inbox_prefix(user)]
     patterns = [f"{inbox_prefix(other)}.{rest}" for other in others for rest in (">", "*", "*.*", "token.1")]
     patterns += ["*.>", "*.*.*", "*.token.1", "_INBOX_c.>", "_INBOX_c.*.*.*.>", ">"]
@@ -138,7 +136,7 @@ async def test_nobody_reads_anothers_inbox(bus: ProvisionedBus, user: str) -> No
         assert stolen == []
 
 
-async def test_the_right_to_answer_is_used_up_by_the_answer(bus: ProvisionedBus) -> None:
+async def test_the_right_to_reply_is_good_for_one_reply(bus: ProvisionedBus) -> None:
     async with (
         watching(bus) as watcher,
         Connection(bus, Role.TENANT_DIRECTORY) as owner,
@@ -155,20 +153,22 @@ async def test_the_right_to_answer_is_used_up_by_the_answer(bus: ProvisionedBus)
             await question.respond(answer)
         assert len(await owner.refusals()) == 2
         await watcher.client.flush()
-        assert watcher.heard[inbox] == [b"first"]
+        assert watcher.received[inbox] == [b"first"]
 
 
-async def test_only_services_of_the_installation_speak_to_jetstream(bus: ProvisionedBus) -> None:
-    """The server sends what JetStream answers to whatever reply the asker names, streams and buckets included.
+async def test_only_services_may_send_requests_to_jetstream(bus: ProvisionedBus) -> None:
+    """The server sends JetStream's answers to any reply subject, streams and buckets included.
 
-    So who may ask JetStream anything must be trusted with that: no tenant's program and no person may.
+    So a user that may send requests to JetStream must be trusted with that: no tenant's program and no person is.
     """
     bucket = topology.CLIENT_TOKENS_VIEW
-    astray = topology.ATTEMPT_FINISHED.format(worker="provider-worker-1")
+    stream_subject = topology.ATTEMPT_FINISHED.format(worker="provider-worker-1")
     async with watching(bus) as watcher, Connection(bus, Role.INGRESS) as ingress:
         question = json.dumps({"last_by_subj": bucket.key_subject("acme")}).encode()
-        await ingress.client.publish(f"$JS.API.DIRECT.GET.{bucket.stream}", question, reply=astray)
-        assert await watcher.until_heard(astray) == CONTENT, "the server has begun to check replies: say so in the docs"
+        await ingress.client.publish(f"$JS.API.DIRECT.GET.{bucket.stream}", question, reply=stream_subject)
+        assert await watcher.wait_for_message(stream_subject) == CONTENT, (
+            "the server checks replies now: say so in the docs"
+        )
     for user in RESTRICTED:
         asks = any(right.startswith("$JS.") for right in permissions(user).publish)
         assert not asks or role_of(user) in SERVICES, user
