@@ -34,7 +34,7 @@ class EchoAnswer:
     answer: Answer
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the `chat.completion.chunk` JSON texts: role, one per token, finish, and usage if the caller asked for it."""
+        """Yield the `chat.completion.chunk` JSON texts: role, one per token, finish, and usage if requested."""
         yield self._chunk({"role": "assistant", "content": ""})
         for piece in self.pieces:
             yield self._chunk({"content": piece})

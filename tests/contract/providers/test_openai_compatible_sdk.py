@@ -1,6 +1,6 @@
 """Requests to OpenAI-compatible providers compared with those of the vendors' own SDKs.
 
-Both are sent to a server on loopback: the SDK called in the vendor's words, the adapter given OpenAI's. Paths, key headers and
+Both are sent to a server on loopback: the SDK with the vendor's parameters, the adapter with OpenAI's. Paths, key headers and
 bodies have to be the same, but for fields that SDKs add to say nothing.
 """
 
@@ -87,15 +87,15 @@ def adapter_request(
     return adapter_for(provider).request(run, json.dumps(body).encode())
 
 
-def assert_same(request: UpstreamRequest, received: ProviderRequest, *, says_nothing: JsonObject | None = None) -> None:
-    """`says_nothing` are fields of the SDK's body that ask for what happens anyway."""
+def assert_same(request: UpstreamRequest, received: ProviderRequest, *, neutral: JsonObject | None = None) -> None:
+    """`neutral` are fields of the SDK's body that ask for the default."""
     url = urlsplit(request.url)
     assert (url.path, url.query) == (received.path, received.query)
     assert isinstance(request.auth, HeaderAuth)
     headers = {name.lower(): value for name, value in received.headers.items()}
     assert headers[request.auth.name] == request.auth.prefix + KEY
     assert request.headers["content-type"] == headers["content-type"]
-    theirs = {name: value for name, value in received.body.items() if (says_nothing or {}).get(name, ...) != value}
+    theirs = {name: value for name, value in received.body.items() if (neutral or {}).get(name, ...) != value}
     assert json.loads(request.content) == theirs
 
 
@@ -128,11 +128,9 @@ SPOKEN_THROUGH_OPENAI = [
 def test_chat_matches_openais_sdk(upstream: Upstream, provider: str, body: JsonObject) -> None:
     with openai.OpenAI(base_url=upstream.base_url, api_key=KEY, max_retries=0) as client:
         client.chat.completions.create(**body)
-    # Ollama does what `auto` says and has no name for it.
-    says_nothing = {"tool_choice": "auto"} if provider == "ollama" else {}
-    assert_same(
-        adapter_request(provider, body, upstream.base_url), upstream.calls[-1].request, says_nothing=says_nothing
-    )
+    # Ollama behaves as with `auto` and has no field for it.
+    neutral = {"tool_choice": "auto"} if provider == "ollama" else {}
+    assert_same(adapter_request(provider, body, upstream.base_url), upstream.calls[-1].request, neutral=neutral)
 
 
 @pytest.mark.parametrize("provider", ["openai", "vllm", "ollama", "llamacpp", "openrouter"])

@@ -47,7 +47,7 @@ class ClaudeModel:
 
     @property
     def thinks_by_default(self) -> bool:
-        """Whether it thinks without being asked to."""
+        """Whether it thinks by default."""
         return self.version >= (5, 0) or self.family in ("fable", "mythos")
 
     @property

@@ -36,7 +36,7 @@ _FINISH = {
     "IMAGE_RECITATION": "content_filter",
 }
 """`Candidate.finishReason` -> OpenAI's finish reason. Any other means that the model ended by itself. That includes
-malformed calls, which leave the caller an answer without calls, paid for like any other; `native_finish_reason` tells
+malformed calls, which leave the caller an answer without calls, paid for like any other; `native_finish_reason` keeps
 them apart."""
 
 _METADATA = {

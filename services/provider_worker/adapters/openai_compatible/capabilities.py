@@ -56,7 +56,7 @@ class EmbeddingCapabilities:
     token_input: bool = True
     """Whether `input` may be token ids in place of text."""
     encoding_format: bool = True
-    """Whether it knows `encoding_format`; else it returns numbers, which are encoded for a caller who asked for base64."""
+    """Whether it knows `encoding_format`; else it returns numbers, which are encoded if base64 was requested."""
 
 
 NEUTRAL: Mapping[str, tuple[object, ...]] = MappingProxyType(

@@ -146,7 +146,7 @@ class ChunkRepairer:
             return None
 
     def _take_usage(self, chunk: JsonObject, choices: list[JsonObject]) -> bool:
-        """Keep a chunk's usage and leave in the chunk what the caller asked for; return whether the chunk changed."""
+        """Keep a chunk's usage and leave in the chunk what was requested; return whether the chunk changed."""
         usage, groq = chunk.get("usage"), chunk.get("x_groq")
         in_groq = isinstance(groq, dict) and groq.pop("usage", None)
         usage = usage or in_groq

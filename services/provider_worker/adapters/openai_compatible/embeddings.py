@@ -1,4 +1,4 @@
-"""Embeddings of OpenAI-compatible providers: the request, and the list in the encoding that the caller asked for.
+"""Embeddings of OpenAI-compatible providers: the request, and the list in the requested encoding.
 
 Source: the OpenAI API reference, `POST /v1/embeddings`. Base64 is that of little-endian 32-bit floats, the official
 SDK's default.
@@ -133,7 +133,7 @@ class EmbeddingReader(ObjectReader):
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
-        """Return the list, its bytes unchanged if it already is what the caller asked for."""
+        """Return the list, its bytes unchanged if it already is what was requested."""
         token_usage, usage_source, cost = usage_and_cost(read_usage(document.get("usage")))
         failure, changed = self._take(document)
         changed = changed or isinstance(document, RepairedObject)

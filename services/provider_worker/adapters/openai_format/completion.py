@@ -114,7 +114,7 @@ class ChunkWriter:
         self.write_delta(delta, reason)
 
     def write_end(self, usage: JsonObject | None, extra: JsonObject) -> None:
-        """Write the chunk without choices: usage if the caller asked for it, and the provider's other closing fields."""
+        """Write the chunk without choices: usage if requested, and the provider's other closing fields."""
         fields: JsonObject = dict(extra)
         if usage is not None and self._run.include_usage:
             fields["usage"] = usage

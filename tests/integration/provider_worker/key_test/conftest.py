@@ -1,4 +1,4 @@
-"""Servers for tests of keys that the vault asks for over the bus."""
+"""Servers for key tests that the vault requests over the bus."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

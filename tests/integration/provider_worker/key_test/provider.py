@@ -1,4 +1,4 @@
-"""A provider on loopback that answers each path as a test says, and a key to be tested with it."""
+"""A provider on loopback with scripted answers by path, and a key to test with it."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ def json_reply(body: str, status: str = "200 OK", *headers: str) -> bytes:
 
 
 def recorded_reply(case: Case) -> bytes:
-    """A recorded answer as it came, frame anew."""
+    """A recorded response, framed anew."""
     headers = [
         f"{name}: {value}" for name, value in case.headers.items() if name not in _FRAMING and value.isprintable()
     ]
@@ -80,7 +80,7 @@ def build_command(
 
 @asynccontextmanager
 async def key_tester(within_seconds: float = 30.0, timeouts: Timeouts = TIMEOUTS) -> AsyncIterator[KeyTester]:
-    """A checker that may call loopback."""
+    """Create a key tester that may call loopback."""
     client = UpstreamClient((ip_network("127.0.0.0/8"),))
     try:
         yield KeyTester(client, timeouts, within_seconds=within_seconds)

@@ -1,4 +1,4 @@
-"""The vault has a whole worker process test a key, over a bus with the deployed permissions."""
+"""The vault has a worker process test a key, over a bus with the deployed permissions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from services.provider_worker.settings import ProviderWorkerSettings
 from tests.integration.key_vault.vault_database import provider_key
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 from tests.integration.provider_worker.key_test.provider import KEY, json_reply, routes
-from tests.integration.provider_worker.key_test.test_checking import COMPLETION, LIST, REFUSED
+from tests.integration.provider_worker.key_test.test_tester import COMPLETION, LIST, REFUSED
 from tests.support.providers.raw_http_server import RawHttpServer, raw_http_server
 
 ASK_SECONDS = 20.0
@@ -135,7 +135,7 @@ async def test_a_rejected_key_is_invalid_and_tests_run_concurrently(
 
 
 async def test_a_key_not_delivered_for_a_test_is_rejected(on_bus: VaultOnBus, vault: Vault, tmp_path: Path) -> None:
-    """Forged, for a lease, over, or played again: no call is made."""
+    """Forged, for a lease, expired or replayed: no call is made."""
     async with worker_process(on_bus, tmp_path), raw_http_server(routes({"GET": LIST, "POST": COMPLETION})) as double:
         hostile: dict[str, dict[str, object]] = {
             "not signed by the vault": {"signer": on_bus.identities[1]},

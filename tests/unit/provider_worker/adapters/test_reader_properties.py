@@ -1,4 +1,4 @@
-"""What holds for Bedrock's and Cohere's readers for every body, however it is cut and whatever is in it."""
+"""Properties of Bedrock's and Cohere's readers that hold for every body, however it is cut."""
 
 import itertools
 import json
@@ -108,7 +108,7 @@ def outcome(
 
 
 def check(chunks: list[bytes], answer: Answer) -> None:
-    """What a worker relies on, for whatever came in."""
+    """Assert what the worker relies on for any input."""
     for chunk in chunks:
         assert b"\n" not in chunk
         assert isinstance(json.loads(chunk)["choices"], list)
@@ -169,7 +169,7 @@ def test_no_request_breaks_an_adapter(messages: list[object], fields: dict[str, 
 
 
 def content_or_refusal(adapter: Adapter, kind: RequestKind, body: bytes) -> bytes | str:
-    """What would be sent, or why nothing is: the only exception that an adapter may raise."""
+    """Return the content to send, or the rejection: the only exception that an adapter may raise."""
     try:
         return adapter.request(attempt(stream=False, kind=kind), body).content
     except RefusedByAdapter as refusal:

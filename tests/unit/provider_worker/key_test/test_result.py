@@ -1,4 +1,4 @@
-"""Every way in which the calls of a test can end, and what follows for the key."""
+"""Every way the calls of a key test can end, and the resulting state of the key."""
 
 from datetime import UTC, datetime
 

@@ -77,7 +77,7 @@ def read_complete(document: object, *, json_tool: str | None = None) -> tuple[Js
 
 
 def message(*content: JsonObject, stop_reason: str | None = "end_turn", **fields: object) -> JsonObject:
-    """A whole message."""
+    """A complete message."""
     return {
         "id": "msg_1",
         "type": "message",
@@ -111,14 +111,14 @@ def request_body(openai: JsonObject, *, model: str = "claude-haiku-4-5", drop: b
 def upstream_request(
     openai: JsonObject, *, model: str = "claude-haiku-4-5", drop: bool = False, stream: bool = False
 ) -> UpstreamRequest:
-    """The whole request for `openai`."""
+    """Return the complete request for `openai`."""
     fields = {"messages": [{"role": "user", "content": "hi"}]} | openai
     run = attempt_run(model=model, stream=stream, drop_unsupported=drop, provider="anthropic", base_url=None)
     return ADAPTER.request(run, json.dumps(fields).encode())
 
 
 def outcome_of(run: AttemptRun, body: bytes) -> UpstreamRequest | Failure:
-    """The request that the adapter makes of `body`, or why it refuses to."""
+    """Return the adapter's request for `body`, or its rejection."""
     try:
         return ADAPTER.request(run, body)
     except RefusedByAdapter as refusal:

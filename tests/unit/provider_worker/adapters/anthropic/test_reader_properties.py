@@ -1,4 +1,4 @@
-"""What holds for every body, however it is cut and whatever is in it."""
+"""Properties that hold for every body, however it is cut."""
 
 import itertools
 import json
@@ -106,7 +106,7 @@ def run(body: bytes, cuts: list[int], *, stream: bool, status: int = 200) -> tup
 
 
 def check(chunks: list[bytes], answer: Answer) -> None:
-    """What a worker relies on, for whatever came in."""
+    """Assert what the worker relies on for any input."""
     for position, chunk in enumerate(chunks):
         assert b"\n" not in chunk
         document = json.loads(chunk)
@@ -155,7 +155,7 @@ def test_no_json_breaks_a_reader(documents: list[object], status: int) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.dictionaries(FIELDS, DOCUMENTS, max_size=6), st.lists(DOCUMENTS, max_size=4), st.booleans())
 def test_no_request_breaks_the_adapter(document: dict[str, object], messages: list[object], drop: bool) -> None:
-    """Whatever a caller asks for becomes a request or a refusal that says something."""
+    """Assert that any request is translated, or rejected with a message."""
     hello = {"role": "user", "content": "hi"}
     body = json.dumps(document | {"messages": [hello, *messages]}).encode()
     outcome = outcome_of(attempt_run(model="claude-haiku-4-5", drop_unsupported=drop), body)

@@ -1,4 +1,4 @@
-"""The same request by Anthropic's own SDK, sent to a server on loopback, and by the adapter: both have to mean the same."""
+"""The same request by Anthropic's own SDK, sent to a server on loopback, and by the adapter, compared by meaning."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -186,7 +186,7 @@ PAIRS = {
             "max_tokens": 50,
         },
     ),
-    "no tool wanted": Pair(
+    "no tool call": Pair(
         {"tools": [OPENAI_WEATHER], "tool_choice": "none", "parallel_tool_calls": False, "max_tokens": 5},
         {"messages": QUESTION, "tools": [WEATHER], "tool_choice": {"type": "none"}, "max_tokens": 5},
     ),

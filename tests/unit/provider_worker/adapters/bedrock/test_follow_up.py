@@ -94,7 +94,7 @@ def test_signatures_of_other_families_have_their_own_format() -> None:
 
 
 def join(pieces: list[JsonObject]) -> JsonObject:
-    """The message that a client puts together: texts join, lists grow, tool calls join by their index."""
+    """Assemble the message as a client does: texts join, lists grow, tool calls join by their index."""
     message: JsonObject = {"content": ""}
     calls: dict[object, JsonObject] = {}
     details: list[object] = []

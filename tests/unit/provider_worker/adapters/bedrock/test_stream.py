@@ -48,7 +48,7 @@ def test_an_exception_before_the_first_token_delivers_nothing(
 
 @pytest.mark.parametrize(("name", "failure_class", "status"), EXCEPTIONS)
 def test_an_exception_mid_stream_ends_it(name: str, failure_class: FailureClass, status: int | None) -> None:
-    """Hand-made: what came before stands, what comes after is not read."""
+    """Hand-made: what came before is kept, what follows is not read."""
     chunks, answer = read(START, delta(0, text="Hel"), exception(name, {"message": "No."}), delta(0, text="lo"))
     assert deltas(chunks) == [{"role": "assistant", "content": "Hel"}]
     assert answer.failure is not None

@@ -14,7 +14,7 @@ REQUEST = UpstreamRequest("https://provider.test", {}, b"")
 
 
 def answer_of(*parts: dict[str, Any], finish: str | None = "STOP", **fields: Any) -> dict[str, Any]:
-    """A response with one candidate of these parts; `fields` stand beside the candidates."""
+    """A response with one candidate of these parts; `fields` are added beside the candidates."""
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(parts)}} if parts else {}
     if finish is not None:
         candidate["finishReason"] = finish

@@ -1,4 +1,4 @@
-"""What Google's own SDK sends to a server on loopback."""
+"""The requests of Google's own SDK, captured by a server on loopback."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ ANSWERS["streamGenerateContent"] = ANSWERS["generateContent"]
 def sdk_request(
     use: Callable[[genai.Client], object], *, vertex: bool = False, stream: bool = False
 ) -> ProviderRequest:
-    """The request that `use` makes with a client; raises what the SDK raises for what it will not send."""
+    """Return the request that `use` makes with a client; raises what the SDK raises."""
 
     def answer(received: ProviderRequest) -> Reply:
         body = json.dumps(ANSWERS[received.path.rpartition(":")[2]]).encode()

@@ -50,7 +50,7 @@ def read_complete(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def read_stream(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The message that a client puts together from a stream with one part per piece: strings join, lists grow."""
+    """Assemble the message of a stream with one part per piece: strings join, lists grow."""
     reader = GEMINI.reader(attempt_run(stream=True), NONE, 200, {})
     message: dict[str, Any] = {}
     for number, part in enumerate(parts):

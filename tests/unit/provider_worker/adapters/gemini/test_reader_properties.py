@@ -1,4 +1,4 @@
-"""What holds for every body, however it is cut and whatever is in it."""
+"""Properties that hold for every body, however it is cut."""
 
 import json
 

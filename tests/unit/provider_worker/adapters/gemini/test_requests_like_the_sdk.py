@@ -1,4 +1,4 @@
-"""The same request by Google's own SDK, sent to a server on loopback, and by the adapter: both have to mean the same."""
+"""The same request by Google's own SDK, sent to a server on loopback, and by the adapter, compared by meaning."""
 
 import base64
 import json
@@ -321,7 +321,7 @@ def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> Non
     ours = meaning(json.loads(request.content))
     theirs = meaning(received.body)
     if name == "Gemini's own fields" and vertex:
-        # The SDK completes the name of a cache by the client's own project; the adapter sends what it is given.
+        # The SDK completes the name of a cache with the client's project; the adapter sends it unchanged.
         theirs["cachedContent"] = "cachedContents/x"
     assert ours == theirs
     assert request.dropped == ()

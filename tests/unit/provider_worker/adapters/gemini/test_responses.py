@@ -217,7 +217,7 @@ def test_created_is_the_providers_time() -> None:
             {"promptTokenCount": 9, "cachedContentTokenCount": 8, "candidatesTokenCount": 2, "totalTokenCount": 11},
             TokenUsage(input=1, cached_read=8, output=2),
         ),
-        # Tokens of the total that stand nowhere else are hidden thinking.
+        # Tokens of the total that appear nowhere else are hidden thinking.
         ({"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 20}, TokenUsage(input=5, output=2, reasoning=13)),
         # Thoughts that the total does not count apart are among the candidates' tokens.
         (
@@ -294,7 +294,7 @@ def test_a_json_list_reads_like_an_event_stream(form: str) -> None:
     [
         (event({"error": {"code": 503, "status": "UNAVAILABLE"}}), "overloaded", Where.HTTP_200_BODY),
         (event(answer_of(TEXT, finish=None)) + event({"error": {"code": 500}}), "server", Where.MID_STREAM),
-        # An error between events that is no event itself.
+        # An error between events that is not an event itself.
         (
             event(answer_of(TEXT, finish=None)) + b'{\n "error": {\n  "code": 429,\n  "message": "slow down"\n }\n}\n',
             "rate_limit",

@@ -30,9 +30,9 @@ def ask(provider: str = "custom", *, drop: bool = False, **body: object) -> Upst
     return adapter_for(provider).request(run, json.dumps({"model": "e", "input": "hi", **body}).encode())
 
 
-def read_response(content: bytes, *, status: int = 200, given: object = "hi", encoding_format: object = None) -> Answer:
+def read_response(content: bytes, *, status: int = 200, value: object = "hi", encoding_format: object = None) -> Answer:
     run = attempt_run(model="e", kind=RequestKind.EMBEDDING)
-    reader = adapter_for("custom").reader(run, ask(input=given, encoding_format=encoding_format), status, {})
+    reader = adapter_for("custom").reader(run, ask(input=value, encoding_format=encoding_format), status, {})
     for at in range(0, len(content), 7):
         assert reader.feed(content[at : at + 7]) == []
     return reader.close()
@@ -59,15 +59,15 @@ def test_the_request_goes_out_byte_for_byte() -> None:
     assert request.url == "https://own.example/v1/embeddings"
 
 
-@pytest.mark.parametrize("given", ["hi", ["a", "b"], [1, 2, 3], [[1, 2], [3]]])
-def test_text_and_tokens_pass(given: object) -> None:
-    assert json.loads(ask(input=given).content)["input"] == given
+@pytest.mark.parametrize("value", ["hi", ["a", "b"], [1, 2, 3], [[1, 2], [3]]])
+def test_text_and_tokens_pass(value: object) -> None:
+    assert json.loads(ask(input=value).content)["input"] == value
 
 
-@pytest.mark.parametrize("given", ["", [], None, 3, [1, "a"], [[]], [[1], "a"], [1.5], [True], {"a": 1}])
-def test_other_input_is_rejected(given: object) -> None:
+@pytest.mark.parametrize("value", ["", [], None, 3, [1, "a"], [[]], [[1], "a"], [1.5], [True], {"a": 1}])
+def test_other_input_is_rejected(value: object) -> None:
     with pytest.raises(RefusedByAdapter) as caught:
-        ask(input=given)
+        ask(input=value)
     assert caught.value.failure.param == "input"
 
 
@@ -128,13 +128,13 @@ def test_both_encodings_hold_the_same_vector(numbers: list[float]) -> None:
 def test_rows_are_in_the_order_of_the_inputs() -> None:
     document = json.loads(embedding_list([1.0], [2.0], [3.0]))
     document["data"].reverse()
-    answer = read_response(json.dumps(document).encode(), given=["a", "b", "c"])
+    answer = read_response(json.dumps(document).encode(), value=["a", "b", "c"])
     rows = json.loads(answer.body)["data"]
     assert [(row["index"], row["embedding"]) for row in rows] == [(0, [1.0]), (1, [2.0]), (2, [3.0])]
 
 
 def test_missing_indices_objects_and_usage_are_filled_in() -> None:
-    answer = read_response(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', given=["a", "b"])
+    answer = read_response(b'{"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}', value=["a", "b"])
     assert json.loads(answer.body) == {
         "object": "list",
         "data": [

@@ -19,7 +19,7 @@ ELSEWHERE = "https://own.example/v1"
 
 def ask(
     provider: str,
-    given: JsonObject | None = None,
+    base: JsonObject | None = None,
     /,
     *,
     drop: bool = False,
@@ -27,7 +27,7 @@ def ask(
     base_url: str | None = None,
     **body: object,
 ) -> UpstreamRequest:
-    body = {**(given or {}), **body}
+    body = {**(base or {}), **body}
     default = None if PROVIDERS[provider].base_url else ELSEWHERE
     stream = body.get("stream") is True
     run = attempt_run(
@@ -46,9 +46,9 @@ def sent_body(request: UpstreamRequest) -> JsonObject:
     return document
 
 
-def refusal(provider: str, given: JsonObject | None = None, /, **body: object) -> str | None:
+def refusal(provider: str, base: JsonObject | None = None, /, **body: object) -> str | None:
     with pytest.raises(RefusedByAdapter) as caught:
-        ask(provider, {**(given or {}), **body})
+        ask(provider, {**(base or {}), **body})
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
     assert failure.param is not None

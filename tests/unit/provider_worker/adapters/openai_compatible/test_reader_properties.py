@@ -1,4 +1,4 @@
-"""What holds for every body, however it is cut and whatever is in it."""
+"""Properties that hold for every body, however it is cut."""
 
 import itertools
 import json
@@ -70,7 +70,7 @@ def run(
 
 
 def check(body: bytes, chunks: list[bytes], answer: Answer) -> None:
-    """What a worker relies on, for whatever came in."""
+    """Assert what the worker relies on for any input."""
     for chunk in chunks:
         assert b"\n" not in chunk
         document = json.loads(chunk)

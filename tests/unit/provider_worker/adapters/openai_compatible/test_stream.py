@@ -24,7 +24,7 @@ from tests.unit.provider_worker.adapters.openai_compatible.stream_bodies import 
 
 
 def sdk(chunks: list[JsonObject]) -> ChatCompletion:
-    """What OpenAI's own client puts together."""
+    """Return what OpenAI's own client assembles."""
     state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
     for chunk in chunks:
         state.handle_chunk(ChatCompletionChunk.model_validate(chunk))

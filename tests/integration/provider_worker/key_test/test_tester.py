@@ -1,4 +1,4 @@
-"""What a test says of a key, by what its provider answers: over real connections, with recorded answers where there are some."""
+"""The result of a key test by the provider's responses, over real connections, with recorded responses if available."""
 
 import asyncio
 from decimal import Decimal
@@ -49,7 +49,7 @@ def passed(check: KeyTest) -> list[bool | None]:
 
 
 def step_of(kinds: set[FailureClass]) -> list[Case]:
-    """Recorded errors by what the adapter of their provider makes of them; chats only, because a test makes none but chats."""
+    """Recorded errors by the adapter's failure class; chats only, because a key test makes only chats."""
     return [case for case in CASES if not case.endpoint.startswith("embed") and meaning(case) in kinds]
 
 
@@ -307,7 +307,7 @@ async def test_an_unreachable_or_silent_provider_does_not_make_a_key_invalid() -
 
 
 async def test_all_calls_share_one_deadline() -> None:
-    """Each piece of a list comes in time, and the list never ends."""
+    """Every piece of the list arrives in time, but the list never ends."""
 
     async def drips(call: Call) -> None:
         await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n[")
