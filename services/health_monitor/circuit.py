@@ -1,4 +1,4 @@
-"""Circuit breaker of a target: when it gets no requests, for how long, and why. Pure.
+"""Circuit breaker of a target: when it gets no requests, for how long, and why.
 
 closed -> open     enough attempts failed, or several in a row could not connect
 open -> open       a half-open probe failed: the circuit stays open twice as long
@@ -7,7 +7,7 @@ any -> cooling     the target asked for a pause (Retry-After), which is no failu
 cooling -> closed  the pause is over
 
 An open circuit is half-open once its `until` has passed: every reader of the entry may then send a probe, even if the monitor
-is down.
+is down. Pure.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Evaluates what one attempt proves about the health of its target. Pure.
+"""Evaluates what one attempt proves about the health of its target.
 
 Only the target's own behaviour counts. A rejected key, a rejected request, a caller who disconnects and a deadline that was
-too short prove nothing about it.
+too short prove nothing about it. Pure.
 """
 
 import re

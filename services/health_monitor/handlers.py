@@ -18,7 +18,7 @@ Clock = Callable[[], datetime]
 class Handlers:
     """Handlers of one process.
 
-    `changed` receives every change of a target's health and does not block. `clock` returns the time in UTC, `jitter` numbers
+    `on_change` receives every change of a target's health and does not block. `clock` returns the time in UTC, `jitter` numbers
     from 0 to 1. `hasty` as in `evidence.attempt_of`.
     """
 
@@ -26,13 +26,13 @@ class Handlers:
         self,
         registry: TargetHealthRegistry,
         *,
-        changed: Callable[[Health], None],
+        on_change: Callable[[Health], None],
         hasty: timedelta,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
         self._registry = registry
-        self._changed = changed
+        self._on_change = on_change
         self._hasty = hasty
         self._clock = clock
         self._jitter = jitter
@@ -62,4 +62,4 @@ class Handlers:
         for attempt in decode_attempts(message.subject, message.data, stored_at=stored_at, hasty=self._hasty):
             change = self._registry.record(attempt, now=now, jitter=self._jitter())
             if change is not None:
-                self._changed(change)
+                self._on_change(change)

@@ -57,7 +57,7 @@ class HealthPublisher:
         """Number of entries and events that are still to be published."""
         return len(self._unwritten) + len(self._events)
 
-    def changed(self, health: Health) -> None:
+    def enqueue(self, health: Health) -> None:
         """Publish a change soon. Never blocks; of more than 10,000 queued events the oldest are dropped."""
         self._unwritten[health.target.key] = health.target
         self._events.append(health)
@@ -123,7 +123,7 @@ class HealthPublisher:
 
     def _tick(self) -> None:
         for health in self._registry.tick(self._clock()):
-            self.changed(health)
+            self.enqueue(health)
 
     async def _restore_and_reconcile(self) -> None:
         """Restore the bucket's entries, close expired circuits, and mark the bucket as complete."""

@@ -1,7 +1,7 @@
-"""The registry of recently seen targets, with their windows, circuits and published entries. Pure.
+"""The registry of recently seen targets, with their windows, circuits and published entries.
 
 Memory is bounded: by the number of attempt ids, by the number of targets per owner, and by evicting closed targets that are no
-longer used.
+longer used. Pure.
 """
 
 from collections.abc import Container, Iterator, Mapping

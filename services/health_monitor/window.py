@@ -1,7 +1,7 @@
-"""Sliding windows over attempts, in bounded memory. Pure.
+"""Sliding windows over attempts, in bounded memory.
 
 Attempts arrive late and out of order, so each is counted at the time it ended. Counts are kept in buckets: a window ends with
-the current bucket, so it covers between its span less one bucket and its span.
+the current bucket, so it covers between its span less one bucket and its span. Pure.
 """
 
 import math

@@ -88,7 +88,7 @@ class EndpointDatabase:
         self.store = PostgresEndpointStore(self._engine)
         self._relay: Relay | None = None
 
-    def publishes(self) -> bool:
+    def is_publishing(self) -> bool:
         """Return whether changes reach the view."""
         return self._relay is not None and self._relay.synced
 
@@ -132,7 +132,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
 
     service.opens(start_decisions, decisions.stop)
     service.opens(endpoints.open, endpoints.close)
-    service.needs("publication of endpoints (PostgreSQL and NATS)", endpoints.publishes)
+    service.needs("publication of endpoints (PostgreSQL and NATS)", endpoints.is_publishing)
     data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {
@@ -141,7 +141,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         "provider_keys": str(len(data.keys)),
         "models": str(len(data.catalog)),
         "prices": data.prices.version,
-        "targets_resting": str(len(data.health)),
+        "targets_unhealthy": str(len(data.health)),
         "decisions_dropped": str(decisions.dropped),
     }
     return service

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 _PING_EVERY_SECONDS = 1.0
 _PING_TIMEOUT_SECONDS = 3.0
-_COMPLAIN_EVERY_SECONDS = 5.0
+_LOG_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 
 
@@ -43,7 +43,7 @@ class LedgerDatabase:
     def __init__(self, settings: LedgerSettings) -> None:
         self._engine = engine_for(settings)
         self._watch_task: asyncio.Task[None] | None = None
-        self._complained_at = 0.0
+        self._logged_at = 0.0
         self.store = LedgerStore(self._engine)
         self.usage = UsageStore(self._engine)
         self.audit = AuditStore(self._engine)
@@ -71,7 +71,7 @@ class LedgerDatabase:
             await asyncio.sleep(_PING_EVERY_SECONDS)
             self.reachable = await self._ping()
             if not self.reachable:
-                self._complain(asyncio.get_running_loop().time())
+                self._log_outage(asyncio.get_running_loop().time())
 
     async def _ping(self) -> bool:
         try:
@@ -81,9 +81,9 @@ class LedgerDatabase:
             return False
         return True
 
-    def _complain(self, now: float) -> None:
-        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
-            self._complained_at = now
+    def _log_outage(self, now: float) -> None:
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at = now
             _log.warning(
                 "PostgreSQL does not answer at %s: start it (`make up` does); attempts stay in their stream, nothing is lost",
                 f"{self._engine.url.host}:{self._engine.url.port}",

@@ -1,7 +1,7 @@
-"""The audit as one hash chain per tenant: the digest of every entry covers the entry before it. Pure.
+"""The audit as one hash chain per tenant: the digest of every entry covers the entry before it.
 
 A digest is SHA-256 over the framed position, the previous digest, and the event as JSON with sorted keys. The head of each chain
-is signed and stored apart from the table, so that truncation is detected as well as a changed, removed or moved entry.
+is signed and stored apart from the table, so that truncation is detected as well as a changed, removed or moved entry. Pure.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The price file, parsed strictly, and the list prices of the file and the price package behind it.
 
 Overrides of the reviewed file come first, each from its effective day on, and then the price package. The price version says
-which of them was used. A model without a price in either is unpriced; prices are never estimated.
+which of them was used. A model without a price in either is unpriced; prices are never estimated. Pure.
 """
 
 import tomllib

@@ -1,7 +1,7 @@
 """List prices from the community-maintained package `genai-prices`, converted to our tariffs.
 
 Only its data is used: the arithmetic is ours and exact, and tests compare it with the package's own. A price that cannot be
-represented exactly (more than six decimal places, beyond the noise of a binary fraction) is dropped.
+represented exactly (more than six decimal places, beyond the noise of a binary fraction) is dropped. Pure.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""The cost of tokens at one provider for one model: a rate per kind of token, which may depend on the prompt's length. Pure.
+"""The cost of tokens at one provider for one model: a rate per kind of token, which may depend on the prompt's length.
 
 Rates are whole numbers of 10^-12 dollars per token: prices per million tokens have at most six decimal places, so nothing is
-ever rounded.
+ever rounded. Pure.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,55 @@
+"""The router's management handlers refuse requests during a database outage."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.router.context import RoutingContext
+from services.router.handlers import ManagementHandlers
+
+
+class UnavailableStore:
+    """A store whose database does not answer."""
+
+    async def save(self, endpoint: Endpoint) -> None:
+        raise DatabaseUnavailable
+
+    async def remove(self, tenant: str, name: str) -> Endpoint | None:
+        raise DatabaseUnavailable
+
+    async def of_tenant(self, tenant: str) -> list[Endpoint]:
+        raise DatabaseUnavailable
+
+
+def context(tenant: str) -> RoutingContext:
+    return RoutingContext(Tenant(tenant=tenant, name="Acme", tier=Tier.FREE), [], datetime(2026, 3, 1, tzinfo=UTC))
+
+
+HANDLERS = ManagementHandlers(UnavailableStore(), context)
+SAVE = SaveEndpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"])
+
+
+@pytest.mark.parametrize(
+    ("request_", "consequence"),
+    [
+        (lambda: HANDLERS.save_endpoint(SAVE), "unknown whether the change was made"),
+        (
+            lambda: HANDLERS.remove_endpoint(RemoveEndpoint(tenant="acme", name="lab")),
+            "unknown whether the change was made",
+        ),
+        (lambda: HANDLERS.list_endpoints(ListEndpoints(tenant="acme")), "try again in a moment"),
+    ],
+    ids=["save", "remove", "list"],
+)
+async def test_a_database_outage_is_a_refusal_with_its_consequence(
+    request_: Callable[[], Awaitable[object]], consequence: str
+) -> None:
+    with pytest.raises(Refused, match=consequence) as refused:
+        await request_()
+    assert refused.value.code is ErrorCode.UNAVAILABLE
