@@ -52,4 +52,4 @@ async def test_a_database_outage_is_a_refusal_with_its_consequence(
 ) -> None:
     with pytest.raises(Refused, match=consequence) as refused:
         await request_()
-    assert refused.value.code is ErrorCode.UNAVAILABLE
+    assert refused.value.refusal.code is ErrorCode.UNAVAILABLE
