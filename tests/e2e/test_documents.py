@@ -78,7 +78,7 @@ EXPECTED = {
     "docs/guides/keys.md": [
         "created globex", "(OpenAI, main, sk-proj-", "): valid", "reachable", "accepted", "has credit", "gpt-4o-mini answers",
         "the key works (valid", '"content": "Hello from the account"', "chosen: openai", "the key works", "LABEL", "main",
-        "tested key_", "spare", "changed key_", "production", "disabled", "enabled", "$80", "its own keys only pay",
+        "tested key_", "spare", "changed key_", "production", "disabled", "enabled", "$80", "requests use its own keys only",
         "requests use its own keys, then the platform's", "rotated key_", "reverted key_",
         "OpenAI requests continue with globex's own production", "platform has no provider keys",
         "data keys are encrypted under k1", "all of them can be decrypted", "are encrypted under k2",
@@ -96,7 +96,7 @@ EXPECTED = {
     ],
     "docs/guides/troubleshooting.md": ["all tables are current"],
     "shared/README.md": [
-        "kf.v1.chat.request.acme", "Hello over the bus Usage(", "Hello over the bus", "Usage: keyferry", "tenant-directory",
+        "kf.v1.chat.request.acme", "Hello over the bus CompletionUsage(", "Hello over the bus", "Usage: keyferry", "tenant-directory",
     ],
 }  # fmt: skip
 """Expected output, in this order."""
