@@ -96,7 +96,8 @@ EXPECTED = {
     ],
     "docs/guides/troubleshooting.md": ["all tables are current"],
     "shared/README.md": [
-        "kf.v1.chat.request.acme", "Hello over the bus CompletionUsage(", "Hello over the bus", "Usage: keyferry", "tenant-directory",
+        "kf.v1.chat.request.acme", "Hello over the bus CompletionUsage(", "Hello over the bus", "Usage: keyferry",
+        "tenant-directory",
     ],
 }  # fmt: skip
 """Expected output, in this order."""

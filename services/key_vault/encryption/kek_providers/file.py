@@ -154,10 +154,10 @@ def _write(file: Path, text: str) -> None:
     draft = file.with_name(f".{file.name}.new")
     draft.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
@@ -170,14 +170,14 @@ def _write(file: Path, text: str) -> None:
 
 def _read(file: Path) -> str:
     try:
-        with file.open() as opened:
-            mode = os.fstat(opened.fileno()).st_mode
+        with file.open() as stream:
+            mode = os.fstat(stream.fileno()).st_mode
             if mode & _OTHERS:
                 raise SettingsError(
                     f"the keyring {file} is accessible to others than its owner (mode {stat.S_IMODE(mode):04o}):"
                     f" `chmod 600 {file}`, and rotate the KEK if anybody may have read it"
                 )
-            return opened.read()
+            return stream.read()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read the keyring {file}: {type(error).__name__}") from None
 
