@@ -1,4 +1,4 @@
-"""The three holders of KEKs, each with what its administrator does: make a new primary key, lose one, go away."""
+"""The three KEK providers with their administrators, who add, lose and disconnect KEKs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,19 +22,19 @@ REGION, KEY_NAME = "eu-central-1", "keyferry"
 
 
 class Administrator(Protocol):
-    """Who looks after a holder."""
+    """Administers a KEK provider."""
 
     def connect(self) -> KekProvider:
         """Another process of the vault."""
 
     def renew(self) -> None:
-        """Make a new primary KEK; the former ones still unwrap."""
+        """Create a new primary KEK; the former ones still decrypt."""
 
     def lose(self, name: str) -> None:
         """Make the KEK of that name unusable."""
 
     def go_away(self) -> None:
-        """Make the holder unreachable, where it can be."""
+        """Make the KEK provider unreachable, where that is possible."""
 
 
 class FileAdministrator:
@@ -63,7 +63,7 @@ class FileAdministrator:
 
 
 class KmsAdministrator:
-    """Has an AWS account in memory. Its primary key is what an alias points at."""
+    """Administers an in-memory AWS account; an alias points at the primary key."""
 
     ALIAS = "alias/keyferry"
 
@@ -92,7 +92,7 @@ class KmsAdministrator:
 
 
 class TransitAdministrator:
-    """Has the transit engine's token."""
+    """Administers a transit engine."""
 
     def __init__(self, double: TransitDouble, token_file: Path) -> None:
         self._double = double
@@ -116,7 +116,7 @@ class TransitAdministrator:
 
 @contextmanager
 def administrator(holder: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Administrator]:
-    """The administrator of a holder by its name: `file`, `aws_kms` or `vault_transit`."""
+    """Return the administrator of a KEK provider by its name: `file`, `aws_kms` or `vault_transit`."""
     if holder == "file":
         yield FileAdministrator(directory / "keks")
     elif holder == "aws_kms":

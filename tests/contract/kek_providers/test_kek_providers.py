@@ -1,4 +1,4 @@
-"""What every holder of KEKs does alike."""
+"""The behaviour that every KEK provider shares."""
 
 import os
 import re
@@ -28,13 +28,13 @@ async def connected(admin: Administrator) -> KekProvider:
     return keys
 
 
-async def test_a_data_key_comes_back_from_another_process(admin: Administrator) -> None:
+async def test_data_key_is_decrypted_by_another_process(admin: Administrator) -> None:
     blob = await (await connected(admin)).encrypt(DATA_KEY, CONTEXT)
     assert await (await connected(admin)).decrypt(blob, CONTEXT) == DATA_KEY
     assert DATA_KEY not in blob
 
 
-async def test_a_blob_names_the_kek_that_is_primary(admin: Administrator) -> None:
+async def test_blob_names_the_primary_kek(admin: Administrator) -> None:
     keys = await connected(admin)
     described = keys.describe()
     assert described.names[0] == described.primary
@@ -42,7 +42,7 @@ async def test_a_blob_names_the_kek_that_is_primary(admin: Administrator) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(CONTEXT))
-async def test_a_data_key_is_bound_to_every_part_of_its_context(admin: Administrator, name: str) -> None:
+async def test_data_key_is_bound_to_every_part_of_its_context(admin: Administrator, name: str) -> None:
     keys = await connected(admin)
     blob = await keys.encrypt(DATA_KEY, CONTEXT)
     with pytest.raises(Undecryptable):
@@ -53,7 +53,7 @@ async def test_a_data_key_is_bound_to_every_part_of_its_context(admin: Administr
         await keys.decrypt(blob, {other: value for other, value in CONTEXT.items() if other != name})
 
 
-async def test_nothing_but_a_whole_unchanged_blob_is_unwrapped(admin: Administrator) -> None:
+async def test_only_an_unchanged_blob_is_decrypted(admin: Administrator) -> None:
     keys = await connected(admin)
     blob = await keys.encrypt(DATA_KEY, CONTEXT)
     damaged = [b"", b"\x01", b"\x02" + blob[1:], blob[:-1], blob[:5], blob + b"\x00", os.urandom(len(blob))]
@@ -63,7 +63,7 @@ async def test_nothing_but_a_whole_unchanged_blob_is_unwrapped(admin: Administra
             await keys.decrypt(data, CONTEXT)
 
 
-async def test_a_new_kek_wraps_and_the_former_one_still_unwraps(admin: Administrator) -> None:
+async def test_new_kek_encrypts_and_the_former_one_still_decrypts(admin: Administrator) -> None:
     keys = await connected(admin)
     before = await keys.encrypt(DATA_KEY, CONTEXT)
     admin.renew()
@@ -73,7 +73,7 @@ async def test_a_new_kek_wraps_and_the_former_one_still_unwraps(admin: Administr
     assert await keys.decrypt(before, CONTEXT) == await keys.decrypt(after, CONTEXT) == DATA_KEY
 
 
-async def test_rewrapping_moves_a_data_key_to_the_new_kek(admin: Administrator) -> None:
+async def test_re_encryption_moves_a_data_key_to_the_new_kek(admin: Administrator) -> None:
     keys = await connected(admin)
     old = await keys.encrypt(DATA_KEY, CONTEXT)
     admin.renew()
@@ -87,14 +87,14 @@ async def test_rewrapping_moves_a_data_key_to_the_new_kek(admin: Administrator) 
         await fresh.decrypt(old, CONTEXT)
 
 
-async def test_a_process_that_has_not_heard_of_the_new_kek_unwraps_all_the_same(admin: Administrator) -> None:
+async def test_process_without_the_new_kek_loads_it_on_demand(admin: Administrator) -> None:
     behind = await connected(admin)
     admin.renew()
     blob = await (await connected(admin)).encrypt(DATA_KEY, CONTEXT)
     assert await behind.decrypt(blob, CONTEXT) == DATA_KEY
 
 
-async def test_a_missing_kek_is_named(admin: Administrator) -> None:
+async def test_missing_kek_is_named(admin: Administrator) -> None:
     keys = await connected(admin)
     blob = await keys.encrypt(DATA_KEY, CONTEXT)
     name = keys.name_of(blob)
@@ -107,7 +107,7 @@ async def test_a_missing_kek_is_named(admin: Administrator) -> None:
         assert caught.value.name == name
 
 
-async def test_another_holders_blob_is_said_to_be_one(admin: Administrator, tmp_path: Path) -> None:
+async def test_blob_of_another_kek_provider_is_named(admin: Administrator, tmp_path: Path) -> None:
     keys = await connected(admin)
     blob = await keys.encrypt(DATA_KEY, CONTEXT)
     held_by = keys.describe().provider.encode()
@@ -115,7 +115,7 @@ async def test_another_holders_blob_is_said_to_be_one(admin: Administrator, tmp_
         await keys.decrypt(blob.replace(held_by, b"x" * len(held_by), 1), CONTEXT)
 
 
-async def test_a_holder_that_is_away_says_nothing_about_the_data_key(admin: Administrator) -> None:
+async def test_unavailable_kek_provider_raises_kek_unavailable(admin: Administrator) -> None:
     keys = await connected(admin)
     blob = await keys.encrypt(DATA_KEY, CONTEXT)
     admin.renew()

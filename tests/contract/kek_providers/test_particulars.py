@@ -1,4 +1,4 @@
-"""What is particular to one holder of KEKs: bad files, missing libraries, calls that must not be made."""
+"""The behaviour of single KEK providers: bad files, missing libraries, calls that must not be made."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_the_first_line_is_primary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o660, 0o644])
-def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+def test_keyring_accessible_to_others_is_rejected(tmp_path: Path, mode: int) -> None:
     file = tmp_path / "keks"
     write_keyring(file, GOOD)
     file.chmod(mode)
@@ -51,26 +51,24 @@ def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> Non
         (("odd " + "+" * 43,), "not base64url"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_refused_with_the_line(
-    tmp_path: Path, lines: tuple[str, ...], detail: str
-) -> None:
+def test_malformed_keyring_is_rejected_with_the_line(tmp_path: Path, lines: tuple[str, ...], detail: str) -> None:
     with pytest.raises(SettingsError, match=detail) as caught:
         keyring(tmp_path, *lines)
     assert GOOD.split()[1] not in str(caught.value)
 
 
-def test_no_file_is_refused(tmp_path: Path) -> None:
+def test_missing_keyring_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot read the keyring"):
         FileKeyring(tmp_path / "nothing")
 
 
-async def test_another_key_of_the_same_name_is_said_to_be_one(tmp_path: Path) -> None:
+async def test_another_kek_of_the_same_name_is_named(tmp_path: Path) -> None:
     blob = await keyring(tmp_path, keyring_line("same")).encrypt(bytes(32), CONTEXT)
     with pytest.raises(Exception, match="another key of the same name"):
         await keyring(tmp_path, keyring_line("same")).decrypt(blob, CONTEXT)
 
 
-async def test_a_keyring_that_was_spoiled_leaves_what_is_known(tmp_path: Path) -> None:
+async def test_malformed_keyring_leaves_the_loaded_keks(tmp_path: Path) -> None:
     keys = keyring(tmp_path, GOOD)
     blob = await keys.encrypt(bytes(32), CONTEXT)
     write_keyring(tmp_path / "keks", "spoiled")
@@ -79,7 +77,7 @@ async def test_a_keyring_that_was_spoiled_leaves_what_is_known(tmp_path: Path) -
     assert await keys.decrypt(blob, CONTEXT) == bytes(32)
 
 
-async def test_a_keyring_in_the_environment_works_except_in_production() -> None:
+async def test_environment_keyring_works_except_in_production() -> None:
     variables = {"KEYFERRY_KEKS": GOOD}
     keys = environment_keyring(variables)
     assert await keys.decrypt(await keys.encrypt(bytes(32), CONTEXT), CONTEXT) == bytes(32)
@@ -89,9 +87,7 @@ async def test_a_keyring_in_the_environment_works_except_in_production() -> None
     assert GOOD.split()[1] not in str(caught.value)
 
 
-def test_a_library_that_is_not_installed_is_named_with_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for library in ("boto3", "hvac"):
         monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SettingsError, match="need boto3: install the extra `aws-kms`"):
@@ -100,7 +96,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
         vault_transit.connect("http://127.0.0.1:1", KEY_NAME, tmp_path / "token")
 
 
-async def test_a_kms_key_that_does_not_exist_is_a_mistake_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_kms_key_raises_a_settings_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with mock_aws():
         KmsAdministrator(monkeypatch)
         keys = aws_kms.connect("00000000-0000-0000-0000-000000000000", region="eu-central-1")
@@ -108,7 +104,7 @@ async def test_a_kms_key_that_does_not_exist_is_a_mistake_of_the_settings(monkey
             await keys.refresh()
 
 
-def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kms_needs_a_region(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
@@ -116,7 +112,7 @@ def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         aws_kms.connect("alias/keyferry")
 
 
-async def test_a_transit_key_that_does_not_exist_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
+async def test_unknown_transit_key_raises_a_settings_error(tmp_path: Path) -> None:
     with transit_double() as double:
         TransitAdministrator(double, tmp_path / "token")
         keys = vault_transit.connect(double.url, "unknown", tmp_path / "token")
@@ -124,7 +120,7 @@ async def test_a_transit_key_that_does_not_exist_is_a_mistake_of_the_settings(tm
             await keys.refresh()
 
 
-async def test_the_token_is_read_again_when_an_agent_has_renewed_it(tmp_path: Path) -> None:
+async def test_renewed_token_is_read_again(tmp_path: Path) -> None:
     with transit_double() as double:
         keys = TransitAdministrator(double, tmp_path / "token").connect()
         blob = await keys.encrypt(bytes(32), CONTEXT)
@@ -135,7 +131,7 @@ async def test_the_token_is_read_again_when_an_agent_has_renewed_it(tmp_path: Pa
         assert await keys.decrypt(blob, CONTEXT) == bytes(32)
 
 
-async def test_the_engines_rewrap_is_not_used_since_it_drops_the_associated_data(tmp_path: Path) -> None:
+async def test_engines_own_re_encryption_is_not_used_as_it_drops_associated_data(tmp_path: Path) -> None:
     with transit_double() as double:
         admin = TransitAdministrator(double, tmp_path / "token")
         keys = admin.connect()

@@ -1,4 +1,4 @@
-"""Which holders make a new primary KEK for the vault, and what those that do leave behind."""
+"""Which KEK providers create a new primary KEK, and with what effects."""
 
 import stat
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ DATA_KEY = bytes(range(32))
 
 
 @pytest.mark.parametrize("holder", ["file", "vault_transit"])
-async def test_a_new_kek_is_primary_here_and_in_other_processes(
+async def test_new_kek_is_primary_in_every_process(
     holder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with administrator(holder, tmp_path, monkeypatch) as admin:
@@ -39,7 +39,7 @@ async def test_a_new_kek_is_primary_here_and_in_other_processes(
         assert await other.decrypt(after, CONTEXT) == await other.decrypt(before, CONTEXT) == DATA_KEY
 
 
-async def test_a_keyring_keeps_its_other_lines_and_its_mode_and_names_the_new_one_after_the_day(tmp_path: Path) -> None:
+async def test_new_keyring_line_is_named_by_date_and_the_rest_stays(tmp_path: Path) -> None:
     file = tmp_path / "keks"
     write_keyring(file, "# the company's", keyring_line("k1"))
     before = file.read_text()
@@ -54,7 +54,7 @@ async def test_a_keyring_keeps_its_other_lines_and_its_mode_and_names_the_new_on
     assert len(set(secrets)) == 4
 
 
-async def test_a_keyring_is_replaced_where_its_link_points(tmp_path: Path) -> None:
+async def test_symlinked_keyring_is_replaced_at_its_target(tmp_path: Path) -> None:
     real, link = tmp_path / "elsewhere" / "keys", tmp_path / "keks"
     real.parent.mkdir()
     write_keyring(real, keyring_line("k1"))
@@ -64,24 +64,24 @@ async def test_a_keyring_is_replaced_where_its_link_points(tmp_path: Path) -> No
     assert FileKeyring(real).describe().primary == "k-2026-03-14"
 
 
-async def test_a_keyring_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path) -> None:
+async def test_keyring_that_cannot_be_replaced_stays_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "keks"
     write_keyring(file, keyring_line("k1"))
     keys, before = FileKeyring(file), file.read_text()
-    (tmp_path / ".keks.new").mkdir()  # in the way of whoever writes, whatever user that is
+    (tmp_path / ".keks.new").mkdir()  # blocks the write for any user
     with pytest.raises(CannotRenew, match="cannot be written"):
         await keys.renew(NOW)
     assert (file.read_text(), keys.describe().primary) == (before, "k1")
 
 
-async def test_the_environment_is_not_written(tmp_path: Path) -> None:
+async def test_environment_keyring_cannot_renew(tmp_path: Path) -> None:
     keys = environment_keyring({"KEYFERRY_KEKS": keyring_line("k1")})
     assert "cannot write" in ((await keys.check_renewal()).obstacle or "")
     with pytest.raises(CannotRenew):
         await keys.renew(NOW)
 
 
-async def test_a_transit_engine_that_lets_nobody_rotate_and_one_that_is_away(tmp_path: Path) -> None:
+async def test_forbidden_and_unavailable_transit_rotation_are_distinguished(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     with transit_double() as double:
         token_file.write_text(double.token)
@@ -99,7 +99,7 @@ async def test_a_transit_engine_that_lets_nobody_rotate_and_one_that_is_away(tmp
         assert keys.describe().names == (f"{KEY_NAME}:v1",), "neither made anything"
 
 
-async def test_aws_kms_is_to_rotate_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kms_reports_its_own_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with administrator("aws_kms", tmp_path, monkeypatch) as admin:
         keys = admin.connect()
         await keys.refresh()

@@ -1,4 +1,4 @@
-"""The double of the transit engine, held against the client that people use with the real one."""
+"""The transit double, tested with the client library for the real engine."""
 
 import base64
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def transit(double: TransitDouble) -> Iterator["hvac.api.secrets_engines.Transit
     client.adapter.close()
 
 
-def test_what_is_encrypted_decrypts_with_the_same_associated_data(transit: "hvac.api.secrets_engines.Transit") -> None:
+def test_ciphertext_decrypts_with_the_same_associated_data(transit: "hvac.api.secrets_engines.Transit") -> None:
     ciphertext = transit.encrypt_data("keyferry", PLAINTEXT, associated_data=TENANT)["data"]["ciphertext"]
     assert ciphertext.startswith("vault:v1:")
     assert transit.decrypt_data("keyferry", ciphertext, associated_data=TENANT)["data"]["plaintext"] == PLAINTEXT
@@ -41,7 +41,7 @@ def test_what_is_encrypted_decrypts_with_the_same_associated_data(transit: "hvac
             transit.decrypt_data("keyferry", ciphertext, associated_data=data)
 
 
-def test_a_rotation_makes_a_version_and_keeps_the_former_ones(transit: "hvac.api.secrets_engines.Transit") -> None:
+def test_rotation_adds_a_version_and_keeps_the_former_ones(transit: "hvac.api.secrets_engines.Transit") -> None:
     old = transit.encrypt_data("keyferry", PLAINTEXT)["data"]["ciphertext"]
     transit.rotate_key("keyferry")
     facts = transit.read_key("keyferry")["data"]
@@ -54,13 +54,13 @@ def test_a_rotation_makes_a_version_and_keeps_the_former_ones(transit: "hvac.api
         transit.decrypt_data("keyferry", old)
 
 
-def test_what_has_associated_data_is_not_rewrapped(transit: "hvac.api.secrets_engines.Transit") -> None:
+def test_engine_does_not_re_encrypt_with_associated_data(transit: "hvac.api.secrets_engines.Transit") -> None:
     ciphertext = transit.encrypt_data("keyferry", PLAINTEXT, associated_data=TENANT)["data"]["ciphertext"]
     with pytest.raises(InvalidRequest, match="message authentication failed"):
         transit.rewrap_data("keyferry", ciphertext)
 
 
-def test_a_key_that_is_not_there_is_refused_as_the_engine_refuses_it(
+def test_missing_key_is_refused_as_the_engine_does(
     transit: "hvac.api.secrets_engines.Transit",
 ) -> None:
     with pytest.raises(InvalidRequest, match="encryption key not found"):
@@ -75,7 +75,7 @@ def test_a_key_that_is_not_there_is_refused_as_the_engine_refuses_it(
         transit.read_key("keyferry")
 
 
-def test_who_may_not_is_told_so(double: TransitDouble) -> None:
+def test_forbidden_call_is_refused(double: TransitDouble) -> None:
     client = hvac.Client(url=double.url, token="hvs.another")
     with pytest.raises(Forbidden, match="permission denied"):
         client.secrets.transit.read_key("keyferry")

@@ -1,4 +1,4 @@
-"""A double of the transit engine of HashiCorp Vault and OpenBao: the calls the vault makes, and those an administrator makes.
+"""A test double of the transit engine of HashiCorp Vault and OpenBao, for the vault's and an administrator's calls.
 
 Faithful where it matters here, by the API's documentation and the engine's source: associated data are authenticated, `rewrap`
 takes none, versions below `min_decryption_version` do not decrypt, errors are `{"errors": […]}` with the engine's statuses.
@@ -128,7 +128,7 @@ def transit_double() -> Iterator[TransitDouble]:
     """The double on a loopback port."""
     double = TransitDouble()
 
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         """HTTP in front of the double."""
 
         def _serve(self) -> None:
@@ -151,7 +151,7 @@ def transit_double() -> Iterator[TransitDouble]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's own name
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     double.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

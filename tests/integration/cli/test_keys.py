@@ -26,7 +26,7 @@ from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANT_LIST, R
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import Ran, keyferry, operator_of
-from tests.integration.key_vault.keys.test_lifecycle import now_is
+from tests.integration.key_vault.keys.test_lifecycle import wait_for_key
 from tests.integration.key_vault.vault_service import (
     KeyFiles,
     VaultService,
@@ -249,8 +249,8 @@ async def test_ages_and_credit_are_listed(scene: Scene) -> None:
 
     async with scene.vault_service.operator() as operator:
         (marked,) = [key for key in await operator.keys() if key.label != "young"]
-        await now_is(operator, marked, "it is old", lambda key: key.rotation_due)
-        await now_is(operator, marked, "its credit is low", lambda key: key.credit_low)
+        await wait_for_key(operator, marked, "it is old", lambda key: key.rotation_due)
+        await wait_for_key(operator, marked, "its credit is low", lambda key: key.credit_low)
     ran = await scene.run("keys", "list", "--tenant", "acme")
     assert ran.status == 0, ran.err
     heads, old, young = [re.split(r" {2,}", line.strip()) for line in ran.out.splitlines()]

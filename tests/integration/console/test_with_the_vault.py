@@ -54,7 +54,7 @@ async def face(around: VaultService, tmp_path: Path) -> AsyncIterator[Console]:
         yield found
 
 
-def told(response: httpx.Response) -> str:
+def error_message(response: httpx.Response) -> str:
     return str(response.json()["error"]["message"])
 
 
@@ -70,7 +70,7 @@ async def test_the_life_of_a_key(around: VaultService, worker: Worker, face: Con
 
     again = await face.client.post(ACME, json=body)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
-    assert added.json()["key_id"] in told(again)
+    assert added.json()["key_id"] in error_message(again)
     assert (await face.client.post(OWN, json=body)).status_code == 201, "the platform is another tenant"
 
     apply_edit = await face.client.patch(one, json={"label": "main", "monthly_limit_usd": None})
@@ -136,7 +136,7 @@ async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Cons
     worker.says = lambda _: rejected()
     refused = await face.client.post(ACME, json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "refused")
-    assert "does not accept this key" in told(refused)
+    assert "does not accept this key" in error_message(refused)
     trial = {name: body[name] for name in ("provider", "key")}
     failed_attempts = await face.client.post(f"{ACME}/test", json=trial)
     assert (failed_attempts.status_code, failed_attempts.json()["result"]) == (200, "invalid")
@@ -146,10 +146,10 @@ async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Cons
     assert (await face.client.post(ACME, json={**body, "save_untested": True})).json()["status"] == "untested"
     tier = await face.client.post("/api/v1/ops/tenants/free/provider-keys", json=body)
     assert tier.status_code == 409
-    assert "has no provider keys of its own" in told(tier)
+    assert "has no provider keys of its own" in error_message(tier)
     nobody = await face.client.post("/api/v1/ops/tenants/nobody/provider-keys", json=body)
     assert nobody.status_code == 404
-    assert "there is no tenant nobody" in told(nobody)
+    assert "there is no tenant nobody" in error_message(nobody)
 
 
 async def test_another_intake_key_than_the_pinned_one_gets_nothing(

@@ -1,4 +1,4 @@
-"""The vault's tables with a real PostgreSQL, and provider keys to put into them."""
+"""The vault's tables on a real PostgreSQL, and provider keys to store."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -38,7 +38,7 @@ FINGERPRINT_KEY = bytes(range(32))
 
 
 TABLES = ("data_keys", "provider_keys", "key_records", "workers", "lease_nonces", "spend", "event_outbox", "outbox")
-"""In an order in which they can be filled."""
+"""In an order that satisfies the foreign keys."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,16 @@ class VaultDatabase:
         return await self.encryption.decrypt(key, record)
 
     def rows(self, query: str) -> list[dict[str, object]]:
-        """What a query answers, past the store."""
+        """Run a query without the stores."""
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
             return connection.execute(query.encode()).fetchall()
 
     def dump(self) -> dict[str, bytes]:
-        """The contents of every table, as a backup has them."""
+        """Return the contents of every table, like a backup."""
         return {table: b"".join(self._copied_out(table)) for table in TABLES}
 
     def restore(self, dump: Mapping[str, bytes], *tables: str) -> None:
-        """Put tables back as a backup has them; all of them where none is named."""
+        """Restore tables from a backup; all of them by default."""
         with psycopg.connect(self.url) as connection:
             for table in reversed(tables or TABLES):
                 connection.execute(f"DELETE FROM key_vault.{table}".encode())
@@ -132,14 +132,14 @@ class VaultDatabase:
                 yield bytes(row)
 
     def execute(self, statement: str, *values: object) -> None:
-        """Meddle with the tables."""
+        """Execute a statement without the stores."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement.encode(), values)
 
 
 @asynccontextmanager
 async def running_vault(directory: Path) -> AsyncIterator[VaultDatabase]:
-    """A vault on a database of its own."""
+    """Migrate a new database and yield a vault on it."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, directory / "database", services=["key_vault"])
     url = url_files["key_vault"].read_text()
@@ -154,12 +154,12 @@ async def running_vault(directory: Path) -> AsyncIterator[VaultDatabase]:
 
 
 def keyring_line(name: str) -> str:
-    """A fresh KEK as a line of a keyring."""
+    """Return a new KEK as a keyring line."""
     return f"{name} {to_base64(secrets.token_bytes(32))}"
 
 
 def write_keyring(file: Path, *lines: str) -> None:
-    """A keyring of these lines, the first one primary; for its owner only."""
+    """Write a keyring with mode 0600, the first line primary."""
     draft = file.with_name(f"{file.name}.draft")
     draft.touch(mode=0o600)
     draft.write_text("".join(f"{line}\n" for line in lines))
@@ -167,7 +167,7 @@ def write_keyring(file: Path, *lines: str) -> None:
 
 
 def provider_key(tenant: str, *, fingerprint: str = "", **changes: object) -> ProviderKey:
-    """A valid key of `tenant`."""
+    """Return a valid key of `tenant`."""
     key = ProviderKey(
         key_id=ids.new(ids.PROVIDER_KEY),
         tenant=tenant,
@@ -186,5 +186,5 @@ def provider_key(tenant: str, *, fingerprint: str = "", **changes: object) -> Pr
 
 
 def act(action: str, key: ProviderKey) -> Act:
-    """What the operator does with a key."""
+    """Return an act of the operator on a key."""
     return Act(actor="operator", action=action, tenant=key.tenant, target=key.key_id)

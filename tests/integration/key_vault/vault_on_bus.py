@@ -1,4 +1,4 @@
-"""The on_bus of a key from the vault's tables to a worker, over a real bus and out of a real PostgreSQL."""
+"""The vault's leases over a real bus and a real PostgreSQL, with workers."""
 
 import secrets
 import time
@@ -54,8 +54,8 @@ class VaultOnBus:
     def enrolled(self) -> EnrolledWorkers:
         return EnrolledWorkers({worker_id(slot): key.public_key() for slot, key in self.identities.items()})
 
-    def delivery(self, bus: Bus, vault: VaultDatabase | None = None) -> LeaseService:
-        """A replica's delivery, that knows nothing but what is in the tables."""
+    def lease_service(self, bus: Bus, vault: VaultDatabase | None = None) -> LeaseService:
+        """Return a replica's lease service, with an empty cache."""
         chosen = vault or self.vault
         return LeaseService(
             chosen.stores.database,
@@ -68,7 +68,7 @@ class VaultOnBus:
 
     @asynccontextmanager
     async def connected(self, role: Role, slot: int = 1) -> AsyncIterator[Bus]:
-        """A user of the bus."""
+        """Connect a user of the bus."""
         user = worker_id(slot) if role is Role.PROVIDER_WORKER else role.value
         settings = ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(user), slot=slot)
         bus = Bus(role, settings)
@@ -80,9 +80,9 @@ class VaultOnBus:
 
     @asynccontextmanager
     async def vault_process(self) -> AsyncIterator["VaultProcess"]:
-        """A replica of the vault that answers workers."""
+        """Run a replica of the vault that answers workers."""
         async with self.connected(Role.KEY_VAULT) as bus:
-            delivery = self.delivery(bus)
+            delivery = self.lease_service(bus)
             bus.respond(WORKER_REGISTER, delivery.register)
             bus.subscribe(KEY_LEASE, delivery.on_lease)
             await bus.broker.start()
@@ -93,7 +93,7 @@ class VaultOnBus:
 
     @asynccontextmanager
     async def worker(self, slot: int = 1, *, register: bool = True) -> AsyncIterator["WorkerEnd"]:
-        """A worker's connection with a short-lived key of its own."""
+        """Connect a worker with a short-lived key of its own."""
         async with self.connected(Role.PROVIDER_WORKER, slot) as bus:
             worker = WorkerEnd(bus, self.identities[slot], self.signer)
             if register:
@@ -101,20 +101,20 @@ class VaultOnBus:
             yield worker
 
     async def add(self, secret: Secret, tenant: str = "acme", **changes: Any) -> ProviderKey:
-        """Store a key as the service does, and have the view say so."""
+        """Store a key as the service does."""
         key = provider_key(tenant, fingerprint=self.vault.encryption.fingerprint(tenant, secret), **changes)
         sealed = await self.vault.encryption.encrypt(key, secret)
         await self.vault.stores.keys.insert(key, sealed, act("key.add", key), "A key was added.")
         return key
 
     async def publish_view(self) -> None:
-        """What the vault's relay would do."""
+        """Publish the view as the vault's relay does."""
         async with self.bus.client(Role.KEY_VAULT) as client:
             contents = await self.vault.stores.keys.view_contents()
             await ViewWriter(client, PROVIDER_KEYS_VIEW).reconcile(contents[PROVIDER_KEYS_VIEW.name])
 
     def audited(self, action: str = "key.lease") -> list[UncountedAuditEvent]:
-        """What is committed for the audit, in order."""
+        """Return the committed audit events, in order."""
         rows = self.vault.rows("SELECT * FROM key_vault.event_outbox ORDER BY 1")
         found = [next(bytes(value) for value in row.values() if isinstance(value, bytes | memoryview)) for row in rows]
         events = [UncountedAuditEvent.decode(data) for data in found if "event_id" in orjson.loads(data)]
@@ -123,14 +123,14 @@ class VaultOnBus:
 
 @dataclass(frozen=True)
 class VaultProcess:
-    """A vault that answers workers, and nobody else."""
+    """A vault replica that answers workers only."""
 
     bus: Bus
     delivery: LeaseService
 
 
 class WorkerEnd:
-    """What a worker says and hears."""
+    """A worker's requests."""
 
     def __init__(self, bus: Bus, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey) -> None:
         self.bus = bus

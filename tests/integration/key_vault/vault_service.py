@@ -1,4 +1,4 @@
-"""A key vault with real servers, and what stands around it: tenants, an operator, and a worker that tests keys as it is told."""
+"""A whole vault on real servers, with tenants, an operator, and a worker whose test results are scripted."""
 
 import asyncio
 import json
@@ -105,7 +105,7 @@ class KeyFiles:
 
 @dataclass
 class VaultService:
-    """The servers of one test, and the files that open them."""
+    """A vault's servers, files and settings."""
 
     bus: ProvisionedBus
     database_url_file: Path
@@ -128,7 +128,7 @@ class VaultService:
 
     @asynccontextmanager
     async def vault(self, **changes: object) -> AsyncIterator[Service]:
-        """A vault in this process, from ready to drained."""
+        """Run a vault in this process, from ready to drained."""
         await self.publish_tenants()
         service = create_app(self.settings(**changes))
         life = asyncio.create_task(service.run())
@@ -144,7 +144,7 @@ class VaultService:
             await asyncio.wait_for(life, PATIENCE_SECONDS)
 
     async def publish_tenants(self, tiers: Mapping[str, Tier] = TIERS) -> None:
-        """What the tenant directory would say."""
+        """Publish tenants as the tenant directory does."""
         known = {name: Tenant(tenant=name, name=name.title(), tier=tier) for name, tier in tiers.items()}
         known[PLATFORM_TENANT] = Tenant(tenant=PLATFORM_TENANT, name="Platform", tier=Tier.ENTERPRISE)
         async with self.bus.client(Role.TENANT_DIRECTORY) as client:
@@ -176,7 +176,7 @@ class VaultService:
 
     @asynccontextmanager
     async def worker(self, *, register: bool = True) -> AsyncIterator["Worker"]:
-        """A provider worker that is registered and tests keys as it is told."""
+        """Connect a registered provider worker with scripted test results."""
         seed = self.bus.seed_file(WORKER)
         bus = Bus(Role.PROVIDER_WORKER, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=seed, slot=1))
         await bus.connect()
@@ -188,14 +188,14 @@ class VaultService:
             await bus.broker.stop()
 
     async def entry(self, name: str) -> bytes:
-        """What a router sees of a key, once it does."""
+        """Wait for a key's entry in the view and return it."""
         async with self.bus.client(Role.ROUTER) as client, asyncio.timeout(PATIENCE_SECONDS):
             while (entry := (await snapshot(client, PROVIDER_KEYS_VIEW))[0].get(name)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return entry
 
     async def audited(self) -> list[AuditEvent]:
-        """What the ledger is told of what was committed until now and not read before."""
+        """Return the audit events that were committed until now and not read before."""
         await self._published()
         async with self.bus.client(Role.USAGE_LEDGER) as client:
             jetstream = client.jetstream()
@@ -233,7 +233,7 @@ class VaultService:
 
 
 async def _until_it_answers(vault_service: VaultService) -> None:
-    """A service that is ready subscribes a moment later."""
+    """Wait until the service, which subscribes shortly after it is ready, answers."""
     async with vault_service.operator() as operator:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
@@ -245,7 +245,7 @@ async def _until_it_answers(vault_service: VaultService) -> None:
 
 
 class Operator:
-    """Whoever holds the operator's credentials."""
+    """A client with the operator's credentials."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -261,7 +261,7 @@ class Operator:
         base_url: str | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> str:
-        """The key, sealed as the command line does it."""
+        """Seal a key as the command line does."""
         intake = await self.ask(INTAKE_KEY_GET, GetIntakeKey())
         address = key_address(
             provider,
@@ -282,7 +282,7 @@ class Operator:
 
 
 class Worker:
-    """A worker's part in a key's test: it opens what the vault sealed to it, and answers what the test says."""
+    """A worker that opens keys sealed to it, and returns scripted test results."""
 
     def __init__(self, bus: Bus, files: KeyFiles) -> None:
         self.bus = bus
@@ -290,7 +290,7 @@ class Worker:
         self._private = X25519PrivateKey.generate()
         self.tested: list[tuple[Secret, RunKeyTest]] = []
         self.says: Callable[[Secret], KeyTest | None] = lambda _: valid()
-        """By key; null refuses to test it."""
+        """The result by key; null to refuse."""
 
     async def start(self, *, register: bool) -> None:
         await self.bus.client.subscribe(KEY_TEST_RUN.format(worker=WORKER), cb=self._on_check)
@@ -319,14 +319,14 @@ class Worker:
         await message.respond(said.encode() if said is not None else refusal_reply(refusal))
 
 
-def check(verdict: KeyTestResult, failure: FailureClass | None, *passed: bool | None) -> KeyTest:
-    """A test with these steps."""
+def check(result: KeyTestResult, failure: FailureClass | None, *passed: bool | None) -> KeyTest:
+    """Return a test with these steps."""
     steps = [
-        StepResult(step=step, passed=how, duration_ms=None if how is None else 5, detail="as the test plays it")
+        StepResult(step=step, passed=how, duration_ms=None if how is None else 5, detail="scripted")
         for step, how in zip(KeyTestStep, (*passed, None, None, None, None)[:4], strict=True)
     ]
     return KeyTest(
-        result=verdict, steps=steps, failure_class=failure, duration_ms=15, tested_at=datetime.now(UTC), models=[]
+        result=result, steps=steps, failure_class=failure, duration_ms=15, tested_at=datetime.now(UTC), models=[]
     )
 
 
@@ -347,7 +347,7 @@ def unreachable() -> KeyTest:
 
 
 async def eventually(what: str, condition: Callable[[], object]) -> None:
-    """Return when `condition()` holds. Raises AssertionError naming `what` when it never does."""
+    """Wait until `condition()` holds. Raises AssertionError naming `what` if it never does."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for

@@ -49,7 +49,7 @@ def refusals(vault: VaultDatabase, table: str) -> list[str]:
     return said
 
 
-async def test_what_the_server_says_of_a_refused_row_holds_no_key(vault: VaultDatabase) -> None:
+async def test_database_errors_contain_no_key(vault: VaultDatabase) -> None:
     said = {table: refusals(vault, table) for table in TABLES}
     for table in ("provider_keys", "key_records", "data_keys", "event_outbox", "lease_nonces"):
         assert any("Failing row contains" in detail for detail in said[table]), table
@@ -57,7 +57,7 @@ async def test_what_the_server_says_of_a_refused_row_holds_no_key(vault: VaultDa
     assert SEARCHER.sightings(emissions) == []
 
 
-def test_a_key_that_was_stored_as_it_is_would_be_said() -> None:
+def test_database_error_would_contain_a_plaintext_key() -> None:
     """The negative case, with a table that nobody would make."""
     url = shared_postgres().new_database().reveal().replace("postgresql+psycopg", "postgresql")
     with psycopg.connect(url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""A vault, a worker and a key for tests of sealed delivery."""
+"""A vault, a worker and a key for tests of delivery."""
 
 import secrets
 
@@ -66,7 +66,7 @@ def new_nonce() -> str:
 def delivered(
     to: Process, asked: LeaseKey, *, signer: Ed25519PrivateKey = VAULT, purpose: Purpose = Purpose.LEASE
 ) -> SealedKey:
-    """The vault's answer to what was asked."""
+    """Return the vault's delivery for a request."""
     return seal_to_worker(
         KEY,
         signer,

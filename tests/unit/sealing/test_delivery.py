@@ -1,4 +1,4 @@
-"""A sealed key opens at the process it was sealed to, for what it was sealed for, and only as the vault signed it."""
+"""A delivery opens only at its process, for its purpose, and as the vault signed it."""
 
 import pickle
 import random
@@ -52,7 +52,7 @@ def changed(sealed: SealedKey, name: str) -> SealedKey:
     return sealed.model_copy(update={name: CHANGES[name](sealed)})
 
 
-def test_the_worker_that_asked_opens_it() -> None:
+def test_requesting_worker_opens_the_key() -> None:
     process = Process()
     asked = process.asks()
     sealed = delivered(process, asked)
@@ -67,14 +67,14 @@ def test_every_field_of_a_delivery_is_covered() -> None:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_of_any_field_is_seen(name: str) -> None:
+def test_change_of_any_field_is_detected(name: str) -> None:
     process = Process()
     sealed = changed(delivered(process, process.asks()), name)
     with pytest.raises(InvalidDelivery):
         open_sealed(sealed, process.recipient, Purpose.LEASE)
 
 
-def test_ten_thousand_foreign_or_changed_deliveries_open_nowhere() -> None:
+def test_ten_thousand_foreign_or_changed_deliveries_are_rejected() -> None:
     opened, sealed, others = 0, [], [Process("provider-worker-2"), Process(instance_id="boot_2"), Process()]
     process = Process()
     for _ in range(20):
@@ -114,15 +114,15 @@ def test_without_binding_and_signature_the_changes_pass(name: str, monkeypatch: 
     assert opens(changed(delivered(process, process.asks()), name), process.recipient)
 
 
-def test_nobody_but_the_vault_delivers() -> None:
-    """Anyone on the bus can seal to a worker's public key: an attacker's own key must not be taken for the tenant's."""
+def test_delivery_not_signed_by_the_vault_is_rejected() -> None:
+    """Anyone on the bus can seal to a worker's public key, but an attacker's key must not be accepted."""
     process = Process()
     forged = delivered(process, process.asks(), signer=Ed25519PrivateKey.generate())
     with pytest.raises(InvalidDelivery, match="not signed by the vault"):
         open_sealed(forged, process.recipient, Purpose.LEASE)
 
 
-def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
+def test_delivery_is_bound_to_its_purpose() -> None:
     process = Process()
     for made, used in ((Purpose.KEY_TEST, Purpose.LEASE), (Purpose.LEASE, Purpose.KEY_TEST)):
         sealed = delivered(process, process.asks(), purpose=made)
@@ -132,7 +132,7 @@ def test_a_delivery_for_a_test_is_none_for_an_attempt() -> None:
 
 
 @pytest.mark.parametrize("name", ["instance_id", "tenant", "owner", "provider", "key_id", "origin", "nonce"])
-def test_an_answer_to_another_question_is_refused(name: str) -> None:
+def test_delivery_for_another_request_is_rejected(name: str) -> None:
     process = Process()
     asked = process.asks()
     with pytest.raises(InvalidDelivery, match=name):
@@ -140,7 +140,7 @@ def test_an_answer_to_another_question_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("valid_ms", [-1, 0, MAX_LEASE_MS + 1])
-def test_a_lease_that_is_over_or_too_long_is_refused(valid_ms: int) -> None:
+def test_expired_or_too_long_lease_is_rejected(valid_ms: int) -> None:
     process = Process()
     asked = process.asks()
     sealed = seal_to_worker(
@@ -157,7 +157,7 @@ def test_a_lease_that_is_over_or_too_long_is_refused(valid_ms: int) -> None:
         check_delivery(sealed, asked)
 
 
-def test_the_key_before_the_last_still_opens_while_it_is_kept() -> None:
+def test_former_private_key_still_opens_while_kept() -> None:
     process = Process()
     sealed = delivered(process, process.asks())
     fresh = X25519PrivateKey.generate()
@@ -194,13 +194,13 @@ def leased() -> LeasedKey:
         "https://api.openai.com/",
     ],
 )
-def test_a_key_says_itself_to_its_own_origin_only(origin: str) -> None:
+def test_key_is_released_for_its_own_origin_only(origin: str) -> None:
     with pytest.raises(OriginMismatch, match="belongs to https://api") as refused:
         leased().for_origin(origin)
     assert "canary" not in str(refused.value)
 
 
-def test_a_leased_key_cannot_be_printed_or_pickled() -> None:
+def test_leased_key_cannot_be_printed_or_pickled() -> None:
     key = leased()
     assert "canary" not in f"{key!r} {key} {[key]}"
     with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""A key that is sealed for one tenant, provider and origin is none for any other, and none for another vault."""
+"""A sealed key opens only for its tenant, provider, origin and vault."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -21,27 +21,27 @@ FOREIGN = [
 ]
 
 
-def test_the_vault_opens_what_was_sealed_for_it() -> None:
+def test_vault_opens_a_sealed_key() -> None:
     opener = IntakeOpener(X25519PrivateKey.generate())
     assert opener.open(seal_key(opener.intake_key.public_key, *ADDRESS, KEY), *ADDRESS) == KEY
 
 
 @pytest.mark.parametrize("address", FOREIGN)
-def test_it_opens_for_nothing_else(address: tuple[str, str, str]) -> None:
+def test_sealed_key_opens_for_nothing_else(address: tuple[str, str, str]) -> None:
     opener = IntakeOpener(X25519PrivateKey.generate())
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
     with pytest.raises(InvalidSealedKey, match="another tenant, provider or address"):
         opener.open(sealed, *address)
 
 
-def test_without_the_binding_it_would_open_for_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_binding_it_opens_for_any_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "frame", lambda context, suite, *address: b"")
     opener = IntakeOpener(X25519PrivateKey.generate())
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
     assert [opener.open(sealed, *address) for address in FOREIGN] == [KEY] * len(FOREIGN)
 
 
-def test_another_vault_and_a_changed_byte_open_nothing() -> None:
+def test_other_vault_or_changed_byte_opens_nothing() -> None:
     opener = IntakeOpener(X25519PrivateKey.generate())
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
     with pytest.raises(InvalidSealedKey):
@@ -54,13 +54,13 @@ def test_another_vault_and_a_changed_byte_open_nothing() -> None:
 
 
 @pytest.mark.parametrize("sealed", ["", "AAAA", "sk-proj-0123456789", "nö", "A" * 4000])
-def test_what_is_not_sealed_at_all_is_refused_without_repeating_it(sealed: str) -> None:
+def test_unsealed_text_is_rejected_without_repeating_it(sealed: str) -> None:
     with pytest.raises(InvalidSealedKey) as refused:
         IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
     assert not sealed or sealed not in str(refused.value)
 
 
-def test_the_fingerprint_stands_for_suite_and_key() -> None:
+def test_fingerprint_covers_suite_and_key() -> None:
     given = IntakeOpener(X25519PrivateKey.generate()).intake_key
     assert given.fingerprint == fingerprint(given.suite, given.public_key)
     assert given.fingerprint != fingerprint("another", given.public_key)
@@ -68,7 +68,7 @@ def test_the_fingerprint_stands_for_suite_and_key() -> None:
     assert len(given.fingerprint) == 64
 
 
-def test_an_unknown_suite_seals_nothing() -> None:
+def test_unknown_suite_is_rejected() -> None:
     given = IntakeOpener(X25519PrivateKey.generate()).intake_key
     with pytest.raises(UnknownSuite):
         seal_key(given.public_key, *ADDRESS, KEY, suite="rot13")

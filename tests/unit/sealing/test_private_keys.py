@@ -1,4 +1,4 @@
-"""Key files are read strictly, and what is wrong with one is said without repeating it."""
+"""Key files are parsed strictly, and errors do not repeat them."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,7 +15,7 @@ from keyferry.sealing.private_keys import (
 )
 
 
-def test_a_key_comes_back_from_its_file() -> None:
+def test_key_file_round_trip() -> None:
     signer, opener = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
     assert signing_key(private_key_text(signer)).private_bytes_raw() == signer.private_bytes_raw()
     assert opening_key(private_key_text(opener)).private_bytes_raw() == opener.private_bytes_raw()
@@ -25,7 +25,7 @@ def test_a_key_comes_back_from_its_file() -> None:
 @pytest.mark.parametrize(
     "text", ["", "AAAA", "not a key", "A" * 44, "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"]
 )
-def test_what_is_no_key_is_refused(text: str) -> None:
+def test_malformed_key_is_rejected(text: str) -> None:
     with pytest.raises(BadKeyFile) as refused:
         signing_key(Secret(text))
     assert not text or text not in str(refused.value)

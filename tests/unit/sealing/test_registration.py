@@ -1,4 +1,4 @@
-"""A worker's public key is believed when the identity that its slot was enrolled with has signed it, and for an hour."""
+"""A worker's public key is valid for an hour if its slot's enrolled identity signed it."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,7 +29,7 @@ def verified(changed: WorkerRegistration) -> None:
     verify(changed, IDENTITY.public_key(), NOW)
 
 
-def test_what_the_enrolled_identity_signed_is_believed() -> None:
+def test_registration_signed_by_the_enrolled_identity_is_valid() -> None:
     verified(registration())
     verified(registration(NOW + 1))
     verified(registration(NOW + MAX_VALID_MS + MAX_SKEW_MS))
@@ -46,12 +46,12 @@ def test_what_the_enrolled_identity_signed_is_believed() -> None:
         {"worker_id": "provider-worker-1boot_1", "instance_id": ""},
     ],
 )
-def test_a_change_of_anything_breaks_the_signature(change: dict[str, object]) -> None:
+def test_any_change_breaks_the_signature(change: dict[str, object]) -> None:
     with pytest.raises(BadRegistration):
         verified(registration().model_copy(update=change))
 
 
-def test_another_identity_is_refused() -> None:
+def test_another_identity_is_rejected() -> None:
     with pytest.raises(BadRegistration, match="not signed by the identity key it was enrolled with"):
         verified(registration(identity=Ed25519PrivateKey.generate()))
 
@@ -65,15 +65,15 @@ def test_no_flipped_bit_of_a_signature_passes() -> None:
             verified(good.model_copy(update={"signature": to_base64(changed)}))
 
 
-def test_clocks_that_disagree_are_said_to() -> None:
+def test_clock_skew_is_named() -> None:
     with pytest.raises(BadRegistration, match=r"ended 5000 ms ago.*clocks .* agree"):
         verified(registration(NOW - 5000))
     with pytest.raises(BadRegistration, match=r"3610001 ms, and 3600000 are allowed.*clocks"):
         verified(registration(NOW + MAX_VALID_MS + MAX_SKEW_MS + 1))
 
 
-def test_a_signature_over_something_else_is_none() -> None:
-    """Whoever makes the identity key sign other bytes, a server's nonce for one, gets no registration out of it."""
+def test_signature_over_other_bytes_is_no_registration() -> None:
+    """Making the identity key sign other bytes, such as a server's nonce, yields no registration."""
     good = registration()
     for other in (
         b"",

@@ -1,4 +1,4 @@
-"""What seals keys is HPKE as RFC 9180 says: another implementation opens ours and we open its, and the vectors come out."""
+"""Sealing is HPKE as in RFC 9180: it interoperates with another implementation and passes the test vectors."""
 
 import secrets
 
@@ -36,7 +36,7 @@ VECTOR_PLAINTEXT = b"Beauty is truth, truth beauty"
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_the_vectors_of_the_rfc_open(name: str) -> None:
+def test_rfc_vectors_open(name: str) -> None:
     # The vectors have additional data, which the public interface has no place for: the same code underneath takes it.
     chosen, private, enc, ciphertext = VECTORS[name]
     key = X25519PrivateKey.from_private_bytes(bytes.fromhex(private))
@@ -45,7 +45,7 @@ def test_the_vectors_of_the_rfc_open(name: str) -> None:
     assert opened == VECTOR_PLAINTEXT
 
 
-def test_what_we_seal_opens_elsewhere() -> None:
+def test_another_implementation_opens_our_seals() -> None:
     for _ in range(ROUNDS):
         key, info, text = (
             X25519PrivateKey.generate(),
@@ -60,7 +60,7 @@ def test_what_we_seal_opens_elsewhere() -> None:
             THEIRS.create_recipient_context(enc, theirs, info + b"!").open(ciphertext)
 
 
-def test_what_is_sealed_elsewhere_opens_here() -> None:
+def test_we_open_another_implementations_seals() -> None:
     for _ in range(ROUNDS):
         key, info, text = (
             X25519PrivateKey.generate(),
@@ -72,8 +72,8 @@ def test_what_is_sealed_elsewhere_opens_here() -> None:
         assert unseal(DEFAULT_SUITE, key, info, enc + ciphertext) == text
 
 
-def test_another_suite_does_not_pass_for_ours() -> None:
-    """That the agreement above is not one that any suite would reach."""
+def test_another_suite_does_not_interoperate() -> None:
+    """The negative case: other suites do not interoperate."""
     key = X25519PrivateKey.generate()
     other = CipherSuite.new(KEMId.DHKEM_X25519_HKDF_SHA256, KDFId.HKDF_SHA256, AEADId.CHACHA20_POLY1305)
     enc, sender = other.create_sender_context(KEMKey.from_pyca_cryptography_key(key.public_key()), b"info")
@@ -83,12 +83,12 @@ def test_another_suite_does_not_pass_for_ours() -> None:
 
 
 @pytest.mark.parametrize("sealed", [b"", b"\0" * 31, b"\0" * 80, b"\xff" * 48])
-def test_what_is_no_seal_at_all_says_only_that_it_does_not_open(sealed: bytes) -> None:
+def test_malformed_seal_says_only_that_it_does_not_open(sealed: bytes) -> None:
     with pytest.raises(CannotOpen):
         unseal(DEFAULT_SUITE, X25519PrivateKey.generate(), b"info", sealed)
 
 
-def test_an_unknown_suite_is_named() -> None:
+def test_unknown_suite_is_named() -> None:
     with pytest.raises(UnknownSuite, match=r"'rot13'.*x25519-hkdf-sha256-aes-256-gcm"):
         seal("rot13", b"\1" * 32, b"", b"")
     with pytest.raises(UnknownSuite, match="rot13"):

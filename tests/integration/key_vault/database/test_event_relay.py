@@ -1,4 +1,4 @@
-"""Events from the tables to their streams: in order, once, whatever stops in between."""
+"""Relay of events from the tables to their streams: in order and once, whatever fails in between."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -55,7 +55,7 @@ def waiting(vault: VaultDatabase) -> int:
 
 
 async def stored(bus: ProvisionedBus, stream: str) -> list[bytes]:
-    """Everything in a stream, in order."""
+    """Return everything in a stream, in order."""
     async with bus.client(Role.PROVISIONER) as client:
         jetstream = client.jetstream()
         last = (await jetstream.stream_info(stream)).state.last_seq
@@ -73,7 +73,7 @@ def numbers(vault: VaultDatabase) -> list[object]:
 
 @asynccontextmanager
 async def outliving(bus: ProvisionedBus) -> AsyncIterator[Client]:
-    """The vault's connection, that waits for a server that is away."""
+    """Connect as the vault, waiting for an unavailable server."""
     client = await nats.connect(
         bus.nats_url,
         nkeys_seed_str=bus.seed_file(Role.KEY_VAULT).read_text(),
@@ -91,7 +91,7 @@ async def outliving(bus: ProvisionedBus) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def writing(vault: VaultDatabase, target: str) -> AsyncIterator[AsyncTransaction]:
-    """An act that is written and not committed."""
+    """Write an act without committing it."""
     event = UncountedAuditEvent(
         event_id=f"aud_{target}",
         service=Role.KEY_VAULT.value,
@@ -112,9 +112,7 @@ async def act(vault: VaultDatabase, number: int) -> None:
     await vault.stores.database.audit(Act("operator", "key.list", "acme", f"target-{number}"))
 
 
-async def test_what_is_committed_is_published_when_the_relay_is_woken(
-    vault: VaultDatabase, bus: ProvisionedBus
-) -> None:
+async def test_committed_events_are_published_when_the_relay_wakes(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client) as relay:
         await eventually("it publishes", lambda: relay.synced)
         key, _ = await vault.add("acme")
@@ -125,14 +123,14 @@ async def test_what_is_committed_is_published_when_the_relay_is_woken(
     assert [(event.sequence, event.action, event.target) for event in await audit(bus)] == [(1, "key.add", key.key_id)]
 
 
-async def test_it_looks_by_itself_now_and_then(vault: VaultDatabase, bus: ProvisionedBus) -> None:
+async def test_relay_polls_without_being_woken(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.05):
         await act(vault, 1)
         await eventually("the outbox is empty", lambda: waiting(vault) == 0)
     assert len(await audit(bus)) == 1
 
 
-async def test_events_of_many_writers_are_counted_without_a_hole(vault: VaultDatabase, bus: ProvisionedBus) -> None:
+async def test_concurrent_events_are_numbered_without_gaps(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     acts = 2000
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.01):
         await asyncio.gather(*(act(vault, number) for number in range(acts)))
@@ -142,7 +140,7 @@ async def test_events_of_many_writers_are_counted_without_a_hole(vault: VaultDat
     assert {event.target for event in events} == {f"target-{number}" for number in range(acts)}
 
 
-async def test_an_act_that_fails_leaves_no_hole(vault: VaultDatabase, bus: ProvisionedBus) -> None:
+async def test_rolled_back_act_leaves_no_gap(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.01):
         for number in range(3):
             async with writing(vault, f"lost-{number}") as transaction:
@@ -152,9 +150,7 @@ async def test_an_act_that_fails_leaves_no_hole(vault: VaultDatabase, bus: Provi
     assert [event.sequence for event in await audit(bus)] == [1, 2, 3]
 
 
-async def test_an_act_that_is_committed_after_a_younger_one_gets_a_later_number(
-    vault: VaultDatabase, bus: ProvisionedBus
-) -> None:
+async def test_numbers_follow_the_order_of_commits(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client, poll_seconds=0.01):
         async with writing(vault, "slow") as transaction:
             await act(vault, 1)
@@ -164,7 +160,7 @@ async def test_an_act_that_is_committed_after_a_younger_one_gets_a_later_number(
     assert [(event.sequence, event.target) for event in await audit(bus)] == [(1, "target-1"), (2, "slow")]
 
 
-async def test_numbers_that_were_given_before_a_crash_stay(vault: VaultDatabase, bus: ProvisionedBus) -> None:
+async def test_numbers_assigned_before_a_crash_stay(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     for number in range(5):
         await act(vault, number)
     async with outliving(bus) as client:
@@ -183,9 +179,7 @@ async def test_numbers_that_were_given_before_a_crash_stay(vault: VaultDatabase,
     }
 
 
-async def test_a_crash_between_publishing_and_forgetting_repeats_nothing(
-    vault: VaultDatabase, bus: ProvisionedBus
-) -> None:
+async def test_crash_between_publishing_and_deleting_repeats_nothing(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with bus.client(Role.KEY_VAULT) as client:
         for number in range(5):
             await act(vault, number)
@@ -204,7 +198,7 @@ async def test_a_crash_between_publishing_and_forgetting_repeats_nothing(
     assert [event.sequence for event in await audit(bus)] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_of_two_relays_one_publishes_and_the_other_takes_over(vault: VaultDatabase, bus: ProvisionedBus) -> None:
+async def test_second_relay_takes_over(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with (
         bus.client(Role.KEY_VAULT) as client,
         relaying(vault, client, poll_seconds=0.02) as first,
@@ -224,9 +218,7 @@ async def test_of_two_relays_one_publishes_and_the_other_takes_over(vault: Vault
     assert [event.sequence for event in await audit(bus)] == list(range(1, 22))
 
 
-async def test_a_server_that_is_away_keeps_nobody_from_working_and_loses_nothing(
-    vault: VaultDatabase, bus: ProvisionedBus
-) -> None:
+async def test_unavailable_nats_blocks_no_writer_and_loses_nothing(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with outliving(bus) as client, relaying(vault, client, poll_seconds=0.02) as relay:
         await act(vault, 1)
         await eventually("the outbox is empty", lambda: waiting(vault) == 0)
@@ -241,4 +233,4 @@ async def test_a_server_that_is_away_keeps_nobody_from_working_and_loses_nothing
 
 
 async def _ignore(_: Exception) -> None:
-    """The server is away: that is what the test is about."""
+    """Ignore errors: the test stops the server."""

@@ -1,4 +1,4 @@
-"""The vault's tables: what the migration makes, and what the store does with them."""
+"""The vault's migration and its stores."""
 
 import asyncio
 from dataclasses import replace
@@ -46,7 +46,7 @@ AUDIT, CHANGED = "kf.v1.audit.recorded.key-vault", "kf.v1.key.changed."
 
 
 def said(vault: VaultDatabase) -> list[Message]:
-    """Every event that waits to be published, in order."""
+    """Return every unpublished event, in order."""
     rows = vault.rows("SELECT subject, message_id, payload FROM key_vault.event_outbox ORDER BY id")
     events: list[Message] = []
     for row in rows:
@@ -63,7 +63,7 @@ def audited(vault: VaultDatabase) -> list[UncountedAuditEvent]:
 
 
 def viewed(vault: VaultDatabase) -> list[tuple[object, KeyFacts | None]]:
-    """Every change of the view that waits to be made, in order."""
+    """Return every unpublished change of the view, in order."""
     rows = vault.rows("SELECT bucket, key, value FROM key_vault.outbox ORDER BY id")
     assert {row["bucket"] for row in rows} <= {"provider_keys"}
     values = [(row["key"], row["value"]) for row in rows]
@@ -80,7 +80,7 @@ async def records_of(vault: VaultDatabase, key: ProviderKey) -> list[object]:
 
 
 async def rotate(vault: VaultDatabase, key: ProviderKey, *, revert_until: datetime | None) -> ProviderKey:
-    """Put another secret in place of a key's."""
+    """Replace a key's secret."""
     secret = Secret(f"sk-rotated-{key.version + 1}")
     after = key.model_copy(
         update={
@@ -93,7 +93,7 @@ async def rotate(vault: VaultDatabase, key: ProviderKey, *, revert_until: dateti
     return await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
 
 
-async def test_the_migration_makes_the_tables_that_the_store_uses(vault: VaultDatabase) -> None:
+async def test_migration_creates_the_declared_tables(vault: VaultDatabase) -> None:
     # With another default schema the comparison sees the tables under the name of theirs.
     url = vault.engine.url.render_as_string(hide_password=False)
     engine = create_engine(url, poolclass=NullPool, connect_args={"options": "-c search_path=public"})
@@ -109,7 +109,7 @@ async def test_the_migration_makes_the_tables_that_the_store_uses(vault: VaultDa
         assert compare_metadata(context, metadata) == []
 
 
-async def test_a_key_comes_back_as_it_was_stored(vault: VaultDatabase) -> None:
+async def test_key_is_read_as_it_was_stored(vault: VaultDatabase) -> None:
     check = KeyTest(
         result=KeyTestResult.DEGRADED,
         steps=[StepResult(step="reachable", passed=True, duration_ms=12, detail="It answers.")],
@@ -137,7 +137,7 @@ async def test_a_key_comes_back_as_it_was_stored(vault: VaultDatabase) -> None:
     assert await vault.stores.keys.find_by_fingerprint("acme", key.provider, key.fingerprint) == key
 
 
-async def test_nobody_reaches_another_tenants_key(vault: VaultDatabase) -> None:
+async def test_other_tenants_keys_are_not_found(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     assert await vault.stores.keys.get("other", key.key_id) is None
     assert await vault.stores.records.get("other", key.key_id, 1) is None
@@ -151,7 +151,7 @@ async def test_nobody_reaches_another_tenants_key(vault: VaultDatabase) -> None:
         await vault.stores.keys.delete(stolen, act("key.remove", key), "Removed.")
 
 
-async def test_keys_stand_in_the_order_in_which_they_are_used(vault: VaultDatabase) -> None:
+async def test_keys_are_listed_in_the_order_of_their_use(vault: VaultDatabase) -> None:
     def at(priority: int, minute: int) -> ProviderKey:
         created_at = CREATED_AT + timedelta(minutes=minute)
         return provider_key("acme", priority=priority, created_at=created_at)
@@ -164,7 +164,7 @@ async def test_keys_stand_in_the_order_in_which_they_are_used(vault: VaultDataba
     assert {key.key_id for key in await vault.stores.keys.list_all()} == {key.key_id for key in keys}
 
 
-async def test_adding_tells_the_view_the_tenant_and_the_audit_together(vault: VaultDatabase) -> None:
+async def test_insert_writes_view_event_and_audit_together(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     facts = KeyFacts.model_validate(key.model_dump(include=set(KeyFacts.model_fields)))
     assert viewed(vault) == [(f"acme.{key.key_id}", facts)]
@@ -176,18 +176,18 @@ async def test_adding_tells_the_view_the_tenant_and_the_audit_together(vault: Va
     assert await vault.stores.keys.view_contents() == {"provider_keys": {f"acme.{key.key_id}": facts.encode()}}
 
 
-async def test_a_change_that_fails_tells_nobody(vault: VaultDatabase) -> None:
+async def test_failed_change_writes_no_event(vault: VaultDatabase) -> None:
     key, secret = await vault.add("acme")
-    told = len(said(vault))
+    before = len(said(vault))
     twin = provider_key("acme", fingerprint=key.fingerprint)
     sealed = await vault.encryption.encrypt(twin, secret)
     with pytest.raises(DuplicateKey, match=key.key_id) as caught:
         await vault.stores.keys.insert(twin, sealed, act("key.add", twin), "Added.")
     assert caught.value.key_id == key.key_id
-    assert len(said(vault)) == told
+    assert len(said(vault)) == before
 
 
-async def test_an_act_does_not_wait_for_another_that_is_not_committed_yet(vault: VaultDatabase) -> None:
+async def test_audit_does_not_wait_for_an_uncommitted_one(vault: VaultDatabase) -> None:
     async with vault.engine.connect() as connection, connection.begin() as transaction:
         await enqueue_event(connection, event_outbox, AUDIT, "aud_open", b'{"open":true}', counted=True)
         async with asyncio.timeout(10):
@@ -198,7 +198,7 @@ async def test_an_act_does_not_wait_for_another_that_is_not_committed_yet(vault:
         await transaction.rollback()
 
 
-async def test_of_two_who_add_the_same_key_at_once_one_is_told_so(vault: VaultDatabase) -> None:
+async def test_concurrent_insert_of_one_key_reports_the_duplicate(vault: VaultDatabase) -> None:
     secret = Secret("sk-the-same")
     fingerprint = vault.encryption.fingerprint("acme", secret)
 
@@ -215,7 +215,7 @@ async def test_of_two_who_add_the_same_key_at_once_one_is_told_so(vault: VaultDa
     assert len(await vault.stores.keys.list_for_tenant("acme")) == 1
 
 
-async def test_of_two_who_change_a_key_at_once_one_has_to_read_it_again(vault: VaultDatabase) -> None:
+async def test_concurrent_updates_conflict(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     renamed = [key.model_copy(update={"label": f"name {number}"}) for number in range(6)]
 
@@ -229,7 +229,7 @@ async def test_of_two_who_change_a_key_at_once_one_has_to_read_it_again(vault: V
     assert sorted(await asyncio.gather(*map(change, renamed))) == [False] * 5 + [True]
 
 
-async def test_a_change_does_not_collide_with_what_the_ledger_says_meanwhile(vault: VaultDatabase) -> None:
+async def test_update_does_not_conflict_with_reported_spending(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     await vault.stores.keys.record_spend(spending(key, "2026-03", "1.5"))
     apply_edit = key.model_copy(update={"label": "renamed"})
@@ -238,7 +238,7 @@ async def test_a_change_does_not_collide_with_what_the_ledger_says_meanwhile(vau
     assert await vault.stores.keys.get("acme", key.key_id) == after
 
 
-async def test_a_removed_key_leaves_nothing_but_its_traces(vault: VaultDatabase) -> None:
+async def test_removed_key_leaves_only_its_events(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     await vault.stores.keys.delete(key, act("key.remove", key), "Removed.")
     assert await vault.stores.keys.get("acme", key.key_id) is None
@@ -249,7 +249,7 @@ async def test_a_removed_key_leaves_nothing_but_its_traces(vault: VaultDatabase)
         await vault.stores.keys.delete(key, act("key.remove", key), "Removed.")
 
 
-async def test_a_rotation_keeps_the_version_before_it_and_no_older_one(vault: VaultDatabase) -> None:
+async def test_rotation_keeps_only_the_version_before_it(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     second = await rotate(vault, key, revert_until=NOW)
     assert await records_of(vault, key) == [1, 2]
@@ -266,13 +266,13 @@ async def test_a_rotation_keeps_the_version_before_it_and_no_older_one(vault: Va
     assert await vault.stores.records.get_former(alone) is None
 
 
-async def test_a_rotation_without_overlap_keeps_nothing_before_it(vault: VaultDatabase) -> None:
+async def test_rotation_without_revert_period_keeps_no_former_version(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     await rotate(vault, key, revert_until=None)
     assert await records_of(vault, key) == [2]
 
 
-async def test_a_key_is_not_rotated_to_another_one_of_the_same_tenant(vault: VaultDatabase) -> None:
+async def test_rotation_to_another_stored_key_is_a_duplicate(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     other, secret = await vault.add("acme")
     after = key.model_copy(update={"version": 2, "fingerprint": other.fingerprint})
@@ -282,7 +282,7 @@ async def test_a_key_is_not_rotated_to_another_one_of_the_same_tenant(vault: Vau
     assert await records_of(vault, key) == [1]
 
 
-async def test_a_lease_is_written_down_with_what_was_leased(vault: VaultDatabase) -> None:
+async def test_lease_is_audited_with_what_was_leased(vault: VaultDatabase) -> None:
     key, secret = await vault.add("acme")
     leasing = replace(act("key.lease", key), actor="provider-worker-1")
     leased = await vault.stores.leases.lease("acme", key.key_id, leasing, nonce())
@@ -299,7 +299,7 @@ async def test_a_lease_is_written_down_with_what_was_leased(vault: VaultDatabase
     assert audited(vault)[-1] == last
 
 
-async def test_a_lease_request_is_good_once(vault: VaultDatabase) -> None:
+async def test_lease_request_is_good_once(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     same = nonce()
     leases = [vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), same) for _ in range(5)]
@@ -308,7 +308,7 @@ async def test_a_lease_request_is_good_once(vault: VaultDatabase) -> None:
     assert len(audited(vault)) == 2
 
 
-async def test_a_lease_is_not_made_of_a_key_that_changed_after_it_was_looked_at(vault: VaultDatabase) -> None:
+async def test_key_changed_after_its_check_is_checked_again(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     seen: list[KeyStatus] = []
 
@@ -325,7 +325,7 @@ async def test_a_lease_is_not_made_of_a_key_that_changed_after_it_was_looked_at(
     assert vault.rows("SELECT * FROM key_vault.lease_nonces") == []
 
 
-async def test_a_lease_of_a_key_that_only_was_used_meanwhile_is_made_of_the_key_as_it_is(vault: VaultDatabase) -> None:
+async def test_spending_between_check_and_lease_is_included(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     months = iter(["2026-03"])
 
@@ -339,7 +339,7 @@ async def test_a_lease_of_a_key_that_only_was_used_meanwhile_is_made_of_the_key_
     assert [event.action for event in audited(vault)] == ["key.add", "key.lease"]
 
 
-async def test_a_lease_waits_for_whoever_is_changing_the_key_and_goes_by_what_comes_of_it(vault: VaultDatabase) -> None:
+async def test_lease_waits_for_a_concurrent_change_and_follows_it(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     async with vault.engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(delete(provider_keys).where(provider_keys.c.key_id == key.key_id))
@@ -356,7 +356,7 @@ async def test_a_lease_waits_for_whoever_is_changing_the_key_and_goes_by_what_co
     assert [event.action for event in audited(vault)] == ["key.add"]
 
 
-async def test_a_lease_finds_a_server_that_came_back(vault: VaultDatabase) -> None:
+async def test_lease_reconnects_to_a_restarted_server(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     for _ in range(3):
         assert await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
@@ -379,7 +379,7 @@ def registration(worker_id: str, instance_id: str, not_after: datetime) -> Worke
     )
 
 
-async def test_workers_are_known_until_their_registration_runs_out(vault: VaultDatabase) -> None:
+async def test_workers_are_listed_until_their_registration_expires(vault: VaultDatabase) -> None:
     moment = NOW
     workers = WorkerStore(Database(vault.engine, lambda: moment))
     first = registration("provider-worker-1", "boot_1", NOW + timedelta(minutes=10))
@@ -396,7 +396,7 @@ async def test_workers_are_known_until_their_registration_runs_out(vault: VaultD
     assert await workers.get("provider-worker-1", "boot_1") == renewed
     moment = NOW + timedelta(minutes=31)
     await workers.register(renewed)
-    assert await workers.get("provider-worker-2", "boot_2") is None, "what has run out is forgotten"
+    assert await workers.get("provider-worker-2", "boot_2") is None, "expired registrations are deleted"
 
 
 def spending(key: ProviderKey, month: str, usd: str, *, last_used_at: datetime = NOW) -> KeySpend:
@@ -411,7 +411,7 @@ def spending(key: ProviderKey, month: str, usd: str, *, last_used_at: datetime =
     )
 
 
-async def test_spending_only_grows_within_a_month_and_begins_anew_with_the_next(vault: VaultDatabase) -> None:
+async def test_spending_grows_within_a_month_and_restarts_with_the_next(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     seen = [
         await vault.stores.keys.record_spend(spending(key, month, usd))
@@ -439,7 +439,7 @@ async def test_spending_only_grows_within_a_month_and_begins_anew_with_the_next(
     assert await vault.stores.keys.record_spend(spending(provider_key("acme"), "2026-05", "1")) is None
 
 
-async def test_the_day_of_the_last_use_never_goes_back(vault: VaultDatabase) -> None:
+async def test_last_use_never_goes_back(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     for last_used_at in (NOW, NOW - timedelta(days=1)):
         found = await vault.stores.keys.record_spend(spending(key, "2026-03", "1", last_used_at=last_used_at))
@@ -447,7 +447,7 @@ async def test_the_day_of_the_last_use_never_goes_back(vault: VaultDatabase) -> 
         assert found.last_used_at == NOW
 
 
-async def test_keys_are_due_when_their_time_has_come_the_longest_waiting_first(vault: VaultDatabase) -> None:
+async def test_due_keys_are_listed_most_overdue_first(vault: VaultDatabase) -> None:
     keys = []
     for minutes in (30, -5, 0, -10):
         key, _ = await vault.add("acme")
@@ -458,7 +458,7 @@ async def test_keys_are_due_when_their_time_has_come_the_longest_waiting_first(v
     assert await vault.stores.keys.list_due(NOW, 1) == [keys[3]]
 
 
-async def test_one_process_at_a_time_does_what_has_to_be_done_alone(vault: VaultDatabase) -> None:
+async def test_advisory_lock_excludes_other_processes(vault: VaultDatabase) -> None:
     other = Database(vault.engine)
     async with (
         vault.stores.database.try_lock("looking after keys") as first,
@@ -471,7 +471,7 @@ async def test_one_process_at_a_time_does_what_has_to_be_done_alone(vault: Vault
         assert later
 
 
-async def test_a_key_sealed_before_its_tenant_was_shredded_is_not_stored(vault: VaultDatabase) -> None:
+async def test_key_encrypted_before_shredding_is_not_stored(vault: VaultDatabase) -> None:
     key = provider_key("acme")
     sealed = await vault.encryption.encrypt(key, Secret("sk"))
     await shred_tenant(vault.stores.database, "acme", act("vault.shred", key))
@@ -480,7 +480,7 @@ async def test_a_key_sealed_before_its_tenant_was_shredded_is_not_stored(vault: 
     assert await vault.stores.keys.list_for_tenant("acme") == []
 
 
-async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
+async def test_unreachable_database_raises_database_unavailable(tmp_path: Path) -> None:
     engine = create_async_engine(f"postgresql+psycopg://nobody@127.0.0.1:{find_free_port()}/nothing")
     keys = KeyStore(Database(engine))
     try:

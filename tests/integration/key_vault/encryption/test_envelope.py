@@ -1,4 +1,4 @@
-"""Custody and the data keys in memory."""
+"""Envelope encryption, and data keys in memory."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ from tests.integration.key_vault.vault_database import (
 
 
 class Counted(FileKeyring):
-    """A keyring that counts how often a data key is unwrapped."""
+    """A keyring that counts decryptions."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
-        self.unwrapped = 0
+        self.decryptions = 0
 
     async def decrypt(self, blob: bytes, context: Mapping[str, str]) -> bytes:
-        self.unwrapped += 1
+        self.decryptions += 1
         return await super().decrypt(blob, context)
 
 
-async def test_each_tenant_has_a_data_key_of_its_own(vault: VaultDatabase) -> None:
+async def test_each_tenant_has_its_own_data_key(vault: VaultDatabase) -> None:
     for tenant in ("acme", "acme", "other"):
         await vault.add(tenant)
     rows = vault.rows("SELECT tenant, kek, is_primary FROM key_vault.data_keys ORDER BY tenant")
@@ -44,14 +44,14 @@ async def test_each_tenant_has_a_data_key_of_its_own(vault: VaultDatabase) -> No
     ]
 
 
-async def test_processes_that_meet_a_new_tenant_at_once_agree_on_one_data_key(vault: VaultDatabase) -> None:
+async def test_concurrent_first_keys_of_a_tenant_share_one_data_key(vault: VaultDatabase) -> None:
     vaults = [vault.restarted() for _ in range(6)]
     added = await asyncio.gather(*(each.add("acme") for each in vaults))
     assert len(vault.rows("SELECT * FROM key_vault.data_keys")) == 1
     assert [await vault.restarted().read(key) for key, _ in added] == [secret for _, secret in added]
 
 
-async def test_a_data_key_is_unwrapped_once_in_its_time_and_again_after_it(vault: VaultDatabase) -> None:
+async def test_data_key_is_decrypted_again_only_after_its_ttl(vault: VaultDatabase) -> None:
     key, secret = await vault.add("acme")
     moment = 0.0
     keks = Counted(vault.keyring_file)
@@ -59,18 +59,18 @@ async def test_a_data_key_is_unwrapped_once_in_its_time_and_again_after_it(vault
     encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
     sealed = await vault.stores.records.get("acme", key.key_id, 1)
     assert sealed is not None
-    for moment, unwrapped in ((0.0, 1), (59.0, 1), (60.0, 2), (61.0, 2), (1000.0, 3)):  # noqa: B007  # the clock's
+    for moment, decryptions in ((0.0, 1), (59.0, 1), (60.0, 2), (61.0, 2), (1000.0, 3)):  # noqa: B007  # the clock's
         assert await encryption.decrypt(key, sealed) == secret
-        assert keks.unwrapped == unwrapped
+        assert keks.decryptions == decryptions
     data_keys.evict("other")
     assert await encryption.decrypt(key, sealed) == secret
-    assert keks.unwrapped == 3
+    assert keks.decryptions == 3
     data_keys.evict("acme")
     assert await encryption.decrypt(key, sealed) == secret
-    assert keks.unwrapped == 4
+    assert keks.decryptions == 4
 
 
-async def test_another_process_forgets_a_shredded_data_key_when_its_time_is_over(vault: VaultDatabase) -> None:
+async def test_another_process_evicts_a_shredded_data_key_after_its_ttl(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     moment = 0.0
     data_keys = DataKeys(vault.stores.data_keys, vault.keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
@@ -85,7 +85,7 @@ async def test_another_process_forgets_a_shredded_data_key_when_its_time_is_over
         await encryption.decrypt(key, sealed)
 
 
-async def test_a_missing_kek_is_named_when_a_key_is_read(vault: VaultDatabase) -> None:
+async def test_missing_kek_is_named_when_a_key_is_decrypted(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     write_keyring(vault.keyring_file, keyring_line("second"))
     with pytest.raises(KekMissing, match=r"'first' is missing: put its line back into the keyring"):
@@ -93,12 +93,12 @@ async def test_a_missing_kek_is_named_when_a_key_is_read(vault: VaultDatabase) -
 
 
 @pytest.mark.parametrize("text", ["k", "sk-" + "x" * 30_000, "a b", "ключ", "{}"])
-async def test_any_text_is_kept(vault: VaultDatabase, text: str) -> None:
+async def test_any_text_survives_encryption(vault: VaultDatabase, text: str) -> None:
     key, _ = await vault.add("acme", Secret(text))
     assert await vault.restarted().read(key) == Secret(text)
 
 
-def test_a_fingerprint_is_the_same_for_the_same_key_of_the_same_tenant_only(vault: VaultDatabase) -> None:
+def test_fingerprint_is_equal_only_for_the_same_key_of_the_same_tenant(vault: VaultDatabase) -> None:
     secret, other = Secret("sk-1"), Secret("sk-2")
     fingerprint = vault.encryption.fingerprint("acme", secret)
     assert fingerprint == vault.restarted().encryption.fingerprint("acme", secret)
@@ -112,7 +112,7 @@ def test_a_fingerprint_is_the_same_for_the_same_key_of_the_same_tenant_only(vaul
     assert len(others | {fingerprint}) == 4
 
 
-async def test_nothing_that_is_held_shows_a_secret(vault: VaultDatabase) -> None:
+async def test_no_repr_shows_a_secret(vault: VaultDatabase) -> None:
     secret = Secret("sk-do-not-show")
     key = provider_key("acme")
     await vault.encryption.encrypt(key, secret)
@@ -123,6 +123,6 @@ async def test_nothing_that_is_held_shows_a_secret(vault: VaultDatabase) -> None
     assert not hasattr(vault.encryption, "__getstate__") or secret.reveal() not in repr(vars(vault.encryption))
 
 
-def test_a_fingerprint_key_of_another_length_is_a_defect(vault: VaultDatabase) -> None:
+def test_fingerprint_key_of_wrong_length_is_rejected(vault: VaultDatabase) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         EnvelopeEncryption(vault.data_keys, DEPLOYMENT, b"short")

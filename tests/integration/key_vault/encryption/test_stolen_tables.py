@@ -1,4 +1,4 @@
-"""Who has the tables has no key: a stolen dump, a moved row, a backup from before a tenant was shredded.
+"""The tables alone reveal no key: a stolen dump, a moved row, a backup from before a tenant was shredded.
 
 Each attack is also made where its defence is missing, and succeeds there.
 """
@@ -26,14 +26,14 @@ from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
 TENANTS = [f"tenant-{number}" for number in range(40)]
 
 
-async def filled(vault: VaultDatabase) -> dict[str, Secret]:
-    """Every tenant's secret, by key id."""
+async def fill(vault: VaultDatabase) -> dict[str, Secret]:
+    """Fill the tables and return every tenant's secret, by key id."""
     added = [await vault.add(tenant, Secret(f"sk-{secrets.token_hex(20)}")) for tenant in TENANTS]
     return {key.key_id: secret for key, secret in added}
 
 
 async def recovered(vault: VaultDatabase) -> dict[str, Secret]:
-    """What the vault's own code can open of what is in its tables, by key id: each record is tried with every key row."""
+    """Return what the vault's own code can decrypt from its tables, by key id, trying each record with every key row."""
     opened: dict[str, Secret] = {}
     for key in await vault.stores.keys.list_all():
         sealed = await vault.stores.records.get(key.tenant, key.key_id, key.version)
@@ -44,8 +44,8 @@ async def recovered(vault: VaultDatabase) -> dict[str, Secret]:
     return opened
 
 
-async def test_a_stolen_dump_gives_no_key_away(vault: VaultDatabase, tmp_path: Path) -> None:
-    kept = await filled(vault)
+async def test_stolen_dump_reveals_no_key(vault: VaultDatabase, tmp_path: Path) -> None:
+    kept = await fill(vault)
     dump = vault.dump()
     (tmp_path / "thief").mkdir()
     async with running_vault(tmp_path / "thief") as thief:
@@ -58,8 +58,8 @@ async def test_a_stolen_dump_gives_no_key_away(vault: VaultDatabase, tmp_path: P
         assert await recovered(thief.restarted()) == kept
 
 
-async def test_a_dump_holds_no_key_in_any_spelling(vault: VaultDatabase) -> None:
-    kept = await filled(vault)
+async def test_dump_contains_no_key_in_any_encoding(vault: VaultDatabase) -> None:
+    kept = await fill(vault)
     searcher = Searcher(Canary(key_id, secret.reveal(), "sk-") for key_id, secret in kept.items())
 
     def sightings() -> int:
@@ -72,13 +72,13 @@ async def test_a_dump_holds_no_key_in_any_spelling(vault: VaultDatabase) -> None
     assert sightings() == 1
 
 
-async def test_another_deployment_opens_nothing_even_with_the_same_keks(vault: VaultDatabase) -> None:
-    kept = await filled(vault)
+async def test_another_deployment_decrypts_nothing_even_with_the_same_keks(vault: VaultDatabase) -> None:
+    kept = await fill(vault)
     assert await recovered(vault.restarted(deployment="dep_other")) == {}
     assert await recovered(vault.restarted()) == kept
 
 
-async def test_a_moved_row_does_not_open(vault: VaultDatabase) -> None:
+async def test_moved_row_does_not_decrypt(vault: VaultDatabase) -> None:
     victim, secret = await vault.add("acme")
     await vault.add("mallory")
     for column, value in (
@@ -99,7 +99,7 @@ async def test_a_moved_row_does_not_open(vault: VaultDatabase) -> None:
         assert await vault.restarted().read(victim) == secret
 
 
-async def test_swapped_records_do_not_open(vault: VaultDatabase) -> None:
+async def test_swapped_records_do_not_decrypt(vault: VaultDatabase) -> None:
     first, _ = await vault.add("acme")
     second, _ = await vault.add("acme")
     stolen = vault.rows(f"SELECT record FROM key_vault.key_records WHERE key_id = '{first.key_id}'")[0]["record"]
@@ -108,7 +108,7 @@ async def test_swapped_records_do_not_open(vault: VaultDatabase) -> None:
         await vault.read(second)
 
 
-async def test_a_data_key_that_was_given_to_another_tenant_does_not_unwrap(vault: VaultDatabase) -> None:
+async def test_data_key_moved_to_another_tenant_does_not_decrypt(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     vault.execute("UPDATE key_vault.data_keys SET tenant = 'mallory'")
     with pytest.raises(Undecryptable):
@@ -121,13 +121,13 @@ async def shred(vault: VaultDatabase, tenant: str) -> None:
 
 
 def put_back(vault: VaultDatabase, backup: dict[str, bytes], *tables: str) -> None:
-    """Restore tables over everything that would stand in the way."""
+    """Restore tables from a backup, replacing conflicting rows."""
     vault.execute("ALTER TABLE key_vault.key_records DROP CONSTRAINT IF EXISTS key_records_data_key_id_fkey")
     vault.restore(backup, *tables)
 
 
-async def test_of_a_shredded_tenant_a_backup_of_the_keys_recovers_nothing(vault: VaultDatabase) -> None:
-    kept = await filled(vault)
+async def test_backup_of_the_records_recovers_nothing_of_a_shredded_tenant(vault: VaultDatabase) -> None:
+    kept = await fill(vault)
     gone = TENANTS[:20]
     yesterday = vault.dump()
     for tenant in gone:
@@ -140,24 +140,24 @@ async def test_of_a_shredded_tenant_a_backup_of_the_keys_recovers_nothing(vault:
     assert await recovered(vault.restarted()) == others, "and one that was started afterwards"
 
 
-async def test_the_backup_would_recover_everything_if_only_rows_were_deleted(vault: VaultDatabase) -> None:
-    kept = await filled(vault)
+async def test_backup_would_recover_everything_if_only_rows_were_deleted(vault: VaultDatabase) -> None:
+    kept = await fill(vault)
     yesterday = vault.dump()
     vault.execute("DELETE FROM key_vault.provider_keys")
     put_back(vault, yesterday, "provider_keys", "key_records")
     assert await recovered(vault.restarted()) == kept
 
 
-async def test_a_backup_of_the_data_keys_brings_a_shredded_tenant_back(vault: VaultDatabase) -> None:
+async def test_backup_of_the_data_keys_restores_a_shredded_tenant(vault: VaultDatabase) -> None:
     # Why data keys need a backup of their own with a short life: this is not promised, and the guide says so.
-    kept = await filled(vault)
+    kept = await fill(vault)
     yesterday = vault.dump()
     await shred(vault, TENANTS[0])
     put_back(vault, yesterday, "data_keys", "provider_keys", "key_records")
     assert await recovered(vault.restarted()) == kept
 
 
-async def test_shredding_tells_everybody_and_leaves_the_others_alone(vault: VaultDatabase) -> None:
+async def test_shredding_is_announced_and_spares_other_tenants(vault: VaultDatabase) -> None:
     keys: list[ProviderKey] = [(await vault.add("acme"))[0] for _ in range(3)]
     other, secret = await vault.add("other")
     done = await shred_tenant(vault.stores.database, "acme", act("vault.shred", provider_key("acme")))
@@ -169,7 +169,7 @@ async def test_shredding_tells_everybody_and_leaves_the_others_alone(vault: Vaul
     assert (await shred_tenant(vault.stores.database, "acme", act("vault.shred", provider_key("acme")))).keys == 0
 
 
-async def test_a_shredded_tenant_can_begin_anew(vault: VaultDatabase) -> None:
+async def test_shredded_tenant_can_add_keys_again(vault: VaultDatabase) -> None:
     await vault.add("acme")
     await shred(vault, "acme")
     key, secret = await vault.add("acme")

@@ -1,4 +1,4 @@
-"""A key is added: opened, looked at, tested by a worker, sealed; and whatever speaks against it leaves nothing behind."""
+"""Adding keys: opened, validated, tested by a worker, encrypted; a rejected one leaves nothing behind."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from tests.integration.key_vault.vault_service import (
 )
 
 
-async def test_a_key_is_tested_by_a_worker_and_then_stored(
+async def test_key_is_tested_by_a_worker_and_then_stored(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     secret = openai_key()
@@ -49,47 +49,45 @@ async def test_a_key_is_tested_by_a_worker_and_then_stored(
     assert secret.reveal() not in listed[0].model_dump_json()
 
 
-async def test_workers_and_routers_hear_of_it_without_its_secrets(
-    service: VaultService, worker: Worker, operator: Operator
-) -> None:
+async def test_view_entry_contains_no_secrets(service: VaultService, worker: Worker, operator: Operator) -> None:
     added = await operator.add(openai_key())
     entry = await service.entry(f"acme.{added.key_id}")
     assert b"fingerprint" not in entry
     assert b"masked" not in entry
 
 
-async def test_a_rejected_key_is_never_stored_whatever_is_asked(
+async def test_rejected_key_is_never_stored_whatever_the_options(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     worker.says = lambda _: rejected()
     with pytest.raises(Refused, match="OpenAI does not accept this key, so nothing was stored: reachable: yes in 5 ms"):
         await operator.add(openai_key(), save_untested=True)
     assert await operator.keys() == []
-    await _holds_nothing(service)
+    await _assert_nothing_stored(service)
     events = await service.audited()
     refused = [event for event in events if event.action == "key.add"]
     assert [event.outcome for event in refused] == [AuditOutcome.REFUSED]
     assert "does not accept" in refused[0].details["reason"]
 
 
-async def test_a_key_without_credit_is_stored_as_degraded(worker: Worker, operator: Operator) -> None:
+async def test_key_without_credit_is_stored_as_degraded(worker: Worker, operator: Operator) -> None:
     worker.says = lambda _: short_of_money()
     assert (await operator.add(openai_key())).status is KeyStatus.DEGRADED
 
 
 @pytest.mark.parametrize("registered", [True, False])
-async def test_a_provider_that_cannot_be_reached_saves_nothing_unless_asked(
+async def test_untestable_key_is_stored_only_on_request(
     service: VaultService, operator: Operator, registered: bool
 ) -> None:
     async with service.worker(register=registered) as worker:
         worker.says = lambda _: unreachable()
         with pytest.raises(
             Refused, match=r"was inconclusive, so nothing was stored: reachable.*--save-untested"
-        ) as told:
+        ) as caught:
             await operator.add(openai_key("one"))
-        assert told.value.refusal.code is ErrorCode.UNAVAILABLE
-        assert ("no provider worker" in str(told.value)) is not registered
-        await _holds_nothing(service)
+        assert caught.value.refusal.code is ErrorCode.UNAVAILABLE
+        assert ("no provider worker" in str(caught.value)) is not registered
+        await _assert_nothing_stored(service)
         saved = await operator.add(openai_key("one"), save_untested=True)
     assert saved.status is KeyStatus.UNTESTED
     assert saved.next_test_at is not None
@@ -104,17 +102,17 @@ async def test_a_provider_that_cannot_be_reached_saves_nothing_unless_asked(
         ("anthropic", "sk-proj-abc", "looks like a key of OpenAI, not of Anthropic"),
     ],
 )
-async def test_what_cannot_be_the_providers_key_is_never_sent_anywhere(
+async def test_implausible_key_is_never_sent_anywhere(
     service: VaultService, worker: Worker, operator: Operator, provider: str, text: str, says: str
 ) -> None:
     with pytest.raises(Refused, match=says) as refused:
         await operator.add(Secret(text), provider=provider)
     assert text not in str(refused.value)
     assert worker.tested == []
-    await _holds_nothing(service)
+    await _assert_nothing_stored(service)
 
 
-async def test_the_same_key_twice_is_refused_and_the_other_named(
+async def test_duplicate_key_is_rejected_naming_the_stored_one(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     first = await operator.add(openai_key("same"), label="production")
@@ -125,7 +123,7 @@ async def test_the_same_key_twice_is_refused_and_the_other_named(
     assert (await operator.add(openai_key("same"), tenant="globex")).tenant == "globex", "another tenant may have it"
 
 
-async def test_the_same_key_at_the_same_time_is_stored_once(
+async def test_same_key_added_concurrently_is_stored_once(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     async with service.vault(slot=2):
@@ -138,7 +136,7 @@ async def test_the_same_key_at_the_same_time_is_stored_once(
     assert all(isinstance(other, Refused) for other in both if other is not stored[0])
 
 
-async def test_tiers(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_tiers_limit_the_number_of_keys(service: VaultService, worker: Worker, operator: Operator) -> None:
     with pytest.raises(Refused, match="the tier free has no provider keys of its own: upgrade free to starter"):
         await operator.add(openai_key(), tenant="free")
     first = await operator.add(openai_key("one"), tenant="starter")
@@ -151,7 +149,9 @@ async def test_tiers(service: VaultService, worker: Worker, operator: Operator) 
     assert len(await operator.keys("platform")) == 3
 
 
-async def test_a_tier_is_not_outrun(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_concurrent_adds_do_not_exceed_the_quota(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
     async with service.vault(slot=2):
         both = await asyncio.gather(
             *(operator.add(openai_key(f"key{n}"), tenant="starter") for n in range(4)), return_exceptions=True
@@ -160,7 +160,7 @@ async def test_a_tier_is_not_outrun(service: VaultService, worker: Worker, opera
     assert len(await operator.keys("starter")) == 1
 
 
-async def test_the_switch(stopped_service: VaultService) -> None:
+async def test_byok_switch_blocks_unlisted_tenants(stopped_service: VaultService) -> None:
     async with (
         stopped_service.vault(byok_tenants="globex"),
         stopped_service.worker(),
@@ -171,7 +171,7 @@ async def test_the_switch(stopped_service: VaultService) -> None:
         assert (await operator.add(openai_key(), tenant="globex")).status is KeyStatus.VALID
 
 
-async def test_a_key_sealed_for_somebody_or_somewhere_else_does_not_open(
+async def test_key_sealed_for_another_tenant_or_origin_does_not_open(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     for_globex = await operator.sealed(openai_key(), tenant="globex")
@@ -186,10 +186,10 @@ async def test_a_key_sealed_for_somebody_or_somewhere_else_does_not_open(
         with pytest.raises(Refused, match="the sealed key does not open"):
             await operator.ask(KEY_ADD, command)
     assert worker.tested == []
-    await _holds_nothing(service)
+    await _assert_nothing_stored(service)
 
 
-async def test_the_address_is_judged_before_the_key(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_address_is_checked_before_the_key(service: VaultService, worker: Worker, operator: Operator) -> None:
     sealed = await operator.sealed(openai_key())
     for base_url, says in (
         ("http://10.0.0.1/v1", "http:// is only for networks that the operator allows"),
@@ -199,10 +199,10 @@ async def test_the_address_is_judged_before_the_key(service: VaultService, worke
         command = AddKey(tenant="acme", provider="openai", sealed=sealed, label="x", base_url=base_url)
         with pytest.raises(Refused, match=says):
             await operator.ask(KEY_ADD, command)
-    await _holds_nothing(service)
+    await _assert_nothing_stored(service)
 
 
-async def test_the_operators_gateway_stands_in_for_the_provider(stopped_service: VaultService) -> None:
+async def test_operators_gateway_replaces_the_providers_address(stopped_service: VaultService) -> None:
     gateway = "openai=https://gateway.example.com/openai/v1"
     async with (
         stopped_service.vault(provider_urls=gateway),
@@ -214,31 +214,29 @@ async def test_the_operators_gateway_stands_in_for_the_provider(stopped_service:
     assert worker.tested[0][1].base_url == "https://gateway.example.com/openai/v1"
 
 
-async def test_a_date_in_the_past_is_refused(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_past_expiry_date_is_rejected(service: VaultService, worker: Worker, operator: Operator) -> None:
     with pytest.raises(Refused, match="the expiry date has passed"):
         await operator.add(openai_key(), expires_at=datetime.now(UTC) - timedelta(seconds=1))
     assert worker.tested == []
 
 
-async def test_trying_a_key_stores_nothing_and_is_written_down(
+async def test_trying_a_key_stores_nothing_and_is_audited(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     command = TryKey(tenant="acme", provider="openai", sealed=await operator.sealed(openai_key()))
     assert (await operator.ask(KEY_TRY, command)).result is KeyTestResult.VALID
     worker.says = lambda _: rejected()
-    told = await operator.ask(KEY_TRY, command)
-    assert told.result is KeyTestResult.INVALID
-    assert [step.step for step in told.steps] == list(KeyTestStep)
-    await _holds_nothing(service)
+    result = await operator.ask(KEY_TRY, command)
+    assert result.result is KeyTestResult.INVALID
+    assert [step.step for step in result.steps] == list(KeyTestStep)
+    await _assert_nothing_stored(service)
     assert [event.details["result"] for event in await service.audited() if event.action == "key.try"] == [
         "valid",
         "invalid",
     ]
 
 
-async def test_an_imported_key_that_was_removed_does_not_come_back(
-    service: VaultService, worker: Worker, operator: Operator
-) -> None:
+async def test_removed_key_is_not_imported_again(service: VaultService, worker: Worker, operator: Operator) -> None:
     worker.says = lambda _: valid()
     added = await operator.add(openai_key("env"), tenant="platform", once=True)
     await operator.ask(KEY_REMOVE, RemoveKey(tenant="platform", key_id=added.key_id))
@@ -247,7 +245,7 @@ async def test_an_imported_key_that_was_removed_does_not_come_back(
     assert (await operator.add(openai_key("env"), tenant="platform")).status is KeyStatus.VALID, "by hand it may"
 
 
-async def _holds_nothing(service: VaultService) -> None:
+async def _assert_nothing_stored(service: VaultService) -> None:
     async with service.stores() as stores:
         assert await stores.keys.list_all() == []
         assert await stores.records.list_after(("", 0), 10) == []

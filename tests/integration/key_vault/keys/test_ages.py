@@ -1,4 +1,4 @@
-"""How old keys are, who knows their secrets, and how much credit is left: as the vault's process tells and announces it."""
+"""Ages of keys, who set their secrets, and low credit, as the running vault reports them."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from keyferry.contracts.key import (
     TestKey,
 )
 from keyferry.contracts.topology import KEK_ROTATE, KEY_LIST, KEY_REVERT, KEY_ROTATE, KEY_TEST
-from tests.integration.key_vault.keys.test_lifecycle import now_is
+from tests.integration.key_vault.keys.test_lifecycle import wait_for_key
 from tests.integration.key_vault.vault_service import Operator, VaultService, Worker, openai_key, valid
 
 OLD = "now() - interval '100 days'"
@@ -36,8 +36,8 @@ def with_credit(left: str) -> KeyTest:
     return valid().model_copy(update={"credit_left_usd": Decimal(left)})
 
 
-async def all_replaced(operator: Operator) -> KekRotation:
-    """How far a rotation of the KEK is, once it is at its end."""
+async def wait_for_rotation(operator: Operator) -> KekRotation:
+    """Wait for the end of a KEK rotation and return its progress."""
     async with asyncio.timeout(30):
         while True:
             far = await operator.ask(KEK_ROTATE, RotateKek(start=False))
@@ -46,7 +46,7 @@ async def all_replaced(operator: Operator) -> KekRotation:
             await asyncio.sleep(0.05)
 
 
-async def test_a_key_s_age_is_its_secret_s_and_goes_back_with_it(
+async def test_age_follows_the_secret_through_rotation_and_revert(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     key = await operator.add(openai_key("old"), actor="ada")
@@ -62,7 +62,7 @@ async def test_a_key_s_age_is_its_secret_s_and_goes_back_with_it(
     assert (reverted.age_days, reverted.rotated_at, reverted.rotated_by) == (100, None, None)
 
 
-async def test_a_leaver_s_keys_are_those_whose_secret_they_gave(worker: Worker, operator: Operator) -> None:
+async def test_created_by_lists_keys_whose_secret_an_actor_set(worker: Worker, operator: Operator) -> None:
     first = await operator.add(openai_key("one"), label="one", actor="ada")
     await operator.add(openai_key("two"), label="two", actor="ada")
     await operator.add(openai_key("three"), label="three", actor="grace")
@@ -73,12 +73,10 @@ async def test_a_leaver_s_keys_are_those_whose_secret_they_gave(worker: Worker, 
     assert await listed(operator, "ad") == [], "a part of a name is another name"
 
 
-async def test_an_old_key_is_announced_and_audited_once(
-    service: VaultService, worker: Worker, operator: Operator
-) -> None:
+async def test_old_key_is_announced_and_audited_once(service: VaultService, worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key())
     await service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
-    due = await now_is(operator, key, "it is due", lambda found: found.rotation_due)
+    due = await wait_for_key(operator, key, "it is due", lambda found: found.rotation_due)
     assert due.age_days == 100
     await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))
     assert (await operator.keys())[0].rotation_due
@@ -87,7 +85,7 @@ async def test_an_old_key_is_announced_and_audited_once(
     assert not (await rotate(operator, due, "new", "operator")).rotation_due
 
 
-async def test_credit_that_falls_below_the_threshold(stopped_service: VaultService) -> None:
+async def test_credit_below_the_threshold_is_announced(stopped_service: VaultService) -> None:
     async with (
         stopped_service.vault(credit_low_usd="2.50", key_rotation_days=0),
         stopped_service.worker() as worker,
@@ -98,19 +96,19 @@ async def test_credit_that_falls_below_the_threshold(stopped_service: VaultServi
         await stopped_service.execute(f"UPDATE provider_keys SET created_at = {OLD}")
         worker.says = lambda _: with_credit("2.499999")
         await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))
-        low = await now_is(operator, key, "its credit is low", lambda found: found.credit_low)
+        low = await wait_for_key(operator, key, "its credit is low", lambda found: found.credit_low)
         assert low.last_test is not None
         assert (low.last_test.credit_left_usd, low.rotation_due) == (Decimal("2.499999"), False)
         acts = [event for event in await stopped_service.audited() if event.action == "key.credit_low"]
         assert [act.details for act in acts] == [{"left_usd": "2.499999", "threshold_usd": "2.5"}]
 
 
-async def test_a_kek_that_is_due_is_replaced_by_the_running_vault(stopped_service: VaultService) -> None:
+async def test_running_vault_rotates_a_due_kek(stopped_service: VaultService) -> None:
     async with stopped_service.vault(), stopped_service.worker(), stopped_service.operator() as operator:
         await operator.add(openai_key())
     await stopped_service.execute("UPDATE kek_ages SET since = now() - interval '91 days'")
     async with stopped_service.vault(), stopped_service.operator() as operator:
-        far = await all_replaced(operator)
+        far = await wait_for_rotation(operator)
         assert far.oldest_kek is not None
         assert (far.oldest_kek.kek, far.oldest_kek.age_days, far.oldest_kek.overdue) == (far.primary, 0, False)
         (key,) = await operator.keys()

@@ -1,4 +1,4 @@
-"""What becomes of stored keys: rotation with overlap, edits, re-tests, refusals in calls, limits, dates, and what is told."""
+"""The life of stored keys: rotation, edits, retests, auth failures in calls, limits, expiry, and their events."""
 
 import asyncio
 from collections.abc import Callable
@@ -56,8 +56,10 @@ async def edit(operator: Operator, key: ProviderKey, **changes: object) -> Provi
     return await operator.ask(KEY_EDIT, EditKey.model_validate(values))
 
 
-async def now_is(operator: Operator, key: ProviderKey, what: str, holds: Callable[[ProviderKey], bool]) -> ProviderKey:
-    """The key as soon as `holds(key)`. Raises AssertionError naming `what` when that never comes."""
+async def wait_for_key(
+    operator: Operator, key: ProviderKey, what: str, holds: Callable[[ProviderKey], bool]
+) -> ProviderKey:
+    """Return the key as soon as `holds(key)`. Raises AssertionError naming `what` if it never does."""
     try:
         async with asyncio.timeout(30):
             while True:
@@ -69,7 +71,7 @@ async def now_is(operator: Operator, key: ProviderKey, what: str, holds: Callabl
         raise AssertionError(f"never happened: {what}") from None
 
 
-async def test_a_rotation_overlaps_and_can_be_taken_back_one_step(
+async def test_rotation_keeps_the_former_version_and_can_be_reverted_once(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     key = await operator.add(openai_key("old"))
@@ -87,7 +89,7 @@ async def test_a_rotation_overlaps_and_can_be_taken_back_one_step(
         assert [sealed[0].version for sealed in await stores.records.list_after(("", 0), 10)] == [3]
 
 
-async def test_a_rejected_new_key_changes_nothing(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_rejected_new_key_changes_nothing(service: VaultService, worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key("old"))
     worker.says = lambda secret: rejected() if secret == openai_key("bad") else unreachable()
     with pytest.raises(Refused, match="does not accept this key, so nothing was stored"):
@@ -100,7 +102,7 @@ async def test_a_rejected_new_key_changes_nothing(service: VaultService, worker:
     assert (await rotate(operator, key, "unknown", save_untested=True)).status is KeyStatus.UNTESTED
 
 
-async def test_a_dead_former_key_is_not_gone_back_to(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_revert_to_an_invalid_key_is_rejected(service: VaultService, worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key("old"))
     rotated = await rotate(operator, key, "new")
     worker.says = lambda _: rejected()
@@ -109,10 +111,10 @@ async def test_a_dead_former_key_is_not_gone_back_to(service: VaultService, work
     assert (await operator.keys())[0].version == rotated.version
     worker.says = lambda _: unreachable()
     reverted = await operator.ask(KEY_REVERT, RevertKey(tenant="acme", key_id=key.key_id))
-    assert reverted.status is KeyStatus.UNTESTED, "an outage does not keep anybody from going back"
+    assert reverted.status is KeyStatus.UNTESTED, "an outage does not prevent a revert"
 
 
-async def test_the_former_version_is_destroyed_when_its_time_is_over(stopped_service: VaultService) -> None:
+async def test_former_version_is_destroyed_after_the_revert_period(stopped_service: VaultService) -> None:
     async with (
         stopped_service.vault(revert_seconds=1),
         stopped_service.worker(),
@@ -121,11 +123,11 @@ async def test_the_former_version_is_destroyed_when_its_time_is_over(stopped_ser
     ):
         key = await operator.add(openai_key("old"))
         await rotate(operator, key, "new")
-        await now_is(operator, key, "the overlap ends", lambda found: found.revert_until is None)
+        await wait_for_key(operator, key, "the overlap ends", lambda found: found.revert_until is None)
         assert [sealed[0].version for sealed in await stores.records.list_after(("", 0), 10)] == [2]
 
 
-async def test_edits_need_no_key(worker: Worker, operator: Operator) -> None:
+async def test_edits_need_no_secret(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key())
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     apply_edit = await edit(
@@ -144,7 +146,7 @@ async def test_edits_need_no_key(worker: Worker, operator: Operator) -> None:
         await edit(operator, key.model_copy(update={"tenant": "globex"}), label="mine")
 
 
-async def test_a_key_that_is_switched_off_stays_off_whatever_a_test_says(worker: Worker, operator: Operator) -> None:
+async def test_disabled_key_stays_disabled_after_any_test(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key())
     assert (await edit(operator, key, disabled=True)).status is KeyStatus.DISABLED
     tested = await operator.ask(KEY_TEST, TestKey(tenant="acme", key_id=key.key_id))
@@ -152,7 +154,7 @@ async def test_a_key_that_is_switched_off_stays_off_whatever_a_test_says(worker:
     assert (await edit(operator, key, disabled=False)).status is KeyStatus.VALID
 
 
-async def test_a_test_condemns_only_by_authentication(worker: Worker, operator: Operator) -> None:
+async def test_only_an_authentication_error_invalidates_a_key(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key())
     asked = TestKey(tenant="acme", key_id=key.key_id)
     worker.says = lambda _: unreachable()
@@ -163,15 +165,15 @@ async def test_a_test_condemns_only_by_authentication(worker: Worker, operator: 
     assert (await operator.ask(KEY_TEST, asked)).status is KeyStatus.VALID
 
 
-async def test_a_date_that_comes_ends_a_key(worker: Worker, operator: Operator) -> None:
+async def test_key_expires_at_its_expiry_date(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key(), expires_at=datetime.now(UTC) + timedelta(seconds=1))
-    expired = await now_is(operator, key, "it expires", lambda found: found.status is KeyStatus.EXPIRED)
+    expired = await wait_for_key(operator, key, "it expires", lambda found: found.status is KeyStatus.EXPIRED)
     assert expired.next_test_at is None
     later = await edit(operator, key, expires_at=datetime.now(UTC) + timedelta(days=1))
     assert later.status is KeyStatus.VALID
 
 
-async def test_a_401_in_a_call_has_the_key_tested_and_the_test_decides(
+async def test_401_in_a_call_triggers_a_test_that_decides(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     key = await operator.add(openai_key())
@@ -188,13 +190,13 @@ async def test_a_401_in_a_call_has_the_key_tested_and_the_test_decides(
         started_at=datetime.now(UTC),
     )
     await worker.bus.jetstream.publish(ATTEMPT_FINISHED.format(worker=WORKER), batch_message([record.encode()]))
-    dead = await now_is(operator, key, "it is tested", lambda found: found.status is KeyStatus.INVALID)
+    dead = await wait_for_key(operator, key, "it is tested", lambda found: found.status is KeyStatus.INVALID)
     assert dead.last_test is not None
     assert len(worker.tested) == 2
     assert [event.actor for event in await service.audited() if event.action == "key.test"] == ["vault"]
 
 
-async def test_a_monthly_limit_stops_a_key_and_the_next_month_frees_it(
+async def test_monthly_limit_blocks_a_key_until_the_next_month(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     key = await operator.add(openai_key(), monthly_limit_usd="10")
@@ -215,19 +217,21 @@ async def test_a_monthly_limit_stops_a_key_and_the_next_month_frees_it(
 
     await spend("999", "2020-01")
     await spend("9.99")
-    used = await now_is(operator, key, "it is counted", lambda found: found.spent_usd == Decimal("9.99"))
+    used = await wait_for_key(operator, key, "it is counted", lambda found: found.spent_usd == Decimal("9.99"))
     assert not used.over_limit
     assert used.last_used_at is not None
     await spend("10")
-    await now_is(operator, key, "it is over its limit", lambda found: found.over_limit)
+    await wait_for_key(operator, key, "it is over its limit", lambda found: found.over_limit)
     assert not (await edit(operator, key, monthly_limit_usd="20")).over_limit
     assert (await edit(operator, key, monthly_limit_usd="5")).over_limit
     await service.execute("UPDATE provider_keys SET spend_month = '2020-01'")
-    freed = await now_is(operator, key, "a new month begins", lambda found: not found.over_limit)
+    freed = await wait_for_key(operator, key, "a new month begins", lambda found: not found.over_limit)
     assert freed.spent_usd == 0
 
 
-async def test_removing_tells_how_many_are_left(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_removal_returns_how_many_keys_are_left(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
     first, second = [await operator.add(openai_key(name)) for name in ("one", "two")]
     removed = await operator.ask(KEY_REMOVE, RemoveKey(tenant="acme", key_id=first.key_id))
     assert removed.keys_left == 1
@@ -237,7 +241,7 @@ async def test_removing_tells_how_many_are_left(service: VaultService, worker: W
         assert [sealed[0].key_id for sealed in await stores.records.list_after(("", 0), 10)] == [second.key_id]
 
 
-async def test_every_act_and_every_refusal_is_written_down(
+async def test_every_change_and_every_refusal_is_audited(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     key = await operator.add(openai_key("one"))

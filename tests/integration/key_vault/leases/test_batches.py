@@ -1,4 +1,4 @@
-"""Leases that are asked for at the same time are written down together, and none of them feels the others.
+"""Concurrent leases are written in batches, without affecting each other.
 
 Each is asked for in both ways: with what the key has to be, so that one statement does everything, and without.
 """
@@ -33,7 +33,7 @@ def nonce() -> Nonce:
 
 
 def lease(vault: VaultDatabase, key: ProviderKey, once: Nonce | None = None) -> "asyncio.Task[Leased | None]":
-    """Ask for a key as one that has to be valid."""
+    """Lease a key that has to be valid."""
 
     def check(found: ProviderKey) -> None:
         if found.status is not KeyStatus.VALID:
@@ -46,7 +46,7 @@ def lease(vault: VaultDatabase, key: ProviderKey, once: Nonce | None = None) -> 
 
 
 def written(vault: VaultDatabase) -> list[object]:
-    """The keys whose lease is committed, in the order in which that is counted."""
+    """Return the keys whose lease is committed, in order."""
     rows = vault.rows(
         "SELECT convert_from(payload, 'UTF8')::json->>'target' AS target FROM key_vault.event_outbox"
         " WHERE convert_from(payload, 'UTF8')::json->>'action' = 'key.lease' ORDER BY id"
@@ -54,7 +54,7 @@ def written(vault: VaultDatabase) -> list[object]:
     return [row["target"] for row in rows]
 
 
-async def test_each_of_many_gets_the_key_it_asked_for_and_is_written_down_once(vault: VaultDatabase) -> None:
+async def test_each_concurrent_lease_gets_its_key_and_is_audited_once(vault: VaultDatabase) -> None:
     keys = [(await vault.add(tenant))[0] for tenant in ("acme", "globex", "acme", "globex", "initech")]
     asked = keys * 40
     leases = await asyncio.gather(*(lease(vault, key) for key in asked))
@@ -64,7 +64,7 @@ async def test_each_of_many_gets_the_key_it_asked_for_and_is_written_down_once(v
     assert len(vault.rows("SELECT nonce FROM key_vault.lease_nonces")) == len(asked)
 
 
-async def test_one_that_is_refused_takes_no_other_with_it(vault: VaultDatabase) -> None:
+async def test_refused_lease_does_not_affect_others_in_the_batch(vault: VaultDatabase) -> None:
     good, off, gone = [(await vault.add("acme"))[0] for _ in range(3)]
     vault.execute("UPDATE key_vault.provider_keys SET status = 'disabled' WHERE key_id = %s", off.key_id)
     await vault.stores.keys.delete(gone, act("key.remove", gone), "Removed.")
@@ -81,7 +81,7 @@ async def test_one_that_is_refused_takes_no_other_with_it(vault: VaultDatabase) 
     assert written(vault) == [good.key_id] * 3
 
 
-async def test_a_key_that_somebody_is_changing_keeps_nobody_else_waiting(vault: VaultDatabase) -> None:
+async def test_locked_key_does_not_delay_other_leases(vault: VaultDatabase) -> None:
     busy, free = [(await vault.add("acme"))[0] for _ in range(2)]
     async with vault.engine.connect() as connection, connection.begin() as transaction:
         chosen = update(provider_keys).where(provider_keys.c.key_id == busy.key_id)
@@ -96,7 +96,7 @@ async def test_a_key_that_somebody_is_changing_keeps_nobody_else_waiting(vault: 
     assert written(vault) == [free.key_id] * 50
 
 
-async def test_one_that_stops_waiting_takes_no_other_with_it(vault: VaultDatabase) -> None:
+async def test_cancelled_lease_does_not_affect_others_in_the_batch(vault: VaultDatabase) -> None:
     keys = [(await vault.add("acme"))[0] for _ in range(4)]
     leases = [lease(vault, key) for key in keys]
     await asyncio.sleep(0)
@@ -106,7 +106,7 @@ async def test_one_that_stops_waiting_takes_no_other_with_it(vault: VaultDatabas
     assert await lease(vault, keys[1]) is not None
 
 
-async def test_the_act_names_the_version_that_was_leased_whatever_else_it_says(vault: VaultDatabase) -> None:
+async def test_audit_names_the_leased_version_whatever_the_other_details(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     vault.execute("UPDATE key_vault.key_records SET version = 7")
     vault.execute("UPDATE key_vault.provider_keys SET version = 7")
@@ -132,7 +132,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_what_may_not_be_leased_as_it_is_waits_for_the_check(vault: VaultDatabase, change: str) -> None:
+async def test_key_that_misses_the_criteria_is_left_to_the_check(vault: VaultDatabase, change: str) -> None:
     key, _ = await vault.add("acme")
     vault.execute(f"UPDATE key_vault.provider_keys SET {CHANGES[change]} WHERE key_id = %s", key.key_id)
 
@@ -149,7 +149,7 @@ async def test_what_may_not_be_leased_as_it_is_waits_for_the_check(vault: VaultD
     assert vault.rows("SELECT nonce FROM key_vault.lease_nonces") == []
 
 
-async def test_a_key_that_expires_later_is_leased(vault: VaultDatabase) -> None:
+async def test_key_that_expires_later_is_leased(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     vault.execute("UPDATE key_vault.provider_keys SET expires_at = %s", CREATED_AT + timedelta(seconds=1))
     assert await lease(vault, key) is not None

@@ -1,4 +1,4 @@
-"""A NATS server that is the attacker chooses what its clients sign: so what they sign for it is worth nothing to the vault.
+"""A hostile NATS server chooses what its clients' nkeys sign, so those signatures must be worthless to the vault.
 
 The server's greeting carries a nonce that the client signs with its nkey. Here the nonce is, byte for byte, what a worker's
 identity key signs when it registers a public key, and that public key is the attacker's.
@@ -31,7 +31,7 @@ ORACLE_QUESTIONS = 20
 
 @dataclass
 class Oracle:
-    """The hostile server: has whoever connects sign `nonce`."""
+    """A hostile server that makes each client sign `nonce`."""
 
     port: int = 0
     nonce: str = ""
@@ -61,14 +61,14 @@ async def oracle() -> AsyncIterator[Oracle]:
 
 
 async def signed_by_nkey(hostile: Oracle, seed: bytes, wanted: WorkerRegistration) -> WorkerRegistration:
-    """The registration with the signature that a client with this nkey gives away while it connects."""
+    """Return the registration with the signature that a client's nkey gives while connecting."""
     hostile.nonce = registration._signed_bytes(wanted).decode()
     client = await nats.connect(f"nats://127.0.0.1:{hostile.port}", nkeys_seed_str=seed.decode(), allow_reconnect=False)
     await client.close()
     return wanted.model_copy(update={"signature": to_base64(hostile.signatures[-1])})
 
 
-def wanted_by_the_attacker() -> WorkerRegistration:
+def attackers_registration() -> WorkerRegistration:
     return registration.sign(
         Ed25519PrivateKey.generate(),
         worker_id=WORKER_ID,
@@ -87,12 +87,12 @@ def ed25519_of(seed: bytes) -> Ed25519PublicKey:
     return Ed25519PrivateKey.from_private_bytes(bytes(raw)).public_key()
 
 
-async def test_what_a_client_signs_for_the_server_registers_nobody() -> None:
+async def test_nkey_signature_for_the_server_is_no_registration() -> None:
     enrolled = EnrolledWorkers({WORKER_ID: Ed25519PrivateKey.generate().public_key()})
     accepted = 0
     async with oracle() as hostile:
         for _ in range(ORACLE_QUESTIONS):
-            forged = await signed_by_nkey(hostile, new_seed(), wanted_by_the_attacker())
+            forged = await signed_by_nkey(hostile, new_seed(), attackers_registration())
             try:
                 enrolled.check(forged, now_unix_ms())
                 accepted += 1
@@ -101,11 +101,11 @@ async def test_what_a_client_signs_for_the_server_registers_nobody() -> None:
     assert (accepted, len(hostile.signatures)) == (0, ORACLE_QUESTIONS)
 
 
-async def test_with_the_nkey_as_identity_it_would_register_the_attacker() -> None:
-    """Why the identity key is one of its own: the same oracle, with the nkey enrolled."""
+async def test_nkey_as_identity_would_register_the_attacker() -> None:
+    """The negative case: the same oracle, with the nkey enrolled as identity."""
     seed = new_seed()
     enrolled = EnrolledWorkers({WORKER_ID: ed25519_of(seed)})
     async with oracle() as hostile:
-        enrolled.check(await signed_by_nkey(hostile, seed, wanted_by_the_attacker()), now_unix_ms())
+        enrolled.check(await signed_by_nkey(hostile, seed, attackers_registration()), now_unix_ms())
         with pytest.raises(BadRegistration):
-            enrolled.check(wanted_by_the_attacker(), now_unix_ms())
+            enrolled.check(attackers_registration(), now_unix_ms())

@@ -1,4 +1,4 @@
-"""The vault has a live worker test a key: the key is sealed to that process, for a test and nothing else."""
+"""Key tests through a live worker: the key is sealed to that process, for a test and nothing else."""
 
 from datetime import UTC, datetime
 
@@ -18,8 +18,8 @@ KEY = Secret("sk-canary-0123456789abcdef")
 FACTS = provider_key("acme")
 
 
-async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tuple[RunKeyTest, Secret]]:
-    """Let a worker answer tests; what it was given, as it comes."""
+async def answer_key_tests(worker: WorkerEnd, *, refuses: bool = False) -> list[tuple[RunKeyTest, Secret]]:
+    """Make a worker answer key tests, and return the received tests as they come."""
     given: list[tuple[RunKeyTest, Secret]] = []
 
     async def on_check(message: Msg) -> None:
@@ -37,9 +37,9 @@ async def hears_checks(worker: WorkerEnd, *, refuses: bool = False) -> list[tupl
     return given
 
 
-async def test_a_live_worker_tests_a_key_that_is_not_stored(on_bus: VaultOnBus) -> None:
+async def test_live_worker_tests_a_key_that_is_not_stored(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault, on_bus.worker() as worker:
-        given = await hears_checks(worker)
+        given = await answer_key_tests(worker)
         answer = await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
     assert answer.result is KeyTestResult.VALID
     ((check, key),) = given
@@ -48,19 +48,19 @@ async def test_a_live_worker_tests_a_key_that_is_not_stored(on_bus: VaultOnBus) 
     assert "canary" not in check.model_dump_json()
 
 
-async def test_the_next_worker_is_asked_when_one_is_gone_or_refuses(on_bus: VaultOnBus) -> None:
+async def test_next_worker_is_asked_when_one_is_gone_or_refuses(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault, on_bus.worker(1) as one:
-        given = await hears_checks(one)
+        given = await answer_key_tests(one)
         async with on_bus.worker(2):
             pass  # it registered last, and is gone
         await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
         async with on_bus.worker(2) as two:
-            await hears_checks(two, refuses=True)
+            await answer_key_tests(two, refuses=True)
             await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
     assert len(given) == 2
 
 
-async def test_without_a_worker_nothing_is_known(on_bus: VaultOnBus) -> None:
+async def test_key_test_without_a_worker_raises_no_worker(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault:
         with pytest.raises(NoWorker):
             await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)

@@ -1,4 +1,4 @@
-"""A registered worker gets the key it asks for, sealed to it, once, and written down before; everybody else gets the reason."""
+"""A registered worker gets the requested key, sealed to it, once, and audited first; others get the reason."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 KEY = Secret("sk-canary-0123456789abcdef")
 
 
-async def test_a_worker_gets_the_key_it_asks_for(on_bus: VaultOnBus) -> None:
+async def test_worker_gets_the_requested_key(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker() as worker:
         question = worker.asks(key)
@@ -38,7 +38,7 @@ async def test_a_worker_gets_the_key_it_asks_for(on_bus: VaultOnBus) -> None:
     assert "canary" not in event.model_dump_json() + sealed.model_dump_json()
 
 
-async def test_a_lease_ends_with_its_key(on_bus: VaultOnBus) -> None:
+async def test_lease_ends_when_its_key_expires(on_bus: VaultOnBus) -> None:
     expires_at = datetime.now(UTC) + timedelta(seconds=20)
     key = await on_bus.add(KEY, expires_at=expires_at)
     async with on_bus.vault_process(), on_bus.worker() as worker:
@@ -46,7 +46,7 @@ async def test_a_lease_ends_with_its_key(on_bus: VaultOnBus) -> None:
     assert sealed.not_after_unix_ms == int(expires_at.timestamp() * 1000)
 
 
-async def test_a_tenants_request_may_use_a_key_of_the_platform(on_bus: VaultOnBus) -> None:
+async def test_tenants_request_may_lease_a_platform_key(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY, tenant="platform")
     async with on_bus.vault_process(), on_bus.worker() as worker:
         question = worker.asks(key, tenant="acme")
@@ -70,7 +70,7 @@ async def test_a_tenants_request_may_use_a_key_of_the_platform(on_bus: VaultOnBu
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, {}, ErrorCode.NOT_FOUND, "expired"),
     ],
 )
-async def test_what_is_not_given_out_is_refused_with_the_reason_and_written_down(
+async def test_refused_lease_has_a_reason_and_is_audited(
     on_bus: VaultOnBus, stored: dict[str, Any], asked: dict[str, object], code: ErrorCode, detail: str
 ) -> None:
     key = await on_bus.add(KEY, **stored)
@@ -84,19 +84,19 @@ async def test_what_is_not_given_out_is_refused_with_the_reason_and_written_down
 
 
 @pytest.mark.parametrize("apart_ms", [-11_000, 11_000, -3_600_000])
-async def test_clocks_that_disagree_are_said_to(on_bus: VaultOnBus, apart_ms: int) -> None:
+async def test_clock_skew_is_named(on_bus: VaultOnBus, apart_ms: int) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker() as worker:
         with pytest.raises(Refused, match=r"clocks of worker and vault agree \(NTP\)"):
             await worker.lease(worker.asks(key, sent_at_unix_ms=now_unix_ms() + apart_ms))
 
 
-async def test_a_request_is_answered_once_by_all_replicas_together(on_bus: VaultOnBus) -> None:
+async def test_request_is_answered_once_across_replicas(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process() as one, on_bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
         question = worker.asks(key)
         await worker.lease(question)
-        other = on_bus.delivery(bus, on_bus.vault.restarted())
+        other = on_bus.lease_service(bus, on_bus.vault.restarted())
         for replica in (one.delivery, other):
             with pytest.raises(Refused, match="answered before"):
                 await replica.lease(worker.bus.user, question)
@@ -107,15 +107,15 @@ async def test_a_request_is_answered_once_by_all_replicas_together(on_bus: Vault
         ]
 
 
-async def test_another_replica_knows_whom_one_has_registered(on_bus: VaultOnBus) -> None:
+async def test_registration_is_valid_at_every_replica(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
-        other = on_bus.delivery(bus, on_bus.vault.restarted())
+        other = on_bus.lease_service(bus, on_bus.vault.restarted())
         sealed = await other.lease(worker.bus.user, worker.asks(key))
         assert worker.opened(sealed).for_origin(key.origin) == KEY
 
 
-async def test_a_process_that_is_not_registered_is_told_to(on_bus: VaultOnBus) -> None:
+async def test_unregistered_process_has_to_register(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker(register=False) as worker:
         with pytest.raises(Refused, match="register it") as refused:
@@ -123,8 +123,8 @@ async def test_a_process_that_is_not_registered_is_told_to(on_bus: VaultOnBus) -
         assert refused.value.refusal.code is ErrorCode.CONFLICT
 
 
-async def test_another_workers_process_is_not_answered_in_its_name(on_bus: VaultOnBus) -> None:
-    """Slot 2 asks as slot 1's process: it is known by the subject that the bus lets it publish to."""
+async def test_worker_cannot_lease_as_another_workers_process(on_bus: VaultOnBus) -> None:
+    """Slot 2 requests as slot 1's process, but is identified by the subject it may publish to."""
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker(1) as one, on_bus.worker(2) as two:
         with pytest.raises(Refused, match="provider-worker-2 is not registered"):
@@ -134,8 +134,8 @@ async def test_another_workers_process_is_not_answered_in_its_name(on_bus: Vault
             one.opened(sealed)
 
 
-async def test_a_row_that_somebody_changed_gets_no_key_sealed_to_it(on_bus: VaultOnBus) -> None:
-    """Whoever can write to the table puts a public key of his own into a worker's registration."""
+async def test_changed_registration_row_receives_no_key(on_bus: VaultOnBus) -> None:
+    """An attacker with write access to the table replaces a worker's public key."""
     key = await on_bus.add(KEY)
     async with (
         on_bus.vault_process(),
@@ -149,21 +149,21 @@ async def test_a_row_that_somebody_changed_gets_no_key_sealed_to_it(on_bus: Vaul
             " WHERE worker_id = 'provider-worker-1'",
             stolen,
         )
-        replica = on_bus.delivery(bus, on_bus.vault.restarted())
+        replica = on_bus.lease_service(bus, on_bus.vault.restarted())
         with pytest.raises(Refused, match="not signed by the identity key"):
             await replica.lease(one.bus.user, one.asks(key))
 
 
-async def test_a_worker_that_is_not_enrolled_any_more_gets_nothing(on_bus: VaultOnBus) -> None:
+async def test_unenrolled_worker_receives_no_key(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
-        replica = on_bus.delivery(bus)
+        replica = on_bus.lease_service(bus)
         replica._enrolled = EnrolledWorkers({})
         with pytest.raises(Refused, match="not enrolled"):
             await replica.lease(worker.bus.user, worker.asks(key))
 
 
-async def test_a_record_that_does_not_open_is_said_to(on_bus: VaultOnBus) -> None:
+async def test_undecryptable_record_is_reported(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     on_bus.vault.execute(
         "UPDATE key_vault.key_records SET record = overlay(record placing %s from 60)", b"\x00\x01\x02"
@@ -173,18 +173,18 @@ async def test_a_record_that_does_not_open_is_said_to(on_bus: VaultOnBus) -> Non
             await worker.lease(worker.asks(key))
 
 
-async def test_an_answer_that_would_go_astray_is_not_given(on_bus: VaultOnBus) -> None:
-    """The bus does not check a publisher's right to the reply subject that it names."""
+async def test_request_with_a_disallowed_reply_subject_is_dropped(on_bus: VaultOnBus) -> None:
+    """The bus does not check the reply subject of a publisher."""
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.worker() as worker:
         subject = KEY_LEASE.format(worker=worker.bus.user)
-        for disallowed_replies in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai", ""):
-            await worker.bus.client.publish(subject, worker.asks(key).encode(), reply=disallowed_replies)
+        for disallowed in ("_INBOX_ingress.x", "kf.v1.attempt.run.openai", ""):
+            await worker.bus.client.publish(subject, worker.asks(key).encode(), reply=disallowed)
         await worker.lease(worker.asks(key))
-        assert len(on_bus.audited()) == 1, "only the last question was looked at, and the lane keeps the order"
+        assert len(on_bus.audited()) == 1, "only the last request was processed, and the subscription keeps the order"
 
 
-async def test_what_is_no_lease_request_is_refused(on_bus: VaultOnBus) -> None:
+async def test_malformed_lease_request_is_rejected(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker() as worker:
         reply = await worker.bus.client.request(KEY_LEASE.format(worker=worker.bus.user), b'{"nonce": 1}', timeout=20)
         assert reply.data.startswith(b'{"refusal":{"code":"invalid"')

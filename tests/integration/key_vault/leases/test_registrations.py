@@ -1,4 +1,4 @@
-"""Only what an enrolled identity signed for its own worker, for an hour at most, is a registration."""
+"""A registration is signed by an enrolled identity, for its own worker, for an hour at most."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,7 +9,7 @@ from keyferry.runtime.bus.requests import Refused
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 
 
-async def test_a_registration_is_kept_and_written_down(on_bus: VaultOnBus) -> None:
+async def test_registration_is_stored_and_audited(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker() as worker:
         kept = await on_bus.vault.stores.workers.get(worker.bus.user, worker.bus.instance_id)
         assert kept is not None
@@ -22,7 +22,7 @@ async def test_a_registration_is_kept_and_written_down(on_bus: VaultOnBus) -> No
     )
 
 
-async def test_what_is_not_to_be_believed_is_refused_and_written_down(on_bus: VaultOnBus) -> None:
+async def test_invalid_registration_is_rejected_and_audited(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process(), on_bus.worker(1, register=False) as one, on_bus.worker(2, register=False) as two:
         good = one.registration()
         on_bus.identities[1] = stranger = Ed25519PrivateKey.generate()
@@ -43,8 +43,8 @@ async def test_what_is_not_to_be_believed_is_refused_and_written_down(on_bus: Va
         await one.register(good)
 
 
-async def test_nobody_registers_in_anothers_name(on_bus: VaultOnBus) -> None:
-    """Even a true registration is refused on another worker's subject."""
+async def test_worker_cannot_register_on_another_workers_subject(on_bus: VaultOnBus) -> None:
+    """Even a valid registration is rejected on another worker's subject."""
     async with on_bus.vault_process(), on_bus.worker(1, register=False) as one, on_bus.worker(2, register=False) as two:
         with pytest.raises(Refused, match="names another tenant or owner"):
             await two.register(one.registration())

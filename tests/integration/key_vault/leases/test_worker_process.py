@@ -1,4 +1,4 @@
-"""A whole worker process pays with a leased key: the upstream sees exactly that key, and nobody else does."""
+"""A worker process uses a leased key: the upstream receives exactly that key, and nobody else does."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass
 class Caller:
-    """The router that sends attempts and the ingress that takes their answers."""
+    """A router that sends attempts and an ingress that receives their responses."""
 
     router: Client
     ingress: Client
@@ -53,7 +53,7 @@ class Caller:
         await self.router.flush()
 
     async def call(self, key: ProviderKey, **changes: object) -> AttemptRun:
-        """Send an attempt that `key` pays for, and wait for its end or for its request to come back."""
+        """Send an attempt with `key`, and wait for its end or its return."""
         run = attempt_run(base_url=key.base_url).model_copy(
             update={
                 "attempt_id": ids.new(ids.ATTEMPT),
@@ -94,7 +94,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(autouse=True)
 def _no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody confirms attempts here, so there is nothing to wait for when a worker stops."""
+    """Do not wait for confirmations when a worker stops: no ledger runs here."""
     monkeypatch.setattr(app, "_CONFIRM_SECONDS", 0.01)
 
 
@@ -126,7 +126,7 @@ async def worker_process(on_bus: VaultOnBus, folder: Path) -> AsyncIterator[Serv
     life = asyncio.create_task(service.run())
     try:
         await eventually("the worker is subscribed", lambda: bool(service.bus._queue_subscriptions) or life.done())
-        await service.bus.client.flush()  # the server has heard of it, too
+        await service.bus.client.flush()  # the server has processed it, too
         yield service
     finally:
         service.app.exit()
@@ -153,15 +153,15 @@ def seen(upstream: Upstream) -> list[str | None]:
     return [call.request.headers.get("Authorization") for call in upstream.calls]
 
 
-async def test_the_upstream_sees_exactly_the_key_that_was_leased(
+async def test_upstream_sees_exactly_the_leased_key(
     on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     key = await add(on_bus, upstream)
-    heard: list[bytes] = []
+    captured: list[bytes] = []
 
     async def overhear(message: Msg) -> None:
-        heard.append(message.subject.encode() + message.data)
+        captured.append(message.subject.encode() + message.data)
 
     async with on_bus.bus.client(Role.PROVISIONER) as everybody:
         await everybody.subscribe(">", cb=overhear)
@@ -173,13 +173,13 @@ async def test_the_upstream_sees_exactly_the_key_that_was_leased(
         await everybody.flush()
     assert seen(upstream) == [f"Bearer {KEY.reveal()}"] * 3
     assert len(on_bus.audited()) == 1, "one lease for all three"
-    assert any(b"key.lease" in message for message in heard), "the bus was overheard"
-    assert not [message for message in heard if b"canary" in message]
+    assert any(b"key.lease" in message for message in captured), "the bus was captured"
+    assert not [message for message in captured if b"canary" in message]
     assert "canary" not in caplog.text
     assert not [file for file in (tmp_path / "spool").rglob("*") if file.is_file() and b"canary" in file.read_bytes()]
 
 
-async def test_what_leaves_the_view_is_not_used_again(
+async def test_key_that_leaves_the_view_is_not_used_again(
     on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path
 ) -> None:
     key = await add(on_bus, upstream)
@@ -200,10 +200,10 @@ async def test_what_leaves_the_view_is_not_used_again(
     assert len(upstream.calls) == before
 
 
-async def test_without_a_key_another_candidate_gets_its_turn(
+async def test_attempt_without_a_key_returns_for_another_candidate(
     on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The vault is away, for the request has another candidate: planned anew, and nothing was sent."""
+    """Without a vault the request is planned again for its other candidate, and nothing is sent."""
     monkeypatch.setattr(leasing, "LAST_RESORT_SECONDS", 1.0)
     key = await add(on_bus, upstream)
     async with worker_process(on_bus, tmp_path):
@@ -217,7 +217,7 @@ async def test_without_a_key_another_candidate_gets_its_turn(
     assert upstream.calls == []
 
 
-async def test_an_attempt_waits_for_a_vault_that_comes_back(
+async def test_attempt_waits_for_a_vault_that_comes_back(
     on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path
 ) -> None:
     key = await add(on_bus, upstream)
@@ -231,17 +231,17 @@ async def test_an_attempt_waits_for_a_vault_that_comes_back(
     assert len(on_bus.audited()) == 1, "one lease was given, however often it was asked for"
 
 
-async def test_a_lost_connection_takes_the_keys_with_it(
+async def test_lost_connection_evicts_leased_keys(
     on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path
 ) -> None:
-    """A key may have been revoked meanwhile: after the bus was away, the vault is asked again though the lease lasts."""
+    """A key may have been revoked while disconnected, so it is leased again although its lease lasts."""
     key = await add(on_bus, upstream)
     async with on_bus.vault_process() as vault, worker_process(on_bus, tmp_path) as worker:
         await caller.call(key)
         await caller.call(key)
         assert len(on_bus.audited()) == 1
         await asyncio.to_thread(on_bus.bus.server.kill)
-        await eventually("the worker notices", lambda: not worker.bus.connected)
+        await eventually("the worker reminders", lambda: not worker.bus.connected)
         await asyncio.to_thread(on_bus.bus.server.restart)
         everybody = (worker.bus.client, vault.bus.client, caller.router, caller.ingress)
         await eventually("all are back", lambda: all(client.is_connected for client in everybody))
@@ -252,7 +252,7 @@ async def test_a_lost_connection_takes_the_keys_with_it(
     assert seen(upstream) == [f"Bearer {KEY.reveal()}"] * 3
 
 
-async def test_a_worker_without_an_identity_says_what_is_missing(on_bus: VaultOnBus, tmp_path: Path) -> None:
+async def test_worker_without_an_identity_names_what_is_missing(on_bus: VaultOnBus, tmp_path: Path) -> None:
     settings = {
         "nats_url": on_bus.bus.nats_url,
         "nats_nkey_file": on_bus.bus.seed_file("provider-worker-1"),

@@ -1,4 +1,4 @@
-"""The vault as a whole: what it needs to start, what an operator does with it, and who may do it."""
+"""The whole vault: what it needs to start, and the operator's requests."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ from services.key_vault.app import create_app
 from tests.integration.key_vault.vault_service import Operator, VaultService, Worker, openai_key
 
 
-async def test_the_kek_is_rotated_while_it_runs(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_kek_is_rotated_while_the_vault_runs(service: VaultService, worker: Worker, operator: Operator) -> None:
     for tenant in ("acme", "globex"):
         await operator.add(openai_key(), tenant=tenant)
     old = service.files["keks"].read_text()
@@ -34,7 +34,9 @@ async def test_the_kek_is_rotated_while_it_runs(service: VaultService, worker: W
     assert (report.records, report.undecryptable) == (2, [])
 
 
-async def test_a_tenants_keys_under_a_fresh_data_key(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_tenants_keys_are_re_encrypted_under_a_new_data_key(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
     await operator.add(openai_key())
     report = await operator.ask(DATA_KEY_ROTATE, RotateDataKeys(tenant="acme"))
     assert (report.records, report.data_keys, report.undecryptable) == (1, 1, [])
@@ -42,7 +44,7 @@ async def test_a_tenants_keys_under_a_fresh_data_key(service: VaultService, work
         await operator.ask(DATA_KEY_ROTATE, RotateDataKeys(tenant="globex"))
 
 
-async def test_shredding_wants_the_name_twice_and_spares_the_others(
+async def test_shredding_needs_the_name_twice_and_spares_others(
     service: VaultService, worker: Worker, operator: Operator
 ) -> None:
     await operator.add(openai_key())
@@ -58,7 +60,7 @@ async def test_shredding_wants_the_name_twice_and_spares_the_others(
     assert acts == [("vault.shred", "refused"), ("vault.shred", "done")]
 
 
-async def test_it_does_not_start_without_the_kek_and_says_which(stopped_service: VaultService) -> None:
+async def test_start_fails_naming_the_missing_kek(stopped_service: VaultService) -> None:
     async with stopped_service.vault(), stopped_service.worker(), stopped_service.operator() as operator:
         key = await operator.add(openai_key())
     right = stopped_service.files["keks"].read_text()
@@ -86,22 +88,20 @@ async def test_it_does_not_start_without_the_kek_and_says_which(stopped_service:
         ("enrolled-workers", "[]", "JSON object"),
     ],
 )
-async def test_files_that_make_no_sense_are_named(
-    stopped_service: VaultService, name: str, text: str, says: str
-) -> None:
+async def test_malformed_files_are_named(stopped_service: VaultService, name: str, text: str, says: str) -> None:
     stopped_service.files.write(name, text)
     with pytest.raises(SettingsError, match=says) as refused:
         create_app(stopped_service.settings())
     assert name in str(refused.value)
 
 
-async def test_a_keyring_that_others_can_read_is_refused(stopped_service: VaultService) -> None:
+async def test_keyring_readable_by_others_is_rejected(stopped_service: VaultService) -> None:
     stopped_service.files["keks"].chmod(0o644)
     with pytest.raises(SettingsError, match="chmod 600"):
         create_app(stopped_service.settings())
 
 
-async def test_no_key_is_in_what_the_bus_keeps(service: VaultService, worker: Worker, operator: Operator) -> None:
+async def test_streams_and_buckets_contain_no_key(service: VaultService, worker: Worker, operator: Operator) -> None:
     secret = Secret(f"sk-proj-{'canary' * 6}A9f2")
     await operator.add(secret)
     assert await operator.keys()

@@ -1,4 +1,4 @@
-"""Rotation of KEKs and of data keys, beside everything else and killed at any moment."""
+"""Rotation of KEKs and data keys while keys are read, and killed at any moment."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ Stored = dict[str, tuple[ProviderKey, Secret]]
 
 
 class Killing(FileKeyring):
-    """A keyring that ends the process, as it were, in the middle of a rewrap."""
+    """A keyring that simulates a kill in the middle of a re-encryption."""
 
     def __init__(self, file: Path, kill_at: int) -> None:
         super().__init__(file)
@@ -44,7 +44,7 @@ class Killing(FileKeyring):
 
 
 class Readers:
-    """Reads stored keys over and over, each time unwrapping anew, as another process of the vault does."""
+    """Reads stored keys repeatedly without a cache, like another process of the vault."""
 
     def __init__(self, vault: VaultDatabase, stored: Stored, seed: int) -> None:
         self._vault = vault.restarted(ttl_seconds=0)
@@ -55,21 +55,21 @@ class Readers:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["Readers"]:
-        tasks = [asyncio.create_task(self._read_on()) for _ in range(2)]
+        tasks = [asyncio.create_task(self._read_forever()) for _ in range(2)]
         try:
             yield self
         finally:
             for task in tasks:
                 await cancel_and_wait(task)
 
-    async def until_read(self, more: int) -> None:
-        """Return when so many more reads were made."""
+    async def wait_for_reads(self, more: int) -> None:
+        """Return after this many more reads."""
         goal = self.reads + more
         async with asyncio.timeout(60):
             while self.reads < goal:  # noqa: ASYNC110  # a count has no event to wait for
                 await asyncio.sleep(0.005)
 
-    async def _read_on(self) -> None:
+    async def _read_forever(self) -> None:
         keys = list(self._stored)
         while True:
             key, secret = self._stored[self._random.choice(keys)]
@@ -81,8 +81,8 @@ class Readers:
             self.reads += 1
 
 
-async def filled(vault: VaultDatabase, tenants: int) -> Stored:
-    """One key for each of so many tenants, by tenant."""
+async def fill(vault: VaultDatabase, tenants: int) -> Stored:
+    """Add one key for each of this many tenants, and return them by tenant."""
     names = iter([f"tenant-{number}" for number in range(tenants)])
     stored: Stored = {}
 
@@ -95,12 +95,12 @@ async def filled(vault: VaultDatabase, tenants: int) -> Stored:
 
 
 def renew(vault: VaultDatabase, name: str) -> None:
-    """Put a new primary KEK before the others."""
+    """Add a new primary KEK."""
     write_keyring(vault.keyring_file, keyring_line(name), *vault.keyring_file.read_text().splitlines())
 
 
 def rotation(vault: VaultDatabase, keyring: FileKeyring | None = None, *, batch_size: int = 20) -> KekRotator:
-    """The rotation of another process."""
+    """Return the rotator of another process."""
     keks = keyring or FileKeyring(vault.keyring_file)
     process = vault.restarted()
     data_keys = DataKeys(process.stores.data_keys, keks, DEPLOYMENT)
@@ -108,10 +108,8 @@ def rotation(vault: VaultDatabase, keyring: FileKeyring | None = None, *, batch_
 
 
 @pytest.mark.parametrize("tenants", TENANTS)
-async def test_a_rotation_killed_five_times_disturbs_no_read_and_leaves_nothing_behind(
-    vault: VaultDatabase, tenants: int
-) -> None:
-    stored = await filled(vault, tenants)
+async def test_rotation_killed_five_times_disturbs_no_read_and_completes(vault: VaultDatabase, tenants: int) -> None:
+    stored = await fill(vault, tenants)
     random_ = random.Random(tenants)
     async with Readers(vault, stored, seed=tenants).reading() as readers:
         renew(vault, "second")
@@ -123,9 +121,9 @@ async def test_a_rotation_killed_five_times_disturbs_no_read_and_leaves_nothing_
             progress = await rotation(vault).progress()
             assert 0 < progress.left <= left, "what was committed stays, and there was something left to kill"
             left = progress.left
-            await readers.until_read(20)
+            await readers.wait_for_reads(20)
         await rotation(vault).run("operator")
-        await readers.until_read(20)
+        await readers.wait_for_reads(20)
     assert readers.errors == []
     progress = await rotation(vault).progress()
     assert (progress.primary, progress.total, progress.left) == ("second", tenants, 0)
@@ -136,46 +134,46 @@ async def test_a_rotation_killed_five_times_disturbs_no_read_and_leaves_nothing_
     assert [await fresh.read(key) for key, _ in stored.values()] == [secret for _, secret in stored.values()]
 
 
-async def test_reads_would_fail_if_the_old_kek_went_before_the_rotation(vault: VaultDatabase) -> None:
-    stored = await filled(vault, 10)
+async def test_reads_fail_if_the_old_kek_is_removed_before_the_rotation(vault: VaultDatabase) -> None:
+    stored = await fill(vault, 10)
     async with Readers(vault, stored, seed=1).reading() as readers:
-        await readers.until_read(5)
+        await readers.wait_for_reads(5)
         assert readers.errors == []
         write_keyring(vault.keyring_file, keyring_line("second"))
         readers._vault = vault.restarted(ttl_seconds=0)
-        await readers.until_read(5)
+        await readers.wait_for_reads(5)
     assert readers.errors
     assert "'first' is missing" in readers.errors[0]
 
 
-async def test_two_processes_rotate_at_once_without_getting_in_each_others_way(vault: VaultDatabase) -> None:
-    await filled(vault, 60)
+async def test_concurrent_rotations_do_not_conflict(vault: VaultDatabase) -> None:
+    await fill(vault, 60)
     renew(vault, "second")
     await asyncio.gather(*(rotation(vault, batch_size=7).run("operator") for _ in range(3)))
     assert (await rotation(vault).progress()).by_kek == {"second": 60}
 
 
-async def test_a_rotation_is_repeated_without_harm(vault: VaultDatabase) -> None:
-    stored = await filled(vault, 3)
+async def test_repeated_rotation_changes_nothing(vault: VaultDatabase) -> None:
+    stored = await fill(vault, 3)
     renew(vault, "second")
     await rotation(vault).run("operator")
-    wrapped = vault.rows("SELECT data_key_id, encrypted_key FROM key_vault.data_keys ORDER BY data_key_id")
+    before = vault.rows("SELECT data_key_id, encrypted_key FROM key_vault.data_keys ORDER BY data_key_id")
     await rotation(vault).run("operator")
-    assert vault.rows("SELECT data_key_id, encrypted_key FROM key_vault.data_keys ORDER BY data_key_id") == wrapped
+    assert vault.rows("SELECT data_key_id, encrypted_key FROM key_vault.data_keys ORDER BY data_key_id") == before
     for key, secret in stored.values():
         assert await vault.restarted().read(key) == secret
 
 
-async def test_a_rotation_touches_data_keys_only(vault: VaultDatabase) -> None:
-    await filled(vault, 3)
+async def test_kek_rotation_changes_data_keys_only(vault: VaultDatabase) -> None:
+    await fill(vault, 3)
     records = vault.rows("SELECT * FROM key_vault.key_records ORDER BY key_id")
     renew(vault, "second")
     await rotation(vault).run("operator")
     assert vault.rows("SELECT * FROM key_vault.key_records ORDER BY key_id") == records
 
 
-async def test_it_runs_in_the_background_and_tells_how_far_it_is(vault: VaultDatabase) -> None:
-    await filled(vault, 30)
+async def test_rotation_runs_in_the_background_and_reports_progress(vault: VaultDatabase) -> None:
+    await fill(vault, 30)
     renew(vault, "second")
     rotating = rotation(vault, batch_size=1)
     begun = await rotating.start("operator")
@@ -192,8 +190,8 @@ async def test_it_runs_in_the_background_and_tells_how_far_it_is(vault: VaultDat
     assert '"re_encrypted":"30"' in str(acts[0]["event"])
 
 
-async def test_what_cannot_be_unwrapped_is_named_and_holds_nothing_up(vault: VaultDatabase) -> None:
-    stored = await filled(vault, 12)
+async def test_undecryptable_data_keys_are_named_and_skipped(vault: VaultDatabase) -> None:
+    stored = await fill(vault, 12)
     broken = vault.rows("SELECT data_key_id FROM key_vault.data_keys WHERE tenant IN ('tenant-3', 'tenant-7')")
     vault.execute(
         "UPDATE key_vault.data_keys SET encrypted_key = encrypted_key || '\\x00' WHERE tenant IN ('tenant-3', 'tenant-7')"
@@ -210,7 +208,7 @@ async def test_what_cannot_be_unwrapped_is_named_and_holds_nothing_up(vault: Vau
 
 
 class Away(FileKeyring):
-    """A holder that is away for the first calls."""
+    """A KEK provider that is unavailable for the first calls."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
@@ -223,9 +221,9 @@ class Away(FileKeyring):
         return await super().re_encrypt(blob, context)
 
 
-async def test_a_holder_that_is_away_is_waited_for(vault: VaultDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unavailable_kek_provider_is_retried(vault: VaultDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.key_vault.maintenance.kek_rotator._RETRY_SECONDS", 0.01)
-    await filled(vault, 3)
+    await fill(vault, 3)
     renew(vault, "second")
     rotating = rotation(vault, Away(vault.keyring_file))
     await rotating.start("operator")
@@ -235,21 +233,21 @@ async def test_a_holder_that_is_away_is_waited_for(vault: VaultDatabase, monkeyp
     assert progress.left == 0
 
 
-async def test_a_spoiled_keyring_is_told_to_whoever_wants_to_rotate(vault: VaultDatabase) -> None:
+async def test_malformed_keyring_is_reported_when_a_rotation_starts(vault: VaultDatabase) -> None:
     rotating = rotation(vault)
     write_keyring(vault.keyring_file, "spoiled")
     with pytest.raises(SettingsError, match="want a name"):
         await rotating.start("operator")
 
 
-async def test_a_tenants_records_move_to_a_fresh_data_key_while_they_are_read(vault: VaultDatabase) -> None:
+async def test_records_move_to_a_new_data_key_while_being_read(vault: VaultDatabase) -> None:
     keys = [await vault.add("acme") for _ in range(20)]
     other, other_secret = await vault.add("other")
     old = vault.rows("SELECT data_key_id FROM key_vault.data_keys WHERE tenant = 'acme'")[0]["data_key_id"]
     stored = {key.key_id: (key, secret) for key, secret in keys}
     async with Readers(vault, stored, seed=3).reading() as readers:
         report = await rotate_data_keys(vault, "acme")
-        await readers.until_read(20)
+        await readers.wait_for_reads(20)
     assert readers.errors == []
     assert (report.records, report.data_keys, report.undecryptable) == (20, 1, [])
     rows = vault.rows(f"SELECT DISTINCT data_key_id FROM key_vault.key_records WHERE key_id NOT IN ('{other.key_id}')")
@@ -259,7 +257,7 @@ async def test_a_tenants_records_move_to_a_fresh_data_key_while_they_are_read(va
     assert await vault.read(other) == other_secret
 
 
-async def test_after_a_fresh_data_key_new_records_use_it_before_the_sweep(vault: VaultDatabase) -> None:
+async def test_new_records_use_the_new_data_key_at_once(vault: VaultDatabase) -> None:
     first, _ = await vault.add("acme")
     fresh = await vault.data_keys.replace("acme")
     second, _ = await vault.add("acme")
@@ -268,7 +266,7 @@ async def test_after_a_fresh_data_key_new_records_use_it_before_the_sweep(vault:
     assert used[second.key_id] == fresh.data_key_id != used[first.key_id]
 
 
-async def test_a_sweep_that_was_killed_is_finished_by_the_next(vault: VaultDatabase) -> None:
+async def test_killed_data_key_rotation_is_completed_by_the_next(vault: VaultDatabase) -> None:
     keys = [await vault.add("acme") for _ in range(12)]
     process = vault.restarted()
     task = asyncio.create_task(rotate_data_keys(process, "acme"))
@@ -283,7 +281,7 @@ async def test_a_sweep_that_was_killed_is_finished_by_the_next(vault: VaultDatab
     assert (report.records, report.data_keys, report.undecryptable) == (12, 1, [])
 
 
-async def test_a_record_that_does_not_open_keeps_its_data_key(vault: VaultDatabase) -> None:
+async def test_undecryptable_record_keeps_its_data_key(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     await vault.add("acme")
     vault.execute("UPDATE key_vault.key_records SET record = record || '\\x00' WHERE key_id = %s", key.key_id)
@@ -292,7 +290,7 @@ async def test_a_record_that_does_not_open_keeps_its_data_key(vault: VaultDataba
 
 
 async def in_use(vault: VaultDatabase) -> list[dict[str, object]]:
-    """The data keys that records are sealed under."""
+    """Return the data keys that encrypt records."""
     return await asyncio.to_thread(vault.rows, "SELECT DISTINCT data_key_id FROM key_vault.key_records")
 
 

@@ -1,4 +1,4 @@
-"""Records at rest: what opens, and above all what does not. The same attacks are made on weaker records, where they succeed."""
+"""Records at rest decrypt only unchanged and in place; the same attacks succeed on weaker records."""
 
 import os
 import random
@@ -36,7 +36,7 @@ Decrypt = Callable[[bytes, RecordContext, bytes], bytes]
 
 @dataclass(frozen=True)
 class Scheme:
-    """A way to seal and open records; the weaker ones show that an attack is an attack."""
+    """A way to encrypt and decrypt records; the weaker ones prove that the attacks work."""
 
     encrypt: Callable[[bytes, RecordContext, bytes], bytes]
     decrypt: Decrypt
@@ -87,7 +87,7 @@ def accepted(scheme: Scheme, forgeries: Iterator[tuple[RecordContext, bytes]], d
 
 
 def other_contexts(random_: random.Random) -> Iterator[RecordContext]:
-    """Contexts that differ from CONTEXT in one part: other words, an added or a lost character, a changed one."""
+    """Contexts that differ from CONTEXT in one part: other text, an added or a lost character, a changed one."""
     while True:
         name = random_.choice([part.name for part in fields(CONTEXT)])
         value = getattr(CONTEXT, name)
@@ -137,7 +137,7 @@ def forgeries_of(record: bytes, count: int, seed: int) -> Iterator[tuple[RecordC
         yield (next(contexts), record) if number % 2 else (CONTEXT, next(records))
 
 
-def test_what_was_sealed_opens() -> None:
+def test_record_round_trip() -> None:
     data_key = new_data_key()
     for length in (0, 1, 15, 16, 17, 500, 30_000):
         plaintext = os.urandom(length)
@@ -146,34 +146,34 @@ def test_what_was_sealed_opens() -> None:
         assert decrypt_record(data_key, CONTEXT, record) == plaintext
 
 
-def test_the_format_is_as_it_is_written_down() -> None:
+def test_record_matches_its_documented_format() -> None:
     record = encrypt_record(new_data_key(), CONTEXT, PLAINTEXT)
     assert OVERHEAD_BYTES == 93
     assert record[0] == 1
     assert PLAINTEXT not in record
 
 
-def test_the_same_key_is_never_sealed_to_the_same_bytes() -> None:
+def test_equal_keys_give_different_records() -> None:
     data_key = new_data_key()
     records = [encrypt_record(data_key, CONTEXT, PLAINTEXT) for _ in range(1000)]
     assert len({record[1:33] for record in records}) == 1000
     assert len({record[65:77] for record in records}) == 1000
 
 
-def test_none_of_a_hundred_thousand_forgeries_opens() -> None:
+def test_none_of_a_hundred_thousand_forgeries_decrypts() -> None:
     data_key = new_data_key()
     record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     assert accepted(OURS, forgeries_of(record, FORGERIES, seed=1), data_key) == (0, FORGERIES)
 
 
-def test_the_forgeries_would_open_a_record_that_is_bound_to_nothing() -> None:
+def test_forgeries_succeed_without_additional_data() -> None:
     data_key, weak = new_data_key(), _without_additional_data()
     record = weak.encrypt(data_key, CONTEXT, PLAINTEXT)
     opened, failed_attempts = accepted(weak, forgeries_of(record, 2_000, seed=2), data_key)
     assert opened > failed_attempts * 0.45, "every changed context would have been accepted"
 
 
-def test_moved_boundaries_would_open_a_record_whose_parts_have_no_lengths() -> None:
+def test_moved_boundaries_succeed_without_length_prefixes() -> None:
     data_key, weak = new_data_key(), _joined_without_lengths()
     moved = [(context, weak.encrypt(data_key, CONTEXT, PLAINTEXT)) for context in shifted_boundaries()]
     assert accepted(weak, iter(moved), data_key) == (len(moved), len(moved))
@@ -207,7 +207,7 @@ def wrong_keys_rejected_before_decryption(
     decryptions = 0
 
     class Counted:
-        """AES-GCM that tells when it is used to decrypt."""
+        """AES-GCM that records decryptions."""
 
         def __init__(self, key: bytes) -> None:
             self._real = AESGCM(key)
@@ -228,18 +228,18 @@ def wrong_keys_rejected_before_decryption(
     return refused
 
 
-def test_ten_thousand_wrong_data_keys_fail_before_anything_is_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_data_keys_fail_before_decryption(monkeypatch: pytest.MonkeyPatch) -> None:
     record = encrypt_record(new_data_key(), CONTEXT, PLAINTEXT)
     assert wrong_keys_rejected_before_decryption(OURS, monkeypatch, record, WRONG_KEYS) == WRONG_KEYS
 
 
-def test_without_the_comparison_of_commitments_they_would_be_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_data_keys_reach_decryption_without_the_commitment(monkeypatch: pytest.MonkeyPatch) -> None:
     record = encrypt_record(new_data_key(), CONTEXT, PLAINTEXT)
     monkeypatch.setattr("services.key_vault.encryption.record_cipher.hmac.compare_digest", lambda *_: True)
     assert wrong_keys_rejected_before_decryption(OURS, monkeypatch, record, 100) == 0
 
 
-def test_a_changed_commitment_is_refused_even_under_the_right_data_key() -> None:
+def test_changed_commitment_is_rejected_under_the_right_data_key() -> None:
     data_key = new_data_key()
     record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     for at in range(33, 65):
@@ -248,18 +248,18 @@ def test_a_changed_commitment_is_refused_even_under_the_right_data_key() -> None
 
 
 @pytest.mark.parametrize("record", [b"", b"\x01", b"\x02" + bytes(200), bytes(200), b"\x01" + bytes(91)])
-def test_what_is_no_record_is_said_to_be_none(record: bytes) -> None:
+def test_malformed_record_is_rejected(record: bytes) -> None:
     with pytest.raises(Undecryptable, match="cut off, or of a format"):
         decrypt_record(new_data_key(), CONTEXT, record)
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
-def test_a_data_key_of_another_length_is_a_defect(length: int) -> None:
+def test_data_key_of_wrong_length_is_rejected(length: int) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         encrypt_record(bytes(length), CONTEXT, PLAINTEXT)
 
 
-def test_no_error_repeats_what_was_sealed() -> None:
+def test_no_error_repeats_the_plaintext() -> None:
     data_key = new_data_key()
     record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
     for damaged in (record[:-1], record[:40] + bytes(1) + record[41:], record[:20]):

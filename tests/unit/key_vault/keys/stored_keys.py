@@ -10,13 +10,13 @@ NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 
 
 def check(
-    verdict: KeyTestResult = KeyTestResult.VALID, failure: FailureClass | None = None, at: datetime = NOW
+    result: KeyTestResult = KeyTestResult.VALID, failure: FailureClass | None = None, at: datetime = NOW
 ) -> KeyTest:
     steps = [
         StepResult(step=KeyTestStep.REACHABLE, passed=True, duration_ms=12, detail="the provider answers"),
-        StepResult(step=KeyTestStep.ACCEPTED, passed=failure is None, duration_ms=34, detail="as it was played"),
+        StepResult(step=KeyTestStep.ACCEPTED, passed=failure is None, duration_ms=34, detail="scripted"),
     ]
-    return KeyTest(result=verdict, failure_class=failure, steps=steps, duration_ms=46, tested_at=at)
+    return KeyTest(result=result, failure_class=failure, steps=steps, duration_ms=46, tested_at=at)
 
 
 def key(

@@ -1,4 +1,4 @@
-"""Which attempts say that a provider refused a key."""
+"""Which attempts are authentication failures of a key."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ def refused(failure: FailureClass = FailureClass.AUTH, **changes: object) -> Att
         "key_source": KeySource.BYOK,
         "key_id": "key_1abc",
         "outcome": Outcome.FAILED,
-        "failure": Failure(failure_class=failure, message="as the test plays it"),
+        "failure": Failure(failure_class=failure, message="scripted"),
         "started_at": AT,
         "latency_ms": 250,
     }
@@ -35,17 +35,17 @@ def test_only_an_authentication_failure_of_a_key_counts() -> None:
     assert found(refused()) == [("acme", "key_1abc", AT + timedelta(milliseconds=250))]
 
 
-def test_a_platform_key_is_the_platforms() -> None:
+def test_platform_key_belongs_to_the_platform() -> None:
     assert [owner for owner, _, _ in found(refused(key_source=KeySource.PLATFORM))] == ["platform"]
 
 
-def test_a_worker_speaks_for_itself_only() -> None:
+def test_worker_reports_its_own_attempts_only() -> None:
     assert found(refused(), subject=ATTEMPT_FINISHED.format(worker="provider-worker-2")) == []
 
 
-def test_what_cannot_be_read_is_passed_over() -> None:
+def test_malformed_attempts_are_skipped() -> None:
     broken = b'{"failure": "auth", "cut off'
     assert [key_id for _, key_id, _ in find_auth_failures(SUBJECT, batch_message([broken, refused().encode()]))] == [
         "key_1abc"
     ]
-    assert list(find_auth_failures(SUBJECT, b"no pack at all")) == []
+    assert list(find_auth_failures(SUBJECT, b"no batch at all")) == []

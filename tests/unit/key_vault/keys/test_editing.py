@@ -1,4 +1,4 @@
-"""What can be changed of a key, and what follows from it."""
+"""Edits of a key and their effects."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -16,47 +16,47 @@ def apply_edit(stored: ProviderKey, **changes: object) -> ProviderKey:
     return editing.apply_edit(stored, command, NOW, 0.5)
 
 
-def test_what_is_not_named_stays() -> None:
+def test_unnamed_fields_stay() -> None:
     stored = key(last=check(), monthly_limit_usd=Decimal(5), allowed_models=["gpt-4o"])
     changed = apply_edit(stored, label="spare")
     assert changed.model_dump(exclude={"label", "next_test_at"}) == stored.model_dump(exclude={"label", "next_test_at"})
     assert editing.name_changes(stored, changed) == "label"
 
 
-def test_a_limit_is_judged_at_once() -> None:
+def test_limit_applies_at_once() -> None:
     stored = key(last=check(), spent_usd=Decimal("7.5"))
     assert apply_edit(stored, monthly_limit_usd="7.5").over_limit
     assert not apply_edit(stored, monthly_limit_usd="7.51").over_limit
     assert not apply_edit(apply_edit(stored, monthly_limit_usd="1"), clear=["monthly_limit_usd"]).over_limit
 
 
-def test_an_expired_key_lives_again_with_a_later_date() -> None:
+def test_later_date_restores_an_expired_key() -> None:
     expired = key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW - timedelta(days=1))
     assert apply_edit(expired, label="x").status is KeyStatus.EXPIRED
     assert apply_edit(expired, expires_at=NOW + timedelta(days=1)).status is KeyStatus.VALID
     assert apply_edit(expired, clear=["expires_at"]).status is KeyStatus.VALID
 
 
-def test_an_expired_key_is_not_revived_by_switching_it_off_and_on() -> None:
+def test_disabling_and_enabling_does_not_restore_an_expired_key() -> None:
     expired = key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW - timedelta(days=1))
     off = apply_edit(expired, disabled=True)
     assert off.status is KeyStatus.DISABLED
     assert apply_edit(off, disabled=False).status is KeyStatus.EXPIRED
 
 
-def test_dates_without_a_zone_are_of_utc_and_never_in_the_past() -> None:
+def test_dates_without_a_zone_are_utc_and_in_the_future() -> None:
     later = apply_edit(key(), expires_at=(NOW + timedelta(hours=1)).replace(tzinfo=None).isoformat())
     assert later.expires_at == NOW + timedelta(hours=1)
     with pytest.raises(RequestRejected, match="has passed"):
         apply_edit(key(), expires_at=NOW.isoformat())
 
 
-def test_set_and_cleared_at_once_is_a_contradiction() -> None:
+def test_field_set_and_cleared_is_rejected() -> None:
     with pytest.raises(RequestRejected, match="monthly_limit_usd cannot be set and cleared"):
         apply_edit(key(), monthly_limit_usd="1", clear=["monthly_limit_usd"])
 
 
-def test_words_name_the_limit_and_the_failing_step() -> None:
+def test_messages_name_the_limit_and_the_steps() -> None:
     spent = key(monthly_limit_usd=Decimal("10.00"), spent_usd=Decimal("10.5"))
     assert "$10.5 of $10" in messages.describe_over_limit(spent)
     failed = check()

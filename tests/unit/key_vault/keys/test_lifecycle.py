@@ -1,4 +1,4 @@
-"""The state machine: what condemns a key, what does not, and when the vault looks again."""
+"""The state machine of keys, and when they are tested again."""
 
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -22,14 +22,14 @@ FAILURES = st.none() | st.sampled_from(FailureClass)
 
 
 @given(STATUSES, EVENTS, RESTING)
-def test_only_the_providers_no_makes_a_key_invalid(status: KeyStatus, event: Event, resting: KeyStatus) -> None:
+def test_only_a_rejection_makes_a_key_invalid(status: KeyStatus, event: Event, resting: KeyStatus) -> None:
     after = lifecycle.transition(status, event, resting)
     if after is KeyStatus.INVALID and status is not KeyStatus.INVALID:
         assert event is Event.REJECTED or resting is KeyStatus.INVALID
 
 
 @given(FAILURES, st.sampled_from(KeyTestResult))
-def test_no_other_failure_than_authentication_condemns(failure: FailureClass | None, result: KeyTestResult) -> None:
+def test_only_authentication_failures_reject_a_key(failure: FailureClass | None, result: KeyTestResult) -> None:
     event = lifecycle.classify_test(check(result, failure))
     assert (event is Event.REJECTED) == (result is KeyTestResult.INVALID and failure is FailureClass.AUTH)
 
@@ -46,16 +46,12 @@ def test_no_other_failure_than_authentication_condemns(failure: FailureClass | N
 )
 @pytest.mark.parametrize("result", [KeyTestResult.INVALID, KeyTestResult.DEGRADED, KeyTestResult.INCONCLUSIVE])
 @pytest.mark.parametrize("status", list(KeyStatus))
-def test_trouble_at_the_provider_leaves_every_status(
-    failure: FailureClass, result: KeyTestResult, status: KeyStatus
-) -> None:
+def test_provider_outage_leaves_every_status(failure: FailureClass, result: KeyTestResult, status: KeyStatus) -> None:
     assert lifecycle.apply_test(key(status=status), check(result, failure), 0.5).status is status
 
 
 @given(STATUSES, EVENTS, RESTING)
-def test_a_test_never_lifts_what_a_person_or_a_date_decided(
-    status: KeyStatus, event: Event, resting: KeyStatus
-) -> None:
+def test_no_test_ends_a_manual_or_date_status(status: KeyStatus, event: Event, resting: KeyStatus) -> None:
     after = lifecycle.transition(status, event, resting)
     lifting = {
         KeyStatus.DISABLED: Event.SWITCHED_ON,
@@ -68,9 +64,7 @@ def test_a_test_never_lifts_what_a_person_or_a_date_decided(
 
 
 @given(st.lists(EVENTS, max_size=12), RESTING)
-def test_every_life_stays_within_the_statuses_and_events_repeat_without_effect(
-    events: list[Event], resting: KeyStatus
-) -> None:
+def test_events_are_idempotent(events: list[Event], resting: KeyStatus) -> None:
     status = KeyStatus.UNTESTED
     for event in events:
         once = lifecycle.transition(status, event, resting)
@@ -98,39 +92,39 @@ def test_every_life_stays_within_the_statuses_and_events_repeat_without_effect(
         (KeyStatus.DISABLED, Event.REPLACED, KeyStatus.DISABLED),
     ],
 )
-def test_the_table(status: KeyStatus, event: Event, after: KeyStatus) -> None:
+def test_transition_table(status: KeyStatus, event: Event, after: KeyStatus) -> None:
     assert lifecycle.transition(status, event, KeyStatus.DEGRADED) is after
 
 
 @given(JITTER)
-def test_a_key_is_tested_again_after_about_a_week(jitter: float) -> None:
+def test_key_is_retested_after_about_a_week(jitter: float) -> None:
     again = lifecycle.apply_test(key(), check(), jitter).next_test_at
     assert again is not None
     assert timedelta(days=6.3) <= again - NOW <= timedelta(days=7.7)
 
 
-def test_jitter_spreads_keys_that_were_added_together() -> None:
+def test_jitter_spreads_tests() -> None:
     times = [lifecycle.apply_test(key(), check(), jitter / 10).next_test_at for jitter in range(11)]
     assert all(earlier < later for earlier, later in pairwise(time for time in times if time is not None))
     assert len(set(times)) == 11
 
 
-def test_a_switched_off_key_is_tested_after_ninety_days() -> None:
+def test_disabled_key_is_tested_after_ninety_days() -> None:
     off = lifecycle.reschedule(key(status=KeyStatus.DISABLED, last=check()), NOW, 0.5)
     assert off.next_test_at == NOW + timedelta(days=90)
 
 
-def test_an_inconclusive_test_is_repeated_within_the_hour_or_so() -> None:
+def test_inconclusive_test_is_repeated_after_an_hour() -> None:
     again = lifecycle.apply_test(key(), check(KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT), 0.5)
     assert again.next_test_at == NOW + timedelta(hours=1)
     assert again.status is KeyStatus.VALID
 
 
-def test_an_untested_key_that_is_switched_on_is_tested_at_once() -> None:
+def test_enabled_untested_key_is_tested_at_once() -> None:
     assert lifecycle.reschedule(key(status=KeyStatus.UNTESTED), NOW, 0.5).next_test_at == NOW
 
 
-def test_the_vault_looks_when_a_keys_date_comes() -> None:
+def test_next_check_is_at_expiry_if_sooner() -> None:
     soon = NOW + timedelta(hours=3)
     looked_at = lifecycle.apply_test(key(expires_at=soon), check(), 0.5)
     assert looked_at.next_test_at == soon
@@ -139,18 +133,18 @@ def test_the_vault_looks_when_a_keys_date_comes() -> None:
     assert not lifecycle.is_expired(key(status=KeyStatus.EXPIRED, expires_at=NOW), NOW), "once is enough"
 
 
-def test_an_expired_key_is_left_alone() -> None:
+def test_expired_key_is_not_tested() -> None:
     assert (
         lifecycle.reschedule(key(status=KeyStatus.EXPIRED, last=check(), expires_at=NOW), NOW, 0.5).next_test_at is None
     )
 
 
-def test_months_are_of_utc() -> None:
+def test_months_are_in_utc() -> None:
     east = timezone(timedelta(hours=3))
     assert lifecycle.month_of(datetime(2027, 1, 1, 1, tzinfo=east)) == "2026-12"
 
 
-def test_a_401_in_a_call_asks_for_a_test_at_once() -> None:
+def test_401_in_a_call_schedules_a_test_at_once() -> None:
     tested = key(last=check(at=NOW - timedelta(days=2)), next_test_at=NOW + timedelta(days=5))
     refused = lifecycle.schedule_after_auth_failure(tested, NOW - timedelta(seconds=1), NOW)
     assert refused is not None
@@ -159,17 +153,17 @@ def test_a_401_in_a_call_asks_for_a_test_at_once() -> None:
     assert lifecycle.schedule_after_auth_failure(refused, NOW, NOW) is None, "it is due already"
 
 
-def test_a_burst_of_401s_is_one_test() -> None:
+def test_burst_of_401s_causes_one_test() -> None:
     just_tested = key(last=check(at=NOW), next_test_at=NOW + timedelta(days=7))
     again = lifecycle.schedule_after_auth_failure(just_tested, NOW + timedelta(seconds=1), NOW + timedelta(seconds=1))
     assert again is not None
     assert again.next_test_at == NOW + lifecycle.MIN_TEST_INTERVAL
 
 
-def test_a_401_from_before_the_last_test_is_no_news() -> None:
+def test_401_from_before_the_last_test_changes_nothing() -> None:
     assert lifecycle.schedule_after_auth_failure(key(last=check(at=NOW)), NOW - timedelta(minutes=1), NOW) is None
 
 
 @pytest.mark.parametrize("status", [KeyStatus.INVALID, KeyStatus.DISABLED, KeyStatus.EXPIRED])
-def test_a_401_of_a_key_that_is_not_used_any_more_is_no_news(status: KeyStatus) -> None:
+def test_401_of_an_unused_key_changes_nothing(status: KeyStatus) -> None:
     assert lifecycle.schedule_after_auth_failure(key(status=status), NOW, NOW) is None

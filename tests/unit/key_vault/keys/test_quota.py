@@ -1,4 +1,4 @@
-"""Who may keep provider keys, how many, and what those who may not are told."""
+"""Which tenants may have provider keys, how many, and the errors for others."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def tenant(tier: Tier, suspended: bool = False) -> Tenant:
     return Tenant(tenant="acme", name="Acme", tier=tier, suspended=suspended)
 
 
-def test_the_free_tier_is_told_what_to_upgrade_to() -> None:
+def test_free_tier_error_names_the_upgrade() -> None:
     with pytest.raises(RequestRejected, match=r"upgrade acme to starter \(one key per provider\) or professional"):
         check_byok_allowed("acme", tenant(Tier.FREE), ByokSwitch())
 
@@ -31,12 +31,12 @@ def test_the_starter_tier_has_one_key_per_provider() -> None:
     check_quota("acme", tenant(Tier.PROFESSIONAL), "openai", stored)
 
 
-def test_the_platform_is_never_refused() -> None:
+def test_platform_has_no_limits() -> None:
     check_byok_allowed(PLATFORM_TENANT, None, ByokSwitch(enabled=False))
     check_quota(PLATFORM_TENANT, None, "openai", [key(tenant=PLATFORM_TENANT)] * 9)
 
 
-def test_the_switch_is_for_everybody_or_for_some() -> None:
+def test_byok_switch_is_global_or_per_tenant() -> None:
     rich = tenant(Tier.ENTERPRISE)
     for switch in (ByokSwitch(enabled=False), ByokSwitch(tenants=frozenset({"globex"}))):
         with pytest.raises(
@@ -46,7 +46,7 @@ def test_the_switch_is_for_everybody_or_for_some() -> None:
     check_byok_allowed("acme", rich, ByokSwitch(tenants=frozenset({"acme"})))
 
 
-def test_unknown_and_suspended_tenants_are_refused() -> None:
+def test_unknown_and_suspended_tenants_are_rejected() -> None:
     with pytest.raises(RequestRejected, match="no tenant acme"):
         check_byok_allowed("acme", None, ByokSwitch())
     with pytest.raises(RequestRejected, match="acme is suspended"):

@@ -1,4 +1,4 @@
-"""What is refused before a key is tested, and what is ever shown of one."""
+"""Validation before a key's test, and masking."""
 
 from datetime import timedelta
 from random import Random
@@ -32,7 +32,7 @@ OPENAI = "sk-proj-" + "Zq7" * 12 + "A9f2"
         ("openai", "abcdef", "starts with sk-…"),
     ],
 )
-def test_what_cannot_be_a_key_is_refused_without_being_repeated(provider: str, text: str, says: str) -> None:
+def test_implausible_key_is_rejected_without_repeating_it(provider: str, text: str, says: str) -> None:
     with pytest.raises(RequestRejected, match=says) as refused:
         validation.check_plausible(provider, Secret(text))
     assert refused.value.code is ErrorCode.INVALID
@@ -40,12 +40,12 @@ def test_what_cannot_be_a_key_is_refused_without_being_repeated(provider: str, t
     assert not text or text not in refused.value.message
 
 
-def test_length_is_never_judged() -> None:
+def test_any_length_is_plausible() -> None:
     for length in (1, 20, 500):
         validation.check_plausible("openai", Secret("sk-" + "a" * length))
 
 
-def test_a_key_that_is_stored_already_is_named() -> None:
+def test_duplicate_key_is_named() -> None:
     with pytest.raises(RequestRejected, match=r"stored already, as key_9 \(spare, disabled\)"):
         validation.check_not_duplicate([key(key_id="key_9", label="spare", status=KeyStatus.DISABLED)])
     with pytest.raises(RequestRejected, match=r"the key that key_9 \(spare\) holds now"):
@@ -53,14 +53,14 @@ def test_a_key_that_is_stored_already_is_named() -> None:
     validation.check_not_duplicate([])
 
 
-def test_the_masked_form_names_the_kind_and_the_end() -> None:
+def test_masked_key_shows_prefix_and_tail() -> None:
     assert validation.mask("openai", Secret(OPENAI)) == "sk-proj-…A9f2"
     assert validation.mask("openai", Secret("sk-" + "b" * 40 + "A9f2")) == "sk-…A9f2"
     assert validation.mask("custom", Secret("0123456789" * 4)) == "012…6789"
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80), st.sampled_from(list(PROVIDERS)))
-def test_no_more_than_a_third_of_a_key_is_ever_shown(text: str, provider: str) -> None:
+def test_at_most_a_third_of_a_key_is_shown(text: str, provider: str) -> None:
     shown = validation.mask(provider, Secret(text))
     head, _, tail = shown.partition("…") if "…" not in text else ("", "", "")
     assert len(head) + len(tail) <= len(text) // 3
@@ -81,7 +81,7 @@ def test_keys_are_listed_in_the_order_of_their_use() -> None:
     assert [item.key_id for item in validation.sort_by_use(shuffled)] == ["key_e", "key_a", "key_b", "key_c", "key_d"]
 
 
-def test_a_key_for_some_models_is_tested_with_one_of_them() -> None:
+def test_restricted_key_is_tested_with_an_allowed_model() -> None:
     assert validation.choose_test_model(key()) == PROVIDERS["openai"].test_model
     assert validation.choose_test_model(key(allowed_models=["openai/gpt-5", "gpt-4o"])) == "gpt-5"
     assert validation.choose_test_model(key(provider="azure")) is None
