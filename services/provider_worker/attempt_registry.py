@@ -101,7 +101,7 @@ class AttemptRegistry:
         return None
 
     async def _refuse(self, run: AttemptRun, inbox: str, refusal: Failure) -> None:
-        refused = frames.Refused(request_id=run.request_id, decision_id=run.decision_id, failure=refusal)
+        refused = frames.RequestRefused(request_id=run.request_id, decision_id=run.decision_id, failure=refusal)
         try:
             await self._worker.send(inbox, refused.to_frame(), "")
         except NatsError:

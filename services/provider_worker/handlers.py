@@ -9,7 +9,7 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_RUN, KEY_TEST_RUN, WORKER_CONTROL, WORKER_PROBE
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.dispatch import Received
+from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.requests import Refused
 from keyferry.sealing.delivery import InvalidDelivery
 from keyferry.sealing.leased import LeasedKey
@@ -37,11 +37,11 @@ class AttemptHandlers:
         bus.subscribe(WORKER_PROBE, self.on_probe, instance=bus.instance_id)
         bus.subscribe(ATTEMPT_CONFIRMED, self.on_confirmed, worker=bus.user)
 
-    async def on_attempt(self, received: Received[AttemptRun]) -> None:
+    async def on_attempt(self, received: ReceivedMessage[AttemptRun]) -> None:
         """Make an attempt, beside everything else."""
         self._spawn(self._attempts.run(received.message, received.body, received.reply_to))
 
-    async def on_control(self, received: Received[Control]) -> None:
+    async def on_control(self, received: ReceivedMessage[Control]) -> None:
         """Cancel a caller's own attempt or grant it credit; the tenant is in the subject, where the server checks it."""
         control, tenant = received.message, received.token(_TENANT_TOKEN)
         match control.kind:
@@ -50,11 +50,11 @@ class AttemptHandlers:
             case ControlKind.CREDIT:
                 self._attempts.grant(control.attempt_id, tenant, control.credit_bytes)
 
-    async def on_probe(self, received: Received[Probe]) -> ProbeReply:
+    async def on_probe(self, received: ReceivedMessage[Probe]) -> ProbeReply:
         """Return which of a caller's attempts are not running here, or not any more."""
         return ProbeReply(unknown=self._attempts.unknown(received.message.attempt_ids))
 
-    async def on_confirmed(self, received: Received[AttemptsConfirmed]) -> None:
+    async def on_confirmed(self, received: ReceivedMessage[AttemptsConfirmed]) -> None:
         """Drop records from the spool that the ledger has committed."""
         self._spool.confirm(received.message.spool_id, received.message.spool_seqs)
 
@@ -73,7 +73,7 @@ class KeyTestHandler:
         """Subscribe to the tests for this slot."""
         bus.subscribe(KEY_TEST_RUN, self.on_key_test, worker=bus.user)
 
-    async def on_key_test(self, received: Received[RunKeyTest]) -> KeyTest:
+    async def on_key_test(self, received: ReceivedMessage[RunKeyTest]) -> KeyTest:
         """Test a key. Raises Refused."""
         if self._open_key is None:
             why = "this worker has no identity with the key vault, so it can be given no key to test"

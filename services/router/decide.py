@@ -24,7 +24,7 @@ class RoutingDecision:
 
     plan: Plan
     run: AttemptRun | None
-    refused: frames.Refused | None
+    refused: frames.RequestRefused | None
 
 
 Request = ChatRequest | EmbeddingRequest | Reroute
@@ -39,7 +39,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     made = plan(_route_request(request), context)
     if made.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
         failure = made.refusal or failed_attempts[-1].failure
-        refused = frames.Refused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
+        refused = frames.RequestRefused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
         return RoutingDecision(made, None, refused)
     index = made.order[0]
     chosen = made.candidates[index]

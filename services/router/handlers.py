@@ -31,7 +31,7 @@ from keyferry.contracts.topology import (
     REQUEST_REROUTE,
 )
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.dispatch import Received
+from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
@@ -69,7 +69,7 @@ class RequestHandlers:
         bus.subscribe(EMBEDDING_REQUEST, self.on_request)
         bus.subscribe(REQUEST_REROUTE, self.on_request)
 
-    async def on_request(self, received: Received[Request]) -> None:
+    async def on_request(self, received: ReceivedMessage[Request]) -> None:
         """Decide a new request, or one whose attempt failed before anything was delivered."""
         request, inbox = received.message, received.reply_to
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))

@@ -30,7 +30,7 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import KEY_LEASE, KEY_TEST_RUN
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.dispatch import Received
+from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, seal_to_worker
@@ -114,7 +114,7 @@ class LeaseService:
         self._verified.put(registration, now_unix_ms)
         return Registered(instance_id=registration.instance_id)
 
-    async def on_lease(self, received: Received[LeaseKey]) -> SealedKey:
+    async def on_lease(self, received: ReceivedMessage[LeaseKey]) -> SealedKey:
         """Answer a lease request of the worker that the subject names; the server checks the subject. Raises Refused."""
         return await self.lease(received.token(_WORKER_TOKEN), received.message)
 

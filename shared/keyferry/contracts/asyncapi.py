@@ -41,8 +41,8 @@ _ENCODINGS = {
     "head-body": "The payload described here as one line of JSON, a newline, and the caller's OpenAI-shaped body, byte for byte.",
     "batch": "One line of JSON (BatchHead), then `count` lines, each one JSON object as described here.",
     "frame": (
-        "The first byte is the kind: A Accepted, D Data, E End, R Refused. Accepted, End and Refused follow as one line of JSON;"
-        " Data as `<attempt_id> <seq>`. After the newline come the payload's bytes (Data, End)."
+        "The first byte is the kind: A Accepted, D Data, E End, R RequestRefused. A, E and R continue with one line of JSON,"
+        " D with `<attempt_id> <seq>`. After the newline come the payload's bytes (D, E)."
     ),
 }
 

@@ -70,7 +70,7 @@ class End(Message):
         return b"".join((b"E", self.encode(), b"\n", self.payload))
 
 
-class Refused(Message):
+class RequestRefused(Message):
     """The request ends before any attempt."""
 
     request_id: str
@@ -82,7 +82,7 @@ class Refused(Message):
         return b"R" + self.encode() + b"\n"
 
 
-Frame = Accepted | Data | End | Refused
+Frame = Accepted | Data | End | RequestRefused
 FrameTag = Literal["A", "D", "E", "R"]
 
 
@@ -110,5 +110,5 @@ def decode(frame: bytes) -> Frame:
         end = End.decode(head[1:])
         return end.model_copy(update={"payload": payload}) if payload else end
     if tag == b"R":
-        return Refused.decode(head[1:])
+        return RequestRefused.decode(head[1:])
     raise MalformedMessage("Frame", f"unknown tag {tag!r}")

@@ -296,7 +296,7 @@ SERVICE_PING = request(
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
 
-FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.Refused)
+FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.RequestRefused)
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
 """Roles that may publish to callers' inboxes; they may publish to no other inbox."""
 

@@ -184,7 +184,9 @@ async def _refuse_chats(router: NatsClient) -> None:
     async def refuse(message: Msg) -> None:
         head, _ = ChatRequest.split(message.data)
         failure = Failure(failure_class=FailureClass.NOT_FOUND, message="no such model")
-        await router.publish(message.reply, frames.Refused(request_id=head.request_id, failure=failure).to_frame())
+        await router.publish(
+            message.reply, frames.RequestRefused(request_id=head.request_id, failure=failure).to_frame()
+        )
 
     await router.subscribe(CHAT_REQUEST.pattern(), queue="router", cb=refuse)
     await router.flush()

@@ -1,4 +1,4 @@
-"""The AsyncAPI document holds together and says what the topology says."""
+"""The AsyncAPI document is consistent and matches the topology."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from keyferry.contracts.topology import BUCKETS, FRAMES, SERVICES, SUBJECTS, con
 _DOCUMENT = asyncapi.document("0")
 
 
-def test_every_reference_names_something() -> None:
+def test_every_reference_resolves() -> None:
     references = list(_references(_DOCUMENT))
     assert len(references) > len(SUBJECTS)
     for reference in references:
@@ -19,7 +19,7 @@ def test_every_reference_names_something() -> None:
             place = place[step]
 
 
-def test_every_subject_is_a_channel_with_its_speakers_and_hearers() -> None:
+def test_every_subject_is_a_channel_with_its_publishers_and_subscribers() -> None:
     operations = _DOCUMENT["operations"]
     for subject in SUBJECTS:
         assert _DOCUMENT["channels"][subject.name]["address"] == subject.template
@@ -36,7 +36,7 @@ def test_parameters_are_those_of_the_address() -> None:
         assert (channel["address"] or "").count("{") == len(channel.get("parameters", {})), name
 
 
-def test_a_management_request_has_its_answer_and_its_refusal() -> None:
+def test_a_management_request_has_its_reply_and_its_refusal() -> None:
     for subject in SUBJECTS:
         if subject.reply is not None:
             operation = _DOCUMENT["operations"][f"{subject.publishers[0]}.send.{subject.name}"]
@@ -44,7 +44,7 @@ def test_a_management_request_has_its_answer_and_its_refusal() -> None:
             assert set(_DOCUMENT["channels"][channel]["messages"]) == {subject.reply.__name__, "Refusal"}
 
 
-def test_packs_bodies_and_frames_are_explained() -> None:
+def test_batches_bodies_and_frames_are_explained() -> None:
     encodings = {
         name: channel["x-keyferry-encoding"]["name"]
         for name, channel in _DOCUMENT["channels"].items()
@@ -57,14 +57,14 @@ def test_packs_bodies_and_frames_are_explained() -> None:
     assert set(_DOCUMENT["channels"]["frames"]["messages"]) == {model.__name__ for model in FRAMES}
 
 
-def test_every_message_and_every_bucket_is_there() -> None:
+def test_every_message_and_every_bucket_is_included() -> None:
     assert set(_DOCUMENT["components"]["messages"]) == {model.__name__ for model in contracts()}
     for bucket in BUCKETS:
         assert _DOCUMENT["channels"][f"bucket.{bucket.name}"]["address"] == f"$KV.{bucket.name}.{{key}}"
         assert _DOCUMENT["channels"][f"view.{bucket.name}"]["address"] == f"kfview.{bucket.name}.{{key}}"
 
 
-def test_every_service_hears_something() -> None:
+def test_every_service_has_a_subscription() -> None:
     for service in SERVICES:
         assert any(name.startswith(f"{service}.receive.") for name in _DOCUMENT["operations"])
 

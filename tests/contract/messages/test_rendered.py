@@ -1,4 +1,4 @@
-"""What is committed is what the topology says."""
+"""The committed generated files match the topology."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -18,12 +18,12 @@ def _tree(root: Path) -> Path:
     return root
 
 
-def test_committed_files_are_what_the_topology_says() -> None:
+def test_committed_files_match_the_topology() -> None:
     assert render.find_drift(render.REPOSITORY, render.render()) == []
     assert render.main(["--check"]) == 0
 
 
-def test_a_changed_message_is_told(tmp_path: Path) -> None:
+def test_a_changed_message_is_reported(tmp_path: Path) -> None:
     changed = type("Tenant", (Tenant,), {"__annotations__": {"colour": str}, "__doc__": Tenant.__doc__})
     assert issubclass(changed, BaseModel)
     root = _tree(tmp_path)
@@ -32,7 +32,7 @@ def test_a_changed_message_is_told(tmp_path: Path) -> None:
     assert render.find_drift(root, render.render(models)) == [render.SCHEMAS_DIR / "Tenant.json"]
 
 
-def test_a_message_that_is_no_more_is_told_and_removed(tmp_path: Path) -> None:
+def test_the_schema_of_a_removed_message_is_reported_and_removed(tmp_path: Path) -> None:
     root = _tree(tmp_path)
     left = [model for model in topology.contracts() if model is not Tenant]
     orphan = render.SCHEMAS_DIR / "Tenant.json"
@@ -53,7 +53,7 @@ def test_check_names_the_file_and_writes_nothing(tmp_path: Path, capsys: pytest.
     assert render.main(["--check", "--root", str(root)]) == 0
 
 
-def test_what_may_be_null_may_be_left_out() -> None:
+def test_nullable_fields_are_optional() -> None:
     """Nulls are not sent, so a nullable field without a default could not be read again."""
     faults = [
         f"{model.__name__}.{name}"
@@ -64,8 +64,8 @@ def test_what_may_be_null_may_be_left_out() -> None:
     assert faults == []
 
 
-def test_unknown_fields_pass_between_services_and_fail_in_management() -> None:
-    """Services of two versions share the bus; a person's misspelt setting must not pass."""
+def test_unknown_fields_are_ignored_between_services_and_rejected_in_management() -> None:
+    """Services of two versions share the bus; a person's misspelt setting must be rejected."""
     schemas = {path.stem: json.loads(text) for path, text in render.schemas(topology.contracts()).items()}
     for subject in topology.SUBJECTS:
         closed = schemas[subject.message.__name__].get("additionalProperties") is False
@@ -76,7 +76,7 @@ def test_unknown_fields_pass_between_services_and_fail_in_management() -> None:
 
 
 def _with_parts(models: Iterable[type[BaseModel]]) -> Iterator[type[BaseModel]]:
-    """The messages, and the messages inside them."""
+    """Yield the messages, and the messages inside them."""
     names = {name for model in models for name in [model.__name__, *model.model_json_schema().get("$defs", {})]}
     return (model for model in _descendants(Message) if model.__name__ in names)
 

@@ -23,7 +23,7 @@ from keyferry.contracts.topology import (
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, KeySource, Outcome
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.dispatch import Received
+from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.ledger.request_records import decision, ledger_row
 from tests.support.servers.provisioned_bus import ProvisionedBus
@@ -49,7 +49,7 @@ async def process(
         facts={"unconfirmed": "0"},
     )
 
-    async def on_ping(_: Received[Ping]) -> ServiceReport:
+    async def on_ping(_: ReceivedMessage[Ping]) -> ServiceReport:
         return report
 
     bus.subscribe(SERVICE_PING, on_ping)
@@ -110,7 +110,7 @@ def _nothing_more(_: Bus) -> None:
 
 
 def _echoes(bus: Bus) -> None:
-    async def on_chat(received: Received[ChatRequest]) -> None:
+    async def on_chat(received: ReceivedMessage[ChatRequest]) -> None:
         for frame in _answer(received.message, received.body):
             await bus.client.publish(received.reply_to, frame)
 

@@ -102,7 +102,7 @@ class Routing:
     ingress: Client
     worker: Client
     attempts: list[tuple[AttemptRun, bytes]] = field(default_factory=list)
-    refusals: list[frames.Refused] = field(default_factory=list)
+    refusals: list[frames.RequestRefused] = field(default_factory=list)
     no_subscriber: bool = False
     _numbers: "count[int]" = field(default_factory=count)
 
@@ -193,5 +193,5 @@ class Routing:
             )
             return
         frame = frames.decode(message.data)
-        assert isinstance(frame, frames.Refused)
+        assert isinstance(frame, frames.RequestRefused)
         self.refusals.append(frame)

@@ -1,4 +1,4 @@
-"""What is known of a request is carried from message to message, whatever its head is given later."""
+"""Every field of a request's head is forwarded from message to message."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -67,18 +67,18 @@ def test_a_derived_message_has_every_field_of_the_head() -> None:
     assert head_fields(derived) == VALUES
 
 
-def test_changes_win_over_the_head() -> None:
+def test_changes_override_the_head() -> None:
     derived = ChatRequest(**VALUES).derive(AttemptRun, **ATTEMPT, model="upstream-name", traceparent=None)
     assert (derived.model, derived.traceparent) == ("upstream-name", None)
     assert head_fields(derived, "model", "traceparent") == expected("model", "traceparent")
 
 
-def test_a_misspelt_change_is_a_defect_and_not_ignored() -> None:
+def test_a_misspelt_change_raises() -> None:
     with pytest.raises(TypeError, match="AttemptRun has no field atempt_id"):
         ChatRequest(**VALUES).derive(AttemptRun, **ATTEMPT, atempt_id="att_1")
 
 
-def test_the_router_and_the_worker_carry_every_field_on() -> None:
+def test_the_router_and_the_worker_forward_every_field() -> None:
     endpoint = Endpoint(tenant="acme", name="a", base_url="https://a.example/v1", models=["echo"])
     context = RoutingContext(Tenant(tenant="acme", name="Acme", tier=Tier.STARTER), [endpoint], NOW)
     request = ChatRequest(**{**VALUES, "kind": RequestKind.CHAT})

@@ -1,4 +1,4 @@
-"""Client tokens are unique, tell a typing error from a wrong token, and are looked up by a keyed fingerprint."""
+"""Client tokens are unique, have a checksum against typing errors, and are looked up by a keyed fingerprint."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ def test_ten_thousand_tokens_differ_and_are_well_formed() -> None:
     assert all(client_token.is_well_formed(token) for token in tokens)
 
 
-def test_every_one_character_typo_is_noticed() -> None:
+def test_every_one_character_typo_is_detected() -> None:
     token = client_token.mint().reveal()
     typos = [
         token[:at] + other + token[at + 1 :] for at in range(len(token)) for other in ALPHABET if other != token[at]
@@ -30,7 +30,7 @@ def test_every_one_character_typo_is_noticed() -> None:
     assert not [typo for typo in typos if client_token.is_well_formed(typo)]
 
 
-def test_swapped_neighbours_and_lost_or_doubled_characters_are_noticed() -> None:
+def test_swapped_lost_and_doubled_characters_are_detected() -> None:
     for token in (client_token.mint().reveal() for _ in range(50)):
         pairs = [at for at in range(len(token) - 1) if token[at] != token[at + 1]]
         swapped = [token[:at] + token[at + 1] + token[at] + token[at + 2 :] for at in pairs]
@@ -45,11 +45,11 @@ def test_white_space_around_a_token_is_not_part_of_it() -> None:
 
 
 @given(st.text(max_size=80))
-def test_text_at_random_is_no_token(text: str) -> None:
+def test_random_text_is_not_a_token(text: str) -> None:
     assert not client_token.is_well_formed(text)
 
 
-def test_letters_that_only_look_like_digits_are_refused() -> None:
+def test_non_ascii_look_alikes_are_rejected() -> None:
     token = client_token.mint().reveal()
     assert not client_token.is_well_formed(token[:-1] + "\N{ARABIC-INDIC DIGIT ONE}")
 

@@ -1,4 +1,4 @@
-"""Messages survive versions, commands notice misspellings, and no error repeats a value."""
+"""Messages accept newer versions, commands reject misspellings, and no error repeats a value."""
 
 import json
 
@@ -25,17 +25,17 @@ class SampleHead(Head):
     text: str
 
 
-def test_a_message_ignores_what_a_newer_writer_adds() -> None:
+def test_a_message_ignores_fields_of_a_newer_writer() -> None:
     assert Sample.decode(b'{"text": "a", "added_later": {"x": 1}}') == Sample(text="a")
 
 
-def test_a_command_refuses_what_it_does_not_know() -> None:
+def test_a_command_rejects_unknown_fields() -> None:
     with pytest.raises(MalformedMessage, match="tiers: Extra inputs are not permitted"):
         CreateTenant.decode(b'{"tenant": "acme", "name": "Acme", "tiers": "free"}')
 
 
 @pytest.mark.parametrize("contract", topology.contracts(), ids=lambda contract: contract.__name__)
-def test_every_contract_is_frozen_and_says_what_it_does_with_unknown_fields(contract: type[BaseModel]) -> None:
+def test_every_contract_is_frozen_and_defines_unknown_fields(contract: type[BaseModel]) -> None:
     assert contract.model_config.get("frozen")
     assert contract.model_config.get("extra") == ("forbid" if issubclass(contract, Command) else "ignore")
 
@@ -52,19 +52,19 @@ def test_management_requests_are_commands_and_everything_else_is_a_message() -> 
 
 
 @given(st.text(), st.none() | st.integers())
-def test_a_message_survives_the_wire_on_one_line(text: str, number: int | None) -> None:
+def test_a_message_is_encoded_on_one_line_and_decoded_again(text: str, number: int | None) -> None:
     sample = Sample(text=text, number=number)
     wire = sample.encode()
     assert b"\n" not in wire
     assert Sample.decode(wire) == sample
 
 
-def test_nulls_do_not_travel() -> None:
+def test_nulls_are_not_encoded() -> None:
     assert json.loads(Sample(text="a").encode()) == {"text": "a"}
 
 
 @given(st.text(), st.binary())
-def test_a_body_travels_untouched(text: str, body: bytes) -> None:
+def test_a_body_is_unchanged(text: str, body: bytes) -> None:
     head = SampleHead(text=text)
     assert SampleHead.split(head.with_body(body)) == (head, body)
 
@@ -72,7 +72,7 @@ def test_a_body_travels_untouched(text: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     "wire", [b"", b"{}", b'{"producer": "w", "count": 1}', b"\n", b"{}\nbody", b"\xff\nbody", b"[]\n"]
 )
-def test_a_head_that_is_none_is_refused(wire: bytes) -> None:
+def test_an_invalid_head_is_rejected(wire: bytes) -> None:
     with pytest.raises(MalformedMessage):
         BatchHead.split(wire)
 

@@ -1,4 +1,4 @@
-"""Frames read back as they were written, and bytes that are no frame are refused."""
+"""Frames are decoded as they were encoded, and other bytes are rejected."""
 
 import pytest
 from hypothesis import example, given
@@ -47,7 +47,7 @@ def test_accepted() -> None:
 
 @pytest.mark.parametrize("decision", [None, ids.new(ids.DECISION)], ids=["before deciding", "decided"])
 def test_refused(decision: str | None) -> None:
-    frame = frames.Refused(request_id=ids.new(ids.REQUEST), decision_id=decision, failure=FAILURE)
+    frame = frames.RequestRefused(request_id=ids.new(ids.REQUEST), decision_id=decision, failure=FAILURE)
     assert frames.decode(frame.to_frame()) == frame
 
 
@@ -61,7 +61,7 @@ def test_refused(decision: str | None) -> None:
 @example(b"D 1\n")
 @example(b"D" + ATTEMPT.encode() + b" -1\n")
 @example(b"E{}\n")
-def test_bytes_are_a_frame_or_malformed(wire: bytes) -> None:
+def test_arbitrary_bytes_are_a_frame_or_malformed(wire: bytes) -> None:
     try:
         frame = frames.decode(wire)
     except MalformedMessage:

@@ -33,13 +33,13 @@ def test_ids_sort_by_their_time(one: int, other: int) -> None:
 
 
 @given(STAMPS)
-def test_an_id_holds_a_version_7_uuid_with_its_time(stamp: int) -> None:
+def test_an_id_contains_a_version_7_uuid_with_its_time(stamp: int) -> None:
     found = ids.to_uuid(ids.new(ids.ATTEMPT, unix_ms=stamp))
     assert (found.version, found.variant, found.int >> 80) == (7, uuid.RFC_4122, stamp)
 
 
 @pytest.mark.parametrize("text", ["", "req_", "req_abc", "req_" + "w" * 26, "req_" + "a" * 27])
-def test_what_is_no_id_is_refused(text: str) -> None:
+def test_an_invalid_id_is_rejected(text: str) -> None:
     with pytest.raises(ValueError):
         ids.to_uuid(text)
 
@@ -51,7 +51,7 @@ def test_tenant_ids(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", BAD_TENANTS)
-def test_what_names_no_tenant(text: str) -> None:
+def test_invalid_tenant_ids(text: str) -> None:
     assert not ids.is_tenant_id(text)
     with pytest.raises(ValidationError):
         CreateTenant(tenant=text, name="x", tier=Tier.FREE)

@@ -1,4 +1,4 @@
-"""Whoever seals a key and the vault that opens it work out the same address, or say what is missing."""
+"""The address of a key is derived from provider, URL and fields, or the error says what is missing."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def address(
     )
 
 
-def test_every_provider_has_an_address_or_asks_for_one() -> None:
+def test_every_provider_has_an_address_or_requires_one() -> None:
     for facts in PROVIDERS.values():
         fields = {field.name: field.example for field in facts.fields}
         given = None if facts.base_url else "https://llm.example.com/v1"
@@ -36,14 +36,14 @@ def test_fields_are_part_of_the_address() -> None:
     assert found.origin == "https://bedrock-runtime.eu-central-1.amazonaws.com"
 
 
-def test_the_operators_gateway_stands_in_for_the_provider_and_the_callers_url_goes_before_it() -> None:
+def test_the_given_url_overrides_the_operators_and_that_the_providers() -> None:
     gateway = {"openai": "https://gateway.example.com/openai/v1"}
     assert address("openai", operator_urls=gateway).origin == "https://gateway.example.com"
     own = address("openai", "https://eu.api.openai.com/v1/", operator_urls=gateway)
     assert own == KeyAddress("https://eu.api.openai.com/v1", "https://eu.api.openai.com")
 
 
-def test_plain_http_is_for_networks_that_the_operator_allows() -> None:
+def test_plain_http_requires_networks_that_the_operator_allows() -> None:
     with pytest.raises(UnusableAddress, match="http:// is only for networks that the operator allows"):
         address("ollama", "http://10.0.0.7:11434/v1")
     found = address("ollama", "http://10.0.0.7:11434/v1", private_networks=True)
@@ -69,7 +69,9 @@ def test_plain_http_is_for_networks_that_the_operator_allows() -> None:
         ("custom", "llm.example.com", {}, "https://host/path"),
     ],
 )
-def test_what_is_missing_is_said(provider: str, base_url: str | None, fields: dict[str, str], says: str) -> None:
+def test_the_error_names_what_is_missing(
+    provider: str, base_url: str | None, fields: dict[str, str], says: str
+) -> None:
     with pytest.raises(UnusableAddress, match=says):
         address(provider, base_url, fields)
 
@@ -83,7 +85,7 @@ def test_what_is_missing_is_said(provider: str, base_url: str | None, fields: di
         ("eu", "aiplatform.eu.rep.googleapis.com"),
     ],
 )
-def test_a_vertex_key_belongs_where_the_adapter_calls(location: str, host: str) -> None:
+def test_a_vertex_key_has_the_address_that_the_adapter_calls(location: str, host: str) -> None:
     fields = {"project": "my-project-1", "location": location}
     found = address("vertex", fields=fields)
     assert found.origin == f"https://{host}"

@@ -1,4 +1,4 @@
-"""The text that narrows a model list down."""
+"""The filter syntax of model lists."""
 
 import pytest
 
@@ -23,6 +23,6 @@ def test_each_part_sets_its_field(text: str, fields: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "eu,", "eu:1", "provider", "provider:", "usa", "EU"])
-def test_anything_else_is_no_filter(text: str) -> None:
+def test_anything_else_is_rejected(text: str) -> None:
     with pytest.raises(InvalidFilter):
         filters_in(text)

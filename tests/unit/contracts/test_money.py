@@ -1,4 +1,4 @@
-"""Money is exact, or refused."""
+"""Money is exact, or rejected."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -18,13 +18,13 @@ class Priced(BaseModel):
 
 
 @pytest.mark.parametrize("value", [0.1, 1.0, float("nan"), True, None, b"1", [1], 1 + 0j])
-def test_what_is_no_exact_number_is_refused(value: object) -> None:
+def test_inexact_numbers_are_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="money must be"):
         usd(value)
 
 
 @pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-inf", Decimal("NaN"), "", "1,5", "$1", "one"])
-def test_what_is_no_amount_is_refused(value: object) -> None:
+def test_non_amounts_are_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="amount of money"):
         usd(value)
 
@@ -32,13 +32,13 @@ def test_what_is_no_amount_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     "value", ["0.0000000000001", "1e-13", Decimal("1.1234567890123"), "999999999999999.0000000000001"]
 )
-def test_more_than_twelve_places_are_refused(value: object) -> None:
+def test_more_than_twelve_places_are_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="more than 12 decimal places"):
         usd(value)
 
 
 @pytest.mark.parametrize("value", ["1e15", "-1e15", 10**15, "1e999999999", "0e999999999", "1" * 40 + ".0000000000001"])
-def test_amounts_that_do_not_fit_exact_arithmetic_are_refused(value: object) -> None:
+def test_amounts_beyond_exact_arithmetic_are_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="too large"):
         usd(value)
 
@@ -57,12 +57,12 @@ def test_amounts_that_do_not_fit_exact_arithmetic_are_refused(value: object) -> 
         (Decimal("-2.50"), "-2.5"),
     ],
 )
-def test_an_amount_is_written_plainly(value: object, text: str) -> None:
+def test_an_amount_is_written_without_exponent_or_trailing_zeros(value: object, text: str) -> None:
     assert plain(usd(value)) == text
 
 
 @given(AMOUNTS)
-def test_an_amount_survives_the_wire(amount: Decimal) -> None:
+def test_an_amount_is_encoded_and_decoded_exactly(amount: Decimal) -> None:
     text = Priced(cost_usd=amount).model_dump_json()
     assert Priced.model_validate_json(text).cost_usd == amount
 
@@ -75,6 +75,6 @@ def test_sums_are_exact(amounts: list[Decimal]) -> None:
 @pytest.mark.parametrize(
     "text", ['{"cost_usd": 0.1}', '{"cost_usd": 1.0}', '{"cost_usd": true}', '{"cost_usd": "1e99"}']
 )
-def test_a_message_with_inexact_money_is_refused(text: str) -> None:
+def test_a_message_with_inexact_money_is_rejected(text: str) -> None:
     with pytest.raises(ValidationError):
         Priced.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""A secret shows itself only to who calls `reveal`."""
+"""A secret's text is available only through `reveal`."""
 
 import copy
 import dataclasses
@@ -104,22 +104,22 @@ REFUSED: dict[str, tuple[type[Exception], Callable[[], object]]] = {
 
 
 @pytest.mark.parametrize("show", SHOWN.values(), ids=SHOWN)
-def test_what_is_shown_does_not_hold_it(show: Callable[[], str]) -> None:
+def test_text_forms_do_not_contain_the_secret(show: Callable[[], str]) -> None:
     assert CANARY not in show()
 
 
 @pytest.mark.parametrize(("error", "leak"), REFUSED.values(), ids=REFUSED)
-def test_what_would_hold_it_is_refused(error: type[Exception], leak: Callable[[], object]) -> None:
+def test_copies_of_the_secret_are_refused(error: type[Exception], leak: Callable[[], object]) -> None:
     with pytest.raises(error) as caught:
         leak()
     assert CANARY not in str(caught.value)
 
 
-def test_reveal_gives_it() -> None:
+def test_reveal_returns_the_secret() -> None:
     assert Secret(CANARY).reveal() == CANARY
 
 
-def test_secrets_compare_by_what_they_hold_and_never_equal_a_text() -> None:
+def test_secrets_compare_by_content_and_never_equal_a_text() -> None:
     assert Secret(CANARY) == Secret(CANARY)
     assert Secret(CANARY) != Secret(CANARY + "x")
     assert Secret(CANARY) != CANARY

@@ -73,6 +73,6 @@ def test_a_failed_end_carries_its_failure_and_decision() -> None:
 def test_a_refusal_ends_the_request() -> None:
     failure = Failure(failure_class=FailureClass.NOT_FOUND, message="no such model")
     with pytest.raises(CallFailed) as failed:
-        Assembly().take(frames.Refused(request_id="req_1", decision_id="dec_2", failure=failure))
+        Assembly().take(frames.RequestRefused(request_id="req_1", decision_id="dec_2", failure=failure))
     assert failed.value.failure == failure
     assert failed.value.decision_id == "dec_2"

@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import ids
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import AnySubject, Role, Subject, consumer_of, inbox_prefix, worker_id
-from keyferry.runtime.bus.dispatch import RawHandler, Received, receiver
+from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
@@ -123,7 +123,7 @@ class Bus:
         subscriber(handler)
 
     def subscribe(
-        self, subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], **placeholders: str
+        self, subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]], **placeholders: str
     ) -> None:
         """Subscribe to a subject of the fast path, with wildcards for placeholders that are not given.
 

@@ -25,7 +25,7 @@ Spawn = Callable[[Awaitable[None]], None]
 
 
 @dataclass(slots=True)
-class Received(Generic[M]):
+class ReceivedMessage(Generic[M]):
     """A decoded message; `body` is empty unless the message type is a `Head`."""
 
     message: M
@@ -41,7 +41,7 @@ class Received(Generic[M]):
 
 
 def receiver(
-    subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], spawn: Spawn, role: str
+    subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]], spawn: Spawn, role: str
 ) -> RawHandler:
     """Return the callback of a raw subscription.
 
@@ -64,7 +64,7 @@ def receiver(
     return _head_receiver(subject, handler) if issubclass(subject.message, Head) else _plain_receiver(subject, handler)
 
 
-def _head_receiver(subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]]) -> RawHandler:
+def _head_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]]) -> RawHandler:
     # Every request for a completion passes here: no call that is not needed.
     prefixes, split, checked_fields = reply_prefixes(subject), cast(Any, subject.message).split, subject.checked_fields
 
@@ -81,12 +81,12 @@ def _head_receiver(subject: Subject[Q, R], handler: Callable[[Received[Q]], Awai
         if checked_fields and not _agrees(message.subject, head, checked_fields):
             _log_disagreement(message)
             return
-        await handler(Received(head, body, message.subject, message.reply, received_ns))
+        await handler(ReceivedMessage(head, body, message.subject, message.reply, received_ns))
 
     return on_message
 
 
-def _plain_receiver(subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]]) -> RawHandler:
+def _plain_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]]) -> RawHandler:
     decode, checked_fields = subject.message.decode, subject.checked_fields
 
     async def on_message(message: Msg) -> None:
@@ -99,7 +99,7 @@ def _plain_receiver(subject: Subject[Q, R], handler: Callable[[Received[Q]], Awa
         if checked_fields and not _agrees(message.subject, decoded, checked_fields):
             _log_disagreement(message)
             return
-        await handler(Received(decoded, b"", message.subject, message.reply, received_ns))
+        await handler(ReceivedMessage(decoded, b"", message.subject, message.reply, received_ns))
 
     return on_message
 
@@ -140,7 +140,7 @@ def may_reply(subject: AnySubject) -> Callable[[str], bool]:
 
 
 def answerer(
-    subject: Subject[Q, R], handler: Callable[[Received[Q]], Awaitable[R]], role: str
+    subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]], role: str
 ) -> Callable[[Msg], Awaitable[bytes]]:
     """Return a function from a request to its reply: what `handler` returns, or a refusal."""
     read = message_reader(subject)
@@ -149,7 +149,7 @@ def answerer(
         received_ns = time.perf_counter_ns()
         try:
             question, body = read(message.subject, message.data)
-            reply = await handler(Received(question, body, message.subject, message.reply, received_ns))
+            reply = await handler(ReceivedMessage(question, body, message.subject, message.reply, received_ns))
             return cast(Message, reply).encode()
         except Exception as error:  # the edge of the loop: the caller gets an answer, and a defect is logged
             return refusal_reply(refusal_for(error, subject, role))

@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.dispatch import Received
+from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.process import logs, notify
 from keyferry.runtime.process.settings import CannotStart, ServiceSettings
 from keyferry.runtime.process.telemetry import Telemetry
@@ -166,7 +166,7 @@ class Service:
         self.telemetry.close()
         _log.info("stopped")
 
-    async def _on_ping(self, _: Received[Ping]) -> ServiceReport:
+    async def _on_ping(self, _: ReceivedMessage[Ping]) -> ServiceReport:
         return ServiceReport(
             service=self.role.value,
             slot=self.settings.slot,

@@ -41,7 +41,7 @@ class Assembly:
         if isinstance(frame, frames.Accepted):
             self._accept(frame)
             return None
-        if isinstance(frame, frames.Refused):
+        if isinstance(frame, frames.RequestRefused):
             raise CallFailed(frame.failure, decision_id=frame.decision_id)
         if self.accepted is None or frame.attempt_id != self.accepted.attempt_id:
             return None

@@ -210,7 +210,7 @@ class Call:
             if isinstance(frame, frames.Accepted):
                 self._assembly.take(frame)
                 return frame
-            if isinstance(frame, frames.Refused) or self._is_end(frame):
+            if isinstance(frame, frames.RequestRefused) or self._is_end(frame):
                 self.close()
         return None
 
