@@ -24,7 +24,7 @@ def create_app(settings: HealthSettings | None = None) -> Service:
     registry = TargetHealthRegistry(settings.policy())
     publisher = HealthPublisher(service.bus, registry, clock)
     handlers = Handlers(
-        registry, on_change=publisher.enqueue, hasty=settings.hasty_timeout(), clock=clock, jitter=random.random
+        registry, on_change=publisher.enqueue, short_timeout=settings.short_timeout(), clock=clock, jitter=random.random
     )
     handlers.register(service.bus)
     service.opens(publisher.start, publisher.stop)

@@ -15,8 +15,10 @@ from services.health_monitor.evidence import ObservedAttempt, attempt_of
 _log = logging.getLogger(__name__)
 
 
-def decode_attempts(subject: str, data: bytes, *, stored_at: datetime, hasty: timedelta) -> Iterator[ObservedAttempt]:
-    """Yield the attempts of a batch that have a target. `stored_at` and `hasty` as in `evidence.attempt_of`.
+def decode_attempts(
+    subject: str, data: bytes, *, stored_at: datetime, short_timeout: timedelta
+) -> Iterator[ObservedAttempt]:
+    """Yield the attempts of a batch that have a target. `stored_at` and `short_timeout` as in `evidence.attempt_of`.
 
     A worker may only report its own attempts: the subject, which the bus guards, has to agree with the record.
     """
@@ -32,6 +34,10 @@ def decode_attempts(subject: str, data: bytes, *, stored_at: datetime, hasty: ti
         except MalformedMessage as error:
             _log.warning("skipped a malformed record", extra={"producer": producer, "reason": str(error)})
             continue
-        attempt = attempt_of(record, stored_at=stored_at, hasty=hasty) if record.worker_id == producer else None
+        attempt = (
+            attempt_of(record, stored_at=stored_at, short_timeout=short_timeout)
+            if record.worker_id == producer
+            else None
+        )
         if attempt is not None:
             yield attempt

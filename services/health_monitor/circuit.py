@@ -40,7 +40,7 @@ class CircuitPolicy:
     first_open: timedelta = timedelta(seconds=5)
     longest_open: timedelta = timedelta(seconds=60)
     longest_cooling: timedelta = LONGEST_COOLING
-    forgotten_after: timedelta = timedelta(minutes=10)
+    expire_after: timedelta = timedelta(minutes=10)
     """How long after its `until` an open circuit is closed if nobody probed it."""
 
     def open_duration(self, openings: int, jitter: float) -> timedelta:
@@ -110,8 +110,8 @@ def apply_time(circuit: Circuit, *, now: datetime, policy: CircuitPolicy) -> Cir
     """Return the circuit as of `now`; the same object if nothing changes."""
     if circuit.state is CircuitState.COOLING and now >= circuit.until:
         return _close(circuit, "the requested pause is over", now)
-    if circuit.state is CircuitState.OPEN and now >= circuit.until + policy.forgotten_after:
-        idle = _format_span(policy.forgotten_after)
+    if circuit.state is CircuitState.OPEN and now >= circuit.until + policy.expire_after:
+        idle = _format_span(policy.expire_after)
         return _close(circuit, f"nobody has probed it within {idle} after it became half-open", now)
     return circuit
 

@@ -76,16 +76,16 @@ class ObservedAttempt:
     """Whether the connection was certainly established."""
 
 
-def attempt_of(record: AttemptRecord, *, stored_at: datetime, hasty: timedelta) -> ObservedAttempt | None:
+def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: timedelta) -> ObservedAttempt | None:
     """Convert `record`; None if it has no target: the built-in echo, or names that no key of the view can hold.
 
     `stored_at` is when the bus stored the record: an attempt cannot have ended later, whatever the worker's clock says.
-    `hasty`: a caller's deadline shorter than this proves nothing about a target that did not answer in time.
+    `short_timeout`: a caller's deadline shorter than this proves nothing about a target that did not answer in time.
     """
     target = _target_of(record)
     if target is None:
         return None
-    evidence, failure_class = _classify(record, target, hasty)
+    evidence, failure_class = _classify(record, target, short_timeout)
     failure = record.failure
     started_at = record.started_at if record.started_at.tzinfo else record.started_at.replace(tzinfo=UTC)
     retry_after_ms = failure.retry_after_ms if failure is not None and evidence is Evidence.RETRY_LATER else None
@@ -117,7 +117,7 @@ def _target_of(record: AttemptRecord) -> Target | None:
         return None
 
 
-def _classify(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[Evidence, FailureClass | None]:
+def _classify(record: AttemptRecord, target: Target, short_timeout: timedelta) -> tuple[Evidence, FailureClass | None]:
     if record.outcome is Outcome.COMPLETED:
         return Evidence.SUCCESS, None
     if record.outcome is Outcome.CANCELLED or record.failure is None:
@@ -128,16 +128,16 @@ def _classify(record: AttemptRecord, target: Target, hasty: timedelta) -> tuple[
         # A rate limit belongs to one key; only at a tenant's own endpoint are key and target the same.
         others = failure_class is _C.RATE_LIMIT and target.endpoint is None
         return (Evidence.NEUTRAL if others else Evidence.RETRY_LATER), failure_class
-    if not COUNTS_AGAINST_TARGET[failure_class] or _caller_was_hasty(record, failure, hasty):
+    if not COUNTS_AGAINST_TARGET[failure_class] or _is_caller_timeout(record, failure, short_timeout):
         return Evidence.NEUTRAL, failure_class
     return Evidence.FAILURE, failure_class
 
 
-def _caller_was_hasty(record: AttemptRecord, failure: Failure, hasty: timedelta) -> bool:
+def _is_caller_timeout(record: AttemptRecord, failure: Failure, short_timeout: timedelta) -> bool:
     """Return whether a deadline cut off what may have been a good answer.
 
     Callers choose their deadlines: without this check one tenant could open the circuit of a provider that all share.
     """
     if failure.failure_class is not _C.TIMEOUT or failure.where is Where.HTTP_STATUS:
         return False
-    return record.first_token_ms is not None or record.latency_ms < hasty / timedelta(milliseconds=1)
+    return record.first_token_ms is not None or record.latency_ms < short_timeout / timedelta(milliseconds=1)

@@ -19,7 +19,7 @@ class Handlers:
     """Handlers of one process.
 
     `on_change` receives every change of a target's health and does not block. `clock` returns the time in UTC, `jitter` numbers
-    from 0 to 1. `hasty` as in `evidence.attempt_of`.
+    from 0 to 1. `short_timeout` as in `evidence.attempt_of`.
     """
 
     def __init__(
@@ -27,13 +27,13 @@ class Handlers:
         registry: TargetHealthRegistry,
         *,
         on_change: Callable[[Health], None],
-        hasty: timedelta,
+        short_timeout: timedelta,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._on_change = on_change
-        self._hasty = hasty
+        self._short_timeout = short_timeout
         self._clock = clock
         self._jitter = jitter
 
@@ -59,7 +59,9 @@ class Handlers:
             # After a long outage there are days of batches, which are all too old to matter.
             self._registry.counters.stale += 1
             return
-        for attempt in decode_attempts(message.subject, message.data, stored_at=stored_at, hasty=self._hasty):
+        for attempt in decode_attempts(
+            message.subject, message.data, stored_at=stored_at, short_timeout=self._short_timeout
+        ):
             change = self._registry.record(attempt, now=now, jitter=self._jitter())
             if change is not None:
                 self._on_change(change)

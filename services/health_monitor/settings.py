@@ -23,11 +23,11 @@ class HealthSettings(ServiceSettings):
     """How long a circuit stays open at first; each failed probe doubles it."""
     circuit_longest_open_seconds: float = Field(default=60.0, gt=0)
     """Longest time that a circuit stays open, unless the target asks for a longer pause."""
-    circuit_forgotten_after_seconds: float = Field(default=600.0, gt=0)
+    circuit_expire_after_seconds: float = Field(default=600.0, gt=0)
     """An open circuit that nobody probes is closed this long after it became half-open."""
     cooling_longest_seconds: float = Field(default=LONGEST_COOLING.total_seconds(), gt=0, le=600)
     """Longest pause that a target gets, whatever it asks for."""
-    hasty_timeout_seconds: float = Field(default=5.0, ge=0)
+    short_timeout_seconds: float = Field(default=5.0, ge=0)
     """A timeout sooner than this after the start proves nothing about the target."""
 
     def policy(self) -> CircuitPolicy:
@@ -40,9 +40,9 @@ class HealthSettings(ServiceSettings):
             first_open=timedelta(seconds=self.circuit_open_seconds),
             longest_open=timedelta(seconds=max(self.circuit_longest_open_seconds, self.circuit_open_seconds)),
             longest_cooling=timedelta(seconds=self.cooling_longest_seconds),
-            forgotten_after=timedelta(seconds=self.circuit_forgotten_after_seconds),
+            expire_after=timedelta(seconds=self.circuit_expire_after_seconds),
         )
 
-    def hasty_timeout(self) -> timedelta:
-        """Return `hasty_timeout_seconds` as a timedelta."""
-        return timedelta(seconds=self.hasty_timeout_seconds)
+    def short_timeout(self) -> timedelta:
+        """Return `short_timeout_seconds` as a timedelta."""
+        return timedelta(seconds=self.short_timeout_seconds)

@@ -129,9 +129,9 @@ def _catalog_model(context: RoutingContext, resolved: ResolvedModel, unavailable
                 id=resolved.name,
                 provider=first.provider,
                 key_source=first.key_source,
-                providers=list(dict.fromkeys(way.provider for way in usable)),
-                key_sources=list(dict.fromkeys(way.key_source for way in usable)),
-                eu=any(_is_eu(resolved.offerings, way) for way in usable),
+                providers=list(dict.fromkeys(candidate.provider for candidate in usable)),
+                key_sources=list(dict.fromkeys(candidate.key_source for candidate in usable)),
+                eu=any(_is_eu(resolved.offerings, candidate) for candidate in usable),
                 prices=context.prices(first.provider, first.model),
             ),
         )
@@ -179,8 +179,8 @@ def _candidate_order(found: KeyCandidate) -> tuple[int, bool, int, int]:
     return found.payer, degraded, priority, place
 
 
-def _is_eu(offerings: Iterable[Offering], way: Candidate) -> bool:
-    place = (way.provider, way.model, way.region)
+def _is_eu(offerings: Iterable[Offering], candidate: Candidate) -> bool:
+    place = (candidate.provider, candidate.model, candidate.region)
     return any(
         offering.eu for offering in offerings if (offering.provider, offering.upstream, offering.region) == place
     )

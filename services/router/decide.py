@@ -36,14 +36,14 @@ MAX_ATTEMPTS = 5
 def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, traceparent: str | None) -> RoutingDecision:
     """Plan the request and create the message for the next attempt, or the refusal."""
     failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
-    made = plan(_route_request(request), context)
-    if made.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
-        failure = made.refusal or failed_attempts[-1].failure
+    planned = plan(_route_request(request), context)
+    if planned.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
+        failure = planned.refusal or failed_attempts[-1].failure
         refused = frames.RequestRefused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
-        return RoutingDecision(made, None, refused)
-    index = made.order[0]
-    chosen = made.candidates[index]
-    endpoint, key = made.endpoints.get(index), made.keys.get(index)
+        return RoutingDecision(planned, None, refused)
+    index = planned.order[0]
+    chosen = planned.candidates[index]
+    endpoint, key = planned.endpoints.get(index), planned.keys.get(index)
     run = request.derive(
         AttemptRun,
         model=chosen.model,
@@ -61,10 +61,10 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         key_version=key.version if key else None,
         key_fields=key.fields if key else {},
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
-        remaining_candidates=min(len(made.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
+        remaining_candidates=min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
         failed_attempts=failed_attempts,
     )
-    return RoutingDecision(made, run, None)
+    return RoutingDecision(planned, run, None)
 
 
 def _route_request(request: Request) -> RouteRequest:

@@ -83,7 +83,7 @@ class RequestHandlers:
                 await self._publish(inbox, decision.refused.to_frame(), "")
         except NatsError:
             _log.warning("a decision could not be published", extra={"request_id": request.request_id})
-        made = record(
+        decision_record = record(
             request,
             decision,
             fresh,
@@ -92,7 +92,7 @@ class RequestHandlers:
             duration_us=(time.perf_counter_ns() - received.received_ns) // 1000,
             trace=span.traceparent,
         )
-        self._decisions.put(made.encode())
+        self._decisions.put(decision_record.encode())
         if decision.refused is not None:
             span.fail(decision.refused.failure.failure_class.value)
         span.set(keyferry__request_id=request.request_id, keyferry__decision_id=fresh.decision_id)

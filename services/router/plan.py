@@ -82,10 +82,10 @@ class _PlanBuilder:
         names = (self._request.model, self._resolved.model.id) if self._resolved.model else (self._request.model,)
         ban = _find_ban(self._request, self._context, names)
         paying = payers(self._request, self._context, self._resolved, has_own_endpoint=self._endpoint_offers)
-        made = list(key_candidates(self._request, self._context, self._resolved, ban, paying))
+        found = list(key_candidates(self._request, self._context, self._resolved, ban, paying))
         for rank in range(len(paying)):
             leading = not self._order
-            for candidate in made:
+            for candidate in found:
                 if candidate.payer == rank:
                     self._add_key(candidate, probe_allowed=leading)
 

@@ -151,7 +151,7 @@ async def test_a_successor_removes_expired_entries(servers: MonitorServers) -> N
             await worker.report(failing(5))
             open_entry = await state(view, OPEN)
         await until_half_open(open_entry)
-        async with servers.monitor(circuit_forgotten_after_seconds=0.001):
+        async with servers.monitor(circuit_expire_after_seconds=0.001):
             await gone(view)
 
 

@@ -11,7 +11,7 @@ from services.health_monitor.evidence import COUNTS_AGAINST_TARGET, Evidence, Ob
 from tests.support.ledger.attempt_records import attempt_record
 from tests.unit.health_monitor.attempts import NOON, OWN, seconds
 
-HASTY = seconds(5)
+SHORT_TIMEOUT = seconds(5)
 OWN_ENDPOINT: dict[str, object] = {
     "provider": "custom",
     "endpoint": "ollama",
@@ -30,7 +30,7 @@ def record(changes: dict[str, object], failure: Failure | None = None) -> Attemp
 
 
 def attempt_from(changes: dict[str, object], failure: Failure | None = None) -> ObservedAttempt:
-    attempt = attempt_of(record(changes, failure), stored_at=NOON + timedelta(hours=1), hasty=HASTY)
+    attempt = attempt_of(record(changes, failure), stored_at=NOON + timedelta(hours=1), short_timeout=SHORT_TIMEOUT)
     assert attempt is not None
     return attempt
 
@@ -123,11 +123,11 @@ def test_only_targets_of_own_endpoints_have_an_owner() -> None:
     ],
 )
 def test_records_without_a_target_are_skipped(changes: dict[str, object]) -> None:
-    assert attempt_of(record(OWN_ENDPOINT | changes), stored_at=NOON, hasty=HASTY) is None
+    assert attempt_of(record(OWN_ENDPOINT | changes), stored_at=NOON, short_timeout=SHORT_TIMEOUT) is None
 
 
 def test_an_attempt_did_not_end_after_the_bus_had_stored_it() -> None:
-    attempt = attempt_of(record(OWN_ENDPOINT), stored_at=NOON + seconds(2), hasty=HASTY)
+    attempt = attempt_of(record(OWN_ENDPOINT), stored_at=NOON + seconds(2), short_timeout=SHORT_TIMEOUT)
     assert attempt is not None
     assert attempt.ended_at == NOON + seconds(2)
 
