@@ -5,15 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.key import (
-    GetIntakeKey,
-    IntakeKey,
-    KeyRemoved,
-    ListKeys,
-    ProviderKey,
-    ProviderKeys,
-    RemoveKey,
-)
+from keyferry.contracts.key import GetIntakeKey, IntakeKey, KeyRemoved, ListKeys, ProviderKey, ProviderKeys, RemoveKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,

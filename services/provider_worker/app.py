@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from keyferry.contracts.key import LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,

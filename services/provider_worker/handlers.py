@@ -4,7 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, ProbeReply
-from keyferry.contracts.key import KeyTest, RunKeyTest
+from keyferry.contracts.key import KeyTest
+from keyferry.contracts.lease import RunKeyTest
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_RUN, KEY_TEST_RUN, WORKER_CONTROL, WORKER_PROBE
 from keyferry.contracts.usage import AttemptsConfirmed

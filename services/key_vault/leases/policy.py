@@ -1,6 +1,7 @@
 """Whether a lease request is granted, and when the lease ends. Pure."""
 
-from keyferry.contracts.key import USABLE, KeyStatus, LeaseKey, ProviderKey
+from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
+from keyferry.contracts.lease import LeaseKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.sealing.delivery import NONCE_BYTES

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from keyferry.contracts.key import WorkerRegistration
+from keyferry.contracts.lease import WorkerRegistration
 from keyferry.sealing.private_keys import BadKeyFile, verifying_key
 from keyferry.sealing.registration import BadRegistration, verify
 

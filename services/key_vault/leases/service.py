@@ -15,16 +15,8 @@ from secrets import token_bytes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import (
-    KeyFacts,
-    KeyTest,
-    LeaseKey,
-    ProviderKey,
-    Registered,
-    RunKeyTest,
-    SealedKey,
-    WorkerRegistration,
-)
+from keyferry.contracts.key import KeyFacts, KeyTest, ProviderKey
+from keyferry.contracts.lease import LeaseKey, Registered, RunKeyTest, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from keyferry.contracts.key import WorkerRegistration
+from keyferry.contracts.lease import WorkerRegistration
 from services.key_vault.database.tables import lease_nonces, workers
 from services.key_vault.database.transaction import Database
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import (
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.vault import (
     KekRotation,
     RotateDataKeys,
     RotateKek,
@@ -12,8 +14,6 @@ from keyferry.contracts.key import (
     VaultReport,
     VerifyVault,
 )
-from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.envelope import EnvelopeEncryption

@@ -2,7 +2,7 @@
 
 import logging
 
-from keyferry.contracts.key import VaultReport
+from keyferry.contracts.vault import VaultReport
 from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys

@@ -8,8 +8,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from keyferry.contracts.key import KeyChange, KeyStatus, ProviderKey, VaultReport
+from keyferry.contracts.key import KeyChange, KeyStatus, ProviderKey
 from keyferry.contracts.topology import Role
+from keyferry.contracts.vault import VaultReport
 from keyferry.runtime.process.settings import CannotStart
 from services.key_vault.database.errors import Conflict
 from services.key_vault.database.tables import DataKeyRow, EncryptedRecord

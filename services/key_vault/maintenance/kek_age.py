@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyferry.contracts.key import KekAgeReport
+from keyferry.contracts.vault import KekAgeReport
 from services.key_vault.encryption.kek_providers.protocol import Renewal
 from services.key_vault.keys.lifecycle import age_days
 

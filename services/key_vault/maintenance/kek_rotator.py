@@ -9,8 +9,8 @@ import logging
 from dataclasses import replace
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import KekRotation
 from keyferry.contracts.topology import Role
+from keyferry.contracts.vault import KekRotation
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError

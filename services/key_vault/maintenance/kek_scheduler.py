@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import KekAgeReport
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.vault import KekAgeReport
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError

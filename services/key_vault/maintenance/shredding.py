@@ -2,7 +2,8 @@
 
 from sqlalchemy import delete
 
-from keyferry.contracts.key import KeyChange, Shredded
+from keyferry.contracts.key import KeyChange
+from keyferry.contracts.vault import Shredded
 from services.key_vault.database.tables import data_keys, provider_key_of, provider_keys
 from services.key_vault.database.transaction import Act, Database, lock_tenant
 

@@ -13,7 +13,8 @@ import orjson
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.key import KeyTest, RunKeyTest
+from keyferry.contracts.key import KeyTest
+from keyferry.contracts.lease import RunKeyTest
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.usage import KeySource
 from keyferry.sealing.leased import LeasedKey

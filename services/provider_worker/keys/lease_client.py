@@ -21,7 +21,8 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.key import KeyFacts, LeaseKey, RunKeyTest, SealedKey
+from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.lease import LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError, Refused

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nats.errors import Error as NatsError
 
 from keyferry.contracts.envelope import MalformedMessage
-from keyferry.contracts.key import Registered, WorkerRegistration
+from keyferry.contracts.lease import Registered, WorkerRegistration
 from keyferry.runtime.backoff import Backoff, apply_jitter
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.concurrency import cancel_and_wait

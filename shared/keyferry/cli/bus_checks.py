@@ -10,9 +10,9 @@ from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.problem import Finding
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import format_days
-from keyferry.contracts.key import KekAgeReport, RotateKek
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import CONSUMERS, KEK_ROTATE, SERVICES, Role
+from keyferry.contracts.vault import KekAgeReport, RotateKek
 from keyferry.runtime.bus.requests import BusError, Refused
 
 MAX_SKEW = timedelta(milliseconds=500)

@@ -8,7 +8,8 @@ import click
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_days, format_table, json_option
-from keyferry.contracts.key import (
+from keyferry.contracts.topology import DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
+from keyferry.contracts.vault import (
     KekAgeReport,
     KekRotation,
     RotateDataKeys,
@@ -17,7 +18,6 @@ from keyferry.contracts.key import (
     VaultReport,
     VerifyVault,
 )
-from keyferry.contracts.topology import DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
 
 _POLL_SECONDS = 0.5
 _ALL_RECORDS_SECONDS = 300.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from keyferry.contracts import audit, chat, frames, health, key, route, service, tenancy, usage
+from keyferry.contracts import audit, chat, frames, health, key, lease, route, service, tenancy, usage, vault
 from keyferry.contracts.channels import SERVICES as SERVICES
 from keyferry.contracts.channels import AnySubject as AnySubject
 from keyferry.contracts.channels import Bucket as Bucket
@@ -144,11 +144,7 @@ TENANT_UPDATE = _manage(
 )
 TENANT_LIST = _manage("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, _DIRECTORY, "List all tenants.")
 TOKEN_CREATE = _manage(
-    "kf.v1.token.create",
-    tenancy.CreateClientToken,
-    tenancy.ClientToken,
-    _DIRECTORY,
-    "Register a client token by its digest.",
+    "kf.v1.token.create", tenancy.CreateClientToken, tenancy.ClientToken, _DIRECTORY, "Register a client token."
 )
 TOKEN_REVOKE = _manage(
     "kf.v1.token.revoke", tenancy.RevokeClientToken, tenancy.ClientToken, _DIRECTORY, "Revoke a token."
@@ -184,18 +180,10 @@ DECISION_GET = _manage(
     "kf.v1.decision.get", route.GetDecision, route.Decision, _LEDGER, "Return the decision record of one request."
 )
 HEALTH_LIST = _manage(
-    "kf.v1.health.list",
-    health.ListHealth,
-    health.HealthList,
-    _MONITOR,
-    "List the health of the targets that a tenant can reach.",
+    "kf.v1.health.list", health.ListHealth, health.HealthList, _MONITOR, "List the health of a tenant's targets."
 )
 INTAKE_KEY_GET = _manage(
-    "kf.v1.intake_key.get",
-    key.GetIntakeKey,
-    key.IntakeKey,
-    _VAULT,
-    "Return the public key that provider keys are sealed to.",
+    "kf.v1.intake_key.get", key.GetIntakeKey, key.IntakeKey, _VAULT, "Return the public intake key."
 )
 KEY_ADD = _manage("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Add a provider key, which arrives sealed.")
 KEY_TRY = _manage("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")
@@ -208,30 +196,22 @@ KEY_EDIT = _manage("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Chan
 KEY_REMOVE = _manage("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
 KEY_LIST = _manage("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "List a tenant's provider keys, masked.")
 KEK_ROTATE = _manage(
-    "kf.v1.kek.rotate",
-    key.RotateKek,
-    key.KekRotation,
-    _VAULT,
-    "Re-encrypt all data keys under the primary KEK, or report progress.",
+    "kf.v1.kek.rotate", vault.RotateKek, vault.KekRotation, _VAULT, "Re-encrypt data keys under the primary KEK."
 )
 DATA_KEY_ROTATE = _manage(
-    "kf.v1.data_key.rotate",
-    key.RotateDataKeys,
-    key.VaultReport,
-    _VAULT,
-    "Re-encrypt a tenant's keys under a new data key.",
+    "kf.v1.data_key.rotate", vault.RotateDataKeys, vault.VaultReport, _VAULT, "Re-encrypt a tenant's keys."
 )
 VAULT_VERIFY = _manage(
-    "kf.v1.vault.verify", key.VerifyVault, key.VaultReport, _VAULT, "Decrypt every record to check that it can be read."
+    "kf.v1.vault.verify", vault.VerifyVault, vault.VaultReport, _VAULT, "Decrypt every record as a check."
 )
-VAULT_SHRED = _manage("kf.v1.vault.shred", key.ShredTenant, key.Shredded, _VAULT, "Destroy a tenant's data keys.")
+VAULT_SHRED = _manage("kf.v1.vault.shred", vault.ShredTenant, vault.Shredded, _VAULT, "Destroy a tenant's data keys.")
 
 # --- the vault's exchanges with workers, its events, and the audit
 
 WORKER_REGISTER = request(
     "kf.v1.worker.register.{worker}",
-    key.WorkerRegistration,
-    key.Registered,
+    lease.WorkerRegistration,
+    lease.Registered,
     publishers=(_WORKER,),
     subscribers=(_VAULT,),
     queue="key-vault",
@@ -239,8 +219,8 @@ WORKER_REGISTER = request(
 )
 KEY_LEASE = request(
     "kf.v1.key.lease.{worker}",
-    key.LeaseKey,
-    key.SealedKey,
+    lease.LeaseKey,
+    lease.SealedKey,
     publishers=(_WORKER,),
     subscribers=(_VAULT,),
     queue="key-vault",
@@ -249,7 +229,7 @@ KEY_LEASE = request(
 )
 KEY_TEST_RUN = request(
     "kf.v1.key_test.run.{worker}",
-    key.RunKeyTest,
+    lease.RunKeyTest,
     key.KeyTest,
     publishers=(_VAULT,),
     subscribers=(_WORKER,),

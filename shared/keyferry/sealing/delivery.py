@@ -13,7 +13,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.contracts.key import KeyFacts, LeaseKey, SealedKey, WorkerRegistration
+from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.lease import LeaseKey, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import frame, from_base64, to_base64
 from keyferry.sealing.leased import LeasedKey

@@ -7,7 +7,7 @@ an hour at most, which limits the damage of a stolen private key: HPKE has no fo
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from keyferry.contracts.key import WorkerRegistration
+from keyferry.contracts.lease import WorkerRegistration
 from keyferry.sealing.framing import frame, from_base64, to_base64
 from keyferry.sealing.suite import DEFAULT_SUITE, UnknownSuite, check_suite
 

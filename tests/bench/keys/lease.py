@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.postgres.migrate import migrate
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.key import KeyFacts, LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role, worker_id
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings

@@ -16,7 +16,7 @@ import uvloop
 
 from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, KeyTest, ProviderKey
-from keyferry.contracts.key import RunKeyTest as Check
+from keyferry.contracts.lease import RunKeyTest as Check
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role
 from keyferry.runtime.bus.connection import Bus

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from keyferry.contracts import frames
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.chat import ChatRequest
-from keyferry.contracts.key import KekAgeReport, KekRotation, RotateKek
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import (
@@ -22,6 +21,7 @@ from keyferry.contracts.topology import (
     worker_id,
 )
 from keyferry.contracts.usage import Attempts, GetAttempts, KeySource, Outcome
+from keyferry.contracts.vault import KekAgeReport, KekRotation, RotateKek
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.process.settings import ServiceSettings

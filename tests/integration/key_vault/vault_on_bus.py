@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts import ids
 from keyferry.contracts.audit import UncountedAuditEvent
-from keyferry.contracts.key import LeaseKey, ProviderKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.key import ProviderKey
+from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import (
     KEY_LEASE,

@@ -26,11 +26,10 @@ from keyferry.contracts.key import (
     KeyTestStep,
     ListKeys,
     ProviderKey,
-    Registered,
-    RunKeyTest,
     StepResult,
 )
 from keyferry.contracts.key_address import key_address
+from keyferry.contracts.lease import Registered, RunKeyTest
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier

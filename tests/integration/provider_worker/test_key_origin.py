@@ -14,7 +14,7 @@ from ipaddress import ip_network
 import pytest
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.key import LeaseKey, SealedKey
+from keyferry.contracts.lease import LeaseKey, SealedKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keyferry.contracts.key import KeyFacts, KeyStatus, LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from keyferry.contracts import topology
-from keyferry.contracts.key import WorkerRegistration
+from keyferry.contracts.lease import WorkerRegistration
 from keyferry.contracts.permissions import Permissions, permissions
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import ListTenants

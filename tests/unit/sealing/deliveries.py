@@ -5,7 +5,8 @@ import secrets
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.contracts.key import KeyFacts, KeyStatus, LeaseKey, SealedKey, WorkerRegistration
+from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.lease import LeaseKey, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.sealing import registration
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, Recipient, seal_to_worker

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.contracts.key import SealedKey
+from keyferry.contracts.lease import SealedKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing import delivery
 from keyferry.sealing.delivery import (

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.contracts.key import WorkerRegistration
+from keyferry.contracts.lease import WorkerRegistration
 from keyferry.sealing.framing import from_base64, to_base64
 from keyferry.sealing.registration import MAX_SKEW_MS, MAX_VALID_MS, BadRegistration, sign, verify
 

@@ -26,8 +26,8 @@ from keyferry.contracts.key import (
     KeyTestResult,
     ProviderKey,
     StepResult,
-    WorkerRegistration,
 )
+from keyferry.contracts.lease import WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.database.event_outbox import enqueue_event

@@ -6,15 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import (
-    AddKey,
-    KeyStatus,
-    KeyTestResult,
-    KeyTestStep,
-    ProviderKey,
-    RemoveKey,
-    TryKey,
-)
+from keyferry.contracts.key import AddKey, KeyStatus, KeyTestResult, KeyTestStep, ProviderKey, RemoveKey, TryKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_ADD, KEY_REMOVE, KEY_TRY

@@ -4,17 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from keyferry.contracts.key import (
-    KekRotation,
-    KeyTest,
-    ListKeys,
-    ProviderKey,
-    RevertKey,
-    RotateKek,
-    RotateKey,
-    TestKey,
-)
+from keyferry.contracts.key import KeyTest, ListKeys, ProviderKey, RevertKey, RotateKey, TestKey
 from keyferry.contracts.topology import KEK_ROTATE, KEY_LIST, KEY_REVERT, KEY_ROTATE, KEY_TEST
+from keyferry.contracts.vault import KekRotation, RotateKek
 from tests.integration.key_vault.keys.test_lifecycle import wait_for_key
 from tests.integration.key_vault.vault_service import Operator, VaultService, Worker, openai_key, valid
 

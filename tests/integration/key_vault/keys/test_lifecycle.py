@@ -9,16 +9,7 @@ import pytest
 
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.failure import Failure, FailureClass
-from keyferry.contracts.key import (
-    EditKey,
-    KeySpend,
-    KeyStatus,
-    ProviderKey,
-    RemoveKey,
-    RevertKey,
-    RotateKey,
-    TestKey,
-)
+from keyferry.contracts.key import EditKey, KeySpend, KeyStatus, ProviderKey, RemoveKey, RevertKey, RotateKey, TestKey
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     KEY_EDIT,

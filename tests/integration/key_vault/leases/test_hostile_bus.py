@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.contracts.key import WorkerRegistration
+from keyferry.contracts.lease import WorkerRegistration
 from keyferry.sealing import registration
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.registration import BadRegistration

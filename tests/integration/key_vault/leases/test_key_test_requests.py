@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from nats.aio.msg import Msg
 
-from keyferry.contracts.key import KeyTest, KeyTestResult, RunKeyTest
+from keyferry.contracts.key import KeyTest, KeyTestResult
+from keyferry.contracts.lease import RunKeyTest
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import KEY_TEST_RUN

@@ -4,15 +4,10 @@ import asyncio
 
 import pytest
 
-from keyferry.contracts.key import (
-    KeyStatus,
-    RotateDataKeys,
-    RotateKek,
-    ShredTenant,
-    VerifyVault,
-)
+from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
+from keyferry.contracts.vault import RotateDataKeys, RotateKek, ShredTenant, VerifyVault
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.settings import CannotStart, SettingsError
 from services.key_vault.app import create_app

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.contracts.key import ProviderKey, VaultReport
+from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.secret import Secret
+from keyferry.contracts.vault import VaultReport
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.process.settings import SettingsError
 from services.key_vault.encryption.data_keys import DataKeys

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
-from keyferry.contracts.key import KeyTest, RunKeyTest, SealedKey
+from keyferry.contracts.key import KeyTest
+from keyferry.contracts.lease import RunKeyTest, SealedKey
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.key_test.tester import KeyTester

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.contracts.key import KeyTest, KeyTestResult, RunKeyTest
+from keyferry.contracts.key import KeyTest, KeyTestResult
+from keyferry.contracts.lease import RunKeyTest
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import KEY_TEST_RUN, WORKER_REGISTER, Role

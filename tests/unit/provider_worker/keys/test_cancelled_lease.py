@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.key import LeaseKey, SealedKey
+from keyferry.contracts.lease import LeaseKey, SealedKey
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.key import KeyStatus, LeaseKey, Registered, RunKeyTest, SealedKey, WorkerRegistration
+from keyferry.contracts.key import KeyStatus
+from keyferry.contracts.lease import LeaseKey, Registered, RunKeyTest, SealedKey, WorkerRegistration
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff

@@ -6,7 +6,7 @@ import time
 import pytest
 from nats.errors import ConnectionClosedError
 
-from keyferry.contracts.key import Registered, WorkerRegistration
+from keyferry.contracts.lease import Registered, WorkerRegistration
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError, Refused
