@@ -16,7 +16,7 @@ _STEPS = {
 _MARKS = {True: "yes", False: "NO", None: "-"}
 _RESULTS = {
     KeyTestResult.VALID: "the key works",
-    KeyTestResult.DEGRADED: "the provider accepts the key, but not for every call",
+    KeyTestResult.DEGRADED: "the provider accepts the key, but it works only in part",
     KeyTestResult.INVALID: "the provider does not accept the key",
     KeyTestResult.INCONCLUSIVE: "the test was inconclusive",
 }

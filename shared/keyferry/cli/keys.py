@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import click
 
-from keyferry.cli import key_output as key_output
+from keyferry.cli import key_output
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
@@ -106,7 +106,7 @@ def add(
 
     async def work(me: OperatorConnection) -> ProviderKey:
         sealed = seal(await fetch_intake_key(me), tenant, provider, base_url, field_values, key)
-        asked = AddKey(
+        request = AddKey(
             tenant=tenant,
             provider=provider,
             sealed=sealed,
@@ -120,7 +120,7 @@ def add(
             monthly_limit_usd=limit,
             save_untested=save_untested,
         )
-        return await me.ask(KEY_ADD, asked, timeout_seconds=TEST_SECONDS)
+        return await me.ask(KEY_ADD, request, timeout_seconds=TEST_SECONDS)
 
     _show(run(work), "added", as_json)
 
@@ -141,8 +141,8 @@ def try_(
 
     async def work(me: OperatorConnection) -> KeyTest:
         sealed = seal(await fetch_intake_key(me), tenant, provider, base_url, field_values, key)
-        asked = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=field_values)
-        return await me.ask(KEY_TRY, asked, timeout_seconds=TEST_SECONDS)
+        request = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=field_values)
+        return await me.ask(KEY_TRY, request, timeout_seconds=TEST_SECONDS)
 
     test = run(work)
     click.echo(test.model_dump_json(indent=2) if as_json else key_output.format_test(test))
@@ -176,8 +176,8 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
 @json_option
 def test(key_id: str, tenant: str, as_json: bool) -> None:
     """Test KEY_ID now, and show the result of each step."""
-    asked = TestKey(tenant=tenant, key_id=_require_key_id(key_id))
-    _show(run(lambda me: me.ask(KEY_TEST, asked, timeout_seconds=TEST_SECONDS)), "tested", as_json)
+    request = TestKey(tenant=tenant, key_id=_require_key_id(key_id))
+    _show(run(lambda me: me.ask(KEY_TEST, request, timeout_seconds=TEST_SECONDS)), "tested", as_json)
 
 
 @command.command()
@@ -194,8 +194,8 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
     async def work(me: OperatorConnection) -> ProviderKey:
         key = await _find_key(me, tenant, checked_id)
         sealed = seal_for_origin(await fetch_intake_key(me), tenant, key.provider, key.origin, secret)
-        asked = RotateKey(tenant=tenant, key_id=checked_id, sealed=sealed, save_untested=save_untested)
-        return await me.ask(KEY_ROTATE, asked, timeout_seconds=TEST_SECONDS)
+        request = RotateKey(tenant=tenant, key_id=checked_id, sealed=sealed, save_untested=save_untested)
+        return await me.ask(KEY_ROTATE, request, timeout_seconds=TEST_SECONDS)
 
     _show(run(work), "rotated", as_json)
 
@@ -206,8 +206,8 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
 @json_option
 def revert(key_id: str, tenant: str, as_json: bool) -> None:
     """Restore KEY_ID to what it was before its last rotation."""
-    asked = RevertKey(tenant=tenant, key_id=_require_key_id(key_id))
-    _show(run(lambda me: me.ask(KEY_REVERT, asked, timeout_seconds=TEST_SECONDS)), "reverted", as_json)
+    request = RevertKey(tenant=tenant, key_id=_require_key_id(key_id))
+    _show(run(lambda me: me.ask(KEY_REVERT, request, timeout_seconds=TEST_SECONDS)), "reverted", as_json)
 
 
 @command.command()
@@ -239,7 +239,7 @@ def edit(
     as_json: bool,
 ) -> None:
     """Change the properties of KEY_ID, not the key itself. Options that are not given stay as they are."""
-    asked = EditKey.model_validate(
+    request = EditKey.model_validate(
         {
             "tenant": tenant,
             "key_id": _require_key_id(key_id),
@@ -252,9 +252,9 @@ def edit(
             "clear": list(clear),
         }
     )
-    if asked == EditKey(tenant=tenant, key_id=key_id):
+    if request == EditKey(tenant=tenant, key_id=key_id):
         raise Problem("nothing to change", "Give at least one option; `keyferry keys edit --help` lists them")
-    _ask_and_show(KEY_EDIT, asked, "changed", as_json)
+    _ask_and_show(KEY_EDIT, request, "changed", as_json)
 
 
 @command.command()
@@ -343,8 +343,8 @@ def _parse_limit(text: str | None) -> Decimal | None:
     return amount
 
 
-def _ask_and_show(subject: Subject[EditKey, ProviderKey], asked: EditKey, done: str, as_json: bool) -> None:
-    _show(run(lambda me: me.ask(subject, asked)), done, as_json)
+def _ask_and_show(subject: Subject[EditKey, ProviderKey], request: EditKey, done: str, as_json: bool) -> None:
+    _show(run(lambda me: me.ask(subject, request)), done, as_json)
 
 
 def _show(key: ProviderKey, done: str, as_json: bool) -> None:

@@ -13,9 +13,9 @@ OWNER_ONLY = 0o600
 
 @contextmanager
 def secret_file(path: Path, secret: Secret) -> Iterator[None]:
-    """Write `secret` to a new file before the block runs, and take it away again when the block fails.
+    """Write `secret` to a new file before the block runs, and remove the file if the block fails.
 
-    The file comes first, so that no secret is registered that could not be kept. Raises Problem when it cannot be written.
+    The file comes first, so that no secret is registered that could not be saved. Raises Problem if it cannot be written.
     """
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
@@ -29,6 +29,6 @@ def secret_file(path: Path, secret: Secret) -> Iterator[None]:
         with os.fdopen(number, "w") as file:
             file.write(secret.reveal() + "\n")
         yield
-    except BaseException:  # also Ctrl-C: no secret stays behind that nobody registered
+    except BaseException:  # also Ctrl-C: leave no unregistered secret behind
         path.unlink(missing_ok=True)
         raise

@@ -34,7 +34,7 @@ class PendingCall(Protocol):
         """Return the next piece. Raises CallFailed, and CallAbandoned after `abandon`."""
 
     async def cancel(self) -> None:
-        """Tell the worker to stop; harmless after the end."""
+        """Make the worker stop; harmless after the end."""
 
     def abandon(self) -> None:
         """Wake the task that waits for a piece."""
@@ -104,7 +104,7 @@ class RetryingCall:
         raise self._error
 
     async def end(self) -> None:
-        """Tell the worker to stop, unless the answer is complete."""
+        """Make the worker stop, unless the answer is complete."""
         if self._call is not None:
             await self._call.cancel()
 

@@ -7,7 +7,7 @@ from keyferry.runtime.http.asgi import Receive, Scope, get_header
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem
 
 _LENGTH_DIGITS = 20
-"""Enough to tell that a Content-Length is over any limit, and few enough to parse cheaply."""
+"""Enough to detect a Content-Length over any limit, and few enough to parse cheaply."""
 
 
 class ClientDisconnected(Exception):
