@@ -48,7 +48,7 @@ NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_everything_starts_and_stops_in_order",
     "make down": "tests/integration/embedded/test_up.py::test_a_second_start_keeps_data_ports_and_secrets",
     "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system/keyferry_system.py::running_system",
-    "keyferry keys import": "tests/integration/cli/test_keys.py::test_the_platforms_keys_are_imported_once",
+    "keyferry keys import": "tests/integration/cli/test_keys.py::test_platform_keys_are_imported_once",
 }
 """Commands that are not run here, because the system is running already, and what runs them instead."""
 

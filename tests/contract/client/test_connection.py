@@ -1,4 +1,4 @@
-"""Getting onto a real bus with the deployed permissions, losing it, leaving it: what is wrong is told, and nothing is lost."""
+"""Connecting to a real bus with the deployed permissions, losing the connection and closing it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,47 +36,47 @@ def crm(bus: ProvisionedBus, **changes: object) -> dict[str, object]:
 
 
 async def refused(url: str, **arguments: object) -> str:
-    """What is told where there is no way in."""
+    """Return the error of a rejected connection."""
     with pytest.raises(CannotConnect) as raised:
         async with connect(url, **arguments):  # type: ignore[arg-type]  # made of parts
             raise AssertionError("it let us in")
     return str(raised.value)
 
 
-async def test_a_seed_that_the_server_does_not_know(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_unknown_seed_is_rejected(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with provisioned_bus(_directory(tmp_path / "elsewhere"), internal_clients=[CRM]) as elsewhere:
-        told = await refused(bus.nats_url, **crm(elsewhere))
-    assert "does not accept the seed" in told
-    assert "internal-client.acme.crm" in told
+        message = await refused(bus.nats_url, **crm(elsewhere))
+    assert "does not accept the seed" in message
+    assert "internal-client.acme.crm" in message
 
 
 @pytest.mark.parametrize("wrong", [{"tenant": "other"}, {"name": "mail"}])
-async def test_a_seed_of_another_program(bus: ProvisionedBus, wrong: dict[str, str]) -> None:
+async def test_seed_of_another_program_is_rejected(bus: ProvisionedBus, wrong: dict[str, str]) -> None:
     assert "Check `tenant` and `name`" in await refused(bus.nats_url, **crm(bus, **wrong))
 
 
-async def test_files_that_are_no_seed(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_malformed_seed_file_is_rejected(bus: ProvisionedBus, tmp_path: Path) -> None:
     assert "cannot be read" in await refused(bus.nats_url, **crm(bus, nkey_file=tmp_path / "nothing"))
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("SUnonsense")
-    told = await refused(bus.nats_url, **crm(bus, nkey_file=nonsense))
-    assert "holds no nkey seed" in told
-    assert "SUnonsense" not in told
+    message = await refused(bus.nats_url, **crm(bus, nkey_file=nonsense))
+    assert "holds no nkey seed" in message
+    assert "SUnonsense" not in message
 
 
-async def test_no_server(bus: ProvisionedBus) -> None:
+async def test_unreachable_server_is_reported(bus: ProvisionedBus) -> None:
     await asyncio.to_thread(bus.server.kill)
-    told = await refused(bus.nats_url, **crm(bus, connect_timeout_seconds=0.5))
-    assert "does not answer" in told
+    message = await refused(bus.nats_url, **crm(bus, connect_timeout_seconds=0.5))
+    assert "does not answer" in message
 
 
-async def test_a_name_that_is_none(bus: ProvisionedBus) -> None:
+async def test_invalid_name_is_rejected(bus: ProvisionedBus) -> None:
     with pytest.raises(ValueError, match="cannot name a client"):
         async with connect(bus.nats_url, tenant="acme", name="*"):
             raise AssertionError("it let us in")
 
 
-async def test_nobody_there(bus: ProvisionedBus) -> None:
+async def test_missing_router_is_unavailable(bus: ProvisionedBus) -> None:
     async with connect(bus.nats_url, tenant="acme", name="crm", nkey_file=bus.seed_file(CRM)) as client:
         with pytest.raises(Unavailable, match="no router is running"):
             await client.chat(model="echo", messages=HELLO)
@@ -101,20 +101,20 @@ async def test_a_bus_that_goes_away_and_comes_back(bus: ProvisionedBus) -> None:
                     break
 
 
-async def test_models_and_who_may_ask_for_whose(bus: ProvisionedBus) -> None:
+async def test_models_are_listed_for_the_own_tenant_only(bus: ProvisionedBus) -> None:
     router = Bus(Role.ROUTER, ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(Role.ROUTER)))
-    offered = Models(models=[Model(id="echo", provider="echo", key_source=KeySource.NONE)])
+    available = Models(models=[Model(id="echo", provider="echo", key_source=KeySource.NONE)])
 
-    async def models(asked: ListModels) -> Models:
-        assert asked.tenant == "acme", "a question about another tenant must not arrive"
-        return offered
+    async def models(query: ListModels) -> Models:
+        assert query.tenant == "acme", "a question about another tenant must not arrive"
+        return available
 
     router.respond(MODEL_LIST, models)
     await router.connect()
     await router.broker.start()
     try:
         async with connect(bus.nats_url, tenant="acme", name="crm", nkey_file=bus.seed_file(CRM)) as client:
-            assert await client.models() == offered.models
+            assert await client.models() == available.models
         async with bus.client(OTHER) as raw:
             sneaky = ListModels(tenant="acme").encode()
             reply = await raw.request(MODEL_LIST.format(tenant="other"), sneaky, timeout=5)
@@ -125,7 +125,7 @@ async def test_models_and_who_may_ask_for_whose(bus: ProvisionedBus) -> None:
     assert refusal.code is ErrorCode.INVALID
 
 
-async def test_an_owner_s_refusal_has_its_class(bus: ProvisionedBus) -> None:
+async def test_refusal_maps_to_its_error(bus: ProvisionedBus) -> None:
     async with bus.client(Role.ROUTER) as router:
 
         async def refuse(message: Msg) -> None:
@@ -139,16 +139,16 @@ async def test_an_owner_s_refusal_has_its_class(bus: ProvisionedBus) -> None:
                 await client.models()
 
 
-async def test_what_nobody_had_taken_when_it_was_given_up_is_stopped_later(bus: ProvisionedBus) -> None:
-    """Even where the whole client closes meanwhile: else the provider would be paid for an answer that nobody wants."""
-    asked: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-    told: asyncio.Future[Control] = asyncio.get_running_loop().create_future()
+async def test_late_acceptance_of_an_abandoned_request_is_cancelled(bus: ProvisionedBus) -> None:
+    """Even if the client closes meanwhile; otherwise the provider would charge for an unwanted answer."""
+    received: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+    cancelled: asyncio.Future[Control] = asyncio.get_running_loop().create_future()
 
     async def on_request(message: Msg) -> None:
-        asked.set_result(message)
+        received.set_result(message)
 
     async def on_control(message: Msg) -> None:
-        told.set_result(Control.decode(message.data))
+        cancelled.set_result(Control.decode(message.data))
 
     async with asyncio.timeout(30), bus.client(Role.ROUTER) as router, bus.client(worker_id(1)) as worker:
         await router.subscribe(CHAT_REQUEST.pattern(), queue="router", cb=on_request)
@@ -157,12 +157,12 @@ async def test_what_nobody_had_taken_when_it_was_given_up_is_stopped_later(bus: 
         await worker.flush()
         async with connect(bus.nats_url, tenant="acme", name="crm", nkey_file=bus.seed_file(CRM)) as client:
             waiting = asyncio.create_task(client.chat(model="echo", messages=HELLO))
-            message = await asked
+            message = await received
             taking = asyncio.create_task(_take_late(worker, message, waiting))
         with pytest.raises(Cancelled):
             await waiting
         await taking
-        control = await told
+        control = await cancelled
     assert (control.kind, control.attempt_id) == (ControlKind.CANCEL, "att_late")
 
 

@@ -1,4 +1,4 @@
-"""The fake and the real system show a program the same: answers, deltas, errors, and what becomes of what is given up."""
+"""The fake and the real system behave the same for a program: answers, deltas, errors and cancellation."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,25 +17,25 @@ HELLO = [{"role": "user", "content": "hello there"}]
 WORDS = ("Hel", "lo, ", "world")
 
 Open = Callable[[int], AbstractAsyncContextManager[Side]]
-"""A side whose client makes at most so many retries."""
+"""Opens a side whose client makes at most that many retries."""
 
 
 @pytest.fixture(params=["fake", "real"])
-def opened(request: pytest.FixtureRequest, system: KeyferrySystem) -> Open:
+def open_side(request: pytest.FixtureRequest, system: KeyferrySystem) -> Open:
     if request.param == "fake":
         return lambda retries: fake_side(max_retries=retries)
     return lambda retries: real_side(system, max_retries=retries)
 
 
 @pytest.fixture
-async def side(opened: Open) -> AsyncIterator[Side]:
-    async with opened(0) as found:
+async def side(open_side: Open) -> AsyncIterator[Side]:
+    async with open_side(0) as found:
         yield found
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a program can see of an error, but for its words."""
+class VisibleError:
+    """What a program sees of an error, except its text."""
 
     kind: str
     where: str
@@ -46,8 +46,8 @@ class Seen:
     attempt_number: int | None
 
 
-def seen(error: KeyferryError) -> Seen:
-    return Seen(
+def visible(error: KeyferryError) -> VisibleError:
+    return VisibleError(
         kind=type(error).__name__,
         where=error.failure.where.value,
         status=error.failure.status,
@@ -58,20 +58,20 @@ def seen(error: KeyferryError) -> Seen:
     )
 
 
-async def parse_object(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
+async def whole(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
     return await side.client.chat(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
 
 
 async def streamed(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
-    opened = side.client.stream(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
-    async with opened as stream:
+    open_side = side.client.stream(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
+    async with open_side as stream:
         deltas = [delta async for delta in stream]
     assert "".join(delta.text for delta in deltas) == stream.answer.text
     return stream.answer
 
 
 Ask = Callable[..., Awaitable[ChatAnswer]]
-both_ways = pytest.mark.parametrize("ask", [parse_object, streamed])
+both_ways = pytest.mark.parametrize("ask", [whole, streamed])
 
 
 @both_ways
@@ -89,7 +89,7 @@ async def test_an_answer(side: Side, ask: Ask) -> None:
     assert route.endpoint
 
 
-async def test_the_deltas_of_a_stream(side: Side) -> None:
+async def test_stream_deltas(side: Side) -> None:
     side.script(Script(WORDS))
     async with side.client.stream(model=side.model, messages=HELLO) as stream:
         deltas = [delta async for delta in stream]
@@ -98,8 +98,8 @@ async def test_the_deltas_of_a_stream(side: Side) -> None:
 
 
 @both_ways
-async def test_the_echo(opened: Open, ask: Ask) -> None:
-    async with opened(0) as side:
+async def test_echo_answer(open_side: Open, ask: Ask) -> None:
+    async with open_side(0) as side:
         answer = await ask(side, "echo")
         assert (answer.text, answer.model, answer.finish_reason) == ("hello there", "echo", "stop")
         assert answer.usage is not None
@@ -118,11 +118,11 @@ async def test_embeddings(side: Side) -> None:
     assert (answer.route.provider, answer.route.key_source) == ("custom", KeySource.CUSTOM)
 
 
-async def test_embeddings_fail_as_chats_do(side: Side) -> None:
+async def test_embeddings_fail_like_chats(side: Side) -> None:
     side.script(Script(status=429, retry_after_seconds=7))
     with pytest.raises(KeyferryError) as raised:
         await side.client.embed(model=side.model, input="one")
-    assert (seen(raised.value).kind, seen(raised.value).retry_after_seconds) == ("RateLimited", 7)
+    assert (visible(raised.value).kind, visible(raised.value).retry_after_seconds) == ("RateLimited", 7)
 
 
 async def test_the_echo_has_no_embeddings(side: Side) -> None:
@@ -134,10 +134,10 @@ async def test_the_echo_has_no_embeddings(side: Side) -> None:
 
 
 async def test_models(side: Side) -> None:
-    offered = {model.id: model for model in await side.client.models()}
-    assert {"echo", side.model} <= offered.keys()
-    assert (offered["echo"].provider, offered["echo"].key_source) == ("echo", KeySource.NONE)
-    assert (offered[side.model].provider, offered[side.model].key_source) == ("custom", KeySource.CUSTOM)
+    available = {model.id: model for model in await side.client.models()}
+    assert {"echo", side.model} <= available.keys()
+    assert (available["echo"].provider, available["echo"].key_source) == ("echo", KeySource.NONE)
+    assert (available[side.model].provider, available[side.model].key_source) == ("custom", KeySource.CUSTOM)
 
 
 async def test_leaving_a_stream_stops_the_provider(side: Side) -> None:
@@ -159,11 +159,11 @@ async def test_cancelling_the_task_stops_the_provider(side: Side, ask: Ask) -> N
 
 
 @both_ways
-async def test_the_deadline(side: Side, ask: Ask) -> None:
+async def test_deadline_is_enforced(side: Side, ask: Ask) -> None:
     side.script(Script(hangs=True))
     with pytest.raises(KeyferryError) as raised:
         await ask(side, timeout_seconds=0.5)
-    error = seen(raised.value)
+    error = visible(raised.value)
     assert (error.kind, error.has_request_id, error.attempt_number) == ("TimedOut", True, 1)
     await side.given_up()
 
@@ -171,36 +171,39 @@ async def test_the_deadline(side: Side, ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        (Script(status=429, retry_after_seconds=7), Seen("RateLimited", "http_status", 429, 7.0, True, True, 1)),
-        (Script(status=500), Seen("ProviderFailed", "http_status", 500, None, True, True, 1)),
+        (
+            Script(status=429, retry_after_seconds=7),
+            VisibleError("RateLimited", "http_status", 429, 7.0, True, True, 1),
+        ),
+        (Script(status=500), VisibleError("ProviderFailed", "http_status", 500, None, True, True, 1)),
     ],
     ids=["429", "500"],
 )
 @both_ways
-async def test_a_refusal_of_the_provider(side: Side, ask: Ask, script: Script, expected: Seen) -> None:
+async def test_provider_refusal_maps_to_its_error(side: Side, ask: Ask, script: Script, expected: VisibleError) -> None:
     side.script(script)
     with pytest.raises(KeyferryError) as raised:
         await ask(side)
-    assert seen(raised.value) == expected
+    assert visible(raised.value) == expected
     assert side.tries() == 1
 
 
 @both_ways
-async def test_an_unknown_model(side: Side, ask: Ask) -> None:
+async def test_unknown_model_is_not_found(side: Side, ask: Ask) -> None:
     with pytest.raises(KeyferryError) as raised:
         await ask(side, "unheard-of")
-    assert seen(raised.value) == Seen("ModelNotFound", "gateway", None, None, True, True, None)
+    assert visible(raised.value) == VisibleError("ModelNotFound", "gateway", None, None, True, True, None)
     assert raised.value.failure.failure_class is FailureClass.NOT_FOUND
     assert side.tries() == 0
 
 
-async def test_a_truncated_stream(side: Side) -> None:
+async def test_truncated_stream_is_an_error(side: Side) -> None:
     side.script(Script(WORDS, breaks_off=True))
     got: list[str] = []
     with pytest.raises(KeyferryError) as raised:
         await _collect(side, got)
     assert got == [*WORDS]
-    assert seen(raised.value) == Seen("Truncated", "mid_stream", None, None, True, True, 1)
+    assert visible(raised.value) == VisibleError("Truncated", "mid_stream", None, None, True, True, 1)
 
 
 async def _collect(side: Side, got: list[str]) -> None:
@@ -210,8 +213,8 @@ async def _collect(side: Side, got: list[str]) -> None:
 
 
 @both_ways
-async def test_patience_when_the_provider_asks_for_it(opened: Open, ask: Ask) -> None:
-    async with opened(1) as side:
+async def test_retry_after_is_waited_for(open_side: Open, ask: Ask) -> None:
+    async with open_side(1) as side:
         side.script(Script(status=429, retry_after_seconds=1))
         side.script(Script(WORDS))
         answer = await ask(side)
@@ -219,15 +222,15 @@ async def test_patience_when_the_provider_asks_for_it(opened: Open, ask: Ask) ->
 
 
 @both_ways
-async def test_no_patience_beyond_the_deadline(opened: Open, ask: Ask) -> None:
-    async with opened(1) as side:
+async def test_retry_after_beyond_the_deadline_is_not_waited_for(open_side: Open, ask: Ask) -> None:
+    async with open_side(1) as side:
         side.script(Script(status=429, retry_after_seconds=60))
         with pytest.raises(KeyferryError) as raised:
             await ask(side, timeout_seconds=20)
-        assert (seen(raised.value).kind, side.tries()) == ("RateLimited", 1)
+        assert (visible(raised.value).kind, side.tries()) == ("RateLimited", 1)
 
 
-async def test_what_a_program_did_is_in_the_ledger(system: KeyferrySystem) -> None:
+async def test_request_is_recorded_in_the_ledger(system: KeyferrySystem) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     async with connect_demo(system) as client:
         answer = await client.chat(
@@ -243,7 +246,7 @@ async def test_what_a_program_did_is_in_the_ledger(system: KeyferrySystem) -> No
     assert (record["attempt_id"], row["trace_id"]) == (answer.route.attempt_id, trace)
 
 
-async def test_a_cancelled_stream_is_cancelled_in_the_ledger(system: KeyferrySystem) -> None:
+async def test_cancelled_stream_is_recorded_as_cancelled(system: KeyferrySystem) -> None:
     async with real_side(system, max_retries=0) as side:
         side.script(Script(WORDS, hangs=True))
         async with side.client.stream(model=side.model, messages=HELLO) as stream:

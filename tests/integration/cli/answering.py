@@ -1,4 +1,4 @@
-"""Stand-ins for the services, on a real bus with the services' own rights: they answer with what a test gives them."""
+"""Fake services on a real bus with the services' own permissions; tests script their answers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,7 +35,7 @@ Declare = Callable[[Bus], None]
 async def process(
     bus_of: ProvisionedBus, role: Role, declare: Declare, *, slot: int = 1, waiting_for: tuple[str, ...] = ()
 ) -> AsyncIterator[Bus]:
-    """A process of `role` that answers pings, and whatever `declare` declares."""
+    """Run a process of `role` that answers pings and what `declare` declares."""
     seed = bus_of.seed_file(worker_id(slot) if role is Role.PROVIDER_WORKER else role.value)
     bus = Bus(role, ServiceSettings(nats_url=bus_of.nats_url, nats_nkey_file=seed, slot=slot))
     report = ServiceReport(
@@ -71,7 +71,7 @@ async def owner(
     subject: Subject[Q, R],
     answer: Callable[[Q], Awaitable[R]],
 ) -> AsyncIterator[Bus]:
-    """A process of `role` that answers one kind of management request."""
+    """Run a process of `role` that answers one kind of management request."""
     async with process(bus_of, role, lambda bus: bus.respond(subject, answer)) as bus:
         yield bus
 
@@ -85,14 +85,14 @@ async def whole_system(
     ledger_lags: int = 0,
     kek_days: int = 1,
 ) -> AsyncIterator[None]:
-    """Every service in every slot: the router echoes chats itself, the ledger tells of them after `ledger_lags` questions.
+    """Every service in every slot: the router echoes chats itself, the ledger reports them after `ledger_lags` requests.
 
     The vault's KEK is so many days old; from ninety on it is overdue.
     """
     declared: dict[Role, Declare] = {
-        Role.ROUTER: _echoes,
-        Role.USAGE_LEDGER: lambda bus: _tells(bus, ledger_lags),
-        Role.KEY_VAULT: lambda bus: _ages(bus, kek_days),
+        Role.ROUTER: _answer_chats,
+        Role.USAGE_LEDGER: lambda bus: _answer_traces(bus, ledger_lags),
+        Role.KEY_VAULT: lambda bus: _answer_rotation(bus, kek_days),
     }
     async with AsyncExitStack() as stack:
         for role in SERVICES:
@@ -109,7 +109,7 @@ def _nothing_more(_: Bus) -> None:
     """It only reports itself."""
 
 
-def _echoes(bus: Bus) -> None:
+def _answer_chats(bus: Bus) -> None:
     async def on_chat(received: ReceivedMessage[ChatRequest]) -> None:
         for frame in _answer(received.message, received.body):
             await bus.client.publish(received.reply_to, frame)
@@ -143,9 +143,9 @@ def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
     ]
 
 
-def _ages(bus: Bus, age_days: int) -> None:
-    async def rotation(asked: RotateKek) -> KekRotation:
-        assert not asked.start, "a doctor rotates nothing"
+def _answer_rotation(bus: Bus, age_days: int) -> None:
+    async def rotation(request: RotateKek) -> KekRotation:
+        assert not request.start, "the doctor must not start a rotation"
         since = datetime.now(UTC) - timedelta(days=age_days)
         kek = KekAgeReport(kek="k1", since=since, age_days=age_days, overdue=age_days >= 90, detail="as the test says")
         return KekRotation(primary="k1", total=1, left=0, running=False, by_kek={"k1": 1}, oldest_kek=kek)
@@ -153,7 +153,7 @@ def _ages(bus: Bus, age_days: int) -> None:
     bus.respond(KEK_ROTATE, rotation)
 
 
-def _tells(bus: Bus, lags: int) -> None:
+def _answer_traces(bus: Bus, lags: int) -> None:
     asked_of: list[str] = []
 
     async def decided(question: GetDecision) -> Decision:

@@ -1,4 +1,4 @@
-"""The `keyferry` command as a person runs it, and the same without a process of its own."""
+"""The `keyferry` command, as a process or inside this one."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.servers.provisioned_bus import ProvisionedBus
 from tests.support.system.command_line import CommandResult, run_command
 
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class Ran:
 
 
 async def keyferry(*arguments: str, environment: Mapping[str, str], cwd: Path, stdin: str | None = None) -> Ran:
-    """Run it in `cwd` with no KEYFERRY_ variables but those of `environment`; `stdin` is what is piped into it.
+    """Run the command in `cwd` with only the KEYFERRY_ variables of `environment`; `stdin` is piped into it.
 
     It runs in a thread of this process, since most of the time of a process of its own goes into importing; one at a time.
     """
     without = {name: None for name in os.environ if name.startswith("KEYFERRY_")}
-    given = await asyncio.to_thread(_given_in, cwd, arguments, without | dict(environment), stdin)
-    assert "Traceback" not in given.err, given.err
-    return Ran(given.status, given.out, given.err)
+    output = await asyncio.to_thread(_run_in, cwd, arguments, without | dict(environment), stdin)
+    assert "Traceback" not in output.err, output.err
+    return Ran(output.status, output.out, output.err)
 
 
-def _given_in(
+def _run_in(
     cwd: Path, arguments: tuple[str, ...], environment: Mapping[str, str | None], stdin: str | None
 ) -> CommandResult:
     with contextlib.chdir(cwd):
@@ -42,7 +42,7 @@ def _given_in(
 
 
 async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd: Path) -> Ran:
-    """The same as a process, with nothing on its standard input."""
+    """Run the command as a process, with empty standard input."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYFERRY_")}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -56,7 +56,7 @@ async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(child.communicate(), _PATIENCE_SECONDS)
+        out, err = await asyncio.wait_for(child.communicate(), _TIMEOUT_SECONDS)
     except TimeoutError:
         child.kill()
         await child.wait()
@@ -67,5 +67,5 @@ async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd:
 
 
 def operator_of(bus: ProvisionedBus) -> dict[str, str]:
-    """The environment that names a bus and its operator."""
+    """Return the environment that names a bus and its operator."""
     return {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("operator"))}

@@ -10,7 +10,7 @@ from tests.support.ledger.request_records import TRACE_ID
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
-async def test_the_answer_and_its_story_once_the_ledger_has_it(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_answer_is_followed_by_its_trace(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=3):
         ran = await keyferry("chat", "hello there", "--explain", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
@@ -21,7 +21,7 @@ async def test_the_answer_and_its_story_once_the_ledger_has_it(bus: ProvisionedB
     assert f"Trace     {TRACE_ID}" in lines
 
 
-async def test_one_piece_and_json(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_unstreamed_and_json_output(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus):
         whole = await keyferry("chat", "hello", "--no-stream", environment=operator_of(bus), cwd=tmp_path)
         data = await keyferry("chat", "hello", "--json", "--explain", environment=operator_of(bus), cwd=tmp_path)
@@ -32,7 +32,7 @@ async def test_one_piece_and_json(bus: ProvisionedBus, tmp_path: Path) -> None:
     assert document["trace"]["attempts"][0]["cost_usd"] == "0.000012"
 
 
-async def test_a_bus_without_a_router_says_so(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_missing_router_is_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, without=Role.ROUTER):
         ran = await keyferry("chat", "hello", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
@@ -40,7 +40,7 @@ async def test_a_bus_without_a_router_says_so(bus: ProvisionedBus, tmp_path: Pat
     assert "keyferry doctor" in ran.err
 
 
-async def test_a_ledger_that_never_hears_of_it_is_told_within_bounds(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_incomplete_trace_is_reported_after_a_timeout(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=1_000_000):
         ran = await keyferry("chat", "hello", "--explain", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1

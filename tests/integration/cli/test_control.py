@@ -1,4 +1,4 @@
-"""The control socket, spoken with the launcher's own server."""
+"""The control socket client with the launcher's own server."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ _SECONDS = 10.0
 
 
 async def _status(_: Line, __: Send) -> Line:
-    seat: Line = {
+    process: Line = {
         "name": "router",
         "service": "router",
         "slot": 1,
@@ -24,7 +24,7 @@ async def _status(_: Line, __: Send) -> Line:
         "restarts": 2,
         "since": "t",
     }
-    return {"pid": 1, "http_url": "http://127.0.0.1:1", "processes": [seat]}
+    return {"pid": 1, "http_url": "http://127.0.0.1:1", "processes": [process]}
 
 
 async def _restart(request: Line, send: Send) -> Line:
@@ -58,7 +58,7 @@ async def test_restart_shows_each_step(tmp_path: Path) -> None:
     assert refused.err == "keyferry: the launcher could not do it: no such service here: router\n"
 
 
-async def test_status_gives_the_processes_also_on_a_long_path(tmp_path: Path) -> None:
+async def test_processes_are_listed_over_a_long_path(tmp_path: Path) -> None:
     run_dir = tmp_path / ("long" * 30) / "run"
     run_dir.mkdir(parents=True)
     async with ControlServer(run_dir, {"status": _status}):
@@ -66,7 +66,7 @@ async def test_status_gives_the_processes_also_on_a_long_path(tmp_path: Path) ->
     assert (process.name, process.pid, process.state, process.restarts) == ("router", 7, "ready", 2)
 
 
-async def test_a_launcher_that_is_gone_or_silent_is_told(tmp_path: Path) -> None:
+async def test_missing_or_silent_launcher_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="no launcher listens"):
         control.list_processes(tmp_path, _SECONDS)
 

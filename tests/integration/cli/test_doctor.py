@@ -11,7 +11,7 @@ from tests.integration.cli.command import keyferry, operator_of
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
-async def test_a_system_that_is_well(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_healthy_system_passes(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=1):
         ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
         shown = await keyferry("status", environment=operator_of(bus), cwd=tmp_path)
@@ -32,7 +32,7 @@ async def test_a_system_that_is_well(bus: ProvisionedBus, tmp_path: Path) -> Non
     assert ["provider-worker", "2", "1002", "1", "ready", "unconfirmed", "0"] in rows
 
 
-async def test_a_service_that_waits_and_one_that_is_gone(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_unready_and_missing_services_are_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, waiting=Role.INGRESS, without=Role.TENANT_DIRECTORY):
         ran = await keyferry("doctor", "--json", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
@@ -42,14 +42,14 @@ async def test_a_service_that_waits_and_one_that_is_gone(bus: ProvisionedBus, tm
     assert ill["tenant-directory"]["remedy"]
 
 
-async def test_a_kek_that_is_overdue(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_overdue_kek_is_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, kek_days=91):
         ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "PROBLEM  KEK: k1 is 91 days old and overdue for rotation\n         -> as the test says" in ran.out
 
 
-async def test_a_router_that_is_gone_is_seen_by_its_chat_too(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_missing_router_also_fails_the_chat(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, without=Role.ROUTER):
         ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
@@ -57,7 +57,7 @@ async def test_a_router_that_is_gone_is_seen_by_its_chat_too(bus: ProvisionedBus
     assert "PROBLEM  chat: demo got no answer from echo: no router is running" in ran.out
 
 
-async def test_a_home_whose_bus_is_gone(tmp_path: Path) -> None:
+async def test_home_without_a_bus_is_reported(tmp_path: Path) -> None:
     home = tmp_path / ".keyferry"
     (home / "run").mkdir(parents=True)
     (home / "secrets").mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""`keyferry keys`, `vault` and `audit` against a running vault and a worker that tests keys as it is told."""
+"""`keyferry keys`, `vault` and `audit` with a running vault and a worker whose key tests are scripted."""
 
 import json
 import re
@@ -42,7 +42,7 @@ from tests.support.servers.provisioned_bus import ProvisionedBus
 
 @dataclass
 class Scene:
-    """A vault, a worker, and somebody at a terminal of the installation."""
+    """A vault, a worker, and the command line of the installation."""
 
     vault_service: VaultService
     worker: Worker
@@ -52,7 +52,7 @@ class Scene:
         known = operator_of(self.vault_service.bus) | {"KEYFERRY_HOME": str(self.home)}
         return await keyferry(*arguments, environment=known | environment, cwd=self.home, stdin=stdin)
 
-    async def added(self, name: str, tenant: str = "acme", *more: str) -> dict[str, object]:
+    async def add_key(self, name: str, tenant: str = "acme", *more: str) -> dict[str, object]:
         arguments = ("keys", "add", "--provider", "openai", "--tenant", tenant, "--key-file", "-", "--json", *more)
         ran = await self.run(*arguments, stdin=f"{openai_key(name).reveal()}\n")
         assert ran.status == 0, ran.err
@@ -71,7 +71,7 @@ async def scene(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Scene]:
         yield Scene(vault_service, worker, tmp_path / "home")
 
 
-async def test_a_key_from_standard_input_is_tested_and_shown_masked(scene: Scene) -> None:
+async def test_key_from_standard_input_is_tested_and_shown_masked(scene: Scene) -> None:
     key = openai_key("first").reveal()
     arguments = ("keys", "add", "--provider", "openai", "--tenant", "acme", "--key-file", "-", "--label", "production")
     ran = await scene.run(*arguments, stdin=f"{key}\n")
@@ -87,7 +87,7 @@ async def test_a_key_from_standard_input_is_tested_and_shown_masked(scene: Scene
     assert scene.worker.tested[0][0].reveal() == key
 
 
-async def test_a_key_from_a_file(scene: Scene) -> None:
+async def test_key_from_a_file_is_accepted(scene: Scene) -> None:
     file = scene.home / "key"
     file.write_text(openai_key("file").reveal() + "\r\n")
     ran = await scene.run("keys", "try", "--provider", "openai", "--tenant", "acme", "--key-file", str(file))
@@ -95,7 +95,7 @@ async def test_a_key_from_a_file(scene: Scene) -> None:
     assert "no provider keys" in (await scene.run("keys", "list", "--tenant", "acme")).out
 
 
-async def test_a_key_is_never_taken_from_the_command_line(scene: Scene) -> None:
+async def test_key_on_the_command_line_is_rejected(scene: Scene) -> None:
     key = openai_key("argv").reveal()
     for arguments in (
         ("keys", "rotate", key),
@@ -107,12 +107,12 @@ async def test_a_key_is_never_taken_from_the_command_line(scene: Scene) -> None:
     given_as_file = await scene.run("keys", "add", "--provider", "openai", "--key-file", key)
     assert given_as_file.status == 1
     assert key not in given_as_file.err
-    asked = await scene.run("keys", "add", "--provider", "openai")
-    assert "there is no terminal to ask for the key" in asked.err
+    prompted = await scene.run("keys", "add", "--provider", "openai")
+    assert "there is no terminal to ask for the key" in prompted.err
     assert scene.worker.tested == []
 
 
-async def test_what_the_provider_rejects_is_told_with_its_steps(scene: Scene) -> None:
+async def test_rejected_key_is_reported_with_its_test_steps(scene: Scene) -> None:
     scene.worker.says = lambda _: rejected()
     arguments = ("--provider", "openai", "--tenant", "acme", "--key-file", "-")
     failed_attempts = await scene.run("keys", "try", *arguments, stdin=openai_key().reveal())
@@ -123,7 +123,7 @@ async def test_what_the_provider_rejects_is_told_with_its_steps(scene: Scene) ->
     assert "OpenAI does not accept this key, so nothing was stored" in added.err
 
 
-async def test_a_provider_that_is_away(scene: Scene) -> None:
+async def test_unreachable_provider_needs_save_untested(scene: Scene) -> None:
     scene.worker.says = lambda _: unreachable()
     arguments = ("keys", "add", "--provider", "openai", "--tenant", "acme", "--key-file", "-")
     refused = await scene.run(*arguments, stdin=openai_key("a").reveal())
@@ -132,7 +132,7 @@ async def test_a_provider_that_is_away(scene: Scene) -> None:
     assert (saved.status, ": untested" in saved.out) == (0, True)
 
 
-async def test_nothing_is_sealed_to_a_key_that_is_not_pinned(scene: Scene) -> None:
+async def test_nothing_is_sealed_to_an_unpinned_key(scene: Scene) -> None:
     pinned = scene.home / "secrets" / "vault" / "intake-key.pub"
     pinned.write_text(public_key_text(X25519PrivateKey.generate()))
     ran = await scene.run("keys", "add", "--provider", "openai", "--key-file", "-", stdin=openai_key().reveal())
@@ -143,7 +143,7 @@ async def test_nothing_is_sealed_to_a_key_that_is_not_pinned(scene: Scene) -> No
     assert "cannot read the pinned intake key" in ran.err
 
 
-_SLIPS: tuple[tuple[tuple[str, ...], str], ...] = (
+_MISTAKES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--provider", "chatgpt"), "there is no provider 'chatgpt'"),
     (("--provider", "anthropic"), "looks like a key of OpenAI, not of Anthropic"),
     (("--provider", "bedrock"), "needs region: the AWS region"),
@@ -153,16 +153,16 @@ _SLIPS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-async def test_slips_are_told_before_anything_is_sent(scene: Scene) -> None:
-    for arguments, says in _SLIPS:
+async def test_mistakes_are_reported_before_anything_is_sent(scene: Scene) -> None:
+    for arguments, expected in _MISTAKES:
         ran = await scene.run("keys", "add", *arguments, "--key-file", "-", stdin=openai_key().reveal())
         assert ran.status == 1
-        assert says in ran.err
+        assert expected in ran.err
     assert scene.worker.tested == []
 
 
-async def test_a_life_from_the_command_line(scene: Scene) -> None:
-    key_id = str((await scene.added("old"))["key_id"])
+async def test_key_lifecycle_from_the_command_line(scene: Scene) -> None:
+    key_id = str((await scene.add_key("old"))["key_id"])
     rotated = await scene.run(
         "keys", "rotate", key_id, "--tenant", "acme", "--key-file", "-", stdin=openai_key("new").reveal()
     )
@@ -183,7 +183,7 @@ async def test_a_life_from_the_command_line(scene: Scene) -> None:
     assert f"globex has no key {key_id}" in gone.err
 
 
-async def test_removing_says_who_pays_next(scene: Scene) -> None:
+async def test_removal_shows_which_key_pays_next(scene: Scene) -> None:
     async def tenants(_: ListTenants) -> Tenants:
         return Tenants(
             tenants=[
@@ -192,10 +192,10 @@ async def test_removing_says_who_pays_next(scene: Scene) -> None:
             ]
         )
 
-    await scene.added("platform", "platform", "--label", "shared")
-    acme = str((await scene.added("one", "acme", "--label", "one"))["key_id"])
-    spare = str((await scene.added("two", "acme", "--label", "two"))["key_id"])
-    globex = str((await scene.added("three", "globex", "--label", "three"))["key_id"])
+    await scene.add_key("platform", "platform", "--label", "shared")
+    acme = str((await scene.add_key("one", "acme", "--label", "one"))["key_id"])
+    spare = str((await scene.add_key("two", "acme", "--label", "two"))["key_id"])
+    globex = str((await scene.add_key("three", "globex", "--label", "three"))["key_id"])
     async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, tenants):
         first = await scene.run("keys", "rm", acme, "--tenant", "acme", "--yes")
         second = await scene.run("keys", "rm", spare, "--tenant", "acme", "--yes")
@@ -207,7 +207,7 @@ async def test_removing_says_who_pays_next(scene: Scene) -> None:
     assert unsure.status == 130, "without --yes it asks, and nobody is there to answer"
 
 
-async def test_the_platforms_keys_are_imported_once(scene: Scene) -> None:
+async def test_platform_keys_are_imported_once(scene: Scene) -> None:
     variables = {"OPENAI_API_KEY": openai_key("env").reveal(), "ANTHROPIC_API_KEY": "sk-proj-not-anthropics"}
     first = await scene.run("keys", "import", **variables)
     assert first.status == 1
@@ -221,8 +221,8 @@ async def test_the_platforms_keys_are_imported_once(scene: Scene) -> None:
     assert variables["OPENAI_API_KEY"] not in first.out + first.err + again.out
 
 
-async def test_the_vault_as_a_whole(scene: Scene) -> None:
-    await scene.added("one")
+async def test_vault_rotation_verification_and_shredding(scene: Scene) -> None:
+    await scene.add_key("one")
     files = scene.vault_service.files
     old = files["keks"].read_text()
     files.write("keks", "second " + "A" * 43 + "\n" + old)
@@ -240,12 +240,12 @@ async def test_the_vault_as_a_whole(scene: Scene) -> None:
     assert "acme has no provider keys" in (await scene.run("keys", "list", "--tenant", "acme")).out
 
 
-async def test_ages_and_credit_are_listed(scene: Scene) -> None:
+async def test_key_list_shows_age_and_credit(scene: Scene) -> None:
     scene.worker.says = lambda _: valid().model_copy(update={"credit_left_usd": Decimal("3.20")})
-    await scene.added("one")
+    await scene.add_key("one")
     await scene.vault_service.execute("UPDATE provider_keys SET created_at = now() - interval '100 days'")
     scene.worker.says = lambda _: valid()
-    await scene.added("two", "acme", "--label", "young")
+    await scene.add_key("two", "acme", "--label", "young")
 
     async with scene.vault_service.operator() as operator:
         (marked,) = [key for key in await operator.keys() if key.label != "young"]
@@ -262,11 +262,11 @@ async def test_ages_and_credit_are_listed(scene: Scene) -> None:
     assert [young[heads.index(name)] for name in ("AGE", "CREDIT LEFT")] == ["0 days", "-"]
 
 
-async def test_the_keys_of_somebody_who_leaves(scene: Scene) -> None:
+async def test_keys_are_listed_by_creator(scene: Scene) -> None:
     for tenant in ("acme", "globex"):
-        await scene.added(tenant, tenant)
+        await scene.add_key(tenant, tenant)
     await scene.vault_service.execute("UPDATE provider_keys SET created_by = 'ada'")
-    await scene.added("another")
+    await scene.add_key("another")
 
     async def tenants(_: ListTenants) -> Tenants:
         return Tenants(tenants=[Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "free", "globex")])
@@ -283,8 +283,8 @@ async def test_the_keys_of_somebody_who_leaves(scene: Scene) -> None:
     assert len(one.out.splitlines()) == 2
 
 
-async def test_the_kek_s_age(scene: Scene) -> None:
-    await scene.added("one")
+async def test_vault_status_shows_the_kek_age(scene: Scene) -> None:
+    await scene.add_key("one")
     young = await scene.run("vault", "status")
     assert "the KEK first is 0 days old; due on" in young.out
     renewed = await scene.run("vault", "rotate-kek", "--new-key")
@@ -315,17 +315,17 @@ async def test_the_audit(bus: ProvisionedBus, tmp_path: Path) -> None:
     )
     entry = AuditEntry(position=1, event=event, previous="0", digest="1", recorded_at=at)
 
-    async def entries(asked: ListAudit) -> AuditEntries:
-        return AuditEntries(entries=[entry] if asked.tenant == "acme" else [])
+    async def entries(request: ListAudit) -> AuditEntries:
+        return AuditEntries(entries=[entry] if request.tenant == "acme" else [])
 
-    async def verdict(asked: VerifyAudit) -> AuditVerification:
-        return AuditVerification(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if asked.tenant else [])
+    async def verification(request: VerifyAudit) -> AuditVerification:
+        return AuditVerification(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if request.tenant else [])
 
     environment = operator_of(bus)
     async with owner(bus, Role.USAGE_LEDGER, AUDIT_LIST, entries):
         ran = await keyferry("audit", "list", "--tenant", "acme", environment=environment, cwd=tmp_path)
     assert "operator  key.add  key_1   done     label=main" in ran.out
-    async with owner(bus, Role.USAGE_LEDGER, AUDIT_VERIFY, verdict):
+    async with owner(bus, Role.USAGE_LEDGER, AUDIT_VERIFY, verification):
         whole = await keyferry("audit", "verify", environment=environment, cwd=tmp_path)
         broken = await keyferry("audit", "verify", "--tenant", "acme", environment=environment, cwd=tmp_path)
     assert (whole.status, "the audit log is complete" in whole.out) == (0, True)

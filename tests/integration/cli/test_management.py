@@ -1,4 +1,4 @@
-"""Management commands over a real bus: what is asked, what is shown, and what a person is told when it fails."""
+"""Management commands over a real bus: requests, output and errors."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -27,11 +27,11 @@ from tests.integration.cli.command import keyferry, keyferry_process, operator_o
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
-async def test_a_tenant_is_created_as_asked(bus: ProvisionedBus, tmp_path: Path) -> None:
-    asked: list[CreateTenant] = []
+async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
+    received: list[CreateTenant] = []
 
     async def create(command: CreateTenant) -> Tenant:
-        asked.append(command)
+        received.append(command)
         return Tenant(tenant=command.tenant, name=command.name, tier=command.tier)
 
     async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, create):
@@ -39,7 +39,7 @@ async def test_a_tenant_is_created_as_asked(bus: ProvisionedBus, tmp_path: Path)
         ran = await keyferry(*arguments, environment=operator_of(bus), cwd=tmp_path)
         as_data = await keyferry(*arguments, "--json", environment=operator_of(bus), cwd=tmp_path)
     assert (ran.status, ran.out) == (0, "created acme: Acme Ltd, tier starter, active\n")
-    assert asked[0] == CreateTenant(tenant="acme", name="Acme Ltd", tier=Tier.STARTER)
+    assert received[0] == CreateTenant(tenant="acme", name="Acme Ltd", tier=Tier.STARTER)
     assert json.loads(as_data.out) == {
         "tenant": "acme",
         "name": "Acme Ltd",
@@ -51,11 +51,11 @@ async def test_a_tenant_is_created_as_asked(bus: ProvisionedBus, tmp_path: Path)
     }
 
 
-async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: ProvisionedBus, tmp_path: Path) -> None:
-    asked: list[UpdateTenant] = []
+async def test_key_policy_is_set_and_other_settings_stay(bus: ProvisionedBus, tmp_path: Path) -> None:
+    received: list[UpdateTenant] = []
 
     async def update(command: UpdateTenant) -> Tenant:
-        asked.append(command)
+        received.append(command)
         return Tenant(
             tenant=command.tenant,
             name="Acme",
@@ -81,7 +81,7 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: P
     assert "are refused" in other.out
     assert "any model that its own keys list" in allowed.out
     assert "only approved models may be called" in narrowed.out
-    assert asked == [
+    assert received == [
         UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, drop_unsupported=True),
         UpdateTenant(tenant="acme", drop_unsupported=False),
         UpdateTenant(tenant="acme", allow_unapproved=True),
@@ -91,10 +91,8 @@ async def test_whose_keys_pay_is_set_in_words_and_what_is_not_given_stays(bus: P
     assert "nothing to set" in nothing.err
 
 
-async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
-    bus: ProvisionedBus, tmp_path: Path
-) -> None:
-    asked: list[ListModels] = []
+async def test_model_filters_are_sent_and_models_are_shown(bus: ProvisionedBus, tmp_path: Path) -> None:
+    received: list[ListModels] = []
     found = [
         Model(
             id="claude-haiku-4-5",
@@ -113,8 +111,8 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
         Model(id="openai/ft:mine", provider="openai", key_source=KeySource.BYOK, approved=False, available=False),
     ]
 
-    async def models(question: ListModels) -> Models:
-        asked.append(question)
+    async def models(query: ListModels) -> Models:
+        received.append(query)
         return Models(models=found)
 
     async with owner(bus, Role.ROUTER, MODEL_LIST, models):
@@ -133,7 +131,7 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
     assert "200,000" in first
     assert first.endswith("eu")
     assert second.split()[-7:] == ["-", "-", "-", "not", "allowed,", "not", "approved"]
-    assert asked == [
+    assert received == [
         ListModels(
             tenant="demo",
             eu=True,
@@ -148,7 +146,7 @@ async def test_models_are_asked_for_with_filters_and_shown_with_what_is_known(
     assert Models.model_validate_json(plain.out).models == found
 
 
-async def test_an_owners_refusal_is_one_line(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_refusal_is_one_line(bus: ProvisionedBus, tmp_path: Path) -> None:
     async def create(command: CreateTenant) -> Tenant:
         raise Refused(ErrorCode.CONFLICT, f"there is a tenant {command.tenant} already")
 
@@ -157,13 +155,13 @@ async def test_an_owners_refusal_is_one_line(bus: ProvisionedBus, tmp_path: Path
     assert (ran.status, ran.out, ran.err) == (1, "", "keyferry: there is a tenant acme already\n")
 
 
-async def test_an_owner_that_is_not_there_is_named(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_unavailable_service_is_named(bus: ProvisionedBus, tmp_path: Path) -> None:
     ran = await keyferry("tenants", "list", environment=operator_of(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "nobody answers tenant.list: is tenant-directory running?" in ran.err
 
 
-async def test_a_token_is_shown_once_and_only_its_digest_is_sent(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_token_is_shown_once_and_only_its_digest_is_sent(bus: ProvisionedBus, tmp_path: Path) -> None:
     sent: list[CreateClientToken] = []
     async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, _registering(sent)):
         ran = await keyferry("tokens", "create", "--label", "app", environment=operator_of(bus), cwd=tmp_path)
@@ -179,7 +177,7 @@ async def test_a_token_is_shown_once_and_only_its_digest_is_sent(bus: Provisione
     assert client_token.digest(file.read_text().strip()) == sent[1].digest
 
 
-async def test_a_token_that_is_refused_leaves_no_file(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_refused_token_leaves_no_file(bus: ProvisionedBus, tmp_path: Path) -> None:
     async def refuse(_: CreateClientToken) -> ClientToken:
         raise Refused(ErrorCode.NOT_FOUND, "there is no tenant demo")
 
@@ -189,22 +187,22 @@ async def test_a_token_that_is_refused_leaves_no_file(bus: ProvisionedBus, tmp_p
     assert not (tmp_path / "token").exists()
 
 
-async def test_credentials_that_the_bus_does_not_know(bus: ProvisionedBus, tmp_path: Path) -> None:
-    nobody = {"KEYFERRY_NATS_URL": bus.nats_url}
-    ran = await keyferry_process("tenants", "list", environment=nobody, cwd=tmp_path)
+async def test_unknown_credentials_are_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
+    anonymous = {"KEYFERRY_NATS_URL": bus.nats_url}
+    ran = await keyferry_process("tenants", "list", environment=anonymous, cwd=tmp_path)
     assert ran.status == 1
     assert "does not accept a connection without credentials" in ran.err
     assert "KEYFERRY_NATS_NKEY_FILE" in ran.err
     (tmp_path / "seed").write_text("no seed at all")
     ran = await keyferry(
-        "tenants", "list", environment=nobody | {"KEYFERRY_NATS_NKEY_FILE": str(tmp_path / "seed")}, cwd=tmp_path
+        "tenants", "list", environment=anonymous | {"KEYFERRY_NATS_NKEY_FILE": str(tmp_path / "seed")}, cwd=tmp_path
     )
     assert ran.status == 1
     assert "holds no nkey seed" in ran.err
     assert "no seed at all" not in ran.err
 
 
-async def test_credentials_of_somebody_else(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_credentials_of_another_user_are_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     environment = {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("ingress"))}
     ran = await keyferry("tenants", "list", environment=environment, cwd=tmp_path)
     assert ran.status == 1

@@ -1,4 +1,4 @@
-"""The console as a process of its own, on a bus with the deployed permissions."""
+"""The console as a process, on a bus with the deployed permissions."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from deploy.embedded.ports import LOOPBACK, find_free_port
 from keyferry.contracts.topology import Role
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 TOKEN = secrets.token_urlsafe(32)
 
 
 class Console:
-    """A running console, and a client that is signed in as the operator."""
+    """A running console, and a client with the operator's token."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, client: httpx.AsyncClient) -> None:
         self.process = process
@@ -29,18 +29,18 @@ class Console:
 
     @property
     def logged(self) -> str:
-        """Everything that the process has written until now."""
+        """Return everything that the process has logged so far."""
         return self._log.read_text()
 
     async def drained(self) -> int:
-        """Stop it as a supervisor does; its exit status."""
+        """Stop it like a supervisor does, and return its exit status."""
         self.process.terminate()
-        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
+        return await asyncio.wait_for(self.process.wait(), TIMEOUT_SECONDS)
 
 
 @asynccontextmanager
 async def console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
-    """A console that is ready, with `intake_public_key` (base64url) pinned."""
+    """Start a console with `intake_public_key` (base64url) pinned, and wait until it is ready."""
     port = find_free_port()
     environment = {
         "PATH": os.defpath,
@@ -61,7 +61,7 @@ async def console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> 
     url = f"http://{LOOPBACK}:{port}"
     try:
         async with httpx.AsyncClient(
-            base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_SECONDS
+            base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=TIMEOUT_SECONDS
         ) as client:
             found = Console(process, log, client)
             await until_ready(found)
@@ -73,9 +73,9 @@ async def console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> 
 
 
 async def until_ready(found: Console) -> None:
-    """Return when the console says that it is ready. Raises AssertionError with its log when it never does."""
+    """Wait until the console is ready. Raises AssertionError with its log after the timeout."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while found.process.returncode is None:
                 with suppress(httpx.TransportError):
                     if (await found.client.get("/readyz")).status_code == 200:
@@ -85,7 +85,7 @@ async def until_ready(found: Console) -> None:
 
 
 def log_lines(text: str) -> list[dict[str, object]]:
-    """What a process has logged, line by line."""
+    """Parse a process's log lines."""
     return [json.loads(line) for line in text.splitlines() if line]
 
 

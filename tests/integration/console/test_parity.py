@@ -1,4 +1,4 @@
-"""The scripted bus of the unit tests and the real one answer alike, whatever the owner does."""
+"""The scripted bus of the unit tests and the real one behave the same."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -26,12 +26,12 @@ CHECK = KeyTest(result=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=N
 
 
 class Stage(Protocol):
-    """Either bus."""
+    """One of the two buses."""
 
     ask: Ask
 
     async def answers(self, subject: AnySubject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
-        """From now on `subject` is answered so; the questions that come, as the owner reads them."""
+        """Answer `subject` with `answer` from now on; return the list that collects the requests."""
 
 
 class Scripted:
@@ -42,8 +42,8 @@ class Scripted:
     async def answers(self, subject: AnySubject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
         read: list[Message] = []
 
-        def reply(question: Message) -> Message | Refusal:
-            read.append(question)
+        def reply(request: Message) -> Message | Refusal:
+            read.append(request)
             return answer
 
         self._bus.answers(subject, reply)
@@ -51,7 +51,7 @@ class Scripted:
 
 
 class Real:
-    """The console's own user, beside the vault's."""
+    """A real bus with the users of the console and the vault."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self._folder = folder
@@ -68,8 +68,8 @@ class Real:
     async def answers(self, subject: AnySubject, asked: type[Message], answer: Message | Refusal) -> list[Message]:
         read: list[Message] = []
 
-        async def reply(question: Message) -> Message:
-            read.append(question)
+        async def reply(request: Message) -> Message:
+            read.append(request)
             if isinstance(answer, Refusal):
                 raise Refused(answer.code, answer.message)
             return answer
@@ -105,10 +105,10 @@ async def test_a_refusal(stage: Stage, code: ErrorCode) -> None:
 
 async def test_nobody(stage: Stage) -> None:
     await stage.answers(KEY_EDIT, EditKey, stored())
-    question = TryKey(tenant="acme", provider="openai", sealed="AAAA")
+    request = TryKey(tenant="acme", provider="openai", sealed="AAAA")
     with pytest.raises(
         BusError, match=r"nobody answers key\.try: is key-vault running\? `keyferry doctor` shows the cause"
     ):
-        await stage.ask(KEY_TRY, question, timeout_seconds=SECONDS)
+        await stage.ask(KEY_TRY, request, timeout_seconds=SECONDS)
     await stage.answers(KEY_TRY, TryKey, CHECK)
-    assert await stage.ask(KEY_TRY, question, timeout_seconds=SECONDS) == CHECK
+    assert await stage.ask(KEY_TRY, request, timeout_seconds=SECONDS) == CHECK

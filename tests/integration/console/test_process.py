@@ -1,4 +1,4 @@
-"""The console's process: it waits for its bus, comes back with it, drains, and does not start on bad settings."""
+"""The console's process: start, reconnection, draining and invalid settings."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import EXIT_CANNOT_START
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner, process
-from tests.integration.console.console import PATIENCE_SECONDS, Console, console, log_lines
+from tests.integration.console.console import TIMEOUT_SECONDS, Console, console, log_lines
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 PINNED = public_key_text(X25519PrivateKey.generate())
@@ -38,21 +38,21 @@ async def face(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Console]:
         yield found
 
 
-async def test_it_may_ask_whom_it_asks(bus: ProvisionedBus, face: Console) -> None:
-    """With the deployed permissions, which say what the console may publish and where it is answered."""
+async def test_deployed_permissions_allow_its_requests(bus: ProvisionedBus, face: Console) -> None:
+    """The deployed permissions define what the console may publish and where it gets replies."""
 
-    async def models(question: ListModels) -> Models:
-        return Models(models=[Model(id=question.tenant, provider="p", key_source=KeySource.BYOK)])
+    async def models(request: ListModels) -> Models:
+        return Models(models=[Model(id=request.tenant, provider="p", key_source=KeySource.BYOK)])
 
-    async def audit(question: ListAudit) -> AuditEntries:
+    async def audit(request: ListAudit) -> AuditEntries:
         return AuditEntries(entries=[])
 
-    async def verdict(question: VerifyAudit) -> AuditVerification:
+    async def verification(request: VerifyAudit) -> AuditVerification:
         return AuditVerification(tenants=1, entries=7)
 
     def ledger(declared: Bus) -> None:
         declared.respond(AUDIT_LIST, audit)
-        declared.respond(AUDIT_VERIFY, verdict)
+        declared.respond(AUDIT_VERIFY, verification)
 
     async with owner(bus, Role.ROUTER, MODEL_LIST, models), process(bus, Role.USAGE_LEDGER, ledger):
         listed = await face.client.get("/api/v1/ops/tenants/acme/models")
@@ -65,25 +65,25 @@ async def test_it_may_ask_whom_it_asks(bus: ProvisionedBus, face: Console) -> No
 
 async def test_it_reports_itself(bus: ProvisionedBus, face: Console) -> None:
     async with bus.client(Role.OPERATOR) as client:
-        reply = await client.request(SERVICE_PING.format(), Ping().encode(), timeout=PATIENCE_SECONDS)
+        reply = await client.request(SERVICE_PING.format(), Ping().encode(), timeout=TIMEOUT_SECONDS)
     report = ServiceReport.decode(reply.data)
     assert (report.service, report.ready, report.waiting_for) == ("console", True, [])
     assert report.facts["url"] == str(face.client.base_url).rstrip("/")
 
 
-async def test_without_a_credential_nothing_is_asked(face: Console) -> None:
+async def test_request_without_a_credential_is_not_forwarded(face: Console) -> None:
     url = str(face.client.base_url)
     async with httpx.AsyncClient(base_url=url) as stranger:
         assert (await stranger.get("/healthz")).status_code == 200
         refused = await stranger.post("/api/v1/provider-keys", content=b"x" * 100_000)
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
-    nobody = await face.client.get("/api/v1/provider-keys")
-    assert (nobody.status_code, nobody.json()["error"]["code"]) == (503, "unavailable")
-    assert "is key-vault running?" in nobody.json()["error"]["message"]
+    response = await face.client.get("/api/v1/provider-keys")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+    assert "is key-vault running?" in response.json()["error"]["message"]
 
 
 async def test_a_bus_that_goes_away_and_comes_back(bus: ProvisionedBus, face: Console) -> None:
-    async def keys(question: ListKeys) -> ProviderKeys:
+    async def keys(request: ListKeys) -> ProviderKeys:
         return ProviderKeys(keys=[])
 
     bus.server.kill()
@@ -97,17 +97,17 @@ async def test_a_bus_that_goes_away_and_comes_back(bus: ProvisionedBus, face: Co
         assert (await face.client.get("/api/v1/provider-keys")).json() == {"data": [], "next": None}
 
 
-async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: ProvisionedBus, face: Console) -> None:
-    asked, answer = asyncio.Event(), asyncio.Event()
+async def test_shutdown_finishes_open_requests(bus: ProvisionedBus, face: Console) -> None:
+    received, answer = asyncio.Event(), asyncio.Event()
 
-    async def keys(question: ListKeys) -> ProviderKeys:
-        asked.set()
+    async def keys(request: ListKeys) -> ProviderKeys:
+        received.set()
         await answer.wait()
         return ProviderKeys(keys=[])
 
     async with owner(bus, Role.KEY_VAULT, KEY_LIST, keys):
         running = asyncio.create_task(face.client.get("/api/v1/provider-keys"))
-        await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+        await asyncio.wait_for(received.wait(), TIMEOUT_SECONDS)
         stopping = asyncio.create_task(face.drained())
         await _until_logged(face, "draining")
         answer.set()
@@ -116,7 +116,7 @@ async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: ProvisionedB
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "expected"),
     [
         ("KEYFERRY_OPERATOR_TOKEN_FILE", "short", "shorter than 32 characters"),
         ("KEYFERRY_INTAKE_PUBLIC_KEY_FILE", "AAAA", "no public key of 32 bytes"),
@@ -124,7 +124,7 @@ async def test_it_finishes_what_it_has_when_it_is_told_to_stop(bus: ProvisionedB
         ("KEYFERRY_OPERATOR_TOKEN_FILE", None, "there is no such file"),
     ],
 )
-async def test_it_does_not_start_on_bad_settings(tmp_path: Path, name: str, text: str | None, says: str) -> None:
+async def test_bad_settings_prevent_the_start(tmp_path: Path, name: str, text: str | None, expected: str) -> None:
     good = {"KEYFERRY_OPERATOR_TOKEN_FILE": "t" * 40, "KEYFERRY_INTAKE_PUBLIC_KEY_FILE": PINNED}
     paths = {setting: tmp_path / setting for setting in good}
     for setting, content in (good | ({} if text is None else {name: text})).items():
@@ -143,19 +143,19 @@ async def test_it_does_not_start_on_bad_settings(tmp_path: Path, name: str, text
         },
         stderr=asyncio.subprocess.PIPE,
     )
-    _, output = await asyncio.wait_for(child.communicate(), PATIENCE_SECONDS)
+    _, output = await asyncio.wait_for(child.communicate(), TIMEOUT_SECONDS)
     assert child.returncode == EXIT_CANNOT_START
     (line,) = log_lines(output.decode())
-    assert says in str(line["message"])
+    assert expected in str(line["message"])
 
 
 async def _until_status(face: Console, path: str, status: int) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while (await face.client.get(path)).status_code != status:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def _until_logged(face: Console, message: str) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not any(line["message"] == message for line in log_lines(face.logged)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)

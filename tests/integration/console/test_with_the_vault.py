@@ -1,4 +1,4 @@
-"""The console, the vault and PostgreSQL: what an operator does with keys over HTTP, and what nobody gets to see."""
+"""The console with a vault and PostgreSQL: key management over HTTP, and secrets that never appear."""
 
 import asyncio
 import secrets
@@ -58,7 +58,7 @@ def error_message(response: httpx.Response) -> str:
     return str(response.json()["error"]["message"])
 
 
-async def test_the_life_of_a_key(around: VaultService, worker: Worker, face: Console) -> None:
+async def test_key_lifecycle_over_http(around: VaultService, worker: Worker, face: Console) -> None:
     key, other = openai_key("first"), openai_key("second")
     body = {"provider": "openai", "label": "production", "key": key.reveal(), "monthly_limit_usd": "50"}
     added = await face.client.post(ACME, json=body)
@@ -96,7 +96,7 @@ async def test_the_life_of_a_key(around: VaultService, worker: Worker, face: Con
     assert done == ["key.add", "key.edit", "key.rotate", "key.test", "key.revert", "key.remove"]
 
 
-async def test_ages_and_the_keys_of_somebody_who_leaves(around: VaultService, worker: Worker, face: Console) -> None:
+async def test_key_ages_and_listing_by_creator(around: VaultService, worker: Worker, face: Console) -> None:
     for name in ("one", "two"):
         body = {"provider": "openai", "label": name, "key": openai_key(name).reveal()}
         added = await face.client.post(ACME, json=body)
@@ -120,7 +120,7 @@ async def test_ages_and_the_keys_of_somebody_who_leaves(around: VaultService, wo
     assert (old["label"], old["age_days"]) == ("one", 95)
 
 
-async def test_a_key_that_the_client_seals_itself(worker: Worker, face: Console) -> None:
+async def test_client_sealed_key_is_accepted(worker: Worker, face: Console) -> None:
     intake = (await face.client.get(f"{OWN}/intake-key")).json()
     key = openai_key()
     sealed = seal_key(intake["public_key"], "acme", "openai", ORIGIN, key, suite=intake["suite"])
@@ -131,15 +131,15 @@ async def test_a_key_that_the_client_seals_itself(worker: Worker, face: Console)
     assert worker.tested[0][0] == key
 
 
-async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Console) -> None:
+async def test_vault_refusals_keep_their_meaning(worker: Worker, face: Console) -> None:
     body = {"provider": "openai", "label": "main", "key": openai_key().reveal()}
     worker.says = lambda _: rejected()
     refused = await face.client.post(ACME, json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "refused")
     assert "does not accept this key" in error_message(refused)
-    trial = {name: body[name] for name in ("provider", "key")}
-    failed_attempts = await face.client.post(f"{ACME}/test", json=trial)
-    assert (failed_attempts.status_code, failed_attempts.json()["result"]) == (200, "invalid")
+    untested = {name: body[name] for name in ("provider", "key")}
+    tested = await face.client.post(f"{ACME}/test", json=untested)
+    assert (tested.status_code, tested.json()["result"]) == (200, "invalid")
     worker.says = lambda _: unreachable()
     away = await face.client.post(ACME, json=body)
     assert (away.status_code, away.json()["error"]["code"]) == (503, "unavailable")
@@ -147,14 +147,12 @@ async def test_the_vault_s_answers_keep_their_meaning(worker: Worker, face: Cons
     tier = await face.client.post("/api/v1/ops/tenants/free/provider-keys", json=body)
     assert tier.status_code == 409
     assert "has no provider keys of its own" in error_message(tier)
-    nobody = await face.client.post("/api/v1/ops/tenants/nobody/provider-keys", json=body)
-    assert nobody.status_code == 404
-    assert "there is no tenant nobody" in error_message(nobody)
+    unknown = await face.client.post("/api/v1/ops/tenants/nobody/provider-keys", json=body)
+    assert unknown.status_code == 404
+    assert "there is no tenant nobody" in error_message(unknown)
 
 
-async def test_another_intake_key_than_the_pinned_one_gets_nothing(
-    around: VaultService, worker: Worker, tmp_path: Path
-) -> None:
+async def test_unpinned_intake_key_gets_nothing(around: VaultService, worker: Worker, tmp_path: Path) -> None:
     stranger = KeyFiles(tmp_path / "stranger")
     async with console(around.bus, tmp_path, public_key_text(stranger.intake)) as face:
         body = {"provider": "openai", "label": "main", "key": openai_key().reveal()}
@@ -163,7 +161,7 @@ async def test_another_intake_key_than_the_pinned_one_gets_nothing(
     assert worker.tested == []
 
 
-async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
+async def test_key_is_in_no_byte_of_the_bus_the_log_or_the_responses(
     around: VaultService, worker: Worker, face: Console
 ) -> None:
     canary = Canary("a provider key", f"sk-proj-{secrets.token_hex(24)}", "sk-proj-")
@@ -182,7 +180,7 @@ async def test_a_key_is_in_no_byte_of_the_bus_the_log_or_the_answers(
     assert [answer.status_code for answer in answers] == [201, 409, 200, 422, 422, 400, 404]
     assert len(watcher.received[KEY_ADD.format()]) == 2
     emissions = [
-        *(CapturedOutput("bus", subject, data) for subject, told in watcher.received.items() for data in told),
+        *(CapturedOutput("bus", subject, data) for subject, messages in watcher.received.items() for data in messages),
         *(
             CapturedOutput("http", str(at), answer.content + str(answer.headers).encode())
             for at, answer in enumerate(answers)

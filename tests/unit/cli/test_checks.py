@@ -1,4 +1,4 @@
-"""What the doctor makes of what it sees."""
+"""The doctor's checks."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -40,53 +40,53 @@ def _problems(reports: list[ServiceReport], slots: int = 2) -> list[Finding]:
     return [finding for finding in check_services(reports, slots) if not finding.ok]
 
 
-def test_all_services_in_all_slots_are_well() -> None:
+def test_all_services_in_all_slots_pass() -> None:
     assert _problems(_all()) == []
     assert len(list(check_services(_all(), 2))) == len(SERVICES) + 1
 
 
-def test_a_service_that_is_silent_is_named() -> None:
+def test_silent_service_is_reported() -> None:
     (finding,) = _problems([report for report in _all() if report.service != Role.ROUTER.value])
     assert (finding.subject, finding.detail) == ("router", "does not answer")
     assert "keyferry restart router" in finding.remedy
 
 
-def test_a_worker_slot_that_is_silent_is_named() -> None:
+def test_silent_worker_slot_is_reported() -> None:
     (finding,) = _problems(_all(), slots=3)
     assert (finding.subject, finding.detail) == ("provider-worker", "slot 3 does not answer")
 
 
-def test_a_service_that_waits_says_for_what() -> None:
+def test_unready_service_names_what_it_is_waiting_for() -> None:
     reports = [r for r in _all() if r.service != Role.INGRESS.value] + [_report(Role.INGRESS, 1, ("the tenants view",))]
     (finding,) = _problems(reports)
     assert (finding.subject, finding.detail) == ("ingress", "waiting for the tenants view")
 
 
-def test_two_processes_of_a_slot_during_a_restart_are_well() -> None:
+def test_two_processes_of_a_slot_during_a_restart_pass() -> None:
     assert _problems([*_all(), _report(Role.ROUTER)]) == []
 
 
 @pytest.mark.parametrize(("milliseconds", "ok"), [(-600, False), (-400, True), (5, True), (410, True), (700, False)])
-def test_the_router_decides_between_two_moments_of_ours(milliseconds: int, ok: bool) -> None:
+def test_router_clock_is_compared_with_ours(milliseconds: int, ok: bool) -> None:
     finding = check_clock(AT, AT + timedelta(milliseconds=milliseconds), AT + timedelta(milliseconds=10))
     assert finding.ok == ok
 
 
-def test_a_refused_chat_tells_the_reason() -> None:
+def test_refused_chat_reports_the_reason() -> None:
     failure = Failure(failure_class=FailureClass.POLICY, message="the tenant demo is suspended or unknown")
     finding = check_chat(ChatResult(REQUEST_ID, failure=CallFailed(failure)), "hello", "demo")
     assert not finding.ok
     assert "suspended or unknown (policy)" in finding.detail
 
 
-def test_an_echo_has_to_hold_what_was_said() -> None:
+def test_echo_must_contain_the_sent_text() -> None:
     chat_result = ChatResult(REQUEST_ID)
     assert not check_chat(chat_result, "hello", "demo").ok
     chat_result.answer.text = "You said: hello"
     assert check_chat(chat_result, "hello", "demo").ok
 
 
-def test_the_ledger_has_to_have_the_decision_and_the_attempt() -> None:
+def test_ledger_must_have_the_decision_and_the_attempt() -> None:
     accepted = Accepted(
         attempt_id="att_1",
         instance_id="boot_1",
@@ -105,7 +105,7 @@ def test_the_ledger_has_to_have_the_decision_and_the_attempt() -> None:
     assert "ATTEMPTS, DECISIONS" in lacking.remedy
 
 
-def test_secrets_that_others_may_read_are_named(tmp_path: Path) -> None:
+def test_exposed_secrets_are_reported(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     assert not check_secrets(secrets).ok
     (secrets / "nkeys").mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_secrets_that_others_may_read_are_named(tmp_path: Path) -> None:
     assert str(seed.parent) in check_secrets(secrets).detail
 
 
-def test_a_process_that_is_not_ready_is_named() -> None:
+def test_unready_process_is_reported() -> None:
     well = [
         ProcessStatus(name="router", pid=1, state="ready"),
         ProcessStatus(name="nats", pid=2, state="ready", restarts=3),
@@ -135,11 +135,11 @@ def test_a_process_that_is_not_ready_is_named() -> None:
     assert not ill.ok
 
 
-def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
+def test_full_disk_is_reported(tmp_path: Path) -> None:
     assert check_disk(tmp_path, MIN_FREE_BYTES).ok
     assert not check_disk(tmp_path, MIN_FREE_BYTES - 1).ok
 
 
-def test_a_finding_says_what_to_do_only_when_there_is_something_to_do() -> None:
+def test_finding_has_a_remedy_only_for_a_problem() -> None:
     assert Finding("disk", "fine").lines() == ["ok       disk: fine"]
     assert Finding("disk", "full", "Make room").lines() == ["PROBLEM  disk: full", "         -> Make room"]

@@ -1,4 +1,4 @@
-"""OpenAI-shaped answers as text."""
+"""The text of OpenAI answers."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_chunks_add_up() -> None:
     assert (answer.text, answer.finish_reason, answer.model) == ("Hello", "stop", "m")
 
 
-def test_a_completion_is_one_text() -> None:
+def test_completion_is_one_text() -> None:
     answer = CompletionText()
     completion = {
         "model": "m",
@@ -37,12 +37,12 @@ def test_a_completion_is_one_text() -> None:
     assert answer.finish_reason == "stop"
 
 
-def test_an_error_inside_a_stream_is_a_problem() -> None:
+def test_error_inside_a_stream_is_a_problem() -> None:
     with pytest.raises(Problem, match="broke off: too busy"):
         CompletionText().add(json.dumps({"choices": [], "error": {"message": "too busy"}}).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"choices": 3}'])
-def test_what_is_no_answer_is_a_problem(data: bytes) -> None:
+def test_malformed_answer_is_a_problem(data: bytes) -> None:
     with pytest.raises(Problem, match="not what the OpenAI API defines"):
         CompletionText().add(data)

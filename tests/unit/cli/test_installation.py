@@ -1,4 +1,4 @@
-"""Which installation a command is about."""
+"""How a command finds its installation."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def _home(folder: Path, state: object = _STATE, file: Path = STATE_FILE) -> Path
     return home
 
 
-def test_the_nearest_home_upwards_is_found(tmp_path: Path) -> None:
+def test_nearest_home_upwards_is_found(tmp_path: Path) -> None:
     home = _home(tmp_path)
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
@@ -35,19 +35,19 @@ def test_the_nearest_home_upwards_is_found(tmp_path: Path) -> None:
     assert found.state.worker_slots == 3
 
 
-def test_the_environment_names_another_home(tmp_path: Path) -> None:
+def test_environment_names_another_home(tmp_path: Path) -> None:
     home = _home(tmp_path)
     assert locate({"KEYFERRY_HOME": str(home)}, Path("/")).home == home
 
 
-def test_a_system_that_is_starting_is_found(tmp_path: Path) -> None:
+def test_starting_system_is_found(tmp_path: Path) -> None:
     _home(tmp_path, {**_STATE, "processes": {}}, STARTING_FILE)
     state = locate({}, tmp_path).state
     assert state is not None
     assert state.worker_slots == 2
 
 
-def test_a_bus_elsewhere_needs_no_home(tmp_path: Path) -> None:
+def test_remote_bus_needs_no_home(tmp_path: Path) -> None:
     environment = {"KEYFERRY_NATS_URL": "nats://bus:4222", "KEYFERRY_NATS_NKEY_FILE": "/run/secrets/operator"}
     found = locate(environment, tmp_path)
     assert (found.nats_url, found.nkey_file, found.home) == ("nats://bus:4222", Path("/run/secrets/operator"), None)
@@ -55,7 +55,7 @@ def test_a_bus_elsewhere_needs_no_home(tmp_path: Path) -> None:
         _ = found.run_dir
 
 
-def test_a_bus_elsewhere_takes_the_seed_of_a_home_that_is_here(tmp_path: Path) -> None:
+def test_remote_bus_uses_the_seed_of_a_local_home(tmp_path: Path) -> None:
     home = _home(tmp_path)
     environment = {"KEYFERRY_NATS_URL": "nats://bus:4222"}
     assert locate(environment, tmp_path).nkey_file is None
@@ -64,7 +64,7 @@ def test_a_bus_elsewhere_takes_the_seed_of_a_home_that_is_here(tmp_path: Path) -
     assert locate(environment, tmp_path).nkey_file == home / OPERATOR_SEED
 
 
-def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_missing_installation_is_reported_with_a_remedy(tmp_path: Path) -> None:
     assert find_home({}, tmp_path) is None
     with pytest.raises(Problem, match="no installation here") as none:
         locate({}, tmp_path)
@@ -75,7 +75,7 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert "make up" in stopped.value.remedy
 
 
-def test_a_state_that_makes_no_sense_names_the_field(tmp_path: Path) -> None:
+def test_invalid_state_file_names_the_field(tmp_path: Path) -> None:
     _home(tmp_path, {"http_url": 3})
     with pytest.raises(Problem, match="nats_url: Field required"):
         locate({}, tmp_path)

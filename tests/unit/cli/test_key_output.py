@@ -1,4 +1,4 @@
-"""Who pays when a key is gone, which variables hold keys, and where a key may be read from."""
+"""Which key pays after a removal, which variables hold keys, and where a key may be read from."""
 
 import io
 from pathlib import Path
@@ -24,11 +24,11 @@ def after(policy: KeyPolicy | None, own: list[ProviderKey], platform: list[Provi
 
 
 @pytest.mark.parametrize("policy", [None, KeyPolicy.OWN, KeyPolicy.OWN_THEN_PLATFORM])
-def test_its_own_next_key_pays(policy: KeyPolicy | None) -> None:
+def test_tenants_next_own_key_pays(policy: KeyPolicy | None) -> None:
     assert "continue with acme's own spare" in after(policy, [key(label="spare")], [PLATFORM])
 
 
-def test_a_key_that_cannot_be_used_pays_for_nothing() -> None:
+def test_unusable_key_pays_for_nothing() -> None:
     unusable = [
         key(status=KeyStatus.INVALID),
         key(status=KeyStatus.DISABLED),
@@ -45,19 +45,19 @@ def test_valid_keys_pay_before_degraded_ones() -> None:
     assert "own good" in after(None, own, [])
 
 
-def test_the_platform_pays_where_the_policy_says_so() -> None:
+def test_platform_pays_if_the_policy_allows() -> None:
     assert "platform's key shared" in after(KeyPolicy.PLATFORM, [key(label="spare")], [PLATFORM])
     assert "are refused from now on" in key_output.describe_next_payer(PLATFORM, None, [], [])
     assert "platform's shared" in key_output.describe_next_payer(PLATFORM, None, [PLATFORM], [PLATFORM])
 
 
-def test_the_steps_of_a_test_have_their_times() -> None:
+def test_key_test_steps_show_their_times() -> None:
     lines = key_output.format_test(check()).splitlines()
     assert lines[1].split() == ["reachable", "yes", "12", "ms", "the", "provider", "answers"]
     assert lines[-1] == "the key works (valid, 46 ms in all)"
 
 
-def test_every_variable_is_of_a_known_provider() -> None:
+def test_every_variable_belongs_to_a_known_provider() -> None:
     assert set(VARIABLES) <= set(PROVIDERS)
     environment = {"GEMINI_API_KEY": " AIzaOne ", "GOOGLE_API_KEY": "", "OPENAI_API_KEY": "sk-1", "HF_TOKEN": "hf_1"}
     assert [(one.variable, one.key.reveal()) for one in find_keys(environment)] == [
@@ -75,16 +75,16 @@ def test_a_key_is_read_from_a_file_or_standard_input(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [(b"", "the key is empty"), (b"\n", "the key is empty"), (b"a" * 20_000, "too long"), (b"\xff\xfe", "is not text")],
 )
-def test_a_file_that_holds_no_key(tmp_path: Path, content: bytes, says: str) -> None:
+def test_file_without_a_key_is_rejected(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "key").write_bytes(content)
-    with pytest.raises(Problem, match=says):
+    with pytest.raises(Problem, match=expected):
         read_key(str(tmp_path / "key"), "")
 
 
-def test_a_key_given_as_a_files_name_is_not_repeated() -> None:
+def test_key_given_as_a_file_name_is_not_repeated() -> None:
     with pytest.raises(Problem) as problem:
         read_key("sk-proj-secret", "")
     assert "sk-proj-secret" not in " ".join(problem.value.lines())

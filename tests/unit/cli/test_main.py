@@ -1,4 +1,4 @@
-"""The outermost edge: exit statuses, one line and what to do, never a traceback."""
+"""The entry point: exit statuses, and errors as one line with a remedy, never a traceback."""
 
 import importlib
 import subprocess
@@ -38,7 +38,7 @@ def test_help_shows_every_command_without_loading_the_bus_library() -> None:
 
 
 @pytest.mark.parametrize("name", list(main._COMMANDS))
-def test_every_command_of_the_table_is_there_and_documented(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_exists_and_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = importlib.import_module(f"keyferry.cli.{name}").command
     assert isinstance(command, click.Command)
     assert command.help
@@ -49,35 +49,33 @@ def test_every_command_of_the_table_is_there_and_documented(name: str, capsys: p
 @pytest.mark.parametrize(
     "arguments", [["models"], ["doctor"], ["chat", "hi"], ["tokens", "list"], ["restart", "router"]]
 )
-def test_without_an_installation_each_command_says_what_to_do(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_installation_has_a_remedy(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(arguments) == 1
-    told = capsys.readouterr().err
-    assert told.splitlines()[0].startswith("keyferry: no installation here")
-    assert "make up" in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert printed.splitlines()[0].startswith("keyferry: no installation here")
+    assert "make up" in printed
+    assert "Traceback" not in printed
 
 
-def test_a_bus_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreachable_bus_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("KEYFERRY_NATS_URL", "nats://127.0.0.1:1")
     assert main.run(["tenants", "list"]) == 1
     assert "NATS does not answer at nats://127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_a_wrong_command_line_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_command_line_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["nonsense"]) == 2
     assert main.run(["tenants", "create", "acme", "--tier", "golden"]) == 2
     assert main.run(["chat"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_argument_that_no_contract_takes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_argument_rejected_by_the_contract_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["tenants", "create", "Not An Id"]) == 1
     assert "tenant: String should match pattern" in capsys.readouterr().err
 
 
-def test_what_is_unexpected_is_one_line_and_a_traceback_only_when_asked_for(
+def test_unexpected_error_is_one_line_and_a_traceback_only_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -85,15 +83,15 @@ def test_what_is_unexpected_is_one_line_and_a_traceback_only_when_asked_for(
 
     monkeypatch.setattr(main.cli, "main", fails)
     assert main.run([]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("keyferry: unexpected: ZeroDivisionError\n")
-    assert "secret words" not in told
+    printed = capsys.readouterr().err
+    assert printed.startswith("keyferry: unexpected: ZeroDivisionError\n")
+    assert "secret words" not in printed
     monkeypatch.setenv("KEYFERRY_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         main.run([])
 
 
-def test_an_interruption_is_no_error_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interruption_prints_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -113,10 +111,10 @@ def _invalid() -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         (Problem("it is", "do that"), "it is"),
-        (BusError("nobody answers"), "nobody answers"),
+        (BusError("no reply"), "no reply"),
         (Refused(ErrorCode.CONFLICT, "there is one already"), "there is one already"),
         (
             CallFailed(Failure(failure_class=FailureClass.POLICY, message="not allowed")),
@@ -129,6 +127,6 @@ def _invalid() -> Exception:
         (RuntimeError("hidden"), "unexpected: RuntimeError"),
     ],
 )
-def test_every_kind_of_error_is_explained(error: Exception, says: str) -> None:
-    assert says in to_problem(error).what
+def test_every_kind_of_error_is_converted(error: Exception, expected: str) -> None:
+    assert expected in to_problem(error).what
     assert all("\n" not in line for line in to_problem(error).lines())

@@ -1,4 +1,4 @@
-"""Tables, moments, amounts and usage as a person reads them."""
+"""Tables, times, amounts and usage as text."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,25 +34,25 @@ def test_columns_line_up_without_trailing_blanks() -> None:
         ("2026-01-01T10:00+02:00", datetime(2026, 1, 1, 8, tzinfo=UTC)),
     ],
 )
-def test_moments_are_read(text: str, meant: datetime) -> None:
+def test_times_are_parsed(text: str, meant: datetime) -> None:
     assert parse_time(text, _NOW) == meant
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "d", "-1d", "7y", "2026-13-01", "99999999999d"])
-def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
+def test_invalid_time_is_rejected_with_examples(text: str) -> None:
     with pytest.raises(Problem, match="is not a time") as problem:
         parse_time(text, _NOW)
     assert "7d" in problem.value.remedy
 
 
-def test_moments_and_amounts_are_shown_exactly() -> None:
+def test_times_and_amounts_are_formatted_exactly() -> None:
     assert format_time(_NOW.astimezone()) == "2026-01-31 12:00:00Z"
     assert format_time(None) == "-"
     assert format_usd(Decimal("0.000000000001")) == "$0.000000000001"
     assert format_usd(None) == "unknown"
 
 
-def test_usage_tells_totals_and_what_has_no_price() -> None:
+def test_usage_shows_totals_and_unpriced_attempts() -> None:
     row = UsageRow(
         provider="echo",
         model="echo",

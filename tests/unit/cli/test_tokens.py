@@ -1,4 +1,4 @@
-"""Client tokens: what is sent of them, and where they are kept."""
+"""Client tokens: what is sent, and where they are saved."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ def test_states() -> None:
     assert describe_state(_TOKEN.model_copy(update={"revoked_at": _NOW}), _NOW) == "revoked"
 
 
-def test_a_kept_token_is_known_while_it_is_active() -> None:
+def test_saved_token_is_known_while_it_is_active() -> None:
     kept = Secret("kf_live_abcd")
     assert is_active([_TOKEN], kept, _NOW)
     assert not is_active([], kept, _NOW)
@@ -43,7 +43,7 @@ def test_a_kept_token_is_known_while_it_is_active() -> None:
     assert not is_active([_TOKEN.model_copy(update={"revoked_at": _NOW})], kept, _NOW)
 
 
-def test_a_secret_file_is_for_its_owner_even_under_a_loose_umask(tmp_path: Path) -> None:
+def test_secret_file_is_private_under_any_umask(tmp_path: Path) -> None:
     path = tmp_path / "token"
     before = os.umask(0)
     try:
@@ -54,14 +54,14 @@ def test_a_secret_file_is_for_its_owner_even_under_a_loose_umask(tmp_path: Path)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_secret_that_was_not_registered_leaves_no_file(tmp_path: Path) -> None:
+def test_unregistered_secret_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     with pytest.raises(ValueError, match="refused"), secret_file(path, Secret("hidden")):
         raise ValueError("refused")
     assert not path.exists()
 
 
-def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("precious")
     with pytest.raises(Problem, match="exists already"), secret_file(path, Secret("hidden")):

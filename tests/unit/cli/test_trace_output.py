@@ -1,4 +1,4 @@
-"""A request's story in words, and as data."""
+"""A request's trace as text and as JSON."""
 
 import json
 from decimal import Decimal
@@ -15,7 +15,7 @@ def _trace(record: DecisionRecord | None, *rows: LedgerRow) -> RequestTrace:
     return RequestTrace("demo", REQUEST_ID, record, list(rows))
 
 
-def test_the_whole_story() -> None:
+def test_complete_trace_is_formatted() -> None:
     assert format_trace(_trace(decision(), ledger_row())) == [
         "Route     demo asked for echo; router decided in 1.234 ms (dec_1)",
         "  kept 1. echo: the built-in echo was requested by name",
@@ -32,7 +32,7 @@ def test_the_whole_story() -> None:
     ]
 
 
-def test_the_plan_comes_in_its_order() -> None:
+def test_plan_is_listed_in_order() -> None:
     second = ECHO.model_copy(update={"model": "echo-2"})
     lines = format_trace(_trace(decision([ECHO, DROPPED, second], [2, 0]), ledger_row()))
     assert [line.split(":")[0].strip() for line in lines[1:4]] == [
@@ -43,14 +43,14 @@ def test_the_plan_comes_in_its_order() -> None:
     assert lines[4] == "  chosen: echo/echo-2, no key needed"
 
 
-def test_a_refusal_has_no_attempts_and_says_why() -> None:
+def test_refusal_shows_its_reason_and_no_attempts() -> None:
     refusal = Failure(failure_class=FailureClass.POLICY, message="the client token may not use echo")
     lines = format_trace(_trace(decision([DROPPED], [], refusal)))
     assert "  refused: the client token may not use echo (policy)" in lines
     assert not any(line.startswith(("Attempts", "  chosen")) for line in lines)
 
 
-def test_a_failed_attempt_says_where_and_what_the_provider_said() -> None:
+def test_failed_attempt_shows_where_it_failed_and_the_providers_message() -> None:
     failure = Failure(
         failure_class=FailureClass.OVERLOADED, message="the model is busy", where=Where.HTTP_STATUS, status=503
     )
@@ -62,14 +62,14 @@ def test_a_failed_attempt_says_where_and_what_the_provider_said() -> None:
     assert "  2. echo, model echo: completed (stop)" in lines
 
 
-def test_an_unknown_cost_is_not_zero_and_a_free_one_is_said_to_be_free() -> None:
+def test_unknown_and_free_costs_are_distinguished() -> None:
     unpriced = format_trace(_trace(decision(), ledger_row(cost_usd=None, pricing="unpriced")))
     assert "     cost     unknown: the model has no price in prices 2026-01" in unpriced
     free = format_trace(_trace(decision(), ledger_row(cost_usd=Decimal(0), pricing="free", price_version=None)))
     assert "     cost     $0, free of charge" in free
 
 
-def test_an_answer_in_one_piece_has_no_first_token_and_an_unknown_use_is_no_number() -> None:
+def test_unstreamed_answer_has_no_first_token_and_unknown_usage_no_number() -> None:
     row = ledger_row()
     changes = {"stream": False, "first_token_ms": None, "token_usage": TokenUsage(), "usage_source": UsageSource.NONE}
     lines = format_trace(_trace(decision(), row.model_copy(update={"record": row.record.model_copy(update=changes)})))
@@ -77,7 +77,7 @@ def test_an_answer_in_one_piece_has_no_first_token_and_an_unknown_use_is_no_numb
     assert "     tokens   none, or unknown" in lines
 
 
-def test_what_has_not_arrived_is_said_to_be_missing() -> None:
+def test_missing_records_are_named() -> None:
     lines = format_trace(_trace(None))
     assert lines[0] == "Route     the decision record has not reached the ledger"
     assert lines[1] == "Attempts  none has reached the ledger"
@@ -86,13 +86,13 @@ def test_what_has_not_arrived_is_said_to_be_missing() -> None:
     assert _trace(decision()).missing(0) == []
 
 
-def test_programs_get_the_same_with_exact_money() -> None:
+def test_json_output_has_exact_amounts() -> None:
     data = json.loads(json.dumps(trace_to_json(_trace(decision(), ledger_row()))))
     assert data["attempts"][0]["cost_usd"] == "0.000012"
     assert data["decision"]["candidates"][0]["reason"] == "model_not_offered"
     assert data["trace_id"] == TRACE_ID
 
 
-def test_the_trace_of_a_refused_request_is_the_decisions() -> None:
+def test_trace_id_of_a_refused_request_comes_from_the_decision() -> None:
     assert _trace(decision()).trace_id == TRACE_ID
     assert _trace(None).trace_id is None

@@ -1,4 +1,4 @@
-"""Every failure has its class, and every class tells what a program needs."""
+"""Every failure class has an error class with the details that a program needs."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from keyferry.client.errors import ERRORS, build_error
 from keyferry.contracts.failure import Failure, FailureClass
 
 
-def test_the_table_has_every_failure_and_nothing_else() -> None:
+def test_every_failure_class_has_exactly_one_error() -> None:
     assert set(ERRORS) == set(FailureClass)
 
 
 @pytest.mark.parametrize("kind", FailureClass)
-def test_each_is_a_keyferry_error_that_the_package_shows(kind: FailureClass) -> None:
+def test_every_error_is_exported(kind: FailureClass) -> None:
     raised = build_error(Failure(failure_class=kind, message="why"), request_id="req_1", decision_id="dec_1")
     assert isinstance(raised, client.KeyferryError)
     assert type(raised).__name__ in client.__all__
@@ -20,14 +20,14 @@ def test_each_is_a_keyferry_error_that_the_package_shows(kind: FailureClass) -> 
     assert str(raised) == "why (req_1)"
 
 
-def test_classes_differ_except_where_chance_decides() -> None:
+def test_only_interchangeable_failures_share_an_error() -> None:
     same = {FailureClass.EXPIRED, FailureClass.TIMEOUT}
     others = [ERRORS[kind] for kind in FailureClass if kind not in same]
     assert len(set(others)) == len(others)
     assert client.TimedOut not in others
 
 
-def test_a_limit_of_the_gateway_is_caught_with_the_provider_s() -> None:
+def test_gateway_limit_is_caught_as_rate_limited() -> None:
     assert issubclass(client.LimitReached, client.RateLimited)
 
 

@@ -1,4 +1,4 @@
-"""The client's own behaviour, on the fake: retries, giving up, traces, what is recorded."""
+"""The client's own behaviour, on the fake: retries, cancellation, traces, recorded requests."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ BUSY = failure(FailureClass.LIMIT, where=Where.GATEWAY, retry_after_seconds=3)
 BROKEN = failure(FailureClass.TRUNCATED, where=Where.MID_STREAM)
 
 
-async def test_it_echoes_what_is_not_scripted_and_records_it() -> None:
+async def test_unscripted_request_is_echoed_and_recorded() -> None:
     async with FakeKeyferry(tenant="acme") as fake:
         answer = await fake.chat(
             model="echo", messages=HELLO, operation="greeting", tags={"a": "b"}, temperature=0.5, timeout_seconds=9
@@ -28,7 +28,7 @@ async def test_it_echoes_what_is_not_scripted_and_records_it() -> None:
     assert not recorded.cancelled
 
 
-async def test_a_limit_is_waited_for_and_tried_again() -> None:
+async def test_rate_limited_request_is_retried() -> None:
     fake = FakeKeyferry()
     fake.reply(BUSY)
     fake.reply("now")
@@ -50,7 +50,7 @@ async def test_retries_end() -> None:
     assert raised.value.request_id == fake.requests[1].head.request_id
 
 
-async def test_nothing_is_waited_for_beyond_the_deadline() -> None:
+async def test_no_retry_beyond_the_deadline() -> None:
     fake = FakeKeyferry()
     fake.reply(BUSY)
     with pytest.raises(LimitReached):
@@ -58,7 +58,7 @@ async def test_nothing_is_waited_for_beyond_the_deadline() -> None:
     assert fake.waited_seconds == []
 
 
-async def test_a_stream_is_tried_again_only_before_its_first_delta() -> None:
+async def test_stream_is_retried_only_before_its_first_delta() -> None:
     fake = FakeKeyferry()
     unavailable = failure(FailureClass.UNREACHABLE, where=Where.NOT_SENT)
     fake.reply(unavailable)
@@ -70,7 +70,7 @@ async def test_a_stream_is_tried_again_only_before_its_first_delta() -> None:
     assert len(fake.requests) == 2
 
 
-async def test_an_error_is_final() -> None:
+async def test_error_is_final() -> None:
     fake = FakeKeyferry()
     fake.reply("one", BROKEN)
     async with fake.stream(model="echo", messages=HELLO) as stream:
@@ -83,7 +83,7 @@ async def test_an_error_is_final() -> None:
     assert len(fake.requests) == 1
 
 
-async def test_a_tool_call_and_reasoning_come_in_pieces() -> None:
+async def test_tool_call_and_reasoning_arrive_in_pieces() -> None:
     fake = FakeKeyferry()
     for _ in range(2):
         call = (ReplyDelta(tool_call_id="c1", tool_name="look", tool_arguments="{"), ReplyDelta(tool_arguments="}"))
@@ -101,7 +101,7 @@ async def test_a_tool_call_and_reasoning_come_in_pieces() -> None:
         assert answer.usage.total_tokens == 5
 
 
-async def test_a_stream_is_read_inside_its_block() -> None:
+async def test_stream_is_read_inside_its_block() -> None:
     fake = FakeKeyferry()
     async with fake.stream(model="echo", messages=HELLO) as stream:
         await anext(stream)
@@ -110,7 +110,7 @@ async def test_a_stream_is_read_inside_its_block() -> None:
     assert fake.requests[0].cancelled
 
 
-async def test_cancelling_the_task_gives_up_the_request() -> None:
+async def test_cancelling_the_task_cancels_the_request() -> None:
     fake = FakeKeyferry()
     fake.reply(asyncio.Event())
     task = asyncio.create_task(fake.chat(model="echo", messages=HELLO))
@@ -121,7 +121,7 @@ async def test_cancelling_the_task_gives_up_the_request() -> None:
     assert fake.requests[0].cancelled
 
 
-async def test_closing_the_client_wakes_who_waits() -> None:
+async def test_closing_the_client_wakes_waiting_tasks() -> None:
     async with FakeKeyferry() as fake:
         fake.reply(asyncio.Event())
         task = asyncio.create_task(fake.chat(model="echo", messages=HELLO))
@@ -131,7 +131,7 @@ async def test_closing_the_client_wakes_who_waits() -> None:
     assert fake.requests[0].cancelled
 
 
-async def test_a_gateway_s_failure_says_that_nobody_took_it() -> None:
+async def test_gateway_failure_means_no_worker_accepted_it() -> None:
     fake = FakeKeyferry(max_retries=0)
     fake.reply(failure(FailureClass.UNAVAILABLE, where=Where.GATEWAY))
     fake.reply(failure(FailureClass.SERVER, status=500))
@@ -144,7 +144,7 @@ async def test_a_gateway_s_failure_says_that_nobody_took_it() -> None:
     assert failed.value.decision_id == failed.value.route.decision_id
 
 
-async def test_the_current_trace_goes_along_unless_another_is_given() -> None:
+async def test_current_trace_is_used_by_default() -> None:
     fake = FakeKeyferry()
     span = TracerProvider().get_tracer("test").start_span("caller")
     with trace.use_span(span):
@@ -158,5 +158,5 @@ async def test_the_current_trace_goes_along_unless_another_is_given() -> None:
     assert traces[2] is None
 
 
-async def test_it_lists_what_it_was_made_with() -> None:
+async def test_fake_lists_its_models() -> None:
     assert [model.id for model in await FakeKeyferry(models=["gpt"]).models()] == ["echo", "gpt"]

@@ -1,4 +1,4 @@
-"""The client needs the library's base dependencies and nothing that a service needs."""
+"""The client needs only the base dependencies of the library."""
 
 import ast
 import json
@@ -33,7 +33,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-def test_it_works_with_the_base_dependencies_alone() -> None:
+def test_client_works_with_the_base_dependencies_alone() -> None:
     project = tomllib.loads((ROOT / "shared" / "pyproject.toml").read_text())["project"]
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
     names = {line.split(">")[0].split("[")[0].split("=")[0].replace("-", "_") for line in extras}
@@ -47,7 +47,7 @@ def test_it_works_with_the_base_dependencies_alone() -> None:
     assert not {name.split(".")[0] for name in loaded} & blocked
 
 
-def test_it_imports_only_requests_and_backoff_from_the_runtime() -> None:
+def test_client_imports_only_requests_and_backoff_from_the_runtime() -> None:
     imported = {
         node.module
         for path in CLIENT.glob("*.py")

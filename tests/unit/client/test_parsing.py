@@ -1,4 +1,4 @@
-"""An answer says the same whether it came whole or in chunks, and what is none is told."""
+"""Whole and streamed answers parse to the same result, and malformed ones are rejected."""
 
 import json
 
@@ -29,7 +29,7 @@ def assembled(*chunks: bytes) -> tuple[list[Delta], JsonObject]:
     return deltas, assembly.completion()
 
 
-def test_a_whole_answer() -> None:
+def test_whole_answer_is_parsed() -> None:
     document = {
         "id": "c1",
         "model": "m-1",
@@ -49,7 +49,7 @@ def test_a_whole_answer() -> None:
     assert answer.raw == document
 
 
-def test_chunks_add_up_to_the_same_answer() -> None:
+def test_chunks_assemble_to_the_same_answer() -> None:
     deltas, raw = assembled(
         chunk({"role": "assistant", "content": ""}),
         chunk({"reasoning_content": "hm"}),
@@ -83,18 +83,18 @@ def test_several_choices_stay_apart() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"nothing", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}']
 )
-def test_what_is_no_completion_is_told(data: bytes) -> None:
+def test_malformed_completion_is_rejected(data: bytes) -> None:
     with pytest.raises(MalformedAnswer):
         parse_answer(parse_object(data), request_id="r", route=ROUTE)
 
 
 @pytest.mark.parametrize("data", [b"x", b"3", b'{"choices": 3}'])
-def test_what_is_no_chunk_is_told(data: bytes) -> None:
+def test_malformed_chunk_is_rejected(data: bytes) -> None:
     with pytest.raises(MalformedAnswer):
         StreamAssembly().add(data)
 
 
-def test_vectors_are_read_from_numbers_and_from_base64_in_the_order_of_their_indices() -> None:
+def test_vectors_are_parsed_in_index_order_from_numbers_and_base64() -> None:
     raw: JsonObject = {"data": [{"index": 1, "embedding": [0.5, 1]}, {"index": 0, "embedding": "AAAAPwAAAMA="}]}
     answer = parse_embeddings(raw, request_id="req_1", route=ROUTE)
     assert answer.vectors == ((0.5, -2.0), (0.5, 1.0))
@@ -111,6 +111,6 @@ def test_vectors_are_read_from_numbers_and_from_base64_in_the_order_of_their_ind
         {"data": 1},
     ],
 )
-def test_what_is_no_list_of_embeddings_is_said_so(raw: JsonObject) -> None:
+def test_malformed_embeddings_are_rejected(raw: JsonObject) -> None:
     with pytest.raises(MalformedAnswer):
         parse_embeddings(raw, request_id="req_1", route=ROUTE)

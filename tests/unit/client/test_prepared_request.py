@@ -1,4 +1,4 @@
-"""A mistake is told before anything is sent, with the parameter that is wrong."""
+"""Invalid requests are rejected before anything is sent, with the name of the parameter."""
 
 import json
 from collections.abc import Mapping
@@ -36,18 +36,18 @@ def ask(
     )
 
 
-def test_the_body_is_openai_s() -> None:
+def test_body_is_in_openai_format() -> None:
     assert json.loads(ask(temperature=0.5).body) == {"model": "m", "messages": HELLO, "temperature": 0.5}
 
 
-def test_a_stream_asks_for_its_usage() -> None:
+def test_stream_requests_usage() -> None:
     parse_object, stream = ask(), ask(stream=True)
     assert json.loads(stream.body)["stream_options"] == {"include_usage": True}
     assert stream.head("acme", 10).include_usage
     assert not parse_object.head("acme", 10).include_usage
 
 
-def test_each_try_has_an_id_of_its_own() -> None:
+def test_every_attempt_has_its_own_id() -> None:
     request = ask(operation="research", tags={"lead": "42"})
     first, second = request.head("acme", 1000), request.head("acme", 900)
     assert first.request_id != second.request_id
@@ -73,7 +73,7 @@ def test_each_try_has_an_id_of_its_own() -> None:
         ({"seed": {1, 2}}, None),
     ],
 )
-def test_what_is_wrong_is_named(wrong: dict[str, object], param: str | None) -> None:
+def test_invalid_parameter_is_named(wrong: dict[str, object], param: str | None) -> None:
     with pytest.raises(BadRequest) as raised:
         ask(**wrong)  # type: ignore[arg-type]  # wrong on purpose
     failure = raised.value.failure
@@ -81,16 +81,16 @@ def test_what_is_wrong_is_named(wrong: dict[str, object], param: str | None) -> 
     assert raised.value.request_id is None
 
 
-def test_a_fault_does_not_repeat_what_was_said() -> None:
+def test_error_does_not_repeat_the_message() -> None:
     with pytest.raises(BadRequest) as raised:
         ask(messages=[{"role": "user", "content": {"secret": "hunter2"}}])
     assert "hunter2" not in str(raised.value)
 
 
-def embeddings(given: Input = "hello", **changes: object) -> PreparedRequest:
+def embeddings(input_: Input = "hello", **changes: object) -> PreparedRequest:
     return prepare_embeddings(
         model="m",
-        input_=given,
+        input_=input_,
         timeout_seconds=60,
         operation=None,
         tags=None,
@@ -99,20 +99,20 @@ def embeddings(given: Input = "hello", **changes: object) -> PreparedRequest:
     )
 
 
-@pytest.mark.parametrize("given", ["hello", ("a", "b"), [1, 2], [[1], [2]]])
-def test_a_request_for_embeddings_asks_for_base64(given: Input) -> None:
-    asked = embeddings(given, dimensions=8)
-    told = json.loads(asked.body)
-    assert told["encoding_format"] == "base64"
-    assert told["dimensions"] == 8
-    assert told["input"] == (given if isinstance(given, str) else list(given))
-    head = asked.head("acme", 5000)
+@pytest.mark.parametrize("input_", ["hello", ("a", "b"), [1, 2], [[1], [2]]])
+def test_embeddings_request_uses_base64(input_: Input) -> None:
+    prepared = embeddings(input_, dimensions=8)
+    body = json.loads(prepared.body)
+    assert body["encoding_format"] == "base64"
+    assert body["dimensions"] == 8
+    assert body["input"] == (input_ if isinstance(input_, str) else list(input_))
+    head = prepared.head("acme", 5000)
     assert isinstance(head, EmbeddingRequest)
     assert not head.stream
 
 
 @pytest.mark.parametrize(
-    ("given", "changes", "param"),
+    ("input_", "changes", "param"),
     [
         ("", {}, "input"),
         ([], {}, "input"),
@@ -121,9 +121,9 @@ def test_a_request_for_embeddings_asks_for_base64(given: Input) -> None:
         (["x" * (7 * 1024 * 1024)], {}, "input"),
     ],
 )
-def test_a_wrong_request_for_embeddings_is_told_before_it_is_sent(
-    given: Input, changes: dict[str, object], param: str
+def test_invalid_embeddings_request_is_rejected_before_it_is_sent(
+    input_: Input, changes: dict[str, object], param: str
 ) -> None:
     with pytest.raises(BadRequest) as caught:
-        embeddings(given, **changes)
+        embeddings(input_, **changes)
     assert caught.value.failure.param == param

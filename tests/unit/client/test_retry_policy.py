@@ -1,4 +1,4 @@
-"""A request is made again by itself only where nobody can have been paid for it, and only within its deadline."""
+"""A request is retried only if the provider cannot have charged for it, and only within its deadline."""
 
 import pytest
 from hypothesis import given
@@ -18,12 +18,12 @@ def failed(kind: FailureClass, where: Where, retry_after_ms: int | None = None) 
 @pytest.mark.parametrize("kind", FailureClass)
 @pytest.mark.parametrize("where", PAID_PERHAPS)
 @pytest.mark.parametrize("accepted", [False, True])
-def test_never_where_the_provider_may_have_charged(kind: FailureClass, where: Where, accepted: bool) -> None:
+def test_no_retry_if_the_provider_may_have_charged(kind: FailureClass, where: Where, accepted: bool) -> None:
     assert not is_safe_to_retry(failed(kind, where, 10), accepted=accepted)
 
 
 @pytest.mark.parametrize("kind", FailureClass)
-def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) -> None:
+def test_no_retry_if_the_gateway_failed_after_acceptance(kind: FailureClass) -> None:
     assert not is_safe_to_retry(failed(kind, W.GATEWAY, 10), accepted=True)
 
 
@@ -47,7 +47,7 @@ def test_never_when_the_gateway_fails_with_a_worker_at_it(kind: FailureClass) ->
         (C.INTERNAL, W.GATEWAY, None, False),
     ],
 )
-def test_what_passes_and_was_not_paid(
+def test_temporary_uncharged_failures_are_retried(
     kind: FailureClass, where: Where, retry_after_ms: int | None, again: bool
 ) -> None:
     assert is_safe_to_retry(failed(kind, where, retry_after_ms), accepted=False) == again
@@ -64,21 +64,21 @@ def test_retries_are_bounded() -> None:
     assert [wait(failure, retries) is None for retries in range(4)] == [False, False, True, True]
 
 
-def test_what_lies_beyond_the_deadline_is_not_awaited() -> None:
+def test_no_wait_beyond_the_deadline() -> None:
     failure = failed(C.LIMIT, W.GATEWAY, 30_000)
     assert wait(failure, left_seconds=29) is None
     assert wait(failure, left_seconds=60) is not None
 
 
 @given(st.integers(0, 100_000), st.floats(0, 1), st.integers(0, 1))
-def test_nobody_comes_back_before_it_was_asked_to(retry_after_ms: int, chance: float, retries: int) -> None:
+def test_retry_after_is_respected(retry_after_ms: int, chance: float, retries: int) -> None:
     waited = wait(failed(C.LIMIT, W.GATEWAY, retry_after_ms), retries, left_seconds=1000, chance=chance)
     assert waited is not None
     assert retry_after_ms / 1000 <= waited <= retry_after_ms / 1000 * 1.25
 
 
 @given(st.floats(0, 1), st.integers(0, 1))
-def test_waits_without_advice_are_short_and_spread(chance: float, retries: int) -> None:
+def test_default_waits_are_short_and_jittered(chance: float, retries: int) -> None:
     waited = wait(failed(C.UNAVAILABLE, W.GATEWAY), retries, chance=chance)
     assert waited is not None
     assert 0.05 <= waited <= 0.2

@@ -1,4 +1,4 @@
-"""The console's HTTP surface with a scripted bus behind it, as a client sees it."""
+"""The console's HTTP API with a scripted bus behind it."""
 
 import json
 from collections.abc import Callable
@@ -33,20 +33,20 @@ VAULT = IntakeOpener(X25519PrivateKey.generate())
 
 @dataclass
 class Surface:
-    """What is around the routes, each part as the test wants it."""
+    """The console, with each dependency as the test needs it."""
 
     bus: ScriptedBus = field(default_factory=ScriptedBus)
     waiting: list[str] = field(default_factory=list)
     draining: bool = False
     upload_timeout_seconds: float = 5.0
     adapt: Callable[[FastAPI], None] | None = None
-    """Changes the routes, which are then made for this surface alone."""
+    """Changes the routes, which are then built for this surface only."""
 
     def __post_init__(self) -> None:
         self.bus.answers(INTAKE_KEY_GET, VAULT.intake_key)
 
     def build_application(self) -> FastAPI:
-        """The routes, with this surface behind them."""
+        """Return the routes, connected to this surface."""
         app = _routes(self) if self.adapt is not None else _shared_routes()
         if self.adapt is not None:
             self.adapt(app)
@@ -56,12 +56,12 @@ class Surface:
     def middleware(self) -> ManagementMiddleware:
         app = self.build_application()
 
-        async def staged(scope: Scope, receive: Receive, send: Send) -> None:
-            _stage[:] = [self]
+        async def shared(scope: Scope, receive: Receive, send: Send) -> None:
+            _current[:] = [self]
             await app(scope, receive, send)
 
         return ManagementMiddleware(
-            staged,
+            shared,
             identify=lambda header: identify(header, Secret(TOKEN)),
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
@@ -71,7 +71,7 @@ class Surface:
     async def ask(
         self, method: str, path: str, body: object = None, *, headers: dict[str, str] = AUTHORIZED, **more: Any
     ) -> httpx.Response:
-        """One request; `body` goes out as JSON unless null."""
+        """Send a request; `body` is sent as JSON unless None."""
         transport = httpx.ASGITransport(app=cast(Any, self.middleware))
         async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as client:
             if body is not None:
@@ -79,32 +79,32 @@ class Surface:
                 headers = {"content-type": "application/json", **headers}
             return await client.request(method, path, headers=headers, **more)
 
-    def stores(self, *keys: ProviderKey) -> None:
-        """The tenant asked about has these keys."""
+    def store(self, *keys: ProviderKey) -> None:
+        """Give the tenant these keys."""
         self.bus.answers(KEY_LIST, ProviderKeys(keys=list(keys)))
 
-    def opened(self, sealed: str, tenant: str, provider: str, origin: str) -> str:
-        """What was sealed, as the vault reads it."""
+    def open_sealed(self, sealed: str, tenant: str, provider: str, origin: str) -> str:
+        """Open a sealed key as the vault does."""
         return VAULT.open(sealed, tenant, provider, origin).reveal()
 
 
-_stage: list[Surface] = []
-"""Whose request is on: making the routes takes longer than all else, so most surfaces share them."""
+_current: list[Surface] = []
+"""The surface of the current request: building the routes is slow, so most surfaces share them."""
 
 
 def _routes(surface: Surface | None) -> FastAPI:
-    def on() -> Surface:
-        return surface or _stage[0]
+    def current() -> Surface:
+        return surface or _current[0]
 
     async def ask(subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
-        return await on().bus.ask(subject, question, timeout_seconds=timeout_seconds)
+        return await current().bus.ask(subject, question, timeout_seconds=timeout_seconds)
 
     return build_application(
         ask=ask,
         sealer=Sealer(VAULT.intake_key.public_key),
         clock=lambda: NOW,
-        waiting_for=lambda: on().waiting,
-        draining=lambda: on().draining,
+        waiting_for=lambda: current().waiting,
+        draining=lambda: current().draining,
     )
 
 
@@ -114,7 +114,7 @@ def _shared_routes() -> FastAPI:
 
 
 def stored(key_id: str = "key_0001", **changes: Any) -> ProviderKey:
-    """A stored key."""
+    """Return a stored key."""
     values: dict[str, Any] = {
         "key_id": key_id,
         "tenant": "platform",
@@ -133,7 +133,7 @@ def stored(key_id: str = "key_0001", **changes: Any) -> ProviderKey:
 
 
 def error(response: httpx.Response) -> tuple[int, str, str | None]:
-    """Status, code and param of an error, whose shape is checked."""
+    """Check the shape of an error and return its status, code and param."""
     body = response.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"message", "type", "param", "code", "keyferry"}

@@ -1,4 +1,4 @@
-"""Every route that the running application documents needs a credential, and a row that says who may call it."""
+"""Every documented route needs a credential and a row in the access table."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
 
 
 def documented() -> Iterator[tuple[str, str]]:
-    """Method and path template of every operation."""
+    """Yield the method and path template of every operation."""
     paths = build_document()["paths"]
     assert isinstance(paths, dict)
     for path, operations in paths.items():
@@ -32,11 +32,11 @@ def filled(path: str) -> str:
     return path.replace("{tenant}", "acme").replace("{key_id}", "key_0001")
 
 
-def test_every_route_has_a_row_and_every_row_a_route() -> None:
+def test_every_route_has_an_access_row_and_every_row_a_route() -> None:
     assert set(ROUTES) == set(ALLOWED)
 
 
-def test_both_prefixes_lead_to_the_same_routes() -> None:
+def test_both_prefixes_have_the_same_routes() -> None:
     own = {(method, path.removeprefix(OWN_PREFIX)) for method, path in ROUTES if not path.startswith(OPERATOR_PREFIX)}
     operator_routes = {
         (method, path.removeprefix(OPERATOR_PREFIX)) for method, path in ROUTES if path.startswith(OPERATOR_PREFIX)
@@ -45,7 +45,7 @@ def test_both_prefixes_lead_to_the_same_routes() -> None:
     assert len(own) >= 15
 
 
-def test_nothing_is_served_that_is_not_documented() -> None:
+def test_every_served_route_is_documented() -> None:
     served: set[tuple[str, str]] = set()
 
     def look(app: FastAPI) -> None:
@@ -70,7 +70,7 @@ def test_nothing_is_served_that_is_not_documented() -> None:
         {"cookie": f"token={TOKEN}"},
     ],
 )
-async def test_every_route_refuses_whoever_is_not_known(headers: dict[str, str]) -> None:
+async def test_every_route_rejects_unknown_credentials(headers: dict[str, str]) -> None:
     surface = Surface()
     for method, path in ROUTES:
         response = await surface.ask(method, filled(path), headers=headers)
@@ -82,28 +82,28 @@ async def test_every_route_refuses_whoever_is_not_known(headers: dict[str, str])
     assert len(ROUTES) >= 30
 
 
-async def test_every_route_lets_the_operator_in() -> None:
-    """The same requests with the credential: none of them stops at it."""
+async def test_every_route_accepts_the_operator() -> None:
+    """The same requests with the credential are neither 401 nor 403."""
     surface = Surface()
     for method, path in ROUTES:
         assert (await surface.ask(method, filled(path))).status_code not in (401, 403), f"{method} {path}"
 
 
 @pytest.mark.parametrize("credential", list(CredentialKind))
-def test_the_table_of_routes_and_credentials(credential: CredentialKind) -> None:
-    """The rule behind the table: until people can sign in, the operator may do everything, and nobody else anything."""
+def test_access_table_allows_only_the_operator(credential: CredentialKind) -> None:
+    """Until people can sign in, the operator may do everything, and no other credential anything."""
     for method, path in ROUTES:
         assert is_allowed(credential, method, path) is (credential is CredentialKind.OPERATOR)
     assert not is_allowed(credential, "PUT", "/api/v1/provider-keys")
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/nothing", "/api/v1/openapi.json", "/docs", "/openapi.json"])
-async def test_who_is_not_known_learns_of_no_address(path: str) -> None:
+async def test_unknown_clients_learn_nothing_about_routes(path: str) -> None:
     assert error(await Surface().ask("GET", path, headers={})) == (401, "invalid_api_key", None)
     assert error(await Surface().ask("GET", path, headers=AUTHORIZED)) == (404, "unknown_url", None)
 
 
-async def test_a_route_without_a_row_is_denied_to_the_operator_too() -> None:
+async def test_route_without_an_access_row_is_denied_to_the_operator() -> None:
     async def forgotten(context: CurrentTenant) -> dict[str, str]:
         return {"tenant": context.tenant}
 
@@ -122,7 +122,7 @@ async def test_a_route_without_a_row_is_denied_to_the_operator_too() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_operator_s_own_tenant_is_the_platform(scheme: str) -> None:
+def test_operators_own_tenant_is_the_platform(scheme: str) -> None:
     caller = identify(f"{scheme}  {TOKEN} ", Secret(TOKEN))
     assert caller == OPERATOR
     assert (caller.tenant, caller.actor) == ("platform", "console:operator")
@@ -131,7 +131,7 @@ def test_the_operator_s_own_tenant_is_the_platform(scheme: str) -> None:
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", f"Token {TOKEN}", "Bearer \xff\xfe", "Bearer x" * 999]
 )
-def test_nobody_else_is_the_operator(header: str | None) -> None:
+def test_other_credentials_are_rejected(header: str | None) -> None:
     with pytest.raises(Unauthenticated) as refused:
         identify(header, Secret(TOKEN))
     assert "\xff" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""A provider key in any place of a request is in no answer, no log line and no telemetry, in clear or in part."""
+"""A provider key in any part of a request appears in no response, log line or telemetry, not even in part."""
 
 import json
 import logging
@@ -28,14 +28,14 @@ NEW = {"provider": "openai", "label": "main", "key": KEY}
 
 
 def leaks(text: str) -> bool:
-    """Whether any twelve characters of the key's random part stand in `text`."""
+    """Return whether `text` contains any 12 characters of the key's random part."""
     secret = KEY.removeprefix("sk-proj-")
     return any(secret[at : at + _WINDOW] in text for at in range(len(secret) - _WINDOW + 1))
 
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """Every line that the process would log, from DEBUG on, as it would be written."""
+    """Collect every line that the process would log at DEBUG or above, as it would be written."""
     lines: list[str] = []
 
     class Listener(logging.Handler):
@@ -91,7 +91,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_refused_request_is_not_repeated(place: str) -> None:
+async def test_rejected_request_is_not_repeated(place: str) -> None:
     surface = Surface()
     body = PLACES[place]
     with logged() as lines:
@@ -101,9 +101,9 @@ async def test_a_refused_request_is_not_repeated(place: str) -> None:
         assert answer.status_code in (400, 404, 422, 503)
         error(answer)
     assert answers[0].status_code in (400, 422)
-    told = "".join([*(f"{answer.text}{answer.headers}" for answer in answers), *lines])
-    assert not leaks(told)
-    assert not any(leaks(question.encode().decode()) for _, question in surface.bus.asked)
+    output = "".join([*(f"{answer.text}{answer.headers}" for answer in answers), *lines])
+    assert not leaks(output)
+    assert not any(leaks(request.encode().decode()) for _, request in surface.bus.asked)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_a_refused_request_is_not_repeated(place: str) -> None:
         (f'{{"key":"{KEY}","label":"\\ud800","provider":"openai"}}', {"content-type": "application/json"}),
     ],
 )
-async def test_what_cannot_be_read_is_not_repeated(content: str | bytes, headers: dict[str, str]) -> None:
+async def test_unreadable_body_is_not_repeated(content: str | bytes, headers: dict[str, str]) -> None:
     surface = Surface()
     with logged() as lines:
         answer = await surface.ask("POST", OWN, headers={**headers, **AUTHORIZED}, content=content)
@@ -148,16 +148,16 @@ async def test_what_cannot_be_read_is_not_repeated(content: str | bytes, headers
         f"/api/v1/audit?after={KEY}",
     ],
 )
-async def test_an_address_is_not_repeated(method: str, path: str) -> None:
+async def test_path_is_not_repeated(method: str, path: str) -> None:
     surface = Surface()
-    surface.stores(stored())
+    surface.store(stored())
     with logged() as lines:
         answer = await surface.ask(method, path)
     error(answer)
     assert not leaks(f"{answer.text}{answer.headers}{''.join(lines)}")
 
 
-async def test_a_credential_is_not_repeated() -> None:
+async def test_credential_is_not_repeated() -> None:
     with logged() as lines:
         answer = await Surface().ask("GET", OWN, headers={"authorization": f"Bearer {KEY}"})
     assert error(answer)[0] == 401
@@ -165,10 +165,10 @@ async def test_a_credential_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-async def test_an_accepted_key_is_in_nothing_but_its_seal(code: ErrorCode) -> None:
-    """Also where the vault refuses, fails, or is away: what it is asked holds the key sealed only."""
+async def test_accepted_key_appears_only_sealed(code: ErrorCode) -> None:
+    """Also if the vault refuses, fails or is unreachable: its requests contain the key only sealed."""
     surface = Surface()
-    surface.stores(stored())
+    surface.store(stored())
     with logged() as lines:
         for subject in (KEY_ADD, KEY_ROTATE, KEY_TRY, KEY_EDIT):
             surface.bus.answers(subject, Refusal(code=code, message="no"))
@@ -182,10 +182,10 @@ async def test_an_accepted_key_is_in_nothing_but_its_seal(code: ErrorCode) -> No
     assert stored_now.status_code == 201
     assert len(surface.bus.asked) == 9
     assert not leaks("".join([*(f"{a.text}{a.headers}" for a in [*refused, stored_now]), *lines]))
-    assert not any(leaks(question.encode().decode()) for _, question in surface.bus.asked)
+    assert not any(leaks(request.encode().decode()) for _, request in surface.bus.asked)
 
 
-async def test_a_defect_tells_neither_the_caller_nor_the_log() -> None:
+async def test_defect_leaks_neither_to_the_client_nor_to_the_log() -> None:
     def broken(_: object) -> KeyTest:
         raise RuntimeError(f"this text holds {KEY}")
 
@@ -199,8 +199,8 @@ async def test_a_defect_tells_neither_the_caller_nor_the_log() -> None:
     assert not leaks(answer.text + "".join(lines))
 
 
-async def test_the_framework_keeps_nothing_for_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its default settings it keeps each body and its faults for whatever processor is in the process."""
+async def test_fastapi_passes_nothing_to_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default FastAPI passes each body and its validation errors to any telemetry processor in the process."""
     kept: list[object] = []
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
@@ -228,8 +228,8 @@ async def test_the_framework_keeps_nothing_for_telemetry(monkeypatch: pytest.Mon
     assert leaks(repr(kept[1])), "the default would keep it: this test can fail"
 
 
-async def test_the_framework_s_own_answer_would_repeat_the_key() -> None:
-    """What the handler of faults is for: without it this leak is there, and this file's tests would see it."""
+async def test_fastapi_default_response_would_repeat_the_key() -> None:
+    """Without the validation error handler there is a leak, and the tests in this file would find it."""
     usual = FastAPI()
 
     async def add(body: AddKeyBody) -> None:
@@ -242,8 +242,8 @@ async def test_the_framework_s_own_answer_would_repeat_the_key() -> None:
     assert leaks(answer.text)
 
 
-def test_only_names_of_ours_are_told() -> None:
-    for name, told in (
+def test_only_known_field_names_are_repeated() -> None:
+    for name, output in (
         ("label", "label"),
         ("monthly_limit_usd", "monthly_limit_usd"),
         (KEY, "…"),
@@ -251,5 +251,5 @@ def test_only_names_of_ours_are_told() -> None:
         ("a" * 41, "…"),
     ):
         problem = problem_from_faults([{"type": "extra_forbidden", "loc": ("body", name), "msg": f"what {name} says"}])
-        assert problem.param == told
-        assert problem.message == f"{told}: there is no such field"
+        assert problem.param == output
+        assert problem.message == f"{output}: there is no such field"

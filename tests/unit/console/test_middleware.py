@@ -1,4 +1,4 @@
-"""Limits, headers and readiness: what holds for every exchange."""
+"""Limits, headers and readiness, which apply to every request."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ async def in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def test_a_body_of_the_largest_size_passes_and_one_byte_more_does_not() -> None:
+async def test_largest_body_passes_and_one_byte_more_is_rejected() -> None:
     surface = Surface()
     surface.bus.answers(KEY_ADD, stored())
     whole = json.dumps(NEW).encode().ljust(MAX_BODY_BYTES)
@@ -41,7 +41,7 @@ async def test_a_body_of_the_largest_size_passes_and_one_byte_more_does_not() ->
     assert error(await raw(surface, b"{}", content_length="9" * 30)) == (413, "request_too_large", None)
 
 
-async def test_a_stranger_s_body_is_not_read() -> None:
+async def test_unauthenticated_body_is_not_read() -> None:
     taken: list[bytes] = []
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -63,7 +63,7 @@ async def test_a_stranger_s_body_is_not_read() -> None:
     assert taken == []
 
 
-async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_limit() -> None:
+async def test_slow_body_times_out() -> None:
     surface = Surface(upload_timeout_seconds=0.05)
     never = asyncio.Event()
 
@@ -76,7 +76,7 @@ async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_limit(
     assert response.headers["connection"] == "close"
 
 
-async def test_a_client_that_leaves_while_it_sends_is_answered_nothing() -> None:
+async def test_client_that_disconnects_during_upload_gets_no_response() -> None:
     sent: list[object] = []
 
     async def receive() -> dict[str, Any]:
@@ -91,11 +91,11 @@ async def test_a_client_that_leaves_while_it_sends_is_answered_nothing() -> None
     assert sent == []
 
 
-async def test_compressed_bodies_are_refused() -> None:
+async def test_compressed_body_is_rejected() -> None:
     assert error(await raw(Surface(), b"\x1f\x8b", content_encoding="gzip")) == (415, "unsupported_encoding", None)
 
 
-async def test_deep_bodies_are_refused_before_they_are_parsed() -> None:
+async def test_deep_body_is_rejected_before_parsing() -> None:
     surface = Surface()
     for depth, code in (
         (MAX_JSON_DEPTH, "unknown_field"),
@@ -108,9 +108,9 @@ async def test_deep_bodies_are_refused_before_they_are_parsed() -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", OWN, "/api/v1/providers", "/nothing"])
 @pytest.mark.parametrize("headers", [{}, AUTHORIZED])
-async def test_the_headers_of_every_answer(path: str, headers: dict[str, str]) -> None:
+async def test_every_response_has_security_headers(path: str, headers: dict[str, str]) -> None:
     surface = Surface()
-    surface.stores(stored())
+    surface.store(stored())
     response = await surface.ask("GET", path, headers={**headers, "origin": "https://evil.example"})
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -122,7 +122,7 @@ async def test_the_headers_of_every_answer(path: str, headers: dict[str, str]) -
     assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
-async def test_no_other_origin_is_let_in() -> None:
+async def test_cross_origin_requests_are_not_allowed() -> None:
     preflight = {"origin": "https://evil.example", "access-control-request-method": "POST"}
     assert error(await Surface().ask("OPTIONS", OWN, headers=preflight))[0] == 401
     answer = await Surface().ask("OPTIONS", OWN, headers={**AUTHORIZED, **preflight})
@@ -130,7 +130,7 @@ async def test_no_other_origin_is_let_in() -> None:
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_wrong_methods_and_addresses() -> None:
+async def test_unknown_methods_and_paths_are_rejected() -> None:
     surface = Surface()
     wrong = await surface.ask("PUT", OWN, {})
     assert error(wrong) == (405, "method_not_allowed", None)
@@ -161,7 +161,7 @@ async def test_health_and_readiness_need_no_credential() -> None:
     assert refused.headers["retry-after"] == "1"
 
 
-async def test_a_process_that_drains_says_so() -> None:
+async def test_draining_process_is_not_ready() -> None:
     response = await Surface(draining=True).ask("GET", "/readyz", headers={})
     assert (response.status_code, response.json()["status"]) == (503, "draining")
 
@@ -180,7 +180,7 @@ def depth_of(value: object) -> int:
 
 
 @given(JSON, st.booleans())
-def test_the_depth_is_that_of_the_parsed_value(value: object, ascii_only: bool) -> None:
+def test_depth_matches_the_parsed_value(value: object, ascii_only: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     depth = depth_of(value)
     assert not exceeds_depth(data, depth)
@@ -188,5 +188,5 @@ def test_the_depth_is_that_of_the_parsed_value(value: object, ascii_only: bool) 
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_have_a_depth(data: bytes) -> None:
+def test_depth_is_bounded_for_any_bytes(data: bytes) -> None:
     assert not exceeds_depth(data, len(data))

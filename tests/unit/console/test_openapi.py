@@ -1,4 +1,4 @@
-"""The committed OpenAPI document is what the routes say, and a change of either is found."""
+"""The committed OpenAPI document matches the routes."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,11 @@ from services.console.handlers import build_document
 from services.console.openapi import DOCUMENT, REPOSITORY, main
 
 
-def test_the_committed_document_is_current() -> None:
+def test_committed_document_is_current() -> None:
     assert main(["--check"]) == 0, f"{DOCUMENT} has drifted: run `make schemas`"
 
 
-def test_a_drifted_document_is_found_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outdated_document_is_detected_and_rewritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--root", str(tmp_path)]
     assert main([*arguments, "--check"]) == 1
     assert main(arguments) == 0
@@ -27,7 +27,7 @@ def test_a_drifted_document_is_found_and_written_anew(tmp_path: Path, capsys: py
     assert "make schemas" in capsys.readouterr().err
 
 
-def test_every_operation_is_named_once_and_described() -> None:
+def test_every_operation_has_a_unique_name_and_a_description() -> None:
     paths = build_document()["paths"]
     assert isinstance(paths, dict)
     operations = [operation for methods in paths.values() for operation in methods.values()]
@@ -36,7 +36,7 @@ def test_every_operation_is_named_once_and_described() -> None:
     assert all(operation["description"] for operation in operations)
 
 
-def test_the_key_in_clear_is_marked_as_a_secret() -> None:
+def test_clear_key_is_marked_as_a_secret() -> None:
     text = json.dumps(build_document())
     assert '"format": "password"' in text
     assert '"writeOnly": true' in text

@@ -1,4 +1,4 @@
-"""Provider keys over HTTP: which question goes to the vault, what comes back, and what is refused on the way."""
+"""Provider keys over HTTP: requests to the vault, responses, and rejected requests."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -41,7 +41,7 @@ NEW = {"provider": "openai", "label": "main", "key": KEY}
 
 
 @pytest.mark.parametrize(("base", "tenant"), [(OWN, "platform"), (ACME, "acme")])
-async def test_a_key_in_clear_reaches_the_vault_sealed_for_the_credential_s_tenant(base: str, tenant: str) -> None:
+async def test_clear_key_is_sealed_for_the_credentials_tenant(base: str, tenant: str) -> None:
     surface = Surface()
     surface.bus.answers(KEY_ADD, stored(tenant=tenant))
     more = {"priority": 5, "weight": 2, "allowed_models": ["gpt-4o"], "monthly_limit_usd": "12.50"}
@@ -49,70 +49,70 @@ async def test_a_key_in_clear_reaches_the_vault_sealed_for_the_credential_s_tena
     assert response.status_code == 201
     assert response.headers["location"] == f"{base}/key_0001"
     assert response.json()["masked"] == "sk-…A9f2"
-    name, asked = surface.bus.asked[-1]
+    name, sent = surface.bus.asked[-1]
     assert name == "key.add"
-    assert isinstance(asked, AddKey)
-    assert surface.opened(asked.sealed, tenant, "openai", ORIGIN) == KEY
-    assert asked == AddKey(
+    assert isinstance(sent, AddKey)
+    assert surface.open_sealed(sent.sealed, tenant, "openai", ORIGIN) == KEY
+    assert sent == AddKey(
         tenant=tenant,
         actor="console:operator",
         provider="openai",
         label="main",
-        sealed=asked.sealed,
+        sealed=sent.sealed,
         priority=5,
         weight=2,
         allowed_models=["gpt-4o"],
         monthly_limit_usd=Decimal("12.50"),
         save_untested=True,
     )
-    assert all(KEY.encode() not in question.encode() for _, question in surface.bus.asked)
+    assert all(KEY.encode() not in request.encode() for _, request in surface.bus.asked)
 
 
-async def test_a_key_that_the_client_has_sealed_goes_on_as_it_is() -> None:
+async def test_client_sealed_key_is_forwarded_unchanged() -> None:
     surface = Surface()
     surface.bus.answers(KEY_ADD, stored())
-    told = (await surface.ask("GET", f"{OWN}/intake-key")).json()
-    assert told["public_key"] == VAULT.intake_key.public_key
-    sealed = seal_key(told["public_key"], "platform", "openai", ORIGIN, Secret(KEY), suite=told["suite"])
+    intake = (await surface.ask("GET", f"{OWN}/intake-key")).json()
+    assert intake["public_key"] == VAULT.intake_key.public_key
+    sealed = seal_key(intake["public_key"], "platform", "openai", ORIGIN, Secret(KEY), suite=intake["suite"])
     response = await surface.ask("POST", OWN, {"provider": "openai", "label": "main", "sealed": sealed})
     assert response.status_code == 201
-    asked = surface.bus.asked[-1][1]
-    assert isinstance(asked, AddKey)
-    assert asked.sealed == sealed
+    sent = surface.bus.asked[-1][1]
+    assert isinstance(sent, AddKey)
+    assert sent.sealed == sealed
 
 
-async def test_a_key_is_sealed_for_the_address_that_it_is_given_for() -> None:
+async def test_key_is_sealed_for_its_address() -> None:
     surface = Surface()
     surface.bus.answers(KEY_TRY, KeyTest(result=KeyTestResult.VALID, steps=[], duration_ms=1, tested_at=NOW))
     body = {"provider": "azure", "key": KEY, "base_url": "https://RES.openai.azure.com", "fields": {"deployment": "d"}}
     response = await surface.ask("POST", f"{ACME}/test", body)
     assert (response.status_code, response.json()["result"]) == (200, "valid")
-    asked = surface.bus.asked[-1][1]
-    assert isinstance(asked, TryKey)
-    assert asked.fields == {"deployment": "d"}
-    assert surface.opened(asked.sealed, "acme", "azure", "https://res.openai.azure.com") == KEY
+    sent = surface.bus.asked[-1][1]
+    assert isinstance(sent, TryKey)
+    assert sent.fields == {"deployment": "d"}
+    assert surface.open_sealed(sent.sealed, "acme", "azure", "https://res.openai.azure.com") == KEY
 
 
-async def test_a_rotation_is_sealed_for_the_place_of_the_stored_key() -> None:
+async def test_rotation_is_sealed_for_the_stored_keys_origin() -> None:
     surface = Surface()
-    surface.stores(
+    surface.store(
         stored("key_0001"), stored("key_0002", tenant="acme", provider="custom", origin="https://llm.example")
     )
     surface.bus.answers(KEY_ROTATE, stored("key_0002", version=2))
     response = await surface.ask("POST", f"{ACME}/key_0002/rotate", {"key": KEY})
     assert (response.status_code, response.json()["version"]) == (200, 2)
-    asked = surface.bus.asked[-1][1]
-    assert isinstance(asked, RotateKey)
-    assert (asked.tenant, asked.key_id, asked.save_untested) == ("acme", "key_0002", False)
-    assert surface.opened(asked.sealed, "acme", "custom", "https://llm.example") == KEY
+    sent = surface.bus.asked[-1][1]
+    assert isinstance(sent, RotateKey)
+    assert (sent.tenant, sent.key_id, sent.save_untested) == ("acme", "key_0002", False)
+    assert surface.open_sealed(sent.sealed, "acme", "custom", "https://llm.example") == KEY
     gone = await surface.ask("POST", f"{ACME}/key_0009/rotate", {"key": KEY})
     assert error(gone) == (404, "not_found", None)
 
 
 @pytest.mark.parametrize("way", ["add", "try", "rotate"])
-async def test_nothing_is_sealed_to_another_key_than_the_pinned_one(way: str) -> None:
+async def test_nothing_is_sealed_to_an_unpinned_intake_key(way: str) -> None:
     surface, impostor = Surface(), IntakeOpener(X25519PrivateKey.generate())
-    surface.stores(stored())
+    surface.store(stored())
     surface.bus.answers(INTAKE_KEY_GET, impostor.intake_key)
     path, body = {
         "add": (OWN, NEW),
@@ -156,7 +156,7 @@ async def test_nothing_is_sealed_to_another_key_than_the_pinned_one(way: str) ->
         ({"origin": "https://evil.example"}, 400, "unknown_field", "origin"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
+async def test_invalid_key_body_is_rejected_before_anything_is_sent(
     change: dict[str, object], status: int, code: str, param: str | None
 ) -> None:
     surface = Surface()
@@ -167,7 +167,7 @@ async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("path", [OWN, f"{OWN}/test", f"{OWN}/key_0001/rotate"])
-async def test_a_key_is_needed(path: str) -> None:
+async def test_body_without_a_key_is_rejected(path: str) -> None:
     surface = Surface()
     body = {
         name: NEW[name] for name in ("provider", "label") if path == OWN or (name, path) == ("provider", f"{OWN}/test")
@@ -177,9 +177,9 @@ async def test_a_key_is_needed(path: str) -> None:
     assert "either as `key` or as `sealed`" in response.json()["error"]["message"]
 
 
-async def test_lists_go_on_with_a_cursor() -> None:
+async def test_lists_are_paged_with_a_cursor() -> None:
     surface = Surface()
-    surface.stores(*(stored(f"key_000{number}") for number in range(5)))
+    surface.store(*(stored(f"key_000{number}") for number in range(5)))
     seen: list[str] = []
     after = ""
     for _ in range(3):
@@ -196,20 +196,20 @@ async def test_lists_go_on_with_a_cursor() -> None:
 
 
 @pytest.mark.parametrize(("base", "tenant"), [(OWN, "platform"), (ACME, "acme")])
-async def test_the_tenant_comes_from_the_credential_or_from_the_operator_s_path(base: str, tenant: str) -> None:
+async def test_tenant_comes_from_the_credential_or_the_operators_path(base: str, tenant: str) -> None:
     surface = Surface()
-    surface.stores(stored(tenant=tenant))
+    surface.store(stored(tenant=tenant))
     assert (await surface.ask("GET", base)).json()["data"][0]["key_id"] == "key_0001"
     assert (await surface.ask("GET", f"{base}/key_0001")).json()["tenant"] == tenant
     assert (await surface.ask("GET", f"{base}/summary")).json()["keys"] == 1
-    assert [question for _, question in surface.bus.asked] == [ListKeys(tenant=tenant)] * 3
+    assert [request for _, request in surface.bus.asked] == [ListKeys(tenant=tenant)] * 3
     assert error(await surface.ask("GET", f"{base}/key_0009")) == (404, "not_found", None)
 
 
 @pytest.mark.parametrize("tenant", ["Acme", "a.b", "*", ">", "-a", "a" * 64, "%2e%2e", "a%20b"])
-async def test_what_is_no_tenant_s_name_is_not_found(tenant: str) -> None:
+async def test_malformed_tenant_name_is_not_found(tenant: str) -> None:
     surface = Surface()
-    surface.stores(stored())
+    surface.store(stored())
     response = await surface.ask("GET", f"/api/v1/ops/tenants/{tenant}/provider-keys")
     assert error(response)[:2] in ((404, "not_found"), (404, "unknown_url"))
     assert surface.bus.asked == []
@@ -223,20 +223,20 @@ async def test_what_is_no_tenant_s_name_is_not_found(tenant: str) -> None:
         ("DELETE", "/key_0001", KEY_REMOVE),
     ],
 )
-async def test_what_needs_nothing_but_the_key_s_name(method: str, path: str, subject: AnySubject) -> None:
+async def test_requests_that_need_only_a_key_id(method: str, path: str, subject: AnySubject) -> None:
     surface = Surface()
     surface.bus.answers(subject, KeyRemoved(key=stored(), keys_left=2) if method == "DELETE" else stored())
     response = await surface.ask(method, ACME + path)
     assert response.status_code == 200
-    name, asked = surface.bus.asked[-1]
+    name, sent = surface.bus.asked[-1]
     assert name == subject.name
-    assert isinstance(asked, NamedKey)
-    assert (asked.tenant, asked.key_id, asked.actor) == ("acme", "key_0001", "console:operator")
+    assert isinstance(sent, NamedKey)
+    assert (sent.tenant, sent.key_id, sent.actor) == ("acme", "key_0001", "console:operator")
     if method == "DELETE":
         assert response.json()["keys_left"] == 2
 
 
-async def test_an_edit_changes_what_it_names_and_null_takes_a_restriction_away() -> None:
+async def test_edit_changes_given_fields_and_null_removes_a_restriction() -> None:
     surface = Surface()
     surface.bus.answers(KEY_EDIT, stored())
     body = {"label": "new", "disabled": True, "expires_at": None, "monthly_limit_usd": None, "weight": 7}
@@ -251,9 +251,9 @@ async def test_an_edit_changes_what_it_names_and_null_takes_a_restriction_away()
         clear=["expires_at", "monthly_limit_usd"],
     )
     await surface.ask("PATCH", f"{ACME}/key_0001", {"monthly_limit_usd": "7"})
-    asked = surface.bus.asked[-1][1]
-    assert isinstance(asked, EditKey)
-    assert (asked.monthly_limit_usd, asked.clear) == (Decimal(7), [])
+    sent = surface.bus.asked[-1][1]
+    assert isinstance(sent, EditKey)
+    assert (sent.monthly_limit_usd, sent.clear) == (Decimal(7), [])
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ async def test_an_edit_changes_what_it_names_and_null_takes_a_restriction_away()
         ({"clear": ["expires_at"]}, "unknown_field", "clear"),
     ],
 )
-async def test_an_edit_that_makes_no_sense(body: dict[str, object], code: str, param: str | None) -> None:
+async def test_invalid_edit_is_rejected(body: dict[str, object], code: str, param: str | None) -> None:
     surface = Surface()
     assert error(await surface.ask("PATCH", f"{OWN}/key_0001", body))[1:] == (code, param)
     assert surface.bus.asked == []
@@ -285,7 +285,9 @@ async def test_an_edit_that_makes_no_sense(body: dict[str, object], code: str, p
         (ErrorCode.INTERNAL, 500, "internal_error", ("x-should-retry", "false")),
     ],
 )
-async def test_the_vault_s_refusals(refused: ErrorCode, status: int, code: str, header: tuple[str, str] | None) -> None:
+async def test_vault_refusals_map_to_statuses(
+    refused: ErrorCode, status: int, code: str, header: tuple[str, str] | None
+) -> None:
     surface = Surface()
     surface.bus.answers(KEY_ADD, Refusal(code=refused, message="the vault's own words"))
     response = await surface.ask("POST", OWN, NEW)
@@ -295,7 +297,7 @@ async def test_the_vault_s_refusals(refused: ErrorCode, status: int, code: str, 
         assert response.headers[header[0]] == header[1]
 
 
-async def test_nobody_answers() -> None:
+async def test_unreachable_vault_is_a_503() -> None:
     surface = Surface()
     reading = await surface.ask("GET", OWN)
     assert error(reading) == (503, "unavailable", None)
@@ -307,9 +309,9 @@ async def test_nobody_answers() -> None:
     assert changing.headers["x-should-retry"] == "false"
 
 
-async def test_the_figures_of_a_tenant_s_keys() -> None:
+async def test_key_statistics_of_a_tenant() -> None:
     surface = Surface()
-    surface.stores(
+    surface.store(
         stored("key_0001", spent_usd="1.25", credit_low=True, rotation_due=True, last_used_at=NOW - timedelta(hours=2)),
         stored("key_0002", spent_usd="0.000000000001", over_limit=True, last_used_at=NOW - timedelta(hours=1)),
         stored("key_0003", provider="groq", status=KeyStatus.INVALID, rotation_due=True),
@@ -332,5 +334,5 @@ async def test_the_figures_of_a_tenant_s_keys() -> None:
         "credit_low": 1,
         "last_used_at": "2026-11-21T11:00:00Z",
     }
-    surface.stores()
+    surface.store()
     assert (await surface.ask("GET", f"{OWN}/summary")).json()["spent_usd"] == "0"

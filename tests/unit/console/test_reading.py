@@ -1,4 +1,4 @@
-"""Providers, models and the audit over HTTP."""
+"""Providers, models and the audit log over HTTP."""
 
 import re
 
@@ -25,7 +25,7 @@ from tests.unit.console.surface import NOW, Surface, error
 BOTH = pytest.mark.parametrize(("base", "tenant"), [("/api/v1", "platform"), ("/api/v1/ops/tenants/acme", "acme")])
 
 
-async def test_every_provider_is_told_with_what_its_keys_need() -> None:
+async def test_providers_are_listed_with_their_required_fields() -> None:
     surface = Surface()
     paginate = (await surface.ask("GET", "/api/v1/providers")).json()
     assert [row["name"] for row in paginate["data"]] == list(PROVIDERS)
@@ -49,7 +49,7 @@ def model(name: str) -> Model:
 
 
 @BOTH
-async def test_models_are_asked_for_with_their_filters(base: str, tenant: str) -> None:
+async def test_model_filters_are_sent_to_the_router(base: str, tenant: str) -> None:
     surface = Surface()
     surface.bus.answers(MODEL_LIST, Models(models=[model("a"), model("b"), model("c")]))
     query = (
@@ -60,7 +60,7 @@ async def test_models_are_asked_for_with_their_filters(base: str, tenant: str) -
     assert ([row["id"] for row in paginate["data"]], paginate["next"]) == (["a", "b"], "b")
     rest = (await surface.ask("GET", f"{base}/models?after=b")).json()
     assert ([row["id"] for row in rest["data"]], rest["next"]) == (["c"], None)
-    assert [question for _, question in surface.bus.asked] == [
+    assert [request for _, request in surface.bus.asked] == [
         ListModels(
             tenant=tenant,
             eu=True,
@@ -91,7 +91,7 @@ async def test_models_are_asked_for_with_their_filters(base: str, tenant: str) -
         ("tenant=globex", 400, "tenant"),
     ],
 )
-async def test_filters_that_are_none(query: str, status: int, param: str) -> None:
+async def test_invalid_model_filter_is_rejected(query: str, status: int, param: str) -> None:
     surface = Surface()
     response = await surface.ask("GET", f"/api/v1/models?{query}")
     assert (error(response)[0], error(response)[2]) == (status, param)
@@ -114,11 +114,11 @@ def entry(position: int) -> AuditEntry:
 
 
 @BOTH
-async def test_the_audit_goes_back_page_by_page(base: str, tenant: str) -> None:
-    def owner(question: Message) -> AuditEntries:
-        assert isinstance(question, ListAudit)
-        newest = 5 if question.before is None else question.before - 1
-        return AuditEntries(entries=[entry(at) for at in range(newest, max(newest - question.limit, 0), -1)])
+async def test_audit_log_is_paged_backwards(base: str, tenant: str) -> None:
+    def owner(request: Message) -> AuditEntries:
+        assert isinstance(request, ListAudit)
+        newest = 5 if request.before is None else request.before - 1
+        return AuditEntries(entries=[entry(at) for at in range(newest, max(newest - request.limit, 0), -1)])
 
     surface = Surface()
     surface.bus.answers(AUDIT_LIST, owner)
@@ -131,16 +131,16 @@ async def test_the_audit_goes_back_page_by_page(base: str, tenant: str) -> None:
             break
         after = f"&after={paginate['next']}"
     assert seen == [5, 4, 3, 2, 1]
-    assert {question.tenant for _, question in surface.bus.asked if isinstance(question, ListAudit)} == {tenant}
+    assert {request.tenant for _, request in surface.bus.asked if isinstance(request, ListAudit)} == {tenant}
     assert len(surface.bus.asked) == 3
     for wrong in ("0", "-1", "x", "9" * 30):
         assert error(await surface.ask("GET", f"{base}/audit?after={wrong}"))[0] == 422
 
 
 @BOTH
-async def test_only_the_tenant_s_own_chain_is_verified(base: str, tenant: str) -> None:
+async def test_only_the_tenants_own_chain_is_verified(base: str, tenant: str) -> None:
     surface = Surface()
     surface.bus.answers(AUDIT_VERIFY, AuditVerification(tenants=1, entries=5, faults=["acme: position 3 was edited"]))
-    told = (await surface.ask("GET", f"{base}/audit/verify")).json()
-    assert told == {"tenants": 1, "entries": 5, "faults": ["acme: position 3 was edited"]}
+    report = (await surface.ask("GET", f"{base}/audit/verify")).json()
+    assert report == {"tenants": 1, "entries": 5, "faults": ["acme: position 3 was edited"]}
     assert surface.bus.asked == [("audit.verify", VerifyAudit(tenant=tenant))]

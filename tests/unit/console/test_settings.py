@@ -1,4 +1,4 @@
-"""What the console is told, and what keeps it from starting."""
+"""The console's settings, and which ones prevent its start."""
 
 from pathlib import Path
 
@@ -18,21 +18,21 @@ def settings(folder: Path, token: str = "t" * 32, pinned: str | None = None) -> 
     )
 
 
-def test_good_files(tmp_path: Path) -> None:
+def test_valid_settings_are_read(tmp_path: Path) -> None:
     found = settings(tmp_path)
     assert found.operator_token().reveal() == "t" * 32
     assert len(found.intake_public_key()) == 43
     assert (found.http_host, found.http_port) == ("127.0.0.1", 8401)
 
 
-def test_a_short_token_is_refused(tmp_path: Path) -> None:
+def test_short_operator_token_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="shorter than 32 characters") as refused:
         settings(tmp_path, token="hunter2").operator_token()
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("pinned", ["AAAA", "not base64 !", "A" * 44])
-def test_what_is_no_public_key_is_refused(tmp_path: Path, pinned: str) -> None:
+def test_malformed_intake_key_is_rejected(tmp_path: Path, pinned: str) -> None:
     with pytest.raises(SettingsError, match="no public key of 32 bytes"):
         settings(tmp_path, pinned=pinned).intake_public_key()
 

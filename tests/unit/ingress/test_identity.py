@@ -30,7 +30,7 @@ def test_valid_token_identifies_its_tenant(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("authorization", "says"),
+    ("authorization", "expected"),
     [
         (None, "no client token"),
         ("", "no client token"),
@@ -43,8 +43,10 @@ def test_valid_token_identifies_its_tenant(scheme: str) -> None:
     ],
     ids=["absent", "empty", "basic", "no token", "too short", "wrong checksum", "provider key", "unknown"],
 )
-def test_unknown_callers_get_a_reason_that_never_repeats_what_they_sent(authorization: str | None, says: str) -> None:
-    with pytest.raises(Unauthenticated, match=says) as raised:
+def test_unknown_callers_get_a_reason_that_never_repeats_what_they_sent(
+    authorization: str | None, expected: str
+) -> None:
+    with pytest.raises(Unauthenticated, match=expected) as raised:
         authenticate(authorization=authorization)
     sent = (authorization or "").removeprefix("Bearer ").strip()
     assert not sent or sent in ("Bearer", "Basic abc") or sent not in str(raised.value)

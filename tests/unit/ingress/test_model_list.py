@@ -69,7 +69,7 @@ def test_url_query_becomes_a_router_query(query: str, expected: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("query", "param", "says"),
+    ("query", "param", "expected"),
     [
         ("filter=us", "filter", "provider:<name>"),
         ("filter=provider", "filter", "provider:<name>"),
@@ -81,11 +81,11 @@ def test_url_query_becomes_a_router_query(query: str, expected: dict[str, Any]) 
         ("sort=price", "sort", "popularity"),
     ],
 )
-def test_invalid_query_is_rejected_with_the_valid_values(query: str, param: str, says: str) -> None:
+def test_invalid_query_is_rejected_with_the_valid_values(query: str, param: str, expected: str) -> None:
     with pytest.raises(HttpProblem) as raised:
         model_list.build_query(TOKEN, query)
     assert (raised.value.status, raised.value.param) == (400, param)
-    assert says in raised.value.message
+    assert expected in raised.value.message
 
 
 def test_client_token_cannot_query_another_tenant() -> None:
