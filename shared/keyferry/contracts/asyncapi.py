@@ -1,7 +1,7 @@
-"""The AsyncAPI 3.0.0 document of the bus, generated from the topology. Pure.
+"""The AsyncAPI 3.0.0 document of the bus, generated from the topology.
 
 Source: the AsyncAPI specification 3.0.0 (channels, operations, reply objects). `x-keyferry-` extensions describe what it does
-not cover: durability, and the encoding of messages that are not plain JSON.
+not cover: durability, and the encoding of messages that are not plain JSON. Pure.
 """
 
 import re

@@ -1,6 +1,7 @@
-"""The approved catalog: models, and the offerings of each with provider, upstream name and region. Pure.
+"""The approved catalog: models, and the offerings of each with provider, upstream name and region.
 
-A model is the same in every offering; price, residency and reachability belong to the offering. Prices are in the price list.
+A model is the same in every offering; price, residency and reachability belong to the offering. Prices are in the price
+list. Pure.
 """
 
 from enum import StrEnum

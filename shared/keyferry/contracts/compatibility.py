@@ -1,7 +1,7 @@
-"""Compatibility of a message with builds of an earlier version, by comparison of its two JSON Schemas. Pure.
+"""Compatibility of a message with builds of an earlier version, by comparison of its two JSON Schemas.
 
 During an upgrade two versions share one bus, and each reads what the other writes. So a message changes only by optional
-additions: a property may be added if it is not required; everything else stays as it is.
+additions: a property may be added if it is not required; everything else stays as it is. Pure.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
-"""The base classes of messages, and the format of a message with a body: one line of JSON, a newline, the body's bytes. Pure.
+"""The base classes of messages, and the format of a message with a body: one line of JSON, a newline, the body's bytes.
 
 The head holds what routing needs; the body is the caller's JSON, which only the worker parses. Messages between services ignore
-unknown fields and change only by optional additions, so that two versions can share a bus during an upgrade.
+unknown fields and change only by optional additions, so that two versions can share a bus during an upgrade. Pure.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Frames: the format of an answer from the worker, or a refusal from the router, in the caller's inbox. Pure.
+"""Frames: the format of an answer from the worker, or a refusal from the router, in the caller's inbox.
 
 The first byte is the kind. Data frames are on the fast path, so their head is plain text, not JSON:
 
@@ -9,7 +9,7 @@ The first byte is the kind. Data frames are on the fast path, so their head is p
 
 The payload of a stream is OpenAI `chat.completion.chunk` objects, one JSON text per line, with the usage chunk if the caller
 asked for it; otherwise it is the bytes of one `chat.completion` object, split at the size limit. A reader that sees a gap in
-`seq`, or an end whose `count` differs from the frames it has, must not treat the answer as complete.
+`seq`, or an end whose `count` differs from the frames it has, must not treat the answer as complete. Pure.
 """
 
 from typing import Literal

@@ -1,7 +1,7 @@
-"""Messages about provider keys: their properties, and the requests about them. Pure.
+"""Messages about provider keys: their properties, and the requests about them.
 
 No message here can hold a plaintext key. In transit a key is sealed (`keyferry.sealing`), as base64url without padding: to the
-vault's intake key on its way in, to one worker's short-lived key on its way out (`lease`).
+vault's intake key on its way in, to one worker's short-lived key on its way out (`lease`). Pure.
 """
 
 from datetime import datetime

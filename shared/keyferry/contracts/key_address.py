@@ -1,6 +1,6 @@
-"""The address at which a provider key is used, derived alike by the client that seals the key and by the vault. Pure.
+"""The address at which a provider key is used, derived alike by the client that seals the key and by the vault.
 
-A key is sealed for its origin, so both sides have to derive the same one.
+A key is sealed for its origin, so both sides have to derive the same one. Pure.
 """
 
 import re

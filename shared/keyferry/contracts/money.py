@@ -1,9 +1,9 @@
-"""Exact amounts of money. Pure.
+"""Exact amounts of money.
 
 Prices and costs are decimals of US dollars with at most twelve places: a price per million tokens with six places gives a
 cost per token with twelve, so no attempt's cost ever needs rounding. Fifteen digits before the point and twelve after it fit
 the precision of Python's decimals (28), so sums are exact too. Floats are rejected everywhere, because a float that looks like
-0.1 is already inexact.
+0.1 is already inexact. Pure.
 """
 
 from decimal import Decimal

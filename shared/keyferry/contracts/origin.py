@@ -1,7 +1,7 @@
-"""The origin of a URL, and the check that a URL is unambiguous enough to be called. Pure.
+"""The origin of a URL, and the check that a URL is unambiguous enough to be called.
 
 A provider key belongs to one origin (RFC 6454: scheme, host and port), so every service has to parse a URL alike: the vault
-when the key is added, the router when it builds a plan, the worker when it makes the call.
+when the key is added, the router when it builds a plan, the worker when it makes the call. Pure.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""The providers whose keys can be stored: key format, where to get a key, and the fields it needs. Pure.
+"""The providers whose keys can be stored: key format, where to get a key, and the fields it needs.
 
 One row each, for the vault, the command line, the console and the adapters' default addresses. Formats only help to catch the
 key of another provider: length is never checked, the longest prefix wins, and a provider without a reliable format accepts
-anything plausible. Sources: the providers' own documentation, linked from each row.
+anything plausible. Sources: the providers' own documentation, linked from each row. Pure.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""A secret that cannot be printed, compared by accident, pickled or serialized to JSON. Pure.
+"""A secret that cannot be printed, compared by accident, pickled or serialized to JSON.
 
-Reading it requires `reveal`, which is easy to search for in a review.
+Reading it requires `reveal`, which is easy to search for in a review. Pure.
 """
 
 import hmac
