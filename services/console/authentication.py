@@ -13,7 +13,7 @@ class CredentialKind(StrEnum):
     OPERATOR = "operator"
 
 
-class Unauthenticated(Exception):
+class InvalidCredential(Exception):
     """The credential is missing or unknown; the message is for the client."""
 
 
@@ -35,13 +35,13 @@ def identify(authorization: str | None, operator_token: Secret) -> Principal:
     Secrets are compared in constant time.
     """
     if not authorization:
-        raise Unauthenticated("no credential: send `Authorization: Bearer` and the operator's token")
+        raise InvalidCredential("no credential: send `Authorization: Bearer` and the operator's token")
     scheme, _, text = authorization.partition(" ")
     text = text.strip()
     if scheme.lower() != "bearer" or not text:
-        raise Unauthenticated("the Authorization header must read `Bearer` and the operator's token")
+        raise InvalidCredential("the Authorization header must read `Bearer` and the operator's token")
     if Secret(text) != operator_token:
-        raise Unauthenticated(
+        raise InvalidCredential(
             "the operator's token is not accepted: was it copied completely, and is it this installation's?"
         )
     return OPERATOR

@@ -10,7 +10,7 @@ from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Sen
 from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
-from services.console.authentication import Principal, Unauthenticated
+from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
 from services.console.problem import internal_error, render_error
 from services.console.tenant_context import PRINCIPAL
@@ -79,7 +79,7 @@ class ManagementMiddleware:
         if scope["path"] not in OPEN_PATHS:
             try:
                 scope[PRINCIPAL] = self._identify(get_header(scope, b"authorization"))
-            except Unauthenticated as error:
+            except InvalidCredential as error:
                 headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
                 raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
             if waiting := self._waiting_for():

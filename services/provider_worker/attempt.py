@@ -34,7 +34,7 @@ from services.provider_worker.attempt_record import intent_record, result_record
 from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
 from services.provider_worker.keys.lease_client import KeyUnavailable
-from services.provider_worker.provider_call import Phase, Provider, ProviderCall, Send
+from services.provider_worker.provider_call import CallPreparer, Phase, ProviderCall, Send
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.errors import UpstreamError
 
@@ -79,7 +79,7 @@ class Attempt:
         spool.record_intent(intent)
         self._intent = intent
 
-    async def execute(self, provider: Provider) -> None:
+    async def execute(self, provider: CallPreparer) -> None:
         """Call the provider, record how it ended, and then notify the caller. The intent must be recorded before."""
         self._task = asyncio.current_task()
         self._started = time.monotonic()
@@ -121,7 +121,7 @@ class Attempt:
     def _answer(self) -> Answer:
         return Answer() if self._call is None else self._call.answer
 
-    async def _call_provider(self, provider: Provider) -> AttemptEnd:
+    async def _call_provider(self, provider: CallPreparer) -> AttemptEnd:
         try:
             self._call = await self._accept(provider)
             # The connection writes in a task of its own. Only a caller that can hear of the acceptance will not ask again.
@@ -150,7 +150,7 @@ class Attempt:
             return AttemptEnd(Outcome.FAILED, failure(FailureClass.INTERNAL, message, Where.GATEWAY))
         return end_of_answer(self._call.answer)
 
-    async def _accept(self, provider: Provider) -> ProviderCall:
+    async def _accept(self, provider: CallPreparer) -> ProviderCall:
         """Prepare the call and send Accepted, also where the adapter refuses: a caller knows no end without a beginning."""
         try:
             call = provider.prepare(self.run, self._body)

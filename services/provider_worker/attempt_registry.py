@@ -12,7 +12,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.provider_worker.attempt import Attempt, WorkerContext, is_too_late
 from services.provider_worker.attempt_end import failure, unavailable
-from services.provider_worker.provider_call import Provider
+from services.provider_worker.provider_call import CallPreparer
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class AttemptRegistry:
     """All running attempts of one worker process, up to `capacity`."""
 
     def __init__(
-        self, worker: WorkerContext, providers: Mapping[str, Provider], *, telemetry: Telemetry, capacity: int
+        self, worker: WorkerContext, providers: Mapping[str, CallPreparer], *, telemetry: Telemetry, capacity: int
     ) -> None:
         self._worker = worker
         self._providers = providers

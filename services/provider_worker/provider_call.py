@@ -50,7 +50,7 @@ class ProviderCall(Protocol):
         """Call the provider and deliver the deltas. Raises RefusedByAdapter and UpstreamError."""
 
 
-class Provider(Protocol):
+class CallPreparer(Protocol):
     """A way of calling one provider."""
 
     def prepare(self, run: AttemptRun, body: bytes) -> ProviderCall:

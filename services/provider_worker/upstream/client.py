@@ -53,7 +53,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyLimits:
+class ResponseLimits:
     """How large a response may be, decompressed."""
 
     json_bytes: int = 16 * 1024 * 1024
@@ -65,7 +65,7 @@ class UpstreamResponse:
 
     __slots__ = ("_limits", "_reply", "headers", "origin", "status")
 
-    def __init__(self, reply: Reply, limits: BodyLimits) -> None:
+    def __init__(self, reply: Reply, limits: ResponseLimits) -> None:
         self.origin = reply.origin
         self.status = reply.status
         self.headers: Mapping[str, str] = _decode_headers(reply.headers)
@@ -142,7 +142,7 @@ class UpstreamClient:
         self,
         allow: tuple[Network, ...] = (),
         *,
-        limits: BodyLimits | None = None,
+        limits: ResponseLimits | None = None,
         max_connections: int = MAX_CONNECTIONS,
         lookup: Lookup = system_lookup,
         ssl_context: SSLContext | None = None,
@@ -150,7 +150,7 @@ class UpstreamClient:
         self._transport = AiohttpTransport(
             AddressPolicy(allow), max_connections=max_connections, lookup=lookup, ssl_context=ssl_context
         )
-        self._limits = limits or BodyLimits()
+        self._limits = limits or ResponseLimits()
         self._operator_networks = bool(allow)
 
     @asynccontextmanager

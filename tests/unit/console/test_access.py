@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 from keyferry.contracts.secret import Secret
 from services.console.access import ALLOWED, OPERATOR_PREFIX, OWN_PREFIX, is_allowed
-from services.console.authentication import OPERATOR, CredentialKind, Unauthenticated, identify
+from services.console.authentication import OPERATOR, CredentialKind, InvalidCredential, identify
 from services.console.handlers import build_document
 from services.console.middleware import OPEN_PATHS
 from services.console.tenant_context import CurrentTenant, tenant_in_path
@@ -132,6 +132,6 @@ def test_operators_own_tenant_is_the_platform(scheme: str) -> None:
     "header", [None, "", "Bearer", "Bearer ", f"Token {TOKEN}", "Bearer \xff\xfe", "Bearer x" * 999]
 )
 def test_other_credentials_are_rejected(header: str | None) -> None:
-    with pytest.raises(Unauthenticated) as refused:
+    with pytest.raises(InvalidCredential) as refused:
         identify(header, Secret(TOKEN))
     assert "\xff" not in str(refused.value)

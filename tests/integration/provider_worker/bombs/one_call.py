@@ -22,7 +22,7 @@ from keyferry.contracts.usage import KeySource
 from services.provider_worker.adapters.registry import adapter_for
 from services.provider_worker.adapters.response import json_text as documents
 from services.provider_worker.upstream import inflate
-from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient
+from services.provider_worker.upstream.client import ResponseLimits, Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import UpstreamError
 
 TIMEOUTS = Timeouts(connect_seconds=60, first_byte_seconds=60, between_bytes_seconds=60)
@@ -74,14 +74,14 @@ async def call(client: UpstreamClient, url: str, *, stream: bool) -> tuple[str, 
     return (failure.failure_class.value, failure.message, read_bytes) if failure else ("whole", "", read_bytes)
 
 
-def undefend() -> BodyLimits:
+def undefend() -> ResponseLimits:
     """Remove the limits that this test is about."""
     inflate.MAX_RATIO = 10**9
     documents.MAX_PARTS = 10**9
-    return BodyLimits(json_bytes=2**40, stream_bytes=2**40)
+    return ResponseLimits(json_bytes=2**40, stream_bytes=2**40)
 
 
-async def measure(url: str, *, stream: bool, limits: BodyLimits) -> Measured:
+async def measure(url: str, *, stream: bool, limits: ResponseLimits) -> Measured:
     """The call at `url`, after a small one at `url` + `/warm`."""
     client = UpstreamClient((ip_network("127.0.0.0/8"),), limits=limits)
     try:
@@ -118,7 +118,7 @@ def _measure(arguments: list[str]) -> None:
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--undefended", action="store_true")
     options = parser.parse_args(arguments)
-    limits = undefend() if options.undefended else BodyLimits()
+    limits = undefend() if options.undefended else ResponseLimits()
     try:
         found = asyncio.run(measure(options.url, stream=options.stream, limits=limits))
     except BaseException:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
-from services.provider_worker.upstream.client import BodyLimits, Timeouts, UpstreamClient, UpstreamResponse
+from services.provider_worker.upstream.client import ResponseLimits, Timeouts, UpstreamClient, UpstreamResponse
 from services.provider_worker.upstream.errors import (
     IncompleteResponse,
     NoResponse,
@@ -29,7 +29,7 @@ PATH = "/v1/chat/completions?key=also-secret"
 
 
 @asynccontextmanager
-async def client(*, limits: BodyLimits | None = None, max_connections: int = 10) -> AsyncIterator[UpstreamClient]:
+async def client(*, limits: ResponseLimits | None = None, max_connections: int = 10) -> AsyncIterator[UpstreamClient]:
     made = UpstreamClient(LOOPBACK_ALLOWED, limits=limits, max_connections=max_connections)
     try:
         yield made
@@ -50,7 +50,9 @@ async def post(
         return response, b"".join([piece async for piece in response.aiter_raw()])
 
 
-async def failing(behave: Behaviour, timeouts: Timeouts = PATIENT, limits: BodyLimits | None = None) -> UpstreamError:
+async def failing(
+    behave: Behaviour, timeouts: Timeouts = PATIENT, limits: ResponseLimits | None = None
+) -> UpstreamError:
     """The error of one POST, whose request was sent once; it contains nothing secret."""
     async with raw_http_server(behave) as double, client(limits=limits) as upstream:
         with pytest.raises(UpstreamError) as caught:
@@ -369,7 +371,7 @@ async def test_pieces_arrive_as_they_are_sent() -> None:
 
 # --- sizes and codings
 
-SMALL = BodyLimits(json_bytes=1000, stream_bytes=3000)
+SMALL = ResponseLimits(json_bytes=1000, stream_bytes=3000)
 
 
 @pytest.mark.parametrize(
