@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients.steady_load import Request, SteadyLoad, client_outcomes
-from tests.support.ledger.accounting import until_accounted
+from tests.support.ledger.accounting import wait_until_accounted
 from tests.support.providers.scripted_answers import Script
 from tests.support.random_seed import random_seed
 from tests.support.system.keyferry_system import KeyferrySystem
@@ -141,6 +141,6 @@ def test_random_faults_lose_no_attempt_and_duplicate_none(
         print(f"healed within {time.monotonic() - healed_at:.1f} s")
     outcomes = client_outcomes(load)
     print(f"{sum(injector.done.values())} faults: {dict(injector.done)}\n{len(load.sent)} requests: {dict(outcomes)}")
-    attempts = until_accounted(load.endings(), scripted.upstream, scripted.ledger, HEALED_WITHIN_SECONDS)
+    attempts = wait_until_accounted(load.endings(), scripted.upstream, scripted.ledger, HEALED_WITHIN_SECONDS)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
     assert unhandled(scripted.system.home) == []

@@ -10,7 +10,7 @@ import random
 import pytest
 
 from tests.support.clients.steady_load import Request, SteadyLoad, client_outcomes
-from tests.support.ledger.accounting import until_accounted
+from tests.support.ledger.accounting import wait_until_accounted
 from tests.support.providers.scripted_answers import Script
 from tests.support.random_seed import random_seed
 from tests.support.system.scripted_system import MODEL, ScriptedSystem
@@ -48,4 +48,4 @@ def test_a_killed_process_loses_no_answer_and_pays_nothing_twice(scripted: Scrip
         so_far = load.whole
         until("answers after the recovery", lambda: load.whole >= so_far + AFTER, 60)
     print(f"kill of {process}: {dict(client_outcomes(load))}")
-    until_accounted(load.endings(), scripted.upstream, scripted.ledger)
+    wait_until_accounted(load.endings(), scripted.upstream, scripted.ledger)

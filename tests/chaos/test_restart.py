@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients.steady_load import Request, RequestFactory, SteadyLoad, client_outcomes
-from tests.support.ledger.accounting import until_accounted
+from tests.support.ledger.accounting import wait_until_accounted
 from tests.support.providers.scripted_answers import Script
 from tests.support.random_seed import random_seed
 from tests.support.system.scripted_system import MODEL, ScriptedSystem, running_scripted_system
@@ -60,7 +60,7 @@ def test_a_rolling_restart_fails_no_request(scripted: ScriptedSystem, service: s
     assert outcomes == Counter(whole=len(load.sent)), [
         (name, ending.status, ending.error) for name, ending in load.endings().items() if not ending.whole
     ]
-    until_accounted(load.endings(), scripted.upstream, scripted.ledger)
+    wait_until_accounted(load.endings(), scripted.upstream, scripted.ledger)
 
 
 def test_an_answer_that_outlasts_the_drain_time_ends_with_an_error_event(tmp_path: Path) -> None:

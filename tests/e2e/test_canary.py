@@ -127,7 +127,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         with running_system(home.path, settings) as system:
             journeys = Journeys(system)
             keys = KeyJourneys(journeys, echoing, echo_url, directory)
-            emissions = list(_live_through(journeys, keys, rows, directory, upstream))
+            emissions = list(_run_journeys(journeys, keys, rows, directory, upstream))
             journeys.canaries += [*installation_secrets(home.path), *vault_secrets(home.path)]
             gaps = list(tap.gaps)
         emissions += [*home_files(home.path), *_captured_elsewhere(tap, collector, upstream), *journeys.captured]
@@ -135,7 +135,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return Evidence([canary.name for canary in journeys.canaries], searcher.sightings(emissions), gaps)
 
 
-def _live_through(
+def _run_journeys(
     journeys: Journeys, keys: KeyJourneys, rows: list[LeakyReply], directory: Path, upstream: Upstream
 ) -> Iterator[CapturedOutput]:
     """Run all journeys; yield what is on disk and in the process table before the restarts, and after them."""
@@ -149,17 +149,17 @@ def _live_through(
     journeys.tokens(directory)
     journeys.wrong_credentials()
     journeys.misplaced_secrets()
-    journeys.explained(journeys.streams(f"lab/{DECOY_MODEL.text}"))
+    journeys.explain(journeys.streams(f"lab/{DECOY_MODEL.text}"))
     journeys.leaky_provider(rows)
     journeys.commands()
     journeys.broken_settings(directory)
-    keys.live_through()
+    keys.run_all()
     asyncio.run(_log_the_decoy(journeys.system))
     yield from _snapshot(journeys.system)
     journeys.restarts("ingress", "router", "provider_worker", "usage_ledger")
     keys.crash("key_vault", "provider_worker-1")
-    journeys.explained(journeys.streams("lab/well"))
-    keys.asks()
+    journeys.explain(journeys.streams("lab/well"))
+    keys.request_all()
     yield from _snapshot(journeys.system)
 
 

@@ -103,7 +103,7 @@ EXPECTED = {
 """Expected output, in this order."""
 
 
-def answering(request: ProviderRequest) -> Reply:
+def reply_as_model_server(request: ProviderRequest) -> Reply:
     """Answer like the model server on 11434 in the guide."""
     text = "Rayleigh scattering"
     if request.method == "GET":
@@ -142,7 +142,7 @@ def openai_account() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def model_server() -> Iterator[Upstream]:
-    with running_upstream(answering) as running:
+    with running_upstream(reply_as_model_server) as running:
         yield running
 
 
@@ -154,7 +154,7 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
     )
     request_id = raw.headers["x-request-id"]
     system.attempts(request_id)
-    until_keys_are_tested(system, openai_account)
+    wait_until_keys_are_tested(system, openai_account)
     return {
         "127.0.0.1:8400": system.http_url.removeprefix("http://"),
         "127.0.0.1:8401": str(system.state["console_url"]).removeprefix("http://"),
@@ -169,7 +169,7 @@ def substitutions(system: KeyferrySystem, model_server: Upstream, openai_account
     }
 
 
-def until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
+def wait_until_keys_are_tested(system: KeyferrySystem, provider: Upstream) -> None:
     """Wait until the vault knows a worker: a reader starts later than a test, and runs each command once."""
     failed_attempts = ("keys", "try", "--provider", "openai", "--base-url", provider.base_url, "--tenant", "demo")
     key = f"{_provider_key(KEY_FILES[0])}\n"
@@ -272,7 +272,7 @@ def test_commands_that_are_not_run_here_are_run_elsewhere() -> None:
 # --- errors
 
 
-def refusing(request: ProviderRequest) -> Reply:
+def refuse(request: ProviderRequest) -> Reply:
     status = int(request.body["model"].rpartition("-")[2])
     code = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}[status]
     return failing(status, {"message": "the endpoint's own words", "type": "error", "code": code})
@@ -280,7 +280,7 @@ def refusing(request: ProviderRequest) -> Reply:
 
 @pytest.fixture(scope="module")
 def provoked(system: KeyferrySystem) -> Iterator[KeyferrySystem]:
-    with running_upstream(refusing) as upstream:
+    with running_upstream(refuse) as upstream:
         for name, base_url, more in (
             ("documented-refusing", upstream.base_url, ()),
             ("documented-forbidden", "http://10.255.255.1:8000/v1", ()),

@@ -19,7 +19,7 @@ def vector_of(text: str) -> list[float]:
     return [float(len(text)), 0.5, -2.25]
 
 
-def embedded(request: ProviderRequest) -> Reply:
+def reply_with_embeddings(request: ProviderRequest) -> Reply:
     assert request.path == "/v1/embeddings"
     model = request.body["model"]
     if model == "busy":
@@ -42,7 +42,7 @@ def as_text(vector: list[float]) -> str:
 
 @pytest.fixture(scope="module")
 def provider(system: KeyferrySystem) -> Iterator[Upstream]:
-    with running_upstream(embedded) as upstream:
+    with running_upstream(reply_with_embeddings) as upstream:
         system.add_endpoint("vectors", upstream.base_url, *MODELS)
         yield upstream
 

@@ -19,11 +19,11 @@ RATE_PER_SECOND = 20.0
 SOME = 20
 
 
-def paying(keyed_system: KeyedSystem, tenant: str) -> tuple[TenantAccount, str]:
+def create_paying_tenant(keyed_system: KeyedSystem, tenant: str) -> tuple[TenantAccount, str]:
     """Create a tenant whose own key pays. Return it and the key's id."""
     account, key = keyed_system.new_tenant(tenant, keys="own"), keyed_system.provider.issue()
     key_id = keyed_system.add(tenant, key)["key_id"]
-    account.until_paid_with(key)
+    account.wait_until_paid_with(key)
     return account, key_id
 
 
@@ -39,8 +39,8 @@ def none_failed(load: SteadyLoad) -> None:
 
 
 def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> None:
-    account, _ = paying(keyed_system, "rotated")
-    others = [paying(keyed_system, f"rotated-{number}") for number in range(3)]
+    account, _ = create_paying_tenant(keyed_system, "rotated")
+    others = [create_paying_tenant(keyed_system, f"rotated-{number}") for number in range(3)]
     keyring = keyed_system.system.home / "secrets" / "vault" / "keks"
     former = keyring.read_text()
     with under_load(account, RATE_PER_SECOND) as load:
@@ -55,7 +55,7 @@ def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> 
         assert set(report["keks"]) == {"k2"}, "no data key is left under the former one"
         keyring.write_text(f"k2 {fresh}\n")
         keyed_system.system.restart("key_vault")
-        paying(keyed_system, "new-tenant")
+        create_paying_tenant(keyed_system, "new-tenant")
         assert json.loads(keyed_system.cli("vault", "verify", "--json"))["undecryptable"] == []
         answered(load)
     none_failed(load)
@@ -64,7 +64,7 @@ def test_a_new_kek_is_taken_up_while_tenants_chat(keyed_system: KeyedSystem) -> 
 
 
 def test_shredding_a_tenant_leaves_nothing_and_affects_no_other(keyed_system: KeyedSystem) -> None:
-    (gone, _), (stays, _) = paying(keyed_system, "shredded"), paying(keyed_system, "beside")
+    (gone, _), (stays, _) = create_paying_tenant(keyed_system, "shredded"), create_paying_tenant(keyed_system, "beside")
     assert "nothing was destroyed" in keyed_system.cli(
         "vault", "shred", "--tenant", "shredded", "--confirm", "beside", status=1
     )
@@ -72,7 +72,7 @@ def test_shredding_a_tenant_leaves_nothing_and_affects_no_other(keyed_system: Ke
         answered(load)
         assert gone.ask().status_code == 200
         keyed_system.cli("vault", "shred", "--tenant", "shredded", "--confirm", "shredded")
-        refused = gone.until_asked(403)
+        refused = gone.wait_for_status(403)
         assert "keyferry keys add" in refused.json()["error"]["message"]
         answered(load)
     none_failed(load)
@@ -83,7 +83,7 @@ def test_shredding_a_tenant_leaves_nothing_and_affects_no_other(keyed_system: Ke
 
 
 def test_leases_go_on_while_the_vault_is_frozen_and_killed(keyed_system: KeyedSystem) -> None:
-    account, _ = paying(keyed_system, "patient")
+    account, _ = create_paying_tenant(keyed_system, "patient")
     late, key = keyed_system.new_tenant("late", keys="own"), keyed_system.provider.issue()
     with under_load(account, RATE_PER_SECOND) as load:
         answered(load)
@@ -95,6 +95,6 @@ def test_leases_go_on_while_the_vault_is_frozen_and_killed(keyed_system: KeyedSy
         answered(load)
     none_failed(load)
     until("the vault is back", lambda: keyed_system.system.pid("key_vault") != frozen)
-    account.until_asked(200)
-    late.until_paid_with(key)
+    account.wait_for_status(200)
+    late.wait_until_paid_with(key)
     assert "the audit log is complete and unchanged" in keyed_system.cli("audit", "verify")

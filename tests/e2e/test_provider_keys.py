@@ -45,7 +45,7 @@ def platform(keyed_system: KeyedSystem) -> tuple[str, str]:
 def test_the_life_of_a_key_from_the_command_line(keyed_system: KeyedSystem) -> None:
     tenant, provider = "living", keyed_system.provider
     account = keyed_system.new_tenant(tenant, keys="own")
-    detail = keyed_system.refused(tenant, fresh_key())
+    detail = keyed_system.expect_refusal(tenant, fresh_key())
     assert "does not accept" in detail
     assert all(step in detail for step in ("reachable", "accepted", "has credit", "model")), detail
     assert keyed_system.keys(tenant) == [], "nothing is stored"
@@ -56,7 +56,7 @@ def test_the_life_of_a_key_from_the_command_line(keyed_system: KeyedSystem) -> N
     assert (added["status"], added["version"]) == ("valid", 1)
     assert [step["step"] for step in added["last_test"]["steps"]] == ["reachable", "accepted", "credit", "model"]
     assert all(step["duration_ms"] is not None for step in added["last_test"]["steps"] if step["passed"])
-    assert "this key" in keyed_system.refused(tenant, first)
+    assert "this key" in keyed_system.expect_refusal(tenant, first)
 
     listed = keyed_system.system.cli("keys", "list", "--tenant", tenant)
     assert key_id in listed
@@ -64,26 +64,26 @@ def test_the_life_of_a_key_from_the_command_line(keyed_system: KeyedSystem) -> N
     assert first not in listed
     shown = keyed_system.system.cli("keys", "test", key_id, "--tenant", tenant)
     assert all(step in shown for step in STEPS), shown
-    account.until_paid_with(first)
+    account.wait_until_paid_with(first)
 
     second = provider.issue()
     keyed_system.system.cli(
         "keys", "rotate", key_id, "--tenant", tenant, "--key-file", "-", stdin=f"{fresh_key()}\n", status=1
     )
-    account.until_paid_with(first)
+    account.wait_until_paid_with(first)
     rotated = keyed_system.do("rotate", key_id, tenant, "--key-file", "-", stdin=f"{second}\n")
     assert rotated["version"] == 2
     assert rotated["revert_until"] is not None
-    account.until_paid_with(second)
+    account.wait_until_paid_with(second)
     assert keyed_system.do("revert", key_id, tenant)["version"] == 3
-    account.until_paid_with(first)
+    account.wait_until_paid_with(first)
 
     assert keyed_system.do("disable", key_id, tenant)["status"] == "disabled"
-    assert "keyferry keys enable" in account.until_asked(403).json()["error"]["message"]
+    assert "keyferry keys enable" in account.wait_for_status(403).json()["error"]["message"]
     assert keyed_system.do("enable", key_id, tenant)["status"] == "valid"
-    account.until_paid_with(first)
+    account.wait_until_paid_with(first)
     assert "refused from now on" in keyed_system.remove(key_id, tenant)
-    account.until_asked(403)
+    account.wait_for_status(403)
     assert keyed_system.keys(tenant) == []
 
     done = [
@@ -102,7 +102,7 @@ def test_an_inconclusive_test_stores_the_key_only_on_request(keyed_system: Keyed
     tenant = f"patient-{denial.__name__.replace('_', '-')}"
     keyed_system.new_tenant(tenant)
     key = keyed_system.provider.issue(denial)
-    assert "--save-untested" in keyed_system.refused(tenant, key)
+    assert "--save-untested" in keyed_system.expect_refusal(tenant, key)
     assert keyed_system.keys(tenant) == []
     stored = keyed_system.add(tenant, key, "--save-untested")
     assert stored["status"] == "untested"
@@ -112,7 +112,7 @@ def test_an_inconclusive_test_stores_the_key_only_on_request(keyed_system: Keyed
 
 def test_a_key_of_another_provider_is_named_before_anything_is_sent(keyed_system: KeyedSystem) -> None:
     mark = keyed_system.provider.mark()
-    detail = keyed_system.refused("demo", f"sk-ant-api03-{fresh_key()}")
+    detail = keyed_system.expect_refusal("demo", f"sk-ant-api03-{fresh_key()}")
     assert "Anthropic" in detail
     assert keyed_system.provider.mark() == mark
 
@@ -123,7 +123,7 @@ def test_a_key_of_another_provider_is_named_before_anything_is_sent(keyed_system
 def test_a_tenants_own_key_pays_for_what_the_official_sdk_asks(keyed_system: KeyedSystem) -> None:
     account, key = keyed_system.new_tenant("acme"), keyed_system.provider.issue()
     key_id = keyed_system.add("acme", key)["key_id"]
-    account.until_paid_with(key)
+    account.wait_until_paid_with(key)
     mark = keyed_system.provider.mark()
     completions = account.openai().chat.completions
     whole = completions.with_raw_response.create(model=CHAT_MODEL, messages=[{"role": "user", "content": "hi"}])
@@ -143,7 +143,7 @@ def test_a_tenants_own_key_pays_for_what_the_official_sdk_asks(keyed_system: Key
 def test_a_key_goes_to_its_own_origin_alone(keyed_system: KeyedSystem) -> None:
     account, key = keyed_system.new_tenant("homely", keys="own"), keyed_system.provider.issue()
     keyed_system.add("homely", key)
-    account.until_paid_with(key)
+    account.wait_until_paid_with(key)
     with running_provider() as elsewhere:
         moved = {"location": f"{elsewhere.base_url}/chat/completions"}
         for status in (301, 302, 307, 308):
@@ -163,9 +163,9 @@ def test_without_its_own_key_a_tenant_of_its_own_policy_is_refused(
 ) -> None:
     account, key = keyed_system.new_tenant("proud", keys="own"), keyed_system.provider.issue()
     key_id = keyed_system.add("proud", key)["key_id"]
-    account.until_paid_with(key)
+    account.wait_until_paid_with(key)
     assert "refused from now on: its policy allows its own keys only" in keyed_system.remove(key_id, "proud")
-    refused = account.until_asked(403)
+    refused = account.wait_for_status(403)
     assert "keyferry keys add" in refused.json()["error"]["message"]
     mark = keyed_system.provider.mark()
     assert account.ask().status_code == 403
@@ -177,9 +177,9 @@ def test_without_its_own_key_the_platform_pays_where_the_tenant_allows_it_and_sa
 ) -> None:
     account, key = keyed_system.new_tenant("thrifty", keys="own-then-platform"), keyed_system.provider.issue()
     key_id = keyed_system.add("thrifty", key)["key_id"]
-    assert account.until_paid_with(key).headers["x-keyferry-credential"] == "byok"
+    assert account.wait_until_paid_with(key).headers["x-keyferry-credential"] == "byok"
     assert "paid for by the platform's key" in keyed_system.remove(key_id, "thrifty")
-    paid = account.until_paid_with(platform[0])
+    paid = account.wait_until_paid_with(platform[0])
     assert paid.headers["x-keyferry-credential"] == "platform"
     (row,) = account.attempts(paid.headers["x-request-id"])
     assert (row["key_source"], row["key_id"]) == ("platform", platform[1])
@@ -189,7 +189,7 @@ def test_no_tenant_pays_with_anothers_key(keyed_system: KeyedSystem) -> None:
     owner, key = keyed_system.new_tenant("owner", keys="own"), keyed_system.provider.issue()
     stranger = keyed_system.new_tenant("stranger", keys="own")
     key_id = keyed_system.add("owner", key)["key_id"]
-    owner.until_paid_with(key)
+    owner.wait_until_paid_with(key)
     mark = keyed_system.provider.mark()
     assert stranger.ask().status_code == 403
     assert keyed_system.provider.mark() == mark
@@ -211,7 +211,7 @@ def test_the_second_key_pays_where_the_first_is_refused(
     first, second = keyed_system.provider.issue(), keyed_system.provider.issue()
     first_id = keyed_system.add(twofold.tenant, first, "--priority", "10")["key_id"]
     second_id = keyed_system.add(twofold.tenant, second, "--priority", "20")["key_id"]
-    twofold.until_paid_with(first)
+    twofold.wait_until_paid_with(first)
     until("both keys are known", lambda: len(keyed_system.keys(twofold.tenant)) == 2)
     keyed_system.provider.deny(first, denial)
 
@@ -236,14 +236,14 @@ def test_keys_of_one_priority_share_by_their_weights(keyed_system: KeyedSystem) 
     heavy, light = keyed_system.provider.issue(), keyed_system.provider.issue()
     keyed_system.add("shared", light, "--weight", "1")
     heavy_id = keyed_system.add("shared", heavy, "--weight", "1000")["key_id"]
-    account.until_paid_with(heavy)
+    account.wait_until_paid_with(heavy)
     mark = keyed_system.provider.mark()
     for _ in range(20):
         assert account.ask().status_code == 200
     used = keyed_system.provider.keys_since(mark)
     assert used[heavy] > 15, "a light key takes a thousandth of the calls"
     keyed_system.do("edit", heavy_id, "shared", "--weight", "1")
-    account.until_paid_with(light)
+    account.wait_until_paid_with(light)
 
 
 def test_a_key_revoked_at_its_provider_is_retested_and_not_used_again(keyed_system: KeyedSystem) -> None:
@@ -251,12 +251,12 @@ def test_a_key_revoked_at_its_provider_is_retested_and_not_used_again(keyed_syst
     first, second = keyed_system.provider.issue(), keyed_system.provider.issue()
     first_id = keyed_system.add("betrayed", first, "--priority", "10")["key_id"]
     keyed_system.add("betrayed", second, "--priority", "20")
-    account.until_paid_with(first)
+    account.wait_until_paid_with(first)
     _let_ten_minutes_pass(keyed_system, first_id)
     keyed_system.provider.withdraw(first)
-    account.until_asked(200)
+    account.wait_for_status(200)
     until("the vault knows", lambda: keyed_system.key("betrayed", first_id)["status"] == "invalid")
-    assert account.until_paid_with(second).headers["x-keyferry-attempts"] == "1"
+    assert account.wait_until_paid_with(second).headers["x-keyferry-attempts"] == "1"
     tests = [event for event in keyed_system.audit("betrayed") if event["action"] == "key.test"]
     assert [(event["actor"], event["details"]["status"]) for event in tests] == [("vault", "invalid")]
 
@@ -275,7 +275,7 @@ def _let_ten_minutes_pass(keyed_system: KeyedSystem, key_id: str) -> None:
 def test_a_key_is_paused_once_its_monthly_limit_is_spent(keyed_system: KeyedSystem) -> None:
     account, key = keyed_system.new_tenant("frugal", keys="own"), keyed_system.provider.issue()
     key_id = keyed_system.add("frugal", key, "--monthly-limit", "0.000001")["key_id"]
-    refused = account.until_asked(403)
+    refused = account.wait_for_status(403)
     assert "monthly limit" in refused.json()["error"]["message"]
     shown = keyed_system.key("frugal", key_id)
     assert shown["over_limit"]
@@ -284,7 +284,7 @@ def test_a_key_is_paused_once_its_monthly_limit_is_spent(keyed_system: KeyedSyst
     assert account.ask().status_code == 403
     assert keyed_system.provider.mark() == mark
     keyed_system.do("edit", key_id, "frugal", "--clear", "monthly_limit_usd")
-    account.until_paid_with(key)
+    account.wait_until_paid_with(key)
 
 
 # --- the platform's keys out of the environment

@@ -31,7 +31,7 @@ _OWN = ("model", "messages", "stream", "stream_options")
 _HOP_BY_HOP = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive"})
 
 
-def replayed(request: ProviderRequest) -> Reply:
+def replay_case(request: ProviderRequest) -> Reply:
     name, _, seed = request.body["model"].rpartition("@")
     case = CASES[name]
     headers = {key: value for key, value in case.headers.items() if key not in _HOP_BY_HOP}
@@ -40,7 +40,7 @@ def replayed(request: ProviderRequest) -> Reply:
 
 @pytest.fixture(scope="module")
 def recorded(system: KeyferrySystem) -> Iterator[KeyferrySystem]:
-    with running_upstream(replayed) as upstream:
+    with running_upstream(replay_case) as upstream:
         system.add_endpoint("recorded", upstream.base_url, "recorded-probe")
         yield system
 

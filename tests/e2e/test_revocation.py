@@ -46,7 +46,7 @@ LONG = Size(keys=100, rate_per_second=200, bound_seconds=P99_SECONDS, bound_shar
 def test_removing_a_key_under_load_stops_its_use_and_fails_no_request(keyed_system: KeyedSystem, size: Size) -> None:
     account, first = keyed_system.new_tenant(f"revoking-{size.keys}", keys="own"), keyed_system.provider.issue()
     keyed_system.add(account.tenant, first, "--priority", str(size.keys + 2))
-    account.until_paid_with(first)
+    account.wait_until_paid_with(first)
     with under_load(account, size.rate_per_second) as load:
         removed = remove_keys(keyed_system, account, size.keys, used=max(20, int(size.rate_per_second / 2)))
     delays = sorted(removal.last_used_at - removal.answered_at for removal in removed)
@@ -63,7 +63,7 @@ def test_a_key_whose_removal_event_is_lost_is_not_used_after_its_leases(keyed_sy
     lost, other = keyed_system.provider.issue(), keyed_system.provider.issue()
     key_id = keyed_system.add("unheard", lost, "--priority", "10")["key_id"]
     keyed_system.add("unheard", other, "--priority", "20")
-    account.until_paid_with(lost)
+    account.wait_until_paid_with(lost)
     with under_load(account, 10) as load, psycopg.connect(vault_url(keyed_system.system.home)) as connection:
         mark = keyed_system.provider.mark()
         until("both workers have the key", lambda: keyed_system.provider.keys_since(mark)[lost] >= 20)

@@ -77,30 +77,36 @@ def test_a_rotation_survives_kills_of_the_vault_and_fails_no_request(keyed_syste
     keys = store_keys(keyed_system, tenants)
     vault = Tables(keyed_system.system.home)
     until("all keys are published", lambda: vault.count("SELECT count(*) FROM key_vault.outbox") == 0, SETTLE_SECONDS)
-    until("a tenant's key pays", lambda: served(keyed_system, tokens[tenants[size.asking - 1]]), SETTLE_SECONDS)
+    until("a tenant's key pays", lambda: is_served(keyed_system, tokens[tenants[size.asking - 1]]), SETTLE_SECONDS)
     turns, numbers = RequestsInTurn(tokens), random.Random(random_seed())
-    with loaded(keyed_system, turns, size) as load:
-        answered(load, size.asking)
-        leases_before, sent_before = audited(keyed_system), len(load.sent)
+    with load_in_turn(keyed_system, turns, size) as load:
+        wait_for_answers(load, size.asking)
+        leases_before, sent_before = count_audited_leases(keyed_system), len(load.sent)
         kek = new_kek(keyed_system)
-        rotated_and_killed(keyed_system, vault, kek, size.kills, numbers)
-        answered(load, size.asking)
+        rotate_and_kill(keyed_system, vault, kek, size.kills, numbers)
+        wait_for_answers(load, size.asking)
         sent = len(load.sent) - sent_before
-    until("each lease that was given is in the audit", lambda: audited(keyed_system) >= vault.nonces, SETTLE_SECONDS)
-    assert size is LONG or audited(keyed_system) == vault.nonces, "a lease is in the audit that nobody was given"
-    leases = audited(keyed_system) - leases_before
+    until(
+        "each lease that was given is in the audit",
+        lambda: count_audited_leases(keyed_system) >= vault.nonces,
+        SETTLE_SECONDS,
+    )
+    assert size is LONG or count_audited_leases(keyed_system) == vault.nonces, (
+        "a lease is in the audit that nobody was given"
+    )
+    leases = count_audited_leases(keyed_system) - leases_before
     print(f"{len(load.sent)} requests, {leases} leases for the {sent} during the rotation")
     assert client_outcomes(load) == Counter(whole=len(load.sent)), [
         e.error for e in load.endings().values() if not e.whole
     ][:5]
     assert leases >= size.cold_share * sent, "requests needed the vault; else this shows little"
-    assert paid_by_others(keyed_system, turns, keys) == []
-    everything_opens_without_the_former(keyed_system, kek, size.tenants)
+    assert find_requests_paid_by_others(keyed_system, turns, keys) == []
+    verify_without_former_keks(keyed_system, kek, size.tenants)
     assert "the audit log is complete and unchanged" in keyed_system.cli("audit", "verify")
 
 
 @contextmanager
-def loaded(keyed_system: KeyedSystem, turns: RequestsInTurn, size: Size) -> Iterator[SteadyLoad]:
+def load_in_turn(keyed_system: KeyedSystem, turns: RequestsInTurn, size: Size) -> Iterator[SteadyLoad]:
     """Send requests of the tenants in turn at an even rate; each has ended when the block has."""
     with stream_clients(keyed_system.system.http_url, "none: each request has its own") as clients:
         name = f"load-{size.tenants}"
@@ -127,11 +133,11 @@ class Tables:
 
     @property
     def nonces(self) -> int:
-        """The number of leases issued lately: their nonces are kept for longer than the short version runs."""
+        """The number of leases issued recently: their nonces are kept for longer than the short version runs."""
         return self.count("SELECT count(*) FROM key_vault.lease_nonces")
 
 
-def audited(keyed_system: KeyedSystem) -> int:
+def count_audited_leases(keyed_system: KeyedSystem) -> int:
     """Return how many leases the audit log has."""
     url = (keyed_system.system.home / "secrets" / "database" / "usage_ledger.url").read_text().strip()
     with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True) as connection:
@@ -143,12 +149,12 @@ def audited(keyed_system: KeyedSystem) -> int:
         return int(row[0])
 
 
-def served(keyed_system: KeyedSystem, token: str) -> bool:
+def is_served(keyed_system: KeyedSystem, token: str) -> bool:
     with stream_clients(keyed_system.system.http_url, token) as clients:
         return clients.ask(CHAT_MODEL, "hi", stream=False).result().whole
 
 
-def answered(load: SteadyLoad, more: int) -> None:
+def wait_for_answers(load: SteadyLoad, more: int) -> None:
     """Wait until so many more answers have come."""
     so_far = load.whole
     until("more answers", lambda: load.whole >= so_far + more, SETTLE_SECONDS)
@@ -162,7 +168,7 @@ def new_kek(keyed_system: KeyedSystem) -> str:
     return name
 
 
-def rotated_and_killed(keyed_system: KeyedSystem, vault: Tables, kek: str, kills: int, numbers: random.Random) -> None:
+def rotate_and_kill(keyed_system: KeyedSystem, vault: Tables, kek: str, kills: int, numbers: random.Random) -> None:
     """Rotate to the end. Kill the vault `kills` times, each while data keys are left and at least one is done."""
     total = vault.left(kek)
     assert json.loads(keyed_system.cli(*ROTATE))["primary"] == kek
@@ -184,7 +190,7 @@ def rotated_and_killed(keyed_system: KeyedSystem, vault: Tables, kek: str, kills
     until("nothing is left", lambda: vault.left(kek) == 0, SETTLE_SECONDS)
 
 
-def paid_by_others(keyed_system: KeyedSystem, turns: RequestsInTurn, keys: dict[str, str]) -> list[str]:
+def find_requests_paid_by_others(keyed_system: KeyedSystem, turns: RequestsInTurn, keys: dict[str, str]) -> list[str]:
     """Return the requests that were sent with another key than their tenant's, or not at all."""
     used = {
         script_of(call.request.body).name: key_of(call.request)
@@ -194,7 +200,7 @@ def paid_by_others(keyed_system: KeyedSystem, turns: RequestsInTurn, keys: dict[
     return [name for name, tenant in turns.asked_by.items() if used.get(name) != keys[tenant]]
 
 
-def everything_opens_without_the_former(keyed_system: KeyedSystem, kek: str, tenants: int) -> None:
+def verify_without_former_keks(keyed_system: KeyedSystem, kek: str, tenants: int) -> None:
     """Delete every other KEK for good, and have a fresh vault process decrypt every record."""
     keyring = keyed_system.system.home / "secrets" / "vault" / "keks"
     keyring.write_text(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.clients.stream_clients import ClientResponse
-from tests.support.ledger.accounting import until_accounted
+from tests.support.ledger.accounting import wait_until_accounted
 from tests.support.providers.scripted_answers import Script, calls_of
 from tests.support.providers.upstream import Call
 from tests.support.random_seed import VARIABLE
@@ -36,7 +36,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedSyste
 
 
 @contextmanager
-def stopped(*pids: int) -> Iterator[None]:
+def freeze(*pids: int) -> Iterator[None]:
     """Freeze processes while the block lasts."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -49,7 +49,7 @@ def stopped(*pids: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def checked_outcome(ending: ClientResponse, script: Script) -> str:
+def check_outcome(ending: ClientResponse, script: Script) -> str:
     """Return what a client saw. Fails if an answer looks complete and is not, or no failure was reported."""
     assert not ending.timed_out, f"{script.name} never ended"
     if ending.whole:
@@ -102,7 +102,7 @@ def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(scripted: 
         scripted.system.kill(worker, wait=False)
     until("every client is notified", lambda: all(request.ending.done() for request in pending), DEAD_WORKER_SECONDS)
     for request, script in zip(pending, scripts, strict=True):
-        assert checked_outcome(request.result(), script) == "failed"
+        assert check_outcome(request.result(), script) == "failed"
         (attempt,) = scripted.ledger.of_operation(script.name)
         assert attempt.outcome == "indeterminate"
     serving(scripted, "after-the-kill")
@@ -114,7 +114,7 @@ def serving(scripted: ScriptedSystem, name: str, patience_seconds: float = 60.0)
 
     def answered() -> bool:
         script = Script(f"{name}-{next(tries)}", 2)
-        return checked_outcome(scripted.ask(script).result(), script) == "whole"
+        return check_outcome(scripted.ask(script).result(), script) == "whole"
 
     until("service is back", answered, patience_seconds)
 
@@ -125,14 +125,14 @@ def test_a_frozen_ingress_delivers_no_hole(scripted: ScriptedSystem, streams: in
     pending = [scripted.ask(script) for script in scripts]
     until("all are being answered", lambda: all(request.received_bytes > 1000 for request in pending))
     written = sum(call.pieces for call in scripted.upstream.calls)
-    with stopped(scripted.system.pid("ingress")):
+    with freeze(scripted.system.pid("ingress")):
         # Three seconds of all streams, measured by what the provider has written meanwhile.
         more = streams * 75
         until(
             "three seconds of words are on their way",
             lambda: sum(c.pieces for c in scripted.upstream.calls) > written + more,
         )
-    outcomes = [checked_outcome(request.result(), script) for request, script in zip(pending, scripts, strict=True)]
+    outcomes = [check_outcome(request.result(), script) for request, script in zip(pending, scripts, strict=True)]
     print(f"frozen ingress, {streams} streams: {outcomes.count('whole')} whole, {outcomes.count('failed')} failed")
     serving(scripted, f"after-the-freeze-{streams}")
 
@@ -143,16 +143,16 @@ def test_a_slow_reader_holds_the_provider_back(scripted: ScriptedSystem) -> None
     call = scripted.call(script)
     until("it is being answered", lambda: request.received_bytes > 0)
     request.stop_reading()
-    held_bytes = until_still(call)
+    held_bytes = wait_until_still(call)
     assert not call.over
     # Sockets hold up to 4 MB on their sending and 6 MB on their receiving side (tcp_wmem, tcp_rmem of tcp(7)), and there are
     # two between the provider and this client; what the gateway itself holds is a fraction of a megabyte.
     assert held_bytes < 24_000_000, "the provider could write most of it though nobody reads"
     request.read_on()
-    assert checked_outcome(request.result(), script) == "whole"
+    assert check_outcome(request.result(), script) == "whole"
 
 
-def until_still(call: Call) -> int:
+def wait_until_still(call: Call) -> int:
     """Wait until the provider cannot write any more. Return the bytes that it could write."""
     seen: list[int] = []
 
@@ -175,7 +175,7 @@ def test_a_whole_answer_of_several_megabytes_arrives_whole(scripted: ScriptedSys
 def test_two_hundred_small_streams_at_once_all_arrive_whole(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"many-{number}", 40, pause_seconds=0.05) for number in range(200)]
     pending = [scripted.ask(script) for script in scripts]
-    assert {checked_outcome(request.result(), script) for request, script in zip(pending, scripts, strict=True)} == {
+    assert {check_outcome(request.result(), script) for request, script in zip(pending, scripts, strict=True)} == {
         "whole"
     }
     assert all(len(calls_of(scripted.upstream, script.name)) == 1 for script in scripts)
@@ -194,11 +194,11 @@ def test_without_the_bus_requests_fail_clearly_and_nothing_is_paid_twice(scripte
         pending |= {script: scripted.ask(script) for script in meanwhile}
         until("the bus is back", lambda: scripted.system.pid("nats") != before)
     else:
-        with stopped(scripted.system.pid("nats")):
+        with freeze(scripted.system.pid("nats")):
             pending |= {script: scripted.ask(script) for script in meanwhile}
             until("a request gives up", lambda: any(pending[script].ending.done() for script in meanwhile))
     serving(scripted, f"after-the-bus-was-{how}", BUS_BACK_SECONDS)
     endings = {script.name: request.result() for script, request in pending.items()}
-    outcomes = Counter(checked_outcome(endings[script.name], script) for script in pending)
+    outcomes = Counter(check_outcome(endings[script.name], script) for script in pending)
     print(f"bus {how}: {dict(outcomes)}")
-    until_accounted(endings, scripted.upstream, scripted.ledger)
+    wait_until_accounted(endings, scripted.upstream, scripted.ledger)

@@ -33,7 +33,7 @@ INGRESS, ROUTER, WORKER, LEDGER = (
 )
 
 
-def answering(request: ProviderRequest) -> Reply:
+def reply_by_model(request: ProviderRequest) -> Reply:
     match request.body["model"]:
         case "refuses":
             return failing(429, {"message": "too many requests", "type": "rate_limit_error"})
@@ -70,7 +70,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     home = tmp_path_factory.mktemp("trace") / "home"
     with (
         running_collector() as collector,
-        running_upstream(answering) as upstream,
+        running_upstream(reply_by_model) as upstream,
         running_system(home, collector.environment()) as system,
     ):
         system.add_endpoint("lab", upstream.base_url, "answers", "refuses", "breaks", "overloads")

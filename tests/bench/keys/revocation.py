@@ -25,7 +25,7 @@ def measure(directory: Path) -> list[Timing]:
     with running_keyed_system(directory / "home") as keyed_system:
         account, first = keyed_system.new_tenant("removing", keys="own"), keyed_system.provider.issue()
         keyed_system.add(account.tenant, first, "--priority", str(_KEYS + 2))
-        account.until_paid_with(first)
+        account.wait_until_paid_with(first)
         began = time.monotonic()
         with under_load(account, _RATE_PER_SECOND) as load:
             try:

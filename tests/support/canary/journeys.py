@@ -33,14 +33,14 @@ class Journeys:
 
     # --- means
 
-    def planted(self, canary: Canary) -> str:
+    def plant_secret(self, canary: Canary) -> str:
         """Search for this secret from now on. Return its text."""
         self.canaries.append(canary)
         return canary.text
 
     def plant(self, name: str) -> str:
         """Plant a new secret in the form of a provider key. Return its text."""
-        return self.planted(provider_key(name))
+        return self.plant_secret(provider_key(name))
 
     def http(
         self,
@@ -81,14 +81,14 @@ class Journeys:
         assert as_expected, f"keyferry {place} exits {ended}"
         return out.decode()
 
-    def fails_to_start(self, service: str, environment: Mapping[str, str]) -> None:
+    def expect_failed_start(self, service: str, environment: Mapping[str, str]) -> None:
         """Start a service that cannot run with these settings; capture what it logs."""
         done = self._run([sys.executable, "-m", f"services.{service}"], _bare(environment))
         assert done.returncode != 0, f"{service} was to refuse its settings"
         assert done.stderr, f"{service} ended without a word"
         self.captured.append(CapturedOutput(LOGS, f"{service} that does not start", done.stdout + done.stderr))
 
-    def complains(self, service: str, environment: Mapping[str, str], detail: bytes) -> None:
+    def expect_complaint(self, service: str, environment: Mapping[str, str], detail: bytes) -> None:
         """Start a service that waits in vain until it logs `detail`; capture what it logs."""
         command = [sys.executable, "-m", f"services.{service}"]
         said: list[bytes] = []
@@ -113,16 +113,16 @@ class Journeys:
 
     def tokens(self, directory: Path) -> None:
         """Create, use, list, mistype and revoke client tokens."""
-        used, _ = self._made(USED)
-        revoked, revoked_id = self._made(REVOKED)
+        used, _ = self._create_token(USED)
+        revoked, revoked_id = self._create_token(REVOKED)
         file = directory / "token"
         self.cli("tokens", "create", "--tenant", "demo", "--output", str(file))
-        filed = self.planted(client_token_named(FILED, file.read_text().strip()))
+        filed = self.plant_secret(client_token_named(FILED, file.read_text().strip()))
         for token in (used, revoked, filed):
-            self._until_answered(token, 200)
+            self._wait_for_status(token, 200)
         self.cli("tokens", "revoke", revoked_id, "--tenant", "demo")
-        self._until_answered(revoked, 401)
-        typo = self.planted(client_token_named(MISTYPED, mistyped(self._made("token to mistype")[0])))
+        self._wait_for_status(revoked, 401)
+        typo = self.plant_secret(client_token_named(MISTYPED, mistyped(self._create_token("token to mistype")[0])))
         assert self._with(f"Bearer {typo}", "a mistyped token") == 401
         self.cli("tokens", "list", "--tenant", "demo")
         self.cli("tokens", "list", "--tenant", "demo", "--json")
@@ -165,17 +165,17 @@ class Journeys:
     def leaky_provider(self, rows: list[LeakyReply]) -> None:
         """Let a provider leak secrets in its errors, streamed and not, over HTTP and over the bus."""
         for row in rows:
-            self.planted(row.canary)
+            self.plant_secret(row.canary)
             for stream in row.modes:
                 response = self.http(f"{row.model}, stream {stream}", body=chat(f"lab/{row.model}", stream=stream))
                 assert response.status_code >= 400 or "[DONE]" not in response.text, row.model
         self.cli("chat", "hi", "--model", f"lab/{rows[0].model}", status=None)
-        self.explained(self.http("failed", body=chat(f"lab/{rows[-1].model}")).headers["x-request-id"])
+        self.explain(self.http("failed", body=chat(f"lab/{rows[-1].model}")).headers["x-request-id"])
         fallen_back = self.http("fallback", body=chat("shared"))
         assert fallen_back.headers["x-keyferry-attempts"] == "2"
-        self.explained(fallen_back.headers["x-request-id"])
+        self.explain(fallen_back.headers["x-request-id"])
 
-    def explained(self, request_id: str) -> None:
+    def explain(self, request_id: str) -> None:
         """Explain a request once its trace is complete."""
         until(f"{request_id} is in the ledger", lambda: self.system.usage_rows(request_id))
         for form in ([], ["--json"]):
@@ -198,14 +198,14 @@ class Journeys:
         for arguments in (["status"], ["doctor"], ["models", "--tenant", "demo"], ["usage", "--tenant", "demo"]):
             self.cli(*arguments)
         self.cli("chat", "hello", "--explain")
-        password = self.planted(Canary("password in a base URL", random_text()))
+        password = self.plant_secret(Canary("password in a base URL", random_text()))
         self._refused_endpoint(f"http://user:{password}@127.0.0.1:9/v1")
-        without_scheme = self.planted(Canary("password in a base URL without a scheme", random_text()))
+        without_scheme = self.plant_secret(Canary("password in a base URL without a scheme", random_text()))
         self._refused_endpoint(f"user:{without_scheme}@127.0.0.1:9/v1")
         self._refused_endpoint(f"http://127.0.0.1:9/v1?key={self.plant('key in the query of a base URL')}")
-        token = self._made("token given as an id")[0]
+        token = self._create_token("token given as an id")[0]
         self.cli("tokens", "revoke", token, "--tenant", "demo", status=None)
-        credentials = self.planted(Canary("password in the URL of the bus", random_text()))
+        credentials = self.plant_secret(Canary("password in the URL of the bus", random_text()))
         elsewhere = {"KEYFERRY_NATS_URL": f"nats://user:{credentials}@127.0.0.1:9"}
         self.cli("status", status=None, environment=elsewhere)
         self.cli("doctor", status=None, environment=elsewhere)
@@ -218,26 +218,27 @@ class Journeys:
         good = {"KEYFERRY_NATS_URL": str(self.system.state["nats_url"]), "KEYFERRY_HTTP_PORT": "9"}
         seed_file = self.system.home / "secrets" / "nkeys" / "router.seed"
         good |= {"KEYFERRY_NATS_NKEY_FILE": str(seed_file), "KEYFERRY_SPOOL_DIR": str(directory / "spool")}
-        url = f"postgresql+psycopg://keyferry:{self.planted(Canary('password instead of a file', random_text()))}@127.0.0.1/x"
-        self.fails_to_start("router", good | {"KEYFERRY_DATABASE_URL_FILE": url})
-        pepper = self.planted(Canary("pepper instead of a file", random_text()))
-        self.fails_to_start("ingress", good | {"KEYFERRY_TOKEN_PEPPER_FILE": pepper})
+        password = self.plant_secret(Canary("password instead of a file", random_text()))
+        url = f"postgresql+psycopg://keyferry:{password}@127.0.0.1/x"
+        self.expect_failed_start("router", good | {"KEYFERRY_DATABASE_URL_FILE": url})
+        pepper = self.plant_secret(Canary("pepper instead of a file", random_text()))
+        self.expect_failed_start("ingress", good | {"KEYFERRY_TOKEN_PEPPER_FILE": pepper})
         self.cli(
             "status", status=None, environment=good | {"KEYFERRY_NATS_NKEY_FILE": self.plant("seed instead of a file")}
         )
-        credentials = self.planted(Canary("password in a service's URL of the bus", random_text()))
+        credentials = self.plant_secret(Canary("password in a service's URL of the bus", random_text()))
         elsewhere = {
             "KEYFERRY_NATS_URL": f"nats://user:{credentials}@127.0.0.1:9",
             "KEYFERRY_TOKEN_PEPPER_FILE": str(self.system.home / "secrets" / "token-pepper"),
             "KEYFERRY_HTTP_PORT": "9",
         }
-        self.complains("ingress", elsewhere, b"NATS does not answer")
+        self.expect_complaint("ingress", elsewhere, b"NATS does not answer")
         damaged = directory / "damaged"
-        damaged.write_text(f"{self.planted(Canary('password in a damaged URL', random_text()))} is no URL")
-        self.fails_to_start("router", good | {"KEYFERRY_DATABASE_URL_FILE": str(damaged)})
+        damaged.write_text(f"{self.plant_secret(Canary('password in a damaged URL', random_text()))} is no URL")
+        self.expect_failed_start("router", good | {"KEYFERRY_DATABASE_URL_FILE": str(damaged)})
         typo = directory / "typo.seed"
         typo.write_text(mistyped(seed_file.read_text().strip()))
-        self.fails_to_start("provider_worker", good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
+        self.expect_failed_start("provider_worker", good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
         self.cli("status", status=None, environment=good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
 
     def restarts(self, *services: str) -> None:
@@ -245,15 +246,15 @@ class Journeys:
         for service in services:
             self.cli("restart", service)
         self.system.kill("tenant_directory")
-        self._until_answered(self.system.token, 200)
+        self._wait_for_status(self.system.token, 200)
 
     # --- inside
 
-    def _made(self, name: str) -> tuple[str, str]:
+    def _create_token(self, name: str) -> tuple[str, str]:
         made = json.loads(self.cli("tokens", "create", "--tenant", "demo", "--label", name, "--json"))
-        return self.planted(client_token_named(name, made["token"])), made["token_id"]
+        return self.plant_secret(client_token_named(name, made["token"])), made["token_id"]
 
-    def _until_answered(self, token: str, status: int) -> None:
+    def _wait_for_status(self, token: str, status: int) -> None:
         until(f"a token is answered with {status}", lambda: self._with(f"Bearer {token}", "a token") == status)
 
     def _with(self, authorization: str, place: str) -> int:

@@ -17,7 +17,7 @@ from tests.support.canary.channels import CLI, HTTP, OTHER_FILES, PROVIDER
 from tests.support.canary.journeys import Journeys, chat
 from tests.support.canary.planted_secrets import random_text
 from tests.support.canary.searcher import Allowed, Canary, CapturedOutput
-from tests.support.providers.openai_double import CHAT_MODEL, EMBEDDING_MODEL, key_of, served
+from tests.support.providers.openai_double import CHAT_MODEL, EMBEDDING_MODEL, good_reply, key_of
 from tests.support.providers.upstream import ProviderRequest, Reply, chunk, event, failing, pieces_of
 from tests.support.repository.files import ROOT
 from tests.support.system.command_line import run_command
@@ -92,7 +92,7 @@ class KeyEchoingProvider:
         make_reply = _REPLIES.get(str(request.body.get("model")))
         if key in self.unwanted:
             return _REPLIES["gpt-4o"](key)
-        return served(request) if make_reply is None else make_reply(key)
+        return good_reply(request) if make_reply is None else make_reply(key)
 
 
 def vault_secrets(home: Path) -> Iterator[Canary]:
@@ -116,7 +116,7 @@ class KeyJourneys:
     base_url: str
     directory: Path
 
-    def live_through(self) -> None:
+    def run_all(self) -> None:
         """Run all journeys in order."""
         self._cli("tenants", "update", "demo", "--tier", "enterprise")
         self._cli("tenants", "set", "demo", "--keys", "own-then-platform")
@@ -143,12 +143,12 @@ class KeyJourneys:
             self.journeys.captured.append(CapturedOutput(OTHER_FILES, "core dump", core.read_bytes()))
             core.unlink()
 
-    def asks(self) -> None:
+    def request_all(self) -> None:
         """Request every error of the provider, streamed and not, and its good responses."""
         for model in (CHAT_MODEL, *_REPLIES):
             for stream in (True, False):
                 answer = self.journeys.http(f"{model}, stream {stream}", body=chat(f"openai/{model}", stream=stream))
-            self._explained(answer)
+            self._explain(answer)
         body = {"model": EMBEDDING_MODEL, "input": "hi"}
         self.journeys.http("embeddings of a key", "/v1/embeddings", body=body)
 
@@ -163,7 +163,7 @@ class KeyJourneys:
         assert as_expected, f"keyferry {place} exits {given.status}"
         return given.out
 
-    def _explained(self, answer: httpx.Response) -> None:
+    def _explain(self, answer: httpx.Response) -> None:
         """Explain a request once its trace is complete."""
         explain = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
         until(
@@ -173,7 +173,7 @@ class KeyJourneys:
         for form in ([], ["--json"]):
             self._cli(*explain, *form)
 
-    def _added(
+    def _add_key(
         self, name: str, tenant: str, *more: str, provider: str = "openai", form: str = "--json"
     ) -> tuple[str, str]:
         """Store a planted key. Return the key and its id."""
@@ -194,7 +194,7 @@ class KeyJourneys:
         add = ("keys", "add", "--tenant", "demo", "--provider")
         for command in (add, ("keys", "try", "--tenant", "demo", "--provider")):
             self._cli(*command, "openai", "--key-file", str(self._file(refused)), status=1)
-        foreign = self.journeys.planted(Canary("key of another provider", f"sk-ant-{random_text()}", "sk-ant-"))
+        foreign = self.journeys.plant_secret(Canary("key of another provider", f"sk-ant-{random_text()}", "sk-ant-"))
         self._cli(*add, "openai", "--key-file", str(self._file(foreign)), status=1)
         broken = self.journeys.plant("key with a line break")
         self._cli(*add, "openai", "--key-file", str(self._file(f"{broken}\nx: {broken}")), status=1)
@@ -203,9 +203,9 @@ class KeyJourneys:
         self._cli(*add, self.journeys.plant("key in place of its provider"), status=None)
 
     def _life(self) -> None:
-        tenants, key_id = self._added(TENANT, "demo")
+        tenants, key_id = self._add_key(TENANT, "demo")
         until("the tenant's key pays", lambda: self._pays_for("byok"))
-        self.asks()
+        self.request_all()
         for action in ("test", "disable", "enable"):
             self._cli("keys", action, key_id, "--tenant", "demo")
         rotated = str(self._file(self.journeys.plant(ROTATED)))
@@ -220,17 +220,17 @@ class KeyJourneys:
         self._cli("keys", "import", "--json", environment=environment, status=1)
         self._cli("keys", "rm", key_id, "--tenant", "demo", "--yes")
         until("the platform's key pays", lambda: self._pays_for("platform"))
-        self.asks()
+        self.request_all()
 
     def _withdrawn(self) -> None:
-        key, key_id = self._added(WITHDRAWN, "demo", form="--json")
+        key, key_id = self._add_key(WITHDRAWN, "demo", form="--json")
         self.provider.unwanted.add(key)
         self._cli("keys", "test", key_id, "--tenant", "demo")
         self._cli("keys", "test", key_id, "--tenant", "demo", "--json")
 
     def _own_server(self) -> None:
         """Store a key that no pattern could recognise, for a server of the tenant's own."""
-        key = self.journeys.planted(Canary(PLAIN, random_text(48)))
+        key = self.journeys.plant_secret(Canary(PLAIN, random_text(48)))
         add = ("keys", "add", "--tenant", "demo", "--provider", "custom", "--base-url", self.base_url)
         self._cli(*add, "--key-file", str(self._file(key)), "--json")
         until("it pays", lambda: self.journeys.http("own server", body=chat("custom/well")).status_code == 200)
@@ -239,7 +239,7 @@ class KeyJourneys:
                 answer = self.journeys.http(
                     f"own {model}, stream {stream}", body=chat(f"custom/{model}", stream=stream)
                 )
-            self._explained(answer)
+            self._explain(answer)
 
     def _over_the_management_api(self) -> None:
         """Send keys in clear and in wrong places to the console, as programs do."""

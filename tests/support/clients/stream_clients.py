@@ -114,7 +114,7 @@ class Exchange(asyncio.Protocol):
         self.closed.set()
 
     def hang_up(self) -> None:
-        """Close at once, without notice."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -170,7 +170,7 @@ class StreamClients:
         self._host, self._port = parts.hostname, parts.port
         self._token = token
         self._give_up_seconds = give_up_seconds
-        self._asked: list[PendingRequest] = []
+        self._requests: list[PendingRequest] = []
         self._thread = threading.Thread(target=self.loop.run_forever, name="clients", daemon=True)
 
     def ask(
@@ -190,14 +190,14 @@ class StreamClients:
         request = self._request(json.dumps(body).encode(), operation, token or self._token)
         work = self._exchange(asking, request, cut_after_bytes, receive_buffer_bytes)
         asyncio.run_coroutine_threadsafe(work, self.loop)
-        self._asked.append(asking)
+        self._requests.append(asking)
         return asking
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        for asking in self._asked:
+        for asking in self._requests:
             if not asking.ending.done() and asking.exchange is not None:
                 asking.hang_up()
                 asking.result()

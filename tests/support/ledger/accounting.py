@@ -44,7 +44,7 @@ def disagreements(
             yield f"{name} was delivered whole and has {completed} completed attempts"
 
 
-def until_accounted(
+def wait_until_accounted(
     endings: Mapping[str, ClientResponse], upstream: Upstream, ledger: LedgerTable, timeout_seconds: float = 60.0
 ) -> dict[str, list[LedgerAttempt]]:
     """Wait until clients, provider and ledger agree on these requests. Return their attempts."""

@@ -123,7 +123,7 @@ class ProviderDouble:
         if key not in self.known:
             return unknown_key()
         denial = self.known[key]
-        return denial() if denial is not None else served(request)
+        return denial() if denial is not None else good_reply(request)
 
 
 def key_of(request: ProviderRequest) -> str:
@@ -132,7 +132,7 @@ def key_of(request: ProviderRequest) -> str:
     return header.removeprefix("Bearer ")
 
 
-def served(request: ProviderRequest) -> Reply:
+def good_reply(request: ProviderRequest) -> Reply:
     """Return the reply to a key that is known."""
     if request.path.endswith("/models"):
         listed = [
@@ -142,7 +142,7 @@ def served(request: ProviderRequest) -> Reply:
         return Reply(200, _JSON, pieces_of(json.dumps({"object": "list", "data": listed}).encode()))
     model = str(request.body.get("model"))
     if request.path.endswith("/embeddings"):
-        return _embedded(request, model)
+        return _embeddings_reply(request, model)
     if is_script(request.body):
         return by_script(request)
     if request.body.get("stream"):
@@ -150,7 +150,7 @@ def served(request: ProviderRequest) -> Reply:
     return completion(ANSWER, model=model)
 
 
-def _embedded(request: ProviderRequest, model: str) -> Reply:
+def _embeddings_reply(request: ProviderRequest, model: str) -> Reply:
     given = request.body["input"]
     texts = given if isinstance(given, list) else [given]
     rows = [{"object": "embedding", "index": at, "embedding": VECTOR} for at in range(len(texts))]

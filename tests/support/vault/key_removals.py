@@ -41,16 +41,16 @@ def remove_keys(keyed_system: KeyedSystem, account: TenantAccount, count: int, u
     for number in range(count):
         successor = keyed_system.provider.issue()
         next_id = keyed_system.add(account.tenant, successor, "--priority", str(number + 2))["key_id"]
-        _until_used(keyed_system, key, used)
+        _wait_until_used(keyed_system, key, used)
         removed[key] = _remove(keyed_system, account.tenant, key_id)
         key, key_id = successor, next_id
-    _until_used(keyed_system, key, used)
+    _wait_until_used(keyed_system, key, used)
     return [
         KeyRemoval(at.asked_at, at.answered_at, keyed_system.provider.last_used(key)) for key, at in removed.items()
     ]
 
 
-def _until_used(keyed_system: KeyedSystem, key: str, times: int) -> None:
+def _wait_until_used(keyed_system: KeyedSystem, key: str, times: int) -> None:
     mark = keyed_system.provider.mark()
     until("the key is in use", lambda: keyed_system.provider.keys_since(mark)[key] >= times)
 

@@ -51,7 +51,7 @@ class TenantAccount:
         url = f"{self.keyed_system.system.http_url}/v1/chat/completions"
         return httpx.post(url, json={**_CHAT, **changes}, headers={"authorization": f"Bearer {self.token}"}, timeout=60)
 
-    def until_asked(self, status: int) -> httpx.Response:
+    def wait_for_status(self, status: int) -> httpx.Response:
         """Return the first chat response with this status: the views follow the vault with a delay."""
 
         def answered() -> httpx.Response | None:
@@ -60,7 +60,7 @@ class TenantAccount:
 
         return until(f"a chat of {self.tenant} is answered with {status}", answered)
 
-    def until_paid_with(self, key: str) -> httpx.Response:
+    def wait_until_paid_with(self, key: str) -> httpx.Response:
         """Return the first chat response that was paid for with this key alone."""
 
         def paid() -> httpx.Response | None:
@@ -120,7 +120,7 @@ class KeyedSystem:
         """Run `keyferry keys add` with the key on standard input. Return the stored key as the vault shows it."""
         return self._key(self.cli(*self._add(tenant), "--json", *more, stdin=f"{key}\n"))
 
-    def until_keys_are_tested(self) -> None:
+    def wait_until_keys_are_tested(self) -> None:
         """Wait until the vault knows a worker: the system is up before, since most of its work needs no keys."""
         failed_attempts, key = (
             ("keys", "try", "--provider", "openai", "--tenant", "demo", "--key-file", "-"),
@@ -130,7 +130,7 @@ class KeyedSystem:
             "a worker tests keys", lambda: run_command(failed_attempts, self.system.environment, f"{key}\n").status == 0
         )
 
-    def refused(self, tenant: str, key: str, *more: str) -> str:
+    def expect_refusal(self, tenant: str, key: str, *more: str) -> str:
         """Return what `keyferry keys add` prints when it stores nothing."""
         return self.cli(*self._add(tenant), *more, stdin=f"{key}\n", status=1)
 
@@ -185,7 +185,7 @@ def running_keyed_system(home: Path, settings: Mapping[str, str] | None = None) 
     ):
         keyed_system = KeyedSystem(system, provider)
         try:
-            keyed_system.until_keys_are_tested()
+            keyed_system.wait_until_keys_are_tested()
             yield keyed_system
         finally:
             for account in keyed_system.accounts:
