@@ -108,7 +108,7 @@ def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(scripted: 
     serving(scripted, "after-the-kill")
 
 
-def serving(scripted: ScriptedSystem, name: str, patience_seconds: float = 60.0) -> None:
+def serving(scripted: ScriptedSystem, name: str, timeout_seconds: float = 60.0) -> None:
     """Wait until a request is answered again."""
     tries = iter(range(1_000_000))
 
@@ -116,7 +116,7 @@ def serving(scripted: ScriptedSystem, name: str, patience_seconds: float = 60.0)
         script = Script(f"{name}-{next(tries)}", 2)
         return check_outcome(scripted.ask(script).result(), script) == "whole"
 
-    until("service is back", answered, patience_seconds)
+    until("service is back", answered, timeout_seconds)
 
 
 @pytest.mark.parametrize("streams", [pytest.param(50, id="50"), pytest.param(200, id="200", marks=pytest.mark.long)])

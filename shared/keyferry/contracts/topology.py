@@ -33,7 +33,7 @@ from keyferry.contracts.users import worker_id as worker_id
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """`max_payload` of the server."""
 MAX_REQUEST_BODY_BYTES = 6 * 1024 * 1024
-"""Largest body of a chat request; leaves room for the head and for additions along the route."""
+"""Largest body of a chat request; leaves space for the head and for additions along the route."""
 
 _CALLERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
 _DIRECTORY, _ROUTER, _LEDGER, _VAULT = Role.TENANT_DIRECTORY, Role.ROUTER, Role.USAGE_LEDGER, Role.KEY_VAULT

@@ -23,7 +23,7 @@ class UnknownSuite(ValueError):
 
 
 class CannotOpen(ValueError):
-    """The message was sealed to another key or for another purpose, or changed; HPKE cannot tell which."""
+    """The message was sealed to another key or for another purpose, or changed; HPKE does not reveal which."""
 
 
 def check_suite(suite: str) -> None:

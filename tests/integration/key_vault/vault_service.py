@@ -60,7 +60,7 @@ from services.key_vault.settings import VaultSettings
 from tests.integration.key_vault.vault_database import Stores
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 ASK_SECONDS = 20.0
 WORKER = worker_id(1)
 TIERS = {"acme": Tier.PROFESSIONAL, "starter": Tier.STARTER, "free": Tier.FREE, "globex": Tier.ENTERPRISE}
@@ -140,7 +140,7 @@ class VaultService:
             yield service
         finally:
             service.app.exit()
-            await asyncio.wait_for(life, PATIENCE_SECONDS)
+            await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     async def publish_tenants(self, tiers: Mapping[str, Tier] = TIERS) -> None:
         """Publish tenants as the tenant directory does."""
@@ -188,7 +188,7 @@ class VaultService:
 
     async def entry(self, name: str) -> bytes:
         """Wait for a key's entry in the view and return it."""
-        async with self.bus.client(Role.ROUTER) as client, asyncio.timeout(PATIENCE_SECONDS):
+        async with self.bus.client(Role.ROUTER) as client, asyncio.timeout(TIMEOUT_SECONDS):
             while (entry := (await snapshot(client, PROVIDER_KEYS_VIEW))[0].get(name)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return entry
@@ -221,7 +221,7 @@ class VaultService:
     async def _published(self) -> None:
         engine = create_async_engine(self.database_url_file.read_text().strip())
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while True:
                     async with engine.connect() as connection:
                         if not await connection.scalar(select(func.count()).select_from(event_outbox)):
@@ -234,7 +234,7 @@ class VaultService:
 async def _until_it_answers(vault_service: VaultService) -> None:
     """Wait until the service, which subscribes shortly after it is ready, answers."""
     async with vault_service.operator() as operator:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 try:
                     await operator.bus.ask(INTAKE_KEY_GET, GetIntakeKey(), timeout_seconds=1)
@@ -348,7 +348,7 @@ def unreachable() -> KeyTest:
 async def eventually(what: str, condition: Callable[[], object]) -> None:
     """Wait until `condition()` holds. Raises AssertionError naming `what` if it never does."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
                 await asyncio.sleep(0.005)
     except TimeoutError:

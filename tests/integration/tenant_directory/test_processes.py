@@ -69,7 +69,7 @@ async def test_a_relay_that_loses_its_connection_takes_the_lock_again(servers: D
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
-        await eventually("the relay notices", lambda: not service.ready)
+        await eventually("the relay is not ready", lambda: not service.ready)
         await eventually("it leads again", lambda: relays(service) == ["leading"])
         await create_many(operator, ingress, "after")
 

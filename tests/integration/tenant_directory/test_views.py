@@ -125,7 +125,7 @@ async def test_changes_during_a_nats_outage_are_published_afterwards(servers: Di
 
         await ingress.bus.client.subscribe(f"{CLIENT_TOKENS_VIEW.view_prefix}>", cb=note)
         servers.bus.server.kill()
-        await eventually("the directory notices", lambda: not service.ready)
+        await eventually("the directory is not ready", lambda: not service.ready)
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         fingerprint = client_token.fingerprint(digest := new_digest(), PEPPER)
         token = await store.register_token(
@@ -267,7 +267,7 @@ async def test_a_server_restored_with_an_older_bucket_is_reconciled(
             # Simulates a restored backup while the directory runs and has nothing to publish.
             await bus.jetstream.purge_stream(TENANTS_VIEW.stream)
         servers.bus.server.kill()
-        await eventually("the directory notices", lambda: not service.ready)
+        await eventually("the directory is not ready", lambda: not service.ready)
         servers.bus.server.restart()
         async with servers.ingress() as ingress:
             await eventually("the view is whole", lambda: ingress.tenants.get("acme"))

@@ -91,7 +91,7 @@ async def test_an_unreadable_batch_is_rejected_whole_and_holds_up_nothing(server
 
 
 async def test_only_stored_records_and_dead_letters_are_confirmed(servers: LedgerServers) -> None:
-    """While the stream of dead letters is full the batch waits; it is stored once there is room."""
+    """While the stream of dead letters is full the batch waits; it is stored once there is space."""
     record = attempt_record()
     line = tampered(outcome="exploded")
     await limit_dead_letters(servers, max_bytes=1)

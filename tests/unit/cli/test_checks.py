@@ -142,4 +142,4 @@ def test_full_disk_is_reported(tmp_path: Path) -> None:
 
 def test_finding_has_a_remedy_only_for_a_problem() -> None:
     assert Finding("disk", "fine").lines() == ["ok       disk: fine"]
-    assert Finding("disk", "full", "Make room").lines() == ["PROBLEM  disk: full", "         -> Make room"]
+    assert Finding("disk", "full", "Free some space").lines() == ["PROBLEM  disk: full", "         -> Free some space"]

@@ -37,7 +37,7 @@ def test_a_misplaced_secret_is_refused_without_being_repeated(contract: type[Mes
             assert KEY not in f"{error} {error!r} {error.reason} {error.args}", document  # noqa: PT017
 
 
-def test_what_is_wrong_is_still_told() -> None:
+def test_the_cause_is_still_shown() -> None:
     with pytest.raises(MalformedMessage) as refused:
         AddKey.decode(b'{"tenant":"acme","labell":"x","monthly_limit_usd":"12,50","fields":{"region1":7}}')
     assert "labell: Extra inputs are not permitted" in refused.value.reason

@@ -32,7 +32,7 @@ class KekUnavailable(Exception):
 
 
 class CannotRenew(Exception):
-    """The KEK provider creates no new KEK for the vault; the message tells the operator why."""
+    """The KEK provider creates no new KEK for the vault; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

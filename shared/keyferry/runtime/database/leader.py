@@ -166,7 +166,7 @@ class LeadingRelay(ABC):
             self._state = RelayState.LEADING
             self._logged_at = None
             await self._pause()
-        # Ending the session would release it too, but PostgreSQL notices that only after a moment, and a successor waits.
+        # Ending the session would release it too, but PostgreSQL detects that only after a moment, and a successor waits.
         await connection.execute(text("SELECT pg_advisory_unlock_all()"))
 
     async def _publish_batch(self, connection: AsyncConnection) -> bool:

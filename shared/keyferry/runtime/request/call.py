@@ -156,7 +156,7 @@ class Call:
             kind=kind, attempt_id=accepted.attempt_id, credit_bytes=credit_bytes, traceparent=self._head.traceparent
         )
         subject = WORKER_CONTROL.format(instance=accepted.instance_id, tenant=self._head.tenant)
-        with suppress(NatsError):  # the bus is away: the worker notices by itself that nothing gets through
+        with suppress(NatsError):  # the bus is unavailable: the worker detects that by itself
             await self._inbox.client.publish(subject, control.encode())
 
     def close(self) -> None:

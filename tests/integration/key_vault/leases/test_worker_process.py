@@ -33,7 +33,7 @@ from tests.support.providers.upstream import Upstream, completion, running_upstr
 KEY = Secret("sk-canary-0123456789abcdef")
 NEXT_KEY = Secret("sk-canary-the-one-after-it")
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 @dataclass
@@ -130,12 +130,12 @@ async def worker_process(on_bus: VaultOnBus, folder: Path) -> AsyncIterator[Serv
         yield service
     finally:
         service.app.exit()
-        await asyncio.wait_for(life, PATIENCE_SECONDS)
+        await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
 
 async def eventually(what: str, condition: Callable[[], object]) -> None:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():  # noqa: ASYNC110  # a condition of any kind has no event to wait for
                 await asyncio.sleep(0.005)
     except TimeoutError:
@@ -189,7 +189,7 @@ async def test_key_that_leaves_the_view_is_not_used_again(
         await on_bus.publish_view()
         # The view reaches the worker a moment later; until then the lease lasts.
         ended = caller.ends[(await caller.call(key)).attempt_id]
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while ended.outcome is Outcome.COMPLETED:
                 ended = caller.ends[(await caller.call(key)).attempt_id]
         before = len(upstream.calls)

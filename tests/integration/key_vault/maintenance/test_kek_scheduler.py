@@ -48,12 +48,12 @@ class Dying(FileKeyring):
 
     def __init__(self, file: Path, *, re_encryptions: int) -> None:
         super().__init__(file)
-        self._rewraps = re_encryptions
+        self._re_encryptions = re_encryptions
 
     async def re_encrypt(self, blob: bytes, context: Mapping[str, str]) -> bytes:
-        if self._rewraps == 0:
+        if self._re_encryptions == 0:
             raise asyncio.CancelledError
-        self._rewraps -= 1
+        self._re_encryptions -= 1
         return await super().re_encrypt(blob, context)
 
 

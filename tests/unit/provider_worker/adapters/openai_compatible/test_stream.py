@@ -420,8 +420,8 @@ def test_usage_in_groqs_own_field_is_read_and_sent_only_if_requested() -> None:
 
 def test_a_chunk_without_choices_is_sent_only_with_content() -> None:
     silent = event({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": None})
-    telling = event({"id": "c", "moderation": {"flagged": False}})
-    chunks, _ = read(delta(None, content="x"), silent, telling, delta("stop"), DONE)
+    flagged = event({"id": "c", "moderation": {"flagged": False}})
+    chunks, _ = read(delta(None, content="x"), silent, flagged, delta("stop"), DONE)
     assert len(chunks) == 3
     assert chunks[1] == {"id": "c", "moderation": {"flagged": False}, "choices": []}
 
