@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
-from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
+from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.authentication import InvalidCredential, Principal
@@ -49,7 +49,7 @@ class ManagementMiddleware:
         self._identify = identify
         self._waiting_for = waiting_for
         self._telemetry = telemetry
-        self._body_limits = BodyLimits(MAX_BODY_BYTES, upload_timeout_seconds, "the management API")
+        self._body_limits = RequestBodyLimits(MAX_BODY_BYTES, upload_timeout_seconds, "the management API")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request. `identify` raises Unauthenticated."""

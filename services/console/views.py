@@ -58,7 +58,7 @@ class ProviderField(View):
     required: bool
 
 
-class Provider(View):
+class ProviderDescription(View):
     """A provider whose keys can be stored."""
 
     name: str
@@ -81,7 +81,7 @@ class Provider(View):
 class ProviderPage(View):
     """Providers, in display order. `next` is null on the last page."""
 
-    data: list[Provider]
+    data: list[ProviderDescription]
     next: str | None
 
 
@@ -116,7 +116,7 @@ class ProviderKeySummary(View):
     last_used_at: datetime | None
 
 
-def describe_provider(facts: ProviderFacts) -> Provider:
+def describe_provider(facts: ProviderFacts) -> ProviderDescription:
     """Return the public description of a provider."""
     fields = [
         ProviderField(
@@ -128,7 +128,7 @@ def describe_provider(facts: ProviderFacts) -> Provider:
         )
         for field in facts.fields
     ]
-    return Provider(
+    return ProviderDescription(
         name=facts.name,
         title=facts.title,
         base_url=facts.base_url,
@@ -142,7 +142,7 @@ def describe_provider(facts: ProviderFacts) -> Provider:
     )
 
 
-def list_providers() -> list[Provider]:
+def list_providers() -> list[ProviderDescription]:
     """Return every provider whose keys can be stored."""
     return [describe_provider(facts) for facts in PROVIDERS.values()]
 

@@ -17,7 +17,7 @@ from keyferry.contracts.topology import MODEL_LIST
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.asgi import Receive, Scope, Send
-from keyferry.runtime.http.body import BodyLimits, ClientDisconnected
+from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from keyferry.runtime.request.assembly import CallFailed, Piece
@@ -53,7 +53,7 @@ class OpenAIHandlers:
         draining: Callable[[], bool],
     ) -> None:
         self._settings = settings
-        self._body_limits = BodyLimits(settings.max_body_bytes, settings.upload_timeout_seconds, "this gateway")
+        self._body_limits = RequestBodyLimits(settings.max_body_bytes, settings.upload_timeout_seconds, "this gateway")
         self._bus = bus
         self._caller = caller
         self._authenticate = authenticate

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from keyferry.runtime.http.asgi import Receive, Scope, Send, get_header
-from keyferry.runtime.http.body import BodyLimits
+from keyferry.runtime.http.body import RequestBodyLimits
 
 JSON = "application/json"
 _EVENT_STREAM = (
@@ -30,7 +30,7 @@ class HttpExchange:
         """Return the first header called `name` (lower case), decoded as Latin-1."""
         return get_header(self._scope, name)
 
-    async def read_body(self, limits: BodyLimits) -> bytes:
+    async def read_body(self, limits: RequestBodyLimits) -> bytes:
         """Read the whole request body. Raises HttpProblem 408, 413 and 415, and ClientDisconnected."""
         return await limits.read(self._scope, self._receive)
 

@@ -92,11 +92,11 @@ async def operator(installation: Installation) -> AsyncIterator[OperatorConnecti
 def run(work: Callable[[OperatorConnection], Awaitable[T]], installation: Installation | None = None) -> T:
     """Run `work` with a connection to `installation` (default: the one here), and close the connection."""
 
-    async def connected() -> T:
+    async def run_connected() -> T:
         async with operator(installation or locate()) as me:
             return await work(me)
 
-    return asyncio.run(connected())
+    return asyncio.run(run_connected())
 
 
 async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> Client:
@@ -105,7 +105,7 @@ async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> C
         if "permissions violation" in str(error).lower():
             violations.append(str(error))
 
-    seed = _seed(nkey_file)
+    seed = _read_seed(nkey_file)
     try:
         return await nats.connect(
             url,
@@ -120,20 +120,20 @@ async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> C
             error_cb=on_error,
         )
     except AuthorizationError:
-        raise _refused(url, nkey_file) from None
+        raise _reject_credentials(url, nkey_file) from None
     except NkeysError:
         raise Problem(
             f"{nkey_file} holds no nkey seed", "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed file"
         ) from None
     except (OSError, NatsError, TimeoutError) as error:
         if "authorization violation" in str(error).lower():
-            raise _refused(url, nkey_file) from None
+            raise _reject_credentials(url, nkey_file) from None
         raise Problem(
             f"NATS does not answer at {without_credentials(url)}", f"{START_IT}, or set KEYFERRY_NATS_URL"
         ) from None
 
 
-def _seed(nkey_file: Path | None) -> str | None:
+def _read_seed(nkey_file: Path | None) -> str | None:
     if nkey_file is None:
         return None
     try:
@@ -146,7 +146,7 @@ def _seed(nkey_file: Path | None) -> str | None:
         ) from None
 
 
-def _refused(url: str, nkey_file: Path | None) -> Problem:
+def _reject_credentials(url: str, nkey_file: Path | None) -> Problem:
     credentials = f"the operator's seed {nkey_file}" if nkey_file else "a connection without credentials"
     return Problem(
         f"NATS at {without_credentials(url)} does not accept {credentials}",

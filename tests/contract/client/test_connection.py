@@ -35,7 +35,7 @@ def crm(bus: ProvisionedBus, **changes: object) -> dict[str, object]:
     return {"tenant": "acme", "name": "crm", "nkey_file": bus.seed_file(CRM), **changes}
 
 
-async def refused(url: str, **arguments: object) -> str:
+async def connection_error(url: str, **arguments: object) -> str:
     """Return the error of a rejected connection."""
     with pytest.raises(CannotConnect) as raised:
         async with connect(url, **arguments):  # type: ignore[arg-type]  # made of parts
@@ -45,28 +45,28 @@ async def refused(url: str, **arguments: object) -> str:
 
 async def test_unknown_seed_is_rejected(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with provisioned_bus(_directory(tmp_path / "elsewhere"), internal_clients=[CRM]) as elsewhere:
-        message = await refused(bus.nats_url, **crm(elsewhere))
+        message = await connection_error(bus.nats_url, **crm(elsewhere))
     assert "does not accept the seed" in message
     assert "internal-client.acme.crm" in message
 
 
 @pytest.mark.parametrize("wrong", [{"tenant": "other"}, {"name": "mail"}])
 async def test_seed_of_another_program_is_rejected(bus: ProvisionedBus, wrong: dict[str, str]) -> None:
-    assert "Check `tenant` and `name`" in await refused(bus.nats_url, **crm(bus, **wrong))
+    assert "Check `tenant` and `name`" in await connection_error(bus.nats_url, **crm(bus, **wrong))
 
 
 async def test_malformed_seed_file_is_rejected(bus: ProvisionedBus, tmp_path: Path) -> None:
-    assert "cannot be read" in await refused(bus.nats_url, **crm(bus, nkey_file=tmp_path / "nothing"))
+    assert "cannot be read" in await connection_error(bus.nats_url, **crm(bus, nkey_file=tmp_path / "nothing"))
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("SUnonsense")
-    message = await refused(bus.nats_url, **crm(bus, nkey_file=nonsense))
+    message = await connection_error(bus.nats_url, **crm(bus, nkey_file=nonsense))
     assert "holds no nkey seed" in message
     assert "SUnonsense" not in message
 
 
 async def test_unreachable_server_is_reported(bus: ProvisionedBus) -> None:
     await asyncio.to_thread(bus.server.kill)
-    message = await refused(bus.nats_url, **crm(bus, connect_timeout_seconds=0.5))
+    message = await connection_error(bus.nats_url, **crm(bus, connect_timeout_seconds=0.5))
     assert "does not answer" in message
 
 

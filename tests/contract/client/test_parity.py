@@ -62,7 +62,7 @@ async def whole(side: Side, model: str | None = None, timeout_seconds: float = 3
     return await side.client.chat(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
 
 
-async def streamed(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
+async def stream_answer(side: Side, model: str | None = None, timeout_seconds: float = 30) -> ChatAnswer:
     open_side = side.client.stream(model=model or side.model, messages=HELLO, timeout_seconds=timeout_seconds)
     async with open_side as stream:
         deltas = [delta async for delta in stream]
@@ -71,7 +71,7 @@ async def streamed(side: Side, model: str | None = None, timeout_seconds: float 
 
 
 Ask = Callable[..., Awaitable[ChatAnswer]]
-both_ways = pytest.mark.parametrize("ask", [whole, streamed])
+both_ways = pytest.mark.parametrize("ask", [whole, stream_answer])
 
 
 @both_ways

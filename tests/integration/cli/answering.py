@@ -156,14 +156,14 @@ def _answer_rotation(bus: Bus, age_days: int) -> None:
 def _answer_traces(bus: Bus, lags: int) -> None:
     asked_of: list[str] = []
 
-    async def decided(question: GetDecision) -> Decision:
+    async def get_decision(question: GetDecision) -> Decision:
         asked_of.append(question.request_id)
         if len(asked_of) <= lags:
             return Decision()
         return Decision(record=decision(request_id=question.request_id, decided_at=datetime.now(UTC)))
 
-    async def attempted(question: GetAttempts) -> Attempts:
+    async def list_attempts(question: GetAttempts) -> Attempts:
         return Attempts(rows=[ledger_row(request_id=question.request_id)] if len(asked_of) > lags else [])
 
-    bus.respond(DECISION_GET, decided)
-    bus.respond(ATTEMPT_LIST, attempted)
+    bus.respond(DECISION_GET, get_decision)
+    bus.respond(ATTEMPT_LIST, list_attempts)

@@ -66,6 +66,6 @@ async def keyferry_process(*arguments: str, environment: Mapping[str, str], cwd:
     return Ran(child.returncode, out.decode(), err.decode())
 
 
-def operator_of(bus: ProvisionedBus) -> dict[str, str]:
+def operator_environment(bus: ProvisionedBus) -> dict[str, str]:
     """Return the environment that names a bus and its operator."""
     return {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("operator"))}

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from keyferry.contracts.topology import Role
 from tests.integration.cli.answering import whole_system
-from tests.integration.cli.command import keyferry, operator_of
+from tests.integration.cli.command import keyferry, operator_environment
 from tests.support.ledger.request_records import TRACE_ID
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
 async def test_answer_is_followed_by_its_trace(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=3):
-        ran = await keyferry("chat", "hello there", "--explain", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("chat", "hello there", "--explain", environment=operator_environment(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[0] == "hello there"
@@ -23,8 +23,10 @@ async def test_answer_is_followed_by_its_trace(bus: ProvisionedBus, tmp_path: Pa
 
 async def test_unstreamed_and_json_output(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus):
-        whole = await keyferry("chat", "hello", "--no-stream", environment=operator_of(bus), cwd=tmp_path)
-        data = await keyferry("chat", "hello", "--json", "--explain", environment=operator_of(bus), cwd=tmp_path)
+        whole = await keyferry("chat", "hello", "--no-stream", environment=operator_environment(bus), cwd=tmp_path)
+        data = await keyferry(
+            "chat", "hello", "--json", "--explain", environment=operator_environment(bus), cwd=tmp_path
+        )
     assert (whole.status, whole.out) == (0, "hello\n")
     document = json.loads(data.out)
     assert (document["text"], document["finish_reason"], document["failure"]) == ("hello", "stop", None)
@@ -34,7 +36,7 @@ async def test_unstreamed_and_json_output(bus: ProvisionedBus, tmp_path: Path) -
 
 async def test_missing_router_is_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, without=Role.ROUTER):
-        ran = await keyferry("chat", "hello", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("chat", "hello", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "no router is running" in ran.err
     assert "keyferry doctor" in ran.err
@@ -42,7 +44,7 @@ async def test_missing_router_is_reported(bus: ProvisionedBus, tmp_path: Path) -
 
 async def test_incomplete_trace_is_reported_after_a_timeout(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=1_000_000):
-        ran = await keyferry("chat", "hello", "--explain", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("chat", "hello", "--explain", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     assert ran.out.splitlines()[0] == "hello"
     assert "had not reached the ledger" in ran.err

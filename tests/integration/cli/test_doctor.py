@@ -7,14 +7,14 @@ import nkeys
 
 from keyferry.contracts.topology import Role
 from tests.integration.cli.answering import whole_system
-from tests.integration.cli.command import keyferry, operator_of
+from tests.integration.cli.command import keyferry, operator_environment
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
 async def test_healthy_system_passes(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, ledger_lags=1):
-        ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
-        shown = await keyferry("status", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("doctor", environment=operator_environment(bus), cwd=tmp_path)
+        shown = await keyferry("status", environment=operator_environment(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, ""), ran.out
     assert ran.out.splitlines()[-1] == "all is well"
     assert "PROBLEM" not in ran.out
@@ -34,7 +34,7 @@ async def test_healthy_system_passes(bus: ProvisionedBus, tmp_path: Path) -> Non
 
 async def test_unready_and_missing_services_are_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, waiting=Role.INGRESS, without=Role.TENANT_DIRECTORY):
-        ran = await keyferry("doctor", "--json", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("doctor", "--json", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     ill = {row["subject"]: row for row in json.loads(ran.out) if not row["ok"]}
     assert set(ill) == {"ingress", "tenant-directory"}
@@ -44,14 +44,14 @@ async def test_unready_and_missing_services_are_reported(bus: ProvisionedBus, tm
 
 async def test_overdue_kek_is_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, kek_days=91):
-        ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("doctor", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "PROBLEM  KEK: k1 is 91 days old and overdue for rotation\n         -> as the test says" in ran.out
 
 
 async def test_missing_router_also_fails_the_chat(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, without=Role.ROUTER):
-        ran = await keyferry("doctor", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("doctor", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "PROBLEM  router: does not answer" in ran.out
     assert "PROBLEM  chat: demo got no answer from echo: no router is running" in ran.out

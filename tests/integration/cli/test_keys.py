@@ -25,7 +25,7 @@ from keyferry.contracts.tenancy import KeyPolicy, ListTenants, Tenant, Tenants, 
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANT_LIST, Role
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner
-from tests.integration.cli.command import Ran, keyferry, operator_of
+from tests.integration.cli.command import Ran, keyferry, operator_environment
 from tests.integration.key_vault.keys.test_lifecycle import wait_for_key
 from tests.integration.key_vault.vault_service import (
     KeyFiles,
@@ -49,7 +49,7 @@ class Scene:
     home: Path
 
     async def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ran:
-        known = operator_of(self.vault_service.bus) | {"KEYFERRY_HOME": str(self.home)}
+        known = operator_environment(self.vault_service.bus) | {"KEYFERRY_HOME": str(self.home)}
         return await keyferry(*arguments, environment=known | environment, cwd=self.home, stdin=stdin)
 
     async def add_key(self, name: str, tenant: str = "acme", *more: str) -> dict[str, object]:
@@ -321,7 +321,7 @@ async def test_the_audit(bus: ProvisionedBus, tmp_path: Path) -> None:
     async def verification(request: VerifyAudit) -> AuditVerification:
         return AuditVerification(tenants=1, entries=1, faults=["acme: entry 1 was edited"] if request.tenant else [])
 
-    environment = operator_of(bus)
+    environment = operator_environment(bus)
     async with owner(bus, Role.USAGE_LEDGER, AUDIT_LIST, entries):
         ran = await keyferry("audit", "list", "--tenant", "acme", environment=environment, cwd=tmp_path)
     assert "operator  key.add  key_1   done     label=main" in ran.out

@@ -23,7 +23,7 @@ from keyferry.contracts.topology import MODEL_LIST, TENANT_CREATE, TENANT_UPDATE
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus.requests import Refused
 from tests.integration.cli.answering import owner
-from tests.integration.cli.command import keyferry, keyferry_process, operator_of
+from tests.integration.cli.command import keyferry, keyferry_process, operator_environment
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
@@ -36,8 +36,8 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
 
     async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, create):
         arguments = ("tenants", "create", "acme", "--name", "Acme Ltd", "--tier", "starter")
-        ran = await keyferry(*arguments, environment=operator_of(bus), cwd=tmp_path)
-        as_data = await keyferry(*arguments, "--json", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry(*arguments, environment=operator_environment(bus), cwd=tmp_path)
+        as_data = await keyferry(*arguments, "--json", environment=operator_environment(bus), cwd=tmp_path)
     assert (ran.status, ran.out) == (0, "created acme: Acme Ltd, tier starter, active\n")
     assert received[0] == CreateTenant(tenant="acme", name="Acme Ltd", tier=Tier.STARTER)
     assert json.loads(as_data.out) == {
@@ -67,14 +67,14 @@ async def test_key_policy_is_set_and_other_settings_stay(bus: ProvisionedBus, tm
 
     async with owner(bus, Role.TENANT_DIRECTORY, TENANT_UPDATE, update):
         both = ("tenants", "set", "acme", "--keys", "own-then-platform", "--drop-unsupported")
-        ran = await keyferry(*both, environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry(*both, environment=operator_environment(bus), cwd=tmp_path)
         refusing = ("tenants", "set", "acme", "--no-drop-unsupported")
-        other = await keyferry(*refusing, environment=operator_of(bus), cwd=tmp_path)
+        other = await keyferry(*refusing, environment=operator_environment(bus), cwd=tmp_path)
         allowing = ("tenants", "set", "acme", "--allow-unapproved")
-        allowed = await keyferry(*allowing, environment=operator_of(bus), cwd=tmp_path)
+        allowed = await keyferry(*allowing, environment=operator_environment(bus), cwd=tmp_path)
         narrowing = ("tenants", "set", "acme", "--only-approved")
-        narrowed = await keyferry(*narrowing, environment=operator_of(bus), cwd=tmp_path)
-        nothing = await keyferry("tenants", "set", "acme", environment=operator_of(bus), cwd=tmp_path)
+        narrowed = await keyferry(*narrowing, environment=operator_environment(bus), cwd=tmp_path)
+        nothing = await keyferry("tenants", "set", "acme", environment=operator_environment(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
     assert "requests use its own keys, then the platform's" in ran.out
     assert "dropped and reported" in ran.out
@@ -117,8 +117,10 @@ async def test_model_filters_are_sent_and_models_are_shown(bus: ProvisionedBus, 
 
     async with owner(bus, Role.ROUTER, MODEL_LIST, models):
         filters = ("--eu", "--provider", "bedrock", "--class", "budget", "--capability", "vision", "--unapproved")
-        ran = await keyferry("models", *filters, "--sort", "context", environment=operator_of(bus), cwd=tmp_path)
-        plain = await keyferry("models", "--json", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry(
+            "models", *filters, "--sort", "context", environment=operator_environment(bus), cwd=tmp_path
+        )
+        plain = await keyferry("models", "--json", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.err == ""
     heads, first, second, _, legend = ran.out.splitlines()
     assert heads.split() == ["MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "IN", "OUT", "CACHED", "NOTES"]
@@ -151,12 +153,12 @@ async def test_refusal_is_one_line(bus: ProvisionedBus, tmp_path: Path) -> None:
         raise Refused(ErrorCode.CONFLICT, f"there is a tenant {command.tenant} already")
 
     async with owner(bus, Role.TENANT_DIRECTORY, TENANT_CREATE, create):
-        ran = await keyferry("tenants", "create", "acme", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("tenants", "create", "acme", environment=operator_environment(bus), cwd=tmp_path)
     assert (ran.status, ran.out, ran.err) == (1, "", "keyferry: there is a tenant acme already\n")
 
 
 async def test_unavailable_service_is_named(bus: ProvisionedBus, tmp_path: Path) -> None:
-    ran = await keyferry("tenants", "list", environment=operator_of(bus), cwd=tmp_path)
+    ran = await keyferry("tenants", "list", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     assert "nobody answers tenant.list: is tenant-directory running?" in ran.err
 
@@ -164,8 +166,10 @@ async def test_unavailable_service_is_named(bus: ProvisionedBus, tmp_path: Path)
 async def test_token_is_shown_once_and_only_its_digest_is_sent(bus: ProvisionedBus, tmp_path: Path) -> None:
     sent: list[CreateClientToken] = []
     async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, _registering(sent)):
-        ran = await keyferry("tokens", "create", "--label", "app", environment=operator_of(bus), cwd=tmp_path)
-        kept = await keyferry("tokens", "create", "--output", "token", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry("tokens", "create", "--label", "app", environment=operator_environment(bus), cwd=tmp_path)
+        kept = await keyferry(
+            "tokens", "create", "--output", "token", environment=operator_environment(bus), cwd=tmp_path
+        )
     token = ran.out.strip()
     assert client_token.is_well_formed(token)
     assert sent[0].digest == client_token.digest(token)
@@ -182,7 +186,9 @@ async def test_refused_token_leaves_no_file(bus: ProvisionedBus, tmp_path: Path)
         raise Refused(ErrorCode.NOT_FOUND, "there is no tenant demo")
 
     async with owner(bus, Role.TENANT_DIRECTORY, TOKEN_CREATE, refuse):
-        ran = await keyferry("tokens", "create", "--output", "token", environment=operator_of(bus), cwd=tmp_path)
+        ran = await keyferry(
+            "tokens", "create", "--output", "token", environment=operator_environment(bus), cwd=tmp_path
+        )
     assert (ran.status, ran.err) == (1, "keyferry: there is no tenant demo\n")
     assert not (tmp_path / "token").exists()
 

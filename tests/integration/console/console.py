@@ -28,11 +28,11 @@ class Console:
         self.client = client
 
     @property
-    def logged(self) -> str:
+    def log_text(self) -> str:
         """Return everything that the process has logged so far."""
         return self._log.read_text()
 
-    async def drained(self) -> int:
+    async def drain(self) -> int:
         """Stop it like a supervisor does, and return its exit status."""
         self.process.terminate()
         return await asyncio.wait_for(self.process.wait(), TIMEOUT_SECONDS)
@@ -81,7 +81,7 @@ async def until_ready(found: Console) -> None:
                     if (await found.client.get("/readyz")).status_code == 200:
                         return
                 await asyncio.sleep(0.02)
-    raise AssertionError(f"the console never became ready (exit status {found.process.returncode}): {found.logged}")
+    raise AssertionError(f"the console never became ready (exit status {found.process.returncode}): {found.log_text}")
 
 
 def log_lines(text: str) -> list[dict[str, object]]:

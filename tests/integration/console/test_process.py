@@ -60,7 +60,7 @@ async def test_deployed_permissions_allow_its_requests(bus: ProvisionedBus, face
         assert (await face.client.get("/api/v1/audit")).json() == {"data": [], "next": None}
         assert (await face.client.get("/api/v1/audit/verify")).json()["entries"] == 7
     assert (await face.client.get("/api/v1/providers")).status_code == 200
-    assert not [line for line in log_lines(face.logged) if line["level"] in ("warning", "error", "critical")]
+    assert not [line for line in log_lines(face.log_text) if line["level"] in ("warning", "error", "critical")]
 
 
 async def test_it_reports_itself(bus: ProvisionedBus, face: Console) -> None:
@@ -108,8 +108,8 @@ async def test_shutdown_finishes_open_requests(bus: ProvisionedBus, face: Consol
     async with owner(bus, Role.KEY_VAULT, KEY_LIST, keys):
         running = asyncio.create_task(face.client.get("/api/v1/provider-keys"))
         await asyncio.wait_for(received.wait(), TIMEOUT_SECONDS)
-        stopping = asyncio.create_task(face.drained())
-        await _until_logged(face, "draining")
+        stopping = asyncio.create_task(face.drain())
+        await _wait_for_log(face, "draining")
         answer.set()
         assert (await running).status_code == 200
         assert await stopping == 0
@@ -155,7 +155,7 @@ async def _until_status(face: Console, path: str, status: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _until_logged(face: Console, message: str) -> None:
+async def _wait_for_log(face: Console, message: str) -> None:
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not any(line["message"] == message for line in log_lines(face.logged)):  # noqa: ASYNC110
+        while not any(line["message"] == message for line in log_lines(face.log_text)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)

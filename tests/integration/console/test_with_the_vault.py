@@ -185,7 +185,7 @@ async def test_key_is_in_no_byte_of_the_bus_the_log_or_the_responses(
             CapturedOutput("http", str(at), answer.content + str(answer.headers).encode())
             for at, answer in enumerate(answers)
         ),
-        CapturedOutput("log", "console", face.logged.encode()),
+        CapturedOutput("log", "console", face.log_text.encode()),
     ]
     searcher = Searcher([canary])
     assert searcher.sightings(emissions) == []

@@ -23,7 +23,7 @@ def tool(index: int, arguments: str, **first: str) -> dict[str, object]:
     return {"index": index, **({"id": first["id"]} if first else {}), "function": {**name, "arguments": arguments}}
 
 
-def assembled(*chunks: bytes) -> tuple[list[Delta], JsonObject]:
+def assemble(*chunks: bytes) -> tuple[list[Delta], JsonObject]:
     assembly = StreamAssembly()
     deltas = [delta for piece in chunks for delta in assembly.add(piece)]
     return deltas, assembly.completion()
@@ -50,7 +50,7 @@ def test_whole_answer_is_parsed() -> None:
 
 
 def test_chunks_assemble_to_the_same_answer() -> None:
-    deltas, raw = assembled(
+    deltas, raw = assemble(
         chunk({"role": "assistant", "content": ""}),
         chunk({"reasoning_content": "hm"}),
         chunk({"content": "Hel"}),
@@ -72,7 +72,7 @@ def test_chunks_assemble_to_the_same_answer() -> None:
 
 
 def test_several_choices_stay_apart() -> None:
-    deltas, raw = assembled(chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({"content": "c"}))
+    deltas, raw = assemble(chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({"content": "c"}))
     assert [(delta.choice, delta.text) for delta in deltas] == [(0, "a"), (1, "b"), (0, "c")]
     choices = raw["choices"]
     assert isinstance(choices, list)

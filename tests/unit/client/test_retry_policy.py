@@ -11,7 +11,7 @@ C, W = FailureClass, Where
 PAID_PERHAPS = (W.NO_ANSWER, W.HTTP_200_BODY, W.MID_STREAM)
 
 
-def failed(kind: FailureClass, where: Where, retry_after_ms: int | None = None) -> Failure:
+def make_failure(kind: FailureClass, where: Where, retry_after_ms: int | None = None) -> Failure:
     return Failure(failure_class=kind, message="m", where=where, retry_after_ms=retry_after_ms)
 
 
@@ -19,12 +19,12 @@ def failed(kind: FailureClass, where: Where, retry_after_ms: int | None = None) 
 @pytest.mark.parametrize("where", PAID_PERHAPS)
 @pytest.mark.parametrize("accepted", [False, True])
 def test_no_retry_if_the_provider_may_have_charged(kind: FailureClass, where: Where, accepted: bool) -> None:
-    assert not is_safe_to_retry(failed(kind, where, 10), accepted=accepted)
+    assert not is_safe_to_retry(make_failure(kind, where, 10), accepted=accepted)
 
 
 @pytest.mark.parametrize("kind", FailureClass)
 def test_no_retry_if_the_gateway_failed_after_acceptance(kind: FailureClass) -> None:
-    assert not is_safe_to_retry(failed(kind, W.GATEWAY, 10), accepted=True)
+    assert not is_safe_to_retry(make_failure(kind, W.GATEWAY, 10), accepted=True)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_no_retry_if_the_gateway_failed_after_acceptance(kind: FailureClass) -> 
 def test_temporary_uncharged_failures_are_retried(
     kind: FailureClass, where: Where, retry_after_ms: int | None, again: bool
 ) -> None:
-    assert is_safe_to_retry(failed(kind, where, retry_after_ms), accepted=False) == again
+    assert is_safe_to_retry(make_failure(kind, where, retry_after_ms), accepted=False) == again
 
 
 def wait(failure: Failure, retries: int = 0, left_seconds: float = 60, chance: float = 0.5) -> float | None:
@@ -60,25 +60,25 @@ def wait(failure: Failure, retries: int = 0, left_seconds: float = 60, chance: f
 
 
 def test_retries_are_bounded() -> None:
-    failure = failed(C.UNAVAILABLE, W.GATEWAY)
+    failure = make_failure(C.UNAVAILABLE, W.GATEWAY)
     assert [wait(failure, retries) is None for retries in range(4)] == [False, False, True, True]
 
 
 def test_no_wait_beyond_the_deadline() -> None:
-    failure = failed(C.LIMIT, W.GATEWAY, 30_000)
+    failure = make_failure(C.LIMIT, W.GATEWAY, 30_000)
     assert wait(failure, left_seconds=29) is None
     assert wait(failure, left_seconds=60) is not None
 
 
 @given(st.integers(0, 100_000), st.floats(0, 1), st.integers(0, 1))
 def test_retry_after_is_respected(retry_after_ms: int, chance: float, retries: int) -> None:
-    waited = wait(failed(C.LIMIT, W.GATEWAY, retry_after_ms), retries, left_seconds=1000, chance=chance)
+    waited = wait(make_failure(C.LIMIT, W.GATEWAY, retry_after_ms), retries, left_seconds=1000, chance=chance)
     assert waited is not None
     assert retry_after_ms / 1000 <= waited <= retry_after_ms / 1000 * 1.25
 
 
 @given(st.floats(0, 1), st.integers(0, 1))
 def test_default_waits_are_short_and_jittered(chance: float, retries: int) -> None:
-    waited = wait(failed(C.UNAVAILABLE, W.GATEWAY), retries, chance=chance)
+    waited = wait(make_failure(C.UNAVAILABLE, W.GATEWAY), retries, chance=chance)
     assert waited is not None
     assert 0.05 <= waited <= 0.2

@@ -17,7 +17,7 @@ from tests.unit.console.surface import AUTHORIZED, TOKEN, Surface, error
 _METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
 
 
-def documented() -> Iterator[tuple[str, str]]:
+def documented_routes() -> Iterator[tuple[str, str]]:
     """Yield the method and path template of every operation."""
     paths = build_document()["paths"]
     assert isinstance(paths, dict)
@@ -25,10 +25,10 @@ def documented() -> Iterator[tuple[str, str]]:
         yield from ((name.upper(), path) for name in operations if name in _METHODS)
 
 
-ROUTES = sorted((method, path) for method, path in documented() if path not in OPEN_PATHS)
+ROUTES = sorted((method, path) for method, path in documented_routes() if path not in OPEN_PATHS)
 
 
-def filled(path: str) -> str:
+def fill_path(path: str) -> str:
     return path.replace("{tenant}", "acme").replace("{key_id}", "key_0001")
 
 
@@ -54,7 +54,7 @@ def test_every_served_route_is_documented() -> None:
             served.update((method, route.path) for method in route.methods or ())
 
     Surface(adapt=look).build_application()
-    assert served == set(documented())
+    assert served == set(documented_routes())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_served_route_is_documented() -> None:
 async def test_every_route_rejects_unknown_credentials(headers: dict[str, str]) -> None:
     surface = Surface()
     for method, path in ROUTES:
-        response = await surface.ask(method, filled(path), headers=headers)
+        response = await surface.ask(method, fill_path(path), headers=headers)
         assert error(response) == (401, "invalid_api_key", None), f"{method} {path}"
         assert response.json()["error"]["type"] == "authentication_error"
         assert response.headers["www-authenticate"] == "Bearer"
@@ -86,7 +86,7 @@ async def test_every_route_accepts_the_operator() -> None:
     """The same requests with the credential are neither 401 nor 403."""
     surface = Surface()
     for method, path in ROUTES:
-        assert (await surface.ask(method, filled(path))).status_code not in (401, 403), f"{method} {path}"
+        assert (await surface.ask(method, fill_path(path))).status_code not in (401, 403), f"{method} {path}"
 
 
 @pytest.mark.parametrize("credential", list(CredentialKind))

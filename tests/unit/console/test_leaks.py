@@ -34,7 +34,7 @@ def leaks(text: str) -> bool:
 
 
 @contextmanager
-def logged() -> Iterator[list[str]]:
+def capture_log() -> Iterator[list[str]]:
     """Collect every line that the process would log at DEBUG or above, as it would be written."""
     lines: list[str] = []
 
@@ -94,7 +94,7 @@ PLACES = {
 async def test_rejected_request_is_not_repeated(place: str) -> None:
     surface = Surface()
     body = PLACES[place]
-    with logged() as lines:
+    with capture_log() as lines:
         answers = [await surface.ask("POST", path, body) for path in (OWN, f"{OWN}/test", f"{OWN}/key_0001/rotate")]
         answers.append(await surface.ask("PATCH", f"{OWN}/key_0001", body))
     for answer in answers:
@@ -124,7 +124,7 @@ async def test_rejected_request_is_not_repeated(place: str) -> None:
 )
 async def test_unreadable_body_is_not_repeated(content: str | bytes, headers: dict[str, str]) -> None:
     surface = Surface()
-    with logged() as lines:
+    with capture_log() as lines:
         answer = await surface.ask("POST", OWN, headers={**headers, **AUTHORIZED}, content=content)
     assert error(answer)[0] in (400, 422)
     assert not leaks(answer.text + "".join(lines))
@@ -151,14 +151,14 @@ async def test_unreadable_body_is_not_repeated(content: str | bytes, headers: di
 async def test_path_is_not_repeated(method: str, path: str) -> None:
     surface = Surface()
     surface.store(stored())
-    with logged() as lines:
+    with capture_log() as lines:
         answer = await surface.ask(method, path)
     error(answer)
     assert not leaks(f"{answer.text}{answer.headers}{''.join(lines)}")
 
 
 async def test_credential_is_not_repeated() -> None:
-    with logged() as lines:
+    with capture_log() as lines:
         answer = await Surface().ask("GET", OWN, headers={"authorization": f"Bearer {KEY}"})
     assert error(answer)[0] == 401
     assert not leaks(f"{answer.text}{answer.headers}{''.join(lines)}")
@@ -169,7 +169,7 @@ async def test_accepted_key_appears_only_sealed(code: ErrorCode) -> None:
     """Also if the vault refuses, fails or is unreachable: its requests contain the key only sealed."""
     surface = Surface()
     surface.store(stored())
-    with logged() as lines:
+    with capture_log() as lines:
         for subject in (KEY_ADD, KEY_ROTATE, KEY_TRY, KEY_EDIT):
             surface.bus.answers(subject, Refusal(code=code, message="no"))
         refused = [
@@ -191,7 +191,7 @@ async def test_defect_leaks_neither_to_the_client_nor_to_the_log() -> None:
 
     surface = Surface()
     surface.bus.answers(KEY_TRY, broken)
-    with logged() as lines:
+    with capture_log() as lines:
         answer = await surface.ask("POST", f"{OWN}/test", {"provider": "openai", "key": KEY})
     assert error(answer) == (500, "internal_error", None)
     assert any("RuntimeError" in line for line in lines), "the defect is in the log"

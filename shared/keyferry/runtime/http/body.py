@@ -15,7 +15,7 @@ class ClientDisconnected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class BodyLimits:
+class RequestBodyLimits:
     """What a request body may cost. `owner` says in errors whose limit it is."""
 
     max_bytes: int
