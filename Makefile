@@ -6,6 +6,7 @@ BOOTSTRAP := .keyferry/bootstrap
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),$(BOOTSTRAP)/bin/uv)
 PYTHON := $(or $(UV_PROJECT_ENVIRONMENT),.venv)/bin/python
 RUN := $(UV) run --frozen
+# Processes that share the tests out among them; the first alone starts whole systems (tests/support/worker_distribution.py).
 TEST_WORKERS := 2
 
 export UV_PYTHON_DOWNLOADS := never
