@@ -1,7 +1,7 @@
 """The test servers in containers, as far as they can be checked without an engine.
 
-What is asked of the engine goes through the installed testcontainers and through docker's own conversion of it; only the engine
-itself is missing.
+The request goes through the installed testcontainers and through docker's own conversion; only the engine
+is missing.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from tests.support.servers import containers
 _API_VERSION = "1.44"
 
 
-class Asked(Exception):
+class ContainerRequested(Exception):
     """The engine was asked to create a container; `arguments` are what docker's client would send."""
 
     def __init__(self, arguments: dict[str, object]) -> None:
-        super().__init__("asked")
+        super().__init__("container requested")
         self.arguments = arguments
 
 
@@ -34,13 +34,13 @@ class _Client(DockerClient):
     """A client that stops before it would call the engine."""
 
     def __init__(self) -> None:
-        # With a version of the API given, nothing is asked of the address before a request.
+        # With a given API version nothing is sent to the address before a request.
         self.client = docker.DockerClient(base_url="http://127.0.0.1:1", version=_API_VERSION)
 
-    def create(self, image: str, command: object = None, **asked: object) -> NoReturn:  # type: ignore[override]
+    def create(self, image: str, command: object = None, **arguments: object) -> NoReturn:  # type: ignore[override]
         convert = docker_containers._create_container_args  # type: ignore[attr-defined]  # what `containers.create` calls
         assert convert.__name__ in ContainerCollection.create.__code__.co_names
-        raise Asked(convert({"image": image, "command": command, "version": _API_VERSION, **asked}))
+        raise ContainerRequested(convert({"image": image, "command": command, "version": _API_VERSION, **arguments}))
 
 
 @pytest.fixture(autouse=True)
@@ -50,38 +50,38 @@ def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "_require_engine", lambda: None)
 
 
-def asked_for(start: Callable[[], AbstractContextManager[object]]) -> dict[str, object]:
-    with pytest.raises(Asked) as asked, start():
+def requested_arguments(start: Callable[[], AbstractContextManager[object]]) -> dict[str, object]:
+    with pytest.raises(ContainerRequested) as requested, start():
         pass
-    return asked.value.arguments
+    return requested.value.arguments
 
 
-def bindings(asked: dict[str, object]) -> object:
-    host = asked["host_config"]
+def bindings(arguments: dict[str, object]) -> object:
+    host = arguments["host_config"]
     assert isinstance(host, dict)
     return host["PortBindings"]
 
 
 def test_postgres_is_requested_with_its_password_and_on_loopback_only() -> None:
-    asked = asked_for(containers.postgres_container)
-    assert asked["image"] == containers.POSTGRES_IMAGE
-    environment = asked["environment"]
+    arguments = requested_arguments(containers.postgres_container)
+    assert arguments["image"] == containers.POSTGRES_IMAGE
+    environment = arguments["environment"]
     assert isinstance(environment, dict)
     assert set(environment) == {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
-    found = bindings(asked)
+    found = bindings(arguments)
     assert isinstance(found, dict)
     [binding] = found["5432/tcp"]
     assert binding["HostIp"] == LOOPBACK
 
 
 def test_nats_is_requested_with_its_configuration_and_its_port() -> None:
-    asked = asked_for(lambda: containers.nats_container('listen: "127.0.0.1:-1"'))
-    assert asked["image"] == containers.NATS_IMAGE
-    assert asked["command"] == "-c /etc/keyferry/nats.conf -a 0.0.0.0 -p 4222"
-    found = bindings(asked)
+    arguments = requested_arguments(lambda: containers.nats_container('listen: "127.0.0.1:-1"'))
+    assert arguments["image"] == containers.NATS_IMAGE
+    assert arguments["command"] == "-c /etc/keyferry/nats.conf -a 0.0.0.0 -p 4222"
+    found = bindings(arguments)
     assert isinstance(found, dict)
     assert [binding["HostIp"] for binding in found["4222/tcp"]] == [LOOPBACK]
-    host = asked["host_config"]
+    host = arguments["host_config"]
     assert isinstance(host, dict)
     [mount] = host["Binds"]
     assert mount.endswith(":/etc/keyferry:ro")
