@@ -229,7 +229,7 @@ async def test_vault_rotation_verification_and_shredding(scene: Scene) -> None:
     rotated = await scene.run("vault", "rotate-kek")
     assert rotated.status == 0, rotated.err
     assert "all 1 data keys are encrypted under second" in rotated.out
-    assert "second       primary  1" in (await scene.run("vault", "status")).out
+    assert "second  primary  1" in (await scene.run("vault", "status")).out
     resealed = await scene.run("vault", "rotate-data-keys", "--tenant", "acme")
     assert "all of them can be decrypted" in resealed.out, resealed.err
     assert (await scene.run("vault", "verify")).status == 0

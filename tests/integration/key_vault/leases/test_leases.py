@@ -60,12 +60,12 @@ async def test_tenants_request_may_lease_a_platform_key(on_bus: VaultOnBus) -> N
         ({}, {"provider": "groq"}, ErrorCode.INVALID, "is for openai and not for groq"),
         ({}, {"key_id": "key_nothere"}, ErrorCode.NOT_FOUND, "has no key"),
         ({}, {"owner": "globex", "tenant": "globex"}, ErrorCode.NOT_FOUND, "globex has no key"),
-        ({}, {"tenant": "globex"}, ErrorCode.INVALID, "uses its own keys or the platform's"),
+        ({}, {"tenant": "globex"}, ErrorCode.INVALID, "may use its own keys or the platform's"),
         ({}, {"nonce": "AAAA"}, ErrorCode.INVALID, "16 bytes"),
         ({"status": KeyStatus.INVALID}, {}, ErrorCode.NOT_FOUND, "provider does not accept it"),
         ({"status": KeyStatus.DISABLED}, {}, ErrorCode.NOT_FOUND, "switched off"),
         ({"status": KeyStatus.EXPIRED}, {}, ErrorCode.NOT_FOUND, "expired"),
-        ({"status": KeyStatus.UNDECRYPTABLE}, {}, ErrorCode.NOT_FOUND, "cannot open its record"),
+        ({"status": KeyStatus.UNDECRYPTABLE}, {}, ErrorCode.NOT_FOUND, "cannot decrypt its record"),
         ({"over_limit": True}, {}, ErrorCode.NOT_FOUND, "monthly limit"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, {}, ErrorCode.NOT_FOUND, "expired"),
     ],
@@ -169,7 +169,7 @@ async def test_undecryptable_record_is_reported(on_bus: VaultOnBus) -> None:
         "UPDATE key_vault.key_records SET record = overlay(record placing %s from 60)", b"\x00\x01\x02"
     )
     async with on_bus.vault_process(), on_bus.worker() as worker:
-        with pytest.raises(Refused, match="cannot open the record"):
+        with pytest.raises(Refused, match="cannot decrypt the record"):
             await worker.lease(worker.asks(key))
 
 

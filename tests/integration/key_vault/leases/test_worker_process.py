@@ -204,7 +204,7 @@ async def test_attempt_without_a_key_returns_for_another_candidate(
     on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a vault the request is planned again for its other candidate, and nothing is sent."""
-    monkeypatch.setattr(leasing, "LAST_RESORT_SECONDS", 1.0)
+    monkeypatch.setattr(leasing, "LAST_CANDIDATE_SECONDS", 1.0)
     key = await add(on_bus, upstream)
     async with worker_process(on_bus, tmp_path):
         await caller.call(key, remaining_candidates=1)
