@@ -1,4 +1,4 @@
-"""A failed request as an HTTP problem, before a dialect gives it its shape."""
+"""A failed request as an HTTP problem, before a dialect gives it its shape. Pure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Imports a sealed provider key: its address, its secret, and what may be known of it."""
+"""Imports a sealed provider key: its address, its secret, and what may be known of it. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The life cycle of a provider key: its status after each event, and when the vault tests it next. Pure.
 
 Only an authentication error of its provider makes a key invalid. A timeout, a 5xx or a 429 says something about the provider and
-nothing about the key, so it leaves the status unchanged.
+nothing about the key, so it leaves the status unchanged. Pure.
 """
 
 from datetime import UTC, datetime, timedelta

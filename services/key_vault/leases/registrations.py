@@ -1,7 +1,7 @@
 """Which workers may receive keys: enrolled by an administrator, registered by a process for an hour at most.
 
 A registration is trusted for its signature only: not for the subject it came on, and not for the table it is stored in. So
-neither a hostile bus nor a changed row makes the vault seal a key to an attacker's public key.
+neither a hostile bus nor a changed row makes the vault seal a key to an attacker's public key. Pure.
 """
 
 import json
