@@ -63,6 +63,15 @@ def _keys() -> None:
         sa.CheckConstraint("fingerprint ~ '^[0-9a-f]{16}$'", name="provider_keys_fingerprint_hex"),
         sa.CheckConstraint("version >= 1", name="provider_keys_version_positive"),
     )
+    _key_indexes()
+    op.create_table(
+        "platform_fingerprints",
+        sa.Column("provider", sa.Text, primary_key=True),
+        sa.Column("fingerprint", sa.Text, primary_key=True),
+    )
+
+
+def _key_indexes() -> None:
     op.create_index("provider_keys_once", "provider_keys", ["tenant", "provider", "fingerprint"], unique=True)
     op.create_index("provider_keys_by_tenant", "provider_keys", ["tenant", "priority", "created_at"])
     op.create_index(
@@ -85,11 +94,6 @@ def _keys() -> None:
         "provider_keys",
         ["key_id"],
         postgresql_where=sa.text("rotation_due OR credit_low"),
-    )
-    op.create_table(
-        "platform_fingerprints",
-        sa.Column("provider", sa.Text, primary_key=True),
-        sa.Column("fingerprint", sa.Text, primary_key=True),
     )
 
 

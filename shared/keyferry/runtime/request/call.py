@@ -7,9 +7,11 @@ import asyncio
 import secrets
 import time
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from keyferry.contracts import frames
@@ -20,9 +22,6 @@ from keyferry.contracts.topology import CHAT_REQUEST, EMBEDDING_REQUEST, WORKER_
 from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.request.assembly import Assembly, CallFailed, Piece
 
-if TYPE_CHECKING:
-    from keyferry.runtime.request.inbox import CallInbox
-
 _RESEND_AFTER_MS = START_WITHIN_MS + 200
 _MAX_SENDS = 2
 
@@ -31,10 +30,38 @@ class CallAbandoned(Exception):
     """The answer is no longer wanted."""
 
 
+class ReplyInbox(Protocol):
+    """What a call needs of the inbox that it is answered in."""
+
+    client: Client
+
+    @property
+    def connection(self) -> int:
+        """Number of reconnects: what was under way over an earlier connection may be lost."""
+
+    def next_credit_bytes(self) -> int:
+        """Return what a new call grants at first."""
+
+    def subject(self, token: str) -> str:
+        """Return the subject for the frames of one call."""
+
+    def register(self, token: str, call: "Call") -> None:
+        """Deliver frames for `token` to `call` from now on."""
+
+    def unregister(self, token: str) -> None:
+        """Drop frames for `token` from now on."""
+
+    async def catch_up(self) -> bool:
+        """Wait until everything sent to this process so far has been delivered; return False if the bus does not answer."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end, independently of its caller."""
+
+
 class Call:
     """One request under way. End it with `cancel` when the answer is no longer wanted."""
 
-    def __init__(self, inbox: "CallInbox", head: ChatRequest | EmbeddingRequest, body: bytes) -> None:
+    def __init__(self, inbox: ReplyInbox, head: ChatRequest | EmbeddingRequest, body: bytes) -> None:
         self._inbox = inbox
         self.granted_bytes = inbox.next_credit_bytes()
         """Payload by which the worker may be ahead of the reader."""

@@ -361,7 +361,8 @@ async def test_lease_reconnects_to_a_restarted_server(vault: VaultDatabase) -> N
     for _ in range(3):
         assert await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce()) is not None
     vault.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND datname = current_database() AND backend_type = 'client backend'"
     )
     with pytest.raises(DatabaseUnavailable):
         await vault.stores.leases.lease("acme", key.key_id, act("key.lease", key), nonce())
