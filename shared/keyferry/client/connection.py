@@ -161,7 +161,7 @@ class _Connection:
         """
         probe = Probe(attempt_ids=[ids.new(ids.ATTEMPT)]).encode()
         try:
-            await client.request(WORKER_PROBE.format(instance=ids.new(ids.BOOT)), probe, timeout=_INBOX_SECONDS)
+            await client.request(WORKER_PROBE.format(instance=ids.new(ids.INSTANCE)), probe, timeout=_INBOX_SECONDS)
         except NoRespondersError:
             return
         except (NatsError, TimeoutError):

@@ -333,7 +333,7 @@ def _accept(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepted:
     echo = head.model == ECHO
     return Accepted(
         attempt_id=ids.new(ids.ATTEMPT),
-        instance_id=ids.new(ids.BOOT),
+        instance_id=ids.new(ids.INSTANCE),
         attempt_number=1,
         decision_id=decision_id,
         provider=ECHO if echo else CUSTOM,

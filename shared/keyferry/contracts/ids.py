@@ -21,7 +21,7 @@ CLIENT_TOKEN = "tok"  # noqa: S105 - the prefix of an id, not a token
 PROVIDER_KEY = "key"
 DATA_KEY = "dek"
 AUDIT_EVENT = "aud"
-BOOT = "boot"
+INSTANCE = "inst"
 SPOOL = "spl"
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"

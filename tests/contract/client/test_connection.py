@@ -22,7 +22,7 @@ from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bu
 
 CRM, OTHER = internal_client("acme", "crm"), internal_client("other", "crm")
 HELLO = [{"role": "user", "content": "hello"}]
-BOOT = "boot_test"
+INSTANCE = "inst_test"
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def _take_late(worker: NatsClient, message: Msg, given_up: "asyncio.Task[o
     await asyncio.wait([given_up])
     accepted = frames.Accepted(
         attempt_id="att_late",
-        instance_id=BOOT,
+        instance_id=INSTANCE,
         attempt_number=1,
         decision_id="dec_1",
         provider="echo",

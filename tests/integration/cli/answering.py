@@ -120,7 +120,7 @@ def _answer_chats(bus: Bus) -> None:
 def _answer(head: ChatRequest, body: bytes) -> list[bytes]:
     accepted = frames.Accepted(
         attempt_id="att_1",
-        instance_id="boot_1",
+        instance_id="inst_1",
         attempt_number=1,
         decision_id="dec_1",
         provider="echo",

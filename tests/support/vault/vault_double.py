@@ -20,7 +20,7 @@ from services.provider_worker.keys.lease_client import AskForKey, LeaseClient
 from services.provider_worker.keys.registrar import Registrar
 
 WORKER_ID = "provider-worker-1"
-INSTANCE_ID = "boot_1"
+INSTANCE_ID = "inst_1"
 
 
 def key_facts(

@@ -25,7 +25,7 @@ def _report(role: Role, slot: int = 1, waiting_for: tuple[str, ...] = ()) -> Ser
         service=role.value,
         slot=slot,
         pid=100 + slot,
-        instance_id=f"boot_{slot}",
+        instance_id=f"inst_{slot}",
         version="1",
         ready=not waiting_for,
         waiting_for=list(waiting_for),
@@ -89,7 +89,7 @@ def test_echo_must_contain_the_sent_text() -> None:
 def test_ledger_must_have_the_decision_and_the_attempt() -> None:
     accepted = Accepted(
         attempt_id="att_1",
-        instance_id="boot_1",
+        instance_id="inst_1",
         attempt_number=1,
         decision_id="dec_1",
         provider="echo",

@@ -35,7 +35,7 @@ def test_end(outcome: Outcome, count: int, failure: Failure | None, payload: byt
 def test_accepted() -> None:
     frame = frames.Accepted(
         attempt_id=ATTEMPT,
-        instance_id=ids.new(ids.BOOT),
+        instance_id=ids.new(ids.INSTANCE),
         attempt_number=1,
         decision_id=ids.new(ids.DECISION),
         provider="openai",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from keyferry.contracts import ids
 from keyferry.contracts.tenancy import CreateTenant, Tier
 
-PREFIXES = [ids.REQUEST, ids.ATTEMPT, ids.DECISION, ids.CLIENT_TOKEN, ids.BOOT, ids.SPOOL]
+PREFIXES = [ids.REQUEST, ids.ATTEMPT, ids.DECISION, ids.CLIENT_TOKEN, ids.INSTANCE, ids.SPOOL]
 STAMPS = st.integers(min_value=0, max_value=2**48 - 1)
 BAD_TENANTS = ["", "-a", "a-", "A", "a.b", "a b", "a*", ">", "ä", "a\n", "a_b", "a" * 64, "a/b", "$KV"]
 

@@ -54,7 +54,7 @@ class ScriptedCaller:
         self.requests.append((head, body))
         accepted = Accepted(
             attempt_id="att_1",
-            instance_id="boot_1",
+            instance_id="inst_1",
             attempt_number=1,
             decision_id="dec_1",
             provider="groq",

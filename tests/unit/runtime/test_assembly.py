@@ -11,7 +11,7 @@ from keyferry.runtime.request.assembly import Assembly, CallFailed, Piece
 def accepted(attempt: str = "att_1", number: int = 1) -> frames.Accepted:
     return frames.Accepted(
         attempt_id=attempt,
-        instance_id="boot_1",
+        instance_id="inst_1",
         attempt_number=number,
         decision_id="dec_1",
         provider="echo",

@@ -76,7 +76,7 @@ def client() -> ScriptedClient:
 @pytest.fixture
 async def caller(client: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(liveness, "_PROBE_EVERY_SECONDS", 0.02)
-    made = CallInbox(cast(Client, client), "_INBOX_test", "boot_caller")
+    made = CallInbox(cast(Client, client), "_INBOX_test", "inst_caller")
     await made.start()
     yield made
     await made.stop()
@@ -88,7 +88,7 @@ def head(deadline_ms: int = 20_000) -> ChatRequest:
     )
 
 
-def accepted(attempt: str = "att_1", number: int = 1, boot: str = "boot_w") -> bytes:
+def accepted(attempt: str = "att_1", number: int = 1, boot: str = "inst_w") -> bytes:
     return frames.Accepted(
         attempt_id=attempt,
         instance_id=boot,
@@ -281,7 +281,7 @@ async def test_cancelling_during_a_reroute_cancels_the_next_attempt_too(
     assert await call.next_piece(timeout_seconds=0.01) is None
     await call.cancel()
     client.sent.clear()
-    await client.deliver(accepted("att_2", number=2, boot="boot_x"))
+    await client.deliver(accepted("att_2", number=2, boot="inst_x"))
     await asyncio.wait_for(client.sent.wait(), 5)
     assert [control.attempt_id for control in client.controls(ControlKind.CANCEL)] == ["att_1", "att_2"]
     ended = frames.End(attempt_id="att_2", outcome=Outcome.CANCELLED, count=0)

@@ -31,7 +31,7 @@ FACTS = KeyFacts(
 class Process:
     """One worker process with its keys."""
 
-    def __init__(self, worker_id: str = "provider-worker-1", instance_id: str = "boot_1") -> None:
+    def __init__(self, worker_id: str = "provider-worker-1", instance_id: str = "inst_1") -> None:
         self.identity = Ed25519PrivateKey.generate()
         self.private_key = X25519PrivateKey.generate()
         self.recipient = Recipient(worker_id, instance_id, (self.private_key,), VAULT.public_key())

@@ -27,7 +27,7 @@ from tests.unit.sealing.deliveries import FACTS, KEY, NOW, ORIGIN, VAULT, Proces
 ATTEMPTS = 10_000
 CHANGES: dict[str, Callable[[SealedKey], object]] = {
     "worker_id": lambda sealed: "provider-worker-2",
-    "instance_id": lambda sealed: "boot_2",
+    "instance_id": lambda sealed: "inst_2",
     "suite": lambda sealed: "another",
     "tenant": lambda sealed: "other",
     "owner": lambda sealed: "platform",
@@ -75,7 +75,7 @@ def test_change_of_any_field_is_detected(name: str) -> None:
 
 
 def test_ten_thousand_foreign_or_changed_deliveries_are_rejected() -> None:
-    opened, sealed, others = 0, [], [Process("provider-worker-2"), Process(instance_id="boot_2"), Process()]
+    opened, sealed, others = 0, [], [Process("provider-worker-2"), Process(instance_id="inst_2"), Process()]
     process = Process()
     for _ in range(20):
         sealed.append(delivered(process, process.asks()))
@@ -161,9 +161,9 @@ def test_former_private_key_still_opens_while_kept() -> None:
     process = Process()
     sealed = delivered(process, process.asks())
     fresh = X25519PrivateKey.generate()
-    kept = Recipient("provider-worker-1", "boot_1", (fresh, process.private_key), VAULT.public_key())
+    kept = Recipient("provider-worker-1", "inst_1", (fresh, process.private_key), VAULT.public_key())
     assert open_sealed(sealed, kept, Purpose.LEASE).for_origin(ORIGIN) == KEY
-    gone = Recipient("provider-worker-1", "boot_1", (fresh,), VAULT.public_key())
+    gone = Recipient("provider-worker-1", "inst_1", (fresh,), VAULT.public_key())
     with pytest.raises(InvalidDelivery, match="no longer has"):
         open_sealed(sealed, gone, Purpose.LEASE)
 

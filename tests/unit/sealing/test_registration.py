@@ -19,7 +19,7 @@ def registration(
     return sign(
         identity,
         worker_id="provider-worker-1",
-        instance_id="boot_1",
+        instance_id="inst_1",
         public_key=PUBLIC_KEY,
         not_after_unix_ms=not_after_unix_ms,
     )
@@ -39,11 +39,11 @@ def test_registration_signed_by_the_enrolled_identity_is_valid() -> None:
     "change",
     [
         {"worker_id": "provider-worker-2"},
-        {"instance_id": "boot_2"},
+        {"instance_id": "inst_2"},
         {"public_key": to_base64(X25519PrivateKey.generate().public_key().public_bytes_raw())},
         {"not_after_unix_ms": NOW + 1000},
         {"suite": "another"},
-        {"worker_id": "provider-worker-1boot_1", "instance_id": ""},
+        {"worker_id": "provider-worker-1inst_1", "instance_id": ""},
     ],
 )
 def test_any_change_breaks_the_signature(change: dict[str, object]) -> None:

@@ -51,7 +51,7 @@ class Bus:
     def __init__(self, role: Role, settings: ServiceSettings) -> None:
         self.role = role
         self.user = worker_id(settings.slot) if role is Role.PROVIDER_WORKER else role.value
-        self.instance_id = ids.new(ids.BOOT)
+        self.instance_id = ids.new(ids.INSTANCE)
         self.inbox_prefix = inbox_prefix(self.user)
         self._settings = settings
         self._permission_errors: list[str] = []

@@ -383,21 +383,21 @@ def registration(worker_id: str, instance_id: str, not_after: datetime) -> Worke
 async def test_workers_are_listed_until_their_registration_expires(vault: VaultDatabase) -> None:
     moment = NOW
     workers = WorkerStore(Database(vault.engine, lambda: moment))
-    first = registration("provider-worker-1", "boot_1", NOW + timedelta(minutes=10))
-    second = registration("provider-worker-2", "boot_2", NOW + timedelta(minutes=30))
+    first = registration("provider-worker-1", "inst_1", NOW + timedelta(minutes=10))
+    second = registration("provider-worker-2", "inst_2", NOW + timedelta(minutes=30))
     await workers.register(first)
     moment += timedelta(seconds=1)
     await workers.register(second)
     assert await workers.list_live(NOW) == [second, first]
     assert await workers.list_live(NOW + timedelta(minutes=10)) == [second]
-    assert await workers.get("provider-worker-1", "boot_1") == first
-    assert await workers.get("provider-worker-1", "boot_2") is None
-    renewed = registration("provider-worker-1", "boot_1", NOW + timedelta(minutes=60))
+    assert await workers.get("provider-worker-1", "inst_1") == first
+    assert await workers.get("provider-worker-1", "inst_2") is None
+    renewed = registration("provider-worker-1", "inst_1", NOW + timedelta(minutes=60))
     await workers.register(renewed)
-    assert await workers.get("provider-worker-1", "boot_1") == renewed
+    assert await workers.get("provider-worker-1", "inst_1") == renewed
     moment = NOW + timedelta(minutes=31)
     await workers.register(renewed)
-    assert await workers.get("provider-worker-2", "boot_2") is None, "expired registrations are deleted"
+    assert await workers.get("provider-worker-2", "inst_2") is None, "expired registrations are deleted"
 
 
 def spending(key: ProviderKey, month: str, usd: str, *, last_used_at: datetime = NOW) -> KeySpend:

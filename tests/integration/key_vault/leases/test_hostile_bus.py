@@ -72,7 +72,7 @@ def attackers_registration() -> WorkerRegistration:
     return registration.sign(
         Ed25519PrivateKey.generate(),
         worker_id=WORKER_ID,
-        instance_id="boot_of_the_attacker",
+        instance_id="inst_of_the_attacker",
         public_key=X25519PrivateKey.generate().public_key().public_bytes_raw(),
         not_after_unix_ms=now_unix_ms() + 600_000,
     )

@@ -63,7 +63,7 @@ def build_command(
     """Build the vault's command; its receiver has already opened the key."""
     sealed = SealedKey(
         worker_id="provider-worker-1",
-        instance_id="boot_1",
+        instance_id="inst_1",
         suite="x",
         tenant="acme",
         owner="acme",
