@@ -20,7 +20,7 @@ from services.usage_ledger.dead_letter import RejectedRecord
 R = TypeVar("R", AttemptRecord, DecisionRecord)
 
 RawMessage = tuple[str, bytes]
-"""AnySubject and data of a message."""
+"""Subject and data of a message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The life cycle of a provider key: its status after each event, and when the vault tests it next. Pure.
+"""The life cycle of a provider key: its status after each event, and when the vault tests it next.
 
 Only an authentication error of its provider makes a key invalid. A timeout, a 5xx or a 429 says something about the provider and
 nothing about the key, so it leaves the status unchanged. Pure.

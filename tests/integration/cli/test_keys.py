@@ -173,10 +173,8 @@ async def test_key_lifecycle_from_the_command_line(scene: Scene) -> None:
     for verb, status in (("disable", "disabled"), ("enable", "valid"), ("test", "valid")):
         ran = await scene.run("keys", verb, key_id, "--tenant", "acme")
         assert f": {status}" in ran.out, ran.err
-    apply_edit = await scene.run(
-        "keys", "edit", key_id, "--tenant", "acme", "--monthly-limit", "25", "--label", "spare"
-    )
-    assert "spare" in apply_edit.out
+    edited = await scene.run("keys", "edit", key_id, "--tenant", "acme", "--monthly-limit", "25", "--label", "spare")
+    assert "spare" in edited.out
     assert "nothing to change" in (await scene.run("keys", "edit", key_id)).err
     assert "of $25" in (await scene.run("keys", "list", "--tenant", "acme")).out
     gone = await scene.run("keys", "test", key_id, "--tenant", "globex")
@@ -230,8 +228,8 @@ async def test_vault_rotation_verification_and_shredding(scene: Scene) -> None:
     assert rotated.status == 0, rotated.err
     assert "all 1 data keys are encrypted under second" in rotated.out
     assert "second  primary  1" in (await scene.run("vault", "status")).out
-    resealed = await scene.run("vault", "rotate-data-keys", "--tenant", "acme")
-    assert "all of them can be decrypted" in resealed.out, resealed.err
+    rotated = await scene.run("vault", "rotate-data-keys", "--tenant", "acme")
+    assert "all of them can be decrypted" in rotated.out, rotated.err
     assert (await scene.run("vault", "verify")).status == 0
     wrong = await scene.run("vault", "shred", "--tenant", "acme", "--confirm", "acm")
     assert "so nothing was destroyed" in wrong.err

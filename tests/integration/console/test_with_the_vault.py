@@ -73,8 +73,8 @@ async def test_key_lifecycle_over_http(around: VaultService, worker: Worker, fac
     assert added.json()["key_id"] in error_message(again)
     assert (await face.client.post(OWN, json=body)).status_code == 201, "the platform is another tenant"
 
-    apply_edit = await face.client.patch(one, json={"label": "main", "monthly_limit_usd": None})
-    assert (apply_edit.json()["label"], apply_edit.json()["monthly_limit_usd"]) == ("main", None)
+    edited = await face.client.patch(one, json={"label": "main", "monthly_limit_usd": None})
+    assert (edited.json()["label"], edited.json()["monthly_limit_usd"]) == ("main", None)
     rotated = await face.client.post(f"{one}/rotate", json={"key": other.reveal()})
     assert (rotated.status_code, rotated.json()["version"]) == (200, 2), rotated.text
     assert worker.tested[-1][0] == other

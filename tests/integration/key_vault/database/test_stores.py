@@ -232,8 +232,8 @@ async def test_concurrent_updates_conflict(vault: VaultDatabase) -> None:
 async def test_update_does_not_conflict_with_reported_spending(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     await vault.stores.keys.record_spend(spending(key, "2026-03", "1.5"))
-    apply_edit = key.model_copy(update={"label": "renamed"})
-    after = await vault.stores.keys.update(key, apply_edit, act("key.edit", key), KeyChange.EDITED, "Edited.")
+    edited = key.model_copy(update={"label": "renamed"})
+    after = await vault.stores.keys.update(key, edited, act("key.edit", key), KeyChange.EDITED, "Edited.")
     assert (after.label, after.spent_usd, after.last_used_at) == ("renamed", Decimal("1.5"), NOW)
     assert await vault.stores.keys.get("acme", key.key_id) == after
 

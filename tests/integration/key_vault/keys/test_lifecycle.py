@@ -121,11 +121,11 @@ async def test_former_version_is_destroyed_after_the_revert_period(stopped_servi
 async def test_edits_need_no_secret(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key())
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    apply_edit = await edit(
+    edited = await edit(
         operator, key, label="spare", priority=5, allowed_models=["gpt-4o"], expires_at=tomorrow, monthly_limit_usd="9"
     )
-    assert (apply_edit.label, apply_edit.priority, apply_edit.allowed_models) == ("spare", 5, ["gpt-4o"])
-    assert apply_edit.next_test_at == apply_edit.expires_at
+    assert (edited.label, edited.priority, edited.allowed_models) == ("spare", 5, ["gpt-4o"])
+    assert edited.next_test_at == edited.expires_at
     cleared = await edit(operator, key, clear=["allowed_models", "expires_at", "monthly_limit_usd"])
     assert (cleared.allowed_models, cleared.expires_at, cleared.monthly_limit_usd) == (None, None, None)
     assert len(worker.tested) == 1

@@ -36,10 +36,10 @@ class Barred(FileKeyring):
 class Refusing(FileKeyring):
     """A keyring that turns out not to be writable."""
 
-    failed_attempts = 0
+    renewals = 0
 
     async def renew(self, now: datetime) -> None:
-        self.failed_attempts += 1
+        self.renewals += 1
         raise CannotRenew("the disk is full")
 
 
@@ -102,7 +102,7 @@ async def test_rotation_is_audited_before_the_keyring_changes(vault: VaultDataba
     await scheduler(vault).sweep(START)
     keyring = Refusing(vault.keyring_file)
     await scheduler(vault, keyring).sweep(DUE)
-    assert keyring.failed_attempts == 1
+    assert keyring.renewals == 1
     assert [act[::3] for act in acts(vault)] == [("kek.rotate", "renewing"), ("kek.rotation_overdue", "")]
 
 
