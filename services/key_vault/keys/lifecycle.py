@@ -12,7 +12,7 @@ from keyferry.contracts.key import KeyStatus, KeyTest, KeyTestResult, ProviderKe
 
 RETEST_EVERY = timedelta(days=7)
 FORCED_AFTER = timedelta(days=90)
-"""Disabled keys are not tested for this long; then they are tested once, so that an invalid one is noticed."""
+"""Disabled keys are tested only this often, so that an invalid one is noticed all the same."""
 RETRY_AFTER = timedelta(hours=1)
 """After an inconclusive test."""
 MIN_TEST_INTERVAL = timedelta(minutes=5)
@@ -129,7 +129,7 @@ def apply_test(key: ProviderKey, check: KeyTest, jitter: float) -> ProviderKey:
 def schedule_after_auth_failure(key: ProviderKey, failed_at: datetime, now: datetime) -> ProviderKey | None:
     """Return the key scheduled for a test after an auth failure in a call; null if nothing changes.
 
-    A failure from before the last test needs no other: batches of attempts can arrive late and twice.
+    A failure from before the last test needs no other test: batches of attempts can arrive late and twice.
     """
     last = key.last_test.tested_at if key.last_test else None
     if key.status in _RANK or key.status is KeyStatus.INVALID or (last is not None and failed_at <= last):

@@ -23,25 +23,25 @@ class ReminderStore:
         self._database = database
 
     async def list_newly_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
-        """Return unmarked keys whose secret was set at `before` or earlier; none for null."""
+        """Return keys without this reminder whose secret was set at `before` or earlier; none for null."""
         if before is None:
             return []
         # Ordered like the index, or the planner scans all keys in the order of their ids.
         return await self._select(~_keys.rotation_due & (_secret_since <= before), limit, _secret_since)
 
     async def list_no_longer_due(self, before: datetime | None, limit: int) -> list[ProviderKey]:
-        """Return marked keys whose secret was set after `before`; all marked ones for null."""
+        """Return keys with this reminder whose secret was set after `before`; all of them for null."""
         younger = true() if before is None else _secret_since > before
         return await self._select(_keys.rotation_due & younger, limit)
 
     async def list_newly_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
-        """Return unmarked keys with less credit than `threshold` (US dollars); none for null."""
+        """Return keys without this reminder and with less credit than `threshold` (US dollars); none for null."""
         if threshold is None:
             return []
         return await self._select(~_keys.credit_low & (_credit_left < threshold), limit, _credit_left)
 
     async def list_no_longer_low(self, threshold: Decimal | None, limit: int) -> list[ProviderKey]:
-        """Return marked keys with at least `threshold` of credit; all marked ones for null."""
+        """Return keys with this reminder and at least `threshold` of credit; all of them for null."""
         enough = true() if threshold is None else _credit_left >= threshold
         return await self._select(_keys.credit_low & enough, limit)
 

@@ -51,7 +51,7 @@ async def _serve(directory: Path, setup: dict[str, Any]) -> None:
     keys = [await store_key(KeyStore(database), encryption, number, "bench") for number in range(setup["keys"])]
     bus = Bus(Role.KEY_VAULT, settings)
     await bus.connect()
-    delivery = LeaseService(
+    leases = LeaseService(
         database,
         encryption,
         signing_key(Secret((directory / "signing-key").read_text())),
@@ -59,8 +59,8 @@ async def _serve(directory: Path, setup: dict[str, Any]) -> None:
         lambda: datetime.now(UTC),
         _refuse_tests,
     )
-    bus.respond(WORKER_REGISTER, delivery.register)
-    bus.subscribe(KEY_LEASE, delivery.on_lease)
+    bus.respond(WORKER_REGISTER, leases.register)
+    bus.subscribe(KEY_LEASE, leases.on_lease)
     await bus.broker.start()
     await bus.start()
     events = EventRelay(engine, event_outbox, audit_sequence, lambda: bus.jetstream)

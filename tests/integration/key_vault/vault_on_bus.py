@@ -83,12 +83,12 @@ class VaultOnBus:
     async def vault_process(self) -> AsyncIterator["VaultProcess"]:
         """Run a replica of the vault that answers workers."""
         async with self.connected(Role.KEY_VAULT) as bus:
-            delivery = self.lease_service(bus)
-            bus.respond(WORKER_REGISTER, delivery.register)
-            bus.subscribe(KEY_LEASE, delivery.on_lease)
+            leases = self.lease_service(bus)
+            bus.respond(WORKER_REGISTER, leases.register)
+            bus.subscribe(KEY_LEASE, leases.on_lease)
             await bus.broker.start()
             await bus.start()
-            yield VaultProcess(bus, delivery)
+            yield VaultProcess(bus, leases)
             await bus.leave()
             await bus.finish(5)
 
@@ -127,7 +127,7 @@ class VaultProcess:
     """A vault replica that answers workers only."""
 
     bus: Bus
-    delivery: LeaseService
+    leases: LeaseService
 
 
 class WorkerEnd:

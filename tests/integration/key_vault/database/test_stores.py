@@ -89,8 +89,8 @@ async def rotate(vault: VaultDatabase, key: ProviderKey, *, revert_until: dateti
             "fingerprint": vault.encryption.fingerprint(key.tenant, secret),
         }
     )
-    sealed = await vault.encryption.encrypt(key, secret)
-    return await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
+    record = await vault.encryption.encrypt(key, secret)
+    return await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", record)
 
 
 async def test_migration_creates_the_declared_tables(vault: VaultDatabase) -> None:
@@ -130,10 +130,10 @@ async def test_key_is_read_as_it_was_stored(vault: VaultDatabase) -> None:
         next_test_at=NOW + timedelta(days=7),
         over_limit=True,
     )
-    sealed = await vault.encryption.encrypt(key, Secret("sk-1"))
-    await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+    record = await vault.encryption.encrypt(key, Secret("sk-1"))
+    await vault.stores.keys.insert(key, record, act("key.add", key), "Added.")
     assert await vault.stores.keys.get("acme", key.key_id) == key
-    assert await vault.stores.records.get("acme", key.key_id, 1) == sealed
+    assert await vault.stores.records.get("acme", key.key_id, 1) == record
     assert await vault.stores.keys.find_by_fingerprint("acme", key.provider, key.fingerprint) == key
 
 
@@ -158,8 +158,8 @@ async def test_keys_are_listed_in_the_order_of_their_use(vault: VaultDatabase) -
 
     keys = [at(20, 0), at(10, 5), at(10, 1), at(30, 0)]
     for key in keys:
-        sealed = await vault.encryption.encrypt(key, Secret("sk"))
-        await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+        record = await vault.encryption.encrypt(key, Secret("sk"))
+        await vault.stores.keys.insert(key, record, act("key.add", key), "Added.")
     assert await vault.stores.keys.list_for_tenant("acme") == [keys[2], keys[1], keys[0], keys[3]]
     assert {key.key_id for key in await vault.stores.keys.list_all()} == {key.key_id for key in keys}
 
@@ -180,9 +180,9 @@ async def test_failed_change_writes_no_event(vault: VaultDatabase) -> None:
     key, secret = await vault.add("acme")
     before = len(said(vault))
     twin = provider_key("acme", fingerprint=key.fingerprint)
-    sealed = await vault.encryption.encrypt(twin, secret)
+    record = await vault.encryption.encrypt(twin, secret)
     with pytest.raises(DuplicateKey, match=key.key_id) as caught:
-        await vault.stores.keys.insert(twin, sealed, act("key.add", twin), "Added.")
+        await vault.stores.keys.insert(twin, record, act("key.add", twin), "Added.")
     assert caught.value.key_id == key.key_id
     assert len(said(vault)) == before
 
@@ -204,9 +204,9 @@ async def test_concurrent_insert_of_one_key_reports_the_duplicate(vault: VaultDa
 
     async def add() -> bool:
         key = provider_key("acme", fingerprint=fingerprint)
-        sealed = await vault.encryption.encrypt(key, secret)
+        record = await vault.encryption.encrypt(key, secret)
         try:
-            await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+            await vault.stores.keys.insert(key, record, act("key.add", key), "Added.")
         except DuplicateKey:
             return False
         return True
@@ -276,9 +276,9 @@ async def test_rotation_to_another_stored_key_is_a_duplicate(vault: VaultDatabas
     key, _ = await vault.add("acme")
     other, secret = await vault.add("acme")
     after = key.model_copy(update={"version": 2, "fingerprint": other.fingerprint})
-    sealed = await vault.encryption.encrypt(after, secret)
+    record = await vault.encryption.encrypt(after, secret)
     with pytest.raises(DuplicateKey, match=other.key_id):
-        await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", sealed)
+        await vault.stores.keys.update(key, after, act("key.rotate", key), KeyChange.ROTATED, "Rotated.", record)
     assert await records_of(vault, key) == [1]
 
 
@@ -474,10 +474,10 @@ async def test_advisory_lock_excludes_other_processes(vault: VaultDatabase) -> N
 
 async def test_key_encrypted_before_shredding_is_not_stored(vault: VaultDatabase) -> None:
     key = provider_key("acme")
-    sealed = await vault.encryption.encrypt(key, Secret("sk"))
+    record = await vault.encryption.encrypt(key, Secret("sk"))
     await shred_tenant(vault.stores.database, "acme", act("vault.shred", key))
     with pytest.raises(Conflict, match="do it again"):
-        await vault.stores.keys.insert(key, sealed, act("key.add", key), "Added.")
+        await vault.stores.keys.insert(key, record, act("key.add", key), "Added.")
     assert await vault.stores.keys.list_for_tenant("acme") == []
 
 

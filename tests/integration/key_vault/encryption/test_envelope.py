@@ -57,16 +57,16 @@ async def test_data_key_is_decrypted_again_only_after_its_ttl(vault: VaultDataba
     keks = Counted(vault.keyring_file)
     data_keys = DataKeys(vault.stores.data_keys, keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
     encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
-    sealed = await vault.stores.records.get("acme", key.key_id, 1)
-    assert sealed is not None
+    record = await vault.stores.records.get("acme", key.key_id, 1)
+    assert record is not None
     for moment, decryptions in ((0.0, 1), (59.0, 1), (60.0, 2), (61.0, 2), (1000.0, 3)):  # noqa: B007  # the clock's
-        assert await encryption.decrypt(key, sealed) == secret
+        assert await encryption.decrypt(key, record) == secret
         assert keks.decryptions == decryptions
     data_keys.evict("other")
-    assert await encryption.decrypt(key, sealed) == secret
+    assert await encryption.decrypt(key, record) == secret
     assert keks.decryptions == 3
     data_keys.evict("acme")
-    assert await encryption.decrypt(key, sealed) == secret
+    assert await encryption.decrypt(key, record) == secret
     assert keks.decryptions == 4
 
 
@@ -75,14 +75,14 @@ async def test_another_process_evicts_a_shredded_data_key_after_its_ttl(vault: V
     moment = 0.0
     data_keys = DataKeys(vault.stores.data_keys, vault.keks, DEPLOYMENT, ttl_seconds=60, clock=lambda: moment)
     encryption = EnvelopeEncryption(data_keys, DEPLOYMENT, FINGERPRINT_KEY)
-    sealed = await vault.stores.records.get("acme", key.key_id, 1)
-    assert sealed is not None
-    await encryption.decrypt(key, sealed)
+    record = await vault.stores.records.get("acme", key.key_id, 1)
+    assert record is not None
+    await encryption.decrypt(key, record)
     vault.execute("DELETE FROM key_vault.provider_keys")
     vault.execute("DELETE FROM key_vault.data_keys")
     moment = 60.0
     with pytest.raises(Undecryptable, match="does not exist: it was shredded"):
-        await encryption.decrypt(key, sealed)
+        await encryption.decrypt(key, record)
 
 
 async def test_missing_kek_is_named_when_a_key_is_decrypted(vault: VaultDatabase) -> None:

@@ -36,9 +36,9 @@ async def recovered(vault: VaultDatabase) -> dict[str, Secret]:
     """Return what the vault's own code can decrypt from its tables, by key id, trying each record with every key row."""
     opened: dict[str, Secret] = {}
     for key in await vault.stores.keys.list_all():
-        sealed = await vault.stores.records.get(key.tenant, key.key_id, key.version)
+        record = await vault.stores.records.get(key.tenant, key.key_id, key.version)
         try:
-            opened[key.key_id] = await vault.encryption.decrypt(key, sealed) if sealed else Secret("")
+            opened[key.key_id] = await vault.encryption.decrypt(key, record) if record else Secret("")
         except Undecryptable:
             continue
     return opened

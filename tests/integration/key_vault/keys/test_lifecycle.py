@@ -77,7 +77,7 @@ async def test_rotation_keeps_the_former_version_and_can_be_reverted_once(
     with pytest.raises(Refused, match="no former version to go back to"):
         await operator.ask(KEY_REVERT, RevertKey(tenant="acme", key_id=key.key_id))
     async with service.stores() as stores:
-        assert [sealed[0].version for sealed in await stores.records.list_after(("", 0), 10)] == [3]
+        assert [record[0].version for record in await stores.records.list_after(("", 0), 10)] == [3]
 
 
 async def test_rejected_new_key_changes_nothing(service: VaultService, worker: Worker, operator: Operator) -> None:
@@ -115,7 +115,7 @@ async def test_former_version_is_destroyed_after_the_revert_period(stopped_servi
         key = await operator.add(openai_key("old"))
         await rotate(operator, key, "new")
         await wait_for_key(operator, key, "the overlap ends", lambda found: found.revert_until is None)
-        assert [sealed[0].version for sealed in await stores.records.list_after(("", 0), 10)] == [2]
+        assert [record[0].version for record in await stores.records.list_after(("", 0), 10)] == [2]
 
 
 async def test_edits_need_no_secret(worker: Worker, operator: Operator) -> None:
@@ -229,7 +229,7 @@ async def test_removal_returns_how_many_keys_are_left(
     with pytest.raises(Refused, match="acme has no key"):
         await operator.ask(KEY_REMOVE, RemoveKey(tenant="acme", key_id=first.key_id))
     async with service.stores() as stores:
-        assert [sealed[0].key_id for sealed in await stores.records.list_after(("", 0), 10)] == [second.key_id]
+        assert [record[0].key_id for record in await stores.records.list_after(("", 0), 10)] == [second.key_id]
 
 
 async def test_every_change_and_every_refusal_is_audited(

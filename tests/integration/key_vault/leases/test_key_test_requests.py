@@ -41,7 +41,7 @@ async def answer_key_tests(worker: WorkerEnd, *, refuses: bool = False) -> list[
 async def test_live_worker_tests_a_key_that_is_not_stored(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault, on_bus.worker() as worker:
         given = await answer_key_tests(worker)
-        answer = await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
+        answer = await vault.leases.test_key(FACTS, KEY, FACTS.base_url, {"region": "eu-central-1"}, "gpt-4o-mini")
     assert answer.result is KeyTestResult.VALID
     ((check, key),) = given
     assert key == KEY
@@ -54,18 +54,18 @@ async def test_next_worker_is_asked_when_one_is_gone_or_refuses(on_bus: VaultOnB
         given = await answer_key_tests(one)
         async with on_bus.worker(2):
             pass  # it registered last, and is gone
-        await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
+        await vault.leases.test_key(FACTS, KEY, FACTS.base_url, {}, None)
         async with on_bus.worker(2) as two:
             await answer_key_tests(two, refuses=True)
-            await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.leases.test_key(FACTS, KEY, FACTS.base_url, {}, None)
     assert len(given) == 2
 
 
 async def test_key_test_without_a_worker_raises_no_worker(on_bus: VaultOnBus) -> None:
     async with on_bus.vault_process() as vault:
         with pytest.raises(NoWorker):
-            await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.leases.test_key(FACTS, KEY, FACTS.base_url, {}, None)
         async with on_bus.worker():
             pass
         with pytest.raises(NoWorker):
-            await vault.delivery.test_key(FACTS, KEY, FACTS.base_url, {}, None)
+            await vault.leases.test_key(FACTS, KEY, FACTS.base_url, {}, None)

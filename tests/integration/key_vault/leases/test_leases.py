@@ -97,7 +97,7 @@ async def test_request_is_answered_once_across_replicas(on_bus: VaultOnBus) -> N
         question = worker.asks(key)
         await worker.lease(question)
         other = on_bus.lease_service(bus, on_bus.vault.restarted())
-        for replica in (one.delivery, other):
+        for replica in (one.leases, other):
             with pytest.raises(Refused, match="answered before"):
                 await replica.lease(worker.bus.user, question)
         assert [event.outcome for event in on_bus.audited()] == [
