@@ -182,6 +182,7 @@ class Attempt:
             self._intent,
             end,
             self._answer,
+            origin=None if self._call is None else self._call.origin,
             body=self._body,
             deltas=self._frames.deltas,
             latency_ms=int((time.monotonic() - self._started) * 1000),

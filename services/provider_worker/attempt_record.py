@@ -50,6 +50,7 @@ def result_record(
     end: AttemptEnd,
     answer: Answer,
     *,
+    origin: str | None,
     body: bytes,
     deltas: int,
     latency_ms: int,
@@ -57,7 +58,7 @@ def result_record(
 ) -> AttemptRecord:
     """Return the intent with what became of it. Token usage that the provider did not report is estimated where it worked.
 
-    `body` is the caller's, `deltas` the number of delivered chunks.
+    `origin` is the one that answered, `body` is the caller's, `deltas` the number of delivered chunks.
     """
     token_usage, usage_source = answer.token_usage, answer.usage_source
     if usage_source is UsageSource.NONE and _may_be_charged(end, deltas):
@@ -65,6 +66,7 @@ def result_record(
         usage_source = UsageSource.ESTIMATED
     return intent.model_copy(
         update={
+            "origin": origin,
             "model_served": answer.model_served,
             "outcome": end.outcome,
             "failure": end.failure,

@@ -21,6 +21,7 @@ class EchoCall:
     """One echo, streamed word by word when a stream was asked for."""
 
     dropped: tuple[str, ...] = ()
+    origin: str | None = None
 
     def __init__(self, echoed: EchoAnswer, *, stream: bool) -> None:
         self.answer = Answer()

@@ -43,6 +43,7 @@ class HttpCall:
 
     def __init__(self, provider: HttpProvider, run: AttemptRun, request: UpstreamRequest) -> None:
         self.answer = Answer()
+        self.origin: str | None = None
         self._provider = provider
         self._run = run
         self._request = request
@@ -58,6 +59,7 @@ class HttpCall:
         headers = await self._headers_with_key(progress)
         progress.enter(Phase.SENDING)
         async with provider.client.stream(METHOD, request.url, headers, request.content, provider.timeouts) as response:
+            self.origin = response.origin
             reader = provider.adapter.reader(self._run, request, response.status, response.headers)
             try:
                 async for data in response.aiter_raw():

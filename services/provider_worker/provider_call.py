@@ -41,6 +41,8 @@ class ProviderCall(Protocol):
 
     answer: Answer
     """What is known of the answer so far; the whole of it once `make` has returned."""
+    origin: str | None
+    """`scheme://host:port` that answered; None before that, and for a provider without a network."""
 
     @property
     def dropped(self) -> tuple[str, ...]:

@@ -196,7 +196,7 @@ def test_the_second_answers_when_the_first_fails(pair: Pair, case: Failing, stre
     assert (failed.outcome, completed.outcome) == ("failed", "completed")
     assert (failed.attempt_number, completed.attempt_number) == (1, 2)
     assert (failed.failure_class, failed.where) == (case.failure_class, case.where)
-    assert completed.endpoint == SECOND
+    assert (completed.endpoint, completed.origin) == (SECOND, pair.upstream.base_url.removesuffix("/v1"))
 
 
 def test_explain_shows_both_decisions(pair: Pair) -> None:

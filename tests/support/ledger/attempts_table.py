@@ -11,7 +11,7 @@ from tests.support.waiting import until
 
 _COLUMNS = (
     "attempt_id, request_id, attempt_number, operation, endpoint, model, outcome, failure, usage_source, worker_id, "
-    "input_tokens, output_tokens"
+    "input_tokens, output_tokens, origin"
 )
 
 
@@ -31,6 +31,7 @@ class LedgerAttempt:
     worker_id: str
     input_tokens: int
     output_tokens: int
+    origin: str | None = None
 
     @property
     def failure_class(self) -> str | None:

@@ -21,6 +21,9 @@ from services.provider_worker.spool import Spool
 from tests.support.providers.attempt_runs import attempt_run
 
 
+ORIGIN = "https://llm.example:443"
+
+
 class Worker:
     """A worker's attempts with a real spool, a connection that writes in a task of its own, and itself as the provider."""
 
@@ -69,11 +72,13 @@ class CountingCall:
 
     def __init__(self, worker: Worker) -> None:
         self.answer = Answer()
+        self.origin: str | None = None
         self._worker = worker
 
     async def make(self, progress: Progress) -> None:
         progress.enter(Phase.SENDING)
         self._worker.frames_before_the_call = list(self._worker.written)
+        self.origin = ORIGIN
         self.answer = Answer(body=b"{}")
 
 
@@ -87,7 +92,7 @@ async def test_the_acceptance_is_written_before_the_provider_is_called(tmp_path:
     await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
     assert worker.frames_before_the_call is not None
     assert [type(frame) for frame in worker.frames_before_the_call] == [frames.Accepted]
-    assert [record.outcome for record in worker.records] == [Outcome.COMPLETED]
+    assert [(record.outcome, record.origin) for record in worker.records] == [(Outcome.COMPLETED, ORIGIN)]
 
 
 async def test_a_refused_attempt_is_accepted_first_so_that_its_end_is_believed(tmp_path: Path) -> None:
