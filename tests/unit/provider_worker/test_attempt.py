@@ -20,7 +20,6 @@ from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
 from tests.support.providers.attempt_runs import attempt_run
 
-
 ORIGIN = "https://llm.example:443"
 
 
