@@ -1,7 +1,5 @@
-"""Two servers offer a model and the first refuses: the second answers, and `keyferry explain` shows why.
-
-Run it in the directory of `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up`: both servers are in this file, on this machine.
-"""
+"""Two servers offer a model and the first refuses: the second answers, and `keyferry explain` shows why."""
+# Run it in the directory of `KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up`: both servers are in this file, on this machine.
 
 import asyncio
 import json
