@@ -64,7 +64,10 @@ def describe_mismatch(schema: str, applied: str | None, head: str) -> str | None
             at = f"at {applied}" if applied else "not set up"
             return f"the database schema {schema!r} is {at}, this build needs {head}: run `make up` (it migrates)"
         case SchemaState.AHEAD:
-            return f"the database schema {schema!r} is at {applied}, newer than this build ({head}): use a newer build"
+            return (
+                f"the database schema {schema!r} is at {applied}, newer than this build ({head}): use a newer build. If an "
+                "older build made it, it cannot be upgraded: move the home directory away and start anew (see CHANGELOG.md)"
+            )
         case SchemaState.UNKNOWN:
             return (
                 f"the database schema {schema!r} is at revision {applied!r}, which no build has: "
