@@ -155,6 +155,8 @@ def test_the_settings_table_is_complete_and_has_the_real_defaults() -> None:
 def test_every_variable_in_a_document_is_read_somewhere() -> None:
     known = known_defaults().keys()
     for document in [*DOCUMENTS, *service_pages()]:
+        if document.name == "CHANGELOG.md":
+            continue  # it also names the settings that were replaced
         named = set(re.findall(r"KEYFERRY_[A-Z_]*[A-Z]", document.text))
         assert named <= known, f"{document.name} names {sorted(named - known)}"
 
