@@ -1,7 +1,7 @@
 """Renders docs/architecture/openapi.json from the routes.
 
 python -m services.console.openapi           write it
-python -m services.console.openapi --check   exit 1 if the file is not up to date Pure.
+python -m services.console.openapi --check   exit 1 if the file is not up to date
 """
 
 import argparse

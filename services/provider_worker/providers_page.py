@@ -1,7 +1,7 @@
 """Generates docs/providers.md from the adapters' capabilities and the facts about each provider's keys.
 
 python -m services.provider_worker.providers_page           write it
-python -m services.provider_worker.providers_page --check   exit 1 if it is out of date Pure.
+python -m services.provider_worker.providers_page --check   exit 1 if it is out of date
 """
 
 import argparse

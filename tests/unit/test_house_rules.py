@@ -20,7 +20,7 @@ PURE_MARKER = "Pure."
 IMPURE = frozenset(
     {
         *("asyncio", "faststream", "nats", "httpx", "aiohttp", "sqlalchemy", "psycopg", "uvicorn", "opentelemetry"),
-        *("boto3", "hvac", "os", "random", "secrets", "socket", "subprocess", "threading"),
+        *("argparse", "boto3", "hvac", "os", "random", "secrets", "socket", "subprocess", "threading"),
     }
 )
 CLOCKS = frozenset(
