@@ -68,7 +68,7 @@ def reuse_or_find_port(port_file: Path) -> int:
 
 
 def require_free(port: int, variable: str, host: str = LOOPBACK) -> None:
-    """Check that `port` is free. Raises PortTaken, naming the setting that changes it."""
+    """Check that `port` is free. Raises PortInUse, naming the setting that changes it."""
     if not is_free(port, host):
         raise PortInUse(
             f"port {port} on {host} is in use, or not permitted.\n"

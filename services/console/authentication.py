@@ -30,7 +30,7 @@ OPERATOR = Principal(CredentialKind.OPERATOR, PLATFORM_TENANT, "console:operator
 
 
 def identify(authorization: str | None, operator_token: Secret) -> Principal:
-    """Return the principal behind a header value. Raises Unauthenticated, which never repeats the value.
+    """Return the principal behind a header value. Raises InvalidCredential, which never repeats the value.
 
     Secrets are compared in constant time.
     """

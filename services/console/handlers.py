@@ -53,7 +53,7 @@ _WITHOUT_TELEMETRY = TelemetryConfig(
 
 
 class Liveness(BaseModel):
-    """Report that the process is alive."""
+    """The answer of a process that is alive."""
 
     status: Literal["ok"] = "ok"
 

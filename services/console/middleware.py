@@ -52,7 +52,7 @@ class ManagementMiddleware:
         self._body_limits = RequestBodyLimits(MAX_BODY_BYTES, upload_timeout_seconds, "the management API")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request. `identify` raises Unauthenticated."""
+        """Answer one HTTP request. `identify` raises InvalidCredential."""
         if scope["type"] != "http":
             return
         request_id = ids.new(ids.REQUEST)

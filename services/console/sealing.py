@@ -52,10 +52,10 @@ class Sealer:
         return self._seal(intake, stored.tenant, stored.provider, stored.origin, key)
 
     def _seal(self, intake: IntakeKey, tenant: str, provider: str, origin: str, key: Secret) -> str:
-        require_pinned = self.require_pinned(intake)
+        pinned = self.require_pinned(intake)
         try:
             check_format(provider, key.reveal())
-            return seal_key(require_pinned.public_key, tenant, provider, origin, key, suite=require_pinned.suite)
+            return seal_key(pinned.public_key, tenant, provider, origin, key, suite=pinned.suite)
         except ImplausibleKey as error:
             message = f"{error}; nothing was sent"
             raise HttpProblem(422, INVALID_REQUEST, "implausible_key", message, param="key") from None

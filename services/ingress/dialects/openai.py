@@ -113,7 +113,7 @@ def _invalid(error: ValidationError) -> HttpProblem:
 
 
 def _is_branch(part: str) -> bool:
-    """Whether a step of an error's location names a branch of a union, not a field."""
+    """Return whether a step of an error's location names a branch of a union, not a field."""
     return part[:1].isupper() or "[" in part or part in ("str", "int", "float", "bool")
 
 

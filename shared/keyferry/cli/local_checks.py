@@ -17,7 +17,7 @@ _MAX_NAMED = 3
 
 
 def check_machine(installation: Installation) -> Iterator[Finding]:
-    """Check paths that does not need the bus."""
+    """Run every check that does not need the bus."""
     if installation.home is None:
         yield Finding("home", "none on this machine; KEYFERRY_NATS_URL names the bus")
         return

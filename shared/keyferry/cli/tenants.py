@@ -94,7 +94,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
-    rows = [(t.tenant, t.name, t.tier.value, _list_keys(t), _state(t)) for t in found.tenants]
+    rows = [(t.tenant, t.name, t.tier.value, _describe_policy(t), _state(t)) for t in found.tenants]
     heads = ("TENANT", "NAME", "TIER", "KEYS", "STATE")
     click.echo(format_table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
 
@@ -110,5 +110,5 @@ def _state(tenant: Tenant) -> str:
     return "suspended" if tenant.suspended else "active"
 
 
-def _list_keys(tenant: Tenant) -> str:
+def _describe_policy(tenant: Tenant) -> str:
     return "default" if tenant.key_policy is None else tenant.key_policy.value.replace("_", "-")

@@ -21,7 +21,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class PendingCall(Protocol):
-    """One attempt to make the request: the interface of `keyferry.runtime.request.inbox.Call`."""
+    """One attempt to make the request: the interface of `keyferry.runtime.request.call.Call`."""
 
     @property
     def accepted(self) -> Accepted | None:
