@@ -46,12 +46,7 @@ class ServiceClient:
         timeout_seconds: float = USUAL_SECONDS,
     ) -> R:
         """Send a request that changes nothing and may be repeated."""
-        try:
-            return await self._ask(subject, question, timeout_seconds=timeout_seconds)
-        except Refused as error:
-            _raise_refusal(error.refusal)
-        except (BusError, NatsError) as error:
-            raise _unavailable(error, "", {"retry-after": "1"}) from None
+        return await self._send(subject, question, timeout_seconds, "", {"retry-after": "1"})
 
     async def change(
         self,
@@ -61,13 +56,19 @@ class ServiceClient:
         timeout_seconds: float = USUAL_SECONDS,
     ) -> R:
         """Send a request that may have taken effect even if its answer never arrives."""
+        unknown = "; the change may have been made: look at the list of keys before you try again"
+        return await self._send(subject, question, timeout_seconds, unknown, {"x-should-retry": "false"})
+
+    async def _send(
+        self, subject: Subject[Q, R], question: Q, timeout_seconds: float, then: str, headers: dict[str, str]
+    ) -> R:
+        """Return the answer. `then` and `headers` go into the problem if none arrives."""
         try:
             return await self._ask(subject, question, timeout_seconds=timeout_seconds)
         except Refused as error:
             _raise_refusal(error.refusal)
         except (BusError, NatsError) as error:
-            unknown = "; the change may have been made: look at the list of keys before you try again"
-            raise _unavailable(error, unknown, {"x-should-retry": "false"}) from None
+            raise _unavailable(error, then, headers) from None
 
 
 def _raise_refusal(refusal: Refusal) -> NoReturn:

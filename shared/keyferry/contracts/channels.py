@@ -93,8 +93,7 @@ class Subject(Generic[Q, R]):
 
         The server checks who may publish to a tenant's or worker's subject, so the message must not name another one.
         """
-        tokens = subject.split(".")
-        return all(getattr(message, name) == tokens[position] for position, name in self.checked_fields)
+        return agree(subject, message, self.checked_fields)
 
     def position(self, placeholder: str) -> int:
         """Return which token of the subject stands for a placeholder, counted from 0. Raises ValueError for none."""
@@ -126,6 +125,15 @@ class Subject(Generic[Q, R]):
 
 
 AnySubject: TypeAlias = Subject[Any, Any]
+
+
+def agree(subject: str, message: Message, checked_fields: tuple[tuple[int, str], ...]) -> bool:
+    """Return whether each of these fields of `message` equals its token of `subject`, as `Subject.matches` does."""
+    tokens = subject.split(".")
+    for position, name in checked_fields:  # noqa: SIM110 - `all` over a generator takes four times as long
+        if getattr(message, name) != tokens[position]:
+            return False
+    return True
 
 
 def request(

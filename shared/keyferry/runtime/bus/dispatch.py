@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from nats.aio.msg import Msg
 
-from keyferry.contracts.channels import AnySubject, Q, R, Subject
+from keyferry.contracts.channels import AnySubject, Q, R, Subject, agree
 from keyferry.contracts.envelope import Head, MalformedMessage, Message
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import reply_prefixes
@@ -78,7 +78,7 @@ def _head_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]
         except MalformedMessage as error:
             _log_malformed(message, error)
             return
-        if checked_fields and not _agrees(message.subject, head, checked_fields):
+        if checked_fields and not agree(message.subject, head, checked_fields):
             _log_disagreement(message)
             return
         await handler(ReceivedMessage(head, body, message.subject, message.reply, received_ns))
@@ -96,20 +96,12 @@ def _plain_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q
         except MalformedMessage as error:
             _log_malformed(message, error)
             return
-        if checked_fields and not _agrees(message.subject, decoded, checked_fields):
+        if checked_fields and not agree(message.subject, decoded, checked_fields):
             _log_disagreement(message)
             return
         await handler(ReceivedMessage(decoded, b"", message.subject, message.reply, received_ns))
 
     return on_message
-
-
-def _agrees(address: str, message: Message, checked_fields: tuple[tuple[int, str], ...]) -> bool:
-    tokens = address.split(".")
-    for position, name in checked_fields:  # noqa: SIM110 - `all` over a generator takes four times as long
-        if getattr(message, name) != tokens[position]:
-            return False
-    return True
 
 
 def _log_disallowed_reply(subject: AnySubject) -> None:
@@ -179,7 +171,7 @@ def message_reader(subject: Subject[Q, Any]) -> Callable[[str, bytes], tuple[Q, 
 
     def read(address: str, data: bytes) -> tuple[Q, bytes]:
         message, body = split(data)
-        if checked_fields and not _agrees(address, message, checked_fields):
+        if checked_fields and not agree(address, message, checked_fields):
             raise Refused(ErrorCode.INVALID, f"the message names another tenant or owner than {address}")
         return message, body
 
