@@ -18,7 +18,6 @@ from keyferry.contracts.topology import ATTEMPT_FINISHED, HEALTH_LIST, HEALTH_VI
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import Service
-from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import KvView
 from services.health_monitor.app import create_app
 from services.health_monitor.settings import HealthSettings
@@ -68,7 +67,7 @@ class MonitorServers:
     @asynccontextmanager
     async def router(self) -> AsyncIterator[KvView[Health]]:
         """Follow the view as a router does."""
-        async with self._connected(Role.ROUTER) as bus:
+        async with self.installation.connected(Role.ROUTER) as bus:
             view = KvView(bus, HEALTH_VIEW)
             await view.start()
             try:
@@ -79,7 +78,7 @@ class MonitorServers:
     @asynccontextmanager
     async def operator(self) -> AsyncIterator["Operator"]:
         """Connect an operator."""
-        async with self._connected(Role.OPERATOR) as bus:
+        async with self.installation.connected(Role.OPERATOR) as bus:
             yield Operator(bus)
 
     async def events(self) -> list[Health]:
@@ -102,18 +101,6 @@ class MonitorServers:
         async with self.installation.client(Role.PROVISIONER) as client:
             consumer = await client.jetstream().consumer_info("ATTEMPTS", Role.HEALTH_MONITOR)
         return not consumer.num_pending and not consumer.num_ack_pending
-
-    @asynccontextmanager
-    async def _connected(self, role: Role) -> AsyncIterator[Bus]:
-        settings = ServiceSettings(
-            nats_url=self.installation.nats_url, nats_nkey_file=self.installation.seed_file(role)
-        )
-        bus = Bus(role, settings)
-        await bus.connect()
-        try:
-            yield bus
-        finally:
-            await bus.broker.stop()
 
 
 @dataclass

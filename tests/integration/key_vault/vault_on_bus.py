@@ -25,7 +25,6 @@ from keyferry.contracts.topology import (
     worker_id,
 )
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import ViewWriter
 from keyferry.sealing import registration
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, Recipient, open_sealed
@@ -68,21 +67,9 @@ class VaultOnBus:
         )
 
     @asynccontextmanager
-    async def connected(self, role: Role, slot: int = 1) -> AsyncIterator[Bus]:
-        """Connect a user of the bus."""
-        user = worker_id(slot) if role is Role.PROVIDER_WORKER else role.value
-        settings = ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(user), slot=slot)
-        bus = Bus(role, settings)
-        await bus.connect()
-        try:
-            yield bus
-        finally:
-            await bus.broker.stop()
-
-    @asynccontextmanager
     async def vault_process(self) -> AsyncIterator["VaultProcess"]:
         """Run a replica of the vault that answers workers."""
-        async with self.connected(Role.KEY_VAULT) as bus:
+        async with self.bus.connected(Role.KEY_VAULT) as bus:
             leases = self.lease_service(bus)
             bus.respond(WORKER_REGISTER, leases.register)
             bus.subscribe(KEY_LEASE, leases.on_lease)
@@ -95,7 +82,7 @@ class VaultOnBus:
     @asynccontextmanager
     async def worker(self, slot: int = 1, *, register: bool = True) -> AsyncIterator["WorkerEnd"]:
         """Connect a worker with a short-lived key of its own."""
-        async with self.connected(Role.PROVIDER_WORKER, slot) as bus:
+        async with self.bus.connected(Role.PROVIDER_WORKER, slot) as bus:
             worker = WorkerEnd(bus, self.identities[slot], self.signer)
             if register:
                 await worker.register()

@@ -159,18 +159,8 @@ class VaultService:
             await engine.dispose()
 
     @asynccontextmanager
-    async def connected(self, role: Role) -> AsyncIterator[Bus]:
-        """Another user of the bus."""
-        bus = Bus(role, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(role)))
-        await bus.connect()
-        try:
-            yield bus
-        finally:
-            await bus.broker.stop()
-
-    @asynccontextmanager
     async def operator(self) -> AsyncIterator["Operator"]:
-        async with self.connected(Role.OPERATOR) as bus:
+        async with self.bus.connected(Role.OPERATOR) as bus:
             yield Operator(bus)
 
     @asynccontextmanager

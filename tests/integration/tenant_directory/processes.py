@@ -27,7 +27,6 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import Service
-from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.runtime.views import KvView
 from services.tenant_directory.app import create_app
 from services.tenant_directory.settings import DirectorySettings
@@ -69,7 +68,7 @@ class DirectoryServers:
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Service]:
         """Run a directory in this process until it is drained."""
-        async with self.starting() as service, self.connected(Role.OPERATOR) as bus:
+        async with self.starting() as service, self.bus.connected(Role.OPERATOR) as bus:
             await until_it_reports_ready(bus, service.bus.instance_id)
             yield service
 
@@ -84,23 +83,13 @@ class DirectoryServers:
             await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     @asynccontextmanager
-    async def connected(self, role: Role) -> AsyncIterator[Bus]:
-        """Connect to the bus in another role."""
-        bus = Bus(role, ServiceSettings(nats_url=self.bus.nats_url, nats_nkey_file=self.bus.seed_file(role)))
-        await bus.connect()
-        try:
-            yield bus
-        finally:
-            await bus.broker.stop()
-
-    @asynccontextmanager
     async def operator(self) -> AsyncIterator["Operator"]:
-        async with self.connected(Role.OPERATOR) as bus:
+        async with self.bus.connected(Role.OPERATOR) as bus:
             yield Operator(bus)
 
     @asynccontextmanager
     async def ingress(self) -> AsyncIterator["Follower"]:
-        async with self.connected(Role.INGRESS) as bus:
+        async with self.bus.connected(Role.INGRESS) as bus:
             follower = Follower(bus)
             await follower.tenants.start()
             await follower.tokens.start()

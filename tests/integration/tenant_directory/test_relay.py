@@ -46,7 +46,7 @@ async def relay(
 
 @asynccontextmanager
 async def users(servers: DirectoryServers) -> AsyncIterator[tuple[Bus, Follower]]:
-    async with servers.connected(Role.TENANT_DIRECTORY) as bus, servers.ingress() as ingress:
+    async with servers.bus.connected(Role.TENANT_DIRECTORY) as bus, servers.ingress() as ingress:
         yield bus, ingress
 
 

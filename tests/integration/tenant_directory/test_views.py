@@ -142,7 +142,7 @@ async def test_changes_during_a_nats_outage_are_published_afterwards(servers: Di
 
 
 async def test_a_successor_publishes_what_its_predecessor_committed(servers: DirectoryServers) -> None:
-    async with tables(servers) as (store, engine), servers.connected(Role.TENANT_DIRECTORY) as bus:
+    async with tables(servers) as (store, engine), servers.bus.connected(Role.TENANT_DIRECTORY) as bus:
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         assert await waiting_rows(engine) == 1
         async with servers.process():
@@ -190,7 +190,7 @@ async def test_a_row_for_a_view_of_another_build_does_not_stop_the_others(server
 
 
 async def test_a_tampered_bucket_is_repaired_at_the_start(servers: DirectoryServers) -> None:
-    async with tables(servers) as (store, _), servers.connected(Role.TENANT_DIRECTORY) as bus:
+    async with tables(servers) as (store, _), servers.bus.connected(Role.TENANT_DIRECTORY) as bus:
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         await store.create_tenant(CreateTenant(tenant="other", name="Other"))
         async with servers.process():
@@ -205,7 +205,7 @@ async def test_a_tampered_bucket_is_repaired_at_the_start(servers: DirectoryServ
 
 
 async def test_nothing_is_written_at_a_start_when_nothing_differs(servers: DirectoryServers) -> None:
-    async with servers.connected(Role.TENANT_DIRECTORY) as bus:
+    async with servers.bus.connected(Role.TENANT_DIRECTORY) as bus:
         async with servers.process(), servers.operator() as operator:
             await operator.create_tenant("acme")
             token, _ = await operator.create_token("acme")
@@ -224,7 +224,7 @@ async def test_a_lost_bucket_is_filled_again_complete_last(servers: DirectorySer
     async def note(message: Msg) -> None:
         written.append(message.subject)
 
-    async with tables(servers) as (store, _), servers.connected(Role.PROVISIONER) as bus:
+    async with tables(servers) as (store, _), servers.bus.connected(Role.PROVISIONER) as bus:
         for name in ("acme", "other", "third"):
             await store.create_tenant(CreateTenant(tenant=name, name=name))
         async with servers.process():
@@ -245,7 +245,7 @@ async def test_a_lost_bucket_is_filled_again_complete_last(servers: DirectorySer
 async def test_a_missing_bucket_is_reported_and_awaited(
     servers: DirectoryServers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with servers.connected(Role.PROVISIONER) as bus:
+    async with servers.bus.connected(Role.PROVISIONER) as bus:
         await bus.jetstream.delete_stream(TENANTS_VIEW.stream)
         async with servers.starting() as service:
             await eventually("it is logged", lambda: "because of NATS" in caplog.text)
@@ -261,7 +261,7 @@ async def test_a_server_restored_with_an_older_bucket_is_reconciled(
 ) -> None:
     async with servers.process() as service, tables(servers) as (store, _):
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
-        async with servers.connected(Role.PROVISIONER) as bus:
+        async with servers.bus.connected(Role.PROVISIONER) as bus:
             async with tables(servers) as (_, engine):
                 await until_published(engine)
             # Simulates a restored backup while the directory runs and has nothing to publish.

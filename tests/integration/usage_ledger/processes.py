@@ -24,7 +24,6 @@ from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_FINISHED, REQ
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import Service
-from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
 from services.usage_ledger.app import create_app
 from services.usage_ledger.dead_letter import DeadLetter
@@ -135,15 +134,8 @@ class LedgerServers:
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Bus]:
         """Connect an operator."""
-        settings = ServiceSettings(
-            nats_url=self.installation.nats_url, nats_nkey_file=self.installation.seed_file(Role.OPERATOR)
-        )
-        bus = Bus(Role.OPERATOR, settings)
-        await bus.connect()
-        try:
+        async with self.installation.connected(Role.OPERATOR) as bus:
             yield bus
-        finally:
-            await bus.broker.stop()
 
     async def decide(self, lines: Sequence[bytes]) -> None:
         """Publish decisions as a router does."""

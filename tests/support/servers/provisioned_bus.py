@@ -13,7 +13,9 @@ from nats.aio.client import Client
 
 from deploy.nats.provision import provision
 from deploy.nats.render import render_server_conf
-from keyferry.contracts.topology import Role, inbox_prefix, users
+from keyferry.contracts.topology import Role, inbox_prefix, users, worker_id
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.servers.nats import NatsServer, nats_server
 
 
@@ -55,6 +57,17 @@ class ProvisionedBus:
             await client.close()
         refused = [str(error) for error in errors if "permissions violation" in str(error).lower()]
         assert not refused, f"the bus refuses {user}: {refused}"
+
+    @asynccontextmanager
+    async def connected(self, role: Role, slot: int = 1) -> AsyncIterator[Bus]:
+        """Connect as a service does, but start nothing. `slot` is that of a provider worker."""
+        user = worker_id(slot) if role is Role.PROVIDER_WORKER else role.value
+        bus = Bus(role, ServiceSettings(nats_url=self.nats_url, nats_nkey_file=self.seed_file(user), slot=slot))
+        await bus.connect()
+        try:
+            yield bus
+        finally:
+            await bus.broker.stop()
 
 
 @asynccontextmanager

@@ -203,7 +203,7 @@ async def test_monthly_limit_blocks_a_key_until_the_next_month(
             unpriced=0,
             last_used_at=datetime.now(UTC),
         )
-        async with service.connected(Role.USAGE_LEDGER) as ledger:
+        async with service.bus.connected(Role.USAGE_LEDGER) as ledger:
             await ledger.jetstream.publish(KEY_SPENT.format(tenant="acme"), spent.encode())
 
     await spend("999", "2020-01")

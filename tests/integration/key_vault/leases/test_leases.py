@@ -93,7 +93,7 @@ async def test_clock_skew_is_named(on_bus: VaultOnBus, apart_ms: int) -> None:
 
 async def test_request_is_answered_once_across_replicas(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
-    async with on_bus.vault_process() as one, on_bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
+    async with on_bus.vault_process() as one, on_bus.bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
         question = worker.asks(key)
         await worker.lease(question)
         other = on_bus.lease_service(bus, on_bus.vault.restarted())
@@ -109,7 +109,7 @@ async def test_request_is_answered_once_across_replicas(on_bus: VaultOnBus) -> N
 
 async def test_registration_is_valid_at_every_replica(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
-    async with on_bus.vault_process(), on_bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
+    async with on_bus.vault_process(), on_bus.bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
         other = on_bus.lease_service(bus, on_bus.vault.restarted())
         sealed = await other.lease(worker.bus.user, worker.asks(key))
         assert worker.opened(sealed).for_origin(key.origin) == KEY
@@ -139,7 +139,7 @@ async def test_changed_registration_row_receives_no_key(on_bus: VaultOnBus) -> N
     key = await on_bus.add(KEY)
     async with (
         on_bus.vault_process(),
-        on_bus.connected(Role.KEY_VAULT) as bus,
+        on_bus.bus.connected(Role.KEY_VAULT) as bus,
         on_bus.worker(1) as one,
         on_bus.worker(2) as two,
     ):
@@ -156,7 +156,7 @@ async def test_changed_registration_row_receives_no_key(on_bus: VaultOnBus) -> N
 
 async def test_unenrolled_worker_receives_no_key(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
-    async with on_bus.vault_process(), on_bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
+    async with on_bus.vault_process(), on_bus.bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:
         replica = on_bus.lease_service(bus)
         replica._enrolled = EnrolledWorkers({})
         with pytest.raises(Refused, match="not enrolled"):

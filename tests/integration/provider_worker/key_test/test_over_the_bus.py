@@ -63,7 +63,7 @@ class Vault:
 
 @pytest.fixture
 async def vault(on_bus: VaultOnBus) -> AsyncIterator[Vault]:
-    async with on_bus.connected(Role.KEY_VAULT) as bus:
+    async with on_bus.bus.connected(Role.KEY_VAULT) as bus:
         lease_service = on_bus.lease_service(bus)
         bus.respond(WORKER_REGISTER, lease_service.register)
         await bus.broker.start()
