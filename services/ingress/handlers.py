@@ -18,6 +18,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
+from keyferry.runtime.http.openai_body import ParsedBody, read_chat, read_embedding
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from keyferry.runtime.request.assembly import CallFailed, Piece
@@ -108,17 +109,17 @@ class OpenAIHandlers:
     # --- chat and embeddings
 
     async def _chat(self, exchange: HttpExchange, request_id: str) -> None:
-        await self._forward(exchange, request_id, ChatRequest, openai.read_chat)
+        await self._forward(exchange, request_id, ChatRequest, read_chat)
 
     async def _embeddings(self, exchange: HttpExchange, request_id: str) -> None:
-        await self._forward(exchange, request_id, EmbeddingRequest, openai.read_embedding)
+        await self._forward(exchange, request_id, EmbeddingRequest, read_embedding)
 
     async def _forward(
         self,
         exchange: HttpExchange,
         request_id: str,
         head_type: type[ChatRequest] | type[EmbeddingRequest],
-        read: Callable[[bytes], openai.ParsedBody],
+        read: Callable[[bytes], ParsedBody],
     ) -> None:
         identity = self._identify(exchange)
         body = await exchange.read_body(self._body_limits)
@@ -151,7 +152,7 @@ class OpenAIHandlers:
         exchange: HttpExchange,
         request_id: str,
         identity: ClientIdentity,
-        parsed: openai.ParsedBody,
+        parsed: ParsedBody,
         span: Span,
     ) -> ChatRequest | EmbeddingRequest:
         return head_type(

@@ -10,6 +10,11 @@ from pathlib import Path
 import services.provider_worker.replay as tool
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects
+from services.provider_worker.replay.caller_request import (
+    InvalidCallerRequest,
+    describe_request,
+    parse_caller_request,
+)
 from services.provider_worker.replay.outcome import describe_outcome
 from services.provider_worker.replay.player import loopback_client, play
 from services.provider_worker.replay.recording import (
@@ -29,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.provider is not None and options.provider not in ADAPTERS:
         _warn(f"there is no provider {options.provider!r}; there are {', '.join(sorted(ADAPTERS))}")
         return _BAD_FILE
+    if options.request:
+        return _show_requests(options.files)
     return asyncio.run(_replay(options.files, options.seed, options.provider, as_json=options.json))
 
 
@@ -40,9 +47,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="recorded exchanges")
     parser.add_argument("--json", action="store_true", help="print one JSON line for each file")
+    parser.add_argument(
+        "--request",
+        action="store_true",
+        help="the files are callers' requests: print what would be sent, a JSON line each",
+    )
     parser.add_argument("--seed", type=int, default=0, help="which offsets the answers are cut at (default 0)")
     parser.add_argument("--provider", help="read every file as this provider's")
     return parser
+
+
+def _show_requests(files: Sequence[Path]) -> int:
+    status = 0
+    for file in files:
+        try:
+            line = describe_request(parse_caller_request(file.read_bytes()))
+        except OSError as error:
+            _warn(f"{file}: it cannot be read: {error.strerror}")
+            status = _BAD_FILE
+        except InvalidCallerRequest as error:
+            _warn(f"{file}: {error}")
+            status = _BAD_FILE
+        else:
+            sys.stdout.write(json.dumps(line) + "\n")
+    return status
 
 
 async def _replay(files: Sequence[Path], seed: int, provider: str | None, *, as_json: bool) -> int:

@@ -6,19 +6,20 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.runtime.http import openai_body
 from keyferry.runtime.http.problem import HttpProblem
 from services.ingress.dialects import openai
 
 GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def read(**changes: Any) -> openai.ParsedBody:
-    return openai.read_chat(json.dumps(GOOD | changes).encode())
+def read(**changes: Any) -> openai_body.ParsedBody:
+    return openai_body.read_chat(json.dumps(GOOD | changes).encode())
 
 
 def test_fields_that_the_ingress_needs_are_read() -> None:
-    assert read() == openai.ParsedBody("m", stream=False, include_usage=False)
-    assert read(stream=True, stream_options={"include_usage": True}) == openai.ParsedBody("m", True, True)
+    assert read() == openai_body.ParsedBody("m", stream=False, include_usage=False)
+    assert read(stream=True, stream_options={"include_usage": True}) == openai_body.ParsedBody("m", True, True)
 
 
 @pytest.mark.parametrize(
@@ -72,20 +73,20 @@ def test_wrong_type_is_a_400_that_names_the_parameter(changes: dict[str, Any], p
 def test_missing_parameter_is_named(missing: str) -> None:
     body = {key: value for key, value in GOOD.items() if key != missing}
     with pytest.raises(HttpProblem, match=f"missing required parameter: {missing}"):
-        openai.read_chat(json.dumps(body).encode())
+        openai_body.read_chat(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1,", b'{"model": "m",}', b"\xff\xfe", b'{"a":"\x00"}'])
 def test_malformed_json_is_located(body: bytes) -> None:
     with pytest.raises(HttpProblem, match=r"line 1 column|not valid JSON") as raised:
-        openai.read_chat(body)
+        openai_body.read_chat(body)
     assert raised.value.code == "invalid_json"
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"3"])
 def test_body_must_be_a_json_object(body: bytes) -> None:
     with pytest.raises(HttpProblem, match="must be a JSON object"):
-        openai.read_chat(body)
+        openai_body.read_chat(body)
 
 
 def test_errors_never_repeat_values() -> None:
@@ -96,7 +97,7 @@ def test_errors_never_repeat_values() -> None:
 
 def test_deep_nesting_is_rejected_without_a_crash() -> None:
     with pytest.raises(HttpProblem):
-        openai.read_chat(b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        openai_body.read_chat(b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 def failure(failure_class: FailureClass, where: Where = Where.HTTP_STATUS, **more: Any) -> Failure:
@@ -163,7 +164,7 @@ def test_broken_stream_ends_with_an_error_and_no_done() -> None:
 @pytest.mark.parametrize("given", ["hi", ["a", "b"], [1, 2], [[1, 2], [3]], ["x"] * 2048])
 def test_every_form_of_embedding_input_passes(given: Any) -> None:
     body = json.dumps({"model": "m", "input": given, "dimensions": 8, "encoding_format": "base64", "own": 1}).encode()
-    assert openai.read_embedding(body) == openai.ParsedBody("m", stream=False, include_usage=False)
+    assert openai_body.read_embedding(body) == openai_body.ParsedBody("m", stream=False, include_usage=False)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_every_form_of_embedding_input_passes(given: Any) -> None:
 )
 def test_invalid_embedding_request_names_the_parameter(changes: dict[str, Any], param: str) -> None:
     with pytest.raises(HttpProblem) as raised:
-        openai.read_embedding(json.dumps({"model": "m", "input": "hi"} | changes).encode())
+        openai_body.read_embedding(json.dumps({"model": "m", "input": "hi"} | changes).encode())
     assert (raised.value.status, raised.value.param) == (400, param)
     if param == "input":
         assert "list of texts" in raised.value.message
@@ -191,5 +192,5 @@ def test_invalid_embedding_request_names_the_parameter(changes: dict[str, Any], 
 
 def test_embedding_request_without_input_is_rejected() -> None:
     with pytest.raises(HttpProblem) as raised:
-        openai.read_embedding(b'{"model": "m"}')
+        openai_body.read_embedding(b'{"model": "m"}')
     assert (raised.value.code, raised.value.param) == ("missing_required_parameter", "input")
