@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from keyferry.contracts.audit import AuditEntry
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
-from keyferry.contracts.money import Usd
+from keyferry.contracts.money import Usd, sum_known
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 from keyferry.contracts.route import Model
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
@@ -91,8 +91,10 @@ class ProviderKeyCount(View):
     provider: str
     keys: int
     usable: int
-    spent_usd: Usd
-    """In this calendar month (UTC), as far as prices are known."""
+    spent_usd: Usd | None
+    """The known costs of this calendar month (UTC); null if there were calls and no cost is known."""
+    unpriced: int
+    """Calls of this month whose cost is unknown; they are not in `spent_usd`."""
 
 
 class ProviderKeySummary(View):
@@ -103,8 +105,10 @@ class ProviderKeySummary(View):
     """How many can be used for a call now."""
     by_status: dict[KeyStatus, int]
     by_provider: list[ProviderKeyCount]
-    spent_usd: Usd
-    """In this calendar month (UTC), as far as prices are known."""
+    spent_usd: Usd | None
+    """The known costs of this calendar month (UTC); null if there were calls and no cost is known."""
+    unpriced: int
+    """Calls of this month whose cost is unknown; they are not in `spent_usd`."""
     over_limit: int
     """How many have used up their monthly limit."""
     expiring_soon: int
@@ -150,7 +154,13 @@ def list_providers() -> list[ProviderDescription]:
 def summarize_keys(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:
     """Return the statistics of one tenant's keys as of `now` (UTC)."""
     by_provider = [
-        ProviderKeyCount(provider=name, keys=len(own), usable=_count_usable(own), spent_usd=_sum_spent(own))
+        ProviderKeyCount(
+            provider=name,
+            keys=len(own),
+            usable=_count_usable(own),
+            spent_usd=_sum_spent(own),
+            unpriced=_count_unpriced(own),
+        )
         for name in sorted({key.provider for key in keys})
         if (own := [key for key in keys if key.provider == name])
     ]
@@ -161,6 +171,7 @@ def summarize_keys(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySum
         by_status=dict(Counter(key.status for key in keys)),
         by_provider=by_provider,
         spent_usd=_sum_spent(keys),
+        unpriced=_count_unpriced(keys),
         over_limit=sum(key.over_limit for key in keys),
         expiring_soon=sum(expires_at <= now + EXPIRING_WITHIN for expires_at in expiring),
         rotation_due=sum(key.rotation_due for key in keys),
@@ -173,8 +184,14 @@ def _count_usable(keys: Iterable[ProviderKey]) -> int:
     return sum(key.status in USABLE and not key.over_limit for key in keys)
 
 
-def _sum_spent(keys: Iterable[ProviderKey]) -> Decimal:
-    return sum((key.spent_usd for key in keys if key.spent_usd is not None), Decimal(0))
+def _sum_spent(keys: Iterable[ProviderKey]) -> Decimal | None:
+    """Return the known spending; None if there is only unknown spending. A key without calls has spent nothing."""
+    used = (key for key in keys if key.spent_usd is not None or key.unpriced)
+    return sum_known(key.spent_usd for key in used)
+
+
+def _count_unpriced(keys: Iterable[ProviderKey]) -> int:
+    return sum(key.unpriced for key in keys)
 
 
 def paginate(items: Sequence[T], name: Callable[[T], str], limit: int, after: str | None) -> tuple[list[T], str | None]:

@@ -31,7 +31,7 @@ class UsageStore(TransactionalStore):
             tenant=command.tenant,
             requests=total["requests"],
             attempts=total["attempts"],
-            cost_usd=total["cost_usd"],
+            priced_cost_usd=total["priced_cost_usd"],
             unpriced=total["unpriced"],
             rows=[_usage_row(row) for row in found if not row["is_total"]],
         )
@@ -46,7 +46,7 @@ class UsageStore(TransactionalStore):
                 month.label("month"),
                 # A platform key's calls serve many tenants; the key belongs to none of them.
                 func.max(case((columns.key_source == KeySource.PLATFORM.value, PLATFORM_TENANT), else_=columns.tenant)),
-                func.coalesce(func.sum(columns.cost_usd), 0),
+                func.sum(columns.cost_usd),
                 func.count(),
                 func.count().filter(columns.pricing == "unpriced"),
                 func.max(columns.started_at),
@@ -95,7 +95,8 @@ def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
     columns = attempts.c
     counts = (func.count().filter(columns.outcome == outcome.value).label(outcome.value) for outcome in Outcome)
     sums = (func.coalesce(func.sum(columns[f"{kind}_tokens"]), 0).label(f"{kind}_tokens") for kind in TOKEN_KINDS)
-    cost = func.coalesce(func.sum(columns.cost_usd), 0).label("cost_usd")
+    # SQL's sum ignores unknown costs and is null if all are unknown; the sum over no attempts at all is known.
+    cost = case((func.count() == 0, 0), else_=func.sum(columns.cost_usd)).label("priced_cost_usd")
     query = select(
         columns.provider,
         columns.model,
@@ -112,7 +113,7 @@ def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
     if command.until is not None:
         query = query.where(columns.started_at < command.until)
     grouped = query.group_by(text("GROUPING SETS ((provider, model), ())"))
-    return grouped.order_by(cost.desc(), columns.provider, columns.model).limit(_MAX_SUMMARY_ROWS + 2)
+    return grouped.order_by(cost.desc().nulls_last(), columns.provider, columns.model).limit(_MAX_SUMMARY_ROWS + 2)
 
 
 def _usage_row(row: RowMapping) -> UsageRow:
@@ -125,6 +126,6 @@ def _usage_row(row: RowMapping) -> UsageRow:
         cancelled=row["cancelled"],
         indeterminate=row["indeterminate"],
         token_usage=token_usage_of(row),
-        cost_usd=row["cost_usd"],
+        priced_cost_usd=row["priced_cost_usd"],
         unpriced=row["unpriced"],
     )

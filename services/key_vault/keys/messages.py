@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from keyferry.contracts.key import KeyStatus, KeyTest, KeyTestStep, ProviderKey, StepResult
-from keyferry.contracts.money import plain
+from keyferry.contracts.money import describe_sum, plain
 from keyferry.contracts.providers import PROVIDERS
 
 _STATUS = {
@@ -54,7 +54,7 @@ def describe_change(key: ProviderKey, what: str) -> str:
 def describe_over_limit(key: ProviderKey) -> str:
     """Report a monthly limit that is spent."""
     limit, spent = key.monthly_limit_usd, key.spent_usd
-    figures = "" if limit is None or spent is None else f": ${plain(spent)} of ${plain(limit)}"
+    figures = "" if limit is None or spent is None else f": {describe_sum(spent, key.unpriced)} of ${plain(limit)}"
     return f"{describe_key(key)} has reached its monthly limit{figures}; it is blocked until the month ends or the limit rises"
 
 

@@ -71,7 +71,7 @@ class Retester:
 
     async def start_month(self, key: ProviderKey, month: str) -> None:
         """Reset the spending for a new `month`. Raises Conflict, DatabaseUnavailable."""
-        after = apply_limit(key.model_copy(update={"spent_usd": Decimal(0)}))
+        after = apply_limit(key.model_copy(update={"spent_usd": Decimal(0), "unpriced": 0}))
         act = Act(VAULT, "key.month", key.tenant, key.key_id, details={"month": month})
         usable_again = key.over_limit and not after.over_limit
         detail = (

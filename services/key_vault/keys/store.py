@@ -25,7 +25,7 @@ from services.key_vault.database.tables import (
 from services.key_vault.database.transaction import Act, Database, lock_tenant, view_key
 from services.key_vault.keys.record_store import delete_old_records, insert_record
 
-_SPENDING = frozenset({"spent_usd", "last_used_at"})
+_SPENDING = frozenset({"spent_usd", "unpriced", "last_used_at"})
 """Fields that the ledger's messages change at any time; an update of the same key does not conflict with that."""
 _keys = provider_keys.c
 
@@ -181,8 +181,10 @@ class KeyStore:
             await connection.execute(_upsert_spend(spent))
             values: dict[str, object] = {"last_used_at": func.greatest(_keys.last_used_at, spent.last_used_at)}
             if row.spend_month is None or spent.month >= row.spend_month:
-                recorded = select(spend.c.spent_usd).where(spend.c.key_id == spent.key_id, spend.c.month == spent.month)
-                values |= {"spend_month": spent.month, "spent_usd": recorded.scalar_subquery()}
+                values |= {"spend_month": spent.month}
+                for name in ("spent_usd", "unpriced"):
+                    recorded = select(spend.c[name]).where(spend.c.key_id == spent.key_id, spend.c.month == spent.month)
+                    values[name] = recorded.scalar_subquery()
             chosen = update(provider_keys).where(_keys.key_id == spent.key_id)
             changed = await connection.execute(chosen.values(**values).returning(provider_keys))
             return provider_key_of(changed.one())

@@ -1,9 +1,11 @@
 """Provider keys and key tests as text."""
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from keyferry.cli.terminal import format_days, format_table, format_time, format_usd
 from keyferry.contracts.key import USABLE, KeyStatus, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
+from keyferry.contracts.money import describe_sum
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
 
@@ -70,6 +72,13 @@ def describe_state(key: ProviderKey) -> str:
     return f"{key.status}, over its limit" if key.over_limit else key.status.value
 
 
+def describe_spending(key: ProviderKey) -> str:
+    """Return what a key's calls cost in this calendar month (UTC), with the calls of unknown cost apart."""
+    if key.spent_usd is None and not key.unpriced:
+        return format_usd(Decimal(0))
+    return describe_sum(key.spent_usd, key.unpriced)
+
+
 def describe_next_payer(
     removed: ProviderKey, policy: KeyPolicy | None, own: Iterable[ProviderKey], platform: Iterable[ProviderKey]
 ) -> str:
@@ -108,7 +117,8 @@ def _step_row(step: StepResult) -> tuple[str, str, str, str]:
 
 def _row(key: ProviderKey) -> tuple[str, ...]:
     limit = "" if key.monthly_limit_usd is None else f" of {format_usd(key.monthly_limit_usd)}"
-    spent = "-" if key.spent_usd is None and not limit else f"{format_usd(key.spent_usd)}{limit}"
+    unused = key.spent_usd is None and not key.unpriced
+    spent = "-" if unused and not limit else f"{describe_spending(key)}{limit}"
     return (
         key.key_id,
         key.provider,

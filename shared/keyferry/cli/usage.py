@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.terminal import format_table, format_time, format_usd, json_option, parse_time, tenant_option
+from keyferry.cli.terminal import format_table, format_time, json_option, parse_time, tenant_option
+from keyferry.contracts.money import describe_sum
 from keyferry.contracts.topology import USAGE_SUMMARIZE
 from keyferry.contracts.usage import SummarizeUsage, UsageRow, UsageSummary
 
-_HEADS = ("PROVIDER", "MODEL", "ATTEMPTS", "COMPLETED", "FAILED", "CANCELLED", "UNKNOWN", "TOKENS", "COST", "UNPRICED")
+_HEADS = ("PROVIDER", "MODEL", "ATTEMPTS", "COMPLETED", "FAILED", "CANCELLED", "UNKNOWN", "TOKENS", "COST")
 
 
 @click.command()
@@ -36,12 +37,12 @@ def format_summary(found: UsageSummary, query: SummarizeUsage) -> list[str]:
         f"{found.tenant}, {when}",
         format_table(_HEADS, [_row(row) for row in found.rows], empty="nothing was used"),
     ]
-    total = f"{found.requests} requests, {found.attempts} attempts, {format_usd(found.cost_usd)}"
+    total = f"{found.requests} requests, {found.attempts} attempts, cost {describe_sum(found.priced_cost_usd, found.unpriced)}"
     if found.unpriced:
-        total += f"; the cost of {found.unpriced} attempts is unknown, because their models have no price"
+        total += f"; the cost of {found.unpriced} attempts is unknown: no price for the model, or unknown usage"
     return [*lines, total]
 
 
 def _row(row: UsageRow) -> tuple[str, ...]:
     counts = (row.attempts, row.completed, row.failed, row.cancelled, row.indeterminate, row.token_usage.total)
-    return (row.provider, row.model, *map(str, counts), format_usd(row.cost_usd), str(row.unpriced))
+    return (row.provider, row.model, *map(str, counts), describe_sum(row.priced_cost_usd, row.unpriced))

@@ -133,7 +133,9 @@ class ProviderKey(KeyFacts):
     last_used_at: datetime | None = None
     monthly_limit_usd: Usd | None = None
     spent_usd: Usd | None = None
-    """In the current calendar month (UTC), as far as prices are known."""
+    """The known costs of the current calendar month (UTC); null if none is known."""
+    unpriced: int = Field(default=0, ge=0)
+    """Calls of that month whose cost is unknown; they are not in `spent_usd` and do not count towards the limit."""
     revert_until: datetime | None = None
     """Until then the version before the last rotation is kept, and the key can be reverted to it."""
     rotated_at: datetime | None = None
@@ -299,7 +301,9 @@ class KeySpend(Message):
     """The key's owner."""
     month: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}$")]
     """UTC."""
-    spent_usd: Usd
+    spent_usd: Usd | None = None
+    """The sum of the known costs; null if none is known."""
     attempts: int = Field(ge=0)
     unpriced: int = Field(ge=0)
+    """Attempts whose cost is unknown; they are not in `spent_usd`."""
     last_used_at: datetime

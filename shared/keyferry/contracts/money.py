@@ -6,6 +6,7 @@ the precision of Python's decimals (28), so sums are exact too. Floats are rejec
 0.1 is already inexact. Pure.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated
 
@@ -41,6 +42,20 @@ def plain(amount: Decimal) -> str:
     """Return decimal text without an exponent or trailing zeros, as in APIs and messages."""
     text = format(amount, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def sum_known(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Return the sum of the known amounts; None if there are amounts and none is known, so that unknown never reads as 0."""
+    all_amounts = list(amounts)
+    known = [amount for amount in all_amounts if amount is not None]
+    return sum(known, Decimal(0)) if known or not all_amounts else None
+
+
+def describe_sum(known: Decimal | None, unpriced: int) -> str:
+    """Return the sum of the known costs beside the number of unknown ones: `$1.5`, `$1.5 + 2 unknown` or `unknown`."""
+    if known is None:
+        return "unknown"
+    return f"${plain(known)} + {unpriced} unknown" if unpriced else f"${plain(known)}"
 
 
 Usd = Annotated[Decimal, BeforeValidator(usd), PlainSerializer(plain, return_type=str, when_used="json")]

@@ -160,9 +160,10 @@ class UsageRow(Message):
     cancelled: int
     indeterminate: int
     token_usage: TokenUsage
-    cost_usd: Usd
+    priced_cost_usd: Usd | None = None
+    """The sum of the known costs; null if no cost is known."""
     unpriced: int
-    """Attempts whose cost is unknown; they are not in `cost_usd`."""
+    """Attempts whose cost is unknown; they are not in `priced_cost_usd`."""
 
 
 class UsageSummary(Message):
@@ -171,8 +172,10 @@ class UsageSummary(Message):
     tenant: TenantId
     requests: int
     attempts: int
-    cost_usd: Usd
+    priced_cost_usd: Usd | None = None
+    """The sum of the known costs, 0 if nothing was used; null if attempts were made and no cost is known."""
     unpriced: int
+    """Attempts whose cost is unknown; they are not in `priced_cost_usd`."""
     rows: list[UsageRow]
 
 

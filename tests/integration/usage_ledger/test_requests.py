@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.money import sum_known
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMARIZE, Role, subscriptions_of
@@ -127,10 +128,12 @@ def assert_sums(found: UsageSummary, chosen: list[AttemptRecord]) -> None:
     costs = [cost(item) for item in chosen]
     assert found.attempts == len(chosen)
     assert found.requests == len({item.request_id for item in chosen})
-    assert found.cost_usd == sum(amount for amount in costs if amount is not None)
+    assert found.priced_cost_usd == sum_known(costs)
     assert found.unpriced == costs.count(None)
     assert {(row.provider, row.model) for row in found.rows} == {(item.provider, item.model) for item in chosen}
-    assert [row.cost_usd for row in found.rows] == sorted((row.cost_usd for row in found.rows), reverse=True)
+    amounts = [row.priced_cost_usd for row in found.rows]
+    known = [amount for amount in amounts if amount is not None]
+    assert amounts == [*sorted(known, reverse=True), *([None] * (len(amounts) - len(known)))]
     for row in found.rows:
         assert_row(row, [item for item in chosen if (item.provider, item.model) == (row.provider, row.model)])
 
@@ -142,13 +145,13 @@ def assert_row(row: UsageRow, mine: list[AttemptRecord]) -> None:
         assert getattr(row, outcome.value) == sum(item.outcome is outcome for item in mine)
     for kind in TokenUsage.model_fields:
         assert getattr(row.token_usage, kind) == sum(getattr(item.token_usage, kind) for item in mine)
-    assert row.cost_usd == sum(amount for amount in amounts if amount is not None)
+    assert row.priced_cost_usd == sum_known(amounts), "null where nothing is priced, never $0"
     assert row.unpriced == amounts.count(None)
 
 
 async def test_a_tenant_without_usage(operator: Bus) -> None:
     assert await summary(operator, "nobody") == UsageSummary(
-        tenant="nobody", requests=0, attempts=0, cost_usd=Decimal(0), unpriced=0, rows=[]
+        tenant="nobody", requests=0, attempts=0, priced_cost_usd=Decimal(0), unpriced=0, rows=[]
     )
 
 

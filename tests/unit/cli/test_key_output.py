@@ -1,6 +1,7 @@
 """Which key pays after a removal, which variables hold keys, and where a key may be read from."""
 
 import io
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,26 @@ def test_key_test_steps_show_their_times() -> None:
     lines = key_output.format_test(check()).splitlines()
     assert lines[1].split() == ["reachable", "yes", "12", "ms", "the", "provider", "answers"]
     assert lines[-1] == "the key works (valid, 46 ms in all)"
+
+
+@pytest.mark.parametrize(
+    ("spent", "unpriced", "limit", "shown"),
+    [
+        (None, 0, None, "-"),
+        (None, 0, "10", "$0 of $10"),
+        (None, 62, None, "unknown"),
+        (None, 62, "10", "unknown of $10"),
+        ("1.5", 2, "10", "$1.5 + 2 unknown of $10"),
+        ("1.5", 0, None, "$1.5"),
+    ],
+)
+def test_unknown_costs_are_shown_beside_a_keys_spending(
+    spent: str | None, unpriced: int, limit: str | None, shown: str
+) -> None:
+    used = key(spent_usd=Decimal(spent) if spent else None, monthly_limit_usd=Decimal(limit) if limit else None)
+    table = key_output.format_keys([used.model_copy(update={"unpriced": unpriced})], "acme").splitlines()
+    column = table[0].index("SPENT")
+    assert table[1][column:].startswith(f"{shown}  ")
 
 
 def test_every_variable_belongs_to_a_known_provider() -> None:

@@ -62,13 +62,26 @@ def test_usage_shows_totals_and_unpriced_attempts() -> None:
         cancelled=1,
         indeterminate=0,
         token_usage=TokenUsage(input=10, output=5),
-        cost_usd=Decimal("1.5"),
+        priced_cost_usd=Decimal("1.5"),
         unpriced=2,
     )
-    summary = UsageSummary(tenant="demo", requests=2, attempts=3, cost_usd=Decimal("1.5"), unpriced=2, rows=[row])
+    summary = UsageSummary(
+        tenant="demo", requests=2, attempts=3, priced_cost_usd=Decimal("1.5"), unpriced=2, rows=[row]
+    )
     lines = "\n".join(format_summary(summary, SummarizeUsage(tenant="demo", since=_NOW))).splitlines()
     assert lines[0] == "demo, 2026-01-31 12:00:00Z to -"
-    assert lines[2].split() == ["echo", "echo", "3", "1", "1", "1", "0", "15", "$1.5", "2"]
-    assert lines[3].startswith("2 requests, 3 attempts, $1.5; the cost of 2 attempts is unknown")
-    nothing = UsageSummary(tenant="demo", requests=0, attempts=0, cost_usd=Decimal(0), unpriced=0, rows=[])
+    assert lines[2].split() == ["echo", "echo", "3", "1", "1", "1", "0", "15", "$1.5", "+", "2", "unknown"]
+    assert lines[3].startswith("2 requests, 3 attempts, cost $1.5 + 2 unknown; the cost of 2 attempts is unknown")
+    unknown = summary.model_copy(
+        update={
+            "priced_cost_usd": None,
+            "unpriced": 3,
+            "rows": [row.model_copy(update={"priced_cost_usd": None, "unpriced": 3})],
+        }
+    )
+    lines = "\n".join(format_summary(unknown, SummarizeUsage(tenant="demo"))).splitlines()
+    assert lines[2].endswith("  unknown")
+    assert "3 attempts, cost unknown; " in lines[3]
+    assert "$" not in "".join(lines)
+    nothing = UsageSummary(tenant="demo", requests=0, attempts=0, priced_cost_usd=Decimal(0), unpriced=0, rows=[])
     assert format_summary(nothing, SummarizeUsage(tenant="demo"))[:2] == ["demo, all time", "nothing was used"]

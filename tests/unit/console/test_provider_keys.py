@@ -314,7 +314,7 @@ async def test_key_statistics_of_a_tenant() -> None:
     surface.store(
         stored("key_0001", spent_usd="1.25", credit_low=True, rotation_due=True, last_used_at=NOW - timedelta(hours=2)),
         stored("key_0002", spent_usd="0.000000000001", over_limit=True, last_used_at=NOW - timedelta(hours=1)),
-        stored("key_0003", provider="groq", status=KeyStatus.INVALID, rotation_due=True),
+        stored("key_0003", provider="groq", status=KeyStatus.INVALID, rotation_due=True, unpriced=62),
         stored("key_0004", provider="groq", status=KeyStatus.DEGRADED, expires_at=NOW + timedelta(days=13)),
         stored("key_0005", provider="groq", status=KeyStatus.EXPIRED, expires_at=NOW - timedelta(days=1)),
         stored("key_0006", provider="groq", status=KeyStatus.VALID, expires_at=NOW + timedelta(days=15)),
@@ -324,10 +324,11 @@ async def test_key_statistics_of_a_tenant() -> None:
         "usable": 3,
         "by_status": {"valid": 3, "invalid": 1, "degraded": 1, "expired": 1},
         "by_provider": [
-            {"provider": "groq", "keys": 4, "usable": 2, "spent_usd": "0"},
-            {"provider": "openai", "keys": 2, "usable": 1, "spent_usd": "1.250000000001"},
+            {"provider": "groq", "keys": 4, "usable": 2, "spent_usd": None, "unpriced": 62},
+            {"provider": "openai", "keys": 2, "usable": 1, "spent_usd": "1.250000000001", "unpriced": 0},
         ],
         "spent_usd": "1.250000000001",
+        "unpriced": 62,
         "over_limit": 1,
         "expiring_soon": 1,
         "rotation_due": 2,

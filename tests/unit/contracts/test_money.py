@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from keyferry.contracts.money import PLACES, Usd, plain, usd
+from keyferry.contracts.money import PLACES, Usd, describe_sum, plain, sum_known, usd
 
 AMOUNTS = st.decimals(min_value=-(10**9), max_value=10**9, places=PLACES, allow_nan=False, allow_infinity=False)
 
@@ -78,3 +78,19 @@ def test_sums_are_exact(amounts: list[Decimal]) -> None:
 def test_a_message_with_inexact_money_is_rejected(text: str) -> None:
     with pytest.raises(ValidationError):
         Priced.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "known", "text"),
+    [
+        ([], Decimal(0), "$0"),
+        ([None], None, "unknown"),
+        ([None] * 62, None, "unknown"),
+        ([Decimal("1.5"), None, None], Decimal("1.5"), "$1.5 + 2 unknown"),
+        ([Decimal(0), None], Decimal(0), "$0 + 1 unknown"),
+        ([Decimal("1.5"), Decimal("0.25")], Decimal("1.75"), "$1.75"),
+    ],
+)
+def test_unknown_amounts_are_never_summed_as_0(amounts: list[Decimal | None], known: Decimal | None, text: str) -> None:
+    assert sum_known(amounts) == known
+    assert describe_sum(sum_known(amounts), amounts.count(None)) == text

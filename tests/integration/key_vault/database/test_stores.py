@@ -440,6 +440,18 @@ async def test_spending_grows_within_a_month_and_restarts_with_the_next(vault: V
     assert await vault.stores.keys.record_spend(spending(provider_key("acme"), "2026-05", "1")) is None
 
 
+async def test_spending_of_unknown_cost_is_stored_apart(vault: VaultDatabase) -> None:
+    key, _ = await vault.add("acme")
+    unknown = spending(key, "2026-03", "0").model_copy(update={"spent_usd": None, "unpriced": 3})
+    found = await vault.stores.keys.record_spend(unknown)
+    assert found is not None
+    assert (found.spent_usd, found.unpriced) == (None, 3)
+    mixed = unknown.model_copy(update={"spent_usd": Decimal("0.5"), "attempts": 4})
+    found = await vault.stores.keys.record_spend(mixed)
+    assert found is not None
+    assert (found.spent_usd, found.unpriced) == (Decimal("0.5"), 3)
+
+
 async def test_last_use_never_goes_back(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
     for last_used_at in (NOW, NOW - timedelta(days=1)):
