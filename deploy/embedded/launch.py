@@ -14,6 +14,7 @@ from deploy.embedded.secret_files import operator_token
 from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.system import Build, System
 from deploy.embedded.terminal import Terminal
+from keyferry.runtime.concurrency import cancel_and_wait
 
 _DEFAULT_DRAIN_SECONDS = 30.0
 _KILL_MARGIN_SECONDS = 5.0
@@ -67,7 +68,11 @@ class Launch:
         await self._system.run_smoke_test(build.smoke_test)
         self._ready = True
         self._show_welcome()
-        await self._stop_requested.wait()
+        watching = asyncio.create_task(self._system.keep_nats_storing(), name="keep NATS storing")
+        try:
+            await self._stop_requested.wait()
+        finally:
+            await cancel_and_wait(watching)
 
     async def _run_until_stopped(self, work: Awaitable[None]) -> None:
         """Run `work` until it ends or a stop is requested, even during startup."""

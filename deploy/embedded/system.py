@@ -80,6 +80,17 @@ class System:
         await asyncio.to_thread(smoke_test, self.home.path)
         self.write_state()
 
+    async def keep_nats_storing(self) -> None:
+        """Restart NATS whenever a full disk has space again, for ever."""
+        from deploy.embedded.nats_recovery import NatsRecovery, fetch_health
+
+        await NatsRecovery(
+            store=self.home.nats,
+            fetch_health=lambda: fetch_health(self.addresses.nats_url, self.home.seed_file("operator")),
+            restart=lambda: self._supervisor.restart("nats", self._log),
+            log=self._log,
+        ).run()
+
     def write_state(self) -> None:
         """Write `run/state.json`: addresses and process ids."""
         pids = {process["name"]: process["pid"] for process in self._supervisor.status()}

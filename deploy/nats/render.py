@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from keyferry.contracts.permissions import permissions
-from keyferry.contracts.topology import MAX_MESSAGE_BYTES
+from keyferry.contracts.server_health import SYSTEM_HEALTH_SUBJECT
+from keyferry.contracts.topology import MAX_MESSAGE_BYTES, SERVER_HEALTH
 
 _QUOTED = '"{}"'
 
@@ -14,19 +15,18 @@ def render_server_conf(
     port: int,
     store_dir: Path,
     host: str = "127.0.0.1",
-    http_port: int | None = None,
 ) -> str:
     """Render the configuration file of one server; `public_keys` are the users' public nkeys by user name.
 
     `sync_interval: always`, because an acknowledged record of a paid call must survive a power cut; streams that may lose
     recent messages opt out individually. A frozen subscriber must not slow its publishers (`no_fast_producer_stall`), and
     `max_pending` has to hold the byte credits of one process, or a burst would be dropped silently.
+
+    The system account has no user. It exports one request, for the server's health.
     """
     users = "\n".join(_render_user(name, key) for name, key in sorted(public_keys.items()))
-    monitoring = f'http: "127.0.0.1:{http_port}"' if http_port is not None else ""
     return f"""server_name: keyferry
 listen: "{host}:{port}"
-{monitoring}
 max_payload: {MAX_MESSAGE_BYTES}
 max_pending: 64MB
 write_deadline: "5s"
@@ -37,9 +37,14 @@ jetstream {{
   max_file_store: 24GB
   sync_interval: always
 }}
+system_account: SYSTEM
 accounts {{
+  SYSTEM {{
+    exports: [{{ service: "{SYSTEM_HEALTH_SUBJECT}", response: stream, accounts: [KEYFERRY] }}]
+  }}
   KEYFERRY {{
     jetstream: enabled
+    imports: [{{ service: {{ account: SYSTEM, subject: "{SYSTEM_HEALTH_SUBJECT}" }}, to: "{SERVER_HEALTH}" }}]
     users: [
 {users}
     ]

@@ -10,6 +10,7 @@ from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.problem import Finding
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import format_days
+from keyferry.contracts.server_health import ServerHealth
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import CONSUMERS, KEK_ROTATE, SERVICES, Role
 from keyferry.contracts.vault import KekAgeReport, RotateKek
@@ -29,6 +30,8 @@ async def check_bus(operator: OperatorConnection, tenant: str, worker_slots: int
         yield Finding("bus", "the connection was lost", "Look at the log of nats, and run this again")
         return
     yield Finding("bus", f"NATS answers in {round_trip_seconds * 1000:.1f} ms and accepts the operator")
+    for server in await operator.collect_server_health():
+        yield check_server(server)
     reports = await operator.collect_reports()
     for finding in check_services(reports, worker_slots):
         yield finding
@@ -36,6 +39,21 @@ async def check_bus(operator: OperatorConnection, tenant: str, worker_slots: int
         yield await _check_kek(operator)
     async for finding in _check_request(operator, tenant):
         yield finding
+
+
+def check_server(server: ServerHealth) -> Finding:
+    """Check that a NATS server stores what is published to its streams."""
+    subject = f"nats {server.server}"
+    if not server.error:
+        return Finding(subject, "its streams store messages")
+    if server.needs_restart:
+        return Finding(
+            subject,
+            f"it stores no messages: {server.error}",
+            "Free up disk space. `make up` then restarts its server within seconds; restart any other yourself, as it does not"
+            " store again by itself. Until then attempts stay in the workers' spools",
+        )
+    return Finding(subject, server.error, "Look at the log of nats")
 
 
 def check_services(reports: Sequence[ServiceReport], worker_slots: int) -> Iterator[Finding]:
@@ -95,7 +113,7 @@ def check_ledger(trace: RequestTrace, result: ChatResult) -> Finding:
         return Finding(
             "ledger",
             problem.what,
-            f"Look at the log of {Role.USAGE_LEDGER}; the streams {streams} may be missing: `make up`",
+            f"Repair what is named above; otherwise look at the log of {Role.USAGE_LEDGER}, which reads the streams {streams}",
         )
     ids = ", ".join(row.record.attempt_id for row in trace.attempts) or "no attempt"
     return Finding("ledger", f"the request's records arrived through the streams {streams}: {ids}")

@@ -18,8 +18,9 @@ from keyferry.cli.installation import START_IT, Installation, locate
 from keyferry.cli.problem import Problem
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.server_health import ServerHealth, parse_server_health
 from keyferry.contracts.service import Ping, ServiceReport
-from keyferry.contracts.topology import SERVICE_PING, Role, Subject, inbox_prefix
+from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
 from keyferry.runtime.process.settings import without_credentials
 from keyferry.runtime.request.inbox import CallInbox
@@ -62,20 +63,32 @@ class OperatorConnection:
     async def collect_reports(self, within_seconds: float = REPORT_SECONDS) -> list[ServiceReport]:
         """Return the reports that arrive within that time, sorted by service and slot. Malformed ones are ignored."""
         reports: list[ServiceReport] = []
-
-        async def on_report(message: Msg) -> None:
+        for reply in await self._collect(SERVICE_PING.format(), Ping().encode(), within_seconds):
             try:
-                reports.append(ServiceReport.decode(message.data))
+                reports.append(ServiceReport.decode(reply))
             except MalformedMessage:
-                return  # this includes the server's empty "no responders" message
+                continue  # this includes the server's empty "no responders" message
+        return sorted(reports, key=lambda report: (report.service, report.slot, report.instance_id))
+
+    async def collect_server_health(self, within_seconds: float = REPORT_SECONDS) -> list[ServerHealth]:
+        """Return the health of every NATS server that answers within that time, sorted by name; none if none can be asked."""
+        replies = await self._collect(SERVER_HEALTH, b"", within_seconds)
+        found = [health for reply in replies if (health := parse_server_health(reply)) is not None]
+        return sorted(found, key=lambda health: health.server)
+
+    async def _collect(self, subject: str, question: bytes, within_seconds: float) -> list[bytes]:
+        replies: list[bytes] = []
+
+        async def on_reply(message: Msg) -> None:
+            replies.append(message.data)
 
         inbox = f"{self._prefix}.{secrets.token_hex(8)}"
-        subscription = await self.client.subscribe(inbox, cb=on_report)
-        await self.client.publish(SERVICE_PING.format(), Ping().encode(), reply=inbox)
+        subscription = await self.client.subscribe(inbox, cb=on_reply)
+        await self.client.publish(subject, question, reply=inbox)
         await self.client.flush()
-        await asyncio.sleep(within_seconds)  # the number of processes is unknown, so collect for a fixed time
+        await asyncio.sleep(within_seconds)  # the number of those who answer is unknown, so collect for a fixed time
         await subscription.unsubscribe()
-        return sorted(reports, key=lambda report: (report.service, report.slot, report.instance_id))
+        return replies
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from keyferry.contracts.topology import (
     CONSUMERS,
     FRAME_INBOXES,
     FRAME_PUBLISHERS,
+    SERVER_HEALTH,
     Role,
     SubjectKind,
     inbox_prefix,
@@ -59,6 +60,8 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
         yield subject.pattern(**own)
     if role in FRAME_PUBLISHERS:
         yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
+    if role is Role.OPERATOR:
+        yield SERVER_HEALTH
     for consumer in CONSUMERS:
         if consumer.subscriber is role:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"

@@ -54,6 +54,7 @@ _SERVERS_OWN = (
     "$JS.FC.some.flow",
     "$JS.EVENT.ADVISORY.API",
     "$SYS.REQ.SERVER.PING",
+    "$SYS.REQ.SERVER.PING.HEALTHZ",
     "$SYS.REQ.USER.INFO",
     "$SYS.ACCOUNT.KEYFERRY.CONNECT",
     "$SYS._INBOX.x",
@@ -64,6 +65,8 @@ _SERVERS_OWN = (
     "_R_.x.y",
     "some.subject",
     "kf.v1.no.such",
+    "kf.v1.server.health",
+    "kf.v1.server.other",
     "kf.v2.chat.request.acme",
 )
 _WIDE = (

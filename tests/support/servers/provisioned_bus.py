@@ -75,11 +75,16 @@ async def provisioned_bus(
     directory: Path, *, worker_slots: int = 2, internal_clients: Sequence[str] = ()
 ) -> AsyncIterator[ProvisionedBus]:
     """Run a separate bus, provisioned. Seeds are in `directory`, one file per user."""
-    public_keys = {user: _new_user(directory, user) for user in users(worker_slots, internal_clients)}
+    public_keys = make_users(directory, worker_slots, internal_clients)
     with nats_server(render_server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
         found = ProvisionedBus(server, directory)
         await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)
         yield found
+
+
+def make_users(directory: Path, worker_slots: int = 2, internal_clients: Sequence[str] = ()) -> dict[str, str]:
+    """Make the seed file of every user. Return their public keys by user name."""
+    return {user: _new_user(directory, user) for user in users(worker_slots, internal_clients)}
 
 
 def _new_user(directory: Path, user: str) -> str:
