@@ -48,9 +48,13 @@ def end_of_cancellation(phase: Phase, *, by_caller: bool) -> AttemptEnd:
 
 
 def end_of_deadline(phase: Phase) -> AttemptEnd:
-    """Return the end of an attempt whose deadline passed: the provider's failure only where the provider was called."""
+    """Return the end of an attempt that ran out of time: the provider's failure only where the provider was called.
+
+    Before the lease, that is a timeout of the bus while the attempt was accepted; the vault was not asked yet.
+    """
     if phase < Phase.SENDING:
-        message = "the request's deadline passed before the key vault had answered; nothing was sent"
+        waited_for = "the key vault had answered" if phase is Phase.LEASING else "the bus had delivered the acceptance"
+        message = f"the request's time ran out before {waited_for}; nothing was sent"
         return AttemptEnd(Outcome.FAILED, failure(FailureClass.EXPIRED, message, Where.NOT_SENT))
     message = "the request's deadline passed before the provider had answered"
     return AttemptEnd(Outcome.FAILED, failure(FailureClass.TIMEOUT, message, Where.NO_ANSWER))

@@ -3,17 +3,22 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.problem import Problem
 from keyferry.contracts.route import DecisionRecord, GetDecision
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
-from keyferry.contracts.usage import GetAttempts, LedgerRow
+from keyferry.contracts.usage import GetAttempts, LedgerRow, Outcome
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.process.telemetry import trace_id
 
 TRACE_TIMEOUT_SECONDS = 10.0
+EXPLAIN_TIMEOUT_SECONDS = 5.0
+"""For a request of which nothing is known: records arrive about a second after it. An unknown id should not take long."""
+_DECISION_LAG = timedelta(seconds=2)
+"""The longest time that a decision usually arrives after the attempt before it."""
 _POLLING = Backoff(first_seconds=0.05, longest_seconds=0.5)
 
 
@@ -34,24 +39,44 @@ class RequestTrace:
         of_attempts = next((row.trace_id for row in self.attempts if row.trace_id), None)
         return of_attempts or trace_id(self.decision.traceparent if self.decision else None)
 
-    def missing(self, expected_attempts: int) -> list[str]:
-        """Name the records that have not arrived in the ledger."""
+    def missing(self, expected_attempts: int | None = None) -> list[str]:
+        """Name the records that have not arrived in the ledger.
+
+        Decisions and attempts travel in different streams, so either may arrive first. If `expected_attempts` is not known,
+        each recorded decision that started an attempt is expected to have one.
+        """
+        decisions = [] if self.decision is None else [self.decision, *self.later]
+        decided = {decision.attempt_number for decision in decisions}
+        recorded = {row.record.attempt_number for row in self.attempts}
         missing = [] if self.decision is not None else ["the decision record"]
-        if len(self.attempts) < expected_attempts:
+        later = sorted(recorded - decided - {1})
+        missing += [f"the decision for attempt {number}" for number in later]
+        if expected_attempts is None:
+            started = {one.attempt_number for one in decisions if one.attempt_id is not None and one.refusal is None}
+            missing += [f"the row of attempt {number}" for number in sorted(started - recorded)]
+        elif len(self.attempts) < expected_attempts:
             missing.append("the attempt's row" if expected_attempts == 1 else "the rows of the attempts")
         return missing
+
+    def may_continue(self, now: datetime) -> bool:
+        """Return whether the last recorded attempt failed so recently that the decision after it may be on its way."""
+        last = max(self.attempts, key=lambda row: row.record.attempt_number, default=None)
+        if last is None or last.record.outcome is not Outcome.FAILED or last.record.attempt_number <= len(self.later):
+            return False
+        return now - last.recorded_at < _DECISION_LAG
 
 
 async def fetch_trace(
     operator: OperatorConnection,
     tenant: str,
     request_id: str,
-    expected_attempts: int,
+    expected_attempts: int | None,
     within_seconds: float = TRACE_TIMEOUT_SECONDS,
 ) -> RequestTrace:
     """Poll the ledger until the trace is complete, for at most `within_seconds`, and return what it has.
 
-    Raises Refused for the ledger's refusal, and BusError if it never answered.
+    `expected_attempts` is None if it is not known, see `RequestTrace.missing`. Raises Refused for the ledger's refusal, and
+    BusError if it never answered.
     """
     give_up = time.monotonic() + within_seconds
     polls = 0
@@ -63,7 +88,8 @@ async def fetch_trace(
             if late:
                 raise
         else:
-            if late or not trace.missing(expected_attempts):
+            settled = expected_attempts is not None or not trace.may_continue(datetime.now(UTC))
+            if late or (settled and not trace.missing(expected_attempts)):
                 return trace
         await asyncio.sleep(_POLLING.delay_seconds(polls))
         polls += 1
@@ -73,7 +99,8 @@ def incomplete_trace(missing: list[str], within_seconds: float = TRACE_TIMEOUT_S
     """Return the problem for records that did not arrive in time."""
     return Problem(
         f"after {within_seconds:g} s {' and '.join(missing)} of this request had not reached the ledger",
-        "Nothing is lost: workers keep records until the ledger has them. Run `keyferry doctor` to find the cause",
+        "Nothing is lost: workers keep records until the ledger has them. If the request is still running, run this again"
+        " when it has ended; otherwise run `keyferry doctor` to find the cause",
     )
 
 

@@ -49,20 +49,22 @@ def test_a_worker_that_stops_fails_the_attempt(phase: Phase) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "failure_class", "where"),
+    ("phase", "failure_class", "where", "waited_for"),
     [
-        (Phase.LEASING, FailureClass.EXPIRED, Where.NOT_SENT),
-        (Phase.SENDING, FailureClass.TIMEOUT, Where.NO_ANSWER),
-        (Phase.STREAMING, FailureClass.TIMEOUT, Where.NO_ANSWER),
+        (Phase.PLANNED, FailureClass.EXPIRED, Where.NOT_SENT, "the bus"),
+        (Phase.LEASING, FailureClass.EXPIRED, Where.NOT_SENT, "the key vault"),
+        (Phase.SENDING, FailureClass.TIMEOUT, Where.NO_ANSWER, "the provider"),
+        (Phase.STREAMING, FailureClass.TIMEOUT, Where.NO_ANSWER, "the provider"),
     ],
 )
 def test_a_deadline_is_the_providers_failure_only_after_the_send(
-    phase: Phase, failure_class: FailureClass, where: Where
+    phase: Phase, failure_class: FailureClass, where: Where, waited_for: str
 ) -> None:
     end = end_of_deadline(phase)
     assert end.outcome is Outcome.FAILED
     assert end.failure is not None
     assert (end.failure.failure_class, end.failure.where) == (failure_class, where)
+    assert f"before {waited_for} had" in end.failure.message
 
 
 @pytest.mark.parametrize(

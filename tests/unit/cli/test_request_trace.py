@@ -1,0 +1,86 @@
+"""How long a request's records are waited for: decisions and attempts arrive in either order, or never."""
+
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.request_trace import RequestTrace, fetch_trace
+from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
+from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow, Outcome
+from tests.support.ledger.request_records import REQUEST_ID, decision, ledger_row
+
+FIRST = decision().model_copy(update={"attempt_id": "att_1"})
+SECOND = FIRST.model_copy(update={"attempt_id": "att_2", "attempt_number": 2, "decision_id": "dec_2"})
+COMPLETED = ledger_row()
+FAILED = ledger_row(outcome=Outcome.FAILED)
+FAILED_NOW = FAILED.model_copy(update={"recorded_at": datetime.now(UTC)})
+AFTER_FAILURE = ledger_row(attempt_id="att_2", number=2)
+
+Records = tuple[list[DecisionRecord], list[LedgerRow]]
+
+
+class Ledger:
+    """Answers each poll with the next of `polls`, and from then on with the last one."""
+
+    def __init__(self, *polls: Records) -> None:
+        self._polls = list(polls)
+        self.asked = 0
+
+    async def ask(self, _: object, question: GetDecision | GetAttempts) -> Decision | Attempts:
+        decisions, attempts = self._polls[min(self.asked, len(self._polls) - 1)]
+        if isinstance(question, GetDecision):
+            return Decision(record=decisions[0] if decisions else None, later=decisions[1:])
+        self.asked += 1
+        return Attempts(rows=attempts)
+
+
+async def fetch(ledger: Ledger, within_seconds: float = 60.0) -> RequestTrace:
+    return await fetch_trace(cast(OperatorConnection, ledger), "demo", REQUEST_ID, None, within_seconds)
+
+
+@pytest.mark.parametrize(
+    ("early", "complete"),
+    [
+        (([], []), ([FIRST], [COMPLETED])),
+        (([], [COMPLETED]), ([FIRST], [COMPLETED])),
+        (([FIRST], []), ([FIRST], [COMPLETED])),
+        (([FIRST], [FAILED, AFTER_FAILURE]), ([FIRST, SECOND], [FAILED, AFTER_FAILURE])),
+        (([FIRST, SECOND], [FAILED]), ([FIRST, SECOND], [FAILED, AFTER_FAILURE])),
+        (([FIRST], [FAILED_NOW]), ([FIRST, SECOND], [FAILED_NOW, AFTER_FAILURE])),
+    ],
+    ids=["nothing", "no decision", "no attempt", "no second decision", "no second attempt", "failed just now"],
+)
+async def test_a_record_that_comes_one_poll_later_is_waited_for(early: Records, complete: Records) -> None:
+    ledger = Ledger(early, complete)
+    trace = await fetch(ledger)
+    assert ([trace.decision, *trace.later], trace.attempts) == complete
+    assert trace.missing() == []
+    assert ledger.asked == 2
+
+
+@pytest.mark.parametrize(
+    "complete",
+    [([FIRST], [COMPLETED]), ([FIRST], [FAILED]), ([decision(order=[])], [])],
+    ids=["completed", "failed a while ago", "nothing was planned"],
+)
+async def test_a_complete_trace_is_not_waited_for(complete: Records) -> None:
+    ledger = Ledger(complete)
+    await fetch(ledger)
+    assert ledger.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("records", "missing"),
+    [
+        (([], []), ["the decision record"]),
+        (([], [COMPLETED]), ["the decision record"]),
+        (([FIRST], [FAILED, AFTER_FAILURE]), ["the decision for attempt 2"]),
+        (([FIRST, SECOND], [FAILED]), ["the row of attempt 2"]),
+    ],
+)
+async def test_a_record_that_never_comes_is_named_after_a_bounded_time(records: Records, missing: list[str]) -> None:
+    ledger = Ledger(records)
+    assert (await fetch(ledger, within_seconds=0.2)).missing() == missing
+    assert ledger.asked > 1
