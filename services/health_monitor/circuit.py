@@ -58,6 +58,8 @@ class Circuit:
 
     state: CircuitState = CircuitState.CLOSED
     reason: str = "no failures are known"
+    failure_class: FailureClass | None = None
+    """The failure that opened it or asked for a pause; None while it is closed."""
     until: datetime = NEVER
     """From when on requests may be sent again."""
     changed_at: datetime = NEVER
@@ -101,9 +103,9 @@ def apply_attempt(
             reason = f"a probe succeeded in {attempt.latency_ms} ms, {open_for} after the circuit had opened"
             return _close(circuit, reason, now)
         reason = f"the probe failed with {attempt.failure_class}, opening {circuit.openings + 1} in a row"
-        return _open(circuit, reason, now, jitter, policy)
+        return _open(circuit, attempt, reason, now, jitter, policy)
     reasons = _reason_to_open(attempt, summary, policy)
-    return circuit if reasons is None else _open(circuit, reasons, now, jitter, policy)
+    return circuit if reasons is None else _open(circuit, attempt, reasons, now, jitter, policy)
 
 
 def apply_time(circuit: Circuit, *, now: datetime, policy: CircuitPolicy) -> Circuit:
@@ -129,6 +131,7 @@ def restore_circuit(health: Health, *, now: datetime, policy: CircuitPolicy) -> 
     return Circuit(
         state=health.state,
         reason=health.reason,
+        failure_class=health.failure_class,
         until=until,
         changed_at=changed_at,
         openings=_opening_number(until - changed_at, policy) if is_open else 0,
@@ -154,13 +157,16 @@ def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: Ci
     )
 
 
-def _open(circuit: Circuit, reason: str, now: datetime, jitter: float, policy: CircuitPolicy) -> Circuit:
+def _open(
+    circuit: Circuit, attempt: ObservedAttempt, reason: str, now: datetime, jitter: float, policy: CircuitPolicy
+) -> Circuit:
     openings = circuit.openings + 1
     open_duration = policy.open_duration(openings, jitter)
     until = max(circuit.until, now + open_duration)
     return Circuit(
         state=CircuitState.OPEN,
         reason=f"{reason}; it stays open for {_format_span(until - now)}",
+        failure_class=attempt.failure_class,
         until=until,
         changed_at=now,
         openings=openings,
@@ -186,7 +192,12 @@ def _cool_down(circuit: Circuit, attempt: ObservedAttempt, now: datetime, policy
         reason = f"it fails, and {reason}"
         return replace(circuit, reason=reason, until=until, changed_at=now, counts_from=_probes_from(now, until))
     return Circuit(
-        state=CircuitState.COOLING, reason=reason, until=until, changed_at=now, counts_from=circuit.counts_from
+        state=CircuitState.COOLING,
+        reason=reason,
+        failure_class=attempt.failure_class,
+        until=until,
+        changed_at=now,
+        counts_from=circuit.counts_from,
     )
 
 

@@ -28,6 +28,7 @@ from services.provider_worker.attempt_end import (
     end_of_error,
     end_of_stale_start,
     failure,
+    name_provider,
     unavailable,
 )
 from services.provider_worker.attempt_record import intent_record, result_record
@@ -83,7 +84,7 @@ class Attempt:
         """Call the provider, record how it ended, and then notify the caller. The intent must be recorded before."""
         self._task = asyncio.current_task()
         self._started = time.monotonic()
-        end = await self._call_provider(provider)
+        end = name_provider(await self._call_provider(provider), self.run)
         record = self._settle(end)
         try:
             await self._conclude(end, record)

@@ -1,9 +1,11 @@
 """How an attempt ended, derived from the error that ended it and the phase it had reached. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import Outcome
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.usage import KeySource, Outcome
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.provider_call import Phase
 from services.provider_worker.upstream.errors import NoResponse, NotSent, UpstreamError
@@ -74,3 +76,26 @@ def end_of_error(error: RefusedByAdapter | UpstreamError, answer: Answer) -> Att
         return AttemptEnd(Outcome.FAILED, failure(kind, str(error), Where.NO_ANSWER))
     truncated = failure(FailureClass.TRUNCATED, str(error), Where.MID_STREAM)
     return AttemptEnd(Outcome.FAILED, answer.failure or truncated)
+
+
+def name_provider(end: AttemptEnd, run: AttemptRun) -> AttemptEnd:
+    """Return the end with a message that says whose key or limit it is about, where a caller could take it for its own.
+
+    "Incorrect API key provided", passed on alone, reads as if the caller's client token were wrong.
+    """
+    problem = end.failure
+    if problem is None or problem.where in (Where.GATEWAY, Where.NOT_SENT):
+        return end
+    key = f"provider key {run.key_id}" if run.key_source is KeySource.BYOK else "provider key"
+    name = run.endpoint or (PROVIDERS[run.provider].title if run.provider in PROVIDERS else run.provider)
+    if problem.failure_class is FailureClass.AUTH and run.key_id is None:
+        prefix = f"{name} wants a key and was called without one; the client token is fine"
+    elif problem.failure_class is FailureClass.AUTH:
+        prefix = f"{name} does not accept the {key} that was used; the client token is fine"
+    elif problem.failure_class is FailureClass.QUOTA:
+        prefix = f"the account of the {key} at {name} has no quota left"
+    elif problem.failure_class is FailureClass.RATE_LIMIT:
+        prefix = f"{name} limits the rate of requests"
+    else:
+        return end
+    return replace(end, failure=problem.model_copy(update={"message": f"{prefix}: {problem.message}"}))

@@ -77,10 +77,16 @@ class HealthFilter:
         if health.until is not None and health.until > self._context.now:
             rest_seconds = (health.until - self._context.now).total_seconds()
             name = target.endpoint or f"{target.provider}'s {target.model}"
-            return f"{name} is {health.state} for {rest_seconds:.1f} s more: {health.reason}"
+            return f"{name} gets no requests for another {rest_seconds:.1f} s: {health.reason}"
         if probe_allowed and self._context.may_probe(target):
-            return HealthRank.HALF_OPEN_PROBE, f"it was {health.state}, and this request is the half-open probe"
-        return HealthRank.RECOVERING, f"it was {health.state}, and others come first until a probe has succeeded"
+            return (
+                HealthRank.HALF_OPEN_PROBE,
+                f"its circuit was {health.state}, and this request is the half-open probe",
+            )
+        return (
+            HealthRank.RECOVERING,
+            f"its circuit was {health.state}, and others come first until a probe has succeeded",
+        )
 
 
 def would_fail_again(candidate: Candidate, failed: FailedAttempt) -> bool:

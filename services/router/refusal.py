@@ -25,6 +25,7 @@ _OF_KEYS = frozenset(
         DropReason.UNAPPROVED,
     }
 )
+_ASKED_FOR_A_PAUSE = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED})
 
 
 def refusal(
@@ -68,15 +69,17 @@ def _no_key_pays(resolved: ResolvedModel, candidates: Sequence[Candidate]) -> Fa
 
 
 def _all_unhealthy(candidates: Sequence[Candidate], request: RouteRequest, context: RoutingContext) -> Failure:
-    """Return the failure if the circuits of all targets are open; it says when the first may be tried again."""
+    """Return the failure if the circuits of all targets are open; it says when the first may be tried again.
+
+    A target that asked for a pause fails as it did when it asked, so that the class does not change while it is over.
+    """
     targets = {target for candidate in candidates if (target := target_of(candidate, request.tenant)) is not None}
-    untils = [
-        health.until
-        for target in targets
-        if (health := context.health(target)) is not None and health.until is not None
-    ]
+    healths = [health for target in targets if (health := context.health(target)) is not None]
+    untils = [health.until for health in healths if health.until is not None]
+    classes = {health.failure_class for health in healths}
+    same = classes.pop() if len(classes) == 1 else None
     wait_ms = max(1, int((min(untils) - context.now).total_seconds() * 1000)) if untils else None
-    failure = _failure(FailureClass.UNAVAILABLE, _reasons(candidates))
+    failure = _failure(same if same in _ASKED_FOR_A_PAUSE else FailureClass.UNAVAILABLE, _reasons(candidates))
     return failure.model_copy(update={"retry_after_ms": wait_ms})
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.ids import EndpointName, TenantId
 
 
@@ -43,6 +44,8 @@ class Health(Message):
     state: CircuitState
     reason: str
     """What was observed, in plain text."""
+    failure_class: FailureClass | None = None
+    """The failure that caused the last change of state; null if the circuit is closed."""
     until: datetime | None = None
     """When attempts may resume; null if they may now."""
     changed_at: datetime

@@ -183,7 +183,8 @@ def test_nothing_else_is_allowed(user: str) -> None:
         f"$JS.API.DIRECT.GET.KV_{bucket.name}" for bucket in BUCKETS
     }
     rights = permissions(user)
-    assert set(rights.publish) <= published | frames | jetstream | buckets
+    health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
+    assert set(rights.publish) <= published | frames | jetstream | buckets | health
     subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
         for subject in topology.subscriptions_of(role)

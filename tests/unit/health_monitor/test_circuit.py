@@ -170,6 +170,19 @@ def test_a_probe_that_is_answered_with_a_pause_leads_to_cooling() -> None:
     assert (requested.state, requested.until) == (COOLING, now + seconds(30))
 
 
+def test_what_opened_it_is_known_until_it_closes() -> None:
+    limited = replace(
+        attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(9)), failure_class=FailureClass.RATE_LIMIT
+    )
+    cooling = apply(Circuit(), limited, CALM, NOON)
+    assert cooling.failure_class is FailureClass.RATE_LIMIT
+    assert apply_time(cooling, now=cooling.until, policy=POLICY).failure_class is None
+    failed = replace(attempt(Evidence.FAILURE, NOON), failure_class=FailureClass.TIMEOUT)
+    opened = apply(Circuit(), failed, TROUBLE, NOON)
+    assert opened.failure_class is FailureClass.TIMEOUT
+    assert probe(opened, Evidence.SUCCESS).failure_class is None
+
+
 def test_an_open_circuit_waits_for_a_probe_and_expires_long_after() -> None:
     circuit = open_circuit()
     assert apply_time(circuit, now=circuit.until + seconds(599), policy=POLICY) is circuit
@@ -183,6 +196,7 @@ def entry(circuit: Circuit) -> Health:
         target=OWN,
         state=circuit.state,
         reason=circuit.reason,
+        failure_class=circuit.failure_class,
         until=None if circuit.state is CLOSED else circuit.until,
         changed_at=circuit.changed_at,
     )

@@ -3,14 +3,16 @@
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import Outcome
+from keyferry.contracts.usage import KeySource, Outcome
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.attempt_end import (
+    AttemptEnd,
     end_of_answer,
     end_of_cancellation,
     end_of_deadline,
     end_of_error,
     end_of_stale_start,
+    name_provider,
 )
 from services.provider_worker.provider_call import Phase
 from services.provider_worker.upstream.errors import (
@@ -20,6 +22,7 @@ from services.provider_worker.upstream.errors import (
     NotSentReason,
     UpstreamError,
 )
+from tests.support.providers.attempt_runs import attempt_run
 
 REPORTED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.MID_STREAM)
 
@@ -105,3 +108,48 @@ def test_a_frozen_worker_has_sent_nothing() -> None:
     end = end_of_stale_start()
     assert end.failure is not None
     assert (end.failure.failure_class, end.failure.where) == (FailureClass.UNAVAILABLE, Where.NOT_SENT)
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "changes", "begins"),
+    [
+        (
+            FailureClass.AUTH,
+            {"key_source": KeySource.BYOK, "key_id": "key_1", "provider": "openai"},
+            "OpenAI does not accept the provider key key_1 that was used; the client token is fine: ",
+        ),
+        (
+            FailureClass.AUTH,
+            {"key_source": KeySource.PLATFORM, "key_id": "key_1", "provider": "openai"},
+            "OpenAI does not accept the provider key that was used; the client token is fine: ",
+        ),
+        (
+            FailureClass.AUTH,
+            {"key_source": KeySource.CUSTOM, "provider": "custom", "endpoint": "lab"},
+            "lab wants a key and was called without one; the client token is fine: ",
+        ),
+        (
+            FailureClass.QUOTA,
+            {"key_source": KeySource.BYOK, "key_id": "key_1", "provider": "deepseek"},
+            "the account of the provider key key_1 at DeepSeek has no quota left: ",
+        ),
+        (
+            FailureClass.RATE_LIMIT,
+            {"key_source": KeySource.CUSTOM, "provider": "custom", "endpoint": "lab"},
+            "lab limits the rate of requests: ",
+        ),
+    ],
+)
+def test_whose_key_or_limit_it_is_comes_first(
+    failure_class: FailureClass, changes: dict[str, str], begins: str
+) -> None:
+    said = Failure(failure_class=failure_class, message="Incorrect API key provided", where=Where.HTTP_STATUS)
+    end = name_provider(AttemptEnd(Outcome.FAILED, said), attempt_run().model_copy(update=changes))
+    assert end.failure is not None
+    assert end.failure.message == f"{begins}Incorrect API key provided"
+
+
+@pytest.mark.parametrize("where", [Where.GATEWAY, Where.NOT_SENT])
+def test_what_the_gateway_says_itself_stays_as_it_is(where: Where) -> None:
+    said = Failure(failure_class=FailureClass.AUTH, message="ours", where=where)
+    assert name_provider(AttemptEnd(Outcome.FAILED, said), attempt_run()) == AttemptEnd(Outcome.FAILED, said)

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
@@ -19,10 +21,24 @@ def endpoint(name: str) -> Endpoint:
     return Endpoint(tenant="acme", name=name, base_url="https://x.example/v1", models=["m"])
 
 
-def unhealthy(name: str, *, seconds: float, state: CircuitState = CircuitState.OPEN) -> tuple[str, Health]:
+def unhealthy(
+    name: str,
+    *,
+    seconds: float,
+    state: CircuitState = CircuitState.OPEN,
+    failure_class: FailureClass | None = FailureClass.SERVER,
+) -> tuple[str, Health]:
     target = Target(provider="custom", model="m", tenant="acme", endpoint=name)
     until = NOW + timedelta(seconds=seconds)
-    return target.key, Health(target=target, state=state, reason="5 of 5 failed", until=until, changed_at=NOW)
+    health = Health(
+        target=target,
+        state=state,
+        reason="5 of 5 failed",
+        failure_class=failure_class,
+        until=until,
+        changed_at=NOW,
+    )
+    return target.key, health
 
 
 def planned(
@@ -52,7 +68,8 @@ def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
     assert names(made) == ["b"]
     drop = next(candidate for candidate in made.candidates if candidate.endpoint == "a")
     assert drop.reason is DropReason.UNHEALTHY
-    assert "4.0 s more" in drop.detail
+    assert "a gets no requests for another 4.0 s" in drop.detail
+    assert " is open" not in drop.detail, "which reads like `is up`"
     assert "5 of 5 failed" in drop.detail
 
 
@@ -70,6 +87,31 @@ def test_the_refusal_with_all_circuits_open_says_when_to_retry() -> None:
     assert made.refusal is not None
     assert made.refusal.failure_class is FailureClass.UNAVAILABLE
     assert made.refusal.retry_after_ms == 3000
+
+
+@pytest.mark.parametrize("state", [CircuitState.COOLING, CircuitState.OPEN])
+@pytest.mark.parametrize(
+    ("classes", "refused_with"),
+    [
+        ((FailureClass.RATE_LIMIT, FailureClass.RATE_LIMIT), FailureClass.RATE_LIMIT),
+        ((FailureClass.OVERLOADED, FailureClass.OVERLOADED), FailureClass.OVERLOADED),
+        ((FailureClass.RATE_LIMIT, FailureClass.SERVER), FailureClass.UNAVAILABLE),
+        ((FailureClass.RATE_LIMIT, FailureClass.OVERLOADED), FailureClass.UNAVAILABLE),
+        ((FailureClass.TIMEOUT, FailureClass.TIMEOUT), FailureClass.UNAVAILABLE),
+        ((None, None), FailureClass.UNAVAILABLE),
+    ],
+)
+def test_the_failure_class_stays_that_of_the_pause_while_it_lasts(
+    classes: tuple[FailureClass | None, FailureClass | None], refused_with: FailureClass, state: CircuitState
+) -> None:
+    """The third request must not fail otherwise than the two that were answered with 429."""
+    made = planned(
+        *(unhealthy(name, seconds=9, state=state, failure_class=c) for name, c in zip("ab", classes, strict=True))
+    )
+    assert made.refusal is not None
+    assert made.refusal.failure_class is refused_with
+    assert made.refusal.retry_after_ms == 9000
+    assert "another 9.0 s" in made.refusal.message
 
 
 def test_a_failed_target_is_not_tried_again() -> None:
