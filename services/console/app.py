@@ -32,7 +32,13 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         telemetry=service.telemetry,
         upload_timeout_seconds=settings.upload_timeout_seconds,
     )
-    server = HttpServer(middleware, settings.http_host, settings.http_port, drain_seconds=settings.drain_seconds)
+    server = HttpServer(
+        middleware,
+        settings.http_host,
+        settings.http_port,
+        drain_seconds=settings.drain_seconds,
+        limits=settings.connection_limits(),
+    )
     service.opens(lambda: wait_until_ready(service.waiting_for))
     service.opens(server.start)
     service.leaves(server.drain)

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import Subject
 from keyferry.runtime.bus.requests import BusError
-from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem, render_error
 from services.console.access import OPERATOR_PREFIX, OWN_PREFIX, RouteSpec
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
-from services.console.problem import ErrorBody, internal_error, render_error
+from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import Ask, ServiceClient

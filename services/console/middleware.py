@@ -8,11 +8,11 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts import ids
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
-from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem
+from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem, render_error
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
-from services.console.problem import internal_error, render_error
+from services.console.problem import internal_error
 from services.console.tenant_context import PRINCIPAL
 
 _log = logging.getLogger(__name__)
@@ -76,16 +76,17 @@ class ManagementMiddleware:
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
         """Authenticate the request and return its body. Raises HttpProblem and ClientDisconnected."""
-        if scope["path"] not in OPEN_PATHS:
-            try:
-                scope[PRINCIPAL] = self._identify(get_header(scope, b"authorization"))
-            except InvalidCredential as error:
-                headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
-                raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
-            if waiting := self._waiting_for():
-                message = f"the console is not ready: waiting for {', '.join(waiting)}"
-                headers = {"retry-after": "1", **CLOSE_CONNECTION}
-                raise HttpProblem(503, "overloaded_error", "unavailable", message, headers=headers)
+        if scope["path"] in OPEN_PATHS:
+            return b""
+        try:
+            scope[PRINCIPAL] = self._identify(get_header(scope, b"authorization"))
+        except InvalidCredential as error:
+            headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
+            raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
+        if waiting := self._waiting_for():
+            message = f"the console is not ready: waiting for {', '.join(waiting)}"
+            headers = {"retry-after": "1", **CLOSE_CONNECTION}
+            raise HttpProblem(503, "overloaded_error", "unavailable", message, headers=headers)
         body = await self._body_limits.read(scope, receive)
         _require_plain_json(body)
         return body

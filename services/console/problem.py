@@ -1,7 +1,5 @@
 """The body of an error response, in the same shape as the gateway's data plane. Pure."""
 
-import json
-
 from pydantic import BaseModel
 
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
@@ -24,21 +22,9 @@ class ErrorObject(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every error response."""
+    """The body of every error response (`render_error` of the runtime)."""
 
     error: ErrorObject
-
-
-def render_error(problem: HttpProblem, request_id: str) -> bytes:
-    """Render `problem` as the JSON body of a response (`ErrorBody`)."""
-    error = {
-        "message": problem.message,
-        "type": problem.type,
-        "param": problem.param,
-        "code": problem.code,
-        "keyferry": {"request_id": request_id},
-    }
-    return json.dumps({"error": error}).encode()
 
 
 def not_found(message: str) -> HttpProblem:

@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.process.settings import SecretFile, ServiceSettings, SettingsError, read_secret
+from keyferry.runtime.http.settings import HttpSettings
+from keyferry.runtime.process.settings import SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 
 _TOKEN_CHARACTERS = 32
@@ -11,10 +12,9 @@ _TOKEN_CHARACTERS = 32
 _KEY_BYTES = 32
 
 
-class ConsoleSettings(ServiceSettings):
+class ConsoleSettings(HttpSettings):
     """Settings of the management API."""
 
-    http_host: str = "127.0.0.1"
     http_port: int = Field(default=8401, ge=1, le=65535)
     operator_token_file: SecretFile
     """The operator's bearer token."""

@@ -60,7 +60,13 @@ def _serve_http(
     service: Service, settings: IngressSettings, handlers: OpenAIHandlers, callers: list[CallInbox]
 ) -> None:
     drain_seconds = settings.drain_seconds + _SHUTDOWN_ERROR_SECONDS
-    server = HttpServer(handlers, settings.http_host, settings.http_port, drain_seconds=drain_seconds)
+    server = HttpServer(
+        handlers,
+        settings.http_host,
+        settings.http_port,
+        drain_seconds=drain_seconds,
+        limits=settings.connection_limits(),
+    )
 
     async def drain() -> None:
         """End responses that take longer than the drain time with an error, not with a closed connection."""

@@ -4,13 +4,13 @@ from pydantic import Field
 
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
-from keyferry.runtime.process.settings import SecretFile, ServiceSettings, read_secret
+from keyferry.runtime.http.settings import HttpSettings
+from keyferry.runtime.process.settings import SecretFile, read_secret
 
 
-class IngressSettings(ServiceSettings):
+class IngressSettings(HttpSettings):
     """Settings of the HTTP server, authentication and request limits."""
 
-    http_host: str = "127.0.0.1"
     http_port: int = Field(default=8400, ge=1, le=65535)
     token_pepper_file: SecretFile
     request_deadline_seconds: float = Field(default=600.0, gt=0, le=3600)

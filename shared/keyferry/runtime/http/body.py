@@ -41,19 +41,16 @@ class RequestBodyLimits:
             raise HttpProblem(408, INVALID_REQUEST, "timeout", message, headers=dict(CLOSE_CONNECTION)) from None
 
     async def _receive_all(self, receive: Receive) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()  # and not a list: a body may come in millions of pieces
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 raise ClientDisconnected
-            part: bytes = message.get("body", b"")
-            size += len(part)
-            if size > self.max_bytes:
+            body += message.get("body", b"")
+            if len(body) > self.max_bytes:
                 raise self._too_large()
-            parts.append(part)
             if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                return bytes(body)
 
     def _too_large(self) -> HttpProblem:
         message = f"the request body is larger than {self.max_bytes} bytes, the limit of {self.owner}"

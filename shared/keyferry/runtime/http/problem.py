@@ -1,5 +1,6 @@
 """The error that HTTP handlers raise: a status and the fields of OpenAI's error object. Pure."""
 
+import json
 from dataclasses import dataclass, field
 
 INVALID_REQUEST = "invalid_request_error"
@@ -21,3 +22,15 @@ class HttpProblem(Exception):
     message: str
     param: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def render_error(problem: HttpProblem, request_id: str) -> bytes:
+    """Render `problem` as the JSON body of a response: OpenAI's error object, and the request's id under `keyferry`."""
+    error = {
+        "message": problem.message,
+        "type": problem.type,
+        "param": problem.param,
+        "code": problem.code,
+        "keyferry": {"request_id": request_id},
+    }
+    return json.dumps({"error": error}).encode()

@@ -1,18 +1,27 @@
 """The HTTP server of a service: uvicorn on a socket opened here, drained by the service's lifecycle."""
 
 import asyncio
+import logging
+import resource
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import uvicorn
 
 from keyferry.runtime.http.asgi import Application
+from keyferry.runtime.http.connection import ClientConnection, GuardedConfig
+from keyferry.runtime.http.limits import ConnectionCount, ConnectionLimits
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 75
-"""Longer than the idle timeout of common load balancers (60 s), so that they close first and lose no request."""
-_HEAD_BYTES = 64 * 1024
+_OTHER_FILES = 128
+"""File descriptors for everything that is not a client's connection."""
+_REPORT_SECONDS = 10.0
+"""Refusals are logged together, at most this often: a log line for each would be work for a stranger."""
 _MAX_WAIT_SECONDS = 10.0
 """After that the server listens although something is missing, and its 503 responses name what."""
 _POLL_SECONDS = 0.01
@@ -32,32 +41,36 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves one ASGI application."""
 
-    def __init__(self, app: Application, host: str, port: int, *, drain_seconds: float) -> None:
+    def __init__(
+        self, app: Application, host: str, port: int, *, drain_seconds: float, limits: ConnectionLimits | None = None
+    ) -> None:
         self._host = host
         self._port = port
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                date_header=False,
-                proxy_headers=False,
-                backlog=_BACKLOG,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=max(1, round(drain_seconds)),
-                h11_max_incomplete_event_size=_HEAD_BYTES,
-            )
+        self._config = GuardedConfig(
+            app,
+            http=ClientConnection,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )
+        self._config.limits = _within_open_files(limits or ConnectionLimits())
+        self._config.count = self.count = ConnectionCount(self._config.limits)
+        self._config.guarded = set()
+        self._server = _Server(self._config)
         self._task: asyncio.Task[None] | None = None
+        self._checks: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start listening. Raises PortTaken."""
         listener = self._listen()
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
+        self._checks = asyncio.create_task(self._check_connections(), name="http-connections")
         while not self._server.started:
             if self._task.done():
                 await self._task
@@ -65,10 +78,34 @@ class HttpServer:
             await asyncio.sleep(0.005)
 
     async def drain(self) -> None:
-        """Stop accepting, let responses in progress finish within the drain time, then stop."""
+        """Stop accepting, let responses in progress finish within the drain time, then close all connections and stop."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        for connection in list(self._config.guarded):
+            connection.transport.abort()
+        if self._checks is not None:
+            self._checks.cancel()
+        self._report(Counter())
+
+    async def _check_connections(self) -> None:
+        """End connections whose time is over, and log now and then how many were ended or refused."""
+        loop = asyncio.get_running_loop()
+        reported, report_at = Counter[str](), 0.0
+        while True:
+            await asyncio.sleep(self._config.limits.check_interval_seconds)
+            now = loop.time()
+            for connection in list(self._config.guarded):
+                connection.check(now)
+            if now >= report_at and self.count.ended != reported:
+                self._report(reported)
+                reported, report_at = Counter(self.count.ended), now + _REPORT_SECONDS
+
+    def _report(self, reported: Counter[str]) -> None:
+        new = self.count.ended - reported
+        new.pop("idle", None)
+        if new:
+            _log.info("client connections were refused or ended", extra={"open": self.count.open, **new})
 
     def _listen(self) -> socket.socket:
         """Bind with SO_REUSEPORT, so that a successor can listen before this process has drained."""
@@ -85,6 +122,19 @@ class HttpServer:
             ) from None
         listener.listen(_BACKLOG)
         return listener
+
+
+def _within_open_files(limits: ConnectionLimits) -> ConnectionLimits:
+    """Raise this process's limit of open files as far as `limits` needs, and lower `limits` to what it allows."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connections + _OTHER_FILES
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+        if allowed < wanted:
+            _log.warning("fewer connections than configured: too few open files are allowed", extra={"files": allowed})
+            return replace(limits, connections=max(1, allowed - _OTHER_FILES))
+    return limits
 
 
 async def wait_until_ready(waiting_for: Callable[[], Sequence[str]]) -> None:
