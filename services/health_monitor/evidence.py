@@ -4,17 +4,13 @@ Only the target's own behaviour counts. A rejected key, a rejected request, a ca
 too short prove nothing about it. Pure.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from pydantic import ValidationError
-
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import Target
-from keyferry.contracts.ids import NAME_PATTERN
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 
 _C = FailureClass
@@ -44,7 +40,6 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
 """Lists every class, so that a new one needs a decision."""
 
 _ECHO = "echo"
-_NAME = re.compile(NAME_PATTERN)
 _MAX_MODEL_BYTES = 200
 """The router's limit for a model name; encoded as a key of the view it takes 1.6 times that."""
 
@@ -77,7 +72,7 @@ class ObservedAttempt:
 
 
 def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: timedelta) -> ObservedAttempt | None:
-    """Convert `record`; None if it has no target: the built-in echo, or names that no key of the view can hold.
+    """Convert `record`; None if it has no target: the built-in echo, or a name that no key of the view can hold.
 
     `stored_at` is when the bus stored the record: an attempt cannot have ended later, whatever the worker's clock says.
     `short_timeout`: a caller's deadline shorter than this proves nothing about a target that did not answer in time.
@@ -108,13 +103,10 @@ def _target_of(record: AttemptRecord) -> Target | None:
         return None
     if record.key_source is KeySource.CUSTOM and record.endpoint is None:
         return None
-    if not _NAME.fullmatch(record.provider) or not 1 <= len(record.model.encode()) <= _MAX_MODEL_BYTES:
+    if len(record.model.encode()) > _MAX_MODEL_BYTES:
         return None
     owner = record.tenant if record.endpoint is not None else None
-    try:
-        return Target(provider=record.provider, model=record.model, tenant=owner, endpoint=record.endpoint)
-    except ValidationError:
-        return None
+    return Target(provider=record.provider, model=record.model, tenant=owner, endpoint=record.endpoint)
 
 
 def _classify(record: AttemptRecord, target: Target, short_timeout: timedelta) -> tuple[Evidence, FailureClass | None]:

@@ -31,7 +31,7 @@ from services.provider_worker.attempt_end import (
     name_provider,
     unavailable,
 )
-from services.provider_worker.attempt_record import intent_record, result_record
+from services.provider_worker.attempt_record import intent_record, reduced_result, result_record
 from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
 from services.provider_worker.keys.lease_client import KeyUnavailable
@@ -178,21 +178,39 @@ class Attempt:
 
     def _settle(self, end: AttemptEnd) -> AttemptRecord:
         """Write the result to the spool and hand it to the publisher."""
+        try:
+            record = self._result(end)
+            line = self._worker.spool.record_result(record, time.monotonic())
+        except (
+            Exception
+        ):  # the call was made and its caller waits: neither may depend on a value that cannot be written
+            _log.exception("a record was reduced to what can be written", extra={"attempt_id": self.run.attempt_id})
+            record = self._reduced_result(end)
+            line = self._worker.spool.record_result(record, time.monotonic())
+        self._worker.publisher.put(line)
+        self.phase = Phase.SETTLED
+        _describe(self._span, record)
+        return record
+
+    def _result(self, end: AttemptEnd) -> AttemptRecord:
         assert self._intent is not None
-        record = result_record(
+        return result_record(
             self._intent,
             end,
             self._answer,
             origin=None if self._call is None else self._call.origin,
             body=self._body,
             deltas=self._frames.deltas,
-            latency_ms=int((time.monotonic() - self._started) * 1000),
+            latency_ms=self._latency_ms(),
             first_token_ms=None if self._first_token is None else int((self._first_token - self._started) * 1000),
         )
-        self._worker.publisher.put(self._worker.spool.record_result(record, time.monotonic()))
-        self.phase = Phase.SETTLED
-        _describe(self._span, record)
-        return record
+
+    def _reduced_result(self, end: AttemptEnd) -> AttemptRecord:
+        assert self._intent is not None
+        return reduced_result(self._intent, end, self._answer, latency_ms=self._latency_ms(), now=datetime.now(UTC))
+
+    def _latency_ms(self) -> int:
+        return int((time.monotonic() - self._started) * 1000)
 
     async def _conclude(self, end: AttemptEnd, record: AttemptRecord) -> None:
         """Send the end to the caller; or, while nothing was delivered, hand the request back to be planned anew."""

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.reduced_record import reduce_record
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.attempt_end import AttemptEnd
@@ -42,6 +43,7 @@ def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at
         traceparent=run.traceparent,
         worker_id=worker_id,
         spool_seq=spool_seq,
+        unkept=[],
     )
 
 
@@ -79,6 +81,27 @@ def result_record(
             "first_token_ms": first_token_ms,
         }
     )
+
+
+def reduced_result(
+    intent: AttemptRecord, end: AttemptEnd, answer: Answer, *, latency_ms: int, now: datetime
+) -> AttemptRecord:
+    """Return a record of the result for one that cannot be written as it is: how it ended and what was used.
+
+    `now` stands for a start that cannot be read.
+    """
+    values = intent.model_dump() | {
+        "outcome": end.outcome,
+        "failure": None if end.failure is None else end.failure.model_dump(),
+        "token_usage": answer.token_usage.model_dump(),
+        "usage_source": answer.usage_source,
+        "latency_ms": latency_ms,
+    }
+    record = reduce_record(values, now) or intent
+    return record.model_copy(update={"unkept": sorted({*record.unkept, *_LEFT_OUT})})
+
+
+_LEFT_OUT = ("first_token_ms", "finish_reason", "model_served", "origin", "reported_cost_usd", "service_tier")
 
 
 def _may_be_charged(end: AttemptEnd, deltas: int) -> bool:

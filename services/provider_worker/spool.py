@@ -15,10 +15,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+
+import orjson
 
 from keyferry.contracts import ids
 from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.reduced_record import reduce_record
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.backoff import Backoff
 
@@ -164,19 +168,19 @@ class Spool:
         """Load a segment of an earlier process: all of its attempts have ended, well or not."""
         self._next_seq = max(self._next_seq, int(path.stem))
         for line in path.read_bytes().splitlines():
-            try:
-                record = AttemptRecord.decode(line[1:])
-            except MalformedMessage:
+            record = _read(line[1:])
+            if record is None:
                 # Only a power cut can tear a line; this log entry is the only sign of its attempt.
                 _log.error("a line of the spool cannot be read", extra={"segment": path.name})
                 continue
+            current = record.encode() if record.unkept else line[1:]
             entry = self._unconfirmed.get(record.spool_seq)
             if entry is None:
-                entry = self._unconfirmed[record.spool_seq] = _Entry(line[1:], True, [])
+                entry = self._unconfirmed[record.spool_seq] = _Entry(current, True, [])
                 self._results += 1
                 heapq.heappush(self._due, (_DUE_NOW, record.spool_seq))
             elif line[:1] == _RESULT:
-                entry.line = line[1:]
+                entry.line = current
             entry.segments.append(path)
             self._lines_in_segment[path] += 1
             self._next_seq = max(self._next_seq, record.spool_seq + 1)
@@ -212,3 +216,16 @@ class Spool:
         if path != self._path and not self._lines_in_segment[path]:
             del self._lines_in_segment[path]
             path.unlink(missing_ok=True)
+
+
+def _read(line: bytes) -> AttemptRecord | None:
+    """Return the record of a line, reduced where an earlier build wrote what this one does not accept; None for a torn line."""
+    try:
+        return AttemptRecord.decode(line)
+    except MalformedMessage:
+        pass
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return reduce_record(document, datetime.now(UTC)) if isinstance(document, dict) else None

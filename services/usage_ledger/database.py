@@ -55,6 +55,7 @@ attempts = Table(
     Column("trace_id", Text),
     Column("worker_id", Text),
     Column("spool_seq", BigInteger),
+    Column("unkept", JSONB),
     Column("recorded_at", _Timestamp),
 )
 decisions = Table(

@@ -14,6 +14,7 @@ from datetime import datetime
 from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 
+from keyferry.contracts.reduced_record import reduce_to_essentials
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.pricing.file import PriceList
@@ -80,25 +81,28 @@ class Ingestion:
             await self._ingest_decisions(part)
 
     async def _ingest_attempts(self, part: list[Msg]) -> None:
-        batches = decode_attempts((message.subject, message.data) for message in part)
+        batches = decode_attempts(((message.subject, message.data) for message in part), self._clock())
         rejected = await self._record(batches.valid)
         await self._publish_dead_letters(batches.rejected + rejected)
         for confirmation in _confirmations(batches.valid, batches.rejected):
             await self._confirm(confirmation)
 
     async def _record(self, decoded: list[DecodedRecord[AttemptRecord]]) -> list[RejectedRecord]:
-        """Price and insert attempts; return those that PostgreSQL rejects."""
+        """Price and insert attempts; return those that PostgreSQL rejects, which are inserted in a reduced form."""
         began_ns = time.time_ns()
         rows = self._price(decoded)
         result = await self._store.record_attempts(rows)
+        reduced = {index: _reduce(rows[index]) for index in result.rejected}
+        second = await self._store.record_attempts(list(reduced.values()))
+        rows = [reduced.get(index, row) for index, row in enumerate(rows)]
         # By id, since a record can be in a batch more than once.
         by_id = {row.record.attempt_id: row for row in rows}
-        new = [by_id[attempt_id] for attempt_id in result.new]
+        new = [by_id[attempt_id] for attempt_id in result.new | second.new]
         self._on_new_attempts(new)
         for row in new:
             self._trace(row, began_ns)
         self.counters.recorded += len(new)
-        self.counters.repeated += len(rows) - len(new) - len(result.rejected)
+        self.counters.repeated += len(rows) - len(new) - len(second.rejected)
         self.counters.unpriced += sum(row.pricing == "unpriced" for row in new)
         return [reject(decoded[index], reason, ATTEMPT_FINISHED) for index, reason in result.rejected.items()]
 
@@ -149,6 +153,14 @@ class Ingestion:
                 "a record was rejected and stored in the dead letters",
                 extra={"stream": item.stream, "producer": item.producer, "reason": item.reason},
             )
+
+
+def _reduce(row: LedgerRow) -> LedgerRow:
+    """Return a row for one that PostgreSQL rejects: the attempt and what it used count, at no known price."""
+    record = reduce_to_essentials(row.record, row.recorded_at)
+    if row.pricing == "priced":
+        record = record.model_copy(update={"unkept": sorted({*record.unkept, "cost_usd"})})
+    return LedgerRow(record=record, pricing="unpriced", recorded_at=row.recorded_at)
 
 
 def _split(messages: Iterable[Msg]) -> Iterator[list[Msg]]:

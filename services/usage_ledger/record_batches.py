@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import orjson
 
 from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.reduced_record import reduce_record
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, AnySubject
 from keyferry.contracts.usage import AttemptRecord
@@ -42,15 +43,22 @@ class DecodedBatches(Generic[R]):
     rejected: list[RejectedRecord] = field(default_factory=list)
 
 
-def decode_attempts(messages: Iterable[RawMessage]) -> DecodedBatches[AttemptRecord]:
-    """Decode batches of attempts from workers."""
+def decode_attempts(messages: Iterable[RawMessage], now: datetime) -> DecodedBatches[AttemptRecord]:
+    """Decode batches of attempts from workers.
+
+    A rejected record that still says whose attempt it is also becomes a valid one, without the fields at fault. `now` stands for
+    a start that cannot be read.
+    """
     batches = DecodedBatches[AttemptRecord]()
     for producer, spool_id, line in _lines(ATTEMPT_FINISHED, messages, batches.rejected):
         try:
             record = AttemptRecord.decode(line)
         except MalformedMessage as error:
             batches.rejected.append(_rejected(ATTEMPT_FINISHED, line, str(error), producer, spool_id))
-            continue
+            reduced = _reduce(line, now)
+            if reduced is None or reduced.worker_id != producer:
+                continue
+            record = reduced
         if record.worker_id != producer:
             reason = f"AttemptRecord: worker_id: {producer} may not account for another worker"
             batches.rejected.append(_rejected(ATTEMPT_FINISHED, line, reason, producer, spool_id))
@@ -112,11 +120,20 @@ def _rejected(subject: AnySubject, original: bytes, reason: str, producer: str, 
     )
 
 
-def _spool_seq(line: bytes) -> int | None:
-    """Return the sequence number of an invalid record in its producer's spool, if it can be read."""
+def _reduce(line: bytes, now: datetime) -> AttemptRecord | None:
+    document = _parse(line)
+    return None if document is None else reduce_record(document, now)
+
+
+def _parse(line: bytes) -> dict[str, object] | None:
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    seq = document.get("spool_seq") if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else None
+
+
+def _spool_seq(line: bytes) -> int | None:
+    """Return the sequence number of an invalid record in its producer's spool, if it can be read."""
+    seq = (_parse(line) or {}).get("spool_seq")
     return seq if isinstance(seq, int) and not isinstance(seq, bool) and seq >= 1 else None

@@ -11,7 +11,11 @@ from typing import Protocol
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.money import usd
+from keyferry.contracts.text import clean
 from keyferry.contracts.usage import TokenUsage, UsageSource
+
+_MAX_REPORTED_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,22 @@ class Answer:
     late: tuple[bytes, ...] = ()
     """Chunks of a stream that only the end of its body completed, as when the last blank line is missing. They are sent
     to the caller before the end; a failed answer has none."""
+
+    def __post_init__(self) -> None:
+        """Clean what the provider wrote: it goes into the record of a call that is paid."""
+        for name in ("finish_reason", "model_served", "service_tier"):
+            if (text := getattr(self, name)) is not None:
+                object.__setattr__(self, name, clean(text, _MAX_REPORTED_CHARACTERS))
+        if self.reported_cost_usd is not None:
+            object.__setattr__(self, "reported_cost_usd", _recordable(self.reported_cost_usd))
+
+
+def _recordable(cost_usd: Decimal) -> Decimal | None:
+    """Return the cost, or None where no record can hold it."""
+    try:
+        return usd(cost_usd)
+    except (ValueError, ArithmeticError):
+        return None
 
 
 class RefusedByAdapter(Exception):

@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
+from keyferry.contracts.text import Count, Explanation, Identifier, Mark, Ordinal, Refusing
 
 
 class AuditOutcome(StrEnum):
@@ -20,15 +21,15 @@ class AuditOutcome(StrEnum):
 class UncountedAuditEvent(Message):
     """An action as its service commits it. `details` hold ids, names and counts, never a secret."""
 
-    event_id: str
-    service: str
+    event_id: Identifier
+    service: Identifier
     tenant: TenantId
-    actor: str
-    action: Annotated[str, StringConstraints(pattern=r"^[a-z]+(?:[._][a-z_]+)*$")]
+    actor: Identifier
+    action: Annotated[str, Refusing(100, pattern=r"^[a-z]+(?:[._][a-z_]+)*$", form="words as in key.add")]
     """`key.add`, `key.lease`, `vault.shred`, …"""
-    target: str
+    target: Explanation
     outcome: AuditOutcome
-    details: dict[str, str] = Field(default_factory=dict)
+    details: dict[Identifier, Explanation] = Field(default_factory=dict)
     at: datetime
 
 
@@ -38,24 +39,24 @@ class AuditEvent(UncountedAuditEvent):
     `sequence` counts the events of `service` without gaps, so that the ledger can detect a lost one.
     """
 
-    sequence: int = Field(ge=1)
+    sequence: Ordinal
 
 
 class ListAudit(Command):
     """Request a tenant's audit entries, newest first. `before` is a position in its chain; null starts at the end."""
 
     tenant: TenantId
-    before: int | None = Field(default=None, ge=1)
+    before: Ordinal | None = None
     limit: int = Field(default=100, ge=1, le=1000)
 
 
 class AuditEntry(Message):
     """An event in its tenant's chain. `digest` covers the event, its position and `previous` (SHA-256, hex)."""
 
-    position: int = Field(ge=1)
+    position: Ordinal
     event: AuditEvent
-    previous: str
-    digest: str
+    previous: Identifier
+    digest: Identifier
     recorded_at: datetime
 
 
@@ -74,9 +75,9 @@ class VerifyAudit(Command):
 class AuditVerification(Message):
     """The result of a verification: without `faults` the audit is complete and unchanged."""
 
-    tenants: int = Field(ge=0)
-    entries: int = Field(ge=0)
-    faults: list[str] = Field(default_factory=list)
+    tenants: Count
+    entries: Count
+    faults: list[Explanation] = Field(default_factory=list)
     """Where a chain breaks, in plain text: edited, missing, reordered, truncated."""
 
 
@@ -84,7 +85,7 @@ class AuditHead(Message):
     """The head of a tenant's chain, signed by the ledger (Ed25519) and stored outside the table."""
 
     tenant: TenantId
-    position: int = Field(ge=0)
-    digest: str
+    position: Count
+    digest: Identifier
     at: datetime
-    signature: str
+    signature: Mark

@@ -7,16 +7,14 @@ list. Pure.
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field
 
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.ids import ModelName
+from keyferry.contracts.ids import ModelName, Operation, ProviderName
 from keyferry.contracts.tenancy import Tier
+from keyferry.contracts.text import Line, Ordinal, Refusing
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Operation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+Region = Annotated[str, Refusing(40, pattern=r"^[a-z0-9-]+$", form="a-z 0-9 and -")]
 
 
 class ModelClass(StrEnum):
@@ -64,16 +62,16 @@ class CatalogModel(CatalogPart):
 
     id: ModelName
     """The name that callers use; never the name of a provider with a slash, unless the provider calls it so itself."""
-    maker: Text
-    title: Text
-    description: Text
-    best_for: list[Text] = Field(min_length=1)
+    maker: Line
+    title: Line
+    description: Line
+    best_for: list[Line] = Field(min_length=1)
     model_class: ModelClass = Field(alias="class")
     capabilities: list[Capability] = Field(min_length=1)
-    context_tokens: int | None = Field(default=None, ge=1)
+    context_tokens: Ordinal | None = None
     """Prompt and completion together."""
-    max_output_tokens: int | None = Field(default=None, ge=1)
-    dimensions: int | None = Field(default=None, ge=1)
+    max_output_tokens: Ordinal | None = None
+    dimensions: Ordinal | None = None
     """Length of an embedding unless the request asks for a shorter one."""
     tier: Tier
     """The lowest tier that may use it with platform keys; every tier may with its own provider key."""

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, TenantId
+from keyferry.contracts.ids import EndpointName, KeyFields, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
 
 DEFAULT_CREDIT_BYTES = 256 * 1024
@@ -31,25 +32,25 @@ class RequestHead(Head):
     a caller may send the request again shortly after it and is never charged twice.
     """
 
-    request_id: str
+    request_id: Identifier
     kind: RequestKind = RequestKind.CHAT
     tenant: TenantId
-    client_token_id: str | None = None
-    model: str
+    client_token_id: Identifier | None = None
+    model: Line
     stream: bool
     include_usage: bool = False
     """Whether the caller asked for the usage chunk of a stream."""
-    operation: str | None = None
-    tags: dict[str, str] = Field(default_factory=dict)
-    deadline_ms: int = Field(ge=0)
-    start_by_unix_ms: int
-    credit_bytes: int = Field(default=DEFAULT_CREDIT_BYTES, ge=1)
+    operation: Operation | None = None
+    tags: Tags = Field(default_factory=dict)
+    deadline_ms: Count
+    start_by_unix_ms: Count
+    credit_bytes: Ordinal = DEFAULT_CREDIT_BYTES
     """Payload bytes that each attempt may send before the caller grants more: end-to-end flow control."""
-    allowed_models: list[str] | None = None
+    allowed_models: list[Line] | None = None
     """Models that the caller's client token may use; null allows all."""
     prefer_own_keys: OwnKeys | None = None
     """The caller's preference for whose key pays. It narrows or reorders what the tenant's policy allows, and never widens it."""
-    traceparent: str | None = None
+    traceparent: Trace | None = None
 
     def derive(self, kind: type[Derived], **changes: Any) -> Derived:
         """Return a message of another kind about the same request: every field of RequestHead, except for `changes`.
@@ -69,11 +70,11 @@ def _fields(kind: type[RequestHead]) -> frozenset[str]:
 class FailedAttempt(Message):
     """An attempt of this request that failed before anything was delivered."""
 
-    attempt_id: str
-    provider: str
+    attempt_id: Identifier
+    provider: ProviderName
     endpoint: EndpointName | None = None
-    model: str
-    key_id: str | None = None
+    model: Line
+    key_id: Identifier | None = None
     """The provider key that was used, if any."""
     failure: Failure
 
@@ -92,7 +93,7 @@ class EmbeddingRequest(RequestHead):
 class Reroute(RequestHead):
     """Head of `request.reroute`: plan again without the failed candidates. `model` is the caller's name for it; same body."""
 
-    decision_id: str
+    decision_id: Identifier
     """The decision that chose the first attempt; it links all decisions of a request."""
     failed_attempts: list[FailedAttempt] = Field(min_length=1)
 
@@ -100,24 +101,24 @@ class Reroute(RequestHead):
 class AttemptRun(RequestHead):
     """Head of `attempt.run`: one provider call to make; the body is the caller's, unchanged. `model` is the provider's name."""
 
-    attempt_id: str
-    attempt_number: int = Field(ge=1)
-    decision_id: str
-    provider: str
+    attempt_id: Identifier
+    attempt_number: Ordinal
+    decision_id: Identifier
+    provider: ProviderName
     endpoint: EndpointName | None = None
-    base_url: str | None = None
-    model_asked: str
+    base_url: Url | None = None
+    model_asked: Line
     key_source: KeySource
-    key_id: str | None = None
+    key_id: Identifier | None = None
     """The provider key to lease from the vault; null where the endpoint needs none."""
     key_owner: TenantId | None = None
     """The key's owner: the tenant, or `platform`."""
-    key_version: int | None = None
-    key_fields: dict[str, str] = Field(default_factory=dict)
+    key_version: Ordinal | None = None
+    key_fields: KeyFields = Field(default_factory=dict)
     """What the provider needs besides the key and is no secret: `region`, `deployment`, `api_version`, `project`, …"""
     drop_unsupported: bool = False
     """Whether to drop and report fields that the provider does not support, instead of refusing the request."""
-    remaining_candidates: int = Field(default=0, ge=0)
+    remaining_candidates: Count = 0
     """How many other candidates the router still had; with none, a failed attempt ends the request."""
     failed_attempts: list[FailedAttempt] = Field(default_factory=list)
 
@@ -133,19 +134,19 @@ class Control(Message):
     """From a caller to the worker that accepted its attempt."""
 
     kind: ControlKind
-    attempt_id: str
-    credit_bytes: int = Field(default=0, ge=0)
+    attempt_id: Identifier
+    credit_bytes: Count = 0
     """With `credit`: payload bytes that may be sent in addition to earlier grants."""
-    traceparent: str | None = None
+    traceparent: Trace | None = None
 
 
 class Probe(Message):
     """Ask a silent worker process which of these attempts are not running there."""
 
-    attempt_ids: list[str] = Field(min_length=1, max_length=5000)
+    attempt_ids: list[Identifier] = Field(min_length=1, max_length=5000)
 
 
 class ProbeReply(Message):
     """The worker's reply: the attempts that are not running there."""
 
-    unknown: list[str]
+    unknown: list[Identifier]

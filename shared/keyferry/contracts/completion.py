@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
 
+from keyferry.contracts.text import Line
+
 Number = StrictInt | StrictFloat
 
 
@@ -41,7 +43,7 @@ class StreamOptions(_Body):
 class ChatCompletionBody(_Body):
     """A chat completion request body."""
 
-    model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=300)]
+    model: Line
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
@@ -73,7 +75,7 @@ MAX_EMBEDDING_INPUTS = 2048
 class EmbeddingBody(_Body):
     """An embeddings request body: `input` is a text, texts, the token ids of one text, or such lists."""
 
-    model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=300)]
+    model: Line
     input: (
         Text
         | Annotated[list[Text], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]

@@ -2,9 +2,8 @@
 
 from enum import StrEnum
 
-from pydantic import Field
-
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.text import Count, Explanation, Reported
 
 
 class FailureClass(StrEnum):
@@ -61,10 +60,10 @@ class Failure(Message):
     """One failure, suitable for the tenant: it contains no key, organisation id or internal address."""
 
     failure_class: FailureClass
-    message: str
+    message: Explanation
     where: Where = Where.GATEWAY
-    status: int | None = None
+    status: Count | None = None
     """The provider's own status, even if it arrived inside a 200."""
-    provider_code: str | None = None
-    param: str | None = None
-    retry_after_ms: int | None = Field(default=None, ge=0)
+    provider_code: Reported | None = None
+    param: Reported | None = None
+    retry_after_ms: Count | None = None

@@ -18,6 +18,8 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.ids import EndpointName, ProviderName
+from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported
 from keyferry.contracts.usage import KeySource, Outcome
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -28,15 +30,15 @@ _MAX_SEQ_DIGITS = 18
 class Accepted(Message):
     """A worker accepted the attempt and is about to call the provider; control messages go to `instance_id`."""
 
-    attempt_id: str
-    instance_id: str
-    attempt_number: int
-    decision_id: str
-    provider: str
-    endpoint: str | None = None
-    model: str
+    attempt_id: Identifier
+    instance_id: Identifier
+    attempt_number: Ordinal
+    decision_id: Identifier
+    provider: ProviderName
+    endpoint: EndpointName | None = None
+    model: Line
     key_source: KeySource
-    dropped: list[str] = Field(default_factory=list)
+    dropped: list[Reported] = Field(default_factory=list)
     """Fields of the caller's body that the provider does not support and that were dropped, as the tenant allows."""
 
     def to_frame(self) -> bytes:
@@ -47,8 +49,8 @@ class Accepted(Message):
 class Data(Message):
     """A piece of the answer."""
 
-    attempt_id: str
-    seq: int = Field(ge=1)
+    attempt_id: Identifier
+    seq: Ordinal
     payload: bytes
 
     def to_frame(self) -> bytes:
@@ -59,9 +61,9 @@ class Data(Message):
 class End(Message):
     """The terminal state of the attempt, as the ledger records it."""
 
-    attempt_id: str
+    attempt_id: Identifier
     outcome: Outcome
-    count: int = Field(ge=0)
+    count: Count
     failure: Failure | None = None
     payload: bytes = Field(default=b"", exclude=True)
 
@@ -73,8 +75,8 @@ class End(Message):
 class RequestRefused(Message):
     """The request ends before any attempt."""
 
-    request_id: str
-    decision_id: str | None = None
+    request_id: Identifier
+    decision_id: Identifier | None = None
     failure: Failure
 
     def to_frame(self) -> bytes:

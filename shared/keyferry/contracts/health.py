@@ -4,11 +4,10 @@ import base64
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
-
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.ids import EndpointName, TenantId
+from keyferry.contracts.ids import EndpointName, ProviderName, TenantId
+from keyferry.contracts.text import Count, Explanation, Line
 
 
 class CircuitState(StrEnum):
@@ -24,8 +23,8 @@ class CircuitState(StrEnum):
 class Target(Message):
     """The unit of a circuit: one model at one provider, or at a tenant's own endpoint."""
 
-    provider: str
-    model: str
+    provider: ProviderName
+    model: Line
     tenant: TenantId | None = None
     """The owner of the endpoint; null for providers that tenants share."""
     endpoint: EndpointName | None = None
@@ -42,18 +41,18 @@ class Health(Message):
 
     target: Target
     state: CircuitState
-    reason: str
+    reason: Explanation
     """What was observed, in plain text."""
     failure_class: FailureClass | None = None
     """The failure that caused the last change of state; null if the circuit is closed."""
     until: datetime | None = None
     """When attempts may resume; null if they may now."""
     changed_at: datetime
-    samples: int = Field(default=0, ge=0)
+    samples: Count = 0
     """Number of attempts in the window of these figures."""
-    failures: int = Field(default=0, ge=0)
-    p50_ms: int | None = None
-    p95_ms: int | None = None
+    failures: Count = 0
+    p50_ms: Count | None = None
+    p95_ms: Count | None = None
 
 
 class ListHealth(Command):

@@ -10,7 +10,9 @@ import time
 import uuid
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field
+
+from keyferry.contracts.text import Line, Refusing
 
 _BASE32_LENGTH = 26
 
@@ -27,13 +29,27 @@ SPOOL = "spl"
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN
 
-TenantId = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
+_NAME_FORM = "a-z 0-9 and -, with a letter or digit at both ends"
+
+TenantId = Annotated[str, Refusing(63, pattern=TENANT_PATTERN, form=_NAME_FORM)]
 """A tenant's short name: 1 to 63 of `a-z 0-9 -`, so that it is one subject token and readable in a trace."""
 
-EndpointName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+EndpointName = Annotated[str, Refusing(63, pattern=NAME_PATTERN, form=_NAME_FORM)]
 
-ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+ModelName = Annotated[str, Refusing(200, pattern=r"^[\x21-\x7e]+$", form="printable ASCII without spaces")]
 """A caller's or provider's name for a model: printable ASCII without spaces."""
+
+ProviderName = Annotated[str, Refusing(63, pattern=r"^[a-z0-9_-]+$", form="a-z 0-9 _ and -")]
+
+Operation = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -")]
+"""What a request is for, as its caller names it."""
+
+MAX_TAGS = 16
+Tags = Annotated[dict[Operation, Annotated[str, Refusing(256, min_characters=0)]], Field(max_length=MAX_TAGS)]
+"""A caller's own marks of a request; names are like operations."""
+
+KeyFields = Annotated[dict[Line, Annotated[str, Refusing(500, min_characters=0)]], Field(max_length=16)]
+"""What a provider needs besides the key and is no secret."""
 
 _TENANT = re.compile(TENANT_PATTERN)
 

@@ -8,22 +8,22 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.ids import TenantId
+from keyferry.contracts.ids import KeyFields, ProviderName, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.route import ModelName
 from keyferry.contracts.tenancy import Label
+from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Ordinal, Refusing, Url
 
-Base64 = Annotated[str, StringConstraints(min_length=1, max_length=32_768, pattern=r"^[A-Za-z0-9_-]+$")]
+Base64 = Annotated[str, Refusing(32_768, pattern=r"^[A-Za-z0-9_-]+$", form="base64url without padding")]
 """Bytes as base64url without padding."""
-Actor = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+Actor = Identifier
 """Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
-Provider = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9_-]+$")]
-KeyId = Annotated[str, StringConstraints(min_length=5, max_length=64, pattern=r"^[a-z0-9_]+$")]
-Fields = Annotated[dict[str, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=16)]
+Provider = ProviderName
+KeyId = Annotated[str, Refusing(64, 5, pattern=r"^[a-z0-9_]+$", form="a-z 0-9 and _")]
 
 
 class KeyStatus(StrEnum):
@@ -62,8 +62,8 @@ class StepResult(Message):
 
     step: KeyTestStep
     passed: bool | None = None
-    duration_ms: int | None = Field(default=None, ge=0)
-    detail: str
+    duration_ms: Count | None = None
+    detail: Explanation
 
 
 class KeyTestResult(StrEnum):
@@ -83,7 +83,7 @@ class KeyTest(Message):
     steps: list[StepResult]
     failure_class: FailureClass | None = None
     """Of the step that failed."""
-    duration_ms: int = Field(ge=0)
+    duration_ms: Count
     tested_at: datetime
     credit_left_usd: Usd | None = None
     """The remaining credit, where the provider reports it."""
@@ -100,12 +100,12 @@ class KeyFacts(Message):
     provider: Provider
     label: Label
     status: KeyStatus
-    version: int = Field(ge=1)
+    version: Ordinal
     """Grows with each rotation and revert; leases of another version are void."""
-    origin: str
+    origin: Url
     """`scheme://host[:port]`, the only origin that the key is ever sent to."""
-    base_url: str
-    fields: dict[str, str] = Field(default_factory=dict)
+    base_url: Url
+    fields: KeyFields = Field(default_factory=dict)
     priority: int = Field(default=100, ge=0, le=1000)
     """Lower is used first."""
     weight: int = Field(default=1, ge=1, le=1000)
@@ -122,9 +122,9 @@ class KeyFacts(Message):
 class ProviderKey(KeyFacts):
     """What people and the management API see of a key: never the key itself."""
 
-    masked: str
+    masked: Line
     """Its first and last characters: `sk-…A9f2`."""
-    fingerprint: str
+    fingerprint: Identifier
     """16 hex digits of a keyed hash: equal for equal keys, and it reveals nothing about the key."""
     created_at: datetime
     created_by: Actor
@@ -142,7 +142,7 @@ class ProviderKey(KeyFacts):
     """When the secret in use was rotated in; null for the one that the key was added with."""
     rotated_by: Actor | None = None
     """Who rotated the secret in use in; null for the one that the key was added with."""
-    age_days: int | None = Field(default=None, ge=0)
+    age_days: Count | None = None
     """Whole days since the secret in use was set: since `rotated_at`, else `created_at`."""
     rotation_due: bool = False
     """Whether the secret in use is older than the operator's limit."""
@@ -157,10 +157,10 @@ class GetIntakeKey(Command):
 class IntakeKey(Message):
     """The vault's public intake key. Compare its fingerprint with the one that was pinned when the system was set up."""
 
-    suite: str
+    suite: Identifier
     public_key: Base64
-    fingerprint: str
-    base_urls: dict[Provider, str] = Field(default_factory=dict)
+    fingerprint: Identifier
+    base_urls: dict[Provider, Url] = Field(default_factory=dict)
     """Base URLs that the operator set in place of providers' own."""
     private_networks: bool = False
     """Whether the operator allows private networks, and with them plain http and unusual ports."""
@@ -178,9 +178,9 @@ class NewKey(KeyCommand):
 
     provider: Provider
     sealed: Base64
-    base_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    base_url: GivenUrl | None = None
     """Null for a provider with one fixed address."""
-    fields: Fields = Field(default_factory=dict)
+    fields: KeyFields = Field(default_factory=dict)
 
 
 class TryKey(NewKey):
@@ -246,7 +246,7 @@ class KeyRemoved(Message):
     """A removed key, and how many keys its owner has left for that provider."""
 
     key: ProviderKey
-    keys_left: int = Field(ge=0)
+    keys_left: Count
 
 
 class ListKeys(Command):
@@ -289,7 +289,7 @@ class KeyChanged(Message):
     provider: Provider
     change: KeyChange
     status: KeyStatus
-    detail: str
+    detail: Explanation
     at: datetime
 
 
@@ -299,11 +299,11 @@ class KeySpend(Message):
     key_id: KeyId
     tenant: TenantId
     """The key's owner."""
-    month: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+    month: Annotated[str, Refusing(7, pattern=r"^[0-9]{4}-[0-9]{2}$", form="YYYY-MM")]
     """UTC."""
     spent_usd: Usd | None = None
     """The sum of the known costs; null if none is known."""
-    attempts: int = Field(ge=0)
-    unpriced: int = Field(ge=0)
+    attempts: Count
+    unpriced: Count
     """Attempts whose cost is unknown; they are not in `spent_usd`."""
     last_used_at: datetime

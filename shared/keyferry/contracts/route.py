@@ -4,15 +4,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, TenantId
+from keyferry.contracts.ids import EndpointName, Operation, ProviderName, TenantId
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
+from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Ordinal, Trace, Url
 from keyferry.contracts.usage import KeySource
 
 
@@ -56,41 +57,41 @@ class DropReason(StrEnum):
 class Candidate(Message):
     """One way to serve a request, and whether it was kept."""
 
-    provider: str
+    provider: ProviderName
     endpoint: EndpointName | None = None
-    model: str
+    model: Line
     key_source: KeySource
-    key_id: str | None = None
+    key_id: Identifier | None = None
     """The provider key that would pay, where the candidate has one."""
-    region: str | None = None
+    region: Line | None = None
     """The region of the offering, where the provider's offerings differ by region."""
     kept: bool
     reason: DropReason | None = None
-    detail: str
+    detail: Explanation
     """Why it was kept or dropped, in plain text."""
 
 
 class DecisionRecord(Message):
     """What the router knew and chose for one request; refusals included."""
 
-    decision_id: str
-    request_id: str
+    decision_id: Identifier
+    request_id: Identifier
     tenant: TenantId
-    client_token_id: str | None = None
-    router: str
-    model_asked: str
+    client_token_id: Identifier | None = None
+    router: Identifier
+    model_asked: Line
     stream: bool
     decided_at: datetime
-    duration_us: int = Field(ge=0)
+    duration_us: Count
     candidates: list[Candidate]
-    order: list[int]
+    order: list[Count]
     """Indexes into `candidates`, best first: the plan."""
     refusal: Failure | None = None
-    attempt_id: str | None = None
+    attempt_id: Identifier | None = None
     """The attempt that this decision started."""
-    attempt_number: int = Field(default=1, ge=1)
+    attempt_number: Ordinal = 1
     """1 for the first decision of a request, incremented after each failed attempt."""
-    traceparent: str | None = None
+    traceparent: Trace | None = None
 
 
 class Endpoint(Message):
@@ -98,7 +99,7 @@ class Endpoint(Message):
 
     tenant: TenantId
     name: EndpointName
-    base_url: str
+    base_url: Url
     """Up to and including the version, without the trailing slash: `http://localhost:11434/v1`."""
     models: list[ModelName]
     """Model names it serves without the endpoint's name as a prefix; `<name>/<model>` always works."""
@@ -112,7 +113,7 @@ class SaveEndpoint(Command):
 
     tenant: TenantId
     name: EndpointName
-    base_url: Annotated[str, StringConstraints(min_length=8, max_length=2000)]
+    base_url: GivenUrl
     models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
     priority: int = Field(default=100, ge=0, le=1000)
     enabled: bool = True
@@ -141,12 +142,12 @@ class ListModels(Command):
     """Request the models that a tenant can call now, with a client token's limits if given. Null fields do not filter."""
 
     tenant: TenantId
-    allowed_models: list[str] | None = None
+    allowed_models: list[Line] | None = None
     eu: bool | None = None
     """True: only models that can be called inside the European Union."""
-    recommended: str | None = None
+    recommended: Operation | None = None
     """Only models recommended for this operation; `any` means any operation."""
-    provider: str | None = None
+    provider: ProviderName | None = None
     tier: Tier | None = None
     model_class: ModelClass | None = None
     capability: Capability | None = None
@@ -166,19 +167,19 @@ class ModelPrices(Message):
     """Null for embedding models, or if unknown."""
     cached_read_usd: Usd | None = None
     """Price of prompt tokens read from the provider's cache; the input price where there is no separate one."""
-    price_version: str
+    price_version: Line
 
 
 class Model(Message):
     """A model that a caller can name."""
 
-    id: str
-    provider: str
+    id: Line
+    provider: ProviderName
     """The provider of the offering that would be tried first."""
     endpoint: EndpointName | None = None
     key_source: KeySource
     """Whose key would be tried first."""
-    providers: list[str] = Field(default_factory=list)
+    providers: list[ProviderName] = Field(default_factory=list)
     """Every provider that can be called for it now."""
     key_sources: list[KeySource] = Field(default_factory=list)
     """Whose keys can be used for it now."""
@@ -191,17 +192,17 @@ class Model(Message):
     """
     eu: bool = False
     """Whether one of its offerings stays inside the European Union."""
-    maker: str | None = None
-    title: str | None = None
-    description: str | None = None
-    best_for: list[str] = Field(default_factory=list)
+    maker: Line | None = None
+    title: Line | None = None
+    description: Line | None = None
+    best_for: list[Line] = Field(default_factory=list)
     model_class: ModelClass | None = None
     capabilities: list[Capability] = Field(default_factory=list)
-    context_tokens: int | None = None
-    max_output_tokens: int | None = None
-    dimensions: int | None = None
+    context_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    dimensions: Count | None = None
     tier: Tier | None = None
-    recommended: list[str] = Field(default_factory=list)
+    recommended: list[Operation] = Field(default_factory=list)
     default: bool = False
     prices: ModelPrices | None = None
     """At `provider`, now; null where no list price is known."""
@@ -217,7 +218,7 @@ class GetDecision(Command):
     """Request the decision record of a request."""
 
     tenant: TenantId
-    request_id: str
+    request_id: Identifier
 
 
 class Decision(Message):

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.text import Count, Explanation, Identifier, Line
 
 
 class ErrorCode(StrEnum):
@@ -21,7 +22,7 @@ class Refusal(Message):
     """The reply to a request that is not carried out; `message` says what to do about it."""
 
     code: ErrorCode
-    message: str
+    message: Explanation
 
 
 _REPLY_START = b'{"refusal":'
@@ -44,13 +45,13 @@ class Ping(Command):
 class ServiceReport(Message):
     """The state of one process of a service."""
 
-    service: str
-    slot: int
-    pid: int
-    instance_id: str
-    version: str
+    service: Identifier
+    slot: Count
+    pid: Count
+    instance_id: Identifier
+    version: Line
     ready: bool
-    waiting_for: list[str]
+    waiting_for: list[Explanation]
     """The conditions that keep it from being ready."""
-    facts: dict[str, str] = Field(default_factory=dict)
+    facts: dict[Line, Explanation] = Field(default_factory=dict)
     """A few figures for the operator: view sizes, unconfirmed attempts."""

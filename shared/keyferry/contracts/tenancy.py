@@ -4,16 +4,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import ModelName, TenantId
+from keyferry.contracts.text import Identifier, Refusing
 
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
 
-Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Label = Annotated[str, Refusing(100)]
+Digest = Annotated[str, Refusing(64, pattern=r"^[0-9a-f]{64}$", form="64 hex digits")]
+LastFour = Annotated[str, Refusing(4, pattern=r"^[0-9A-Za-z]{4}$", form="four letters or digits")]
 
 
 class Tier(StrEnum):
@@ -54,10 +56,10 @@ class Tenant(Message):
 class ClientToken(Message):
     """A client token's metadata. The token itself is known only to the program that minted it."""
 
-    token_id: str
+    token_id: Identifier
     tenant: TenantId
     label: Label
-    last4: str
+    last4: LastFour
     allowed_models: list[ModelName] | None = None
     created_at: datetime
     expires_at: datetime | None = None
@@ -103,7 +105,7 @@ class CreateClientToken(Command):
     tenant: TenantId
     label: Label
     digest: Digest
-    last4: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{4}$")]
+    last4: LastFour
     allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: datetime | None = None
 
@@ -112,7 +114,7 @@ class RevokeClientToken(Command):
     """Revoke a client token everywhere."""
 
     tenant: TenantId
-    token_id: str
+    token_id: Identifier
 
 
 class ListClientTokens(Command):

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import TenantId
+from keyferry.contracts.ids import EndpointName, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
+from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported, Trace, Url
 
 
 class TokenUsage(Message):
@@ -21,16 +22,16 @@ class TokenUsage(Message):
     `audio_output` and `image_output` of the completion. Providers overlap these counts in different ways; adapters separate them.
     """
 
-    input: int = Field(default=0, ge=0)
-    cached_read: int = Field(default=0, ge=0)
-    cache_write: int = Field(default=0, ge=0)
-    cache_write_1h: int = Field(default=0, ge=0)
-    output: int = Field(default=0, ge=0)
-    reasoning: int = Field(default=0, ge=0)
-    audio: int = Field(default=0, ge=0)
-    image: int = Field(default=0, ge=0)
-    audio_output: int = Field(default=0, ge=0)
-    image_output: int = Field(default=0, ge=0)
+    input: Count = 0
+    cached_read: Count = 0
+    cache_write: Count = 0
+    cache_write_1h: Count = 0
+    output: Count = 0
+    reasoning: Count = 0
+    audio: Count = 0
+    image: Count = 0
+    audio_output: Count = 0
+    image_output: Count = 0
 
     @property
     def prompt(self) -> int:
@@ -86,59 +87,61 @@ class KeySource(StrEnum):
 class AttemptRecord(Message):
     """One finished attempt, the unit of accounting; failed, timed-out and cancelled ones included."""
 
-    attempt_id: str
-    request_id: str
+    attempt_id: Identifier
+    request_id: Identifier
     kind: RequestKind = RequestKind.CHAT
-    decision_id: str
-    attempt_number: int = Field(ge=1)
+    decision_id: Identifier
+    attempt_number: Ordinal
     tenant: TenantId
-    client_token_id: str | None = None
-    provider: str
-    endpoint: str | None = None
-    origin: str | None = None
+    client_token_id: Identifier | None = None
+    provider: ProviderName
+    endpoint: EndpointName | None = None
+    origin: Url | None = None
     """The `scheme://host:port` that was called; null for built-in providers."""
-    model_asked: str
-    model: str
+    model_asked: Line
+    model: Line
     """The model name sent upstream."""
-    model_served: str | None = None
-    operation: str | None = None
+    model_served: Reported | None = None
+    operation: Operation | None = None
     key_source: KeySource
-    key_id: str | None = None
+    key_id: Identifier | None = None
     stream: bool
     outcome: Outcome
     failure: Failure | None = None
-    finish_reason: str | None = None
-    service_tier: str | None = None
+    finish_reason: Reported | None = None
+    service_tier: Reported | None = None
     """The processing tier that the provider reports, where its prices depend on it."""
     token_usage: TokenUsage = TokenUsage()
     usage_source: UsageSource = UsageSource.NONE
     reported_cost_usd: Usd | None = None
     """The cost that the provider reports, kept beside the computed one."""
     started_at: datetime
-    latency_ms: int = Field(ge=0)
-    first_token_ms: int | None = Field(default=None, ge=0)
-    tags: dict[str, str] = Field(default_factory=dict)
-    traceparent: str | None = None
-    worker_id: str
-    spool_seq: int = Field(ge=1)
+    latency_ms: Count
+    first_token_ms: Count | None = None
+    tags: Tags = Field(default_factory=dict)
+    traceparent: Trace | None = None
+    worker_id: Identifier
+    spool_seq: Ordinal
+    unkept: list[Identifier] = Field(default_factory=list)
+    """Fields whose values no record can hold: they were cut, replaced or left out, and the rest was recorded."""
 
 
 class BatchHead(Head):
     """The head of a batch: `count` records follow, one JSON line each, so that an invalid one can be set aside alone."""
 
-    producer: str
+    producer: Identifier
     """The worker or router that produced the records."""
-    spool_id: str | None = None
+    spool_id: Identifier | None = None
     """The incarnation of the producer's spool to which the sequence numbers belong."""
-    count: int = Field(ge=1)
+    count: Ordinal
 
 
 class AttemptsConfirmed(Message):
     """The ledger has committed these records; the worker may drop them."""
 
-    worker_id: str
-    spool_id: str
-    spool_seqs: list[int]
+    worker_id: Identifier
+    spool_id: Identifier
+    spool_seqs: list[Ordinal]
 
 
 class SummarizeUsage(Command):
@@ -152,17 +155,17 @@ class SummarizeUsage(Command):
 class UsageRow(Message):
     """Usage of one provider and model."""
 
-    provider: str
-    model: str
-    attempts: int
-    completed: int
-    failed: int
-    cancelled: int
-    indeterminate: int
+    provider: ProviderName
+    model: Line
+    attempts: Count
+    completed: Count
+    failed: Count
+    cancelled: Count
+    indeterminate: Count
     token_usage: TokenUsage
     priced_cost_usd: Usd | None = None
     """The sum of the known costs; null if no cost is known."""
-    unpriced: int
+    unpriced: Count
     """Attempts whose cost is unknown; they are not in `priced_cost_usd`."""
 
 
@@ -170,11 +173,11 @@ class UsageSummary(Message):
     """Totals, and the rows that add up to them."""
 
     tenant: TenantId
-    requests: int
-    attempts: int
+    requests: Count
+    attempts: Count
     priced_cost_usd: Usd | None = None
     """The sum of the known costs, 0 if nothing was used; null if attempts were made and no cost is known."""
-    unpriced: int
+    unpriced: Count
     """Attempts whose cost is unknown; they are not in `priced_cost_usd`."""
     rows: list[UsageRow]
 
@@ -183,7 +186,7 @@ class GetAttempts(Command):
     """Request the attempts of one request, in order."""
 
     tenant: TenantId
-    request_id: str
+    request_id: Identifier
 
 
 class LedgerRow(Message):
@@ -191,9 +194,9 @@ class LedgerRow(Message):
 
     record: AttemptRecord
     cost_usd: Usd | None = None
-    price_version: str | None = None
+    price_version: Line | None = None
     pricing: Literal["priced", "unpriced", "free"]
-    trace_id: str | None = None
+    trace_id: Identifier | None = None
     recorded_at: datetime
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Actor
+from keyferry.contracts.text import Count, Explanation, Identifier, Line
 
 
 class RotateKek(Command):
@@ -21,27 +22,27 @@ class RotateKek(Command):
 class KekAgeReport(Message):
     """The age of the oldest KEK in use: the primary, or one that still encrypts a data key."""
 
-    kek: str
+    kek: Line
     since: datetime
     """When the vault first saw it in use."""
-    age_days: int = Field(ge=0)
+    age_days: Count
     due_at: datetime | None = None
     """When it is due for rotation; null for never."""
     overdue: bool = False
     """Whether the operator has to act: it is due, and the vault does not or cannot rotate it by itself."""
-    detail: str
+    detail: Explanation
     """What happens next, or what to do."""
 
 
 class KekRotation(Message):
     """The progress of a rotation. `left` counts data keys that are still under another KEK than the primary."""
 
-    primary: str
-    total: int = Field(ge=0)
-    left: int = Field(ge=0)
+    primary: Line
+    total: Count
+    left: Count
     running: bool
-    by_kek: dict[str, int]
-    failed: list[str] = Field(default_factory=list)
+    by_kek: dict[Line, Count]
+    failed: list[Identifier] = Field(default_factory=list)
     """Data keys that could not be decrypted, by id."""
     oldest_kek: KekAgeReport | None = None
     """The age of the oldest KEK in use."""
@@ -63,12 +64,12 @@ class VerifyVault(Command):
 class VaultReport(Message):
     """The result of a verification. `undecryptable` are key ids."""
 
-    records: int = Field(ge=0)
-    data_keys: int = Field(ge=0)
-    undecryptable: list[str] = Field(default_factory=list)
-    keks: dict[str, int] = Field(default_factory=dict)
+    records: Count
+    data_keys: Count
+    undecryptable: list[Identifier] = Field(default_factory=list)
+    keks: dict[Line, Count] = Field(default_factory=dict)
     """KEK -> number of data keys that it encrypts."""
-    primary: str
+    primary: Line
 
 
 class ShredTenant(Command):
@@ -84,5 +85,5 @@ class Shredded(Message):
     """What was destroyed."""
 
     tenant: TenantId
-    keys: int
-    data_keys: int
+    keys: Count
+    data_keys: Count

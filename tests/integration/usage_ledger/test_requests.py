@@ -202,7 +202,7 @@ async def test_attempts_come_back_as_they_were_recorded(servers: LedgerServers, 
         key_id="key_1",
         token_usage={"input": 1, "cached_read": 2, "output": 3, "reasoning": 4},
         reported_cost_usd="123.000000000001",
-        tags={"team": "blue", "ümlaut": "☃"},
+        tags={"team": "blue", "weather": "☃ ü"},
         traceparent=TRACEPARENT,
         started_at=datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC),
     )

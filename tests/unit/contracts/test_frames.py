@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from keyferry.contracts import frames, ids
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.usage import KeySource, Outcome
 
 ATTEMPT = ids.new(ids.ATTEMPT)
@@ -23,7 +24,7 @@ def test_data(seq: int, payload: bytes) -> None:
     assert frames.data_frame(ATTEMPT, seq, payload) == frame.to_frame()
 
 
-@given(st.sampled_from(Outcome), st.integers(min_value=0), st.none() | st.just(FAILURE), PAYLOADS)
+@given(st.sampled_from(Outcome), st.integers(min_value=0, max_value=BIGINT_MAX), st.none() | st.just(FAILURE), PAYLOADS)
 def test_end(outcome: Outcome, count: int, failure: Failure | None, payload: bytes) -> None:
     frame = frames.End(attempt_id=ATTEMPT, outcome=outcome, count=count, failure=failure, payload=payload)
     read = frames.decode(frame.to_frame())

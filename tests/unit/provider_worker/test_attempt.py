@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
@@ -10,7 +12,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import AttemptRecord, Outcome
+from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
@@ -123,3 +125,67 @@ async def test_an_attempt_that_comes_too_late_gets_no_reply(tmp_path: Path, late
     assert worker.frames_before_the_call is None
     assert worker.written == []
     assert worker.records == []
+
+
+class AnsweringCall(CountingCall):
+    """A call whose answer is given, whatever it holds."""
+
+    def __init__(self, worker: Worker, answer: Answer) -> None:
+        super().__init__(worker)
+        self._given = answer
+
+    async def make(self, progress: Progress) -> None:
+        progress.enter(Phase.SENDING)
+        self.origin = ORIGIN
+        self.answer = self._given
+
+
+class AnsweringWorker(Worker):
+    """A worker whose provider gives one answer."""
+
+    def __init__(self, directory: Path, answer: Answer) -> None:
+        super().__init__(directory)
+        self._given = answer
+
+    def prepare(self, run: AttemptRun, body: bytes) -> AnsweringCall:
+        return AnsweringCall(self, self._given)
+
+
+NASTY = "a\ud800b\x00c\u202ed"
+PAID = TokenUsage(input=5, output=3)
+
+
+async def answered(worker: Worker) -> tuple[frames.End, AttemptRecord]:
+    """How the caller and the accounts see one attempt."""
+    await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
+    await asyncio.sleep(0)
+    end = worker.written[-1]
+    assert isinstance(end, frames.End)
+    (record,) = worker.records
+    return end, record
+
+
+@pytest.mark.parametrize("name", ["model_served", "service_tier", "finish_reason"])
+async def test_what_a_provider_reports_is_recorded_in_clean_text(tmp_path: Path, name: str) -> None:
+    reported: dict[str, Any] = {name: NASTY}
+    answer = Answer(body=b"{}", token_usage=PAID, usage_source=UsageSource.REPORTED, **reported)
+    end, record = await answered(AnsweringWorker(tmp_path, answer))
+    assert (end.outcome, end.payload) == (Outcome.COMPLETED, b"{}")
+    assert (getattr(record, name), record.token_usage, record.unkept) == ("a\ufffdb\ufffdc\ufffdd", PAID, [])
+
+
+async def test_a_record_that_cannot_be_written_is_reduced_and_the_caller_has_the_answer(tmp_path: Path) -> None:
+    answer = Answer(body=b"{}", token_usage=PAID, usage_source=UsageSource.REPORTED)
+    object.__setattr__(answer, "model_served", NASTY)  # past the place that cleans it
+    end, record = await answered(AnsweringWorker(tmp_path, answer))
+    assert (end.outcome, end.payload) == (Outcome.COMPLETED, b"{}")
+    assert (record.outcome, record.token_usage, record.usage_source) == (Outcome.COMPLETED, PAID, UsageSource.REPORTED)
+    assert record.model_served is None
+    assert "model_served" in record.unkept
+
+
+@pytest.mark.parametrize("cost", ["1e40", "NaN", "0.1234567890123", "-Infinity"])
+async def test_a_cost_that_no_record_can_hold_is_left_out(tmp_path: Path, cost: str) -> None:
+    answer = Answer(body=b"{}", token_usage=PAID, reported_cost_usd=Decimal(cost))
+    _, record = await answered(AnsweringWorker(tmp_path, answer))
+    assert record.reported_cost_usd is None

@@ -228,3 +228,22 @@ os.kill(os.getpid(), signal.SIGKILL)
         Outcome.COMPLETED,
         Outcome.INDETERMINATE,
     ]
+
+
+def test_a_line_that_this_build_does_not_accept_is_kept_in_part(tmp_path: Path) -> None:
+    """An earlier build accepted names that are refused now; what it paid for stays in the accounts."""
+    spool = Spool(tmp_path)
+    spool.open()
+    intent = record(1)
+    spool.record_intent(intent)
+    spool.close()
+    (segment,) = tmp_path.glob("*.log")
+    segment.write_bytes(b"I" + intent.encode().replace(b'"model":"echo"', b'"model":"e\\u0000o"') + b"\n")
+    again = Spool(tmp_path)
+    again.open()
+    (line,) = again.due(0.0, at_most=10)
+    kept = AttemptRecord.decode(line)
+    assert (kept.attempt_id, kept.model, kept.unkept) == (intent.attempt_id, "e\ufffdo", ["model"])
+    again.confirm(again.spool_id, [intent.spool_seq])
+    assert again.unconfirmed == 0
+    again.close()

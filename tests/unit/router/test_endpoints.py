@@ -1,6 +1,7 @@
 """Validation of endpoints."""
 
 import pytest
+from pydantic import ValidationError
 
 from keyferry.contracts.route import SaveEndpoint
 from services.router.endpoints import InvalidEndpoint, validate_endpoint
@@ -27,7 +28,6 @@ def test_a_trailing_slash_and_repeated_models_are_removed() -> None:
         ("https://llm.example/v1?", "'?'"),
         ("https://llm.example:0/v1", "port 0"),
         ("https://llm.example:99999/v1", "cannot be read"),
-        ("https://llm.example/v1\r\nHost: evil", "control character"),
         ("https://llm.example/ v1", "space"),
         ("https://llm.example/v1/chat/completions", "without /chat/completions"),
         ("https://[::1/v1", "cannot be read"),
@@ -37,6 +37,11 @@ def test_an_invalid_url_is_rejected_with_a_remedy_and_without_its_secrets(url: s
     with pytest.raises(InvalidEndpoint, match=message.replace("?", r"\?")) as refused:
         validate_endpoint(resolved(url))
     assert "secret" not in str(refused.value)
+
+
+def test_a_url_with_a_line_break_is_refused_by_the_contract() -> None:
+    with pytest.raises(ValidationError, match="without control characters"):
+        resolved("https://llm.example/v1\r\nHost: evil")
 
 
 def test_reserved_names_are_rejected() -> None:

@@ -10,6 +10,7 @@ from services.usage_ledger.dead_letter import MAX_KEPT_BYTES, DeadLetter, Reject
 from services.usage_ledger.record_batches import decode_attempts, decode_decisions
 from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message, decision_record
 
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
 SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
 
 
@@ -24,7 +25,7 @@ def test_every_record_carries_its_producer_and_spool() -> None:
         (SUBJECT, batch_message([records[0].encode(), records[1].encode()], spool_id="spl_1")),
         (SUBJECT, batch_message([records[2].encode()], spool_id=None)),
     ]
-    batches = decode_attempts(messages)
+    batches = decode_attempts(messages, NOW)
     assert [(item.record, item.producer, item.spool_id) for item in batches.valid] == [
         (records[0], WORKER, "spl_1"),
         (records[1], WORKER, "spl_1"),
@@ -35,30 +36,45 @@ def test_every_record_carries_its_producer_and_spool() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "reason", "seq"),
+    ("line", "reason", "seq", "unkept"),
     [
-        (b"", "AttemptRecord: message: Invalid JSON", None),
-        (b"[1]", "AttemptRecord: message: Input should be an object", None),
-        (b'{"spool_seq": 7', "AttemptRecord: message: Invalid JSON", None),
-        (b"\xff\xfe", "AttemptRecord: message: Invalid JSON", None),
-        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "AttemptRecord: message: Invalid JSON", None),
-        (changed(outcome="exploded", spool_seq=7), "AttemptRecord: outcome: Input should be", 7),
-        (changed(tenant="NOT ONE", spool_seq=8), "AttemptRecord: tenant: String should match", 8),
+        (b"", "AttemptRecord: message: Invalid JSON", None, None),
+        (b"[1]", "AttemptRecord: message: Input should be an object", None, None),
+        (b'{"spool_seq": 7', "AttemptRecord: message: Invalid JSON", None, None),
+        (b"\xff\xfe", "AttemptRecord: message: Invalid JSON", None, None),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "AttemptRecord: message: Invalid JSON", None, None),
+        (changed(outcome="exploded", spool_seq=7), "AttemptRecord: outcome: Input should be", 7, ["outcome"]),
+        (changed(tenant="NOT ONE", spool_seq=8), "AttemptRecord: tenant: Input should be 1 to 63 characters", 8, None),
         (
             changed(token_usage={"input": -1}, spool_seq=9),
             "AttemptRecord: token_usage.input: Input should be greater",
             9,
+            ["token_usage"],
         ),
-        (changed(reported_cost_usd=0.1, spool_seq=10), "AttemptRecord: reported_cost_usd: Value error", 10),
-        (changed(spool_seq=0), "AttemptRecord: spool_seq: Input should be greater", None),
-        (changed(spool_seq=True, stream=None), "AttemptRecord: stream: Input should be a valid boolean", None),
-        (changed(worker_id="provider-worker-2", spool_seq=11), "may not account for another worker", 11),
+        (
+            changed(reported_cost_usd=0.1, spool_seq=10),
+            "AttemptRecord: reported_cost_usd: Value error",
+            10,
+            ["reported_cost_usd"],
+        ),
+        (changed(spool_seq=0), "AttemptRecord: spool_seq: Input should be greater", None, None),
+        (
+            changed(spool_seq=True, stream=None),
+            "AttemptRecord: stream: Input should be a valid boolean",
+            None,
+            ["stream"],
+        ),
+        (changed(worker_id="provider-worker-2", spool_seq=11), "may not account for another worker", 11, None),
     ],
 )
-def test_an_invalid_record_is_rejected_alone(line: bytes, reason: str, seq: int | None) -> None:
+def test_an_invalid_record_is_rejected_alone_and_kept_in_part(
+    line: bytes, reason: str, seq: int | None, unkept: list[str] | None
+) -> None:
     good = [attempt_record() for _ in range(2)]
-    batches = decode_attempts([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))])
-    assert [item.record for item in batches.valid] == good
+    batches = decode_attempts([(SUBJECT, batch_message([good[0].encode(), line, good[1].encode()]))], NOW)
+    kept = [item.record for item in batches.valid if item.line == line]
+    assert [item.record for item in batches.valid if item.line != line] == good
+    assert [record.unkept for record in kept] == ([] if unkept is None else [unkept])
     (rejected,) = batches.rejected
     assert reason in rejected.reason
     assert (rejected.original, rejected.producer, rejected.stream) == (line, WORKER, "ATTEMPTS")
@@ -67,7 +83,7 @@ def test_an_invalid_record_is_rejected_alone(line: bytes, reason: str, seq: int 
 
 def test_a_reason_repeats_no_value() -> None:
     batches = decode_attempts(
-        [(SUBJECT, batch_message([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))]
+        [(SUBJECT, batch_message([changed(outcome="sk-secret", tenant="SK-SECRET", tags={"a": 1})]))], NOW
     )
     assert "secret" not in batches.rejected[0].reason.lower()
 
@@ -75,7 +91,7 @@ def test_a_reason_repeats_no_value() -> None:
 @pytest.mark.parametrize("data", [b"", b"no newline", b'{"count": 0, "producer": "p"}\n{}', b"{}\n{}", b"\x00\n\x00"])
 def test_an_unreadable_batch_is_rejected_whole(data: bytes) -> None:
     good = attempt_record()
-    batches = decode_attempts([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))])
+    batches = decode_attempts([(SUBJECT, data), (SUBJECT, batch_message([good.encode()]))], NOW)
     assert [item.record for item in batches.valid] == [good]
     (rejected,) = batches.rejected
     assert (rejected.original, rejected.spool_id, rejected.spool_seq) == (data, None, None)
@@ -87,7 +103,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
     east = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     lines = [attempt_record(started_at=moment).encode() for moment in (naive, east)]
     expected = naive.replace(tzinfo=UTC)
-    assert [item.record.started_at for item in decode_attempts([(SUBJECT, batch_message(lines))]).valid] == [
+    assert [item.record.started_at for item in decode_attempts([(SUBJECT, batch_message(lines))], NOW).valid] == [
         expected
     ] * 2
     subject = REQUEST_DECIDED.format(router="router")

@@ -1,0 +1,167 @@
+"""Text from outside: what a caller, a provider, a program on the bus or a file may put into a record, header, label or log.
+
+A name that somebody chooses is refused when it holds a character that another program cannot keep (PostgreSQL has no NUL,
+UTF-8 has no surrogates), that ends a line, or that changes how the text around it is shown. What a provider reports is
+cleaned instead: by then the call is paid, and its record must not be lost over its spelling. Sources: the Unicode Standard,
+chapter 23 (control codes, surrogates, noncharacters); Unicode Technical Report 36 (bidirectional controls). Pure.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+_NONCHARACTERS = r"\ufdd0-\ufdef\ufffe\uffff" + "".join(
+    rf"\U{plane:04X}FFFE\U{plane:04X}FFFF" for plane in range(1, 17)
+)
+_UNSAFE = (
+    r"\x00-\x1f\x7f-\x9f"  # control codes: C0, DEL, C1
+    r"\u2028\u2029"  # line and paragraph separators
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls
+    r"\ufeff"  # byte order mark
+) + _NONCHARACTERS
+"""For a character class; surrogates come on top, where the regular expressions know them."""
+_SAFE_PATTERN = f"^[^{_UNSAFE}]*$"
+_UNSAFE_CHARACTER = re.compile(rf"[{_UNSAFE}\ud800-\udfff]")
+_UNSAFE_EXCEPT_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}\ud800-\udfff]")
+_SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
+_OUTSIDE_HEADERS = re.compile(r"[^\x20-\x7e]+")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_ELLIPSIS = "…"
+
+MAX_HEADER_CHARACTERS = 1024
+BIGINT_MAX = 2**63 - 1
+"""The largest integer of PostgreSQL's `bigint`, and of most JSON readers that know 64 bits."""
+
+
+def is_safe(text: str) -> bool:
+    """Return whether `text` is one line without control codes, surrogates, noncharacters and bidirectional controls."""
+    return _UNSAFE_CHARACTER.search(text) is None
+
+
+def clean(text: str, max_characters: int) -> str:
+    """Return `text` on one line, with U+FFFD for each unsafe character, and cut to `max_characters`."""
+    text = text[: max_characters + 1]
+    if _UNSAFE_CHARACTER.search(text) is not None:
+        text = _UNSAFE_CHARACTER.sub(_REPLACEMENT, _SPACES.sub(" ", text))
+    return text if len(text) <= max_characters else text[: max_characters - 1] + _ELLIPSIS
+
+
+def printable(text: str) -> str:
+    """Return `text` as a terminal may show it: line breaks and tabs stay, U+FFFD replaces other unsafe characters."""
+    return _UNSAFE_EXCEPT_LINES.sub(_REPLACEMENT, text)
+
+
+def header_value(text: str) -> str:
+    """Return `text` as the value of an HTTP header (RFC 9110, section 5.5), at most MAX_HEADER_CHARACTERS long.
+
+    Characters outside printable ASCII are percent-encoded as UTF-8, so that any client can read the value.
+    """
+    cut = text[:MAX_HEADER_CHARACTERS]
+    return _OUTSIDE_HEADERS.sub(_percent_encode, cut).strip()[:MAX_HEADER_CHARACTERS]
+
+
+def _percent_encode(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """Marks a `str` that is refused unless it is safe and `min_characters` to `max_characters` long.
+
+    With a `pattern` (`form` describes it to people) it has to match that as well. The check runs in pydantic's core.
+    """
+
+    max_characters: int
+    min_characters: int = 1
+    pattern: str | None = None
+    form: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of the checks, whose only error says what the text should be."""
+        checks = core_schema.str_schema(
+            min_length=self.min_characters,
+            max_length=self.max_characters,
+            pattern=self.pattern or _SAFE_PATTERN,
+            strict=_is_strict(handler(source)) or None,
+        )
+        return core_schema.custom_error_schema(
+            checks, custom_error_type="text", custom_error_message=f"Input should be {self._describe()}"
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the lengths, and the pattern where there is one of its own."""
+        limits: dict[str, Any] = {"type": "string", "maxLength": self.max_characters}
+        if self.min_characters:
+            limits["minLength"] = self.min_characters
+        return limits | ({"pattern": self.pattern} if self.pattern else {})
+
+    def _describe(self) -> str:
+        length = (
+            f"{self.min_characters} to {self.max_characters}"
+            if self.min_characters
+            else f"at most {self.max_characters}"
+        )
+        if self.form:
+            return f"{length} characters: {self.form}"
+        return (
+            f"a text of {length} characters, on one line, without control characters, unpaired surrogates, noncharacters"
+            " and bidirectional controls"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Marks a `str` that is cleaned and cut to `max_characters`. A text that is safe already never leaves pydantic's core."""
+
+    max_characters: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return a schema that passes a safe text and cleans any other."""
+        safe = core_schema.str_schema(max_length=self.max_characters, pattern=_SAFE_PATTERN)
+        cleaned = core_schema.no_info_plain_validator_function(self._clean)
+        return core_schema.custom_error_schema(
+            core_schema.union_schema([safe, cleaned], mode="left_to_right"),
+            custom_error_type="text",
+            custom_error_message="Input should be a text",
+            serialization=core_schema.simple_ser_schema("str"),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return a string of that length."""
+        return {"type": "string", "maxLength": self.max_characters}
+
+    def _clean(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("it should be a text")
+        return clean(value, self.max_characters)
+
+
+def _is_strict(schema: CoreSchema) -> bool:
+    return schema["type"] == "str" and schema.get("strict") is True
+
+
+_PRINTABLE_ASCII = r"^[\x21-\x7e]+$"
+_ASCII_FORM = "printable ASCII without spaces"
+
+Identifier = Annotated[str, Refusing(200, pattern=_PRINTABLE_ASCII, form=_ASCII_FORM)]
+"""An id, or the name of a process: printable ASCII without spaces."""
+Url = Annotated[str, Refusing(2000, pattern=_PRINTABLE_ASCII, form=_ASCII_FORM)]
+"""A URL or an origin that was checked: printable ASCII without spaces."""
+GivenUrl = Annotated[str, Refusing(2000)]
+"""A URL as somebody wrote it; `origin.check_url` says what is wrong with it."""
+Mark = Annotated[str, Refusing(200, 0, pattern=r"^[\x21-\x7e]*$", form=_ASCII_FORM)]
+"""A digest or signature; empty where there is none yet."""
+Line = Annotated[str, Refusing(300)]
+"""One line that a person or a program chose."""
+Reported = Annotated[str, Cleaned(200)]
+"""A name, word or code that a provider reports, or that is made of one."""
+Explanation = Annotated[str, Cleaned(4000)]
+"""A text for people that may repeat one from outside."""
+Trace = Annotated[str, Cleaned(64)]
+"""A `traceparent` (W3C Trace Context); its readers ignore a malformed one."""
+
+Count = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
+Ordinal = Annotated[int, Field(ge=1, le=BIGINT_MAX)]
