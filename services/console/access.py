@@ -11,13 +11,18 @@ OWN_PREFIX = "/api/v1"
 """The tenant is the credential's own."""
 OPERATOR_PREFIX = "/api/v1/ops/tenants/{tenant}"
 """An operator acts for the tenant in the path."""
+INSTALLATION_PREFIX = "/api/v1/ops"
+"""An operator acts for the whole installation."""
 
 _OPERATOR = frozenset({CredentialKind.OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """A route, registered under each prefix. `path` follows the prefix; `name` is the OpenAPI operation id."""
+    """A route. `path` follows a prefix; `name` is the OpenAPI operation id.
+
+    Routes about a tenant are registered under two prefixes, those about the installation under one.
+    """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
@@ -43,11 +48,36 @@ _ROWS = (
     ("GET", "/models", _OPERATOR, _OPERATOR),
     ("GET", "/audit", _OPERATOR, _OPERATOR),
     ("GET", "/audit/verify", _OPERATOR, _OPERATOR),
+    ("GET", "/client-tokens", _OPERATOR, _OPERATOR),
+    ("POST", "/client-tokens", _OPERATOR, _OPERATOR),
+    ("GET", "/client-tokens/{token_id}", _OPERATOR, _OPERATOR),
+    ("DELETE", "/client-tokens/{token_id}", _OPERATOR, _OPERATOR),
+    ("GET", "/endpoints", _OPERATOR, _OPERATOR),
+    ("GET", "/endpoints/{name}", _OPERATOR, _OPERATOR),
+    ("PUT", "/endpoints/{name}", _OPERATOR, _OPERATOR),
+    ("DELETE", "/endpoints/{name}", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/summary", _OPERATOR, _OPERATOR),
+    ("GET", "/requests/{request_id}", _OPERATOR, _OPERATOR),
+    ("GET", "/vault/verify", _OPERATOR, _OPERATOR),
+    ("POST", "/vault/rotate-data-keys", _OPERATOR, _OPERATOR),
+    ("POST", "/vault/shred", _OPERATOR, _OPERATOR),
+)
+_INSTALLATION_ROWS = (
+    # method, path, allowed
+    ("GET", "/tenants", _OPERATOR),
+    ("POST", "/tenants", _OPERATOR),
+    ("GET", "/tenants/{tenant}", _OPERATOR),
+    ("PATCH", "/tenants/{tenant}", _OPERATOR),
+    ("GET", "/vault", _OPERATOR),
+    ("POST", "/vault/rotate-kek", _OPERATOR),
+    ("GET", "/vault/verify", _OPERATOR),
+    ("GET", "/audit/verify", _OPERATOR),
 )
 
 ALLOWED: Mapping[tuple[str, str], frozenset[CredentialKind]] = MappingProxyType(
     {(method, OWN_PREFIX + path): own for method, path, own, _ in _ROWS}
     | {(method, OPERATOR_PREFIX + path): others for method, path, _, others in _ROWS}
+    | {(method, INSTALLATION_PREFIX + path): allowed for method, path, allowed in _INSTALLATION_ROWS}
 )
 """Maps method and path template to the credentials that are allowed."""
 

@@ -117,6 +117,8 @@ class CarriedKey(Body):
 class TryKeyBody(CarriedKey):
     """A key to test without storing it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"provider": "openai", "key": "sk-proj-EXAMPLE"}]})
+
     provider: Provider
     base_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
     """Where the key is used; required for providers without a fixed address."""
@@ -126,6 +128,15 @@ class TryKeyBody(CarriedKey):
 
 class AddKeyBody(TryKeyBody):
     """A key to store."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"provider": "openai", "label": "main", "key": "sk-proj-EXAMPLE", "monthly_limit_usd": "50"},
+                {"provider": "custom", "label": "lab", "key": "EXAMPLE", "base_url": "https://llm.example.com/v1"},
+            ]
+        }
+    )
 
     label: Label
     priority: Priority = 100
@@ -140,6 +151,8 @@ class AddKeyBody(TryKeyBody):
 class RotateKeyBody(CarriedKey):
     """The key that replaces a stored key."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": "sk-proj-EXAMPLE"}]})
+
     save_untested: bool = False
 
 
@@ -149,16 +162,19 @@ def _reject_null(value: object) -> object:
     return value
 
 
-_NotNull = BeforeValidator(_reject_null)
+NotNull = BeforeValidator(_reject_null)
+"""Rejects null where it would have to mean something other than an omitted field."""
 
 
 class EditKeyBody(Body):
     """Changes to a stored key: omitted fields stay as they are, and null removes a restriction (RFC 7396)."""
 
-    label: Annotated[Label | None, _NotNull] = None
-    priority: Annotated[Priority | None, _NotNull] = None
-    weight: Annotated[Weight | None, _NotNull] = None
-    disabled: Annotated[bool | None, _NotNull] = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "production", "monthly_limit_usd": None}]})
+
+    label: Annotated[Label | None, NotNull] = None
+    priority: Annotated[Priority | None, NotNull] = None
+    weight: Annotated[Weight | None, NotNull] = None
+    disabled: Annotated[bool | None, NotNull] = None
     allowed_models: AllowedModels | None = None
     expires_at: datetime | None = None
     monthly_limit_usd: MonthlyLimit = None

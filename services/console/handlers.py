@@ -16,7 +16,8 @@ from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import Subject
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem, render_error
-from services.console.access import OPERATOR_PREFIX, OWN_PREFIX, RouteSpec
+from services.console.access import INSTALLATION_PREFIX, OPERATOR_PREFIX, OWN_PREFIX, RouteSpec
+from services.console.endpoint_routes import EndpointRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.problem import ErrorBody, internal_error
@@ -24,12 +25,17 @@ from services.console.reading_routes import ReadingRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import Ask, ServiceClient
 from services.console.tenant_context import DOCUMENTED_CREDENTIAL, tenant_in_path
+from services.console.tenant_routes import TenantRoutes
+from services.console.token_routes import TokenRoutes
+from services.console.usage_routes import UsageRoutes
 from services.console.validation import problem_from_faults
+from services.console.vault_routes import VaultRoutes
 
 _DESCRIPTION = (
-    "Provider keys, providers, models and the audit log. The tenant comes from the credential; an operator acts for a tenant"
-    " under `/api/v1/ops/tenants/{tenant}`. Unknown fields are rejected. Lists are paged: pass `next` of a page as `after` to get"
-    " the following one."
+    "Everything that the command line does, over HTTP: tenants, client tokens, provider keys, endpoints, models, usage, the vault"
+    " and the audit log. The tenant comes from the credential; an operator acts for a tenant under"
+    " `/api/v1/ops/tenants/{tenant}`, and for the whole installation under `/api/v1/ops`. Unknown fields are rejected. Lists are"
+    " paged: pass `next` of a page as `after` to get the following one."
 )
 _ERRORS: Mapping[int | str, dict[str, object]] = {
     400: {"description": "The request cannot be read or has an unknown field", "model": ErrorBody},
@@ -88,10 +94,19 @@ def build_application(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_exception)
     services = ServiceClient(ask)
-    specs = (*KeyRoutes(services, sealer, clock).specs(), *ReadingRoutes(services).specs())
+    vault, tenants = VaultRoutes(services), TenantRoutes(services)
+    specs = (
+        *KeyRoutes(services, sealer, clock).specs(),
+        *TokenRoutes(services).specs(),
+        *EndpointRoutes(services).specs(),
+        *UsageRoutes(services).specs(),
+        *ReadingRoutes(services).specs(),
+        *vault.specs(),
+    )
     credential = Depends(DOCUMENTED_CREDENTIAL)
     _add(app, OWN_PREFIX, specs, [credential])
-    _add(app, OPERATOR_PREFIX, specs, [credential, Depends(tenant_in_path)])
+    _add(app, INSTALLATION_PREFIX, (*tenants.operator_specs(), *vault.operator_specs()), [credential])
+    _add(app, OPERATOR_PREFIX, specs, [credential], suffix="_for_tenant")
     _add_health(app, waiting_for, draining)
     return app
 
@@ -112,15 +127,18 @@ def build_document() -> dict[str, object]:
     return app.openapi()
 
 
-def _add(app: FastAPI, prefix: str, specs: Iterable[RouteSpec], dependencies: Sequence[params.Depends]) -> None:
+def _add(
+    app: FastAPI, prefix: str, specs: Iterable[RouteSpec], dependencies: Sequence[params.Depends], suffix: str = ""
+) -> None:
     for spec in specs:
+        path = prefix + spec.path
         app.add_api_route(
-            prefix + spec.path,
+            path,
             spec.handler,
             methods=[spec.method],
-            name=spec.name,
+            name=f"{spec.name}{suffix}",
             status_code=spec.status,
-            dependencies=dependencies,
+            dependencies=[*dependencies, *([Depends(tenant_in_path)] if "{tenant}" in path else [])],
             responses=dict(_ERRORS),
         )
 
@@ -145,7 +163,7 @@ def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Ca
 
 
 def _operation_id(route: APIRoute) -> str:
-    return f"{route.name}_for_tenant" if route.path.startswith(OPERATOR_PREFIX) else route.name
+    return route.name
 
 
 async def _on_problem(request: Request, problem: Exception) -> Response:

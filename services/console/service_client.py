@@ -6,14 +6,19 @@ from nats.errors import Error as NatsError
 
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.service import ErrorCode, Refusal
-from keyferry.contracts.topology import Subject
+from keyferry.contracts.tenancy import GetTenant
+from keyferry.contracts.topology import TENANT_GET, Subject
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+from services.console.problem import not_found
 
 USUAL_SECONDS = 5.0
 KEY_TEST_SECONDS = 90.0
 """A key test calls the provider several times, and a second worker if the first one is gone."""
 WHOLE_AUDIT_SECONDS = 300.0
+ALL_RECORDS_SECONDS = 300.0
+"""Decrypting a record takes a hundredth of a millisecond; a remote KEK provider adds its own time."""
+SUMMARY_SECONDS = 30.0
 
 _PROBLEMS: dict[ErrorCode, tuple[int, str, str, dict[str, str]]] = {
     ErrorCode.INVALID: (422, INVALID_REQUEST, "refused", {}),
@@ -56,8 +61,21 @@ class ServiceClient:
         timeout_seconds: float = USUAL_SECONDS,
     ) -> R:
         """Send a request that may have taken effect even if its answer never arrives."""
-        unknown = "; the change may have been made: look at the list of keys before you try again"
+        unknown = "; the change may have been made: look at it before you try again"
         return await self._send(subject, question, timeout_seconds, unknown, {"x-should-retry": "false"})
+
+    async def require_tenant(self, tenant: str) -> None:
+        """Raise HttpProblem 404 if there is no such tenant. Without an answer nothing is known, and nothing is raised.
+
+        For answers that are empty for a tenant without data and for one that does not exist.
+        """
+        try:
+            await self._ask(TENANT_GET, GetTenant(tenant=tenant), timeout_seconds=USUAL_SECONDS)
+        except Refused as error:
+            if error.refusal.code is ErrorCode.NOT_FOUND:
+                raise not_found(error.refusal.message) from None
+        except (BusError, NatsError):
+            return
 
     async def _send(
         self, subject: Subject[Q, R], question: Q, timeout_seconds: float, then: str, headers: dict[str, str]

@@ -18,7 +18,13 @@ _MESSAGES = {
     "assertion_error": "this is not a valid value",
 }
 """Replaces pydantic's texts: the last two contain whatever a validator raised, including the value."""
-_NOT_FOUND = {"tenant": "there is no tenant of that name", "key_id": "the tenant has no such provider key"}
+_NOT_FOUND = {
+    "tenant": "there is no tenant of that name",
+    "key_id": "the tenant has no such provider key",
+    "token_id": "the tenant has no such client token: the list shows every token's id",
+    "name": "the tenant has no endpoint of that name: a name has 1 to 63 of a-z, 0-9 and hyphens",
+    "request_id": "the ledger has no record of this request",
+}
 
 
 def problem_from_faults(faults: Iterable[Mapping[str, object]]) -> HttpProblem:

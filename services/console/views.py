@@ -4,15 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
 from keyferry.contracts.audit import AuditEntry
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd, sum_known
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
-from keyferry.contracts.route import Model
+from keyferry.contracts.route import DecisionRecord, Endpoint, Model
+from keyferry.contracts.secret import Secret
+from keyferry.contracts.tenancy import ClientToken, Tenant
+from keyferry.contracts.usage import LedgerRow, UsageSummary
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 T = TypeVar("T")
@@ -38,6 +41,61 @@ class ModelPage(View):
 
     data: list[Model]
     next: str | None
+
+
+class TenantPage(View):
+    """All tenants. `next` is null on the last page."""
+
+    data: list[Tenant]
+    next: str | None
+
+
+class ClientTokenPage(View):
+    """A tenant's client tokens. `next` is null on the last page."""
+
+    data: list[ClientToken]
+    next: str | None
+
+
+def _keep_secret(value: object) -> Secret:
+    if not isinstance(value, Secret):
+        raise ValueError("this is a secret")
+    return value
+
+
+class CreatedClientToken(ClientToken):
+    """A new client token: its metadata and, only in this response, the token itself."""
+
+    token: Annotated[
+        Secret,
+        PlainValidator(_keep_secret),
+        PlainSerializer(Secret.reveal, return_type=str, when_used="json"),
+        WithJsonSchema({"type": "string", "readOnly": True, "examples": ["kf_live_…"]}),
+    ]
+    """Save it now: it is not shown again and cannot be recovered, only revoked."""
+
+
+class EndpointPage(View):
+    """A tenant's endpoints. `next` is null on the last page."""
+
+    data: list[Endpoint]
+    next: str | None
+
+
+class UsagePage(UsageSummary):
+    """Totals over the whole period, and a page of the rows that add up to them. `next` is null on the last page."""
+
+    next: str | None
+
+
+class RequestRecords(View):
+    """What the ledger has of one request so far."""
+
+    request_id: str
+    decisions: list[DecisionRecord]
+    """What the router knew and chose: first for the request, then after each failed attempt."""
+    attempts: list[LedgerRow]
+    """The provider calls, with their cost."""
 
 
 class AuditPage(View):

@@ -12,6 +12,7 @@ from keyferry.contracts.tenancy import (
     ClientTokens,
     CreateClientToken,
     CreateTenant,
+    GetTenant,
     ListClientTokens,
     ListTenants,
     RevokeClientToken,
@@ -21,6 +22,7 @@ from keyferry.contracts.tenancy import (
 )
 from keyferry.contracts.topology import (
     TENANT_CREATE,
+    TENANT_GET,
     TENANT_LIST,
     TENANT_UPDATE,
     TOKEN_CREATE,
@@ -52,6 +54,7 @@ class Handlers:
         """Subscribe on `bus` to the directory's subjects of the topology."""
         bus.respond(TENANT_CREATE, self.create_tenant)
         bus.respond(TENANT_UPDATE, self.update_tenant)
+        bus.respond(TENANT_GET, self.get_tenant)
         bus.respond(TENANT_LIST, self.list_tenants)
         bus.respond(TOKEN_CREATE, self.create_token)
         bus.respond(TOKEN_REVOKE, self.revoke_token)
@@ -66,6 +69,11 @@ class Handlers:
         """Change a tenant's name, tier or policies, suspend it, or end its suspension."""
         async with self._change():
             return await self._store.update_tenant(command)
+
+    async def get_tenant(self, command: GetTenant) -> Tenant:
+        """Return one tenant."""
+        async with _read():
+            return await self._store.get_tenant(command.tenant)
 
     async def list_tenants(self, command: ListTenants) -> Tenants:
         """Return all tenants, including the platform's own."""

@@ -114,6 +114,15 @@ class DirectoryStore:
             await _publish_tenant(connection, tenant)
         return tenant
 
+    async def get_tenant(self, tenant: str) -> Tenant:
+        """Return a tenant. Raises RuleViolation if there is none."""
+        async with self._transaction() as connection:
+            query = select(tenants_table).where(tenants_table.c.tenant == tenant)
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise tenants.unknown(tenant)
+        return _tenant(row)
+
     async def list_tenants(self) -> list[Tenant]:
         """Return every tenant, ordered by id."""
         async with self._transaction() as connection:

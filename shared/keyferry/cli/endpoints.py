@@ -5,6 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
+from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SaveEndpoint
 from keyferry.contracts.topology import ENDPOINT_LIST, ENDPOINT_REMOVE, ENDPOINT_SAVE
 
@@ -62,8 +63,7 @@ def rm(name: str, tenant: str, as_json: bool) -> None:
 
 def _reject_secrets(base_url: str) -> None:
     """Reject a URL that may contain a secret before it crosses the bus. Raises Problem."""
-    authority = base_url.rpartition("://")[2].partition("/")[0]
-    if "@" in authority or "?" in base_url or "#" in base_url:
+    if may_hold_a_secret(base_url):
         raise Problem(
             "the base URL must not contain a user name, a password, '?' or '#'; nothing was sent",
             "Give scheme, host, port and path only: https://llm.example.com/v1",

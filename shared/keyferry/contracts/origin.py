@@ -72,6 +72,15 @@ def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None 
     return Origin(scheme, _host(match["host"].lower()), port)
 
 
+def may_hold_a_secret(url: str) -> bool:
+    """Return whether a base URL has a part in which secrets are passed: user information, a query or a fragment.
+
+    For clients, which reject such a URL before it crosses the bus.
+    """
+    authority = url.rpartition("://")[2].partition("/")[0]
+    return "@" in authority or "?" in url or "#" in url
+
+
 def needs_operator(origin: Origin, ports: frozenset[int] = STANDARD_PORTS) -> bool:
     """Return whether the operator must allow the address: the scheme is plain http, or the port is unusual."""
     return origin.scheme != "https" or origin.port not in ports

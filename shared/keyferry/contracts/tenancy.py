@@ -86,6 +86,12 @@ class UpdateTenant(Command):
     allow_unapproved: bool | None = None
 
 
+class GetTenant(Command):
+    """Request one tenant."""
+
+    tenant: TenantId
+
+
 class ListTenants(Command):
     """Request all tenants."""
 

@@ -145,6 +145,7 @@ TENANT_CREATE = _manage("kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Ten
 TENANT_UPDATE = _manage(
     "kf.v1.tenant.update", tenancy.UpdateTenant, tenancy.Tenant, _DIRECTORY, "Rename, re-tier or suspend a tenant."
 )
+TENANT_GET = _manage("kf.v1.tenant.get", tenancy.GetTenant, tenancy.Tenant, _DIRECTORY, "Return one tenant.")
 TENANT_LIST = _manage("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, _DIRECTORY, "List all tenants.")
 TOKEN_CREATE = _manage(
     "kf.v1.token.create", tenancy.CreateClientToken, tenancy.ClientToken, _DIRECTORY, "Register a client token."

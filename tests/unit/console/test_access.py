@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from keyferry.contracts.secret import Secret
-from services.console.access import ALLOWED, OPERATOR_PREFIX, OWN_PREFIX, is_allowed
+from services.console.access import ALLOWED, INSTALLATION_PREFIX, OPERATOR_PREFIX, OWN_PREFIX, is_allowed
 from services.console.authentication import OPERATOR, CredentialKind, InvalidCredential, identify
 from services.console.handlers import build_document
 from services.console.middleware import OPEN_PATHS
@@ -15,6 +15,9 @@ from services.console.tenant_context import CurrentTenant, tenant_in_path
 from tests.unit.console.surface import AUTHORIZED, TOKEN, Surface, error
 
 _METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
+
+
+TOKEN_ID = f"tok_{'0' * 26}"
 
 
 def documented_routes() -> Iterator[tuple[str, str]]:
@@ -29,7 +32,8 @@ ROUTES = sorted((method, path) for method, path in documented_routes() if path n
 
 
 def fill_path(path: str) -> str:
-    return path.replace("{tenant}", "acme").replace("{key_id}", "key_0001")
+    names = {"tenant": "acme", "key_id": "key_0001", "token_id": TOKEN_ID, "name": "lab", "request_id": "req_0001"}
+    return path.format(**names)
 
 
 def test_every_route_has_an_access_row_and_every_row_a_route() -> None:
@@ -37,12 +41,16 @@ def test_every_route_has_an_access_row_and_every_row_a_route() -> None:
 
 
 def test_both_prefixes_have_the_same_routes() -> None:
-    own = {(method, path.removeprefix(OWN_PREFIX)) for method, path in ROUTES if not path.startswith(OPERATOR_PREFIX)}
+    own = {
+        (method, path.removeprefix(OWN_PREFIX)) for method, path in ROUTES if not path.startswith(INSTALLATION_PREFIX)
+    }
     operator_routes = {
-        (method, path.removeprefix(OPERATOR_PREFIX)) for method, path in ROUTES if path.startswith(OPERATOR_PREFIX)
+        (method, path.removeprefix(OPERATOR_PREFIX))
+        for method, path in ROUTES
+        if path.startswith(f"{OPERATOR_PREFIX}/")
     }
     assert own == operator_routes
-    assert len(own) >= 15
+    assert len(own) >= 28
 
 
 def test_every_served_route_is_documented() -> None:

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from services.console import bodies as bodies_of_keys
+from services.console import tenant_bodies as bodies_of_tenants
 from services.console.handlers import build_document
 from services.console.openapi import DOCUMENT, REPOSITORY, main
 
@@ -34,6 +37,24 @@ def test_every_operation_has_a_unique_name_and_a_description() -> None:
     names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names)) >= 32
     assert all(operation["description"] for operation in operations)
+
+
+def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
+    bodies = [one for module in (bodies_of_keys, bodies_of_tenants) for one in vars(module).values()]
+    accepted = {one.__name__: one for one in bodies if isinstance(one, type) and issubclass(one, bodies_of_keys.Body)}
+    document = cast(dict[str, Any], build_document())
+    schemas = document["components"]["schemas"]
+    named = {
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+    }
+    assert len(named) >= 10
+    for name in named:
+        assert schemas[name]["examples"], name
+        for example in schemas[name]["examples"]:
+            accepted[name].model_validate(example)
 
 
 def test_clear_key_is_marked_as_a_secret() -> None:

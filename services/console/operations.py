@@ -1,0 +1,113 @@
+"""Every command of `keyferry` and the route that does the same, or the reason why there is none.
+
+A test compares this table with the command line and with the routes, so that a new command, option or route needs an entry. Pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+T = "/api/v1/ops/tenants/{tenant}"
+"""Routes about a tenant also exist under `/api/v1`, for the credential's own tenant."""
+_OPS = "/api/v1/ops"
+_OUTPUT = "output"
+"""Marks an option that only chooses how a terminal shows or asks for something."""
+_CLIENT = "client"
+"""Marks an option that the HTTP client implements itself; the guide says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A command, and its route or the reason why it is not available over HTTP."""
+
+    command: str
+    """As typed after `keyferry`."""
+    method: str = ""
+    path: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Option or argument -> field of the body, parameter of the query or the path, where the names differ.
+
+    `output` and `client` stand for options without a field.
+    """
+    only_here: str = ""
+    """Why it is only on the command line; empty if it has a route."""
+
+
+_KEY = {"key_file": "key", "models": "allowed_models", "expires": "expires_at", "monthly_limit": "monthly_limit_usd"}
+
+OPERATIONS = (
+    Operation(
+        "chat", only_here="the gateway itself takes chats over HTTP, at /v1/chat/completions, with a client token"
+    ),
+    Operation("explain", "GET", f"{T}/requests/{{request_id}}"),
+    Operation("usage", "GET", f"{T}/usage/summary"),
+    Operation(
+        "tokens create",
+        "POST",
+        f"{T}/client-tokens",
+        {"models": "allowed_models", "expires": "expires_at", "output": _OUTPUT},
+    ),
+    Operation("tokens list", "GET", f"{T}/client-tokens"),
+    Operation("tokens revoke", "DELETE", f"{T}/client-tokens/{{token_id}}"),
+    Operation("tenants create", "POST", f"{_OPS}/tenants"),
+    Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}"),
+    Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),
+    Operation("tenants list", "GET", f"{_OPS}/tenants"),
+    Operation("keys add", "POST", f"{T}/provider-keys", _KEY),
+    Operation("keys try", "POST", f"{T}/provider-keys/test", _KEY),
+    Operation("keys list", "GET", f"{T}/provider-keys", {"all_tenants": _CLIENT}),
+    Operation("keys test", "POST", f"{T}/provider-keys/{{key_id}}/test"),
+    Operation("keys rotate", "POST", f"{T}/provider-keys/{{key_id}}/rotate", _KEY),
+    Operation("keys revert", "POST", f"{T}/provider-keys/{{key_id}}/revert"),
+    # A field that is null is cleared.
+    Operation("keys edit", "PATCH", f"{T}/provider-keys/{{key_id}}", {**_KEY, "clear": _CLIENT}),
+    Operation("keys enable", "PATCH", f"{T}/provider-keys/{{key_id}}"),
+    Operation("keys disable", "PATCH", f"{T}/provider-keys/{{key_id}}"),
+    Operation("keys rm", "DELETE", f"{T}/provider-keys/{{key_id}}", {"yes": _OUTPUT}),
+    Operation("keys import", only_here="it reads the environment of the machine that it runs on; add each key instead"),
+    Operation("vault status", "GET", f"{_OPS}/vault"),
+    Operation("vault rotate-kek", "POST", f"{_OPS}/vault/rotate-kek", {"wait": _CLIENT}),
+    Operation("vault rotate-data-keys", "POST", f"{T}/vault/rotate-data-keys"),
+    # Without --tenant: GET /api/v1/ops/vault/verify.
+    Operation("vault verify", "GET", f"{T}/vault/verify"),
+    Operation("vault shred", "POST", f"{T}/vault/shred"),
+    Operation("audit list", "GET", f"{T}/audit", {"before": "after"}),
+    # Without --tenant: GET /api/v1/ops/audit/verify.
+    Operation("audit verify", "GET", f"{T}/audit/verify"),
+    Operation("endpoints add", "PUT", f"{T}/endpoints/{{name}}", {"disabled": "enabled"}),
+    Operation("endpoints list", "GET", f"{T}/endpoints"),
+    Operation("endpoints rm", "DELETE", f"{T}/endpoints/{{name}}"),
+    Operation(
+        "models",
+        "GET",
+        f"{T}/models",
+        {
+            "eu": "filter",
+            "recommended": "filter",
+            "provider": "filter",
+            "model_class": "class",
+            "unavailable": "available",
+            "unapproved": "approved",
+        },
+    ),
+    Operation(
+        "status", only_here="it asks every process over the bus; over HTTP each process answers /healthz and /readyz"
+    ),
+    Operation("doctor", only_here="it checks the disk, the ports and the processes of the machine that it runs on"),
+    Operation(
+        "restart", only_here="it drives the launcher of the machine that it runs on; elsewhere the scheduler restarts"
+    ),
+)
+"""In the order of the command line's own help."""
+
+ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
+    ("GET", f"{_OPS}/tenants/{{tenant}}"): "one entry of `tenants list`",
+    ("GET", f"{T}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
+    ("GET", f"{T}/endpoints/{{name}}"): "one entry of `endpoints list`",
+    ("GET", f"{T}/provider-keys/{{key_id}}"): "one entry of `keys list`",
+    ("GET", f"{T}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",
+    ("GET", f"{T}/provider-keys/intake-key"): "for clients that seal keys, as the command line itself does",
+    ("GET", f"{T}/providers"): "for forms; the command line names the fields that are missing",
+    ("GET", f"{_OPS}/vault/verify"): "`vault verify` without --tenant",
+    ("GET", f"{_OPS}/audit/verify"): "`audit verify` without --tenant",
+}
+"""Routes that no command stands for, and why."""

@@ -1,0 +1,129 @@
+"""Request bodies and queries about tenants, client tokens, endpoints, usage and the vault. Pure."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import model_validator as validator_of_model
+from pydantic_core import PydanticCustomError
+
+from keyferry.contracts.ids import ModelName, TenantId
+from keyferry.contracts.origin import may_hold_a_secret
+from keyferry.contracts.tenancy import KeyPolicy, Label, Tier
+from services.console.bodies import AllowedModels, Body, NotNull, Paging, Priority
+
+TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
+REQUEST_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+
+def _reject_secrets(value: object) -> object:
+    if isinstance(value, str) and may_hold_a_secret(value):
+        raise PydanticCustomError(
+            "base_url",
+            "a base URL has no user name, password, '?' or '#': give scheme, host, port and path only, such as"
+            " https://llm.example.com/v1",
+        )
+    return value
+
+
+BaseUrl = Annotated[str, BeforeValidator(_reject_secrets), StringConstraints(min_length=8, max_length=2000)]
+
+
+class CreateTenantBody(Body):
+    """A tenant to create."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tenant": "initech", "name": "Initech", "tier": "professional"}]}
+    )
+
+    tenant: TenantId
+    """Its id: 1 to 63 of a-z, 0-9 and hyphens. It cannot be changed."""
+    name: Label | None = None
+    """Display name; null for its id."""
+    tier: Tier = Tier.FREE
+
+
+class UpdateTenantBody(Body):
+    """Changes to a tenant; omitted fields stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tier": "enterprise"}, {"suspended": True}]})
+
+    name: Annotated[Label | None, NotNull] = None
+    tier: Annotated[Tier | None, NotNull] = None
+    suspended: Annotated[bool | None, NotNull] = None
+    """Whether its requests are refused."""
+    key_policy: Annotated[KeyPolicy | None, NotNull] = None
+    """Whose provider keys may pay for its requests."""
+    drop_unsupported: Annotated[bool | None, NotNull] = None
+    """Whether request fields that a provider does not support are dropped and reported instead of rejected."""
+    allow_unapproved: Annotated[bool | None, NotNull] = None
+    """Whether its own keys may be used for models outside the catalog that they list."""
+
+    @validator_of_model(mode="after")
+    def _require_change(self) -> "UpdateTenantBody":
+        if not self.model_fields_set:
+            raise PydanticCustomError("nothing", "nothing to change: give at least one field")
+        return self
+
+    def changes(self) -> dict[str, object]:
+        """Return the fields that are set."""
+        return self.model_dump(exclude_unset=True)
+
+
+class CreateTokenBody(Body):
+    """A client token to create. The console generates the token itself."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"label": "billing service", "allowed_models": ["gpt-4o-mini"]}]}
+    )
+
+    label: Label
+    """What it is for."""
+    allowed_models: AllowedModels | None = None
+    """The models that it may use; null for all."""
+    expires_at: datetime | None = None
+    """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""
+
+
+class SaveEndpointBody(Body):
+    """An endpoint to add, or to put in place of the one of that name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"base_url": "https://llm.example.com/v1", "models": ["llama3.2"]}]}
+    )
+
+    base_url: BaseUrl
+    """Including the version, without `/chat/completions`."""
+    models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
+    """Models that are also offered under their own names."""
+    priority: Priority = 100
+    """Lower is used first."""
+    enabled: bool = True
+
+
+class RotateKekBody(Body):
+    """How to rotate the KEK."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"new_key": True}]})
+
+    new_key: bool = False
+    """Have the vault create a new KEK first, where it can."""
+
+
+class ShredBody(Body):
+    """The confirmation of a shredding."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"confirm": "initech"}]})
+
+    confirm: TenantId
+    """The tenant's name again."""
+
+
+class UsageQuery(Paging):
+    """The period of a usage summary, and which part of its rows to return."""
+
+    since: datetime | None = None
+    """Inclusive; UTC without a zone. Null for no limit."""
+    until: datetime | None = None
+    """Exclusive; UTC without a zone. Null for no limit."""
+    after: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None

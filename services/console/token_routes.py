@@ -1,0 +1,87 @@
+"""Routes for client tokens, the credentials of a tenant's programs."""
+
+from typing import Annotated
+
+from fastapi import Path as InPath
+from fastapi import Query, Request, Response
+
+from keyferry.contracts import client_token
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    ClientTokens,
+    CreateClientToken,
+    ListClientTokens,
+    RevokeClientToken,
+)
+from keyferry.contracts.topology import TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from services.console.access import RouteSpec
+from services.console.bodies import Paging
+from services.console.problem import not_found
+from services.console.service_client import ServiceClient
+from services.console.tenant_bodies import TOKEN_ID_PATTERN, CreateTokenBody
+from services.console.tenant_context import CurrentTenant, TenantContext
+from services.console.views import ClientTokenPage, CreatedClientToken, paginate
+
+NamedToken = Annotated[
+    str, InPath(pattern=TOKEN_ID_PATTERN, description="A client token's id, as the list shows it; never the token")
+]
+_LAST = 4
+
+
+class TokenRoutes:
+    """The routes under `/client-tokens`."""
+
+    def __init__(self, services: ServiceClient) -> None:
+        self._services = services
+
+    def specs(self) -> tuple[RouteSpec, ...]:
+        """Return the routes."""
+        base, one = "/client-tokens", "/client-tokens/{token_id}"
+        return (
+            RouteSpec("GET", base, "list_client_tokens", self.list_),
+            RouteSpec("POST", base, "create_client_token", self.create, status=201),
+            RouteSpec("GET", one, "get_client_token", self.get),
+            RouteSpec("DELETE", one, "revoke_client_token", self.revoke),
+        )
+
+    async def list_(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> ClientTokenPage:
+        """List a tenant's client tokens, oldest first, including revoked and expired ones."""
+        found = await self._list(context)
+        data, following = paginate(found.tokens, lambda token: token.token_id, query.limit, query.after)
+        return ClientTokenPage(data=data, next=following)
+
+    async def create(
+        self, context: CurrentTenant, body: CreateTokenBody, request: Request, response: Response
+    ) -> CreatedClientToken:
+        """Create a client token. The response contains the token, which is shown only this once.
+
+        The console generates it and passes on only its digest, so it cannot be recovered, only revoked.
+        """
+        token = client_token.mint()
+        text = token.reveal()
+        command = CreateClientToken(
+            tenant=context.tenant,
+            label=body.label,
+            digest=client_token.digest(text),
+            last4=text[-_LAST:],
+            allowed_models=body.allowed_models,
+            expires_at=body.expires_at,
+        )
+        created = await self._services.change(TOKEN_CREATE, command)
+        response.headers["location"] = f"{request.url.path}/{created.token_id}"
+        return CreatedClientToken.model_validate({**created.model_dump(), "token": token})
+
+    async def get(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
+        """Return one client token's metadata."""
+        for token in (await self._list(context)).tokens:
+            if token.token_id == token_id:
+                return token
+        raise not_found("the tenant has no such client token; the list shows every token's id")
+
+    async def revoke(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
+        """Revoke a client token everywhere. Revoking it again changes nothing."""
+        command = RevokeClientToken(tenant=context.tenant, token_id=token_id)
+        return await self._services.change(TOKEN_REVOKE, command)
+
+    async def _list(self, context: TenantContext) -> ClientTokens:
+        return await self._services.read(TOKEN_LIST, ListClientTokens(tenant=context.tenant))

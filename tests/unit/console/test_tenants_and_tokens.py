@@ -1,0 +1,324 @@
+"""Tenants, client tokens, endpoints, usage and the vault over HTTP."""
+
+import logging
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from keyferry.contracts import client_token
+from keyferry.contracts.audit import AuditEntries, AuditVerification, VerifyAudit
+from keyferry.contracts.key import ProviderKeys
+from keyferry.contracts.route import (
+    Decision,
+    Endpoint,
+    Endpoints,
+    GetDecision,
+    ListEndpoints,
+    Models,
+    RemoveEndpoint,
+    SaveEndpoint,
+)
+from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    ClientTokens,
+    CreateClientToken,
+    CreateTenant,
+    GetTenant,
+    KeyPolicy,
+    ListClientTokens,
+    RevokeClientToken,
+    Tenant,
+    Tenants,
+    Tier,
+    UpdateTenant,
+)
+from keyferry.contracts.topology import (
+    ATTEMPT_LIST,
+    AUDIT_LIST,
+    AUDIT_VERIFY,
+    DATA_KEY_ROTATE,
+    DECISION_GET,
+    ENDPOINT_LIST,
+    ENDPOINT_REMOVE,
+    ENDPOINT_SAVE,
+    KEK_ROTATE,
+    KEY_LIST,
+    MODEL_LIST,
+    TENANT_CREATE,
+    TENANT_GET,
+    TENANT_LIST,
+    TENANT_UPDATE,
+    TOKEN_CREATE,
+    TOKEN_LIST,
+    TOKEN_REVOKE,
+    USAGE_SUMMARIZE,
+    VAULT_SHRED,
+    VAULT_VERIFY,
+)
+from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, TokenUsage, UsageRow, UsageSummary
+from keyferry.contracts.vault import (
+    KekRotation,
+    RotateDataKeys,
+    RotateKek,
+    Shredded,
+    ShredTenant,
+    VaultReport,
+    VerifyVault,
+)
+from tests.support.ledger.request_records import decision, ledger_row
+from tests.unit.console.surface import KEY, NOW, Surface, error
+
+OPS = "/api/v1/ops"
+ACME = f"{OPS}/tenants/acme"
+TENANT = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
+TOKEN_ID = f"tok_{'0' * 26}"
+TOKEN = ClientToken(token_id=TOKEN_ID, tenant="acme", label="app", last4="abcd", created_at=NOW)
+ENDPOINT = Endpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"])
+UNKNOWN = Refusal(code=ErrorCode.NOT_FOUND, message="there is no tenant 'acme'")
+
+
+async def test_tenants_are_created_shown_changed_and_listed() -> None:
+    surface = Surface()
+    for subject in (TENANT_CREATE, TENANT_GET, TENANT_UPDATE):
+        surface.bus.answers(subject, TENANT)
+    surface.bus.answers(TENANT_LIST, Tenants(tenants=[TENANT, TENANT.model_copy(update={"tenant": "b"})]))
+    created = await surface.ask("POST", f"{OPS}/tenants", {"tenant": "acme", "tier": "starter"})
+    assert (created.status_code, created.headers["location"]) == (201, ACME)
+    assert created.json()["tier"] == "starter"
+    assert (await surface.ask("GET", ACME)).json() == TENANT.model_dump(mode="json")
+    changes = {"key_policy": "own_then_platform", "suspended": True, "allow_unapproved": False}
+    assert (await surface.ask("PATCH", ACME, changes)).status_code == 200
+    page = (await surface.ask("GET", f"{OPS}/tenants?limit=1")).json()
+    assert ([row["tenant"] for row in page["data"]], page["next"]) == (["acme"], "acme")
+    assert [asked for _, asked in surface.bus.asked][:3] == [
+        CreateTenant(tenant="acme", name="acme", tier=Tier.STARTER),
+        GetTenant(tenant="acme"),
+        UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, suspended=True, allow_unapproved=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"),
+    [
+        ("POST", f"{OPS}/tenants", {"tenant": "Acme Inc"}, (422, "invalid_value", "tenant")),
+        ("POST", f"{OPS}/tenants", {"tenant": "acme", "tier": "gold"}, (422, "invalid_value", "tier")),
+        ("POST", f"{OPS}/tenants", {"tenant": "acme", "plan": "free"}, (400, "unknown_field", "plan")),
+        ("POST", f"{OPS}/tenants", {}, (422, "invalid_value", "tenant")),
+        ("PATCH", ACME, {}, (422, "invalid_value", None)),
+        ("PATCH", ACME, {"name": None}, (422, "invalid_value", "name")),
+        ("PATCH", ACME, {"tenant": "other"}, (400, "unknown_field", "tenant")),
+        ("GET", f"{OPS}/tenants/No_Such", None, (404, "not_found", None)),
+        ("POST", f"{ACME}/client-tokens", {}, (422, "invalid_value", "label")),
+        (
+            "POST",
+            f"{ACME}/client-tokens",
+            {"label": "a", "allowed_models": []},
+            (422, "invalid_value", "allowed_models"),
+        ),
+        ("POST", f"{ACME}/client-tokens", {"label": "a", "expires_at": "7d"}, (422, "invalid_value", "expires_at")),
+        ("DELETE", f"{ACME}/client-tokens/kf_live_secret", None, (404, "not_found", None)),
+        ("PUT", f"{ACME}/endpoints/Lab!", {"base_url": "https://llm.example/v1"}, (404, "not_found", None)),
+        ("PUT", f"{ACME}/endpoints/lab", {}, (422, "invalid_value", "base_url")),
+        ("PUT", f"{ACME}/endpoints/lab", {"base_url": f"https://u:{KEY}@h/v1"}, (422, "invalid_value", "base_url")),
+        ("PUT", f"{ACME}/endpoints/lab", {"base_url": f"https://h/v1?k={KEY}"}, (422, "invalid_value", "base_url")),
+        ("GET", f"{ACME}/usage/summary?since=yesterday", None, (422, "invalid_value", "since")),
+        ("GET", f"{ACME}/usage/summary?limit=5000", None, (422, "invalid_value", "limit")),
+        ("GET", f"{ACME}/usage/summary?group=x", None, (400, "unknown_field", "group")),
+        ("GET", f"{ACME}/requests/%20", None, (404, "not_found", None)),
+        ("POST", f"{ACME}/vault/shred", {}, (422, "invalid_value", "confirm")),
+        ("POST", f"{OPS}/vault/rotate-kek", {"new_key": "perhaps"}, (422, "invalid_value", "new_key")),
+    ],
+)
+async def test_invalid_requests_are_rejected_before_a_service_is_asked(
+    method: str, path: str, body: object, expected: tuple[int, str, str | None]
+) -> None:
+    surface = Surface()
+    response = await surface.ask(method, path, body)
+    assert error(response) == expected
+    assert KEY not in response.text
+    assert surface.bus.asked == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(ErrorCode.CONFLICT, 409), (ErrorCode.NOT_FOUND, 404), (ErrorCode.INVALID, 422)]
+)
+async def test_refusals_of_the_directory_become_problems(code: ErrorCode, status: int) -> None:
+    surface = Surface()
+    for subject in (TENANT_CREATE, TENANT_UPDATE, TENANT_GET, TOKEN_CREATE, TOKEN_REVOKE, TOKEN_LIST):
+        surface.bus.answers(subject, Refusal(code=code, message="no, because"))
+    for method, path, body in (
+        ("POST", f"{OPS}/tenants", {"tenant": "acme"}),
+        ("PATCH", ACME, {"tier": "free"}),
+        ("GET", ACME, None),
+        ("POST", f"{ACME}/client-tokens", {"label": "app"}),
+        ("DELETE", f"{ACME}/client-tokens/{TOKEN_ID}", None),
+        ("GET", f"{ACME}/client-tokens", None),
+    ):
+        response = await surface.ask(method, path, body)
+        assert (response.status_code, response.json()["error"]["message"]) == (status, "no, because")
+
+
+async def test_a_client_token_is_generated_here_and_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+    surface = Surface()
+    surface.bus.answers(TOKEN_CREATE, TOKEN)
+    surface.bus.answers(TOKEN_LIST, ClientTokens(tokens=[TOKEN]))
+    body = {"label": "app", "allowed_models": ["gpt-4o"], "expires_at": "2027-01-31T12:00:00Z"}
+    with caplog.at_level(logging.DEBUG):
+        created = await surface.ask("POST", f"{ACME}/client-tokens", body)
+    assert (created.status_code, created.headers["location"]) == (201, f"{ACME}/client-tokens/{TOKEN_ID}")
+    assert created.headers["cache-control"] == "no-store"
+    token = created.json().pop("token")
+    assert client_token.is_well_formed(token)
+    ((_, asked),) = surface.bus.asked
+    assert asked == CreateClientToken(
+        tenant="acme",
+        label="app",
+        digest=client_token.digest(token),
+        last4=token[-4:],
+        allowed_models=["gpt-4o"],
+        expires_at=datetime(2027, 1, 31, 12, tzinfo=UTC),
+    )
+    assert token not in asked.encode().decode() + caplog.text
+    for path in (f"{ACME}/client-tokens", f"{ACME}/client-tokens/{TOKEN_ID}"):
+        shown = await surface.ask("GET", path)
+        assert shown.status_code == 200
+        assert token not in shown.text
+        assert not re.search(client_token.PATTERN, shown.text)
+
+
+async def test_client_tokens_are_listed_shown_and_revoked() -> None:
+    surface = Surface()
+    other = TOKEN.model_copy(update={"token_id": f"tok_{'1' * 26}"})
+    surface.bus.answers(TOKEN_LIST, ClientTokens(tokens=[TOKEN, other]))
+    surface.bus.answers(TOKEN_REVOKE, TOKEN.model_copy(update={"revoked_at": NOW}))
+    page = (await surface.ask("GET", f"{ACME}/client-tokens?limit=1")).json()
+    assert (page["data"], page["next"]) == ([TOKEN.model_dump(mode="json")], TOKEN_ID)
+    assert (await surface.ask("GET", f"{ACME}/client-tokens/{other.token_id}")).json()["token_id"] == other.token_id
+    foreign = await surface.ask("GET", f"{ACME}/client-tokens/tok_{'2' * 26}")
+    assert error(foreign) == (404, "not_found", None)
+    revoked = await surface.ask("DELETE", f"{ACME}/client-tokens/{TOKEN_ID}")
+    assert (revoked.status_code, revoked.json()["revoked_at"]) == (200, "2026-11-21T12:00:00Z")
+    assert surface.bus.asked[0][1] == ListClientTokens(tenant="acme")
+    assert surface.bus.asked[-1][1] == RevokeClientToken(tenant="acme", token_id=TOKEN_ID)
+
+
+async def test_endpoints_are_saved_listed_shown_and_removed() -> None:
+    surface = Surface()
+    surface.bus.answers(ENDPOINT_SAVE, ENDPOINT)
+    surface.bus.answers(ENDPOINT_LIST, Endpoints(endpoints=[ENDPOINT]))
+    surface.bus.answers(ENDPOINT_REMOVE, ENDPOINT)
+    body = {"base_url": "https://llm.example/v1", "models": ["m"], "priority": 5, "enabled": False}
+    assert (await surface.ask("PUT", f"{ACME}/endpoints/lab", body)).json()["name"] == "lab"
+    assert (await surface.ask("GET", f"{ACME}/endpoints")).json() == {
+        "data": [ENDPOINT.model_dump(mode="json")],
+        "next": None,
+    }
+    assert (await surface.ask("GET", f"{ACME}/endpoints/lab")).json()["base_url"] == "https://llm.example/v1"
+    assert error(await surface.ask("GET", f"{ACME}/endpoints/other")) == (404, "not_found", None)
+    assert (await surface.ask("DELETE", f"{ACME}/endpoints/lab")).status_code == 200
+    asked = [question for _, question in surface.bus.asked]
+    assert asked[0] == SaveEndpoint(
+        tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"], priority=5, enabled=False
+    )
+    assert asked[1:] == [
+        *[ListEndpoints(tenant="acme")] * 3,
+        RemoveEndpoint(tenant="acme", name="lab"),
+    ]
+
+
+def usage_row(model: str) -> UsageRow:
+    return UsageRow(
+        provider="openai", model=model, attempts=1, completed=1, failed=0, cancelled=0, indeterminate=0,
+        token_usage=TokenUsage(input=3), priced_cost_usd=Decimal("0.000000000001"), unpriced=0,
+    )  # fmt: skip
+
+
+async def test_usage_has_totals_of_the_period_on_every_page() -> None:
+    surface = Surface()
+    rows = [usage_row("a"), usage_row("b"), usage_row("c")]
+    summary = UsageSummary(tenant="acme", requests=3, attempts=3, priced_cost_usd=Decimal(1), unpriced=0, rows=rows)
+    surface.bus.answers(USAGE_SUMMARIZE, summary)
+    first = (await surface.ask("GET", f"{ACME}/usage/summary?since=2026-11-01&limit=2")).json()
+    assert ([row["model"] for row in first["rows"]], first["next"]) == (["a", "b"], "openai/b")
+    assert first["rows"][0]["priced_cost_usd"] == "0.000000000001"
+    rest = (await surface.ask("GET", f"{ACME}/usage/summary?after=openai/b")).json()
+    assert ([row["model"] for row in rest["rows"]], rest["next"]) == (["c"], None)
+    assert first["requests"] == rest["requests"] == 3
+    assert surface.bus.asked[0][1] == SummarizeUsage(tenant="acme", since=datetime(2026, 11, 1))  # noqa: DTZ001
+
+
+async def test_a_request_is_explained() -> None:
+    surface = Surface()
+    record, row = decision(), ledger_row()
+    surface.bus.answers(DECISION_GET, Decision(record=record, later=[record]))
+    surface.bus.answers(ATTEMPT_LIST, Attempts(rows=[row]))
+    found = (await surface.ask("GET", f"{ACME}/requests/req_1")).json()
+    assert [each["decision_id"] for each in found["decisions"]] == [record.decision_id] * 2
+    assert found["decisions"][0]["candidates"] == [each.model_dump(mode="json") for each in record.candidates]
+    assert found["attempts"] == [row.model_dump(mode="json")]
+    assert [asked for _, asked in surface.bus.asked] == [
+        GetDecision(tenant="acme", request_id="req_1"),
+        GetAttempts(tenant="acme", request_id="req_1"),
+    ]
+    surface.bus.answers(DECISION_GET, Decision())
+    surface.bus.answers(ATTEMPT_LIST, Attempts(rows=[]))
+    assert error(await surface.ask("GET", f"{ACME}/requests/req_1")) == (404, "not_found", None)
+
+
+async def test_the_vault_is_rotated_verified_and_shredded() -> None:
+    surface = Surface()
+    rotation = KekRotation(primary="k2", total=2, left=1, running=True, by_kek={"k1": 1, "k2": 1})
+    report = VaultReport(records=2, data_keys=1, primary="k2")
+    surface.bus.answers(KEK_ROTATE, rotation)
+    surface.bus.answers(VAULT_VERIFY, report)
+    surface.bus.answers(DATA_KEY_ROTATE, report)
+    surface.bus.answers(TENANT_GET, TENANT)
+    surface.bus.answers(VAULT_SHRED, Shredded(tenant="acme", keys=2, data_keys=1))
+    surface.bus.answers(AUDIT_VERIFY, AuditVerification(tenants=2, entries=9))
+    assert (await surface.ask("GET", f"{OPS}/vault")).json()["left"] == 1
+    assert (await surface.ask("POST", f"{OPS}/vault/rotate-kek", {"new_key": True})).status_code == 202
+    assert (await surface.ask("GET", f"{OPS}/vault/verify")).json()["undecryptable"] == []
+    assert (await surface.ask("GET", f"{ACME}/vault/verify")).json()["records"] == 2
+    assert (await surface.ask("POST", f"{ACME}/vault/rotate-data-keys")).status_code == 200
+    assert (await surface.ask("POST", f"{ACME}/vault/shred", {"confirm": "acme"})).json()["keys"] == 2
+    assert (await surface.ask("GET", f"{OPS}/audit/verify")).json()["tenants"] == 2
+    actor = "console:operator"
+    assert [asked for _, asked in surface.bus.asked] == [
+        RotateKek(start=False, actor=actor),
+        RotateKek(renew=True, actor=actor),
+        VerifyVault(),
+        VerifyVault(tenant="acme"),
+        RotateDataKeys(tenant="acme", actor=actor),
+        GetTenant(tenant="acme"),
+        ShredTenant(tenant="acme", confirm="acme", actor=actor),
+        VerifyAudit(),
+    ]
+
+
+async def test_an_unknown_tenant_is_not_an_empty_list() -> None:
+    surface = Surface()
+    surface.bus.answers(TENANT_GET, UNKNOWN)
+    surface.bus.answers(ENDPOINT_LIST, Endpoints(endpoints=[]))
+    surface.bus.answers(KEY_LIST, ProviderKeys(keys=[]))
+    surface.bus.answers(MODEL_LIST, Models(models=[]))
+    surface.bus.answers(AUDIT_LIST, AuditEntries(entries=[]))
+    surface.bus.answers(AUDIT_VERIFY, AuditVerification(tenants=0, entries=0))
+    surface.bus.answers(VAULT_VERIFY, VaultReport(records=0, data_keys=0, primary="k1"))
+    surface.bus.answers(
+        USAGE_SUMMARIZE,
+        UsageSummary(tenant="acme", requests=0, attempts=0, priced_cost_usd=Decimal(0), unpriced=0, rows=[]),
+    )
+    surface.bus.answers(DECISION_GET, Decision())
+    surface.bus.answers(ATTEMPT_LIST, Attempts(rows=[]))
+    empty = ("endpoints", "provider-keys", "models", "audit", "audit/verify", "vault/verify", "usage/summary")
+    for path in (*empty, "endpoints/lab", "provider-keys/key_0001", "provider-keys/summary", "requests/req_1"):
+        response = await surface.ask("GET", f"{ACME}/{path}")
+        assert (response.status_code, response.json()["error"]["message"]) == (404, UNKNOWN.message), path
+    shred = await surface.ask("POST", f"{ACME}/vault/shred", {"confirm": "acme"})
+    assert error(shred) == (404, "not_found", None)
+    surface.bus.answers(TENANT_GET, TENANT)
+    for path in empty:
+        assert (await surface.ask("GET", f"{ACME}/{path}")).status_code == 200, path
