@@ -87,8 +87,10 @@ EXPECTED = {
     ],
     "docs/guides/management-api.md": [
         '"tenant":"initech"', '"key_policy":"own_then_platform"', '"next":null', '"label":"billing service"', '"revoked_at":"',
-        '"base_url":"https://llm.example.com/v1"', '"next":null', '"name":"lab"', '"status":"valid"', '"masked":"sk-proj-…', '"result":"valid"', '"keys":1', '"label":"production"',
-        '"version":2', '"version":3', '"next":null', '"keys_left":0', '"requests":0', '"running":false', '"undecryptable":[]', '"keys":0',
+        '"base_url":"https://llm.example.com/v1"', '"next":null', '"name":"lab"', '"status":"valid"',
+        '"masked":"sk-proj-…', '"result":"valid"', '"keys":1', '"label":"production"',
+        '"version":2', '"version":3', '"next":null', '"keys_left":0', '"requests":0',
+        '"running":false', '"undecryptable":[]', '"keys":0',
         '"action":"key.add"', '"faults":[]', '"faults":[]', '"name":"openai"',
         '"best_for":', '"fingerprint":',
     ],
