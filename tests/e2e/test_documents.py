@@ -212,6 +212,24 @@ def to_script(block: Block) -> str:
     return "\n".join(command for command in commands(block.text) if command not in NOT_RUN_HERE)
 
 
+def files_in(checkout: Path) -> set[str]:
+    """Return the files in the checkout itself, without those that are linked from the repository or belong to a test."""
+    return {path.name for path in checkout.iterdir() if path.is_file() and not path.is_symlink()}
+
+
+def not_ignored(names: set[str], repository: Path) -> list[str]:
+    """Return the files that `git status` would show in a repository with this project's .gitignore."""
+    repository.mkdir()
+    (repository / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    for name in names:
+        (repository / name).touch()
+    git = ["git", "-c", "core.excludesFile=/dev/null"]
+    subprocess.run([*git, "init", "--quiet"], cwd=repository, check=True)
+    status = [*git, "status", "--porcelain", "--untracked-files=all"]
+    shown = subprocess.run(status, cwd=repository, check=True, capture_output=True, text=True).stdout
+    return [line.removeprefix("?? ") for line in shown.splitlines() if line != "?? .gitignore"]
+
+
 def run(script: str, where: Path) -> subprocess.CompletedProcess[str]:
     """Run a script in a shell with a clean environment.
 
@@ -247,6 +265,7 @@ def test_every_command_works_in_the_order_of_the_page(
     checkout: Path, substitutions: dict[str, str], document: Document
 ) -> None:
     blocks = [block for block in document.blocks if block.language in SHELL | PYTHON]
+    before = files_in(checkout)
     script = "\n".join(f"echo '--- {block.where}'\n{substitute(to_script(block), substitutions)}" for block in blocks)
     done = run(script, checkout)
     assert done.returncode == 0, f"the last block below failed:\n{done.stdout}"
@@ -254,6 +273,10 @@ def test_every_command_works_in_the_order_of_the_page(
     for fragment in EXPECTED.get(document.name, []):
         _, found, rest = rest.partition(fragment)
         assert found, f"{document.name}: {fragment!r} is missing, or out of order:\n{done.stdout}"
+    written = files_in(checkout) - before | set(KEY_FILES)
+    assert not_ignored(written, checkout / "repository") == [], "a reader could commit them: add them to .gitignore"
+    exposed = {name for name in written - set(KEY_FILES) if (checkout / name).stat().st_mode & 0o077}
+    assert not exposed, "other users of the machine could read them: write them under `umask 077`"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

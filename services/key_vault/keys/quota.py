@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
+from keyferry.contracts.tenancy import KEYS_PER_PROVIDER, PLATFORM_TENANT, Tenant, Tier
 from services.key_vault.database.errors import RequestRejected
 
-KEYS_PER_PROVIDER: dict[Tier, int | None] = {
-    Tier.FREE: 0,
-    Tier.STARTER: 1,
-    Tier.PROFESSIONAL: None,
-    Tier.ENTERPRISE: None,
-}
-"""How many keys of its own a tenant may have per provider; null is any number."""
 _UNLIMITED = Tier.PROFESSIONAL
 
 

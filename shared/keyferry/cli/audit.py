@@ -23,7 +23,7 @@ def command() -> None:
 def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
     """Show a tenant's audit log, newest first."""
     command = ListAudit(tenant=tenant, limit=limit, before=before)
-    found = run(lambda me: me.ask(AUDIT_LIST, command))
+    found = run(lambda me: me.ask(AUDIT_LIST, command), tenant=tenant)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -37,7 +37,7 @@ def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
 def verify(tenant: str | None, as_json: bool) -> int:
     """Verify every chain. The exit status is 0 if no entry was changed, removed, reordered or cut off."""
     command = VerifyAudit(tenant=tenant)
-    report = run(lambda me: me.ask(AUDIT_VERIFY, command, timeout_seconds=_ALL_ENTRIES_SECONDS))
+    report = run(lambda me: me.ask(AUDIT_VERIFY, command, timeout_seconds=_ALL_ENTRIES_SECONDS), tenant=tenant)
     if as_json:
         click.echo(report.model_dump_json(indent=2))
     else:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from nats.errors import Error as NatsError
 
 from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
-from keyferry.cli.connection import OperatorConnection
-from keyferry.cli.problem import Finding
+from keyferry.cli.connection import OperatorConnection, require_tenant
+from keyferry.cli.problem import Finding, Problem
 from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import format_days
 from keyferry.contracts.server_health import ServerHealth
@@ -37,6 +37,11 @@ async def check_bus(operator: OperatorConnection, tenant: str, worker_slots: int
         yield finding
     if any(report.service == Role.KEY_VAULT.value and report.ready for report in reports):
         yield await _check_kek(operator)
+    try:
+        await require_tenant(operator, tenant)
+    except Problem as unknown:
+        yield Finding("tenant", f"{unknown.what}, so no chat request was made", unknown.remedy)
+        return
     async for finding in _check_request(operator, tenant):
         yield finding
 

@@ -23,7 +23,10 @@ from keyferry.cli.trace_output import Json, format_trace, trace_to_json
 def command(text: str, model: str, tenant: str, explain: bool, no_stream: bool, as_json: bool) -> int:
     """Send TEXT (`-` reads standard input) and show the answer as it arrives."""
     prompt = sys.stdin.read() if text == "-" else text
-    return run(lambda me: _chat(me, prompt, model, tenant, stream=not no_stream, explain=explain, as_json=as_json))
+    return run(
+        lambda me: _chat(me, prompt, model, tenant, stream=not no_stream, explain=explain, as_json=as_json),
+        tenant=tenant,
+    )
 
 
 async def _chat(

@@ -20,7 +20,8 @@ from keyferry.contracts.channels import Q, R
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.server_health import ServerHealth, parse_server_health
 from keyferry.contracts.service import Ping, ServiceReport
-from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, Role, Subject, inbox_prefix
+from keyferry.contracts.tenancy import ListTenants
+from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
 from keyferry.runtime.process.settings import without_credentials
 from keyferry.runtime.request.inbox import CallInbox
@@ -31,6 +32,8 @@ REPORT_SECONDS = 0.5
 _CONNECT_SECONDS = 3
 _RETRY_SECONDS = 0.1
 _ASK_SECONDS = 5.0
+_DIRECTORY_SECONDS = 2.0
+_MAX_NAMED = 20
 
 
 class OperatorConnection:
@@ -102,14 +105,40 @@ async def operator(installation: Installation) -> AsyncIterator[OperatorConnecti
         await client.close()
 
 
-def run(work: Callable[[OperatorConnection], Awaitable[T]], installation: Installation | None = None) -> T:
-    """Run `work` with a connection to `installation` (default: the one here), and close the connection."""
+def run(
+    work: Callable[[OperatorConnection], Awaitable[T]],
+    installation: Installation | None = None,
+    *,
+    tenant: str | None = None,
+) -> T:
+    """Run `work` with a connection to `installation` (default: the one here), and close the connection.
+
+    Name the tenant that the command is about: raises Problem if there is no such tenant, where a service might answer with an
+    empty list.
+    """
 
     async def run_connected() -> T:
         async with operator(installation or locate()) as me:
+            if tenant is not None:
+                await require_tenant(me, tenant)
             return await work(me)
 
     return asyncio.run(run_connected())
+
+
+async def require_tenant(me: OperatorConnection, tenant: str) -> None:
+    """Raise Problem if there is no such tenant. Passes if the tenant directory does not answer, so that others still can."""
+    try:
+        known = (await me.ask(TENANT_LIST, ListTenants(), timeout_seconds=_DIRECTORY_SECONDS)).tenants
+    except (bus.BusError, bus.Refused):
+        return
+    names = [one.tenant for one in known]
+    if tenant not in names:
+        shown = ", ".join(names[:_MAX_NAMED]) + (" and more" if len(names) > _MAX_NAMED else "")
+        raise Problem(
+            f"there is no tenant {tenant!r}",
+            f"The tenants are {shown}; `keyferry tenants create` adds one",
+        )
 
 
 async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> Client:

@@ -31,7 +31,7 @@ def add(
     command = SaveEndpoint(
         tenant=tenant, name=name, base_url=base_url, models=list(models), priority=priority, enabled=not disabled
     )
-    saved = run(lambda me: me.ask(ENDPOINT_SAVE, command))
+    saved = run(lambda me: me.ask(ENDPOINT_SAVE, command), tenant=tenant)
     click.echo(
         saved.model_dump_json(indent=2) if as_json else f"saved {saved.name}: {saved.base_url}, {_models(saved)}"
     )
@@ -42,7 +42,7 @@ def add(
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
     """List a tenant's endpoints, in the order in which they are used."""
-    found = run(lambda me: me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant)))
+    found = run(lambda me: me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant)), tenant=tenant)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -57,7 +57,7 @@ def list_(tenant: str, as_json: bool) -> None:
 @json_option
 def rm(name: str, tenant: str, as_json: bool) -> None:
     """Remove the endpoint NAME."""
-    removed = run(lambda me: me.ask(ENDPOINT_REMOVE, RemoveEndpoint(tenant=tenant, name=name)))
+    removed = run(lambda me: me.ask(ENDPOINT_REMOVE, RemoveEndpoint(tenant=tenant, name=name)), tenant=tenant)
     click.echo(removed.model_dump_json(indent=2) if as_json else f"removed {removed.name}")
 
 

@@ -21,7 +21,7 @@ def command(request_id: str, tenant: str, as_json: bool) -> int:
     Waits a few seconds for records that are on their way to the ledger. The exit status is 1 if some have not arrived by then.
     The id is in the `x-request-id` response header and in every error object.
     """
-    return run(lambda me: _explain(me, tenant, request_id, as_json=as_json))
+    return run(lambda me: _explain(me, tenant, request_id, as_json=as_json), tenant=tenant)
 
 
 async def _explain(me: OperatorConnection, tenant: str, request_id: str, *, as_json: bool) -> int:

@@ -11,7 +11,7 @@ from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
 from keyferry.cli.key_sealing import fetch_intake_key, require_provider, seal, seal_for_origin
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import json_option, parse_time, tenant_option
+from keyferry.cli.terminal import EXPIRY_HELP, json_option, parse_expiry, tenant_option
 from keyferry.contracts import ids
 from keyferry.contracts.key import (
     AddKey,
@@ -81,7 +81,7 @@ def command() -> None:
 @click.option(
     "--model", "models", multiple=True, help="A model that it may be used for; repeatable. Default: all models."
 )
-@click.option("--expires", help="Expiry: 2026-12-31, or 2026-12-31T12:00 (UTC).")
+@click.option("--expires", help=EXPIRY_HELP)
 @click.option("--monthly-limit", help="US dollars per calendar month (UTC); the key is not used beyond that.")
 @untested_option
 @json_option
@@ -122,7 +122,7 @@ def add(
         )
         return await me.ask(KEY_ADD, request, timeout_seconds=TEST_SECONDS)
 
-    _show(run(work), "added", as_json)
+    _show(run(work, tenant=tenant), "added", as_json)
 
 
 @command.command("try")
@@ -144,7 +144,7 @@ def try_(
         request = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=field_values)
         return await me.ask(KEY_TRY, request, timeout_seconds=TEST_SECONDS)
 
-    test = run(work)
+    test = run(work, tenant=tenant)
     click.echo(test.model_dump_json(indent=2) if as_json else key_output.format_test(test))
     return 0 if test.result is KeyTestResult.VALID else 1
 
@@ -161,7 +161,7 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
         tenants = await _list_tenants(me) if all_tenants else [tenant]
         return [key for name in tenants for key in await _list_keys(me, name, created_by)]
 
-    keys = run(work)
+    keys = run(work, tenant=None if all_tenants else tenant)
     if as_json:
         click.echo(ProviderKeys(keys=keys).model_dump_json(indent=2))
     elif all_tenants:
@@ -177,7 +177,7 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
 def test(key_id: str, tenant: str, as_json: bool) -> None:
     """Test KEY_ID now, and show the result of each step."""
     request = TestKey(tenant=tenant, key_id=_require_key_id(key_id))
-    _show(run(lambda me: me.ask(KEY_TEST, request, timeout_seconds=TEST_SECONDS)), "tested", as_json)
+    _show(run(lambda me: me.ask(KEY_TEST, request, timeout_seconds=TEST_SECONDS), tenant=tenant), "tested", as_json)
 
 
 @command.command()
@@ -197,7 +197,7 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
         request = RotateKey(tenant=tenant, key_id=checked_id, sealed=sealed, save_untested=save_untested)
         return await me.ask(KEY_ROTATE, request, timeout_seconds=TEST_SECONDS)
 
-    _show(run(work), "rotated", as_json)
+    _show(run(work, tenant=tenant), "rotated", as_json)
 
 
 @command.command()
@@ -207,7 +207,7 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
 def revert(key_id: str, tenant: str, as_json: bool) -> None:
     """Restore KEY_ID to what it was before its last rotation."""
     request = RevertKey(tenant=tenant, key_id=_require_key_id(key_id))
-    _show(run(lambda me: me.ask(KEY_REVERT, request, timeout_seconds=TEST_SECONDS)), "reverted", as_json)
+    _show(run(lambda me: me.ask(KEY_REVERT, request, timeout_seconds=TEST_SECONDS), tenant=tenant), "reverted", as_json)
 
 
 @command.command()
@@ -217,7 +217,7 @@ def revert(key_id: str, tenant: str, as_json: bool) -> None:
 @click.option("--priority", type=int, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", type=int, help="Its share among keys of the same priority.")
 @click.option("--model", "models", multiple=True, help="A model that it may be used for; repeatable.")
-@click.option("--expires", help="Expiry: 2026-12-31, or 2026-12-31T12:00 (UTC).")
+@click.option("--expires", help=EXPIRY_HELP)
 @click.option("--monthly-limit", help="US dollars per calendar month (UTC); the key is not used beyond that.")
 @click.option(
     "--clear",
@@ -290,7 +290,7 @@ def rm(key_id: str, tenant: str, yes: bool, as_json: bool) -> None:
         removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=checked_id))
         return removed, await _describe_payer(me, removed.key)
 
-    removed, then = run(work)
+    removed, then = run(work, tenant=tenant)
     if as_json:
         click.echo(removed.model_dump_json(indent=2))
         return
@@ -330,7 +330,7 @@ def _require_key_id(text: str) -> str:
 
 
 def _parse_expiry(text: str | None) -> datetime | None:
-    return parse_time(text, datetime.now(UTC)) if text else None
+    return None if text is None else parse_expiry(text, datetime.now(UTC))
 
 
 def _parse_limit(text: str | None) -> Decimal | None:
@@ -344,7 +344,7 @@ def _parse_limit(text: str | None) -> Decimal | None:
 
 
 def _ask_and_show(subject: Subject[EditKey, ProviderKey], request: EditKey, done: str, as_json: bool) -> None:
-    _show(run(lambda me: me.ask(subject, request)), done, as_json)
+    _show(run(lambda me: me.ask(subject, request), tenant=request.tenant), done, as_json)
 
 
 def _show(key: ProviderKey, done: str, as_json: bool) -> None:

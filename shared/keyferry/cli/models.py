@@ -2,13 +2,18 @@
 
 import click
 
-from keyferry.cli.connection import run
+from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.money import plain
-from keyferry.contracts.route import ListModels, Model, ModelPrices
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.route import ListEndpoints, ListModels, Model, ModelPrices, Models
 from keyferry.contracts.tenancy import Tier
-from keyferry.contracts.topology import MODEL_LIST
+from keyferry.contracts.topology import ENDPOINT_LIST, MODEL_LIST
+
+_ECHO = "echo"
+"""The built-in provider, for which there are no keys."""
 
 
 @click.command()
@@ -55,18 +60,31 @@ def command(
         unapproved=unapproved or None,
         sort=ModelSort(sort) if sort else None,
     )
-    found = run(lambda me: me.ask(MODEL_LIST, command))
+
+    async def work(me: OperatorConnection) -> Models:
+        found = await me.ask(MODEL_LIST, command)
+        if provider is not None and not found.models:
+            await _require_source(me, tenant, provider)
+        return found
+
+    found = run(work, tenant=tenant)
     if as_json:
         click.echo(found.model_dump_json(indent=2, exclude_none=True))
         return
-    empty = (
-        f"{tenant} can call no such model; an empty list without filters means that the tenant is unknown or suspended"
-    )
+    empty = f"{tenant} can call no such model; an empty list without filters means that the tenant is suspended"
     heads = ("MODEL", "FROM", "KEY", "CLASS", "CONTEXT", "TIER", "IN", "OUT", "CACHED", "NOTES")
     click.echo(format_table(heads, [_row(model) for model in found.models], empty=f"{empty} (`keyferry tenants list`)"))
     versions = dict.fromkeys(model.prices.price_version for model in found.models if model.prices is not None)
     if versions:
         click.echo(f"\nIN, OUT, CACHED: US dollars per million tokens, list prices ({', '.join(versions)})")
+
+
+async def _require_source(me: OperatorConnection, tenant: str, name: str) -> None:
+    """Raise Problem if `name` is neither a provider nor an endpoint of the tenant."""
+    endpoints = [one.name for one in (await me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant))).endpoints]
+    names = [_ECHO, *PROVIDERS, *endpoints]
+    if name not in names:
+        raise Problem(f"{tenant} has no provider or endpoint {name!r}", f"There are {', '.join(names)}")
 
 
 def _row(model: Model) -> tuple[str, ...]:

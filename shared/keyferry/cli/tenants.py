@@ -5,7 +5,16 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option
-from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, ListTenants, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import (
+    DEFAULT_TIER,
+    KEYS_PER_PROVIDER,
+    CreateTenant,
+    KeyPolicy,
+    ListTenants,
+    Tenant,
+    Tier,
+    UpdateTenant,
+)
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TENANT_UPDATE
 
 _TIERS = click.Choice([tier.value for tier in Tier])
@@ -26,7 +35,7 @@ def command() -> None:
 @command.command()
 @click.argument("tenant")
 @click.option("--name", help="Display name (default: its id).")
-@click.option("--tier", type=_TIERS, default=Tier.FREE.value, show_default=True, help="The plan it has bought.")
+@click.option("--tier", type=_TIERS, default=DEFAULT_TIER.value, show_default=True, help="The plan it has bought.")
 @json_option
 def create(tenant: str, name: str | None, tier: str, as_json: bool) -> None:
     """Create TENANT, an id of a-z, 0-9 and hyphens."""
@@ -45,7 +54,7 @@ def update(tenant: str, name: str | None, tier: str | None, suspended: bool | No
     if name is None and tier is None and suspended is None:
         raise Problem("nothing to change", "Give --name, --tier, --suspend or --resume")
     command = UpdateTenant(tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended)
-    _show(run(lambda me: me.ask(TENANT_UPDATE, command)), "changed", as_json)
+    _show(run(lambda me: me.ask(TENANT_UPDATE, command), tenant=tenant), "changed", as_json)
 
 
 @command.command("set")
@@ -72,7 +81,7 @@ def set_(
     command = UpdateTenant(
         tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported, allow_unapproved=allow_unapproved
     )
-    changed = run(lambda me: me.ask(TENANT_UPDATE, command))
+    changed = run(lambda me: me.ask(TENANT_UPDATE, command), tenant=tenant)
     if as_json:
         click.echo(changed.model_dump_json(indent=2))
         return
@@ -102,8 +111,20 @@ def list_(as_json: bool) -> None:
 def _show(tenant: Tenant, done: str, as_json: bool) -> None:
     if as_json:
         click.echo(tenant.model_dump_json(indent=2))
-    else:
-        click.echo(f"{done} {tenant.tenant}: {tenant.name}, tier {tenant.tier}, {_state(tenant)}")
+        return
+    click.echo(f"{done} {tenant.tenant}: {tenant.name}, tier {tenant.tier}, {_state(tenant)}")
+    click.echo(describe_own_keys(tenant))
+
+
+def describe_own_keys(tenant: Tenant) -> str:
+    """Return how many provider keys of its own the tenant may have, and the command that permits more."""
+    limit = KEYS_PER_PROVIDER[tenant.tier]
+    change = f"`keyferry tenants update {tenant.tenant} --tier"
+    if limit is None:
+        return "it may have any number of provider keys of its own"
+    if limit:
+        return f"it may have {limit} provider key of its own per provider; {change} {Tier.PROFESSIONAL}` permits any number"
+    return f"it may not have provider keys of its own; {change} {DEFAULT_TIER}` permits one per provider"
 
 
 def _state(tenant: Tenant) -> str:

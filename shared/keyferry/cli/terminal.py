@@ -14,6 +14,8 @@ tenant_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+EXPIRY_HELP = "When it expires: 12h or 7d from now, 2026-12-31, or 2026-12-31T12:00 (UTC)."
+
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _GAP = "  "
 
@@ -34,21 +36,40 @@ def format_time(when: datetime | None) -> str:
     return "-" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def parse_time(text: str, now: datetime) -> datetime:
+def parse_past(text: str, now: datetime) -> datetime:
     """Parse an ISO 8601 date or time (UTC without a zone), or a span before `now` such as `30m`, `24h`, `7d`, `2w`.
 
     Raises Problem.
     """
+    return _parse(text, now, -1)
+
+
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """Parse an ISO 8601 date or time (UTC without a zone), or a span after `now` such as `30m`, `24h`, `7d`, `2w`.
+
+    Raises Problem, also for a time that has passed.
+    """
+    parsed = _parse(text, now, 1)
+    if parsed <= now:
+        raise Problem(
+            f"the expiry {text} has passed already: that is {format_time(parsed)}, and now it is {format_time(now)}",
+            "Give a later date, or a span from now: 24h, 7d. A date without a time is its first minute in UTC",
+        )
+    return parsed
+
+
+def _parse(text: str, now: datetime, direction: int) -> datetime:
     count, unit = text[:-1], text[-1:]
     try:
-        if count.isdecimal() and unit in _SPANS:
-            return now - timedelta(**{_SPANS[unit]: int(count)})
+        if count.isascii() and count.isdecimal() and unit in _SPANS:
+            return now + direction * timedelta(**{_SPANS[unit]: int(count)})
         parsed = datetime.fromisoformat(text)
+        return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).astimezone(UTC)
     except (ValueError, OverflowError):
+        span = "back from now" if direction < 0 else "from now"
         raise Problem(
-            f"{text!r} is not a time", "Write 2026-01-31, 2026-01-31T12:00, or a span back from now: 30m, 24h, 7d, 2w"
+            f"{text!r} is not a time", f"Write 2026-01-31, 2026-01-31T12:00, or a span {span}: 30m, 24h, 7d, 2w"
         ) from None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
 def format_days(count: int) -> str:

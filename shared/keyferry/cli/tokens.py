@@ -8,7 +8,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
-from keyferry.cli.terminal import format_table, format_time, json_option, parse_time, tenant_option
+from keyferry.cli.terminal import EXPIRY_HELP, format_table, format_time, json_option, parse_expiry, tenant_option
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, CreateClientToken, ListClientTokens, RevokeClientToken
@@ -26,7 +26,7 @@ def command() -> None:
 @tenant_option
 @click.option("--label", default="command line", show_default=True, help="What it is for.")
 @click.option("--model", "models", multiple=True, help="A model that it may use; repeatable. Default: all models.")
-@click.option("--expires", help="Expiry: 2026-12-31, or 2026-12-31T12:00 (UTC).")
+@click.option("--expires", help=EXPIRY_HELP)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -39,13 +39,13 @@ def create(
     """Create a client token. Only its digest is sent and stored, so it is shown only once."""
     token = client_token.mint()
     command = build_registration(
-        token, tenant, label, models, parse_time(expires, datetime.now(UTC)) if expires else None
+        token, tenant, label, models, None if expires is None else parse_expiry(expires, datetime.now(UTC))
     )
     if output is None:
-        created = run(lambda me: me.ask(TOKEN_CREATE, command))
+        created = run(lambda me: me.ask(TOKEN_CREATE, command), tenant=tenant)
     else:
         with secret_file(output, token):
-            created = run(lambda me: me.ask(TOKEN_CREATE, command))
+            created = run(lambda me: me.ask(TOKEN_CREATE, command), tenant=tenant)
     if as_json:
         shown = {"token": token.reveal()} if output is None else {"token_file": str(output)}
         click.echo(_json(created, shown))
@@ -63,7 +63,7 @@ def create(
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
     """List a tenant's client tokens."""
-    found = run(lambda me: me.ask(TOKEN_LIST, ListClientTokens(tenant=tenant)))
+    found = run(lambda me: me.ask(TOKEN_LIST, ListClientTokens(tenant=tenant)), tenant=tenant)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -96,7 +96,7 @@ def revoke(token_id: str, tenant: str, as_json: bool) -> None:
             f"that is not a token id, which begins with {ids.CLIENT_TOKEN}_",
             f"`keyferry tokens list --tenant {tenant}` shows each token's id beside its last characters",
         )
-    revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id)))
+    revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id)), tenant=tenant)
     click.echo(
         revoked.model_dump_json(indent=2)
         if as_json

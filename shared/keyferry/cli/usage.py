@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from keyferry.cli.connection import run
-from keyferry.cli.terminal import format_table, format_time, json_option, parse_time, tenant_option
+from keyferry.cli.terminal import format_table, format_time, json_option, parse_past, tenant_option
 from keyferry.contracts.money import describe_sum
 from keyferry.contracts.topology import USAGE_SUMMARIZE
 from keyferry.contracts.usage import SummarizeUsage, UsageRow, UsageSummary
@@ -23,10 +23,10 @@ def command(tenant: str, since: str | None, until: str | None, as_json: bool) ->
     now = datetime.now(UTC)
     query = SummarizeUsage(
         tenant=tenant,
-        since=parse_time(since, now) if since else None,
-        until=parse_time(until, now) if until else None,
+        since=None if since is None else parse_past(since, now),
+        until=None if until is None else parse_past(until, now),
     )
-    found = run(lambda me: me.ask(USAGE_SUMMARIZE, query))
+    found = run(lambda me: me.ask(USAGE_SUMMARIZE, query), tenant=tenant)
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(format_summary(found, query)))
 
 

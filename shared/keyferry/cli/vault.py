@@ -66,7 +66,7 @@ def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
 def rotate_data_keys(tenant: str, as_json: bool) -> int:
     """Re-encrypt a tenant's keys under a new data key, and destroy the former one."""
     rotate = RotateDataKeys(tenant=tenant)
-    report = run(lambda me: me.ask(DATA_KEY_ROTATE, rotate, timeout_seconds=_ALL_RECORDS_SECONDS))
+    report = run(lambda me: me.ask(DATA_KEY_ROTATE, rotate, timeout_seconds=_ALL_RECORDS_SECONDS), tenant=tenant)
     return _show_report(report, as_json)
 
 
@@ -76,7 +76,7 @@ def rotate_data_keys(tenant: str, as_json: bool) -> int:
 def verify(tenant: str | None, as_json: bool) -> int:
     """Decrypt every record and list those that cannot be; the exit status is 0 if there are none."""
     request = VerifyVault(tenant=tenant)
-    report = run(lambda me: me.ask(VAULT_VERIFY, request, timeout_seconds=_ALL_RECORDS_SECONDS))
+    report = run(lambda me: me.ask(VAULT_VERIFY, request, timeout_seconds=_ALL_RECORDS_SECONDS), tenant=tenant)
     return _show_report(report, as_json)
 
 
@@ -89,7 +89,7 @@ def shred(tenant: str, confirm: str | None, as_json: bool) -> None:
     again = confirm if confirm is not None else _ask_again(tenant)
     if again != tenant:
         raise Problem("the two names are not the same, so nothing was destroyed", "Enter the tenant's name again")
-    done = run(lambda me: me.ask(VAULT_SHRED, ShredTenant(tenant=tenant, confirm=again)))
+    done = run(lambda me: me.ask(VAULT_SHRED, ShredTenant(tenant=tenant, confirm=again)), tenant=tenant)
     click.echo(
         done.model_dump_json(indent=2)
         if as_json

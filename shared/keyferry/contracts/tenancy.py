@@ -27,6 +27,17 @@ class Tier(StrEnum):
     ENTERPRISE = "enterprise"
 
 
+DEFAULT_TIER = Tier.STARTER
+"""The tier of a new tenant: the lowest that may have provider keys of its own."""
+KEYS_PER_PROVIDER: dict[Tier, int | None] = {
+    Tier.FREE: 0,
+    Tier.STARTER: 1,
+    Tier.PROFESSIONAL: None,
+    Tier.ENTERPRISE: None,
+}
+"""How many provider keys of its own a tenant may have per provider; null is any number."""
+
+
 class KeyPolicy(StrEnum):
     """Whose provider keys may pay for a tenant's requests, and in which order."""
 
@@ -71,7 +82,7 @@ class CreateTenant(Command):
 
     tenant: TenantId
     name: Label
-    tier: Tier = Tier.FREE
+    tier: Tier = DEFAULT_TIER
 
 
 class UpdateTenant(Command):

@@ -15,7 +15,7 @@ FIRST = decision().model_copy(update={"attempt_id": "att_1"})
 SECOND = FIRST.model_copy(update={"attempt_id": "att_2", "attempt_number": 2, "decision_id": "dec_2"})
 COMPLETED = ledger_row()
 FAILED = ledger_row(outcome=Outcome.FAILED)
-FAILED_NOW = FAILED.model_copy(update={"recorded_at": datetime.now(UTC)})
+FAILED_NOW = FAILED.model_copy(update={"recorded_at": datetime(2999, 1, 1, tzinfo=UTC)})
 AFTER_FAILURE = ledger_row(attempt_id="att_2", number=2)
 
 Records = tuple[list[DecisionRecord], list[LedgerRow]]

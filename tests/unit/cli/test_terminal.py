@@ -1,12 +1,13 @@
 """Tables, times, amounts and usage as text."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import format_table, format_time, format_usd, parse_time
+from keyferry.cli.terminal import format_table, format_time, format_usd, parse_expiry, parse_past
 from keyferry.cli.usage import format_summary
 from keyferry.contracts.usage import SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 
@@ -35,13 +36,39 @@ def test_columns_line_up_without_trailing_blanks() -> None:
     ],
 )
 def test_times_are_parsed(text: str, meant: datetime) -> None:
-    assert parse_time(text, _NOW) == meant
+    assert parse_past(text, _NOW) == meant
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "d", "-1d", "7y", "2026-13-01", "99999999999d"])
-def test_invalid_time_is_rejected_with_examples(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("30m", _NOW + timedelta(minutes=30)),
+        ("12h", _NOW + timedelta(hours=12)),
+        ("7d", _NOW + timedelta(days=7)),
+        ("2w", _NOW + timedelta(weeks=2)),
+        ("2026-02-01", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("2026-01-31T13:00", datetime(2026, 1, 31, 13, tzinfo=UTC)),
+        ("2026-01-31T12:30+00:00", datetime(2026, 1, 31, 12, 30, tzinfo=UTC)),
+    ],
+)
+def test_an_expiry_is_in_the_future(text: str, meant: datetime) -> None:
+    assert parse_expiry(text, _NOW) == meant
+
+
+@pytest.mark.parametrize("text", ["0d", "2026-01-31", "2026-01-31T12:00", "2020-12-31", "2026-01-31T13:30+02:00"])
+def test_an_expiry_that_has_passed_is_refused(text: str) -> None:
+    with pytest.raises(Problem, match="has passed already") as problem:
+        parse_expiry(text, _NOW)
+    assert "7d" in problem.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "d", "-1d", "7y", "2026-13-01", "99999999999d", "\u0667d", "0001-01-01T00:00+23:59"]
+)
+@pytest.mark.parametrize("parse", [parse_past, parse_expiry])
+def test_invalid_time_is_rejected_with_examples(text: str, parse: Callable[[str, datetime], datetime]) -> None:
     with pytest.raises(Problem, match="is not a time") as problem:
-        parse_time(text, _NOW)
+        parse(text, _NOW)
     assert "7d" in problem.value.remedy
 
 

@@ -1,0 +1,113 @@
+"""Every command that is about a tenant refuses an unknown one with the same words, before anything is asked or changed."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import pytest
+
+from keyferry.cli import connection, doctor, main
+from keyferry.cli.installation import Installation
+from keyferry.contracts.service import ServiceReport
+from keyferry.contracts.tenancy import ListTenants, Tenant, Tenants, Tier
+from keyferry.runtime.bus.requests import BusError
+
+_ARGUMENTS = {
+    "text": ["hello"],
+    "request_id": ["req_00000000000000000000000001"],
+    "name": ["local"],
+    "key_id": ["key_00000000000000000000000001"],
+    "token_id": ["tok_00000000000000000000000001"],
+    "provider": ["--provider", "openai"],
+    "base_url": ["--base-url", "http://127.0.0.1:1/v1"],
+    "confirm": ["--confirm", "nosuch"],
+    "yes": ["--yes"],
+    "label": ["--label", "new"],
+    "drop_unsupported": ["--drop-unsupported"],
+}
+"""A valid value for each parameter that some command needs."""
+_CREATES = ["tenants", "create"]
+
+
+def _commands(group: click.Group, path: list[str]) -> Iterator[tuple[list[str], click.Command]]:
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, [*path, name])
+        elif command is not None:
+            yield [*path, name], command
+
+
+def _arguments(command: click.Command, key_file: Path) -> list[str]:
+    arguments = []
+    for parameter in command.params:
+        if parameter.name == "tenant":
+            arguments += ["nosuch"] if isinstance(parameter, click.Argument) else ["--tenant", "nosuch"]
+        elif parameter.name == "key_file":
+            arguments += ["--key-file", str(key_file)]
+        elif parameter.name in ("name", "provider", "label") and isinstance(parameter, click.Option):
+            arguments += ["--name", "x"] if parameter.name == "name" else _ARGUMENTS[parameter.name]
+        elif parameter.name in _ARGUMENTS:
+            arguments += _ARGUMENTS[parameter.name]
+    return arguments
+
+
+_ABOUT_A_TENANT = {
+    " ".join(path): (path, command)
+    for path, command in _commands(main.cli, [])
+    if path != _CREATES and any(parameter.name == "tenant" for parameter in command.params)
+}
+
+
+class Directory:
+    """A bus on which only the tenant directory answers."""
+
+    client: "Directory"
+
+    def __init__(self) -> None:
+        self.client = self
+
+    async def rtt(self) -> float:
+        return 0.0
+
+    async def collect_reports(self) -> list[ServiceReport]:
+        return []
+
+    async def collect_server_health(self) -> list[ServiceReport]:
+        return []
+
+    async def ask(self, _: object, question: object, *, timeout_seconds: float = 0.0) -> Tenants:
+        if isinstance(question, ListTenants):
+            return Tenants(tenants=[Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "demo")])
+        raise BusError("no service answers")
+
+
+@pytest.fixture
+def _bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def operator(_: Installation) -> AsyncIterator[Directory]:
+        yield Directory()
+
+    monkeypatch.setattr(connection, "operator", operator)
+    monkeypatch.setattr(doctor, "operator", operator)
+    monkeypatch.setenv("KEYFERRY_NATS_URL", "nats://127.0.0.1:1")
+    monkeypatch.delenv("KEYFERRY_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key").write_text("sk-something-plausible\n")
+
+
+def test_all_commands_about_a_tenant_are_known_here() -> None:
+    assert len(_ABOUT_A_TENANT) >= 25
+    assert {"usage", "models", "audit verify", "vault shred", "keys add", "tenants update"} <= set(_ABOUT_A_TENANT)
+
+
+@pytest.mark.usefixtures("_bus")
+@pytest.mark.parametrize("name", _ABOUT_A_TENANT)
+def test_an_unknown_tenant_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, command = _ABOUT_A_TENANT[name]
+    status = main.run([*path, *_arguments(command, tmp_path / "key")])
+    printed = capsys.readouterr()
+    shown = printed.out + printed.err
+    assert (status, "there is no tenant 'nosuch'" in shown) == (1, True), shown
+    assert "acme, demo" in shown
