@@ -41,16 +41,20 @@ from tests.support.servers.postgres import shared_postgres
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
 
 DISALLOWED_REPLIES = (
-    *(f"{inbox_prefix(user)}.stolen.1" for user in USERS),
-    *(f"{prefix}x.stolen.1" for prefix in (topology.INGRESS_INBOX, topology.CALLER_INBOX)),
-    "_INBOX.stolen.1",
-    "kf.v1.attempt.finished.provider-worker-2",
-    "kf.v1.attempt.run.stolen",
-    "$KV.tenants.stolen",
-    "$JS.API.STREAM.PURGE.ATTEMPTS",
-    "some.subject",
+    *(f"{inbox_prefix(user)}.{{token}}.1" for user in USERS),
+    *(f"{prefix}x.{{token}}.1" for prefix in (topology.INGRESS_INBOX, topology.CALLER_INBOX)),
+    "_INBOX.{token}.1",
+    "kf.v1.attempt.finished.{token}",
+    "kf.v1.attempt.run.{token}",
+    "$KV.tenants.{token}",
+    "$JS.API.STREAM.PURGE.{token}",
+    "some.{token}",
 )
-"""Inboxes of every user, subjects that look like inboxes, a stream, a bucket, JetStream itself."""
+"""Inboxes of every user, subjects that look like inboxes, a stream, a bucket, JetStream itself.
+
+`{token}` makes them new for each question. NATS lets a responder publish once to a reply subject, and counts a second delivery
+with the same one as that publication: of two questions with the same reply subjects, only the first could show a wrong answer.
+"""
 MANAGED = [subject for subject in SUBJECTS if subject.kind is SubjectKind.REQUEST and not subject.fast_path]
 FORWARDED = (topology.ATTEMPT_RUN, topology.REQUEST_REROUTE)
 """Their answers go to the original caller, not to their publisher."""
@@ -75,8 +79,9 @@ class Question:
     data: bytes
 
     def disallowed_replies(self) -> list[str]:
-        """Return the reply subjects that must get no answer."""
-        return [reply for reply in DISALLOWED_REPLIES if not reply.startswith(self.own())]
+        """Return new reply subjects that must get no answer."""
+        token = secrets.token_hex(8)
+        return [reply.format(token=token) for reply in DISALLOWED_REPLIES if not reply.startswith(self.own())]
 
     def own(self) -> tuple[str, ...]:
         """Return the allowed inbox prefixes; a forwarded request still belongs to its caller."""
@@ -93,14 +98,15 @@ class Question:
 
 async def ask_with_every_reply_subject(bus: ProvisionedBus, watcher: Watcher, question: Question) -> None:
     """Send the question with every disallowed reply subject, then with an allowed one, which is answered last."""
+    disallowed = question.disallowed_replies()
     async with Connection(bus, question.publisher) as connection:
-        for reply in question.disallowed_replies():
+        for reply in disallowed:
             await connection.client.publish(question.at, question.data, reply=reply)
         proper = question.proper()
         await connection.client.publish(question.at, question.data, reply=proper)
         await watcher.wait_for_message(proper)
         assert await connection.refusals() == []
-    leaked = {reply: watcher.received[reply] for reply in question.disallowed_replies() if reply in watcher.received}
+    leaked = {reply: watcher.received[reply] for reply in disallowed if reply in watcher.received}
     assert not leaked
 
 
