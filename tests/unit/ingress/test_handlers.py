@@ -82,13 +82,19 @@ def settings(tmp_path: Path) -> IngressSettings:
 
 
 async def post(
-    settings: IngressSettings, caller: ScriptedCaller, path: str, body: dict[str, Any], **headers: str
+    settings: IngressSettings,
+    caller: ScriptedCaller,
+    path: str,
+    body: dict[str, Any],
+    *,
+    identity: ClientIdentity = IDENTITY,
+    **headers: str,
 ) -> httpx.Response:
     handlers = OpenAIHandlers(
         settings=settings,
         bus=cast(Bus, None),
         caller=lambda: cast(CallInbox, caller),
-        authenticate=lambda authorization, now: IDENTITY,
+        authenticate=lambda authorization, now: identity,
         telemetry=Telemetry("ingress", {}),
         waiting_for=list,
         draining=lambda: False,
@@ -109,6 +115,17 @@ async def test_embedding_request_carries_the_callers_bytes(settings: IngressSett
     assert (head.operation, head.tags, head.client_token_id) == ("search", {"team": "blue"}, "ct_1")
     assert json.loads(body) == {"model": "m", "input": ["a", "b"]}
     assert response.headers["x-keyferry-provider"] == "groq"
+
+
+@pytest.mark.parametrize("allowed_models", [None, ["gpt-4o", "m"]])
+async def test_the_client_tokens_models_are_sent_with_every_request(
+    settings: IngressSettings, allowed_models: list[str] | None
+) -> None:
+    caller = ScriptedCaller((b"{}",))
+    scoped = ClientIdentity(IDENTITY.tenant, IDENTITY.token.model_copy(update={"allowed_models": allowed_models}))
+    await post(settings, caller, "/v1/chat/completions", CHAT, identity=scoped)
+    await post(settings, caller, "/v1/embeddings", {"model": "m", "input": "a"}, identity=scoped)
+    assert [head.allowed_models for head, _ in caller.requests] == [allowed_models, allowed_models]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
@@ -76,6 +78,42 @@ def test_the_number_of_attempts_is_limited() -> None:
     last = decide(again(*names[: MAX_ATTEMPTS - 1]), context(*names), FRESH, traceparent=None)
     assert last.run is not None
     assert last.run.remaining_candidates == 0
+
+
+def test_each_failing_endpoint_is_called_once_and_then_the_last_failure_is_the_answer() -> None:
+    called: list[str | None] = []
+    next_request: ChatRequest | Reroute | None = request()
+    while next_request is not None and len(called) < 10:
+        decision = decide(next_request, context("a", "b", "c"), FRESH, traceparent=None)
+        assert decision.run is not None
+        called.append(decision.run.endpoint)
+        failure = Failure(failure_class=FailureClass.SERVER, message=f"{decision.run.endpoint} is broken")
+        next_request = reroute(decision.run, failure, left_ms=1000, now_unix_ms=0)
+    assert called == ["a", "b", "c"]
+    without_a_fourth = again("a", "b", "c")
+    decision = decide(without_a_fourth, context("a", "b", "c"), FRESH, traceparent=None)
+    assert decision.refused is not None
+    assert decision.refused.failure == without_a_fourth.failed_attempts[-1].failure
+
+
+@pytest.mark.parametrize("kind", [ChatRequest, EmbeddingRequest, Reroute])
+def test_a_client_tokens_model_scope_applies_to_every_kind_of_request(
+    kind: type[ChatRequest | EmbeddingRequest | Reroute],
+) -> None:
+    asked = (again("other") if kind is Reroute else request()).derive(
+        kind,
+        allowed_models=["another"],
+        **({"decision_id": "dec_1", "failed_attempts": again("other").failed_attempts} if kind is Reroute else {}),
+    )
+    assert isinstance(asked, kind)
+    forbidden = decide(asked, context("a"), FRESH, traceparent=None)
+    assert forbidden.run is None
+    assert forbidden.refused is not None
+    assert forbidden.refused.failure.failure_class is FailureClass.POLICY
+    assert "the client token may not use m" in forbidden.refused.failure.message
+    allowed = decide(asked.model_copy(update={"allowed_models": ["m"]}), context("a"), FRESH, traceparent=None)
+    assert allowed.run is not None
+    assert allowed.run.allowed_models == ["m"]
 
 
 def test_a_refusal_is_in_the_record_with_its_candidates() -> None:
