@@ -1,5 +1,6 @@
 """The audit from the stream to the chains, and detection of tampering with the tables."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -18,6 +19,9 @@ from keyferry.contracts.audit import (
 )
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_RECORDED, AUDIT_VERIFY, Role
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.database.engine import engine_for
+from services.usage_ledger.audit_chain import ChainCheck
+from services.usage_ledger.audit_store import AuditStore
 from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.waiting import eventually_async
 
@@ -114,6 +118,41 @@ async def test_tampering_with_the_table_is_detected(servers: LedgerServers, stat
             connection.execute(statement)
         faults = (await verified(operator)).faults
         assert any(detail in fault for fault in faults), faults
+
+
+async def test_a_service_cannot_write_anothers_audit(servers: LedgerServers) -> None:
+    """The server checks who publishes to which subject; the ledger checks that the event names no other service."""
+    foreign = event(1).model_copy(update={"service": "console"})
+    own = event(1)
+    async with (
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
+    ):
+        await say(vault, foreign, own)
+        (entry,) = (await arrived(operator, 1)).entries
+        assert entry.event == own
+        (letter,) = await servers.dead_letters()
+        assert (letter.original, letter.producer, letter.stream) == (foreign.encode(), SERVICE, "AUDIT")
+        assert "a service may not write another's audit" in letter.message
+        assert (await listed(operator)).entries == [entry]
+
+
+async def test_two_processes_append_to_one_chain_without_a_gap(servers: LedgerServers) -> None:
+    engine = engine_for(servers.settings())
+    try:
+        stores = [AuditStore(engine), AuditStore(engine)]
+        events = [event(number) for number in range(1, 41)]
+        heads = await asyncio.gather(
+            *(stores[number % 2].append([item], item.at) for number, item in enumerate(events))
+        )
+        assert sorted(head.position for (head,) in heads) == list(range(1, 41))
+        check = ChainCheck("acme", None)
+        async for page in stores[0].chain("acme"):
+            check.feed(page)
+        assert check.faults == []
+    finally:
+        await engine.dispose()
 
 
 async def test_a_lost_event_is_reported_as_missing(servers: LedgerServers) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+import psycopg
 import pytest
 
 from deploy.nats.provision import consumer_config
@@ -168,6 +169,24 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
             await eventually("it is ready again", lambda: service.ready)
             await worker.until_confirmed(records)
             assert servers.recorded() == ids_of(records)
+            assert await servers.dead_letters() == []
+
+
+async def test_a_record_whose_insert_postgresql_ended_is_recorded_later(servers: LedgerServers) -> None:
+    """A shutdown ends statements like this; a record alone in its batch must not be taken for the cause."""
+    record = attempt_record()
+    url = servers.admin_url.reveal().replace("postgresql+psycopg://", "postgresql://")
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with servers.in_process(), servers.worker() as worker:
+        with psycopg.connect(url) as holder:
+            holder.execute("LOCK TABLE usage_ledger.attempts IN EXCLUSIVE MODE")
+            await worker.publish([record.encode()])
+            await eventually("the insert waits for the lock", lambda: servers.query(waiting))
+            for (pid,) in servers.query(waiting):
+                assert servers.query(f"SELECT pg_terminate_backend({pid})") == [(True,)]
+        await worker.until_confirmed([record])
+        assert servers.recorded() == [record.attempt_id]
+        assert await servers.dead_letters() == []
 
 
 async def redeliver_soon(servers: LedgerServers) -> None:

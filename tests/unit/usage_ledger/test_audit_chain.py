@@ -89,6 +89,34 @@ def cut(entries: list[AuditEntry], at: int) -> list[AuditEntry]:
 TAMPERING: list[Callable[[list[AuditEntry], int], list[AuditEntry]]] = [edited, removed, swapped, cut]
 
 
+OTHER_VALUES: dict[str, object] = {
+    "event_id": "aud_other",
+    "service": "console",
+    "sequence": 1000,
+    "tenant": "other",
+    "actor": "nobody",
+    "action": "key.delete",
+    "target": "key_other",
+    "outcome": AuditOutcome.REFUSED,
+    "details": {"worker": "provider-worker-2"},
+    "at": NOW,
+}
+
+
+@pytest.mark.parametrize("name", AuditEvent.model_fields)
+def test_a_digest_covers_every_field_of_an_event(name: str) -> None:
+    changed = event(1).model_copy(update={name: OTHER_VALUES[name]})
+    assert digest(1, BEGINNING, changed) != digest(1, BEGINNING, event(1))
+    entries = chained(3)
+    entries[0] = entries[0].model_copy(update={"event": changed})
+    assert faults(entries, head_of(entries)) == ["acme: entry 1 was changed"]
+
+
+def test_a_digest_covers_the_position_and_the_digest_before() -> None:
+    assert digest(2, BEGINNING, event(1)) != digest(1, BEGINNING, event(1))
+    assert digest(1, "1" * 64, event(1)) != digest(1, BEGINNING, event(1))
+
+
 def test_an_untouched_audit_verifies() -> None:
     entries = chained()
     assert faults(entries, head_of(entries)) == []

@@ -120,6 +120,13 @@ def test_a_failure_is_free_at_any_provider(bundled: PriceList) -> None:
     assert price(record, bundled) == FREE
 
 
+def test_the_model_that_was_served_sets_the_price_where_both_have_one() -> None:
+    table = PriceList.parse(ROW + 'input = 1\n[[price]]\nprovider = "p"\nmodel = "served"\ninput = 5\n')
+    record = attempt_record(provider="p", model="m", token_usage=TokenUsage(input=1_000_000))
+    for served, expected in (("served", 5), ("unlisted", 1), (None, 1)):
+        assert price(record.model_copy(update={"model_served": served}), table).cost_usd == expected
+
+
 def test_the_model_that_was_served_sets_the_price(bundled: PriceList) -> None:
     record = attempt_record(
         provider="openrouter",
