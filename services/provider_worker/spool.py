@@ -158,9 +158,10 @@ class Spool:
 
     def _read_id(self) -> str:
         path = self._directory / "id"
-        if path.exists():
-            return path.read_text().strip()
+        if path.exists() and (known_id := path.read_text().strip()):
+            return known_id
         new_id = ids.new(ids.SPOOL)
+        path.touch(mode=0o600)
         path.write_text(new_id)
         return new_id
 

@@ -1,7 +1,9 @@
 """Secrets are generated once and then kept; a public key always matches its private key."""
 
 import json
+import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,15 @@ def keys_match(home: Home) -> bool:
     )
 
 
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Let every file be created with all the permissions that its creator asks for."""
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
+
+
+@pytest.mark.usefixtures("open_umask")
 def test_secrets_are_kept_and_only_their_owner_can_read_them(home: Home) -> None:
     makers = (
         secret_files.token_pepper, secret_files.keks, secret_files.intake_key, secret_files.signing_key,
@@ -38,6 +49,7 @@ def test_secrets_are_kept_and_only_their_owner_can_read_them(home: Home) -> None
     assert len(made) == len(makers)
     assert {path: path.read_text() for maker in makers for path in [maker(home, 1)]} == made
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in made)
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in made} == {0o700}
     assert keys_match(home)
 
 

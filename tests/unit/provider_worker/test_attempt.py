@@ -1,6 +1,8 @@
 """An attempt starts in time or not at all, and its caller is notified before the provider is called."""
 
 import asyncio
+import errno
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -20,16 +22,36 @@ from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
+from services.provider_worker.upstream.errors import NoResponse
 from tests.support.providers.attempt_runs import attempt_run
 
 ORIGIN = "https://llm.example:443"
+
+
+class RecordingSpool(Spool):
+    """A real spool that records when it was written."""
+
+    def __init__(self, directory: Path, steps: list[str]) -> None:
+        super().__init__(directory)
+        self._steps = steps
+
+    def record_intent(self, record: AttemptRecord) -> None:
+        super().record_intent(record)
+        self._steps.append("the intent is on disk")
+
+    def record_result(self, record: AttemptRecord, now: float) -> bytes:
+        line = super().record_result(record, now)
+        self._steps.append("the result is on disk")
+        return line
 
 
 class Worker:
     """A worker's attempts with a real spool, a connection that writes in a task of its own, and itself as the provider."""
 
     def __init__(self, directory: Path, frozen_seconds: float = 0.0) -> None:
-        self.spool = Spool(directory)
+        self.steps: list[str] = []
+        """What was done, in order."""
+        self.spool = RecordingSpool(directory, self.steps)
         self.spool.open()
         self.written: list[frames.Frame] = []
         self.frames_before_the_call: list[frames.Frame] | None = None
@@ -55,9 +77,13 @@ class Worker:
     def prepare(self, run: AttemptRun, body: bytes) -> "CountingCall":
         if body == b"refuse":
             raise RefusedByAdapter(Failure(failure_class=FailureClass.BAD_REQUEST, message="no", where=Where.NOT_SENT))
-        return CountingCall(self)
+        return CountingCall(self, broken=body == b"break")
 
     async def _send(self, subject: str, data: bytes, reply: str) -> None:
+        if subject.startswith("kf.v1.request.reroute."):
+            self.steps.append("the routers are asked for another attempt")
+            return
+        self.steps.append(f"the caller is sent {type(frames.decode(data)).__name__}")
         asyncio.get_running_loop().call_soon(self.written.append, frames.decode(data))
         if self._frozen_seconds:
             await asyncio.sleep(self._frozen_seconds)
@@ -71,13 +97,17 @@ class CountingCall:
 
     dropped: tuple[str, ...] = ()
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, *, broken: bool = False) -> None:
+        self._broken = broken
         self.answer = Answer()
         self.origin: str | None = None
         self._worker = worker
 
     async def make(self, progress: Progress) -> None:
         progress.enter(Phase.SENDING)
+        self._worker.steps.append("the provider is called")
+        if self._broken:
+            raise NoResponse(ORIGIN, "reset")
         self._worker.frames_before_the_call = list(self._worker.written)
         self.origin = ORIGIN
         self.answer = Answer(body=b"{}")
@@ -94,6 +124,42 @@ async def test_the_acceptance_is_written_before_the_provider_is_called(tmp_path:
     assert worker.frames_before_the_call is not None
     assert [type(frame) for frame in worker.frames_before_the_call] == [frames.Accepted]
     assert [(record.outcome, record.origin) for record in worker.records] == [(Outcome.COMPLETED, ORIGIN)]
+
+
+async def test_the_intent_is_on_disk_before_the_call_and_the_result_before_the_caller_is_told(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
+    assert worker.steps == [
+        "the intent is on disk",
+        "the caller is sent Accepted",
+        "the provider is called",
+        "the result is on disk",
+        "the caller is sent End",
+    ]
+
+
+async def test_a_failed_result_is_on_disk_before_another_attempt_is_asked_for(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    run = starting_within(60_000).model_copy(update={"remaining_candidates": 1})
+    await worker.attempts.run(run, b"break", "_INBOX_test.1")
+    assert worker.steps == [
+        "the intent is on disk",
+        "the caller is sent Accepted",
+        "the provider is called",
+        "the result is on disk",
+        "the routers are asked for another attempt",
+    ]
+
+
+async def test_without_an_intent_on_disk_no_provider_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(tmp_path)
+
+    def fail(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", fail)
+    await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
+    assert worker.steps == ["the caller is sent RequestRefused"]
 
 
 async def test_a_refused_attempt_is_accepted_first_so_that_its_end_is_believed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -155,6 +156,28 @@ def test_results_of_an_earlier_process_are_due_at_once_in_batches(tmp_path: Path
     assert [kept.spool_seq for kept in found] == seqs
     assert [kept.outcome for kept in found].count(Outcome.INDETERMINATE) == 5
     again.close()
+
+
+def test_an_id_that_was_not_written_any_more_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "id").touch()
+    spool = open_spool(tmp_path)
+    assert spool.spool_id
+    spool.close()
+    again = open_spool(tmp_path)
+    assert again.spool_id == spool.spool_id
+    again.close()
+
+
+def test_only_the_worker_can_read_its_spool(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        spool = open_spool(tmp_path / "spool" / "worker-1")
+        attempt(spool)
+        spool.close()
+    finally:
+        os.umask(umask)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "spool").rglob("*")}
+    assert modes == {"worker-1": 0o700, "lock": 0o600, "id": 0o600, "0000000000000001.log": 0o600}
 
 
 def test_one_process_owns_a_slot(tmp_path: Path) -> None:
