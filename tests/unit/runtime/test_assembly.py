@@ -56,6 +56,18 @@ def test_frames_of_an_older_attempt_are_dropped_and_counting_restarts() -> None:
     assert assembly.take(end(1, "att_2")) == Piece(b"", last=True)
 
 
+def test_a_second_acceptance_with_the_same_number_does_not_take_over() -> None:
+    """A request that was sent twice can be accepted by two workers: the caller stays with the first."""
+    assembly = Assembly()
+    assembly.take(accepted("att_1", number=2))
+    assembly.take(data(1, b"a"))
+    assembly.take(accepted("att_2", number=2))
+    assert assembly.accepted == accepted("att_1", number=2)
+    assert assembly.take(data(1, b"foreign", "att_2")) is None
+    assert assembly.take(data(2, b"b")) == Piece(b"b", last=False)
+    assert assembly.take(end(2)) == Piece(b"", last=True)
+
+
 def test_a_frame_before_acceptance_is_dropped() -> None:
     assert Assembly().take(data(1)) is None
 

@@ -22,6 +22,7 @@ from keyferry.sealing.delivery import (
 )
 from keyferry.sealing.framing import from_base64, to_base64
 from keyferry.sealing.leased import LeasedKey, OriginMismatch
+from keyferry.sealing.suite import seal
 from tests.unit.sealing.deliveries import FACTS, KEY, NOW, ORIGIN, VAULT, Process, delivered, new_nonce
 
 ATTEMPTS = 10_000
@@ -120,6 +121,16 @@ def test_delivery_not_signed_by_the_vault_is_rejected() -> None:
     forged = delivered(process, process.asks(), signer=Ed25519PrivateKey.generate())
     with pytest.raises(InvalidDelivery, match="not signed by the vault"):
         open_sealed(forged, process.recipient, Purpose.LEASE)
+
+
+def test_content_sealed_anew_under_a_genuine_signature_is_rejected() -> None:
+    """Sealing needs no secret, so the bus could put its own key in a genuine message: the signature covers the content."""
+    process = Process()
+    genuine = delivered(process, process.asks())
+    public_key = from_base64(process.registration.public_key)
+    content = seal(genuine.suite, public_key, delivery._info(genuine, Purpose.LEASE), b"sk-attacker-0123456789")
+    with pytest.raises(InvalidDelivery, match="not signed by the vault"):
+        open_sealed(genuine.model_copy(update={"sealed": to_base64(content)}), process.recipient, Purpose.LEASE)
 
 
 def test_delivery_is_bound_to_its_purpose() -> None:

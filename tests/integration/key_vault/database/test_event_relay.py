@@ -198,6 +198,19 @@ async def test_crash_between_publishing_and_deleting_repeats_nothing(vault: Vaul
     assert [event.sequence for event in await audit(bus)] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_a_backlog_of_several_batches_is_published_oldest_first(
+    vault: VaultDatabase, bus: ProvisionedBus
+) -> None:
+    count = 450
+    async with vault.stores.database.transaction() as connection:
+        for number in range(1, count + 1):
+            await vault.stores.database.write_audit(connection, Act("operator", "key.list", "acme", f"target-{number}"))
+    async with bus.client(Role.KEY_VAULT) as client, relaying(vault, client):
+        await eventually("the outbox is empty", lambda: waiting(vault) == 0)
+    expected = [(number, f"target-{number}") for number in range(1, count + 1)]
+    assert [(event.sequence, event.target) for event in await audit(bus)] == expected
+
+
 async def test_second_relay_takes_over(vault: VaultDatabase, bus: ProvisionedBus) -> None:
     async with (
         bus.client(Role.KEY_VAULT) as client,

@@ -169,6 +169,19 @@ async def test_shredding_is_announced_and_spares_other_tenants(vault: VaultDatab
     assert (await shred_tenant(vault.stores.database, "acme", act("vault.shred", provider_key("acme")))).keys == 0
 
 
+async def test_shredding_destroys_a_tenants_former_data_keys(vault: VaultDatabase) -> None:
+    """After a rotation of the data key the former one still encrypts the older records."""
+    old, _ = await vault.add("acme")
+    await vault.data_keys.replace("acme")
+    await vault.add("acme")
+    await vault.add("other")
+    in_use = "SELECT DISTINCT data_key_id FROM key_vault.key_records JOIN key_vault.provider_keys USING (key_id)"
+    assert len(vault.rows(f"{in_use} WHERE tenant = 'acme'")) == 2
+    done = await shred_tenant(vault.stores.database, "acme", act("vault.shred", old))
+    assert (done.keys, done.data_keys) == (2, 2)
+    assert [row["tenant"] for row in vault.rows("SELECT tenant FROM key_vault.data_keys")] == ["other"]
+
+
 async def test_shredded_tenant_can_add_keys_again(vault: VaultDatabase) -> None:
     await vault.add("acme")
     await shred(vault, "acme")

@@ -234,6 +234,23 @@ async def test_unavailable_kek_provider_is_retried(vault: VaultDatabase, monkeyp
     assert progress.left == 0
 
 
+async def test_a_batch_in_which_every_key_fails_does_not_end_a_rotation(vault: VaultDatabase) -> None:
+    await fill(vault, 4)
+    broken, *others = [
+        row["data_key_id"] for row in vault.rows("SELECT data_key_id FROM key_vault.data_keys ORDER BY 1")
+    ]
+    vault.execute(
+        "UPDATE key_vault.data_keys SET encrypted_key = encrypted_key || '\\x00' WHERE data_key_id = %s", broken
+    )
+    renew(vault, "second")
+    rotating = rotation(vault, batch_size=1)
+    assert await rotating.run_to_end("operator") == 1
+    kek = {row["data_key_id"]: row["kek"] for row in vault.rows("SELECT data_key_id, kek FROM key_vault.data_keys")}
+    assert kek == {broken: "first", **dict.fromkeys(others, "second")}
+    progress = await rotating.progress()
+    assert (progress.left, progress.failed, progress.running) == (1, [broken], False)
+
+
 async def test_malformed_keyring_is_reported_when_a_rotation_starts(vault: VaultDatabase) -> None:
     rotating = rotation(vault)
     write_keyring(vault.keyring_file, "spoiled")

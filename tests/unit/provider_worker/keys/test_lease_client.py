@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
@@ -459,7 +460,13 @@ async def test_a_registration_substituted_by_the_bus_gains_nothing() -> None:
 # --- a key to test
 
 
-def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.KEY_TEST, nonce: str = "AAAA") -> RunKeyTest:
+def check_for(
+    vault: VaultDouble,
+    *,
+    purpose: Purpose = Purpose.KEY_TEST,
+    nonce: str = "AAAA",
+    not_after_unix_ms: int | None = None,
+) -> RunKeyTest:
     sealed = seal_to_worker(
         KEY,
         vault.signer,
@@ -468,7 +475,7 @@ def check_for(vault: VaultDouble, *, purpose: Purpose = Purpose.KEY_TEST, nonce:
         purpose=purpose,
         tenant="acme",
         nonce=nonce,
-        not_after_unix_ms=vault.registrations[-1].not_after_unix_ms,
+        not_after_unix_ms=not_after_unix_ms or vault.registrations[-1].not_after_unix_ms,
     )
     return RunKeyTest(key=sealed, base_url=FACTS.base_url)
 
@@ -482,6 +489,20 @@ async def test_a_key_to_test_is_accepted_once() -> None:
     with pytest.raises(InvalidDelivery, match="delivered before"):
         side.leases.open_test_key(check)
     assert side.leases.open_test_key(check_for(vault, nonce="BBBB")).for_origin(ORIGIN) == KEY
+
+
+@pytest.mark.parametrize("late_by_ms", [0, 1])
+async def test_a_key_to_test_that_comes_too_late_is_rejected(late_by_ms: int) -> None:
+    vault = vault_with_a_key()
+    moment = [time.time_ns() // 1_000_000]
+    side = worker_side(vault, unix_ms=lambda: moment[0])
+    await side.registrar.register()
+    check = check_for(vault, not_after_unix_ms=moment[0] + 1000)
+    moment[0] += 1000 + late_by_ms
+    with pytest.raises(InvalidDelivery, match="time is over"):
+        side.leases.open_test_key(check)
+    moment[0] -= late_by_ms + 1
+    assert side.leases.open_test_key(check).for_origin(ORIGIN) == KEY
 
 
 async def test_a_lease_is_not_accepted_as_a_key_to_test() -> None:
