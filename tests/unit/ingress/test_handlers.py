@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +89,7 @@ async def post(
     body: dict[str, Any],
     *,
     identity: ClientIdentity = IDENTITY,
-    **headers: str,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx.Response:
     handlers = OpenAIHandlers(
         settings=settings,
@@ -102,7 +103,7 @@ async def post(
     transport = httpx.ASGITransport(app=cast(Any, handlers))
     async with httpx.AsyncClient(transport=transport, base_url="http://ingress.test") as client:
         usual = {"x-operation": "search", "x-keyferry-tags": "team=blue"}
-        return await client.post(path, json=body, headers=usual | headers)
+        return await client.post(path, json=body, headers={**usual, **(headers or {})})
 
 
 async def test_embedding_request_carries_the_callers_bytes(settings: IngressSettings) -> None:
@@ -156,8 +157,8 @@ async def test_invalid_embedding_request_is_not_sent(settings: IngressSettings) 
 async def test_key_preference_is_sent_with_the_request(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b"{}",))
     assert (await post(settings, caller, "/v1/chat/completions", CHAT)).status_code == 200
-    assert (await post(settings, caller, "/v1/chat/completions", CHAT, **{"X-Prefer-BYOK": "only"})).status_code == 200
+    assert (await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Prefer-BYOK": "only"})).status_code == 200
     assert [head.prefer_own_keys for head, _ in caller.requests] == [None, "only"]
-    wrong = await post(settings, caller, "/v1/chat/completions", CHAT, **{"X-Prefer-BYOK": "maybe"})
+    wrong = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Prefer-BYOK": "maybe"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Prefer-BYOK")
     assert len(caller.requests) == 2
