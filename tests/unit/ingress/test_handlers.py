@@ -157,7 +157,9 @@ async def test_invalid_embedding_request_is_not_sent(settings: IngressSettings) 
 async def test_key_preference_is_sent_with_the_request(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b"{}",))
     assert (await post(settings, caller, "/v1/chat/completions", CHAT)).status_code == 200
-    assert (await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Prefer-BYOK": "only"})).status_code == 200
+    assert (
+        await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Prefer-BYOK": "only"})
+    ).status_code == 200
     assert [head.prefer_own_keys for head, _ in caller.requests] == [None, "only"]
     wrong = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Prefer-BYOK": "maybe"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Prefer-BYOK")
