@@ -126,7 +126,9 @@ async def test_the_acceptance_is_written_before_the_provider_is_called(tmp_path:
     assert [(record.outcome, record.origin) for record in worker.records] == [(Outcome.COMPLETED, ORIGIN)]
 
 
-async def test_the_intent_is_on_disk_before_the_call_and_the_result_before_the_caller_is_informed(tmp_path: Path) -> None:
+async def test_the_intent_is_on_disk_before_the_call_and_the_result_before_the_caller_is_informed(
+    tmp_path: Path,
+) -> None:
     worker = Worker(tmp_path)
     await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
     assert worker.steps == [
