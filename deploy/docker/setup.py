@@ -55,11 +55,11 @@ class SetupSettings(BaseSettings):
     owner_uid: int = Field(ge=0)
     """The uid of NATS and the services."""
     nats_url: str
-    nats_listen: str = Field(pattern=r"^[^:]+:\d+$")
+    nats_listen: str = Field(pattern=r"^[^:\s]+:[0-9]+$")
     """Address and port in the NATS configuration."""
     nats_store_dir: Path
     """The mount point of the volume for streams, in the NATS container."""
-    postgres_address: str = Field(pattern=r"^[^:]+:\d+$")
+    postgres_address: str = Field(pattern=r"^[^:\s]+:[0-9]+$")
     http_url: str
     operator_home: Path
     """The mount point of the operator's files, in the operator's containers."""

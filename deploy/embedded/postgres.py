@@ -75,7 +75,7 @@ def _candidates() -> Iterable[Install]:
 
 
 def _trailing_number(path: Path) -> int:
-    digits = re.search(r"(\d+)$", path.name)
+    digits = re.search(r"([0-9]+)\Z", path.name)
     return int(digits[1]) if digits else 0
 
 

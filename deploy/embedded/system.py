@@ -20,6 +20,7 @@ from deploy.embedded.secret_files import operator_token, token_pepper
 from deploy.embedded.supervisor import Supervisor
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
+from keyferry.contracts.text import parse_digits
 
 DEFAULT_HTTP_PORT = 8400
 DATABASE = "keyferry"
@@ -203,9 +204,10 @@ def _parse_port(environment: Mapping[str, str], name: str) -> int | None:
     text = environment.get(name)
     if not text:
         return None
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    port = parse_digits(text)
+    if port is None or not 0 < port < 65536:
         raise SettingsInvalid(f"{name}={text!r} is not a port: use a number from 1 to 65535")
-    return int(text)
+    return port
 
 
 async def _accepts_connections(url: Secret) -> bool:

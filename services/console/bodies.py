@@ -18,6 +18,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
+from keyferry.contracts.text import GivenUrl, Refusing
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
@@ -120,9 +121,9 @@ class TryKeyBody(CarriedKey):
     model_config = ConfigDict(json_schema_extra={"examples": [{"provider": "openai", "key": "sk-proj-EXAMPLE"}]})
 
     provider: Provider
-    base_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    base_url: GivenUrl | None = None
     """Where the key is used; required for providers without a fixed address."""
-    fields: Annotated[dict[FieldName, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=16)] = {}
+    fields: Annotated[dict[FieldName, Annotated[str, Refusing(500, min_characters=0)]], Field(max_length=16)] = {}
     """What the provider needs besides the key; `GET /providers` lists the fields."""
 
 
@@ -197,7 +198,7 @@ class Paging(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = DEFAULT_PAGE
-    after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    after: Annotated[str, Refusing(300)] | None = None
 
 
 class KeyPaging(Paging):
@@ -216,7 +217,7 @@ class AuditPaging(Paging):
 class ModelFilters(Paging):
     """Filters for a list of models; omitted ones do not filter."""
 
-    filter: Annotated[str, StringConstraints(max_length=500)] | None = None
+    filter: Annotated[str, Refusing(500, min_characters=0)] | None = None
     """`eu`, `recommended`, `recommended:OPERATION` or `provider:NAME`; several separated by commas."""
     tier: Tier | None = None
     model_class: Annotated[ModelClass | None, Field(alias="class")] = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from keyferry.contracts.text import header_value
 from keyferry.runtime.http.asgi import Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import RequestBodyLimits
 
@@ -58,4 +59,4 @@ class HttpExchange:
 
 
 def _encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    return [(name.encode(), header_value(value).encode()) for name, value in headers.items()]

@@ -3,11 +3,12 @@
 import re
 
 from keyferry.contracts.chat import OwnKeys
+from keyferry.contracts.ids import MAX_TAGS
+from keyferry.contracts.text import is_safe
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_TAG = re.compile(r"([A-Za-z0-9_.-]{1,64})=([^,=\x00-\x1f]{0,256})")
-_MAX_TAGS = 16
+_TAG = re.compile(r"([A-Za-z0-9_.-]{1,64})=([^,=]{0,256})")
 _OWN_KEYS: dict[str, OwnKeys] = {"true": "first", "false": "last", "only": "only"}
 
 
@@ -22,10 +23,12 @@ def parse_tags(text: str | None) -> dict[str, str]:
     """Return the pairs of `x-keyferry-tags`. Raises HttpProblem 400."""
     if not text:
         return {}
-    matches = [_TAG.fullmatch(part.strip()) for part in text.split(",")]
-    if len(matches) > _MAX_TAGS or not all(matches):
+    text = _decode(text)
+    matches = [_TAG.fullmatch(part.strip(" \t")) for part in text.split(",")]
+    if len(matches) > MAX_TAGS or not all(matches) or not is_safe(text):
         raise _invalid(
-            "x-keyferry-tags", f"x-keyferry-tags takes up to {_MAX_TAGS} name=value pairs, separated by commas"
+            "x-keyferry-tags",
+            f"x-keyferry-tags takes up to {MAX_TAGS} name=value pairs, separated by commas, without control characters",
         )
     return {match[1]: match[2] for match in matches if match}
 
@@ -41,6 +44,14 @@ def parse_key_preference(text: str | None) -> OwnKeys | None:
     if preference is None:
         raise _invalid("X-Prefer-BYOK", "X-Prefer-BYOK takes true, false or only")
     return preference
+
+
+def _decode(latin_1: str) -> str:
+    """Return the text of a header that a client sent as UTF-8; Latin-1 where it is not."""
+    try:
+        return latin_1.encode("latin-1").decode()
+    except UnicodeError:
+        return latin_1
 
 
 def _invalid(header: str, message: str) -> HttpProblem:

@@ -2,12 +2,14 @@
 
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from tests.support.providers.upstream import ProviderRequest, Reply, Upstream, pieces_of, running_upstream
 from tests.support.system.keyferry_system import KeyferrySystem
 from tests.support.waiting import until
 
@@ -115,3 +117,62 @@ def test_a_malformed_http_request_does_not_affect_others(system: KeyferrySystem)
         raw.sendall(b"\x16\x03\x01 not http at all\r\n\r\n")
         raw.recv(1000)
     assert post(system, json.dumps(GOOD).encode()).status_code == 200
+
+
+NASTY = "served\x00\x1b[31m\ud800"
+
+
+def answers_nastily(request: ProviderRequest) -> Reply:
+    """Answer in full, with text that no table can hold."""
+    document = {
+        "id": "c\x00",
+        "object": "chat.completion",
+        "created": 1,
+        "model": NASTY,
+        "service_tier": NASTY,
+        "system_fingerprint": NASTY,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": NASTY}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
+    }
+    return Reply(200, {"content-type": "application/json"}, pieces_of(json.dumps(document).encode()))
+
+
+@pytest.fixture(scope="module")
+def upstream(system: KeyferrySystem) -> Iterator[Upstream]:
+    """The endpoint `up` of the demo tenant, which answers any model."""
+    with running_upstream(answers_nastily) as running:
+        system.add_endpoint("up", running.base_url)
+        until("up is offered", lambda: post(system, asking("up/ready")).status_code == 200)
+        yield running
+        system.cli("endpoints", "rm", "up", "--tenant", "demo")
+
+
+def asking(model: str, **changes: object) -> bytes:
+    return json.dumps(GOOD | {"model": model} | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "model", ["up/raw\x00x", "up/\x1b[31m", "up/a\r\nb: c", "up/\u202e", "up/\ud800", "up/" + "x" * 400]
+)
+def test_a_model_that_cannot_be_recorded_is_refused_before_anything_is_called(
+    system: KeyferrySystem, upstream: Upstream, model: str
+) -> None:
+    before = len(upstream.calls)
+    for stream in (False, True):
+        response = post(system, asking(model, stream=stream))
+        error = response.json()["error"]
+        assert response.status_code == 400, response.text
+        assert error["param"] == ("model" if "\ud800" not in model else None)
+    assert len(upstream.calls) == before
+
+
+def test_what_a_provider_reports_is_accounted_for_whatever_it_is(system: KeyferrySystem, upstream: Upstream) -> None:
+    response = post(system, asking("up/ünïcode 模型"))
+    assert response.status_code == 200, response.text
+    assert response.json()["choices"][0]["message"]["content"] == "hello"
+    assert response.headers["x-keyferry-model"] == "%C3%BCn%C3%AFcode %E6%A8%A1%E5%9E%8B"
+    (row,) = system.attempts(response.headers["x-request-id"])
+    record = row["record"]
+    assert (record["model"], record["model_served"]) == ("ünïcode 模型", "served\ufffd\ufffd[31m\ufffd")
+    assert record["token_usage"]["input"] + record["token_usage"]["output"] == 9
+    assert record.get("unkept", []) == []

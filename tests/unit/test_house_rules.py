@@ -1,6 +1,7 @@
 """Rules that no linter knows: which module may do what, how modules depend on each other, what must never be in the tree."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -241,3 +242,26 @@ def test_nothing_of_the_building_machine_is_in_the_tree() -> None:
         text = path.read_text(errors="replace")
         for needle in needles:
             assert needle not in text, f"{name} names {needle}"
+
+
+def test_numbers_in_text_are_read_by_one_function() -> None:
+    """`str.isdigit` accepts what `int` rejects, and `int` takes digits of every script: use `text.parse_digits`."""
+    for path in python_files("services", "shared", "deploy"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.attr if isinstance(node, ast.Attribute) else ""
+            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            assert name not in ("isdigit", "isdecimal", "isnumeric") or path.name == "frames.py", f"{where} uses {name}"
+
+
+def test_expressions_of_the_re_module_match_whole_texts_without_a_dollar_sign() -> None:
+    """Python's `$` also matches before a last line break: use `fullmatch`, or `\\Z`."""
+    for path in python_files("services", "shared", "deploy"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                owner, pattern = node.func.value, node.args[0]
+                text = pattern.value if isinstance(pattern, ast.Constant) else ""
+                if isinstance(owner, ast.Name) and owner.id == "re" and isinstance(text, str):
+                    where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                    assert not re.search(r"(?<!\\)\$(?:\||\)|$)", text), (
+                        f"{where} ends an expression with a dollar sign"
+                    )

@@ -16,7 +16,7 @@ MAX_LIST_BYTES = 4 * 1024 * 1024
 _NAME = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _NO_CHAT = re.compile(
     r"embed|whisper|tts|dall-?e|image|moderation|rerank|audio|realtime|transcri|davinci|babbage|guard|ocr|video|veo-|sora|imagen"
-    r"|flux|diffusion|speech|safety|translate|search|codex|instruct-\d{4}$|aqa\b",
+    r"|flux|diffusion|speech|safety|translate|search|codex|instruct-\d{4}\Z|aqa\b",
     re.IGNORECASE,
 )
 """In names of models that do not chat; it only orders the candidates, so a false match does no harm."""

@@ -10,6 +10,7 @@ from ssl import SSLContext
 from yarl import URL
 
 from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url
+from keyferry.contracts.text import parse_digits
 from services.provider_worker.upstream.addresses import AddressPolicy, Network
 from services.provider_worker.upstream.errors import IncompleteResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.guard import Lookup, system_lookup
@@ -97,8 +98,7 @@ class _Body:
             self._inflater = None if coding in ("", "identity") else Inflater(coding)
         except CannotInflate as error:
             raise IncompleteResponse(reply.origin, str(error)) from None
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > limit_bytes:
+        if (parse_digits(headers.get("content-length", "")) or 0) > limit_bytes:
             raise self._too_large()
 
     def __aiter__(self) -> AsyncIterator[bytes]:

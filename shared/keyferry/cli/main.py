@@ -96,6 +96,9 @@ def _close_output() -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    from keyferry.cli.terminal import protect_terminal
+
+    protect_terminal()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,13 +1,17 @@
 """Options, tables, times and amounts that several commands share."""
 
+import io
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TextIO, cast
 
 import click
 
 from keyferry.cli.problem import Problem
 from keyferry.contracts.money import plain
+from keyferry.contracts.text import parse_digits, printable
 
 tenant_option = click.option(
     "--tenant", default="demo", show_default=True, metavar="TENANT", help="The tenant that the command is about."
@@ -61,8 +65,8 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 def _parse(text: str, now: datetime, direction: int) -> datetime:
     count, unit = text[:-1], text[-1:]
     try:
-        if count.isascii() and count.isdecimal() and unit in _SPANS:
-            return now + direction * timedelta(**{_SPANS[unit]: int(count)})
+        if (number := parse_digits(count)) is not None and unit in _SPANS:
+            return now + direction * timedelta(**{_SPANS[unit]: number})
         parsed = datetime.fromisoformat(text)
         return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -80,3 +84,38 @@ def format_days(count: int) -> str:
 def format_usd(amount: Decimal | None) -> str:
     """Return an exact amount of US dollars, or `unknown`."""
     return "unknown" if amount is None else f"${plain(amount)}"
+
+
+class TerminalText(io.TextIOBase):
+    """Standard output on a terminal: shows text from outside without letting it steer the terminal.
+
+    Names and reports are stored clean; a model's answer is not, and could hold any escape sequence.
+    """
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        """Write `text`, with U+FFFD for control characters other than line breaks and tabs."""
+        self._terminal.write(printable(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the terminal."""
+        self._terminal.flush()
+
+    def isatty(self) -> bool:
+        """Return True: this is a terminal."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the terminal's file descriptor."""
+        return self._terminal.fileno()
+
+
+def protect_terminal() -> None:
+    """Protect the terminals that standard output and standard error are connected to, if they are."""
+    if sys.stdout.isatty():
+        sys.stdout = cast(TextIO, TerminalText(sys.stdout))
+    if sys.stderr.isatty():
+        sys.stderr = cast(TextIO, TerminalText(sys.stderr))

@@ -13,12 +13,12 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.text import is_safe
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 from keyferry.contracts.usage import RequestKind
 
 _OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_TAG_VALUE = re.compile(r"[^,=\x00-\x1f]{0,256}")
-_MAX_TAGS = 16
+_TAG_VALUE = re.compile(r"[^,=]{0,256}")
 
 Input = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 """What to embed: one text, several texts, or the token ids of one or several texts."""
@@ -123,12 +123,12 @@ def _check(timeout_seconds: float, operation: str | None, tags: Mapping[str, str
         raise _invalid("timeout_seconds", "must be more than 0")
     if operation is not None and not _OPERATION.fullmatch(operation):
         raise _invalid("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
-    if len(tags) > _MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
-        raise _invalid("tags", f"takes up to {_MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
+    if len(tags) > ids.MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
+        raise _invalid("tags", f"takes up to {ids.MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
 
 
 def _is_tag(name: str, value: str) -> bool:
-    return _OPERATION.fullmatch(name) is not None and _TAG_VALUE.fullmatch(value) is not None
+    return _OPERATION.fullmatch(name) is not None and _TAG_VALUE.fullmatch(value) is not None and is_safe(value)
 
 
 def _encode_body(document: Mapping[str, object], shape: type[ChatCompletionBody] | type[EmbeddingBody]) -> bytes:

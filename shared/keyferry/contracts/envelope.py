@@ -26,7 +26,7 @@ class Message(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise MalformedMessage(cls.__name__, describe(error)) from None
+            raise MalformedMessage(cls.__name__, describe(error), _first_field(error)) from None
 
 
 class Command(Message):
@@ -56,10 +56,12 @@ class Head(Message):
 class MalformedMessage(ValueError):
     """A message that does not match its contract."""
 
-    def __init__(self, contract: str, reason: str) -> None:
+    def __init__(self, contract: str, reason: str, param: str | None = None) -> None:
         super().__init__(f"{contract}: {reason}")
         self.contract = contract
         self.reason = reason
+        self.param = param
+        """The first field at fault, if it has a name."""
 
 
 def describe(error: ValidationError) -> str:
@@ -71,6 +73,11 @@ def describe(error: ValidationError) -> str:
     return "; ".join(
         f"{_format_location(fault['loc'])}: {_remove_value(fault['msg'], fault['input'])}" for fault in faults
     )
+
+
+def _first_field(error: ValidationError) -> str | None:
+    where = error.errors(include_context=False, include_url=False, include_input=False)[0]["loc"]
+    return where[0] if where and isinstance(where[0], str) and _FIELD.fullmatch(where[0]) else None
 
 
 _FIELD = re.compile(r"[A-Za-z_]{1,40}", re.ASCII)

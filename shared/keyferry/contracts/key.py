@@ -134,7 +134,7 @@ class ProviderKey(KeyFacts):
     monthly_limit_usd: Usd | None = None
     spent_usd: Usd | None = None
     """The known costs of the current calendar month (UTC); null if none is known."""
-    unpriced: int = Field(default=0, ge=0)
+    unpriced: Count = 0
     """Calls of that month whose cost is unknown; they are not in `spent_usd` and do not count towards the limit."""
     revert_until: datetime | None = None
     """Until then the version before the last rotation is kept, and the key can be reverted to it."""

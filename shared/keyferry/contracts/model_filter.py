@@ -1,5 +1,11 @@
 """The filter syntax of model lists: `eu,recommended:chat,provider:openai`. Pure."""
 
+import re
+
+_OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PROVIDER = re.compile(r"[a-z0-9_-]{1,63}")
+"""As in `ids.Operation` and `ids.ProviderName`."""
+
 
 class InvalidFilter(Exception):
     """The text has an invalid filter."""
@@ -15,9 +21,9 @@ def filters_in(text: str) -> dict[str, object]:
         name, _, value = part.strip().partition(":")
         if name == "eu" and not value:
             fields["eu"] = True
-        elif name == "recommended":
+        elif name == "recommended" and _OPERATION.fullmatch(value or "any"):
             fields["recommended"] = value or "any"
-        elif name == "provider" and value:
+        elif name == "provider" and _PROVIDER.fullmatch(value):
             fields["provider"] = value
         else:
             raise InvalidFilter

@@ -57,10 +57,10 @@ _API_VERSION = KeyField(
 _PROJECT = KeyField("project", "the Google Cloud project", "my-project-1", r"[a-z0-9.:-]{1,100}")
 _LOCATION = KeyField("location", "the Google Cloud location", "europe-west4", r"[a-z0-9-]{1,40}")
 _SITE_URL = KeyField(
-    "site_url", "your site, as it is shown to OpenRouter", "https://example.com", r"https?://\S{1,200}", False
+    "site_url", "your site, as it is shown to OpenRouter", "https://example.com", r"https?://[\x21-\x7e]{1,200}", False
 )
 _SITE_NAME = KeyField(
-    "site_name", "your site's name, as it is shown to OpenRouter", "Example", r"[^\x00-\x1f]{1,100}", False
+    "site_name", "your site's name, as it is shown to OpenRouter", "Example", r"[\x20-\x7e]{1,100}", False
 )
 
 _ROWS = (

@@ -28,6 +28,7 @@ _UNSAFE_CHARACTER = re.compile(rf"[{_UNSAFE}\ud800-\udfff]")
 _UNSAFE_EXCEPT_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}\ud800-\udfff]")
 _SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _OUTSIDE_HEADERS = re.compile(r"[^\x20-\x7e]+")
+_DIGITS = re.compile(r"[0-9]+")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _ELLIPSIS = "…"
 
@@ -61,6 +62,14 @@ def header_value(text: str) -> str:
     """
     cut = text[:MAX_HEADER_CHARACTERS]
     return _OUTSIDE_HEADERS.sub(_percent_encode, cut).strip()[:MAX_HEADER_CHARACTERS]
+
+
+def parse_digits(text: str, max_digits: int = 18) -> int | None:
+    """Return the number that `text` writes in one to `max_digits` ASCII digits, or None for anything else.
+
+    `str.isdigit` and `int` accept digits of every script, and `int` takes quadratic time for long ones.
+    """
+    return int(text) if _DIGITS.fullmatch(text) is not None and len(text) <= max_digits else None
 
 
 def _percent_encode(match: re.Match[str]) -> str:

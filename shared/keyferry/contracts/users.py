@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from keyferry.contracts.channels import Role
 from keyferry.contracts.ids import is_tenant_id
+from keyferry.contracts.text import parse_digits
 
 INGRESS_INBOX = "_INBOX_ingress"
 CALLER_INBOX = "_INBOX_c"
@@ -40,7 +41,7 @@ def role_of(user: str) -> Role:
     if "." in user and tenant_of(user) is not None:
         return Role.INTERNAL_CLIENT
     name, _, slot = user.rpartition("-")
-    return Role(name) if slot.isdigit() else Role(user)
+    return Role(user) if parse_digits(slot) is None else Role(name)
 
 
 def users(worker_slots: int, internal_clients: Iterable[str] = ()) -> list[str]:

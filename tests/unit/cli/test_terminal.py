@@ -1,13 +1,16 @@
 """Tables, times, amounts and usage as text."""
 
+import io
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import click
 import pytest
 
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import format_table, format_time, format_usd, parse_expiry, parse_past
+from keyferry.cli.terminal import format_table, format_time, format_usd, parse_expiry, parse_past, protect_terminal
 from keyferry.cli.usage import format_summary
 from keyferry.contracts.usage import SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 
@@ -112,3 +115,29 @@ def test_usage_shows_totals_and_unpriced_attempts() -> None:
     assert "$" not in "".join(lines)
     nothing = UsageSummary(tenant="demo", requests=0, attempts=0, priced_cost_usd=Decimal(0), unpriced=0, rows=[])
     assert format_summary(nothing, SummarizeUsage(tenant="demo"))[:2] == ["demo, all time", "nothing was used"]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_text_from_outside_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    protect_terminal()
+    click.echo("a\x1b]0;title\x07\tb\n\x9b31m\u202e\ud800 ok 模型")
+    click.echo("\x1b[2J", err=True)
+    assert out.getvalue() == "a\ufffd]0;title\ufffd\tb\n\ufffd31m\ufffd\ufffd ok 模型\n"
+    assert err.getvalue() == "\ufffd[2J\n"
+
+
+def test_a_pipe_gets_the_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    protect_terminal()
+    click.echo("\x9b2J\u202e")
+    assert out.getvalue() == "\x9b2J\u202e\n"

@@ -1,6 +1,7 @@
 """The OpenAI dialect: rejected bodies, statuses that SDKs act upon, and stream events."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -194,3 +195,22 @@ def test_embedding_request_without_input_is_rejected() -> None:
     with pytest.raises(HttpProblem) as raised:
         openai_body.read_embedding(b'{"model": "m"}')
     assert (raised.value.code, raised.value.param) == ("missing_required_parameter", "input")
+
+
+@pytest.mark.parametrize("read", [openai_body.read_chat, openai_body.read_embedding])
+@pytest.mark.parametrize(
+    "model", ["up/raw\x00x", "a\nb", "a\x1b[31m", "\x7f", "\x85", "\u2028", "\u202eb", "\ufffe", "", "x" * 301]
+)
+def test_a_model_that_cannot_be_recorded_is_refused_by_name(
+    read: Callable[[bytes], openai_body.ParsedBody], model: str
+) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}], "input": "x"}
+    with pytest.raises(HttpProblem, match="invalid value for model: it should be a text of 1 to 300") as raised:
+        read(json.dumps(body).encode())
+    assert (raised.value.status, raised.value.param) == (400, "model")
+
+
+def test_an_unpaired_surrogate_is_invalid_json() -> None:
+    with pytest.raises(HttpProblem) as raised:
+        openai_body.read_chat(b'{"model": "\\ud800", "messages": [{"role": "user", "content": "x"}]}')
+    assert (raised.value.status, raised.value.code) == (400, "invalid_json")

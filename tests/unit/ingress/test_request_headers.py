@@ -39,3 +39,16 @@ def test_malformed_operation_is_rejected() -> None:
     with pytest.raises(HttpProblem) as raised:
         request_headers.parse_operation("a b")
     assert raised.value.param == "X-Operation"
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\ufffe"])
+def test_tags_with_unsafe_characters_are_rejected(character: str) -> None:
+    as_received = f"a=x{character}y".encode().decode("latin-1")
+    with pytest.raises(HttpProblem, match="without control characters") as raised:
+        request_headers.parse_tags(as_received)
+    assert raised.value.param == "x-keyferry-tags"
+
+
+def test_tags_are_utf_8_or_latin_1() -> None:
+    assert request_headers.parse_tags("place=Köln ☃".encode().decode("latin-1")) == {"place": "Köln ☃"}
+    assert request_headers.parse_tags("place=Köln") == {"place": "Köln"}

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from keyferry.contracts.text import parse_digits
 from keyferry.runtime.process.settings import SettingsError, read_secret
 from services.key_vault.encryption.kek_providers.protocol import (
     CannotRenew,
@@ -134,7 +135,8 @@ class VaultTransit:
             oldest, newest = await self._call(lambda: self._engine.versions(key_name))
         except Undecryptable:
             raise KekMissing(name, f"the transit engine has no key {key_name!r}: restore it from a backup") from None
-        if not version.isdecimal() or not oldest <= int(version) <= newest:
+        number = parse_digits(version)
+        if number is None or not oldest <= number <= newest:
             raise KekMissing(
                 name, f"the transit engine decrypts versions {oldest} to {newest}: lower min_decryption_version"
             )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.text import parse_digits
 from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.bedrock.errors import failure_of_document
@@ -99,10 +100,8 @@ def _read_vectors(document: JsonObject) -> list[list[float]] | None:
 
 
 def _read_tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:
-    header = headers.get(_COUNT_HEADER, "")
-    if header.isascii() and header.isdigit() and len(header) <= 12:
-        return token_count(int(header))
-    return token_count(document.get("inputTextTokenCount"))
+    count = parse_digits(headers.get(_COUNT_HEADER, ""), max_digits=12)
+    return token_count(document.get("inputTextTokenCount") if count is None else count)
 
 
 def _invalid_answer(message: str) -> Answer:

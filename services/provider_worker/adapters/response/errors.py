@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.text import parse_digits
 from services.provider_worker.adapters.response.error_table import classify, status_of_code
 from services.provider_worker.adapters.response.finish_reason import failure_class_of_finish_reason
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, parse_first_object
@@ -167,8 +168,8 @@ def _find_message(error: JsonObject, depth: int = 0) -> str:
 
 
 def _as_error_status(value: object) -> int | None:
-    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
-        value = int(value)
+    if isinstance(value, str):
+        value = parse_digits(value, max_digits=3)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 400 <= value <= 599 else None

@@ -4,15 +4,21 @@ Every message that a service handles passes here, so that no handler repeats the
 """
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+import orjson
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 
-from keyferry.contracts.channels import AnySubject, Q, R, Subject, agree
+from keyferry.contracts.channels import AnySubject, Q, R, Role, Subject, agree
 from keyferry.contracts.envelope import Head, MalformedMessage, Message
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.frames import RequestRefused
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import reply_prefixes
 from keyferry.runtime.bus.requests import Refused
@@ -20,6 +26,8 @@ from keyferry.runtime.bus.requests import Refused
 _log = logging.getLogger(__name__)
 
 RawHandler = Callable[[Msg], Awaitable[None]]
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_UNKNOWN_REQUEST = "unknown"
 M = TypeVar("M", bound=Message, covariant=True)
 Spawn = Callable[[Awaitable[None]], None]
 
@@ -77,6 +85,7 @@ def _head_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]
             head, body = split(message.data)
         except MalformedMessage as error:
             _log_malformed(message, error)
+            await _refuse(subject, message, error)
             return
         if checked_fields and not agree(message.subject, head, checked_fields):
             _log_disagreement(message)
@@ -84,6 +93,25 @@ def _head_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]
         await handler(ReceivedMessage(head, body, message.subject, message.reply, received_ns))
 
     return on_message
+
+
+async def _refuse(subject: AnySubject, message: Msg, error: MalformedMessage) -> None:
+    """Answer a request that cannot be read, whose caller would otherwise wait for its deadline."""
+    try:
+        document = orjson.loads(message.data.partition(Head.NEWLINE)[0])
+    except orjson.JSONDecodeError:
+        document = None
+    request_id = document.get("request_id") if isinstance(document, dict) else None
+    from_outside = Role.INTERNAL_CLIENT in subject.publishers
+    failure = Failure(
+        failure_class=FailureClass.BAD_REQUEST if from_outside else FailureClass.INTERNAL,
+        message=f"the request cannot be read: {error.reason}",
+        param=error.param if from_outside else None,
+    )
+    known = isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id)
+    refused = RequestRefused(request_id=request_id if known else _UNKNOWN_REQUEST, failure=failure)
+    with suppress(NatsError):
+        await message.respond(refused.to_frame())
 
 
 def _plain_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]]) -> RawHandler:

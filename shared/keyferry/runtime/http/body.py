@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
+from keyferry.contracts.text import parse_digits
 from keyferry.runtime.http.asgi import Receive, Scope, get_header
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem
 
-_LENGTH_DIGITS = 20
+_LENGTH_DIGITS = 18
 """Enough to detect a Content-Length over any limit, and few enough to parse cheaply."""
 
 
@@ -31,7 +32,7 @@ class RequestBodyLimits:
             message = "send the body without Content-Encoding"
             raise HttpProblem(415, INVALID_REQUEST, "unsupported_encoding", message, headers=dict(CLOSE_CONNECTION))
         declared = get_header(scope, b"content-length")
-        if declared is not None and declared.isdigit() and int(declared[:_LENGTH_DIGITS]) > self.max_bytes:
+        if declared is not None and (parse_digits(declared[:_LENGTH_DIGITS]) or 0) > self.max_bytes:
             raise self._too_large()
         try:
             async with asyncio.timeout(self.timeout_seconds):

@@ -11,6 +11,7 @@ from keyferry.contracts.topology import Role
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 _OURS = ("keyferry", "services", "deploy", "__main__")
 """First components of the names of the product's loggers."""
+_MAX_VALUE_CHARACTERS = 8000
 
 
 class ThirdPartiesQuiet(logging.Filter):
@@ -48,7 +49,13 @@ class JsonFormatter(logging.Formatter):
             line["traceback"] = [
                 f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
             ]
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # ASCII only: text from outside can neither end the line nor steer the terminal that shows it.
+        return json.dumps({key: _shorten(value) for key, value in line.items()}, default=str)
+
+
+def _shorten(value: object) -> object:
+    long = isinstance(value, str) and len(value) > _MAX_VALUE_CHARACTERS
+    return f"{str(value)[:_MAX_VALUE_CHARACTERS]}…" if long else value
 
 
 def configure(service: Role | str, level: str) -> None:

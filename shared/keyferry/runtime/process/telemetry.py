@@ -18,7 +18,7 @@ from opentelemetry.util.types import AttributeValue
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 """OpenTelemetry's propagator takes 3.9 µs where this takes 1.4 µs, in each service and for each message. It also accepts
 later versions of the format, whose text would have to be formatted anew before it is passed on."""
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -27,7 +27,7 @@ _NOT_SAMPLED = "00"
 
 def parse(traceparent: str | None) -> SpanContext | None:
     """Return the span context of a `traceparent`, or None where it is missing or malformed."""
-    match = _TRACEPARENT.match(traceparent or "")
+    match = _TRACEPARENT.fullmatch(traceparent or "")
     if match is None:
         return None
     context = SpanContext(
@@ -38,7 +38,7 @@ def parse(traceparent: str | None) -> SpanContext | None:
 
 def trace_id(traceparent: str | None) -> str | None:
     """Return the trace id of a `traceparent`, 32 hex digits."""
-    match = _TRACEPARENT.match(traceparent or "")
+    match = _TRACEPARENT.fullmatch(traceparent or "")
     return match[1] if match else None
 
 
