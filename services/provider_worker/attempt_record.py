@@ -8,7 +8,7 @@ from keyferry.contracts.reduced_record import reduce_record
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.attempt_end import AttemptEnd
-from services.provider_worker.estimate import estimate
+from services.provider_worker.estimate import account, estimate
 
 _DIED = Failure(
     failure_class=FailureClass.INDETERMINATE,
@@ -58,14 +58,18 @@ def result_record(
     latency_ms: int,
     first_token_ms: int | None,
 ) -> AttemptRecord:
-    """Return the intent with what became of it. Token usage that the provider did not report is estimated where it worked.
+    """Return the intent with what became of it.
+
+    Token usage that the provider did not report, or that cannot be right, is estimated where it worked.
 
     `origin` is the one that answered, `body` is the caller's, `deltas` the number of delivered chunks.
     """
-    token_usage, usage_source = answer.token_usage, answer.usage_source
-    if usage_source is UsageSource.NONE and _may_be_charged(end, deltas):
-        token_usage = estimate(body, deltas=deltas, answer_body=answer.body)
-        usage_source = UsageSource.ESTIMATED
+    usage = account(
+        answer.usage,
+        lambda: estimate(body, deltas=deltas, answer_body=answer.body),
+        answered=deltas > 0 or answer.body != b"",
+        chargeable=_may_be_charged(end, deltas),
+    )
     return intent.model_copy(
         update={
             "origin": origin,
@@ -74,8 +78,9 @@ def result_record(
             "failure": end.failure,
             "finish_reason": answer.finish_reason,
             "service_tier": answer.service_tier,
-            "token_usage": token_usage,
-            "usage_source": usage_source,
+            "token_usage": usage.token_usage,
+            "usage_source": usage.source,
+            "usage_note": usage.note,
             "reported_cost_usd": answer.reported_cost_usd,
             "latency_ms": latency_ms,
             "first_token_ms": first_token_ms,
@@ -94,11 +99,16 @@ def reduced_result(
         "outcome": end.outcome,
         "failure": None if end.failure is None else end.failure.model_dump(),
         "token_usage": answer.token_usage.model_dump(),
-        "usage_source": answer.usage_source,
+        "usage_source": _source_of(answer),
         "latency_ms": latency_ms,
     }
     record = reduce_record(values, now) or intent
     return record.model_copy(update={"unkept": sorted({*record.unkept, *_LEFT_OUT})})
+
+
+def _source_of(answer: Answer) -> UsageSource:
+    doubtful = answer.usage_source is UsageSource.REPORTED and not answer.usage.exact
+    return UsageSource.ESTIMATED if doubtful else answer.usage_source
 
 
 _LEFT_OUT = ("first_token_ms", "finish_reason", "model_served", "origin", "reported_cost_usd", "service_tier")

@@ -43,6 +43,7 @@ attempts = Table(
     Column("service_tier", Text),
     *(Column(f"{kind}_tokens", BigInteger) for kind in TOKEN_KINDS),
     Column("usage_source", Text),
+    Column("usage_note", Text),
     Column("reported_cost_usd", Numeric(27, PLACES)),
     Column("cost_usd", Numeric(24, PLACES)),
     Column("price_version", Text),

@@ -14,6 +14,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.money import usd
 from keyferry.contracts.text import clean
 from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport
 
 _MAX_REPORTED_CHARACTERS = 200
 
@@ -59,7 +60,7 @@ class Answer:
     """The result of a response, once its body has ended or failed.
 
     `failure` is null if the provider marked the answer as complete. `body` is the `chat.completion` JSON for the caller
-    of a non-streamed request, or the `list` of embeddings. `token_usage` holds what the provider reported, if anything.
+    of a non-streamed request, or the `list` of embeddings. `usage` holds what the provider reported, if anything.
     """
 
     failure: Failure | None = None
@@ -68,9 +69,9 @@ class Answer:
     model_served: str | None = None
     service_tier: str | None = None
     """The processing tier the provider says it used (`flex`, `priority`, `batch`), where prices depend on it."""
-    token_usage: TokenUsage = field(default_factory=TokenUsage)
-    usage_source: UsageSource = UsageSource.NONE
+    usage: UsageReport = NO_REPORT
     reported_cost_usd: Decimal | None = None
+    """The provider's charge for the counts in `usage`."""
     late: tuple[bytes, ...] = ()
     """Chunks of a stream that only the end of its body completed, as when the last blank line is missing. They are sent
     to the caller before the end; a failed answer has none."""
@@ -82,6 +83,16 @@ class Answer:
                 object.__setattr__(self, name, clean(text, _MAX_REPORTED_CHARACTERS))
         if self.reported_cost_usd is not None:
             object.__setattr__(self, "reported_cost_usd", _recordable(self.reported_cost_usd))
+
+    @property
+    def token_usage(self) -> TokenUsage:
+        """The token counts that were reported."""
+        return self.usage.token_usage
+
+    @property
+    def usage_source(self) -> UsageSource:
+        """Whether any were reported."""
+        return self.usage.source
 
 
 def _recordable(cost_usd: Decimal) -> Decimal | None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.usage import RequestKind, TokenUsage, UsageSource
+from keyferry.contracts.usage import RequestKind, TokenUsage
 from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, parse_object, render
+from services.provider_worker.adapters.usage_report import UsageReport
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PIECE = re.compile(r"\s*(?:\w+|[^\w\s])(?:\s+\Z)?")
@@ -72,8 +73,7 @@ def echo_request(run: AttemptRun, body: bytes, created_unix_seconds: int) -> Ech
         body=b"" if run.stream else _completion(run, created_unix_seconds, "".join(kept), finish_reason, token_usage),
         finish_reason=finish_reason,
         model_served=run.model,
-        token_usage=token_usage,
-        usage_source=UsageSource.REPORTED,
+        usage=UsageReport(token_usage, prompt_known=True, completion_known=True),
     )
     return EchoAnswer(run, created_unix_seconds, tuple(kept), answer)
 

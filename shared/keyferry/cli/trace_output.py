@@ -96,7 +96,8 @@ def _format_attempt(row: LedgerRow) -> Iterator[str]:
     if record.failure is not None:
         status = f", status {record.failure.status}" if record.failure.status else ""
         yield f"   failure  {record.failure.message} ({record.failure.failure_class}, {record.failure.where}{status})"
-    yield f"   tokens   {_format_tokens(record.token_usage, record.usage_source)}"
+    note = f": {record.usage_note}" if record.usage_note else ""
+    yield f"   tokens   {_format_tokens(record.token_usage, record.usage_source)}{note}"
     yield f"   cost     {_format_cost(row)}"
     yield f"   latency  {record.latency_ms} ms, {_first_token(record)}"
     yield f"   ledger   {record.attempt_id}, recorded {format_time(row.recorded_at)}, {_lag(row)} after the attempt ended"

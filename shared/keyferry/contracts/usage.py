@@ -54,6 +54,7 @@ class UsageSource(StrEnum):
 
     REPORTED = "reported"
     ESTIMATED = "estimated"
+    """By the worker, where the provider reported nothing, or something that cannot be right."""
     NONE = "none"
     """Nothing was used, or it is unknown."""
 
@@ -113,6 +114,8 @@ class AttemptRecord(Message):
     """The processing tier that the provider reports, where its prices depend on it."""
     token_usage: TokenUsage = TokenUsage()
     usage_source: UsageSource = UsageSource.NONE
+    usage_note: Line | None = None
+    """Why the token usage is an estimate although the provider reported some."""
     reported_cost_usd: Usd | None = None
     """The cost that the provider reports, kept beside the computed one."""
     started_at: datetime

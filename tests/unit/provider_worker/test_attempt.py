@@ -18,6 +18,7 @@ from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSo
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
+from services.provider_worker.adapters.usage_report import UsageReport
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.provider_call import Phase, Progress
@@ -236,14 +237,14 @@ async def answered(worker: Worker) -> tuple[frames.End, AttemptRecord]:
 @pytest.mark.parametrize("name", ["model_served", "service_tier", "finish_reason"])
 async def test_what_a_provider_reports_is_recorded_in_clean_text(tmp_path: Path, name: str) -> None:
     reported: dict[str, Any] = {name: NASTY}
-    answer = Answer(body=b"{}", token_usage=PAID, usage_source=UsageSource.REPORTED, **reported)
+    answer = Answer(body=b"{}", usage=UsageReport(PAID, True, True), **reported)
     end, record = await answered(AnsweringWorker(tmp_path, answer))
     assert (end.outcome, end.payload) == (Outcome.COMPLETED, b"{}")
     assert (getattr(record, name), record.token_usage, record.unkept) == ("a\ufffdb\ufffdc\ufffdd", PAID, [])
 
 
 async def test_a_record_that_cannot_be_written_is_reduced_and_the_caller_has_the_answer(tmp_path: Path) -> None:
-    answer = Answer(body=b"{}", token_usage=PAID, usage_source=UsageSource.REPORTED)
+    answer = Answer(body=b"{}", usage=UsageReport(PAID, True, True))
     object.__setattr__(answer, "model_served", NASTY)  # past the place that cleans it
     end, record = await answered(AnsweringWorker(tmp_path, answer))
     assert (end.outcome, end.payload) == (Outcome.COMPLETED, b"{}")
@@ -254,6 +255,6 @@ async def test_a_record_that_cannot_be_written_is_reduced_and_the_caller_has_the
 
 @pytest.mark.parametrize("cost", ["1e40", "NaN", "0.1234567890123", "-Infinity"])
 async def test_a_cost_that_no_record_can_hold_is_left_out(tmp_path: Path, cost: str) -> None:
-    answer = Answer(body=b"{}", token_usage=PAID, reported_cost_usd=Decimal(cost))
+    answer = Answer(body=b"{}", usage=UsageReport(PAID, True, True), reported_cost_usd=Decimal(cost))
     _, record = await answered(AnsweringWorker(tmp_path, answer))
     assert record.reported_cost_usd is None

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.provider_worker.estimate import estimate
+from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport
+from services.provider_worker.estimate import AccountedUsage, account, estimate
 
 
 def test_four_characters_are_a_token_and_a_delta_is_one() -> None:
@@ -39,3 +41,40 @@ def test_no_bytes_break_it(body: bytes, deltas: int) -> None:
 def test_the_texts_of_an_embedding_request_are_its_prompt(texts: object) -> None:
     token_usage = estimate(json.dumps({"model": "m", "input": texts}).encode(), deltas=0)
     assert (token_usage.input, token_usage.output) == (10, 0)
+
+
+def recorded(report: UsageReport, *, answered: bool = True, chargeable: bool = True) -> AccountedUsage:
+    return account(report, lambda: TokenUsage(input=40, output=9), answered=answered, chargeable=chargeable)
+
+
+def test_what_is_reported_is_recorded_as_reported() -> None:
+    counts = TokenUsage(input=5, output=1)
+    assert recorded(UsageReport(counts, True, True)) == AccountedUsage(counts, UsageSource.REPORTED)
+
+
+def test_only_the_unknown_side_is_estimated_and_the_reason_recorded() -> None:
+    usage = recorded(UsageReport(TokenUsage(cached_read=8, output=3), False, True, ("prompt_tokens",)))
+    assert usage.token_usage == TokenUsage(input=32, cached_read=8, output=3)
+    assert usage.source is UsageSource.ESTIMATED
+    assert usage.note == "these counts of the provider cannot be right: prompt_tokens"
+    usage = recorded(UsageReport(TokenUsage(input=5), True, False))
+    assert usage.token_usage == TokenUsage(input=5, output=9)
+    assert (usage.source, usage.note) == (UsageSource.ESTIMATED, "the provider did not report the completion")
+
+
+def test_a_doubtful_detail_makes_the_counts_an_estimate() -> None:
+    usage = recorded(UsageReport(TokenUsage(input=5, output=1), True, True, ("prompt_tokens_details.cached_tokens",)))
+    assert usage.token_usage == TokenUsage(input=5, output=1)
+    assert usage.source is UsageSource.ESTIMATED
+    assert usage.note is not None
+
+
+def test_zero_tokens_for_an_answer_are_no_report() -> None:
+    zero = UsageReport(TokenUsage(), True, True)
+    assert recorded(zero).source is UsageSource.ESTIMATED
+    assert recorded(zero, answered=False) == AccountedUsage(TokenUsage(), UsageSource.REPORTED)
+
+
+def test_nothing_is_estimated_where_nothing_can_be_charged() -> None:
+    assert recorded(NO_REPORT, chargeable=False) == AccountedUsage(TokenUsage(), UsageSource.NONE)
+    assert recorded(NO_REPORT) == AccountedUsage(TokenUsage(input=40, output=9), UsageSource.ESTIMATED)

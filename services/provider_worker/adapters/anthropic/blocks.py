@@ -11,6 +11,7 @@ OpenAI's message holds text, reasoning and tool calls, each in a field of its ow
 """
 
 from services.provider_worker.adapters.anthropic.history import REASONING_FORMAT
+from services.provider_worker.adapters.response.arguments import first_object
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 THINKING = ("thinking", "redacted_thinking")
@@ -78,7 +79,7 @@ def render_arguments(block: JsonObject) -> str:
     """Render the arguments of a complete tool call as JSON text. Raises ValueError if they are nested too deeply."""
     arguments = block.get("input")
     if isinstance(arguments, str):
-        return arguments
+        return first_object(arguments)
     return render(as_object(arguments)).decode()
 
 

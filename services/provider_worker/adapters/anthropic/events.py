@@ -19,6 +19,7 @@ from services.provider_worker.adapters.anthropic.blocks import (
 from services.provider_worker.adapters.anthropic.errors import failure_of_event
 from services.provider_worker.adapters.anthropic.response import build_envelope
 from services.provider_worker.adapters.anthropic.usage import UsageTally
+from services.provider_worker.adapters.response.arguments import ArgumentsFilter
 from services.provider_worker.adapters.response.errors import (
     EMPTY_RESPONSE,
     EVENT_TOO_DEEP,
@@ -41,6 +42,7 @@ class _Block:
     """Its index among the tool calls of the answer, if it is one."""
     is_json_answer: bool = False
     """Whether its arguments are the answer."""
+    arguments: ArgumentsFilter = field(default_factory=ArgumentsFilter)
     has_arguments: bool = False
     """Whether any of its arguments have been sent."""
     stopped: bool = False
@@ -132,8 +134,7 @@ class MessageEvents:
             finish_reason=self._finish_reason,
             model_served=self._model_served,
             service_tier=self._usage.service_tier,
-            token_usage=self._usage.token_usage,
-            usage_source=self._usage.usage_source,
+            usage=self._usage.report,
         )
 
     def _read_message_start(self, event: JsonObject) -> None:
@@ -184,6 +185,12 @@ class MessageEvents:
     def _add_arguments(self, block: _Block, piece: str) -> None:
         if not piece:
             return
+        if block.call_index is None and not block.is_json_answer and not block.start:
+            self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that has not begun.")
+            return
+        piece = block.arguments.feed(piece)
+        if not piece:
+            return
         block.add("input", piece)
         if block.is_json_answer:
             block.has_arguments = True
@@ -191,8 +198,6 @@ class MessageEvents:
         elif block.call_index is not None:
             block.has_arguments = True
             self._send({"tool_calls": [{"index": block.call_index, "function": {"arguments": piece}}]})
-        elif not block.start:
-            self.fail(FailureClass.SERVER, "The provider sent arguments of a tool call that has not begun.")
 
     def _read_block_stop(self, event: JsonObject) -> None:
         block = self._blocks.get(_index(event))
@@ -220,14 +225,15 @@ class MessageEvents:
         self.finished = True
         self._finish_reason = reason
         self._send(last, reason, stop_reason)
-        if self._run.include_usage and self._usage.reported:
-            self._write({"choices": [], "usage": self._usage.openai()})
+        usage = self._usage.openai() if self._run.include_usage else None
+        if usage is not None:
+            self._write({"choices": [], "usage": usage})
 
     def _last_delta(self, reason: str, refusal: str | None) -> JsonObject:
         """Build the delta with the fields known only at the end. Raises ValueError if it is nested too deeply."""
         blocks = [block.complete() for _, block in sorted(self._blocks.items())]
         delta = extension_fields(blocks, self._json_tool)
-        missing = [] if is_cut_short(reason) else self._missing_arguments()
+        missing = self._missing_arguments(cut_short=is_cut_short(reason))
         if missing:
             delta["tool_calls"] = missing
         for block in self._blocks.values():
@@ -237,12 +243,12 @@ class MessageEvents:
             delta["refusal"] = refusal
         return delta
 
-    def _missing_arguments(self) -> list[JsonObject]:
+    def _missing_arguments(self, *, cut_short: bool) -> list[JsonObject]:
         """Return pieces that give calls without arguments those of their start, usually the empty object."""
         return [
             {"index": block.call_index, "function": {"arguments": render_arguments(block.start)}}
             for block in self._blocks.values()
-            if block.call_index is not None and not block.has_arguments
+            if block.call_index is not None and not block.has_arguments and (not cut_short or block.arguments.pending)
         ]
 
     def _read_message_stop(self, event: JsonObject) -> None:

@@ -50,8 +50,7 @@ class CompletionReader(ObjectReader):
             finish_reason=reason,
             model_served=as_text(document.get("model")) or None,
             service_tier=usage.service_tier,
-            token_usage=usage.token_usage,
-            usage_source=usage.usage_source,
+            usage=usage.report,
         )
 
     def _completion(self, document: JsonObject, usage: UsageTally) -> tuple[str, bytes]:
@@ -70,8 +69,9 @@ class CompletionReader(ObjectReader):
             "native_finish_reason": stop_reason or None,
         }
         completion = build_envelope(self._run, document, "chat.completion") | {"choices": [choice]}
-        if usage.reported:
-            completion["usage"] = usage.openai()
+        counts = usage.openai()
+        if counts is not None:
+            completion["usage"] = counts
         return reason, render(completion)
 
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.text import parse_digits
-from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.bedrock.errors import failure_of_document
 from services.provider_worker.adapters.openai_format.embeddings import (
@@ -22,7 +20,8 @@ from services.provider_worker.adapters.openai_format.embeddings import (
 from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.errors import make_failure
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object
-from services.provider_worker.adapters.response.token_usage import token_count
+from services.provider_worker.adapters.response.usage_counts import CountReader
+from services.provider_worker.adapters.usage_report import report_of_prompt
 
 _COUNT_HEADER = "x-amzn-bedrock-input-token-count"
 
@@ -79,15 +78,15 @@ def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, 
     vectors = _read_vectors(document)
     if vectors is None:
         return _invalid_answer("The provider's response holds no embeddings, or embeddings of different lengths.")
-    tokens = _read_tokens(headers, document)
+    counts = CountReader()
+    tokens = _read_tokens(counts, headers, document)
     try:
         body = build_embedding_list(run, vectors, encoding, tokens)
     except ValueError:
         return _invalid_answer("The provider's embeddings hold a number that does not fit a 32-bit float.")
     return Answer(
         body=body,
-        token_usage=TokenUsage(input=tokens or 0),
-        usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
+        usage=report_of_prompt(tokens, counts.implausible),
     )
 
 
@@ -99,9 +98,9 @@ def _read_vectors(document: JsonObject) -> list[list[float]] | None:
     return read_vectors(as_object(value).get("float")) if isinstance(value, dict) else read_vectors(value)
 
 
-def _read_tokens(headers: Mapping[str, str], document: JsonObject) -> int | None:
-    count = parse_digits(headers.get(_COUNT_HEADER, ""), max_digits=12)
-    return token_count(document.get("inputTextTokenCount") if count is None else count)
+def _read_tokens(counts: CountReader, headers: Mapping[str, str], document: JsonObject) -> int | None:
+    tokens = counts.read({_COUNT_HEADER: headers.get(_COUNT_HEADER)}, _COUNT_HEADER)
+    return counts.read(document, "inputTextTokenCount") if tokens is None else tokens
 
 
 def _invalid_answer(message: str) -> Answer:

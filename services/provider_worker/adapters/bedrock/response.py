@@ -13,6 +13,7 @@ from services.provider_worker.adapters.bedrock.errors import failure_of_document
 from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, openai_finish_reason, read_usage
 from services.provider_worker.adapters.openai_format.completion import build_completion, build_envelope
+from services.provider_worker.adapters.response.arguments import first_object
 from services.provider_worker.adapters.response.errors import (
     EMPTY_RESPONSE,
     RESPONSE_TOO_DEEP,
@@ -46,7 +47,7 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     elif reason in MALFORMED:
         failure = invalid_response(f"The provider failed: its stop reason is {reason!r}.")
     if failure is not None:
-        return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
+        return Answer(failure=failure, usage=usage.report)
     built = _build_message(run, as_objects(message.get("content")))
     finish_reason = openai_finish_reason(reason, calls_tools="tool_calls" in built)
     around = build_envelope(run, headers, headers.get("x-amzn-requestid", ""), "chat.completion")
@@ -62,8 +63,7 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
         finish_reason=finish_reason,
         model_served=invoked_model(document),
         service_tier=tier,
-        token_usage=usage.token_usage,
-        usage_source=usage.usage_source,
+        usage=usage.report,
     )
 
 
@@ -88,7 +88,7 @@ def render_arguments(value: object) -> str:
     """Render a tool's input as the text of a JSON object. Raises ValueError if it is nested too deeply."""
     if isinstance(value, dict):
         return render(value).decode()
-    return value if isinstance(value, str) and value.strip() else "{}"
+    return first_object(value) if isinstance(value, str) and value.strip() else "{}"
 
 
 def _build_message(run: AttemptRun, blocks: list[JsonObject]) -> JsonObject:

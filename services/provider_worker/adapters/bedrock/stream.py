@@ -93,8 +93,7 @@ class StreamReader:
             finish_reason=self._writer.finish_reason,
             model_served=self._model_served,
             service_tier=self._tier,
-            token_usage=self._usage.token_usage,
-            usage_source=self._usage.usage_source,
+            usage=self._usage.report,
         )
 
     def _missing_end(self) -> Failure | None:
@@ -210,7 +209,7 @@ class StreamReader:
 
     def _read_metadata(self, payload: JsonObject) -> None:
         self._metadata_read = True
-        self._usage = read_usage(payload.get("usage"))
+        self._usage = self._usage.merge(read_usage(payload.get("usage")))
         self._model_served, self._tier = invoked_model(payload), service_tier(payload)
         extra = extra_fields(payload) | ({} if self._tier is None else {"service_tier": self._tier})
         self._writer.write_end(self._usage.openai, extra)

@@ -1,16 +1,18 @@
 """Bedrock's token counts and stop reasons.
 
 `inputTokens` leaves out what was read from and written to the prompt cache: in recorded traffic `totalTokens` is the
-sum of all four counts. Each cache count comes under two names (`…Tokens` and `…TokenCount`) with the same value.
+sum of all four counts; where it is less, they overlap. Each cache count comes under two names (`…Tokens` and
+`…TokenCount`) with the same value.
 Reasoning tokens are inside `outputTokens` and not reported separately.
 """
 
 from collections.abc import Mapping
 
 from keyferry.contracts.usage import TokenUsage
-from services.provider_worker.adapters.openai_format.usage import NO_USAGE, TranslatedUsage, build_usage
+from services.provider_worker.adapters.openai_format.usage import NO_USAGE, TranslatedUsage, translated_usage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects
-from services.provider_worker.adapters.response.token_usage import token_count
+from services.provider_worker.adapters.response.usage_counts import CountReader
+from services.provider_worker.adapters.usage_report import RemainingTokens, UsageReport
 
 _FINISH: Mapping[str, str] = {
     "end_turn": "stop",
@@ -38,32 +40,37 @@ def read_usage(usage: object) -> TranslatedUsage:
     """Read the `usage` of a response, or of a stream's metadata."""
     if not isinstance(usage, dict):
         return NO_USAGE
-    prompt, completion = token_count(usage.get("inputTokens")), token_count(usage.get("outputTokens"))
-    if prompt is None and completion is None:
-        return NO_USAGE
-    prompt, completion = prompt or 0, completion or 0
-    read, write = _cache_count(usage, "Read"), _cache_count(usage, "Write")
-    cached = (read or 0) + (write or 0)
-    total = token_count(usage.get("totalTokens"))
-    if total is not None and cached and total == prompt + completion and cached <= prompt:
-        # The total proves that this model counts its cache inside the input.
-        prompt -= cached
-    hour = min(_one_hour_cache_writes(usage), write or 0)
-    token_usage = TokenUsage(
-        input=prompt,
+    counts = CountReader()
+    prompt, completion = counts.read(usage, "inputTokens"), counts.read(usage, "outputTokens")
+    read = counts.read(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
+    write = counts.read(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    total = counts.read(usage, "totalTokens")
+    hour = min(_one_hour_cache_writes(counts, usage), write or 0)
+    parts = TokenUsage(
+        input=prompt or 0,
         cached_read=read or 0,
         cache_write=(write or 0) - hour,
         cache_write_1h=hour,
-        output=completion,
+        output=completion or 0,
     )
-    return TranslatedUsage(token_usage, build_usage(token_usage, cached=read, cache_write=write))
+    if total is not None and prompt is not None and completion is not None:
+        parts = _fit_total(parts, max(total, prompt + completion))
+    report = UsageReport(parts, prompt is not None, completion is not None, counts.implausible)
+    return translated_usage(report, cached=read, cache_write=write)
 
 
-def _cache_count(usage: JsonObject, which: str) -> int | None:
-    tokens = token_count(usage.get(f"cache{which}InputTokens"))
-    return token_count(usage.get(f"cache{which}InputTokenCount")) if tokens is None else tokens
+def _fit_total(parts: TokenUsage, total: int) -> TokenUsage:
+    """Return `parts` so that they add up to no more than `total`.
+
+    A smaller total proves that the model counts its cache inside the input, or the same tokens as read and written.
+    """
+    prompt = RemainingTokens(total - parts.output)
+    read, hour, write = (prompt.take(count) for count in (parts.cached_read, parts.cache_write_1h, parts.cache_write))
+    return TokenUsage(
+        input=prompt.take(parts.input), cached_read=read, cache_write=write, cache_write_1h=hour, output=parts.output
+    )
 
 
-def _one_hour_cache_writes(usage: JsonObject) -> int:
+def _one_hour_cache_writes(counts: CountReader, usage: JsonObject) -> int:
     details = as_objects(usage.get("cacheDetails"))
-    return sum(token_count(entry.get("inputTokens")) or 0 for entry in details if entry.get("ttl") == "1h")
+    return sum(counts.read(entry, "inputTokens") or 0 for entry in details if entry.get("ttl") == "1h")

@@ -5,7 +5,6 @@ Source of the shapes: Cohere's API reference, "Embed" of API v2.
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
-from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.cohere.errors import failure_of_document
 from services.provider_worker.adapters.openai_format.embeddings import (
@@ -22,7 +21,8 @@ from services.provider_worker.adapters.response.json_text import (
     as_object,
     parse_object,
 )
-from services.provider_worker.adapters.response.token_usage import token_count
+from services.provider_worker.adapters.response.usage_counts import CountReader
+from services.provider_worker.adapters.usage_report import report_of_prompt
 
 
 def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObject, str]:
@@ -61,7 +61,11 @@ def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
             or invalid_response("The provider's response holds no embeddings, or embeddings of different lengths.")
         )
     meta = as_object(document.get("meta"))
-    tokens = _embedded_tokens(as_object(meta.get("tokens")), as_object(meta.get("billed_units")))
+    counts = CountReader()
+    # Cohere adds no instructions to embeddings, so billed tokens equal the tokens read.
+    tokens = counts.read(as_object(meta.get("tokens")), "input_tokens")
+    if tokens is None:
+        tokens = counts.read(as_object(meta.get("billed_units")), "input_tokens")
     try:
         body = build_embedding_list(run, vectors, encoding, tokens)
     except ValueError:
@@ -70,12 +74,5 @@ def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
         )
     return Answer(
         body=body,
-        token_usage=TokenUsage(input=tokens or 0),
-        usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
+        usage=report_of_prompt(tokens, counts.implausible),
     )
-
-
-def _embedded_tokens(tokens: JsonObject, billed: JsonObject) -> int | None:
-    """Return the tokens read. Cohere adds no instructions to embeddings, so billed tokens equal the tokens read."""
-    read = token_count(tokens.get("input_tokens"))
-    return token_count(billed.get("input_tokens")) if read is None else read

@@ -13,6 +13,7 @@ from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL
 from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish_reason
 from services.provider_worker.adapters.cohere.usage import openai_finish_reason, read_usage
 from services.provider_worker.adapters.openai_format.completion import build_completion, build_envelope
+from services.provider_worker.adapters.response.arguments import first_object
 from services.provider_worker.adapters.response.errors import (
     EMPTY_RESPONSE,
     RESPONSE_TOO_DEEP,
@@ -40,7 +41,7 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
     if failure is None and not isinstance(document.get("message"), dict) and not reason:
         failure = failure_of_document(document, Where.HTTP_200_BODY) or invalid_response(EMPTY_RESPONSE)
     if failure is not None:
-        return Answer(failure=failure, token_usage=usage.token_usage, usage_source=usage.usage_source)
+        return Answer(failure=failure, usage=usage.report)
     message = _build_message(run, as_object(document.get("message")))
     finish_reason = openai_finish_reason(reason, calls_tools="tool_calls" in message)
     around = build_envelope(run, headers, as_text(document.get("id")), "chat.completion")
@@ -49,9 +50,7 @@ def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes)
         body = render(build_completion(around, message, finish_reason, openai_logprobs(document.get("logprobs"))))
     except ValueError:
         return Answer(failure=invalid_response(RESPONSE_TOO_DEEP))
-    return Answer(
-        body=body, finish_reason=finish_reason, token_usage=usage.token_usage, usage_source=usage.usage_source
-    )
+    return Answer(body=body, finish_reason=finish_reason, usage=usage.report)
 
 
 def _build_message(run: AttemptRun, source: JsonObject) -> JsonObject:
@@ -89,7 +88,10 @@ def _build_message(run: AttemptRun, source: JsonObject) -> JsonObject:
 def build_call(call: JsonObject, made_id: str) -> JsonObject:
     """Build a complete tool call in OpenAI's form; a call without arguments gets the empty object."""
     function = as_object(call.get("function"))
-    made = {"name": as_text(function.get("name")), "arguments": as_text(function.get("arguments")) or "{}"}
+    made = {
+        "name": as_text(function.get("name")),
+        "arguments": first_object(as_text(function.get("arguments"))) or "{}",
+    }
     return {"id": as_text(call.get("id")) or made_id, "type": "function", "function": made}
 
 

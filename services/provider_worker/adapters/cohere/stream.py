@@ -86,8 +86,7 @@ class StreamReader:
         return Answer(
             failure=failure,
             finish_reason=self._writer.finish_reason,
-            token_usage=self._usage.token_usage,
-            usage_source=self._usage.usage_source,
+            usage=self._usage.report,
             late=() if failure is not None else tuple(late),
         )
 
@@ -164,7 +163,7 @@ class StreamReader:
             self._writer.write_delta({"citations": citations})
 
     def _read_end(self, delta: JsonObject) -> None:
-        self._usage = read_usage(delta.get("usage"))
+        self._usage = self._usage.merge(read_usage(delta.get("usage")))
         reason = delta.get("finish_reason")
         self._failure = failure_of_finish_reason(reason, delta, self._writer.where)
         if self._failure is None:

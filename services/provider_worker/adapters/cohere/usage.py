@@ -9,9 +9,10 @@ the usage object. `cached_tokens` is part of the input tokens, `reasoning_tokens
 from collections.abc import Mapping
 
 from keyferry.contracts.usage import TokenUsage
-from services.provider_worker.adapters.openai_format.usage import NO_USAGE, TranslatedUsage, build_usage
+from services.provider_worker.adapters.openai_format.usage import NO_USAGE, TranslatedUsage, translated_usage
 from services.provider_worker.adapters.response.json_text import as_object
-from services.provider_worker.adapters.response.token_usage import token_count
+from services.provider_worker.adapters.response.usage_counts import CountReader
+from services.provider_worker.adapters.usage_report import RemainingTokens, UsageReport
 
 _FINISH: Mapping[str, str] = {
     "COMPLETE": "stop",
@@ -35,13 +36,16 @@ def read_usage(usage: object) -> TranslatedUsage:
     if not isinstance(usage, dict):
         return NO_USAGE
     billed, tokens = as_object(usage.get("billed_units")), as_object(usage.get("tokens"))
-    counts = tokens if token_count(tokens.get("input_tokens")) is not None or "output_tokens" in tokens else billed
-    prompt, completion = token_count(counts.get("input_tokens")), token_count(counts.get("output_tokens"))
-    if prompt is None and completion is None:
-        return NO_USAGE
-    prompt, completion = prompt or 0, completion or 0
-    cached, reasoning = token_count(usage.get("cached_tokens")), token_count(tokens.get("reasoning_tokens"))
-    read, thought = min(cached or 0, prompt), min(reasoning or 0, completion)
-    token_usage = TokenUsage(input=prompt - read, cached_read=read, output=completion - thought, reasoning=thought)
-    openai = build_usage(token_usage, cached=cached, reasoning=reasoning)
-    return TranslatedUsage(token_usage, openai | ({"billed_units": billed} if billed else {}))
+    counts = CountReader()
+    source = tokens if "input_tokens" in tokens or "output_tokens" in tokens else billed
+    prompt, completion = counts.read(source, "input_tokens"), counts.read(source, "output_tokens")
+    cached, reasoning = counts.read(usage, "cached_tokens"), counts.read(tokens, "reasoning_tokens")
+    prompts = RemainingTokens((cached or 0) if prompt is None else prompt)
+    completions = RemainingTokens((reasoning or 0) if completion is None else completion)
+    read, thought = prompts.take(cached or 0), completions.take(reasoning or 0)
+    token_usage = TokenUsage(input=prompts.rest, cached_read=read, output=completions.rest, reasoning=thought)
+    report = UsageReport(token_usage, prompt is not None, completion is not None, counts.implausible)
+    translated = translated_usage(report, cached=cached, reasoning=reasoning)
+    if translated.openai is None or not billed:
+        return translated
+    return TranslatedUsage(report, translated.openai | {"billed_units": billed})

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, Where
-from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.gemini.errors import failure_of_error, find_error
 from services.provider_worker.adapters.gemini.response import failure_of_body
@@ -21,7 +20,8 @@ from services.provider_worker.adapters.gemini.unsupported import UnsupportedFiel
 from services.provider_worker.adapters.response.body import ObjectReader
 from services.provider_worker.adapters.response.errors import invalid_response
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, render
-from services.provider_worker.adapters.response.token_usage import token_count
+from services.provider_worker.adapters.response.usage_counts import CountReader
+from services.provider_worker.adapters.usage_report import report_of_prompt
 
 _HANDLED = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "taskType", "title"})
 
@@ -116,7 +116,8 @@ class EmbeddingReader(ObjectReader):
             return Answer(
                 failure=invalid_response("The provider returned a different number of embeddings than texts.")
             )
-        tokens = _count_tokens(document)
+        counts = CountReader()
+        tokens = _count_tokens(counts, document)
         data = [
             {"object": "embedding", "index": index, "embedding": self._encode(vector or [])}
             for index, vector in enumerate(vectors)
@@ -125,8 +126,7 @@ class EmbeddingReader(ObjectReader):
         return Answer(
             body=render({"object": "list", "data": data, "model": self._model, "usage": usage}),
             model_served=self._model,
-            token_usage=TokenUsage(input=tokens or 0),
-            usage_source=UsageSource.NONE if tokens is None else UsageSource.REPORTED,
+            usage=report_of_prompt(tokens, counts.implausible),
         )
 
     def _no_object(self, content: bytes) -> Failure:
@@ -162,12 +162,11 @@ def _read_vector(embedding: JsonObject) -> list[float] | None:
     return numbers
 
 
-def _count_tokens(document: JsonObject) -> int | None:
+def _count_tokens(counts: CountReader, document: JsonObject) -> int | None:
     """Return the tokens of the inputs: of the response, or summed over its embeddings; null if neither is reported."""
-    reported = token_count(as_object(document.get("usageMetadata")).get("promptTokenCount"))
+    reported = counts.read(as_object(document.get("usageMetadata")), "promptTokenCount")
     if reported is not None:
         return reported
     statistics = [as_object(embedding.get("statistics")) for embedding in _find_embeddings(document)]
-    counts = [token_count(each.get("token_count", each.get("tokenCount"))) for each in statistics]
-    known = [count for count in counts if count is not None]
+    known = [count for each in statistics if (count := counts.read(each, "token_count", "tokenCount")) is not None]
     return sum(known) if known else None

@@ -54,8 +54,7 @@ class CompletionReader(ObjectReader):
             finish_reason=finish_reason,
             model_served=self._envelope.model_served,
             service_tier=usage.service_tier,
-            token_usage=usage.token_usage,
-            usage_source=usage.usage_source,
+            usage=usage.report,
         )
 
     def _no_object(self, content: bytes) -> Failure:
@@ -92,7 +91,9 @@ class CompletionReader(ObjectReader):
         } | extra_content(candidate)
 
     def _render(self, choices: list[JsonObject], usage: GeminiUsage) -> bytes:
-        completion = self._envelope.around("chat.completion") | {"choices": choices, "usage": usage.openai}
+        completion = self._envelope.around("chat.completion") | {"choices": choices}
+        if usage.openai is not None:
+            completion["usage"] = usage.openai
         if usage.service_tier:
             completion["service_tier"] = usage.service_tier
         return render(completion)

@@ -15,7 +15,7 @@ from services.provider_worker.adapters.gemini.envelope import ResponseEnvelope, 
 from services.provider_worker.adapters.gemini.errors import failure_of_error, find_error
 from services.provider_worker.adapters.gemini.json_array import ArrayParser
 from services.provider_worker.adapters.gemini.response import build_blocked_choice, failure_of_body
-from services.provider_worker.adapters.gemini.usage import has_counts, read_usage
+from services.provider_worker.adapters.gemini.usage import NO_USAGE, gemini_tally
 from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
     EMPTY_RESPONSE,
@@ -28,7 +28,6 @@ from services.provider_worker.adapters.response.errors import (
 )
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
-    as_object,
     as_objects,
     parse_first_object,
     parse_object,
@@ -100,14 +99,13 @@ class StreamReader:
         late = [] if self.over or self._array is not None else self._read_last()
         builder = self._chunks
         failure = builder.failure or self._missing_end()
-        usage = read_usage(builder.usage)
+        usage = builder.usage.usage() or NO_USAGE
         return Answer(
             failure=failure,
             finish_reason=builder.finish_reason,
             model_served=builder.envelope.model_served,
             service_tier=usage.service_tier,
-            token_usage=usage.token_usage,
-            usage_source=usage.usage_source,
+            usage=usage.report,
             late=() if failure is not None else tuple(late),
         )
 
@@ -154,8 +152,8 @@ class ChunkBuilder:
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.failure: Failure | None = None
-        self.usage: JsonObject = {}
-        """The last `usageMetadata`: every piece repeats it and it grows, so it is never added up."""
+        self.usage = gemini_tally()
+        """Every piece repeats the `usageMetadata` and it grows."""
         self.envelope = ResponseEnvelope(run, headers)
         self.where = Where.HTTP_200_BODY
         """Where an error happens now: before the first chunk it is one inside a 200, not a broken answer."""
@@ -192,9 +190,7 @@ class ChunkBuilder:
         if document is None or self.failure is not None:
             return []
         self.envelope.read(document)
-        usage = as_object(document.get("usageMetadata"))
-        if has_counts(usage):
-            self.usage = usage
+        self.usage.take(document.get("usageMetadata") or None)
         try:
             chunks = [
                 render(self._build_chunk([choice])) for choice in self._choices(document)
@@ -241,10 +237,11 @@ class ChunkBuilder:
         return choices
 
     def _build_usage_chunk(self) -> list[bytes]:
-        if not (self._include_usage and self.finished and self.usage) or self.usage == self._usage_sent:
+        usage = self.usage.usage() if self._include_usage and self.finished else None
+        if usage is None or usage.openai is None or usage.openai == self._usage_sent:
             return []
-        self._usage_sent = self.usage
-        return [render(self._build_chunk([]) | {"usage": read_usage(self.usage).openai})]
+        self._usage_sent = usage.openai
+        return [render(self._build_chunk([]) | {"usage": usage.openai})]
 
     def _build_chunk(self, choices: list[JsonObject]) -> JsonObject:
         chunk = self.envelope.around("chat.completion.chunk") | {"choices": choices}

@@ -19,7 +19,7 @@ from services.provider_worker.adapters.response.errors import (
     find_error,
     make_failure,
 )
-from services.provider_worker.adapters.response.finish_reason import openai_finish_reason
+from services.provider_worker.adapters.response.finish_reason import as_finish_reason, openai_finish_reason
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     RepairedObject,
@@ -31,7 +31,7 @@ from services.provider_worker.adapters.response.json_text import (
     render,
     to_one_line,
 )
-from services.provider_worker.adapters.response.token_usage import read_usage
+from services.provider_worker.adapters.response.token_usage import openai_tally
 
 _MAX_CHOICES = 128
 """OpenAI's largest `n`: more indices than that are a defect, not an answer."""
@@ -51,8 +51,7 @@ class ChunkRepairer:
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
         self.failure: Failure | None = None
         self.model_served: str | None = None
-        self.usage: object = None
-        """The last usage object: providers repeat it, some growing in every chunk, so it is never added up."""
+        self.usage = openai_tally()
         self._include_usage = run.include_usage
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._headers = headers
@@ -105,13 +104,13 @@ class ChunkRepairer:
         if (
             type(choices) is not list
             or len(choices) != 1
-            or chunk.get("usage")
+            or chunk.get("usage") is not None
             or "error" in chunk
             or "x_groq" in chunk
         ):
             return None
         choice = choices[0]
-        if type(choice) is not dict or choice.get("finish_reason") or "error" in choice:
+        if type(choice) is not dict or choice.get("finish_reason") is not None or "error" in choice:
             return None
         index = choice.get("index")
         state = self._choices.get(index) if type(index) is int else None
@@ -151,13 +150,16 @@ class ChunkRepairer:
         in_groq = isinstance(groq, dict) and groq.pop("usage", None)
         usage = usage or in_groq
         if not usage:
-            return False
-        self.usage = usage
+            # An empty text or object where null is meant.
+            return chunk.get("usage") is not None and chunk.update(usage=None) is None
+        self.usage.take(usage)
         if not self._include_usage:
             chunk.pop("usage", None)
             return True
-        at_end = not choices or self.finished or any(choice.get("finish_reason") for choice in choices)
-        read = read_usage(usage) if at_end else None
+        at_end = (
+            not choices or self.finished or any(as_finish_reason(choice.get("finish_reason")) for choice in choices)
+        )
+        read = self.usage.usage() if at_end else None
         chunk["usage"] = None if read is None else read.openai
         return chunk["usage"] is not usage or bool(in_groq)
 
@@ -210,14 +212,16 @@ class ChoiceRepairer:
             delta = self._from_message(choice)
             choice["delta"] = delta
             changed = True
-        word = choice.get("finish_reason")
+        word = as_finish_reason(choice.get("finish_reason"))
+        if not word and choice.get("finish_reason") is not None:
+            choice["finish_reason"], changed = None, True
         if not word and len(delta) == 1 and isinstance(delta.get("content"), str):
             self.has_output = self.has_output or delta["content"] != ""
             return changed
         changed = repair_message(delta) or changed
         changed = self._calls.repair(delta) or changed
         self.has_output = self.has_output or has_output(delta)
-        if isinstance(word, str) and word:
+        if word:
             changed = self._finish(choice, delta, word) or changed
         return changed
 
@@ -231,7 +235,7 @@ class ChoiceRepairer:
             reason = "tool_calls"
         self.finish_reason = reason
         choice["finish_reason"] = reason
-        missing = self._calls.take_missing_arguments() if reason in ("stop", "tool_calls") else []
+        missing = self._calls.take_missing_arguments(cut_short=reason not in ("stop", "tool_calls"))
         if missing:
             delta["tool_calls"] = as_objects(delta.get("tool_calls")) + missing
         return bool(missing) or reason != word

@@ -30,7 +30,7 @@ from services.provider_worker.adapters.response.json_text import (
     as_objects,
     render,
 )
-from services.provider_worker.adapters.response.token_usage import read_usage, usage_and_cost
+from services.provider_worker.adapters.response.token_usage import read_usage, report_and_cost
 
 FLOAT = "float"
 BASE64 = "base64"
@@ -134,7 +134,7 @@ class EmbeddingReader(ObjectReader):
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
         """Return the list, its bytes unchanged if it already is what was requested."""
-        token_usage, usage_source, cost = usage_and_cost(read_usage(document.get("usage")))
+        report, cost = report_and_cost(read_usage(document.get("usage")))
         failure, changed = self._take(document)
         changed = changed or isinstance(document, RepairedObject)
         model = document.get("model")
@@ -142,8 +142,7 @@ class EmbeddingReader(ObjectReader):
             failure=failure,
             body=b"" if failure is not None else render(document) if changed else content,
             model_served=model if isinstance(model, str) and model else None,
-            token_usage=token_usage,
-            usage_source=usage_source,
+            usage=report,
             reported_cost_usd=cost,
         )
 
@@ -184,8 +183,8 @@ def _repair_envelope(document: JsonObject) -> bool:
     changed = document.get("object") != "list"
     document["object"] = "list"
     usage = document.get("usage")
-    token_usage, _, _ = usage_and_cost(read_usage(usage))
-    counts = {"prompt_tokens": token_usage.total, "total_tokens": token_usage.total}
+    tokens = report_and_cost(read_usage(usage))[0].token_usage.total
+    counts = {"prompt_tokens": tokens, "total_tokens": tokens}
     if any(as_object(usage).get(name) != count for name, count in counts.items()):
         # OpenAI's shape always has these two; if the provider reports nothing they are zero, and the ledger estimates.
         document["usage"] = as_object(usage) | counts

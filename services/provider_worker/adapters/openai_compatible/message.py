@@ -6,10 +6,19 @@ and most clients read; OpenRouter, Groq and vLLM call it `reasoning`, which is k
 
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
+_ROLES = ("assistant", None)
+
 
 def repair_message(message: JsonObject) -> bool:
     """Repair content and reasoning in place; return whether anything changed."""
     changed = False
+    if "role" in message and message["role"] not in _ROLES:
+        # `role` is a closed set in which answers have one value; servers send an empty text where they mean none.
+        message["role"] = "assistant"
+        changed = True
+    if "tool_calls" in message and not isinstance(message["tool_calls"], dict | list | None):
+        del message["tool_calls"]
+        changed = True
     content = message.get("content")
     if isinstance(content, list):
         _split_parts(message, content)

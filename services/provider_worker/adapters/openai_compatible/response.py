@@ -18,7 +18,7 @@ from services.provider_worker.adapters.response.errors import (
     find_error,
     invalid_response,
 )
-from services.provider_worker.adapters.response.finish_reason import openai_finish_reason
+from services.provider_worker.adapters.response.finish_reason import as_finish_reason, openai_finish_reason
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     RepairedObject,
@@ -26,7 +26,7 @@ from services.provider_worker.adapters.response.json_text import (
     as_objects,
     render,
 )
-from services.provider_worker.adapters.response.token_usage import OpenAIUsage, read_usage, usage_and_cost
+from services.provider_worker.adapters.response.token_usage import OpenAIUsage, read_usage, report_and_cost
 
 
 class CompletionReader(ObjectReader):
@@ -42,7 +42,7 @@ class CompletionReader(ObjectReader):
         choices = as_objects(document.get("choices"))
         failure = self._failure_in(document, choices)
         usage = read_usage(document.get("usage"))
-        token_usage, usage_source, cost = usage_and_cost(usage)
+        report, cost = report_and_cost(usage)
         model = document.get("model")
         finish_reason, body = None, b""
         if failure is None:
@@ -57,8 +57,7 @@ class CompletionReader(ObjectReader):
             body=body,
             finish_reason=finish_reason,
             model_served=model if isinstance(model, str) and model else None,
-            token_usage=token_usage,
-            usage_source=usage_source,
+            usage=report,
             reported_cost_usd=cost,
         )
 
@@ -93,9 +92,7 @@ class CompletionReader(ObjectReader):
         choice["message"] = message
         word = choice.get("finish_reason")
         # A complete document needs no finish reason; OpenRouter leaves it out now and then.
-        reason = openai_finish_reason(
-            word if isinstance(word, str) else "", calls_tools=bool(message.get("tool_calls"))
-        )
+        reason = openai_finish_reason(as_finish_reason(word), calls_tools=bool(message.get("tool_calls")))
         if reason != word:
             choice["finish_reason"], changed = reason, True
         changed = repair_message(message) or changed

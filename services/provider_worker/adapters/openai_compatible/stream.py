@@ -18,7 +18,7 @@ from services.provider_worker.adapters.response.errors import (
 )
 from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import EventParser
-from services.provider_worker.adapters.response.token_usage import read_usage, usage_and_cost
+from services.provider_worker.adapters.response.token_usage import report_and_cost
 
 _MAX_HELD = 16
 """Chunks without any output that are held back; after that many, all are sent."""
@@ -71,13 +71,12 @@ class StreamReader:
             return Answer(failure=failure_of_unstreamed_body(self._document.content, self._headers))
         late = [] if self.over else self._read_last()
         failure = self._repair.failure or self._missing_end()
-        token_usage, usage_source, cost = usage_and_cost(read_usage(self._repair.usage))
+        report, cost = report_and_cost(self._repair.usage.usage())
         return Answer(
             failure=failure,
             finish_reason=self._repair.finish_reason,
             model_served=self._repair.model_served,
-            token_usage=token_usage,
-            usage_source=usage_source,
+            usage=report,
             reported_cost_usd=cost,
             late=() if failure is not None else tuple(late),
         )

@@ -1,22 +1,19 @@
 """Repairs the tool calls of one choice, so that OpenAI's own clients assemble them correctly.
 
 Those clients join the strings of all pieces with the same `index`, including `id` and `name`. So every call needs an
-index of its own (OpenRouter sends parallel calls that all have index 0, Mistral leaves the index out), and its id and
-name may appear only once. Calls of custom tools carry a text under `custom` instead of a function; no arguments are
-added to them.
+index of its own (OpenRouter sends parallel calls that all have index 0, Mistral leaves the index out), its id and name
+may appear only once, and nothing may follow complete arguments. Calls of custom tools carry a text under `custom` instead
+of a function; no arguments are added to them.
 """
 
+from services.provider_worker.adapters.response.arguments import ArgumentsFilter, first_object
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
     as_objects,
     as_text,
-    parse_object,
     render,
 )
-
-_MAX_COLLECTED_PIECES = 16
-"""Servers that send calls without ids and indices of their own send each of them in one piece."""
 
 
 class _StreamedCall:
@@ -27,15 +24,8 @@ class _StreamedCall:
         self.id = call_id
         self.name = ""
         self.has_arguments = False
-        self.arguments: list[str] = []
-        """The first pieces of its arguments, in order, up to one more than are looked at."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether its arguments arrived in a few pieces as a JSON object, to which nothing can be added."""
-        if len(self.arguments) > _MAX_COLLECTED_PIECES:
-            return False
-        return parse_object("".join(self.arguments).encode("utf-8", "replace")) is not None
+        """Whether any of its arguments went on to the caller, or it has none to get."""
+        self.arguments = ArgumentsFilter()
 
 
 class ToolCallRepairer:
@@ -62,13 +52,18 @@ class ToolCallRepairer:
         # Not any(): every piece has to be repaired.
         changed = sum([self._repair_piece(piece) for piece in pieces]) > 0
         if changed or pieces != raw:
-            delta["tool_calls"] = pieces
+            delta["tool_calls"] = [piece for piece in pieces if piece.keys() != {"index"}]
+            if not delta["tool_calls"]:
+                del delta["tool_calls"]
             return True
         return False
 
-    def take_missing_arguments(self) -> list[JsonObject]:
-        """Return pieces that give calls without arguments the empty object, so that every caller can parse them."""
-        missing = [call for call in self._calls if not call.has_arguments]
+    def take_missing_arguments(self, *, cut_short: bool) -> list[JsonObject]:
+        """Return pieces that give calls without arguments the empty object, so that every caller can parse them.
+
+        In an answer that was `cut_short` only those get it whose provider sent it.
+        """
+        missing = [call for call in self._calls if not call.has_arguments and (not cut_short or call.arguments.pending)]
         for call in missing:
             call.has_arguments = True
         return [{"index": call.index, "function": {"arguments": "{}"}} for call in missing]
@@ -82,19 +77,31 @@ class ToolCallRepairer:
             piece["id"] = call.id
             piece["type"] = as_text(piece.get("type")) or "function"
         else:
-            piece.pop("id", None)
-            if call.name and function.get("name") == call.name:
-                function.pop("name")
+            for name in ("id", "type"):
+                if name == "id" or not piece.get(name):
+                    piece.pop(name, None)
+            if function.get("name") in (call.name, "", None):
+                function.pop("name", None)
         call.name = call.name or as_text(function.get("name"))
+        self._filter_arguments(call, function, new=new)
+        call.has_arguments = call.has_arguments or "custom" in piece
+        if function or new:
+            piece["function"] = function
+        else:
+            piece.pop("function", None)
+        return piece != before
+
+    def _filter_arguments(self, call: _StreamedCall, function: JsonObject, *, new: bool) -> None:
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
-            function["arguments"] = arguments = render(arguments).decode()
-        if isinstance(arguments, str) and arguments and len(call.arguments) <= _MAX_COLLECTED_PIECES:
-            call.arguments.append(arguments)
-        call.has_arguments = call.has_arguments or bool(arguments) or "custom" in piece
-        if function or "function" in piece:
-            piece["function"] = function
-        return piece != before
+            arguments = render(arguments).decode()
+        if not isinstance(arguments, str):
+            return
+        kept = call.arguments.feed(arguments)
+        call.has_arguments = call.has_arguments or kept != ""
+        function["arguments"] = kept
+        if not kept and not new:
+            del function["arguments"]
 
     def _call_of(self, piece: JsonObject, name: str) -> tuple[_StreamedCall, bool]:
         """Return the call that `piece` belongs to, and whether it begins with it."""
@@ -103,7 +110,7 @@ class ToolCallRepairer:
         if call is None and isinstance(index, int) and not (call_id and name):
             # An unknown id without a name does not begin a call: some servers make up an id for every piece.
             call = self._by_index.get(index)
-            if call is not None and name and call.complete:
+            if call is not None and name and call.arguments.complete:
                 # Google's compatible endpoint gives parallel calls no ids, and all of them index 0.
                 call = None
         elif call is None and not isinstance(index, int) and not call_id and not name and self._calls:
@@ -142,6 +149,8 @@ def _repair_function(call: JsonObject, *, cut_short: bool) -> bool:
         function["arguments"] = render(arguments).decode()
     elif not arguments and not (cut_short and arguments == ""):
         function["arguments"] = "" if cut_short else "{}"
+    elif isinstance(arguments, str) and (kept := first_object(arguments)) != arguments:
+        function["arguments"] = kept
     else:
         return False
     return True

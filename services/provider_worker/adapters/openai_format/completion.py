@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
+from services.provider_worker.adapters.response.arguments import ArgumentsFilter
 from services.provider_worker.adapters.response.json_text import JsonObject, render
 
 
@@ -52,6 +53,7 @@ class ChunkWriter:
         self._around: JsonObject | None = None
         self._written: list[bytes] = []
         self._calls: dict[object, int] = {}
+        self._arguments: list[ArgumentsFilter] = []
         self._without_arguments: set[int] = set()
 
     @property
@@ -82,6 +84,7 @@ class ChunkWriter:
     def begin_call(self, key: object, call_id: str, name: str) -> None:
         """Begin a tool call; `key` is what the provider's later pieces refer to it by."""
         index = self._calls[key] = len(self._calls)
+        self._arguments.append(ArgumentsFilter())
         self._without_arguments.add(index)
         call_id = call_id or f"call_{self._run.attempt_id}_{index}"
         function = {"name": name, "arguments": ""}
@@ -90,6 +93,7 @@ class ChunkWriter:
     def fill_call(self, key: object, arguments: str) -> None:
         """Write a piece of the arguments of the call that began with `key`."""
         index = self._calls.get(key)
+        arguments = "" if index is None else self._arguments[index].feed(arguments)
         if index is not None and arguments:
             self._without_arguments.discard(index)
             self.write_delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
@@ -105,10 +109,10 @@ class ChunkWriter:
     def finish(self, reason: str) -> None:
         """End the answer. Calls without any arguments get the empty object, unless the answer was cut short."""
         delta: JsonObject = {} if self.has_output else {"content": ""}
-        if reason in ("stop", "tool_calls") and self._without_arguments:
-            delta["tool_calls"] = [
-                {"index": index, "function": {"arguments": "{}"}} for index in sorted(self._without_arguments)
-            ]
+        whole = reason in ("stop", "tool_calls")
+        missing = [index for index in sorted(self._without_arguments) if whole or self._arguments[index].pending]
+        if missing:
+            delta["tool_calls"] = [{"index": index, "function": {"arguments": "{}"}} for index in missing]
         self._without_arguments.clear()
         self.finish_reason = reason
         self.write_delta(delta, reason)

@@ -3,34 +3,46 @@
 OpenAI's rules (API reference, `usage`): `prompt_tokens` includes cached and audio tokens, `completion_tokens` includes
 reasoning and audio, `total_tokens` is their sum. Compatible providers break each of them (all seen in recorded
 traffic): xAI leaves reasoning out of `completion_tokens`, Grok on Azure leaves cached tokens out of `prompt_tokens`.
-Where the total proves it, the counts are corrected, both for the ledger and for the caller.
+Where the total proves it, the counts are corrected, both for the ledger and for the caller. Where it does not, they
+overlap: OpenRouter counts the same tokens as read from and written to the cache. Parts never add up to more than the
+provider's own total.
 """
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from keyferry.contracts.money import PLACES
-from keyferry.contracts.usage import TokenUsage, UsageSource
+from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
-
-_MAX_TOKENS = 10**12
-"""A larger count is a provider's defect and is ignored, so that it cannot overflow a ledger column."""
+from services.provider_worker.adapters.response.usage_counts import CountReader, UsageTally
+from services.provider_worker.adapters.usage_report import NO_REPORT, RemainingTokens, UsageReport
 
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _XAI_TICK = Decimal(1).scaleb(-10)
 """xAI reports its charge in ticks of 1e-10 dollars; recorded traffic agrees with its price list."""
+_PROMPTS = "prompt_tokens_details"
+_COMPLETIONS = "completion_tokens_details"
+_MAX_COST_USD = 10**6
+"""No single call costs more; a larger charge is a defect and is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIUsage:
     """What a provider reported.
 
-    `openai` is the usage object for the caller: the provider's own if it is already correct.
+    `openai` is the usage object for the caller: the provider's own, `node`, if it is already correct, and null if the
+    prompt or the completion is unknown.
     """
 
-    token_usage: TokenUsage
-    openai: JsonObject
+    report: UsageReport
+    node: JsonObject
+    openai: JsonObject | None
     reported_cost_usd: Decimal | None
+
+    @property
+    def token_usage(self) -> TokenUsage:
+        """The disjoint counts."""
+        return self.report.token_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +64,53 @@ def read_usage(node: object) -> OpenAIUsage | None:
     """Read the usage in `node`; null if it is not a usage object. Never raises."""
     if not isinstance(node, dict):
         return None
-    prompt = _first_count(node, "prompt_tokens", "input_tokens")
-    completion = _first_count(node, "completion_tokens", "output_tokens")
-    total = _first_count(node, "total_tokens")
-    if prompt is None and completion is None and total is None:
+    reader = CountReader()
+    prompt = reader.read(node, "prompt_tokens", "input_tokens")
+    completion = reader.read(node, "completion_tokens", "output_tokens")
+    total = reader.read(node, "total_tokens")
+    if prompt is None and completion is None and total is None and not reader.implausible:
         return None
-    if prompt is None:
-        prompt = max((total or 0) - (completion or 0), 0)
-    counts = _correct_counts(_read_counts(node, prompt, completion or 0), total)
-    return OpenAIUsage(_split_counts(counts), _caller_usage(node, counts), read_cost(node))
+    if total is not None and total >= (prompt or 0) + (completion or 0):
+        prompt, completion = _fill_from_total(prompt, completion, total)
+    counts = _read_counts(reader, node, prompt or 0, completion or 0)
+    # What is not known cannot be put right: its parts are all that is known of it.
+    prompt_known, completion_known = prompt is not None, completion is not None
+    if prompt_known and completion_known:
+        counts = _correct_counts(counts, total)
+    else:
+        counts = _sum_of_parts(counts, prompt_known=prompt_known, completion_known=completion_known)
+    report = UsageReport(_split_counts(counts), prompt_known, completion_known, reader.implausible)
+    shown = _caller_usage(node, counts, reader.implausible) if prompt_known and completion_known else None
+    return OpenAIUsage(report, node, shown, read_cost(node))
 
 
-def usage_and_cost(usage: OpenAIUsage | None) -> tuple[TokenUsage, UsageSource, Decimal | None]:
-    """Return the token usage, its source and the reported cost in dollars of an answer with this usage (or none)."""
-    if usage is None:
-        return TokenUsage(), UsageSource.NONE, None
-    return usage.token_usage, UsageSource.REPORTED, usage.reported_cost_usd
+def merge_usage(earlier: OpenAIUsage, later: OpenAIUsage) -> OpenAIUsage:
+    """Return two reports of one answer as one: a later one that says less takes nothing away.
+
+    A reported cost is kept only with the counts that it was reported with.
+    """
+    report = earlier.report.merge(later.report)
+    main, other = (later, earlier) if _rank(later) >= _rank(earlier) else (earlier, later)
+    node = _merge_nodes(other.node, main.node)
+    counts = _merge_shown_counts(report.token_usage, earlier.node, later.node)
+    shown = _caller_usage(node, counts, report.implausible) if report.prompt_known and report.completion_known else None
+    merged, whole = report.token_usage, main.token_usage
+    same = (whole.prompt, whole.completion) == (merged.prompt, merged.completion)
+    return OpenAIUsage(report, node, shown, main.reported_cost_usd if same else None)
+
+
+def _rank(usage: OpenAIUsage) -> tuple[int, Decimal]:
+    return usage.report.token_usage.total, usage.reported_cost_usd or Decimal(0)
+
+
+def openai_tally() -> UsageTally[OpenAIUsage]:
+    """Create a tally of OpenAI-shaped usage objects."""
+    return UsageTally(read_usage, merge_usage)
+
+
+def report_and_cost(usage: OpenAIUsage | None) -> tuple[UsageReport, Decimal | None]:
+    """Return the report and the reported cost in dollars of an answer with this usage (or none)."""
+    return (NO_REPORT, None) if usage is None else (usage.report, usage.reported_cost_usd)
 
 
 def read_cost(node: JsonObject) -> Decimal | None:
@@ -75,8 +118,8 @@ def read_cost(node: JsonObject) -> Decimal | None:
 
     Reads the fields of OpenRouter, Perplexity and xAI.
     """
-    ticks = token_count(node.get("cost_in_usd_ticks"))
-    if ticks is not None:
+    ticks = node.get("cost_in_usd_ticks")
+    if type(ticks) is int and 0 <= ticks * _XAI_TICK <= _MAX_COST_USD:
         return ticks * _XAI_TICK
     cost = node.get("cost")
     if isinstance(cost, dict):
@@ -86,47 +129,60 @@ def read_cost(node: JsonObject) -> Decimal | None:
     try:
         # The shortest text that reads back as this float is the text the provider wrote, so nothing is lost by the float.
         amount = Decimal(str(cost))
-        return amount.quantize(_QUANTUM).normalize() if amount.is_finite() and amount >= 0 else None
+        plausible = amount.is_finite() and 0 <= amount <= _MAX_COST_USD
+        return amount.quantize(_QUANTUM).normalize() if plausible else None
     except ArithmeticError:
         return None
 
 
-def _read_counts(node: JsonObject, prompt: int, completion: int) -> _OpenAICounts:
+def _fill_from_total(prompt: int | None, completion: int | None, total: int) -> tuple[int, int]:
+    """Return prompt and completion; the one that is missing is the rest of the total, both together are the prompt."""
+    if prompt is None:
+        return total - (completion or 0), completion or 0
+    return prompt, total - prompt if completion is None else completion
+
+
+def _read_counts(reader: CountReader, node: JsonObject, prompt: int, completion: int) -> _OpenAICounts:
     prompts = as_object(node.get("prompt_tokens_details") or node.get("input_tokens_details"))
     completions = as_object(node.get("completion_tokens_details") or node.get("output_tokens_details"))
-    cached = _first_count(prompts, "cached_tokens")
-    cache_write = _first_count(prompts, "cache_write_tokens", "cache_creation_tokens")
-    reasoning = _first_count(completions, "reasoning_tokens")
+    cached = reader.read(prompts, "cached_tokens", inside=_PROMPTS)
+    cache_write = reader.read(prompts, "cache_write_tokens", "cache_creation_tokens", inside=_PROMPTS)
+    reasoning = reader.read(completions, "reasoning_tokens", inside=_COMPLETIONS)
     if cached is None:
-        cached = _first_count(
+        cached = reader.read(
             node, "prompt_cache_hit_tokens", "cache_read_input_tokens", "num_cached_tokens", "cached_tokens"
         )
+    for name in ("accepted_prediction_tokens", "rejected_prediction_tokens"):
+        # Parts of the completion at its own price; read only to find those that cannot be right.
+        reader.read(completions, name, inside=_COMPLETIONS)
     return _OpenAICounts(
         prompt=prompt,
         completion=completion,
         cached=cached,
-        cache_write=_first_count(node, "cache_creation_input_tokens") if cache_write is None else cache_write,
-        reasoning=_first_count(node, "reasoning_tokens") if reasoning is None else reasoning,
-        prompt_audio=_first_count(prompts, "audio_tokens") or 0,
-        prompt_image=_first_count(prompts, "image_tokens") or 0,
-        completion_audio=_first_count(completions, "audio_tokens") or 0,
-        completion_image=_first_count(completions, "image_tokens") or 0,
+        cache_write=reader.read(node, "cache_creation_input_tokens") if cache_write is None else cache_write,
+        reasoning=reader.read(node, "reasoning_tokens") if reasoning is None else reasoning,
+        prompt_audio=reader.read(prompts, "audio_tokens", inside=_PROMPTS) or 0,
+        prompt_image=reader.read(prompts, "image_tokens", inside=_PROMPTS) or 0,
+        completion_audio=reader.read(completions, "audio_tokens", inside=_COMPLETIONS) or 0,
+        completion_image=reader.read(completions, "image_tokens", inside=_COMPLETIONS) or 0,
     )
 
 
 def _correct_counts(counts: _OpenAICounts, total: int | None) -> _OpenAICounts:
     """Move counts into the sums that should include them.
 
-    `total` is the provider's, and proves what it left out where.
+    `total` is the provider's, and proves what it left out where. Nothing is moved that it leaves no room for.
     """
-    cache = (counts.cached or 0) + (counts.cache_write or 0)
-    reasoning = counts.reasoning or 0
+    read, write, reasoning = counts.cached or 0, counts.cache_write or 0, counts.reasoning or 0
+    cache = read + write
     missing = 0 if total is None else max(total - counts.prompt - counts.completion, 0)
     if cache and (missing == cache + reasoning or (missing == cache and missing != reasoning)):
         counts = replace(counts, prompt=counts.prompt + cache)
         missing -= cache
-    elif cache > counts.prompt:
+    elif max(read, write) > counts.prompt and (total is None or cache <= missing):
+        # Cached tokens cannot be inside a prompt that is smaller. (Two counts that each fit may overlap.)
         counts = replace(counts, prompt=counts.prompt + cache)
+        missing = max(missing - cache, 0)
     if total is None and reasoning > counts.completion:
         missing = reasoning
     if not missing:
@@ -134,6 +190,16 @@ def _correct_counts(counts: _OpenAICounts, total: int | None) -> _OpenAICounts:
     # Tokens of the total that appear nowhere else are hidden reasoning: nothing else is billed and left out of both sums.
     hidden = reasoning if missing == reasoning else reasoning + missing
     return replace(counts, completion=counts.completion + missing, reasoning=hidden)
+
+
+def _sum_of_parts(counts: _OpenAICounts, *, prompt_known: bool, completion_known: bool) -> _OpenAICounts:
+    prompt = (counts.cached or 0) + (counts.cache_write or 0) + counts.prompt_audio + counts.prompt_image
+    completion = (counts.reasoning or 0) + counts.completion_audio + counts.completion_image
+    return replace(
+        counts,
+        prompt=counts.prompt if prompt_known else prompt,
+        completion=counts.completion if completion_known else completion,
+    )
 
 
 def _split_counts(counts: _OpenAICounts) -> TokenUsage:
@@ -159,20 +225,42 @@ def _split_counts(counts: _OpenAICounts) -> TokenUsage:
     )
 
 
-class RemainingTokens:
-    """A sum from which parts are taken, never more than is left: details may overlap (cached audio), token counts must not."""
+def _merge_shown_counts(merged: TokenUsage, earlier: JsonObject, later: JsonObject) -> _OpenAICounts:
+    """Return the counts to show for merged token usage: a detail that neither report has stays out."""
+    reader = CountReader()
+    one, two = _read_counts(reader, earlier, 0, 0), _read_counts(reader, later, 0, 0)
+    return _OpenAICounts(
+        prompt=merged.prompt,
+        completion=merged.completion,
+        cached=_larger(one.cached, two.cached),
+        cache_write=_larger(one.cache_write, two.cache_write),
+        reasoning=None
+        if one.reasoning is None and two.reasoning is None and not merged.reasoning
+        else merged.reasoning,
+        prompt_audio=merged.audio,
+        prompt_image=merged.image,
+        completion_audio=merged.audio_output,
+        completion_image=merged.image_output,
+    )
 
-    def __init__(self, tokens: int) -> None:
-        self.rest = tokens
 
-    def take(self, tokens: int) -> int:
-        """Take `tokens`, or what is left if that is less."""
-        taken = min(tokens, self.rest)
-        self.rest -= taken
-        return taken
+def _merge_nodes(below: JsonObject, above: JsonObject) -> JsonObject:
+    """Return both objects as one; where both have a value, that of `above` counts, and details are merged likewise."""
+    merged = dict(below)
+    for name, value in above.items():
+        known = merged.get(name)
+        if isinstance(value, dict) and isinstance(known, dict):
+            merged[name] = known | {field: count for field, count in value.items() if count is not None}
+        elif value is not None:
+            merged[name] = value
+    return merged
 
 
-def _caller_usage(node: JsonObject, counts: _OpenAICounts) -> JsonObject:
+def _larger(one: int | None, two: int | None) -> int | None:
+    return max(one or 0, two or 0) if one is not None or two is not None else None
+
+
+def _caller_usage(node: JsonObject, counts: _OpenAICounts, implausible: tuple[str, ...]) -> JsonObject:
     """Return `node` itself if its OpenAI fields are already correct, else a corrected copy."""
     correct: JsonObject = {
         "prompt_tokens": counts.prompt,
@@ -180,29 +268,17 @@ def _caller_usage(node: JsonObject, counts: _OpenAICounts) -> JsonObject:
         "total_tokens": counts.prompt + counts.completion,
     }
     prompts = {"cached_tokens": counts.cached, "cache_write_tokens": counts.cache_write}
-    for name, details in (
-        ("prompt_tokens_details", prompts),
-        ("completion_tokens_details", {"reasoning_tokens": counts.reasoning}),
+    for name, details, whole in (
+        (_PROMPTS, prompts, counts.prompt),
+        (_COMPLETIONS, {"reasoning_tokens": counts.reasoning}, counts.completion),
     ):
-        known = {field: count for field, count in details.items() if count is not None}
+        known = {field: min(count, whole) for field, count in details.items() if count is not None}
         reported = as_object(node.get(name))
-        if any(reported.get(field) != count for field, count in known.items()):
-            correct[name] = reported | known
-    return node if all(node.get(field) == value for field, value in correct.items()) else node | correct
-
-
-def _first_count(node: JsonObject, *names: str) -> int | None:
-    for name in names:
-        count = token_count(node.get(name))
-        if count is not None:
-            return count
-    return None
-
-
-def token_count(value: object) -> int | None:
-    """Return `value` if it is a plausible number of tokens, else null. Some providers send whole numbers as floats."""
-    if type(value) is int:  # nearly every count, and no boolean
-        return value if 0 <= value <= _MAX_TOKENS else None
-    if isinstance(value, float) and value.is_integer():
-        return token_count(int(value))
-    return None
+        kept = {field: value for field, value in reported.items() if f"{name}.{field}" not in implausible}
+        if kept != reported or any(reported.get(field) != count for field, count in known.items()):
+            correct[name] = kept | known
+    if implausible:
+        node = {field: value for field, value in node.items() if field in correct or field not in implausible}
+    elif all(node.get(field) == value and type(node[field]) is type(value) for field, value in correct.items()):
+        return node
+    return node | correct

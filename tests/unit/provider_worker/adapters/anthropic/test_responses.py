@@ -247,8 +247,12 @@ def test_invalid_counts_keep_token_usage_consistent(usage: JsonObject) -> None:
     """Hand-made."""
     completion, answer = read_complete(message({"type": "text", "text": "a"}, usage=usage))
     reported = completion.get("usage")
-    assert answer.token_usage.total == (reported["total_tokens"] if isinstance(reported, dict) else 0)
-    assert (reported is None) == (answer.usage_source is UsageSource.NONE)
+    if isinstance(reported, dict):
+        assert answer.token_usage.total == reported["total_tokens"]
+    else:
+        assert not answer.usage.exact
+    unknown = not (answer.usage.prompt_known and answer.usage.completion_known)
+    assert (reported is None) == unknown
 
 
 def test_an_error_before_any_output_delivers_nothing() -> None:
@@ -391,3 +395,40 @@ def test_a_document_without_an_answer_is_a_failure(
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.status) == (failure_class, status)
     assert answer.failure.where is Where.HTTP_200_BODY
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [(['{"a":1}', '{"a":1}'], '{"a":1}'), (["{}", '""'], "{}"), (["{}", '{"a":1}'], '{"a":1}'), ([], "{}")],
+)
+def test_nothing_follows_complete_arguments(pieces: list[str], arguments: str) -> None:
+    """Hand-made."""
+    chunks, answer = read(start(input_tokens=1), tool(0, "f", *pieces), end("tool_use"))
+    assert answer.failure is None
+    sent = [call for chunk in chunks for choice in chunk["choices"] for call in choice["delta"].get("tool_calls", [])]  # type: ignore[attr-defined]
+    assert "".join(call["function"]["arguments"] for call in sent) == arguments
+
+
+@pytest.mark.parametrize(
+    "later", [{"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 42}, {"output_tokens": 42}]
+)
+def test_a_later_report_that_says_less_takes_nothing_away(later: JsonObject) -> None:
+    """Hand-made."""
+    first = start(
+        input_tokens=1500,
+        cache_read_input_tokens=300,
+        cache_creation={"ephemeral_1h_input_tokens": 20},
+        output_tokens=1,
+    )
+    delta = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": later})
+    chunks, answer = read(first, text(0, "a"), delta, event(STOP), include_usage=True)
+    assert answer.token_usage == TokenUsage(input=1500, cached_read=300, cache_write_1h=20, output=42)
+    assert chunks[-1]["usage"]["total_tokens"] == 1862  # type: ignore[index]
+
+
+def test_a_prompt_that_is_split_later_is_not_counted_twice() -> None:
+    """Hand-made."""
+    split = {"input_tokens": 300, "cache_read_input_tokens": 1200, "output_tokens": 42}
+    delta = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": split})
+    _, answer = read(start(input_tokens=1500, output_tokens=1), text(0, "a"), delta, event(STOP))
+    assert answer.token_usage == TokenUsage(input=300, cached_read=1200, output=42)

@@ -243,7 +243,8 @@ def test_complete_calls_without_ids_that_share_an_index_are_separated(call_id: s
     calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[:3]]  # type: ignore[index]
     assert [call["index"] for call in calls] == [0, 1, 2]
     assert len({call["id"] for call in calls}) == 3
-    assert [call["function"]["arguments"] for call in calls] == ['{"a":1}', '{"a":2}', "{}"]
+    assert [call["function"]["arguments"] for call in calls] == ['{"a":1}', '{"a":2}', ""]
+    assert [arguments for _, _, arguments in sdk_calls(chunks)] == ['{"a":1}', '{"a":2}', "{}"]
 
 
 def test_a_name_that_is_repeated_with_every_piece_begins_no_call() -> None:
@@ -457,3 +458,67 @@ def test_too_many_choices_are_a_failure() -> None:
     choices = [{"index": n, "delta": {"content": "x"}} for n in range(200)]
     _, answer = read(event({"choices": choices}), DONE)
     assert answer.failure is not None
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "null", "None", "unspecified", 0, False, []])
+def test_a_finish_reason_that_says_nothing_is_null(nothing: object) -> None:
+    pieces = [
+        event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": nothing}], "usage": ""})
+        for text in "abc"
+    ]
+    chunks, answer = read(*pieces, delta("stop"), DONE)
+    choices = [chunk["choices"][0] for chunk in chunks]  # type: ignore[index]
+    assert [choice["finish_reason"] for choice in choices] == [None, None, None, "stop"]
+    assert [chunk.get("usage") for chunk in chunks] == [None] * 4
+    assert answer.failure is None
+
+
+def test_a_stream_in_which_no_finish_reason_ever_says_anything_is_truncated() -> None:
+    _, answer = read(event({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ""}]}))
+    assert answer.failure is not None
+    assert answer.failure.failure_class is FailureClass.TRUNCATED
+
+
+@pytest.mark.parametrize("role", ["", "model", 3])
+def test_a_role_outside_the_set_is_the_assistants(role: object) -> None:
+    chunks, _ = read(delta(role=role, content="a", tool_calls=""), delta(role=role, content="b"), delta("stop"), DONE)
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]  # type: ignore[index]
+    assert deltas == [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}, {}]
+
+
+def test_empty_names_ids_and_types_of_later_pieces_are_left_out() -> None:
+    piece = {"index": 0, "id": "", "type": "", "function": {"name": "", "arguments": '"x"}'}}
+    choice = {"index": 0, "delta": {"tool_calls": [piece]}, "finish_reason": ""}
+    later = event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
+    chunks, _ = read(tool(0, "call_1", "f", '{"a":'), later, delta("tool_calls"), DONE)
+    assert chunks[1]["choices"] == [
+        {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": '"x"}'}}]}, "finish_reason": None}
+    ]
+    assert sdk_calls(chunks) == [("call_1", "f", '{"a":"x"}')]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [
+        (['{"a":1}', '{"a":1}'], '{"a":1}'),
+        (["{}", '""'], "{}"),
+        (["", "{}", "{}"], "{}"),
+        (["{}", '{"a":', "1}", '""'], '{"a":1}'),
+        (['""', '{"a":1}'], '{"a":1}'),
+        (["1", "2"], "12"),
+        (['{"a":"}', '{"}', " \n", "null"], '{"a":"}{"}'),
+        (["[1]", "x"], "[1]x"),
+    ],
+)
+@pytest.mark.parametrize("finish", ["tool_calls", "stop", "length"])
+def test_nothing_follows_complete_arguments(pieces: list[str], arguments: str, finish: str) -> None:
+    events = [tool(0, "call_1", "f", ""), *(tool(0, None, None, piece) for piece in pieces)]
+    chunks, answer = read(*events, delta(finish), DONE)
+    sent = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", [])]  # type: ignore[index]
+    assert "".join(call["function"].get("arguments", "") for call in sent) == arguments
+    assert answer.failure is None
+
+
+def test_a_whole_call_that_is_sent_again_is_one_call() -> None:
+    chunks, _ = read(tool(0, "call_1", "f", '{"a":1}'), tool(0, "call_1", "f", '{"a":1}'), delta("tool_calls"), DONE)
+    assert sdk_calls(chunks) == [("call_1", "f", '{"a":1}')]

@@ -1,0 +1,69 @@
+"""The arguments of a tool call stay one JSON object, wherever its text is cut and whatever follows it."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.provider_worker.adapters.response.arguments import ArgumentsFilter, first_object
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(alphabet='a"\\{}[]\n é', max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text('k"\\{}', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text('k"\\{}', max_size=3), VALUES, max_size=4)
+CUTS = st.lists(st.integers(0, 200), max_size=6)
+AFTER = st.sampled_from(["", '""', "{}", " \n", "null", '{"b":2}', "}", '"', "garbage\\"])
+
+
+def filtered(text: str, cuts: list[int]) -> tuple[str, ArgumentsFilter]:
+    bounds = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
+    kept = ArgumentsFilter()
+    passed = "".join(kept.feed(text[start:end]) for start, end in pairwise(bounds))
+    return passed or kept.pending, kept
+
+
+@given(OBJECTS, CUTS, AFTER, st.sampled_from([None, 1]))
+def test_a_complete_object_passes_and_nothing_after_it(
+    value: dict[str, object], cuts: list[int], after: str, indent: int | None
+) -> None:
+    text = json.dumps(value, indent=indent)
+    passed, kept = filtered(text, cuts)
+    assert json.loads(passed) == value
+    assert kept.complete
+    if value:
+        passed, _ = filtered(text + after, [*cuts, len(text)])
+        assert json.loads(passed) == value
+        assert first_object(text) == text
+        assert json.loads(first_object(text + after)) == value
+
+
+@given(st.one_of(st.integers(), st.lists(VALUES), st.text()).map(json.dumps), CUTS)
+def test_what_is_no_object_is_left_alone(text: str, cuts: list[int]) -> None:
+    kept = ArgumentsFilter()
+    if text.startswith(('""', "null")):
+        return
+    assert kept.feed(text) == text
+    assert first_object(text) == text
+    assert not kept.complete
+
+
+@given(OBJECTS, st.integers(1, 50))
+def test_an_object_that_is_cut_off_passes_as_it_came(value: dict[str, object], end: int) -> None:
+    text = json.dumps(value)[:-1][:end]
+    passed, kept = filtered(text, [1, 2])
+    assert passed == text
+    assert not kept.complete
+
+
+@pytest.mark.parametrize("before", ["", " ", '""', "null", "{}", "{ }", "{}{}"])
+def test_what_stands_for_no_arguments_yet_is_replaced(before: str) -> None:
+    kept = ArgumentsFilter()
+    assert kept.feed(before) == ""
+    assert kept.feed('{"a":1}') == '{"a":1}'
+    assert kept.pending == ""
