@@ -171,7 +171,7 @@ def _read_counts(reader: CountReader, node: JsonObject, prompt: int, completion:
 def _correct_counts(counts: _OpenAICounts, total: int | None) -> _OpenAICounts:
     """Move counts into the sums that should include them.
 
-    `total` is the provider's, and proves what it left out where. Nothing is moved that it leaves no room for.
+    `total` is the provider's, and proves what it left out where. It bounds what is moved.
     """
     read, write, reasoning = counts.cached or 0, counts.cache_write or 0, counts.reasoning or 0
     cache = read + write

@@ -89,7 +89,7 @@ def test_tokens_read_and_written_that_overlap_stay_inside_the_prompt() -> None:
     assert (usage.openai["prompt_tokens"], usage.openai["total_tokens"]) == (2168, 2178)
 
 
-def test_a_cache_that_the_total_leaves_no_room_for_is_inside_the_prompt() -> None:
+def test_a_cache_that_does_not_fit_the_total_is_inside_the_prompt() -> None:
     details = {"cached_tokens": 150}
     usage = read_usage(
         {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": details}

@@ -243,7 +243,7 @@ def test_created_is_the_providers_time() -> None:
             },
             TokenUsage(input=20, cached_read=30, audio=20, image=30, output=5, audio_output=15, image_output=40),
         ),
-        # Thoughts and tool results that leave no room in the total are inside the main counts.
+        # Thoughts and tool results that do not fit the total are inside the main counts.
         (
             {
                 "promptTokenCount": 80, "toolUsePromptTokenCount": 6, "candidatesTokenCount": 15, "thoughtsTokenCount": 10,
