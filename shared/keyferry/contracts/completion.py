@@ -5,13 +5,16 @@ checked so that a mistake is a 400 here and not a provider's bill; parameters th
 OpenAI-compatible providers add their own. The body itself is forwarded as the caller's bytes: the models only look at it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
 
 from keyferry.contracts.text import Line
 
 Number = StrictInt | StrictFloat
+T = TypeVar("T")
+List = Annotated[list[T], Field(fail_fast=True)]
+"""A list of which only the first wrong item is reported: a body can have millions of them."""
 
 
 class _Body(BaseModel):
@@ -28,10 +31,10 @@ class ChatMessage(_Body):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: StrictStr | list[ContentPart] | None = None
+    content: StrictStr | List[ContentPart] | None = None
     name: StrictStr | None = None
     tool_call_id: StrictStr | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: List[dict[str, Any]] | None = None
 
 
 class StreamOptions(_Body):
@@ -44,7 +47,7 @@ class ChatCompletionBody(_Body):
     """A chat completion request body."""
 
     model: Line
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[List[ChatMessage], Field(min_length=1)]
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
@@ -52,18 +55,18 @@ class ChatCompletionBody(_Body):
     n: Annotated[StrictInt, Field(ge=1, le=128)] | None = None
     max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
-    stop: StrictStr | list[StrictStr] | None = None
+    stop: StrictStr | List[StrictStr] | None = None
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     seed: StrictInt | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: List[dict[str, Any]] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     parallel_tool_calls: StrictBool | None = None
     response_format: dict[str, Any] | None = None
     user: StrictStr | None = None
-    metadata: dict[str, StrictStr] | None = None
+    metadata: Annotated[dict[str, StrictStr], Field(fail_fast=True)] | None = None
 
 
 TokenId = Annotated[StrictInt, Field(ge=0)]
@@ -78,10 +81,10 @@ class EmbeddingBody(_Body):
     model: Line
     input: (
         Text
-        | Annotated[list[Text], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
-        | Annotated[list[TokenId], Field(min_length=1)]
+        | Annotated[List[Text], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
+        | Annotated[List[TokenId], Field(min_length=1)]
         | Annotated[
-            list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)
+            List[Annotated[List[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)
         ]
     )
     encoding_format: Literal["float", "base64"] | None = None

@@ -5,9 +5,12 @@ unknown fields and change only by optional additions, so that two versions can s
 """
 
 import re
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from keyferry.contracts.invalid_values import InvalidValue, invalid_values
 
 
 class Message(BaseModel):
@@ -64,15 +67,14 @@ class MalformedMessage(ValueError):
         """The first field at fault, if it has a name."""
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError, rename: Callable[[str], str] = str) -> str:
     """Return validation errors as `field: what is wrong`, without the values, which may be secret.
 
-    Values are removed from the inputs, from the text of custom validators, and from misused field names, which show as `…`.
+    `rename` turns the name of a field into the one that the reader knows. Values are removed from the texts of custom
+    validators, and from misused field names, which show as `…`.
     """
-    faults = error.errors(include_context=False, include_url=False)
-    return "; ".join(
-        f"{_format_location(fault['loc'])}: {_remove_value(fault['msg'], fault['input'])}" for fault in faults
-    )
+    found = invalid_values(error.errors(include_url=False))
+    return "; ".join(f"{rename(_format_location(value.path))}: {_reason_of(value)}" for value in found)
 
 
 def _first_field(error: ValidationError) -> str | None:
@@ -88,6 +90,10 @@ _LONG_CHARACTERS = 6
 def _format_location(parts: tuple[int | str, ...]) -> str:
     shown = (str(part) if isinstance(part, int) or _FIELD.fullmatch(part) else "…" for part in parts)
     return ".".join(shown) or "message"
+
+
+def _reason_of(value: InvalidValue) -> str:
+    return _remove_value(value.reason, value.given) if value.is_custom else value.reason
 
 
 def _remove_value(message: str, value: object) -> str:

@@ -23,9 +23,9 @@ BAD_LINES = {
     "no JSON": (b"}{", "Invalid JSON", None),
     "unknown outcome": (tampered(outcome="exploded"), "outcome: ", ["outcome"]),
     "in another's name": (tampered(worker_id="provider-worker-2"), "may not account for another worker", None),
-    "NUL in a name": (tampered(model="a\x00b"), "model: Input should be a text", ["model"]),
-    "NUL in a tag": (tampered(tags={"a": "\x00"}), "tags.a: Input should be a text", ["tags"]),
-    "number beyond the column": (tampered(latency_ms=HUGE), "latency_ms: Input should be less", ["latency_ms"]),
+    "NUL in a name": (tampered(model="a\x00b"), "model: it should be a text", ["model"]),
+    "NUL in a tag": (tampered(tags={"a": "\x00"}), "tags.a: it should be a text", ["tags"]),
+    "number beyond the column": (tampered(latency_ms=HUGE), "latency_ms: it should be at most", ["latency_ms"]),
     "cost beyond the column": (
         tampered(token_usage={"input": 10**18, "output": 9 * 10**18}),
         "PostgreSQL rejects it: NumericValueOutOfRange (22003",
@@ -33,7 +33,7 @@ BAD_LINES = {
     ),
     "count beyond the column": (
         tampered(token_usage={"input": HUGE}),
-        "token_usage.input: Input should be less",
+        "token_usage.input: it should be at most",
         ["token_usage"],
     ),
     "implausible time": (
@@ -41,7 +41,11 @@ BAD_LINES = {
         "attempts_started_at_plausible)",
         ["cost_usd", "finish_reason", "started_at", "tags"],
     ),
-    "key too long for an index": (tampered(request_id=secrets.token_hex(20_000)), "request_id: Input", ["request_id"]),
+    "key too long for an index": (
+        tampered(request_id=secrets.token_hex(20_000)),
+        "request_id: it should",
+        ["request_id"],
+    ),
 }
 """Lines with the reason of their rejection, and the fields without which the attempt is recorded all the same, if it is."""
 

@@ -77,5 +77,5 @@ def test_missing_installation_is_reported_with_a_remedy(tmp_path: Path) -> None:
 
 def test_invalid_state_file_names_the_field(tmp_path: Path) -> None:
     _home(tmp_path, {"http_url": 3})
-    with pytest.raises(Problem, match="nats_url: Field required"):
+    with pytest.raises(Problem, match="nats_url: this is required"):
         locate({}, tmp_path)

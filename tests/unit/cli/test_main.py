@@ -72,7 +72,7 @@ def test_invalid_command_line_exits_with_2(capsys: pytest.CaptureFixture[str]) -
 
 def test_argument_rejected_by_the_contract_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["tenants", "create", "Not An Id"]) == 1
-    assert "tenant: Input should be 1 to 63 characters" in capsys.readouterr().err
+    assert "tenant: it should be 1 to 63 characters" in capsys.readouterr().err
 
 
 def test_unexpected_error_is_one_line_and_a_traceback_only_on_request(
@@ -122,7 +122,7 @@ def _invalid() -> Exception:
         ),
         (ConnectionClosedError(), "the connection to the bus broke"),
         (_malformed(), "an answer could not be read: Tenant: name: Field required"),
-        (_invalid(), "tenant: Input should be 1 to 63 characters"),
+        (_invalid(), "tenant: it should be 1 to 63 characters"),
         (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory: /x"),
         (RuntimeError("hidden"), "unexpected: RuntimeError"),
     ],

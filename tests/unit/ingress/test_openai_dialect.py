@@ -55,7 +55,7 @@ def test_openai_fields_and_provider_extensions_pass(extra: dict[str, Any]) -> No
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"n": True}, "n"),
-        ({"stop": [1]}, "stop"),
+        ({"stop": [1]}, "stop[0]"),
         ({"tools": {"type": "function"}}, "tools"),
         ({"metadata": {"a": 1}}, "metadata.a"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -173,9 +173,9 @@ def test_every_form_of_embedding_input_passes(given: Any) -> None:
     [
         ({"input": ""}, "input"),
         ({"input": []}, "input"),
-        ({"input": ["a", ""]}, "input"),
-        ({"input": [1, "a"]}, "input"),
-        ({"input": [[]]}, "input"),
+        ({"input": ["a", ""]}, "input[1]"),
+        ({"input": [1, "a"]}, "input[1]"),
+        ({"input": [[]]}, "input[0]"),
         ({"input": ["x"] * 2049}, "input"),
         ({"input": None}, "input"),
         ({"model": ""}, "model"),
@@ -187,8 +187,6 @@ def test_invalid_embedding_request_names_the_parameter(changes: dict[str, Any], 
     with pytest.raises(HttpProblem) as raised:
         openai_body.read_embedding(json.dumps({"model": "m", "input": "hi"} | changes).encode())
     assert (raised.value.status, raised.value.param) == (400, param)
-    if param == "input":
-        assert "list of texts" in raised.value.message
 
 
 def test_embedding_request_without_input_is_rejected() -> None:

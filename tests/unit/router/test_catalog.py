@@ -109,7 +109,7 @@ def test_a_file_is_read() -> None:
     ("text", "message"),
     [
         ("[[models", "a.toml is not TOML"),
-        ("", "models: Field required"),
+        ("", "models: this is required"),
         ("models = []", "no models"),
         (ONE.replace('"budget"', '"cheap"'), "class"),
         (ONE.replace('tier = "free"', 'tier = "free"\nprice = 1'), "price"),

@@ -26,5 +26,7 @@ def test_a_secret_in_place_of_its_file_is_not_repeated(monkeypatch: pytest.Monke
     monkeypatch.setenv("KEYFERRY_DATABASE_URL_FILE", "postgresql+psycopg://keyferry:hunter2@127.0.0.1/x")
     with pytest.raises(SettingsError) as refused:
         load(DatabaseSettings)
-    assert "KEYFERRY_DATABASE_URL_FILE: Value error, there is no such file" in str(refused.value)
+    assert "KEYFERRY_DATABASE_URL_FILE: there is no such file; set the path of a file that holds the secret" in str(
+        refused.value
+    )
     assert "hunter2" not in str(refused.value)

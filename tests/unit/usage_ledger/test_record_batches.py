@@ -39,28 +39,28 @@ def test_every_record_carries_its_producer_and_spool() -> None:
     ("line", "reason", "seq", "unkept"),
     [
         (b"", "AttemptRecord: message: Invalid JSON", None, None),
-        (b"[1]", "AttemptRecord: message: Input should be an object", None, None),
+        (b"[1]", "AttemptRecord: message: it should be an object", None, None),
         (b'{"spool_seq": 7', "AttemptRecord: message: Invalid JSON", None, None),
         (b"\xff\xfe", "AttemptRecord: message: Invalid JSON", None, None),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "AttemptRecord: message: Invalid JSON", None, None),
-        (changed(outcome="exploded", spool_seq=7), "AttemptRecord: outcome: Input should be", 7, ["outcome"]),
-        (changed(tenant="NOT ONE", spool_seq=8), "AttemptRecord: tenant: Input should be 1 to 63 characters", 8, None),
+        (changed(outcome="exploded", spool_seq=7), "AttemptRecord: outcome: it should be", 7, ["outcome"]),
+        (changed(tenant="NOT ONE", spool_seq=8), "AttemptRecord: tenant: it should be 1 to 63 characters", 8, None),
         (
             changed(token_usage={"input": -1}, spool_seq=9),
-            "AttemptRecord: token_usage.input: Input should be greater",
+            "AttemptRecord: token_usage.input: it should be at least 0",
             9,
             ["token_usage"],
         ),
         (
             changed(reported_cost_usd=0.1, spool_seq=10),
-            "AttemptRecord: reported_cost_usd: Value error",
+            "AttemptRecord: reported_cost_usd: money must be a decimal string",
             10,
             ["reported_cost_usd"],
         ),
-        (changed(spool_seq=0), "AttemptRecord: spool_seq: Input should be greater", None, None),
+        (changed(spool_seq=0), "AttemptRecord: spool_seq: it should be at least", None, None),
         (
             changed(spool_seq=True, stream=None),
-            "AttemptRecord: stream: Input should be a valid boolean",
+            "AttemptRecord: stream: it should be true or false",
             None,
             ["stream"],
         ),
@@ -118,7 +118,7 @@ def test_an_invalid_decision_is_rejected_alone() -> None:
         [(REQUEST_DECIDED.format(router="router"), batch_message([b"{}", good.encode()], producer="router"))]
     )
     assert [item.record for item in batches.valid] == [good]
-    assert batches.rejected[0].reason.startswith("DecisionRecord: decision_id: Field required")
+    assert batches.rejected[0].reason.startswith("DecisionRecord: decision_id: this is required")
     assert batches.rejected[0].stream == "DECISIONS"
 
 

@@ -81,10 +81,8 @@ def load(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        raise SettingsError(f"settings: {_name_variables(describe(error))}") from None
+        raise SettingsError(f"settings: {describe(error, _variable_of)}") from None
 
 
-def _name_variables(faults: str) -> str:
-    return "; ".join(
-        f"KEYFERRY_{name.upper()}:{rest}" for name, _, rest in (f.partition(":") for f in faults.split("; "))
-    )
+def _variable_of(field: str) -> str:
+    return f"KEYFERRY_{field.upper()}"
