@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from datetime import UTC
 
 from nats.errors import Error as NatsError
 
@@ -39,7 +40,7 @@ class KeySpendPublisher:
     def mark_changed(self, rows: Iterable[LedgerRow]) -> None:
         """Schedule the keys of these newly recorded attempts."""
         changed = {
-            (row.record.key_id, row.record.started_at.strftime("%Y-%m"))
+            (row.record.key_id, row.record.started_at.astimezone(UTC).strftime("%Y-%m"))
             for row in rows
             if row.record.key_id is not None
         }

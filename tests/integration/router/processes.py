@@ -31,6 +31,7 @@ from keyferry.contracts.topology import (
     TENANTS_VIEW,
     Bucket,
     Role,
+    Subject,
     worker_id,
 )
 from keyferry.pricing.file import BUNDLED_PRICES
@@ -154,6 +155,24 @@ class Routing:
         }
         head = Reroute.model_validate(self._head(run.model_asked) | changes)
         return await self._outcome(REQUEST_REROUTE.format(tenant="acme"), head, publisher=self.worker)
+
+    async def send_foreign(self, run: AttemptRun, failure: Failure, *, subject_tenant: str) -> None:
+        """Send a chat, an embedding and a reroute of the tenant `acme` on the subjects of another tenant."""
+        head = self._head(run.model_asked)
+        failed = FailedAttempt(attempt_id=run.attempt_id, provider=run.provider, model=run.model, failure=failure)
+        messages: list[tuple[Subject[Any, Any], Head, Client]] = [
+            (CHAT_REQUEST, ChatRequest.model_validate(head), self.ingress),
+            (EMBEDDING_REQUEST, EmbeddingRequest.model_validate(head | {"kind": "embedding"}), self.ingress),
+            (
+                REQUEST_REROUTE,
+                Reroute.model_validate(head | {"decision_id": run.decision_id, "failed_attempts": [failed]}),
+                self.worker,
+            ),
+        ]
+        for subject, message, publisher in messages:
+            data = message.with_body(b"{}")
+            await publisher.publish(subject.format(tenant=subject_tenant), data, reply=self._inbox)
+            await publisher.flush()
 
     def _head(self, model: str) -> dict[str, object]:
         return {

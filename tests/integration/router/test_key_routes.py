@@ -9,7 +9,13 @@ import pytest
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
-from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW
+from keyferry.contracts.topology import (
+    CHAT_REQUEST,
+    EMBEDDING_REQUEST,
+    PROVIDER_KEYS_VIEW,
+    REQUEST_REROUTE,
+    TENANTS_VIEW,
+)
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.process.settings import SettingsError
 from tests.integration.router.processes import TIMEOUT_SECONDS, RouterServers, Routing
@@ -115,6 +121,29 @@ async def test_the_operators_price_file_decides_what_the_platform_pays_for(
         run, _ = await routing.chat("azure/gpt-4o")
         assert run is not None
         assert (run.key_id, run.model) == ("key_az", "gpt-4o")
+
+
+async def test_a_request_that_names_another_tenant_than_its_subject_runs_no_attempt(
+    servers: RouterServers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server checks who publishes on a tenant's subject; so a head must not name another tenant, who would pay."""
+    async with servers.router([ACME, ACME.model_copy(update={"tenant": "other"})], [OWN, FOREIGN]) as routing:
+        await routing.wait_for_models("gpt-4o-mini")
+        run, _ = await routing.chat("gpt-4o-mini")
+        assert run is not None
+        failure = Failure(failure_class=FailureClass.AUTH, message="no")
+        caplog.clear()
+        await routing.send_foreign(run, failure, subject_tenant="other")
+        again, _ = await routing.chat("gpt-4o-mini")  # of one connection's messages the later is decided later
+        assert again is not None
+        assert [attempt.request_id for attempt, _ in routing.attempts] == [run.request_id, again.request_id]
+        assert routing.refusals == []
+    dropped = [record for record in caplog.records if "names another tenant or owner" in record.message]
+    assert sorted(record.__dict__["subject"] for record in dropped) == [
+        CHAT_REQUEST.format(tenant="other"),
+        EMBEDDING_REQUEST.format(tenant="other"),
+        REQUEST_REROUTE.format(tenant="other"),
+    ]
 
 
 async def test_a_router_does_not_start_with_an_invalid_price_file(servers: RouterServers, tmp_path: Path) -> None:

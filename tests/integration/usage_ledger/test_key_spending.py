@@ -1,19 +1,59 @@
 """The spending of a provider key is published after its attempts are recorded, as the sum of the month."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from nats.aio.msg import Msg
 
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.topology import KEY_SPENT, Role
-from keyferry.contracts.usage import KeySource, TokenUsage
+from keyferry.contracts.usage import KeySource, LedgerRow, TokenUsage
+from keyferry.runtime.database.engine import engine_for
+from services.usage_ledger.store import LedgerStore
+from services.usage_ledger.usage_store import UsageStore
 from tests.integration.usage_ledger.processes import TIMEOUT_SECONDS, LedgerServers
 from tests.support.ledger.attempt_records import attempt_record
 
 MONTH = datetime(2026, 10, 5, tzinfo=UTC)
 KEY = "key_of_acme"
+
+
+async def test_at_a_months_turn_each_attempt_counts_in_its_month_in_utc(servers: LedgerServers) -> None:
+    """Whatever the time zone of the database is."""
+    servers.query(f"ALTER DATABASE {servers.database()} SET timezone TO 'Pacific/Kiritimati'")
+    turn = datetime(2026, 11, 1, tzinfo=UTC)
+    started = [turn - timedelta(hours=13), turn - timedelta(microseconds=1), turn, turn + timedelta(hours=13)]
+    engine = engine_for(servers.settings())
+    try:
+        store, usage = LedgerStore(engine), UsageStore(engine)
+        await store.record_attempts(
+            [priced_attempt(moment, Decimal(1 + place)) for place, moment in enumerate(started)]
+        )
+        for months in (["2026-10"], ["2026-11"], ["2026-10", "2026-11"]):
+            found = await usage.sum_key_spending([(KEY, month) for month in months])
+            assert {spend.month: spend.spent_usd for spend in found} == {
+                month: {"2026-10": Decimal(3), "2026-11": Decimal(7)}[month] for month in months
+            }
+        now = datetime.now(UTC)
+        first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        await store.record_attempts(
+            [
+                priced_attempt(first - timedelta(microseconds=1), Decimal(1), "key_of_last_month"),
+                priced_attempt(first, Decimal(1), "key_of_this_month"),
+            ]
+        )
+        assert "key_of_this_month" in {key_id for key_id, _ in await usage.keys_used_this_month()}
+        assert "key_of_last_month" not in {key_id for key_id, _ in await usage.keys_used_this_month()}
+    finally:
+        await engine.dispose()
+
+
+def priced_attempt(started_at: datetime, cost_usd: Decimal, key_id: str = KEY) -> LedgerRow:
+    record = attempt_record().model_copy(update={"key_id": key_id, "started_at": started_at})
+    return LedgerRow(
+        record=record, cost_usd=cost_usd, price_version="v1", pricing="priced", trace_id=None, recorded_at=started_at
+    )
 
 
 async def test_spending_is_published_by_key_and_month(servers: LedgerServers) -> None:

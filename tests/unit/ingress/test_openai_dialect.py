@@ -111,6 +111,13 @@ def test_every_failure_class_has_a_status() -> None:
         assert 400 <= problem.status < 600
 
 
+def test_the_end_of_unknown_outcome_has_a_status_and_a_code_of_its_own() -> None:
+    """It is no client's fault and no timeout: whether the provider charged for it is unknown."""
+    problem = openai.problem_from_failure(failure(FailureClass.INDETERMINATE, Where.NO_ANSWER))
+    assert (problem.status, problem.code) == (502, "indeterminate")
+    assert problem.headers["x-should-retry"] == "false"
+
+
 def test_rejected_provider_key_is_never_a_401() -> None:
     """Users take a 401 from the gateway for a bad client token."""
     assert openai.problem_from_failure(failure(FailureClass.AUTH, status=401)).status == 424
