@@ -23,6 +23,11 @@ class ConsoleSettings(HttpSettings):
     upload_timeout_seconds: float = Field(default=10.0, gt=0)
     """The longest time in which a client may send a request body."""
 
+    def check_files(self) -> None:
+        """Check the token and the key. Raises SettingsError."""
+        super().check_files()
+        _ = self.operator_token(), self.intake_public_key()
+
     def operator_token(self) -> Secret:
         """Return the operator's token. Raises SettingsError if it is too short to be safe."""
         token = read_secret(self.operator_token_file)

@@ -21,6 +21,11 @@ class IngressSettings(HttpSettings):
     """A stream gets a comment line after this time without a chunk, so that proxies keep it open."""
     max_body_bytes: int = Field(default=MAX_REQUEST_BODY_BYTES, ge=1024, le=MAX_REQUEST_BODY_BYTES)
 
+    def check_files(self) -> None:
+        """Check the pepper. Raises SettingsError."""
+        super().check_files()
+        self.token_pepper()
+
     def token_pepper(self) -> Secret:
         """Return the secret with which client tokens are fingerprinted."""
         return read_secret(self.token_pepper_file)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -17,7 +16,7 @@ from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Provider
 from keyferry.contracts.money import Usd
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
+from keyferry.runtime.process.settings import DatabaseSettings, Networks, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.intake import IntakeOpener
 from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
@@ -39,10 +38,6 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _networks(value: object) -> object:
-    return tuple(ip_network(part) for part in _split(value)) if isinstance(value, str) else value
-
-
 def _tenants(value: object) -> object:
     return frozenset(_split(value)) if isinstance(value, str) else value
 
@@ -56,7 +51,6 @@ def _urls(value: object) -> object:
     return {provider.strip(): url.strip() for provider, _, url in pairs}
 
 
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 TenantSet = Annotated[frozenset[TenantId], NoDecode, BeforeValidator(_tenants)]
 ProviderUrls = Annotated[dict[Provider, str], NoDecode, BeforeValidator(_urls)]
 _DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -142,6 +136,19 @@ class VaultSettings(DatabaseSettings):
         if not _DEPLOYMENT_ID.fullmatch(name):
             raise SettingsError(f"{self.deployment_id_file}: an installation's name is 1 to 100 of A-Z a-z 0-9 . _ -")
         return name
+
+    def check_files(self) -> None:
+        """Check every key file, and the keyring if that is a file. Raises SettingsError."""
+        super().check_files()
+        _ = (
+            self.deployment_id,
+            self.intake_opener(),
+            self.signing_key(),
+            self.fingerprint_key(),
+            self.enrolled_workers(),
+        )
+        if self.kek_provider in ("file", "env"):
+            self.keks()
 
     def intake_opener(self) -> IntakeOpener:
         """Return the opener of keys sealed to the intake key. Raises SettingsError."""

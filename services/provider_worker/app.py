@@ -1,12 +1,8 @@
 """Assembles the provider worker; the only file here that chooses implementations."""
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
 
 from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
-from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     KEY_LEASE,
@@ -16,9 +12,8 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.lifecycle import Service
-from keyferry.runtime.process.settings import SettingsError, load, read_secret
+from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView
-from keyferry.sealing.private_keys import BadKeyFile, signing_key, verifying_key
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
@@ -35,7 +30,6 @@ from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 
 _log = logging.getLogger(__name__)
 
-Key = TypeVar("Key")
 
 _BATCH_LINGER_SECONDS = 0.02
 """A batch is one sync to disk. Waiting a few milliseconds for more records saves most syncs, and no caller waits for its row."""
@@ -123,7 +117,8 @@ def _open_spool(settings: ProviderWorkerSettings) -> Spool:
 
 def _lease_client(service: Service, settings: ProviderWorkerSettings) -> LeaseClient | None:
     """Return the client for leases from the vault; None for a slot without an identity there. Raises SettingsError."""
-    if settings.identity_key_file is None or settings.vault_public_key_file is None:
+    identity, vault = settings.identity_key(), settings.vault_public_key()
+    if identity is None or vault is None:
         return None
     bus = service.bus
     view = KvView(bus, PROVIDER_KEYS_VIEW)
@@ -137,8 +132,8 @@ def _lease_client(service: Service, settings: ProviderWorkerSettings) -> LeaseCl
     registrar = Registrar(
         worker_id=bus.user,
         instance_id=bus.instance_id,
-        identity=_read_key(settings.identity_key_file, signing_key),
-        vault=_read_key(settings.vault_public_key_file, lambda text: verifying_key(text.reveal())),
+        identity=identity,
+        vault=vault,
         ask=ask_to_register,
     )
     leases = LeaseClient(
@@ -163,10 +158,3 @@ def _lease_client(service: Service, settings: ProviderWorkerSettings) -> LeaseCl
 
     service.opens(start, stop)
     return leases
-
-
-def _read_key(path: Path, read: Callable[[Secret], Key]) -> Key:
-    try:
-        return read(read_secret(path))
-    except BadKeyFile as error:
-        raise SettingsError(f"{path}: {error}") from None

@@ -1,22 +1,17 @@
 """Settings of the provider worker."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TypeVar
 
-from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field
 
-from keyferry.runtime.process.settings import SecretFile, ServiceSettings
+from keyferry.contracts.secret import Secret
+from keyferry.runtime.process.settings import Networks, SecretFile, ServiceSettings, SettingsError, read_secret
+from keyferry.sealing.private_keys import BadKeyFile, signing_key, verifying_key
 
-
-def _networks(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-    return value
-
-
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
+K = TypeVar("K", Ed25519PrivateKey, Ed25519PublicKey)
 
 
 class ProviderWorkerSettings(ServiceSettings):
@@ -35,3 +30,24 @@ class ProviderWorkerSettings(ServiceSettings):
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
     first_byte_timeout_seconds: float = Field(default=60.0, gt=0)
     between_bytes_timeout_seconds: float = Field(default=60.0, gt=0)
+
+    def check_files(self) -> None:
+        """Check the key files. Raises SettingsError."""
+        super().check_files()
+        _ = self.identity_key(), self.vault_public_key()
+
+    def identity_key(self) -> Ed25519PrivateKey | None:
+        """Return the key that this slot signs with. Raises SettingsError."""
+        return None if self.identity_key_file is None else _read_key(self.identity_key_file, signing_key)
+
+    def vault_public_key(self) -> Ed25519PublicKey | None:
+        """Return the key that verifies the vault's signatures. Raises SettingsError."""
+        file = self.vault_public_key_file
+        return None if file is None else _read_key(file, lambda text: verifying_key(text.reveal()))
+
+
+def _read_key(path: Path, parse: Callable[[Secret], K]) -> K:
+    try:
+        return parse(read_secret(path))
+    except BadKeyFile as error:
+        raise SettingsError(f"{path}: {error}") from None

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings
 
 
@@ -15,3 +16,9 @@ class RouterSettings(DatabaseSettings):
     """Decision records held in memory while the bus cannot store them."""
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices: the same file as the usage ledger's."""
+
+    def check_files(self) -> None:
+        """Check the price file, unless it is the bundled one. Raises SettingsError."""
+        super().check_files()
+        if self.price_file != BUNDLED_PRICES:
+            load_prices(self.price_file)

@@ -5,6 +5,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
 
@@ -16,6 +17,13 @@ class LedgerSettings(DatabaseSettings):
     """Overrides of list prices, as in the bundled `prices.toml`."""
     audit_key_file: SecretFile
     """The Ed25519 key, raw and in base64url, that signs the heads of the audit chains."""
+
+    def check_files(self) -> None:
+        """Check the key, and the price file unless it is the bundled one. Raises SettingsError."""
+        super().check_files()
+        self.audit_key()
+        if self.price_file != BUNDLED_PRICES:
+            load_prices(self.price_file)
 
     def audit_key(self) -> Ed25519PrivateKey:
         """Read the key. Raises SettingsError."""

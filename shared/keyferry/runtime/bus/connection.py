@@ -25,7 +25,7 @@ from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
-from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_secret, without_credentials
+from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -269,4 +269,4 @@ def _security(settings: ServiceSettings) -> NatsNKey | None:
         raise SettingsError(
             "KEYFERRY_NATS_URL holds a user name, password or token, and KEYFERRY_NATS_NKEY_FILE names an nkey: use only one"
         )
-    return NatsNKey.from_seed(read_secret(settings.nats_nkey_file).reveal())
+    return NatsNKey.from_seed(read_nkey_seed(settings.nats_nkey_file).reveal())

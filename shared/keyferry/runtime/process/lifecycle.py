@@ -188,7 +188,9 @@ def _freeze_loaded_objects() -> None:
 
 def main(role: Role, create_app: Callable[[], Service]) -> None:
     """Run a service as a process; exit 0 after a drain, EXIT_CANNOT_START with one message when it cannot start."""
-    logs.configure(role, os.environ.get("KEYFERRY_LOG_LEVEL", "INFO"))
+    level = os.environ.get("KEYFERRY_LOG_LEVEL") or "INFO"
+    # An unknown level is reported by the settings like every other invalid one, and that needs a log.
+    logs.configure(role, level if level.upper() in logs.LEVELS else "INFO")
 
     async def run() -> None:
         service = create_app()

@@ -9,6 +9,7 @@ import traceback
 from keyferry.contracts.topology import Role
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _OURS = ("keyferry", "services", "deploy", "__main__")
 """First components of the names of the product's loggers."""
 _MAX_VALUE_CHARACTERS = 8000
@@ -70,7 +71,6 @@ def configure(service: Role | str, level: str) -> None:
 
 
 def _number(level: str) -> int:
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
+    if level.upper() not in LEVELS:
         raise ValueError(f"unknown log level: {level!r}")
-    return number
+    return logging.getLevelNamesMapping()[level.upper()]

@@ -1,13 +1,17 @@
 """Settings of a process, read once from `KEYFERRY_*` variables; secrets come only from files."""
 
+import binascii
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import nkeys
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.process.logs import LEVELS
 
 
 class CannotStart(Exception):
@@ -27,6 +31,36 @@ def _existing(path: Path) -> Path:
 
 SecretFile = Annotated[Path, AfterValidator(_existing)]
 
+
+def _parse_networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(_parse_network(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("that is no network: write it like 192.168.0.0/16, several separated by commas") from None
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError(f"that is an address inside a network: write {network} for the whole network") from None
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_parse_networks)]
+"""Networks in CIDR notation, separated by commas."""
+
+
+def _known_level(text: str) -> str:
+    if text.upper() not in LEVELS:
+        raise ValueError(f"there is no such log level: choose one of {', '.join(LEVELS)}")
+    return text.upper()
+
+
+LogLevel = Annotated[str, AfterValidator(_known_level)]
+
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -36,9 +70,25 @@ def read_secret(path: Path) -> Secret:
         text = path.read_text().strip()
     except OSError as error:
         raise SettingsError(f"cannot read the secret file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"the secret file {path} is not text: restore it from a backup") from None
     if not text:
         raise SettingsError(f"the secret file {path} is empty")
     return Secret(text)
+
+
+def read_nkey_seed(path: Path) -> Secret:
+    """Return the seed of a NATS user. Raises SettingsError naming the file if it holds none."""
+    seed = read_secret(path)
+    text = seed.reveal().encode()
+    try:
+        prefix, raw = nkeys.decode_seed(text)
+        intact = nkeys.encode_seed(raw, prefix) == text  # nkeys does not verify the checksum by itself
+    except (nkeys.NkeysError, binascii.Error, ValueError):
+        intact = False
+    if not intact:
+        raise SettingsError(f"{path} holds no nkey seed of a NATS user: restore it from a backup, or name another file")
+    return seed
 
 
 def without_credentials(urls: str) -> str:
@@ -63,7 +113,12 @@ class ServiceSettings(BaseSettings):
     """Number of this replica within its service."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """Time for running work to finish after SIGTERM."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
+
+    def check_files(self) -> None:
+        """Check the content of the files that the settings name, as far as that needs no server. Raises SettingsError."""
+        if self.nats_nkey_file is not None:
+            read_nkey_seed(self.nats_nkey_file)
 
 
 class DatabaseSettings(ServiceSettings):
