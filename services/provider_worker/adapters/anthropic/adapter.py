@@ -10,6 +10,7 @@ from services.provider_worker.adapters.anthropic.request import translate_reques
 from services.provider_worker.adapters.anthropic.response import CompletionReader
 from services.provider_worker.adapters.anthropic.stream import StreamReader
 from services.provider_worker.adapters.anthropic.unsupported import bad_field
+from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.json_text import parse_object, render
 
 BASE_URL = "https://api.anthropic.com"
@@ -46,7 +47,10 @@ class AnthropicAdapter:
             content=content,
             auth=_AUTH,
             dropped=translation.dropped,
-            notes={} if translation.json_tool is None else {"json_tool": translation.json_tool},
+            notes={
+                **translation.notes,
+                **({} if translation.json_tool is None else {"json_tool": translation.json_tool}),
+            },
         )
 
     def reader(
@@ -56,4 +60,5 @@ class AnthropicAdapter:
         if not 200 <= status < 300:
             return ErrorReader(status, headers)
         json_tool = request.notes.get("json_tool")
-        return StreamReader(run, json_tool) if run.stream else CompletionReader(run, json_tool)
+        reader = StreamReader(run, json_tool) if run.stream else CompletionReader(run, json_tool)
+        return restore_tool_names(reader, request.notes)

@@ -22,14 +22,14 @@ class ContentTranslator:
         self._unsupported = unsupported
 
     def translate(self, content: object, field: str, *, text_only: bool = False) -> list[JsonObject]:
-        """Return the blocks for `content`, a string or a list of parts, found at `field`. Empty texts are left out.
+        """Return the blocks for `content`, a string or a list of parts, found at `field`. Blank texts are left out.
 
         Raises RefusedByAdapter.
         """
         if content is None:
             return []
         if isinstance(content, str):
-            return [text_block(content)] if content else []
+            return [text_block(content)] if content.strip() else []
         if not isinstance(content, list):
             raise bad_field(field, f"`{field}` must be a string or a list of content parts.")
         blocks: list[JsonObject] = []
@@ -41,7 +41,7 @@ class ContentTranslator:
 
     def _translate_part(self, part: object, field: str, *, text_only: bool) -> JsonObject | None:
         if isinstance(part, str):
-            return text_block(part) if part else None
+            return text_block(part) if part.strip() else None
         if not isinstance(part, dict):
             raise bad_field(field, f"`{field}` must be a content part: an object with a `type`.")
         block = self._translate_typed_part(part, field, text_only=text_only)
@@ -53,7 +53,7 @@ class ContentTranslator:
         kind = part.get("type")
         if kind in ("text", "refusal"):
             text = as_text(part.get(str(kind)))
-            return text_block(text) if text else None
+            return text_block(text) if text.strip() else None
         if kind == "image_url" and not text_only:
             return self._translate_image(part, field)
         if kind == "file" and not text_only:

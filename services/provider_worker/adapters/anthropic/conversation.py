@@ -3,9 +3,12 @@
 Source: Anthropic's Messages API reference. System messages move to the front, wherever the caller put them.
 """
 
-from services.provider_worker.adapters.anthropic.content import ContentTranslator
-from services.provider_worker.adapters.anthropic.history import anthropic_call_id, assistant_blocks
+from collections.abc import Sequence
+
+from services.provider_worker.adapters.anthropic.content import ContentTranslator, text_block
+from services.provider_worker.adapters.anthropic.history import assistant_blocks
 from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.turns import Turn, join_turns, trim_end
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _KNOWN = frozenset({"role", "content", "name", "tool_call_id", "cache_control"})
@@ -16,18 +19,51 @@ class Conversation:
 
     def __init__(self, unsupported: UnsupportedFields) -> None:
         self.system: list[JsonObject] = []
-        self.messages: list[JsonObject] = []
+        self.turns: list[Turn] = []
         self._unsupported = unsupported
         self._content = ContentTranslator(unsupported)
 
-    def add_all(self, messages: object) -> None:
-        """Add OpenAI's `messages`. Raises RefusedByAdapter."""
+    def add_all(self, messages: object, paths: Sequence[str]) -> None:
+        """Add OpenAI's `messages`, which `paths` name. Raises RefusedByAdapter."""
         if not isinstance(messages, list):
             raise bad_field("messages", "`messages` must be a list of messages.")
-        for position, message in enumerate(messages):
-            self._add(as_object(message), f"messages[{position}]")
-        if not self.messages:
+        for message, path in zip(messages, paths, strict=True):
+            self._add(as_object(message), path)
+        self.turns = join_turns(self.turns, text_block)
+        trim_end(self.turns)
+        if not self.turns:
             raise bad_field("messages", "Anthropic needs at least one message of the user; add one to `messages`.")
+
+    @property
+    def messages(self) -> list[JsonObject]:
+        """The messages of the request."""
+        return [{"role": turn.role, "content": turn.blocks} for turn in self.turns]
+
+    @property
+    def prefilled(self) -> str | None:
+        """The path of an assistant's text that the answer is to continue, if the conversation ends with one.
+
+        A turn that Anthropic itself interrupted, to be continued, holds blocks of its tools as well.
+        """
+        last = self.turns[-1]
+        is_text = all(block["type"] in ("text", "thinking", "redacted_thinking") for block in last.blocks)
+        return last.path if last.role == "assistant" and is_text else None
+
+    @property
+    def calls_without_thinking(self) -> bool:
+        """Whether a tool loop is under way whose first call has no thinking before it."""
+        loop: list[Turn] = []
+        for turn in reversed(self.turns):
+            if turn.role == "user" and turn.blocks[0]["type"] != "tool_result":
+                break
+            loop.append(turn)
+        first = loop[-1] if loop else None
+        return (
+            first is not None
+            and first.role == "assistant"
+            and "thinking" not in as_text(first.blocks[0]["type"])
+            and any(block["type"] == "tool_use" for block in first.blocks)
+        )
 
     def _add(self, message: JsonObject, field: str) -> None:
         role = message.get("role")
@@ -39,11 +75,15 @@ class Conversation:
                 message, self._content.translate(content, f"{field}.content", text_only=True)
             )
         elif role == "user":
-            self._append("user", _with_cache_control(message, self._content.translate(content, f"{field}.content")))
+            self._append(
+                "user", field, _with_cache_control(message, self._content.translate(content, f"{field}.content"))
+            )
         elif role == "tool":
-            self._append("user", _with_cache_control(message, [self._build_tool_result(message, field)]))
+            self._append("user", field, _with_cache_control(message, [self._build_tool_result(message, field)]))
         elif role == "assistant":
-            self._append("assistant", _with_cache_control(message, assistant_blocks(message, field, self._unsupported)))
+            self._append(
+                "assistant", field, _with_cache_control(message, assistant_blocks(message, field, self._unsupported))
+            )
         else:
             raise bad_field(f"{field}.role", f"Anthropic knows no role {role!r}; use system, user, assistant or tool.")
 
@@ -58,22 +98,14 @@ class Conversation:
         call_id = as_text(message.get("tool_call_id"))
         if not call_id:
             raise bad_field(f"{field}.tool_call_id", f"`{field}` does not say which tool call it answers.")
-        block: JsonObject = {"type": "tool_result", "tool_use_id": anthropic_call_id(call_id)}
+        block: JsonObject = {"type": "tool_result", "tool_use_id": call_id}
         content = self._content.translate(message.get("content"), f"{field}.content")
         if content:
             block["content"] = content
         return block
 
-    def _append(self, role: str, blocks: list[JsonObject]) -> None:
-        if not blocks:
-            # Only OpenAI allows an empty assistant message.
-            return
-        last = self.messages[-1] if self.messages else None
-        content = last["content"] if last is not None and last["role"] == role else None
-        if isinstance(content, list):
-            content.extend(blocks)
-        else:
-            self.messages.append({"role": role, "content": blocks})
+    def _append(self, role: str, path: str, blocks: list[JsonObject]) -> None:
+        self.turns.append(Turn(role, blocks, path))
 
 
 def _with_cache_control(message: JsonObject, blocks: list[JsonObject]) -> list[JsonObject]:

@@ -22,13 +22,7 @@ from services.provider_worker.adapters.response.json_text import (
 REASONING_FORMAT = "anthropic-claude-v1"
 """The `format` that marks reasoning details as Claude's; those of other models cannot be sent back."""
 
-_FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 _OWN_BLOCK = re.compile(r"text|thinking|redacted_thinking|tool_use|server_tool_use|container_upload|\w+_tool_result")
-
-
-def anthropic_call_id(call_id: str) -> str:
-    """Return `call_id` in the characters that Anthropic allows: conversations may hold ids of other providers."""
-    return _FOREIGN.sub("_", call_id)
 
 
 def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFields) -> list[JsonObject]:
@@ -37,17 +31,21 @@ def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFi
     Unknown fields are echoed parts of an answer and are ignored.
     """
     for name in ("audio", "function_call"):
-        if message.get(name) is not None:
+        if message.get(name):
             unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic has no `{name}` in messages.")
     texts = ContentTranslator(unsupported).translate(message.get("content"), f"{field}.content", text_only=True)
-    if as_text(message.get("refusal")):
+    if as_text(message.get("refusal")).strip():
         texts.append({"type": "text", "text": message["refusal"]})
     calls = [
         _build_tool_use(call, f"{field}.tool_calls[{position}]")
         for position, call in enumerate(as_objects(message.get("tool_calls")))
     ]
     original = _original_blocks(as_objects(message.get("content_parts")), texts, calls)
-    return original or [*_restore_thinking(as_objects(message.get("reasoning_details"))), *texts, *calls]
+    if original:
+        return original
+    # `thinking_blocks` is the name under which other gateways return Claude's own blocks.
+    details = message.get("reasoning_details") or message.get("thinking_blocks")
+    return [*_restore_thinking(as_objects(details)), *texts, *calls]
 
 
 def _build_tool_use(call: JsonObject, field: str) -> JsonObject:
@@ -64,7 +62,7 @@ def _build_tool_use(call: JsonObject, field: str) -> JsonObject:
         raise bad_field(at, f"`{at}` is not a JSON object; Anthropic takes arguments only as one.")
     block: JsonObject = {
         "type": "tool_use",
-        "id": anthropic_call_id(as_text(call.get("id"))),
+        "id": as_text(call.get("id")),
         "name": name,
         "input": arguments,
     }

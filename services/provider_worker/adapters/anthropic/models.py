@@ -87,6 +87,11 @@ class ClaudeModel:
         return since is None or self.version < since
 
     @property
+    def continues_answers(self) -> bool:
+        """Whether a conversation may end with the beginning of the model's answer (a prefill)."""
+        return self.version < (4, 6) and self.family not in ("fable", "mythos")
+
+    @property
     def has_structured_outputs(self) -> bool:
         """Whether it enforces a schema on answers and tool arguments itself."""
         return self.version >= (4, 5) or self.family in ("fable", "mythos")

@@ -13,6 +13,9 @@ from services.provider_worker.adapters.anthropic.models import claude_model
 from services.provider_worker.adapters.anthropic.thinking import ThinkingTranslator
 from services.provider_worker.adapters.anthropic.tools import ToolTranslator
 from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule, opaque_user_id
+from services.provider_worker.adapters.openai_format.prepared import ChatRules, prepare_chat
+from services.provider_worker.adapters.openai_format.sampling import StopRules, fit_stop
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 _READ = frozenset(
@@ -44,6 +47,12 @@ _ADVICE: Mapping[str, str] = {
     "metadata": "Anthropic keeps no metadata but a `user_id`.",
     "seed": "Anthropic has no seed: its answers cannot be repeated.",
 }
+RULES = ChatRules(call_id=IdentifierRule(128), takes_cache_control=True)
+"""Source: Anthropic's Messages API reference, `tool_use.id` (`^[a-zA-Z0-9_-]+$`) and `tools[].name` (`^[a-zA-Z0-9_-]{1,64}$`)."""
+STOP_RULES = StopRules(takes_blank=False)
+"""Source: the API's error "stop_sequences: each stop sequence must contain non-whitespace"."""
+MAX_USER_ID_CHARACTERS = 256
+"""Source: Anthropic's Messages API reference, `metadata.user_id`: a UUID, hash or other opaque id, no name or address."""
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 
 
@@ -54,26 +63,36 @@ class MessagesRequest:
     body: JsonObject
     dropped: tuple[str, ...]
     json_tool: str | None
+    notes: Mapping[str, str]
 
 
 def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     """Build the Messages request for the caller's `document`. Raises RefusedByAdapter naming the unsupported field."""
     unsupported = UnsupportedFields(drop=run.drop_unsupported)
+    prepared = prepare_chat(
+        document, RULES, lambda field, why: unsupported.drop_or_reject(field, f"Anthropic does not support it: {why}")
+    )
+    document = prepared.document
     for name, value in document.items():
         if name not in _READ and value not in (None, [], {}) and value not in _NEUTRAL.get(name, ()):
             unsupported.drop_or_reject(name, _ADVICE.get(name, f"Anthropic has no `{name}`."))
     model = claude_model(run.model)
     conversation = Conversation(unsupported)
-    conversation.add_all(document.get("messages"))
+    conversation.add_all(prepared.messages, prepared.paths)
+    if conversation.prefilled is not None and not model.continues_answers:
+        path = conversation.prefilled
+        raise bad_field(path, f"This Claude model continues no answer of its own: end `messages` before `{path}`.")
     tools = ToolTranslator(model, unsupported)
     tools.read(document)
+    if conversation.prefilled is not None and (tools.output_format is not None or tools.json_tool is not None):
+        raise bad_field("response_format", "Claude cannot continue an answer as JSON: end `messages` with the user's.")
     thinking = ThinkingTranslator(model, unsupported)
     body: JsonObject = {"model": run.model, "messages": conversation.messages}
-    body |= thinking.fields(document, forced_tool=tools.forced)
+    body |= thinking.fields(document, forced_tool=tools.forced, unthinkable=_find_unthinkable(conversation))
     if conversation.system:
         body["system"] = conversation.system
     body |= tools.fields()
-    body |= _translate_stop(document)
+    body |= _translate_stop(document, unsupported)
     body |= _translate_metadata(document, unsupported)
     body |= _translate_service_tier(document, unsupported)
     body |= _build_output_config(document, tools.output_format, thinking.effort)
@@ -81,15 +100,25 @@ def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
         body["cache_control"] = document["cache_control"]
     if run.stream:
         body["stream"] = True
-    return MessagesRequest(body, unsupported.dropped, tools.json_tool)
+    return MessagesRequest(body, unsupported.dropped, tools.json_tool, prepared.notes)
 
 
-def _translate_stop(document: JsonObject) -> JsonObject:
+def _find_unthinkable(conversation: Conversation) -> str | None:
+    """Return why the model cannot be asked to think about this conversation, if it cannot."""
+    if conversation.calls_without_thinking:
+        return "The tool calls under way were made without thinking, and Claude cannot begin to think in between."
+    if conversation.prefilled is not None:
+        return "Claude cannot think where `messages` end with the beginning of its answer."
+    return None
+
+
+def _translate_stop(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
     stop = document.get("stop")
     sequences = [stop] if isinstance(stop, str) else stop
     if sequences is not None and not isinstance(sequences, list):
         raise bad_field("stop", "`stop` must be a string or a list of strings.")
-    return {"stop_sequences": sequences} if sequences else {}
+    fitted = fit_stop(sequences or [], STOP_RULES, unsupported.drop_or_reject)
+    return {"stop_sequences": fitted} if fitted else {}
 
 
 def _translate_metadata(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:
@@ -98,7 +127,7 @@ def _translate_metadata(document: JsonObject, unsupported: UnsupportedFields) ->
         unsupported.drop_or_reject("metadata", _ADVICE["metadata"])
     users = (metadata.get("user_id"), document.get("safety_identifier"), document.get("user"))
     user = next((user for user in users if user), None)
-    return {} if user is None else {"metadata": {"user_id": user}}
+    return {} if user is None else {"metadata": {"user_id": opaque_user_id(str(user), MAX_USER_ID_CHARACTERS)}}
 
 
 def _translate_service_tier(document: JsonObject, unsupported: UnsupportedFields) -> JsonObject:

@@ -23,17 +23,21 @@ class ThinkingTranslator:
         self._model = model
         self._unsupported = unsupported
 
-    def fields(self, document: JsonObject, *, forced_tool: bool) -> JsonObject:
-        """Return the fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter."""
+    def fields(self, document: JsonObject, *, forced_tool: bool, unthinkable: str | None = None) -> JsonObject:
+        """Return the fields of Anthropic's request for OpenAI's `document`. Raises RefusedByAdapter.
+
+        `unthinkable` says why a model with a budget for thinking cannot think about this conversation.
+        """
         max_tokens = _read_max_tokens(document)
         made: JsonObject = {"max_tokens": self._model.default_max_tokens if max_tokens is None else max_tokens}
         thinking = self._translate_thinking(document, made)
         if thinking is None and forced_tool and self._model.thinks_by_default and not self._model.always_thinks:
             # Thinking, on by default, forbids the forced tool, and the caller did not ask for thinking.
             thinking = {"type": self._model.thinking_off}
-        elif forced_tool and _is_on(thinking):
+        elif _is_on(thinking) and (forced_tool or (unthinkable is not None and not _is_adaptive(thinking))):
             name = "thinking" if document.get("thinking") is not None else "reasoning_effort"
-            self._unsupported.drop_or_reject(name, "Claude cannot think where a tool call or a JSON answer is forced.")
+            forced = "Claude cannot think where a tool call or a JSON answer is forced."
+            self._unsupported.drop_or_reject(name, forced if forced_tool else unthinkable or "")
             thinking, self.effort = None, None
             made["max_tokens"] = self._model.default_max_tokens if max_tokens is None else max_tokens
         if thinking is not None:
@@ -144,6 +148,11 @@ def _read_number(document: JsonObject, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise bad_field(name, f"`{name}` must be a number.")
     return value
+
+
+def _is_adaptive(thinking: JsonObject | None) -> bool:
+    """Return whether earlier turns need no thinking of their own, as with adaptive thinking."""
+    return as_object(thinking).get("type") == "adaptive"
 
 
 def _is_on(thinking: JsonObject | None) -> bool:

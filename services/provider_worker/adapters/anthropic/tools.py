@@ -9,8 +9,8 @@ schema to enforce, and a tool's arguments are always a JSON object.
 import re
 
 from services.provider_worker.adapters.anthropic.models import ClaudeModel
-from services.provider_worker.adapters.anthropic.schema import structured_output_schema
 from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.closed_schema import structured_output_schema
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _SERVER_TOOL = re.compile(r"[a-z][a-z0-9_]*_\d{8}")

@@ -1,5 +1,8 @@
 """Sampling fields of the caller that most providers have under another name."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.openai_format.fields import CallerFields
 
@@ -31,6 +34,33 @@ def read_stop(fields: CallerFields) -> list[str]:
     if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
         raise bad_request("`stop` must be a text or a list of texts.", "stop")
     return [str(text) for text in stop]
+
+
+@dataclass(frozen=True, slots=True)
+class StopRules:
+    """Which stop sequences a provider takes."""
+
+    most: int | None = None
+    takes_blank: bool = True
+    """Whether one may be nothing but white space; an empty one no provider takes."""
+
+
+def fit_stop(sequences: list[object], rules: StopRules, drop_or_reject: Callable[[str, str], None]) -> list[object]:
+    """Return the stop sequences that a provider takes, each once. Raises RefusedByAdapter unless others may be dropped."""
+    kept: list[object] = []
+    for position, sequence in enumerate(sequences):
+        field = f"stop[{position}]" if len(sequences) > 1 else "stop"
+        if not isinstance(sequence, str):
+            raise bad_request("`stop` must be a text or a list of texts.", "stop")
+        if not sequence or (not rules.takes_blank and not sequence.strip()):
+            drop_or_reject(field, "A stop sequence has to hold more than white space." if sequence else "It is empty.")
+        elif sequence in kept:
+            continue
+        elif rules.most is not None and len(kept) == rules.most:
+            drop_or_reject(field, f"At most {rules.most} stop sequences are possible.")
+        else:
+            kept.append(sequence)
+    return kept
 
 
 def read_effort(fields: CallerFields) -> str | None:

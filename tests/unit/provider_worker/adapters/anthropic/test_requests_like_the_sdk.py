@@ -167,7 +167,7 @@ PAIRS = {
             "max_tokens": 50,
         },
         {
-            "messages": tool_turns("functions_weather_0"),
+            "messages": tool_turns("functions_weather_0_30819vSD4j"),
             "tools": [WEATHER],
             "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
             "max_tokens": 50,

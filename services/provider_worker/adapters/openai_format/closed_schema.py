@@ -1,9 +1,9 @@
-"""Adapts JSON schemas to Anthropic's structured outputs.
+"""Adapts JSON schemas to the structured outputs of Claude, at Anthropic and on Bedrock.
 
 Source: Anthropic's documentation of structured outputs, section on limitations, and the rules its SDK applies. Objects
 are closed, `oneOf` is `anyOf`, and constraints on numbers, lengths and most formats are unknown. A constraint that
 cannot be enforced goes into the description, where the model still reads it; closing an object only narrows what was
-allowed.
+allowed. Pure.
 """
 
 import json
@@ -23,12 +23,16 @@ def structured_output_schema(schema: JsonObject, depth: int = 0) -> JsonObject:
     unknown: JsonObject = {}
     for name, value in schema.items():
         _take(name, value, adapted, unknown, depth)
-    if adapted.get("type") == "object" or "properties" in adapted:
+    if _is_object(adapted.get("type")) or "properties" in adapted:
         adapted["additionalProperties"] = False
     if unknown:
         constraints = json.dumps(unknown, ensure_ascii=False)
         adapted["description"] = f"{as_text(adapted.get('description'))}\n\nConstraints: {constraints}".strip()
     return adapted
+
+
+def _is_object(kind: object) -> bool:
+    return kind == "object" or (isinstance(kind, list) and "object" in kind)
 
 
 def _take(name: str, value: object, adapted: JsonObject, unknown: JsonObject, depth: int) -> None:
