@@ -65,6 +65,13 @@ class Conversation:
             and any(block["type"] == "tool_use" for block in first.blocks)
         )
 
+    def declare_called_tools(self) -> JsonObject:
+        """Return `tools` that declare what earlier turns called, none to be called now: calls may not stand without them."""
+        blocks = [block for turn in self.turns for block in turn.blocks]
+        names = dict.fromkeys(as_text(block.get("name")) for block in blocks if block["type"] == "tool_use")
+        tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in names]
+        return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
+
     def _add(self, message: JsonObject, field: str) -> None:
         role = message.get("role")
         if role != "assistant":

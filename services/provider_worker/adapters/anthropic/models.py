@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"(?<![0-9.])(\d{1,2})(?:[-.](\d{1,2}))?(?![0-9.])")
 _UNKNOWN = (4, 0)
 
 _MAX_OUTPUT_TOKENS = (((4, 0), 32_000), ((3, 7), 32_000), ((3, 5), 8192), ((0, 0), 4096))
+_LIMITS_BEFORE_4 = (((3, 7), 128_000), ((3, 5), 8192), ((0, 0), 4096))
 _FORCED_TOOLS_REFUSED = {"fable": (5, 1), "mythos": (5, 1), "opus": (5, 5), "sonnet": (5, 5)}
 DEFAULT_MAX_TOKENS = 4096
 """The limit of an answer if neither the caller nor the model's name implies one; the API requires a number."""
@@ -34,6 +35,20 @@ class ClaudeModel:
         if not self.known:
             return DEFAULT_MAX_TOKENS
         return next(tokens for version, tokens in _MAX_OUTPUT_TOKENS if self.version >= version)
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The most tokens of an answer, or null for models whose limit is not listed here."""
+        if not self.known or self.version >= (4, 6):
+            return None
+        if self.version >= (4, 0):
+            return 32_000 if self.family == "opus" and self.version < (4, 5) else 64_000
+        return next(tokens for version, tokens in _LIMITS_BEFORE_4 if self.version >= version)
+
+    @property
+    def thinks_adaptively_only(self) -> bool:
+        """Whether it takes no budget for thinking any more."""
+        return self.omits_thinking_text
 
     @property
     def can_think(self) -> bool:

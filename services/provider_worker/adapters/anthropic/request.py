@@ -91,7 +91,7 @@ def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     body |= thinking.fields(document, forced_tool=tools.forced, unthinkable=_find_unthinkable(conversation))
     if conversation.system:
         body["system"] = conversation.system
-    body |= tools.fields()
+    body |= tools.fields() or conversation.declare_called_tools()
     body |= _translate_stop(document, unsupported)
     body |= _translate_metadata(document, unsupported)
     body |= _translate_service_tier(document, unsupported)

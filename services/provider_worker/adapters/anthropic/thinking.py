@@ -29,6 +29,9 @@ class ThinkingTranslator:
         `unthinkable` says why a model with a budget for thinking cannot think about this conversation.
         """
         max_tokens = _read_max_tokens(document)
+        if max_tokens is not None and self._model.max_output_tokens is not None:
+            # The model cannot write more, and the API rejects a higher limit.
+            max_tokens = min(max_tokens, self._model.max_output_tokens)
         made: JsonObject = {"max_tokens": self._model.default_max_tokens if max_tokens is None else max_tokens}
         thinking = self._translate_thinking(document, made)
         if thinking is None and forced_tool and self._model.thinks_by_default and not self._model.always_thinks:
@@ -55,6 +58,16 @@ class ThinkingTranslator:
         budget = own.get("budget_tokens")
         if type(budget) is int and _read_max_tokens(document) is None and isinstance(made["max_tokens"], int):
             made["max_tokens"] = max(made["max_tokens"], budget + self._model.default_max_tokens // 8)
+        if own.get("type") != "enabled":
+            return own
+        if self._model.thinks_adaptively_only:
+            return {"type": "adaptive", "display": "summarized"}
+        limit = made["max_tokens"]
+        if type(budget) is not int or budget < MIN_BUDGET_TOKENS or (isinstance(limit, int) and budget >= limit):
+            raise bad_field(
+                "thinking.budget_tokens",
+                f"`thinking.budget_tokens` must be at least {MIN_BUDGET_TOKENS} and less than `max_tokens`, here {limit}.",
+            )
         return own
 
     def _translate_effort(self, effort: object, document: JsonObject, made: JsonObject) -> JsonObject | None:

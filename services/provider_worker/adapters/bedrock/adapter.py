@@ -13,11 +13,12 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest, bad_request
 from services.provider_worker.adapters.bedrock.embeddings import build_embedding_body, read_embeddings
 from services.provider_worker.adapters.bedrock.errors import failure_of_response
-from services.provider_worker.adapters.bedrock.request import build_chat_body
+from services.provider_worker.adapters.bedrock.request import CHAT_RULES, build_chat_body
 from services.provider_worker.adapters.bedrock.response import read_completion
 from services.provider_worker.adapters.bedrock.stream import StreamReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
+from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
 
 PROVIDER = "AWS Bedrock"
@@ -31,8 +32,9 @@ class BedrockAdapter:
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
         """Build the request, not yet signed, for the caller's body. Raises RefusedByAdapter."""
         region = _region_of(run)
-        fields = CallerFields(run, body, PROVIDER)
-        notes: dict[str, str] = {}
+        is_chat = run.kind is RequestKind.CHAT
+        fields = CallerFields(run, body, PROVIDER, CHAT_RULES if is_chat else None)
+        notes = dict(fields.notes)
         if run.kind is RequestKind.EMBEDDING:
             operation = "invoke"
             document, notes[ENCODING_NOTE] = build_embedding_body(run, fields)
@@ -63,9 +65,12 @@ class BedrockAdapter:
         if run.kind is RequestKind.EMBEDDING:
             encoding = request.notes.get(ENCODING_NOTE, "float")
             return DocumentReader(lambda content: read_embeddings(run, headers, encoding, content))
-        if run.stream:
-            return StreamReader(run, headers)
-        return DocumentReader(lambda content: read_completion(run, headers, content))
+        reader: AnswerReader = (
+            StreamReader(run, headers)
+            if run.stream
+            else DocumentReader(lambda content: read_completion(run, headers, content))
+        )
+        return restore_tool_names(reader, request.notes)
 
 
 def _region_of(run: AttemptRun) -> str:

@@ -31,7 +31,14 @@ _DOCUMENTS: Mapping[str, str] = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
+_AUDIO = frozenset(
+    {
+        "mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga", "pcm", "webm",
+    }
+)  # fmt: skip
 _NAME = re.compile(r"[^\w \-()\[\]]|_", re.ASCII)
+DOCUMENT_TEXT = "(see the attached document)"
+"""Stands beside a document that came without text: "A text block must be included when using documents"."""
 _MAX_NAME_CHARACTERS = 190
 """Ten below Bedrock's limit, for a number if two documents have the same name."""
 
@@ -41,7 +48,7 @@ class ContentTranslator:
 
     def __init__(self, fields: CallerFields) -> None:
         self._fields = fields
-        self._names: dict[str, int] = {}
+        self._names: set[str] = set()
 
     def translate(self, path: str, content: object) -> list[JsonObject]:
         """Return the blocks for a message's content. Raises RefusedByAdapter for parts that Bedrock does not support.
@@ -53,7 +60,7 @@ class ContentTranslator:
             block = self._translate_part(place, kind, part)
             if block is not None:
                 blocks.append(block)
-            blocks += cache_points(place, part)
+                blocks += cache_points(place, part)
         return blocks
 
     def _translate_part(self, place: str, kind: str, part: JsonObject) -> JsonObject | None:
@@ -66,8 +73,10 @@ class ContentTranslator:
             return self._translate_file(place, as_object(part.get("file")))
         if kind == "input_audio":
             audio = as_object(part.get("input_audio"))
-            if not as_text(audio.get("data")) or not as_text(audio.get("format")):
-                raise bad_request(f"`{place}.input_audio` must have `data` in base64 and a `format`.", place)
+            if not as_text(audio.get("data")) or audio.get("format") not in _AUDIO:
+                known = ", ".join(sorted(_AUDIO))
+                field = f"{place}.input_audio"
+                raise bad_request(f"`{field}` must have `data` in base64 and a `format` of: {known}.", field)
             return {"audio": {"format": audio["format"], "source": {"bytes": audio["data"]}}}
         raise bad_request(f"AWS Bedrock does not support content parts of this type: `{place}.type`.", f"{place}.type")
 
@@ -103,8 +112,19 @@ class ContentTranslator:
         """Return a unique name that Bedrock accepts: letters, digits, single spaces, hyphens, brackets."""
         stem = filename.rpartition(".")[0] or filename
         name = " ".join(_NAME.sub(" ", stem).split())[:_MAX_NAME_CHARACTERS] or "document"
-        self._names[name] = self._names.get(name, 0) + 1
-        return name if self._names[name] == 1 else f"{name} ({self._names[name]})"
+        unique, number = name, 1
+        while unique in self._names:
+            number += 1
+            unique = f"{name} ({number})"
+        self._names.add(unique)
+        return unique
+
+
+def with_document_text(blocks: list[JsonObject]) -> list[JsonObject]:
+    """Return `blocks` with a text beside a document, which Bedrock takes only with one."""
+    if any("document" in block for block in blocks) and not any("text" in block for block in blocks):
+        return [{"text": DOCUMENT_TEXT}, *blocks]
+    return blocks
 
 
 def cache_points(place: str, part: JsonObject) -> list[JsonObject]:

@@ -3,13 +3,31 @@
 Source of the shape: the AWS API reference, "Converse".
 """
 
+import re
+
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.bedrock.content import cache_points
 from services.provider_worker.adapters.bedrock.conversation import Conversation
-from services.provider_worker.adapters.bedrock.thinking import build_thinking_fields
+from services.provider_worker.adapters.bedrock.models import (
+    continues_answers,
+    has_plain_tool_schemas,
+    max_output_tokens,
+    takes_one_of_temperature_and_top_p,
+    takes_sampling,
+)
+from services.provider_worker.adapters.bedrock.thinking import build_thinking_fields, find_unthinkable
+from services.provider_worker.adapters.openai_format.closed_schema import structured_output_schema
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
-from services.provider_worker.adapters.openai_format.sampling import read_effort, read_max_tokens, read_stop
+from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule, hash_user_id
+from services.provider_worker.adapters.openai_format.prepared import ChatRules
+from services.provider_worker.adapters.openai_format.sampling import (
+    StopRules,
+    fit_stop,
+    read_effort,
+    read_max_tokens,
+    read_stop,
+)
 from services.provider_worker.adapters.openai_format.tools import (
     Tool,
     ToolChoice,
@@ -25,25 +43,41 @@ NATIVE = (
 )  # fmt: skip
 """Fields of Converse's own that a caller may send beside OpenAI's; they override the translated fields."""
 
-_MODEL_FIELDS = ("thinking", "top_k")
-"""Fields of models' own that callers send at the top level, as with other providers."""
+CHAT_RULES = ChatRules(call_id=IdentifierRule(64), takes_cache_control=True)
+"""Source: the AWS API reference, ToolUseBlock (`[a-zA-Z0-9_-]+`, 64 at most) and ToolSpecification."""
+_PLAIN = ("type", "properties", "required")
+_WITHOUT_EFFECT = frozenset({"$schema", "$id", "title", "additionalProperties"})
+_METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}", re.ASCII)
+_MOST_METADATA = 16
+"""Source: the AWS API reference, Converse, `requestMetadata`."""
+_LEAST_TOP_P = 0.95
+"""Claude's least top_p while it thinks."""
 
 
 def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     """Build the body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock does not support."""
     conversation = Conversation(fields)
+    if conversation.prefilled is not None and not continues_answers(run.model):
+        raise bad_request(
+            "This model of AWS Bedrock continues no answer of its own: end `messages` with the user's.",
+            conversation.prefilled,
+        )
     native = _take_native(fields)
-    max_tokens = read_max_tokens(fields)
+    max_tokens = _limit_tokens(run.model, read_max_tokens(fields))
     tools = read_tools(fields)
     choice = read_tool_choice(fields, tools)
-    thinking, effort = _translate_effort(fields, run.model, max_tokens)
+    unthinkable = find_unthinkable(run.model, conversation, choice)
+    thinking, effort = _translate_effort(fields, run.model, max_tokens, unthinkable)
+    thinking |= _take_thinking(fields, unthinkable)
+    asked = thinking | as_object(native.get("additionalModelRequestFields"))
+    thinks = as_object(asked.get("thinking")).get("type") in ("enabled", "adaptive")
     translated: JsonObject = {
         "system": conversation.system,
-        "inferenceConfig": _translate_sampling(fields, max_tokens),
-        "toolConfig": _translate_tools(fields, tools, choice, conversation),
+        "inferenceConfig": _translate_sampling(fields, run.model, max_tokens, thinks=thinks),
+        "toolConfig": _translate_tools(fields, run.model, tools, choice, conversation),
         "additionalModelRequestFields": thinking
         | _limit_to_one_call(fields, run.model, tools, choice)
-        | _take_model_fields(fields, run.model),
+        | _take_top_k(fields, run.model, thinks=thinks),
         "outputConfig": _translate_response_format(fields) | effort,
         "requestMetadata": _translate_metadata(fields),
         "serviceTier": _translate_service_tier(fields),
@@ -67,23 +101,74 @@ def _merge_native(made: object, native: object) -> object:
     return made | native if isinstance(made, dict) and isinstance(native, dict) else native
 
 
-def _translate_effort(fields: CallerFields, model: str, max_tokens: int | None) -> tuple[JsonObject, JsonObject]:
+def _limit_tokens(model: str, max_tokens: int | None) -> int | None:
+    """Return the limit within the model's own, which it cannot exceed, and above which Converse rejects the request."""
+    most = max_output_tokens(model)
+    return max_tokens if max_tokens is None or most is None else min(max_tokens, most)
+
+
+def _translate_effort(
+    fields: CallerFields, model: str, max_tokens: int | None, unthinkable: str | None
+) -> tuple[JsonObject, JsonObject]:
     effort = read_effort(fields)
-    return ({}, {}) if effort is None else build_thinking_fields(fields, model, effort, max_tokens)
+    if effort is None:
+        return {}, {}
+    if unthinkable is not None and effort != "none":
+        fields.drop_or_reject("reasoning_effort", unthinkable)
+        return {}, {}
+    return build_thinking_fields(fields, model, effort, max_tokens)
 
 
-def _translate_sampling(fields: CallerFields, max_tokens: int | None) -> JsonObject:
+def _take_thinking(fields: CallerFields, unthinkable: str | None) -> JsonObject:
+    """Return Claude's own `thinking`, as callers send it at the top level."""
+    thinking = fields.take("thinking")
+    if thinking is None:
+        return {}
+    if unthinkable is not None and as_object(thinking).get("type") == "enabled":
+        fields.drop_or_reject("thinking", unthinkable)
+        return {}
+    return {"thinking": thinking}
+
+
+def _translate_sampling(fields: CallerFields, model: str, max_tokens: int | None, *, thinks: bool) -> JsonObject:
+    temperature = _take_number(fields, "temperature", model, thinks=thinks)
+    top_p = _take_number(fields, "top_p", model, thinks=thinks)
+    if temperature is not None and top_p is not None and takes_one_of_temperature_and_top_p(model):
+        fields.drop_or_reject("top_p", "This Claude model takes either `temperature` or `top_p`.")
+        top_p = None
+    stop_rules = StopRules(most=4 if "nova" in model else None, takes_blank="claude" not in model)
     params = {
         "maxTokens": max_tokens,
-        "temperature": fields.take("temperature"),
-        "topP": fields.take("top_p"),
-        "stopSequences": read_stop(fields) or None,
+        "temperature": temperature,
+        "topP": top_p,
+        "stopSequences": fit_stop(list(read_stop(fields)), stop_rules, fields.drop_or_reject) or None,
     }
     return {name: value for name, value in params.items() if value is not None}
 
 
+def _take_number(fields: CallerFields, name: str, model: str, *, thinks: bool) -> float | None:
+    """Return `temperature` or `top_p` from 0 to 1, Converse's range. Raises RefusedByAdapter unless it may be dropped."""
+    value = fields.take(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise bad_request(f"`{name}` must be a number.", name)
+    if (thinks or not takes_sampling(model)) and value == 1:
+        # The default, for OpenAI and Claude alike.
+        return None
+    if not takes_sampling(model):
+        fields.drop_or_reject(name, f"This Claude model takes no `{name}`.")
+    elif thinks and not (name == "top_p" and value >= _LEAST_TOP_P):
+        fields.drop_or_reject(name, f"Claude takes no `{name}` while it thinks.")
+    elif not 0 <= value <= 1:
+        fields.drop_or_reject(name, f"AWS Bedrock takes `{name}` from 0 to 1.")
+    else:
+        return value
+    return None
+
+
 def _translate_tools(
-    fields: CallerFields, tools: list[Tool], choice: ToolChoice, conversation: Conversation
+    fields: CallerFields, model: str, tools: list[Tool], choice: ToolChoice, conversation: Conversation
 ) -> JsonObject:
     if not tools:
         if conversation.calls_tools:
@@ -97,7 +182,7 @@ def _translate_tools(
         return {}
     entries: list[JsonObject] = []
     for position, tool in enumerate(tools):
-        entries.append({"toolSpec": _build_tool_spec(tool)})
+        entries.append({"toolSpec": _build_tool_spec(tool, model, f"tools[{position}]")})
         entries += cache_points(f"tools[{position}]", tool.declared)
     config: JsonObject = {"tools": entries}
     if choice.mode == "none":
@@ -112,13 +197,27 @@ def _translate_tools(
     return config
 
 
-def _build_tool_spec(tool: Tool) -> JsonObject:
-    spec: JsonObject = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
-    if tool.description:
-        spec["description"] = tool.description
+def _build_tool_spec(tool: Tool, model: str, path: str) -> JsonObject:
+    schema, description = tool.parameters, tool.description
+    if tool.strict:
+        schema = _close_schema(schema, f"{path}.function.parameters")
+    if has_plain_tool_schemas(model):
+        rest = {name: value for name, value in schema.items() if name not in _PLAIN and name not in _WITHOUT_EFFECT}
+        schema = {name: schema[name] for name in _PLAIN if name in schema}
+        description = f"{description}\n\n{render_body(rest).decode()}".strip() if rest else description
+    spec: JsonObject = {"name": tool.name, "inputSchema": {"json": schema}}
+    if description.strip():
+        spec["description"] = description
     if tool.strict:
         spec["strict"] = True
     return spec
+
+
+def _close_schema(schema: JsonObject, field: str) -> JsonObject:
+    try:
+        return structured_output_schema(schema)
+    except ValueError:
+        raise bad_request(f"`{field}` is nested too deeply.", field) from None
 
 
 def _limit_to_one_call(fields: CallerFields, model: str, tools: list[Tool], choice: ToolChoice) -> JsonObject:
@@ -134,12 +233,15 @@ def _limit_to_one_call(fields: CallerFields, model: str, tools: list[Tool], choi
     return {}
 
 
-def _take_model_fields(fields: CallerFields, model: str) -> JsonObject:
-    params = fields.take_native(_MODEL_FIELDS)
-    if "top_k" in params and "nova" in model:
-        # Amazon's own models expect it inside an inferenceConfig of their own.
-        params["inferenceConfig"] = {"topK": params.pop("top_k")}
-    return params
+def _take_top_k(fields: CallerFields, model: str, *, thinks: bool) -> JsonObject:
+    top_k = fields.take("top_k")
+    if top_k is None:
+        return {}
+    if "claude" in model and (thinks or not takes_sampling(model)):
+        fields.drop_or_reject("top_k", "Claude takes no `top_k` while it thinks, nor from Claude 4.7 on.")
+        return {}
+    # Amazon's own models expect it inside an inferenceConfig of their own.
+    return {"inferenceConfig": {"topK": top_k}} if "nova" in model else {"top_k": top_k}
 
 
 def _translate_response_format(fields: CallerFields) -> JsonObject:
@@ -152,7 +254,8 @@ def _translate_response_format(fields: CallerFields) -> JsonObject:
             "AWS Bedrock has no `response_format` of type `json_object`; use `json_schema`.",
         )
         return {}
-    schema: JsonObject = {"schema": render_body(requested.schema).decode()}
+    closed = _close_schema(requested.schema, "response_format.json_schema.schema")
+    schema: JsonObject = {"schema": render_body(closed).decode()}
     if requested.name:
         schema["name"] = requested.name
     if requested.description:
@@ -163,11 +266,22 @@ def _translate_response_format(fields: CallerFields) -> JsonObject:
 def _translate_metadata(fields: CallerFields) -> JsonObject:
     """Translate `metadata` and `user`, which Bedrock writes beside the request into its invocation logs."""
     metadata, user = fields.take("metadata"), fields.take("user")
-    params = dict(as_object(metadata))
-    if not all(isinstance(value, str) for value in params.values()) or (metadata is not None and not params):
+    params: JsonObject = {}
+    if metadata is not None and not isinstance(metadata, dict):
         raise bad_request("`metadata` must be an object whose values are texts.", "metadata")
+    for name, value in as_object(metadata).items():
+        if not isinstance(value, str):
+            raise bad_request("`metadata` must be an object whose values are texts.", "metadata")
+        if len(params) < _MOST_METADATA and name and _METADATA.fullmatch(name) and _METADATA.fullmatch(value):
+            params[name] = value
+        else:
+            fields.drop_or_reject(
+                f"metadata.{name[:80]}",
+                f"AWS Bedrock keeps at most {_MOST_METADATA} entries of 256 letters, digits, spaces and `:_@$#=/+,-.`.",
+            )
     if user is not None:
-        params["user"] = user
+        text = str(user)
+        params["user"] = text if _METADATA.fullmatch(text) else hash_user_id(text)
     return params
 
 

@@ -4,10 +4,12 @@ Source: the AWS documentation of each family ("Extended thinking", "Adaptive thi
 OpenAI gpt-oss), and Anthropic's of adaptive thinking, which replaces token budgets from Claude 4.6 on.
 """
 
-import re
 from collections.abc import Mapping
 
+from services.provider_worker.adapters.bedrock.conversation import Conversation
+from services.provider_worker.adapters.bedrock.models import thinks_adaptively
 from services.provider_worker.adapters.openai_format.fields import CallerFields
+from services.provider_worker.adapters.openai_format.tools import ToolChoice
 from services.provider_worker.adapters.response.json_text import JsonObject
 
 _BUDGET_TOKENS: Mapping[str, int] = {
@@ -31,8 +33,21 @@ _THREE: Mapping[str, str] = {
     "max": "high",
 }
 _ADAPTIVE: Mapping[str, str] = {**_THREE, "xhigh": "max", "max": "max"}
-_CLAUDE = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
-_ADAPTIVE_SINCE = (4, 6)
+
+
+def find_unthinkable(model: str, conversation: Conversation, choice: ToolChoice) -> str | None:
+    """Return why Claude cannot be asked to think here, if it cannot. Source: Anthropic's documentation of extended thinking."""
+    if "claude" not in model:
+        return None
+    if choice.mode in ("required", "function"):
+        return "Claude cannot think where a tool call is forced."
+    if thinks_adaptively(model):
+        return None
+    if conversation.calls_without_thinking:
+        return "The tool calls under way were made without thinking, and Claude cannot begin to think in between."
+    if conversation.prefilled is not None:
+        return "Claude cannot think where `messages` end with the beginning of its answer."
+    return None
 
 
 def build_thinking_fields(
@@ -60,8 +75,7 @@ def build_thinking_fields(
 def _build_claude_fields(
     fields: CallerFields, model: str, effort: str, max_tokens: int | None
 ) -> tuple[JsonObject, JsonObject]:
-    version = _CLAUDE.search(model)
-    if version is not None and (int(version[1]), int(version[2] or 0)) >= _ADAPTIVE_SINCE:
+    if thinks_adaptively(model):
         return {"thinking": {"type": "adaptive"}}, {"effort": _ADAPTIVE[effort]}
     budget_tokens = _BUDGET_TOKENS[effort]
     if max_tokens is not None:

@@ -7,11 +7,12 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import BEARER, Answer, AnswerReader, UpstreamRequest
 from services.provider_worker.adapters.cohere.embeddings import build_embedding_body, read_embeddings
 from services.provider_worker.adapters.cohere.errors import failure_of_response
-from services.provider_worker.adapters.cohere.request import build_chat_body
+from services.provider_worker.adapters.cohere.request import CHAT_RULES, build_chat_body
 from services.provider_worker.adapters.cohere.response import read_completion
 from services.provider_worker.adapters.cohere.stream import StreamReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
+from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
 
 PROVIDER = "Cohere"
@@ -23,8 +24,8 @@ class CohereAdapter:
 
     def request(self, run: AttemptRun, body: bytes) -> UpstreamRequest:
         """Build the request for the caller's body. Raises RefusedByAdapter."""
-        fields = CallerFields(run, body, PROVIDER)
-        notes: dict[str, str] = {}
+        fields = CallerFields(run, body, PROVIDER, CHAT_RULES if run.kind is RequestKind.CHAT else None)
+        notes = dict(fields.notes)
         if run.kind is RequestKind.EMBEDDING:
             path = "v2/embed"
             document, notes[ENCODING_NOTE] = build_embedding_body(run, fields)
@@ -55,4 +56,7 @@ class CohereAdapter:
         if run.kind is RequestKind.EMBEDDING:
             encoding = request.notes.get(ENCODING_NOTE, "float")
             return DocumentReader(lambda body: read_embeddings(run, encoding, body))
-        return StreamReader(run, headers) if run.stream else DocumentReader(lambda b: read_completion(run, headers, b))
+        reader: AnswerReader = (
+            StreamReader(run, headers) if run.stream else DocumentReader(lambda b: read_completion(run, headers, b))
+        )
+        return restore_tool_names(reader, request.notes)

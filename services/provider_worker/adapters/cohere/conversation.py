@@ -16,6 +16,7 @@ from services.provider_worker.adapters.openai_format.messages import (
     read_text,
     read_tool_calls,
 )
+from services.provider_worker.adapters.openai_format.turns import EMPTY_MESSAGE, EMPTY_RESULT
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 THINKING = "cohere-thinking-v1"
@@ -34,30 +35,36 @@ def translate_messages(fields: CallerFields) -> list[JsonObject]:
     for path, message in read_messages(fields):
         role = message["role"]
         if role in ("system", "developer"):
-            translated.append({"role": "system", "content": read_text(path, message.get("content"))})
+            text = read_text(path, message.get("content"))
+            if text.strip():
+                translated.append({"role": "system", "content": text})
         elif role == "assistant":
-            translated.append(_translate_assistant(path, message))
+            turn = _translate_assistant(path, message)
+            if turn.keys() > {"role"}:
+                translated.append(turn)
         elif role == "tool":
             translated.append(_translate_result(path, message))
         else:
             translated.append({"role": "user", "content": _translate_user(path, message.get("content"))})
-    if not translated:
-        raise bad_request("`messages` must be a list with at least one message.", "messages")
+    if all(message["role"] == "system" or message["content"] == EMPTY_MESSAGE for message in translated):
+        raise bad_request("`messages` must hold a message that is not empty, beside the system's.", "messages")
     return translated
 
 
 def _translate_user(path: str, content: object) -> object:
+    """Return the content; Cohere wants at least one token of every message."""
     if content is None or isinstance(content, str):
-        return content or ""
+        return content if content and content.strip() else EMPTY_MESSAGE
     parts: list[JsonObject] = []
     for place, kind, part in read_parts(path, content):
         if kind == "text":
-            parts.append({"type": "text", "text": as_text(part.get("text"))})
+            if as_text(part.get("text")).strip():
+                parts.append({"type": "text", "text": as_text(part.get("text"))})
         elif kind == "image_url":
             parts.append({"type": "image_url", "image_url": _translate_image(place, part)})
         else:
             raise bad_request(f"Cohere does not support content parts of this type: `{place}.type`.", f"{place}.type")
-    return parts
+    return parts or EMPTY_MESSAGE
 
 
 def _translate_image(place: str, part: JsonObject) -> JsonObject:
@@ -81,8 +88,8 @@ def _translate_assistant(path: str, message: JsonObject) -> JsonObject:
     translated: JsonObject = {"role": "assistant"}
     parts: list[JsonObject] = [{"type": "thinking", "thinking": thought} for thought in thinking if thought]
     if parts:
-        translated["content"] = parts + ([{"type": "text", "text": text}] if text else [])
-    elif text or not calls:
+        translated["content"] = parts + ([{"type": "text", "text": text}] if text.strip() else [])
+    elif text.strip():
         translated["content"] = text
     if plan:
         translated["tool_plan"] = plan
@@ -100,6 +107,8 @@ def _translate_result(path: str, message: JsonObject) -> JsonObject:
         raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
     content = message.get("content")
     if not isinstance(content, list):
-        return {"role": "tool", "tool_call_id": call_id, "content": read_text(path, content)}
-    parts = [{"type": "text", "text": read_text(f"{path}.content[{at}]", [part])} for at, part in enumerate(content)]
-    return {"role": "tool", "tool_call_id": call_id, "content": parts}
+        text = read_text(path, content)
+        return {"role": "tool", "tool_call_id": call_id, "content": text if text.strip() else EMPTY_RESULT}
+    texts = [read_text(f"{path}.content[{at}]", [part]) for at, part in enumerate(content)]
+    parts = [{"type": "text", "text": text} for text in texts if text.strip()]
+    return {"role": "tool", "tool_call_id": call_id, "content": parts or EMPTY_RESULT}

@@ -4,9 +4,17 @@ Source of the shapes: Cohere's API reference, "Chat" of API v2.
 """
 
 from keyferry.contracts.chat import AttemptRun
+from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.cohere.conversation import translate_messages
 from services.provider_worker.adapters.openai_format.fields import CallerFields
-from services.provider_worker.adapters.openai_format.sampling import read_effort, read_max_tokens, read_stop
+from services.provider_worker.adapters.openai_format.prepared import ChatRules
+from services.provider_worker.adapters.openai_format.sampling import (
+    StopRules,
+    fit_stop,
+    read_effort,
+    read_max_tokens,
+    read_stop,
+)
 from services.provider_worker.adapters.openai_format.tools import (
     Tool,
     read_response_format,
@@ -18,7 +26,18 @@ from services.provider_worker.adapters.response.json_text import JsonObject
 NATIVE = ("documents", "citation_options", "safety_mode", "k", "thinking", "priority", "strict_tools")
 """Fields of Cohere's own that a caller may send beside OpenAI's; they override the translated fields."""
 
-_SAME = ("temperature", "seed", "frequency_penalty", "presence_penalty", "logprobs")
+_SAME = ("seed", "logprobs")
+_RANGES = {
+    "temperature": (0, 1),
+    "top_p": (0.01, 0.99),
+    "top_k": (0, 500),
+    "frequency_penalty": (0, 1),
+    "presence_penalty": (0, 1),
+}
+"""Source: Cohere's API reference, "Chat" of API v2, and the API's error "temperature must be between 0 and 1.0 inclusive"."""
+_STOP_RULES = StopRules(most=5)
+CHAT_RULES = ChatRules()
+"""Cohere's ids of tool calls are free. Source: Cohere's API reference, "Chat" of API v2."""
 _THINKING_TOKENS = {"minimal": 512, "low": 2048, "medium": 8192}
 """The most tokens that an effort may think; higher efforts have no limit. Our choice: Cohere has budgets, not efforts."""
 
@@ -28,14 +47,29 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     body: JsonObject = {"model": run.model, "messages": translate_messages(fields), "stream": run.stream}
     max_tokens = read_max_tokens(fields)
     options = {name: fields.take(name) for name in _SAME}
-    options |= {"p": fields.take("top_p"), "k": fields.take("top_k"), "max_tokens": max_tokens}
-    options |= {"stop_sequences": read_stop(fields) or None, "thinking": _translate_effort(fields, max_tokens)}
+    options |= {name: _take_within(fields, name, least, most) for name, (least, most) in _RANGES.items()}
+    options |= {"p": options.pop("top_p"), "k": options.pop("top_k"), "max_tokens": max_tokens}
+    stops = fit_stop(list(read_stop(fields)), _STOP_RULES, fields.drop_or_reject)
+    options |= {"stop_sequences": stops or None, "thinking": _translate_effort(fields, max_tokens)}
     options |= {"response_format": _translate_response_format(fields)}
     body |= {name: value for name, value in options.items() if value is not None}
     body |= _translate_tools(fields)
     body |= fields.take_native(NATIVE)
     fields.reject_rest()
     return body
+
+
+def _take_within(fields: CallerFields, name: str, least: float, most: float) -> object:
+    """Return a number within Cohere's range. Raises RefusedByAdapter for one outside, unless it may be dropped."""
+    value = fields.take(name)
+    if value is None or (name == "top_p" and value == 1):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise bad_request(f"`{name}` must be a number.", name)
+    if not least <= value <= most:
+        fields.drop_or_reject(name, f"Cohere takes `{name}` from {least} to {most}.")
+        return None
+    return value
 
 
 def _translate_effort(fields: CallerFields, max_tokens: int | None) -> JsonObject | None:

@@ -16,10 +16,12 @@ from services.provider_worker.adapters.adapter import BEARER, AnswerReader, Auth
 from services.provider_worker.adapters.gemini.content import MediaRules
 from services.provider_worker.adapters.gemini.embeddings import EmbeddingReader, build_embedding_request
 from services.provider_worker.adapters.gemini.errors import ErrorReader
-from services.provider_worker.adapters.gemini.request import GeminiTarget, RequestTranslator
+from services.provider_worker.adapters.gemini.request import CHAT_RULES, GeminiTarget, RequestTranslator
 from services.provider_worker.adapters.gemini.response import CompletionReader
 from services.provider_worker.adapters.gemini.stream import StreamReader
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.prepared import prepare_chat
+from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.json_text import JsonObject, parse_object, render
 
 _GOOGLE_KEY = HeaderAuth("x-goog-api-key", "")
@@ -63,7 +65,9 @@ class GeminiAdapter:
             method, content, notes = call.method, call.content, call.notes
         else:
             method = "streamGenerateContent?alt=sse" if run.stream else "generateContent"
-            content = RequestTranslator(self._target(model, base_url), unsupported).request(document)
+            prepared = prepare_chat(document, CHAT_RULES, unsupported.drop_or_reject)
+            notes = dict(prepared.notes)
+            content = RequestTranslator(self._target(model, base_url), unsupported).request(prepared)
         return UpstreamRequest(
             url=f"{base_url}/{_model_path(model)}:{method}",
             headers={
@@ -84,11 +88,12 @@ class GeminiAdapter:
             return ErrorReader(status, headers)
         if run.kind is RequestKind.EMBEDDING:
             return EmbeddingReader(run, request.notes)
-        return StreamReader(run, headers) if run.stream else CompletionReader(run, headers)
+        reader = StreamReader(run, headers) if run.stream else CompletionReader(run, headers)
+        return restore_tool_names(reader, request.notes)
 
     def _target(self, model: str, base_url: str) -> GeminiTarget:
         vertex = self._provider.vertex
-        rules = MediaRules(needs_media_type=vertex, files_url=None if vertex else base_url)
+        rules = MediaRules(needs_media_type=vertex, files_url=None if vertex else base_url, takes_call_ids=not vertex)
         return GeminiTarget(model, rules, takes_labels=vertex)
 
     def _address(self, run: AttemptRun) -> tuple[str, Auth]:

@@ -31,6 +31,8 @@ class MediaRules:
     """Whether a URL needs its media type beside it (Vertex)."""
     files_url: str | None
     """Base URL of uploaded files (`files/…`); null if there are none (Vertex reads from Cloud Storage)."""
+    takes_call_ids: bool = True
+    """Whether calls and their results may carry an `id`; Vertex answers "Unknown name \"id\"" to one."""
 
 
 def read_text(content: object, param: str) -> str:
@@ -55,6 +57,11 @@ def translate_parts(content: object, param: str, rules: MediaRules) -> list[Json
     if not isinstance(content, list):
         raise bad_field(param, "it must be a string or a list of parts.")
     return [translate_part(as_object(part), f"{param}[{position}]", rules) for position, part in enumerate(content)]
+
+
+def is_blank(part: JsonObject) -> bool:
+    """Return whether a part is nothing but blank text, which Google rejects unless it carries a signature."""
+    return part.keys() == {"text"} and not as_text(part["text"]).strip()
 
 
 def translate_part(part: JsonObject, param: str, rules: MediaRules) -> JsonObject:

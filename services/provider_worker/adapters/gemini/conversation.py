@@ -1,11 +1,13 @@
 """Translates the messages of an OpenAI request to Gemini's `contents` and `systemInstruction`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.provider_worker.adapters.gemini.candidates import SIGNATURE_FORMAT
-from services.provider_worker.adapters.gemini.content import MediaRules, read_text, translate_parts
+from services.provider_worker.adapters.gemini.content import MediaRules, is_blank, read_text, translate_parts
 from services.provider_worker.adapters.gemini.models import needs_signatures
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.turns import EMPTY_RESULT, Turn, join_turns
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
@@ -22,9 +24,14 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 class Conversation:
     """The translated messages."""
 
-    contents: list[JsonObject] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     system: list[JsonObject] = field(default_factory=list)
     """Parts of the system instruction. Gemini has one, before everything; later system messages join it in order."""
+
+    @property
+    def contents(self) -> list[JsonObject]:
+        """The contents of the request."""
+        return [{"role": "model" if turn.role == "assistant" else "user", "parts": turn.blocks} for turn in self.turns]
 
 
 class ConversationTranslator:
@@ -40,25 +47,32 @@ class ConversationTranslator:
         self._results: list[JsonObject] | None = None
         """Parts of the content that collects tool results: Gemini wants those of one turn together."""
 
-    def read(self, messages: object) -> Conversation:
-        """Return the conversation. Raises RefusedByAdapter."""
+    def read(self, messages: object, paths: Sequence[str]) -> Conversation:
+        """Return the conversation of `messages`, which `paths` name. Raises RefusedByAdapter."""
         if not isinstance(messages, list) or not messages:
             raise bad_field("messages", "it must be a list of at least one message.")
-        for position, message in enumerate(messages):
-            self._read(as_object(message), f"messages[{position}]")
+        for message, path in zip(messages, paths, strict=True):
+            self._read(as_object(message), path)
+        self.conversation.turns = join_turns(self.conversation.turns, lambda text: {"text": text})
+        if not self.conversation.turns:
+            raise bad_field("messages", "it must hold a message that is not empty, beside the system's.")
         return self.conversation
 
     def _read(self, message: JsonObject, param: str) -> None:
         role = message.get("role")
         if role != "tool":
             self._results = None
-        if message.get("name"):
+        if message.get("name") and role != "tool":
             self._unsupported.drop_or_reject(f"{param}.name", "messages have no names; put the name into the text.")
         match role:
             case "system" | "developer":
-                self.conversation.system.append({"text": read_text(message.get("content"), f"{param}.content")})
+                text = read_text(message.get("content"), f"{param}.content")
+                if text.strip():
+                    self.conversation.system.append({"text": text})
             case "user":
-                self._add("user", translate_parts(message.get("content"), f"{param}.content", self._rules))
+                content = message.get("content")
+                parts = [] if content is None else translate_parts(content, f"{param}.content", self._rules)
+                self._add("user", param, [part for part in parts if not is_blank(part)])
             case "assistant":
                 self._add_assistant(message, param)
             case "tool":
@@ -66,8 +80,8 @@ class ConversationTranslator:
             case _:
                 raise bad_field(f"{param}.role", "it must be system, developer, user, assistant or tool.")
 
-    def _add(self, role: str, parts: list[JsonObject]) -> None:
-        self.conversation.contents.append({"role": role, "parts": parts})
+    def _add(self, role: str, param: str, parts: list[JsonObject], *, alone: bool = False) -> None:
+        self.conversation.turns.append(Turn(role, parts, param, alone))
 
     def _add_assistant(self, message: JsonObject, param: str) -> None:
         for name in ("function_call", "audio"):
@@ -80,7 +94,7 @@ class ConversationTranslator:
             if detail.get("format") == SIGNATURE_FORMAT
         ]
         text = read_text(message.get("content"), f"{param}.content") or as_text(message.get("refusal"))
-        parts = _thought_parts(details) + _signed_text_parts(text, details)
+        parts = [part for part in _thought_parts(details) + _signed_text_parts(text, details) if not is_blank(part)]
         calls = message.get("tool_calls")
         if calls is not None and not isinstance(calls, list):
             raise bad_field(f"{param}.tool_calls", "it must be a list.")
@@ -91,8 +105,7 @@ class ConversationTranslator:
         if call_parts and needs_signatures(self._model):
             call_parts[0].setdefault("thoughtSignature", NO_SIGNATURE)
         parts += call_parts
-        if parts:
-            self._add("model", parts)
+        self._add("assistant", param, parts)
 
     def _build_call(self, call: JsonObject, param: str, details: list[JsonObject]) -> JsonObject:
         function, call_id = as_object(call.get("function")), as_text(call.get("id"))
@@ -105,7 +118,8 @@ class ConversationTranslator:
         translated: JsonObject = {"name": name, "args": args}
         if call_id:
             self._names[call_id] = name
-            translated["id"] = call_id
+            if self._rules.takes_call_ids:
+                translated["id"] = call_id
         google = as_object(as_object(call.get("extra_content")).get("google"))
         signature = as_text(google.get("thought_signature")) or next(
             (as_text(detail.get("data")) for detail in details if call_id and detail.get("id") == call_id), ""
@@ -120,17 +134,21 @@ class ConversationTranslator:
             raise bad_field(
                 f"{param}.tool_call_id", "no assistant message before this one has a tool call with this id."
             )
-        result: JsonObject = {"id": call_id, "name": name, "response": {}}
+        result: JsonObject = {"id": call_id} if self._rules.takes_call_ids else {}
+        result |= {"name": name, "response": {}}
         content = message.get("content")
         text = self._read_result(content, result, f"{param}.content") if isinstance(content, list) else content
         if text is not None and not isinstance(text, str):
             raise bad_field(f"{param}.content", "it must be a string or a list of parts.")
         document = parse_object((text or "").encode("utf-8", "surrogatepass"))
         # Google reads an object as the function's output; anything else goes under the key it documents for output.
-        result["response"] = {"output": text or ""} if document is None else document
+        result["response"] = (
+            {"output": text if text and text.strip() else EMPTY_RESULT} if document is None else document
+        )
         if self._results is None:
             self._results = []
-            self._add("user", self._results)
+            # Its number of parts has to be that of the calls, so nothing else may join it.
+            self._add("user", param, self._results, alone=True)
         self._results.append({"functionResponse": result})
 
     def _read_result(self, content: list[object], result: JsonObject, param: str) -> str:

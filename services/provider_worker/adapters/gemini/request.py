@@ -17,6 +17,9 @@ from services.provider_worker.adapters.gemini.schema import openapi_schema
 from services.provider_worker.adapters.gemini.thinking import thinking_config
 from services.provider_worker.adapters.gemini.tools import ToolTranslator
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule
+from services.provider_worker.adapters.openai_format.prepared import ChatRules, PreparedChat
+from services.provider_worker.adapters.openai_format.sampling import StopRules, fit_stop
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
 _SAME = {
@@ -60,6 +63,12 @@ _HANDLED = frozenset(
     }
 )  # fmt: skip
 
+CHAT_RULES = ChatRules(function_name=IdentifierRule(64, characters="a-zA-Z0-9_.-", first="a-zA-Z_"), schema_name=None)
+"""Source: the Gemini API reference, `FunctionDeclaration.name`, and the API's error "Invalid function name. Must start with a
+letter or an underscore"."""
+_STOP_RULES = StopRules(most=5)
+"""Source: the Gemini API reference, `GenerationConfig.stopSequences`: "up to 5"."""
+_MOST_CANDIDATES = 8
 _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 _RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
@@ -84,18 +93,19 @@ class RequestTranslator:
         self._generation: JsonObject = {}
         self._request: JsonObject = {}
 
-    def request(self, body: JsonObject) -> JsonObject:
-        """Return the GenerateContentRequest for `body`."""
+    def request(self, prepared: PreparedChat) -> JsonObject:
+        """Return the GenerateContentRequest for the caller's chat."""
         # Null means absent, as everywhere in OpenAI's API.
-        body = {name: value for name, value in body.items() if value is not None}
+        body = {name: value for name, value in prepared.document.items() if value is not None}
         conversation = ConversationTranslator(self._target.model, self._target.rules, self._unsupported).read(
-            body.get("messages")
+            prepared.messages, prepared.paths
         )
         self._request["contents"] = conversation.contents
         if conversation.system:
             self._request["systemInstruction"] = {"parts": conversation.system}
         for step in (
             self._translate_sampling,
+            self._translate_ends,
             self._translate_tools,
             self._translate_response_format,
             self._translate_effort,
@@ -117,17 +127,24 @@ class RequestTranslator:
             # Models without penalties reject even zero.
             if body.get(name):
                 self._generation[google] = body[name]
-        if body.get("n", 1) != 1:
-            self._generation["candidateCount"] = body["n"]
-        stop = body.get("stop")
-        if stop:
-            self._generation["stopSequences"] = [stop] if isinstance(stop, str) else stop
         if body.get("logprobs"):
             self._generation["responseLogprobs"] = True
             if body.get("top_logprobs"):
                 self._generation["logprobs"] = body["top_logprobs"]
         elif body.get("top_logprobs"):
             raise bad_field("top_logprobs", "it needs `logprobs` to be true.")
+
+    def _translate_ends(self, body: JsonObject) -> None:
+        """Translate what ends an answer, and how many answers there are."""
+        stop, count = body.get("stop"), body.get("n", 1)
+        sequences = stop if isinstance(stop, list) else [] if stop is None else [stop]
+        stops = fit_stop(sequences, _STOP_RULES, self._unsupported.drop_or_reject)
+        if stops:
+            self._generation["stopSequences"] = stops
+        if isinstance(count, int) and count > _MOST_CANDIDATES:
+            self._unsupported.drop_or_reject("n", f"at most {_MOST_CANDIDATES} answers are possible.")
+        elif count != 1:
+            self._generation["candidateCount"] = count
 
     def _translate_tools(self, body: JsonObject) -> None:
         reader = ToolTranslator(self._target.model, self._unsupported)

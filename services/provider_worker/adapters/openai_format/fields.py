@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.prepared import ChatRules, PreparedChat, prepare_chat
 from services.provider_worker.adapters.response.json_text import JsonObject, parse_object, render
 
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
@@ -33,8 +34,8 @@ _OWN = frozenset({"model", "stream", "stream_options"})
 class CallerFields:
     """One caller's body, field by field. `provider` is the provider's name in messages."""
 
-    def __init__(self, run: AttemptRun, body: bytes, provider: str) -> None:
-        """Parse `body`. Raises RefusedByAdapter if it is not a JSON object."""
+    def __init__(self, run: AttemptRun, body: bytes, provider: str, rules: ChatRules | None = None) -> None:
+        """Parse `body`, and prepare the chat in it within `rules`. Raises RefusedByAdapter, as for what is no JSON object."""
         document = parse_object(body)
         if document is None:
             raise bad_request("The request body is not a JSON object.", None)
@@ -42,8 +43,21 @@ class CallerFields:
         self.dropped: list[str] = []
         """What was left out, in the order in which it was found."""
         self._may_drop = run.drop_unsupported
-        self._document = document
         self._taken = set(_OWN)
+        prepared = (
+            PreparedChat(document)
+            if rules is None
+            else prepare_chat(
+                document,
+                rules,
+                lambda field, why: self.drop_or_reject(field, f"{provider} does not support `{field}`: {why}"),
+            )
+        )
+        self._document = prepared.document
+        self.message_paths: list[str] = prepared.paths
+        """The names of the messages, as the caller numbered them."""
+        self.notes: Mapping[str, str] = prepared.notes
+        """What the reader of the answer needs to know of the request."""
 
     def take(self, name: str) -> object:
         """Return the value of a field that the caller of this method translates; null if it is absent or empty."""

@@ -54,7 +54,12 @@ def opaque_user_id(user: str, longest: int) -> str:
     """
     if len(user) <= longest and not _PERSONAL.search(user) and user.isprintable():
         return user
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:longest]
+    return hash_user_id(user)[:longest]
+
+
+def hash_user_id(user: str) -> str:
+    """Return the SHA-256 of a user's id, as 64 hexadecimal digits."""
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 _PERSONAL = re.compile(r"@|\s|\+\d|^[\d().-]{7,}$|^tel:", re.IGNORECASE)

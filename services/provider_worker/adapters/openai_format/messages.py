@@ -46,8 +46,7 @@ def read_messages(fields: CallerFields) -> list[tuple[str, JsonObject]]:
     if not isinstance(messages, list):
         raise bad_request("`messages` must be a list with at least one message.", "messages")
     found: list[tuple[str, JsonObject]] = []
-    for position, message in enumerate(messages):
-        path = f"messages[{position}]"
+    for path, message in zip(fields.message_paths, messages, strict=True):
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise bad_request(f"`{path}` must be an object whose role is one of: {', '.join(ROLES)}.", f"{path}.role")
         if message.get("name") and message["role"] != "tool":

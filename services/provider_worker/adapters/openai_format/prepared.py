@@ -123,8 +123,8 @@ class _Preparer:
         for position, message in enumerate(messages):
             for number, call in enumerate(calls_of(message)):
                 asked = as_text(call.get("id"))
-                chosen, again = rule.fit(asked) if rule is not None else asked, 1
-                while chosen in taken:
+                chosen, again = rule.fit(asked) if rule is not None and asked else asked, 1
+                while asked and chosen in taken:
                     # Some servers number the calls of every answer from zero.
                     again += 1
                     chosen = f"{asked}_{again}"
@@ -239,7 +239,7 @@ class _Preparer:
             return
         if isinstance(choice, dict) or choice not in (None, "auto", "none"):
             raise bad_request("`tool_choice` asks for a tool call, and there are no `tools`; add them.", "tool_choice")
-        changes.update({name: None for name in _ABOUT_TOOLS if name in self._document})
+        changes.update({name: None for name in ("tools", "tool_choice") if name in self._document})
 
     def _prepare_tool(self, tool: object, path: str) -> object:
         if not isinstance(tool, dict):
@@ -286,6 +286,3 @@ class _Preparer:
         name, rule = as_text(schema.get("name")), self._rules.schema_name
         if name and rule is not None and not rule.takes(name):
             changes["response_format"] = {**requested, "json_schema": {**schema, "name": rule.fit(name)}}
-
-
-_ABOUT_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")

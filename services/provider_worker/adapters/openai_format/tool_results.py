@@ -22,11 +22,12 @@ NO_RESULT = "(this call has no result)"
 
 @dataclass(frozen=True, slots=True)
 class PairedMessages:
-    """`order` holds the positions of all messages in the order to send, and the calls that need a result of their own;
-    `owners` the positions of results with their calls."""
+    """Which messages go where, and which call each result answers."""
 
     order: list[int | CallPlace]
+    """The positions of all messages in the order to send; a call stands for a result that is missing."""
     owners: dict[int, CallPlace]
+    """Position of a result -> its call."""
 
 
 def calls_of(message: object) -> list[JsonObject]:
@@ -73,6 +74,6 @@ def _sort(messages: list[object], answered: dict[CallPlace, int]) -> list[int | 
     for position, message in enumerate(messages):
         if as_object(message).get("role") != "tool":
             order.append(position)
-            places = [(position, number) for number in range(len(calls_of(message)))]
+            places = [(position, number) for number, call in enumerate(calls_of(message)) if call.get("id")]
             order += [answered.get(place, place) for place in places]
     return order

@@ -138,9 +138,11 @@ def test_an_echoed_answer_is_sent_back_unchanged() -> None:
 def test_a_client_with_only_reasoning_text_still_repeats_the_plan() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "reasoning_content": "I will look.", "tool_calls": [call]}
-    assert sent_body(messages=[*HELLO, message], tools=[TOOL])["messages"] == [
+    result = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
+    assert sent_body(messages=[*HELLO, message, result], tools=[TOOL])["messages"] == [
         HELLO[0],
         {"role": "assistant", "tool_plan": "I will look.", "tool_calls": [call]},
+        result,
     ]
     foreign = message | {
         "reasoning_details": [{"type": "reasoning.text", "format": "anthropic-claude-v1", "text": "x"}]

@@ -116,7 +116,9 @@ def test_signatures_stay_within_a_shortened_message() -> None:
 
 def test_an_empty_assistant_message_is_dropped() -> None:
     body = {"messages": [*QUESTION, {"role": "assistant", "content": None}, {"role": "user", "content": "so?"}]}
-    assert [turn["role"] for turn in content(body)["contents"]] == ["user", "user"]
+    contents = content(body)["contents"]
+    assert [turn["role"] for turn in contents] == ["user"]
+    assert contents[0]["parts"][-1] == {"text": "so?"}
 
 
 def test_a_refusal_is_the_assistants_text() -> None:

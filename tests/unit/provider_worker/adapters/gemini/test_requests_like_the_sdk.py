@@ -285,6 +285,15 @@ PAIRS = {
 }  # fmt: skip
 
 
+def without_call_ids(body: Any) -> Any:
+    """`body` without the ids of calls and of their results."""
+    for turn in body["contents"]:
+        for part in turn["parts"]:
+            for name in ("functionCall", "functionResponse"):
+                part.get(name, {}).pop("id", None)
+    return body
+
+
 def meaning(value: Any) -> Any:
     """`value` with what means the same made the same.
 
@@ -323,6 +332,9 @@ def test_a_request_means_what_the_sdk_would_send(name: str, vertex: bool) -> Non
     if name == "Gemini's own fields" and vertex:
         # The SDK completes the name of a cache with the client's project; the adapter sends it unchanged.
         theirs["cachedContent"] = "cachedContents/x"
+    if vertex:
+        # The SDK sends the ids of calls to Vertex too, which answers `Unknown name "id"`.
+        theirs = without_call_ids(theirs)
     assert ours == theirs
     assert request.dropped == ()
 

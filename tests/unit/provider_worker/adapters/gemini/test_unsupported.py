@@ -47,7 +47,7 @@ def refusal(body: dict[str, Any], **options: Any) -> Failure:
     failure = caught.value.failure
     assert (failure.failure_class, failure.where, failure.status) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, 400)
     assert failure.param is not None
-    assert f"`{failure.param}`: " in failure.message
+    assert f"`{failure.param}`" in failure.message
     return failure
 
 
