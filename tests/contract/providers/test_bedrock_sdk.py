@@ -124,14 +124,14 @@ FULL_CONVERSE: dict[str, Any] = {
             ],
         },
     ],
-    "inferenceConfig": {"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END", "."]},
+    "inferenceConfig": {"maxTokens": 100, "temperature": 0.5, "stopSequences": ["END", "."]},
     "toolConfig": {
         "tools": [
             {
                 "toolSpec": {
                     "name": "look",
                     "description": "Looks.",
-                    "inputSchema": {"json": {"type": "object", "properties": {"x": {"type": "number"}}}},
+                    "inputSchema": {"json": LOOK_SCHEMA | {"additionalProperties": False}},
                     "strict": True,
                 }
             },
@@ -142,7 +142,13 @@ FULL_CONVERSE: dict[str, Any] = {
     "outputConfig": {
         "textFormat": {
             "type": "json_schema",
-            "structure": {"jsonSchema": {"schema": '{"type":"object"}', "name": "cat", "description": "A cat."}},
+            "structure": {
+                "jsonSchema": {
+                    "schema": '{"type":"object","additionalProperties":false}',
+                    "name": "cat",
+                    "description": "A cat.",
+                }
+            },
         }
     },
     "requestMetadata": {"team": "a", "user": "u1"},
@@ -178,7 +184,6 @@ FULL_CHAT: dict[str, Any] = {
     ],
     "max_completion_tokens": 100,
     "temperature": 0.5,
-    "top_p": 0.9,
     "stop": ["END", "."],
     "tools": [
         {
@@ -217,10 +222,9 @@ def test_the_smallest_request_and_a_required_call(upstream: Upstream, client: Be
         messages=[{"role": "user", "content": [{"text": "Hi"}]}],
         inferenceConfig={"stopSequences": ["."]},
         toolConfig={
-            "tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}],
+            "tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}}}],
             "toolChoice": {"any": {}},
         },
-        additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 2048}},
     )
     request = build_request(
         upstream,
@@ -228,8 +232,18 @@ def test_the_smallest_request_and_a_required_call(upstream: Upstream, client: Be
         stop=".",
         tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         tool_choice="required",
-        reasoning_effort="low",
     )
+    compare(upstream, request)
+    validate(client, request)
+
+
+def test_an_effort(upstream: Upstream, client: BedrockRuntimeClient) -> None:
+    client.converse(
+        modelId=MODEL,
+        messages=[{"role": "user", "content": [{"text": "Hi"}]}],
+        additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 2048}},
+    )
+    request = build_request(upstream, messages=[{"role": "user", "content": "Hi"}], reasoning_effort="low")
     compare(upstream, request)
     validate(client, request)
 

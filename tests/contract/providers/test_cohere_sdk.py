@@ -167,7 +167,9 @@ def test_echoed_thinking_and_tool_results_in_parts(upstream: Upstream, client: c
                 tool_call_id="c1", content=[cohere.TextToolContent(text="a"), cohere.TextToolContent(text="b")]
             ),
         ],
-        tools=[cohere.ToolV2(function=cohere.ToolV2Function(name="look", parameters={"type": "object"}))],
+        tools=[
+            cohere.ToolV2(function=cohere.ToolV2Function(name="look", parameters={"type": "object", "properties": {}}))
+        ],
         tool_choice="NONE",
     )
     details = [{"type": "reasoning.text", "format": "cohere-thinking-v1", "index": 0, "text": "Hm."}]

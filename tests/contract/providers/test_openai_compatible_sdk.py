@@ -57,7 +57,12 @@ SCHEMA: JsonObject = {
     "json_schema": {
         "name": "answer",
         "strict": True,
-        "schema": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+        "schema": {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
     },
 }
 
@@ -200,7 +205,8 @@ def test_togethers_embeddings(upstream: Upstream) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_mistral(upstream: Upstream, stream: bool) -> None:
     audio = {"type": "input_audio", "input_audio": "AAAA"}
-    messages = [*CONVERSATION, {"role": "user", "content": [IMAGE, audio]}]
+    between = {"role": "assistant", "content": "It rains."}
+    messages = [*CONVERSATION, between, {"role": "user", "content": [IMAGE, audio]}]
     said = {**FULL, "messages": messages, "random_seed": 3, "stop": ["x"], "n": 2, "parallel_tool_calls": False}
     with Mistral(api_key=KEY, server_url=upstream.base_url.removesuffix("/v1")) as client:
         if stream:
@@ -210,7 +216,7 @@ def test_mistral(upstream: Upstream, stream: bool) -> None:
             client.chat.complete(**said)
     openai_audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     conversation = [{**CONVERSATION[0], "role": "developer"}, *CONVERSATION[1:]]
-    body = {**said, "messages": [*conversation, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
+    body = {**said, "messages": [*conversation, between, {"role": "user", "content": [IMAGE, openai_audio]}], "seed": 3}
     body |= {"max_completion_tokens": 50, "stream": stream, "stream_options": {"include_usage": True}}
     del body["random_seed"], body["max_tokens"]
     theirs = upstream.calls[-1].request

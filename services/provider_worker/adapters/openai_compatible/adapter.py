@@ -8,6 +8,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import AnswerReader, RefusedByAdapter, UpstreamRequest, bad_request
 from services.provider_worker.adapters.openai_compatible.capabilities import StreamUsage
+from services.provider_worker.adapters.openai_compatible.editor import RequestEditor
 from services.provider_worker.adapters.openai_compatible.embeddings import (
     EmbeddingReader,
     fit_embedding_request,
@@ -15,9 +16,10 @@ from services.provider_worker.adapters.openai_compatible.embeddings import (
 )
 from services.provider_worker.adapters.openai_compatible.errors import ErrorReader
 from services.provider_worker.adapters.openai_compatible.providers import CompatibleProvider, foreign_extras
-from services.provider_worker.adapters.openai_compatible.request import RequestEditor, fit_chat_request
+from services.provider_worker.adapters.openai_compatible.request import fit_chat_request
 from services.provider_worker.adapters.openai_compatible.response import CompletionReader
 from services.provider_worker.adapters.openai_compatible.stream import StreamReader
+from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object, render
 
 
@@ -47,21 +49,23 @@ class CompatibleAdapter:
         if document is None:
             raise bad_request("The request body is not a JSON object.", None)
         path = provider.embeddings_path if is_embedding else provider.chat_path
+        notes: Mapping[str, str]
         url, model = provider.url(base_url, path, run)
         editor = RequestEditor(document, self._title, drop_unsupported=run.drop_unsupported)
         if not self._foreign.isdisjoint(document):
             editor.strip(self._foreign)
         if is_embedding and provider.embeddings is not None:
             fit_embedding_request(editor, provider.embeddings)
+            notes = reader_notes(document)
         else:
-            fit_chat_request(editor, provider.chat)
+            notes = fit_chat_request(editor, provider.chat, model)
         return UpstreamRequest(
             url=url,
             headers=self._headers(run),
             content=self._content(run, body, document, editor, model),
             auth=provider.auth,
             dropped=tuple(editor.dropped),
-            notes=reader_notes(document) if is_embedding else {},
+            notes=notes,
         )
 
     def reader(
@@ -72,7 +76,8 @@ class CompatibleAdapter:
             return ErrorReader(status, headers)
         if run.kind is RequestKind.EMBEDDING:
             return EmbeddingReader(request.notes, headers)
-        return StreamReader(run, headers) if run.stream else CompletionReader(run, headers)
+        reader = StreamReader(run, headers) if run.stream else CompletionReader(run, headers)
+        return restore_tool_names(reader, request.notes)
 
     def _headers(self, run: AttemptRun) -> dict[str, str]:
         headers = {

@@ -4,10 +4,16 @@ Only what a provider's documentation or its recorded responses say it does not s
 passes through, and the provider answers for itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+
+from services.provider_worker.adapters.openai_compatible.message_rules import MessageRules
+from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule
+from services.provider_worker.adapters.openai_format.prepared import ChatRules
+from services.provider_worker.adapters.openai_format.sampling import StopRules
+from services.provider_worker.adapters.response.json_text import JsonObject
 
 
 class StreamUsage(StrEnum):
@@ -17,6 +23,33 @@ class StreamUsage(StrEnum):
     """By `stream_options.include_usage`; without it a stream reports nothing to bill by."""
     ALWAYS = "always"
     """It reports by itself; `stream_options`, which it may not know, are left out."""
+
+
+HOSTED = ChatRules(call_id=IdentifierRule(64, characters="a-zA-Z0-9_.:-"))
+"""For providers that document no rule of their own for ids: those that every one is known to take."""
+
+
+FOUR_STOPS = StopRules(most=4)
+"""OpenAI's rule. Source: the OpenAI API reference, `stop`: "up to 4 sequences"."""
+AS_IS = ChatRules(
+    function_name=None,
+    schema_name=None,
+    pairs_tool_results=False,
+    plain_tool_schemas=False,
+    takes_cache_control=True,
+    takes_thinking_parts=True,
+)
+"""For servers whose rules are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDifferences:
+    """How one model differs from the provider's others. The fields are as in `ChatCapabilities`."""
+
+    refused: frozenset[str] = frozenset()
+    renames: Mapping[str, str] = field(default_factory=dict)
+    thinks: bool = False
+    """Whether it thinks before this answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +73,30 @@ class ChatCapabilities:
     logprobs_as_count: bool = False
     """Whether `logprobs` is the number of alternatives, which OpenAI calls `top_logprobs`."""
     stream_usage: StreamUsage = StreamUsage.ASK
+    chat: ChatRules = HOSTED
+    messages: MessageRules = field(default_factory=MessageRules)
+    stops: StopRules = FOUR_STOPS
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Parameter, by the caller's name -> the least and the greatest value, where they differ from OpenAI's."""
+    user_id_characters: int | None = None
+    """The most characters of `user`, `safety_identifier` and `prompt_cache_key`; longer ones are hashed."""
+    image_types: frozenset[str] | None = None
+    """Media types of images in `data:` URLs, if not all."""
+    strict_schemas: bool = False
+    """Whether `strict` holds only for schemas that close every object and require every property."""
+    by_model: Callable[[JsonObject, str], ModelDifferences] | None = None
+    """What depends on the model, from the caller's body and the model's name."""
 
     @property
     def inspects_messages(self) -> bool:
         """Whether anything depends on the content of the messages."""
-        return bool(self.refused_parts) or not self.image_links or not self.developer_role or self.audio_as_text
+        return (
+            bool(self.refused_parts)
+            or not self.image_links
+            or not self.developer_role
+            or self.audio_as_text
+            or self.image_types is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.openai_compatible.capabilities import EmbeddingCapabilities
+from services.provider_worker.adapters.openai_compatible.editor import RequestEditor
 from services.provider_worker.adapters.openai_compatible.errors import failure_in_body
-from services.provider_worker.adapters.openai_compatible.request import RequestEditor
 from services.provider_worker.adapters.response.body import ObjectReader
 from services.provider_worker.adapters.response.errors import (
     failure_of_error,

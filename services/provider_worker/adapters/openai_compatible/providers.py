@@ -8,18 +8,31 @@ the path and an `api-version`, the newer one below `/openai/v1` that names the d
 Foundry's `/models`.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import quote
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth
 from services.provider_worker.adapters.openai_compatible.capabilities import (
+    AS_IS,
+    HOSTED,
     ChatCapabilities,
     EmbeddingCapabilities,
     StreamUsage,
 )
+from services.provider_worker.adapters.openai_compatible.message_rules import OPEN, MessageRules, ReasoningForm
+from services.provider_worker.adapters.openai_compatible.models import (
+    deepseek_differences,
+    groq_differences,
+    openai_differences,
+    xai_differences,
+)
+from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule
+from services.provider_worker.adapters.openai_format.prepared import ChatRules
+from services.provider_worker.adapters.openai_format.sampling import StopRules
 
 _FOUNDRY_API_VERSION = "2024-05-01-preview"
 """The version that Foundry's `/models` is documented with; used if the key's fields name none."""
@@ -81,36 +94,94 @@ _OPENAI_ACCOUNT = frozenset({"store", "service_tier"})
 """Parameters about OpenAI's own account features."""
 _OLD_LIMIT = MappingProxyType({"max_completion_tokens": "max_tokens"})
 
-OPENAI = CompatibleProvider("openai", embeddings=EmbeddingCapabilities())
-AZURE = CompatibleProvider("azure", auth=HeaderAuth("api-key", ""), url=azure_url, embeddings=EmbeddingCapabilities())
+_OPENAI_ONLY = frozenset(
+    {"verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention", "prediction"}
+)
+"""Parameters that only OpenAI documents."""
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"})
+_NAMED = frozenset({"system", "developer", "user", "assistant"})
+
+_OPENAI_CHAT = ChatCapabilities(
+    chat=ChatRules(call_id=IdentifierRule(40, characters=r"\x21-\x7e")),
+    messages=MessageRules(
+        fields=frozenset({"refusal", "audio", "function_call"}),
+        named_roles=_NAMED | {"function"},
+        # Source: the API's error "Expected a string that matches the pattern '^[^\\s<|\\\\/>]+$'".
+        name=re.compile(r"[^\s<|\\/>]{1,64}"),
+        joins_text=False,
+    ),
+    user_id_characters=64,
+    image_types=_IMAGES,
+    strict_schemas=True,
+    by_model=openai_differences,
+)
+"""Source: the OpenAI API reference, "Create chat completion", and the API's errors ("string too long. Expected a string
+with maximum length 40" for `tool_calls[].id`, and 64 for `user`)."""
+
+OPENAI = CompatibleProvider("openai", chat=_OPENAI_CHAT, embeddings=EmbeddingCapabilities())
+AZURE = CompatibleProvider(
+    "azure", auth=HeaderAuth("api-key", ""), url=azure_url, chat=_OPENAI_CHAT, embeddings=EmbeddingCapabilities()
+)
 OPENROUTER = CompatibleProvider(
     "openrouter",
+    chat=ChatCapabilities(
+        chat=ChatRules(call_id=IdentifierRule(40), takes_cache_control=True),
+        messages=MessageRules(
+            closed=False,
+            fields=frozenset({"annotations"}),
+            reasoning=ReasoningForm.DETAILS,
+            joins_text=False,
+            media_roles=None,
+        ),
+        user_id_characters=128,
+    ),
     embeddings=EmbeddingCapabilities(),
     extras=frozenset({"provider", "models", "route", "transforms", "plugins"}),
     field_headers=MappingProxyType({"site_url": "http-referer", "site_name": "x-title"}),
 )
 XAI = CompatibleProvider(
     "xai",
-    chat=ChatCapabilities(refused=_AUDIO_OUT | {"logit_bias"}, refused_parts=_AUDIO_IN),
+    chat=ChatCapabilities(
+        refused=_AUDIO_OUT | {"logit_bias"},
+        refused_parts=_AUDIO_IN,
+        chat=replace(HOSTED, needs_parameters=True),
+        # Source: the API's error "Each message must have at least one content element".
+        messages=MessageRules(
+            named_roles=frozenset({"user"}), reasoning=ReasoningForm.CONTENT, joins_text=True, needs_text=True
+        ),
+        image_types=frozenset({"image/png", "image/jpeg", "image/jpg"}),
+        by_model=xai_differences,
+    ),
     extras=frozenset({"search_parameters", "deferred"}),
 )
 GROQ = CompatibleProvider(
     "groq",
     chat=ChatCapabilities(
         refused=_AUDIO_OUT
-        | {"n", "logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "store", "metadata"},
+        | _OPENAI_ONLY
+        | {
+            "n", "logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "store", "metadata",
+            "prompt_cache_key",
+        },
         refused_parts=_AUDIO_IN | {"file"},
+        # Source: Groq's page on OpenAI compatibility: `messages[].name` is an error 400.
+        messages=MessageRules(
+            reasoning=ReasoningForm.PLAIN,
+            reasoning_models=re.compile(r"gpt-oss|qwen-?3|qwq|deepseek-r1"),
+        ),
+        by_model=groq_differences,
     ),
     extras=frozenset({"compound_custom", "search_settings", "citation_options", "disable_tool_validation"}),
-)
+)  # fmt: skip
 TOGETHER = CompatibleProvider(
     "together",
     chat=ChatCapabilities(
-        refused=_AUDIO_OUT | _OPENAI_ACCOUNT | {"parallel_tool_calls"},
+        refused=_AUDIO_OUT | _OPENAI_ACCOUNT | _OPENAI_ONLY | {"parallel_tool_calls"},
         renames=_OLD_LIMIT,
         refused_parts=frozenset({"file"}),
         developer_role=False,
         logprobs_as_count=True,
+        messages=MessageRules(named_roles=_NAMED, reasoning=ReasoningForm.PLAIN),
     ),
     embeddings=EmbeddingCapabilities(refused=frozenset({"dimensions"}), token_input=False, encoding_format=False),
     extras=frozenset({"safety_model"}),
@@ -118,7 +189,12 @@ TOGETHER = CompatibleProvider(
 FIREWORKS = CompatibleProvider(
     "fireworks",
     chat=ChatCapabilities(
-        refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=_AUDIO_IN | {"file"}, developer_role=False
+        refused=_AUDIO_OUT
+        | {"store", "verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention"},
+        renames=_OLD_LIMIT,
+        refused_parts=_AUDIO_IN | {"file"},
+        developer_role=False,
+        messages=MessageRules(named_roles=_NAMED, reasoning=ReasoningForm.CONTENT),
     ),
     embeddings=EmbeddingCapabilities(encoding_format=False),
 )
@@ -129,6 +205,8 @@ DEEPINFRA = CompatibleProvider(
         renames=_OLD_LIMIT,
         refused_parts=_AUDIO_IN | {"file"},
         developer_role=False,
+        messages=MessageRules(named_roles=_NAMED, reasoning=ReasoningForm.CONTENT),
+        stops=StopRules(most=16),
     ),
     embeddings=EmbeddingCapabilities(token_input=False, encoding_format=False),
 )
@@ -138,14 +216,30 @@ MISTRAL = CompatibleProvider(
         # Its schema is closed: an unknown parameter is an error 422.
         refused=_AUDIO_OUT | _OPENAI_ACCOUNT
         | {
-            "logit_bias", "user", "verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention",
-            "functions", "function_call",
+            "logit_bias", "logprobs", "top_logprobs", "user", "verbosity", "web_search_options", "safety_identifier",
+            "prompt_cache_key", "prompt_cache_retention", "functions", "function_call",
         },
         renames=MappingProxyType({**_OLD_LIMIT, "seed": "random_seed"}),
         refused_parts=frozenset({"file"}),
         developer_role=False,
         audio_as_text=True,
         stream_usage=StreamUsage.ALWAYS,
+        # Source: the API's error 3280, "Tool call id must be a-z, A-Z, 0-9, with a length of 9".
+        chat=ChatRules(call_id=IdentifierRule(9, exact=True), needs_parameters=True, takes_thinking_parts=True),
+        # Sources: Mistral's API reference (`prefix`, `name` of tool messages only) and mistral-common's validation of the
+        # order of roles ("Expected last role User or Tool (or Assistant with prefix True)", "Unexpected role 'user' after
+        # role 'tool'").
+        messages=MessageRules(
+            fields=frozenset({"prefix"}),
+            named_roles=frozenset({"tool"}),
+            reasoning=ReasoningForm.CHUNKS,
+            reasoning_models=re.compile("magistral"),
+            system_first=True,
+            assistant_after_tools=True,
+            marks_prefix=True,
+        ),
+        stops=StopRules(),
+        ranges=MappingProxyType({"temperature": (0, 1.5), "seed": (0, 2**63 - 1)}),
     ),
     embeddings=EmbeddingCapabilities(
         refused=frozenset({"user"}),
@@ -159,11 +253,21 @@ DEEPSEEK = CompatibleProvider(
     chat=ChatCapabilities(
         refused=_AUDIO_OUT
         | _OPENAI_ACCOUNT
-        | {"n", "seed", "logit_bias", "parallel_tool_calls", "metadata", "prediction"},
+        | _OPENAI_ONLY
+        | {"n", "seed", "logit_bias", "parallel_tool_calls", "metadata"},
         renames=_OLD_LIMIT,
         refused_parts=frozenset({"image_url", "input_audio", "file"}),
         response_formats=frozenset({"text", "json_object"}),
         developer_role=False,
+        # Source: the guide to thinking mode: turns that call tools have to hold their `reasoning_content`, others need none.
+        messages=MessageRules(
+            fields=frozenset({"prefix"}),
+            named_roles=_NAMED,
+            reasoning=ReasoningForm.CONTENT,
+            reasoning_in_tool_turns=True,
+        ),
+        stops=StopRules(most=16),
+        by_model=deepseek_differences,
     ),
 )
 PERPLEXITY = CompatibleProvider(
@@ -179,6 +283,9 @@ PERPLEXITY = CompatibleProvider(
         response_formats=frozenset({"text", "json_schema", "regex"}),
         developer_role=False,
         stream_usage=StreamUsage.ALWAYS,
+        # Source: the API's error "After the (optional) system message(s), user and assistant roles should be alternating".
+        messages=MessageRules(needs_text=True, system_first=True, alternates=True),
+        ranges=MappingProxyType({"temperature": (0, 1.99)}),
     ),
     extras=frozenset(
         {
@@ -188,8 +295,15 @@ PERPLEXITY = CompatibleProvider(
         }
     ),
 )  # fmt: skip
-HUGGINGFACE = CompatibleProvider("huggingface", chat=ChatCapabilities(refused=_AUDIO_OUT, developer_role=False))
-VLLM = CompatibleProvider("vllm", chat=ChatCapabilities(developer_role=False), embeddings=EmbeddingCapabilities())
+HUGGINGFACE = CompatibleProvider(
+    "huggingface",
+    chat=ChatCapabilities(refused=_AUDIO_OUT, developer_role=False, messages=MessageRules(named_roles=_NAMED)),
+)
+VLLM = CompatibleProvider(
+    "vllm",
+    chat=ChatCapabilities(developer_role=False, chat=AS_IS, messages=OPEN, stops=StopRules()),
+    embeddings=EmbeddingCapabilities(),
+)
 OLLAMA = CompatibleProvider(
     "ollama",
     chat=ChatCapabilities(
@@ -198,17 +312,31 @@ OLLAMA = CompatibleProvider(
         refused_parts=_AUDIO_IN | {"file"},
         image_links=False,
         developer_role=False,
+        chat=AS_IS,
+        messages=OPEN,
+        stops=StopRules(),
     ),
     embeddings=EmbeddingCapabilities(),
 )
 LLAMACPP = CompatibleProvider(
     "llamacpp",
     chat=ChatCapabilities(
-        refused=_AUDIO_OUT, renames=_OLD_LIMIT, refused_parts=frozenset({"file"}), developer_role=False
+        refused=_AUDIO_OUT,
+        renames=_OLD_LIMIT,
+        refused_parts=frozenset({"file"}),
+        developer_role=False,
+        chat=AS_IS,
+        messages=OPEN,
+        stops=StopRules(),
     ),
     embeddings=EmbeddingCapabilities(refused=frozenset({"dimensions"})),
 )
-CUSTOM = CompatibleProvider("custom", embeddings=EmbeddingCapabilities(), takes_any_extra=True)
+CUSTOM = CompatibleProvider(
+    "custom",
+    chat=ChatCapabilities(chat=AS_IS, messages=OPEN, stops=StopRules()),
+    embeddings=EmbeddingCapabilities(),
+    takes_any_extra=True,
+)
 """An endpoint that a tenant registered: anything OpenAI-compatible."""
 
 COMPATIBLE_PROVIDERS = (

@@ -6,78 +6,56 @@ An unsupported field is rejected by name or, if the tenant allows it, dropped an
 from collections.abc import Mapping
 
 from services.provider_worker.adapters.adapter import bad_request
-from services.provider_worker.adapters.openai_compatible.capabilities import ChatCapabilities, StreamUsage, is_neutral
+from services.provider_worker.adapters.openai_compatible.capabilities import (
+    ChatCapabilities,
+    ModelDifferences,
+    StreamUsage,
+)
+from services.provider_worker.adapters.openai_compatible.editor import RequestEditor
+from services.provider_worker.adapters.openai_compatible.messages import MessageFitter
+from services.provider_worker.adapters.openai_compatible.values import fit_values
+from services.provider_worker.adapters.openai_format.messages import parse_data_url
+from services.provider_worker.adapters.openai_format.prepared import prepare_chat
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 
 
-class RequestEditor:
-    """Edits one request for a provider. `document` is the caller's own object until something has to change."""
+def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities, model: str) -> Mapping[str, str]:
+    """Adapt everything but the model and what streaming needs; return the notes for the reader of the answer.
 
-    def __init__(self, document: JsonObject, title: str, *, drop_unsupported: bool) -> None:
-        self.document = document
-        self.dropped: list[str] = []
-        self._caller = document
-        self._title = title
-        self._drop_unsupported = drop_unsupported
-
-    def remove(self, name: str) -> None:
-        """Remove a parameter that asks for nothing."""
-        self._own().pop(name, None)
-
-    def set(self, name: str, value: object) -> None:
-        """Set a parameter."""
-        self._own()[name] = value
-
-    def drop_or_reject(self, field: str) -> None:
-        """Record that `field` is dropped. Raises RefusedByAdapter unless the tenant allows that."""
-        if not self._drop_unsupported:
-            raise bad_request(
-                f"{self._title} does not support `{field}`; leave it out, choose another provider, or have your operator allow "
-                "dropping unsupported fields.",
-                field,
-            )
-        self.dropped.append(field)
-
-    def rename(self, renames: Mapping[str, str]) -> None:
-        """Give parameters the provider's names. Of two with the same meaning, the newer (the one renamed) wins."""
-        for name, theirs in renames.items():
-            value = self.document.get(name)
-            if name in self.document:
-                self.remove(name)
-            if value is not None:
-                self.set(theirs, value)
-
-    def strip(self, names: frozenset[str]) -> None:
-        """Remove the parameters `names`.
-
-        Raises RefusedByAdapter for one that asks for something and must not be dropped.
-        """
-        has_tools = bool(self._caller.get("tools") or self._caller.get("functions"))
-        for name in [name for name in self.document if name in names]:
-            if not is_neutral(name, self.document[name], has_tools=has_tools):
-                self.drop_or_reject(name)
-            self.remove(name)
-
-    def _own(self) -> JsonObject:
-        if self.document is self._caller:
-            self.document = dict(self._caller)
-        return self.document
-
-
-def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities) -> None:
-    """Adapt everything but the model and what streaming needs. Raises RefusedByAdapter."""
-    if chat.logprobs_as_count:
-        _convert_logprobs(editor)
-    if chat.renames:
-        editor.rename(chat.renames)
-    if not chat.refused.isdisjoint(editor.document):
-        editor.strip(chat.refused)
+    Raises RefusedByAdapter.
+    """
+    prepared = prepare_chat(editor.document, chat.chat, editor.drop_or_reject)
+    editor.replace(prepared.document)
+    differences = ModelDifferences() if chat.by_model is None else chat.by_model(editor.document, model)
+    fit_values(editor, chat)
+    _fit_parameters(editor, chat, differences)
     if chat.response_formats is not None:
         _fit_response_format(editor, chat.response_formats)
     if chat.stream_usage is StreamUsage.ALWAYS and "stream_options" in editor.document:
         editor.remove("stream_options")
     if chat.inspects_messages:
         _fit_messages(editor, chat)
+    messages = editor.document.get("messages")
+    if isinstance(messages, list):
+        fitter = MessageFitter(chat.messages, model, thinks=differences.thinks, drop_or_reject=editor.drop_or_reject)
+        fitted = fitter.fit(messages, prepared.paths)
+        if fitted is not messages:
+            editor.set("messages", fitted)
+    return prepared.notes
+
+
+def _fit_parameters(editor: RequestEditor, chat: ChatCapabilities, differences: ModelDifferences) -> None:
+    """Leave out, refuse and rename parameters."""
+    if chat.logprobs_as_count:
+        _convert_logprobs(editor)
+    if not chat.refused.isdisjoint(editor.document):
+        editor.strip(chat.refused)
+    if not differences.refused.isdisjoint(editor.document):
+        editor.strip(differences.refused)
+    if chat.renames:
+        editor.rename(chat.renames)
+    if differences.renames:
+        editor.modernise(differences.renames)
 
 
 def _convert_logprobs(editor: RequestEditor) -> None:
@@ -131,6 +109,10 @@ def _fit_parts(editor: RequestEditor, chat: ChatCapabilities, parts: list[object
         kind = part.get("type") if isinstance(part, dict) else None
         if kind in chat.refused_parts or (kind == "image_url" and not chat.image_links and _is_link(part)):
             editor.drop_or_reject(f"{where}[{position}].{kind}")
+        elif kind == "image_url" and chat.image_types is not None and not _has_type(part, chat.image_types):
+            editor.drop_or_reject(
+                f"{where}[{position}].image_url", f"Images may be: {', '.join(sorted(chat.image_types))}."
+            )
         elif kind == "input_audio" and chat.audio_as_text:
             kept.append({"type": "input_audio", "input_audio": _audio_text(part)})
         else:
@@ -144,6 +126,13 @@ def _is_link(part: object) -> bool:
     image = as_object(part).get("image_url")
     url = image if isinstance(image, str) else as_object(image).get("url")
     return isinstance(url, str) and not url.startswith("data:")
+
+
+def _has_type(part: object, types: frozenset[str]) -> bool:
+    """Return whether an image is a link, whose type is not known, or of one of these types."""
+    image = as_object(part).get("image_url")
+    media = parse_data_url(image if isinstance(image, str) else as_object(image).get("url"))
+    return media is None or media.media_type in types
 
 
 def _audio_text(part: object) -> object:

@@ -57,3 +57,40 @@ def _is_known_constraint(name: str, value: object) -> bool:
 
 def _inner(value: object, depth: int) -> object:
     return structured_output_schema(value, depth + 1) if isinstance(value, dict) else value
+
+
+def close_strictly(schema: JsonObject, depth: int = 0) -> JsonObject | None:
+    """Return `schema` with every object closed, or null if it says of one that it is open, or has a property optional.
+
+    OpenAI's strict mode takes no other. Source: the OpenAI guide to structured outputs, "Supported schemas".
+    """
+    if depth > _MAX_DEPTH:
+        return None
+    closed: JsonObject = {}
+    for name, value in schema.items():
+        inner = _close_keyword(name, value, depth)
+        if inner is None and value is not None:
+            return None
+        closed[name] = inner
+    if _is_object(schema.get("type")) or "properties" in schema:
+        properties, required = schema.get("properties"), schema.get("required")
+        names = set(properties) if isinstance(properties, dict) else set()
+        if schema.get("additionalProperties") not in (None, False):
+            return None
+        if names and not (isinstance(required, list) and names <= {name for name in required if isinstance(name, str)}):
+            return None
+        closed["additionalProperties"] = False
+    return closed
+
+
+def _close_keyword(name: str, value: object, depth: int) -> object:
+    """Return the keyword's value with its schemas closed; null if one of them cannot be."""
+    if name in ("properties", "$defs", "definitions") and isinstance(value, dict):
+        members = {key: close_strictly(inner, depth + 1) for key, inner in value.items() if isinstance(inner, dict)}
+        return None if None in members.values() else {**value, **members}
+    if name in ("anyOf", "oneOf", "allOf") and isinstance(value, list):
+        branches = [close_strictly(inner, depth + 1) if isinstance(inner, dict) else inner for inner in value]
+        return None if any(a is None for a, b in zip(branches, value, strict=True) if b is not None) else branches
+    if name == "items" and isinstance(value, dict):
+        return close_strictly(value, depth + 1)
+    return value

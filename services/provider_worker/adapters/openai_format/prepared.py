@@ -39,6 +39,7 @@ class ChatRules:
     schema_name: IdentifierRule | None = FUNCTION_NAME
     pairs_tool_results: bool = True
     plain_tool_schemas: bool = True
+    """Whether a tool's schema has to be a plain object at its root, and a choice of tools needs tools."""
     needs_parameters: bool = False
     """Whether a function without parameters needs the schema of an empty object."""
     takes_cache_control: bool = False
@@ -170,7 +171,9 @@ class _Preparer:
             if not isinstance(part, dict):
                 kept.append(part)
                 continue
-            foreign = is_assistant and not self._rules.takes_thinking_parts and part.get("type") in THINKING_PARTS
+            foreign = (
+                is_assistant and not self._rules.takes_thinking_parts and as_text(part.get("type")) in THINKING_PARTS
+            )
             if not foreign:
                 kept.append(self._without_cache_control(part, f"{path}.content[{number}]"))
         same = len(kept) == len(content) and all(a is b for a, b in zip(kept, content, strict=True))
@@ -235,7 +238,7 @@ class _Preparer:
     def _prepare_without_tools(self, changes: JsonObject) -> None:
         """Leave out what is about tools where there are none: an empty list, a choice among nothing."""
         choice = self._document.get("tool_choice")
-        if self._document.get("functions"):
+        if self._document.get("functions") or not self._rules.plain_tool_schemas:
             return
         if isinstance(choice, dict) or choice not in (None, "auto", "none"):
             raise bad_request("`tool_choice` asks for a tool call, and there are no `tools`; add them.", "tool_choice")
