@@ -67,7 +67,13 @@ EMBEDDING_FEATURES: Mapping[str, JsonObject] = MappingProxyType(
     }
 )
 
-_CHAT_MODELS: Mapping[str, str] = {"bedrock": "anthropic.claude-3-5-haiku-20241022-v1:0"}
+_CHAT_MODELS: Mapping[str, tuple[str, ...]] = {
+    "bedrock": ("anthropic.claude-3-5-haiku-20241022-v1:0",),
+    "openai": ("gpt-4o-mini", "gpt-5.2"),
+    "xai": ("grok-3", "grok-3-mini"),
+    "groq": ("llama-3.1-8b-instant", "openai/gpt-oss-20b"),
+}
+"""Models that between them show what a provider supports, where one alone does not."""
 _EMBEDDING_MODELS: Mapping[str, str] = {
     "bedrock": "amazon.titan-embed-text-v2:0",
     "gemini": "gemini-embedding-001",
@@ -87,13 +93,16 @@ class SupportedFeatures:
 
 def find_supported_features(name: str, adapter: Adapter) -> SupportedFeatures:
     """Return what the adapter of the provider `name` accepts."""
-    chat_model = _CHAT_MODELS.get(name) or (PROVIDERS[name].test_model if name in PROVIDERS else None) or "model"
-    chat = _run(name, chat_model, RequestKind.CHAT)
+    test_model = (PROVIDERS[name].test_model if name in PROVIDERS else None) or "model"
+    chats = [_run(name, model, RequestKind.CHAT) for model in _CHAT_MODELS.get(name, (test_model,))]
     embedding = _run(name, _EMBEDDING_MODELS.get(name, "model"), RequestKind.EMBEDDING)
     hello: JsonObject = {"messages": [{"role": "user", "content": "hello"}]}
     text: JsonObject = {"input": "hello"}
     return SupportedFeatures(
-        chat={feature: _accepts(adapter, chat, hello | fields) for feature, fields in CHAT_FEATURES.items()},
+        chat={
+            feature: any(_accepts(adapter, chat, hello | fields) for chat in chats)
+            for feature, fields in CHAT_FEATURES.items()
+        },
         embeddings={
             feature: _accepts(adapter, embedding, text | fields) for feature, fields in EMBEDDING_FEATURES.items()
         }

@@ -62,7 +62,7 @@ def hash_user_id(user: str) -> str:
     return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-_PERSONAL = re.compile(r"@|\s|\+\d|^[\d().-]{7,}$|^tel:", re.IGNORECASE)
+_PERSONAL = re.compile(r"@|\s|\+\d|^[\d().-]{7,}\Z|^tel:", re.IGNORECASE)
 
 
 def _digest(text: str, length: int) -> str:
