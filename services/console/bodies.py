@@ -10,7 +10,7 @@ from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
-from keyferry.contracts.ids import ModelName
+from keyferry.contracts.ids import EndpointName, ModelName
 from keyferry.contracts.key import Actor, Base64, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
@@ -27,7 +27,7 @@ _SHORTEST_SEALED = 64
 """Characters: an encapsulated X25519 key and an AES-GCM tag are 48 bytes, and the key itself adds more."""
 _KEY_PREFIXES = tuple(prefix for row in PROVIDERS.values() for prefix in row.prefixes if len(prefix) >= 6)
 """Prefixes of clear keys; a sealed key, which is random, begins with one less than once in 10**10 times."""
-_CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd")
+_CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd", "name")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 _FILTER_FORMS = "filter takes eu, recommended, recommended:OPERATION or provider:NAME, several separated by commas"
@@ -140,6 +140,8 @@ class AddKeyBody(TryKeyBody):
     )
 
     label: Label
+    name: EndpointName | None = None
+    """The name of the tenant's own server that it is for: `NAME/MODEL` calls it."""
     priority: Priority = 100
     weight: Weight = 1
     allowed_models: AllowedModels | None = None
@@ -173,6 +175,8 @@ class EditKeyBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"label": "production", "monthly_limit_usd": None}]})
 
     label: Annotated[Label | None, NotNull] = None
+    name: EndpointName | None = None
+    """The name of its own server; null takes it away."""
     priority: Annotated[Priority | None, NotNull] = None
     weight: Annotated[Weight | None, NotNull] = None
     disabled: Annotated[bool | None, NotNull] = None

@@ -62,4 +62,4 @@ class UsageRoutes:
 
 def name_row(row: UsageRow) -> str:
     """Return the cursor of a row."""
-    return f"{row.provider}/{row.model}"
+    return f"{row.provider}:{row.endpoint}/{row.model}" if row.endpoint else f"{row.provider}/{row.model}"

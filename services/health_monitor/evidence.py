@@ -117,8 +117,8 @@ def _classify(record: AttemptRecord, target: Target, short_timeout: timedelta) -
     failure = record.failure
     failure_class = failure.failure_class
     if failure.retry_after_ms and failure_class in (_C.RATE_LIMIT, _C.OVERLOADED):
-        # A rate limit belongs to one key; only at a tenant's own endpoint are key and target the same.
-        others = failure_class is _C.RATE_LIMIT and target.endpoint is None
+        # A rate limit belongs to one key; only at a tenant's own endpoint without a key is it the target's.
+        others = failure_class is _C.RATE_LIMIT and (target.endpoint is None or record.key_id is not None)
         return (Evidence.NEUTRAL if others else Evidence.RETRY_LATER), failure_class
     if not COUNTS_AGAINST_TARGET[failure_class] or _is_caller_timeout(record, failure, short_timeout):
         return Evidence.NEUTRAL, failure_class

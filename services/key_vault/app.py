@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from keyferry.contracts.topology import PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
+from keyferry.contracts.topology import ENDPOINTS_VIEW, PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.event_outbox import EventRelay
 from keyferry.runtime.database.leader import RelayState
@@ -61,6 +61,7 @@ class Vault:
         self.records = RecordStore(self.database)
         self.fingerprints = FingerprintStore(self.database)
         self.tenants = KvView(service.bus, TENANTS_VIEW)
+        self.endpoints = KvView(service.bus, ENDPOINTS_VIEW)
         self.keks: KekProvider = settings.keks()
         self.data_keys = DataKeys(DataKeyStore(self.database), self.keks, settings.deployment_id)
         self.encryption = EnvelopeEncryption(self.data_keys, settings.deployment_id, settings.fingerprint_key())
@@ -110,6 +111,7 @@ class Vault:
         except KekUnavailable as error:
             raise CannotStart(f"the KEK provider does not respond: {error}") from None
         await self.tenants.start()
+        await self.endpoints.start()
         writers = {PROVIDER_KEYS_VIEW.name: ViewWriter(self._bus.client, PROVIDER_KEYS_VIEW)}
         self._relay = Relay(self.engine, outbox, writers, self.keys.view_contents)
         self._events = EventRelay(self.engine, event_outbox, audit_sequence, lambda: self._bus.jetstream)
@@ -128,6 +130,7 @@ class Vault:
             await self._relay.stop()
             await self._events.stop()
         await self.tenants.stop()
+        await self.endpoints.stop()
         await self.engine.dispose()
 
 
@@ -168,6 +171,7 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
             retester=vault.retester,
             importer=KeyImporter(opener, vault.encryption.fingerprint, rules),
             tenant_of=vault.tenants.get,
+            has_endpoint=lambda tenant, name: vault.endpoints.get(f"{tenant}.{name}") is not None,
             rules=rules,
             clock=vault.clock,
             jitter=random.random,

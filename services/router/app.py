@@ -68,6 +68,7 @@ class RoutingData:
             catalog=self.catalog,
             own_keys=self._key_index.of(tenant),
             platform_keys=self._key_index.of(PLATFORM_TENANT),
+            own_servers=self._key_index.servers_of(tenant),
             prices=lambda provider, model: self._list_prices.of(provider, model, now),
         )
 

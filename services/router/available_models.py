@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
+from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import NAMED_BY_TENANT, ResolvedModel
+from services.router.catalog.lookup import ResolvedModel
 from services.router.context import RouteRequest, RoutingContext
 from services.router.key_candidates import KeyCandidate, key_candidates, payers, source_of
 from services.router.provider_keys import check_state
@@ -89,7 +90,7 @@ def _own_key_models(context: RoutingContext) -> Iterator[Model]:
     for provider, keys in context.own_keys.items():
         for key in keys:
             for name in key.models:
-                resolved = context.catalog.resolve(f"{provider}/{name}")
+                resolved = context.resolve(f"{key.name or provider}/{name}")
                 if resolved.model is not None or check_state(key, context.now) is not None:
                     continue
                 found = [each.candidate for each in _all_candidates(context, resolved)]
@@ -99,6 +100,7 @@ def _own_key_models(context: RoutingContext) -> Iterator[Model]:
                     yield Model(
                         id=resolved.name,
                         provider=provider,
+                        endpoint=key.name,
                         key_source=source,
                         providers=[provider],
                         key_sources=[source],

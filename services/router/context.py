@@ -1,7 +1,7 @@
 """Arguments and result of planning: the route request, the routing context, and the plan. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from keyferry.contracts.chat import FailedAttempt, OwnKeys
@@ -11,7 +11,7 @@ from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, Endpoint, ModelPrices
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
-from services.router.catalog.lookup import Catalog
+from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
 
 Keys = Mapping[str, Sequence[KeyFacts]]
 """One owner's provider keys by provider, lower priority numbers first."""
@@ -59,8 +59,18 @@ class RoutingContext:
     catalog: Catalog = field(default_factory=lambda: Catalog(()))
     own_keys: Keys = field(default_factory=dict)
     platform_keys: Keys = field(default_factory=dict)
+    own_servers: Mapping[str, str] = field(default_factory=dict)
+    """The names of the servers that the tenant's own keys are for, with the provider of each."""
     prices: Callable[[str, str], ModelPrices | None] = _no_price
     """Returns the current list prices of a provider's model, by the provider's name for it; None if unknown."""
+
+    def resolve(self, name: str) -> ResolvedModel:
+        """Resolve the model name of a caller: the tenant's own servers come before the catalog and the providers."""
+        if self.own_servers:
+            server, rest = split_name(name)
+            if rest and (provider := self.own_servers.get(server)) is not None:
+                return replace(self.catalog.resolve(f"{provider}/{rest}"), name=name, server=server)
+        return self.catalog.resolve(name)
 
 
 @dataclass(frozen=True, slots=True)

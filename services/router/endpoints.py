@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from keyferry.contracts.providers import RESERVED_NAMES
 from keyferry.contracts.route import Endpoint, SaveEndpoint
-
-RESERVED = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
-"""Names with another meaning as the first part of a model name."""
 
 
 class InvalidEndpoint(ValueError):
@@ -19,7 +17,7 @@ def validate_endpoint(command: SaveEndpoint) -> Endpoint:
     Checks only the form of the URL. The worker checks the address when it connects, since a name may resolve to another address
     by then.
     """
-    if command.name in RESERVED:
+    if command.name in RESERVED_NAMES:
         raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name is reserved")
     return Endpoint(
         tenant=command.tenant,

@@ -115,9 +115,16 @@ class ManagementHandlers:
 
     async def save_endpoint(self, command: SaveEndpoint) -> Endpoint:
         """Add or replace an endpoint."""
-        if self._context_of(command.tenant).tenant is None:
+        context = self._context_of(command.tenant)
+        if context.tenant is None:
             raise Refused(
                 ErrorCode.NOT_FOUND, f"there is no tenant {command.tenant}; add it with `keyferry tenants create`"
+            )
+        if command.name in context.own_servers:
+            raise Refused(
+                ErrorCode.CONFLICT,
+                f"{command.tenant} has a provider key for a server called {command.name}: choose another name, or rename"
+                " that server (`keyferry keys edit KEY_ID --name NAME`)",
             )
         try:
             endpoint = validate_endpoint(command)

@@ -5,8 +5,8 @@ from enum import IntEnum
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import CircuitState, Target
+from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason
-from services.router.catalog.lookup import NAMED_BY_TENANT
 from services.router.context import RouteRequest, RoutingContext
 
 OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
@@ -99,8 +99,8 @@ def would_fail_again(candidate: Candidate, failed: FailedAttempt) -> bool:
         return False
     if candidate.key_id is None or failed.key_id is None or candidate.key_id == failed.key_id:
         return True
-    if candidate.provider in NAMED_BY_TENANT:
-        return False  # another key of these is another server
+    if candidate.provider in NAMED_BY_TENANT and candidate.endpoint is None:
+        return False  # another key of these may be for another server
     failure = failed.failure
     if failure.failure_class is FailureClass.UNAVAILABLE and failure.where is Where.NOT_SENT:
         return False  # the key was removed a moment ago, so no request was sent to the provider

@@ -7,14 +7,16 @@ from math import log
 
 from keyferry.contracts.catalog import Capability, Offering
 from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.providers import SELF_HOSTED
 from keyferry.contracts.route import Candidate, DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, Tenant
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import SELF_HOSTED, ResolvedModel
+from services.router.catalog.lookup import ResolvedModel
 from services.router.context import Keys, RouteRequest, RoutingContext
 from services.router.provider_keys import (
     Ineligibility,
     check_scope,
+    check_server,
     check_state,
     describe_key,
     find_offering,
@@ -102,6 +104,8 @@ def key_candidates(
             for key in payer.keys.get(provider, ()):
                 if key.tenant != payer.owner:
                     continue  # a corrupt view must never charge an owner for another
+                if resolved.server is not None and key.name != resolved.server:
+                    continue
                 reachable = reachable or payer.ineligibility is None
                 ineligibility = ban or payer.ineligibility or check_state(key, context.now)
                 offering = find_offering(resolved.offerings, key)
@@ -142,7 +146,10 @@ def _candidate(
             f"{describe_key(key)} is for {place}, where {provider_title(key.provider)} does not have {resolved.name}"
         )
         return _new_candidate(named, key, ineligibility or (DropReason.KEY_ELSEWHERE, detail))
-    return _new_candidate(offering, key, ineligibility or check_scope(key, resolved, offering, context))
+    ineligibility = (
+        ineligibility or check_server(key, resolved, offering) or check_scope(key, resolved, offering, context)
+    )
+    return _new_candidate(offering, key, ineligibility)
 
 
 def _new_candidate(offering: Offering, key: KeyFacts, ineligibility: Ineligibility) -> Candidate:
@@ -152,6 +159,8 @@ def _new_candidate(offering: Offering, key: KeyFacts, ineligibility: Ineligibili
     )
     return Candidate(
         provider=offering.provider,
+        # The names of the platform's servers are not shown.
+        endpoint=None if key.tenant == PLATFORM_TENANT else key.name,
         model=offering.upstream,
         key_source=source_of(key),
         key_id=key.key_id,

@@ -21,7 +21,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
     the platform, in the order of its policy. A half-open target is now and then tried first among those, as a probe, since the
     next candidate answers if it fails again; otherwise it comes last until a probe has succeeded.
     """
-    resolved = context.catalog.resolve(request.model)
+    resolved = context.resolve(request.model)
     builder = _PlanBuilder(request, context, resolved)
     builder.add_echo()
     for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):

@@ -1,14 +1,14 @@
 """Provider keys by owner, and a closed list of reasons why a key may not pay for a request. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from keyferry.contracts.catalog import Capability, CatalogModel, Offering
 from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
-from services.router.catalog.lookup import NAMED_BY_TENANT, ResolvedModel
+from services.router.catalog.lookup import ResolvedModel
 from services.router.context import Keys, RoutingContext
 from services.router.list_prices import covers
 
@@ -18,6 +18,7 @@ Ineligibility = tuple[DropReason, str] | None
 _TIERS = {tier: rank for rank, tier in enumerate(Tier)}
 _REGION_FIELDS = ("region", "location")
 _NO_KEYS: Keys = {}
+_NO_SERVERS: Mapping[str, str] = {}
 _REMEDIES = {
     KeyStatus.INVALID: "replace it with `keyferry keys rotate`, or test it again with `keyferry keys test`",
     KeyStatus.EXPIRED: "replace it, or set a later date",
@@ -31,17 +32,25 @@ class KeyIndex:
 
     def __init__(self) -> None:
         self._by_owner: dict[str, dict[str, list[KeyFacts]]] = {}
+        self._servers: dict[str, dict[str, str]] = {}
 
     def rebuild(self, keys: Iterable[KeyFacts]) -> None:
         """Replace the index by the keys of the whole view."""
         fresh: dict[str, dict[str, list[KeyFacts]]] = {}
+        servers: dict[str, dict[str, str]] = {}
         for key in sorted(keys, key=lambda key: (key.priority, key.key_id)):
             fresh.setdefault(key.tenant, {}).setdefault(key.provider, []).append(key)
-        self._by_owner = fresh
+            if key.name is not None:
+                servers.setdefault(key.tenant, {}).setdefault(key.name, key.provider)
+        self._by_owner, self._servers = fresh, servers
 
     def of(self, owner: str) -> Keys:
         """Return an owner's keys; the platform's belong to the tenant `platform`."""
         return self._by_owner.get(owner, _NO_KEYS)
+
+    def servers_of(self, owner: str) -> Mapping[str, str]:
+        """Return the names of the servers that an owner's keys are for, with the provider of each."""
+        return self._servers.get(owner, _NO_SERVERS)
 
 
 def provider_title(provider: str) -> str:
@@ -54,7 +63,7 @@ def describe_key(key: KeyFacts) -> str:
     """Describe a key for people. The labels of the platform's keys are not shown."""
     if key.tenant == PLATFORM_TENANT:
         return f"the platform's key for {provider_title(key.provider)}"
-    return f"the own key {key.label!r} for {provider_title(key.provider)}"
+    return f"the own key {key.label!r} for {key.name or provider_title(key.provider)}"
 
 
 def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
@@ -78,10 +87,23 @@ def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
     return None
 
 
+def check_server(key: KeyFacts, resolved: ResolvedModel, offering: Offering) -> Ineligibility:
+    """Return why a request that names a provider does not mean this key's server, which has a name of its own."""
+    if key.name is None or resolved.server is not None or resolved.provider not in NAMED_BY_TENANT:
+        return None
+    detail = f"{describe_key(key)} is called by the name of its server: ask for {key.name}/{offering.upstream}"
+    return DropReason.SERVER_NOT_NAMED, detail
+
+
 def check_scope(key: KeyFacts, resolved: ResolvedModel, offering: Offering, context: RoutingContext) -> Ineligibility:
     """Return why this key may not be used for this model; None if it may."""
     assert context.tenant is not None
-    names = (resolved.name, offering.upstream, resolved.model.id if resolved.model else resolved.name)
+    names = (
+        resolved.name,
+        offering.upstream,
+        resolved.model.id if resolved.model else resolved.name,
+        f"{key.name or key.provider}/{offering.upstream}",
+    )
     if resolved.model is None:
         ineligibility = _check_unlisted(key, offering, context.tenant)
     elif key.tenant == PLATFORM_TENANT:

@@ -18,6 +18,7 @@ _OF_KEYS = frozenset(
         DropReason.KEY_UNUSABLE,
         DropReason.KEY_LIMIT_SPENT,
         DropReason.KEY_NOT_FOR_MODEL,
+        DropReason.SERVER_NOT_NAMED,
         DropReason.KEY_ELSEWHERE,
         DropReason.TIER_TOO_LOW,
         DropReason.NOT_IN_CATALOG,

@@ -91,7 +91,7 @@ def _first_day(keys: Sequence[tuple[str, str]]) -> datetime:
 
 
 def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
-    """Select one row per provider and model and one total row, from one snapshot."""
+    """Select one row per provider, server and model and one total row, from one snapshot."""
     columns = attempts.c
     counts = (func.count().filter(columns.outcome == outcome.value).label(outcome.value) for outcome in Outcome)
     sums = (func.coalesce(func.sum(columns[f"{kind}_tokens"]), 0).label(f"{kind}_tokens") for kind in TOKEN_KINDS)
@@ -99,8 +99,9 @@ def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
     cost = case((func.count() == 0, 0), else_=func.sum(columns.cost_usd)).label("priced_cost_usd")
     query = select(
         columns.provider,
+        columns.endpoint,
         columns.model,
-        (func.grouping(columns.provider, columns.model) != 0).label("is_total"),
+        (func.grouping(columns.provider, columns.endpoint, columns.model) != 0).label("is_total"),
         func.count(columns.request_id.distinct()).label("requests"),
         func.count().label("attempts"),
         *counts,
@@ -112,13 +113,16 @@ def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
         query = query.where(columns.started_at >= command.since)
     if command.until is not None:
         query = query.where(columns.started_at < command.until)
-    grouped = query.group_by(text("GROUPING SETS ((provider, model), ())"))
-    return grouped.order_by(cost.desc().nulls_last(), columns.provider, columns.model).limit(_MAX_SUMMARY_ROWS + 2)
+    grouped = query.group_by(text("GROUPING SETS ((provider, endpoint, model), ())"))
+    return grouped.order_by(cost.desc().nulls_last(), columns.provider, columns.endpoint, columns.model).limit(
+        _MAX_SUMMARY_ROWS + 2
+    )
 
 
 def _usage_row(row: RowMapping) -> UsageRow:
     return UsageRow(
         provider=row["provider"],
+        endpoint=row["endpoint"],
         model=row["model"],
         attempts=row["attempts"],
         completed=row["completed"],

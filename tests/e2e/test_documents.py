@@ -73,7 +73,7 @@ EXPECTED = {
     "docs/guides/own-endpoint.md": [
         "saved ollama", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering", "chosen: ollama/llama3.2",
         "unknown", "removed ollama", "(Any OpenAI-compatible endpoint, model server, ", "llama3.2 answers",
-        "Rayleigh scattering", "chosen: custom/llama3.2", "requests of demo are refused",
+        "Rayleigh scattering", "chosen: gpu/llama3.2", "requests of demo are refused",
     ],
     "docs/guides/keys.md": [
         "created globex", "(OpenAI, main, sk-proj-", "): valid", "reachable", "accepted", "has credit", "gpt-4o-mini answers",

@@ -6,6 +6,7 @@ The provider's own log is the oracle: which key came, how often, and that none c
 import json
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import psycopg
 import pytest
 
@@ -194,6 +195,32 @@ def test_no_tenant_pays_with_anothers_key(keyed_system: KeyedSystem) -> None:
     assert stranger.ask().status_code == 403
     assert keyed_system.provider.mark() == mark
     assert "no key" in keyed_system.cli("keys", "test", key_id, "--tenant", "stranger", status=1)
+
+
+def test_two_own_servers_are_called_by_their_names(keyed_system: KeyedSystem) -> None:
+    account = keyed_system.new_tenant("twofold", keys="own")
+    with running_provider() as lab, running_provider() as shop:
+        for name, server in (("lab", lab), ("shop", shop)):
+            custom = ("keys", "add", "--provider", "custom", "--tenant", "twofold", "--key-file", "-", "--label", name)
+            keyed_system.cli(*custom, "--name", name, "--base-url", server.base_url, stdin=f"{server.issue()}\n")
+        for name, called, other in (("lab", lab, shop), ("shop", shop, lab)):
+            marks = called.mark(), other.mark()
+            until("its views follow", lambda name=name: account.ask(model=f"{name}/{CHAT_MODEL}").status_code == 200)  # type: ignore[misc]
+            assert called.mark() > marks[0]
+            assert other.mark() == marks[1]
+        answer = account.ask(model=f"lab/{CHAT_MODEL}")
+        assert answer.headers["x-keyferry-provider"] == "lab"
+        (row,) = account.attempts(answer.headers["x-request-id"])
+        assert (row["provider"], row["endpoint"], row["key_source"]) == ("custom", "lab", "custom")
+        refused = account.ask(model=f"custom/{CHAT_MODEL}")
+        assert refused.status_code == 404
+        assert f"ask for lab/{CHAT_MODEL}" in refused.json()["error"]["message"]
+        listed = httpx.get(
+            f"{keyed_system.system.http_url}/v1/models", headers={"authorization": f"Bearer {account.token}"}
+        )
+        assert f"shop/{CHAT_MODEL}" in {model["id"] for model in listed.json()["data"]}
+        usage = json.loads(keyed_system.cli("usage", "--tenant", "twofold", "--json"))
+        assert {row["endpoint"] for row in usage["rows"]} == {"lab", "shop"}
 
 
 # --- many keys

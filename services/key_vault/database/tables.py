@@ -57,6 +57,7 @@ provider_keys = Table(
     Column("expires_at", _Timestamp),
     Column("over_limit", Boolean, nullable=False),
     Column("models", ARRAY(Text), nullable=False),
+    Column("name", Text),
     Column("masked", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("created_at", _Timestamp, nullable=False),

@@ -7,7 +7,7 @@ from keyferry.contracts.service import ErrorCode
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys.lifecycle import Event, is_expired, reschedule, status_after
 
-_EDITABLE = ("label", "priority", "weight", "allowed_models", "expires_at", "monthly_limit_usd")
+_EDITABLE = ("label", "name", "priority", "weight", "allowed_models", "expires_at", "monthly_limit_usd")
 
 
 def apply_edit(key: ProviderKey, command: EditKey, now: datetime, jitter: float) -> ProviderKey:

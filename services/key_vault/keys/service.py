@@ -40,14 +40,15 @@ from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.retesting import Retester
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.keys.testing import KeyTesting
-from services.key_vault.keys.validation import check_not_duplicate, sort_by_use
+from services.key_vault.keys.validation import check_not_duplicate, check_server, sort_by_use
 
 
 @dataclass(frozen=True, slots=True)
 class KeyDependencies:
     """What the key service uses.
 
-    `tenant_of` looks a tenant up in the view, `clock` returns the time in UTC, `jitter` numbers from 0 to 1.
+    `tenant_of` looks a tenant up in the view, `has_endpoint` a tenant's endpoint by its name. `clock` returns the time in UTC,
+    `jitter` numbers from 0 to 1.
     """
 
     database: Database
@@ -59,6 +60,7 @@ class KeyDependencies:
     retester: Retester
     importer: KeyImporter
     tenant_of: Callable[[str], Tenant | None]
+    has_endpoint: Callable[[str, str], bool]
     rules: ImportRules
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
@@ -131,6 +133,8 @@ class KeyService:
         async with self._audit_rejection(command, "key.edit", command.key_id):
             key = await self._get(command)
             after = editing.apply_edit(key, command, self._uses.clock(), self._uses.jitter())
+            if after.name != key.name:
+                self._check_server(after, await self._keys.list_for_tenant(key.tenant))
             changed = editing.name_changes(key, after)
             act = Act(command.actor, "key.edit", key.tenant, key.key_id, details={"changed": changed})
             detail = messages.describe_change(after, f"was changed ({changed})")
@@ -182,7 +186,10 @@ class KeyService:
                 "this key was stored before, and was removed or rotated since: it is not imported again",
             )
         await self._check_not_duplicate(key)
-        self._check_quota(key, await self._keys.list_for_tenant(key.tenant))
+        stored = await self._keys.list_for_tenant(key.tenant)
+        self._check_quota(key, stored)
+        key = key.model_copy(update={"name": command.name})
+        self._check_server(key, stored)
         chosen = {
             "priority": command.priority,
             "weight": command.weight,
@@ -198,6 +205,15 @@ class KeyService:
 
     def _check_quota(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
         quota.check_quota(key.tenant, self._uses.tenant_of(key.tenant), key.provider, stored)
+
+    def _check_server(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
+        if key.name is not None and self._uses.has_endpoint(key.tenant, key.name):
+            raise RequestRejected(
+                ErrorCode.CONFLICT,
+                f"{key.tenant} has an endpoint called {key.name}: choose another name for the key's server, or remove the"
+                f" endpoint (`keyferry endpoints rm {key.name} --tenant {key.tenant}`); nothing was stored",
+            )
+        check_server(key, stored)
 
     async def _insert(self, key: ProviderKey, record: EncryptedRecord, actor: str) -> None:
         """Store a key. What was checked before its test is guarded again, since others may have been faster."""

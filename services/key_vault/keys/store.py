@@ -24,6 +24,7 @@ from services.key_vault.database.tables import (
 )
 from services.key_vault.database.transaction import Act, Database, lock_tenant, view_key
 from services.key_vault.keys.record_store import delete_old_records, insert_record
+from services.key_vault.keys.validation import names_another_server
 
 _SPENDING = frozenset({"spent_usd", "unpriced", "last_used_at"})
 """Fields that the ledger's messages change at any time; an update of the same key does not conflict with that."""
@@ -110,6 +111,7 @@ class KeyStore:
                 raise QuotaExceeded(f"{key.tenant} has {at_most} keys of {key.provider} already")
             if other := await _find_duplicate(connection, key):
                 raise DuplicateKey(other)
+            await _require_one_server(connection, key)
             await connection.execute(insert(provider_keys).values(**columns_of(key)))
             await insert_record(connection, key, record)
             await self._database.announce(connection, key, KeyChange.ADDED, detail)
@@ -134,8 +136,11 @@ class KeyStore:
         destroyed. `month` is the calendar month of `after.spent_usd`; null leaves the recorded one.
         """
         async with self._database.transaction() as connection:
-            if record is not None:
+            renamed = after.name != before.name
+            if record is not None or renamed:
                 await lock_tenant(connection, before.tenant)
+            if renamed:
+                await _require_one_server(connection, after)
             stored = await _lock_unchanged(connection, before)
             if after.fingerprint != before.fingerprint and (other := await _find_duplicate(connection, after)):
                 raise DuplicateKey(other)
@@ -224,6 +229,17 @@ async def _find_duplicate(connection: AsyncConnection, key: ProviderKey) -> str 
     )
     found: str | None = await connection.scalar(query)
     return found
+
+
+async def _require_one_server(connection: AsyncConnection, key: ProviderKey) -> None:
+    """Raise Conflict if the tenant has a key for another server that requests would name alike.
+
+    The tenant's lock prevents a concurrent insert.
+    """
+    query = select(provider_keys).where(_keys.tenant == key.tenant, _keys.name.is_not_distinct_from(key.name))
+    for row in await connection.execute(query):
+        if names_another_server(key, other := provider_key_of(row)):
+            raise Conflict(f"the key {other.key_id} is for another server of that name")
 
 
 def _upsert_spend(spent: KeySpend) -> Insert:

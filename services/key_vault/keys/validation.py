@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from keyferry.contracts.key import KeyFacts, ProviderKey
-from keyferry.contracts.providers import PROVIDERS, ImplausibleKey, check_format
+from keyferry.contracts.providers import (
+    PROVIDERS,
+    SELF_HOSTED,
+    ImplausibleKey,
+    InvalidServerName,
+    check_format,
+    check_server_name,
+)
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from services.key_vault.database.errors import RequestRejected
@@ -41,6 +48,35 @@ def check_not_duplicate(same: Sequence[ProviderKey], replaced_id: str | None = N
         )
 
 
+def check_server(key: ProviderKey, stored: Sequence[ProviderKey]) -> None:
+    """Check the name of the key's server against the tenant's other keys. Raises RequestRejected.
+
+    A name stands for one server of the tenant, which may have several keys; and so does the provider's own name for keys
+    without one, or a request for `custom/MODEL` would reach now this server and now that.
+    """
+    if key.name is not None:
+        try:
+            check_server_name(key.provider, key.name)
+        except InvalidServerName as error:
+            raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None
+    for other in stored:
+        if names_another_server(key, other):
+            what = key.name or f"{key.provider}, without a name,"
+            raise RequestRejected(
+                ErrorCode.CONFLICT,
+                f"{what} already stands for the server of {other.key_id} ({other.label}), which has another address: give"
+                " this key another name (--name NAME), and call its models as NAME/MODEL; nothing was stored",
+            )
+
+
+def names_another_server(key: ProviderKey, other: ProviderKey) -> bool:
+    """Return whether two keys of a tenant are for different servers that requests would name alike."""
+    if other.key_id == key.key_id or other.name != key.name:
+        return False
+    same_name = key.name is not None or (other.provider == key.provider and key.provider in SELF_HOSTED)
+    return same_name and (other.provider, other.base_url) != (key.provider, key.base_url)
+
+
 def mask(provider: str, key: Secret) -> str:
     """Return what may be shown of a key: the prefix that identifies its kind and its last characters, as in `sk-…A9f2`.
 
@@ -64,7 +100,8 @@ def choose_test_model(facts: KeyFacts) -> str | None:
     A key restricted to some models is tested with the first of them.
     """
     if facts.allowed_models:
-        return facts.allowed_models[0].removeprefix(f"{facts.provider}/")
+        name = facts.allowed_models[0]
+        return name.removeprefix(f"{facts.name or facts.provider}/")
     return PROVIDERS[facts.provider].test_model
 
 

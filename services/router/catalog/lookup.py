@@ -6,11 +6,6 @@ from dataclasses import dataclass
 from keyferry.contracts.catalog import CatalogModel, Offering
 from keyferry.contracts.providers import PROVIDERS
 
-SELF_HOSTED = frozenset({"custom", "vllm", "ollama", "llamacpp"})
-"""Providers that are a tenant's own servers: only the tenant knows which models they have."""
-NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
-"""Providers where tenants choose the model names: their own servers, and Azure's deployments."""
-
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
@@ -24,6 +19,8 @@ class ResolvedModel:
     """The offerings that could serve it; for an unlisted model the one that the name spells out, for an unknown name none."""
     provider: str | None = None
     """The provider that the name requires."""
+    server: str | None = None
+    """The server of the tenant that the name requires."""
 
 
 class Catalog:
@@ -80,7 +77,11 @@ def _at(model: CatalogModel, provider: str, name: str) -> tuple[Offering, ...]:
 
 def split_provider(name: str) -> tuple[str | None, str]:
     """Return the provider that a name begins with and the rest; (None, `name`) if it begins with none."""
-    at = min((place for place in (name.find("/"), name.find(":")) if place > 0), default=-1)
-    if at < 0 or name[:at] not in PROVIDERS or not name[at + 1 :]:
-        return None, name
+    first, rest = split_name(name)
+    return (first, rest) if rest and first in PROVIDERS else (None, name)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split a name at its first slash or colon; without one, or without anything after it, the second part is empty."""
+    at = min((place for place in (name.find("/"), name.find(":")) if place > 0), default=len(name))
     return name[:at], name[at + 1 :]

@@ -64,7 +64,8 @@ def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
 
 def format_key(key: ProviderKey) -> str:
     """Return one key as one line."""
-    return f"{key.key_id} ({PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {describe_state(key)}"
+    server = f" {key.name}" if key.name else ""
+    return f"{key.key_id} ({PROVIDERS[key.provider].title}{server}, {key.label}, {key.masked}): {describe_state(key)}"
 
 
 def describe_state(key: ProviderKey) -> str:
@@ -121,7 +122,7 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
     spent = "-" if unused and not limit else f"{describe_spending(key)}{limit}"
     return (
         key.key_id,
-        key.provider,
+        key.provider if key.name is None else f"{key.provider} ({key.name})",
         key.label,
         key.masked,
         describe_state(key),

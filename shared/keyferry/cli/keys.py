@@ -76,6 +76,7 @@ def command() -> None:
 @base_url_option
 @field_option
 @click.option("--label", default="command line", show_default=True, help="Display name.")
+@click.option("--name", help="The name of its own server: models are then called as NAME/MODEL.")
 @click.option("--priority", default=100, show_default=True, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", default=1, show_default=True, help="Its share among keys of the same priority.")
 @click.option(
@@ -92,6 +93,7 @@ def add(
     base_url: str | None,
     fields: tuple[str, ...],
     label: str,
+    name: str | None,
     priority: int,
     weight: int,
     models: tuple[str, ...],
@@ -113,6 +115,7 @@ def add(
             base_url=base_url,
             fields=field_values,
             label=label,
+            name=name,
             priority=priority,
             weight=weight,
             allowed_models=list(models) or None,
@@ -214,6 +217,7 @@ def revert(key_id: str, tenant: str, as_json: bool) -> None:
 @click.argument("key_id")
 @tenant_option
 @click.option("--label", help="Display name.")
+@click.option("--name", help="The name of its own server: models are then called as NAME/MODEL.")
 @click.option("--priority", type=int, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", type=int, help="Its share among keys of the same priority.")
 @click.option("--model", "models", multiple=True, help="A model that it may be used for; repeatable.")
@@ -222,7 +226,7 @@ def revert(key_id: str, tenant: str, as_json: bool) -> None:
 @click.option(
     "--clear",
     multiple=True,
-    type=click.Choice(["allowed_models", "expires_at", "monthly_limit_usd"]),
+    type=click.Choice(["allowed_models", "expires_at", "monthly_limit_usd", "name"]),
     help="Remove a restriction; repeatable.",
 )
 @json_option
@@ -230,6 +234,7 @@ def edit(
     key_id: str,
     tenant: str,
     label: str | None,
+    name: str | None,
     priority: int | None,
     weight: int | None,
     models: tuple[str, ...],
@@ -244,6 +249,7 @@ def edit(
             "tenant": tenant,
             "key_id": _require_key_id(key_id),
             "label": label,
+            "name": name,
             "priority": priority,
             "weight": weight,
             "allowed_models": list(models) or None,

@@ -45,4 +45,4 @@ def format_summary(found: UsageSummary, query: SummarizeUsage) -> list[str]:
 
 def _row(row: UsageRow) -> tuple[str, ...]:
     counts = (row.attempts, row.completed, row.failed, row.cancelled, row.indeterminate, row.token_usage.total)
-    return (row.provider, row.model, *map(str, counts), describe_sum(row.priced_cost_usd, row.unpriced))
+    return (row.endpoint or row.provider, row.model, *map(str, counts), describe_sum(row.priced_cost_usd, row.unpriced))

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.ids import KeyFields, ProviderName, TenantId
+from keyferry.contracts.ids import EndpointName, KeyFields, ProviderName, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.route import ModelName
 from keyferry.contracts.tenancy import Label
@@ -117,6 +117,8 @@ class KeyFacts(Message):
     """Whether its monthly limit is spent."""
     models: list[ModelName] = Field(default_factory=list)
     """The models that the provider listed at its last test."""
+    name: EndpointName | None = None
+    """The name of its server, for a provider whose address is the tenant's own: `NAME/MODEL` calls it."""
 
 
 class ProviderKey(KeyFacts):
@@ -196,6 +198,8 @@ class AddKey(NewKey):
     allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: datetime | None = None
     monthly_limit_usd: Usd | None = None
+    name: EndpointName | None = None
+    """The name of its server, as in `KeyFacts`."""
     save_untested: bool = False
     """Store it also if its test is inconclusive, marked as untested."""
     once: bool = False
@@ -229,13 +233,14 @@ class EditKey(NamedKey):
     """Change a key's properties; null fields stay, and `clear` empties fields."""
 
     label: Label | None = None
+    name: EndpointName | None = None
     priority: int | None = Field(default=None, ge=0, le=1000)
     weight: int | None = Field(default=None, ge=1, le=1000)
     allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: datetime | None = None
     monthly_limit_usd: Usd | None = None
     disabled: bool | None = None
-    clear: list[Literal["allowed_models", "expires_at", "monthly_limit_usd"]] = Field(default_factory=list)
+    clear: list[Literal["allowed_models", "expires_at", "monthly_limit_usd", "name"]] = Field(default_factory=list)
 
 
 class RemoveKey(NamedKey):

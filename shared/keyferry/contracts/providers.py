@@ -161,6 +161,32 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType({row.name: row for row
 """Provider name -> facts, in display order."""
 
 
+SELF_HOSTED = frozenset({"custom", "vllm", "ollama", "llamacpp"})
+"""Providers that are a tenant's own servers: only the tenant knows which models they have."""
+NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
+"""Providers where tenants choose the model names: their own servers, and Azure's deployments."""
+RESERVED_NAMES = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
+"""Names with another meaning as a model, or as the first part of a model's name."""
+
+
+class InvalidServerName(ValueError):
+    """A name that no server may have. The message can be shown."""
+
+
+def check_server_name(provider: str, name: str) -> None:
+    """Check that the server of a key of `provider` may have this name, of the form `EndpointName`. Raises InvalidServerName."""
+    if provider not in NAMED_BY_TENANT:
+        takers = ", ".join(sorted(NAMED_BY_TENANT))
+        raise InvalidServerName(
+            f"{PROVIDERS[provider].title} has one address for everybody, so its keys have no server to name: names are for"
+            f" {takers}; --label tells keys apart"
+        )
+    if name in PROVIDERS or name in RESERVED_NAMES:
+        raise InvalidServerName(
+            f"a server cannot be called {name}: as the first part of a model's name that has another meaning"
+        )
+
+
 class ImplausibleKey(ValueError):
     """A text that cannot be a key of the given provider. The message can be shown: it repeats no part of the text."""
 

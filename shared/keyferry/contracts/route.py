@@ -44,6 +44,8 @@ class DropReason(StrEnum):
     KEY_LIMIT_SPENT = "key_limit_spent"
     KEY_NOT_FOR_MODEL = "key_not_for_model"
     """The key may not be used for this model."""
+    SERVER_NOT_NAMED = "server_not_named"
+    """The key is for a server with a name, and the request names the provider instead."""
     KEY_ELSEWHERE = "key_elsewhere"
     """The key's region does not have this offering."""
     TIER_TOO_LOW = "tier_too_low"
@@ -59,6 +61,7 @@ class Candidate(Message):
 
     provider: ProviderName
     endpoint: EndpointName | None = None
+    """The name of the tenant's own server: of an endpoint, or of the server that the key is for."""
     model: Line
     key_source: KeySource
     key_id: Identifier | None = None

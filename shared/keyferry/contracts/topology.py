@@ -318,7 +318,7 @@ CLIENT_TOKENS_VIEW = Bucket(
 ENDPOINTS_VIEW = Bucket(
     name="endpoints",
     owner=Role.ROUTER,
-    readers=(Role.ROUTER,),
+    readers=(Role.ROUTER, Role.KEY_VAULT),
     message=route.Endpoint,
     summary="Tenants' own endpoints, by `<tenant>.<name>`.",
 )

@@ -156,9 +156,11 @@ class SummarizeUsage(Command):
 
 
 class UsageRow(Message):
-    """Usage of one provider and model."""
+    """Usage of one provider and model, and of one server if it has a name."""
 
     provider: ProviderName
+    endpoint: EndpointName | None = None
+    """The name of the tenant's own server, where it has one."""
     model: Line
     attempts: Count
     completed: Count

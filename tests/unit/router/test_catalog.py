@@ -4,9 +4,9 @@ import pytest
 from genai_prices import data
 
 from keyferry.contracts.catalog import Capability, ModelClass, Offering
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.providers import PROVIDERS, SELF_HOSTED
 from keyferry.contracts.tenancy import Tier
-from services.router.catalog.lookup import SELF_HOSTED, ResolvedModel
+from services.router.catalog.lookup import ResolvedModel
 from services.router.catalog.reading import InvalidCatalog, read_catalog
 from tests.support.router.keys_and_prices import catalog
 

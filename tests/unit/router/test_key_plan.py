@@ -45,6 +45,7 @@ def planned(
         catalog=catalog(),
         own_keys=index.of("acme"),
         platform_keys=index.of("platform"),
+        own_servers=index.servers_of("acme"),
         prices=list_price,
     )
     return plan(RouteRequest("acme", model, **request), context)

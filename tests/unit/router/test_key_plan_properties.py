@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
+from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.catalog.lookup import NAMED_BY_TENANT
 from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.list_prices import covers
 from services.router.plan import plan

@@ -6,11 +6,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.key import AddKey, KeyStatus, KeyTestResult, KeyTestStep, ProviderKey, RemoveKey, TryKey
+from keyferry.contracts.key import (
+    AddKey,
+    EditKey,
+    KeyStatus,
+    KeyTestResult,
+    KeyTestStep,
+    ProviderKey,
+    RemoveKey,
+    TryKey,
+)
+from keyferry.contracts.route import Endpoint
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.topology import KEY_ADD, KEY_REMOVE, KEY_TRY
+from keyferry.contracts.topology import ENDPOINTS_VIEW, KEY_ADD, KEY_EDIT, KEY_REMOVE, KEY_TRY, Role
 from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.views import ViewWriter
 from tests.integration.key_vault.vault_service import (
     Operator,
     VaultService,
@@ -21,6 +32,7 @@ from tests.integration.key_vault.vault_service import (
     unreachable,
     valid,
 )
+from tests.support.waiting import eventually_async
 
 
 async def test_key_is_tested_by_a_worker_and_then_stored(
@@ -102,6 +114,53 @@ async def test_implausible_key_is_never_sent_anywhere(
     assert text not in str(refused.value)
     assert worker.tested == []
     await _assert_nothing_stored(service)
+
+
+async def test_two_servers_need_two_names(worker: Worker, operator: Operator) -> None:
+    async def add(text: str, host: str, name: str | None) -> ProviderKey:
+        base_url = f"https://{host}.example.com/v1"
+        sealed = await operator.sealed(Secret(text), provider="custom", base_url=base_url)
+        command = AddKey(tenant="acme", provider="custom", sealed=sealed, base_url=base_url, label=host, name=name)
+        return await operator.ask(KEY_ADD, command)
+
+    plain, lab = await add("secret-1", "plain", None), await add("secret-2", "lab", "lab")
+    assert [key.name for key in await operator.keys()] == [None, "lab"]
+    for name in (None, "lab"):
+        with pytest.raises(Refused, match="which has another address") as refused:
+            await add("secret-3", "shop", name)
+        assert refused.value.refusal.code is ErrorCode.CONFLICT
+    together = await asyncio.gather(
+        add("secret-4", "one", "same"), add("secret-5", "two", "same"), return_exceptions=True
+    )
+    assert [isinstance(one, Refused) for one in together].count(True) == 1, "a name is given once, also at one moment"
+    with pytest.raises(Refused, match="lab already stands for"):
+        await operator.ask(KEY_EDIT, EditKey(tenant="acme", key_id=plain.key_id, name="lab"))
+    renamed = await operator.ask(KEY_EDIT, EditKey(tenant="acme", key_id=lab.key_id, name="lab-2"))
+    assert renamed.name == "lab-2"
+    assert (await operator.ask(KEY_EDIT, EditKey(tenant="acme", key_id=plain.key_id, name="lab"))).name == "lab"
+    cleared = EditKey.model_validate({"tenant": "acme", "key_id": lab.key_id, "clear": ["name"]})
+    assert (await operator.ask(KEY_EDIT, cleared)).name is None, "no key without a name is left"
+
+
+async def test_a_server_cannot_take_the_name_of_an_endpoint(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    endpoint = Endpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=[])
+    async with service.bus.client(Role.ROUTER) as client:
+        await ViewWriter(client, ENDPOINTS_VIEW).reconcile({"acme.lab": endpoint.encode()})
+    base_url = "https://lab.example.com/v1"
+
+    async def refused() -> bool:
+        sealed = await operator.sealed(openai_key(), provider="custom", base_url=base_url)
+        command = AddKey(tenant="acme", provider="custom", sealed=sealed, base_url=base_url, label="x", name="lab")
+        try:
+            added = await operator.ask(KEY_ADD, command)
+        except Refused as error:
+            return "has an endpoint called lab" in str(error)
+        await operator.ask(KEY_REMOVE, RemoveKey(tenant="acme", key_id=added.key_id))
+        return False
+
+    await eventually_async("the vault knows the endpoint", refused)
 
 
 async def test_duplicate_key_is_rejected_naming_the_stored_one(

@@ -53,6 +53,52 @@ def test_duplicate_key_is_named() -> None:
     validation.check_not_duplicate([])
 
 
+LAB = key(provider="custom").model_copy(update={"name": "lab", "base_url": "https://lab.example/v1"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says"),
+    [
+        ({"base_url": "https://other.example/v1"}, ErrorCode.CONFLICT, "already stands for the server of key_1abc"),
+        ({"provider": "vllm"}, ErrorCode.CONFLICT, "--name NAME"),
+        ({"provider": "openai"}, ErrorCode.INVALID, "no server to name"),
+        ({"name": "openai"}, ErrorCode.INVALID, "cannot be called openai"),
+        ({"name": "auto"}, ErrorCode.INVALID, "cannot be called auto"),
+    ],
+)
+def test_a_name_stands_for_one_server(changes: dict[str, str], code: ErrorCode, says: str) -> None:
+    new = LAB.model_copy(update={"key_id": "key_2abc", **changes})
+    with pytest.raises(RequestRejected, match=says) as refused:
+        validation.check_server(new, [LAB])
+    assert refused.value.code is code
+
+
+def test_a_second_server_without_a_name_needs_one() -> None:
+    first = LAB.model_copy(update={"name": None})
+    new = first.model_copy(update={"key_id": "key_2abc", "base_url": "https://other.example/v1"})
+    with pytest.raises(RequestRejected, match="custom, without a name, already stands for the server of key_1abc"):
+        validation.check_server(new, [first])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key_id": "key_2abc"},
+        {"key_id": "key_2abc", "name": "shop", "base_url": "https://other.example/v1"},
+        {"key_id": "key_2abc", "name": None, "base_url": "https://other.example/v1"},
+        {"base_url": "https://moved.example/v1"},
+        {"key_id": "key_2abc", "name": None, "provider": "openai"},
+    ],
+    ids=["another key of the server", "another name", "no name", "the same key", "another provider"],
+)
+def test_different_names_and_several_keys_of_a_server_are_fine(changes: dict[str, str]) -> None:
+    validation.check_server(LAB.model_copy(update=changes), [LAB])
+
+
+def test_a_key_is_tested_with_the_model_of_its_server() -> None:
+    assert validation.choose_test_model(LAB.model_copy(update={"allowed_models": ["lab/llama"]})) == "llama"
+
+
 def test_masked_key_shows_prefix_and_tail() -> None:
     assert validation.mask("openai", Secret(OPENAI)) == "sk-proj-…A9f2"
     assert validation.mask("openai", Secret("sk-" + "b" * 40 + "A9f2")) == "sk-…A9f2"
