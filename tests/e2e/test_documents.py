@@ -72,7 +72,7 @@ EXPECTED = {
     ],
     "docs/guides/own-endpoint.md": [
         "saved ollama", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering", "chosen: ollama/llama3.2",
-        "unknown", "removed ollama", "(Any OpenAI-compatible endpoint, model server, ", "llama3.2 answers",
+        "unknown", "removed ollama", "(gpu, model server, ", "llama3.2 answers",
         "Rayleigh scattering", "chosen: gpu/llama3.2", "requests of demo are refused",
     ],
     "docs/guides/keys.md": [

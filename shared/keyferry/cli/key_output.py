@@ -64,8 +64,7 @@ def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
 
 def format_key(key: ProviderKey) -> str:
     """Return one key as one line."""
-    server = f" {key.name}" if key.name else ""
-    return f"{key.key_id} ({PROVIDERS[key.provider].title}{server}, {key.label}, {key.masked}): {describe_state(key)}"
+    return f"{key.key_id} ({key.name or PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {describe_state(key)}"
 
 
 def describe_state(key: ProviderKey) -> str:

@@ -179,7 +179,7 @@ def check_server_name(provider: str, name: str) -> None:
         takers = ", ".join(sorted(NAMED_BY_TENANT))
         raise InvalidServerName(
             f"{PROVIDERS[provider].title} has one address for everybody, so its keys have no server to name: names are for"
-            f" {takers}; --label tells keys apart"
+            f" {takers}; --label distinguishes keys"
         )
     if name in PROVIDERS or name in RESERVED_NAMES:
         raise InvalidServerName(
