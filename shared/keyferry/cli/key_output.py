@@ -64,7 +64,9 @@ def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
 
 def format_key(key: ProviderKey) -> str:
     """Return one key as one line."""
-    return f"{key.key_id} ({key.name or PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {describe_state(key)}"
+    return (
+        f"{key.key_id} ({key.name or PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {describe_state(key)}"
+    )
 
 
 def describe_state(key: ProviderKey) -> str:
