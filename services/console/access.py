@@ -1,5 +1,6 @@
 """Access control: which credential may call which route. A route without a row is denied to everybody. Pure."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -80,6 +81,31 @@ ALLOWED: Mapping[tuple[str, str], frozenset[CredentialKind]] = MappingProxyType(
     | {(method, INSTALLATION_PREFIX + path): allowed for method, path, allowed in _INSTALLATION_ROWS}
 )
 """Maps method and path template to the credentials that are allowed."""
+
+_PARAMETER = re.compile(r"\\\{[a-z_]+\\\}")
+_TEMPLATES = tuple((method, re.compile(_PARAMETER.sub("[^/]+", re.escape(template)))) for method, template in ALLOWED)
+_OWN_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _, _ in _ROWS}))
+_INSTALLATION_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _ in _INSTALLATION_ROWS}))
+
+
+def methods_at(path: str) -> list[str]:
+    """Return the methods of the routes at a path; empty if there is none."""
+    return sorted({method for method, template in _TEMPLATES if template.fullmatch(path)})
+
+
+def explain_unknown_path(path: str) -> str:
+    """Return what there is instead of `path`, which is not repeated: it may hold a misplaced key."""
+    shortened = path.rstrip("/")
+    if path != shortened and methods_at(shortened):
+        return "there is nothing at this address: leave out the slash at its end"
+    if methods_at(OWN_PREFIX + shortened):
+        return f"there is nothing at this address: the management API is under {OWN_PREFIX}"
+    if path.startswith("/v1/"):
+        return "there is nothing at this address: chats, embeddings and models are at the port of the gateway, not at this one"
+    return (
+        f"there is nothing at this address: under {OWN_PREFIX}, and for another tenant under {OPERATOR_PREFIX}, there are"
+        f" {_OWN_RESOURCES}; under {INSTALLATION_PREFIX} {_INSTALLATION_RESOURCES}; docs/architecture/openapi.json lists all"
+    )
 
 
 def is_allowed(credential: CredentialKind, method: str, path_template: str) -> bool:

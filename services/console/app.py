@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from keyferry.contracts.topology import Role
+from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
@@ -33,7 +34,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         upload_timeout_seconds=settings.upload_timeout_seconds,
     )
     server = HttpServer(
-        middleware,
+        allow_origins(middleware, settings.console_cors_origins, ("GET", "POST", "PUT", "PATCH", "DELETE")),
         settings.http_host,
         settings.http_port,
         drain_seconds=settings.drain_seconds,

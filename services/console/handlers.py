@@ -16,7 +16,14 @@ from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import Subject
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem, render_error
-from services.console.access import INSTALLATION_PREFIX, OPERATOR_PREFIX, OWN_PREFIX, RouteSpec
+from services.console.access import (
+    INSTALLATION_PREFIX,
+    OPERATOR_PREFIX,
+    OWN_PREFIX,
+    RouteSpec,
+    explain_unknown_path,
+    methods_at,
+)
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
@@ -182,12 +189,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        allowed = headers.get("Allow", "other methods")
-        problem = HttpProblem(
-            405, INVALID_REQUEST, "method_not_allowed", f"this address takes {allowed}", headers=headers
-        )
+        # Of several routes at one path Starlette names the methods of the first only.
+        allowed = ", ".join(methods_at(request.scope["path"])) or headers.get("Allow", "other methods")
+        message = f"this address takes {allowed}, not {request.method}"
+        problem = HttpProblem(405, INVALID_REQUEST, "method_not_allowed", message, headers={"allow": allowed})
     elif error.status_code == 404:
-        problem = HttpProblem(404, INVALID_REQUEST, "unknown_url", "there is nothing at this address")
+        problem = HttpProblem(404, INVALID_REQUEST, "unknown_url", explain_unknown_path(request.scope["path"]))
     else:
         problem = HttpProblem(400, INVALID_REQUEST, "invalid_json", "the body cannot be read")
     return await _on_problem(request, problem)

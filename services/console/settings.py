@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.http.cors import Origins
 from keyferry.runtime.http.settings import HttpSettings
 from keyferry.runtime.process.settings import SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
@@ -20,6 +21,8 @@ class ConsoleSettings(HttpSettings):
     """The operator's bearer token."""
     intake_public_key_file: SecretFile
     """The vault's public intake key (X25519, base64url), pinned when the installation was set up."""
+    console_cors_origins: Origins = frozenset()
+    """Web pages that may call the management API from a browser, comma-separated origins or `*`; none if empty."""
     upload_timeout_seconds: float = Field(default=10.0, gt=0)
     """The longest time in which a client may send a request body."""
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
@@ -61,7 +62,7 @@ def _serve_http(
 ) -> None:
     drain_seconds = settings.drain_seconds + _SHUTDOWN_ERROR_SECONDS
     server = HttpServer(
-        handlers,
+        allow_origins(handlers, settings.cors_origins, ("GET", "POST")),
         settings.http_host,
         settings.http_port,
         drain_seconds=drain_seconds,

@@ -18,13 +18,14 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
+from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.openai_body import ParsedBody, read_chat, read_embedding
-from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+from keyferry.runtime.http.problem import HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from keyferry.runtime.request.assembly import CallFailed, Piece
 from keyferry.runtime.request.call import Call, CallAbandoned
 from keyferry.runtime.request.inbox import CallInbox
-from services.ingress import request_headers
+from services.ingress import request_headers, routes
 from services.ingress.dialects import model_list, openai
 from services.ingress.http_exchange import HttpExchange
 from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated
@@ -61,12 +62,13 @@ class OpenAIHandlers:
         self._telemetry = telemetry
         self._waiting_for = waiting_for
         self._draining = draining
-        self._routes: dict[str, tuple[str, Callable[[HttpExchange, str], Awaitable[None]]]] = {
-            "/v1/chat/completions": ("POST", self._chat),
-            "/v1/embeddings": ("POST", self._embeddings),
-            "/v1/models": ("GET", self._models),
-            "/healthz": ("GET", self._healthz),
-            "/readyz": ("GET", self._readyz),
+        self._handlers: dict[str, Callable[[HttpExchange, str], Awaitable[None]]] = {
+            routes.CHAT: self._chat,
+            routes.EMBEDDINGS: self._embeddings,
+            routes.MODELS: self._models,
+            routes.MODEL: self._model,
+            routes.HEALTHZ: self._healthz,
+            routes.READYZ: self._readyz,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +78,11 @@ class OpenAIHandlers:
         exchange = HttpExchange(scope, receive, send)
         request_id = ids.new(ids.REQUEST)
         try:
-            await self._handler(exchange)(exchange, request_id)
+            route = routes.find_route(exchange.method, exchange.path)
+            if exchange.method == "OPTIONS":
+                await exchange.respond(204, b"", {"x-request-id": request_id, "allow": routes.allowed_methods(route)})
+            else:
+                await self._handlers[route](exchange, request_id)
         except ClientDisconnected:
             _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
         except HttpProblem as problem:
@@ -85,19 +91,6 @@ class OpenAIHandlers:
             _log.exception("a request failed", extra={"request_id": request_id})
             message = "the gateway failed; its log has the details under this request id"
             await self._report(exchange, HttpProblem(500, "api_error", "internal_error", message), request_id)
-
-    def _handler(self, exchange: HttpExchange) -> Callable[[HttpExchange, str], Awaitable[None]]:
-        route = self._routes.get(exchange.path)
-        if route is None and exchange.path.startswith("/v1/models/"):
-            route = ("GET", self._model)
-        if route is None:
-            message = f"there is nothing at {exchange.method} {exchange.path[:200]}"
-            raise HttpProblem(404, INVALID_REQUEST, "unknown_url", message)
-        method, handler = route
-        if exchange.method != method:
-            message = f"{exchange.path[:200]} takes {method}"
-            raise HttpProblem(405, INVALID_REQUEST, "method_not_allowed", message, headers={"allow": method})
-        return handler
 
     async def _report(self, exchange: HttpExchange, problem: HttpProblem, request_id: str) -> None:
         if exchange.started:
@@ -140,8 +133,8 @@ class OpenAIHandlers:
             message = f"the gateway is not ready: waiting for {', '.join(waiting)}"
             raise HttpProblem(503, "overloaded_error", "unavailable", message, headers={"retry-after": "1"})
         try:
-            return self._authenticate(exchange.header(b"authorization"), datetime.now(UTC))
-        except Unauthenticated as error:
+            return self._authenticate(exchange.credential(), datetime.now(UTC))
+        except (Unauthenticated, ConflictingCredentials) as error:
             raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error)) from None
         except Suspended as error:
             raise HttpProblem(403, "permission_error", "tenant_suspended", str(error)) from None
@@ -229,7 +222,7 @@ class OpenAIHandlers:
     async def _model(self, exchange: HttpExchange, request_id: str) -> None:
         """Show one model, also an unapproved one, which the list leaves out."""
         models = await self._available_models(exchange, "approved=all")
-        body = model_list.render_model(models, exchange.path.removeprefix("/v1/models/"))
+        body = model_list.render_model(models, exchange.path.removeprefix(f"{routes.MODELS}/"))
         await exchange.respond(200, body, {"x-request-id": request_id})
 
     async def _available_models(self, exchange: HttpExchange, query: str) -> Models:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from keyferry.contracts.text import header_value
 from keyferry.runtime.http.asgi import Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import RequestBodyLimits
+from keyferry.runtime.http.credential import read_credential
 
 JSON = "application/json"
 _EVENT_STREAM = (
@@ -30,6 +31,10 @@ class HttpExchange:
     def header(self, name: bytes) -> str | None:
         """Return the first header called `name` (lower case), decoded as Latin-1."""
         return get_header(self._scope, name)
+
+    def credential(self) -> str | None:
+        """Return the client's credential as an Authorization header. Raises ConflictingCredentials."""
+        return read_credential(self._scope)
 
     async def read_body(self, limits: RequestBodyLimits) -> bytes:
         """Read the whole request body. Raises HttpProblem 408, 413 and 415, and ClientDisconnected."""

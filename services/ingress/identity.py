@@ -37,7 +37,7 @@ def identify(
     The checksum is verified first: it finds typing errors without a lookup, and garbage costs no more than a CRC.
     """
     if not authorization:
-        raise Unauthenticated("no client token: send `Authorization: Bearer kf_live_…`")
+        raise Unauthenticated("no client token: send `Authorization: Bearer kf_live_…` or `x-api-key: kf_live_…`")
     scheme, _, text = authorization.partition(" ")
     text = text.strip()
     if scheme.lower() != "bearer" or not text:

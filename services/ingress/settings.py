@@ -4,6 +4,7 @@ from pydantic import Field
 
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
+from keyferry.runtime.http.cors import Origins
 from keyferry.runtime.http.settings import HttpSettings
 from keyferry.runtime.process.settings import SecretFile, read_secret
 
@@ -19,6 +20,8 @@ class IngressSettings(HttpSettings):
     """The longest time in which a client may send a request body."""
     keep_alive_seconds: float = Field(default=15.0, gt=0)
     """A stream gets a comment line after this time without a chunk, so that proxies keep it open."""
+    cors_origins: Origins = frozenset()
+    """Web pages that may call the API from a browser, comma-separated origins or `*`; none if empty."""
     max_body_bytes: int = Field(default=MAX_REQUEST_BODY_BYTES, ge=1024, le=MAX_REQUEST_BODY_BYTES)
 
     def check_files(self) -> None:

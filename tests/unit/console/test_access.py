@@ -74,7 +74,9 @@ def test_every_served_route_is_documented() -> None:
         {"authorization": f"Bearer {TOKEN[:-1]}"},
         {"authorization": f"Bearer {TOKEN}x"},
         {"authorization": f"Bearer {TOKEN.upper()}"},
-        {"x-api-key": TOKEN},
+        {"x-api-key": TOKEN[:-1]},
+        {"x-api-key": TOKEN, "authorization": f"Bearer {TOKEN}x"},
+        {"x-api-key": TOKEN, "api-key": TOKEN[:-1]},
         {"cookie": f"token={TOKEN}"},
     ],
 )
@@ -143,3 +145,44 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
     with pytest.raises(InvalidCredential) as refused:
         identify(header, Secret(TOKEN))
     assert "\xff" not in str(refused.value)
+
+
+async def test_the_header_of_other_sdks_is_accepted() -> None:
+    surface = Surface()
+    for headers in ({"x-api-key": TOKEN}, {"api-key": TOKEN}, {"x-api-key": TOKEN, "authorization": f"bearer {TOKEN}"}):
+        assert (await surface.ask("GET", "/api/v1/providers", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/api/v1/provider-keys/", "leave out the slash"),
+        ("/provider-keys", "is under /api/v1"),
+        ("/ops/tenants/acme/provider-keys", "is under /api/v1"),
+        ("/v1/chat/completions", "at the port of the gateway"),
+        ("/api/v1/keys", "audit, client-tokens, endpoints, models, provider-keys, providers, requests, usage, vault"),
+        ("/", "docs/architecture/openapi.json lists all"),
+        (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),
+    ],
+)
+async def test_an_unknown_address_is_answered_with_what_there_is(path: str, hint: str) -> None:
+    response = await Surface().ask("GET", path)
+    assert error(response) == (404, "unknown_url", None)
+    assert hint in response.json()["error"]["message"]
+    assert TOKEN not in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/v1/provider-keys", "GET, POST"),
+        ("POST", "/api/v1/provider-keys/pk_1", "DELETE, GET, PATCH"),
+        ("PUT", "/api/v1/ops/tenants/acme/provider-keys/pk_1", "DELETE, GET, PATCH"),
+        ("DELETE", "/api/v1/ops/tenants/acme", "GET, PATCH"),
+    ],
+)
+async def test_a_wrong_method_is_answered_with_all_that_are_allowed(method: str, path: str, allowed: str) -> None:
+    response = await Surface().ask(method, path)
+    assert error(response) == (405, "method_not_allowed", None)
+    assert response.headers["allow"] == allowed
+    assert response.json()["error"]["message"] == f"this address takes {allowed}, not {method}"

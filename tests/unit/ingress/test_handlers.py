@@ -20,7 +20,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.runtime.request.assembly import Piece
 from keyferry.runtime.request.inbox import CallInbox
-from services.ingress.handlers import OpenAIHandlers
+from services.ingress.handlers import Authenticate, OpenAIHandlers
 from services.ingress.identity import ClientIdentity
 from services.ingress.settings import IngressSettings
 
@@ -90,12 +90,14 @@ async def post(
     *,
     identity: ClientIdentity = IDENTITY,
     headers: Mapping[str, str] | None = None,
+    authenticate: Authenticate | None = None,
+    method: str = "POST",
 ) -> httpx.Response:
     handlers = OpenAIHandlers(
         settings=settings,
         bus=cast(Bus, None),
         caller=lambda: cast(CallInbox, caller),
-        authenticate=lambda authorization, now: identity,
+        authenticate=authenticate or (lambda authorization, now: identity),
         telemetry=Telemetry("ingress", {}),
         waiting_for=list,
         draining=lambda: False,
@@ -103,7 +105,7 @@ async def post(
     transport = httpx.ASGITransport(app=cast(Any, handlers))
     async with httpx.AsyncClient(transport=transport, base_url="http://ingress.test") as client:
         usual = {"x-operation": "search", "x-keyferry-tags": "team=blue"}
-        return await client.post(path, json=body, headers={**usual, **(headers or {})})
+        return await client.request(method, path, json=body, headers={**usual, **(headers or {})})
 
 
 async def test_embedding_request_carries_the_callers_bytes(settings: IngressSettings) -> None:
@@ -164,3 +166,29 @@ async def test_key_preference_is_sent_with_the_request(settings: IngressSettings
     wrong = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Prefer-BYOK": "maybe"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Prefer-BYOK")
     assert len(caller.requests) == 2
+
+
+async def test_either_header_carries_the_token_and_a_conflict_is_a_401(settings: IngressSettings) -> None:
+    seen: list[str | None] = []
+
+    def authenticate(authorization: str | None, now: datetime) -> ClientIdentity:
+        seen.append(authorization)
+        return IDENTITY
+
+    caller = ScriptedCaller((b"{}",))
+    for headers in ({"authorization": "Bearer kf_1"}, {"x-api-key": "kf_1"}, {"api-key": "kf_1"}):
+        response = await post(
+            settings, caller, "/v1/chat/completions", CHAT, authenticate=authenticate, headers=headers
+        )
+        assert response.status_code == 200
+    assert seen == ["Bearer kf_1"] * 3
+    both = {"authorization": "Bearer kf_1", "x-api-key": "kf_2"}
+    response = await post(settings, caller, "/v1/chat/completions", CHAT, authenticate=authenticate, headers=both)
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert "different credentials" in response.json()["error"]["message"]
+    assert len(caller.requests) == 3
+
+
+async def test_options_is_answered_with_what_is_allowed(settings: IngressSettings) -> None:
+    response = await post(settings, ScriptedCaller((b"{}",)), "/v1/models", {}, method="OPTIONS")
+    assert (response.status_code, response.headers["allow"], response.content) == (204, "GET, HEAD, OPTIONS", b"")
