@@ -73,6 +73,8 @@ _INSTALLATION_ROWS = (
     ("POST", "/vault/rotate-kek", _OPERATOR),
     ("GET", "/vault/verify", _OPERATOR),
     ("GET", "/audit/verify", _OPERATOR),
+    ("GET", "/dead-letters", _OPERATOR),
+    ("POST", "/dead-letters/discard", _OPERATOR),
 )
 
 ALLOWED: Mapping[tuple[str, str], frozenset[CredentialKind]] = MappingProxyType(

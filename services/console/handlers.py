@@ -24,6 +24,7 @@ from services.console.access import (
     explain_unknown_path,
     methods_at,
 )
+from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
@@ -102,6 +103,7 @@ def build_application(
     app.add_exception_handler(Exception, _on_exception)
     services = ServiceClient(ask)
     vault, tenants = VaultRoutes(services), TenantRoutes(services)
+    dead_letters = DeadLetterRoutes(services)
     specs = (
         *KeyRoutes(services, sealer, clock).specs(),
         *TokenRoutes(services).specs(),
@@ -112,7 +114,12 @@ def build_application(
     )
     credential = Depends(DOCUMENTED_CREDENTIAL)
     _add(app, OWN_PREFIX, specs, [credential])
-    _add(app, INSTALLATION_PREFIX, (*tenants.operator_specs(), *vault.operator_specs()), [credential])
+    _add(
+        app,
+        INSTALLATION_PREFIX,
+        (*tenants.operator_specs(), *vault.operator_specs(), *dead_letters.operator_specs()),
+        [credential],
+    )
     _add(app, OPERATOR_PREFIX, specs, [credential], suffix="_for_tenant")
     _add_health(app, waiting_for, draining)
     return app

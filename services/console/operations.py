@@ -73,6 +73,8 @@ OPERATIONS = (
     Operation("audit list", "GET", f"{T}/audit", {"before": "after"}),
     # Without --tenant: GET /api/v1/ops/audit/verify.
     Operation("audit verify", "GET", f"{T}/audit/verify"),
+    Operation("deadletters list", "GET", f"{_OPS}/dead-letters"),
+    Operation("deadletters discard", "POST", f"{_OPS}/dead-letters/discard"),
     Operation("endpoints add", "PUT", f"{T}/endpoints/{{name}}", {"disabled": "enabled"}),
     Operation("endpoints list", "GET", f"{T}/endpoints"),
     Operation("endpoints rm", "DELETE", f"{T}/endpoints/{{name}}"),

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.ids import ModelName, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import KeyPolicy, Label, Tier
+from keyferry.contracts.text import Ordinal, Refusing
 from services.console.bodies import AllowedModels, Body, NotNull, Paging, Priority
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
@@ -26,7 +27,7 @@ def _reject_secrets(value: object) -> object:
     return value
 
 
-BaseUrl = Annotated[str, BeforeValidator(_reject_secrets), StringConstraints(min_length=8, max_length=2000)]
+BaseUrl = Annotated[str, BeforeValidator(_reject_secrets), Refusing(2000, 8)]
 
 
 class CreateTenantBody(Body):
@@ -126,4 +127,13 @@ class UsageQuery(Paging):
     """Inclusive; UTC without a zone. Null for no limit."""
     until: datetime | None = None
     """Exclusive; UTC without a zone. Null for no limit."""
-    after: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
+    after: Annotated[str, Refusing(500)] | None = None
+
+
+class DiscardBody(Body):
+    """Which dead letters to remove."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"up_to": 17}]})
+
+    up_to: Ordinal
+    """The number of the last one."""

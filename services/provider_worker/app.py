@@ -69,8 +69,17 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     AttemptHandlers(attempts, spool, bus.spawn).register(bus)
     KeyTestHandler(KeyTester(client), None if leases is None else leases.open_test_key).register(bus)
     _manage(service, spool, publisher, client)
+    service.degraded = lambda: _degraded(spool)
     service.facts = lambda: {"attempts": str(len(attempts)), "unconfirmed": str(spool.unconfirmed)}
     return service
+
+
+def _degraded(spool: Spool) -> list[str]:
+    """Return what an operator has to know of this worker."""
+    if not spool.unreadable:
+        return []
+    what = f"{spool.unreadable} lines of the spool could not be read and may be attempts that are not accounted for"
+    return [f"{what}: compare the providers' own usage; the log of {Role.PROVIDER_WORKER} names the segments"]
 
 
 def _manage(service: Service, spool: Spool, publisher: BatchPublisher, client: UpstreamClient) -> None:

@@ -66,6 +66,8 @@ class Spool:
         self._size = 0
         self._lock = -1
         self.spool_id = ""
+        self.unreadable = 0
+        """Lines that an earlier process left and that cannot be read: each may have been an attempt."""
 
     def open(self) -> None:
         """Lock the directory and read what an earlier process left. Raises SpoolLocked, or OSError if it cannot be used."""
@@ -173,6 +175,7 @@ class Spool:
             if record is None:
                 # Only a power cut can tear a line; this log entry is the only sign of its attempt.
                 _log.error("a line of the spool cannot be read", extra={"segment": path.name})
+                self.unreadable += 1
                 continue
             current = record.encode() if record.unkept else line[1:]
             entry = self._unconfirmed.get(record.spool_seq)

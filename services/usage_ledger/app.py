@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpend
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, RECORD_REJECTED, Role
+from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
@@ -20,7 +20,7 @@ from keyferry.runtime.views import ViewWriter, snapshot
 from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.database import SCHEMA
-from services.usage_ledger.dead_letter import RejectedRecord, message_id, to_dead_letter
+from services.usage_ledger.dead_letter_stream import DeadLetterStream
 from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
@@ -94,15 +94,6 @@ async def _confirm(bus: Bus, confirmation: AttemptsConfirmed) -> None:
     await bus.client.publish(ATTEMPT_CONFIRMED.format(worker=confirmation.worker_id), confirmation.encode())
 
 
-async def _publish_dead_letter(bus: Bus, rejected: RejectedRecord) -> None:
-    await bus.jetstream.publish(
-        RECORD_REJECTED.format(service=bus.user),
-        to_dead_letter(rejected).encode(),
-        timeout=_PUBLISH_TIMEOUT_SECONDS,
-        headers={"Nats-Msg-Id": message_id(rejected)},
-    )
-
-
 async def _publish_spend(bus: Bus, spend: KeySpend) -> None:
     await bus.jetstream.publish(KEY_SPENT.format(tenant=spend.tenant), spend.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
 
@@ -123,12 +114,13 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     database = LedgerDatabase(settings)
+    dead_letters = DeadLetterStream(lambda: bus.jetstream)
     spending = KeySpendPublisher(database.usage, partial(_publish_spend, bus))
     ingestion = Ingestion(
         store=database.store,
         prices=prices,
         confirm=partial(_confirm, bus),
-        publish_dead_letter=partial(_publish_dead_letter, bus),
+        publish_dead_letter=dead_letters.publish,
         telemetry=service.telemetry,
         clock=partial(datetime.now, UTC),
         on_new_attempts=spending.mark_changed,
@@ -138,19 +130,21 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         key=settings.audit_key(),
         save_head=partial(_save_head, bus),
         read_heads=partial(_read_heads, bus),
-        publish_dead_letter=partial(_publish_dead_letter, bus),
+        publish_dead_letter=dead_letters.publish,
         clock=partial(datetime.now, UTC),
     )
-    Handlers(database.store, database.usage, ingestion, audit_log).register(bus)
+    Handlers(database.store, database.usage, ingestion, audit_log, dead_letters).register(bus)
     service.opens(database.open, database.close)
     service.opens(spending.start, spending.stop)
+    service.opens(dead_letters.start, dead_letters.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
+    service.degraded = dead_letters.degraded
     service.facts = lambda: {
         "recorded": str(ingestion.counters.recorded),
         "repeated": str(ingestion.counters.repeated),
         "unpriced": str(ingestion.counters.unpriced),
         "decisions": str(ingestion.counters.decisions),
-        "dead_letters": str(ingestion.counters.dead_letters),
+        "dead_letters": str(dead_letters.count),
         "prices": prices.version,
     }
     return service

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from nats.errors import Error as NatsError
+from nats.js.errors import APIError
 
 from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.route import Decision, GetDecision
@@ -14,16 +15,28 @@ from keyferry.contracts.topology import (
     AUDIT_LIST,
     AUDIT_RECORDED,
     AUDIT_VERIFY,
+    DEAD_LETTER_DISCARD,
+    DEAD_LETTER_LIST,
     DECISION_GET,
     REQUEST_DECIDED,
     USAGE_SUMMARIZE,
 )
-from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, UsageSummary
+from keyferry.contracts.usage import (
+    Attempts,
+    DeadLetters,
+    DiscardDeadLetters,
+    Discarded,
+    GetAttempts,
+    ListDeadLetters,
+    SummarizeUsage,
+    UsageSummary,
+)
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.audit_log import AuditLog
+from services.usage_ledger.dead_letter_stream import DeadLetterStream
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.record_batches import assume_utc
 from services.usage_ledger.store import LedgerStore
@@ -33,11 +46,19 @@ from services.usage_ledger.usage_store import SummaryTooLong, UsageStore
 class Handlers:
     """Handlers of one process. Those of requests raise Refused."""
 
-    def __init__(self, store: LedgerStore, usage: UsageStore, ingestion: Ingestion, audit_log: AuditLog) -> None:
+    def __init__(
+        self,
+        store: LedgerStore,
+        usage: UsageStore,
+        ingestion: Ingestion,
+        audit_log: AuditLog,
+        dead_letters: DeadLetterStream,
+    ) -> None:
         self._store = store
         self._usage = usage
         self._ingestion = ingestion
         self._audit_log = audit_log
+        self._dead_letters = dead_letters
 
     def register(self, bus: Bus) -> None:
         """Subscribe on `bus` to the ledger's subjects of the topology."""
@@ -46,6 +67,8 @@ class Handlers:
         bus.pull(AUDIT_RECORDED, self._audit_log.on_events)
         bus.respond(AUDIT_LIST, self.list_audit)
         bus.respond(AUDIT_VERIFY, self.verify_audit)
+        bus.respond(DEAD_LETTER_LIST, self.list_dead_letters)
+        bus.respond(DEAD_LETTER_DISCARD, self.discard_dead_letters)
         bus.respond(USAGE_SUMMARIZE, self.summarize)
         bus.respond(ATTEMPT_LIST, self.list_attempts)
         bus.respond(DECISION_GET, self.get_decision)
@@ -82,6 +105,28 @@ class Handlers:
         """Verify that the audit is complete and unchanged."""
         async with _refuse_errors():
             return await self._audit_log.verify(command)
+
+    async def list_dead_letters(self, command: ListDeadLetters) -> DeadLetters:
+        """Return a page of dead letters, oldest first."""
+        async with _refuse_bus_errors():
+            return await self._dead_letters.list(command)
+
+    async def discard_dead_letters(self, command: DiscardDeadLetters) -> Discarded:
+        """Remove dead letters up to a number."""
+        async with _refuse_bus_errors():
+            return await self._dead_letters.discard(command)
+
+
+@asynccontextmanager
+async def _refuse_bus_errors() -> AsyncIterator[None]:
+    """Refuse the request while the stream of dead letters cannot be used."""
+    try:
+        yield
+    except (NatsError, APIError, TimeoutError):
+        message = (
+            "the stream of dead letters cannot be used now: try again in a moment; `keyferry doctor` shows the cause"
+        )
+        raise Refused(ErrorCode.UNAVAILABLE, message) from None
 
 
 @asynccontextmanager

@@ -74,6 +74,9 @@ def check_services(reports: Sequence[ServiceReport], worker_slots: int) -> Itera
             yield Finding(role.value, "does not answer", _remedy(role))
         for report in own:
             yield _check_service(role, report)
+            for why in report.degraded:
+                what, _, remedy = why.partition(": ")
+                yield Finding(role.value, what, remedy or _remedy(role))
 
 
 def check_kek_age(kek: KekAgeReport) -> Finding:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "keys": "Add, test, rotate and remove provider keys",
     "vault": "Rotate, verify and destroy the vault's keys",
     "audit": "Show who did what, and verify the audit log",
+    "deadletters": "Show records that no table could take, and remove them",
     "endpoints": "Add, list and remove a tenant's own endpoints",
     "models": "List the models that a tenant can call now",
     "status": "Show every process that answers",

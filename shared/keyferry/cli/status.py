@@ -34,10 +34,13 @@ def format_status(installation: Installation, reports: Sequence[ServiceReport]) 
     if installation.home is not None:
         lines.append(f"home  {installation.home}")
     rows = [_row(report) for report in reports]
-    return [*lines, format_table(_HEADS, rows, empty="no service answers: run `keyferry doctor` to find the cause")]
+    table = format_table(_HEADS, rows, empty="no service answers: run `keyferry doctor` to find the cause")
+    return [*lines, table, *(f"{report.service}: {why}" for report in reports for why in report.degraded)]
 
 
 def _row(report: ServiceReport) -> tuple[str, ...]:
     facts = ", ".join(f"{name} {value}" for name, value in sorted(report.facts.items()))
-    state = "ready" if report.ready else f"waiting for {', '.join(report.waiting_for)}"
+    state = f"waiting for {', '.join(report.waiting_for)}"
+    if report.ready:
+        state = "degraded" if report.degraded else "ready"
     return (report.service, str(report.slot), str(report.pid), report.version, state, facts)

@@ -8,6 +8,7 @@ from keyferry.contracts.topology import (
     CONSUMERS,
     FRAME_INBOXES,
     FRAME_PUBLISHERS,
+    RECORD_REJECTED,
     SERVER_HEALTH,
     Role,
     SubjectKind,
@@ -27,6 +28,11 @@ class Permissions:
     subscribe: tuple[str, ...]
     responds: bool
     unrestricted: bool = False
+
+
+_DEAD_LETTER_OPERATIONS = tuple(
+    f"$JS.API.STREAM.{operation}.{RECORD_REJECTED.stream}" for operation in ("INFO", "MSG.GET", "PURGE")
+)
 
 
 def permissions(user: str) -> Permissions:
@@ -67,6 +73,7 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
             yield f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.durable}"
             yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
+    yield from _DEAD_LETTER_OPERATIONS if role in RECORD_REJECTED.publishers else ()
     for bucket in BUCKETS:
         if bucket.owner is role:
             yield bucket.key_subject(">")

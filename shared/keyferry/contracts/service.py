@@ -53,5 +53,7 @@ class ServiceReport(Message):
     ready: bool
     waiting_for: list[Explanation]
     """The conditions that keep it from being ready."""
+    degraded: list[Explanation] = Field(default_factory=list)
+    """What an operator should attend to although the process is ready and serves requests."""
     facts: dict[Line, Explanation] = Field(default_factory=dict)
     """A few figures for the operator: view sizes, unconfirmed attempts."""

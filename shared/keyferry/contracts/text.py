@@ -90,15 +90,17 @@ class Refusing:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return the schema of the checks, whose only error says what the text should be."""
+        inner = handler(source)
         checks = core_schema.str_schema(
             min_length=self.min_characters,
             max_length=self.max_characters,
             pattern=self.pattern or _SAFE_PATTERN,
-            strict=_is_strict(handler(source)) or None,
+            strict=_is_strict(inner) or None,
         )
-        return core_schema.custom_error_schema(
+        named = core_schema.custom_error_schema(
             checks, custom_error_type="text", custom_error_message=f"Input should be {self._describe()}"
         )
+        return _after(inner, named)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return the lengths, and the pattern where there is one of its own."""
@@ -131,12 +133,13 @@ class Cleaned:
         """Return a schema that passes a safe text and cleans any other."""
         safe = core_schema.str_schema(max_length=self.max_characters, pattern=_SAFE_PATTERN)
         cleaned = core_schema.no_info_plain_validator_function(self._clean)
-        return core_schema.custom_error_schema(
+        either = core_schema.custom_error_schema(
             core_schema.union_schema([safe, cleaned], mode="left_to_right"),
             custom_error_type="text",
             custom_error_message="Input should be a text",
             serialization=core_schema.simple_ser_schema("str"),
         )
+        return _after(handler(source), either)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return a string of that length."""
@@ -146,6 +149,11 @@ class Cleaned:
         if not isinstance(value, str):
             raise ValueError("it should be a text")
         return clean(value, self.max_characters)
+
+
+def _after(inner: CoreSchema, checks: CoreSchema) -> CoreSchema:
+    """Return the checks, after the validators that stand before the mark in the annotation, if there are any."""
+    return checks if inner["type"] == "str" else core_schema.chain_schema([inner, checks])
 
 
 def _is_strict(schema: CoreSchema) -> bool:

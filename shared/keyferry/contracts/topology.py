@@ -267,6 +267,12 @@ AUDIT_LIST = _manage("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _L
 AUDIT_VERIFY = _manage(
     "kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerification, _LEDGER, "Recompute the audit chains."
 )
+DEAD_LETTER_LIST = _manage(
+    "kf.v1.dead_letter.list", usage.ListDeadLetters, usage.DeadLetters, _LEDGER, "List dead letters, oldest first."
+)
+DEAD_LETTER_DISCARD = _manage(
+    "kf.v1.dead_letter.discard", usage.DiscardDeadLetters, usage.Discarded, _LEDGER, "Remove dead letters."
+)
 SERVICE_PING = request(
     "kf.v1.service.ping",
     service.Ping,

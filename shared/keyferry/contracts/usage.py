@@ -10,7 +10,7 @@ from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
-from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported, Trace, Url
+from keyferry.contracts.text import Count, Explanation, Identifier, Line, Ordinal, Reported, Trace, Url
 
 
 class TokenUsage(Message):
@@ -209,3 +209,47 @@ class Attempts(Message):
     """The attempts of one request."""
 
     rows: list[LedgerRow]
+
+
+class ListDeadLetters(Command):
+    """Request the dead letters, oldest first."""
+
+    after: Count = 0
+    """Only those with a greater number."""
+
+
+class DeadLetterEntry(Message):
+    """One dead letter."""
+
+    number: Ordinal
+    at: datetime
+    producer: Identifier
+    """The worker, router or service that sent the original."""
+    stream: Identifier
+    """The stream that the original came through."""
+    reason: Explanation
+    size_bytes: Count
+    """Of the original."""
+    original: Explanation
+    """The beginning of the original as text."""
+
+
+class DeadLetters(Message):
+    """A page of dead letters."""
+
+    total: Count
+    """How many there are in all."""
+    entries: list[DeadLetterEntry]
+
+
+class DiscardDeadLetters(Command):
+    """Remove the dead letters up to a number, once they have been dealt with."""
+
+    up_to: Ordinal
+
+
+class Discarded(Message):
+    """How many dead letters were removed, and how many are left."""
+
+    discarded: Count
+    left: Count

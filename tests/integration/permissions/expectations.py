@@ -27,11 +27,16 @@ NAMED_AFTER = {"worker": Role.PROVIDER_WORKER, "router": Role.ROUTER}
 PUBLISHERS_NAME = "service"
 """The placeholder that holds the publisher."""
 
+DEAD_LETTER_OPERATIONS = tuple(f"$JS.API.STREAM.{verb}.DEAD_LETTERS" for verb in ("INFO", "MSG.GET", "PURGE"))
+"""What the ledger may do with the dead letters, which it alone writes: count, show and discard them."""
+
 
 def should_publish(user: str, subject: str) -> bool:
     """Return whether the topology lets `user` publish on this literal subject."""
     role = role_of(user)
     if role is Role.PROVISIONER or (role is Role.OPERATOR and subject == "kf.v1.server.health"):
+        return True
+    if role is Role.USAGE_LEDGER and subject in DEAD_LETTER_OPERATIONS:
         return True
     if role in FRAME_PUBLISHERS and _below(FRAME_INBOXES, subject):
         return True

@@ -5,10 +5,17 @@ import secrets
 from datetime import UTC, datetime
 from functools import partial
 
-from keyferry.contracts.topology import Role
-from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
+from keyferry.contracts.topology import DEAD_LETTER_DISCARD, DEAD_LETTER_LIST, Role
+from keyferry.contracts.usage import (
+    AttemptRecord,
+    DiscardDeadLetters,
+    Discarded,
+    ListDeadLetters,
+    Outcome,
+    UsageSource,
+)
 from services.usage_ledger.dead_letter import DeadLetter
-from tests.integration.usage_ledger.processes import LedgerServers, Worker
+from tests.integration.usage_ledger.processes import LedgerServers, Worker, reports
 from tests.support.ledger.attempt_records import WORKER, attempt_record, decision_record
 from tests.support.waiting import eventually
 
@@ -156,3 +163,43 @@ async def test_attempts_of_unknown_usage_are_stored_without_a_cost(servers: Ledg
         assert servers.query("SELECT pricing, cost_usd, price_version FROM usage_ledger.attempts") == [
             ("unpriced", None, None)
         ]
+
+
+async def test_an_operator_hears_of_dead_letters_and_discards_what_was_seen(servers: LedgerServers) -> None:
+    lines = [tampered(outcome="exploded"), b"}{ \x00\xff", tampered(tags={"a": "\x00"})]
+    async with servers.in_process() as service, servers.worker() as worker, servers.operator() as operator:
+        assert service.degraded() == []
+        for line in lines:
+            await worker.publish([line])
+            await worker.publish([line])  # once more, as after a failure
+        await eventually("all are counted once", lambda: service.facts()["dead_letters"] == "3")
+        assert service.ready
+        (report,) = await reports(operator, 1)
+        (degraded,) = report.degraded
+        assert degraded.startswith("3 records are dead letters: `keyferry deadletters list`")
+
+        page = await operator.ask(DEAD_LETTER_LIST, ListDeadLetters(), timeout_seconds=5)
+        assert (page.total, [entry.original for entry in page.entries]) == (
+            3,
+            [lines[0].decode(), "}{ \ufffd\ufffd", lines[2].decode()],
+        )
+        first, _, last = page.entries
+        assert (first.producer, first.stream, first.size_bytes) == (WORKER, "ATTEMPTS", len(lines[0]))
+        assert "outcome: " in first.reason
+        rest = await operator.ask(DEAD_LETTER_LIST, ListDeadLetters(after=first.number), timeout_seconds=5)
+        assert rest.entries == page.entries[1:]
+
+        up_to_first = DiscardDeadLetters(up_to=first.number)
+        assert await operator.ask(DEAD_LETTER_DISCARD, up_to_first, timeout_seconds=5) == Discarded(discarded=1, left=2)
+        up_to_last = DiscardDeadLetters(up_to=last.number)
+        assert await operator.ask(DEAD_LETTER_DISCARD, up_to_last, timeout_seconds=5) == Discarded(discarded=2, left=0)
+        assert service.degraded() == []
+        assert (await operator.ask(DEAD_LETTER_LIST, ListDeadLetters(), timeout_seconds=5)).entries == []
+
+
+async def test_dead_letters_of_an_earlier_process_are_counted(servers: LedgerServers) -> None:
+    async with servers.in_process() as service, servers.worker() as worker:
+        await worker.publish([b"}{"])
+        await eventually("it is stored", lambda: service.facts()["dead_letters"] == "1")
+    async with servers.in_process() as service:
+        await eventually("it is counted", lambda: service.facts()["dead_letters"] == "1")

@@ -8,9 +8,11 @@ import pytest
 from keyferry.cli.bus_checks import check_chat, check_clock, check_ledger, check_services
 from keyferry.cli.chat_request import ChatResult
 from keyferry.cli.control import ProcessStatus
+from keyferry.cli.installation import Installation
 from keyferry.cli.local_checks import MIN_FREE_BYTES, check_disk, check_launcher, check_secrets
 from keyferry.cli.problem import Finding
 from keyferry.cli.request_trace import RequestTrace
+from keyferry.cli.status import format_status
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.service import ServiceReport
@@ -60,6 +62,25 @@ def test_unready_service_names_what_it_is_waiting_for() -> None:
     reports = [r for r in _all() if r.service != Role.INGRESS.value] + [_report(Role.INGRESS, 1, ("the tenants view",))]
     (finding,) = _problems(reports)
     assert (finding.subject, finding.detail) == ("ingress", "waiting for the tenants view")
+
+
+DEGRADED = "3 records are dead letters: `keyferry deadletters list` shows why"
+
+
+def test_what_a_ready_service_needs_attended_to_is_a_problem_with_its_remedy() -> None:
+    degraded = _report(Role.USAGE_LEDGER).model_copy(update={"degraded": [DEGRADED]})
+    (finding,) = _problems([*(r for r in _all() if r.service != Role.USAGE_LEDGER.value), degraded])
+    assert (finding.subject, finding.detail) == ("usage-ledger", "3 records are dead letters")
+    assert finding.remedy == "`keyferry deadletters list` shows why"
+
+
+def test_status_shows_it_as_well() -> None:
+    degraded = _report(Role.USAGE_LEDGER).model_copy(update={"degraded": [DEGRADED]})
+    installation = Installation(nats_url="nats://127.0.0.1:4222", nkey_file=None)
+    lines = format_status(installation, [_report(Role.ROUTER), degraded])
+    text = "\n".join(lines)
+    assert text.splitlines()[-1] == f"usage-ledger: {DEGRADED}"
+    assert [line.split()[4] for line in text.splitlines()[2:4]] == ["ready", "degraded"]
 
 
 def test_two_processes_of_a_slot_during_a_restart_pass() -> None:

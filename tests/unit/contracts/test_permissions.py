@@ -139,6 +139,10 @@ def test_only_its_subscriber_pulls_and_acknowledges_a_consumer(user: str) -> Non
             assert may_publish(user, subject) == own, subject
 
 
+READ_AND_DISCARD = ("STREAM.INFO.{0}", "STREAM.MSG.GET.{0}", "STREAM.PURGE.{0}")
+"""What the ledger may do with the dead letters, which it alone writes."""
+
+
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize(
     "verb",
@@ -159,7 +163,8 @@ def test_only_its_subscriber_pulls_and_acknowledges_a_consumer(user: str) -> Non
 )
 def test_only_the_provisioner_manages_streams(user: str, verb: str) -> None:
     for stream in (*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)):
-        assert not may_publish(user, f"$JS.API.{verb.format(stream)}")
+        own_dead_letters = (user, stream) == ("usage-ledger", "DEAD_LETTERS") and verb in READ_AND_DISCARD
+        assert may_publish(user, f"$JS.API.{verb.format(stream)}") is own_dead_letters
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -184,7 +189,8 @@ def test_nothing_else_is_allowed(user: str) -> None:
     }
     rights = permissions(user)
     health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
-    assert set(rights.publish) <= published | frames | jetstream | buckets | health
+    dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in READ_AND_DISCARD if user == "usage-ledger"}
+    assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters
     subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
         for subject in topology.subscriptions_of(role)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from keyferry.contracts.text import (
     BIGINT_MAX,
@@ -92,6 +92,21 @@ def test_what_is_no_text_is_refused_in_one_error(value: Any) -> None:
     with pytest.raises(ValidationError) as refused:
         Sample(name="x", reported=value)
     assert [fault["loc"] for fault in refused.value.errors()] == [("reported",)]
+
+
+def test_validators_beside_a_mark_are_kept() -> None:
+    def strip(value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    class Stripping(BaseModel):
+        name: Annotated[str, BeforeValidator(strip), Refusing(3)]
+        report: Annotated[str, BeforeValidator(strip), Cleaned(3)]
+
+    sample = Stripping(name="  a\n", report=" abcdef ")
+    assert (sample.name, sample.report) == ("a", "ab…")
+    assert sample.model_dump_json() == '{"name":"a","report":"ab…"}'
+    with pytest.raises(ValidationError, match="Input should be a text of 1 to 3 characters"):
+        Stripping(name="a\x00", report="")
 
 
 # --- every message

@@ -270,3 +270,17 @@ def test_a_line_that_this_build_does_not_accept_is_kept_in_part(tmp_path: Path) 
     again.confirm(again.spool_id, [intent.spool_seq])
     assert again.unconfirmed == 0
     again.close()
+
+
+def test_lines_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.open()
+    spool.record_intent(record(1))
+    spool.close()
+    (segment,) = tmp_path.glob("*.log")
+    with segment.open("ab") as file:
+        file.write(b'I{"attempt_id": "att_2"\nR[]\n')
+    again = Spool(tmp_path)
+    again.open()
+    assert (again.unreadable, again.unconfirmed) == (2, 1)
+    again.close()

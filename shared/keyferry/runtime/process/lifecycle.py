@@ -51,6 +51,8 @@ class Service:
         self.bus = Bus(role, settings)
         self.telemetry = Telemetry(role.value)
         self.facts: Callable[[], dict[str, str]] = dict
+        self.degraded: Callable[[], list[str]] = list
+        """What an operator should attend to although requests are served: it does not make the process unready."""
         self._opens: list[Hook] = []
         self._leaves: list[Hook] = []
         self._drains: list[Hook] = []
@@ -175,6 +177,7 @@ class Service:
             version=version("keyferry"),
             ready=self.ready,
             waiting_for=self.waiting_for(),
+            degraded=self.degraded(),
             facts=self.facts(),
         )
 
