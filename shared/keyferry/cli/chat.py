@@ -8,9 +8,11 @@ import click
 
 from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
 from keyferry.cli.connection import OperatorConnection, run
-from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.request_trace import EXPLAIN_TIMEOUT_SECONDS, RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import json_option, tenant_option
-from keyferry.cli.trace_output import Json, format_trace, trace_to_json
+from keyferry.cli.trace_output import Json, format_trace, trace_to_json, usage_to_json
+from keyferry.contracts.usage import LedgerRow
+from keyferry.runtime.bus.requests import BusError, Refused
 
 
 @click.command()
@@ -39,7 +41,8 @@ async def _chat(
         click.echo("\n" if explain else "")
     trace = await fetch_trace(me, tenant, head.request_id, result.attempts) if explain else None
     if as_json:
-        click.echo(json.dumps(_to_json(result, trace), indent=2))
+        rows = trace.attempts if trace else await fetch_usage(me, tenant, result)
+        click.echo(json.dumps(_to_json(result, rows, trace), indent=2))
     elif trace is not None:
         click.echo("\n".join(format_trace(trace)))
     if result.failure is not None:
@@ -47,6 +50,16 @@ async def _chat(
     if trace is not None and (missing := trace.missing(result.attempts)):
         raise incomplete_trace(missing)
     return 0
+
+
+async def fetch_usage(
+    me: OperatorConnection, tenant: str, result: ChatResult, within_seconds: float = EXPLAIN_TIMEOUT_SECONDS
+) -> list[LedgerRow]:
+    """Return what the ledger has of the request's attempts; nothing if it does not say."""
+    try:
+        return (await fetch_trace(me, tenant, result.request_id, result.attempts, within_seconds)).attempts
+    except (BusError, Refused):
+        return []
 
 
 def _print_piece(text: str) -> None:
@@ -57,12 +70,16 @@ def _discard(_: str) -> None:
     """Print nothing: with --json the whole result is printed at the end."""
 
 
-def _to_json(result: ChatResult, trace: RequestTrace | None) -> dict[str, Json]:
+def _to_json(result: ChatResult, rows: list[LedgerRow], trace: RequestTrace | None) -> dict[str, Json]:
+    route = result.accepted
     document: dict[str, Json] = {
         "request_id": result.request_id,
         "text": result.answer.text,
         "model": result.answer.model,
+        "provider": (route.endpoint or route.provider) if route else None,
         "finish_reason": result.answer.finish_reason,
+        "attempts": result.attempts,
+        **usage_to_json(rows, result.attempts),
         "failure": result.failure.failure.model_dump(mode="json") if result.failure else None,
     }
     return document | ({"trace": trace_to_json(trace)} if trace else {})

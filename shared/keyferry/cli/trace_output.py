@@ -1,11 +1,13 @@
 """A request's trace as text and as JSON: route and reasons, each attempt, tokens and cost, and where it is recorded. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import TypeAlias
 
 from keyferry.cli.request_trace import RequestTrace
 from keyferry.cli.terminal import format_time, format_usd
+from keyferry.contracts.money import plain
 from keyferry.contracts.route import Candidate, DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, KeySource, LedgerRow, TokenUsage, UsageSource
 
@@ -48,6 +50,25 @@ def trace_to_json(trace: RequestTrace) -> dict[str, Json]:
         "decision": trace.decision.model_dump(mode="json") if trace.decision else None,
         "later_decisions": [decision.model_dump(mode="json") for decision in trace.later],
         "attempts": [row.model_dump(mode="json") for row in trace.attempts],
+    }
+
+
+def usage_to_json(rows: Sequence[LedgerRow], attempts: int) -> dict[str, Json]:
+    """Return the usage and cost of all `attempts` of a request; `unknown` unless all are recorded and have a price."""
+    used = [row.record for row in rows]
+    prompt, completion = (sum(getattr(one.token_usage, name) for one in used) for name in ("prompt", "completion"))
+    complete = len(rows) >= attempts
+    priced = complete and all(row.cost_usd is not None for row in rows)
+    return {
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "source": ", ".join(sorted({one.usage_source.value for one in used})),
+        }
+        if complete and used
+        else None,
+        "cost_usd": plain(sum((row.cost_usd or Decimal(0) for row in rows), Decimal(0))) if priced else "unknown",
     }
 
 

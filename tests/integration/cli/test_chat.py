@@ -34,6 +34,25 @@ async def test_unstreamed_and_json_output(bus: ProvisionedBus, tmp_path: Path) -
     assert document["trace"]["attempts"][0]["cost_usd"] == "0.000012"
 
 
+async def test_json_has_usage_and_cost_from_the_ledger(bus: ProvisionedBus, tmp_path: Path) -> None:
+    async with whole_system(bus, ledger_lags=2):
+        ran = await keyferry("chat", "hello", "--json", environment=operator_environment(bus), cwd=tmp_path)
+    assert (ran.status, ran.err) == (0, "")
+    document = json.loads(ran.out)
+    request_id = document.pop("request_id")
+    assert request_id.startswith("req_")
+    assert document == {
+        "text": "hello",
+        "model": "echo",
+        "provider": "echo",
+        "finish_reason": "stop",
+        "attempts": 1,
+        "usage": {"prompt_tokens": 7, "completion_tokens": 7, "total_tokens": 14, "source": "reported"},
+        "cost_usd": "0.000012",
+        "failure": None,
+    }
+
+
 async def test_missing_router_is_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
     async with whole_system(bus, without=Role.ROUTER):
         ran = await keyferry("chat", "hello", environment=operator_environment(bus), cwd=tmp_path)

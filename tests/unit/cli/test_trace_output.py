@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 from keyferry.cli.request_trace import RequestTrace
-from keyferry.cli.trace_output import format_trace, trace_to_json
+from keyferry.cli.trace_output import format_trace, trace_to_json, usage_to_json
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
@@ -96,3 +96,23 @@ def test_json_output_has_exact_amounts() -> None:
 def test_trace_id_of_a_refused_request_comes_from_the_decision() -> None:
     assert _trace(decision()).trace_id == TRACE_ID
     assert _trace(None).trace_id is None
+
+
+def test_usage_and_cost_are_of_all_attempts() -> None:
+    failed = ledger_row(outcome=Outcome.FAILED, cost_usd=Decimal(0), pricing="free")
+    both = [failed, ledger_row(attempt_id="att_2", number=2)]
+    assert usage_to_json(both, 2) == {
+        "usage": {"prompt_tokens": 14, "completion_tokens": 14, "total_tokens": 28, "source": "reported"},
+        "cost_usd": "0.000012",
+    }
+
+
+def test_cost_is_unknown_unless_every_attempt_is_recorded_and_priced() -> None:
+    unpriced = ledger_row(attempt_id="att_2", number=2, cost_usd=None, pricing="unpriced")
+    assert usage_to_json([ledger_row(), unpriced], 2)["cost_usd"] == "unknown"
+    assert usage_to_json([ledger_row()], 2) == {"usage": None, "cost_usd": "unknown"}
+    assert usage_to_json([], 1) == {"usage": None, "cost_usd": "unknown"}
+
+
+def test_a_request_without_an_attempt_cost_nothing() -> None:
+    assert usage_to_json([], 0) == {"usage": None, "cost_usd": "0"}
