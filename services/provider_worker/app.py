@@ -23,6 +23,7 @@ from services.provider_worker.http_call import http_providers, refuse_lease
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.lease_client import LEASE_SECONDS, LeaseClient
 from services.provider_worker.keys.registrar import Registrar
+from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.resender import Resender
 from services.provider_worker.settings import ProviderWorkerSettings
 from services.provider_worker.spool import Spool, SpoolLocked
@@ -54,6 +55,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     client = UpstreamClient(allow=settings.egress_allow)
     leases = _lease_client(service, settings)
     lease = refuse_lease if leases is None else leases.lease
+    redactors = Redactors()
     attempts = AttemptRegistry(
         WorkerContext(
             worker_id=bus.user,
@@ -62,15 +64,21 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
             publisher=publisher,
             send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
         ),
-        {"echo": EchoProvider(), **http_providers(ADAPTERS, client, _timeouts(settings), lease)},
+        {"echo": EchoProvider(), **http_providers(ADAPTERS, client, _timeouts(settings), lease, redactors)},
         telemetry=service.telemetry,
         capacity=settings.max_attempts,
     )
     AttemptHandlers(attempts, spool, bus.spawn).register(bus)
-    KeyTestHandler(KeyTester(client), None if leases is None else leases.open_test_key).register(bus)
+    KeyTestHandler(KeyTester(client, redactors=redactors), None if leases is None else leases.open_test_key).register(
+        bus
+    )
     _manage(service, spool, publisher, client)
     service.degraded = lambda: _degraded(spool)
-    service.facts = lambda: {"attempts": str(len(attempts)), "unconfirmed": str(spool.unconfirmed)}
+    service.facts = lambda: {
+        "attempts": str(len(attempts)),
+        "unconfirmed": str(spool.unconfirmed),
+        **({"answers_with_key": str(redactors.repetitions)} if redactors.repetitions else {}),
+    }
     return service
 
 

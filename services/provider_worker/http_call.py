@@ -1,7 +1,7 @@
 """Calls providers over HTTP through their adapters."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from keyferry.contracts.chat import AttemptRun
@@ -9,6 +9,9 @@ from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import Phase, Progress
+from services.provider_worker.redaction.reader import ResponseRedactor
+from services.provider_worker.redaction.redactors import Redactors
+from services.provider_worker.redaction.secret_forms import NO_SECRETS
 from services.provider_worker.upstream.attach_key import METHOD, attach_key, origin_of
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 
@@ -32,6 +35,7 @@ class HttpProvider:
     client: UpstreamClient
     timeouts: Timeouts
     lease: Lease = refuse_lease
+    redactors: Redactors = field(default_factory=Redactors)
 
     def prepare(self, run: AttemptRun, body: bytes) -> "HttpCall":
         """Translate the caller's body into the provider's request. Raises RefusedByAdapter."""
@@ -56,11 +60,15 @@ class HttpCall:
     async def make(self, progress: Progress) -> None:
         """Send the request and deliver what comes back. Raises RefusedByAdapter and UpstreamError."""
         provider, request = self._provider, self._request
-        headers = await self._headers_with_key(progress)
+        key = await self._lease_key(progress)
+        headers, redactor = self._attach_key(key)
         progress.enter(Phase.SENDING)
         async with provider.client.stream(METHOD, request.url, headers, request.content, provider.timeouts) as response:
             self.origin = response.origin
-            reader = provider.adapter.reader(self._run, request, response.status, response.headers)
+            received = redactor.redact_headers(response.headers)
+            reader = redactor.guard(
+                provider.adapter.reader(self._run, request, response.status, received), response.status
+            )
             try:
                 async for data in response.aiter_raw():
                     await progress.deliver(reader.feed(data))
@@ -69,20 +77,33 @@ class HttpCall:
             finally:
                 # Also when cancelled, out of time or broken off: what was reported until then is still accounted for.
                 self.answer = reader.close()
+                if key is not None:
+                    provider.redactors.report(redactor, key)
             await progress.deliver(list(self.answer.late))
 
-    async def _headers_with_key(self, progress: Progress) -> Mapping[str, str]:
-        """Return the headers to send. Raises KeyUnavailable, and NotAttached for a key of another origin."""
+    async def _lease_key(self, progress: Progress) -> LeasedKey | None:
+        """Return the key that pays for the call, if one does. Raises KeyUnavailable, and NotAttached for an unusable URL."""
         if self._run.key_id is None:
-            return self._request.headers
+            return None
         origin = origin_of(self._request.url)
         progress.enter(Phase.LEASING)
-        key = await self._provider.lease(self._run, origin)
-        return attach_key(self._request, key, datetime.now(UTC))
+        return await self._provider.lease(self._run, origin)
+
+    def _attach_key(self, key: LeasedKey | None) -> tuple[Mapping[str, str], ResponseRedactor]:
+        """Return the headers to send, and a redactor of the response. Raises NotAttached for a key of another origin."""
+        if key is None:
+            return self._request.headers, ResponseRedactor(NO_SECRETS)
+        headers = attach_key(self._request, key, datetime.now(UTC))
+        return headers, self._provider.redactors.for_call(key, headers)
 
 
 def http_providers(
-    adapters: Mapping[str, Adapter], client: UpstreamClient, timeouts: Timeouts, lease: Lease = refuse_lease
+    adapters: Mapping[str, Adapter],
+    client: UpstreamClient,
+    timeouts: Timeouts,
+    lease: Lease = refuse_lease,
+    redactors: Redactors | None = None,
 ) -> dict[str, HttpProvider]:
     """Return every provider that is called over HTTP, by name."""
-    return {name: HttpProvider(adapter, client, timeouts, lease) for name, adapter in adapters.items()}
+    shared = redactors or Redactors()
+    return {name: HttpProvider(adapter, client, timeouts, lease, shared) for name, adapter in adapters.items()}

@@ -62,18 +62,18 @@ class KeyTestFindings:
     """An addition to the last step's detail."""
 
 
-def conclude(findings: KeyTestFindings, tested_at: datetime, duration_ms: int, key: str) -> KeyTest:
-    """Build the result to report. `key` is the text of the key, which is redacted from everything reported."""
+def conclude(findings: KeyTestFindings, tested_at: datetime, duration_ms: int) -> KeyTest:
+    """Build the result."""
     steps = [_reachable_step(findings), _accepted_step(findings), _credit_step(findings), _model_step(findings)]
     result, failure_class = _result(findings, {step.step: step.passed for step in steps})
     return KeyTest(
         result=result,
-        steps=[step.model_copy(update={"detail": redact_key(step.detail, key)}) for step in steps],
+        steps=steps,
         failure_class=failure_class,
         duration_ms=duration_ms,
         tested_at=tested_at,
         credit_left_usd=findings.credit.left_usd,
-        models=[model.name for model in findings.models if redact_key(model.name, key) == model.name],
+        models=[model.name for model in findings.models],
     )
 
 
@@ -206,32 +206,3 @@ def _step(step: KeyTestStep, passed: bool | None, exchange: ProbeExchange | None
 
 def _message(failure: Failure | None) -> str:
     return failure.message if failure else "no details are known"
-
-
-WINDOW = 8
-"""Shortest run of characters that is redacted: providers show shorter ones to distinguish keys."""
-
-
-_MARK = "[redacted]"
-
-
-def redact_key(text: str, key: str) -> str:
-    """Return `text` with every run of at least WINDOW characters of `key`, and a shorter key as a whole, replaced by a mark.
-
-    Providers often repeat the key that they reject. Patterns find most keys; this one is known exactly.
-    """
-    window = min(WINDOW, len(key))
-    if not window:
-        return text
-    parts: list[str] = []
-    at = kept_from = 0
-    while at + window <= len(text):
-        if text[at : at + window] not in key:
-            at += 1
-            continue
-        end = at + window
-        while end < len(text) and text[at : end + 1] in key:
-            end += 1
-        parts += [text[kept_from:at], _MARK]
-        at = kept_from = end
-    return "".join([*parts, text[kept_from:]])

@@ -26,6 +26,7 @@ from services.provider_worker.key_test.credit import MAX_CREDIT_BYTES, combine_c
 from services.provider_worker.key_test.listing import MAX_LIST_BYTES, first_chat_model, read_models
 from services.provider_worker.key_test.plans import GetCall, KeyTestPlan, plan_for
 from services.provider_worker.key_test.result import KeyTestFindings, ProbeExchange, conclude
+from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.upstream.attach_key import METHOD, attach_key
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent
@@ -54,11 +55,13 @@ class KeyTester:
         *,
         adapter_of: AdapterOf = adapter_for,
         within_seconds: float = TEST_SECONDS,
+        redactors: Redactors | None = None,
     ) -> None:
         self._client = client
         self._timeouts = timeouts
         self._adapter_of = adapter_of
         self._within_seconds = within_seconds
+        self._redactors = redactors or Redactors()
 
     async def check(self, command: RunKeyTest, key: LeasedKey) -> KeyTest:
         """Test the key with its provider, within the time limit. Raises nothing for what a provider does."""
@@ -66,7 +69,8 @@ class KeyTester:
         findings = KeyTestFindings(origin=key.origin)
         try:
             until = asyncio.get_running_loop().time() + self._within_seconds
-            calls = _ProbeCalls(self._client, self._timeouts, self._adapter_of(key.provider), command, key, until)
+            adapter = self._adapter_of(key.provider)
+            calls = _ProbeCalls(self._client, self._timeouts, adapter, command, key, until, self._redactors)
             await _run_calls(calls, findings)
         except RefusedByAdapter as error:
             refused = ProbeExchange(duration_ms=0, failure=error.failure)
@@ -74,8 +78,8 @@ class KeyTester:
                 findings.first = refused
             else:
                 findings.chat = findings.chat or refused
-        text = key.for_origin(key.origin).reveal()
-        return conclude(findings, datetime.now(UTC), _ms_since(started_ns), text)
+        redactor = self._redactors.for_call(key, {})
+        return redactor.redact_key_test(conclude(findings, datetime.now(UTC), _ms_since(started_ns)))
 
 
 async def _run_calls(calls: "_ProbeCalls", findings: KeyTestFindings) -> None:
@@ -137,6 +141,7 @@ class _ProbeCalls:
         command: RunKeyTest,
         key: LeasedKey,
         until: float,
+        redactors: Redactors,
     ) -> None:
         self.provider = key.provider
         self.base_url = command.base_url.rstrip("/")
@@ -147,6 +152,7 @@ class _ProbeCalls:
         self._adapter = adapter
         self._key = key
         self._until = until
+        self._redactors = redactors
 
     def chat_request(self, model: str) -> tuple[AttemptRun, UpstreamRequest]:
         """Build the smallest chat with the adapter. Raises RefusedByAdapter."""
@@ -194,9 +200,12 @@ class _ProbeCalls:
                     method, request.url, headers, request.content, self._timeouts
                 ) as response:
                     answered_ms = _ms_since(started_ns)
-                    reader = reader_of(response.status, response.headers)
+                    redactor = self._redactors.for_call(self._key, headers)
+                    received = redactor.redact_headers(response.headers)
+                    reader = redactor.guard(reader_of(response.status, received), response.status)
                     answer = await _read(response, reader)
                     failure = answer.failure
+                    self._redactors.report(redactor, self._key)
                     if reader.over:
                         raise _StopReading
         except _StopReading:

@@ -5,6 +5,7 @@ followed. So whatever an attempt, an adapter or a response says, the key is not 
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -12,7 +13,7 @@ from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey, OriginMismatch
 from services.provider_worker.adapters.adapter import BEARER, HeaderAuth, RefusedByAdapter, UpstreamRequest
-from services.provider_worker.upstream.signing import BadAccessKey, parse_access_key, sign_request
+from services.provider_worker.upstream.signing import ALGORITHM, BadAccessKey, parse_access_key, sign_request
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 """RFC 9110 section 5.5 without space: any other character in a key could end its header and begin another."""
@@ -68,6 +69,26 @@ def attach_key(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[
         region=request.auth.region,
         now=now,
     )
+
+
+def is_signed(headers: Mapping[str, str]) -> bool:
+    """Return whether headers made by `attach_key` hold a signature in place of the key."""
+    return headers.get("authorization", "").startswith(ALGORITHM)
+
+
+def sent_secrets(key: LeasedKey, headers: Mapping[str, str]) -> tuple[Secret, ...]:
+    """Return everything secret that a provider learns from `headers`, made by `attach_key`, or might know of the key."""
+    whole = key.for_origin(key.origin)
+    secrets = [whole]
+    try:
+        access_key = parse_access_key(whole)
+    except BadAccessKey:
+        access_key = None
+    if access_key is not None:
+        secrets += [Secret(access_key.access_key_id), access_key.secret]
+        secrets += [] if access_key.session_token is None else [access_key.session_token]
+        secrets.append(Secret(headers.get("authorization", "").rpartition("Signature=")[2]))
+    return tuple(secrets)
 
 
 def _in_header(request: UpstreamRequest, auth: HeaderAuth, secret: Secret) -> dict[str, str]:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from keyferry.contracts.secret import Secret
 
-_ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM = "AWS4-HMAC-SHA256"
 _SCOPE_END = "aws4_request"
 _LOOKS_LIKE_A_PAIR = ("AKIA", "ASIA")
 _PAIR = re.compile(r"(?P<id>(?:AKIA|ASIA)[A-Z0-9]{12,124}):(?P<secret>[^:]+)(?::(?P<token>.+))?", re.ASCII)
@@ -81,10 +81,10 @@ def sign_request(
     )
     scope = f"{stamp[:8]}/{region}/{service}/{_SCOPE_END}"
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
-    text = "\n".join((_ALGORITHM, stamp, scope, digest))
+    text = "\n".join((ALGORITHM, stamp, scope, digest))
     signature = hmac.new(_signing_key(access_key.secret, scope), text.encode(), hashlib.sha256).hexdigest()
     credential = f"{access_key.access_key_id}/{scope}"
-    to_send["authorization"] = f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
+    to_send["authorization"] = f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
     return to_send
 
 

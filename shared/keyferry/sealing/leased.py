@@ -12,7 +12,7 @@ class OriginMismatch(Exception):
 class LeasedKey:
     """One version of a provider key, until `not_after_unix_ms`. It cannot be printed, pickled or compared."""
 
-    __slots__ = ("__key", "key_id", "not_after_unix_ms", "origin", "owner", "provider", "version")
+    __slots__ = ("__key", "__weakref__", "key_id", "not_after_unix_ms", "origin", "owner", "provider", "version")
 
     def __init__(
         self,

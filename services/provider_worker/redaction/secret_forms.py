@@ -1,0 +1,222 @@
+"""The forms in which a provider may repeat the secrets that it is called with, and the search for them in a text.
+
+A secret of fewer than MIN_CHARACTERS characters, a placeholder of servers that check no key, and one of few different
+characters are not searched for: their replacement would spoil messages and answers, and they protect nothing. In answers a
+secret is searched for only if it cannot be a word. Pure.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, NoReturn
+
+from keyferry.contracts.secret import Secret
+from services.provider_worker.redaction.escapes import Decoded, decode, decode_with_places, may_have_escapes
+
+MARK = "[redacted]"
+MIN_CHARACTERS = 8
+MIN_DIFFERENT_CHARACTERS = 5
+WORD_CHARACTERS = 16
+"""A shorter secret is searched for in answers only if it has letters and digits."""
+RUN = 8
+"""The shortest run of a secret's characters that is replaced in an error: providers show shorter ones to tell keys apart."""
+HEAD = 4
+"""So many characters at the beginning of a form are the first that can be recognised in a text that arrives in pieces."""
+PLACEHOLDERS = frozenset(
+    {
+        "anything", "changeme", "dummy-key", "fake-key", "llama.cpp", "lm-studio", "local-key", "localhost", "no-api-key",
+        "no-key-required", "not-needed", "not-required", "placeholder", "sk-dummy", "sk-no-key-required", "test-key",
+        "token-abc123", "your-api-key", "your_api_key",
+    }
+)  # fmt: skip
+"""What the documentation of local servers says to enter for a key. Shorter ones, such as `EMPTY` or `ollama`, need no row."""
+_BLOCK = 12
+_MIN_PIECE = 12
+_LOWER = {code: code + 32 for code in range(65, 91)}
+"""For `str.translate`: unlike `str.lower` it never changes a text's length."""
+_BEYOND_WORDS = re.compile(r"(?=.*[A-Za-z])(?=.*[0-9])")
+
+Span = tuple[int, int]
+
+
+class SecretForms:
+    """Every form of some secrets. It cannot be printed or pickled."""
+
+    __slots__ = (
+        "__cased",
+        "__forms",
+        "__patterns",
+        "__runs",
+        "__texts",
+        "blocks",
+        "heads",
+        "longest",
+        "quoted",
+        "shortest",
+    )
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        texts = [text for secret in secrets if is_searchable(text := secret.reveal())]
+        self.__texts = texts
+        found_in_answers = [text for text in texts if not _may_be_word(text)]
+        forms = tuple(dict.fromkeys(form for text in found_in_answers for form in _forms(text)))
+        cased = {form for text in found_in_answers for form in (decode(text).lower(), decode(text).upper())}
+        self.__forms = forms
+        self.__patterns = tuple(map(_pattern, forms))
+        self.__cased = (*self.__patterns, *map(_pattern, cased.difference(forms)))
+        self.__runs: frozenset[str] | None = None
+        self.blocks = tuple({pattern.block for pattern in self.__patterns})
+        """A text without any of these, and without escapes, holds no form."""
+        self.heads = tuple({form[:HEAD] for form in forms})
+        self.longest = max(map(len, forms), default=0)
+        self.shortest = min((pattern.needed for pattern in self.__patterns), default=0)
+        """A text that is shorter holds no form."""
+        self.quoted = any('"' in form for form in self.__forms)
+        """Whether JSON writes a form with escapes."""
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to search for."""
+        return bool(self.__texts)
+
+    def redact(self, text: str) -> str:
+        """Return `text` with each form, whole or at least three quarters of it, replaced by MARK. For answers."""
+        return self._replace_all(text, self.__patterns) if self._may_hold(text) else text
+
+    def redact_name(self, text: str) -> str:
+        """Return `text` as `redact` does, where the secret may also be in upper or lower case. For names and headers."""
+        return self._replace_all(text, self.__cased)
+
+    def redact_message(self, text: str) -> str:
+        """Return `text` with each run of RUN characters of a form, in upper or lower case, replaced by MARK. For errors."""
+        runs = self._run_texts()
+        if not any(_run_spans(decode(text).translate(_LOWER), runs)):
+            return text
+        plain = decode_with_places(text)
+        return _replace(text, plain, _run_spans(plain.text.translate(_LOWER), runs))
+
+    def find_heads(self, text: str) -> list[int]:
+        """Return where in `text` a form may begin, in order."""
+        return sorted({match.start() for head in self.heads for match in re.finditer(f"(?={re.escape(head)})", text)})
+
+    def match(self, text: str, at: int) -> tuple[int, Span | None]:
+        """Return the length of the form that is in `text` from `at`, and what may be the beginning of one.
+
+        The length is 0 if there is none; the beginning is (characters, length of the form), null if the text goes on otherwise.
+        """
+        whole = max((len(form) for form in self.__forms if text.startswith(form, at)), default=0)
+        if whole or len(text) - at > self.longest:
+            return whole, None
+        rest = text[at:]
+        return 0, max(((len(rest), len(form)) for form in self.__forms if form.startswith(rest)), default=None)
+
+    def _may_hold(self, text: str) -> bool:
+        if may_have_escapes(text):
+            text = decode(text)
+        return any(block in text for block in self.blocks)
+
+    def _replace_all(self, text: str, patterns: Sequence["_Pattern"]) -> str:
+        if not any(_spans(decode(text) if may_have_escapes(text) else text, patterns)):
+            return text
+        plain = decode_with_places(text)
+        return _replace(text, plain, _spans(plain.text, patterns))
+
+    def _run_texts(self) -> frozenset[str]:
+        if self.__runs is None:
+            forms = {form.translate(_LOWER) for text in self.__texts for form in _forms(text)}
+            self.__runs = frozenset(form[at : at + RUN] for form in forms for at in range(len(form) - RUN + 1))
+        return self.__runs
+
+    def __repr__(self) -> str:
+        return "SecretForms(…)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("SecretForms cannot be pickled or copied")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("SecretForms cannot be pickled or copied")
+
+
+def is_searchable(text: str) -> bool:
+    """Return whether a secret is one that can be searched for without spoiling texts that have nothing to do with it."""
+    return (
+        len(text) >= MIN_CHARACTERS and len(set(text)) >= MIN_DIFFERENT_CHARACTERS and text.lower() not in PLACEHOLDERS
+    )
+
+
+def _may_be_word(text: str) -> bool:
+    return text.isdecimal() or (len(text) < WORD_CHARACTERS and _BEYOND_WORDS.match(text) is None)
+
+
+def _forms(text: str) -> Iterator[str]:
+    plain = decode(text)
+    yield plain
+    secret = text.encode()
+    yield secret.hex()
+    yield secret.hex().upper()
+    for shift in range(3):
+        # Without the characters that depend on what stands around the secret in the encoded text.
+        shifted = b"\0" * shift + secret
+        clean = slice(-(-shift * 8 // 6), len(shifted) * 8 // 6)
+        yield base64.b64encode(shifted)[clean].decode()
+        yield base64.urlsafe_b64encode(shifted)[clean].decode()
+
+
+class _Pattern(NamedTuple):
+    """What is searched for: `needed` characters of `form` in a row, which cannot be without `block`, which begins at `offset`."""
+
+    form: str
+    needed: int
+    block: str
+    offset: int
+
+
+def _pattern(form: str) -> _Pattern:
+    needed = max(min(_MIN_PIECE, len(form)), -(-3 * len(form) // 4))
+    first, last = len(form) - needed, needed - _BLOCK
+    if last < first:
+        return _Pattern(form, needed, form[first:needed], first)
+    # Where it is the same in both alphabets of base64, so that it is searched for once.
+    offset = next((at for at in range(first, last + 1) if form[at : at + _BLOCK].isalnum()), first)
+    return _Pattern(form, needed, form[offset : offset + _BLOCK], offset)
+
+
+def _spans(plain: str, patterns: Sequence[_Pattern]) -> Iterator[Span]:
+    for form, needed, block, offset in patterns:
+        at = plain.find(block)
+        while at >= 0:
+            start, end = _extend(plain, form, at, offset, len(block))
+            if end - start >= needed:
+                yield start, end
+            at = plain.find(block, max(end, at + 1))
+
+
+def _extend(plain: str, form: str, at: int, offset: int, length: int) -> Span:
+    """Return how far `plain` agrees with `form`, of which it holds `length` characters from `offset` at `at`."""
+    start, end = at, at + length
+    while start > 0 and at - start < offset and plain[start - 1] == form[offset - (at - start) - 1]:
+        start -= 1
+    while end < len(plain) and (next_ := offset + end - at) < len(form) and plain[end] == form[next_]:
+        end += 1
+    return start, end
+
+
+def _run_spans(plain: str, runs: frozenset[str]) -> Iterator[Span]:
+    for at in range(len(plain) - RUN + 1):
+        if plain[at : at + RUN] in runs:
+            yield at, at + RUN
+
+
+def _replace(text: str, plain: Decoded, spans: Iterable[Span]) -> str:
+    """Return `text` with MARK in place of each span of `plain`; of spans that meet or overlap, with one for all."""
+    parts: list[str] = []
+    kept_from = 0
+    end_before = -1
+    for start, end in sorted(spans):
+        if start > end_before:
+            parts += [text[kept_from : plain.starts[start]], MARK]
+        end_before = max(end, end_before)
+        kept_from = plain.ends[end_before - 1]
+    return "".join([*parts, text[kept_from:]])
+
+
+NO_SECRETS = SecretForms(())
