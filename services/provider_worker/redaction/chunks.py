@@ -108,6 +108,8 @@ class ChunkRedactor:
         """How a chunk begins that holds nothing but a piece of `_content`; empty while none is known."""
         self._after = b""
         """How the last of them ended."""
+        self._padded = b""
+        """How such a chunk goes on behind its text, up to its padding; empty where it has none."""
         self._content = JoinedText(forms)
 
     def redact(self, text: bytes) -> bytes:
@@ -118,7 +120,7 @@ class ChunkRedactor:
             if "\\" not in content and (after == self._after or self._is_plain_end(after)):
                 self._after = after
                 clean = self._content.feed(content)
-                if clean == content:
+                if clean is content or clean == content:
                     return text
                 self._note(parse_object(text) or {}, self._content)
                 return self._before + orjson.dumps(clean)[1:-1] + after
@@ -126,11 +128,14 @@ class ChunkRedactor:
 
     def _is_plain_end(self, after: bytes) -> bool:
         """Return whether a chunk that ends like this holds nothing more to look at than its one text."""
-        same, padding, varying = after.partition(_PADDING)
-        if padding and self._after.startswith(same + padding) and len(varying) <= self._forms.shortest:
+        if self._padded and after.startswith(self._padded) and len(after) - len(self._padded) <= self._forms.shortest:
             return True
         others = b'"delta"' in after or _LOG_PROBABILITIES.search(after) is not None
-        return after[:2] == b'"}' and not others and not self._json.may_hold(after)
+        if after[:2] != b'"}' or others or self._json.may_hold(after):
+            return False
+        same, padding, _ = after.partition(_PADDING)
+        self._padded = same + padding if padding else b""
+        return True
 
     def _redact_any(self, text: bytes) -> bytes:
         chunk = parse_object(text)

@@ -41,6 +41,9 @@ class JoinedText:
         """Return what can be passed on after `piece`."""
         if not (self._held or self._escaped or "%" in piece or "&" in piece or "\\" in piece):
             recent = self._context + piece
+            if len(recent) < self._forms.shortest and recent[1 - HEAD :] not in self._forms.triples:
+                self._context = recent[1 - HEAD :]
+                return piece
             for head in self._forms.heads:
                 if head in recent:
                     break

@@ -13,14 +13,18 @@ from keyferry.contracts.key import KeyTest
 from services.provider_worker.adapters.adapter import Answer, AnswerReader
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES
 from services.provider_worker.redaction.chunks import ChunkRedactor, JsonRedactor
-from services.provider_worker.redaction.secret_forms import SecretForms
+from services.provider_worker.redaction.secret_forms import MARK, SecretForms
 
 
 class ResponseRedactor:
-    """Redacts one response to a call with secrets, whose `forms` these are."""
+    """Redacts one response to a call with secrets, whose `forms` these are.
 
-    def __init__(self, forms: SecretForms) -> None:
+    `signature` was made with them for this call; in an error or a header it is replaced as it is.
+    """
+
+    def __init__(self, forms: SecretForms, signature: str = "") -> None:
         self._forms = forms
+        self._signature = signature
         self._json = JsonRedactor(self._forms)
         self._found = False
 
@@ -91,13 +95,16 @@ class ResponseRedactor:
             return {}
         return {field: name and self._redact(name) for field, name in names.items()}
 
+    def _without_signature(self, text: str) -> str:
+        return text.replace(self._signature, MARK) if self._signature else text
+
     def _redact(self, text: str) -> str:
-        clean = self._forms.redact_name(text)
+        clean = self._forms.redact_name(self._without_signature(text))
         self._found = self._found or clean != text
         return clean
 
     def _redact_message(self, text: str) -> str:
-        clean = self._forms.redact_message(text)
+        clean = self._forms.redact_message(self._without_signature(text))
         self._found = self._found or clean != text
         return clean
 

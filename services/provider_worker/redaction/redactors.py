@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.redaction.reader import ResponseRedactor
 from services.provider_worker.redaction.secret_forms import SecretForms
-from services.provider_worker.upstream.attach_key import is_signed, sent_secrets
+from services.provider_worker.upstream.attach_key import parts_of, signature_in
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +25,9 @@ class Redactors:
 
     def for_call(self, key: LeasedKey, headers: Mapping[str, str]) -> ResponseRedactor:
         """Return a redactor for the response to a request with these headers, made by `attach_key`."""
-        if is_signed(headers):  # each signature is another secret
-            return ResponseRedactor(SecretForms(sent_secrets(key, headers)))
         if (forms := self._forms.get(key)) is None:
-            forms = self._forms[key] = SecretForms(sent_secrets(key, headers))
-        return ResponseRedactor(forms)
+            forms = self._forms[key] = SecretForms(parts_of(key))
+        return ResponseRedactor(forms, signature_in(headers))
 
     def report(self, redactor: ResponseRedactor, key: LeasedKey) -> None:
         """Count a response in which the key was found, and log a warning for the first one of an origin and key."""

@@ -30,7 +30,8 @@ PLACEHOLDERS = frozenset(
     }
 )  # fmt: skip
 """What the documentation of local servers says to enter for a key. Shorter ones, such as `EMPTY` or `ollama`, need no row."""
-_BLOCK = 12
+_BLOCKS = (48, 32, 24, 16, 12)
+"""Lengths of the blocks that are searched for: the longer, the faster."""
 _MIN_PIECE = 12
 _LOWER = {code: code + 32 for code in range(65, 91)}
 """For `str.translate`: unlike `str.lower` it never changes a text's length."""
@@ -53,6 +54,7 @@ class SecretForms:
         "longest",
         "quoted",
         "shortest",
+        "triples",
     )
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
@@ -71,6 +73,8 @@ class SecretForms:
         self.longest = max(map(len, forms), default=0)
         self.shortest = min((pattern.needed for pattern in self.__patterns), default=0)
         """A text that is shorter holds no form."""
+        self.triples = frozenset(form[at : at + 3] for form in forms for at in range(len(form) - 2))
+        """A text that does not end with one of these does not end with the beginning of a form, from HEAD characters on."""
         self.quoted = any('"' in form for form in self.__forms)
         """Whether JSON writes a form with escapes."""
 
@@ -172,12 +176,13 @@ class _Pattern(NamedTuple):
 
 def _pattern(form: str) -> _Pattern:
     needed = max(min(_MIN_PIECE, len(form)), -(-3 * len(form) // 4))
-    first, last = len(form) - needed, needed - _BLOCK
-    if last < first:
-        return _Pattern(form, needed, form[first:needed], first)
-    # Where it is the same in both alphabets of base64, so that it is searched for once.
-    offset = next((at for at in range(first, last + 1) if form[at : at + _BLOCK].isalnum()), first)
-    return _Pattern(form, needed, form[offset : offset + _BLOCK], offset)
+    first, last = len(form) - needed, needed
+    for length in _BLOCKS:
+        for at in range(first, last - length + 1):
+            # Where it is the same in both alphabets of base64, it is searched for once.
+            if form[at : at + length].isalnum():
+                return _Pattern(form, needed, form[at : at + length], at)
+    return _Pattern(form, needed, form[first:last][: _BLOCKS[0]], first)
 
 
 def _spans(plain: str, patterns: Sequence[_Pattern]) -> Iterator[Span]:

@@ -71,24 +71,23 @@ def attach_key(request: UpstreamRequest, key: LeasedKey, now: datetime) -> dict[
     )
 
 
-def is_signed(headers: Mapping[str, str]) -> bool:
-    """Return whether headers made by `attach_key` hold a signature in place of the key."""
-    return headers.get("authorization", "").startswith(ALGORITHM)
-
-
-def sent_secrets(key: LeasedKey, headers: Mapping[str, str]) -> tuple[Secret, ...]:
-    """Return everything secret that a provider learns from `headers`, made by `attach_key`, or might know of the key."""
+def parts_of(key: LeasedKey) -> tuple[Secret, ...]:
+    """Return everything that is secret about a key: the whole, and the parts of an AWS access key."""
     whole = key.for_origin(key.origin)
-    secrets = [whole]
     try:
         access_key = parse_access_key(whole)
     except BadAccessKey:
         access_key = None
-    if access_key is not None:
-        secrets += [Secret(access_key.access_key_id), access_key.secret]
-        secrets += [] if access_key.session_token is None else [access_key.session_token]
-        secrets.append(Secret(headers.get("authorization", "").rpartition("Signature=")[2]))
-    return tuple(secrets)
+    if access_key is None:
+        return (whole,)
+    token = () if access_key.session_token is None else (access_key.session_token,)
+    return (whole, Secret(access_key.access_key_id), access_key.secret, *token)
+
+
+def signature_in(headers: Mapping[str, str]) -> str:
+    """Return the signature in headers made by `attach_key`; empty if they hold the key itself."""
+    value = headers.get("authorization", "")
+    return value.rpartition("Signature=")[2] if value.startswith(ALGORITHM) else ""
 
 
 def _in_header(request: UpstreamRequest, auth: HeaderAuth, secret: Secret) -> dict[str, str]:
