@@ -1,4 +1,4 @@
-"""The redactors of a worker's calls, and what they tell its operator: which providers repeat the key they are called with."""
+"""Makes the redactors of a worker's calls, and reports providers that repeat the key they are called with. Pure."""
 
 import logging
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ MIN_DIFFERENT_CHARACTERS = 5
 WORD_CHARACTERS = 16
 """A shorter secret is searched for in answers only if it has letters and digits."""
 RUN = 8
-"""The shortest run of a secret's characters that is replaced in an error: providers show shorter ones to tell keys apart."""
+"""The shortest run of a secret's characters that is replaced in an error: providers show shorter ones to distinguish keys."""
 HEAD = 4
 """So many characters at the beginning of a form are the first that can be recognised in a text that arrives in pieces."""
 PLACEHOLDERS = frozenset(
@@ -35,7 +35,7 @@ _BLOCKS = (48, 32, 24, 16, 12)
 _MIN_PIECE = 12
 _LOWER = {code: code + 32 for code in range(65, 91)}
 """For `str.translate`: unlike `str.lower` it never changes a text's length."""
-_BEYOND_WORDS = re.compile(r"(?=.*[A-Za-z])(?=.*[0-9])")
+_LETTER, _DIGIT = re.compile(r"[A-Za-z]"), re.compile(r"[0-9]")
 
 Span = tuple[int, int]
 
@@ -148,7 +148,8 @@ def is_searchable(text: str) -> bool:
 
 
 def _may_be_word(text: str) -> bool:
-    return text.isdecimal() or (len(text) < WORD_CHARACTERS and _BEYOND_WORDS.match(text) is None)
+    """Return whether a text may be a word or a number that answers have anyway."""
+    return _LETTER.search(text) is None or (len(text) < WORD_CHARACTERS and _DIGIT.search(text) is None)
 
 
 def _forms(text: str) -> Iterator[str]:

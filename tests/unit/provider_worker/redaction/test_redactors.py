@@ -1,4 +1,4 @@
-"""All parts of a key are secrets; the operator learns once which provider repeats them, and never what."""
+"""All parts of a key are secrets; the operator is warned once of a provider that repeats them."""
 
 import gc
 import logging
@@ -48,7 +48,7 @@ def test_each_part_of_an_access_key_and_the_signature_are_replaced() -> None:
     assert signature not in repr(redactor.redact_headers({"x-signature": signature}))
 
 
-def test_the_operator_is_told_once_for_each_key(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_operator_is_warned_once_for_each_key(caplog: pytest.LogCaptureFixture) -> None:
     redactors, text = Redactors(), "correct-horse.battery~staple+42"
     key = leased(text)
     with caplog.at_level(logging.WARNING):
