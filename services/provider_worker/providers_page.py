@@ -75,7 +75,7 @@ def _describe_address(facts: ProviderFacts) -> str:
 def _describe_key(facts: ProviderFacts) -> str:
     detail = facts.key_description
     if facts.prefixes:
-        detail += ", which starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
+        detail += ", which usually starts with " + " or ".join(f"`{prefix}`" for prefix in facts.prefixes)
     if facts.key_optional:
         detail += "; calls work without one where the server asks for none"
     links = ([f"[get one]({facts.key_url})"] if facts.key_url and not facts.key_optional else []) + (

@@ -282,6 +282,8 @@ def require_usable(key: ProviderKey, check: KeyTest, *, save_untested: bool) -> 
     """Check that a test lets a new secret be stored. Raises RequestRejected with the steps."""
     event, title = lifecycle.classify_test(check), PROVIDERS[key.provider].title
     steps = messages.describe_steps(check.steps)
+    if check.format_warning is not None:
+        steps = f"{steps}. {check.format_warning.removesuffix('.')}"
     if event is lifecycle.Event.REJECTED:
         raise RequestRejected(ErrorCode.INVALID, f"{title} does not accept this key, so nothing was stored: {steps}")
     if event is lifecycle.Event.INCONCLUSIVE and not save_untested:

@@ -10,7 +10,7 @@ from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 from keyferry.contracts.secret import Secret
 from services.key_vault.database.tables import key_facts
-from services.key_vault.keys.validation import choose_test_model
+from services.key_vault.keys.validation import choose_test_model, warn_of_format
 from services.key_vault.leases.service import LeaseService, NoWorker
 
 _NO_WORKER = "no provider worker is available for the test; `keyferry status` shows what runs"
@@ -26,9 +26,10 @@ class KeyTesting:
     async def run(self, key: ProviderKey, secret: Secret) -> KeyTest:
         """Test `secret` as the key that `key` describes; inconclusive where no worker is available."""
         try:
-            return await self._leases.test_key(key_facts(key), secret, key.base_url, key.fields, choose_test_model(key))
+            test = await self._leases.test_key(key_facts(key), secret, key.base_url, key.fields, choose_test_model(key))
         except NoWorker:
-            return _inconclusive(self._clock())
+            test = _inconclusive(self._clock())
+        return test.model_copy(update={"format_warning": warn_of_format(key.provider, secret)})
 
 
 def _inconclusive(now: datetime) -> KeyTest:

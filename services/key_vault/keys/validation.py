@@ -30,6 +30,15 @@ def check_plausible(provider: str, key: Secret) -> None:
         raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored or sent to the provider") from None
 
 
+def warn_of_format(provider: str, key: Secret) -> str | None:
+    """Return what is unusual about the form of a stored or plausible key."""
+    try:
+        return check_format(provider, key.reveal())
+    except ImplausibleKey as error:
+        # It was stored when the rules were others.
+        return str(error)
+
+
 def check_not_duplicate(same: Sequence[ProviderKey], replaced_id: str | None = None) -> None:
     """Check that no stored key has the same fingerprint. Raises RequestRejected naming the one that has.
 

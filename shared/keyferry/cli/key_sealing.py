@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
+
 from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.installation import find_home
 from keyferry.cli.problem import Problem
@@ -50,9 +52,14 @@ def seal(
 
 
 def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, key: Secret) -> str:
-    """Seal `key` for a known origin. Raises Problem if it cannot be a key of the provider."""
+    """Seal `key` for a known origin. Raises Problem if it cannot be sent as a key.
+
+    What is unusual about its form is reported on standard error.
+    """
     try:
-        check_format(provider, key.reveal())
+        warning = check_format(provider, key.reveal())
+        if warning is not None:
+            click.echo(f"warning: {warning} Its test will show whether it works.", err=True)
         return seal_key(intake.public_key, tenant, provider, origin, key, suite=intake.suite)
     except ImplausibleKey as error:
         raise Problem(str(error), "Nothing was sent") from None

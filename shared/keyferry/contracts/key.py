@@ -87,6 +87,8 @@ class KeyTest(Message):
     tested_at: datetime
     credit_left_usd: Usd | None = None
     """The remaining credit, where the provider reports it."""
+    format_warning: Line | None = None
+    """What is unusual about the form of the key, such as the prefix of another provider; it decides nothing."""
     models: list[ModelName] = Field(default_factory=list, max_length=2000)
     """Model names that the provider lists for this key."""
 

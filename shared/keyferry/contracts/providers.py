@@ -1,8 +1,9 @@
 """The providers whose keys can be stored: key format, where to get a key, and the fields it needs.
 
-One row each, for the vault, the command line, the console and the adapters' default addresses. Formats only help to catch the
-key of another provider: length is never checked, the longest prefix wins, and a provider without a reliable format accepts
-anything plausible. Sources: the providers' own documentation, linked from each row. Pure.
+One row each, for the vault, the command line, the console and the adapters' default addresses. Vendors change the form of their
+keys without notice (Google's were `AIza…` and are `AQ.…`), and share prefixes (`sk-` is OpenAI's, DeepSeek's and others'), so the
+form of a key is only reason for a warning: what cannot be sent as a key is refused, and the live test decides. Sources: the
+providers' own documentation, linked from each row, and the forms of keys in their consoles and client libraries. Pure.
 """
 
 import re
@@ -38,7 +39,7 @@ class ProviderFacts:
     """Where to get a key."""
     docs_url: str
     prefixes: tuple[str, ...] = ()
-    """Prefixes of its keys; empty where there is no reliable format."""
+    """Prefixes of the keys that it issues or issued, for warnings and masking; empty where they have none in common."""
     key_description: str = "an API key"
     fields: tuple[KeyField, ...] = ()
     test_model: str | None = None
@@ -66,7 +67,8 @@ _SITE_NAME = KeyField(
 _ROWS = (
     ProviderFacts(
         "openai", "OpenAI", "https://api.openai.com/v1", "https://platform.openai.com/api-keys",
-        "https://platform.openai.com/docs/api-reference", ("sk-", "sk-proj-", "sk-svcacct-"), test_model="gpt-4o-mini",
+        "https://platform.openai.com/docs/api-reference", ("sk-", "sk-proj-", "sk-svcacct-", "sk-admin-"),
+        test_model="gpt-4o-mini",
     ),
     ProviderFacts(
         "anthropic", "Anthropic", "https://api.anthropic.com", "https://console.anthropic.com/settings/keys",
@@ -74,13 +76,13 @@ _ROWS = (
     ),
     ProviderFacts(
         "gemini", "Google Gemini", "https://generativelanguage.googleapis.com/v1beta", "https://aistudio.google.com/apikey",
-        "https://ai.google.dev/api", ("AIza",), test_model="gemini-2.5-flash-lite",
+        "https://ai.google.dev/api", ("AQ.", "AIza"), test_model="gemini-2.5-flash-lite",
     ),
     ProviderFacts(
         "vertex", "Google Vertex AI",
         "https://{location}-aiplatform.googleapis.com/v1/projects/{project}/locations/{location}/publishers/google",
         "https://console.cloud.google.com/vertex-ai", "https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest",
-        key_description="an access token or an express-mode API key", fields=(_PROJECT, _LOCATION),
+        ("ya29.", "AQ.", "AIza"), key_description="an access token or an express-mode API key", fields=(_PROJECT, _LOCATION),
         test_model="gemini-2.5-flash-lite",
         places=tuple(
             (location, f"https://{host}/v1/projects/{{project}}/locations/{location}/publishers/google")
@@ -109,7 +111,7 @@ _ROWS = (
     ),
     ProviderFacts(
         "together", "Together", "https://api.together.xyz/v1", "https://api.together.xyz/settings/api-keys",
-        "https://docs.together.ai/reference", test_model="meta-llama/Llama-3.2-3B-Instruct-Turbo",
+        "https://docs.together.ai/reference", ("tgp_v1_",), test_model="meta-llama/Llama-3.2-3B-Instruct-Turbo",
     ),
     ProviderFacts(
         "fireworks", "Fireworks", "https://api.fireworks.ai/inference/v1", "https://app.fireworks.ai/settings/users/api-keys",
@@ -126,7 +128,7 @@ _ROWS = (
     ),
     ProviderFacts(
         "huggingface", "Hugging Face", "https://router.huggingface.co/v1", "https://huggingface.co/settings/tokens",
-        "https://huggingface.co/docs/inference-providers", ("hf_",), test_model="meta-llama/Llama-3.1-8B-Instruct",
+        "https://huggingface.co/docs/inference-providers", ("hf_", "api_org_"), test_model="meta-llama/Llama-3.1-8B-Instruct",
     ),
     ProviderFacts(
         "openrouter", "OpenRouter", "https://openrouter.ai/api/v1", "https://openrouter.ai/settings/keys",
@@ -134,7 +136,7 @@ _ROWS = (
     ),
     ProviderFacts(
         "deepseek", "DeepSeek", "https://api.deepseek.com/v1", "https://platform.deepseek.com/api_keys",
-        "https://api-docs.deepseek.com", test_model="deepseek-chat",
+        "https://api-docs.deepseek.com", ("sk-",), test_model="deepseek-chat",
     ),
     ProviderFacts(
         "azure", "Azure OpenAI", None, "https://portal.azure.com", "https://learn.microsoft.com/azure/ai-services/openai/reference",
@@ -188,34 +190,53 @@ def check_server_name(provider: str, name: str) -> None:
 
 
 class ImplausibleKey(ValueError):
-    """A text that cannot be a key of the given provider. The message can be shown: it repeats no part of the text."""
+    """A text that cannot be sent as a key. The message can be shown: it repeats no part of the text."""
 
 
-def check_format(provider: str, text: str) -> None:
-    """Check that `text` may be a key of `provider`. Raises ImplausibleKey, and KeyError for an unknown provider.
+def check_format(provider: str, text: str) -> str | None:
+    """Return what is unusual about `text` as a key of `provider`, as a sentence to show, or None.
 
-    The longest matching prefix identifies the provider: `sk-ant-…` starts like an OpenAI key and is an Anthropic one.
+    Raises ImplausibleKey for what cannot be sent as a key at all, and KeyError for an unknown provider. A warning says nothing
+    about whether the key works: the test does.
     """
     facts = PROVIDERS[provider]
     if not text:
         raise ImplausibleKey("the key is empty")
+    if text.startswith("-----BEGIN") or (text.startswith("{") and text.endswith("}")):
+        raise ImplausibleKey(
+            f"this is a private key or a credentials file, not a token; give {facts.key_description}, or a token made from it"
+        )
     if _PLAUSIBLE.fullmatch(text) is None:
         raise ImplausibleKey(
             "the key has spaces, line breaks or characters outside ASCII; copy it again, without quotes and line ends"
         )
-    owner = owner_of(text)
-    if owner is not None and owner != provider and (facts.prefixes or provider not in _TAKES_ANY):
-        raise ImplausibleKey(f"this looks like a key of {PROVIDERS[owner].title}, not of {facts.title}")
-    if facts.prefixes and not text.startswith(facts.prefixes):
+    if len(text) > MAX_KEY_CHARACTERS:
+        raise ImplausibleKey(f"the key has more than {MAX_KEY_CHARACTERS} characters, which no header carries")
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:
+        return "The key stands in quotes, which are sent with it."
+    owners = owners_of(text)
+    if provider in owners or provider in _TAKES_ANY:
+        return None
+    if owners:
+        titles = " or ".join(PROVIDERS[name].title for name in owners)
+        return f"This looks like a key of {titles}, not of {facts.title}."
+    if facts.prefixes and facts.name not in _OLDER_FORMS:
         known = " or ".join(f"{prefix}…" for prefix in facts.prefixes)
-        raise ImplausibleKey(f"a key of {facts.title} starts with {known}; get one at {facts.key_url}")
+        return f"Keys of {facts.title} that are known here start with {known}."
+    return None
 
 
+MAX_KEY_CHARACTERS = 16_384
+"""More than any header may hold at the providers, temporary tokens of clouds included."""
+_QUOTES = "\"'`"
 _TAKES_ANY = frozenset({"custom", "azure", "vllm", "ollama", "llamacpp"})
 """Company gateways and local servers issue keys in any format, other providers' included."""
+_OLDER_FORMS = frozenset({"vertex", "together", "fireworks"})
+"""Providers with keys in use that have no prefix."""
 
 
-def owner_of(text: str) -> str | None:
-    """Return the provider whose prefix is the longest that `text` starts with, or None."""
+def owners_of(text: str) -> tuple[str, ...]:
+    """Return the providers whose prefix is the longest that `text` starts with."""
     fits = [(len(prefix), row.name) for row in _ROWS for prefix in row.prefixes if text.startswith(prefix)]
-    return max(fits)[1] if fits else None
+    longest = max((length for length, _ in fits), default=0)
+    return tuple(name for length, name in fits if length == longest)

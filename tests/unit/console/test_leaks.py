@@ -62,7 +62,7 @@ PLACES = {
     "the name of a field": {**NEW, KEY: "x"},
     "the name of a provider's field": {**NEW, "fields": {KEY: "x"}},
     "the value of a provider's field": {"provider": "bedrock", "label": "x", "key": KEY, "fields": {"region": KEY}},
-    "the key, of another provider": {**NEW, "provider": "anthropic"},
+    "the key, in a document": {**NEW, "key": f'{{"key":"{KEY}"}}'},
     "the key, with spaces": {**NEW, "key": f"{KEY} {KEY}"},
     "the key, with a line end": {**NEW, "key": f"{KEY}\r\n"},
     "the key, beyond ASCII": {**NEW, "key": f"{KEY}é"},

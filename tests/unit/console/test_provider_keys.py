@@ -128,7 +128,7 @@ async def test_nothing_is_sealed_to_an_unpinned_intake_key(way: str) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "code", "param"),
     [
-        ({"key": "sk-ant-api03-abc"}, 422, "implausible_key", "key"),
+        ({"key": "{}"}, 422, "implausible_key", "key"),
         ({"key": "two words"}, 422, "implausible_key", "key"),
         ({"key": ""}, 422, "invalid_value", "key"),
         ({"key": "sk-ключ"}, 422, "invalid_value", "key"),

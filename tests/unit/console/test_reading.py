@@ -31,7 +31,7 @@ async def test_providers_are_listed_with_their_required_fields() -> None:
     assert [row["name"] for row in paginate["data"]] == list(PROVIDERS)
     assert paginate["next"] is None
     rows = {row["name"]: row for row in paginate["data"]}
-    assert rows["openai"]["key_prefixes"] == ["sk-", "sk-proj-", "sk-svcacct-"]
+    assert rows["openai"]["key_prefixes"] == ["sk-", "sk-proj-", "sk-svcacct-", "sk-admin-"]
     assert rows["openai"]["key_url"] == "https://platform.openai.com/api-keys"
     assert rows["openai"]["docs_url"].startswith("https://")
     assert (rows["custom"]["key_url"], rows["custom"]["key_optional"]) == (None, True)

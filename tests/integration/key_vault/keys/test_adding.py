@@ -102,8 +102,7 @@ async def test_untestable_key_is_stored_only_on_request(
     ("provider", "text", "says"),
     [
         ("openai", "sk-\x07abc", "spaces, line breaks or characters outside ASCII"),
-        ("openai", "sk-ant-api03-abc", "looks like a key of Anthropic, not of OpenAI"),
-        ("anthropic", "sk-proj-abc", "looks like a key of OpenAI, not of Anthropic"),
+        ("openai", '{"type":"service_account"}', "credentials file"),
     ],
 )
 async def test_implausible_key_is_never_sent_anywhere(
@@ -161,6 +160,18 @@ async def test_a_server_cannot_take_the_name_of_an_endpoint(
         return False
 
     await eventually_async("the vault knows the endpoint", refused)
+
+
+async def test_unusual_form_is_reported_and_the_test_decides(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    added = await operator.add(Secret("sk-0123456789abcdef0123456789abcdef"), provider="groq")
+    assert len(worker.tested) == 1
+    assert added.last_test is not None
+    assert added.last_test.format_warning == "This looks like a key of OpenAI or DeepSeek, not of Groq."
+    usual = await operator.add(Secret("sk-fedcba9876543210fedcba9876543210"), provider="deepseek")
+    assert usual.last_test is not None
+    assert usual.last_test.format_warning is None
 
 
 async def test_duplicate_key_is_rejected_naming_the_stored_one(

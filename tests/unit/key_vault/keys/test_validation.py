@@ -4,11 +4,11 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyferry.contracts.key import KeyStatus
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.providers import PROVIDERS, check_format
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from services.key_vault.database.errors import RequestRejected
@@ -26,10 +26,10 @@ OPENAI = "sk-proj-" + "Zq7" * 12 + "A9f2"
         ("openai", "sk-abc\r\nX-Evil: 1", "spaces, line breaks"),
         ("openai", " sk-abc", "spaces"),
         ("openai", "sk-äbc", "outside ASCII"),
-        ("openai", "sk-ant-api03-abcdef", "looks like a key of Anthropic, not of OpenAI"),
-        ("anthropic", "sk-proj-abcdef", "looks like a key of OpenAI, not of Anthropic"),
-        ("mistral", "gsk_abcdef", "looks like a key of Groq, not of Mistral"),
-        ("openai", "abcdef", "starts with sk-…"),
+        ("vertex", '{"type":"service_account"}', "credentials file"),
+        ("vertex", '{"type": "service_account"}', "credentials file"),
+        ("azure", "-----BEGIN PRIVATE KEY-----\nMIIE", "private key"),
+        ("custom", "a" * 16_385, "more than 16384 characters"),
     ],
 )
 def test_implausible_key_is_rejected_without_repeating_it(provider: str, text: str, says: str) -> None:
@@ -38,6 +38,76 @@ def test_implausible_key_is_rejected_without_repeating_it(provider: str, text: s
     assert refused.value.code is ErrorCode.INVALID
     assert "nothing was stored" in refused.value.message
     assert not text or text not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("provider", "text", "says"),
+    [
+        ("openai", "sk-ant-api03-abcdef", "looks like a key of Anthropic, not of OpenAI"),
+        ("anthropic", "sk-proj-abcdef", "looks like a key of OpenAI, not of Anthropic"),
+        ("anthropic", "sk-abcdef", "looks like a key of OpenAI or DeepSeek, not of Anthropic"),
+        ("mistral", "gsk_abcdef", "looks like a key of Groq, not of Mistral"),
+        ("openai", "abcdef", "start with sk-…"),
+        ("groq", '"gsk_abc"', "in quotes"),
+    ],
+)
+def test_unusual_form_is_taken_with_a_warning(provider: str, text: str, says: str) -> None:
+    validation.check_plausible(provider, Secret(text))
+    warning = validation.warn_of_format(provider, Secret(text))
+    assert warning is not None
+    assert says in warning
+    assert text not in warning
+
+
+@pytest.mark.parametrize(
+    ("provider", "text"),
+    [
+        ("deepseek", "sk-0123456789abcdef0123456789abcdef"),
+        ("gemini", "AQ.Ab8RN6Example"),
+        ("gemini", "AIzaSyExample"),
+        ("vertex", "AIzaSyExample"),
+        ("vertex", "AQ.Ab8RN6Example"),
+        ("vertex", "ya29.a0Example"),
+        ("openai", "sk-proj-abc"),
+        ("openai", "sk-svcacct-abc"),
+        ("openai", "sk-0123456789abcdef0123456789abcdef"),
+        ("anthropic", "sk-ant-api03-abc"),
+        ("anthropic", "sk-ant-oat01-abc"),
+        ("openrouter", "sk-or-v1-abc"),
+        ("together", "tgp_v1_abc"),
+        ("together", "0123456789abcdef" * 4),
+        ("fireworks", "fw_abc"),
+        ("fireworks", "Zq7" * 16),
+        ("mistral", "Zq7" * 10),
+        ("cohere", "Zq7" * 13),
+        ("deepinfra", "Zq7" * 10),
+        ("perplexity", "pplx-abc"),
+        ("huggingface", "hf_abc"),
+        ("xai", "xai-abc"),
+        ("groq", "gsk_abc"),
+        ("azure", "0123456789abcdef" * 2),
+        ("azure", "sk-abc"),
+        ("bedrock", "ABSKQmVkcm9jaw"),
+        ("bedrock", "bedrock-api-key-YmVkcm9jaw"),
+        ("bedrock", "AKIAEXAMPLE:secret/with+signs"),
+        ("bedrock", "ASIAEXAMPLE:secret:token"),
+        ("custom", "sk-ant-abc"),
+        ("vllm", "anything"),
+        ("ollama", "anything"),
+        ("llamacpp", "anything"),
+    ],
+)
+def test_keys_as_the_providers_issue_them_raise_no_warning(provider: str, text: str) -> None:
+    assert check_format(provider, text) is None
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=80),
+    st.sampled_from(list(PROVIDERS)),
+)
+def test_no_prefix_is_reason_to_refuse_a_key(text: str, provider: str) -> None:
+    assume(not (text.startswith("{") and text.endswith("}")))
+    validation.check_plausible(provider, Secret(text))
 
 
 def test_any_length_is_plausible() -> None:
