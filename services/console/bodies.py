@@ -1,7 +1,6 @@
 """Request bodies and query parameters of the management API. Unknown fields are rejected. Pure."""
 
 import re
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -18,7 +17,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
-from keyferry.contracts.text import GivenUrl, Refusing
+from keyferry.contracts.text import GivenUrl, Moment, Refusing
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
@@ -145,7 +144,7 @@ class AddKeyBody(TryKeyBody):
     priority: Priority = 100
     weight: Weight = 1
     allowed_models: AllowedModels | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     monthly_limit_usd: MonthlyLimit = None
     save_untested: bool = False
     """Store the key even if its test was inconclusive."""
@@ -181,7 +180,7 @@ class EditKeyBody(Body):
     weight: Annotated[Weight | None, NotNull] = None
     disabled: Annotated[bool | None, NotNull] = None
     allowed_models: AllowedModels | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     monthly_limit_usd: MonthlyLimit = None
 
     @validator_of_model(mode="after")

@@ -1,6 +1,5 @@
 """Request bodies and queries about tenants, client tokens, endpoints, usage and the vault. Pure."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -10,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.ids import ModelName, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import KeyPolicy, Label, Tier
-from keyferry.contracts.text import Ordinal, Refusing
+from keyferry.contracts.text import Moment, Ordinal, Refusing
 from services.console.bodies import AllowedModels, Body, NotNull, Paging, Priority
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
@@ -82,7 +81,7 @@ class CreateTokenBody(Body):
     """What it is for."""
     allowed_models: AllowedModels | None = None
     """The models that it may use; null for all."""
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""
 
 
@@ -123,9 +122,9 @@ class ShredBody(Body):
 class UsageQuery(Paging):
     """The period of a usage summary, and which part of its rows to return."""
 
-    since: datetime | None = None
+    since: Moment | None = None
     """Inclusive; UTC without a zone. Null for no limit."""
-    until: datetime | None = None
+    until: Moment | None = None
     """Exclusive; UTC without a zone. Null for no limit."""
     after: Annotated[str, Refusing(500)] | None = None
 

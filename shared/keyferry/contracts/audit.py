@@ -1,6 +1,5 @@
 """The tamper-evident audit: every action, recorded before it takes effect and chained by digests. Pure."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,7 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.text import Count, Explanation, Identifier, Mark, Ordinal, Refusing
+from keyferry.contracts.text import Count, Explanation, Identifier, Mark, Moment, Ordinal, Refusing
 
 
 class AuditOutcome(StrEnum):
@@ -30,7 +29,7 @@ class UncountedAuditEvent(Message):
     target: Explanation
     outcome: AuditOutcome
     details: dict[Identifier, Explanation] = Field(default_factory=dict)
-    at: datetime
+    at: Moment
 
 
 class AuditEvent(UncountedAuditEvent):
@@ -57,7 +56,7 @@ class AuditEntry(Message):
     event: AuditEvent
     previous: Identifier
     digest: Identifier
-    recorded_at: datetime
+    recorded_at: Moment
 
 
 class AuditEntries(Message):
@@ -87,5 +86,5 @@ class AuditHead(Message):
     tenant: TenantId
     position: Count
     digest: Identifier
-    at: datetime
+    at: Moment
     signature: Mark

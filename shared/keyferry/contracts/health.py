@@ -1,13 +1,12 @@
 """Health of targets, published by the health monitor and used by the router. Pure."""
 
 import base64
-from datetime import datetime
 from enum import StrEnum
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.ids import EndpointName, ProviderName, TenantId
-from keyferry.contracts.text import Count, Explanation, Line
+from keyferry.contracts.text import Count, Explanation, Line, Moment
 
 
 class CircuitState(StrEnum):
@@ -45,9 +44,9 @@ class Health(Message):
     """What was observed, in plain text."""
     failure_class: FailureClass | None = None
     """The failure that caused the last change of state; null if the circuit is closed."""
-    until: datetime | None = None
+    until: Moment | None = None
     """When attempts may resume; null if they may now."""
-    changed_at: datetime
+    changed_at: Moment
     samples: Count = 0
     """Number of attempts in the window of these figures."""
     failures: Count = 0

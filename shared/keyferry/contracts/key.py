@@ -4,7 +4,6 @@ No message here can hold a plaintext key. In transit a key is sealed (`keyferry.
 vault's intake key on its way in, to one worker's short-lived key on its way out (`lease`). Pure.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -16,7 +15,7 @@ from keyferry.contracts.ids import EndpointName, KeyFields, ProviderName, Tenant
 from keyferry.contracts.money import Usd
 from keyferry.contracts.route import ModelName
 from keyferry.contracts.tenancy import Label
-from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Ordinal, Refusing, Url
+from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Moment, Ordinal, Refusing, Url
 
 Base64 = Annotated[str, Refusing(32_768, pattern=r"^[A-Za-z0-9_-]+$", form="base64url without padding")]
 """Bytes as base64url without padding."""
@@ -84,7 +83,7 @@ class KeyTest(Message):
     failure_class: FailureClass | None = None
     """Of the step that failed."""
     duration_ms: Count
-    tested_at: datetime
+    tested_at: Moment
     credit_left_usd: Usd | None = None
     """The remaining credit, where the provider reports it."""
     format_warning: Line | None = None
@@ -114,7 +113,7 @@ class KeyFacts(Message):
     """Share of the calls among keys of the same priority."""
     allowed_models: list[ModelName] | None = None
     """The models it may be used for; null for all."""
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     over_limit: bool = False
     """Whether its monthly limit is spent."""
     models: list[ModelName] = Field(default_factory=list)
@@ -130,19 +129,19 @@ class ProviderKey(KeyFacts):
     """Its first and last characters: `sk-…A9f2`."""
     fingerprint: Identifier
     """16 hex digits of a keyed hash: equal for equal keys, and it reveals nothing about the key."""
-    created_at: datetime
+    created_at: Moment
     created_by: Actor
     last_test: KeyTest | None = None
-    next_test_at: datetime | None = None
-    last_used_at: datetime | None = None
+    next_test_at: Moment | None = None
+    last_used_at: Moment | None = None
     monthly_limit_usd: Usd | None = None
     spent_usd: Usd | None = None
     """The known costs of the current calendar month (UTC); null if none is known."""
     unpriced: Count = 0
     """Calls of that month whose cost is unknown; they are not in `spent_usd` and do not count towards the limit."""
-    revert_until: datetime | None = None
+    revert_until: Moment | None = None
     """Until then the version before the last rotation is kept, and the key can be reverted to it."""
-    rotated_at: datetime | None = None
+    rotated_at: Moment | None = None
     """When the secret in use was rotated in; null for the one that the key was added with."""
     rotated_by: Actor | None = None
     """Who rotated the secret in use in; null for the one that the key was added with."""
@@ -198,7 +197,7 @@ class AddKey(NewKey):
     priority: int = Field(default=100, ge=0, le=1000)
     weight: int = Field(default=1, ge=1, le=1000)
     allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     monthly_limit_usd: Usd | None = None
     name: EndpointName | None = None
     """The name of its server, as in `KeyFacts`."""
@@ -239,7 +238,7 @@ class EditKey(NamedKey):
     priority: int | None = Field(default=None, ge=0, le=1000)
     weight: int | None = Field(default=None, ge=1, le=1000)
     allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     monthly_limit_usd: Usd | None = None
     disabled: bool | None = None
     clear: list[Literal["allowed_models", "expires_at", "monthly_limit_usd", "name"]] = Field(default_factory=list)
@@ -297,7 +296,7 @@ class KeyChanged(Message):
     change: KeyChange
     status: KeyStatus
     detail: Explanation
-    at: datetime
+    at: Moment
 
 
 class KeySpend(Message):
@@ -313,4 +312,4 @@ class KeySpend(Message):
     attempts: Count
     unpriced: Count
     """Attempts whose cost is unknown; they are not in `spent_usd`."""
-    last_used_at: datetime
+    last_used_at: Moment

@@ -1,6 +1,5 @@
 """Messages of the router: endpoints, models and decisions. Pure."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from keyferry.contracts.ids import EndpointName, Operation, ProviderName, Tenant
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
-from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Ordinal, Trace, Url
+from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Moment, Ordinal, Trace, Url
 from keyferry.contracts.usage import KeySource
 
 
@@ -84,7 +83,7 @@ class DecisionRecord(Message):
     router: Identifier
     model_asked: Line
     stream: bool
-    decided_at: datetime
+    decided_at: Moment
     duration_us: Count
     candidates: list[Candidate]
     order: list[Count]

@@ -1,6 +1,5 @@
 """Tenants and client tokens. Pure."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,7 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import ModelName, TenantId
-from keyferry.contracts.text import Identifier, Refusing
+from keyferry.contracts.text import Identifier, Moment, Refusing
 
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
@@ -72,9 +71,9 @@ class ClientToken(Message):
     label: Label
     last4: LastFour
     allowed_models: list[ModelName] | None = None
-    created_at: datetime
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
+    created_at: Moment
+    expires_at: Moment | None = None
+    revoked_at: Moment | None = None
 
 
 class CreateTenant(Command):
@@ -124,7 +123,7 @@ class CreateClientToken(Command):
     digest: Digest
     last4: LastFour
     allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class RevokeClientToken(Command):

@@ -8,6 +8,7 @@ chapter 23 (control codes, surrogates, noncharacters); Unicode Technical Report 
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -180,5 +181,7 @@ Explanation = Annotated[str, Cleaned(4000)]
 Trace = Annotated[str, Cleaned(64)]
 """A `traceparent` (W3C Trace Context); its readers ignore a malformed one."""
 
+Moment = Annotated[datetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
+"""A point in time that stays within Python's and PostgreSQL's range in every time zone."""
 Count = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 Ordinal = Annotated[int, Field(ge=1, le=BIGINT_MAX)]

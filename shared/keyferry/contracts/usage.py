@@ -1,6 +1,5 @@
 """Token usage, attempt records and the ledger's messages. Pure."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -10,7 +9,7 @@ from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
-from keyferry.contracts.text import Count, Explanation, Identifier, Line, Ordinal, Reported, Trace, Url
+from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Reported, Trace, Url
 
 
 class TokenUsage(Message):
@@ -118,7 +117,7 @@ class AttemptRecord(Message):
     """Why the token usage is an estimate although the provider reported some."""
     reported_cost_usd: Usd | None = None
     """The cost that the provider reports, kept beside the computed one."""
-    started_at: datetime
+    started_at: Moment
     latency_ms: Count
     first_token_ms: Count | None = None
     tags: Tags = Field(default_factory=dict)
@@ -151,8 +150,8 @@ class SummarizeUsage(Command):
     """Request the usage of a tenant. `since` is inclusive, `until` exclusive, both UTC; null means no limit."""
 
     tenant: TenantId
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class UsageRow(Message):
@@ -202,7 +201,7 @@ class LedgerRow(Message):
     price_version: Line | None = None
     pricing: Literal["priced", "unpriced", "free"]
     trace_id: Identifier | None = None
-    recorded_at: datetime
+    recorded_at: Moment
 
 
 class Attempts(Message):
@@ -222,7 +221,7 @@ class DeadLetterEntry(Message):
     """One dead letter."""
 
     number: Ordinal
-    at: datetime
+    at: Moment
     producer: Identifier
     """The worker, router or service that sent the original."""
     stream: Identifier

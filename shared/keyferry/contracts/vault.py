@@ -1,13 +1,11 @@
 """Messages about the vault as a whole: KEK and data key rotation, verification and shredding. Pure."""
 
-from datetime import datetime
-
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Actor
-from keyferry.contracts.text import Count, Explanation, Identifier, Line
+from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment
 
 
 class RotateKek(Command):
@@ -23,10 +21,10 @@ class KekAgeReport(Message):
     """The age of the oldest KEK in use: the primary, or one that still encrypts a data key."""
 
     kek: Line
-    since: datetime
+    since: Moment
     """When the vault first saw it in use."""
     age_days: Count
-    due_at: datetime | None = None
+    due_at: Moment | None = None
     """When it is due for rotation; null for never."""
     overdue: bool = False
     """Whether the operator has to act: it is due, and the vault does not or cannot rotate it by itself."""

@@ -44,7 +44,7 @@ BAD_LINES = {
         ["token_usage"],
     ),
     "implausible time": (
-        tampered(started_at="9999-12-31T23:59:59Z"),
+        tampered(started_at="2345-12-31T23:59:59Z"),
         "attempts_started_at_plausible)",
         ["cost_usd", "finish_reason", "started_at", "tags"],
     ),
@@ -146,7 +146,7 @@ async def limit_dead_letters(servers: LedgerServers, max_bytes: int) -> None:
 
 async def test_an_invalid_decision_is_rejected_alone(servers: LedgerServers) -> None:
     good = [decision_record() for _ in range(5)]
-    late = decision_record(decided_at=datetime(9999, 12, 31, tzinfo=UTC))
+    late = decision_record(decided_at=datetime(2345, 12, 31, tzinfo=UTC))
     async with servers.in_process() as service:
         await servers.decide([b"{}", *(record.encode() for record in good), late.encode()])
         await eventually("both are in the dead letters", lambda: service.facts()["dead_letters"] == "2")

@@ -94,7 +94,7 @@ def test_the_essentials_of_a_record_fit_any_store() -> None:
         latency_ms=BIGINT_MAX,
         token_usage=TokenUsage(input=BIGINT_MAX, output=3),
         failure=Failure(failure_class=FailureClass.QUOTA, message="no balance", where=Where.HTTP_STATUS),
-        started_at=datetime(9999, 12, 31, tzinfo=UTC),
+        started_at=datetime(2345, 12, 31, tzinfo=UTC),
         outcome=Outcome.FAILED,
         reported_cost_usd="123456789012345",
         operation="chat",

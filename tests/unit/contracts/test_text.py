@@ -1,20 +1,20 @@
 """Names are refused and reported text is cleaned, in every field of every message."""
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, get_args, get_origin
+from datetime import datetime
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from keyferry.contracts.text import (
-    BIGINT_MAX,
     MAX_HEADER_CHARACTERS,
     Cleaned,
     Explanation,
     Line,
+    Moment,
     Refusing,
     Reported,
     clean,
@@ -23,6 +23,7 @@ from keyferry.contracts.text import (
     printable,
 )
 from keyferry.contracts.topology import contracts
+from tests.support.repository.text_marks import models_in, unmarked
 
 UNSAFE = [
     *(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))),
@@ -94,6 +95,12 @@ def test_what_is_no_text_is_refused_in_one_error(value: Any) -> None:
     assert [fault["loc"] for fault in refused.value.errors()] == [("reported",)]
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z"])
+def test_a_moment_that_some_time_zone_cannot_show_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="Input should be"):
+        TypeAdapter(Moment).validate_python(text)
+
+
 def test_validators_beside_a_mark_are_kept() -> None:
     def strip(value: object) -> object:
         return value.strip() if isinstance(value, str) else value
@@ -127,37 +134,6 @@ def models() -> list[type[BaseModel]]:
     return [found[name] for name in sorted(found)]
 
 
-def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from models_in(part)
-
-
-def unmarked(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[str]:
-    """The parts of a type through which any text, or a number of any size, would pass."""
-    if get_origin(annotation) is Annotated:
-        inner, *marks = get_args(annotation)
-        yield from unmarked(inner, (*metadata, *marks))
-    elif annotation is str:
-        if not any(isinstance(mark, Refusing | Cleaned) for mark in metadata):
-            yield "str"
-    elif annotation is int:
-        if not has_upper_bound(metadata):
-            yield "int"
-    elif annotation is float:
-        yield "float"
-    else:
-        optional = metadata if type(None) in get_args(annotation) else ()
-        for part in get_args(annotation):
-            yield from unmarked(part, optional)
-
-
-def has_upper_bound(metadata: tuple[Any, ...]) -> bool:
-    flat = [inner for mark in metadata for inner in (getattr(mark, "metadata", None) or [mark])]
-    return any(getattr(mark, "le", None) is not None and mark.le <= BIGINT_MAX for mark in flat)
-
-
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
 def test_every_text_of_a_message_is_refused_or_cleaned_and_every_number_has_a_bound(model: type[BaseModel]) -> None:
     found = {
@@ -175,8 +151,16 @@ def test_the_walk_finds_what_it_looks_for() -> None:
         inside: dict[Line, list[str]] | None = None
         number: int = 0
         real: float = 0.0
-        fine: list[Line] | None = None
+        when: datetime | None = None
+        fine: list[Line | Moment] | None = None
 
     found = {name: list(unmarked(f.annotation, tuple(f.metadata))) for name, f in Open.model_fields.items()}
-    assert found == {"plain": ["str"], "inside": ["str"], "number": ["int"], "real": ["float"], "fine": []}
+    assert found == {
+        "plain": ["str"],
+        "inside": ["str"],
+        "number": ["int"],
+        "real": ["float"],
+        "when": ["datetime"],
+        "fine": [],
+    }
     assert len(models()) > 80
