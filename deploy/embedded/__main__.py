@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from deploy.embedded import commands
-from deploy.embedded.errors import LaunchFailed
+from deploy.embedded.errors import DEBUG_VARIABLE, describe
 from deploy.embedded.terminal import Terminal
+
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status."""
+    """Run one command; return its exit status: 0 done, 1 failed, 2 invalid command line, 3 `status` of what is not running."""
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded", description="Run Keyferry on this machine.")
     subparsers = parser.add_subparsers(dest="command", required=True)
     subparsers.add_parser("up", help="start everything and stay in the foreground")
@@ -31,8 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return commands.status(os.environ, terminal)
             case _:
                 return commands.restart(os.environ, terminal, options.service)
-    except LaunchFailed as error:
-        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # the outermost edge: people get a message and a remedy, never a traceback
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print(describe(error), file=sys.stderr)
         return 1
 
 

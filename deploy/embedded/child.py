@@ -144,6 +144,7 @@ class Child:
             await asyncio.sleep(_PROBE_EVERY_SECONDS)
 
     def _listen(self) -> socket.socket:
+        self._notify_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have removed it
         self._notify_path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         listener.bind(str(self._notify_path))

@@ -1,10 +1,12 @@
 """Control of a running system over a Unix socket: JSON lines, one request per connection.
 
     -> {"command": "status"} | {"command": "restart", "service": NAME} | {"command": "stop"}
+       | {"command": "compare", "settings": {NAME: VALUE}}
     <- {"progress": TEXT}          any number of times
     <- {"done": true, ...} or {"failed": TEXT}
 
-`status` answers with `http_url`, `pid` and `processes`. Only the owner of the home directory may connect.
+`status` answers with `http_url`, `pid` and `processes`, `compare` with `different`: a line for each setting that
+differs. Only the owner of the home directory may connect.
 """
 
 import asyncio
@@ -102,7 +104,7 @@ class ControlServer:
 def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> Iterator[Line]:
     """Send a request and yield each line of the answer.
 
-    Raises NotRunning, CommandFailed, and TimeoutError if no line arrives within `timeout_seconds`.
+    Raises NotRunning, and CommandFailed also if no line arrives within `timeout_seconds`.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short_address(run_dir / SOCKET_NAME) as address:
         client.settimeout(timeout_seconds)
@@ -110,9 +112,29 @@ def ask(run_dir: Path, request: Line, timeout_seconds: float | None = None) -> I
             client.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning(f"nothing is running in {run_dir.parent}; start it with `make up`") from None
-        client.sendall(json.dumps(request).encode() + b"\n")
-        for raw in client.makefile("rb"):
-            line = json.loads(raw)
-            if "failed" in line:
-                raise CommandFailed(line["failed"])
-            yield line
+        except PermissionError:
+            raise CommandFailed(f"{run_dir} belongs to another user: run this as the user who ran `make up`") from None
+        except OSError as error:
+            raise NotRunning(
+                f"{run_dir.parent} is no home directory of a running system ({error.strerror}): set KEYFERRY_HOME to its path"
+            ) from None
+        try:
+            client.sendall(json.dumps(request).encode() + b"\n")
+            yield from _read_lines(client)
+        except TimeoutError:
+            raise CommandFailed(
+                f"the launcher in {run_dir.parent} does not answer within {timeout_seconds:g} s: look at its output"
+            ) from None
+        except (ConnectionError, ValueError):
+            raise CommandFailed(f"the launcher in {run_dir.parent} ended before it had answered") from None
+
+
+def _read_lines(client: socket.socket) -> Iterator[Line]:
+    for raw in client.makefile("rb"):
+        line = json.loads(raw)
+        if "failed" in line:
+            raise CommandFailed(line["failed"])
+        yield line
+        if line.get("done"):
+            return
+    raise ConnectionError("the connection was closed before the last line")

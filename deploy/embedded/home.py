@@ -1,23 +1,25 @@
 """The home directory of one embedded system, and the lock that admits one system at a time.
 
 secrets/   0600 files in 0700 directories: nkeys, database URLs, the token pepper, the demo client token
-run/       runtime files: lock, control socket, ports, state.json
+lock       held while a system runs
+run/       runtime files: control socket, ports, state.json
 log/       one file per process, rotated by size
 nats/  pg<major>/  spool/     data
 """
 
-import fcntl
 import json
-import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import nkeys
 
-from deploy.embedded.errors import AlreadyRunning
+from deploy.embedded.errors import HomeUnusable
 from deploy.postgres.roles import write_secret
+from keyferry.runtime.process import home_lock
+from keyferry.runtime.process.os_errors import describe_os_error, remedy_for
+from keyferry.runtime.process.settings import read_nkey_seed
 
 _SEED_BYTES = 32
 
@@ -42,27 +44,28 @@ class Home:
         return cls(Path(environment.get("KEYFERRY_HOME") or ".keyferry"))
 
     def prepare(self) -> None:
-        """Create the directories.
+        """Create the directories. Raises HomeUnusable.
 
         Other users may traverse the home itself, since PostgreSQL may run as another user, but not the directories in it.
         """
-        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for directory in (self.run, self.log, self.secrets, self.database_secrets, self.nats, self.path / "spool"):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        if self.path.is_symlink() and not self.path.exists():
+            raise HomeUnusable(
+                f"{self.path} is a link to {self.path.readlink()}, which does not exist: create that directory, or set"
+                " KEYFERRY_HOME to another one"
+            )
+        try:
+            self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+            for directory in (self.run, self.log, self.secrets, self.database_secrets, self.nats, self.path / "spool"):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            what = "it is a file and not a directory" if _is_file(error.filename) else describe_os_error(error)
+            raise HomeUnusable(
+                f"{error.filename} cannot be used: {what}. {remedy_for(error)} (KEYFERRY_HOME names the home directory)"
+            ) from None
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the lock of this home; the kernel releases it if the process dies. Raises AlreadyRunning."""
-        with (self.run / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise AlreadyRunning(int(file.read().strip() or 0)) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            yield
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of this home; the kernel releases it if the process dies. Raises HomeLocked, and OSError."""
+        return home_lock.hold(self.path)
 
     def spool(self, slot: int) -> Path:
         """Return the spool directory of a worker slot, creating it if it is missing."""
@@ -75,8 +78,13 @@ class Home:
         return ensure_secret(self.secrets / "nkeys" / f"{user}.seed", _generate_seed)
 
     def public_key(self, user: str) -> str:
-        """Return the public nkey of a NATS user."""
-        return str(nkeys.from_seed(bytearray(self.seed_file(user).read_bytes().strip())).public_key.decode())
+        """Return the public nkey of a NATS user. Raises SettingsError if its file holds no seed."""
+        seed = read_nkey_seed(self.seed_file(user))
+        return str(nkeys.from_seed(bytearray(seed.reveal().encode())).public_key.decode())
+
+
+def _is_file(path: object) -> bool:
+    return isinstance(path, str) and Path(path).is_file()
 
 
 def ensure_secret(path: Path, make: Callable[[], str]) -> Path:

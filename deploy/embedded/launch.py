@@ -3,14 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import cast
 
+from deploy.embedded import preflight
 from deploy.embedded.control import Command, CommandFailed, ControlServer, Line, Send
 from deploy.embedded.errors import LaunchFailed, SettingsInvalid
 from deploy.embedded.home import Home
 from deploy.embedded.managed_process import ProcessTimeouts
 from deploy.embedded.secret_files import operator_token
+from deploy.embedded.services import operator_settings
 from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.system import Build, System
 from deploy.embedded.terminal import Terminal
@@ -43,6 +45,13 @@ class Launch:
         )
         self._system = System(home, self._supervisor, environment, terminal.log)
 
+    def check(self) -> None:
+        """Check everything that can be checked before anything is started, and show notes. Raises the first failure."""
+        preflight.check_home(self._home)
+        preflight.check_services(self._home, self._system.addresses, self._environment)
+        for note in preflight.find_ignored_settings(self._environment):
+            self._terminal.show(note)
+
     async def run(self, build: Build) -> int:
         """Start, run and stop; return the exit status. Raises whatever prevented the start, after stopping everything again."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -50,6 +59,7 @@ class Launch:
         self._terminal.show(f"Starting Keyferry in {self._home.path}")
         commands: dict[str, Command] = {
             "status": self._on_status,
+            "compare": self._on_compare,
             "restart": self._on_restart,
             "stop": self._on_stop,
         }
@@ -123,6 +133,13 @@ class Launch:
         processes = [cast(Line, process) for process in self._supervisor.status()]
         return {"pid": os.getpid(), "http_url": self._system.addresses.http_url, "processes": list(processes)}
 
+    async def _on_compare(self, request: Line, _: Send) -> Line:
+        wanted = request.get("settings")
+        if not isinstance(wanted, dict):
+            raise CommandFailed('compare needs {"settings": {NAME: VALUE}}')
+        running = operator_settings(self._environment)
+        return {"different": [*_compare(running, {name: str(value) for name, value in wanted.items()})]}
+
     async def _on_restart(self, request: Line, send: Send) -> Line:
         service = request.get("service")
         if not isinstance(service, str):
@@ -143,6 +160,17 @@ class Launch:
         self._stop_requested.set()
         await self._stopped.wait()
         return {"stopped": True}
+
+
+def _compare(running: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each setting that differs, without the values, which may be secret."""
+    for name in sorted(running.keys() | wanted.keys()):
+        if name not in running:
+            yield f"{name} is set here, and not for the running system"
+        elif name not in wanted:
+            yield f"{name} is set for the running system, and not here"
+        elif running[name] != wanted[name]:
+            yield f"{name} has another value here than for the running system"
 
 
 def _parse_drain_seconds(environment: Mapping[str, str]) -> float:

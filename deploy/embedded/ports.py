@@ -11,7 +11,7 @@ LOOPBACK = "127.0.0.1"
 _LOWEST = 16_384
 _IANA_EPHEMERAL = 49_152
 _ATTEMPTS = 100
-_TAKEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
 class PortInUse(LaunchFailed):

@@ -125,6 +125,11 @@ class Cluster:
         Blocks for about half a second. Raises PostgresUnavailable with the output of initdb.
         """
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        if self.data_dir.exists() or self.data_dir.is_symlink():
+            raise PostgresUnavailable(
+                f"{self.data_dir} exists but holds no complete database: there is no PG_VERSION in it. Restore it from a backup,"
+                " or move it away to start with an empty database"
+            )
         self._check_access()
         self._check_major()
         with tempfile.TemporaryDirectory(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent) as scratch:

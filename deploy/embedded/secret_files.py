@@ -13,14 +13,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from deploy.embedded.errors import HomeUnusable
 from deploy.embedded.home import Home, ensure_secret
 from deploy.postgres.roles import write_secret
 from keyferry.contracts import ids
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import worker_id
+from keyferry.runtime.process.settings import read_secret
 from keyferry.sealing import private_keys
 from keyferry.sealing.framing import to_base64
-from keyferry.sealing.private_keys import public_key_text
+from keyferry.sealing.private_keys import BadKeyFile, public_key_text
 
 _KEY_BYTES = 32
 _TOKEN_BYTES = 32
@@ -43,8 +45,17 @@ def _ensure_key_pair(private: Path, parse: Callable[[Secret], Ed25519PrivateKey 
     generated = not private.exists()
     ensure_secret(private, _generate_key)
     pin = private.with_suffix(".pub")
+    try:
+        public = public_key_text(parse(_read(private)))
+    except BadKeyFile as error:
+        raise HomeUnusable(f"{private}: {error}. Restore it from a backup") from None
     if generated or not pin.exists():
-        write_secret(pin, public_key_text(parse(_read(private))))
+        write_secret(pin, public)
+    elif pin.read_bytes().strip() != public.encode():
+        raise HomeUnusable(
+            f"{pin} is not the public half of {private.name}: restore both from one backup, or remove {pin.name} if"
+            f" {private.name} is right; it is then written anew"
+        )
     return private
 
 
@@ -99,13 +110,10 @@ def identity_key(home: Home, slot: int) -> Path:
 
 def enrolled_workers(home: Home, slots: int) -> Path:
     """Return the list of workers that may lease keys: the public identity keys of `slots` slots by worker id."""
-    known = {
-        worker_id(slot): public_key_text(private_keys.signing_key(_read(identity_key(home, slot))))
-        for slot in range(1, slots + 1)
-    }
+    known = {worker_id(slot): _public_identity(identity_key(home, slot)) for slot in range(1, slots + 1)}
     path = home.secrets / "vault" / "enrolled-workers.json"
     text = json.dumps(known, indent=2) + "\n"
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or path.read_bytes() != text.encode():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_secret(path, text)
     return path
@@ -121,8 +129,15 @@ def audit_key(home: Home, _: int = 1) -> Path:
     return ensure_secret(home.secrets / "audit-key", _generate_key)
 
 
+def _public_identity(file: Path) -> str:
+    try:
+        return public_key_text(private_keys.signing_key(_read(file)))
+    except BadKeyFile as error:
+        raise HomeUnusable(f"{file}: {error}. Restore it from a backup, or remove it: a new one is made then") from None
+
+
 def _read(path: Path) -> Secret:
-    return Secret(path.read_text().strip())
+    return read_secret(path)
 
 
 PEPPER = SecretFile("KEYFERRY_TOKEN_PEPPER_FILE", "token-pepper", token_pepper)

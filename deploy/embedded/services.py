@@ -28,8 +28,37 @@ from deploy.embedded.secret_files import (
 )
 from keyferry.contracts.topology import internal_client
 
+SET_BY_THE_LAUNCHER = frozenset(
+    {
+        "KEYFERRY_NATS_URL",
+        "KEYFERRY_NATS_NKEY_FILE",
+        "KEYFERRY_SLOT",
+        "KEYFERRY_DATABASE_URL_FILE",
+        "KEYFERRY_SPOOL_DIR",
+        "KEYFERRY_ENROLLED_WORKERS_FILE",
+        *(
+            secret.setting
+            for secret in (
+                AUDIT_KEY,
+                DEPLOYMENT_ID,
+                FINGERPRINT_KEY,
+                IDENTITY_KEY,
+                INTAKE_KEY,
+                INTAKE_PUBLIC_KEY,
+                KEKS,
+                OPERATOR_TOKEN,
+                PEPPER,
+                SIGNING_KEY,
+                VAULT_PUBLIC_KEY,
+            )
+        ),
+    }
+)
+"""Settings that are set for each process; what the operator's environment has for them is not used."""
 ROOT = Path(__file__).parents[2]
 DEFAULT_CONSOLE_PORT = 8401
+_SETTING_PREFIXES = ("KEYFERRY_", "OTEL_")
+_NOT_ABOUT_A_RUN = {"KEYFERRY_HOME", "KEYFERRY_DEBUG"}
 _INHERITED_PREFIXES = ("KEYFERRY_", "OTEL_", "LC_")
 _INHERITED = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
@@ -127,12 +156,30 @@ def _make_process_config(
     spec = ProcessSpec(
         name=f"{row.name}-{slot}" if replicated else row.name,
         argv=(sys.executable, "-m", f"services.{row.name}"),
-        env=_inherit_env(row, environment) | _make_env(row, slot, home, addresses),
+        env=make_environment(row, slot, home, addresses, environment),
         cwd=ROOT,
     )
     return ProcessConfig(
         service=row.name, make_spec=lambda: spec, slot=slot, replicated=replicated, restart_order=row.restart_order
     )
+
+
+def make_environment(
+    row: ServiceRow, slot: int, home: Home, addresses: Addresses, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the whole environment of a process."""
+    return _inherit_env(row, environment) | _make_env(row, slot, home, addresses)
+
+
+def operator_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings in an environment that change how a system runs; empty values count as not set."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if value
+        and (name.startswith(_SETTING_PREFIXES) or name in _PROXIES)
+        and name not in SET_BY_THE_LAUNCHER | _NOT_ABOUT_A_RUN
+    }
 
 
 def _inherit_env(row: ServiceRow, environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,12 +15,13 @@ from deploy.embedded import nats, postgres, services
 from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.managed_process import Log, ProcessConfig, RestartOrder
-from deploy.embedded.ports import LOOPBACK, require_free, reuse_or_find_port
+from deploy.embedded.ports import LOOPBACK, is_free, require_free, reuse_or_find_port
 from deploy.embedded.secret_files import operator_token, token_pepper
 from deploy.embedded.supervisor import Supervisor
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.text import parse_digits
+from keyferry.runtime.process.settings import read_secret
 
 DEFAULT_HTTP_PORT = 8400
 DATABASE = "keyferry"
@@ -66,6 +67,12 @@ class System:
             http_port=port,
             console_port=_choose_console_port(environment, host, home.run / "console.port"),
         )
+        if self.addresses.console_port == port:
+            raise SettingsInvalid(
+                f"KEYFERRY_HTTP_PORT and KEYFERRY_CONSOLE_PORT are both {port}: choose another one for either"
+            )
+        # They describe a running system, and none runs: a damaged one must not be read by what is started now.
+        self.remove_state()
 
     async def start(self, build: Build) -> None:
         """Start servers, streams, tables and services, in this order. Raises the first failure."""
@@ -94,6 +101,7 @@ class System:
 
     def write_state(self) -> None:
         """Write `run/state.json`: addresses and process ids."""
+        self.home.run.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it
         pids = {process["name"]: process["pid"] for process in self._supervisor.status()}
         write_json(self.home.state_file, {**self._endpoints(), "supervisor_pid": os.getpid(), "processes": pids})
 
@@ -135,7 +143,7 @@ class System:
                 ),
                 ProcessConfig(
                     service="nats",
-                    make_spec=lambda: nats.make_server_spec(binary, configuration),
+                    make_spec=lambda: nats.make_server_spec(binary, self._write_nats_configuration()),
                     probe=lambda: asyncio.to_thread(nats.accepts_clients, self._nats_port),
                     restart_order=RestartOrder.STOP_FIRST,
                     forced_stop_seconds=_FORCED_STOP_SECONDS,
@@ -147,11 +155,13 @@ class System:
         return postgres.url(self._postgres_port, postgres.ADMIN, password, DATABASE)
 
     def _write_nats_configuration(self) -> Path:
+        """Write the server's configuration, before each start, and return its path."""
         from deploy.nats.render import render_server_conf
         from keyferry.contracts import topology
 
         everyone = topology.users(services.WORKER_SLOTS, [services.DEMO_CLIENT])
         keys = {user: self.home.public_key(user) for user in everyone}
+        self.home.run.mkdir(mode=0o700, exist_ok=True)
         configuration = self.home.run / "nats.conf"
         configuration.write_text(render_server_conf(keys, port=self._nats_port, store_dir=self.home.nats))
         return configuration
@@ -160,7 +170,7 @@ class System:
         """Return the superuser's password, which is kept across restarts and port changes."""
         file = self.home.database_secrets / "admin.url"
         if file.exists():
-            password = Secret(str(make_url(file.read_text().strip()).password))
+            password = Secret(str(make_url(read_secret(file).reveal()).password))
         elif cluster.initialised:
             raise SettingsInvalid(
                 f"{file} is missing; it holds the password of {cluster.data_dir}. Restore the file from a backup, "
@@ -185,7 +195,15 @@ class System:
 def parse_http_address(environment: Mapping[str, str]) -> tuple[str, int]:
     """Return the host and port of the HTTP API. Raises SettingsInvalid."""
     port = _parse_port(environment, "KEYFERRY_HTTP_PORT")
-    return environment.get("KEYFERRY_HTTP_HOST") or LOOPBACK, port or DEFAULT_HTTP_PORT
+    host = environment.get("KEYFERRY_HTTP_HOST") or LOOPBACK
+    try:
+        is_free(port or DEFAULT_HTTP_PORT, host)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"KEYFERRY_HTTP_HOST={host!r} is no address of this machine ({error.strerror}): use one of its addresses, or 0.0.0.0"
+            " for all"
+        ) from None
+    return host, port or DEFAULT_HTTP_PORT
 
 
 def _choose_console_port(environment: Mapping[str, str], host: str, port_file: Path) -> int:

@@ -120,14 +120,20 @@ class VaultSettings(DatabaseSettings):
         if self.kek_provider == "env":
             return environment_keyring(os.environ)
         if self.kek_provider == "aws_kms":
-            return aws_kms.connect(_require(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms"))
+            return aws_kms.connect(self._required_kms_key())
         if self.kek_provider == "vault_transit":
-            return vault_transit.connect(
-                _require(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
-                _require(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
-                _require(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
-            )
+            return vault_transit.connect(*self._required_transit())
         return FileKeyring(_require(self.keks_file, "KEYFERRY_KEKS_FILE", "file"))
+
+    def _required_kms_key(self) -> str:
+        return _require(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms")
+
+    def _required_transit(self) -> tuple[str, str, Path]:
+        return (
+            _require(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
+            _require(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
+            _require(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
+        )
 
     @property
     def deployment_id(self) -> str:
@@ -147,8 +153,13 @@ class VaultSettings(DatabaseSettings):
             self.fingerprint_key(),
             self.enrolled_workers(),
         )
-        if self.kek_provider in ("file", "env"):
-            self.keks()
+        match self.kek_provider:
+            case "aws_kms":
+                self._required_kms_key()
+            case "vault_transit":
+                self._required_transit()
+            case _:
+                self.keks()
 
     def intake_opener(self) -> IntakeOpener:
         """Return the opener of keys sealed to the intake key. Raises SettingsError."""

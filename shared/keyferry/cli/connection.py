@@ -23,7 +23,7 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
-from keyferry.runtime.process.settings import without_credentials
+from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.request.inbox import CallInbox
 
 T = TypeVar("T")
@@ -179,12 +179,18 @@ def _read_seed(nkey_file: Path | None) -> str | None:
     if nkey_file is None:
         return None
     try:
-        return nkey_file.read_text().strip()
+        with nkey_file.open("rb"):
+            pass
+        return read_nkey_seed(nkey_file).reveal()
     except OSError as error:
         # The value is not repeated: it may be the seed itself instead of the path of its file.
         raise Problem(
             f"cannot read the file with the operator's seed: {error.strerror}",
             "Run this as the user who started the installation, or set KEYFERRY_NATS_NKEY_FILE to the path of the file",
+        ) from None
+    except SettingsError:
+        raise Problem(
+            f"{nkey_file} holds no nkey seed", "Set KEYFERRY_NATS_NKEY_FILE to the operator's seed file"
         ) from None
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keyferry.cli.problem import Problem
 from keyferry.contracts.envelope import describe
+from keyferry.runtime.process.home_lock import find_holder
+from keyferry.runtime.process.os_errors import describe_os_error, remedy_for
 
 HOME_NAME = ".keyferry"
 STATE_FILE = Path("run", "state.json")
@@ -93,7 +95,18 @@ def read_state(home: Path) -> InstallationState:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise Problem(f"cannot read {path}: {error.strerror}", "Run this as the user who started it") from None
+            raise Problem(
+                f"cannot read {describe_os_error(error)}", remedy_for(error) or "Run this as the user who started it"
+            ) from None
         except ValidationError as error:
             raise Problem(f"{path} is invalid: {describe(error)}", "Restart the system: `make down up`") from None
+    if not home.is_dir():
+        what = "is a file" if home.is_file() else "does not exist"
+        raise Problem(f"there is no installation in {home}: it {what}", "Set KEYFERRY_HOME to its home directory")
+    if (pid := find_holder(home)) is not None:
+        raise Problem(
+            f"the launcher (process {pid or 'unknown'}) runs in {home}, but there is no {STATE_FILE}",
+            "If it is starting, wait until it has shown that it is up. If that file was removed, restart it: `make down`, then"
+            " `make up`",
+        )
     raise Problem(f"nothing runs in {home}: there is no {STATE_FILE}", START_IT)

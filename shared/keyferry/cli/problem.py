@@ -58,6 +58,7 @@ def to_problem(error: Exception) -> Problem:
 
     from keyferry.contracts.envelope import MalformedMessage, describe
     from keyferry.runtime.bus.requests import BusError, Refused
+    from keyferry.runtime.process.os_errors import describe_os_error, remedy_for
     from keyferry.runtime.process.settings import SettingsError
     from keyferry.runtime.request.assembly import CallFailed
 
@@ -79,5 +80,5 @@ def to_problem(error: Exception) -> Problem:
     if isinstance(error, NatsError):
         return Problem("the connection to the bus broke", f"Try again. {_DOCTOR}")
     if isinstance(error, OSError):
-        return Problem(f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "), _DEBUG_HINT)
+        return Problem(describe_os_error(error), remedy_for(error) or _DEBUG_HINT)
     return Problem(f"unexpected: {type(error).__name__}", _DEBUG_HINT)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -165,9 +166,17 @@ def test_a_second_up_shows_what_is_running(running: Launcher) -> None:
     assert process.poll() is None
 
 
+def test_a_second_up_with_other_settings_names_them(running: Launcher) -> None:
+    again = running.run("up", KEYFERRY_HTTP_PORT=str(find_free_port()), KEYFERRY_LEASE_SECONDS="30")
+    assert again.returncode == 1
+    assert "KEYFERRY_HTTP_PORT has another value here than for the running system" in again.stdout
+    assert "KEYFERRY_LEASE_SECONDS is set here, and not for the running system" in again.stdout
+    assert "`make down`, then the same command again" in again.stdout
+
+
 def test_secrets_are_private_and_not_in_any_environment_or_argv(running: Launcher) -> None:
     secret_files = [path for path in (running.home / "secrets").rglob("*") if path.is_file()]
-    assert {stat.S_IMODE(path.stat().st_mode) for path in secret_files if path.name != "demo-client-token"} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secret_files} == {0o600}
     for directory in ("secrets", "run", "log", "spool", "nats"):
         assert stat.S_IMODE((running.home / directory).stat().st_mode) == 0o700
     assert stat.S_IMODE((running.home / "run" / "control.sock").stat().st_mode) == 0o600
@@ -226,13 +235,29 @@ def test_ctrl_c_during_startup_stops_everything(up: Launcher) -> None:
     up.start_and_wait()
 
 
-def test_after_a_kill_nothing_keeps_running_and_the_next_start_works(up: Launcher) -> None:
+def test_after_a_kill_the_next_start_works_and_is_found_without_its_runtime_files(up: Launcher) -> None:
     process = up.start_and_wait()
     family = descendants(process.pid)
     process.kill()
     process.wait()
     until("all have exited", lambda: not any(alive(pid) for pid in family))
-    up.start_and_wait()
+    assert_found_without_runtime_files(up, up.start_and_wait())
+
+
+def assert_found_without_runtime_files(up: Launcher, process: subprocess.Popen[bytes]) -> None:
+    family = descendants(process.pid)
+    shutil.rmtree(up.home / "run")
+    status, restart, again = up.run("status"), up.run("restart", "router"), up.run("up")
+    for done in (status, restart, again):
+        assert done.returncode == 1
+        assert f"runs in {up.home} (process {process.pid})" in done.stdout + done.stderr
+        assert "`make down` stops it" in done.stdout + done.stderr
+    down = up.run("down")
+    assert (down.returncode, down.stderr) == (0, "")
+    assert process.wait() == 0
+    assert "Traceback" not in up.output()
+    assert not any(alive(pid) for pid in family)
+    assert up.run("status").returncode == 3
 
 
 def test_a_restart_shows_progress_and_updates_the_state_file(running: Launcher) -> None:

@@ -19,7 +19,7 @@ from deploy.embedded.process import ProcessSpec
 from deploy.embedded.system import Build
 from deploy.embedded.terminal import Terminal
 from deploy.postgres.migrate import versions_dir
-from deploy.postgres.roles import SERVICES_WITH_TABLES
+from deploy.postgres.roles import SERVICES_WITH_TABLES, write_secret
 
 SERVICE = """
 import asyncio, os, signal, sys
@@ -83,7 +83,7 @@ def _with_small_code(config: ProcessConfig) -> ProcessConfig:
 def _run_smoke_test(home: Path) -> None:
     if os.environ.get("KEYFERRY_TEST_SMOKE_TEST") == "fails":
         raise LaunchFailed("the first chat was answered with 500")
-    Home(home).demo_token_file.write_text("kf_demo")
+    write_secret(Home(home).demo_token_file, "kf_demo")
 
 
 def main() -> int:

@@ -123,7 +123,7 @@ def _invalid() -> Exception:
         (ConnectionClosedError(), "the connection to the bus broke"),
         (_malformed(), "an answer could not be read: Tenant: name: Field required"),
         (_invalid(), "tenant: it should be 1 to 63 characters"),
-        (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory: /x"),
+        (FileNotFoundError(2, "No such file or directory", "/x"), "/x: No such file or directory"),
         (RuntimeError("hidden"), "unexpected: RuntimeError"),
     ],
 )
