@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.ids import ModelName, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
-from keyferry.contracts.tenancy import KeyPolicy, Label, Tier
+from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
 from keyferry.contracts.text import Moment, Ordinal, Refusing
 from services.console.bodies import AllowedModels, Body, NotNull, Paging, Priority
 
@@ -40,7 +40,7 @@ class CreateTenantBody(Body):
     """Its id: 1 to 63 of a-z, 0-9 and hyphens. It cannot be changed."""
     name: Label | None = None
     """Display name; null for its id."""
-    tier: Tier = Tier.FREE
+    tier: Tier = DEFAULT_TIER
 
 
 class UpdateTenantBody(Body):

@@ -26,6 +26,7 @@ COMMANDS = {
     "status": [],
     "doctor": [],
     "restart": ["router"],
+    "deadletters": ["list"],
 }
 
 
