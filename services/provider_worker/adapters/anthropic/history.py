@@ -30,7 +30,7 @@ def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFi
 
     Unknown fields are echoed parts of an answer and are ignored.
     """
-    for name in ("audio", "function_call"):
+    for name in ("audio", "function_call", "name"):
         if message.get(name):
             unsupported.drop_or_reject(f"{field}.{name}", f"Anthropic has no `{name}` in messages.")
     texts = ContentTranslator(unsupported).translate(message.get("content"), f"{field}.content", text_only=True)

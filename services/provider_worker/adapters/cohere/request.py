@@ -26,8 +26,9 @@ from services.provider_worker.adapters.response.json_text import JsonObject
 NATIVE = ("documents", "citation_options", "safety_mode", "k", "thinking", "priority", "strict_tools")
 """Fields of Cohere's own that a caller may send beside OpenAI's; they override the translated fields."""
 
-_SAME = ("seed", "logprobs")
+_SAME = ("logprobs",)
 _RANGES = {
+    "seed": (0, 2**64 - 1),
     "temperature": (0, 1),
     "top_p": (0.01, 0.99),
     "top_k": (0, 500),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from services.provider_worker.adapters.gemini.content import MediaRules
 from services.provider_worker.adapters.gemini.conversation import ConversationTranslator
 from services.provider_worker.adapters.gemini.models import takes_json_schema
-from services.provider_worker.adapters.gemini.schema import openapi_schema
+from services.provider_worker.adapters.gemini.schema import fill_enumerations, openapi_schema
 from services.provider_worker.adapters.gemini.thinking import thinking_config
 from services.provider_worker.adapters.gemini.tools import ToolTranslator
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
@@ -136,6 +136,10 @@ class RequestTranslator:
 
     def _translate_ends(self, body: JsonObject) -> None:
         """Translate what ends an answer, and how many answers there are."""
+        seed = self._generation.get("seed")
+        if isinstance(seed, int) and not -(2**31) <= seed < 2**31:
+            self._unsupported.drop_or_reject("seed", "it must be an integer of 32 bits.")
+            del self._generation["seed"]
         stop, count = body.get("stop"), body.get("n", 1)
         sequences = stop if isinstance(stop, list) else [] if stop is None else [stop]
         stops = fit_stop(sequences, _STOP_RULES, self._unsupported.drop_or_reject)
@@ -178,6 +182,7 @@ class RequestTranslator:
             param = "response_format.json_schema.schema"
             if not isinstance(schema, dict):
                 raise bad_field(param, "it must be a JSON schema.")
+            schema = fill_enumerations(schema)
             if takes_json_schema(self._target.model):
                 self._generation["responseJsonSchema"] = schema
             else:

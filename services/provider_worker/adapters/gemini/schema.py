@@ -4,6 +4,8 @@ Source: the Gemini API reference, `Schema`. References are replaced by their def
 `nullable`, a constant an enumeration of one. What the subset cannot express is rejected, not dropped.
 """
 
+import json
+
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.gemini.unsupported import bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
@@ -19,10 +21,59 @@ _IGNORED = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "exa
 _MAX_DEPTH = 32
 
 
+def fill_enumerations(schema: JsonObject, depth: int = 0) -> JsonObject:
+    """Return `schema` without empty texts in enumerations, which Google rejects ("enum[0]: cannot be empty").
+
+    The description says that the value may be empty.
+    """
+    if depth > _MAX_DEPTH:
+        return schema
+    filled: JsonObject = {}
+    for name, value in schema.items():
+        if name in ("properties", "$defs", "definitions") and isinstance(value, dict):
+            filled[name] = {key: _fill_inner(inner, depth) for key, inner in value.items()}
+        elif name in ("items", "additionalProperties"):
+            filled[name] = _fill_inner(value, depth)
+        elif name in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
+            filled[name] = [_fill_inner(inner, depth) for inner in value]
+        else:
+            filled[name] = value
+    values = schema.get("enum")
+    if isinstance(values, list) and "" in values:
+        kept = [value for value in values if value != ""]
+        filled["enum"] = kept
+        if not kept:
+            del filled["enum"]
+        filled["description"] = f"{as_text(schema.get('description'))} May be empty.".strip()
+    return filled
+
+
+def _fill_inner(value: object, depth: int) -> object:
+    return fill_enumerations(value, depth + 1) if isinstance(value, dict) else value
+
+
 def openapi_schema(schema: JsonObject, param: str) -> JsonObject:
     """Return `schema` in Google's subset. Raises RefusedByAdapter if the subset cannot express it."""
     definitions = as_object(schema.get("$defs")) or as_object(schema.get("definitions"))
     return _SchemaTranslator(definitions, param).translate(schema, 0)
+
+
+def _describe_rest(translated: JsonObject) -> JsonObject:
+    """Move into the description what Google takes of texts only: enumerations, and two formats.
+
+    Source: the API's errors "enum: only allowed for STRING type" and "only 'enum' and 'date-time' are supported for STRING
+    type".
+    """
+    values, form = translated.get("enum"), translated.get("format")
+    rest: JsonObject = {}
+    if isinstance(values, list) and not all(isinstance(value, str) for value in values):
+        rest["enum"] = translated.pop("enum")
+    if translated.get("type") == "STRING" and form not in (None, "enum", "date-time"):
+        rest["format"] = translated.pop("format")
+    if rest:
+        said = f"{as_text(translated.get('description'))} Constraints: {json.dumps(rest, ensure_ascii=False)}"
+        translated["description"] = said.strip()
+    return translated
 
 
 class _SchemaTranslator:
@@ -45,7 +96,7 @@ class _SchemaTranslator:
         for keyword, value in schema.items():
             self._translate_keyword(keyword, value, translated, depth)
         self._translate_type(schema.get("type"), translated)
-        return translated
+        return _describe_rest(translated)
 
     def _translate_keyword(self, keyword: str, value: object, translated: JsonObject, depth: int) -> None:
         if keyword in _KEPT:

@@ -1,7 +1,7 @@
 """Translates OpenAI's `tools` and `tool_choice` to Gemini's `tools` and `toolConfig`."""
 
 from services.provider_worker.adapters.gemini.models import takes_json_schema
-from services.provider_worker.adapters.gemini.schema import openapi_schema
+from services.provider_worker.adapters.gemini.schema import fill_enumerations, openapi_schema
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 
@@ -63,7 +63,7 @@ class ToolTranslator:
         made: JsonObject = {"name": name}
         if function.get("description"):
             made["description"] = function["description"]
-        schema = as_object(function.get("parameters"))
+        schema = fill_enumerations(as_object(function.get("parameters")))
         if takes_json_schema(self._model):
             self._strict = self._strict or function.get("strict") is True
             return made | {"parametersJsonSchema": schema} if schema else made

@@ -10,6 +10,7 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 
 _CORE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "cache_control"})
+_OWN_CALL_FIELDS = frozenset({"index", "provider_specific_fields"})
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "content_parts"})
 _OWN = frozenset({"content_parts", "thinking_blocks", "provider_specific_fields"})
 """What this gateway, or another, adds to an answer and no server takes."""
@@ -52,13 +53,15 @@ class MessageFitter:
         calls = message.get("tool_calls")
         if "tool_calls" in kept and (not calls or not isinstance(calls, list)):
             kept = _without(kept, "tool_calls")
-        elif isinstance(calls, list) and calls and self._rules.closed:
-            cleaned: list[object] = [_clean_call(call) for call in calls]
+        elif isinstance(calls, list) and calls:
+            cleaned: list[object] = [_clean_call(call, closed=self._rules.closed) for call in calls]
             if any(a is not b for a, b in zip(cleaned, calls, strict=True)):
                 kept = {**kept, "tool_calls": cleaned}
         if role == "assistant" and self._rules.closed and not _is_filled(kept.get("content")):
             kept = self._with_spoken_text(kept, message)
         kept = self._fit_content(kept, path)
+        if role in ("system", "developer") and self._rules.closed and not _is_filled(kept.get("content")):
+            return None
         if role == "assistant":
             kept = self._with_reasoning(kept, message)
             says_nothing = not (kept.keys() & {"tool_calls", "audio", "function_call", "refusal"})
@@ -86,12 +89,12 @@ class MessageFitter:
         return message if kept == message else kept
 
     def _takes_field(self, name: str, value: object, role: str, path: str) -> bool:
-        if not self._rules.closed:
-            return name not in _OWN
         if value is None:
             return False
         if name in self._rules.fields:
             return True
+        if not self._rules.closed:
+            return role != "assistant" or name not in ECHOED | _OWN
         if name not in ECHOED or role != "assistant":
             self._drop_or_reject(f"{path}.{name}", "Its messages have no such field.")
         return False
@@ -153,8 +156,9 @@ class MessageFitter:
     def _fill(self, content: object, role: str, *, has_calls: bool) -> object:
         """Return what to send in place of an empty content."""
         if role == "assistant":
-            return content or (None if has_calls and not isinstance(content, str) else "")
-        if not self._rules.needs_text:
+            blank_is_text = isinstance(content, str) and not self._rules.needs_text
+            return content if blank_is_text else None if has_calls else ""
+        if not self._rules.needs_text or role in ("system", "developer"):
             return content or ""
         return EMPTY_RESULT if role == "tool" else EMPTY_MESSAGE
 
@@ -193,7 +197,11 @@ class MessageFitter:
 
     def _order(self, fitted: list[tuple[str, object]]) -> None:
         if self._rules.system_first:
-            fitted.sort(key=lambda entry: as_object(entry[1]).get("role") not in ("system", "developer"))
+            fitted.sort(key=lambda entry: not _is_instruction(entry[1]))
+            if not fitted or _is_instruction(fitted[-1][1]):
+                raise bad_request("`messages` must hold a message of the user, beside the system's.", "messages")
+        if self._rules.needs_text:
+            _leave_out_empty(fitted)
         if self._rules.assistant_after_tools:
             _insert_assistant(fitted)
         if self._rules.alternates:
@@ -204,6 +212,22 @@ class MessageFitter:
 
 
 _TEXT_PARTS = ("text", "refusal", "thinking", None)
+
+
+def _is_instruction(message: object) -> bool:
+    return as_object(message).get("role") in ("system", "developer")
+
+
+def _leave_out_empty(fitted: list[tuple[str, object]]) -> None:
+    """Leave out empty messages of the user beside others of the user, where they say nothing."""
+    position = 0
+    while position < len(fitted):
+        around = [as_object(message).get("role") for _, message in fitted[max(position - 1, 0) : position + 2]]
+        here = as_object(fitted[position][1])
+        if here.get("content") == EMPTY_MESSAGE and here.get("role") == "user" and around.count("user") > 1:
+            del fitted[position]
+        else:
+            position += 1
 
 
 def _is_filled(content: object) -> bool:
@@ -221,10 +245,19 @@ def _without(fields: JsonObject, name: str) -> JsonObject:
     return {key: value for key, value in fields.items() if key != name}
 
 
-def _clean_call(call: object) -> object:
-    """Return a tool call with OpenAI's fields only, and with arguments that are a JSON text."""
+def _clean_call(call: object, *, closed: bool) -> object:
+    """Return a tool call with OpenAI's fields, and with arguments that are a JSON text.
+
+    Servers with open schemas get the fields that they may have sent themselves, such as Google's signatures.
+    """
     if not isinstance(call, dict):
         return call
+    if not closed:
+        return (
+            {name: value for name, value in call.items() if name not in _OWN_CALL_FIELDS}
+            if (call.keys() & _OWN_CALL_FIELDS)
+            else call
+        )
     function = call.get("function")
     changes: JsonObject = {}
     if isinstance(function, dict):
@@ -278,7 +311,7 @@ def _alternate(fitted: list[tuple[str, object]]) -> None:
 
     Raises RefusedByAdapter if the assistant is last.
     """
-    first = sum(as_object(message).get("role") in ("system", "developer") for _, message in fitted)
+    first = sum(_is_instruction(message) for _, message in fitted)
     system, others = fitted[:first], fitted[first:]
     joined: list[tuple[str, object]] = []
     for path, message in others:

@@ -128,7 +128,7 @@ OPENROUTER = CompatibleProvider(
         chat=ChatRules(call_id=IdentifierRule(40), takes_cache_control=True),
         messages=MessageRules(
             closed=False,
-            fields=frozenset({"annotations"}),
+            fields=frozenset({"annotations", "refusal"}),
             reasoning=ReasoningForm.DETAILS,
             joins_text=False,
             media_roles=None,
@@ -169,6 +169,7 @@ GROQ = CompatibleProvider(
             reasoning=ReasoningForm.PLAIN,
             reasoning_models=re.compile(r"gpt-oss|qwen-?3|qwq|deepseek-r1"),
         ),
+        strict_schemas=True,
         by_model=groq_differences,
     ),
     extras=frozenset({"compound_custom", "search_settings", "citation_options", "disable_tool_validation"}),

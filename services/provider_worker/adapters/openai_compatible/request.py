@@ -27,8 +27,11 @@ def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities, model: str) 
     prepared = prepare_chat(editor.document, chat.chat, editor.drop_or_reject)
     editor.replace(prepared.document)
     differences = ModelDifferences() if chat.by_model is None else chat.by_model(editor.document, model)
+    for refused in (chat.refused, differences.refused):
+        if not refused.isdisjoint(editor.document):
+            editor.strip(refused)
     fit_values(editor, chat)
-    _fit_parameters(editor, chat, differences)
+    _rename_parameters(editor, chat, differences)
     if chat.response_formats is not None:
         _fit_response_format(editor, chat.response_formats)
     if chat.stream_usage is StreamUsage.ALWAYS and "stream_options" in editor.document:
@@ -44,14 +47,10 @@ def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities, model: str) 
     return prepared.notes
 
 
-def _fit_parameters(editor: RequestEditor, chat: ChatCapabilities, differences: ModelDifferences) -> None:
-    """Leave out, refuse and rename parameters."""
+def _rename_parameters(editor: RequestEditor, chat: ChatCapabilities, differences: ModelDifferences) -> None:
+    """Give parameters the provider's names and forms."""
     if chat.logprobs_as_count:
         _convert_logprobs(editor)
-    if not chat.refused.isdisjoint(editor.document):
-        editor.strip(chat.refused)
-    if not differences.refused.isdisjoint(editor.document):
-        editor.strip(differences.refused)
     if chat.renames:
         editor.rename(chat.renames)
     if differences.renames:

@@ -292,7 +292,8 @@ def test_streams_request_usage(name: str) -> None:
 
 
 def test_the_callers_body_is_never_changed_in_place() -> None:
-    messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}]
+    messages: list[JsonObject] = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    before = json.dumps(messages)
     first = ask("mistral", messages=messages, seed=1, n=1)
     assert sent_body(ask("mistral", messages=messages, seed=1, n=1)) == sent_body(first)
-    assert messages == [{"role": "developer", "content": "be brief"}]
+    assert json.dumps(messages) == before
