@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.money import PLACES
+from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.usage import TokenUsage
 from keyferry.runtime.database.errors import translate_database_errors
 
@@ -87,4 +88,4 @@ class TransactionalStore:
 
 def token_usage_of(row: RowMapping) -> TokenUsage:
     """Return the token counts of a row with a column for each kind of token."""
-    return TokenUsage(**{kind: int(row[f"{kind}_tokens"]) for kind in TOKEN_KINDS})
+    return TokenUsage(**{kind: min(int(row[f"{kind}_tokens"]), BIGINT_MAX) for kind in TOKEN_KINDS})

@@ -74,3 +74,7 @@ class KeySpendPublisher:
                     self._changed |= set(some)
                     _log.warning("key spending cannot be published, retrying", extra={"error": type(error).__name__})
                     await asyncio.sleep(_RETRY_SECONDS)
+                except (
+                    Exception
+                ):  # the edge of the loop: the sums of these keys must not end the publishing of all others
+                    _log.exception("key spending could not be published", extra={"keys": len(some)})

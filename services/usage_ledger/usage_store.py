@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import RowMapping, Select, case, func, select, text
 
 from keyferry.contracts.key import KeySpend
+from keyferry.contracts.money import bounded
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.usage import KeySource, Outcome, SummarizeUsage, UsageRow, UsageSummary
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, token_usage_of
@@ -31,7 +32,7 @@ class UsageStore(TransactionalStore):
             tenant=command.tenant,
             requests=total["requests"],
             attempts=total["attempts"],
-            priced_cost_usd=total["priced_cost_usd"],
+            priced_cost_usd=bounded(total["priced_cost_usd"]),
             unpriced=total["unpriced"],
             rows=[_usage_row(row) for row in found if not row["is_total"]],
         )
@@ -61,7 +62,7 @@ class UsageStore(TransactionalStore):
                 key_id=key_id,
                 month=in_month,
                 tenant=tenant,
-                spent_usd=cost,
+                spent_usd=bounded(cost),
                 attempts=count,
                 unpriced=unpriced,
                 last_used_at=last.astimezone(UTC),
@@ -130,6 +131,6 @@ def _usage_row(row: RowMapping) -> UsageRow:
         cancelled=row["cancelled"],
         indeterminate=row["indeterminate"],
         token_usage=token_usage_of(row),
-        priced_cost_usd=row["priced_cost_usd"],
+        priced_cost_usd=bounded(row["priced_cost_usd"]),
         unpriced=row["unpriced"],
     )

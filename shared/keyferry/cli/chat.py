@@ -8,6 +8,7 @@ import click
 
 from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
 from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import EXPLAIN_TIMEOUT_SECONDS, RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import json_option, tenant_option
 from keyferry.cli.trace_output import Json, format_trace, trace_to_json, usage_to_json
@@ -24,11 +25,21 @@ from keyferry.runtime.bus.requests import BusError, Refused
 @json_option
 def command(text: str, model: str, tenant: str, explain: bool, no_stream: bool, as_json: bool) -> int:
     """Send TEXT (`-` reads standard input) and show the answer as it arrives."""
-    prompt = sys.stdin.read() if text == "-" else text
+    prompt = _read_prompt(text)
     return run(
         lambda me: _chat(me, prompt, model, tenant, stream=not no_stream, explain=explain, as_json=as_json),
         tenant=tenant,
     )
+
+
+def _read_prompt(text: str) -> str:
+    """Return the text to send. Raises Problem for bytes that are not UTF-8."""
+    try:
+        prompt = sys.stdin.read() if text == "-" else text
+        prompt.encode()
+    except UnicodeError:
+        raise Problem("the text is not UTF-8", "Convert it first, for example with `iconv -t UTF-8`") from None
+    return prompt
 
 
 async def _chat(

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, KeyFields, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
 
@@ -74,7 +74,7 @@ class FailedAttempt(Message):
     provider: ProviderName
     endpoint: EndpointName | None = None
     model: Line
-    key_id: Identifier | None = None
+    key_id: KeyId | None = None
     """The provider key that was used, if any."""
     failure: Failure
 
@@ -109,7 +109,7 @@ class AttemptRun(RequestHead):
     base_url: Url | None = None
     model_asked: Line
     key_source: KeySource
-    key_id: Identifier | None = None
+    key_id: KeyId | None = None
     """The provider key to lease from the vault; null where the endpoint needs none."""
     key_owner: TenantId | None = None
     """The key's owner: the tenant, or `platform`."""

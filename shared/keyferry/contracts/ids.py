@@ -41,6 +41,8 @@ ModelName = Annotated[str, Refusing(200, pattern=r"^[\x21-\x7e]+$", form="printa
 
 ProviderName = Annotated[str, Refusing(63, pattern=r"^[a-z0-9_-]+$", form="a-z 0-9 _ and -")]
 
+KeyId = Annotated[str, Refusing(64, 5, pattern=r"^[a-z0-9_]+$", form="a-z 0-9 and _")]
+
 Operation = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -")]
 """What a request is for, as its caller names it."""
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.ids import EndpointName, KeyFields, ProviderName, TenantId
+from keyferry.contracts.ids import KeyId as KeyId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.route import ModelName
 from keyferry.contracts.tenancy import Label
@@ -22,7 +23,6 @@ Base64 = Annotated[str, Refusing(32_768, pattern=r"^[A-Za-z0-9_-]+$", form="base
 Actor = Identifier
 """Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
 Provider = ProviderName
-KeyId = Annotated[str, Refusing(64, 5, pattern=r"^[a-z0-9_]+$", form="a-z 0-9 and _")]
 
 
 class KeyStatus(StrEnum):

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 PLACES = 12
 WHOLE_DIGITS = 15
+_LARGEST = Decimal(10**WHOLE_DIGITS - 1)
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 
 
@@ -36,6 +37,11 @@ def usd(value: object) -> Decimal:
     if cut != amount:
         raise ValueError(f"{value!r} has more than {PLACES} decimal places")
     return cut
+
+
+def bounded(amount: Decimal | None) -> Decimal | None:
+    """Return a sum of amounts, or the largest amount where the sum is larger: a summary must not fail over one absurd record."""
+    return None if amount is None else min(amount, _LARGEST)
 
 
 def plain(amount: Decimal) -> str:

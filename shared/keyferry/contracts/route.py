@@ -8,7 +8,7 @@ from pydantic import Field
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, Operation, ProviderName, TenantId
+from keyferry.contracts.ids import EndpointName, KeyId, Operation, ProviderName, TenantId
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
@@ -63,7 +63,7 @@ class Candidate(Message):
     """The name of the tenant's own server: of an endpoint, or of the server that the key is for."""
     model: Line
     key_source: KeySource
-    key_id: Identifier | None = None
+    key_id: KeyId | None = None
     """The provider key that would pay, where the candidate has one."""
     region: Line | None = None
     """The region of the offering, where the provider's offerings differ by region."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.ids import EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Reported, Trace, Url
 
@@ -104,7 +104,7 @@ class AttemptRecord(Message):
     model_served: Reported | None = None
     operation: Operation | None = None
     key_source: KeySource
-    key_id: Identifier | None = None
+    key_id: KeyId | None = None
     stream: bool
     outcome: Outcome
     failure: Failure | None = None

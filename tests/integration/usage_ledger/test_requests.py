@@ -11,6 +11,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.money import sum_known
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMARIZE, Role, subscriptions_of
 from keyferry.contracts.usage import (
     AttemptRecord,
@@ -147,6 +148,18 @@ def assert_row(row: UsageRow, mine: list[AttemptRecord]) -> None:
         assert getattr(row.token_usage, kind) == sum(getattr(item.token_usage, kind) for item in mine)
     assert row.priced_cost_usd == sum_known(amounts), "null where nothing is priced, never $0"
     assert row.unpriced == amounts.count(None)
+
+
+async def test_a_summary_survives_absurd_records(servers: LedgerServers, operator: Bus) -> None:
+    """Each fits its column and its message; their sum fits neither."""
+    most = TokenUsage(input=BIGINT_MAX)
+    records = [
+        attempt_record(tenant="absurd", provider="custom", model="unpriced", token_usage=most, latency_ms=BIGINT_MAX)
+        for _ in range(3)
+    ]
+    await record(servers, records)
+    found = await summary(operator, "absurd")
+    assert (found.attempts, found.rows[0].token_usage) == (3, most)
 
 
 async def test_a_tenant_without_usage(operator: Bus) -> None:

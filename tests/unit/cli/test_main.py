@@ -130,3 +130,8 @@ def _invalid() -> Exception:
 def test_every_kind_of_error_is_converted(error: Exception, expected: str) -> None:
     assert expected in to_problem(error).what
     assert all("\n" not in line for line in to_problem(error).lines())
+
+
+def test_a_text_that_is_not_utf_8_is_refused_before_it_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["chat", "caf\udce9"]) == 1
+    assert "the text is not UTF-8" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from keyferry.contracts.money import PLACES, Usd, describe_sum, plain, sum_known, usd
+from keyferry.contracts.money import PLACES, Usd, bounded, describe_sum, plain, sum_known, usd
 
 AMOUNTS = st.decimals(min_value=-(10**9), max_value=10**9, places=PLACES, allow_nan=False, allow_infinity=False)
 
@@ -94,3 +94,9 @@ def test_a_message_with_inexact_money_is_rejected(text: str) -> None:
 def test_unknown_amounts_are_never_summed_as_0(amounts: list[Decimal | None], known: Decimal | None, text: str) -> None:
     assert sum_known(amounts) == known
     assert describe_sum(sum_known(amounts), amounts.count(None)) == text
+
+
+def test_a_sum_is_bounded() -> None:
+    assert bounded(None) is None
+    assert bounded(Decimal("1.5")) == Decimal("1.5")
+    assert usd(bounded(Decimal(10) ** 20)) == Decimal("999999999999999")
