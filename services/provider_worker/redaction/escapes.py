@@ -18,11 +18,11 @@ _ESCAPE = re.compile(
     | \\+
     | &\#[xX]0{{0,5}}(?P<hex>[0-9A-Fa-f]{{1,2}});? | &\#0{{0,5}}(?P<decimal>[0-9]{{1,3}});?
     | &(?P<name>[A-Za-z]{{2,{_LONGEST_NAME}}});
-    | [\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]
+    | [\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd]
     """,
     re.VERBOSE,
 )
-"""Backslashes, and characters that are not visible, stand for nothing: they are dropped from the secret, too."""
+"""Backslashes, characters that are not visible, and what such ones are replaced by stand for nothing, in a secret as well."""
 _INCOMPLETE = re.compile(
     rf"(?:%[0-9A-Fa-f]?|\\+(?:u(?:0(?:0[0-9A-Fa-f]?)?)?|x[0-9A-Fa-f]?)?|&(?:\#[xX]?[0-9A-Fa-f]{{0,7}}|[A-Za-z]{{0,{_LONGEST_NAME}}}))\Z"
 )
@@ -34,7 +34,12 @@ _MAX_NAME = 256
 
 def may_have_escapes(text: str) -> bool:
     """Return whether `decode` may change `text`; of a longer text than a name, otherwise than by dropping what is not visible."""
-    return "\\" in text or "%" in text or "&" in text or (len(text) <= _MAX_NAME and not text.isprintable())
+    return (
+        "\\" in text
+        or "%" in text
+        or "&" in text
+        or (len(text) <= _MAX_NAME and (not text.isprintable() or "\ufffd" in text))
+    )
 
 
 class Decoded(NamedTuple):

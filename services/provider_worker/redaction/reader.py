@@ -15,6 +15,9 @@ from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES
 from services.provider_worker.redaction.chunks import ChunkRedactor, JsonRedactor
 from services.provider_worker.redaction.secret_forms import MARK, SecretForms
 
+_LONG_NAMES = 150
+"""Longer than all names of any answer together."""
+
 
 class ResponseRedactor:
     """Redacts one response to a call with secrets, whose `forms` these are.
@@ -91,6 +94,8 @@ class ResponseRedactor:
             "service_tier": answer.service_tier,
         }
         joined = " ".join(name or "" for name in names.values())
+        if len(joined) > _LONG_NAMES:  # one may have been cut off in a key
+            return {field: name and self._redact_message(name) for field, name in names.items()}
         if self._redact(joined) == joined:
             return {}
         return {field: name and self._redact(name) for field, name in names.items()}

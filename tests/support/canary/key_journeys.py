@@ -16,6 +16,7 @@ import httpx
 from tests.support.canary.channels import CLI, HTTP, OTHER_FILES, PROVIDER
 from tests.support.canary.journeys import Journeys, chat
 from tests.support.canary.planted_secrets import random_text
+from tests.support.canary.repeating_answers import ANSWERS, embeddings, model_list
 from tests.support.canary.searcher import Allowed, Canary, CapturedOutput
 from tests.support.providers.openai_double import CHAT_MODEL, EMBEDDING_MODEL, good_reply, key_of
 from tests.support.providers.upstream import ProviderRequest, Reply, chunk, event, failing, pieces_of
@@ -82,17 +83,23 @@ _REPLIES: dict[str, Callable[[str], Reply]] = {
 
 @dataclass
 class KeyEchoingProvider:
-    """Serves every key except those in `unwanted`, and repeats the key in every error."""
+    """Serves every key except those in `unwanted`, and repeats the key in every error, and in most answers."""
 
     unwanted: set[str]
 
     def answer(self, request: ProviderRequest) -> Reply:
         """Return the reply to a request below KEY_ECHO_PATH."""
         key = key_of(request)
-        make_reply = _REPLIES.get(str(request.body.get("model")))
         if key in self.unwanted:
             return _REPLIES["gpt-4o"](key)
-        return good_reply(request) if make_reply is None else make_reply(key)
+        if request.path.endswith("/models"):
+            return model_list(key, (CHAT_MODEL, EMBEDDING_MODEL))
+        if request.path.endswith("/embeddings"):
+            return embeddings(key)
+        model = str(request.body.get("model"))
+        if model in ANSWERS:
+            return ANSWERS[model](key, bool(request.body.get("stream")))
+        return _REPLIES[model](key) if model in _REPLIES else good_reply(request)
 
 
 def vault_secrets(home: Path) -> Iterator[Canary]:
@@ -230,11 +237,11 @@ class KeyJourneys:
 
     def _own_server(self) -> None:
         """Store a key that no pattern could recognise, for a server of the tenant's own."""
-        key = self.journeys.plant_secret(Canary(PLAIN, random_text(48)))
+        key = self.journeys.plant_secret(Canary(PLAIN, f"correct-{random_text(14)}_horse-{random_text(14)}"))
         add = ("keys", "add", "--tenant", "demo", "--provider", "custom", "--base-url", self.base_url)
         self._cli(*add, "--key-file", str(self._file(key)), "--json")
         until("it pays", lambda: self.journeys.http("own server", body=chat("custom/well")).status_code == 200)
-        for model in _REPLIES:
+        for model in (*_REPLIES, *ANSWERS):
             for stream in (True, False):
                 answer = self.journeys.http(
                     f"own {model}, stream {stream}", body=chat(f"custom/{model}", stream=stream)

@@ -38,6 +38,8 @@ class Reply:
     pieces: Pieces
     before: Callable[[], Awaitable[None]] | None = None
     """Awaited before the status line is sent."""
+    reason: str | None = None
+    """The text of the status line, where it is not the usual one."""
     hang_up: bool = False
     """Close the connection in place of any answer."""
 
@@ -89,7 +91,7 @@ class Upstream:
     async def _reply(self, request: web.Request, call: Call, reply: Reply) -> web.StreamResponse:
         if reply.before is not None:
             await reply.before()
-        response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
+        response = web.StreamResponse(status=reply.status, reason=reply.reason, headers=dict(reply.headers))
         if reply.hang_up:
             assert request.transport is not None
             request.transport.close()

@@ -1,7 +1,6 @@
 """No adapter lets through a key that its provider repeats, in whatever field and form; without the redactor they do."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from services.provider_worker.adapters.adapter import AnswerReader
 from services.provider_worker.adapters.registry import adapter_for
 from services.provider_worker.redaction.reader import ResponseRedactor
 from services.provider_worker.redaction.secret_forms import MARK, SecretForms
+from tests.support.canary.joined_texts import joined_texts
 from tests.support.canary.provider_documents import (
     RESPONSES,
     Document,
@@ -64,22 +64,7 @@ def output_of(reader: AnswerReader, pieces: Sequence[bytes]) -> str:
             break
     answer = reader.close()
     chunks += answer.late
-    texts: dict[str, str] = {}
-    for chunk in chunks:
-        for name, text in _texts(json.loads(chunk).get("choices")):
-            texts[name] = texts.get(name, "") + text
-    return "\n".join([*(chunk.decode() for chunk in chunks), *texts.values(), repr(answer), answer.body.decode()])
-
-
-def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _texts(inner, f"{name}.{key}")
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _texts(inner, f"{name}[{inner.get('index', place) if isinstance(inner, dict) else place}]")
-    elif isinstance(value, str):
-        yield name, value
+    return "\n".join([*(chunk.decode() for chunk in chunks), *joined_texts(chunks), repr(answer), answer.body.decode()])
 
 
 def leaks(text: str) -> bool:
@@ -209,3 +194,28 @@ def test_the_part_of_a_key_before_which_an_error_is_cut_off_is_not_shown() -> No
         reader, _ = reader_of(response)
         output = output_of(reader, [body[:100], body[100:]])
         assert not any(KEY[at : at + 8] in output for at in range(len(KEY) - 7))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "x" * 170 + KEY,
+        "x" * 185 + KEY,
+        KEY[:20] + "\u200b" + KEY[20:],
+        KEY[:20] + "\x00" + KEY[20:],
+        f"\u202e{KEY}",
+        "\ufffd".join(KEY),
+    ],
+)
+@pytest.mark.parametrize(
+    "response", [one for one in RESPONSES if one.provider == "custom" and one.name in ("chat", "stream")], ids=name_of
+)
+def test_a_name_is_recorded_without_the_key_however_it_is_cut_or_cleaned(response: Response, model: str) -> None:
+    documents = [with_text([one], (0, "model"), model)[0] if "model" in one else one for one in response.documents]
+    reader, redactor = reader_of(response)
+    reader.feed(response.encode(documents))
+    served = reader.close().model_served
+    assert served is not None
+    assert redactor.found
+    plain = "".join(character for character in served if character.isascii() and character.isprintable())
+    assert not any(KEY[at : at + 16] in plain for at in range(len(KEY) - 15))
