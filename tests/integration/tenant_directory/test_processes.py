@@ -21,6 +21,7 @@ from keyferry.runtime.database.schema_check import SchemaMismatch
 from keyferry.runtime.process.lifecycle import Service
 from services.tenant_directory.app import create_app
 from tests.integration.tenant_directory.processes import DirectoryServers, Follower, Operator
+from tests.support.random_seed import random_seed
 from tests.support.waiting import eventually
 
 KILLS = 5
@@ -116,9 +117,7 @@ async def test_tables_of_another_build_keep_it_from_starting(servers: DirectoryS
 
 
 async def test_answered_changes_are_published_even_if_the_process_is_killed(servers: DirectoryServers) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    delays = random.Random(seed)
+    delays = random.Random(random_seed())
     created: list[str] = []
     async with servers.operator() as operator, servers.ingress() as ingress:
         for life in range(KILLS):

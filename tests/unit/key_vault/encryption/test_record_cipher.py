@@ -262,7 +262,7 @@ def test_data_key_of_wrong_length_is_rejected(length: int) -> None:
 def test_no_error_repeats_the_plaintext() -> None:
     data_key = new_data_key()
     record = encrypt_record(data_key, CONTEXT, PLAINTEXT)
-    for damaged in (record[:-1], record[:40] + bytes(1) + record[41:], record[:20]):
+    for damaged in (record[:-1], record[:40] + bytes([record[40] ^ 1]) + record[41:], record[:20]):
         with pytest.raises(Undecryptable) as caught:
             decrypt_record(data_key, CONTEXT, damaged)
         assert PLAINTEXT.decode() not in str(caught.value)
