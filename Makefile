@@ -14,11 +14,11 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down check test test-long bench examples schemas
+.PHONY: help env up down check test mutants test-shuffled test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
-		printf '  make %-10s %s\n' "$${line%%:*}" "$${line##*"## "}";; esac; done < $(firstword $(MAKEFILE_LIST))
+		printf '  make %-13s %s\n' "$${line%%:*}" "$${line##*"## "}";; esac; done < $(firstword $(MAKEFILE_LIST))
 
 define sync
 @$(UV) sync --frozen $(1) || { echo "Trying again with the certificates that this system trusts"; \
@@ -48,6 +48,14 @@ check: env ## Format, lint, types, import rules, house rules, schemas, lock
 
 test: env ## Run the tests, real servers included
 	$(RUN) pytest -n $(TEST_WORKERS) -m "not long"
+
+# mutmut is installed for this alone. Not part of `make test`: it takes minutes, and asks about the tests, not the product.
+mutants: $(UV) ## Change the rules of money, keys and endings, one expression at a time: a test must fail
+	$(call sync,--group mutation)
+	$(RUN) --group mutation python -m tests.mutation
+
+test-shuffled: env ## Run the unit tests in a random order and with random seeds; pytest prints the one that repeats it
+	$(RUN) pytest -p randomly -n $(TEST_WORKERS) tests/unit
 
 test-long: env ## Run all tests with the full counts of the property, chaos and claim tests
 	$(RUN) pytest
