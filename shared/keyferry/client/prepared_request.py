@@ -13,6 +13,7 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.invalid_values import format_path, invalid_values
 from keyferry.contracts.text import is_safe
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 from keyferry.contracts.usage import RequestKind
@@ -138,7 +139,8 @@ def _encode_body(document: Mapping[str, object], shape: type[ChatCompletionBody]
     except TypeError as error:
         raise _bad_request(f"the request cannot be written as JSON: {error}") from None
     except ValidationError as error:
-        raise _bad_request(describe(error), ".".join(str(part) for part in error.errors()[0]["loc"][:1])) from None
+        first = invalid_values(error.errors(include_url=False, include_input=False))[0]
+        raise _bad_request(describe(error), format_path(first.path)) from None
     if len(body) > MAX_REQUEST_BODY_BYTES:
         raise _bad_request(
             f"the request has {len(body)} bytes, more than the gateway's limit of {MAX_REQUEST_BODY_BYTES}",

@@ -59,7 +59,7 @@ def test_every_attempt_has_its_own_id() -> None:
     ("wrong", "param"),
     [
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "nobody"}]}, "messages"),
+        ({"messages": [{"role": "nobody"}]}, "messages[0].role"),
         ({"model": ""}, "model"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": 3}, "temperature"),

@@ -266,13 +266,18 @@ class ClientConnection(HttpToolsProtocol):
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             self._stop(refusals.unsupported_version())
         self._body_bytes_left = 0
+        hosts = 0
         for name, value in self.headers:
-            if name == b"content-length":
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
                 self._body_bytes_left = int(value)
             elif name == b"transfer-encoding":
                 self._body_bytes_left = None
                 if value.strip().lower() != b"chunked":
                     self._stop(refusals.unsupported_transfer_encoding())
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._stop(refusals.ambiguous_host())
         super().on_headers_complete()
         self._phase = ReadPhase.BODY
         self._deadline = None

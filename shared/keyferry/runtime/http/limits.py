@@ -119,6 +119,11 @@ def unsupported_transfer_encoding() -> HttpProblem:
     return HttpProblem(501, INVALID_REQUEST, "unsupported_encoding", message)
 
 
+def ambiguous_host() -> HttpProblem:
+    """Return the answer to an HTTP/1.1 request without a Host header, or to any with several (RFC 9112, section 3.2)."""
+    return HttpProblem(400, INVALID_REQUEST, "malformed_request", "send exactly one Host header")
+
+
 def malformed_request(start: bytes) -> HttpProblem:
     """Return the answer to bytes that are no HTTP request; `start` is where they began."""
     if start.startswith(b"\x16\x03"):
