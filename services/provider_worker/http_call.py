@@ -14,6 +14,7 @@ from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.redaction.secret_forms import NO_SECRETS
 from services.provider_worker.upstream.attach_key import METHOD, attach_key, origin_of
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from services.provider_worker.upstream.errors import IncompleteResponse
 
 Lease = Callable[[AttemptRun, str], Awaitable[LeasedKey]]
 """Gets the key of an attempt for a request to an origin. Raises KeyUnavailable."""
@@ -69,16 +70,22 @@ class HttpCall:
             reader = redactor.guard(
                 provider.adapter.reader(self._run, request, response.status, received), response.status
             )
+            broken = None
             try:
                 async for data in response.aiter_raw():
                     await progress.deliver(reader.feed(data))
                     if reader.over:
                         break
+            except IncompleteResponse as error:
+                broken = error
             finally:
                 # Also when cancelled, out of time or broken off: what was reported until then is still accounted for.
                 self.answer = reader.close()
                 if key is not None:
                     provider.redactors.report(redactor, key)
+            if broken is not None and self.answer.failure is not None:
+                raise broken
+            # An answer that is complete by its own format has been paid for, however its connection ended.
             await progress.deliver(list(self.answer.late))
 
     async def _lease_key(self, progress: Progress) -> LeasedKey | None:

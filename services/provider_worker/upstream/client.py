@@ -48,9 +48,9 @@ class Timeouts:
     connect_seconds: float
     """For name, TCP and TLS together, and for a connection of the pool to become free."""
     first_byte_seconds: float
-    """For sending the body, and then for the response's head."""
+    """For sending the body, and then for the response's head, however slowly it comes."""
     between_bytes_seconds: float
-    """For a pause inside the response's body."""
+    """For a pause inside the response's body; framing is no content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class _Body:
                 return data
             raise StopAsyncIteration
         while not (piece := next(self._pieces, b"")):
-            if not (data := await self._reply.read()):
+            if self._inflater.ended or not (data := await self._reply.read()):
                 self._inflater.close()
                 raise StopAsyncIteration
             self._pieces = self._inflater.feed(data)

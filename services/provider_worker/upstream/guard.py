@@ -1,6 +1,7 @@
 """Connects only to addresses that the policy allows, and to the very address that was checked."""
 
 import asyncio
+import functools
 import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -9,8 +10,10 @@ from ssl import SSLContext
 import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from services.provider_worker.upstream.addresses import AddressPolicy
+from services.provider_worker.upstream.response_protocol import ResponseProtocol
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """The numeric addresses of a host name. Raises OSError when there are none."""
@@ -77,7 +80,7 @@ def make_guarded_connector(
         policy.check(ip_address(sockaddr[0]), operator_only=operator_only)
         return socket.socket(family, kind, protocol)
 
-    return aiohttp.TCPConnector(
+    connector = aiohttp.TCPConnector(
         limit=0,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
         resolver=GuardedResolver(policy, lookup, operator_only=operator_only),
@@ -86,3 +89,7 @@ def make_guarded_connector(
         socket_factory=make_checked_socket,
         ssl=True if ssl_context is None else ssl_context,
     )
+    # aiohttp has no setting for the class of its protocol.
+    make_protocol: Callable[..., ResponseHandler] = ResponseProtocol
+    connector._factory = functools.partial(make_protocol, connector._loop)
+    return connector

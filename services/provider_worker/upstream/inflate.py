@@ -13,6 +13,10 @@ _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
 
 
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+"""The beginning of a gzip part: its two magic bytes, and deflate as the method."""
+
+
 class CannotInflate(ValueError):
     """The body is not what its content coding says, or inflates too far. The message may be shown to a tenant."""
 
@@ -30,14 +34,28 @@ class Inflater:
         self._decompressor = zlib.decompressobj(_WINDOWS[self._coding])
         self._received_bytes = 0
         self._output_bytes = 0
+        self._behind = b""
+        """The first bytes behind the end of a gzip part, until they show whether another part begins."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the compressed data is complete and whatever follows is not part of it, as padding is not."""
+        more = _WINDOWS[self._coding] == _GZIP and (not self._behind or _GZIP_MAGIC.startswith(self._behind))
+        return self._decompressor.eof and not more
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decompress `data`, in pieces of at most STEP_BYTES. Raises CannotInflate."""
+        """Decompress `data`, in pieces of at most STEP_BYTES. Raises CannotInflate.
+
+        gzip may have several parts (RFC 1952 section 2.2); other bytes behind the end are left out.
+        """
         if self._received_bytes == 0 and self._coding == "deflate" and not _has_zlib_head(data):
             # Some servers send raw deflate as `deflate`, against RFC 9110 section 8.4.1.2.
             self._decompressor = zlib.decompressobj(_RAW)
         self._received_bytes += len(data)
-        while data and not self._decompressor.eof:
+        while data and not self.ended:
+            if self._decompressor.eof:
+                data = self._begin_part(data)
+                continue
             try:
                 piece = self._decompressor.decompress(data, STEP_BYTES)
             except zlib.error:
@@ -47,9 +65,16 @@ class Inflater:
                 raise CannotInflate(f"the answer inflates to more than {MAX_RATIO} times its size")
             if piece:
                 yield piece
-            data = self._decompressor.unconsumed_tail
-        if data or self._decompressor.unused_data:
-            raise CannotInflate("the answer goes on after its compressed end")
+            data = self._decompressor.unconsumed_tail or self._decompressor.unused_data
+
+    def _begin_part(self, data: bytes) -> bytes:
+        """Return the bytes of the next part, if `data` shows that one begins; else nothing."""
+        self._behind += data
+        if not self._behind.startswith(_GZIP_MAGIC):
+            return b""
+        data, self._behind = self._behind, b""
+        self._decompressor = zlib.decompressobj(_GZIP)
+        return data
 
     def close(self) -> None:
         """Check at the end of the body that the compressed data is complete. Raises CannotInflate."""

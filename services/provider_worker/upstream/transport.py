@@ -10,7 +10,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -20,6 +20,7 @@ from keyferry.contracts.origin import STANDARD_PORTS, Origin, needs_operator
 from services.provider_worker.upstream.addresses import AddressPolicy, ForbiddenAddress
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.guard import Lookup, make_guarded_connector, system_lookup
+from services.provider_worker.upstream.response_protocol import ResponseProtocol
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +36,16 @@ Headers = Iterable[tuple[str, str]]
 
 
 class Upload(aiohttp.Payload):
-    """A request body of bytes. One write may stall for `pause_seconds`; `written` says whether all of it was handed over."""
+    """A request body of bytes. One write may stall for `pause_seconds`; `written` says whether all of it was handed over.
+
+    `on_written` is called then.
+    """
 
     _autoclose = True
 
-    def __init__(self, content: bytes, pause_seconds: float | None) -> None:
+    def __init__(self, content: bytes, pause_seconds: float | None, on_written: Callable[[], None]) -> None:
         super().__init__(content)
+        self._on_written = on_written
         self._size = len(content)
         self._pause_seconds = pause_seconds
         self.written = False
@@ -62,44 +67,79 @@ class Upload(aiohttp.Payload):
                     await writer.write(view[start : start + _WRITE_PIECE_BYTES])
                     await writer.drain()
         self.written = True
+        self._on_written()
+
+
+class HeadDeadline:
+    """The moment by which the head has to be complete: for heads that drip, since aiohttp takes any byte as progress.
+
+    First `sending_seconds` from now, then `head_seconds` from when the request was sent. Null is no limit.
+    """
+
+    def __init__(self, sending_seconds: float | None, head_seconds: float | None) -> None:
+        self._timeout = asyncio.timeout(sending_seconds)
+        self._head_seconds = head_seconds
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._head_seconds = None
+        await self._timeout.__aexit__(*error)
+
+    def sent(self) -> None:
+        """Begin the time of the head."""
+        # The head may have come before the body was sent; then nothing is limited any more.
+        if self._head_seconds is not None and not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._head_seconds)
 
 
 class Reply:
     """A response whose head has arrived. Read its body once; close it in every case."""
 
-    __slots__ = ("_connection_error", "_free", "_response", "headers", "origin", "status")
+    __slots__ = ("_broken", "_free", "_protocol", "_response", "headers", "origin", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, origin: str, free: Callable[[], None]) -> None:
         self.origin = origin
         self.status: int = response.status
         self.headers = response.raw_headers
         self._response = response
+        self._broken = False
         self._free: Callable[[], None] | None = free
         connection = response.connection
-        protocol = None if connection is None else connection.protocol
-        self._connection_error = None if protocol is None else protocol.exception
+        self._protocol = None if connection is None else connection.protocol
 
     async def read(self) -> bytes:
         """Return the bytes that have arrived, with only the transfer coding removed; empty at the end.
 
         Raises IncompleteResponse.
         """
+        content = self._response.content
         try:
-            data = await self._response.content.readany()
-        except TimeoutError:
-            raise IncompleteResponse(self.origin, "nothing more came for too long", timed_out=True) from None
+            data = await content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            raise IncompleteResponse(self.origin, _detail(error)) from None
+            # aiohttp raises before it returns what had arrived.
+            if data := content._read_nowait(-1):
+                return data
+            raise self._incomplete(_detail(error), timed_out=isinstance(error, TimeoutError)) from None
+        if not data and isinstance(self._protocol, ResponseProtocol) and self._protocol.broken_body is content:
+            raise self._incomplete("its framing is not valid HTTP")
         if not data and self._was_reset():
-            raise IncompleteResponse(self.origin, _BROKEN_CONNECTION)
+            raise self._incomplete(_BROKEN_CONNECTION)
         return data
+
+    def _incomplete(self, detail: str, *, timed_out: bool = False) -> IncompleteResponse:
+        self._broken = True
+        return IncompleteResponse(
+            self.origin, "nothing more came for too long" if timed_out else detail, timed_out=timed_out
+        )
 
     def _was_reset(self) -> bool:
         """Return whether the body ended because its connection was reset, which aiohttp takes for a regular end."""
         headers = self._response.headers
-        if "Content-Length" in headers or "Transfer-Encoding" in headers or self._connection_error is None:
+        if "Content-Length" in headers or "Transfer-Encoding" in headers or self._protocol is None:
             return False
-        return isinstance(self._connection_error(), aiohttp.ClientOSError)
+        return isinstance(self._protocol.exception(), aiohttp.ClientOSError)
 
     def close(self, *, linger: bool = False) -> None:
         """Return the connection to the pool when the body is over, else close it.
@@ -111,7 +151,7 @@ class Reply:
         self._free()
         self._free = None
         response = self._response
-        if linger and not response.closed:
+        if linger and not self._broken and not response.closed:
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, response.close)
         else:
             response.close()
@@ -155,34 +195,32 @@ class AiohttpTransport:
         """Send one request and await the head of its response. Raises NotSent and NoResponse.
 
         `pool_seconds` limit the wait for a free connection, `connect_seconds` name, TCP and TLS together, `write_seconds` a pause
-        in sending, `read_seconds` a pause in the response, `between_seconds` a pause in its body when that differs; the sum of
-        connect, write and read limits the head.
+        in sending and, with `connect_seconds`, all of it; `read_seconds` the time from then to the end of the head,
+        `between_seconds` a pause in the body if that differs.
         """
         await self._acquire(pool_seconds)
-        upload = Upload(content, write_seconds)
+        sending_seconds = _total(connect_seconds, write_seconds if content else read_seconds)
+        head = HeadDeadline(sending_seconds, read_seconds)
+        upload = Upload(content, write_seconds, head.sent)
         try:
             session = self._session(needs_operator(origin, self._ports))
-            # For heads that drip: aiohttp takes any byte as progress.
-            async with asyncio.timeout(_total(connect_seconds, write_seconds, read_seconds)):
+            async with head:
                 response = await session.request(
                     method,
                     url,
                     headers=headers,
                     data=upload if content else None,
                     allow_redirects=False,
-                    timeout=_client_timeout(connect_seconds, read_seconds),
+                    timeout=_client_timeout(connect_seconds),
                 )
         except BaseException as error:  # cancellation, too, has to free the connection's place
             self._free.release()
             if isinstance(error, aiohttp.ClientError | OSError | ValueError):
                 raise _send_error(error, origin, written=upload.written or not content) from None
             raise
-        if (
-            between_seconds is not None
-            and (connection := response.connection) is not None
-            and connection.protocol is not None
-        ):
-            connection.protocol.read_timeout = between_seconds
+        connection = response.connection
+        if connection is not None and connection.protocol is not None:  # the body is still to come
+            connection.protocol.read_timeout = read_seconds if between_seconds is None else between_seconds
             connection.protocol.start_timeout()
         return Reply(response, str(origin), self._free.release)
 
@@ -231,8 +269,8 @@ def _total(*phases_seconds: float | None) -> float | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _client_timeout(connect_seconds: float | None, read_seconds: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_read=read_seconds)
+def _client_timeout(connect_seconds: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_seconds)
 
 
 _BROKEN_CONNECTION: Final = "the connection broke"

@@ -14,7 +14,7 @@ from services.provider_worker.adapters.anthropic.response import failure_of_unst
 from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, BodyBuffer
 from services.provider_worker.adapters.response.errors import EVENT_NOT_AN_OBJECT, EVENT_TOO_LARGE, RESPONSE_TOO_LARGE
 from services.provider_worker.adapters.response.json_text import parse_object
-from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
 
 
 class StreamReader:
@@ -66,7 +66,7 @@ class StreamReader:
         return answer if answer.failure is not None else replace(answer, late=tuple(late))
 
     def _start(self, data: bytes) -> None:
-        first = data.lstrip()[:1]
+        first = data.lstrip(BEFORE_BODY)[:1]
         if first:
             self._started = True
             if first in b"{[<":

@@ -19,7 +19,7 @@ from services.provider_worker.adapters.openai_format.embeddings import (
 )
 from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.errors import make_failure
-from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_object
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, parse_leading_object
 from services.provider_worker.adapters.response.usage_counts import CountReader
 from services.provider_worker.adapters.usage_report import report_of_prompt
 
@@ -69,7 +69,7 @@ def _build_cohere_body(run: AttemptRun, fields: CallerFields, texts: list[str], 
 
 def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, content: bytes) -> Answer:
     """Return the result of an InvokeModel response."""
-    document = parse_object(content)
+    document = parse_leading_object(content)
     if document is None:
         return _invalid_answer("The provider's response is not a JSON object.")
     failure = failure_of_document(document, Where.HTTP_200_BODY)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_object
+from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
 
@@ -85,7 +85,7 @@ _REFINABLE: Mapping[FailureClass, frozenset[FailureClass]] = {
 
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """Return the failure of an HTTP response whose status is not 2xx. `headers` have names in lower case."""
-    document = parse_object(body)
+    document = parse_leading_object(body)
     name = _strip_name(headers.get("x-amzn-errortype", ""))
     if document is None:
         message = strip_html(body.decode("utf-8", "replace"))
@@ -99,7 +99,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
 
 def failure_of_exception(name: str, payload: bytes, where: Where) -> Failure:
     """Return the failure of an exception frame, or an error frame, of an event stream under status 200."""
-    document = parse_object(payload) or {}
+    document = parse_leading_object(payload) or {}
     known = _BY_NAME.get(_strip_name(name).lower())
     original = document.get("originalStatusCode")
     status = known[1] if known else None

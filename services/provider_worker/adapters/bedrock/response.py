@@ -25,7 +25,7 @@ from services.provider_worker.adapters.response.json_text import (
     as_object,
     as_objects,
     as_text,
-    parse_object,
+    parse_leading_object,
     render,
 )
 
@@ -35,7 +35,7 @@ SERVER_TOOL = "server_tool_use"
 
 def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
     """Return the result of a Converse response."""
-    document = parse_object(content)
+    document = parse_leading_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
     reason = as_text(document.get("stopReason"))

@@ -19,7 +19,7 @@ from services.provider_worker.adapters.response.errors import failure_of_invalid
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
-    parse_object,
+    parse_leading_object,
 )
 from services.provider_worker.adapters.response.usage_counts import CountReader
 from services.provider_worker.adapters.usage_report import report_of_prompt
@@ -50,7 +50,7 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
 
 def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
     """Return the result of a `v2/embed` response."""
-    document = parse_object(content)
+    document = parse_leading_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
     value = document.get("embeddings")

@@ -25,14 +25,14 @@ from services.provider_worker.adapters.response.json_text import (
     as_object,
     as_objects,
     as_text,
-    parse_object,
+    parse_leading_object,
     render,
 )
 
 
 def read_completion(run: AttemptRun, headers: Mapping[str, str], content: bytes) -> Answer:
     """Return the result of a non-streamed `v2/chat` response."""
-    document = parse_object(content)
+    document = parse_leading_object(content)
     if document is None:
         return Answer(failure=failure_of_invalid_body(content))
     reason = document.get("finish_reason")

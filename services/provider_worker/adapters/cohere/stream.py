@@ -33,7 +33,7 @@ from services.provider_worker.adapters.response.json_text import (
     as_text,
     parse_object,
 )
-from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
 
 _MAX_CALLS = 1024
 """More tool calls than that in one answer are a defect."""
@@ -61,7 +61,7 @@ class StreamReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the chunks that `data` completes."""
-        first = data.lstrip()[:1]
+        first = data.lstrip(BEFORE_BODY)[:1]
         if first and not self._started:
             self._started = True
             # No event stream begins like this: it is a document, most likely an error under status 200.

@@ -33,7 +33,7 @@ from services.provider_worker.adapters.response.json_text import (
     parse_object,
     render,
 )
-from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
 
 MAX_PIECE_BYTES = 16 * 1024 * 1024
 """Largest piece of a stream: an image is sent in one, as base64."""
@@ -120,7 +120,7 @@ class StreamReader:
         return late
 
     def _start(self, data: bytes) -> None:
-        first = data.lstrip()[:1]
+        first = data.lstrip(BEFORE_BODY)[:1]
         if first:
             self._started = True
             if first in b"{[":

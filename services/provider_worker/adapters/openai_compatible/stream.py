@@ -17,7 +17,7 @@ from services.provider_worker.adapters.response.errors import (
     truncated_stream,
 )
 from services.provider_worker.adapters.response.json_text import parse_object
-from services.provider_worker.adapters.response.sse import EventParser
+from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
 from services.provider_worker.adapters.response.token_usage import report_and_cost
 
 _MAX_HELD = 16
@@ -92,7 +92,7 @@ class StreamReader:
         return late
 
     def _start(self, data: bytes) -> None:
-        first = data.lstrip()[:1]
+        first = data.lstrip(BEFORE_BODY)[:1]
         if first:
             self._started = True
             if first in b"{[<":

@@ -16,8 +16,8 @@ _NOTHING = frozenset({"", '""', "null"})
 class ArgumentsFilter:
     """Passes on the pieces of one call's arguments until they are a complete object.
 
-    An empty object is held back: it may be a placeholder. `rest` returns it if nothing came after it. Linear in the text, and
-    no piece is kept.
+    An empty object is held back: it may be a placeholder. `pending` is that object if nothing came after it. Linear in the text,
+    and no piece is kept.
     """
 
     __slots__ = ("_depth", "_empty", "_escaped", "_in_string", "_is_object", "_started", "complete")

@@ -12,7 +12,7 @@ from services.provider_worker.adapters.response.errors import (
 )
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
-    parse_object,
+    parse_leading_object,
 )
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -63,14 +63,14 @@ class BufferingReader:
 
 
 class ObjectReader(BufferingReader, ABC):
-    """Base of the readers of an answer that is one JSON object. White space around it is ignored."""
+    """Base of the readers of an answer that is one JSON object. What is around it is ignored."""
 
     def close(self) -> Answer:
         """Return the result of the object, or why there is none."""
         if self._body.too_large:
             return Answer(failure=invalid_response(RESPONSE_TOO_LARGE))
         content = self._body.content.strip()
-        document = parse_object(content)
+        document = parse_leading_object(content)
         return Answer(failure=self._no_object(content)) if document is None else self._read(document, content)
 
     @abstractmethod

@@ -19,6 +19,9 @@ text."""
 _MAX_STRINGS = MAX_PARTS
 """In addition to the parts, because strings cost half of that."""
 _STEP_BYTES = 64 * 1024
+_WHITE_SPACE = " \t\r\n"
+_BEFORE_OBJECT = _WHITE_SPACE + "\ufeff"
+_BEFORE_DOCUMENT = _BEFORE_OBJECT + "\0"
 _NO_PARTS = bytes(set(range(256)) - set(b'{[:"'))
 
 
@@ -32,24 +35,43 @@ def parse_object(data: bytes) -> JsonObject | None:
     NaN and infinities, which are not JSON, become null, and lone surrogates escapes: such an object is a
     `RepairedObject`.
     """
+    return _parse(data, leading=False)
+
+
+def parse_leading_object(data: bytes) -> JsonObject | None:
+    """Return the JSON object in `data`, or the one that `data` begins with if something follows it; null if there is none.
+
+    Servers append white space, NULs, a second document, or the end mark of a stream, and put NULs or a byte order mark in
+    front. Such an object is a `RepairedObject`, too.
+    """
+    return _parse(data, leading=True)
+
+
+def _parse(data: bytes, *, leading: bool) -> JsonObject | None:
     if len(data) > MAX_PARTS and _has_too_many_parts(data):
         return None
     try:
         document: object = orjson.loads(data)
     except ValueError:
-        return _parse_leniently(data)
+        return _parse_leniently(data, leading=leading)
     return document if isinstance(document, dict) else None
 
 
-def _parse_leniently(data: bytes) -> JsonObject | None:
+def _parse_leniently(data: bytes, *, leading: bool) -> JsonObject | None:
     constants: list[str] = []
+    decoder = json.JSONDecoder(parse_constant=constants.append, parse_float=_parse_finite)
+    is_plain = _is_plain_utf8(data)
     try:
-        document = json.loads(data, parse_constant=constants.append, parse_float=_parse_finite)
+        text = data.decode("utf-8", "surrogatepass") if is_plain or not leading else data.decode("utf-8", "replace")
+        begun = text.lstrip(_BEFORE_DOCUMENT if leading else _BEFORE_OBJECT)
+        document, end = decoder.raw_decode(begun)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(document, dict):
+    front = text[: len(text) - len(begun)].strip(_WHITE_SPACE)
+    behind = begun[end:].strip(_WHITE_SPACE)
+    if not isinstance(document, dict) or (behind and not leading):
         return None
-    return RepairedObject(document) if constants or not _is_plain_utf8(data) else document
+    return RepairedObject(document) if constants or not is_plain or front or behind else document
 
 
 def _is_plain_utf8(data: bytes) -> bool:
@@ -66,7 +88,7 @@ def parse_first_object(data: bytes) -> JsonObject | None:
     """Return the JSON object in `data`, or the first of a list, as Google wraps errors in one; null if there is none."""
     text = data.strip()
     if not text.startswith(b"["):
-        return parse_object(text)
+        return parse_leading_object(text)
     wrapped = parse_object(b'{"items":' + text + b"}")
     return next(iter(as_objects(as_object(wrapped).get("items"))), None)
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 MAX_EVENT_BYTES = 1024 * 1024
 """Largest event that is assembled; an unbounded one would let a provider fill the worker's memory."""
 
+BEFORE_BODY = b" \t\r\n\0\xef\xbb\xbf"
+"""Bytes that may stand before a body without being part of it: white space, padding, a byte order mark."""
+
 _BOM = b"\xef\xbb\xbf"
 
 

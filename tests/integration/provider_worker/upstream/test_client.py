@@ -277,6 +277,96 @@ async def test_a_dripping_head_has_an_end() -> None:
     assert error.timed_out
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+async def drip(call: Call, before: bytes, piece: bytes) -> None:
+    await call.send(before)
+    while not call.writer.is_closing():
+        await call.send(piece)
+        await asyncio.sleep(SHORT_SECONDS / 10)
+
+
+@pytest.mark.parametrize(
+    ("before", "piece"),
+    [
+        (b"", b"H"),
+        (HEAD, b"x: 1\r\n"),
+        (HEAD + b"x: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+        (b"", b"\r\n"),
+    ],
+    ids=["status line", "headers", "one header", "continue", "early hints", "empty lines"],
+)
+async def test_a_head_that_drips_has_the_time_of_one_that_is_silent(before: bytes, piece: bytes) -> None:
+    # The connection and the sending have far more time: the head's own limit is what ends it.
+    error = await failing(lambda call: drip(call, before, piece), Timeouts(600, SHORT_SECONDS, 600))
+    assert isinstance(error, NoResponse)
+
+
+@pytest.mark.parametrize("piece", [b"x: " + b"a" * 1000 + b"\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_an_endless_head_is_cut_off(piece: bytes) -> None:
+    async def endless(call: Call) -> None:
+        head = b"" if piece.startswith(b"HTTP") else HEAD
+        await call.send(head)
+        while not call.writer.is_closing():
+            await call.send(piece * 20)
+
+    error = await failing(endless)
+    assert isinstance(error, NoResponse)
+    assert not error.timed_out
+
+
+async def test_informational_responses_before_the_answer_are_passed_over() -> None:
+    hints = b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    for pieces in (
+        (hints + reply(b"abc"),),
+        (hints, reply(b"abc")),
+        tuple(bytes([one]) for one in hints + reply(b"abc")),
+    ):
+        async with raw_http_server(answers(*pieces)) as double, client() as upstream:
+            response, body = await post(upstream, double.url())
+            assert (response.status, body) == (200, b"abc")
+            assert (await post(upstream, double.url()))[1] == b"abc"
+            assert double.connections == 1
+
+
+# --- more than the answer
+
+SURPLUS = [b"x", b"\r\n", b"\0" * 64, b"garbage\r\n\r\n", reply(b"other")]
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("behind", SURPLUS)
+@pytest.mark.parametrize("whole", [reply(b"abc"), reply(b"abc", "connection: close"), CHUNKED])
+@pytest.mark.parametrize("together", [True, False])
+async def test_bytes_behind_an_answer_are_not_part_of_it(whole: bytes, behind: bytes, together: bool) -> None:
+    pieces = (whole + behind,) if together else (whole[:-2], whole[-2:] + behind)
+    async with raw_http_server(answers(*pieces)) as double, client() as upstream:
+        for _ in range(3):
+            response, body = await post(upstream, double.url())
+            assert (response.status, body) == (200, b"abc")
+        assert len(double.requests) == 3
+
+
+async def test_an_answer_that_nobody_asked_for_answers_no_later_request() -> None:
+    unasked = asyncio.Event()
+
+    async def speaks(call: Call) -> None:
+        await call.send(reply(b"first" if call.number == 1 else b"second"))
+        if call.number == 1:
+            await unasked.wait()
+            await call.send(reply(b"stale"))
+
+    async with raw_http_server(speaks) as double, client() as upstream:
+        assert (await post(upstream, double.url()))[1] == b"first"
+        unasked.set()
+        await double.until(lambda: double.open_connections == 0)
+        assert (await post(upstream, double.url()))[1] == b"second"
+        assert double.connections == 2
+
+
 async def test_a_post_is_never_sent_again_on_a_connection_that_died() -> None:
     async def once(call: Call) -> None:
         if call.number == 1:
@@ -333,6 +423,32 @@ async def test_a_pause_within_the_body_is_not_a_whole_answer() -> None:
     )
     assert isinstance(error, IncompleteResponse)
     assert error.timed_out
+
+
+@pytest.mark.parametrize(
+    ("before", "piece"),
+    [
+        (b"transfer-encoding: chunked\r\n\r\n4\r\nsome\r\n1", b"0"),
+        (b"transfer-encoding: chunked\r\n\r\n4\r\nsome\r\n5;a=", b"b"),
+        (b"transfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n", b"x: 1\r\n"),
+    ],
+    ids=["chunk size", "chunk extension", "trailers"],
+)
+async def test_a_body_that_drips_without_content_is_a_pause(before: bytes, piece: bytes) -> None:
+    error = await failing(lambda call: drip(call, HEAD + before, piece), Timeouts(600, 600, SHORT_SECONDS))
+    assert isinstance(error, IncompleteResponse)
+
+
+async def test_a_body_that_goes_on_slowly_is_no_pause() -> None:
+    async def slow(call: Call) -> None:
+        await call.send(HEAD + b"content-length: 12\r\n\r\n")
+        for _ in range(12):
+            await call.send(b"a")
+            await asyncio.sleep(0.08)
+
+    async with raw_http_server(slow) as double, client() as upstream:
+        body = (await post(upstream, double.url(), timeouts=Timeouts(20, 20, 0.8)))[1]
+    assert body == b"a" * 12
 
 
 async def test_the_body_may_pause_longer_than_the_head() -> None:

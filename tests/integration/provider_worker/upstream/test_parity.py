@@ -112,6 +112,7 @@ DETAILS = {
     "the body ended before it was complete": "RemoteProtocolError",
     "the connection broke": "ReadError",
     "nothing came for too long": "ReadTimeout",
+    "no answer in time": "ReadTimeout",
     "nothing more came for too long": "ReadTimeout",
     "sending took too long": "WriteTimeout",
     "only http and https are supported": "UnsupportedProtocol",
