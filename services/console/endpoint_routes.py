@@ -6,12 +6,12 @@ from fastapi import Path as InPath
 from fastapi import Query
 
 from keyferry.contracts.ids import EndpointName
-from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SavedEndpoint, SaveEndpoint
 from keyferry.contracts.topology import ENDPOINT_LIST, ENDPOINT_REMOVE, ENDPOINT_SAVE
 from services.console.access import RouteSpec
 from services.console.bodies import Paging
 from services.console.problem import not_found
-from services.console.service_client import ServiceClient
+from services.console.service_client import PROBE_SECONDS, ServiceClient
 from services.console.tenant_bodies import SaveEndpointBody
 from services.console.tenant_context import CurrentTenant, TenantContext
 from services.console.views import EndpointPage, paginate
@@ -48,10 +48,13 @@ class EndpointRoutes:
                 return endpoint
         raise not_found("the tenant has no endpoint of that name; the list shows them")
 
-    async def save(self, context: CurrentTenant, name: NamedEndpoint, body: SaveEndpointBody) -> Endpoint:
-        """Add an endpoint, or replace the one of that name. All its models can be called as `NAME/MODEL`."""
+    async def save(self, context: CurrentTenant, name: NamedEndpoint, body: SaveEndpointBody) -> SavedEndpoint:
+        """Add an endpoint, or replace the one of that name. All its models can be called as `NAME/MODEL`.
+
+        Unless `probe` is false, its address is tried first, and nothing is saved that cannot work.
+        """
         command = SaveEndpoint.model_validate({"tenant": context.tenant, "name": name, **body.model_dump()})
-        return await self._services.change(ENDPOINT_SAVE, command)
+        return await self._services.change(ENDPOINT_SAVE, command, timeout_seconds=PROBE_SECONDS)
 
     async def remove(self, context: CurrentTenant, name: NamedEndpoint) -> Endpoint:
         """Remove an endpoint, and return what it was."""

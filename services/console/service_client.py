@@ -19,6 +19,8 @@ WHOLE_AUDIT_SECONDS = 300.0
 ALL_RECORDS_SECONDS = 300.0
 """Decrypting a record takes a hundredth of a millisecond; a remote KEK provider adds its own time."""
 SUMMARY_SECONDS = 30.0
+PROBE_SECONDS = 20.0
+"""A worker tries an address for at most ten."""
 
 _PROBLEMS: dict[ErrorCode, tuple[int, str, str, dict[str, str]]] = {
     ErrorCode.INVALID: (422, INVALID_REQUEST, "refused", {}),

@@ -99,6 +99,8 @@ class SaveEndpointBody(Body):
     priority: Priority = 100
     """Lower is used first."""
     enabled: bool = True
+    probe: bool = True
+    """Try the address first, and save nothing that cannot work."""
 
 
 class RotateKekBody(Body):

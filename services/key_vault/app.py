@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.topology import ENDPOINTS_VIEW, PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.event_outbox import EventRelay
@@ -156,6 +157,7 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         byok=settings.byok(),
         operator_urls=settings.provider_urls,
         private_networks=bool(settings.egress_allow),
+        addresses=AddressPolicy(settings.egress_allow),
         revert_after=settings.revert_after(),
     )
     opener = settings.intake_opener()

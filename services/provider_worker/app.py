@@ -18,7 +18,8 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.echo_call import EchoProvider
-from services.provider_worker.handlers import AttemptHandlers, KeyTestHandler
+from services.provider_worker.endpoint_probe import EndpointProber
+from services.provider_worker.handlers import AttemptHandlers, EndpointProbeHandler, KeyTestHandler
 from services.provider_worker.http_call import http_providers, refuse_lease
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.lease_client import LEASE_SECONDS, LeaseClient
@@ -72,6 +73,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     KeyTestHandler(KeyTester(client, redactors=redactors), None if leases is None else leases.open_test_key).register(
         bus
     )
+    EndpointProbeHandler(EndpointProber(client)).register(bus)
     _manage(service, spool, publisher, client)
     service.degraded = lambda: _degraded(spool)
     service.facts = lambda: {

@@ -6,8 +6,16 @@ from collections.abc import Awaitable, Callable
 from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Probe, ProbeReply
 from keyferry.contracts.key import KeyTest
 from keyferry.contracts.lease import RunKeyTest
+from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_RUN, KEY_TEST_RUN, WORKER_CONTROL, WORKER_PROBE
+from keyferry.contracts.topology import (
+    ATTEMPT_CONFIRMED,
+    ATTEMPT_RUN,
+    ENDPOINT_PROBE,
+    KEY_TEST_RUN,
+    WORKER_CONTROL,
+    WORKER_PROBE,
+)
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
@@ -15,6 +23,7 @@ from keyferry.runtime.bus.requests import Refused
 from keyferry.sealing.delivery import InvalidDelivery
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.endpoint_probe import EndpointProber
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.spool import Spool
 
@@ -85,3 +94,18 @@ class KeyTestHandler:
             _log.error("rejected a key to test", extra={"why": str(error)})
             raise Refused(ErrorCode.INVALID, str(error)) from None
         return await self._tester.check(received.message, key)
+
+
+class EndpointProbeHandler:
+    """Handles the router's requests to try the address of an endpoint."""
+
+    def __init__(self, prober: EndpointProber) -> None:
+        self._prober = prober
+
+    def register(self, bus: Bus) -> None:
+        """Subscribe to the probes, which any slot may make."""
+        bus.respond(ENDPOINT_PROBE, self.on_probe)
+
+    async def on_probe(self, command: ProbeEndpoint) -> EndpointProbe:
+        """Try an address."""
+        return await self._prober.probe(command)

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
+    ENDPOINT_PROBE,
     ENDPOINTS_VIEW,
     HEALTH_VIEW,
     PROVIDER_KEYS_VIEW,
@@ -24,7 +27,7 @@ from services.router.catalog.reading import read_catalog
 from services.router.context import RoutingContext
 from services.router.endpoints import EndpointIndex
 from services.router.half_open import HalfOpenLimiter
-from services.router.handlers import ManagementHandlers, Publish, RequestHandlers
+from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
 from services.router.list_prices import ListPrices
 from services.router.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
@@ -32,6 +35,8 @@ from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpoint
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
+_PROBE_SECONDS = 12.0
+"""A worker takes at most ten."""
 _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
@@ -126,7 +131,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     RequestHandlers(
         router=bus.user, context_of=data.of, publish=_publisher(bus), decisions=decisions, telemetry=service.telemetry
     ).register(bus)
-    ManagementHandlers(endpoints.store, data.of).register(bus)
+    ManagementHandlers(endpoints.store, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
@@ -146,6 +151,13 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         "decisions_dropped": str(decisions.dropped),
     }
     return service
+
+
+def _prober(bus: Bus) -> ProbeAddress:
+    async def probe(command: ProbeEndpoint) -> EndpointProbe:
+        return await bus.ask(ENDPOINT_PROBE, command, timeout_seconds=_PROBE_SECONDS)
+
+    return probe
 
 
 def _publisher(bus: Bus) -> Publish:

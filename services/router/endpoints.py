@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from keyferry.contracts.addresses import AddressPolicy, check_reachable
+from keyferry.contracts.origin import ForbiddenUrl
 from keyferry.contracts.providers import RESERVED_NAMES
 from keyferry.contracts.route import Endpoint, SaveEndpoint
 
@@ -12,11 +14,7 @@ class InvalidEndpoint(ValueError):
 
 
 def validate_endpoint(command: SaveEndpoint) -> Endpoint:
-    """Return the endpoint to save. Raises InvalidEndpoint.
-
-    Checks only the form of the URL. The worker checks the address when it connects, since a name may resolve to another address
-    by then.
-    """
+    """Return the endpoint to save. Raises InvalidEndpoint for a name or a URL that no setting makes valid."""
     if command.name in RESERVED_NAMES:
         raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name is reserved")
     return Endpoint(
@@ -27,6 +25,19 @@ def validate_endpoint(command: SaveEndpoint) -> Endpoint:
         priority=command.priority,
         enabled=command.enabled,
     )
+
+
+def find_forbidden(endpoint: Endpoint, policy: AddressPolicy) -> str | None:
+    """Return why the gateway does not call this address; None if it may.
+
+    Checks what needs no network: scheme, port, and an address in place of a host name. The worker checks the address when it
+    connects, since a name may resolve to another one by then.
+    """
+    try:
+        check_reachable(endpoint.base_url, policy)
+    except ForbiddenUrl as error:
+        return f"the base URL cannot be used: {error.reason}"
+    return None
 
 
 def _base_url(text: str) -> str:

@@ -10,13 +10,17 @@ from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
+from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.route import (
     Endpoint,
+    EndpointProbe,
     Endpoints,
     ListEndpoints,
     ListModels,
     Models,
+    ProbeEndpoint,
     RemoveEndpoint,
+    SavedEndpoint,
     SaveEndpoint,
 )
 from keyferry.contracts.service import ErrorCode
@@ -33,13 +37,14 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.telemetry import Telemetry
 from services.router.available_models import available_models
 from services.router.context import RoutingContext
 from services.router.decide import FreshIds, Request, decide, record
-from services.router.endpoints import InvalidEndpoint, validate_endpoint
+from services.router.endpoint_check import SAVE_ANYWAY, judge_address, judge_probe
+from services.router.endpoints import InvalidEndpoint, find_forbidden, validate_endpoint
 from services.router.store import EndpointStore
 
 _log = logging.getLogger(__name__)
@@ -47,6 +52,8 @@ _log = logging.getLogger(__name__)
 Publish = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, data, reply); raises nats-py's errors if the bus is unavailable."""
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
+ProbeAddress = Callable[[ProbeEndpoint], Awaitable[EndpointProbe]]
+"""Has a worker try an address; raises BusError if none answers."""
 ContextOf = Callable[[str], RoutingContext]
 """Returns the routing context of a tenant as of now."""
 
@@ -102,9 +109,11 @@ class RequestHandlers:
 class ManagementHandlers:
     """Answers the operator's requests."""
 
-    def __init__(self, store: EndpointStore, context_of: ContextOf) -> None:
+    def __init__(self, store: EndpointStore, context_of: ContextOf, policy: AddressPolicy, probe: ProbeAddress) -> None:
         self._store = store
         self._context_of = context_of
+        self._policy = policy
+        self._probe = probe
 
     def register(self, bus: Bus) -> None:
         """Subscribe to management requests. Call before the bus is started."""
@@ -113,8 +122,8 @@ class ManagementHandlers:
         bus.respond(ENDPOINT_LIST, self.list_endpoints)
         bus.respond(MODEL_LIST, self.list_models)
 
-    async def save_endpoint(self, command: SaveEndpoint) -> Endpoint:
-        """Add or replace an endpoint."""
+    async def save_endpoint(self, command: SaveEndpoint) -> SavedEndpoint:
+        """Add or replace an endpoint, unless its address or its models cannot work."""
         context = self._context_of(command.tenant)
         if context.tenant is None:
             raise Refused(
@@ -128,11 +137,21 @@ class ManagementHandlers:
             )
         try:
             endpoint = validate_endpoint(command)
+            warnings = judge_address(find_forbidden(endpoint, self._policy), probe=command.probe)
+            found = await self._try(endpoint) if command.probe and endpoint.enabled else None
+            warnings += judge_probe(endpoint, found) if found is not None else []
         except InvalidEndpoint as error:
             raise Refused(ErrorCode.INVALID, str(error)) from None
         with _refuse_outages(_UNKNOWN_WRITE):
             await self._store.save(endpoint)
-        return endpoint
+        return SavedEndpoint(**endpoint.model_dump(), probe=found, warnings=warnings)
+
+    async def _try(self, endpoint: Endpoint) -> EndpointProbe:
+        try:
+            return await self._probe(ProbeEndpoint(base_url=endpoint.base_url))
+        except BusError as error:
+            message = f"nothing was saved, because no provider worker tried the address: {error}. {SAVE_ANYWAY}"
+            raise Refused(ErrorCode.UNAVAILABLE, message) from None
 
     async def remove_endpoint(self, command: RemoveEndpoint) -> Endpoint:
         """Remove an endpoint."""

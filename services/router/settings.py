@@ -6,7 +6,7 @@ from pydantic import Field
 
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.prices import load_prices
-from keyferry.runtime.process.settings import DatabaseSettings
+from keyferry.runtime.process.settings import DatabaseSettings, Networks
 
 
 class RouterSettings(DatabaseSettings):
@@ -14,6 +14,8 @@ class RouterSettings(DatabaseSettings):
 
     decision_capacity: int = Field(default=50_000, ge=1)
     """Decision records held in memory while the bus cannot store them."""
+    egress_allow: Networks = ()
+    """The workers' setting: only with networks here may an endpoint's base URL be private, plain http or at any port."""
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices: the same file as the usage ledger's."""
 

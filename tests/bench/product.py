@@ -77,7 +77,7 @@ def add_endpoints(upstream: Upstream, environment: Mapping[str, str]) -> None:
     """
     for kind, (endpoint, model) in _ENDPOINTS.items():
         base_url = upstream.target(kind).base_url
-        keyferry(["endpoints", "add", endpoint, "--base-url", base_url, "--model", model], environment)
+        keyferry(["endpoints", "add", endpoint, "--base-url", base_url, "--no-probe", "--model", model], environment)
 
 
 def ledger_count(environment: Mapping[str, str]) -> int:

@@ -140,10 +140,21 @@ def _run_journeys(
 ) -> Iterator[CapturedOutput]:
     """Run all journeys; yield what is on disk and in the process table before the restarts, and after them."""
     models = ["--model", SHARED, "--model", "well"]
-    journeys.cli("endpoints", "add", "lab", "--tenant", "demo", "--base-url", upstream.base_url, *models)
+    journeys.cli("endpoints", "add", "lab", "--tenant", "demo", "--base-url", upstream.base_url, "--no-probe", *models)
     spare = upstream.base_url.replace("/v1", f"{SPARE}/v1")
     journeys.cli(
-        "endpoints", "add", "spare", "--tenant", "demo", "--base-url", spare, "--priority", "900", "--model", SHARED
+        "endpoints",
+        "add",
+        "spare",
+        "--tenant",
+        "demo",
+        "--base-url",
+        spare,
+        "--no-probe",
+        "--priority",
+        "900",
+        "--model",
+        SHARED,
     )
     until("the endpoints are offered", lambda: '"spare/' in journeys.http("models", "/v1/models", method="GET").text)
     journeys.tokens(directory)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyferry.contracts import ids
+from keyferry.contracts.addresses import AddressPolicy, check_reachable
 from keyferry.contracts.key import KeyStatus, NewKey, ProviderKey
 from keyferry.contracts.key_address import KeyAddress, UnusableAddress, key_address
+from keyferry.contracts.origin import ForbiddenUrl
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.intake import IntakeOpener, InvalidSealedKey
@@ -36,6 +38,7 @@ class ImportRules:
     byok: ByokSwitch
     operator_urls: Mapping[str, str]
     private_networks: bool
+    addresses: AddressPolicy
     revert_after: timedelta
 
 
@@ -98,12 +101,17 @@ class KeyImporter:
 
     def _resolve_address(self, command: NewKey) -> KeyAddress:
         try:
-            return key_address(
+            address = key_address(
                 command.provider,
                 command.base_url,
                 command.fields,
                 operator_urls=self._rules.operator_urls,
                 private_networks=self._rules.private_networks,
             )
+            check_reachable(address.base_url, self._rules.addresses)
         except UnusableAddress as error:
             raise RequestRejected(ErrorCode.INVALID, f"{error}; nothing was stored") from None
+        except ForbiddenUrl as error:
+            reason = f"the base URL cannot be used: {error.reason}; nothing was stored"
+            raise RequestRejected(ErrorCode.INVALID, reason) from None
+        return address

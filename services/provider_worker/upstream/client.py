@@ -9,9 +9,9 @@ from ssl import SSLContext
 
 from yarl import URL
 
+from keyferry.contracts.addresses import AddressPolicy, Network
 from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url
 from keyferry.contracts.text import parse_digits
-from services.provider_worker.upstream.addresses import AddressPolicy, Network
 from services.provider_worker.upstream.errors import IncompleteResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.guard import Lookup, system_lookup
 from services.provider_worker.upstream.inflate import CannotInflate, Inflater

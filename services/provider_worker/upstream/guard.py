@@ -12,7 +12,7 @@ from aiohappyeyeballs import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
-from services.provider_worker.upstream.addresses import AddressPolicy
+from keyferry.contracts.addresses import AddressPolicy
 from services.provider_worker.upstream.response_protocol import ResponseProtocol
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]

@@ -16,8 +16,8 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from keyferry.contracts.addresses import AddressPolicy, ForbiddenAddress
 from keyferry.contracts.origin import STANDARD_PORTS, Origin, needs_operator
-from services.provider_worker.upstream.addresses import AddressPolicy, ForbiddenAddress
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.guard import Lookup, make_guarded_connector, system_lookup
 from services.provider_worker.upstream.response_protocol import ResponseProtocol

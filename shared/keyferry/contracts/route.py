@@ -119,6 +119,46 @@ class SaveEndpoint(Command):
     models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
     priority: int = Field(default=100, ge=0, le=1000)
     enabled: bool = True
+    probe: bool = False
+    """Try the address first, and save nothing that cannot work. An endpoint that is switched off is not tried."""
+
+
+class ProbeEndpoint(Message):
+    """Have a worker try the address of an endpoint."""
+
+    base_url: Url
+
+
+class ProbeOutcome(StrEnum):
+    """What was found at an address."""
+
+    LISTED = "listed"
+    """The server answers with a list of its models."""
+    ANSWERED = "answered"
+    """The server answers, but not with a list of models."""
+    UNREACHABLE = "unreachable"
+    FORBIDDEN = "forbidden"
+    """The gateway does not call this address."""
+
+
+class EndpointProbe(Message):
+    """The result of trying an address."""
+
+    outcome: ProbeOutcome
+    status: Count | None = None
+    """The HTTP status, if the server answered."""
+    models: list[ModelName] = Field(default_factory=list, max_length=2000)
+    detail: Explanation
+    duration_ms: Count
+
+
+class SavedEndpoint(Endpoint):
+    """An endpoint as it was saved, and what was found at its address."""
+
+    probe: EndpointProbe | None = None
+    """Null if it was not tried."""
+    warnings: list[Explanation] = Field(default_factory=list)
+    """What may keep it from working."""
 
 
 class RemoveEndpoint(Command):

@@ -157,7 +157,16 @@ TOKEN_LIST = _manage(
     "kf.v1.token.list", tenancy.ListClientTokens, tenancy.ClientTokens, _DIRECTORY, "List a tenant's client tokens."
 )
 ENDPOINT_SAVE = _manage(
-    "kf.v1.endpoint.save", route.SaveEndpoint, route.Endpoint, _ROUTER, "Add or replace a tenant's own endpoint."
+    "kf.v1.endpoint.save", route.SaveEndpoint, route.SavedEndpoint, _ROUTER, "Add or replace a tenant's own endpoint."
+)
+ENDPOINT_PROBE = request(
+    "kf.v1.endpoint.probe",
+    route.ProbeEndpoint,
+    route.EndpointProbe,
+    publishers=(_ROUTER,),
+    subscribers=(_WORKER,),
+    queue="provider-worker",
+    summary="The router, which calls no server itself, has a worker try the address of an endpoint.",
 )
 ENDPOINT_REMOVE = _manage(
     "kf.v1.endpoint.remove", route.RemoveEndpoint, route.Endpoint, _ROUTER, "Remove a tenant's own endpoint."

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,7 @@ async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> Asy
         ),
         router.create_app(
             RouterSettings(
+                egress_allow=(IPv4Network("127.0.0.0/8"),),
                 nats_url=bus.nats_url,
                 nats_nkey_file=bus.seed_file(Role.ROUTER),
                 database_url_file=url_files["router"],

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class RouterServers:
         await self.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
         await self.fill(PROVIDER_KEYS_VIEW, {f"{key.tenant}.{key.key_id}": key for key in keys})
         settings = RouterSettings(
+            egress_allow=(IPv4Network("127.0.0.0/8"),),
             nats_url=self.bus.nats_url,
             nats_nkey_file=self.bus.seed_file(Role.ROUTER),
             database_url_file=self.database_url_file,

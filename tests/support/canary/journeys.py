@@ -216,7 +216,7 @@ class Journeys:
         self.cli("doctor", status=None, environment=elsewhere)
 
     def _refused_endpoint(self, base_url: str) -> None:
-        self.cli("endpoints", "add", "leaky", "--tenant", "demo", "--base-url", base_url, status=None)
+        self.cli("endpoints", "add", "leaky", "--tenant", "demo", "--base-url", base_url, "--no-probe", status=None)
 
     def broken_settings(self, directory: Path) -> None:
         """Start services whose secrets are damaged, or are given in place of a file's path."""

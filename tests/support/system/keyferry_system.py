@@ -98,7 +98,7 @@ class KeyferrySystem:
     def add_endpoint(self, name: str, base_url: str, *models: str) -> None:
         """Add an endpoint of the demo tenant and wait until the router offers it."""
         model_options = [part for model in models for part in ("--model", model)]
-        self.cli("endpoints", "add", name, "--tenant", "demo", "--base-url", base_url, *model_options)
+        self.cli("endpoints", "add", name, "--tenant", "demo", "--base-url", base_url, "--no-probe", *model_options)
         expected = {*models}
         until(f"{name} is offered", lambda: expected <= {model.id for model in self.openai().models.list().data})
 

@@ -221,7 +221,13 @@ async def test_endpoints_are_saved_listed_shown_and_removed() -> None:
     assert (await surface.ask("DELETE", f"{ACME}/endpoints/lab")).status_code == 200
     asked = [question for _, question in surface.bus.asked]
     assert asked[0] == SaveEndpoint(
-        tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"], priority=5, enabled=False
+        tenant="acme",
+        name="lab",
+        base_url="https://llm.example/v1",
+        models=["m"],
+        priority=5,
+        enabled=False,
+        probe=True,
     )
     assert asked[1:] == [
         *[ListEndpoints(tenant="acme")] * 3,

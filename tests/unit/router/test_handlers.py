@@ -5,10 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keyferry.contracts.route import Endpoint, ListEndpoints, RemoveEndpoint, SaveEndpoint
+from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.route import (
+    Endpoint,
+    EndpointProbe,
+    ListEndpoints,
+    ProbeEndpoint,
+    RemoveEndpoint,
+    SaveEndpoint,
+)
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant, Tier
-from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.router.context import RoutingContext
 from services.router.handlers import ManagementHandlers
@@ -31,7 +39,11 @@ def context(tenant: str) -> RoutingContext:
     return RoutingContext(Tenant(tenant=tenant, name="Acme", tier=Tier.FREE), [], datetime(2026, 3, 1, tzinfo=UTC))
 
 
-HANDLERS = ManagementHandlers(UnavailableStore(), context)
+async def no_worker(_: ProbeEndpoint) -> EndpointProbe:
+    raise BusError("nobody answers endpoint.probe")
+
+
+HANDLERS = ManagementHandlers(UnavailableStore(), context, AddressPolicy(), no_worker)
 SAVE = SaveEndpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"])
 
 

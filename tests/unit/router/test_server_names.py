@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.chat import ChatRequest, FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
@@ -19,7 +20,7 @@ from services.router.health_filter import target_of
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price
-from tests.unit.router.test_handlers import UnavailableStore
+from tests.unit.router.test_handlers import UnavailableStore, no_worker
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LAB = key_facts("custom", "key_lab", name="lab", base_url="https://lab.example/v1", models=["llama", "phi"])
@@ -137,7 +138,7 @@ def test_a_named_deployment_still_serves_the_catalogs_models() -> None:
 
 
 async def test_an_endpoint_cannot_take_the_name_of_a_keys_server() -> None:
-    handlers = ManagementHandlers(UnavailableStore(), lambda _: context(LAB))
+    handlers = ManagementHandlers(UnavailableStore(), lambda _: context(LAB), AddressPolicy(), no_worker)
     command = SaveEndpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=[])
     with pytest.raises(Refused, match="has a provider key for a server called lab") as refused:
         await handlers.save_endpoint(command)

@@ -9,8 +9,8 @@ from ipaddress import ip_network
 import httpx
 import pytest
 
+from keyferry.contracts.addresses import Address, AddressPolicy, Network
 from services.provider_worker.upstream import guard
-from services.provider_worker.upstream.addresses import Address, AddressPolicy, Network
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport

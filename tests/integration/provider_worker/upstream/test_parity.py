@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
-from services.provider_worker.upstream.addresses import AddressPolicy
+from keyferry.contracts.addresses import AddressPolicy
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, hangs, raw_http_server, reply, self_signed

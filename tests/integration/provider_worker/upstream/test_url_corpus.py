@@ -10,13 +10,13 @@ from ipaddress import ip_network
 import httpx
 import pytest
 
+from keyferry.contracts.addresses import AddressPolicy, Network
 from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.upstream import attach_key as attaching
 from services.provider_worker.upstream import guard
-from services.provider_worker.upstream.addresses import AddressPolicy, Network
 from services.provider_worker.upstream.attach_key import NotAttached, attach_key
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason

@@ -5,7 +5,9 @@ answers differently the second time. Pure.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url, needs_operator
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -111,6 +113,27 @@ class AddressPolicy:
 
     def _allows(self, address: Address) -> bool:
         return any(address in network for network in self.allow)
+
+
+def check_reachable(url: str, policy: AddressPolicy) -> Origin:
+    """Check as much of a URL as needs no network: its form, scheme and port, and its address where the host is one.
+
+    `localhost` is loopback everywhere (RFC 6761, section 6.3). Raises ForbiddenUrl.
+    """
+    networks = bool(policy.allow)
+    origin = check_url(url, allow_plain_http=networks, ports=None if networks else STANDARD_PORTS)
+    local = origin.host == "localhost" or origin.host.endswith(".localhost")
+    try:
+        address = IPv4Address("127.0.0.1") if local else ip_address(origin.host)
+    except ValueError:
+        return origin
+    try:
+        policy.check(address, operator_only=needs_operator(origin))
+    except ForbiddenAddress:
+        raise ForbiddenUrl(
+            "it is in a network that this gateway does not call; its operator can allow the network (KEYFERRY_EGRESS_ALLOW)"
+        ) from None
+    return origin
 
 
 def _refuse_unlisted(address: Address, operator_only: bool) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyferry.contracts.addresses import AddressPolicy, ForbiddenAddress, Network
 from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url, needs_operator
-from services.provider_worker.upstream.addresses import AddressPolicy, ForbiddenAddress, Network
 
 FORBIDDEN_NETWORKS = [
     "0.0.0.0/8",
