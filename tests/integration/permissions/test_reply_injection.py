@@ -124,7 +124,8 @@ async def test_management_requests_are_answered_only_to_allowed_inboxes(bus: Pro
     async with AsyncExitStack() as stack:
         watcher = await stack.enter_async_context(watching(bus))
         for role in dict.fromkeys(itertools.chain.from_iterable(subject.subscribers for subject in MANAGED)):
-            responder = Bus(role, ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(role)))
+            user = topology.worker_id(1) if role is Role.PROVIDER_WORKER else role.value
+            responder = Bus(role, ServiceSettings(nats_url=bus.nats_url, nats_nkey_file=bus.seed_file(user), slot=1))
             for subject in MANAGED:
                 if role in subject.subscribers:
                     assert issubclass(subject.message, Message)
