@@ -6,7 +6,6 @@ events in the past tense. A placeholder in braces is one subject token. Pure.
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from keyferry.contracts import audit, chat, frames, health, key, lease, route, service, tenancy, usage, vault
@@ -20,6 +19,8 @@ from keyferry.contracts.channels import Stream as Stream
 from keyferry.contracts.channels import Subject as Subject
 from keyferry.contracts.channels import SubjectKind as SubjectKind
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.streams import CONSUMERS as CONSUMERS
+from keyferry.contracts.streams import STREAMS as STREAMS
 from keyferry.contracts.users import CALLER_INBOX as CALLER_INBOX
 from keyferry.contracts.users import FRAME_INBOXES as FRAME_INBOXES
 from keyferry.contracts.users import INGRESS_INBOX as INGRESS_INBOX
@@ -299,23 +300,6 @@ FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, f
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
 """Roles that may publish to callers' inboxes; they may publish to no other inbox."""
 
-GIB = 1024**3
-STREAMS: tuple[Stream, ...] = (
-    Stream(name="ATTEMPTS", max_age=timedelta(days=7), max_bytes=8 * GIB, synced=True),
-    Stream(name="DECISIONS", max_age=timedelta(days=2), max_bytes=4 * GIB, synced=False),
-    Stream(name="CHANGES", max_age=timedelta(days=2), max_bytes=GIB, synced=False),
-    Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
-    Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
-    Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
-)
-CONSUMERS: tuple[Consumer, ...] = (
-    Consumer(stream="ATTEMPTS", subscriber=Role.USAGE_LEDGER),
-    Consumer(stream="ATTEMPTS", subscriber=Role.HEALTH_MONITOR),
-    Consumer(stream="DECISIONS", subscriber=Role.USAGE_LEDGER),
-    Consumer(stream="AUDIT", subscriber=Role.USAGE_LEDGER),
-    Consumer(stream="ATTEMPTS", subscriber=Role.KEY_VAULT),
-    Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
-)
 TENANTS_VIEW = Bucket(
     name="tenants",
     owner=Role.TENANT_DIRECTORY,

@@ -1,0 +1,23 @@
+"""The streams of the bus with their limits, and the consumers that read them; part of `topology`. Pure."""
+
+from datetime import timedelta
+
+from keyferry.contracts.channels import Consumer, Role, Stream
+
+GIB = 1024**3
+STREAMS: tuple[Stream, ...] = (
+    Stream(name="ATTEMPTS", max_age=timedelta(days=7), max_bytes=8 * GIB, synced=True),
+    Stream(name="DECISIONS", max_age=timedelta(days=2), max_bytes=4 * GIB, synced=False),
+    Stream(name="CHANGES", max_age=timedelta(days=2), max_bytes=GIB, synced=False),
+    Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
+    Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
+    Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
+)
+CONSUMERS: tuple[Consumer, ...] = (
+    Consumer(stream="ATTEMPTS", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="ATTEMPTS", subscriber=Role.HEALTH_MONITOR),
+    Consumer(stream="DECISIONS", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="AUDIT", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="ATTEMPTS", subscriber=Role.KEY_VAULT),
+    Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
+)
