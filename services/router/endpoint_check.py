@@ -8,7 +8,7 @@ _MAX_NAMED = 8
 _NEEDS_CREDENTIAL = (401, 403)
 
 
-def judge_address(forbidden: str | None, *, probe: bool) -> list[str]:
+def check_address(forbidden: str | None, *, probe: bool) -> list[str]:
     """Return warnings about an address that the gateway does not call, for the reason `forbidden`.
 
     Raises InvalidEndpoint if the endpoint is to be tried: it would be in vain.
@@ -18,7 +18,7 @@ def judge_address(forbidden: str | None, *, probe: bool) -> list[str]:
     return [] if forbidden is None else [f"calls will fail: {forbidden}"]
 
 
-def judge_probe(endpoint: Endpoint, probe: EndpointProbe) -> list[str]:
+def check_probe(endpoint: Endpoint, probe: EndpointProbe) -> list[str]:
     """Return warnings about an endpoint that may work. Raises InvalidEndpoint for one that cannot, with the remedy."""
     if probe.outcome in (ProbeOutcome.FORBIDDEN, ProbeOutcome.UNREACHABLE):
         raise InvalidEndpoint(f"nothing was saved, because calls would fail: {probe.detail}; {SAVE_ANYWAY}")

@@ -43,7 +43,7 @@ from keyferry.runtime.process.telemetry import Telemetry
 from services.router.available_models import available_models
 from services.router.context import RoutingContext
 from services.router.decide import FreshIds, Request, decide, record
-from services.router.endpoint_check import SAVE_ANYWAY, judge_address, judge_probe
+from services.router.endpoint_check import SAVE_ANYWAY, check_address, check_probe
 from services.router.endpoints import InvalidEndpoint, find_forbidden, validate_endpoint
 from services.router.store import EndpointStore
 
@@ -137,9 +137,9 @@ class ManagementHandlers:
             )
         try:
             endpoint = validate_endpoint(command)
-            warnings = judge_address(find_forbidden(endpoint, self._policy), probe=command.probe)
+            warnings = check_address(find_forbidden(endpoint, self._policy), probe=command.probe)
             found = await self._try(endpoint) if command.probe and endpoint.enabled else None
-            warnings += judge_probe(endpoint, found) if found is not None else []
+            warnings += check_probe(endpoint, found) if found is not None else []
         except InvalidEndpoint as error:
             raise Refused(ErrorCode.INVALID, str(error)) from None
         with _refuse_outages(_UNKNOWN_WRITE):
