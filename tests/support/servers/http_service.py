@@ -10,6 +10,7 @@ import orjson
 from deploy.embedded.ports import LOOPBACK, find_free_port
 from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
+from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.limits import ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
 from keyferry.runtime.http.server import HttpServer
@@ -141,12 +142,22 @@ class RawClient:
 
 @asynccontextmanager
 async def http_service(
-    limits: ConnectionLimits = PATIENT, app: Application | None = None, **changes: float
+    limits: ConnectionLimits = PATIENT,
+    app: Application | None = None,
+    *,
+    origins: frozenset[str] = frozenset(),
+    **changes: float,
 ) -> AsyncIterator[HttpService]:
     """Start a server with `limits`, of which `changes` replaces some."""
     app = app or Application()
     port = find_free_port()
-    server = HttpServer(app, LOOPBACK, port, drain_seconds=1, limits=replace(limits, **changes))  # type: ignore[arg-type]
+    server = HttpServer(
+        allow_origins(app, origins, ("GET", "POST")),
+        LOOPBACK,
+        port,
+        drain_seconds=1,
+        limits=replace(limits, **changes),  # type: ignore[arg-type]
+    )
     await server.start()
     try:
         yield HttpService(app, server, port)

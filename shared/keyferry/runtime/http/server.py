@@ -96,7 +96,11 @@ class HttpServer:
             await asyncio.sleep(self._config.limits.check_interval_seconds)
             now = loop.time()
             for connection in list(self._config.guarded):
-                connection.check(now)
+                try:
+                    connection.check(now)
+                except Exception:  # one defective connection must not end the checks of all others
+                    _log.exception("a connection could not be checked")
+                    connection.transport.abort()
             if now >= report_at and self.count.ended != reported:
                 self._report(reported)
                 reported, report_at = Counter(self.count.ended), now + _REPORT_SECONDS

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from keyferry.runtime.http.body import RequestBodyLimits
+from keyferry.runtime.http.connection import ClientConnection
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES
 from tests.support.servers.http_service import PATIENT, Application, HttpService, RawClient, http_service
 from tests.support.waiting import TIMEOUT_SECONDS, eventually
@@ -424,3 +425,36 @@ async def test_a_client_that_hangs_up_during_an_answer_is_noticed() -> None:
         await eventually("it is seen", lambda: service.app.started == ["/wait"])
         client.close()
         await eventually("it is seen", lambda: service.app.disconnects == 1)
+
+
+async def test_a_connection_that_cannot_be_checked_does_not_end_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[ClientConnection] = []
+    check = ClientConnection.check
+
+    def fail_for_the_first(connection: ClientConnection, now: float) -> None:
+        checked.append(connection)
+        if connection is checked[0]:
+            raise RuntimeError("as the test wants")
+        check(connection, now)
+
+    monkeypatch.setattr(ClientConnection, "check", fail_for_the_first)
+    async with http_service(head_timeout_seconds=0.2) as service:
+        clients = [await service.connect() for _ in range(3)]
+        assert await asyncio.gather(*(client.read_to_end() for client in clients)) == [b""] * 3
+        for client in clients:
+            client.close()
+
+
+async def test_a_preflight_request_and_a_head_request_have_no_body_and_keep_the_connection() -> None:
+    async with http_service(origins=frozenset({"https://app.example.com"})) as service:
+        client = await service.connect()
+        origin = b"Host: x\r\nOrigin: https://app.example.com\r\n"
+        await client.send(b"OPTIONS / HTTP/1.1\r\n" + origin + b"Access-Control-Request-Method: POST\r\n\r\n")
+        preflight = await client.read_answer()
+        assert status_of(preflight) == 200
+        assert b"access-control-allow-origin: https://app.example.com\r\n" in preflight
+        await client.send(b"HEAD / HTTP/1.1\r\n" + origin + b"\r\n" + GET)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            head = await client.reader.readuntil(b"\r\n\r\n")
+        assert (status_of(head), status_of(await client.read_answer())) == (200, 200)
+        client.close()
