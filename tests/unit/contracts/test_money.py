@@ -23,6 +23,21 @@ def test_inexact_numbers_are_rejected(value: object) -> None:
         usd(value)
 
 
+def test_the_kind_of_an_inexact_number_is_in_the_error() -> None:
+    with pytest.raises(ValueError, match="not float"):
+        usd(0.1)
+
+
+def test_an_amount_keeps_its_places() -> None:
+    for text in ("1.5", "1", "0.000000000001"):
+        assert usd(text).as_tuple() == Decimal(text).as_tuple()
+    assert usd("0.10000000000000000").as_tuple() == Decimal("0.100000000000").as_tuple()
+
+
+def test_the_sum_of_nothing_is_an_amount() -> None:
+    assert isinstance(sum_known([]), Decimal)
+
+
 @pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-inf", Decimal("NaN"), "", "1,5", "$1", "one"])
 def test_non_amounts_are_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="amount of money"):

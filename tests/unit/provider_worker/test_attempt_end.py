@@ -104,6 +104,14 @@ def test_a_returned_answer_is_completed_unless_it_has_a_failure() -> None:
     assert (failed.outcome, failed.failure) == (Outcome.FAILED, REPORTED)
 
 
+def test_a_provider_without_a_title_is_named_as_it_is() -> None:
+    run = attempt_run(provider="lab")
+    limited = Failure(failure_class=FailureClass.RATE_LIMIT, message="slow down", where=Where.HTTP_STATUS)
+    named = name_provider(AttemptEnd(Outcome.FAILED, limited), run)
+    assert named.failure is not None
+    assert named.failure.message == "lab limits the rate of requests: slow down"
+
+
 def test_a_frozen_worker_has_sent_nothing() -> None:
     end = end_of_stale_start()
     assert end.failure is not None

@@ -43,6 +43,15 @@ def test_the_texts_of_an_embedding_request_are_its_prompt(texts: object) -> None
     assert (token_usage.input, token_usage.output) == (10, 0)
 
 
+def test_every_text_of_an_answer_counts() -> None:
+    message = {
+        "content": [{"type": "text", "text": "a" * 4}, {"type": "image"}, "noise", {"text": 5}],
+        "refusal": "r" * 4,
+    }
+    answer = {"choices": [{"message": message}, "noise", {"message": {"reasoning_content": "c" * 4}}]}
+    assert estimate(b"{}", deltas=0, answer_body=json.dumps(answer).encode()).output == 3
+
+
 def recorded(report: UsageReport, *, answered: bool = True, chargeable: bool = True) -> AccountedUsage:
     return account(report, lambda: TokenUsage(input=40, output=9), answered=answered, chargeable=chargeable)
 
@@ -60,6 +69,27 @@ def test_only_the_unknown_side_is_estimated_and_the_reason_recorded() -> None:
     usage = recorded(UsageReport(TokenUsage(input=5), True, False))
     assert usage.token_usage == TokenUsage(input=5, output=9)
     assert (usage.source, usage.note) == (UsageSource.ESTIMATED, "the provider did not report the completion")
+    usage = recorded(UsageReport(TokenUsage(output=3), False, True))
+    assert (usage.token_usage, usage.note) == (
+        TokenUsage(input=40, output=3),
+        "the provider did not report the prompt",
+    )
+
+
+def test_an_estimate_never_lowers_what_was_reported() -> None:
+    partly = UsageReport(TokenUsage(cached_read=50, output=3), False, True)
+    assert recorded(partly).token_usage == TokenUsage(cached_read=50, output=3)
+    reasoned = UsageReport(TokenUsage(input=5, reasoning=4), True, False)
+    assert recorded(reasoned).token_usage == TokenUsage(input=5, output=5, reasoning=4)
+    more = UsageReport(TokenUsage(input=5, reasoning=20), True, False)
+    assert recorded(more).token_usage == TokenUsage(input=5, reasoning=20)
+
+
+def test_counts_that_cannot_be_right_are_named_where_nothing_is_charged() -> None:
+    bad = UsageReport(TokenUsage(), False, False, ("prompt_tokens",))
+    usage = recorded(bad, answered=False, chargeable=False)
+    assert usage.token_usage == TokenUsage()
+    assert usage.note == "these counts of the provider cannot be right: prompt_tokens"
 
 
 def test_a_doubtful_detail_makes_the_counts_an_estimate() -> None:
@@ -71,7 +101,8 @@ def test_a_doubtful_detail_makes_the_counts_an_estimate() -> None:
 
 def test_zero_tokens_for_an_answer_are_no_report() -> None:
     zero = UsageReport(TokenUsage(), True, True)
-    assert recorded(zero).source is UsageSource.ESTIMATED
+    note = "the provider answered and reported zero tokens"
+    assert recorded(zero) == AccountedUsage(TokenUsage(input=40, output=9), UsageSource.ESTIMATED, note)
     assert recorded(zero, answered=False) == AccountedUsage(TokenUsage(), UsageSource.REPORTED)
 
 

@@ -49,7 +49,16 @@ def test_an_attempt_without_its_key_is_rerouted_and_one_of_a_frozen_worker_is_no
 
 def test_without_another_candidate_or_time_the_failure_is_final() -> None:
     assert reroute(run(remaining_candidates=0), failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0) is None
-    assert reroute(run(), failed(FailureClass.SERVER), left_ms=50, now_unix_ms=0) is None
+    assert reroute(run(), failed(FailureClass.SERVER), left_ms=99, now_unix_ms=0) is None
+    assert reroute(run(), failed(FailureClass.SERVER), left_ms=100, now_unix_ms=0) is not None
+
+
+def test_the_routers_are_asked_for_the_model_that_the_caller_asked_for() -> None:
+    upstream = run().model_copy(update={"model": "served-as", "model_asked": "asked"})
+    again = reroute(upstream, failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0)
+    assert again is not None
+    assert again.model == "asked"
+    assert [attempt.model for attempt in again.failed_attempts] == ["served-as"]
 
 
 def test_the_request_is_rerouted_unchanged_with_its_failed_attempts() -> None:

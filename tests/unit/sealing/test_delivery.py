@@ -169,6 +169,14 @@ def test_expired_or_too_long_lease_is_rejected(valid_ms: int) -> None:
         check_delivery(sealed, asked)
 
 
+@pytest.mark.parametrize("valid_ms", [1, MAX_LEASE_MS])
+def test_a_lease_may_last_from_a_moment_to_the_longest(valid_ms: int) -> None:
+    process = Process()
+    asked = process.asks()
+    sealed = delivered(process, asked).model_copy(update={"not_after_unix_ms": asked.sent_at_unix_ms + valid_ms})
+    check_delivery(sealed, asked)
+
+
 def test_former_private_key_still_opens_while_kept() -> None:
     process = Process()
     sealed = delivered(process, process.asks())

@@ -112,6 +112,31 @@ def test_a_digest_covers_every_field_of_an_event(name: str) -> None:
     assert faults(entries, head_of(entries)) == ["acme: entry 1 was changed"]
 
 
+def test_digests_and_signatures_stay_what_they_are() -> None:
+    """Stored chains have to verify under every later build: these values never change."""
+    first = digest(1, BEGINNING, event(1))
+    assert first == "186510e9e40db4e2f292c6736d5afe662569ebe3517b80c3d0f7356aafec37f5"
+    assert digest(2, first, event(2)) == "b677f9fbd8ffc74ed18f227d7d355b02022eba25809a10dbf060a1ae39078eb1"
+    head = sign(AuditHead(tenant="acme", position=2, digest=first, at=NOW, signature=""), KEY)
+    assert head.signature == "DNuD9gq_AgWbAiaPYJd8fO5Ps2uvWlutUdw-bj8rfY6F6ufvced8pyWALIchehlsLVCvtDQAa40Vn6B7D0oDBA"
+
+
+def test_each_fault_says_where_the_chain_breaks() -> None:
+    entries = chained(4)
+    head = head_of(entries)
+    assert faults(removed(entries, 1), head) == [
+        "acme: entries are missing or out of order between 1 and 3",
+        "acme: entry 3 does not follow the one before it",
+    ]
+    assert faults(cut(entries, 2), head) == ["acme: cut off: it ends at 2, and 4 was signed"]
+    other = [*entries[:3], *rechained(edited(entries, 3))[3:]]
+    assert faults(other, head) == ["acme: entry 4 is not the one that was signed"]
+    forged = head.model_copy(update={"signature": "AA"})
+    assert faults(entries, forged) == ["acme: its signed head was forged"]
+    foreign = sign(head.model_copy(update={"tenant": "other", "signature": ""}), KEY)
+    assert faults(entries, foreign) == ["acme: its signed head was forged"]
+
+
 def test_a_digest_covers_the_position_and_the_digest_before() -> None:
     assert digest(2, BEGINNING, event(1)) != digest(1, BEGINNING, event(1))
     assert digest(1, "1" * 64, event(1)) != digest(1, BEGINNING, event(1))

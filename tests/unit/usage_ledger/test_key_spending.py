@@ -1,7 +1,8 @@
 """What a provider key has spent is published by calendar month in UTC, and again after an outage."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import cast
@@ -78,6 +79,17 @@ def attempt_at(moment: datetime, key_id: str | None = KEY) -> LedgerRow:
     )
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in a time zone in which each month begins fourteen hours earlier."""
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
 @pytest.mark.parametrize(
     ("started_at", "month"),
     [
@@ -128,6 +140,47 @@ async def test_a_new_process_publishes_all_keys_of_this_month() -> None:
     await ledger.publisher.start()
     assert {await ledger.next(), await ledger.next()} == {(KEY, "2026-11"), ("key_two", "2026-11")}
     await ledger.publisher.stop()
+
+
+async def test_marks_add_up_until_they_are_published() -> None:
+    ledger = Ledger(used={("key_used", "2026-11")})
+    ledger.publisher.mark_changed([attempt_at(FIRST, key_id="key_one")])
+    await ledger.publisher.start()
+    ledger.publisher.mark_changed([attempt_at(FIRST, key_id="key_two")])
+    ledger.publisher.mark_changed([attempt_at(FIRST, key_id="key_three")])
+    found = {(await ledger.next())[0] for _ in range(4)}
+    assert found == {"key_used", "key_one", "key_two", "key_three"}
+    await ledger.publisher.stop()
+
+
+async def test_after_an_outage_no_other_key_is_forgotten() -> None:
+    count = key_spending._MAX_KEYS + 1
+    ledger = Ledger()
+    ledger.publisher.mark_changed([attempt_at(FIRST, key_id=f"key_{number}") for number in range(count)])
+    await ledger.publisher.start()
+    ledger.outages = [DatabaseUnavailable("gone")]
+    assert len({await ledger.next() for _ in range(count)}) == count
+    await ledger.publisher.stop()
+
+
+async def test_a_ledger_starts_while_its_database_is_away() -> None:
+    ledger = Ledger(used={(KEY, "2026-11")})
+    ledger.outages = [DatabaseUnavailable("gone")]
+    await ledger.publisher.start()
+    ledger.publisher.mark_changed([attempt_at(FIRST)])
+    assert await ledger.next() == (KEY, "2026-11")
+    await ledger.publisher.stop()
+
+
+async def test_a_publisher_can_be_stopped_at_any_time() -> None:
+    ledger = Ledger()
+    await ledger.publisher.stop()
+    await ledger.publisher.start()
+    await ledger.publisher.stop()
+    ledger.publisher.mark_changed([attempt_at(FIRST)])
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert ledger.tried == []
 
 
 async def test_attempts_without_a_key_are_not_published() -> None:

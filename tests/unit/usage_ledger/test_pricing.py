@@ -65,6 +65,15 @@ def test_reasoning_costs_what_output_costs_unless_it_has_its_own_price() -> None
         assert price(record, PriceList.parse(ROW + "output = 4\n" + row)).cost_usd == expected
 
 
+def test_the_service_tier_that_served_the_call_sets_the_price() -> None:
+    table = PriceList.parse(
+        ROW + 'input = 1\n[[price]]\nprovider = "p"\nmodel = "m"\nservice_tier = "flex"\ninput = 7\n'
+    )
+    record = attempt_record(provider="p", model="m", token_usage=TokenUsage(input=1_000_000))
+    for tier, expected in ((None, 1), ("flex", 7), ("priority", 1)):
+        assert price(record.model_copy(update={"service_tier": tier}), table).cost_usd == expected
+
+
 def test_a_model_without_a_price_is_unpriced(bundled: PriceList) -> None:
     some = TokenUsage(input=1)
     for provider, model in (("openai", "gpt-of-nobody"), ("custom", "gpt-4o"), ("echo", "other")):

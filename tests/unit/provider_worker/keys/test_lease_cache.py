@@ -95,3 +95,15 @@ def test_expired_keys_are_evicted_without_a_request() -> None:
     assert len(cache) == 1
     cache.evict_expired(Now(UNIX_MS + 60_000, MONOTONIC_MS))
     assert len(cache) == 0
+
+
+@pytest.mark.parametrize(("late_by_ms", "usable"), [(-1, True), (0, False), (1, False)])
+def test_a_key_is_usable_until_the_millisecond_in_which_it_expires(late_by_ms: int, usable: bool) -> None:
+    facts = FACTS.model_copy(update={"expires_at": datetime.fromtimestamp(UNIX_MS / 1000, UTC)})
+    assert is_usable(leased(), facts, UNIX_MS + late_by_ms) is usable
+
+
+def test_a_key_that_is_not_held_can_be_dropped() -> None:
+    cache = LeaseCache()
+    cache.evict(leased())
+    assert len(cache) == 0
